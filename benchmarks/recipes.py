@@ -26,11 +26,11 @@ from harness.system.statistics import mean, standard_deviation
 from harness.training.recipe import AverageStatistics, Initialisation, Optimizer, Recipe, Schedule
 from harness.training.result import Purpose
 from harness.training.run import Job
-from search_spaces.catalog import preset
+from search_spaces.catalog import PRESETS
 from search_spaces.notation import parse_network
 
 HERE = Path(__file__).resolve().parent / "results"
-_TAUGHT: dict[str, Any] = {"teacher": preset("seed4").text, "teacher_recipe": Recipe()}
+_TAUGHT: dict[str, Any] = {"teacher": PRESETS["seed4"].text, "teacher_recipe": Recipe()}
 # Batch and rate go together: halving one halves the other.
 VARIANTS: dict[str, dict[str, Any]] = {
     "fast": {},

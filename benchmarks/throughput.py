@@ -41,13 +41,13 @@ from harness.training.native.native import load as load_engine
 from harness.training.recipe import Recipe
 from harness.training.steps import Images
 from harness.training.train import start, train_epoch
-from search_spaces.catalog import preset
+from search_spaces.catalog import PRESETS
 from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
 
 RESULTS = Path(__file__).resolve().parent / "results" / "throughput.json"
 NETWORKS = {
-    "seed4": (preset("seed4").text, 128),
+    "seed4": (PRESETS["seed4"].text, 128),
     "3,702 parameters": (
         "conv3x3(4) bn relu conv3x3(4) bn relu conv3x3(4) bn relu | maxpool | conv3x3(8) bn relu conv3x3(8) bn relu "
         "conv3x3(8) bn relu | maxpool | conv3x3(8) bn relu conv3x3(8) bn relu conv3x3(8) bn relu | gap | linear(10)",

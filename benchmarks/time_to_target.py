@@ -37,7 +37,7 @@ from harness.training.recipes import NamedRecipe, named_recipe
 from harness.training.result import Purpose
 from harness.training.run import Job
 from harness.training.workers import Limits, Source
-from search_spaces.catalog import preset
+from search_spaces.catalog import PRESETS
 from search_spaces.network import Architecture
 from search_spaces.notation import parse_network
 
@@ -88,7 +88,7 @@ def main() -> None:
     parser.add_argument("--epochs", default="2,3,4,5,6,8,10,12,15")
     parser.add_argument("--data", type=Path, default=os.environ.get("HARNESS_DATA"))
     given = parser.parse_args()
-    text, place = preset(given.network).text, workspace()
+    text, place = PRESETS[given.network].text, workspace()
     # What the comparison needs is looked for before anything is trained.
     network = parse_network(text)
     records = record.read_all(place.records)

@@ -1,4 +1,4 @@
-"""Named networks and named search spaces that come with the package.
+"""Named networks and named search spaces that come with the package, and names for all other networks.
 
 A preset that restates a published network says so in ``source``; what the source leaves open and we filled in
 stands in ``note``.
@@ -31,19 +31,16 @@ SPACES: Mapping[str, str] = {
     "bench": "384 networks of 519 to 5,774 parameters; the table mnist-bench holds a training of each",
     "forms": "256 networks of 662 to 5,778 parameters, of other forms; the table mnist-forms holds trainings of each",
 }
-# In bytes; no text that the grammar accepts is longer.
-_LARGEST_FILE = 400_000
+
+# Names that people can say: a form and a number of parameters; where two networks share one, digits of the hash.
+PATTERN = re.compile(rf"({'|'.join(sorted(Form, key=len, reverse=True))})-\d+(-[0-9a-f]{{4,12}})?")
+# Digits of the hash that are added where a name is shared.
+_DIGITS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Preset:
-    """A named network.
-
-    Attributes:
-        text: the network in the notation.
-        source: where it comes from.
-        note: what is ours in it, or empty.
-    """
+class _Preset:
+    """A named network in the notation; ``note`` says what is ours in it."""
 
     text: str
     source: str
@@ -52,8 +49,8 @@ class Preset:
 
 _RATE_IS_OURS = "The document states no dropout rate; 0.1 is ours."
 
-PRESETS: Mapping[str, Preset] = {
-    "seed0": Preset(
+PRESETS: Mapping[str, _Preset] = {
+    "seed0": _Preset(
         text="conv3x3(8, bias) relu bn dropout(0.1) conv3x3(8, bias) relu bn conv3x3(20, bias) relu bn"
         " | maxpool"
         " | conv1x1(16, bias) relu bn dropout(0.1) conv3x3(16, bias) relu bn conv3x3(30, bias) relu bn"
@@ -62,7 +59,7 @@ PRESETS: Mapping[str, Preset] = {
         note="The document's table breaks off after 9,266 parameters: the last bn and the head are ours. "
         + _RATE_IS_OURS,
     ),
-    "seed1": Preset(
+    "seed1": _Preset(
         text="conv3x3(8, bias) relu bn dropout(0.1) conv3x3(8, bias) relu bn dropout(0.1)"
         " conv3x3(8, bias) relu bn | maxpool dropout(0.1)"
         " | conv3x3(16, bias) relu bn dropout(0.1) conv3x3(16, pad=0, bias) relu bn | maxpool dropout(0.1)"
@@ -70,7 +67,7 @@ PRESETS: Mapping[str, Preset] = {
         source="seed document 1",
         note=_RATE_IS_OURS,
     ),
-    "seed2": Preset(
+    "seed2": _Preset(
         text="conv3x3(16, pad=0) bn relu dropout2d(0.1) conv3x3(16, pad=0) bn relu"
         " conv3x3(32, pad=0) bn relu dropout2d(0.1) | conv1x1(16, bias) relu maxpool"
         " | conv3x3(16, pad=0) bn relu dropout2d(0.1) conv3x3(16) bn relu dropout2d(0.1)"
@@ -79,14 +76,14 @@ PRESETS: Mapping[str, Preset] = {
         source="seed document 2",
         note=_RATE_IS_OURS,
     ),
-    "seed3": Preset(
+    "seed3": _Preset(
         text="conv3x3(32, bias) relu bn conv3x3(16, bias) relu bn | maxpool dropout(0.1)"
         " | conv1x1(16, pad=1, bias) relu bn conv3x3(32, bias) relu bn conv3x3(16, stride=2, bias) relu bn"
         " | maxpool dropout(0.1) | conv1x1(128, bias) relu bn | maxpool dropout(0.1) | gap | linear(10)",
         source="seed document 3",
         note=_RATE_IS_OURS,
     ),
-    "seed4": Preset(
+    "seed4": _Preset(
         text="conv3x3(8) relu bn dropout(0.069) conv3x3(16) relu bn dropout(0.069)"
         " conv3x3(16) relu bn dropout(0.069) | maxpool | conv1x1(8)"
         " | conv3x3(16, pad=0) relu bn dropout(0.069) conv3x3(16, pad=0) relu bn dropout(0.069)"
@@ -94,7 +91,7 @@ PRESETS: Mapping[str, Preset] = {
         " | gap | conv1x1(10)",
         source="seed document 4",
     ),
-    "anchor3762": Preset(
+    "anchor3762": _Preset(
         text="conv3x3(4, bias) bn relu conv3x3(4, bias) bn relu conv3x3(4, bias) bn relu dropout(0.01)"
         " | maxpool"
         " | conv3x3(8, bias) bn relu conv3x3(8, bias) bn relu conv3x3(8, bias) bn relu dropout(0.01)"
@@ -102,7 +99,7 @@ PRESETS: Mapping[str, Preset] = {
         " | gap | conv1x1(10, bias)",
         source="adilsammar/woolly-of-cv, the 3,762-parameter network",
     ),
-    "anchor3702": Preset(
+    "anchor3702": _Preset(
         text="conv3x3(4) bn relu conv3x3(4) bn relu conv3x3(4) bn relu dropout(0.01) | maxpool"
         " | conv3x3(8) bn relu conv3x3(8) bn relu conv3x3(8) bn relu dropout(0.01) | maxpool"
         " | conv3x3(8) bn relu conv3x3(8) bn relu conv3x3(8) bn relu | gap | conv1x1(10, bias)",
@@ -110,18 +107,6 @@ PRESETS: Mapping[str, Preset] = {
         note="The variant is ours.",
     ),
 }
-
-
-def preset(name: str) -> Preset:
-    """Return the preset of that name.
-
-    Raises:
-        UnknownNameError: there is none; ``hint`` holds the nearest.
-    """
-    if name not in PRESETS:
-        known = ", ".join(PRESETS)
-        raise UnknownNameError(f"unknown preset '{name}'; known are {known}", hint=nearest(name, PRESETS))
-    return PRESETS[name]
 
 
 def name_of(network_hash: str) -> str | None:
@@ -149,10 +134,10 @@ def space(name: str, task: Task = MNIST) -> SearchSpace:
         message = f"unknown search space '{name}'; known are {known}, and @FILE"
         is_file = os.path.isfile(name)  # false for what no file can be called
         raise UnknownNameError(message, hint=f"for the file, write @{name}" if is_file else nearest(name, SPACES))
-    return parse_space(space_text(name), name, task)
+    return parse_space(_space_text(name), name, task)
 
 
-def space_text(name: str) -> str:
+def _space_text(name: str) -> str:
     """Return the text of a space that comes with the package."""
     return resources.files("search_spaces").joinpath("spaces", f"{name}.space").read_text("utf-8")
 
@@ -164,21 +149,11 @@ def _names() -> dict[str, str]:
 
 def _file_text(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            content = file.read(_LARGEST_FILE + 1)
-    except (OSError, ValueError) as error:
-        raise UnknownNameError(f"cannot read the search space {path}: {reason(error)}") from None
-    if len(content) > _LARGEST_FILE:
-        raise NotationError(f"{path} is larger than {_LARGEST_FILE:,} bytes, so it is no search space")
-    try:
-        return content.decode("utf-8-sig")
+        return path.read_text("utf-8-sig")
     except UnicodeDecodeError as error:
         raise NotationError(f"{path} is not text in UTF-8: its byte {error.start:,} is part of no character") from None
-
-
-PATTERN = re.compile(rf"({'|'.join(sorted(Form, key=len, reverse=True))})-\d+(-[0-9a-f]{{4,12}})?")
-# Digits of the hash that are added where a name is shared.
-DIGITS = 4
+    except (OSError, ValueError) as error:
+        raise UnknownNameError(f"cannot read the search space {path}: {reason(error)}") from None
 
 
 def network_name(architecture: Architecture, parameters: int) -> str:
@@ -197,7 +172,7 @@ def network_names(sized: Iterable[tuple[Architecture, int]]) -> dict[str, str]:
     for architecture, parameters in sized:
         by_name.setdefault(network_name(architecture, parameters), set()).add(architecture.hash)
     return {
-        network_hash: name if len(hashes) == 1 else f"{name}-{network_hash[:DIGITS]}"
+        network_hash: name if len(hashes) == 1 else f"{name}-{network_hash[:_DIGITS]}"
         for name, hashes in by_name.items()
         for network_hash in hashes
     }

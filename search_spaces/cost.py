@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from search_spaces.errors import BudgetExceededError, ShapeError
+from search_spaces.errors import SearchSpaceError, ShapeError
 from search_spaces.network import Architecture
 from search_spaces.op_specs import SPECS
 from search_spaces.ops import BatchNorm, Conv, DepthwiseConv, Kernel, Op, Residual, kernel_shape
@@ -68,7 +68,7 @@ def analyse_ops(ops: tuple[Op, ...], task: Task) -> Analysis:
     layers: list[Layer] = []
     tied: dict[str, Shape] = {}
     shape: Shape = task.input_shape
-    field, local = Field(), 0
+    field, local = _Field(), 0
     for index, op in enumerate(ops):
         try:
             found, after = _layer(op, shape, field, tied)
@@ -78,7 +78,7 @@ def analyse_ops(ops: tuple[Op, ...], task: Task) -> Analysis:
             local = field.size
         layers.append(found)
         shape, field = found.output_shape, after
-    check_output(shape, task.classes)
+    _check_output(shape, task.classes)
     return Analysis(
         task,
         tuple(layers),
@@ -162,12 +162,12 @@ def _walk(op: Op, before: Shape) -> Iterator[tuple[Op, Shape, Shape]]:
 
 
 def check_budget(parameters: int, budget: int) -> None:
-    """Raise BudgetExceededError when ``parameters`` are more than ``budget``."""
+    """Raise SearchSpaceError when ``parameters`` are more than ``budget``."""
     if parameters > budget:
-        raise BudgetExceededError(parameters, budget)
+        raise SearchSpaceError(f"{parameters:,} parameters are {parameters - budget:,} over the budget of {budget:,}")
 
 
-def _layer(op: Op, shape: Shape, field: Field, tied: dict[str, Shape]) -> tuple[Layer, Field]:
+def _layer(op: Op, shape: Shape, field: _Field, tied: dict[str, Shape]) -> tuple[Layer, _Field]:
     """Return an op with what it costs, and the field after it; ``tied`` maps tie names to kernels and is added to."""
     if isinstance(op, Residual):
         return _residual_layer(op, shape, field, tied)
@@ -186,7 +186,7 @@ def _layer(op: Op, shape: Shape, field: Field, tied: dict[str, Shape]) -> tuple[
     return further, after
 
 
-def _residual_layer(op: Residual, shape: Shape, field: Field, tied: dict[str, Shape]) -> tuple[Layer, Field]:
+def _residual_layer(op: Residual, shape: Shape, field: _Field, tied: dict[str, Shape]) -> tuple[Layer, _Field]:
     output_shape(op, shape)  # first of all its ops fit together
     parameters, macs, inside = 0, 0, shape
     for index, inner in enumerate(op.ops):
@@ -199,13 +199,13 @@ def _residual_layer(op: Residual, shape: Shape, field: Field, tied: dict[str, Sh
 
 
 @lru_cache(maxsize=50_000)
-def _alone(op: Op, shape: Shape, field: Field) -> tuple[Layer, Layer, Field, Shape | None]:
+def _alone(op: Op, shape: Shape, field: _Field) -> tuple[Layer, Layer, _Field, Shape | None]:
     """Return an op as the first user of its kernel and as a further one, the field after it, and the kernel's shape.
 
     The thousands of networks that a search looks at are made of the same few ops, shapes and fields.
     """
     spec, after = SPECS[type(op)], output_shape(op, shape)
-    grown = field_after(op, shape, field)
+    grown = _field_after(op, shape, field)
     if not isinstance(op, Kernel):
         found = Layer(op, after, *spec.cost(op, shape), grown.size)
         return found, found, grown, None
@@ -219,7 +219,7 @@ def _alone(op: Op, shape: Shape, field: Field) -> tuple[Layer, Layer, Field, Sha
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class _Field:
     """What one position of a map sees of the image, in input pixels, not clipped to the image.
 
     Attributes:
@@ -245,7 +245,7 @@ def output_shape(op: Op, shape: Shape) -> Shape:
     return _residual_shape(op, shape) if isinstance(op, Residual) else SPECS[type(op)].shape(op, shape)
 
 
-def field_after(op: Op, shape: Shape, field: Field) -> Field:
+def _field_after(op: Op, shape: Shape, field: _Field) -> _Field:
     """Return the receptive field after ``op``, which is no ``res``, given the shape and the field before it."""
     if is_global(op, shape):
         # It sees the whole map, as a window of the map's size would.
@@ -274,7 +274,7 @@ def normalised_values(ops: tuple[Op, ...], shape: Shape) -> Iterator[int]:
         shape = output_shape(op, shape)
 
 
-def check_output(shape: Shape, classes: int) -> None:
+def _check_output(shape: Shape, classes: int) -> None:
     """Raise ShapeError unless ``shape`` is one value a class, as a vector or as a 1x1 map."""
     if shape not in ((classes,), (classes, 1, 1)):
         raise ShapeError(
@@ -300,6 +300,6 @@ def _residual_shape(op: Residual, shape: Shape) -> Shape:
     return shape
 
 
-def _grown(field: Field, rows: int, columns: int, stride: int) -> Field:
+def _grown(field: _Field, rows: int, columns: int, stride: int) -> _Field:
     height, width = field.height + (rows - 1) * field.jump, field.width + (columns - 1) * field.jump
-    return Field(height, width, field.jump * stride)
+    return _Field(height, width, field.jump * stride)

@@ -9,7 +9,7 @@ import math
 import random
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -147,32 +147,27 @@ def derivations_text(number: int) -> str:
 
 def clopper_pearson(successes: int, trials: int, confidence: float) -> tuple[float, float]:
     """Return the exact two-sided interval of a proportion."""
+
+    def at_least(count: int, share: float) -> float:
+        choose = math.lgamma(trials + 1)
+        logs = (
+            choose
+            - math.lgamma(found + 1)
+            - math.lgamma(trials - found + 1)
+            + found * math.log(share)
+            + (trials - found) * math.log1p(-share)
+            for found in range(count, trials + 1)
+        )
+        return math.fsum(map(math.exp, logs))
+
+    def where_likely(count: int, chance: float) -> float:
+        left, right = 0.0, 1.0
+        for _ in range(50):
+            middle = (left + right) / 2
+            left, right = (middle, right) if at_least(count, middle) < chance else (left, middle)
+        return (left + right) / 2
+
     tail = (1 - confidence) / 2
-    low, high = 0.0, 1.0
-    if successes > 0:
-        low = _bisect(lambda share: _at_least(successes, trials, share) < tail)
-    if successes < trials:
-        high = _bisect(lambda share: _at_least(successes + 1, trials, share) < 1 - tail)
+    low = where_likely(successes, tail) if successes > 0 else 0.0
+    high = where_likely(successes + 1, 1 - tail) if successes < trials else 1.0
     return low, high
-
-
-def _at_least(successes: int, trials: int, share: float) -> float:
-    """Return the probability of at least so many successes, for a share strictly between 0 and 1."""
-    logs = (
-        math.lgamma(trials + 1)
-        - math.lgamma(count + 1)
-        - math.lgamma(trials - count + 1)
-        + count * math.log(share)
-        + (trials - count) * math.log1p(-share)
-        for count in range(successes, trials + 1)
-    )
-    return math.fsum(map(math.exp, logs))
-
-
-def _bisect(below: Callable[[float], bool]) -> float:
-    """Return where a condition that holds on the left of the unit interval ceases to hold."""
-    left, right = 0.0, 1.0
-    for _ in range(50):
-        middle = (left + right) / 2
-        left, right = (middle, right) if below(middle) else (left, middle)
-    return (left + right) / 2

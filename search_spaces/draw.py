@@ -44,6 +44,51 @@ from search_spaces.space import (
 
 
 @dataclass(frozen=True, slots=True)
+class Judgement:
+    """What was found.
+
+    Attributes:
+        analysis: None when the ops do not fit together.
+        reason: ``shape`` or the metric that breaks a limit; None when the network is accepted.
+        message: the reason in one line, or empty.
+    """
+
+    analysis: Analysis | None
+    reason: str | None = None
+    message: str = ""
+
+    @property
+    def accepted(self) -> bool:
+        """Whether nothing speaks against the network."""
+        return self.reason is None
+
+
+def judge(
+    space: SearchSpace, architecture: Architecture, ceiling: int | None = None, of: Metric = Metric.PARAMETERS
+) -> Judgement:
+    """Return whether ``architecture`` may be trained: has at most ``ceiling`` of a metric, and is one of the space."""
+    try:
+        analysis = analyse(architecture, space.task)
+    except ShapeError as error:
+        return Judgement(None, "shape", error.message)
+    if ceiling is not None and (value := measured(analysis, of)) > ceiling:
+        return Judgement(analysis, of.value, f"{of} is {value:,}, but at most {ceiling:,} are allowed")
+    for condition in space.conditions:
+        value = measured(analysis, condition.metric)
+        if not condition.holds(value):
+            message = f"{condition.metric} is {value:,}, but the space has {condition}"
+            return Judgement(analysis, condition.metric.value, message)
+    return Judgement(analysis)
+
+
+def measured(analysis: Analysis, metric: Metric) -> int:
+    """Return what a network has of a metric."""
+    # A metric is named as the field of an analysis is.
+    value: int = getattr(analysis, metric)
+    return value
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """One choice that a draw made: option ``index`` of ``size``; ``ordered`` where neighbours are alike."""
 
@@ -102,7 +147,7 @@ class ByDerivations:
 
 
 @dataclass(frozen=True, slots=True)
-class Replay:
+class _Replay:
     """Decides as recorded, and as ``fallback`` does where nothing or nothing possible is recorded."""
 
     indices: Mapping[str, int]
@@ -148,7 +193,7 @@ def draw_uniform(space: SearchSpace, rng: random.Random, budget: int | None = No
 
 def replay(space: SearchSpace, indices: Mapping[str, int], fallback: Chooser) -> Draw:
     """Return the network of recorded decisions; those missing or out of range fall to ``fallback``."""
-    return draw(space, Replay(indices, fallback))
+    return draw(space, _Replay(indices, fallback))
 
 
 def enumerate_draws(space: SearchSpace) -> Iterator[Draw]:
@@ -185,7 +230,7 @@ class _Ops:
     bars: list[int] = field(default_factory=list)
 
 
-Environment = Mapping[str, Scalar]
+_Environment = Mapping[str, Scalar]
 
 
 @dataclass(slots=True)
@@ -197,13 +242,13 @@ class _Walk:
     shared_values: dict[str, Scalar] = field(default_factory=dict)
     shared_ops: dict[str, _Ops] = field(default_factory=dict)
 
-    def aside(self, body: Body, values: Environment, path: str) -> _Ops:
+    def aside(self, body: Body, values: _Environment, path: str) -> _Ops:
         """Return the ops of a body by themselves."""
         found = _Ops()
         self._body(body, found, values, path)
         return found
 
-    def value(self, value: Value, values: Environment, path: str) -> Scalar:
+    def value(self, value: Value, values: _Environment, path: str) -> Scalar:
         """Return a value, drawn if it is a choice."""
         match value:
             case Constant():
@@ -222,11 +267,11 @@ class _Walk:
         self.decisions.append(Decision(name, index, options.size, options.ordered))
         return index
 
-    def _body(self, body: Body, into: _Ops, values: Environment, path: str) -> None:
+    def _body(self, body: Body, into: _Ops, values: _Environment, path: str) -> None:
         for node in body.nodes:
             self._visit(node, into, values, path)
 
-    def _visit(self, node: Node, into: _Ops, values: Environment, path: str) -> None:
+    def _visit(self, node: Node, into: _Ops, values: _Environment, path: str) -> None:
         match node:
             case Fixed():
                 into.ops.append(node.op)
@@ -265,51 +310,6 @@ class _Walk:
 def _made(op: Callable[..., Op], values: tuple[Scalar, ...]) -> Op:
     """Return an op; the same few thousand come up again and again."""
     return op(*values)
-
-
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """What was found.
-
-    Attributes:
-        analysis: None when the ops do not fit together.
-        reason: ``shape`` or the metric that breaks a limit; None when the network is accepted.
-        message: the reason in one line, or empty.
-    """
-
-    analysis: Analysis | None
-    reason: str | None = None
-    message: str = ""
-
-    @property
-    def accepted(self) -> bool:
-        """Whether nothing speaks against the network."""
-        return self.reason is None
-
-
-def judge(
-    space: SearchSpace, architecture: Architecture, ceiling: int | None = None, of: Metric = Metric.PARAMETERS
-) -> Judgement:
-    """Return whether ``architecture`` may be trained: has at most ``ceiling`` of a metric, and is one of the space."""
-    try:
-        analysis = analyse(architecture, space.task)
-    except ShapeError as error:
-        return Judgement(None, "shape", error.message)
-    if ceiling is not None and (value := measured(analysis, of)) > ceiling:
-        return Judgement(analysis, of.value, f"{of} is {value:,}, but at most {ceiling:,} are allowed")
-    for condition in space.conditions:
-        value = measured(analysis, condition.metric)
-        if not condition.holds(value):
-            message = f"{condition.metric} is {value:,}, but the space has {condition}"
-            return Judgement(analysis, condition.metric.value, message)
-    return Judgement(analysis)
-
-
-def measured(analysis: Analysis, metric: Metric) -> int:
-    """Return what a network has of a metric."""
-    # A metric is named as the field of an analysis is.
-    value: int = getattr(analysis, metric)
-    return value
 
 
 def mutate(

@@ -3,7 +3,6 @@
     SearchSpaceError
     |- NotationError        the text does not follow the grammar, or names something unknown
     |- ShapeError           the ops do not fit together
-    |- BudgetExceededError  the network has more parameters than allowed
     |- UnknownNameError     there is no preset or space of that name
     `- DrawError            no network of the space satisfies its conditions, or none was found
 
@@ -48,15 +47,6 @@ class ShapeError(SearchSpaceError):
     def __init__(self, message: str, *, path: tuple[int, ...] = (), position: int | None = None) -> None:
         super().__init__(message, position=position)
         self.path = path
-
-
-class BudgetExceededError(SearchSpaceError):
-    """Raise when a network has more parameters than the budget allows."""
-
-    def __init__(self, parameters: int, budget: int) -> None:
-        super().__init__(f"{parameters:,} parameters are {parameters - budget:,} over the budget of {budget:,}")
-        self.parameters = parameters
-        self.budget = budget
 
 
 class DrawError(SearchSpaceError):

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 from functools import cache
 from importlib import resources
-from typing import Any
+from typing import Any, Literal
 
 import lark
 
@@ -37,47 +37,22 @@ from search_spaces.syntax import (
     Where,
 )
 
-LONGEST_TEXT = 100_000
-DEEPEST_NESTING = 50
+_LONGEST_TEXT = 100_000
+_DEEPEST_NESTING = 50
 
 _CHOICES = {"<", "/", "?", "{", "..", ";", "=", "let", "where"}
 _SPOKEN = {"NAME": "a name", "NUMBER": "a number", "COMPARISON": "<=, >= or ==", "$END": "the end"}
 
 
-def read_network(text: str) -> Sequence:
-    """Return the syntax tree of a network; choices are still in it.
+def read(text: str, start: Literal["network", "space", "limits"]) -> Any:
+    """Return the syntax tree of a text.
+
+    That of a network is a ``Sequence``, with its choices still in it; of a space its ``Definitions``, or the bare
+    sequence that it is; of conditions as they stand after ``where`` a ``Where``.
 
     Raises:
         NotationError: the text does not follow the grammar, is too long or is nested too deep.
     """
-    tree = _read(text, "network")
-    assert isinstance(tree, Sequence)
-    return tree
-
-
-def read_space(text: str) -> Definitions | Sequence:
-    """Return the syntax tree of a search space: its statements, or the bare sequence that it is.
-
-    Raises:
-        NotationError: the text does not follow the grammar, is too long or is nested too deep.
-    """
-    tree = _read(text, "space")
-    assert isinstance(tree, Definitions | Sequence)
-    return tree
-
-
-def read_limits(text: str) -> Where:
-    """Return the syntax tree of conditions as they stand after ``where``.
-
-    Raises:
-        NotationError: the text does not follow the grammar or is too long.
-    """
-    tree = _read(text, "limits")
-    assert isinstance(tree, Where)
-    return tree
-
-
-def _read(text: str, start: str) -> object:
     _check_extent(text)
     try:
         return _parser().parse(text, start=start)
@@ -102,16 +77,16 @@ def _parser() -> lark.Lark:
 
 def _check_extent(text: str) -> None:
     """Refuse what no person writes, before it costs time or stack."""
-    if len(text) > LONGEST_TEXT:
+    if len(text) > _LONGEST_TEXT:
         raise NotationError(
-            f"the text has {len(text):,} characters; at most {LONGEST_TEXT:,} are read", position=LONGEST_TEXT
+            f"the text has {len(text):,} characters; at most {_LONGEST_TEXT:,} are read", position=_LONGEST_TEXT
         )
     depth = 0
     for match in re.finditer(r"#[^\r\n]*|[(;)>]|<(?!=)", text):
         symbol = match.group()
         depth = 0 if symbol == ";" else depth + (symbol in "(<") - (symbol in ")>")
-        if depth > DEEPEST_NESTING:
-            raise NotationError(f"brackets are nested more than {DEEPEST_NESTING} deep", position=match.start())
+        if depth > _DEEPEST_NESTING:
+            raise NotationError(f"brackets are nested more than {_DEEPEST_NESTING} deep", position=match.start())
 
 
 def _strange(character: str) -> str:

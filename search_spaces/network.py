@@ -19,7 +19,7 @@ from itertools import pairwise
 from search_spaces.op_specs import ops_text
 from search_spaces.ops import Conv, DepthwiseConv, Dropout, Dropout2d, Kernel, Op, Residual, kernel_shape, kernels
 
-DROPOUTS = Dropout, Dropout2d
+_DROPOUTS = Dropout, Dropout2d
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def _canonical(
     for index, op in enumerate(ops):
         if index in bars:
             moved.append(len(kept))
-        if isinstance(op, DROPOUTS) and op.p == 0:
+        if isinstance(op, _DROPOUTS) and op.p == 0:
             continue
         if isinstance(op, Kernel) and op.tie is not None:
             name = ties.get(op.tie)

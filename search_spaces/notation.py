@@ -94,10 +94,10 @@ def _one_op(word: str) -> Op:
 
 def _read(text: str) -> _Ops:
     # Reading needs lark, whose import would slow the start of commands that read nothing.
-    from search_spaces.grammar import read_network
+    from search_spaces.grammar import read
 
     try:
-        found = _ops(read_network(text))
+        found = _ops(read(text, "network"))
         if not found.ops:
             example = "conv3x3(8) bn relu | gap | linear(10)"
             raise NotationError(f"the network is empty: write ops, as in '{example}'", position=0)
@@ -139,7 +139,9 @@ def _op(call: Call) -> tuple[Op, _Place]:
             raise NotationError("res(...) holds no op that does anything", position=call.position)
         return Residual(inner.ops, inner.bars), _Place(call.position, inner.places)
     if call.name not in SIGNATURES:
-        raise unknown_op(call.name, call.position)
+        known = ", ".join(OP_NAMES)
+        message = f"unknown op '{call.name}'; known are {known}"
+        raise NotationError(message, position=call.position, hint=nearest(call.name, OP_NAMES))
     values = {parameter.field: _literal(call.name, parameter, argument) for parameter, argument in bind(call)}
     return SIGNATURES[call.name].make(**values), _Place(call.position)
 
@@ -228,9 +230,9 @@ def check_number(name: str, parameter: Parameter, value: int | float, position: 
             return
         allowed = f"one of {', '.join(map(str, parameter.among))}"
     else:
-        if isinstance(value, int) and parameter.minimum <= value <= LARGEST_NUMBER:
+        if isinstance(value, int) and parameter.minimum <= value <= _LARGEST_NUMBER:
             return
-        allowed = f"a whole number from {parameter.minimum} to {LARGEST_NUMBER:,}"
+        allowed = f"a whole number from {parameter.minimum} to {_LARGEST_NUMBER:,}"
     raise NotationError(f"{name} takes {allowed} as its {parameter.meaning}, not {plain(value)}", position=position)
 
 
@@ -258,13 +260,6 @@ def plain_name(operand: Operand) -> str | None:
         case Sequence(items=(Call(name=name, arguments=()),)):
             return name
     return None
-
-
-def unknown_op(name: str, position: int) -> NotationError:
-    """Return the error for a name that is not that of an op."""
-    known = ", ".join(OP_NAMES)
-    message = f"unknown op '{name}'; known are {known}"
-    return NotationError(message, position=position, hint=nearest(name, OP_NAMES))
 
 
 def _target(call: Call, signature: Signature, argument: Argument, taken: bool) -> Parameter:
@@ -313,8 +308,8 @@ def _unknown_option(name: str, signature: Signature, option: str, position: int)
     )
 
 
-LARGEST_NUMBER = 10_000
-MOST_VALUES = 1_000
+_LARGEST_NUMBER = 10_000
+_MOST_VALUES = 1_000
 
 
 def numbers(value: Value) -> tuple[int | float, ...]:
@@ -332,8 +327,8 @@ def numbers(value: Value) -> tuple[int | float, ...]:
             if number in found:
                 raise NotationError(f"{plain(number)} stands twice in this set", position=part.position)
             found.add(number)
-            if len(found) > MOST_VALUES:
-                raise NotationError(f"a set holds at most {MOST_VALUES:,} numbers", position=value.position)
+            if len(found) > _MOST_VALUES:
+                raise NotationError(f"a set holds at most {_MOST_VALUES:,} numbers", position=value.position)
     return tuple(sorted(found))
 
 
@@ -358,15 +353,15 @@ def _spread(spread: Range) -> list[Fraction]:
     if low > high:
         raise NotationError(f"the range {spread} is empty; write the lower end first", position=spread.position)
     count = (high - low) // step + 1
-    if count > MOST_VALUES:
-        raise NotationError(f"a set holds at most {MOST_VALUES:,} numbers", position=spread.position)
+    if count > _MOST_VALUES:
+        raise NotationError(f"a set holds at most {_MOST_VALUES:,} numbers", position=spread.position)
     return [low + step * index for index in range(count)]
 
 
 def _exact(number: Number) -> Fraction:
-    if number.value > LARGEST_NUMBER:
+    if number.value > _LARGEST_NUMBER:
         shown = f", not {number}" if len(str(number)) <= 20 else ""
-        raise NotationError(f"numbers go up to {LARGEST_NUMBER:,}{shown}", position=number.position)
+        raise NotationError(f"numbers go up to {_LARGEST_NUMBER:,}{shown}", position=number.position)
     return Fraction(number.value)
 
 

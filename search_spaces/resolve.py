@@ -59,7 +59,12 @@ from search_spaces.syntax import (
 from search_spaces.task import MNIST, Task
 
 # The number of classes of the task, in the text of a space.
-CLASSES = "classes"
+_CLASSES = "classes"
+_MOST_NODES = 1_000
+_DEEPEST_NESTING = 50
+_MOST_REPEATS = 100
+_LARGEST_BOUND = 10**12
+_EMPTY = Body((), 1, 0, 0)
 # An op, and that parameter of it which a number is for.
 _Need = tuple[str, Parameter]
 
@@ -117,9 +122,9 @@ def with_conditions(space: SearchSpace, conditions: tuple[Condition, ...]) -> Se
         return space
     if clash := contradictory((*space.conditions, *conditions)):
         raise NotationError(f"no network of space '{space.name}' can have {' and '.join(map(str, clash))}")
-    from search_spaces.grammar import read_space
+    from search_spaces.grammar import read
 
-    is_network = isinstance(read_space(space.text), Sequence)
+    is_network = isinstance(read(space.text, "space"), Sequence)
     # On a line of their own, as a comment may end the text. Its last statement may lack its semicolon.
     text = f"net = {space.text}\n;" if is_network else space.text
     limits = f"where {', '.join(map(str, conditions))};"
@@ -131,9 +136,9 @@ def with_conditions(space: SearchSpace, conditions: tuple[Condition, ...]) -> Se
 
 def _space(text: str, name: str, task: Task) -> SearchSpace:
     # Reading needs lark, whose import would slow the start of commands that read nothing.
-    from search_spaces.grammar import read_space
+    from search_spaces.grammar import read
 
-    tree = read_space(text)
+    tree: Definitions | Sequence = read(text, "space")
     if isinstance(tree, Sequence):
         if all(isinstance(item, Bar) for item in tree.items):
             raise NotationError("the search space is empty: define at least net = ...;", position=0)
@@ -147,7 +152,8 @@ def _space(text: str, name: str, task: Task) -> SearchSpace:
         # What ``net`` does not use is checked all the same.
         resolver.resolve(other, statement.position, 0)
     net = resolver.body("net")
-    _check_nodes(net.max_nodes + sum(map(_shared_nodes, shared)), 0)
+    aside = sum(part.content.max_nodes if isinstance(part.content, Body) else 1 for part in shared)
+    _check_nodes(net.max_nodes + aside, 0)
     digest = hashlib.sha256(str(tree).encode()).hexdigest()[:12]
     return SearchSpace(name, text, digest, net, shared, _conditions(tree), task, unused)
 
@@ -197,7 +203,7 @@ class _Resolver:
             if not isinstance(operand, Sequence):
                 return True
             name = plain_name(operand) or ""
-        return name == CLASSES and name not in self._table
+        return name == _CLASSES and name not in self._table
 
     def _resolve_number(self, name: str, depth: int) -> None:
         statement = self._table[name]
@@ -327,7 +333,7 @@ class _Resolver:
         if name in scope.needs:
             return _Numbers((), Variable(name, shared=False))
         if name not in self._table:
-            if name == CLASSES:
+            if name == _CLASSES:
                 return _Numbers((self._task.classes,))
             raise self._unknown(name, scope, operand.position)
         self.resolve(name, operand.position, depth + 1)
@@ -341,7 +347,7 @@ class _Resolver:
             check_number(op, need, value, position)
 
     def _unknown(self, name: str, scope: _Scope, position: int) -> NotationError:
-        known = (*OP_NAMES, CLASSES, *self._table, *scope.needs)
+        known = (*OP_NAMES, _CLASSES, *self._table, *scope.needs)
         message = f"unknown name '{name}': it is neither an op nor defined in this space"
         return NotationError(message, position=position, hint=nearest(name, known))
 
@@ -350,26 +356,37 @@ def _label(atom: Call | Group) -> str:
     return atom.name if isinstance(atom, Call) else "group"
 
 
-_MOST_NODES = 1_000
-_DEEPEST_NESTING = 50
-_MOST_REPEATS = 100
-_EMPTY = Body((), 1, 0, 0)
-
-
 def _joined(nodes: tuple[Node, ...], shared: dict[str, Body], position: int) -> Body:
-    """Return nodes as a body.
-
-    Args:
-        shared: the bodies of the shared parts that may be named.
-        position: that of the text the nodes come from, for the error.
-
-    Raises:
-        NotationError: a draw could visit too many nodes, or nest them too deep.
-    """
-    most = sum(_nodes(node, shared) for node in nodes)
+    extents = [_extent(node, shared) for node in nodes]
+    most = sum(nodes for _, nodes, _ in extents)
     _check_nodes(most, position)
-    height = max((_height(node, shared) for node in nodes), default=0)
-    return Body(nodes, math.prod(map(_ways, nodes)), most, height)
+    height = max((height for _, _, height in extents), default=0)
+    return Body(nodes, math.prod(ways for ways, _, _ in extents), most, height)
+
+
+def _extent(node: Node, shared: dict[str, Body]) -> tuple[int, int, int]:
+    """Return in how many ways a node can be drawn, how many nodes a draw of it visits at most, and its height."""
+    match node:
+        case Fixed() | Mark():
+            return 1, 1, 1
+        case Template():
+            choices = [value for _, value in node.fields if isinstance(value, Choice)]
+            return math.prod(map(value_ways, choices)), 1 + len(choices), 1
+        case ResidualNode(body):
+            return body.derivations, 1 + body.max_nodes, 1 + body.height
+        case Either(_, branches, options):
+            most, height = (max(getattr(each, name) for each in branches) for name in ("max_nodes", "height"))
+            return sum(options.weights), 1 + most, 1 + height
+        case RepeatNode(_, body, low, options):
+            ways = sum(options.weights) if options else body.derivations**low
+            return ways, 1 + node.most * (1 + body.max_nodes), 1 + body.height
+        case RuleRef(_, body, arguments):
+            ways = math.prod(value_ways(value) for _, value in arguments) * body.derivations
+            return ways, 1 + len(arguments) + body.max_nodes, 1 + body.height
+        case SharedOps(name):
+            return 1, 1 + shared[name].max_nodes, 1 + shared[name].height
+        case _:
+            assert_never(node)
 
 
 def _choice_of(label: str, values: tuple[int | float, ...]) -> Value:
@@ -380,16 +397,10 @@ def _choice_of(label: str, values: tuple[int | float, ...]) -> Value:
 
 
 def _either(label: str, branches: tuple[Body, ...], texts: tuple[str, ...]) -> Either:
-    """Return the choice of a body."""
     return Either(label, branches, Options(texts, False, tuple(branch.derivations for branch in branches)))
 
 
 def _times(label: str, body: Body, repeat: Repeat) -> RepeatNode:
-    """Return the repetition of a body.
-
-    Raises:
-        NotationError: the numbers of repetitions are not whole, too large or in the wrong order.
-    """
     low = whole(repeat.low, "a number of repetitions", _MOST_REPEATS)
     high = whole(repeat.high, "a number of repetitions", _MOST_REPEATS)
     if low > high:
@@ -401,82 +412,17 @@ def _times(label: str, body: Body, repeat: Repeat) -> RepeatNode:
     return RepeatNode(label, body, low, Options(tuple(map(str, counts)), True, weights))
 
 
-def _shared_nodes(part: SharedPart) -> int:
-    """Return how many nodes the draw of a shared part visits at most."""
-    return part.content.max_nodes if isinstance(part.content, Body) else 1
-
-
 def _check_nodes(nodes: int, position: int) -> None:
-    """Raise NotationError when a draw could get too large."""
     if nodes > _MOST_NODES:
         raise NotationError(f"a draw of this could have more than {_MOST_NODES:,} parts", position=position)
 
 
 def _check_depth(depth: int, position: int) -> None:
-    """Raise NotationError when rules and brackets are nested deeper than a draw can follow."""
     if depth > _DEEPEST_NESTING:
         raise NotationError(f"rules and brackets are nested more than {_DEEPEST_NESTING} deep", position=position)
 
 
-def _ways(node: Node) -> int:
-    match node:
-        case Fixed() | Mark() | SharedOps():
-            return 1
-        case Template():
-            return math.prod(value_ways(value) for _, value in node.fields)
-        case ResidualNode():
-            return node.body.derivations
-        case Either():
-            return sum(node.options.weights)
-        case RepeatNode():
-            return sum(node.options.weights) if node.options else node.body.derivations**node.low
-        case RuleRef():
-            return math.prod(value_ways(value) for _, value in node.arguments) * node.body.derivations
-        case _:
-            assert_never(node)
-
-
-def _nodes(node: Node, shared: dict[str, Body]) -> int:
-    match node:
-        case Fixed() | Mark():
-            return 1
-        case Template():
-            return 1 + sum(isinstance(value, Choice) for _, value in node.fields)
-        case ResidualNode():
-            return 1 + node.body.max_nodes
-        case Either():
-            return 1 + max(branch.max_nodes for branch in node.branches)
-        case RepeatNode():
-            return 1 + node.most * (1 + node.body.max_nodes)
-        case RuleRef():
-            return 1 + len(node.arguments) + node.body.max_nodes
-        case SharedOps():
-            return 1 + shared[node.name].max_nodes
-        case _:
-            assert_never(node)
-
-
-def _height(node: Node, shared: dict[str, Body]) -> int:
-    match node:
-        case ResidualNode() | RepeatNode() | RuleRef():
-            return 1 + node.body.height
-        case Either():
-            return 1 + max(branch.height for branch in node.branches)
-        case SharedOps():
-            return 1 + shared[node.name].height
-        case _:
-            return 1
-
-
-_LARGEST_BOUND = 10**12
-
-
 def _symbols(definitions: Definitions) -> dict[str, Let | Rule]:
-    """Return the statements that define names, ``net`` among them.
-
-    Raises:
-        NotationError: a name is defined twice or is an op's, a parameter is no name, or ``net`` is missing.
-    """
     table: dict[str, Let | Rule] = {}
     for statement in definitions.statements:
         if isinstance(statement, Where):
@@ -500,18 +446,11 @@ def _symbols(definitions: Definitions) -> dict[str, Let | Rule]:
 
 
 def _parameters(statement: Let | Rule) -> tuple[str, ...]:
-    """Return the names of a rule's parameters; a ``let`` has none."""
-    if isinstance(statement, Let):
-        return ()
-    return tuple(plain_name(argument.operand) or "" for argument in statement.head.arguments)
+    arguments = () if isinstance(statement, Let) else statement.head.arguments
+    return tuple(plain_name(argument.operand) or "" for argument in arguments)
 
 
 def _conditions(definitions: Definitions) -> tuple[Condition, ...]:
-    """Return all conditions of all ``where`` statements.
-
-    Raises:
-        NotationError: a metric is unknown, a bound is not a whole number, or no network can meet all conditions.
-    """
     stated = [statement for statement in definitions.statements if isinstance(statement, Where)]
     limits = [limit for statement in stated for limit in statement.limits]
     found = tuple(map(_condition, limits))
@@ -528,10 +467,10 @@ def parse_conditions(text: str) -> tuple[Condition, ...]:
         NotationError: the text holds something else, a metric is unknown or a bound is not a whole number.
     """
     # Reading needs lark, whose import would slow the start of commands that read nothing.
-    from search_spaces.grammar import read_limits
+    from search_spaces.grammar import read
 
     try:
-        return tuple(map(_condition, read_limits(text).limits))
+        return tuple(map(_condition, read(text, "limits").limits))
     except NotationError as error:
         error.text = text
         raise

@@ -183,7 +183,7 @@ def size_text(parameters: int, cost: int, minimise: Metric) -> str:
     return size if minimise is Metric.PARAMETERS else f"{cost:,} {OBJECTIVES[minimise]}, {size}"
 
 
-COMPARISONS: Mapping[str, Callable[[int, int], bool]] = {
+_COMPARISONS: Mapping[str, Callable[[int, int], bool]] = {
     "<=": operator.le,
     ">=": operator.ge,
     "==": operator.eq,
@@ -202,7 +202,7 @@ class Condition:
 
     def holds(self, value: int) -> bool:
         """Return whether ``value`` keeps the limit."""
-        return COMPARISONS[self.comparison](value, self.bound)
+        return _COMPARISONS[self.comparison](value, self.bound)
 
     def __str__(self) -> str:
         return f"{self.metric} {self.comparison} {self.bound}"

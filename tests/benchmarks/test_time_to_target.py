@@ -11,7 +11,7 @@ from benchmarks import time_to_target
 from harness.evidence.error_ratio import ErrorRatio
 from harness.system.files import Workspace
 from harness.training.recipes import RECIPES
-from search_spaces.catalog import preset
+from search_spaces.catalog import PRESETS
 from search_spaces.notation import parse_network
 from tests.benchmarks.made_up import ask, trained_as
 from tests.harness import unrun
@@ -39,7 +39,7 @@ def seeds(results: Path, monkeypatch: pytest.MonkeyPatch) -> Seeds:
     """The document's record, three seeds of its own recipe, and the speed of its loop."""
     made = unrun.without_training(monkeypatch)
     made.errors = lambda index: 60 + 10 * index
-    network = parse_network(preset("seed4").text)
+    network = parse_network(PRESETS["seed4"].text)
     unrun.run(Workspace(results.parent), unrun.plan(range(3), architecture=network, recipe=RECIPES["seed4"]))
     (results.parent / "speeds.json").write_text('{"rows": [{"network": "seed4", "seed_style": 2000}]}')
     made.errors = lambda index: 48 + index

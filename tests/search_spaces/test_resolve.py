@@ -116,10 +116,10 @@ def test_the_hash_is_that_of_the_normal_form():
 
 @given(st.from_type(SearchSpace))
 def test_the_normal_form_reads_back_as_the_same_space(space: SearchSpace):
-    from search_spaces.grammar import read_space
+    from search_spaces.grammar import read
 
-    tree = read_space(space.text)
-    assert read_space(str(tree)) == tree
+    tree = read(space.text, "space")
+    assert read(str(tree), "space") == tree
     again = parse_space(str(tree), space.name)
     assert (again.hash, again.net, again.shared) == (space.hash, space.net, space.shared)
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_spaces.cost import analyse, check_output, normalised_values, output_shape
+from search_spaces.cost import _check_output, analyse, normalised_values, output_shape
 from search_spaces.errors import ShapeError
 from search_spaces.network import Architecture
 from search_spaces.notation import parse_network
@@ -98,12 +98,12 @@ def test_errors_inside_res_say_where():
 
 
 def test_a_network_ends_in_the_classes_as_vector_or_map():
-    check_output((10,), 10)
-    check_output((10, 1, 1), 10)
-    check_output((7,), 7)
+    _check_output((10,), 10)
+    _check_output((10, 1, 1), 10)
+    _check_output((7,), 7)
     for wrong in [(11,), (10, 2, 2), (1, 10, 1)]:
         with pytest.raises(ShapeError, match=f"the network ends in {shape_text(wrong)}; it must end in 10 values"):
-            check_output(wrong, 10)
+            _check_output(wrong, 10)
 
 
 def window_starts(size: int, kernel: int, stride: int, padding: int) -> list[int]:

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from harness.commands.spaces import spaces
 from harness.system.errors import ContentError
-from search_spaces.catalog import SPACES, space, space_text
+from search_spaces.catalog import SPACES, space
 from search_spaces.errors import DrawError, NotationError, UnknownNameError
 from search_spaces.membership import contains
 from search_spaces.notation import parse_network
@@ -41,8 +41,8 @@ def test_list_names_every_space_the_default_first():
 
 
 def test_show_prints_the_text_as_it_is():
-    assert run("show", "tiny") == space_text("tiny")
-    assert run_json("show", "tiny")["text"] == space_text("tiny")
+    assert run("show", "tiny") == space("tiny").text
+    assert run_json("show", "tiny")["text"] == space("tiny").text
 
 
 def test_sample_draws_accepted_networks_and_repeats_with_its_seed():
