@@ -116,7 +116,7 @@ def worker_count(given: int | None, device: torch.device) -> int:
 
 
 @contextmanager
-def deaf_to_interrupts() -> Iterator[None]:
+def ignoring_sigint() -> Iterator[None]:
     """Block SIGINT for the processes that are started in the block; for this one it only waits until its end.
 
     Ctrl-C reaches the whole terminal group, but only the coordinator decides what it means.

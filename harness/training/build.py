@@ -50,7 +50,7 @@ def build(architecture: Architecture, task: Task) -> Network:
     return network
 
 
-def initialise(network: Network, initialisation: Initialisation) -> None:
+def _initialise(network: Network, initialisation: Initialisation) -> None:
     """Draw first weights from torch's current generator; a tied kernel is drawn once."""
     if initialisation is Initialisation.TORCH:
         return
@@ -67,14 +67,14 @@ def initialise(network: Network, initialisation: Initialisation) -> None:
 
 def draw_first_weights(network: Network, recipe: Recipe) -> None:
     """Give a network the recipe's first weights, from torch's current generator."""
-    initialise(network, recipe.initialisation)
+    _initialise(network, recipe.initialisation)
     if recipe.initialisation is Initialisation.DIRAC:
-        _pass_on(network)
+        _identity_init(network)
     if recipe.zero_head:
-        _silence_head(network)
+        _zero_init_head(network)
 
 
-def _pass_on(network: Network) -> None:
+def _identity_init(network: Network) -> None:
     """Make every convolution with as many outputs as inputs hand its input on: 1 in the middle, 0 elsewhere."""
     for module in network.modules():
         if not isinstance(module, nn.Conv2d):
@@ -86,7 +86,7 @@ def _pass_on(network: Network) -> None:
             nn.init.dirac_(module.weight[:, ::poses], module.groups)
 
 
-def _silence_head(network: Network) -> None:
+def _zero_init_head(network: Network) -> None:
     """Set the last convolution or linear layer to zero, so that all classes begin equal.
 
     It stays as drawn where a BN or a ReLU behind it would make nothing of that, or where its kernel is another's too.

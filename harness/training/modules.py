@@ -16,7 +16,7 @@ from search_spaces.poses import channel_order, mirrored, turns
 from search_spaces.task import Shape
 
 
-class Residual(nn.Module):
+class _Residual(nn.Module):
     """Adds its input to what its ops make of it."""
 
     def __init__(self, ops: nn.Sequential) -> None:
@@ -28,7 +28,7 @@ class Residual(nn.Module):
         return values + self.ops(values)  # type: ignore[no-any-return]  # Sequential returns Any
 
 
-class FlatLinear(nn.Linear):
+class _FlatLinear(nn.Linear):
     """A linear layer that flattens a map first, so that one op stays one module."""
 
     def forward(self, input: Tensor) -> Tensor:
@@ -69,7 +69,7 @@ class FastDropout(nn.Module):
         return f"p={self.p}, channels={self.channels}"
 
 
-class GroupedLinear(nn.Module):
+class _GroupedLinear(nn.Module):
     """A linear layer a member; its weights are stored as those of all members one below the other."""
 
     def __init__(self, features: int, out_features: int, members: int) -> None:
@@ -86,7 +86,7 @@ class GroupedLinear(nn.Module):
         return torch.einsum("nmf,mof->nmo", each, weight).flatten(1) + self.bias
 
 
-class GroupedPReLU(nn.Module):
+class _GroupedPReLU(nn.Module):
     """A PReLU a member, each with one slope for all its channels: (members,)."""
 
     def __init__(self, members: int) -> None:
@@ -112,7 +112,7 @@ def _sequence(ops: tuple[spec.Op, ...], shape: Shape, members: int | None, tied:
     modules: list[nn.Module] = []
     for op in ops:
         if isinstance(op, spec.Residual):
-            module: nn.Module = Residual(_sequence(op.ops, shape, members, tied))
+            module: nn.Module = _Residual(_sequence(op.ops, shape, members, tied))
         else:
             module = MODULES[type(op)](op, shape, members)
         if isinstance(module, nn.Conv2d) and isinstance(op, spec.Conv | spec.DepthwiseConv) and op.tie is not None:
@@ -139,7 +139,7 @@ def _batch_norm(op: spec.BatchNorm, shape: Shape, members: int | None) -> nn.Mod
     """Return a BN of maps or of vectors; where it is unscaled, it has no scale that could be trained."""
     channels = (members or 1) * shape[0]
     if op.poses > 1:
-        norm: nn.Module = PosedBatchNorm(channels, op.poses, shared=op.shared)
+        norm: nn.Module = _PosedBatchNorm(channels, op.poses, shared=op.shared)
     else:
         norm = nn.BatchNorm2d(channels) if len(shape) == 3 else nn.BatchNorm1d(channels)
     if op.unscaled:
@@ -149,7 +149,7 @@ def _batch_norm(op: spec.BatchNorm, shape: Shape, members: int | None) -> nn.Mod
 
 def _linear(op: spec.Linear, shape: Shape, members: int | None) -> nn.Module:
     features = math.prod(shape)
-    return GroupedLinear(features, op.out_features, members) if members else FlatLinear(features, op.out_features)
+    return _GroupedLinear(features, op.out_features, members) if members else _FlatLinear(features, op.out_features)
 
 
 # From an op, the shape before it and the members of a population, None for a network by itself. ``res`` is not here: it
@@ -160,7 +160,10 @@ MODULES: Mapping[type[spec.Op], Callable[[Any, Shape, int | None], nn.Module]] =
     spec.BatchNorm: _batch_norm,
     spec.ReLU: lambda op, shape, members: nn.ReLU(),
     spec.LeakyReLU: lambda op, shape, members: nn.LeakyReLU(op.slope),
-    spec.PReLU: lambda op, shape, members: GroupedPReLU(members) if members else nn.PReLU(),  # one slope, 0.25 at first
+    # One slope, 0.25 at first.
+    spec.PReLU: lambda op, shape, members: (
+        _GroupedPReLU(members) if members else nn.PReLU()
+    ),  # one slope, 0.25 at first
     spec.Swish: lambda op, shape, members: nn.SiLU(),
     spec.Dropout: lambda op, shape, members: FastDropout(op.p),
     spec.Dropout2d: lambda op, shape, members: FastDropout(op.p, channels=True),
@@ -172,7 +175,7 @@ MODULES: Mapping[type[spec.Op], Callable[[Any, Shape, int | None], nn.Module]] =
 }
 
 
-def in_poses(kernel: Tensor, poses: int) -> Tensor:
+def _in_poses(kernel: Tensor, poses: int) -> Tensor:
     """Return a learned kernel in all its poses: (out, in, rows, rows) to (out * poses, in, rows, rows).
 
     The poses of one kernel lie side by side, as the next kernel expects them.
@@ -210,11 +213,11 @@ class PosedConv2d(nn.Conv2d):
         """Return (batch, out, height, width)."""
         bias = None if self.bias is None else self.bias.repeat_interleave(self.poses)
         return functional.conv2d(
-            input, in_poses(self.weight, self.poses), bias, self.stride, self.padding, groups=self.groups
+            input, _in_poses(self.weight, self.poses), bias, self.stride, self.padding, groups=self.groups
         )
 
 
-class PosedBatchNorm(nn.modules.batchnorm._BatchNorm):
+class _PosedBatchNorm(nn.modules.batchnorm._BatchNorm):
     """Batch normalisation of maps or vectors with one shift, and one scale, for each ``poses`` neighbouring channels.
 
     Statistics are each channel's own, (channels,), or those of all values of these neighbours where they are

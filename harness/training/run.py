@@ -132,8 +132,8 @@ def execute_and_keep(
     device = choose_device(job.device)
     engine = choose_engine(job.engine, job.recipe, device).engine
     captured = engine is None and _captures(device)
-    result = begun(job, loaded, device, _together(1) if captured else TORCH if engine is None else engine.name)
-    training, validation = images_of(job, loaded, device)
+    result = _start_result(job, loaded, device, _together(1) if captured else TORCH if engine is None else engine.name)
+    training, validation = _images_of(job, loaded, device)
     teacher = _teacher(job, loaded, training, device)
     task = loaded.data.dataset.task
     begins = (job.architecture, job.recipe, result.seed, device, engine, teacher)
@@ -150,15 +150,17 @@ def execute_and_keep(
         at_end = epoch.epoch == last or run.diverged
         if at_end or job.evaluate_each_epoch or job.test_each_epoch:
             finish_average(run, training)
-        epoch = looked_at(job, loaded, run, epoch, validation, at_end=at_end)
+        epoch = _evaluate_epoch(job, loaded, run, epoch, validation, at_end=at_end)
         run.history[-1] = epoch
         if on_epoch is not None:
             on_epoch(epoch)
     # A run that goes on from its last checkpoint had no epoch after which its average was finished.
     finish_average(run, training)
     if job.checkpoint is not None:
-        _save(job.checkpoint, run)
-    return ended(job, loaded, result, run, training, validation), run
+        buffer = io.BytesIO()
+        torch.save(checkpoint(run), buffer)
+        files.write_bytes(job.checkpoint, buffer.getvalue())
+    return _finish_result(job, loaded, result, run, training, validation), run
 
 
 def execute_together(jobs: Sequence[Job], loaded: TrainingData) -> list[Result]:
@@ -168,13 +170,12 @@ def execute_together(jobs: Sequence[Job], loaded: TrainingData) -> list[Result]:
     """
     first = jobs[0]
     device = choose_device(first.device)
-    open_results = [begun(job, loaded, device, _together(len(jobs))) for job in jobs]
+    results = [_start_result(job, loaded, device, _together(len(jobs))) for job in jobs]
     task = loaded.data.dataset.task
-    training, validation = images_of(first, loaded, device)
+    training, validation = _images_of(first, loaded, device)
     teacher = _teacher(first, loaded, training, device)
     runs = [
-        start(first.architecture, first.recipe, result.seed, device, teacher=teacher, task=task)
-        for result in open_results
+        start(first.architecture, first.recipe, result.seed, device, teacher=teacher, task=task) for result in results
     ]
     going: Sequence[Training] = ()
     for _ in range(first.recipe.epochs):
@@ -186,10 +187,10 @@ def execute_together(jobs: Sequence[Job], loaded: TrainingData) -> list[Result]:
         train_epoch_together(population)
     for job, run in zip(jobs, runs, strict=True):
         finish_average(run, training)
-        run.history[-1] = looked_at(job, loaded, run, run.history[-1], validation, at_end=True)
+        run.history[-1] = _evaluate_epoch(job, loaded, run, run.history[-1], validation, at_end=True)
     return [
-        ended(job, loaded, result, run, training, validation)
-        for job, result, run in zip(jobs, open_results, runs, strict=True)
+        _finish_result(job, loaded, result, run, training, validation)
+        for job, result, run in zip(jobs, results, runs, strict=True)
     ]
 
 
@@ -220,33 +221,29 @@ def _together(members: int) -> str:
     return f"{TORCH} together {members}"
 
 
-def images_of(job: Job, loaded: TrainingData, device: torch.device) -> tuple[Images, Images | None]:
+def _images_of(job: Job, loaded: TrainingData, device: torch.device) -> tuple[Images, Images | None]:
     """Return what the job trains on and what it is validated on; a verification has no validation images.
 
     All jobs of a process have the same copy, which stays as long as the process.
     """
-    key = (device, job.purpose is not Purpose.VERIFY)
-    if key not in loaded.placed:
-        loaded.placed[key] = _placed(loaded, *key)
-    return loaded.placed[key]
+    divided = job.purpose is not Purpose.VERIFY
+    if (placed := loaded.placed.get((device, divided))) is not None:
+        return placed
+    dataset = loaded.data.dataset
+    pixels, labels = loaded.data.train_images.to(device), loaded.data.train_labels.to(device)
 
-
-def _placed(loaded: TrainingData, device: torch.device, divided: bool) -> tuple[Images, Images | None]:
-    data, dataset = loaded.data, loaded.data.dataset
-    pixels, labels = data.train_images.to(device), data.train_labels.to(device)
-    if not divided:
-        return Images(pixels, labels, dataset.mean, dataset.std, dataset.classes), None
-
-    def part(index: torch.Tensor) -> Images:
+    def part(index: torch.Tensor | slice) -> Images:
         return Images(pixels[index], labels[index], dataset.mean, dataset.std, dataset.classes)
 
-    return part(loaded.split.train.to(device)), part(loaded.split.validation.to(device))
+    whole, split_ = part(slice(None)), loaded.split
+    placed = (part(split_.train.to(device)), part(split_.validation.to(device))) if divided else (whole, None)
+    loaded.placed[device, divided] = placed
+    return placed
 
 
 def _teacher(job: Job, loaded: TrainingData, training: Images, device: torch.device) -> Teacher | None:
-    """Return the teacher of the job's recipe, which sees the images that the job trains on and no others."""
     room = TeacherCache(
-        images=training,
+        images=training,  # those that the job trains on, and no others
         split="all" if job.purpose is Purpose.VERIFY else "split",
         data_hash=loaded.data.data_hash,
         device=device,
@@ -265,10 +262,9 @@ def _test_images(job: Job, loaded: TrainingData, device: torch.device) -> Images
     return Images(pixels.to(device), labels.to(device), dataset.mean, dataset.std, dataset.classes)
 
 
-def looked_at(
+def _evaluate_epoch(
     job: Job, loaded: TrainingData, run: Training, epoch: Epoch, validation: Images | None, *, at_end: bool
 ) -> Epoch:
-    """Return an epoch with what the run's errors are after it, where the job or the end asks for them."""
     if validation is not None and (at_end or job.evaluate_each_epoch):
         epoch = replace(epoch, validation_errors=count_errors(run, validation))
     if job.test_each_epoch:
@@ -276,11 +272,9 @@ def looked_at(
     return epoch
 
 
-def begun(job: Job, loaded: TrainingData, device: torch.device, engine: str) -> Result:
-    """Return the result of a job that begins: what is known before training."""
-    architecture = job.architecture
+def _start_result(job: Job, loaded: TrainingData, device: torch.device, engine: str) -> Result:
+    architecture, recipe_hash = job.architecture, job.recipe.hash
     analysis = analyse(architecture, loaded.data.dataset.task)
-    recipe_hash = job.recipe.hash
     return Result(
         architecture=architecture,
         hash=architecture.hash,
@@ -302,22 +296,25 @@ def begun(job: Job, loaded: TrainingData, device: torch.device, engine: str) -> 
     )
 
 
-def ended(
+def _finish_result(
     job: Job, loaded: TrainingData, result: Result, run: Training, training: Images, validation: Images | None
 ) -> Result:
-    """Return the result with what came of the run; a finished one is tested where the job says so."""
     finished = run.diverged or len(run.history) == job.recipe.epochs
-    if finished:
-        result = replace(result, status=Status.DIVERGED if run.diverged else Status.COMPLETE)
-        if run.diverged:
-            result = replace(result, message=f"the loss was not finite in epoch {len(run.history)}")
+    if run.diverged:
+        message = f"the loss was not finite in epoch {len(run.history)}"
+        result = replace(result, status=Status.DIVERGED, message=message)
+    elif finished:
+        result = replace(result, status=Status.COMPLETE)
     if validation is not None:
         errors = run.history[-1].validation_errors
         result = replace(result, validation_errors=errors, validation_size=len(validation))
     result = replace(result, weights_sha256=weights_digest(run))
     if job.test_log is not None and finished:
         test = _test_images(job, loaded, run.device)
-        result = _tested(result, test, run)
+        predicted = predictions(run, test)
+        index = (predicted != test.labels).nonzero().flatten()
+        wrong = tuple(zip(index.tolist(), predicted[index].tolist(), strict=True))
+        result = replace(result, test_errors=len(wrong), test_size=len(test), wrong=wrong)
         # A diverged network has nothing to show: its probabilities are no numbers.
         if job.inspection is not None and not run.diverged:
             inspection.write(job.inspection, inspect(run, test, result))
@@ -334,33 +331,15 @@ def ended(
     )
 
 
-def _tested(result: Result, test: Images, run: Training) -> Result:
-    predicted = predictions(run, test)
-    index = (predicted != test.labels).nonzero().flatten()
-    wrong = tuple(zip(index.tolist(), predicted[index].tolist(), strict=True))
-    return replace(result, test_errors=len(wrong), test_size=len(test), wrong=wrong)
-
-
-def _save(path: Path, run: Training) -> None:
-    buffer = io.BytesIO()
-    torch.save(checkpoint(run), buffer)
-    files.write_bytes(path, buffer.getvalue())
-
-
 def inspect(run: Training, test: Images, result: Result) -> Inspection:
     """Return what a finished run made of the test images; ``result`` says which it got wrong."""
     sure = probabilities(run, test)
     misses = []
     for index, said in result.wrong:
         pixels = test.pixels[index, 0].cpu().numpy().tobytes()
-        miss = Miss(
-            image=index,
-            label=int(test.labels[index]),
-            said=said,
-            confidence=round(float(sure[index, said]), _DIGITS),
-            pixels=packed(pixels),
-        )
-        misses.append(miss)
+        confidence = round(float(sure[index, said]), _DIGITS)
+        label = int(test.labels[index])
+        misses.append(Miss(image=index, label=label, said=said, confidence=confidence, pixels=packed(pixels)))
     edge, kernels = _first_kernels(run)
     return Inspection(
         hash=result.hash,
@@ -384,8 +363,7 @@ def _confidences(sure: torch.Tensor, test: Images) -> tuple[Confidence, ...]:
     found = []
     for low, high in pairwise(CONFIDENCE_EDGES):
         inside = (highest > low) & (highest <= high)
-        images = int(inside.sum())
-        if images:
+        if images := int(inside.sum()):
             mean = float(highest[inside].double().mean())
             here = int((right & inside).sum())
             found.append(Confidence(low=low, high=high, images=images, right=here, mean=round(mean, 6)))

@@ -78,7 +78,7 @@ def augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tenso
     # One draw for all seven numbers an image: on a GPU each call is a launch.
     draws = torch.rand(7, len(images), generator=generator, device=generator.device)
     rows, columns = images.shape[-2:]
-    theta = maps_of(draws, rows, columns, recipe)
+    theta = _maps_of(draws, rows, columns, recipe)
     grid = functional.affine_grid(theta, list(images.shape), align_corners=False)
     return functional.grid_sample(images, grid, align_corners=False)
 
@@ -88,10 +88,10 @@ def epoch_maps(recipe: Recipe, generator: torch.Generator, steps: int, task: Tas
     if recipe.augmented_share == 0:
         return None
     draws = torch.rand(steps, 7, recipe.batch_size, generator=generator, device=generator.device)
-    return maps_of(draws.transpose(0, 1).reshape(7, -1), *task.input_shape[1:], recipe).contiguous()
+    return _maps_of(draws.transpose(0, 1).reshape(7, -1), *task.input_shape[1:], recipe).contiguous()
 
 
-def maps_of(draws: Tensor, rows: int, columns: int, recipe: Recipe) -> Tensor:
+def _maps_of(draws: Tensor, rows: int, columns: int, recipe: Recipe) -> Tensor:
     """Return the maps, (count, 2, 3), that seven uniform draws an image, (7, count), stand for.
 
     They lead from output to input coordinates, in units of half an edge. The linear part is scale times rotation, plus
@@ -134,7 +134,7 @@ def epoch_steps(recipe: Recipe, done: int, count: int) -> Steps:
     return Steps(
         [learning_rate(recipe, number - 1, count) for number in numbers],
         [average_share(recipe, number, first) for number in numbers],
-        [adam_corrections(recipe, number) for number in numbers],
+        [_adam_corrections(recipe, number) for number in numbers],
     )
 
 
@@ -171,7 +171,7 @@ def average_share(recipe: Recipe, step: int, first: int) -> float:
     return 1 - min(recipe.average_decay, (1 + behind) / (10 + behind))
 
 
-def adam_corrections(recipe: Recipe, step: int) -> tuple[float, float]:
+def _adam_corrections(recipe: Recipe, step: int) -> tuple[float, float]:
     """Return what Adam divides its mean, and the root of its mean square, by after a step, counted from 1.
 
     Kingma and Ba, arXiv 1412.6980, algorithm 1.

@@ -46,11 +46,11 @@ from search_spaces.network import Architecture
 from search_spaces.task import Task
 
 # Steps before a capture: cuDNN chooses its kernels and allocates in the first ones (torch's notes on CUDA graphs).
-WARM_UP = 3
+_WARM_UP = 3
 
 
 @dataclass(slots=True)
-class EpochSteps:
+class _EpochSteps:
     """What an epoch's steps read, all on the device; ``step`` is the index of the next one, a tensor of one number.
 
     Attributes:
@@ -72,7 +72,7 @@ class EpochSteps:
 
 
 @dataclass(slots=True)
-class Population:
+class _Population:
     """The grouped network of several runs, the state of its optimizer, its average, and its images.
 
     Attributes:
@@ -87,7 +87,7 @@ class Population:
     images: Images
     optimizer_state: list[list[Tensor]]
     average: list[Tensor]
-    schedule: EpochSteps | None = None
+    schedule: _EpochSteps | None = None
     graph: torch.cuda.CUDAGraph | None = None
 
     @property
@@ -106,7 +106,7 @@ class Population:
         return self.members[0].device
 
 
-def grouped_network(architecture: Architecture, members: int, task: Task) -> Network:
+def _grouped_network(architecture: Architecture, members: int, task: Task) -> Network:
     """Return several copies of one network as one network: channels side by side, every convolution grouped by member.
 
     Nothing of one member reaches another: kernels are grouped, BN statistics are those of a channel or of the poses of
@@ -119,7 +119,7 @@ def grouped_network(architecture: Architecture, members: int, task: Task) -> Net
     return Network(sequence(architecture.ops, task.input_shape, members))
 
 
-def population_of(runs: Sequence[Training], images: Images) -> Population:
+def population_of(runs: Sequence[Training], images: Images) -> _Population:
     """Return a population of runs of one network and recipe, all at the same step; their dropout draws as the first's.
 
     Raises:
@@ -129,16 +129,16 @@ def population_of(runs: Sequence[Training], images: Images) -> Population:
     check_batch(recipe, len(images))
     # What is drawn is written over before the first step.
     with drawing_from(torch.Generator()):
-        network = grouped_network(runs[0].architecture, len(runs), runs[0].task).to(device)
+        network = _grouped_network(runs[0].architecture, len(runs), runs[0].task).to(device)
     network.train()
     seed_dropout(network, runs[0].generator)
     names = MEMORIES[recipe.optimizer]
     optimizer_state = [[torch.zeros_like(parameter) for parameter in network.parameters()] for _ in names]
     average = [torch.zeros_like(tensor) for tensor in engine_tensors(network)]
-    return Population(runs, network, images, optimizer_state, average)
+    return _Population(runs, network, images, optimizer_state, average)
 
 
-def train_epoch_together(population: Population, on_step: Callable[[], None] | None = None) -> list[Epoch]:
+def train_epoch_together(population: _Population, on_step: Callable[[], None] | None = None) -> list[Epoch]:
     """Train all members for one pass; append to their histories.
 
     Args:
@@ -158,18 +158,18 @@ def train_epoch_together(population: Population, on_step: Callable[[], None] | N
     return [end_epoch(run, loss, rate, seconds / len(runs)) for run, loss in zip(runs, losses, strict=True)]
 
 
-def _gather(population: Population) -> None:
+def _gather(population: _Population) -> None:
     """Copy the runs as they are now into the population."""
     runs, real = population.members, torch.float32
-    spread([flat_state(run.network, real) for run in runs], engine_tensors(population.network))
+    _spread([flat_state(run.network, real) for run in runs], engine_tensors(population.network))
     memories = [flat_optimizer_state(run.network, run.optimizer, real) for run in runs]
     for of_each, memory in zip(zip(*memories, strict=True), population.optimizer_state, strict=True):
-        spread(of_each, memory)
+        _spread(of_each, memory)
     averages = [flat_of(run.network, run.average or run.state, real) for run in runs]
-    spread(averages, population.average)
+    _spread(averages, population.average)
 
 
-def spread(flat: Sequence[Tensor], tensors: list[Tensor]) -> None:
+def _spread(flat: Sequence[Tensor], tensors: list[Tensor]) -> None:
     """Copy the flat states of members into the tensors of a grouped network, which has a member's rows together."""
     sizes = [tensor.numel() // len(flat) for tensor in tensors]
     with torch.no_grad():
@@ -177,12 +177,12 @@ def spread(flat: Sequence[Tensor], tensors: list[Tensor]) -> None:
             tensor.copy_(parts.reshape(tensor.shape))
 
 
-def collected(tensors: list[Tensor], members: int) -> Tensor:
+def _collected(tensors: list[Tensor], members: int) -> Tensor:
     """Return the flat state of each member, (members, size), from the tensors of a grouped network."""
     return torch.cat([tensor.detach().reshape(members, -1) for tensor in tensors], 1)
 
 
-def _renewed(population: Population, fresh: EpochSteps) -> EpochSteps:
+def _renewed(population: _Population, fresh: _EpochSteps) -> _EpochSteps:
     """Return the schedule of an epoch in the tensors that a captured step reads; another kind of step is not captured.
 
     The kinds are with and without transforms: a recipe may leave them out of its last epochs.
@@ -191,13 +191,13 @@ def _renewed(population: Population, fresh: EpochSteps) -> EpochSteps:
     if kept is None or (kept.maps is None) != (fresh.maps is None):
         population.schedule, population.graph = fresh, None
         return fresh
-    for field in fields(EpochSteps):
+    for field in fields(_EpochSteps):
         if (tensor := getattr(kept, field.name)) is not None:
             tensor.copy_(getattr(fresh, field.name))
     return kept
 
 
-def _schedule(population: Population, steps: int) -> EpochSteps:
+def _schedule(population: _Population, steps: int) -> _EpochSteps:
     recipe, runs, images = population.recipe, population.members, population.images
     device, before = population.device, runs[0].step
     count = steps * recipe.batch_size
@@ -208,7 +208,7 @@ def _schedule(population: Population, steps: int) -> EpochSteps:
         if (moves := epoch_maps(transforms, run.generator, steps, images.task)) is not None:
             maps.append(moves.view(steps, recipe.batch_size, 2, 3))
     moving = epoch_steps(recipe, before, steps)
-    return EpochSteps(
+    return _EpochSteps(
         step=torch.zeros(1, dtype=torch.int64, device=device),
         order=torch.stack([order.view(steps, -1) for order in orders], 1).flatten(1),
         maps=torch.stack(maps, 1).flatten(1, 2) if maps else None,
@@ -219,9 +219,9 @@ def _schedule(population: Population, steps: int) -> EpochSteps:
     )
 
 
-def _run(population: Population, step: Callable[[], None], steps: int, on_step: Callable[[], None]) -> None:
+def _run(population: _Population, step: Callable[[], None], steps: int, on_step: Callable[[], None]) -> None:
     """Take so many steps; on a GPU a step is captured once, after the first ones, and replayed."""
-    if population.device.type != "cuda" or steps <= WARM_UP:
+    if population.device.type != "cuda" or steps <= _WARM_UP:
         for _ in range(steps):
             step()
             on_step()
@@ -232,11 +232,11 @@ def _run(population: Population, step: Callable[[], None], steps: int, on_step: 
             side = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             side.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(side):
-                for _ in range(WARM_UP):
+                for _ in range(_WARM_UP):
                     step()
                     on_step()
             torch.cuda.current_stream().wait_stream(side)
-            left -= WARM_UP
+            left -= _WARM_UP
             graph = torch.cuda.CUDAGraph()
             # Up to 2.13 torch has to be told; from 2.14 it finds out by itself, and this only warns (pytorch#176753).
             graph.register_generator_state(population.members[0].generator)
@@ -248,7 +248,7 @@ def _run(population: Population, step: Callable[[], None], steps: int, on_step: 
             on_step()
 
 
-def _step(population: Population, schedule: EpochSteps) -> None:
+def _step(population: _Population, schedule: _EpochSteps) -> None:
     """Take one step; every tensor that changes from step to step is read at ``schedule.step``."""
     recipe, images, members = population.recipe, population.images, len(population.members)
     chosen = schedule.order.index_select(0, schedule.step)[0]
@@ -284,7 +284,7 @@ def _step(population: Population, schedule: EpochSteps) -> None:
         schedule.step += 1
 
 
-def _update(population: Population, parameters: list[Tensor], gradients: list[Tensor], schedule: EpochSteps) -> None:
+def _update(population: _Population, parameters: list[Tensor], gradients: list[Tensor], schedule: _EpochSteps) -> None:
     """Update as torch.optim.SGD and torch.optim.Adam do, the learning rate read from the device."""
     recipe, rate = population.recipe, schedule.rates.index_select(0, schedule.step)
     for parameter, gradient in zip(parameters, gradients, strict=True):
@@ -307,13 +307,13 @@ def _update(population: Population, parameters: list[Tensor], gradients: list[Te
         parameter.sub_(rate * move)
 
 
-def _scatter(population: Population, steps: int) -> None:
+def _scatter(population: _Population, steps: int) -> None:
     """Give the members back what became of them."""
     runs, recipe = population.members, population.recipe
     step = runs[0].step + steps
-    states = collected(engine_tensors(population.network), len(runs))
-    memories = [collected(memory, len(runs)) for memory in population.optimizer_state]
-    averages = collected(population.average, len(runs))
+    states = _collected(engine_tensors(population.network), len(runs))
+    memories = [_collected(memory, len(runs)) for memory in population.optimizer_state]
+    averages = _collected(population.average, len(runs))
     for index, run in enumerate(runs):
         run.finished_average, run.step = None, step
         restore(run.network, states[index])

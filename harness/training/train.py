@@ -47,11 +47,11 @@ from harness.training.steps import (
 from search_spaces.network import Architecture
 from search_spaces.task import Task
 
-EVALUATION_BATCH = 500
+_EVALUATION_BATCH = 500
 # From these BN statistics are recomputed: they are then known to a hundredth of a deviation. Looks before the end make
 # do with fewer, for a look at all of them takes up to an epoch's time.
-STATISTICS_IMAGES = 10_000
-PASSING_STATISTICS_IMAGES = 2_000
+_STATISTICS_IMAGES = 10_000
+_PASSING_STATISTICS_IMAGES = 2_000
 
 
 @dataclass(slots=True)
@@ -176,14 +176,14 @@ def _train_steps(
         chosen = order[step * run.recipe.batch_size : (step + 1) * run.recipe.batch_size]
         total += _step(run, _batch(images, chosen, transforms, run.generator), images.labels[chosen])
         run.step += 1
-        run.average = averaged(run.average, run.state, run.recipe, run.step, len(moving.rates))
+        run.average = _averaged(run.average, run.state, run.recipe, run.step, len(moving.rates))
         if on_step is not None:
             on_step()
     # Reading the sum waits for the device: once an epoch, not once a step.
     return float(total)
 
 
-def averaged(
+def _averaged(
     average: list[Tensor] | None, state: list[Tensor], recipe: Recipe, step: int, steps_per_epoch: int
 ) -> list[Tensor] | None:
     """Return the average with one more state; the tensors that it has are changed in place.
@@ -218,10 +218,10 @@ def finish_average(run: Training, images: Images) -> None:
         return
     # A generator of its own: looking at a run must not change how it goes on.
     generator = torch.Generator(device=run.device).manual_seed(run.step)
-    count = STATISTICS_IMAGES if len(run.history) == run.recipe.epochs else PASSING_STATISTICS_IMAGES
+    count = _STATISTICS_IMAGES if len(run.history) == run.recipe.epochs else _PASSING_STATISTICS_IMAGES
     chosen = torch.randperm(len(images), generator=generator, device=run.device)[:count]
     transforms = recipe_of_epoch(run.recipe, len(run.history) - 1)
-    batches = (_batch(images, part, transforms, generator) for part in torch.split(chosen, EVALUATION_BATCH))
+    batches = (_batch(images, part, transforms, generator) for part in torch.split(chosen, _EVALUATION_BATCH))
     with holding(run, run.average), autocast(run):
         recompute_statistics(run.network, batches)
         run.finished_average = [tensor.clone() for tensor in run.state]
@@ -232,7 +232,7 @@ def _recomputes(run: Training) -> bool:
 
 
 def predictions(run: Training, images: Images) -> Tensor:
-    """Return the class said for each image, int64 (n,), by the averaged weights where the recipe averages.
+    """Return the class said for each image, int64 (n,), by the _averaged weights where the recipe averages.
 
     One forward pass an image, without augmentation, in the recipe's precision.
     """
@@ -254,8 +254,8 @@ def _logits(run: Training, images: Images) -> Tensor:
     found = []
     with holding(run, predicting_state(run)), torch.inference_mode():
         run.network.eval()
-        for start_ in range(0, len(images), EVALUATION_BATCH):
-            batch = _normalised(images, images.pixels[start_ : start_ + EVALUATION_BATCH].float().div_(255))
+        for start_ in range(0, len(images), _EVALUATION_BATCH):
+            batch = _normalised(images, images.pixels[start_ : start_ + _EVALUATION_BATCH].float().div_(255))
             with autocast(run):
                 found.append(run.network(batch).float())
     return torch.cat(found)
@@ -267,7 +267,7 @@ def count_errors(run: Training, images: Images) -> int:
 
 
 def predicting_state(run: Training) -> list[Tensor]:
-    """Return the weights that predict, with BN statistics: the averaged ones where there are some."""
+    """Return the weights that predict, with BN statistics: the _averaged ones where there are some."""
     if run.average is None:
         return run.state
     assert run.finished_average is not None or not _recomputes(run), "an average is finished before it predicts"

@@ -24,12 +24,12 @@ import torch
 from harness.data.training_images import load
 from harness.system import files
 from harness.system.errors import DataError, HarnessError, StorageError, refused_memory, refused_storage
-from harness.system.machine import deaf_to_interrupts, die_with
+from harness.system.machine import die_with, ignoring_sigint
 from harness.training.result import Epoch, Result, Status
 from harness.training.run import Job, TrainingData, execute
 
 # Ends a process whose GPU may have gone with a fault; its coordinator replaces it.
-DEVICE_LOST = 86
+_DEVICE_LOST = 86
 # mallopt's parameters (glibc, malloc.h), and a size above every tensor of a step.
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
@@ -158,7 +158,7 @@ def stop(workers: list[Worker]) -> None:
             _sweep(worker.job)
 
 
-def own_memory_mb(process_id: int) -> float:
+def _own_memory_mb(process_id: int) -> float:
     """Return the resident memory of a process in MiB, 0 where it cannot be read.
 
     Pages of files are left out: the libraries of CUDA alone are some GiB, which the system takes back when it needs to.
@@ -172,8 +172,8 @@ def own_memory_mb(process_id: int) -> float:
 
 def _started(source: Source) -> Worker:
     ours, theirs = _CONTEXT.Pipe()
-    process = _CONTEXT.Process(target=serve, args=(theirs, source, os.getpid()), daemon=True)
-    with deaf_to_interrupts():
+    process = _CONTEXT.Process(target=_serve, args=(theirs, source, os.getpid()), daemon=True)
+    with ignoring_sigint():
         process.start()
     theirs.close()
     return Worker(process, ours, source)
@@ -218,13 +218,13 @@ def _over_limit(worker: Worker, job: Job, limits: Limits) -> Fault | None:
     seconds = job.spent_seconds + time.monotonic() - worker.since
     if seconds > limits.seconds:
         return Fault(Status.TIMED_OUT, f"still training after {seconds:.0f} s; {limits.seconds:.0f} allowed")
-    memory = own_memory_mb(worker.process.pid or 0)
+    memory = _own_memory_mb(worker.process.pid or 0)
     if memory > limits.memory_mb:
         return Fault(Status.OUT_OF_MEMORY, f"took {memory:.0f} MiB; {limits.memory_mb:.0f} MiB allowed")
     return None
 
 
-def serve(pipe: Connection, source: Source, parent: int) -> None:
+def _serve(pipe: Connection, source: Source, parent: int) -> None:
     """Do the jobs that come through the pipe until it closes; the body of a worker process."""
     die_with(parent)
     _keep_freed_memory()
@@ -248,7 +248,7 @@ def serve(pipe: Connection, source: Source, parent: int) -> None:
                 pipe.send(_fault(error))
                 # A fault of a kernel takes the GPU's context with it: all that is asked of it from then on fails too.
                 if torch.cuda.is_initialized() and not isinstance(error, HarnessError):  # type: ignore[no-untyped-call]
-                    os._exit(DEVICE_LOST)
+                    os._exit(_DEVICE_LOST)
 
 
 def _data(source: Source) -> TrainingData:

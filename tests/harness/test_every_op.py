@@ -9,7 +9,7 @@ from typing import get_args
 from harness.onnx_graph import NODES
 from harness.training.modules import MODULES
 from harness.training.native.instruction import Activation
-from harness.training.native.program import ACTIVATIONS, DROPOUTS, INSTRUCTIONS
+from harness.training.native.program import _ACTIVATIONS, _DROPOUTS, INSTRUCTIONS
 from search_spaces.notation import parse_network
 from search_spaces.op_specs import OP_NAMES, SPECS, Spec
 from search_spaces.ops import BatchNorm, Dropout, Dropout2d, Op, Residual
@@ -29,8 +29,8 @@ def ops_of(ops: tuple[Op, ...]) -> set[type[Op]]:
 def test_every_op_has_a_spec_a_module_an_instruction_and_onnx_nodes():
     assert SPECS.keys() == OPS - {Residual}
     assert MODULES.keys() == OPS - {Residual}
-    assert {*ACTIVATIONS, *DROPOUTS, *INSTRUCTIONS, BatchNorm} == OPS
-    assert {*ACTIVATIONS.values()} == {*Activation} - {Activation.NONE}
+    assert {*_ACTIVATIONS, *_DROPOUTS, *INSTRUCTIONS, BatchNorm} == OPS
+    assert {*_ACTIVATIONS.values()} == {*Activation} - {Activation.NONE}
     assert NODES.keys() == OPS
 
 

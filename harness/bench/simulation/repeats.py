@@ -20,7 +20,7 @@ from harness.bench.simulation.readings import TableReadings
 from harness.bench.simulation.replay import replay
 from harness.bench.tables.table import Table
 from harness.system.errors import HarnessError
-from harness.system.machine import deaf_to_interrupts
+from harness.system.machine import ignoring_sigint
 
 # Repeats of one method that a process does in one go.
 CHUNK = 5
@@ -72,7 +72,7 @@ def run_repeats(
             try:
                 # A process that is not yet prepared cannot be told to stop, and would end in a traceback.
                 with _interrupts_afterwards():
-                    with deaf_to_interrupts():
+                    with ignoring_sigint():
                         futures = [pool.submit(_do, *piece) for piece in pieces]
                     _wait_for(ready, min(processes, len(pieces)), futures)
                 for future in as_completed(futures):

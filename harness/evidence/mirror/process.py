@@ -24,7 +24,7 @@ from harness.evidence.mirror.trials import Story
 from harness.evidence.mirror.url import check_url, hidden, without_password
 from harness.evidence.study import StudyConfig
 from harness.system.errors import HarnessError, UsageError, typed
-from harness.system.machine import deaf_to_interrupts, die_with
+from harness.system.machine import die_with, ignoring_sigint
 
 if TYPE_CHECKING:
     from harness.evidence.mirror.optuna_storage import Mirror
@@ -219,7 +219,7 @@ class Mirroring:
         self._pipe, theirs = _CONTEXT.Pipe()
         given = (theirs, os.getpid(), self._folder, self._config, self._url)
         self._process = _CONTEXT.Process(target=serve, args=given, daemon=True)
-        with deaf_to_interrupts():
+        with ignoring_sigint():
             self._process.start()
         theirs.close()
         self._asked = self._clock()

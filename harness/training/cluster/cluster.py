@@ -25,11 +25,11 @@ from harness.training.run import Job
 from harness.training.workers import Broken, Event, Fault, Finished, Limits, Progress, Source
 
 # A job that loses its node so often has crashed: it may be what takes the nodes down.
-MOST_ATTEMPTS = 5
+_MOST_ATTEMPTS = 5
 
 
 @dataclass(slots=True, eq=False)
-class Task:
+class _Task:
     """A job with its number, and the number of its present attempt; 0 before the first."""
 
     number: int
@@ -43,12 +43,12 @@ class Task:
 
 
 @dataclass(slots=True, eq=False)
-class Place:
+class _Place:
     """Room for one job on a node, which knows it by ``number``; ``member`` is None where the node is gone."""
 
     member: Member | None
     number: int = 0
-    task: Task | None = None
+    task: _Task | None = None
 
 
 @dataclass(slots=True)
@@ -67,8 +67,8 @@ class Cluster:
     asked: Asked
     patience: Patience = field(default_factory=Patience)
     roster: Roster | None = None
-    places: dict[int, Place] = field(default_factory=dict)
-    tasks: dict[int, Task] = field(default_factory=dict)
+    places: dict[int, _Place] = field(default_factory=dict)
+    tasks: dict[int, _Task] = field(default_factory=dict)
     ended: dict[int, tuple[Job, Result]] = field(default_factory=dict)
     served: float = 0.0
     _numbers: Iterator[int] = field(default_factory=itertools.count)
@@ -113,8 +113,8 @@ class Cluster:
 
     def assign(self, place: int, job: Job) -> None:
         """Give an idle place a job; where its node has gone meanwhile, the job waits for another."""
-        task = Task(next(self._numbers), job)
-        there = self.places.setdefault(place, Place(None))
+        task = _Task(next(self._numbers), job)
+        there = self.places.setdefault(place, _Place(None))
         assert there.task is None, "a place has one job at a time"
         there.task = self.tasks[task.number] = task
         if there.member is not None:
@@ -182,7 +182,7 @@ class Cluster:
         if self.asked.places is not None:
             count = min(count, max(0, self.asked.places - len(self.places)))
         first = max(self.places, default=-1) + 1
-        self.places |= {first + number: Place(member, number) for number in range(count)}
+        self.places |= {first + number: _Place(member, number) for number in range(count)}
 
     def _vacate(self, member: Member) -> None:
         """Take a node's places away; those with a job wait with it."""
@@ -207,7 +207,7 @@ class Cluster:
         for number, place in list(self.places.items()):
             if place.member is not None:
                 continue
-            if place.task is not None and place.task.attempt >= MOST_ATTEMPTS:
+            if place.task is not None and place.task.attempt >= _MOST_ATTEMPTS:
                 message = f"its node was lost {place.task.attempt} times"
                 events.append(Broken(place.task.job, Status.CRASHED, message))
                 self._close(place)
@@ -218,7 +218,7 @@ class Cluster:
             self._drop(number)
         return events
 
-    def _begin(self, place: Place) -> None:
+    def _begin(self, place: _Place) -> None:
         """Order the next attempt at a place's job, from its last rung where there is one."""
         task, member = place.task, place.member
         assert task is not None, "a place without a job has nothing to begin"
@@ -228,7 +228,7 @@ class Cluster:
         state = path.read_bytes() if path is not None and path.exists() else None
         member.orders.append(Begin(task.key, place.number, task.job, state))
 
-    def _close(self, place: Place, *, has_ended: bool = False) -> None:
+    def _close(self, place: _Place, *, has_ended: bool = False) -> None:
         """Take a job from its place for good; a node that is still at it is told to leave it."""
         task, place.task = place.task, None
         assert task is not None

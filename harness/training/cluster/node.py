@@ -32,8 +32,8 @@ from harness.training.run import Job
 from harness.training.workers import Broken, Event, Fault, Finished, Limits, Progress, Source, Worker
 
 # How soon an order is obeyed, at the latest; and how long a coordinator may be silent, asleep or at a long proposal.
-POLL_SECONDS = 0.1
-SILENCE_SECONDS = 600.0
+_POLL_SECONDS = 0.1
+_SILENCE_SECONDS = 600.0
 # Fields of a job that name a file which it writes; each is sent whole.
 _WRITTEN = ("checkpoint", "weights", "inspection")
 _ROOT = Path(__file__).resolve().parents[3]
@@ -130,7 +130,7 @@ def facts_here(device: str, engine: str, data_hash: str) -> Facts:
             fault = str(error) if engine == "native" else ""
     # A worker has one thread, however many this process has.
     facts = replace(environment(chosen, data_hash, name), threads=1)
-    return Facts(facts, code_sha256(), processor_name(), fault)
+    return Facts(facts, _code_sha256(), processor_name(), fault)
 
 
 def refusal(ours: Facts, theirs: Facts) -> str | None:
@@ -164,7 +164,7 @@ def kind_text(facts: Facts) -> str:
 
 
 @functools.cache
-def code_sha256() -> str:
+def _code_sha256() -> str:
     """Return the SHA-256 of the sources of the packages that train."""
     whole = hashlib.sha256()
     for package in _PACKAGES:
@@ -178,7 +178,7 @@ def _short(commit: str | None) -> str:
     return "unknown (no git checkout)" if commit is None else commit[:10]
 
 
-def files_on_node(job: Job, folder: Path, teachers: Path) -> Job:
+def _files_on_node(job: Job, folder: Path, teachers: Path) -> Job:
     """Return the job with all its files in a folder of the node, which no other job has."""
 
     def here(path: Path | None) -> Path | None:
@@ -194,7 +194,7 @@ def files_on_node(job: Job, folder: Path, teachers: Path) -> Job:
     )
 
 
-def written_files(job: Job) -> dict[str, bytes]:
+def _written_files(job: Job) -> dict[str, bytes]:
     """Return what a job has written, by the field that names the file."""
     found: dict[str, bytes] = {}
     for name in (*_WRITTEN, "test_log"):
@@ -221,7 +221,7 @@ def put_files(job: Job, content: Mapping[str, bytes]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class _Running:
     """A job at work; its paths are the node's."""
 
     key: Key
@@ -230,7 +230,7 @@ class Running:
 
 
 @dataclass(slots=True)
-class Work:
+class _Work:
     """The places of a node. A process is started with its first job.
 
     Attributes:
@@ -243,20 +243,20 @@ class Work:
     folder: Path
     teachers: Path
     workers: dict[int, Worker] = field(default_factory=dict)
-    running: dict[int, Running] = field(default_factory=dict)
+    running: dict[int, _Running] = field(default_factory=dict)
 
     def obey(self, order: Order) -> None:
         """Begin a job or leave one; an order to leave what is not at work any more has no effect."""
         match order:
             case Begin(key, place, job, checkpoint):
                 folder = self.folder / f"{key.job}-{key.attempt}"
-                local = files_on_node(job, folder, self.teachers)
+                local = _files_on_node(job, folder, self.teachers)
                 if local.checkpoint is not None and checkpoint is not None:
                     files.write_bytes(local.checkpoint, checkpoint)
                 if place not in self.workers:
                     (self.workers[place],) = workers.start(self.source, 1)
                 workers.assign(self.workers[place], local)
-                self.running[place] = Running(key, local, folder)
+                self.running[place] = _Running(key, local, folder)
             case End(key, place):
                 if place in self.running and self.running[place].key == key:
                     workers.abandon(self.workers[place])
@@ -283,7 +283,7 @@ class Work:
             case Progress(_, epoch):
                 return Said(running.key, epoch)
             case Finished(job, found):
-                content = written_files(job)
+                content = _written_files(job)
                 # Its state is wanted only where it goes on.
                 if found.status is not Status.RUNNING:
                     content.pop("checkpoint", None)
@@ -291,7 +291,7 @@ class Work:
                 return Said(running.key, found, content)
             case Broken(job, status, message):
                 # What it has read of the test set before it broke is a read all the same.
-                content = {name: text for name, text in written_files(job).items() if name == "test_log"}
+                content = {name: text for name, text in _written_files(job).items() if name == "test_log"}
                 self._forget(place)
                 return Said(running.key, Fault(status, message), content)
 
@@ -311,7 +311,7 @@ class Node:
         self._failure = ""
         self._ended = False
         self._heard = time.monotonic()
-        self._silence_seconds = SILENCE_SECONDS
+        self._silence_seconds = _SILENCE_SECONDS
         self._thread: threading.Thread | None = None
 
     def join(self) -> Facts:
@@ -372,12 +372,12 @@ class Node:
         """Obey and listen until the end; the body of the thread, which is the parent of all processes."""
         assert self._source is not None, "who has no data is given no order"
         terms, folder = self._terms, _work_folder()
-        work = Work(self._source, terms.limits, folder, cache_folder() / "cluster" / "teachers")
+        work = _Work(self._source, terms.limits, folder, cache_folder() / "cluster" / "teachers")
         try:
             while not self._ended and time.monotonic() - self._heard < self._silence_seconds:
                 while not self._orders.empty():
                     work.obey(self._orders.get())
-                self._say(work.poll(POLL_SECONDS))
+                self._say(work.poll(_POLL_SECONDS))
         except Exception as error:
             self._fail(error.message if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}")
         else:

@@ -28,14 +28,14 @@ from harness.training.cluster.node import Node, Terms
 
 LOCAL, AUTO = "local", "auto"
 # How long an address may take to answer, and a head that was there before.
-CONNECT_SECONDS = 20.0
-HEAD_SECONDS = 30.0
+_CONNECT_SECONDS = 20.0
+_HEAD_SECONDS = 30.0
 # Of the store through which the data go; Ray would take a third of the memory.
-STORE_BYTES = 256 << 20
+_STORE_BYTES = 256 << 20
 
 
 @contextmanager
-def connected(address: str, processes: int | None = None) -> Iterator[RayLink]:
+def connected(address: str, processes: int | None = None) -> Iterator[_RayLink]:
     """Connect to a cluster, or start one on this machine, for the block.
 
     Args:
@@ -56,7 +56,7 @@ def connected(address: str, processes: int | None = None) -> Iterator[RayLink]:
 
     try:
         _connect(address, processes or core_count())
-        yield RayLink()
+        yield _RayLink()
     finally:
         ray.shutdown()
 
@@ -71,7 +71,7 @@ def _connect(address: str, processes: int) -> None:
     handler = signal.getsignal(signal.SIGTERM)
     ours: dict[str, Any] = {"address": address}
     if address == LOCAL:
-        ours |= {"num_cpus": processes, "object_store_memory": STORE_BYTES, "_node_ip_address": "127.0.0.1"}
+        ours |= {"num_cpus": processes, "object_store_memory": _STORE_BYTES, "_node_ip_address": "127.0.0.1"}
         ours |= {"include_dashboard": False}
     ray.init(**ours, log_to_driver=False, logging_level=logging.CRITICAL, configure_logging=True)
     signal.signal(signal.SIGTERM, handler)
@@ -82,7 +82,7 @@ def _try(address: str) -> None:
     if address != AUTO:
         host, _, port = address.rpartition(":")
         try:
-            socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
+            socket.create_connection((host, int(port)), _CONNECT_SECONDS).close()
         except OSError as error:
             raise DeviceError(
                 f"no cluster answers at {address}: {reason(error)}",
@@ -102,11 +102,11 @@ def _why_not(address: str, said: str) -> str:
         return "no cluster runs on this machine: 'ray start' joins one, and --cluster HOST:PORT names one"
     last = next((line for line in reversed(said.splitlines()) if line.strip()), "")
     if not last or "rpc_client" in last or "gcs_client" in last:
-        return f"{address} has not answered as a Ray cluster for {CONNECT_SECONDS:.0f} s"
+        return f"{address} has not answered as a Ray cluster for {_CONNECT_SECONDS:.0f} s"
     return f"the cluster at {address} cannot be used: {last.partition(': ')[2] or last}"
 
 
-class NodeActor(Node):
+class _NodeActor(Node):
     """A ``Node`` as Ray starts it."""
 
     def __init__(self, terms: Terms) -> None:
@@ -115,7 +115,7 @@ class NodeActor(Node):
         super().__init__(terms)
 
 
-class RayLink:
+class _RayLink:
     """A cluster that this process is connected to, as a ``harness.training.cluster.ray_link.Link``."""
 
     def __init__(self) -> None:
@@ -148,7 +148,7 @@ class RayLink:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         on_gpu = terms.device.startswith("cuda")
-        actor = self._ray.remote(NodeActor).options(
+        actor = self._ray.remote(_NodeActor).options(
             num_cpus=0 if on_gpu else processes,
             num_gpus=processes if on_gpu else 0,
             # A call is made once: whether a lost one has had an effect nobody knows, so nothing is repeated unasked.
@@ -178,7 +178,7 @@ class RayLink:
         """Return what a call that has ended has given, or raise as ``Link`` says."""
         errors = self._ray.exceptions
         try:
-            return self._ray.get(call, timeout=CONNECT_SECONDS)
+            return self._ray.get(call, timeout=_CONNECT_SECONDS)
         except errors.RayTaskError as error:
             raise NodeFault(_line(error.cause)) from error
         except errors.ActorUnavailableError as error:
@@ -204,7 +204,7 @@ class RayLink:
         try:
             socket.create_connection((host, int(port)), 5.0).close()
         except OSError as error:
-            if time.monotonic() - self._answered > HEAD_SECONDS:
+            if time.monotonic() - self._answered > _HEAD_SECONDS:
                 raise DeviceError(
                     f"the head of the cluster, {self._head}, does not answer any more",
                     hint="finished trainings are kept; when the cluster is there again, the same command continues",
@@ -222,7 +222,7 @@ def _line(error: BaseException) -> str:
 
 if __name__ == "__main__":
     # Ray itself tries for minutes.
-    threading.Timer(CONNECT_SECONDS, os._exit, (1,)).start()
+    threading.Timer(_CONNECT_SECONDS, os._exit, (1,)).start()
     _connect(sys.argv[1], 1)
     # Its own leave-taking may wait for the timer.
     os._exit(0)

@@ -18,8 +18,8 @@ from harness.training.cluster.node import Facts, Order, Said, Terms, kind_text, 
 from harness.training.cluster.ray_link import Link, NodeFault, NodeInfo, NodeLost
 
 # A node that is lost so often is not asked again.
-MOST_LOSSES = 3
-LEAVE_SECONDS = 5.0
+_MOST_LOSSES = 3
+_LEAVE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +177,7 @@ class Roster:
     def end(self) -> None:
         """End all nodes; those at work are let clear away what they have left."""
         leaving = [self.link.call(member.handle, "leave") for member in self.joined]
-        until = time.monotonic() + LEAVE_SECONDS
+        until = time.monotonic() + _LEAVE_SECONDS
         while leaving and time.monotonic() < until:
             ended = self.link.wait(leaving, until - time.monotonic())
             leaving = [call for call in leaving if call not in ended]
@@ -189,7 +189,7 @@ class Roster:
         self.looked = time.monotonic()
         for node in self.link.nodes():
             lost = self.losses.get(node.id, [])
-            rests = len(lost) >= MOST_LOSSES or (lost and time.monotonic() - lost[-1] < self.patience.again)
+            rests = len(lost) >= _MOST_LOSSES or (lost and time.monotonic() - lost[-1] < self.patience.again)
             if node.id in self.members or node.id in self.refused or rests:
                 continue
             if processes := self.asked.places_of(node):

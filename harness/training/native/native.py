@@ -36,6 +36,10 @@ _COMPILING = "harness: compiling the engine for this processor, once; it takes s
 OPTIONS = ("-std=c++17", "-O3", "-shared", "-fPIC", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math")
 
 
+_ENGINES = ("auto", "native", "torch")
+TORCH = "torch"
+
+
 @dataclass(frozen=True, slots=True)
 class Level:
     """An instruction set: the compiler's options for it, and the processor's flags that it needs."""
@@ -48,11 +52,7 @@ class Level:
 _AVX512 = frozenset({"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl", "avx2", "fma", "bmi2"})
 LEVELS = (
     # Computes as the next one does, and multiplies in bf16 where a recipe asks for it.
-    Level(
-        "avx512bf16",
-        ("-march=x86-64-v4", "-mavx512bf16", "-mprefer-vector-width=512"),
-        _AVX512 | {"avx512_bf16"},
-    ),
+    Level("avx512bf16", ("-march=x86-64-v4", "-mavx512bf16", "-mprefer-vector-width=512"), _AVX512 | {"avx512_bf16"}),
     Level("avx512", ("-march=x86-64-v4", "-mprefer-vector-width=512"), _AVX512),
     Level("avx2", ("-march=x86-64-v3",), frozenset({"avx2", "fma", "bmi2"})),
     # Vectors of 16 bytes: SSE2 on x86-64, NEON on 64-bit ARM, which their compilers assume anyway.
@@ -64,7 +64,7 @@ class EngineUnavailable(Exception):
     """Raise when the native engine cannot be built or loaded here; the message says why."""
 
 
-class CompilerRefuses(EngineUnavailable):
+class _CompilerRefuses(EngineUnavailable):
     """The compiler ran and reported errors: it may be too old for the instruction set."""
 
 
@@ -151,7 +151,6 @@ def load(wanted: Level | None = None, *, double: bool = False, extra: tuple[str,
 
 @functools.cache
 def _outcome(wanted: Level | None, double: bool, extra: tuple[str, ...]) -> Engine | EngineUnavailable:
-    """Return the engine, or why there is none."""
     best = LEVELS.index(wanted or level())
     problems: list[str] = []
     for candidate in LEVELS[best : best + 1 if wanted else None]:
@@ -159,7 +158,7 @@ def _outcome(wanted: Level | None, double: bool, extra: tuple[str, ...]) -> Engi
             engine = _loaded(candidate, double, extra)
             skipped = zip(LEVELS[best:], problems, strict=False)
             return replace(engine, skipped=tuple(f"without {level.name}: {why}" for level, why in skipped))
-        except CompilerRefuses as error:
+        except _CompilerRefuses as error:
             # An old compiler may not know the newest instruction set.
             problems.append(str(error))
         except EngineUnavailable as error:
@@ -220,14 +219,10 @@ def _built(options: tuple[str, ...]) -> Path:
                 if not _is_whole(path):
                     print(_COMPILING, file=sys.stderr, flush=True)
                     _compile(command, path)
-                    files.write_bytes(_seal(path), _digest(path))
+                    files.write_bytes(path.with_suffix(".sha256"), _digest(path))
     except (UsageError, OSError) as error:
         raise EngineNotKept(f"the engine cannot be kept in {folder}: {reason(error)}") from error
     return path
-
-
-def _seal(path: Path) -> Path:
-    return path.with_suffix(".sha256")
 
 
 def _digest(path: Path) -> bytes:
@@ -236,7 +231,8 @@ def _digest(path: Path) -> bytes:
 
 def _is_whole(path: Path) -> bool:
     """Return whether a library is as it was compiled; a process that runs a truncated one is killed without a word."""
-    return path.exists() and _seal(path).exists() and _seal(path).read_bytes() == _digest(path)
+    seal = path.with_suffix(".sha256")
+    return path.exists() and seal.exists() and seal.read_bytes() == _digest(path)
 
 
 def _compile(command: list[str], path: Path) -> None:
@@ -259,7 +255,7 @@ def _compile(command: list[str], path: Path) -> None:
         if answer.returncode:
             # A linker that finds no room says so before the compiler says that the linker has failed.
             telling = (line for line in answer.stderr.splitlines() if "error" in line or "failed" in line)
-            raise CompilerRefuses(f"{command[0]} fails: {next(telling, answer.stderr[:200])}")
+            raise _CompilerRefuses(f"{command[0]} fails: {next(telling, answer.stderr[:200])}")
         with made.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(made, path)
@@ -271,11 +267,7 @@ def compiler_version() -> str:
     Raises:
         EngineUnavailable: there is none, or it does not run.
     """
-    return _version(tuple(compiler()))
-
-
-@functools.cache
-def _version(command: tuple[str, ...]) -> str:
+    command = compiler()
     try:
         answer = subprocess.run([*command, "--version"], capture_output=True, text=True, timeout=20, check=True)
     except subprocess.CalledProcessError as error:
@@ -286,7 +278,6 @@ def _version(command: tuple[str, ...]) -> str:
 
 
 def _declare(library: Any) -> None:
-    """Say what the engine's functions return and take."""
     functions = (
         (library.engine_new, _POINTER, [_POINTER, _INT, _POINTER, *[_INT] * 4, _POINTER, _POINTER, _INT]),
         (library.engine_free, None, [_POINTER]),
@@ -301,10 +292,6 @@ def _declare(library: Any) -> None:
     )
     for function, returned, taken in functions:
         function.restype, function.argtypes = returned, taken
-
-
-ENGINES = ("auto", "native", "torch")
-TORCH = "torch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,26 +313,26 @@ class Choice:
 
 
 def choose_engine(name: str, recipe: Recipe, device: torch.device) -> Choice:
-    """Return the engine for one of ``ENGINES``; the native one is compiled now where it never was.
+    """Return the engine for one of ``_ENGINES``; the native one is compiled now where it never was.
 
     Raises:
         UsageError: another name.
         DeviceError: the native engine is asked for and cannot train this.
     """
-    if name not in ENGINES:
-        raise UsageError(f"unknown engine {name!r}; allowed are {', '.join(ENGINES)}", hint=nearest(name, ENGINES))
+    if name not in _ENGINES:
+        raise UsageError(f"unknown engine {name!r}; allowed are {', '.join(_ENGINES)}", hint=nearest(name, _ENGINES))
     if name == TORCH:
         return Choice(None)
-    why = refusal(recipe, device)
-    if why is None:
+    why = f"it runs on processors, not on {device.type}"
+    if device.type == "cpu":
         try:
             engine = load()
         except EngineUnavailable as error:
             why = str(error)
         else:
-            why = refusal(recipe, device, engine)
-            if why is None:
+            if recipe.precision is not Precision.BF16 or engine.pairs:
                 return Choice(engine)
+            why = "; ".join([f"{engine.name} has no products of bf16, for which the recipe asks", *engine.skipped])
     if name == "native":
         raise DeviceError(f"the native engine cannot train this: {why}", hint="--engine auto lets torch train instead")
     return Choice(None, why)
@@ -354,16 +341,3 @@ def choose_engine(name: str, recipe: Recipe, device: torch.device) -> Choice:
 def engine_of_repeat(name: str, recorded: str | None) -> str:
     """Return the engine for a seed that is on record, None where it is not; a repetition is to give the same bits."""
     return TORCH if name == "auto" and recorded == TORCH else name
-
-
-def refusal(recipe: Recipe, device: torch.device, engine: Engine | None = None) -> str | None:
-    """Return why the engine cannot train this recipe on this device, None where it can.
-
-    Args:
-        engine: as it was compiled; None before it is known, and then what depends on it is not judged.
-    """
-    if device.type != "cpu":
-        return f"it runs on processors, not on {device.type}"
-    if engine is not None and recipe.precision is Precision.BF16 and not engine.pairs:
-        return "; ".join([f"{engine.name} has no products of bf16, for which the recipe asks", *engine.skipped])
-    return None

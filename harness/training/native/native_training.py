@@ -27,10 +27,10 @@ from search_spaces.network import Architecture
 from search_spaces.task import Task
 
 # Steps a call: long enough that calls cost nothing, short enough that Ctrl-C and a progress bar do not wait.
-CHUNK = 100
+_CHUNK = 100
 
 
-class Trained(Protocol):
+class _Trained(Protocol):
     """What the engine reads and changes of a training in progress.
 
     Attributes:
@@ -152,7 +152,7 @@ def _opened(engine: Engine, flat: Program, recipe: Recipe, images: Images) -> _H
 
 def train_steps(
     native: NativeProgram,
-    run: Trained,
+    run: _Trained,
     images: Images,
     order: Tensor,
     moving: Steps,
@@ -164,8 +164,8 @@ def train_steps(
         order: indices of the images, at least steps * batch of them.
     """
     recipe, steps = native.recipe, len(moving.rates)
-    check_images(images.pixels, images.labels, native.task)
-    check_order(order, steps * recipe.batch_size, len(images))
+    _check_images(images.pixels, images.labels, native.task)
+    _check_order(order, steps * recipe.batch_size, len(images))
     maps = epoch_maps(recipe_of_epoch(recipe, len(run.history)), run.generator, steps, native.task)
     _seed_dropout(native, run.generator)
     real = _real(native.engine)
@@ -178,8 +178,8 @@ def train_steps(
     averaged = torch.empty_like(state) if run.average is None else flat_of(run.network, run.average, real)
     rates, shares = torch.tensor([moving.rates, moving.shares], dtype=real)
     loss = 0.0
-    for first in range(0, steps, CHUNK):
-        taken = slice(first, min(first + CHUNK, steps))
+    for first in range(0, steps, _CHUNK):
+        taken = slice(first, min(first + _CHUNK, steps))
         count = taken.stop - first
         chosen = slice(first * recipe.batch_size, taken.stop * recipe.batch_size)
         loss += native.engine.library.engine_train(
@@ -221,7 +221,7 @@ def _seed_dropout(native: NativeProgram, generator: torch.Generator) -> None:
 
 def predict(native: NativeProgram, network: nn.Module, tensors: list[Tensor], pixels: Tensor) -> Tensor:
     """Return the class said for each image, int64 (n,), with a state in the order of ``state_tensors``."""
-    check_pixels(pixels, len(pixels), native.task)
+    _check_pixels(pixels, len(pixels), native.task)
     state = flat_of(network, tensors, _real(native.engine))
     assert state.numel() == native.program.state_size, "the network is not that of the program"
     predicted = torch.empty(len(pixels), dtype=torch.int64)
@@ -233,7 +233,7 @@ def predict(native: NativeProgram, network: nn.Module, tensors: list[Tensor], pi
 
 def gradients(native: NativeProgram, network: nn.Module, pixels: Tensor, labels: Tensor) -> tuple[float, Tensor]:
     """Return the loss and the gradients of all parameters, flat, for one batch of images."""
-    check_images(pixels, labels, native.task)
+    _check_images(pixels, labels, native.task)
     if len(labels) != native.recipe.batch_size:
         raise AssertionError(f"{len(labels)} images are no batch of {native.recipe.batch_size}")
     state = flat_state(network, _real(native.engine))
@@ -264,19 +264,19 @@ def _row(native: NativeProgram) -> ctypes.Structure:
     return kind(int(adam), int(recipe.nesterov), recipe.momentum, recipe.label_smoothing)
 
 
-def check_pixels(pixels: Tensor, count: int, task: Task) -> None:
+def _check_pixels(pixels: Tensor, count: int, task: Task) -> None:
     """Raise AssertionError unless these are the pixels of so many images of the task."""
     _check_layout("the pixels", pixels, torch.uint8, (count, *task.input_shape))
 
 
-def check_images(pixels: Tensor, labels: Tensor, task: Task) -> None:
+def _check_images(pixels: Tensor, labels: Tensor, task: Task) -> None:
     """Raise AssertionError unless each label is a class and has its image."""
-    check_pixels(pixels, len(labels), task)
+    _check_pixels(pixels, len(labels), task)
     _check_layout("the labels", labels, torch.int64, (len(labels),))
     _check_range("the labels", labels, task.classes)
 
 
-def check_order(order: Tensor, taken: int, images: int) -> None:
+def _check_order(order: Tensor, taken: int, images: int) -> None:
     """Raise AssertionError unless an order has at least the ``taken`` indices that steps take, all of images."""
     _check_layout("the order", order, torch.int64, (len(order),))
     if len(order) < taken:

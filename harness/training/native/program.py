@@ -130,8 +130,8 @@ def _pointwise_count(ops: tuple[spec.Op, ...]) -> int:
     They are activation, BN, activation and dropout in this order, each or none; a second activation only after BN.
     """
     count = 0
-    for kinds in (ACTIVATIONS, {spec.BatchNorm}, ACTIVATIONS, DROPOUTS):
-        second = kinds is ACTIVATIONS and count > 0 and not isinstance(ops[count - 1], spec.BatchNorm)
+    for kinds in (_ACTIVATIONS, {spec.BatchNorm}, _ACTIVATIONS, _DROPOUTS):
+        second = kinds is _ACTIVATIONS and count > 0 and not isinstance(ops[count - 1], spec.BatchNorm)
         if count < len(ops) and type(ops[count]) in kinds and not second:
             count += 1
     return count
@@ -145,9 +145,9 @@ def _pointwise(draft: _Draft, ops: tuple[spec.Op, ...], shape: Shape, source: in
             item = _normed(draft, op, shape, item)
         elif isinstance(op, spec.Dropout | spec.Dropout2d):
             rate = min(round(op.p * RATE_PARTS), RATE_PARTS - 1)
-            item = replace(item, dropout=DROPOUTS[type(op)], rate=rate)
+            item = replace(item, dropout=_DROPOUTS[type(op)], rate=rate)
         else:
-            kind, slope = ACTIVATIONS[type(op)], _slope(draft, op)
+            kind, slope = _ACTIVATIONS[type(op)], _slope(draft, op)
             # Only a norm has a shift.
             if item.shift < 0:
                 item = replace(item, before=kind, before_slope=slope)
@@ -236,13 +236,13 @@ def _residual(draft: _Draft, op: spec.Residual, shape: Shape, source: int) -> in
 
 _Writer = Callable[[_Draft, Any, Shape, int], int]
 # Ops that one pointwise instruction takes together with BN, and what they are in it.
-ACTIVATIONS: Mapping[type[spec.Op], Activation] = {
+_ACTIVATIONS: Mapping[type[spec.Op], Activation] = {
     spec.ReLU: Activation.RELU,
     spec.LeakyReLU: Activation.LEAKY,
     spec.PReLU: Activation.PRELU,
     spec.Swish: Activation.SWISH,
 }
-DROPOUTS: Mapping[type[spec.Op], int] = {spec.Dropout: 1, spec.Dropout2d: 2}
+_DROPOUTS: Mapping[type[spec.Op], int] = {spec.Dropout: 1, spec.Dropout2d: 2}
 # Ops with instructions of their own: they write what reads one value, and return the value that it leaves.
 INSTRUCTIONS: Mapping[type[spec.Op], _Writer] = {
     spec.Conv: _convolution,

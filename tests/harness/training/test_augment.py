@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from harness.training.recipe import Recipe
-from harness.training.steps import augment, maps_of
+from harness.training.steps import _maps_of, augment
 
 STILL = Recipe(augmented_share=1.0, rotation_degrees=0.0, shift_pixels=0.0, scale=0.0, shear=0.0)
 IDENTITY = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
 
 
 def affine_maps(count: int, rows: int, columns: int, recipe: Recipe, generator: torch.Generator) -> Tensor:
-    return maps_of(torch.rand(7, count, generator=generator), rows, columns, recipe)
+    return _maps_of(torch.rand(7, count, generator=generator), rows, columns, recipe)
 
 
 def generator(seed: int = 1) -> torch.Generator:

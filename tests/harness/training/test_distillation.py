@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from harness.training.build import Network, build, initialise
+from harness.training.build import Network, _initialise, build
 from harness.training.native import native
 from harness.training.native.native_training import gradients, open_program
 from harness.training.recipe import Initialisation, Precision, Recipe
@@ -43,7 +43,7 @@ def teacher_network(seed: int) -> Network:
     """A network that nobody has trained, but with weights and statistics of its own."""
     torch.manual_seed(seed)
     network = build(TEACHER, MNIST)
-    initialise(network, Initialisation.KAIMING)
+    _initialise(network, Initialisation.KAIMING)
     for name, tensor in network.state_dict().items():
         if "running" in name:
             tensor.copy_(tensor + torch.rand(tensor.shape))

@@ -200,7 +200,7 @@ def test_images_are_counted_in_batches_as_they_are_at_once(monkeypatch: pytest.M
     images, run = synthetic(50), trained(PLAIN)
     whole = predictions(run, images)
 
-    monkeypatch.setattr(train_module, "EVALUATION_BATCH", 7)
+    monkeypatch.setattr(train_module, "_EVALUATION_BATCH", 7)
 
     assert torch.equal(predictions(run, images), whole)
     assert count_errors(run, images) == int((whole != images.labels).sum())

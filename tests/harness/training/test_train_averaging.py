@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from harness.training.recipe import Recipe
-from harness.training.train import averaged
+from harness.training.train import _averaged
 
 
 def followed(recipe: Recipe, values: list[float]) -> list[float | None]:
@@ -15,7 +15,7 @@ def followed(recipe: Recipe, values: list[float]) -> list[float | None]:
     average: list[Tensor] | None = None
     found = []
     for step, value in enumerate(values, start=1):
-        average = averaged(average, [torch.tensor([value])], recipe, step, 4)
+        average = _averaged(average, [torch.tensor([value])], recipe, step, 4)
         found.append(None if average is None else float(average[0]))
     return found
 
@@ -41,7 +41,7 @@ def test_a_recipe_without_an_average_has_none():
 def test_an_average_is_no_alias_of_the_weights():
     state = [torch.tensor([1.0])]
 
-    average = averaged(None, state, Recipe(average_start=0.0), 1, 4)
+    average = _averaged(None, state, Recipe(average_start=0.0), 1, 4)
     state[0].add_(1)
 
     assert average is not None

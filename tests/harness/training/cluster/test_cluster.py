@@ -10,9 +10,9 @@ import pytest
 
 from harness.system.errors import DeviceError
 from harness.training.cluster import cluster as module
-from harness.training.cluster.cluster import MOST_ATTEMPTS, Cluster
+from harness.training.cluster.cluster import _MOST_ATTEMPTS, Cluster
 from harness.training.cluster.node import Begin, End, Key
-from harness.training.cluster.roster import MOST_LOSSES, Patience
+from harness.training.cluster.roster import _MOST_LOSSES, Patience
 from harness.training.result import Epoch, Status
 from harness.training.workers import Broken, Event, Fault, Finished, Progress
 from tests.harness import clustered
@@ -274,7 +274,7 @@ def test_a_job_that_loses_one_node_after_the_other_has_crashed():
         link.there[0].lost = "no memory left"
         link.there = [clustered.node(f"n{number}")]
 
-    assert events == [Broken(clustered.job(), Status.CRASHED, f"its node was lost {MOST_ATTEMPTS} times")]
+    assert events == [Broken(clustered.job(), Status.CRASHED, f"its node was lost {_MOST_ATTEMPTS} times")]
 
 
 def test_a_node_that_is_lost_again_and_again_is_not_asked_any_more():
@@ -285,7 +285,7 @@ def test_a_node_that_is_lost_again_and_again_is_not_asked_any_more():
     after(cluster, 20)
 
     assert cluster.roster is not None
-    assert len(cluster.roster.losses["id-one"]) == MOST_LOSSES
+    assert len(cluster.roster.losses["id-one"]) == _MOST_LOSSES
     assert [member.node.name for member in cluster.roster.joined] == ["two"]
 
 

@@ -38,7 +38,7 @@ def test_other_code_has_another_hash(tmp_path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "harness").mkdir()
     (tmp_path / "harness" / "a.py").write_text("x = 1\n")
     monkeypatch.setattr(facts, "_ROOT", tmp_path)
-    hashed = facts.code_sha256.__wrapped__
+    hashed = facts._code_sha256.__wrapped__
 
     first = hashed()
     (tmp_path / "harness" / "notes.txt").write_text("no code")

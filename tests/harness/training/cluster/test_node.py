@@ -107,7 +107,7 @@ def test_a_job_that_cannot_be_trained_is_a_fault(begun: Node):
 def test_a_node_that_is_left_alone_ends_its_processes_and_clears_away(
     terms: Terms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(node, "SILENCE_SECONDS", 0.0)
+    monkeypatch.setattr(node, "_SILENCE_SECONDS", 0.0)
     made = Node(terms)
     made.join()
     made.take([])
@@ -148,11 +148,11 @@ def test_files_of_a_job_are_elsewhere_on_a_node_and_come_back(tmp_path: Path):
     log = tmp_path / "records" / "test_reads.jsonl"
     job = replace(JOB, weights=tmp_path / "w.safetensors", test_log=log, teachers=tmp_path / "teachers")
 
-    local = node.files_on_node(job, tmp_path / "node", tmp_path / "node-teachers")
+    local = node._files_on_node(job, tmp_path / "node", tmp_path / "node-teachers")
     assert (local.weights, local.test_log) == (tmp_path / "node" / "w.safetensors", tmp_path / "node" / log.name)
     assert (local.teachers, local.checkpoint, local.inspection) == (tmp_path / "node-teachers", None, None)
 
     node.put_files(local, {"weights": b"learned", "test_log": b"a\nb\n"})
-    node.put_files(job, node.written_files(local))
+    node.put_files(job, node._written_files(local))
     assert (tmp_path / "w.safetensors").read_bytes() == b"learned"
     assert log.read_text() == "a\nb\n"

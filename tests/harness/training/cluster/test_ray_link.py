@@ -49,7 +49,7 @@ def test_an_address_at_which_nobody_listens_is_named():
 
 
 def test_an_address_that_is_silent_is_not_waited_for(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(ray_link, "CONNECT_SECONDS", 0.3)
+    monkeypatch.setattr(ray_link, "_CONNECT_SECONDS", 0.3)
     with socket.socket() as full, contextlib.ExitStack() as waiting:
         full.bind(("127.0.0.1", 0))
         # Nobody takes the calls, and there is room for one: the next ones get no answer at all.

@@ -11,7 +11,7 @@ from harness.system.errors import ContentError
 from harness.training import together as population_module
 from harness.training.native.native_training import engine_tensors, flat_state, restore
 from harness.training.recipe import Optimizer, Recipe
-from harness.training.together import collected, grouped_network, population_of, spread, train_epoch_together
+from harness.training.together import _collected, _grouped_network, _spread, population_of, train_epoch_together
 from harness.training.train import Training, count_errors, start, train_epoch
 from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
@@ -37,8 +37,8 @@ def runs_of(text: str, recipe: Recipe, count: int = 3) -> list[Training]:
 def test_a_grouped_network_says_what_its_members_say(text: str):
     architecture, images = parse_network(text), some_images(9)
     runs = runs_of(text, Recipe(), 4)
-    grouped = grouped_network(architecture, 4, MNIST)
-    spread([flat_state(run.network, torch.float32) for run in runs], engine_tensors(grouped))
+    grouped = _grouped_network(architecture, 4, MNIST)
+    _spread([flat_state(run.network, torch.float32) for run in runs], engine_tensors(grouped))
     values = (images.pixels.float() / 255 - 0.13) / 0.31
 
     for mode in (True, False):
@@ -51,14 +51,14 @@ def test_a_grouped_network_says_what_its_members_say(text: str):
 def test_what_is_stacked_comes_back():
     runs = runs_of(NETWORKS[2], Recipe())
     before = [[tensor.clone() for tensor in run.state] for run in runs]
-    grouped = grouped_network(parse_network(NETWORKS[2]), 3, MNIST)
+    grouped = _grouped_network(parse_network(NETWORKS[2]), 3, MNIST)
 
-    spread([flat_state(run.network, torch.float32) for run in runs], engine_tensors(grouped))
+    _spread([flat_state(run.network, torch.float32) for run in runs], engine_tensors(grouped))
     for run in runs:
         with torch.no_grad():
             for tensor in run.state:
                 tensor.zero_()
-    for run, state in zip(runs, collected(engine_tensors(grouped), 3), strict=True):
+    for run, state in zip(runs, _collected(engine_tensors(grouped), 3), strict=True):
         restore(run.network, state)
 
     for run, tensors in zip(runs, before, strict=True):

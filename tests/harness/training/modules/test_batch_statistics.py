@@ -227,8 +227,8 @@ def test_images_are_moved_as_training_moves_them(monkeypatch: pytest.MonkeyPatch
         return pixels
 
     monkeypatch.setattr(train_module, "augment", spy)
-    monkeypatch.setattr(train_module, "STATISTICS_IMAGES", 300)
-    monkeypatch.setattr(train_module, "EVALUATION_BATCH", 200)
+    monkeypatch.setattr(train_module, "_STATISTICS_IMAGES", 300)
+    monkeypatch.setattr(train_module, "_EVALUATION_BATCH", 200)
     images = some_images(320)
     finish_average(run, Images(images.pixels, images.labels, images.mean, images.deviation))
 
@@ -238,7 +238,7 @@ def test_images_are_moved_as_training_moves_them(monkeypatch: pytest.MonkeyPatch
 def test_looks_before_the_end_take_fewer_images(monkeypatch: pytest.MonkeyPatch):
     passed = []
     monkeypatch.setattr(train_module, "recompute_statistics", lambda _, batches: passed.append(sum(map(len, batches))))
-    monkeypatch.setattr(train_module, "PASSING_STATISTICS_IMAGES", 100)
+    monkeypatch.setattr(train_module, "_PASSING_STATISTICS_IMAGES", 100)
 
     finish_average(trained(native.load, replace(RECIPE, epochs=9)), some_images(320))
     finish_average(trained(native.load), some_images(320))

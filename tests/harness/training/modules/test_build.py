@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from harness.training import build as build_module
-from harness.training.build import Network, build, initialise, seed_dropout
-from harness.training.modules import FlatLinear, Residual
+from harness.training.build import Network, _initialise, build, seed_dropout
+from harness.training.modules import _FlatLinear, _Residual
 from harness.training.recipe import Initialisation
 from search_spaces import ops as spec
 from search_spaces.catalog import PRESETS, SPACES, space
@@ -116,7 +116,7 @@ def stored(network: Network, *path: int, name: str = "weight") -> Tensor:
     """The tensor of one op; below ``res`` the path has an index a level."""
     module: nn.Module = network
     for index in path:
-        assert isinstance(module, Network | Residual)
+        assert isinstance(module, Network | _Residual)
         module = module.ops[index]
     tensor = getattr(module, name)
     assert isinstance(tensor, Tensor)
@@ -211,7 +211,7 @@ def test_a_residual_adds_its_input_to_what_its_ops_make_of_it():
     residual = network.ops[1]
     values = torch.randn(2, 4, 28, 28)
 
-    assert isinstance(residual, Residual)
+    assert isinstance(residual, _Residual)
     inner = torch.nn.functional.conv2d(values, stored(network, 1, 0), padding=1)
     # A fresh bn in evaluation mode divides by sqrt(1 + 1e-5).
     expected = values + torch.relu(inner / (1 + 1e-5) ** 0.5)
@@ -223,10 +223,10 @@ def test_bn_of_a_vector_and_a_linear_layer_of_a_map_are_one_module_each():
 
     assert [type(module) for module in network.ops] == [
         nn.MaxPool2d,
-        FlatLinear,
+        _FlatLinear,
         nn.BatchNorm1d,
         nn.ReLU,
-        FlatLinear,
+        _FlatLinear,
     ]
 
 
@@ -250,7 +250,7 @@ def test_kaiming_weights_are_scaled_by_fan_in_and_biases_are_zero():
     network = build(parse_network("conv3x3(32) conv3x3(64, bias) | gap | conv1x1(10, bias)"), MNIST)
     torch.manual_seed(1)
 
-    initialise(network, Initialisation.KAIMING)
+    _initialise(network, Initialisation.KAIMING)
 
     kernel = stored(network, 1)
     assert float(kernel.std()) == pytest.approx((2 / (32 * 9)) ** 0.5, rel=0.03)
@@ -266,7 +266,7 @@ def test_a_tied_kernel_is_drawn_once():
     ]
     for network in networks:
         torch.manual_seed(1)
-        initialise(network, Initialisation.KAIMING)
+        _initialise(network, Initialisation.KAIMING)
 
     assert torch.equal(stored(networks[0], 1), stored(networks[1], 1))
     assert torch.equal(stored(networks[0], -1), stored(networks[1], -1))
@@ -276,7 +276,7 @@ def test_torch_weights_are_left_as_torch_drew_them():
     network = build(parse_network("conv3x3(4, bias) | gap | linear(10)"), MNIST)
     before = [parameter.clone() for parameter in network.parameters()]
 
-    initialise(network, Initialisation.TORCH)
+    _initialise(network, Initialisation.TORCH)
 
     assert all(torch.equal(now, then) for now, then in zip(network.parameters(), before, strict=True))
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from harness.training.build import Network, build, draw_first_weights, initialise
+from harness.training.build import Network, _initialise, build, draw_first_weights
 from harness.training.native import native
 from harness.training.recipe import Initialisation, Recipe
 from harness.training.train import start, train_epoch
@@ -54,7 +54,7 @@ def test_all_other_weights_are_those_of_kaiming():
 def test_the_initialisations_of_before_draw_what_they_drew(initialisation: Initialisation):
     torch.manual_seed(4)
     network = build(parse_network("conv3x3(4) bn conv3x3(4, bias) gap linear(10)"), MNIST)
-    initialise(network, initialisation)
+    _initialise(network, initialisation)
 
     again = drawn("conv3x3(4) bn conv3x3(4, bias) gap linear(10)", Recipe(initialisation=initialisation))
 

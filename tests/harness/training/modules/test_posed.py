@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from harness.training.build import build, draw_first_weights
-from harness.training.modules import MODULES, PosedBatchNorm, PosedConv2d, in_poses
+from harness.training.modules import MODULES, PosedConv2d, _in_poses, _PosedBatchNorm
 from harness.training.recipe import Initialisation, Recipe
 from search_spaces.notation import parse_network
 from search_spaces.ops import BatchNorm
@@ -57,7 +57,7 @@ def test_without_poses_nothing_of_the_kind_holds():
 def test_a_kernel_that_reads_one_channel_is_turned_and_nothing_more():
     kernel = torch.arange(9.0).view(1, 1, 3, 3)
 
-    found = in_poses(kernel, 8)
+    found = _in_poses(kernel, 8)
 
     assert found.shape == (8, 1, 3, 3)
     assert found[1, 0].tolist() == [[2, 5, 8], [1, 4, 7], [0, 3, 6]]
@@ -69,7 +69,7 @@ def test_the_gradient_of_a_kernel_is_the_sum_of_those_of_its_poses():
     images = torch.rand(2, 8, 6, 6, dtype=torch.float64)
 
     assert torch.autograd.gradcheck(
-        lambda kernel: functional.conv2d(images, in_poses(kernel, 4), padding=1), layer.weight
+        lambda kernel: functional.conv2d(images, _in_poses(kernel, 4), padding=1), layer.weight
     )
     layer(images).sum().backward()
     # Four outputs of two images have one bias.
@@ -103,7 +103,7 @@ def test_no_step_copies_an_index_from_the_host_which_no_cuda_graph_can_hold(pose
 
 @pytest.mark.parametrize("shape", [(7, 8, 5, 5), (7, 8)])
 def test_a_bn_in_poses_is_one_whose_scales_and_shifts_are_alike(shape: tuple[int, ...]):
-    ours = PosedBatchNorm(8, 4)
+    ours = _PosedBatchNorm(8, 4)
     plain = (nn.BatchNorm2d if len(shape) == 4 else nn.BatchNorm1d)(8)
     with torch.no_grad():
         for name, learned in (("weight", [2.0, 3.0]), ("bias", [0.5, -1.0])):

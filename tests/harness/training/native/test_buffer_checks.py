@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.training.native.native_training import check_images, check_order, check_pixels
+from harness.training.native.native_training import _check_images, _check_order, _check_pixels
 from search_spaces.task import MNIST
 
 PIXELS, LABELS = torch.zeros(4, 1, 28, 28, dtype=torch.uint8), torch.tensor([0, 9, 2, 3])
@@ -16,9 +16,9 @@ ORDER = torch.tensor([3, 0, 1])
 
 
 def test_what_the_engine_reads_is_accepted():
-    check_images(PIXELS, LABELS, MNIST)
-    check_order(ORDER, 3, 4)
-    check_order(ORDER, 2, 4)
+    _check_images(PIXELS, LABELS, MNIST)
+    _check_order(ORDER, 3, 4)
+    _check_order(ORDER, 2, 4)
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_what_the_engine_reads_is_accepted():
 )
 def test_an_order_is_of_images_that_are_there(order: Tensor, message: str):
     with pytest.raises(AssertionError, match=f"^{re.escape(message)}"):
-        check_order(order, 3, 4)
+        _check_order(order, 3, 4)
 
 
 @pytest.mark.parametrize(
@@ -58,11 +58,11 @@ def test_an_order_is_of_images_that_are_there(order: Tensor, message: str):
 )
 def test_images_have_classes_and_lie_as_the_engine_reads_them(pixels: Tensor, labels: Tensor, message: str):
     with pytest.raises(AssertionError, match=f"^{re.escape(message)}"):
-        check_images(pixels, labels, MNIST)
+        _check_images(pixels, labels, MNIST)
 
 
 def test_pixels_without_labels_are_so_many_images():
-    check_pixels(PIXELS, 4, MNIST)
+    _check_pixels(PIXELS, 4, MNIST)
 
     with pytest.raises(AssertionError, match=r"the engine reads contiguous torch\.uint8 \(5, 1, 28, 28\) on cpu$"):
-        check_pixels(PIXELS, 5, MNIST)
+        _check_pixels(PIXELS, 5, MNIST)

@@ -30,3 +30,7 @@ def test_the_native_engine_is_an_error_where_it_is_asked_for_and_cannot_train(mo
     assert choose_engine("auto", Recipe(), CPU) == Choice(None, "no compiler")
     with pytest.raises(DeviceError, match="the native engine cannot train this: no compiler"):
         choose_engine("native", Recipe(), CPU)
+
+
+def test_it_trains_on_processors_only():
+    assert choose_engine("auto", Recipe(), torch.device("meta")) == Choice(None, "it runs on processors, not on meta")

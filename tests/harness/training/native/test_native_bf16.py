@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.grad import conv2d_input, conv2d_weight
 
-from harness.training.build import build, initialise
+from harness.training.build import _initialise, build
 from harness.training.native import native
-from harness.training.native.native import LEVELS, refusal
+from harness.training.native.native import LEVELS, Choice, choose_engine
 from harness.training.native.native_training import gradients, open_program
 from harness.training.recipe import Initialisation, Precision, Recipe
 from search_spaces.notation import parse_network
@@ -21,15 +21,15 @@ from search_spaces.task import MNIST
 from tests.harness.training.native.test_native_training import CPU, HERE, reference, some_images
 
 
-def test_bf16_it_declines_where_the_processor_has_no_products_of_it():
+def test_bf16_it_declines_where_the_processor_has_no_products_of_it(monkeypatch: pytest.MonkeyPatch):
     recipe, plain = Recipe(precision=Precision.BF16), native.load(LEVELS[-1], extra=("-O0",))
     why = f"{plain.name} has no products of bf16, for which the recipe asks"
 
-    assert refusal(recipe, CPU, plain) == why
     # It may be the compiler that does not know them.
     unknown = replace(plain, skipped=("without avx512bf16: c++ fails", "without avx512: c++ fails"))
-    assert refusal(recipe, CPU, unknown) == f"{why}; without avx512bf16: c++ fails; without avx512: c++ fails"
-    assert refusal(Recipe(), CPU, plain) is None
+    monkeypatch.setattr(native, "load", lambda: unknown)
+    assert choose_engine("auto", recipe, CPU) == Choice(None, f"{why}; {'; '.join(unknown.skipped)}")
+    assert choose_engine("auto", Recipe(), CPU) == Choice(unknown)
 
 
 # Products in bf16 ------------------------------------------------------------------------------------------
@@ -88,7 +88,7 @@ def test_gradients_in_bf16_are_those_of_rounded_factors(text: str, batch: int):
     images, recipe = some_images(batch), Recipe(batch_size=batch, precision=Precision.BF16)
     torch.manual_seed(1)
     network = build(parse_network(text), MNIST)
-    initialise(network, Initialisation.KAIMING)
+    _initialise(network, Initialisation.KAIMING)
     opened = open_program(native.load(), parse_network(text), recipe, some_images(1))
     loss, gradient = gradients(opened, network, images.pixels, images.labels)
     network.double()

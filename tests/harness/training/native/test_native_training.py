@@ -15,10 +15,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.system.errors import ContentError
 from harness.system.machine import processor_flags
-from harness.training.build import build, initialise
+from harness.training.build import _initialise, build
 from harness.training.modules import FastDropout
 from harness.training.native import native
-from harness.training.native.native import LEVELS, Engine, Level, refusal
+from harness.training.native.native import LEVELS, Engine, Level
 from harness.training.native.native_training import (
     gradients,
     open_program,
@@ -26,7 +26,7 @@ from harness.training.native.native_training import (
     state_tensors,
     train_steps,
 )
-from harness.training.recipe import Initialisation, Optimizer, Precision, Recipe
+from harness.training.recipe import Initialisation, Optimizer, Recipe
 from harness.training.steps import Images, epoch_steps
 from harness.training.train import Training, checkpoint, count_errors, resume, start, train_epoch
 from search_spaces.cost import analyse
@@ -68,7 +68,7 @@ def compared(architecture: Architecture, batch: int, engine: Engine) -> None:
     images, recipe = some_images(batch), Recipe(batch_size=batch, label_smoothing=0.1)
     torch.manual_seed(1)
     network = build(architecture, MNIST).double()
-    initialise(network, Initialisation.KAIMING)
+    _initialise(network, Initialisation.KAIMING)
     for parameter in network.parameters():
         if parameter.ndim == 1:
             parameter.data += 0.3 * torch.randn(parameter.shape, dtype=torch.float64)
@@ -302,19 +302,6 @@ def test_a_weight_that_is_not_a_number_is_seen_in_the_loss(text: str):
     train_epoch(run, some_images(64))
 
     assert run.diverged
-
-
-@pytest.mark.parametrize(
-    ("recipe", "device", "why"),
-    [
-        (Recipe(), "cpu", None),
-        (Recipe(optimizer=Optimizer.ADAM), "cpu", None),
-        (Recipe(precision=Precision.BF16), "cpu", None),
-        (Recipe(), "meta", "it runs on processors, not on meta"),
-    ],
-)
-def test_what_the_engine_cannot_train_it_declines(recipe: Recipe, device: str, why: str | None):
-    assert refusal(recipe, torch.device(device)) == why
 
 
 def test_a_batch_that_no_memory_holds_is_an_error():

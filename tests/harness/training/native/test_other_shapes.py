@@ -14,7 +14,7 @@ from harness.training.build import build
 from harness.training.native import native
 from harness.training.native.native_training import gradients, open_program, predict, state_tensors
 from harness.training.recipe import Recipe
-from harness.training.steps import Images, maps_of
+from harness.training.steps import Images, _maps_of
 from harness.training.train import Training, count_errors, start, train_epoch
 from search_spaces.network import Architecture
 from search_spaces.notation import parse_network
@@ -92,7 +92,7 @@ def test_a_wide_image_turns_without_being_squeezed():
     image[0, 0, 5, 12:19] = 1
     # The highest draw of the angle is the whole of it; the others, in the middle, change nothing.
     quarter = torch.tensor([[1.0], [0.5], [0.5], [0.5], [0.5], [0.5], [0.0]])
-    theta = maps_of(quarter, 11, 31, Recipe(augmented_share=1.0, rotation_degrees=90))
+    theta = _maps_of(quarter, 11, 31, Recipe(augmented_share=1.0, rotation_degrees=90))
 
     grid = functional.affine_grid(theta, [1, 1, 11, 31], align_corners=False)
     upright = functional.grid_sample(image, grid, align_corners=False)[0, 0]

@@ -186,7 +186,7 @@ def test_a_job_over_its_time_is_stopped(pool: list[Worker]):
 
 def test_a_job_over_its_memory_is_stopped_and_the_next_one_is_done(pool: list[Worker]):
     workers.assign(pool[0], replace(JOB, recipe=replace(JOB.recipe, epochs=1000)))
-    wait_for(lambda: workers.own_memory_mb(pool[0].process.pid or 0) > 20)
+    wait_for(lambda: workers._own_memory_mb(pool[0].process.pid or 0) > 20)
 
     events = workers.poll(pool, Limits(memory_mb=1.0), timeout=0.0)
 
@@ -215,21 +215,21 @@ def is_running(process_id: int | None) -> bool:
 
 def test_the_memory_of_a_process_that_is_gone_is_zero():
     # The largest id a Linux process can have is below this.
-    assert workers.own_memory_mb(2**22 + 1) == 0.0
-    assert workers.own_memory_mb(os.getpid()) > 10
+    assert workers._own_memory_mb(2**22 + 1) == 0.0
+    assert workers._own_memory_mb(os.getpid()) > 10
 
 
 def test_pages_of_a_file_are_no_memory_of_the_process(tmp_path: Path):
     size = 64 * 2**20
     file = tmp_path / "library"
     file.write_bytes(bytes(size))
-    before = workers.own_memory_mb(os.getpid())
+    before = workers._own_memory_mb(os.getpid())
 
     with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, prot=mmap.PROT_READ) as mapped:
         assert sum(mapped[at] for at in range(0, size, 4096)) == 0
-        assert workers.own_memory_mb(os.getpid()) < before + 16
+        assert workers._own_memory_mb(os.getpid()) < before + 16
     held = bytearray(b"x" * size)
-    assert workers.own_memory_mb(os.getpid()) > before + 48
+    assert workers._own_memory_mb(os.getpid()) > before + 48
     assert len(held) == size
 
 
@@ -265,11 +265,11 @@ def test_workers_die_with_their_coordinator():
     assert coordinator.stdout is not None
     worker = int(coordinator.stdout.readline())
     # Long enough for the worker to have asked for its signal.
-    wait_for(lambda: workers.own_memory_mb(worker) > 150)
+    wait_for(lambda: workers._own_memory_mb(worker) > 150)
 
     coordinator.kill()
     coordinator.communicate()
 
     # A dead process that nobody has waited for yet still has its number, but no memory.
-    wait_for(lambda: workers.own_memory_mb(worker) == 0)
-    assert workers.own_memory_mb(worker) == 0
+    wait_for(lambda: workers._own_memory_mb(worker) == 0)
+    assert workers._own_memory_mb(worker) == 0

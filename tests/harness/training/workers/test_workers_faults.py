@@ -102,7 +102,7 @@ def test_a_worker_loads_the_data_before_it_has_a_job(faults: int, monkeypatch: p
 
     monkeypatch.setattr(workers, "load", load)
     monkeypatch.setattr(workers, "die_with", lambda parent: None)
-    workers.serve(Coordinator(), Source("mnist-5k", None), 0)  # type: ignore[arg-type]  # it has what is asked of a pipe
+    workers._serve(Coordinator(), Source("mnist-5k", None), 0)  # type: ignore[arg-type]  # it has what is asked of a pipe
 
     # What went wrong is said of the first job, before which it is tried again.
     again, end = (["load"] if faults else []), "DataError" if faults == 2 else "Result"
@@ -184,4 +184,4 @@ def test_a_process_whose_coordinator_was_killed_ends_without_a_word(unread: bool
         theirs.send("what the coordinator has not read yet")
     ours.close()
 
-    workers.serve(theirs, Source("mnist-5k", None), 0)
+    workers._serve(theirs, Source("mnist-5k", None), 0)
