@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import sys
-import threading
 import time
 from types import TracebackType
 from typing import Self
 
-from tqdm import tqdm
+from rich import progress
 
-from harness.system.terminal import duration_text
+from harness.system.terminal import console, duration_text
 from harness.training.result import Result
 from harness.training.workers import Broken, Event, Finished, Progress
-
-# Least and most seconds between two lines of long work without a terminal.
-PLAIN_SECONDS = (10.0, 60.0)
-REFRESH_SECONDS = 1.0
 
 
 def plain_seconds(elapsed: float) -> float:
     """Return for how long work without a terminal says nothing: a tenth of its time, and ten seconds to a minute."""
-    least, most = PLAIN_SECONDS
-    return min(most, max(least, elapsed / 10))
+    return min(60.0, max(10.0, elapsed / 10))
 
 
 class Reporter:
@@ -30,39 +24,42 @@ class Reporter:
 
     def __init__(self, total: int | None, unit: str) -> None:
         self.terminal = sys.stderr.isatty()
-        self._unit, self._done = unit, 0
+        self._unit, self._total, self._done = unit, total, 0
         self._began = self._said = time.monotonic()
-        self.bar: tqdm[None] = tqdm(
-            total=total, unit=f" {unit}", disable=not self.terminal, file=sys.stderr, dynamic_ncols=True
+        # Its clock goes on by itself: an epoch may take longer than a person waits for a sign of life.
+        self._bar = progress.Progress(
+            progress.BarColumn(15),
+            progress.MofNCompleteColumn(),
+            progress.TextColumn(unit),
+            progress.TimeElapsedColumn(),
+            progress.TextColumn("{task.description}"),
+            console=console(stderr=True),
+            disable=not self.terminal,
+            redirect_stdout=False,
         )
-        # An epoch may take longer than a person waits for a sign of life: the bar's clock goes on by itself.
-        self._ended = threading.Event()
-        self._clock = threading.Thread(target=self._go_on, daemon=True)
+        self._task = self._bar.add_task("", total=total)
 
     def __enter__(self) -> Self:
-        if self.terminal:
-            self._clock.start()
+        self._bar.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._ended.set()
-        if self.terminal:
-            self._clock.join()
-        self.bar.close()
+        self._bar.stop()
 
-    def _go_on(self) -> None:
-        while not self._ended.wait(REFRESH_SECONDS):
-            self.bar.refresh()
+    def show(self, words: str | None = None, total: int | None = None) -> None:
+        """Show these words behind the bar, or another number of things."""
+        self._total = total or self._total
+        self._bar.update(self._task, description=words, total=total)
 
     def advance(self, count: int = 1) -> None:
         """Count so many things as done."""
-        self.bar.update(count)
+        self._bar.advance(self._task, count)
         self._done += count
         # Called at every step of a training, so the line is made only when it is due.
         if self._is_due():
-            of = "" if self.bar.total is None else f" of {self.bar.total:,}"
+            of = "" if self._total is None else f" of {self._total:,}"
             self.say(f"{self._done:,}{of} {self._unit}")
 
     def _is_due(self) -> bool:
@@ -73,7 +70,7 @@ class Reporter:
         """Print one line above the bar."""
         self._said = time.monotonic()
         if self.terminal:
-            self.bar.write(line, file=sys.stderr)
+            self._bar.console.print(line)
         else:
             print(line, file=sys.stderr, flush=True)
 
@@ -83,7 +80,7 @@ class Reporter:
             case Progress(job, epoch):
                 left = duration_text(epoch.train_seconds / epoch.epoch * (job.recipe.epochs - epoch.epoch))
                 where = f"seed {job.seed_index}: epoch {epoch.epoch} of {job.recipe.epochs}, about {left} left"
-                self.bar.set_postfix_str(where)
+                self.show(where)
                 if self._is_due():
                     self.say(where)
             case Finished(job, result):

@@ -118,7 +118,7 @@ def record(
             ended=len(ended),
             work=work,
         )
-        reporter.bar.total = session.total
+        reporter.show(total=session.total)
         # Once all have their first runs, those near the target are due.
         _train_all(session, executor_of(ready.source, LIMITS))
     return table_of(recording, ended)
@@ -201,7 +201,7 @@ def _show(session: RecordingSession) -> None:
         # A run that went on from a checkpoint, or began again, may leave the estimate a little off.
         remaining = f", {duration_text(max(0.0, session.left) * (now - session.began) / session.done)} left"
     if session.reporter.terminal:
-        session.reporter.bar.set_postfix_str(remaining.removeprefix(", "))
+        session.reporter.show(remaining.removeprefix(", "))
     elif now - session.said >= plain_seconds(now - session.began):
         session.said = now
         session.reporter.say(f"{session.ended} of {session.total} runs{remaining}")

@@ -31,13 +31,7 @@ _CHUNK = 100
 
 
 class _Trained(Protocol):
-    """What the engine reads and changes of a training in progress.
-
-    Attributes:
-        step: optimizer steps taken so far.
-        average: exponential average of the state, None before it begins.
-        history: one item an epoch that has ended.
-    """
+    """What the engine reads and changes of a ``Training``, which is declared above it."""
 
     network: Network
     optimizer: torch.optim.Optimizer
@@ -47,8 +41,7 @@ class _Trained(Protocol):
 
     @property
     def history(self) -> Sized:
-        """Return the epochs that have ended."""
-        ...
+        """The epochs that have ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +49,9 @@ class NativeProgram:
     """A network's program with the engine's buffers; they are freed with this object.
 
     Attributes:
-        task: what the network is for.
         handle: the engine's own object.
-        teacher: the teachers of the recipe, None where it has none.
         decay: L2 coefficient of each parameter, (parameter_count,).
+        teacher: what the engine reads of the teachers of the recipe, None where it has none; it points to ``kept``.
     """
 
     engine: Engine
@@ -67,26 +59,12 @@ class NativeProgram:
     task: Task
     recipe: Recipe
     handle: _Handle
-    teacher: NativeTeacher | None
     decay: Tensor
+    teacher: TeacherRow | None = None
+    kept: tuple[object, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class NativeTeacher:
-    """Teachers as the engine knows them: one program, a row of ``states`` each.
-
-    Attributes:
-        row: what the engine reads; it points to the other two.
-    """
-
-    handle: _Handle
-    states: Tensor
-    row: TeacherRow
-
-
-class _Handle:
-    """Owns an object of the engine."""
-
+class _Handle:  # owns an object of the engine
     def __init__(self, library: ctypes.CDLL, pointer: int) -> None:
         self.pointer = pointer
         weakref.finalize(self, library.engine_free, pointer)
@@ -104,28 +82,25 @@ def open_program(
     Raises:
         MemoryError: the buffers of a batch do not fit into memory.
     """
-    task = images.task
+    task, real = images.task, _real(engine)
     flat = program(architecture, task.input_shape)
     handle = _opened(engine, flat, recipe, images)
-    taught = None if teacher is None else _native_teacher(engine, teacher, recipe, images)
     # A network may have no parameters.
     decays = [torch.full((size,), decay_of(recipe, kernel=kernel)) for size, kernel in flat.parameters]
-    decay = torch.cat([*decays, torch.empty(0)]).to(_real(engine))
-    return NativeProgram(engine, flat, task, recipe, handle, taught, decay)
+    decay = torch.cat([*decays, torch.empty(0)]).to(real)
+    if teacher is None:
+        return NativeProgram(engine, flat, task, recipe, handle, decay)
+    taught = _opened(engine, program(teacher.architecture, task.input_shape), recipe, images)
+    states = torch.stack([flat_state(network, real) for network in teacher.networks])  # (teachers, state_size)
+    count, size = states.shape
+    weight, temperature = recipe.distill_weight, recipe.distill_temperature
+    row = TeacherRow(taught.pointer, states.data_ptr(), size, count, weight, temperature)
+    return NativeProgram(engine, flat, task, recipe, handle, decay, row, (taught, states))
 
 
 def rounded(recipe: Recipe, engine: Engine) -> Recipe:
     """Return the recipe with the decay of its average as the engine's numbers hold it: its records were made so."""
     return replace(recipe, average_decay=torch.tensor(recipe.average_decay, dtype=_real(engine)).item())
-
-
-def _native_teacher(engine: Engine, teacher: Teacher, recipe: Recipe, images: Images) -> NativeTeacher:
-    handle = _opened(engine, program(teacher.architecture, images.task.input_shape), recipe, images)
-    states = torch.stack([flat_state(network, _real(engine)) for network in teacher.networks])
-    count, state_size = states.shape
-    weight, temperature = recipe.distill_weight, recipe.distill_temperature
-    row = TeacherRow(handle.pointer, states.data_ptr(), state_size, count, weight, temperature)
-    return NativeTeacher(handle, states, row)
 
 
 def _opened(engine: Engine, flat: Program, recipe: Recipe, images: Images) -> _Handle:
@@ -167,7 +142,10 @@ def train_steps(
     _check_images(images.pixels, images.labels, native.task)
     _check_order(order, steps * recipe.batch_size, len(images))
     maps = epoch_maps(recipe_of_epoch(recipe, len(run.history)), run.generator, steps, native.task)
-    _seed_dropout(native, run.generator)
+    # A network without dropout draws nothing for its masks.
+    if any(item.dropout for item in native.program.instructions):
+        seed = torch.randint(2**62, (), generator=run.generator, dtype=torch.int64)
+        native.engine.library.engine_seed(native.handle.pointer, int(seed))
     real = _real(native.engine)
     # Flat, in the engine's order; the engine changes them in place.
     state = flat_state(run.network, real)
@@ -212,13 +190,6 @@ def train_steps(
     return loss
 
 
-def _seed_dropout(native: NativeProgram, generator: torch.Generator) -> None:
-    """Seed the masks of this epoch; a network without dropout draws nothing for it."""
-    if any(item.dropout for item in native.program.instructions):
-        seed = torch.randint(2**62, (), generator=generator, dtype=torch.int64)
-        native.engine.library.engine_seed(native.handle.pointer, int(seed))
-
-
 def predict(native: NativeProgram, network: nn.Module, tensors: list[Tensor], pixels: Tensor) -> Tensor:
     """Return the class said for each image, int64 (n,), with a state in the order of ``state_tensors``."""
     _check_pixels(pixels, len(pixels), native.task)
@@ -231,31 +202,12 @@ def predict(native: NativeProgram, network: nn.Module, tensors: list[Tensor], pi
     return predicted
 
 
-def gradients(native: NativeProgram, network: nn.Module, pixels: Tensor, labels: Tensor) -> tuple[float, Tensor]:
-    """Return the loss and the gradients of all parameters, flat, for one batch of images."""
-    _check_images(pixels, labels, native.task)
-    if len(labels) != native.recipe.batch_size:
-        raise AssertionError(f"{len(labels)} images are no batch of {native.recipe.batch_size}")
-    state = flat_state(network, _real(native.engine))
-    gradient = torch.empty(native.program.parameter_count, dtype=state.dtype)
-    loss: float = native.engine.library.engine_gradients(
-        native.handle.pointer,
-        pixels.data_ptr(),
-        labels.data_ptr(),
-        ctypes.byref(_row(native)),
-        state.data_ptr(),
-        gradient.data_ptr(),
-        _teacher_row(native),
-    )
-    return loss, gradient
-
-
 def _real(engine: Engine) -> torch.dtype:
     return torch.float64 if engine.double else torch.float32
 
 
 def _teacher_row(native: NativeProgram) -> Any:
-    return None if native.teacher is None else ctypes.byref(native.teacher.row)
+    return None if native.teacher is None else ctypes.byref(native.teacher)
 
 
 def _row(native: NativeProgram) -> ctypes.Structure:

@@ -15,13 +15,13 @@ from torch.nn import functional
 
 from harness.training.build import Network, _initialise, build
 from harness.training.native import native
-from harness.training.native.native_training import gradients, open_program
+from harness.training.native.native_training import open_program
 from harness.training.recipe import Initialisation, Precision, Recipe
 from harness.training.steps import Images, Teacher, soft_losses, soft_targets
 from harness.training.train import Training, checkpoint, resume, start, train_epoch
 from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
-from tests.harness.training.native.networks import NETWORKS
+from tests.harness.training.native.networks import NETWORKS, gradients
 from tests.harness.training.native.test_native_training import CPU, in_float64, some_images
 
 TEACHER = parse_network("conv3x3(5, pad=0) bn relu | maxpool | conv3x3(6) relu bn | gap | linear(10)")

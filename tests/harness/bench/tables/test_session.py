@@ -109,9 +109,7 @@ def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
     def assign(worker: Any, job: Job) -> None:
         worker.job = job
 
-    monkeypatch.setattr(
-        workers, "start", lambda source, count, beside: [SimpleNamespace(job=None) for _ in range(count)]
-    )
+    monkeypatch.setattr(workers, "start", lambda source, count: [SimpleNamespace(job=None) for _ in range(count)])
     monkeypatch.setattr(workers, "assign", assign)
     monkeypatch.setattr(workers, "poll", poll)
     monkeypatch.setattr(workers, "stop", lambda pool: None)

@@ -1,6 +1,13 @@
-"""The networks on which engines are compared: every op with every option."""
+"""The networks on which engines are compared: every op with every option; and the engine's gradients."""
 
 from __future__ import annotations
+
+import ctypes
+
+import torch
+from torch import Tensor, nn
+
+from harness.training.native import native_training
 
 # One kernel at three resolutions, and one with as many groups as channels.
 ACROSS = (
@@ -54,3 +61,24 @@ NETWORKS = (
     "res(conv3x1(4) relu conv3x1(4)) relu gap linear(10)",
     ACROSS,
 )
+
+
+def gradients(
+    native: native_training.NativeProgram, network: nn.Module, pixels: Tensor, labels: Tensor
+) -> tuple[float, Tensor]:
+    """Return the loss and the gradients of all parameters, flat, for one batch of images."""
+    native_training._check_images(pixels, labels, native.task)
+    if len(labels) != native.recipe.batch_size:
+        raise AssertionError(f"{len(labels)} images are no batch of {native.recipe.batch_size}")
+    state = native_training.flat_state(network, native_training._real(native.engine))
+    gradient = torch.empty(native.program.parameter_count, dtype=state.dtype)
+    loss: float = native.engine.library.engine_gradients(
+        native.handle.pointer,
+        pixels.data_ptr(),
+        labels.data_ptr(),
+        ctypes.byref(native_training._row(native)),
+        state.data_ptr(),
+        gradient.data_ptr(),
+        native_training._teacher_row(native),
+    )
+    return loss, gradient

@@ -14,10 +14,11 @@ from torch.nn.grad import conv2d_input, conv2d_weight
 from harness.training.build import _initialise, build
 from harness.training.native import native
 from harness.training.native.native import LEVELS, Choice, choose_engine
-from harness.training.native.native_training import gradients, open_program
+from harness.training.native.native_training import open_program
 from harness.training.recipe import Initialisation, Precision, Recipe
 from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
+from tests.harness.training.native.networks import gradients
 from tests.harness.training.native.test_native_training import CPU, HERE, reference, some_images
 
 

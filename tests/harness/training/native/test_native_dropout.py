@@ -10,12 +10,13 @@ from torch import Tensor
 
 from harness.training.build import Network, build
 from harness.training.native.native import Engine, Level
-from harness.training.native.native_training import NativeProgram, gradients, open_program
+from harness.training.native.native_training import NativeProgram, open_program
 from harness.training.recipe import Recipe
 from harness.training.train import predictions, start
 from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
 from tests.harness.dropout_masks import assert_masks
+from tests.harness.training.native.networks import gradients
 from tests.harness.training.native.test_native_training import CPU, HERE_IN_FLOAT64, in_float64, some_images
 
 LEVELS = pytest.mark.parametrize("level", HERE_IN_FLOAT64, ids=lambda level: level.name)

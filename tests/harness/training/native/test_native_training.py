@@ -20,7 +20,6 @@ from harness.training.modules import FastDropout
 from harness.training.native import native
 from harness.training.native.native import LEVELS, Engine, Level
 from harness.training.native.native_training import (
-    gradients,
     open_program,
     predict,
     state_tensors,
@@ -33,7 +32,7 @@ from search_spaces.cost import analyse
 from search_spaces.network import Architecture
 from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
-from tests.harness.training.native.networks import NETWORKS, POSED, SHARED, SIMPLY_POSED
+from tests.harness.training.native.networks import NETWORKS, POSED, SHARED, SIMPLY_POSED, gradients
 
 MEAN, DEVIATION = 0.13, 0.31
 CPU = torch.device("cpu")

@@ -12,13 +12,14 @@ from torch.nn import functional
 
 from harness.training.build import build
 from harness.training.native import native
-from harness.training.native.native_training import gradients, open_program, predict, state_tensors
+from harness.training.native.native_training import open_program, predict, state_tensors
 from harness.training.recipe import Recipe
 from harness.training.steps import Images, _maps_of
 from harness.training.train import Training, count_errors, start, train_epoch
 from search_spaces.network import Architecture
 from search_spaces.notation import parse_network
 from search_spaces.task import Task
+from tests.harness.training.native.networks import gradients
 from tests.harness.training.native.test_native_training import in_float64
 
 CPU = torch.device("cpu")

@@ -69,7 +69,6 @@ def test_on_a_terminal_a_bar_counts_the_seeds(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_the_bar_goes_on_while_nothing_happens(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(progress, "REFRESH_SECONDS", 0.01)
     terminal = on_terminal(monkeypatch)
     with Reporter(2, "seeds"):
         before = len(terminal.getvalue())
