@@ -2,7 +2,7 @@
 
 Whoever uses it sees places, as with the processes of one machine. A job whose node is gone waits at its place until
 another node has room, and goes on from its last rung. Each attempt at a job has a number; the first result counts,
-whoever sends it, and a later one is compared and dropped. Nothing is written but the files of jobs.
+whoever sends it, and a later one is dropped. Nothing is written but the files of jobs.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, assert_never
+from typing import assert_never
 
 from harness.data.training_images import load
 from harness.system.errors import DeviceError
@@ -20,7 +20,7 @@ from harness.training.cluster.node import Begin, End, Key, Said, Terms, facts_he
 from harness.training.cluster.ray_link import Link, NodeInfo
 from harness.training.cluster.roster import Asked, Gone, Joined, Kinds, Member, Patience, Roster, Word
 from harness.training.executor import ExecutorOf
-from harness.training.result import Epoch, Result, Status, same_bits_due
+from harness.training.result import Epoch, Result, Status
 from harness.training.run import Job
 from harness.training.workers import Broken, Event, Fault, Finished, Limits, Progress, Source
 
@@ -57,7 +57,7 @@ class Cluster:
 
     Attributes:
         tasks: jobs without a result, by number.
-        ended: jobs that had several attempts with their results, with which a late one is compared.
+        ended: jobs that had several attempts, of which one may still report late.
         served: when there was a node last.
     """
 
@@ -69,7 +69,7 @@ class Cluster:
     roster: Roster | None = None
     places: dict[int, _Place] = field(default_factory=dict)
     tasks: dict[int, _Task] = field(default_factory=dict)
-    ended: dict[int, tuple[Job, Result]] = field(default_factory=dict)
+    ended: dict[int, Job] = field(default_factory=dict)
     served: float = 0.0
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
@@ -156,40 +156,31 @@ class Cluster:
         return time.monotonic()
 
     def _has_begun(self, roster: Roster, waited: float) -> bool:
-        """Return whether a beginning need not wait any longer, after so many seconds."""
         is_met = len(roster.joined) == len(roster.members) and (roster.joined or roster.refused)
         is_awaited = roster.members and not self.places
         return bool(is_met) or waited > (self.patience.join if is_awaited else self.patience.start)
 
     def _meet(self, heard: list[Joined | Gone | Word] | list[Gone]) -> list[Event]:
-        """Draw the consequences of what the nodes do and say; return what has become of jobs."""
         events: list[Event] = []
         for each in heard:
             match each:
                 case Joined(member):
-                    self._furnish(member)
+                    count = self.asked.places_of(member.node)
+                    if self.asked.places is not None:
+                        count = min(count, max(0, self.asked.places - len(self.places)))
+                    first = max(self.places, default=-1) + 1
+                    self.places |= {first + number: _Place(member, number) for number in range(count)}
                 case Gone(member):
-                    self._vacate(member)
+                    # Places with a job wait with it.
+                    for number, place in list(self.places.items()):
+                        if place.member is member:
+                            place.member = None
+                            self._drop(number)
                 case Word(member, said):
                     events += self._said(member, said)
                 case _:
                     assert_never(each)
         return events
-
-    def _furnish(self, member: Member) -> None:
-        """Make the places of a node."""
-        count = self.asked.places_of(member.node)
-        if self.asked.places is not None:
-            count = min(count, max(0, self.asked.places - len(self.places)))
-        first = max(self.places, default=-1) + 1
-        self.places |= {first + number: _Place(member, number) for number in range(count)}
-
-    def _vacate(self, member: Member) -> None:
-        """Take a node's places away; those with a job wait with it."""
-        for number, place in list(self.places.items()):
-            if place.member is member:
-                place.member = None
-                self._drop(number)
 
     def _drop(self, number: int) -> None:
         """Remove a place that has neither a node nor a job.
@@ -219,7 +210,6 @@ class Cluster:
         return events
 
     def _begin(self, place: _Place) -> None:
-        """Order the next attempt at a place's job, from its last rung where there is one."""
         task, member = place.task, place.member
         assert task is not None, "a place without a job has nothing to begin"
         assert member is not None, "a place without a node cannot begin"
@@ -229,7 +219,6 @@ class Cluster:
         member.orders.append(Begin(task.key, place.number, task.job, state))
 
     def _close(self, place: _Place, *, has_ended: bool = False) -> None:
-        """Take a job from its place for good; a node that is still at it is told to leave it."""
         task, place.task = place.task, None
         assert task is not None
         self.tasks.pop(task.number)
@@ -240,7 +229,11 @@ class Cluster:
         """Return what a node's word means; the first result of a job counts, whichever attempt it is of."""
         task, what = self.tasks.get(said.key.job), said.what
         if task is None:
-            self._compare(member, said)
+            # A late result is dropped, but what it has read of the test set is a read all the same.
+            if said.key.job in self.ended:
+                put_files(
+                    self.ended[said.key.job], {key: text for key, text in said.files.items() if key == "test_log"}
+                )
             return []
         is_present = said.key == task.key
         if isinstance(what, Epoch) or not (is_present or isinstance(what, Result)):
@@ -255,29 +248,10 @@ class Cluster:
             case Result():
                 found = replace(what, node=member.node.name)
                 if task.attempt > 1:
-                    self.ended[task.number] = (task.job, found)
+                    self.ended[task.number] = task.job
                 return [Finished(task.job, found)]
             case _:
                 assert_never(what)
-
-    def _compare(self, member: Member, said: Said) -> None:
-        """Say so where a late result is not the one that counts, though it should be; it is dropped in any case.
-
-        What it has read of the test set is a read all the same.
-        """
-        late = said.what
-        if said.key.job not in self.ended or not isinstance(late, Result):
-            return
-        job, counted = self.ended[said.key.job]
-        put_files(job, {name: content for name, content in said.files.items() if name == "test_log"})
-        if counted.environment is None or late.environment is None:
-            return
-        if same_bits_due(counted.environment, late.environment) and outcome(counted) != outcome(late):
-            assert self.roster is not None
-            self.roster.say(
-                f"node {member.node.name} gave another result than node {counted.node} for the same job "
-                f"({late.hash}, seed {late.seed_index}) on an equal machine; the first one counts"
-            )
 
 
 def joined_by(link: Link, asked: Asked) -> ExecutorOf:
@@ -301,9 +275,3 @@ def nodes_that_train(link: Link, asked: Asked) -> tuple[NodeInfo, ...]:
         wanted = "a GPU" if asked.device.startswith("cuda") else "a core"
         raise DeviceError(f"no node of the cluster offers {wanted}", hint="ray status shows what they offer")
     return nodes
-
-
-def outcome(found: Result) -> tuple[Any, ...]:
-    """Return what the same bits decide of a result."""
-    losses = tuple(epoch.train_loss for epoch in found.history)
-    return found.status, found.weights_sha256, found.validation_errors, found.test_errors, found.wrong, losses

@@ -27,7 +27,7 @@ from harness.system.machine import choose_device, processor_name
 from harness.training import workers
 from harness.training.native import native
 from harness.training.native.native import TORCH
-from harness.training.result import Environment, Epoch, Result, Status, environment, same_bits_due
+from harness.training.result import Environment, Epoch, Result, Status, environment
 from harness.training.run import Job
 from harness.training.workers import Broken, Event, Fault, Finished, Limits, Progress, Source, Worker
 
@@ -35,7 +35,7 @@ from harness.training.workers import Broken, Event, Fault, Finished, Limits, Pro
 _POLL_SECONDS = 0.1
 _SILENCE_SECONDS = 600.0
 # Fields of a job that name a file which it writes; each is sent whole.
-_WRITTEN = ("checkpoint", "weights", "inspection")
+_WRITTEN = ("checkpoint", "weights", "inspection", "test_log")
 _ROOT = Path(__file__).resolve().parents[3]
 _PACKAGES = ("search_spaces", "harness")
 _SUFFIXES = {".py", ".lark", ".space", ".cpp", ".h", ".json", ".csv"}
@@ -133,39 +133,8 @@ def facts_here(device: str, engine: str, data_hash: str) -> Facts:
     return Facts(facts, _code_sha256(), processor_name(), fault)
 
 
-def refusal(ours: Facts, theirs: Facts) -> str | None:
-    """Return why a node may not join, None where it may.
-
-    Another processor is no reason: its results say so. Another code or torch is one: nobody could say any more what a
-    search has run.
-    """
-    here, there = ours.environment, theirs.environment
-    if here.commit != there.commit:
-        return f"its code is commit {_short(there.commit)}, not {_short(here.commit)}"
-    if ours.code != theirs.code:
-        return f"its code is of commit {_short(there.commit)} too, but has other changes"
-    if here.torch != there.torch:
-        return f"its torch is {there.torch}, not {here.torch}"
-    if theirs.fault:
-        return f"it has no native engine: {theirs.fault}"
-    return None
-
-
-def same_kind(one: Facts, other: Facts) -> bool:
-    """Return whether equal seeds give equal bits on both machines, in about equal time."""
-    return one.processor == other.processor and same_bits_due(one.environment, other.environment)
-
-
-def kind_text(facts: Facts) -> str:
-    """Return what decides the bits of a training there, for people."""
-    where = facts.environment
-    place = facts.processor if where.device == "cpu" else where.device
-    return f"{place}, {where.instructions}, {where.engine}, torch {where.torch}, Python {where.python}"
-
-
 @functools.cache
 def _code_sha256() -> str:
-    """Return the SHA-256 of the sources of the packages that train."""
     whole = hashlib.sha256()
     for package in _PACKAGES:
         for path in sorted((_ROOT / package).rglob("*")):
@@ -174,34 +143,18 @@ def _code_sha256() -> str:
     return whole.hexdigest()
 
 
-def _short(commit: str | None) -> str:
-    return "unknown (no git checkout)" if commit is None else commit[:10]
-
-
 def _files_on_node(job: Job, folder: Path, teachers: Path) -> Job:
     """Return the job with all its files in a folder of the node, which no other job has."""
-
-    def here(path: Path | None) -> Path | None:
-        return None if path is None else folder / path.name
-
-    return replace(
-        job,
-        checkpoint=here(job.checkpoint),
-        weights=here(job.weights),
-        inspection=here(job.inspection),
-        test_log=here(job.test_log),
-        teachers=None if job.teachers is None else teachers,
-    )
+    here = {name: folder / path.name for name, path in _paths(job).items()}
+    return replace(job, teachers=None if job.teachers is None else teachers, **here)  # type: ignore[arg-type]
 
 
 def _written_files(job: Job) -> dict[str, bytes]:
-    """Return what a job has written, by the field that names the file."""
-    found: dict[str, bytes] = {}
-    for name in (*_WRITTEN, "test_log"):
-        path: Path | None = getattr(job, name)
-        if path is not None and path.exists():
-            found[name] = path.read_bytes()
-    return found
+    return {name: path.read_bytes() for name, path in _paths(job).items() if path.exists()}
+
+
+def _paths(job: Job) -> dict[str, Path]:
+    return {name: path for name in _WRITTEN if (path := getattr(job, name)) is not None}
 
 
 def put_files(job: Job, content: Mapping[str, bytes]) -> None:

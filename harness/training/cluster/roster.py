@@ -14,8 +14,9 @@ from typing import Any
 
 from harness.data.data_files import stored_files
 from harness.data.datasets import dataset
-from harness.training.cluster.node import Facts, Order, Said, Terms, kind_text, refusal, same_kind
+from harness.training.cluster.node import Facts, Order, Said, Terms
 from harness.training.cluster.ray_link import Link, NodeFault, NodeInfo, NodeLost
+from harness.training.result import same_bits_due
 
 # A node that is lost so often is not asked again.
 _MOST_LOSSES = 3
@@ -167,7 +168,7 @@ class Roster:
 
         def like(kind: Member) -> list[Member]:
             assert kind.facts is not None
-            return [each for each in self.joined if each.facts is not None and same_kind(kind.facts, each.facts)]
+            return [each for each in self.joined if each.facts is not None and _same_kind(kind.facts, each.facts)]
 
         kept = max(map(like, self.joined), key=lambda found: sum(self.asked.places_of(each.node) for each in found))
         self.kind = kept[0].facts
@@ -185,7 +186,6 @@ class Roster:
             self.link.end(member.handle)
 
     def _look(self) -> None:
-        """Ask the nodes to join that have not been asked."""
         self.looked = time.monotonic()
         for node in self.link.nodes():
             lost = self.losses.get(node.id, [])
@@ -231,7 +231,6 @@ class Roster:
         return [Word(member, said) for said in answer]
 
     def _last_words(self, member: Member, call: Any) -> list[Joined | Gone | Word]:
-        """Return what a node says that was given up; where it has failed meanwhile, nothing."""
         try:
             answer = self.link.result(call)
         except NodeLost:
@@ -239,8 +238,7 @@ class Roster:
         return [Word(member, said) for said in answer] if isinstance(answer, list) else []
 
     def _introduced(self, member: Member, facts: Facts) -> list[Joined | Gone | Word]:
-        """Let a node join that has said what it is, or send it the data, or refuse it."""
-        why = refusal(self.ours, facts)
+        why = _refusal(self.ours, facts)
         if why is None and not facts.environment.data_hash and member.is_supplied:
             why = "the data that it was sent are not whole there"
         if why is None and not facts.environment.data_hash:
@@ -250,11 +248,11 @@ class Roster:
             self._ask(member, "receive", self.data)
             return []
         member.facts = facts
-        if why is None and self.kind is not None and not same_kind(self.kind, facts):
+        if why is None and self.kind is not None and not _same_kind(self.kind, facts):
             why = _other_kind(facts)
         if why is not None:
             return [*self._refused(member, why)]
-        self.say(f"node {member.node.name} has joined: {self.asked.places_of(member.node)} places; {kind_text(facts)}")
+        self.say(f"node {member.node.name} has joined: {self.asked.places_of(member.node)} places; {_kind_text(facts)}")
         self._ask(member, "events", self.patience.events)
         return [Joined(member)]
 
@@ -262,7 +260,6 @@ class Roster:
         member.call, member.called = self.link.call(member.handle, method, argument), time.monotonic()
 
     def _check(self, member: Member) -> list[Gone]:
-        """Lose a node that does not answer in time."""
         allowed = self.patience.answer if member.facts else self.patience.join
         since = member.called if member.taking is None else min(member.called, member.told)
         if time.monotonic() - since <= allowed:
@@ -270,7 +267,6 @@ class Roster:
         return self._lost(member, f"it has not answered for {allowed:.0f} s")
 
     def _lost(self, member: Member, why: str) -> list[Any]:
-        """Take note that a node is gone; what it may still say is listened to."""
         self.losses.setdefault(member.node.id, []).append(time.monotonic())
         self.late[member.call] = member
         return self._parted(member, f"node {member.node.name} is lost: {why}")
@@ -287,4 +283,38 @@ class Roster:
 
 
 def _other_kind(facts: Facts) -> str:
-    return f"it is another kind of machine ({kind_text(facts)}), and these trainings stay on one"
+    return f"it is another kind of machine ({_kind_text(facts)}), and these trainings stay on one"
+
+
+def _refusal(ours: Facts, theirs: Facts) -> str | None:
+    """Return why a node may not join, None where it may.
+
+    Another processor is no reason: its results say so. Another code or torch is one: nobody could say any more what a
+    search has run.
+    """
+    here, there = ours.environment, theirs.environment
+    if here.commit != there.commit:
+        return f"its code is commit {_short(there.commit)}, not {_short(here.commit)}"
+    if ours.code != theirs.code:
+        return f"its code is of commit {_short(there.commit)} too, but has other changes"
+    if here.torch != there.torch:
+        return f"its torch is {there.torch}, not {here.torch}"
+    if theirs.fault:
+        return f"it has no native engine: {theirs.fault}"
+    return None
+
+
+def _same_kind(one: Facts, other: Facts) -> bool:
+    """Return whether equal seeds give equal bits on both machines, in about equal time."""
+    return one.processor == other.processor and same_bits_due(one.environment, other.environment)
+
+
+def _kind_text(facts: Facts) -> str:
+    """Return what decides the bits of a training there, for people."""
+    where = facts.environment
+    place = facts.processor if where.device == "cpu" else where.device
+    return f"{place}, {where.instructions}, {where.engine}, torch {where.torch}, Python {where.python}"
+
+
+def _short(commit: str | None) -> str:
+    return "unknown (no git checkout)" if commit is None else commit[:10]

@@ -167,7 +167,7 @@ def test_nodes_that_join_are_used_and_the_last_place_waits_for_one():
     assert [job for job in cluster.jobs.values()] == [clustered.job(), None]
 
 
-def test_a_node_that_does_not_answer_is_given_up_and_its_late_result_is_dropped(capsys: pytest.CaptureFixture[str]):
+def test_a_node_that_does_not_answer_is_given_up_and_its_late_result_is_dropped():
     one, two = clustered.node("one"), clustered.node("two")
     cluster = begun(one, two)
     cluster.assign(0, clustered.job())
@@ -189,12 +189,8 @@ def test_a_node_that_does_not_answer_is_given_up_and_its_late_result_is_dropped(
     worker.say(again, clustered.result(weights="first"))
     (finished,) = after(cluster)
     assert isinstance(finished, Finished)
-    one.say(first, clustered.result(weights="first"))
-    assert after(cluster) == []
-    assert "another result" not in capsys.readouterr().err
     one.say(first, clustered.result(weights="other"))
     assert after(cluster) == []
-    assert "gave another result than node" in capsys.readouterr().err
 
 
 def test_the_first_result_counts_also_that_of_an_earlier_attempt():

@@ -10,7 +10,8 @@ import torch
 
 from harness.system.errors import DeviceError
 from harness.training.cluster import node as facts
-from harness.training.cluster.node import facts_here, same_kind
+from harness.training.cluster.node import facts_here
+from harness.training.cluster.roster import _same_kind
 from harness.training.native import native
 from tests.conftest import REPOSITORY
 from tests.harness import clustered
@@ -21,7 +22,7 @@ def test_a_machine_is_of_its_own_kind_however_many_threads_the_asking_process_ha
     one = facts_here("cpu", "torch", "d")
     torch.set_num_threads(before + 1)
     try:
-        assert same_kind(one, facts_here("cpu", "torch", "d"))
+        assert _same_kind(one, facts_here("cpu", "torch", "d"))
     finally:
         torch.set_num_threads(before)
 
@@ -70,5 +71,5 @@ def test_a_device_that_is_not_there_is_an_error():
 def test_a_kind_is_what_decides_the_bits(field: str, same: bool):
     other = clustered.facts(**{field: "other"})
 
-    assert same_kind(clustered.OURS, other) is same
-    assert not same_kind(clustered.OURS, replace(other, processor="another"))
+    assert _same_kind(clustered.OURS, other) is same
+    assert not _same_kind(clustered.OURS, replace(other, processor="another"))

@@ -9,8 +9,7 @@ import pytest
 from harness.system.errors import DeviceError
 from harness.training.cluster import cluster as module
 from harness.training.cluster import roster
-from harness.training.cluster.node import kind_text, refusal
-from harness.training.cluster.roster import Kinds
+from harness.training.cluster.roster import Kinds, _kind_text, _refusal
 from tests.harness import clustered
 
 
@@ -32,7 +31,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_another_version_is_refused_in_one_line(theirs, why: str):
-    assert refusal(clustered.OURS, theirs) == why
+    assert _refusal(clustered.OURS, theirs) == why
 
     cluster, _ = clustered.cluster(clustered.node("one", facts=theirs))
     with pytest.raises(DeviceError) as caught:
@@ -42,14 +41,14 @@ def test_another_version_is_refused_in_one_line(theirs, why: str):
 
 def test_another_processor_may_join_and_is_named(capsys: pytest.CaptureFixture[str]):
     other = clustered.facts(instructions="aarch64 DEFAULT", engine="native plain 87654321")
-    assert refusal(clustered.OURS, other) is None
+    assert _refusal(clustered.OURS, other) is None
 
     cluster, _ = clustered.cluster(clustered.node("one"), clustered.node("arm", 2, facts=other))
     cluster.start(1)
 
     assert len(cluster.jobs) == 3
-    assert f"node arm has joined: 2 places; {kind_text(other)}" in capsys.readouterr().err
-    assert "aarch64 DEFAULT, native plain 87654321" in kind_text(other)
+    assert f"node arm has joined: 2 places; {_kind_text(other)}" in capsys.readouterr().err
+    assert "aarch64 DEFAULT, native plain 87654321" in _kind_text(other)
 
 
 def test_a_node_without_the_data_gets_them_once_and_they_are_put_up_once():
