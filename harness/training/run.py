@@ -24,7 +24,7 @@ from harness.training.native.native import TORCH, choose_engine
 from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Purpose, Result, Status, derive_seed, environment
 from harness.training.steps import Images, Teacher
-from harness.training.teacher import TeacherCache, teacher_of
+from harness.training.teacher import teacher_of
 from harness.training.together import population_of, train_epoch_together
 from harness.training.train import (
     Training,
@@ -242,15 +242,15 @@ def _images_of(job: Job, loaded: TrainingData, device: torch.device) -> tuple[Im
 
 
 def _teacher(job: Job, loaded: TrainingData, training: Images, device: torch.device) -> Teacher | None:
-    room = TeacherCache(
-        images=training,  # those that the job trains on, and no others
+    return teacher_of(
+        job.recipe,
+        training,  # those that the job trains on, and no others
         split="all" if job.purpose is Purpose.VERIFY else "split",
         data_hash=loaded.data.data_hash,
         device=device,
         engine=job.engine,
         folder=job.teachers,
     )
-    return teacher_of(job.recipe, room)
 
 
 def _test_images(job: Job, loaded: TrainingData, device: torch.device) -> Images:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from harness.training.build import Network, build, drawing_from
 from harness.training.native.native import TORCH, Engine, choose_engine
 from harness.training.native.native_training import state_tensors
 from harness.training.recipe import Recipe
-from harness.training.result import PROTOCOL_VERSION, Environment, Purpose, derive_seed, environment
+from harness.training.result import PROTOCOL_VERSION, Purpose, derive_seed, environment
 from harness.training.steps import Images, Teacher
 from harness.training.train import finish_average, predicting_state, start, train_epoch
 from search_spaces.network import Architecture
@@ -29,70 +29,55 @@ from search_spaces.notation import parse_network
 from search_spaces.task import Task
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TeacherCache:
-    """Where teachers are trained and kept.
+def teacher_of(
+    recipe: Recipe,
+    images: Images,
+    *,
+    split: str,
+    data_hash: str,
+    device: torch.device,
+    engine: str,
+    folder: Path | None,
+) -> Teacher | None:
+    """Return the teacher that a recipe names, trained now where it is not kept; None where the recipe names none.
 
-    Attributes:
+    Args:
         split: name of the images, ``split`` or ``all``.
         engine: the student's, ``native``, ``torch`` or ``auto``; torch trains a teacher that the native one declines.
         folder: where trained teachers are kept; None for nowhere.
-    """
-
-    images: Images
-    split: str
-    data_hash: str
-    device: torch.device
-    engine: str
-    folder: Path | None
-
-
-def teacher_of(recipe: Recipe, room: TeacherCache) -> Teacher | None:
-    """Return the teacher that a recipe names, trained now where it is not kept; None where the recipe names none.
 
     Raises:
         ContentError: a teacher diverged, or its file is damaged.
     """
-    if recipe.teacher_recipe is None:
+    if (own := recipe.teacher_recipe) is None:
         return None
-    task = room.images.task
-    architecture, own = parse_network(recipe.teacher, task), recipe.teacher_recipe
-    engine = choose_engine(TORCH if room.engine == TORCH else "auto", own, room.device).engine
-    facts = environment(room.device, room.data_hash, TORCH if engine is None else engine.name)
+    architecture = parse_network(recipe.teacher, images.task)
+    chosen = choose_engine(TORCH if engine == TORCH else "auto", own, device).engine
+    facts = environment(device, data_hash, TORCH if chosen is None else chosen.name)
+    # What may give other bits has another name; the commit may not, as when results are compared.
+    known = [PROTOCOL_VERSION, asdict(replace(facts, commit=None, dirty=None))]
+    digest = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:12]
     networks, seconds = [], 0.0
     for index in range(recipe.teacher_seeds):
-        path = None if room.folder is None else room.folder / _file_name(architecture, own, room.split, index, facts)
-        saved = _kept(path, architecture, own, index, room, engine)
-        networks.append(_network(architecture, task, saved["weights"], room.device))
+        if folder is None:
+            saved = _trained(architecture, own, index, images, device, chosen)
+        else:
+            path = folder / f"{architecture.hash}-{own.hash}-{split}-{index}-{digest}.pt"
+            # Of several processes that lack it one trains, and the others wait.
+            with files.locked(path.with_suffix(".lock")):
+                if not path.exists():
+                    buffer = io.BytesIO()
+                    torch.save(_trained(architecture, own, index, images, device, chosen), buffer)
+                    content = buffer.getvalue()
+                    files.write_bytes(path, hashlib.sha256(content).digest() + content)
+            saved = _read(path, device)
+        networks.append(_network(architecture, images.task, saved["weights"], device))
         seconds += saved["seconds"]
     return Teacher(architecture, tuple(networks), seconds)
 
 
-def _file_name(architecture: Architecture, recipe: Recipe, split: str, index: int, facts: Environment) -> str:
-    """Return a name that tells apart what may give other bits; the commit may not, as when results are compared."""
-    known = [PROTOCOL_VERSION, asdict(replace(facts, commit=None, dirty=None))]
-    digest = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:12]
-    return f"{architecture.hash}-{recipe.hash}-{split}-{index}-{digest}.pt"
-
-
-def _kept(
-    path: Path | None, architecture: Architecture, recipe: Recipe, index: int, room: TeacherCache, engine: Engine | None
-) -> dict[str, Any]:
-    """Return a teacher's weights and seconds; of several processes that lack it one trains, and the others wait."""
-    if path is None:
-        return _trained(architecture, recipe, index, room, engine)
-    with files.locked(path.with_suffix(".lock")):
-        if not path.exists():
-            buffer = io.BytesIO()
-            torch.save(_trained(architecture, recipe, index, room, engine), buffer)
-            content = buffer.getvalue()
-            files.write_bytes(path, hashlib.sha256(content).digest() + content)
-    return _read(path, room.device)
-
-
 def _read(path: Path, device: torch.device) -> dict[str, Any]:
-    """Return what a file keeps; a digest of 32 bytes stands before it."""
-    content = path.read_bytes()
+    content = path.read_bytes()  # a digest of 32 bytes, and what it is of
     if hashlib.sha256(content[32:]).digest() != content[:32]:
         raise ContentError(f"the teacher {path} is damaged", hint="remove the file, and the teacher is trained again")
     saved: dict[str, Any] = torch.load(io.BytesIO(content[32:]), map_location=device, weights_only=True)
@@ -100,20 +85,19 @@ def _read(path: Path, device: torch.device) -> dict[str, Any]:
 
 
 def _trained(
-    architecture: Architecture, recipe: Recipe, index: int, room: TeacherCache, engine: Engine | None
+    architecture: Architecture, recipe: Recipe, index: int, images: Images, device: torch.device, engine: Engine | None
 ) -> dict[str, Any]:
     seed = derive_seed(architecture.hash, recipe.hash, Purpose.TEACHER, index)
-    run = start(architecture, recipe, seed, room.device, engine, task=room.images.task)
+    run = start(architecture, recipe, seed, device, engine, task=images.task)
     while len(run.history) < recipe.epochs:
-        train_epoch(run, room.images)
+        train_epoch(run, images)
         if run.diverged:
             raise ContentError(f"the teacher {architecture.hash} diverged in epoch {len(run.history)} of its recipe")
-    finish_average(run, room.images)
+    finish_average(run, images)
     return {"weights": predicting_state(run), "seconds": run.seconds}
 
 
 def _network(architecture: Architecture, task: Task, weights: list[torch.Tensor], device: torch.device) -> Network:
-    """Return a network in evaluation mode that holds these weights."""
     # What is drawn is written over.
     with drawing_from(torch.Generator()):
         built = build(architecture, task)

@@ -110,16 +110,6 @@ def test_trainings_that_ran_out_of_memory_are_not_counted_as_trained(
     assert (plan["effort"]["limits"]["memory_mb"], plan["exists"]) == (128, False)
 
 
-def test_limits_that_no_draw_keeps_are_given_up(trainer: Trainer, workspace: Path, capsys: pytest.CaptureFixture[str]):
-    # Too many derivations to look at all.
-    space = "width = 1..1000; net = conv3x3(width) maxpool? relu{0..9} gap linear(10);"
-    (workspace / "few.space").write_text(space, encoding="utf-8")
-    document = documents(capsys, *SEARCH, "--limit", "receptive_field>=200", "--time", "1h")
-
-    assert (document["trained"], document["last_words"]["why"]) == (0, "space")
-    assert planned(capsys, document["last_words"]["command"])["feasible"]["accepted"] > 0
-
-
 def test_a_target_out_of_reach_is_lowered(trainer: Trainer, capsys: pytest.CaptureFixture[str]):
     trainer.accuracy_pct = lambda parameters, seed: 80.0
     document = documents(capsys, *SEARCH)

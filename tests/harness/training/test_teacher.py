@@ -19,7 +19,8 @@ from harness.training.native import native
 from harness.training.native.native_training import state_tensors
 from harness.training.recipe import Optimizer, Precision, Recipe
 from harness.training.result import Purpose, derive_seed
-from harness.training.teacher import TeacherCache, teacher_of
+from harness.training.steps import Teacher
+from harness.training.teacher import teacher_of
 from harness.training.train import predictions, start, train_epoch
 from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
@@ -31,11 +32,9 @@ OWN = Recipe(epochs=2, batch_size=16, average_start=0.2)
 TAUGHT = Recipe(teacher=str(NETWORK), teacher_recipe=OWN)
 
 
-def room(folder: Path | None, **changes: Any) -> TeacherCache:
-    base = TeacherCache(
-        images=some_images(64), split="split", data_hash="abc", device=CPU, engine="torch", folder=folder
-    )
-    return replace(base, **changes)
+def taught_by(recipe: Recipe, folder: Path | None, engine: str = "torch", **changes: str) -> Teacher | None:
+    named = {"split": "split", "data_hash": "abc"} | changes
+    return teacher_of(recipe, some_images(64), device=CPU, engine=engine, folder=folder, **named)
 
 
 @pytest.fixture
@@ -56,7 +55,7 @@ def weights(teacher: Any) -> list[torch.Tensor]:
 
 
 def test_a_recipe_without_a_teacher_has_none(tmp_path: Path):
-    assert teacher_of(Recipe(), room(tmp_path)) is None
+    assert taught_by(Recipe(), tmp_path) is None
     assert list(tmp_path.iterdir()) == []
 
 
@@ -68,7 +67,7 @@ def test_a_teacher_is_an_ordinary_run_with_a_fixed_seed(engine: str, tmp_path: P
     for _ in range(2):
         train_epoch(run, images)
 
-    teacher = teacher_of(TAUGHT, room(tmp_path, engine=engine))
+    teacher = taught_by(TAUGHT, tmp_path, engine=engine)
 
     assert teacher is not None
     assert run.average is not None
@@ -80,8 +79,8 @@ def test_a_teacher_is_an_ordinary_run_with_a_fixed_seed(engine: str, tmp_path: P
 
 
 def test_a_teacher_is_trained_once_and_kept(tmp_path: Path, epochs: list[int]):
-    first = teacher_of(TAUGHT, room(tmp_path))
-    second = teacher_of(replace(TAUGHT, epochs=99, distill_weight=0.9), room(tmp_path))
+    first = taught_by(TAUGHT, tmp_path)
+    second = taught_by(replace(TAUGHT, epochs=99, distill_weight=0.9), tmp_path)
 
     assert epochs == [64, 64]
     assert first is not None
@@ -104,16 +103,16 @@ def test_a_teacher_is_trained_once_and_kept(tmp_path: Path, epochs: list[int]):
 def test_whatever_gives_other_weights_is_another_teacher(
     recipe: Recipe, changes: dict[str, Any], tmp_path: Path, epochs: list[int]
 ):
-    teacher_of(TAUGHT, room(tmp_path))
-    teacher_of(recipe, room(tmp_path, **changes))
+    taught_by(TAUGHT, tmp_path)
+    taught_by(recipe, tmp_path, **changes)
 
     assert epochs == [64] * 4
     assert len(list(tmp_path.glob("*.pt"))) == 2
 
 
 def test_more_teachers_are_further_seeds(tmp_path: Path, epochs: list[int]):
-    one = teacher_of(TAUGHT, room(tmp_path))
-    three = teacher_of(replace(TAUGHT, teacher_seeds=3), room(tmp_path))
+    one = taught_by(TAUGHT, tmp_path)
+    three = taught_by(replace(TAUGHT, teacher_seeds=3), tmp_path)
 
     assert epochs == [64] * 6
     assert one is not None
@@ -125,8 +124,8 @@ def test_more_teachers_are_further_seeds(tmp_path: Path, epochs: list[int]):
 
 
 def test_without_a_folder_nothing_is_kept(epochs: list[int]):
-    teacher_of(TAUGHT, room(None))
-    teacher_of(TAUGHT, room(None))
+    taught_by(TAUGHT, None)
+    taught_by(TAUGHT, None)
 
     assert len(epochs) == 4
 
@@ -142,7 +141,7 @@ def test_of_several_that_lack_a_teacher_one_trains_and_the_others_wait(tmp_path:
     monkeypatch.setattr(teacher_module, "_trained", slow)
 
     with ThreadPoolExecutor(3) as pool:
-        found = list(pool.map(lambda _: teacher_of(TAUGHT, room(tmp_path)), range(3)))
+        found = list(pool.map(lambda _: taught_by(TAUGHT, tmp_path), range(3)))
 
     assert trained == [1]
     assert [teacher.seconds for teacher in found if teacher] == [2.0] * 3
@@ -151,7 +150,7 @@ def test_of_several_that_lack_a_teacher_one_trains_and_the_others_wait(tmp_path:
 def test_a_teacher_that_the_engine_declines_is_trained_by_torch(tmp_path: Path):
     recipe = replace(TAUGHT, teacher_recipe=replace(OWN, precision=Precision.BF16))
 
-    assert teacher_of(recipe, room(tmp_path, engine="native")) is not None
+    assert taught_by(recipe, tmp_path, engine="native") is not None
 
 
 def test_a_teacher_that_diverges_teaches_nobody(tmp_path: Path):
@@ -159,19 +158,19 @@ def test_a_teacher_that_diverges_teaches_nobody(tmp_path: Path):
     recipe = replace(TAUGHT, teacher="conv3x3(4) conv3x3(4) gap linear(10)", teacher_recipe=wild)
 
     with pytest.raises(ContentError, match=r"^the teacher [0-9a-f]{12} diverged in epoch \d+ of its recipe$"):
-        teacher_of(recipe, room(tmp_path))
+        taught_by(recipe, tmp_path)
 
     assert list(tmp_path.glob("*.pt")) == []
 
 
 @pytest.mark.parametrize("damage", [lambda content: b"", lambda content: content[:-1], lambda content: b"torn"])
 def test_a_file_that_is_damaged_is_named(damage: Callable[[bytes], bytes], tmp_path: Path):
-    teacher_of(TAUGHT, room(tmp_path))
+    taught_by(TAUGHT, tmp_path)
     (path,) = tmp_path.glob("*.pt")
     path.write_bytes(damage(path.read_bytes()))
 
     with pytest.raises(ContentError, match=rf"^the teacher .*{path.name} is damaged$") as caught:
-        teacher_of(TAUGHT, room(tmp_path))
+        taught_by(TAUGHT, tmp_path)
 
     assert caught.value.hint == "remove the file, and the teacher is trained again"
 
@@ -179,6 +178,6 @@ def test_a_file_that_is_damaged_is_named(damage: Callable[[bytes], bytes], tmp_p
 def test_finding_a_teacher_leaves_the_global_generator_alone(tmp_path: Path):
     before = torch.get_rng_state()
 
-    teacher_of(TAUGHT, room(tmp_path))
+    taught_by(TAUGHT, tmp_path)
 
     assert torch.equal(torch.get_rng_state(), before)
