@@ -46,9 +46,8 @@ from harness.search.session import FolderLog
 from harness.system import files
 from harness.system.document import documented, read_as
 from harness.system.errors import HarnessError, UsageError
-from harness.training.executor import Executor
 from harness.training.recipes import named_recipe
-from harness.training.workers import Limits, Source
+from harness.training.workers import Executor, Limits, Source
 from search_spaces.catalog import space
 
 ROOT = Path(__file__).resolve().parent.parent

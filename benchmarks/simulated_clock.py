@@ -35,10 +35,9 @@ from harness.bench.tables.table import Table, runs_of
 from harness.bench.tables.table_files import read_table, table_folder
 from harness.system import files, statistics
 from harness.system.files import workspace
-from harness.training.executor import Executor, Processes
 from harness.training.result import Result, Status
 from harness.training.run import Job
-from harness.training.workers import Event, Finished
+from harness.training.workers import Event, Executor, Finished, Processes
 
 RESULTS = Path(__file__).resolve().parent / "results" / "simulated-clock.json"
 # A training: hash of the network, purpose, index of its seed.

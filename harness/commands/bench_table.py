@@ -199,8 +199,8 @@ def _record(name: str, given: dict[str, Any], only_plan: bool, as_json: bool) ->
 def _train(ready: Prepared, plan: RecordingPlan, folder: Path, place: Workspace, address: str | None) -> Table:
     from harness.bench.tables.session import on_cluster, record
     from harness.evidence import study
-    from harness.training.executor import Processes
     from harness.training.progress import Reporter
+    from harness.training.workers import Processes
 
     with (
         options.resumable(),

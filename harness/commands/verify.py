@@ -159,9 +159,8 @@ def _run(plan: Plan, place: Workspace, source: Source, link: Link | None, proces
     from harness.evidence.verification.verify import run_seeds
     from harness.training.cluster.cluster import joined_by
     from harness.training.cluster.roster import Asked, Kinds
-    from harness.training.executor import ExecutorOf, Processes
     from harness.training.progress import Reporter
-    from harness.training.workers import Limits
+    from harness.training.workers import ExecutorOf, Limits, Processes
 
     executor_of: ExecutorOf = Processes
     if link is not None:

@@ -26,9 +26,8 @@ from harness.search.session import (
     smallest_standing,
 )
 from harness.search.watcher import Watcher
-from harness.training.executor import ExecutorOf, Processes
 from harness.training.result import Purpose
-from harness.training.workers import Source
+from harness.training.workers import ExecutorOf, Processes, Source
 from search_spaces.resolve import parse_space
 
 

@@ -28,11 +28,10 @@ from harness.system.machine import choose_device, worker_count
 from harness.training.cluster.cluster import joined_by, nodes_that_train
 from harness.training.cluster.ray_link import Link, NodeInfo
 from harness.training.cluster.roster import Asked
-from harness.training.executor import ExecutorOf, Processes
 from harness.training.native.native import Choice, choose_engine
 from harness.training.recipe import Recipe
 from harness.training.recipes import NamedRecipe, check_batch, named_recipe
-from harness.training.workers import Limits, Source
+from harness.training.workers import ExecutorOf, Limits, Processes, Source
 from search_spaces.catalog import space as space_of
 from search_spaces.count import MOST_EXACT, derivations, feasible, smallest
 from search_spaces.resolve import with_conditions

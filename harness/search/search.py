@@ -28,8 +28,7 @@ from harness.search.reactions import show
 from harness.search.session import Session, known_of, note
 from harness.search.time_left import least_verify_seconds
 from harness.search.watcher import Watcher
-from harness.training.executor import ExecutorOf, Processes
-from harness.training.workers import Source
+from harness.training.workers import ExecutorOf, Processes, Source
 
 
 def run_search(

@@ -25,9 +25,9 @@ from harness.search.race import Candidate
 from harness.search.watcher import Watcher
 from harness.system import statistics
 from harness.training import result
-from harness.training.executor import Executor
 from harness.training.result import Purpose, Result
 from harness.training.run import Job
+from harness.training.workers import Executor
 
 
 @dataclass(frozen=True, slots=True)

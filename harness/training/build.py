@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.overrides import TorchFunctionMode
 
 from harness.training.modules import FastDropout, PosedConv2d, sequence
 from harness.training.recipe import Initialisation, Recipe
@@ -51,7 +50,7 @@ def build(architecture: Architecture, task: Task) -> Network:
 
 
 def _initialise(network: Network, initialisation: Initialisation) -> None:
-    """Draw first weights from torch's current generator; a tied kernel is drawn once."""
+    """Draw first weights from torch's own generator; a tied kernel is drawn once."""
     if initialisation is Initialisation.TORCH:
         return
     drawn: set[int] = set()
@@ -66,7 +65,7 @@ def _initialise(network: Network, initialisation: Initialisation) -> None:
 
 
 def draw_first_weights(network: Network, recipe: Recipe) -> None:
-    """Give a network the recipe's first weights, from torch's current generator."""
+    """Give a network the recipe's first weights, from torch's own generator."""
     _initialise(network, recipe.initialisation)
     if recipe.initialisation is Initialisation.DIRAC:
         _identity_init(network)
@@ -107,68 +106,40 @@ def seed_dropout(network: Network, generator: torch.Generator) -> None:
             module.generator = generator
 
 
-# What torch draws first weights with. A test finds out when it draws with something else.
-_DRAWS = (Tensor.uniform_, Tensor.normal_, nn.init.uniform_, nn.init.kaiming_uniform_)
-
-
-class _Drawing(TorchFunctionMode):  # torch's way to see the calls of a block; it holds for one thread only
-    def __init__(self, generator: torch.Generator) -> None:
-        super().__init__()
-        self.generator = generator
-
-    def __torch_function__(
-        self,
-        function: Callable[..., Any],
-        types: Sequence[type],
-        arguments: Sequence[Any] = (),
-        named: Mapping[str, Any] | None = None,
-    ) -> Any:
-        drawing = {"generator": self.generator} if function in _DRAWS else {}
-        return function(*arguments, **{**(named or {}), **drawing})
-
-
-def drawing_from(generator: torch.Generator) -> TorchFunctionMode:
-    """Let modules that are built in the block, and ``nn.init``, draw from a generator; the process's own is not used.
-
-    Args:
-        generator: of the CPU. Seeded with a number it gives what ``torch.manual_seed`` with that number gives.
-    """
-    return _Drawing(generator)
-
-
-class _Gathered:
-    """Sums over everything that one BN was given, in float64: a number a mean, be it a channel's or a group's."""
-
-    def __init__(self, norm: _BatchNorm) -> None:
-        self.count = 0
-        # Not the scale's device: a BN may have no scale.
-        assert norm.running_mean is not None
-        self.sums = torch.zeros(2, norm.num_features, dtype=torch.float64, device=norm.running_mean.device)
-
-    def add(self, norm: nn.Module, given: tuple[Tensor, ...]) -> None:
-        """Add what a BN is given, (batch, channels) or (batch, channels, height, width)."""
-        by_channel = given[0].detach().double().transpose(0, 1)
-        # (means, values): channels that share a mean are neighbours.
-        each = by_channel.reshape(self.sums.shape[1], -1)
-        self.count += each.shape[1]
-        self.sums += torch.stack([each.sum(1), (each * each).sum(1)])
-
-    def moments(self) -> tuple[Tensor, Tensor]:
-        """Return each mean and unbiased variance."""
-        mean, square = self.sums / self.count
-        return mean, (square - mean * mean).clamp(min=0) * (self.count / max(1, self.count - 1))
+@contextmanager
+def drawing_from(seed: int) -> Iterator[None]:
+    """Let torch draw from this seed in the block, as first weights are drawn; its generator stays as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
 
 
 def recompute_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
     """Set the running statistics of every BN to those of all that the batches bring it, dropout off.
 
-    On the way each BN normalises by the batch's own statistics, so that layers behind it get what they will get; with
-    some hundred images a batch that holds closely. The network is left in evaluation mode.
+    Averaged weights come with averaged statistics, but those are of the weights that were averaged, not of the average
+    (Izmailov et al., arXiv 1803.05407, section 3.2). On the way each BN normalises by the batch's own statistics, so
+    that layers behind it get what they will get; with some hundred images a batch that holds closely. The network is
+    left in evaluation mode.
     """
+    counts: dict[nn.Module, int] = {}
+    sums: dict[nn.Module, Tensor] = {}
+
+    def add(norm: nn.Module, given: tuple[Tensor, ...]) -> None:
+        by_channel = given[0].detach().double().transpose(0, 1)  # (channels, batch, ...)
+        # (means, values): channels that share a mean are neighbours.
+        each = by_channel.reshape(sums[norm].shape[1], -1)
+        counts[norm] += each.shape[1]
+        sums[norm] += torch.stack([each.sum(1), (each * each).sum(1)])
+
     norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
-    gathered = {norm: _Gathered(norm) for norm in norms}
     network.eval()
-    hooks = [norm.train().register_forward_pre_hook(sums.add) for norm, sums in gathered.items()]
+    for norm in norms:
+        # Not the scale's device: a BN may have no scale.
+        assert norm.running_mean is not None
+        counts[norm] = 0
+        sums[norm] = torch.zeros(2, norm.num_features, dtype=torch.float64, device=norm.running_mean.device)
+    hooks = [norm.train().register_forward_pre_hook(add) for norm in norms]
     try:
         with torch.no_grad():
             for batch in batches:
@@ -177,9 +148,9 @@ def recompute_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
         for hook in hooks:
             hook.remove()
     network.eval()
-    for norm, sums in gathered.items():
-        mean, variance = sums.moments()
+    for norm in norms:
         assert norm.running_mean is not None
         assert norm.running_var is not None
+        count, (mean, square) = counts[norm], sums[norm] / counts[norm]
         norm.running_mean.copy_(mean)
-        norm.running_var.copy_(variance)
+        norm.running_var.copy_((square - mean * mean).clamp(min=0) * (count / max(1, count - 1)))

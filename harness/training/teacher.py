@@ -99,7 +99,7 @@ def _trained(
 
 def _network(architecture: Architecture, task: Task, weights: list[torch.Tensor], device: torch.device) -> Network:
     # What is drawn is written over.
-    with drawing_from(torch.Generator()):
+    with drawing_from(0):
         built = build(architecture, task)
     # torch's stubs do not know this form.
     network: Network = built.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]

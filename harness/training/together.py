@@ -28,12 +28,11 @@ from harness.training.native.native_training import (
     restore,
     restore_optimizer,
 )
-from harness.training.recipe import Optimizer, Recipe, decay_of, first_averaged_step, recipe_of_epoch
+from harness.training.recipe import Optimizer, decay_of, first_averaged_step, recipe_of_epoch
 from harness.training.recipes import check_batch
 from harness.training.result import Epoch
 from harness.training.steps import (
     Images,
-    Teacher,
     epoch_maps,
     epoch_steps,
     learning_rate,
@@ -91,19 +90,9 @@ class _Population:
     graph: torch.cuda.CUDAGraph | None = None
 
     @property
-    def recipe(self) -> Recipe:
-        """The recipe of all members."""
-        return self.members[0].recipe
-
-    @property
-    def teacher(self) -> Teacher | None:
-        """The teacher of all members."""
-        return self.members[0].teacher
-
-    @property
-    def device(self) -> torch.device:
-        """Where all members are."""
-        return self.members[0].device
+    def first(self) -> Training:
+        """A member; all have its recipe, teacher and device."""
+        return self.members[0]
 
 
 def _grouped_network(architecture: Architecture, members: int, task: Task) -> Network:
@@ -128,7 +117,7 @@ def population_of(runs: Sequence[Training], images: Images) -> _Population:
     recipe, device = runs[0].recipe, runs[0].device
     check_batch(recipe, len(images))
     # What is drawn is written over before the first step.
-    with drawing_from(torch.Generator()):
+    with drawing_from(0):
         network = _grouped_network(runs[0].architecture, len(runs), runs[0].task).to(device)
     network.train()
     seed_dropout(network, runs[0].generator)
@@ -145,7 +134,7 @@ def train_epoch_together(population: _Population, on_step: Callable[[], None] | 
         on_step: called after each step has been asked for; a GPU may not have taken it yet. It may raise, which ends
             the epoch half-way: members and population are of no use then.
     """
-    runs, recipe = population.members, population.recipe
+    runs, recipe = population.members, population.first.recipe
     steps = len(population.images) // recipe.batch_size
     began = time.perf_counter()
     _gather(population)
@@ -159,7 +148,6 @@ def train_epoch_together(population: _Population, on_step: Callable[[], None] | 
 
 
 def _gather(population: _Population) -> None:
-    """Copy the runs as they are now into the population."""
     runs, real = population.members, torch.float32
     _spread([flat_state(run.network, real) for run in runs], engine_tensors(population.network))
     memories = [flat_optimizer_state(run.network, run.optimizer, real) for run in runs]
@@ -198,8 +186,8 @@ def _renewed(population: _Population, fresh: _EpochSteps) -> _EpochSteps:
 
 
 def _schedule(population: _Population, steps: int) -> _EpochSteps:
-    recipe, runs, images = population.recipe, population.members, population.images
-    device, before = population.device, runs[0].step
+    recipe, runs, images = population.first.recipe, population.members, population.images
+    device, before = population.first.device, runs[0].step
     count = steps * recipe.batch_size
     transforms = recipe_of_epoch(recipe, len(runs[0].history))
     orders, maps = [], []
@@ -221,12 +209,12 @@ def _schedule(population: _Population, steps: int) -> _EpochSteps:
 
 def _run(population: _Population, step: Callable[[], None], steps: int, on_step: Callable[[], None]) -> None:
     """Take so many steps; on a GPU a step is captured once, after the first ones, and replayed."""
-    if population.device.type != "cuda" or steps <= _WARM_UP:
+    if population.first.device.type != "cuda" or steps <= _WARM_UP:
         for _ in range(steps):
             step()
             on_step()
         return
-    with torch.cuda.device(population.device):
+    with torch.cuda.device(population.first.device):
         left = steps
         if population.graph is None:
             side = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch leaves it untyped
@@ -239,7 +227,7 @@ def _run(population: _Population, step: Callable[[], None], steps: int, on_step:
             left -= _WARM_UP
             graph = torch.cuda.CUDAGraph()
             # Up to 2.13 torch has to be told; from 2.14 it finds out by itself, and this only warns (pytorch#176753).
-            graph.register_generator_state(population.members[0].generator)
+            graph.register_generator_state(population.first.generator)
             with torch.cuda.graph(graph):
                 step()
             population.graph = graph
@@ -250,7 +238,7 @@ def _run(population: _Population, step: Callable[[], None], steps: int, on_step:
 
 def _step(population: _Population, schedule: _EpochSteps) -> None:
     """Take one step; every tensor that changes from step to step is read at ``schedule.step``."""
-    recipe, images, members = population.recipe, population.images, len(population.members)
+    recipe, images, members = population.first.recipe, population.images, len(population.members)
     chosen = schedule.order.index_select(0, schedule.step)[0]
     pixels = images.pixels[chosen].float().div_(255)  # (members * batch, channels, rows, columns)
     if schedule.maps is not None:
@@ -260,16 +248,16 @@ def _step(population: _Population, schedule: _EpochSteps) -> None:
     each_image = normalised(pixels, images.mean, images.deviation)
     grouped = each_image.view(members, recipe.batch_size, *pixels.shape[1:]).transpose(0, 1)
     batch = grouped.flatten(1, 2)  # (batch, members * channels, rows, columns)
-    with autocast(population.members[0]):
+    with autocast(population.first):
         logits = population.network(batch.contiguous())
     # (batch, members * classes) -> a row an image and member, members first
     rows = logits.float().view(recipe.batch_size, members, -1).transpose(0, 1).flatten(0, 1)
     losses = functional.cross_entropy(
         rows, images.labels[chosen], label_smoothing=recipe.label_smoothing, reduction="none"
     )
-    if population.teacher is not None:
-        with autocast(population.members[0]):
-            targets = soft_targets(population.teacher, each_image, recipe.distill_temperature)
+    if population.first.teacher is not None:
+        with autocast(population.first):
+            targets = soft_targets(population.first.teacher, each_image, recipe.distill_temperature)
         losses = torch.lerp(losses, soft_losses(rows, targets, recipe.distill_temperature), recipe.distill_weight)
     each = losses.view(members, -1).mean(1)
     parameters: list[Tensor] = list(population.network.parameters())
@@ -286,7 +274,7 @@ def _step(population: _Population, schedule: _EpochSteps) -> None:
 
 def _update(population: _Population, parameters: list[Tensor], gradients: list[Tensor], schedule: _EpochSteps) -> None:
     """Update as torch.optim.SGD and torch.optim.Adam do, the learning rate read from the device."""
-    recipe, rate = population.recipe, schedule.rates.index_select(0, schedule.step)
+    recipe, rate = population.first.recipe, schedule.rates.index_select(0, schedule.step)
     for parameter, gradient in zip(parameters, gradients, strict=True):
         if decay := decay_of(recipe, kernel=parameter.ndim > 1):
             gradient.add_(parameter, alpha=decay)
@@ -308,8 +296,7 @@ def _update(population: _Population, parameters: list[Tensor], gradients: list[T
 
 
 def _scatter(population: _Population, steps: int) -> None:
-    """Give the members back what became of them."""
-    runs, recipe = population.members, population.recipe
+    runs, recipe = population.members, population.first.recipe
     step = runs[0].step + steps
     states = _collected(engine_tensors(population.network), len(runs))
     memories = [_collected(memory, len(runs)) for memory in population.optimizer_state]

@@ -105,7 +105,7 @@ def start(
     """
     check_statistics(recipe, architecture, task)
     assert (teacher is None) == (not recipe.teacher), "a recipe with a teacher trains with it, and no other one does"
-    with drawing_from(torch.Generator().manual_seed(seed)):
+    with drawing_from(seed):
         network = build(architecture, task)
         draw_first_weights(network, recipe)
     # torch's stubs do not know this form.

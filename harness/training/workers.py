@@ -1,7 +1,9 @@
-"""Worker processes that train, one job at a time, and that may die without taking the search with them.
+"""Who trains: worker processes, one job at a time, that may die without taking the search with them.
 
 Processes are started once and keep the data; jobs and results travel over a pipe. The coordinator enforces the limits
-of a run from outside, because a process that hangs or swaps cannot be trusted to stop itself.
+of a run from outside, because a process that hangs or swaps cannot be trusted to stop itself. Whoever searches sees an
+``Executor``: these processes, the nodes of a cluster, or a table of recorded runs, so that the code which the bench
+judges is the code that searches.
 """
 
 from __future__ import annotations
@@ -12,12 +14,14 @@ import multiprocessing
 import os
 import sys
 import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from glob import escape
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
+from typing import Protocol
 
 import torch
 
@@ -170,6 +174,84 @@ def _own_memory_mb(process_id: int) -> float:
     return (resident - of_files) * _PAGE_BYTES / 2**20
 
 
+class Executor(Protocol):
+    """Several places, each with one job at a time, and the clock that they work by."""
+
+    @property
+    def jobs(self) -> Mapping[int, Job | None]:
+        """What each place is doing, by its number; None where it is idle.
+
+        A place keeps its number as long as it is there. The nodes of a cluster, and their places, come and go.
+        """
+
+    def node(self, place: int) -> str:
+        """Return the name of the cluster's node that a place is on; empty on this machine, and while it has none."""
+
+    def start(self, count: int) -> None:
+        """Make so many places; a cluster has as many as its nodes have, whatever ``count`` is."""
+
+    def assign(self, place: int, job: Job) -> None:
+        """Give an idle place a job."""
+
+    def poll(self, timeout: float) -> list[Event]:
+        """Return what has happened, after at most ``timeout`` seconds."""
+
+    def abandon(self, place: int) -> None:
+        """End the job of a place now."""
+
+    def stop(self) -> None:
+        """End everything now."""
+
+    def now(self) -> float:
+        """Return the seconds of a clock that never goes back."""
+
+
+@dataclass(slots=True)
+class Processes:
+    """Worker processes of this machine."""
+
+    source: Source
+    limits: Limits
+    pool: list[Worker] = field(default_factory=list)
+
+    @property
+    def jobs(self) -> dict[int, Job | None]:
+        """What each process trains."""
+        return {place: worker.job for place, worker in enumerate(self.pool)}
+
+    def node(self, place: int) -> str:
+        """Return an empty name: all places are on this machine."""
+        return ""
+
+    def start(self, count: int) -> None:
+        """Start so many processes."""
+        self.pool = start(self.source, count)
+
+    def assign(self, place: int, job: Job) -> None:
+        """Give an idle process a job."""
+        assign(self.pool[place], job)
+
+    def poll(self, timeout: float) -> list[Event]:
+        """Return what has happened; a process over a limit is replaced."""
+        return poll(self.pool, self.limits, timeout)
+
+    def abandon(self, place: int) -> None:
+        """End a job in favour of a fresh idle process."""
+        abandon(self.pool[place])
+
+    def stop(self) -> None:
+        """End all processes."""
+        stop(self.pool)
+
+    def now(self) -> float:
+        """Return the monotonic clock."""
+        return time.monotonic()
+
+
+# Makes an executor for data, and for what one job may use.
+ExecutorOf = Callable[[Source, Limits], Executor]
+
+
 def _started(source: Source) -> Worker:
     ours, theirs = _CONTEXT.Pipe()
     process = _CONTEXT.Process(target=_serve, args=(theirs, source, os.getpid()), daemon=True)
@@ -180,10 +262,7 @@ def _started(source: Source) -> Worker:
 
 
 def _sweep(job: Job) -> None:
-    """Remove what a process that was killed has half-written of a job's files.
-
-    Only one worker has a job at a time. What cannot be removed now is removed when the command starts again.
-    """
+    # Half-written by a process that was killed. What cannot be removed now is removed when the command starts again.
     for path in (job.checkpoint, job.weights, job.inspection):
         if path is not None:
             with suppress(OSError):
@@ -191,7 +270,6 @@ def _sweep(job: Job) -> None:
 
 
 def _receive(worker: Worker) -> list[Event]:
-    """Return all that a busy process has to say."""
     events: list[Event] = []
     try:
         while worker.job is not None and worker.pipe.poll():
@@ -214,7 +292,6 @@ def _receive(worker: Worker) -> list[Event]:
 
 
 def _over_limit(worker: Worker, job: Job, limits: Limits) -> Fault | None:
-    """Return the limit that a job has reached, None where it has reached none."""
     seconds = job.spent_seconds + time.monotonic() - worker.since
     if seconds > limits.seconds:
         return Fault(Status.TIMED_OUT, f"still training after {seconds:.0f} s; {limits.seconds:.0f} allowed")
@@ -271,10 +348,7 @@ def _fault(error: Exception) -> DataError | StorageError | Fault:
 
 
 def _keep_freed_memory() -> None:
-    """Let malloc keep what a step frees for the next one.
-
-    glibc gives large blocks back to the kernel at once, and clearing their pages anew took a tenth of a training step.
-    """
+    # glibc gives large blocks back to the kernel at once; clearing their pages anew took a tenth of a training step.
     if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)) is not None:
         mallopt(_M_MMAP_THRESHOLD, _KEPT_BYTES)
         mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)

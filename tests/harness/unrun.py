@@ -16,11 +16,10 @@ from harness.evidence.verification import declaration, verify
 from harness.evidence.verification.plan import Plan
 from harness.evidence.verification.verdict import Verdict
 from harness.system.files import Workspace
-from harness.training.executor import Processes
 from harness.training.recipes import RECIPES
 from harness.training.result import Environment, Result, Status, derive_seed
 from harness.training.run import Job
-from harness.training.workers import Event, Limits, Source
+from harness.training.workers import Event, Limits, Processes, Source
 from search_spaces.cost import analyse
 from search_spaces.notation import parse_network
 from search_spaces.task import MNIST

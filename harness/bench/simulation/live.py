@@ -32,12 +32,11 @@ from harness.system.terminal import duration_text
 from harness.training.cluster.cluster import joined_by
 from harness.training.cluster.ray_link import Link
 from harness.training.cluster.roster import Asked, Kinds
-from harness.training.executor import ExecutorOf, Processes
 from harness.training.native.native import choose_engine
 from harness.training.recipes import check_batch, named_recipe
 from harness.training.result import Purpose, Result
 from harness.training.run import Job
-from harness.training.workers import Limits, Source
+from harness.training.workers import ExecutorOf, Limits, Processes, Source
 from search_spaces.catalog import space as space_of
 from search_spaces.network import Architecture
 

@@ -23,9 +23,8 @@ from harness.search.race import Candidate
 from harness.search.session import MemoryLog, Session
 from harness.search.watcher import Moment
 from harness.system import statistics
-from harness.training.executor import Executor
 from harness.training.result import Result
-from harness.training.workers import Limits
+from harness.training.workers import Executor, Limits
 from search_spaces.resolve import parse_space
 
 # One run in so many goes on: rungs of a table double, so each round costs the same.

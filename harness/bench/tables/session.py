@@ -27,11 +27,10 @@ from harness.training import result
 from harness.training.cluster.cluster import joined_by
 from harness.training.cluster.ray_link import Link
 from harness.training.cluster.roster import Asked, Kinds
-from harness.training.executor import Executor, ExecutorOf, Processes
 from harness.training.progress import Reporter, plain_seconds
 from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job
-from harness.training.workers import Broken, Event, Finished, Limits, Progress
+from harness.training.workers import Broken, Event, Executor, ExecutorOf, Finished, Limits, Processes, Progress
 from search_spaces.network import Architecture
 
 RETRIES = 2

@@ -6,10 +6,9 @@ from collections.abc import Callable, Generator
 
 from harness.data.training_images import load
 from harness.system.errors import DeviceError, HarnessError
-from harness.training.executor import Executor
 from harness.training.result import Result
 from harness.training.run import Job, TrainingData, execute_together
-from harness.training.workers import Broken, Event, Finished, Source
+from harness.training.workers import Broken, Event, Executor, Finished, Source
 
 RETRIES = 2
 # Seeds that train at once; more would only ask for more memory.

@@ -20,11 +20,10 @@ from harness.evidence.verification.verdict import Verdict, verdict_of
 from harness.system import files, statistics
 from harness.system.files import Workspace
 from harness.training import inspection, result
-from harness.training.executor import ExecutorOf, Processes
 from harness.training.native.native import engine_of_repeat
 from harness.training.result import Purpose, Result
 from harness.training.run import Job
-from harness.training.workers import Event, Limits, Source
+from harness.training.workers import Event, ExecutorOf, Limits, Processes, Source
 
 
 def run_seeds(

@@ -19,10 +19,9 @@ from harness.system.errors import DeviceError
 from harness.training.cluster.node import Begin, End, Key, Said, Terms, facts_here, put_files
 from harness.training.cluster.ray_link import Link, NodeInfo
 from harness.training.cluster.roster import Asked, Gone, Joined, Kinds, Member, Patience, Roster, Word
-from harness.training.executor import ExecutorOf
 from harness.training.result import Epoch, Result, Status
 from harness.training.run import Job
-from harness.training.workers import Broken, Event, Fault, Finished, Limits, Progress, Source
+from harness.training.workers import Broken, Event, ExecutorOf, Fault, Finished, Limits, Progress, Source
 
 # A job that loses its node so often has crashed: it may be what takes the nodes down.
 _MOST_ATTEMPTS = 5

@@ -12,9 +12,8 @@ from harness.search import session, time_left
 from harness.search.pruning import next_rung
 from harness.search.race import Candidate
 from harness.search.session import Session
-from harness.training.executor import Processes
 from harness.training.result import Purpose
-from harness.training.workers import Source, Worker
+from harness.training.workers import Processes, Source, Worker
 from tests.harness import scripted
 from tests.harness.search.conftest import PROPOSAL
 

@@ -14,11 +14,10 @@ from harness.bench.results.trace import Answer, Trace
 from harness.bench.simulation.live import Running, judged
 from harness.bench.simulation.readings import Reading
 from harness.search.effort import Effort
-from harness.training.executor import Processes
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose, Status
 from harness.training.run import Job
-from harness.training.workers import Finished, Source
+from harness.training.workers import Finished, Processes, Source
 from harness.training.workers import Limits as RunLimits
 from search_spaces.notation import parse_network
 

@@ -15,11 +15,10 @@ from harness.evidence.record import Record
 from harness.evidence.verification import verify
 from harness.system import files
 from harness.system.files import Workspace
-from harness.training.executor import Processes
 from harness.training.recipes import RECIPES
 from harness.training.result import Purpose, Result, Status, derive_seed
 from harness.training.run import Job, TrainingData, execute
-from harness.training.workers import Event
+from harness.training.workers import Event, Processes
 from search_spaces.notation import parse_network
 from tests.harness import unrun
 from tests.harness.unrun import Seeds

@@ -12,10 +12,9 @@ import pytest
 from harness.evidence import record
 from harness.evidence.verification import verify
 from harness.search.ending.conclusion import conclude
-from harness.training.executor import Processes
 from harness.training.result import Result
 from harness.training.run import Job
-from harness.training.workers import Event, Limits
+from harness.training.workers import Event, Limits, Processes
 from tests.harness import scripted
 from tests.harness.concluded import WINNER, searched
 from tests.harness.scripted import Trainer
