@@ -14,7 +14,6 @@ from search_spaces.count import (
     Count,
     clopper_pearson,
     derivations,
-    derivations_text,
     feasible,
     smallest,
 )
@@ -135,8 +134,3 @@ def test_the_interval_of_no_success_is_known_in_closed_form():
     # The rule of Clopper and Pearson for none of n: high = 1 - (tail probability) ** (1 / n).
     assert clopper_pearson(0, 100, 0.95) == pytest.approx((0, 1 - 0.025**0.01))
     assert clopper_pearson(100, 100, 0.95) == pytest.approx((0.025**0.01, 1))
-
-
-@pytest.mark.parametrize(("number", "words"), [(1, "1 derivation"), (1_200, "1,200 derivations")])
-def test_one_derivation_is_no_plural(number: int, words: str):
-    assert derivations_text(number) == words

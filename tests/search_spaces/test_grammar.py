@@ -3,6 +3,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from importlib import resources
+from typing import Literal
 
 import lark
 import pytest
@@ -27,9 +28,6 @@ WORDS = {
     "COMMENT": st.sampled_from(["#\n", "# bn é \r\n"]),
     "SPACE": st.sampled_from([" ", "\r\n", "\t"]),
 }
-
-IN_SPACES = "choices and definitions belong to a search space"
-SEMICOLON = "a ';' may be missing before this definition"
 
 
 @pytest.mark.parametrize(
@@ -66,69 +64,39 @@ def test_a_space_has_one_normal_form(text: str, normal: str | None):
 
 
 @pytest.mark.parametrize(
-    ("text", "position", "message", "hint"),
+    ("start", "marked", "hint"),
     [
-        ("conv3x3(8", 9, "unexpected end of the text; expected ')', ','", None),
-        ("bn (8)x)", 7, "unexpected ')'; expected the end, a name, '|'", None),
-        ("8", 0, "unexpected '8'; expected the end, a name, '|'", None),
-        ("conv3x3(8,)", 10, "unexpected ')'; expected a name, a number, '|'", None),
-        ("conv3x3(1e4)", 9, "unexpected 'e4'; expected ')', ','", None),
-        ("net = bn", 4, "unexpected '='; expected the end, a name, '|'", IN_SPACES),
-        ("let a = 3", 0, "unexpected 'let'; expected the end, a name, '|'", IN_SPACES),
-        ("bn{}", 3, "unexpected '}'; expected a number", None),
+        ("network", "conv3x3(8^", None),
+        ("network", "^8", None),
+        ("network", "conv3x3(8,^)", None),
+        ("network", "conv3x3(1^e4)", None),
+        ("network", "net ^= bn", "choices and definitions belong to a search space"),
+        ("network", "^let a = 3", "choices and definitions belong to a search space"),
+        ("network", "bn{^}", None),
+        ("network", "conv3x3(^-8)", None),
+        ("network", "conv3^\u00d73(8)", None),
+        ("network", "bn^\x00", None),
+        ("network", "^\ud800", None),
+        ("network", "dropout(^.5)", None),
+        ("space", "a = bn b ^= gap", "a ';' may be missing before this definition"),
+        ("space", "a = bn ^where parameters <= 3", "a ';' may be missing at the end of the statement before"),
+        ("space", "a = ^;", None),
+        ("space", "a = <bn / relu^", None),
+        ("space", "a = bn{1..2}^{3}", None),
+        ("space", "where parameters ^= 3", None),
+        ("space", "where macs <= ^many", None),
+        ("space", "a = {4, ^b}", None),
     ],
 )
-def test_networks_that_break_the_grammar(text: str, position: int, message: str, hint: str | None):
+def test_texts_that_break_the_grammar(start: Literal["network", "space"], marked: str, hint: str | None):
     with pytest.raises(NotationError) as caught:
-        read(text, "network")
-    assert (caught.value.message, caught.value.position, caught.value.hint) == (message, position, hint)
-
-
-@pytest.mark.parametrize(
-    ("text", "position", "message", "hint"),
-    [
-        ("a = bn b = gap", 9, None, SEMICOLON),
-        ("a = bn where parameters <= 3", 7, None, "a ';' may be missing at the end of the statement before"),
-        ("a = ;", 4, "unexpected ';'; expected a name, a number, '<', '{', '|'", None),
-        ("a = <bn / relu", 14, None, None),
-        ("a = bn{1..2}{3}", 12, None, None),
-        ("where parameters = 3", 17, "unexpected '='; expected <=, >= or ==", None),
-        ("where macs <= many", 14, "unexpected 'many'; expected a number", None),
-        ("a = {4, b}", 8, "unexpected 'b'; expected a number", None),
-    ],
-)
-def test_spaces_that_break_the_grammar(text: str, position: int, message: str | None, hint: str | None):
-    with pytest.raises(NotationError) as caught:
-        read(text, "space")
-    assert caught.value.position == position
-    assert message is None or caught.value.message == message
-    assert caught.value.message.startswith("unexpected ")
-    assert caught.value.hint == hint
-
-
-@pytest.mark.parametrize(
-    ("text", "position", "shown"),
-    [
-        ("conv3x3(-8)", 8, "'-'"),
-        ("bn, relu * 2", 9, "'*'"),
-        ("conv3\u00d73(8)", 5, "U+00D7 MULTIPLICATION SIGN"),
-        ("bn\x00", 2, "U+0000"),
-        ("bn\u00a0relu", 2, "U+00A0 NO-BREAK SPACE"),
-        ("\ufeffbn", 0, "U+FEFF ZERO WIDTH NO-BREAK SPACE"),
-        ("\ud800", 0, "U+D800"),
-        ("dropout(.5)", 8, "'.'"),
-    ],
-)
-def test_characters_that_the_notation_does_not_have(text: str, position: int, shown: str):
-    with pytest.raises(NotationError) as caught:
-        read(text.replace(", ", " "), "network")
-    assert caught.value.message.startswith(f"unexpected character {shown}; the notation has names, ")
-    assert caught.value.position == position - text[:position].count(", ")
+        read(marked.replace("^", ""), start)
+    assert (caught.value.position, caught.value.hint) == (marked.index("^"), hint)
 
 
 @pytest.mark.parametrize("opening", ["res(", "<", "<bn / res("])
 def test_deep_nesting_is_refused_before_it_costs_stack(opening: str):
-    with pytest.raises(NotationError, match=r"^brackets are nested more than 50 deep$"):
+    with pytest.raises(NotationError, match="more than 50 deep"):
         read(opening * 10_000, "space")
     deep = "res(" * 50 + "bn" + ")" * 50
     assert str(read(f"{deep} {deep}", "network")) == f"{deep} {deep}"
@@ -139,7 +107,7 @@ def test_brackets_in_comments_and_conditions_do_not_nest():
 
 
 def test_long_texts_are_refused_and_the_longest_are_read_fast():
-    with pytest.raises(NotationError, match=r"^the text has 100,001 characters; at most 100,000 are read$"):
+    with pytest.raises(NotationError, match="at most 100,000"):
         read(" " * (_LONGEST_TEXT + 1), "network")
     begin = time.perf_counter()
     assert len(read("bn " * (_LONGEST_TEXT // 3), "network").items) == _LONGEST_TEXT // 3

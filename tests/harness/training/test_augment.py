@@ -58,9 +58,7 @@ def resampled(image: Any, theta: Any) -> Any:
 def test_images_are_moved_as_a_naive_resampling_moves_them(edge: int):
     recipe = Recipe(augmented_share=0.7, rotation_degrees=30, shift_pixels=3, scale=0.3, shear=0.4)
     images = torch.rand(6, 1, edge, edge, generator=generator(2))
-
     moved = augment(images, recipe, generator(3))
-
     theta = affine_maps(6, edge, edge, recipe, generator(3)).numpy().astype(np.float64)
     for image, one, result in zip(images, theta, moved, strict=True):
         # Single precision over some tens of pixels.
@@ -69,9 +67,7 @@ def test_images_are_moved_as_a_naive_resampling_moves_them(edge: int):
 
 def test_a_shift_is_in_pixels_and_brings_in_background():
     images = torch.ones(400, 1, 28, 28)
-
     moved = augment(images, replace(STILL, shift_pixels=2.0), generator())
-
     # A shift by (a, b) pixels takes 28 a + 28 b - ab of the 784 ones out of sight.
     lost = 784 - moved.sum((1, 2, 3))
     assert 0 <= float(lost.min()) < 20
@@ -81,7 +77,6 @@ def test_a_shift_is_in_pixels_and_brings_in_background():
 def test_a_share_of_zero_moves_nothing_and_draws_nothing():
     images, source = torch.rand(4, 1, 28, 28), generator()
     before = source.get_state()
-
     assert augment(images, replace(STILL, augmented_share=0.0, shear=1.0), source) is images
     assert torch.equal(source.get_state(), before)
 
@@ -89,9 +84,7 @@ def test_a_share_of_zero_moves_nothing_and_draws_nothing():
 @pytest.mark.parametrize("share", [0.3, 0.7, 1.0])
 def test_the_share_of_images_that_are_moved_is_the_recipes(share: float):
     theta = maps(4000, augmented_share=share, rotation_degrees=10.0, shift_pixels=2.0, scale=0.1, shear=0.1)
-
     moved = (theta != IDENTITY).flatten(1).any(1).double().mean()
-
     assert float(moved) == pytest.approx(share, abs=4 * math.sqrt(share * (1 - share) / 4000))
 
 
@@ -101,7 +94,6 @@ def test_a_recipe_without_moves_gives_the_identity():
 
 def test_a_rotation_is_a_rotation_up_to_the_largest_angle_both_ways():
     theta = maps(rotation_degrees=10.0)
-
     linear = theta[:, :, :2]
     torch.testing.assert_close(linear @ linear.transpose(1, 2), torch.eye(2).expand(2000, 2, 2))
     angles = torch.rad2deg(torch.atan2(linear[:, 1, 0], linear[:, 0, 0]))
@@ -124,7 +116,6 @@ def test_scales_of_the_two_axes_are_drawn_apart_within_their_range():
 
 def test_shear_moves_the_horizontal_axis_only():
     theta = maps(shear=0.2)
-
     shear = theta[:, 0, 1]
     assert -0.2 <= float(shear.min()) < -0.199
     assert 0.199 < float(shear.max()) <= 0.2
@@ -135,7 +126,6 @@ def test_shear_moves_the_horizontal_axis_only():
 
 def test_shifts_of_the_two_axes_are_drawn_apart_within_their_range():
     pixels = maps(shift_pixels=3.0)[:, :, 2] * 14
-
     assert -3 - 1e-5 <= float(pixels.min()) < -2.98
     assert 2.98 < float(pixels.max()) <= 3 + 1e-5
     assert abs(float(torch.corrcoef(pixels.T)[0, 1])) < 0.1
@@ -143,6 +133,5 @@ def test_shifts_of_the_two_axes_are_drawn_apart_within_their_range():
 
 def test_equal_generators_give_equal_moves_and_others_do_not():
     recipe = replace(STILL, rotation_degrees=10.0)
-
     assert torch.equal(affine_maps(9, 28, 28, recipe, generator(4)), affine_maps(9, 28, 28, recipe, generator(4)))
     assert not torch.equal(affine_maps(9, 28, 28, recipe, generator(4)), affine_maps(9, 28, 28, recipe, generator(5)))

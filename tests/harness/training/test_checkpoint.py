@@ -47,9 +47,7 @@ def test_a_damaged_checkpoint_is_dropped_and_the_run_begins_from_its_start(
 def test_a_rung_that_is_asked_for_again_is_read_from_its_checkpoint(bench: TrainingData, tmp_path: Path):
     first = execute(job(until_epoch=2, checkpoint=tmp_path / "kept"), bench)
     steps: list[None] = []
-
     again = execute(job(until_epoch=2, checkpoint=tmp_path / "kept"), bench, on_step=lambda: steps.append(None))
-
     assert steps == []
     assert again.history == first.history
     assert again.weights_sha256 == first.weights_sha256

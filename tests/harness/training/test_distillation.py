@@ -61,9 +61,7 @@ def taught(recipe: Recipe, load: Load, seed: int = 3) -> Training:
 def test_soft_targets_are_the_mean_of_softened_probabilities():
     said = [[1.0, 2.0, -1.0], [0.0, 4.0, 0.5]]
     networks: Any = tuple(lambda batch, row=row: torch.tensor([row] * len(batch)) for row in said)
-
     targets = soft_targets(Teacher(TEACHER, networks, 0.0), torch.zeros(2, 1, 28, 28), 2.0)
-
     parts = [[math.exp(value / 2) for value in row] for row in said]
     expected = [sum(part[c] / sum(part) for part in parts) / 2 for c in range(3)]
     assert targets.tolist() == [pytest.approx(expected)] * 2
@@ -71,18 +69,14 @@ def test_soft_targets_are_the_mean_of_softened_probabilities():
 
 def test_the_soft_loss_is_nothing_where_student_and_teacher_agree():
     logits = torch.tensor([[1.0, 2.0, -1.0], [40.0, 0.0, -300.0]])
-
     losses = soft_losses(logits + 7, functional.softmax(logits / 3, 1), 3.0)
-
     assert losses.tolist() == pytest.approx([0.0, 0.0], abs=1e-5)
 
 
 def test_the_gradient_of_the_soft_loss_is_temperature_times_the_difference_of_probabilities():
     logits = torch.randn(4, 10, dtype=torch.float64, requires_grad=True)
     targets = functional.softmax(torch.randn(4, 10, dtype=torch.float64), 1)
-
     (gradient,) = torch.autograd.grad(soft_losses(logits, targets, 5.0).sum(), logits)
-
     # Hinton et al., equation 2, times the square of the temperature.
     torch.testing.assert_close(gradient, 5.0 * (functional.softmax(logits.detach() / 5, 1) - targets))
 
@@ -136,10 +130,8 @@ def test_a_taught_run_by_the_engine_follows_the_one_by_torch():
     # Two steps only: before rounding has grown.
     images = some_images(2 * TAUGHT.batch_size)
     plain, fast = taught(TAUGHT, lambda: None), taught(TAUGHT, native.load)
-
     for run in (plain, fast):
         train_epoch(run, images)
-
     assert fast.history[-1].train_loss == pytest.approx(plain.history[-1].train_loss, rel=1e-3)
     for ours, theirs in zip(fast.state, plain.state, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
@@ -163,9 +155,7 @@ def test_teachers_stay_as_they_were(load: Load):
     run = taught(TAUGHT, load)
     assert run.teacher is not None
     before = [tensor.clone() for network in run.teacher.networks for tensor in network.state_dict().values()]
-
     train_epoch(run, some_images(64))
-
     after = [tensor for network in run.teacher.networks for tensor in network.state_dict().values()]
     assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
     assert not any(network.training for network in run.teacher.networks)
@@ -175,10 +165,8 @@ def test_teachers_stay_as_they_were(load: Load):
 def test_a_share_of_nothing_trains_as_without_a_teacher(load: Load):
     images = some_images(320)
     runs = [taught(replace(TAUGHT, distill_weight=0.0), load), taught(Recipe(epochs=2, batch_size=32), load)]
-
     for run in runs:
         train_epoch(run, images)
-
     assert all(torch.equal(one, other) for one, other in zip(runs[0].state, runs[1].state, strict=True))
 
 
@@ -187,10 +175,8 @@ def test_a_share_of_all_leaves_the_labels_out(load: Load):
     images = some_images(320)
     others = replace(images, labels=(images.labels + 1) % 10)
     runs = [taught(replace(TAUGHT, distill_weight=1.0), load) for _ in range(2)]
-
     for run, seen in zip(runs, (images, others), strict=True):
         train_epoch(run, seen)
-
     for one, other in zip(runs[0].state, runs[1].state, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
@@ -214,9 +200,7 @@ def test_teachers_answer_in_the_precision_of_the_student():
     run, kinds = taught(replace(TAUGHT, precision=Precision.BF16), lambda: None), []
     assert run.teacher is not None
     run.teacher.networks[0].ops[0].register_forward_hook(lambda *values: kinds.append(values[-1].dtype))
-
     train_epoch(run, some_images(32))
-
     assert kinds == [torch.bfloat16]
 
 

@@ -96,7 +96,6 @@ def test_a_verification_leaves_its_wrong_images_with_label_and_pixels(bench: Tra
 
 def test_every_image_is_in_one_class_of_confidence_and_the_right_ones_are_counted(bench: TrainingData, tmp_path: Path):
     result, [found] = seen(bench, tmp_path)
-
     assert sum(item.images for item in found.confidences) == 30
     assert sum(item.right for item in found.confidences) == 30 - (result.test_errors or 0)
     for item in found.confidences:
@@ -126,17 +125,14 @@ def test_the_first_kernels_are_those_of_the_weights_that_predict(
 
 def test_a_network_that_begins_otherwise_shows_no_kernels(bench: TrainingData, tmp_path: Path):
     _, [found] = seen(bench, tmp_path, architecture=parse_network("bn conv3x3(4) | gap | linear(10)"))
-
     assert (found.kernel_edge, found.kernels) == (0, ())
 
 
 def test_a_diverged_seed_leaves_nothing(bench: TrainingData, tmp_path: Path):
     bad = replace(RECIPE, epochs=30, learning_rate=1e3, warmup=0.0, nesterov=False, momentum=0.99)
-
     result, found = seen(
         bench, tmp_path, architecture=parse_network("conv3x3(4) conv3x3(4) | gap | linear(10)"), recipe=bad
     )
-
     assert result.status is Status.DIVERGED
     assert found == []
 
@@ -144,15 +140,12 @@ def test_a_diverged_seed_leaves_nothing(bench: TrainingData, tmp_path: Path):
 def test_looking_changes_no_bit_of_the_result(bench: TrainingData, tmp_path: Path):
     with_looking, _ = seen(bench, tmp_path)
     without, _ = seen(bench, tmp_path / "other", inspection=None)
-
     assert (with_looking.weights_sha256, with_looking.wrong) == (without.weights_sha256, without.wrong)
 
 
 def test_a_verification_says_where_each_seed_leaves_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     place, seeds = Workspace(tmp_path), unrun.without_training(monkeypatch)
-
     unrun.run(place, unrun.plan(range(2)))
-
     [record] = place.records.glob("*-*.json")
     assert [job.inspection for job in seeds.asked] == [path_of(place.runs, record.stem, index) for index in (0, 1)]
 
@@ -169,7 +162,6 @@ def test_damaged_pixels_are_none(text: str):
 
 def test_an_inspection_comes_back_as_it_was_written(tmp_path: Path):
     inspection.write(path_of(tmp_path, "row", 3), INSPECTION)
-
     assert read_inspections(tmp_path, "row") == [INSPECTION]
     assert read_inspections(tmp_path, "other") == []
 
@@ -183,7 +175,6 @@ def test_an_inspection_comes_back_as_it_was_written(tmp_path: Path):
 )
 def test_an_image_of_another_size_is_refused(tmp_path: Path, damaged: Inspection, words: str):
     inspection.write(path_of(tmp_path, "row", 3), damaged)
-
     with pytest.raises(ContentError, match=words):
         read_inspections(tmp_path, "row")
 
@@ -192,6 +183,5 @@ def test_what_is_no_inspection_is_refused(tmp_path: Path):
     path = path_of(tmp_path, "row", 0)
     path.parent.mkdir(parents=True)
     path.write_text("{}", encoding="utf-8")
-
     with pytest.raises(ContentError, match=r"seed-0000\.json: "):
         read_inspections(tmp_path, "row")

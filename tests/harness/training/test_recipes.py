@@ -151,7 +151,6 @@ def test_a_file_that_is_not_toml_or_no_recipe_is_a_content_error(tmp_path: Path)
     broken, wrong = tmp_path / "broken.toml", tmp_path / "wrong.toml"
     broken.write_text("epochs = = 3", encoding="utf-8")
     wrong.write_text("epochs = 0", encoding="utf-8")
-
     with pytest.raises(ContentError, match=r"broken\.toml is not TOML: "):
         named_recipe(f"@{broken}")
     with pytest.raises(ContentError, match=r"wrong\.toml: epochs"):

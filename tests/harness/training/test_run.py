@@ -95,7 +95,6 @@ def test_a_run_that_learns_for_search_never_reads_the_test_set(purpose: Purpose,
 
 def test_validation_images_are_never_trained_on(bench: TrainingData, trained: list[tuple[Images, int]]):
     execute(job(until_epoch=1), bench)
-
     (images, _), *more = trained
     assert more == []
     assert torch.equal(images.pixels, bench.data.train_images[bench.split.train])
@@ -107,7 +106,6 @@ def test_a_verification_trains_on_all_images_and_reads_the_test_set_once_at_its_
     bench: TrainingData, reads: list[tuple[str, Path]], trained: list[tuple[Images, int]], tmp_path: Path
 ):
     result = execute(job(Purpose.VERIFY, test_log=tmp_path / "log"), bench)
-
     assert [(len(images), reads_before) for images, reads_before in trained] == [(100, 0)] * 3
     assert reads == [(f"verify {hash_of(NETWORK)} toy seed 2", tmp_path / "log")]
     assert result.test_size == 30
@@ -121,9 +119,7 @@ def test_the_wrong_images_are_named_with_what_was_said(
     said = torch.arange(30) % 10
     said[[4, 17]] = torch.tensor([9, 0])
     monkeypatch.setattr(run_module, "predictions", lambda *_: said)
-
     result = execute(job(Purpose.VERIFY, test_log=tmp_path / "log"), bench)
-
     assert result.wrong == ((4, 9), (17, 0))
     assert result.test_errors == 2
     assert result.test_accuracy_pct == pytest.approx(100 * 28 / 30)
@@ -131,7 +127,6 @@ def test_the_wrong_images_are_named_with_what_was_said(
 
 def test_a_verification_without_a_log_reads_nothing(bench: TrainingData, reads: list[str]):
     result = execute(job(Purpose.VERIFY), bench)
-
     assert reads == []
     assert result.test_errors is None
 
@@ -140,7 +135,6 @@ def test_a_re_run_of_a_document_reads_the_test_set_after_every_epoch_and_at_the_
     bench: TrainingData, reads: list[str], tmp_path: Path
 ):
     result = execute(job(Purpose.VERIFY, test_log=tmp_path / "log", test_each_epoch=True), bench)
-
     assert len(reads) == RECIPE.epochs + 1
     assert all(epoch.test_errors is not None for epoch in result.history)
     assert result.history[-1].test_errors == result.test_errors
@@ -149,7 +143,6 @@ def test_a_re_run_of_a_document_reads_the_test_set_after_every_epoch_and_at_the_
 def test_reading_the_test_set_each_epoch_needs_a_log(bench: TrainingData, reads: list[str]):
     with pytest.raises(AssertionError, match=r"^a run that was given no log must not read the test set$"):
         execute(job(Purpose.VERIFY, test_each_epoch=True), bench)
-
     assert reads == []
 
 
@@ -192,7 +185,6 @@ def test_where_steps_are_captured_a_network_trains_as_a_population_of_one(
 
 def test_more_epochs_than_the_recipe_has_are_not_trained(bench: TrainingData):
     result = execute(job(until_epoch=99), bench)
-
     assert len(result.history) == 3
     assert result.status is Status.COMPLETE
 
@@ -221,9 +213,7 @@ def test_a_run_that_diverges_stops_and_counts_its_errors(
 def test_epochs_and_steps_are_reported_as_they_end(bench: TrainingData):
     epochs: list[Epoch] = []
     steps: list[None] = []
-
     result = execute(job(evaluate_each_epoch=True), bench, on_epoch=epochs.append, on_step=lambda: steps.append(None))
-
     assert tuple(epochs) == result.history
     assert len(steps) == 3 * (80 // 16)
 
@@ -248,9 +238,7 @@ def test_a_result_names_what_was_run_and_where(bench: TrainingData):
 
 def test_the_same_job_gives_the_same_weights_and_another_seed_others(bench: TrainingData):
     jobs = [job(until_epoch=1), job(until_epoch=1), job(until_epoch=1, seed_index=3), job(until_epoch=1, study_seed=6)]
-
     digests = [execute(one, bench).weights_sha256 for one in jobs]
-
     assert digests[0] == digests[1]
     assert len(set(digests)) == 3
 

@@ -19,7 +19,6 @@ def test_the_seeds_of_a_verification_do_not_change():
 @pytest.mark.parametrize("purpose", Purpose)
 def test_only_runs_of_a_search_depend_on_the_seed_of_the_study(purpose: Purpose):
     seeds = {derive_seed("a", "b", purpose, 0, study_seed) for study_seed in (0, 1, 2)}
-
     assert len(seeds) == (3 if purpose in (Purpose.SEARCH, Purpose.CONFIRM) else 1)
 
 
@@ -40,5 +39,4 @@ def test_seeds_differ_by_network_recipe_purpose_and_index_and_fit_in_48_bits():
 
 def test_a_json_reader_that_keeps_doubles_keeps_a_seed():
     seed = derive_seed("a", "b", Purpose.TRAIN, 3)
-
     assert int(float(seed)) == seed

@@ -34,6 +34,5 @@ def test_the_numbers_of_rows_of_the_leaderboard(row: str, parameters: int, numbe
     [path] = (REPOSITORY / "records").glob(f"{row}*.json")
     evidence = record.read(path)
     network = evidence.architecture
-
     assert evidence.parameters == parameters
     assert stored_numbers(network, MNIST) == numbers == kept(build(network, MNIST))

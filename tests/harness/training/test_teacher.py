@@ -81,7 +81,6 @@ def test_a_teacher_is_an_ordinary_run_with_a_fixed_seed(engine: str, tmp_path: P
 def test_a_teacher_is_trained_once_and_kept(tmp_path: Path, epochs: list[int]):
     first = taught_by(TAUGHT, tmp_path)
     second = taught_by(replace(TAUGHT, epochs=99, distill_weight=0.9), tmp_path)
-
     assert epochs == [64, 64]
     assert first is not None
     assert second is not None
@@ -105,7 +104,6 @@ def test_whatever_gives_other_weights_is_another_teacher(
 ):
     taught_by(TAUGHT, tmp_path)
     taught_by(recipe, tmp_path, **changes)
-
     assert epochs == [64] * 4
     assert len(list(tmp_path.glob("*.pt"))) == 2
 
@@ -126,7 +124,6 @@ def test_more_teachers_are_further_seeds(tmp_path: Path, epochs: list[int]):
 def test_without_a_folder_nothing_is_kept(epochs: list[int]):
     taught_by(TAUGHT, None)
     taught_by(TAUGHT, None)
-
     assert len(epochs) == 4
 
 
@@ -149,17 +146,14 @@ def test_of_several_that_lack_a_teacher_one_trains_and_the_others_wait(tmp_path:
 
 def test_a_teacher_that_the_engine_declines_is_trained_by_torch(tmp_path: Path):
     recipe = replace(TAUGHT, teacher_recipe=replace(OWN, precision=Precision.BF16))
-
     assert taught_by(recipe, tmp_path, engine="native") is not None
 
 
 def test_a_teacher_that_diverges_teaches_nobody(tmp_path: Path):
     wild = Recipe(epochs=30, batch_size=16, learning_rate=1e3, warmup=0.0, optimizer=Optimizer.SGD, momentum=0.99)
     recipe = replace(TAUGHT, teacher="conv3x3(4) conv3x3(4) gap linear(10)", teacher_recipe=wild)
-
     with pytest.raises(ContentError, match=r"^the teacher [0-9a-f]{12} diverged in epoch \d+ of its recipe$"):
         taught_by(recipe, tmp_path)
-
     assert list(tmp_path.glob("*.pt")) == []
 
 
@@ -168,16 +162,12 @@ def test_a_file_that_is_damaged_is_named(damage: Callable[[bytes], bytes], tmp_p
     taught_by(TAUGHT, tmp_path)
     (path,) = tmp_path.glob("*.pt")
     path.write_bytes(damage(path.read_bytes()))
-
     with pytest.raises(ContentError, match=rf"^the teacher .*{path.name} is damaged$") as caught:
         taught_by(TAUGHT, tmp_path)
-
     assert caught.value.hint == "remove the file, and the teacher is trained again"
 
 
 def test_finding_a_teacher_leaves_the_global_generator_alone(tmp_path: Path):
     before = torch.get_rng_state()
-
     taught_by(TAUGHT, tmp_path)
-
     assert torch.equal(torch.get_rng_state(), before)

@@ -35,7 +35,6 @@ def kernels_of(run: Training) -> list[list[torch.Tensor]]:
 
 def test_a_kernel_is_counted_once_by_us_and_by_every_library():
     analysis = analyse(NETWORK, MNIST)
-
     # Kernels 36, 144 and 36; norms 8 each, one without scale 4; a slope; the head.
     assert analysis.parameters == 36 + 144 + 36 + 4 * 8 + 4 + 1 + 50
     assert cross_check(NETWORK, analysis).tied_repeats == 3 * 144 + 36
@@ -43,7 +42,6 @@ def test_a_kernel_is_counted_once_by_us_and_by_every_library():
 
 def test_a_kernel_is_one_tensor_whatever_the_resolution():
     modules = dict(build(NETWORK, MNIST).ops.named_modules())
-
     for users in USERS:
         assert len({modules[user].weight for user in users}) == 1
 

@@ -85,9 +85,7 @@ def test_a_network_overfits_sixty_four_images_and_its_loss_falls():
 
 def test_the_full_recipe_learns_too():
     images = synthetic(64)
-
     run = trained(replace(FULL, epochs=40, batch_size=8, shift_pixels=0.5, rotation_degrees=3.0), images=images)
-
     assert count_errors(run, images) <= 3
 
 
@@ -96,7 +94,6 @@ def test_equal_seeds_give_equal_bits_whatever_the_global_generator_does():
     first = trained(FULL)
     torch.manual_seed(2)
     second = trained(FULL)
-
     assert weights_digest(first) == weights_digest(second)
     assert same(states(first), states(second))
     assert [epoch.train_loss for epoch in first.history] == [epoch.train_loss for epoch in second.history]
@@ -105,10 +102,8 @@ def test_equal_seeds_give_equal_bits_whatever_the_global_generator_does():
 def test_training_leaves_the_global_generator_alone():
     torch.manual_seed(12345)
     before = torch.get_rng_state()
-
     run = trained(replace(FULL, epochs=1))
     predictions(run, synthetic(16))
-
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -152,7 +147,6 @@ def test_looking_at_images_between_epochs_changes_nothing():
         train_epoch(looked, images)
         count_errors(looked, images)
         weights_digest(looked)
-
     assert weights_digest(looked) == weights_digest(trained(FULL))
 
 
@@ -199,9 +193,7 @@ def test_predictions_come_from_the_average_and_leave_the_weights_as_they_were():
 def test_images_are_counted_in_batches_as_they_are_at_once(monkeypatch: pytest.MonkeyPatch):
     images, run = synthetic(50), trained(PLAIN)
     whole = predictions(run, images)
-
     monkeypatch.setattr(train_module, "_EVALUATION_BATCH", 7)
-
     assert torch.equal(predictions(run, images), whole)
     assert count_errors(run, images) == int((whole != images.labels).sum())
 
@@ -222,9 +214,7 @@ def test_a_loss_that_is_not_finite_ends_the_run():
     run = start(NETWORK, PLAIN, 7, CPU, task=MNIST)
     with torch.no_grad():
         next(run.network.parameters()).fill_(math.nan)
-
     epoch = train_epoch(run, synthetic(64))
-
     assert run.diverged
     assert epoch.train_loss is None
     assert run.history == [epoch]
@@ -233,10 +223,8 @@ def test_a_loss_that_is_not_finite_ends_the_run():
 def test_a_rate_that_is_far_too_high_diverges():
     network = parse_network("conv3x3(4) conv3x3(4) | gap | linear(10)")
     run = start(network, replace(PLAIN, learning_rate=1e3, warmup=0.0, epochs=20), 7, CPU, task=MNIST)
-
     while len(run.history) < 20 and not run.diverged:
         train_epoch(run, synthetic(64))
-
     assert run.diverged
 
 
@@ -261,14 +249,12 @@ def test_an_epoch_takes_every_image_once_but_for_the_batch_that_is_not_full(monk
 
 def test_too_few_images_for_a_batch_are_refused():
     run = start(NETWORK, PLAIN, 7, CPU, task=MNIST)
-
     with pytest.raises(ContentError, match=r"^recipe: batch_size is 16, but there are only 15 images to train on$"):
         train_epoch(run, synthetic(15))
 
 
 def test_seconds_add_up_over_the_epochs_and_leave_out_what_comes_between():
     run = trained(PLAIN)
-
     seconds = [epoch.train_seconds for epoch in run.history]
     assert seconds == sorted(seconds)
     assert run.seconds == seconds[-1] > 0

@@ -40,9 +40,7 @@ def test_a_recipe_without_an_average_has_none():
 
 def test_an_average_is_no_alias_of_the_weights():
     state = [torch.tensor([1.0])]
-
     average = _averaged(None, state, Recipe(average_start=0.0), 1, 4)
     state[0].add_(1)
-
     assert average is not None
     assert float(average[0]) == 1.0

@@ -37,7 +37,6 @@ def noise(count: int) -> Images:
 )
 def test_the_linear_schedule_climbs_from_a_tenth_and_falls_to_nothing(step: int, rate: float):
     recipe = Recipe(epochs=10, learning_rate=0.1, warmup=0.2, schedule=Schedule.LINEAR)
-
     assert learning_rate(recipe, step, steps_per_epoch=10) == pytest.approx(rate)
 
 
@@ -46,14 +45,12 @@ def test_the_step_schedule_multiplies_after_each_epoch_it_names(step: int, rate:
     recipe = Recipe(
         epochs=10, learning_rate=0.4, warmup=0.0, schedule=Schedule.STEP, step_epochs=(2, 3), step_factor=0.5
     )
-
     assert learning_rate(recipe, step, steps_per_epoch=10) == pytest.approx(rate)
 
 
 @pytest.mark.parametrize(("step", "rate"), [(0, 0.03), (5, 0.165), (10, 0.3), (99, 0.3)])
 def test_the_constant_schedule_stays_after_its_warm_up(step: int, rate: float):
     recipe = Recipe(epochs=10, learning_rate=0.3, warmup=0.1, schedule=Schedule.CONSTANT)
-
     assert learning_rate(recipe, step, steps_per_epoch=10) == pytest.approx(rate)
 
 
@@ -65,7 +62,6 @@ def test_the_constant_schedule_stays_after_its_warm_up(step: int, rate: float):
 )
 def test_the_cosine_schedule_falls_along_half_a_wave_to_nothing(step: int, rate: float):
     recipe = Recipe(epochs=10, learning_rate=0.1, warmup=0.2, schedule=Schedule.COSINE)
-
     assert learning_rate(recipe, step, steps_per_epoch=10) == pytest.approx(rate, rel=1e-4)
 
 
@@ -73,7 +69,6 @@ def test_the_cosine_schedule_is_torch_s():
     recipe = Recipe(epochs=5, learning_rate=0.3, warmup=0.0, schedule=Schedule.COSINE, final_rate=0.2)
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.3)
     theirs = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 50, eta_min=0.06)
-
     for step in range(50):
         assert learning_rate(recipe, step, steps_per_epoch=10) == pytest.approx(theirs.get_last_lr()[0], rel=1e-9)
         optimizer.step()
@@ -84,7 +79,6 @@ def test_the_cosine_schedule_is_torch_s():
 def test_a_final_rate_of_a_tenth_is_where_the_fall_ends(schedule: Schedule):
     falling = Recipe(epochs=10, learning_rate=0.1, warmup=0.2, schedule=schedule)
     ending = replace(falling, final_rate=0.1)
-
     for step in range(100):
         zero = learning_rate(falling, step, steps_per_epoch=10)
         # The warm-up is the same; after it, the way to zero becomes the way to 0.01.
@@ -94,10 +88,8 @@ def test_a_final_rate_of_a_tenth_is_where_the_fall_ends(schedule: Schedule):
 
 def test_the_rates_of_the_schedule_reach_the_optimizer_and_the_history():
     run, used = start(NETWORK, RECIPE, 7, CPU, task=MNIST), []
-
     for _ in range(2):
         train_epoch(run, noise(64), on_step=lambda: used.append(run.optimizer.param_groups[0]["lr"]))
-
     assert used == [learning_rate(RECIPE, step, 4) for step in range(8)]
     assert [epoch.learning_rate for epoch in run.history] == [used[3], used[7]]
     assert [group["lr"] for group in run.optimizer.param_groups] == [used[7]] * 2
@@ -106,10 +98,8 @@ def test_the_rates_of_the_schedule_reach_the_optimizer_and_the_history():
 def test_the_average_begins_where_the_recipe_says():
     run = start(NETWORK, replace(RECIPE, average_start=0.5), 7, CPU, task=MNIST)
     begun = []
-
     for _ in range(3):
         train_epoch(run, noise(64), on_step=lambda: begun.append(run.average is not None))
-
     assert begun == [False] * 7 + [True] * 5
 
 
@@ -162,7 +152,6 @@ def test_weight_decay_is_on_kernels_and_matrices_and_where_asked_on_all(decay_al
 
 def test_a_network_without_biases_has_one_group():
     run = start(parse_network("conv3x3(4) | gap | conv1x1(10)"), RECIPE, 7, CPU, task=MNIST)
-
     assert len(run.optimizer.param_groups) == 1
 
 
@@ -176,7 +165,6 @@ def test_a_network_without_biases_has_one_group():
 )
 def test_the_optimizer_is_the_recipes(recipe: Recipe, kind: type, expected: dict[str, Any]):
     optimizer = start(NETWORK, recipe, 7, CPU, task=MNIST).optimizer
-
     assert type(optimizer) is kind
     assert {name: optimizer.param_groups[0][name] for name in expected} == expected
 
@@ -198,17 +186,13 @@ def test_the_loss_is_the_cross_entropy_with_the_recipes_smoothing(smoothing: flo
 def test_the_network_runs_in_the_recipes_precision(precision: Precision):
     run, kinds = start(NETWORK, replace(RECIPE, precision=precision), 7, CPU, task=MNIST), []
     run.network.ops[0].register_forward_hook(lambda *values: kinds.append(values[-1].dtype))
-
     train_epoch(run, noise(16))
     predictions(run, noise(16))
-
     assert set(kinds) == {torch.bfloat16 if precision is Precision.BF16 else torch.float32}
     assert {parameter.dtype for parameter in run.network.parameters()} == {torch.float32}
 
 
 def test_a_recipe_without_averaging_keeps_no_average():
     run = start(NETWORK, replace(RECIPE, average_decay=0.0), 7, CPU, task=MNIST)
-
     train_epoch(run, noise(64))
-
     assert run.average is None

@@ -64,9 +64,7 @@ def test_what_is_taken_is_what_predicts(trained: tuple[Result, Training]):
 def test_taking_a_copy_leaves_the_run_as_it_was(trained: tuple[Result, Training]):
     run = trained[1]
     before = [tensor.clone() for tensor in run.state]
-
     final_network(run)
-
     assert all(torch.equal(old, new) for old, new in zip(before, run.state, strict=True))
     assert weights_digest(run) == trained[0].weights_sha256
 
@@ -93,9 +91,7 @@ def test_torch_loads_the_safetensors_into_a_network_that_was_just_built(
 ):
     network, fresh = final_network(trained[1]), build(parse_network(TIED), MNIST.task).eval()
     (tmp_path / "net.safetensors").write_bytes(to_safetensors(network, {}))
-
     load_model(fresh, tmp_path / "net.safetensors")
-
     images = torch.rand(3, 1, 28, 28)
     with torch.inference_mode():
         assert torch.equal(fresh(images), network(images))
@@ -116,7 +112,6 @@ def test_the_file_says_where_its_weights_come_from(trained: tuple[Result, Traini
 
 def test_the_same_weights_give_the_same_file(trained: tuple[Result, Training]):
     result, run = trained
-
     assert len({to_safetensors(final_network(run), properties(result, MNIST)) for _ in range(5)}) == 1
 
 
@@ -174,13 +169,11 @@ def test_a_file_that_does_not_name_its_network_is_refused(kept: WeightFile):
 
 def test_a_file_without_some_of_the_weights_is_refused(kept: WeightFile):
     state = tuple(name for name in kept.state if name != "ops.1.running_mean")
-
     with pytest.raises(ContentError, match=r"net\.safetensors lacks ops\.1\.running_mean"):
         network_of(replace(kept, state=state), MNIST.task)
 
 
 def test_weights_of_another_shape_are_refused(kept: WeightFile):
     wrong = {**kept.kept, "ops.0.weight": np.zeros((4, 1, 5, 5), np.float32)}
-
     with pytest.raises(ContentError, match="does not hold a network: "):
         network_of(replace(kept, kept=wrong), MNIST.task)

@@ -40,7 +40,6 @@ def after(cluster: Cluster, polls: int = 3) -> list[Event]:
 
 def test_a_cluster_has_a_place_for_each_core_that_its_nodes_offer():
     one, two = clustered.node("one", 2), clustered.node("two", 3)
-
     assert list(begun(one, two).jobs) == [0, 1, 2, 3, 4]
     assert (one.processes, two.processes) == (2, 3)
     assert list(begun(clustered.node("one", 2), clustered.node("two", 3), processes=2).jobs) == [0, 1, 2, 3]
@@ -49,9 +48,7 @@ def test_a_cluster_has_a_place_for_each_core_that_its_nodes_offer():
 
 def test_a_node_without_a_core_is_not_asked():
     head, one = clustered.node("head", 0), clustered.node("one")
-
     begun(head, one)
-
     assert head.terms is None
     assert one.terms is not None
 
@@ -97,11 +94,9 @@ def test_what_a_node_has_written_and_read_ends_up_where_the_job_says(tmp_path: P
 def test_a_worker_that_breaks_on_a_node_is_a_broken_job_as_on_one_machine():
     one = clustered.node("one")
     cluster = begun(one)
-
     cluster.assign(0, clustered.job())
     after(cluster)
     one.say(one.begun[0], Fault(Status.OUT_OF_MEMORY, "took 9 MiB"))
-
     assert after(cluster) == [Broken(clustered.job(), Status.OUT_OF_MEMORY, "took 9 MiB")]
     assert cluster.jobs == {0: None}
 
@@ -277,9 +272,7 @@ def test_a_node_that_is_lost_again_and_again_is_not_asked_any_more():
     one, two = clustered.node("one"), clustered.node("two")
     cluster = begun(one, two)
     one.lost = "its disk is full"
-
     after(cluster, 20)
-
     assert cluster.roster is not None
     assert len(cluster.roster.losses["id-one"]) == _MOST_LOSSES
     assert [member.node.name for member in cluster.roster.joined] == ["two"]

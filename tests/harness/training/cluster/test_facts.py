@@ -31,7 +31,6 @@ def test_the_commit_is_that_of_the_checkout():
     answer = subprocess.run(["git", "rev-parse", "HEAD"], cwd=REPOSITORY, capture_output=True, text=True, check=False)
     if answer.returncode:
         pytest.skip("not a git checkout")
-
     assert facts_here("cpu", "torch", "d").environment.commit == answer.stdout.strip()
 
 
@@ -70,6 +69,5 @@ def test_a_device_that_is_not_there_is_an_error():
 )
 def test_a_kind_is_what_decides_the_bits(field: str, same: bool):
     other = clustered.facts(**{field: "other"})
-
     assert _same_kind(clustered.OURS, other) is same
     assert not _same_kind(clustered.OURS, replace(other, processor="another"))

@@ -88,18 +88,14 @@ def test_a_training_that_goes_on_through_messages_ends_with_the_bits_of_one_mach
 def test_a_job_that_is_left_says_nothing_and_its_place_is_free(begun: Node):
     long = replace(JOB, recipe=replace(JOB.recipe, epochs=1000), until_epoch=None)
     begun.take([Begin(Key(0, 1), 0, long), End(Key(0, 1), 0), Begin(Key(1, 1), 0, JOB), End(Key(0, 1), 0)])
-
     said = heard(begun, 2)
-
     assert {each.key for each in said} == {Key(1, 1)}
     assert isinstance(said[-1].what, Result)
 
 
 def test_a_job_that_cannot_be_trained_is_a_fault(begun: Node):
     begun.take([Begin(Key(0, 1), 0, replace(JOB, device="cuda:99"))])
-
     (said,) = heard(begun, 1)
-
     assert isinstance(said.what, Fault)
     assert said.what.message.startswith("cuda:99 was asked for")
 
@@ -123,9 +119,7 @@ def test_what_killed_nodes_have_left_is_removed_by_the_next(tmp_path: Path, monk
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     left = tmp_path / "harness" / "cluster" / "work-99999999-abc"
     left.mkdir(parents=True)
-
     made = node._work_folder()
-
     assert made.exists()
     assert not left.exists()
 

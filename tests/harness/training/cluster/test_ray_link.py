@@ -32,10 +32,8 @@ PATIENCE = 600.0
 
 def test_without_the_extra_one_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(errors, "find_spec", lambda name: None)
-
     with pytest.raises(DeviceError) as caught, ray_link.connected("local"):
         pass
-
     assert caught.value.exit_code == 6
     assert caught.value.message == "--cluster needs ray, which is not installed here"
     assert caught.value.hint == errors.install_command("cluster")
@@ -44,7 +42,6 @@ def test_without_the_extra_one_line_says_how_to_get_it(monkeypatch: pytest.Monke
 def test_an_address_at_which_nobody_listens_is_named():
     with pytest.raises(DeviceError) as caught, ray_link.connected("127.0.0.1:9"):
         pass
-
     assert caught.value.message == "no cluster answers at 127.0.0.1:9: Connection refused"
 
 
@@ -70,10 +67,8 @@ def test_an_address_that_is_silent_is_not_waited_for(monkeypatch: pytest.MonkeyP
 def test_what_is_no_cluster_is_given_up_in_time():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
-
         with pytest.raises(DeviceError) as caught, ray_link.connected(address):
             pass
-
     assert caught.value.message == f"what is at {address} has not answered as a Ray cluster for 20 s"
 
 
@@ -88,7 +83,6 @@ def test_what_is_no_cluster_is_given_up_in_time():
 )
 def test_why_a_cluster_cannot_be_used_is_one_line(said: str, why: str):
     found = ray_link._why_not("h:1", said)
-
     assert found.startswith(why)
     assert "\n" not in found
 

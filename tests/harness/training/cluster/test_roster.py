@@ -32,7 +32,6 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_another_version_is_refused_in_one_line(theirs, why: str):
     assert _refusal(clustered.OURS, theirs) == why
-
     cluster, _ = clustered.cluster(clustered.node("one", facts=theirs))
     with pytest.raises(DeviceError) as caught:
         cluster.start(1)
@@ -42,10 +41,8 @@ def test_another_version_is_refused_in_one_line(theirs, why: str):
 def test_another_processor_may_join_and_is_named(capsys: pytest.CaptureFixture[str]):
     other = clustered.facts(instructions="aarch64 DEFAULT", engine="native plain 87654321")
     assert _refusal(clustered.OURS, other) is None
-
     cluster, _ = clustered.cluster(clustered.node("one"), clustered.node("arm", 2, facts=other))
     cluster.start(1)
-
     assert len(cluster.jobs) == 3
     assert f"node arm has joined: 2 places; {_kind_text(other)}" in capsys.readouterr().err
     assert "aarch64 DEFAULT, native plain 87654321" in _kind_text(other)
@@ -55,9 +52,7 @@ def test_a_node_without_the_data_gets_them_once_and_they_are_put_up_once():
     lacking = clustered.facts(data_hash="")
     nodes = [clustered.node(name, facts=lacking) for name in ("one", "two")]
     cluster, link = clustered.cluster(*nodes, clustered.node("three"))
-
     cluster.start(1)
-
     assert len(cluster.jobs) == 3
     assert link.shared == 1
     assert all(node.facts.environment.data_hash == clustered.DATA for node in nodes)
@@ -67,7 +62,6 @@ def test_a_node_on_which_the_data_are_not_whole_is_refused(monkeypatch: pytest.M
     lacking = clustered.facts(data_hash="")
     monkeypatch.setattr(clustered, "DATA", "")
     cluster, _ = clustered.cluster(clustered.node("one", facts=lacking))
-
     with pytest.raises(DeviceError, match="node one is refused: the data that it was sent are not whole there"):
         cluster.start(1)
 
@@ -92,7 +86,6 @@ def test_where_one_kind_is_asked_for_the_kind_with_most_places_trains():
 
 def test_a_cluster_that_has_nothing_to_offer_says_so():
     cluster, _ = clustered.cluster(clustered.node("head", 0))
-
     with pytest.raises(DeviceError, match="no node of the cluster can train: none has joined in time"):
         cluster.start(1)
 
@@ -101,9 +94,7 @@ def test_a_node_that_fails_to_join_is_refused_and_one_that_is_lost_meanwhile_is_
     broken = clustered.node("broken", lost="No module named 'harness'", is_at_fault=True)
     gone = clustered.node("gone", lost="it cannot be reached")
     cluster, _ = clustered.cluster(broken, gone, clustered.node("one"))
-
     cluster.start(1)
-
     assert cluster.roster is not None
     assert cluster.roster.refused == {"id-broken": "node broken is refused: No module named 'harness'"}
     assert "id-gone" in cluster.roster.losses
@@ -112,7 +103,5 @@ def test_a_node_that_fails_to_join_is_refused_and_one_that_is_lost_meanwhile_is_
 def test_a_node_that_never_joins_does_not_hold_up_the_others():
     slow = clustered.node("slow", is_silent=True)
     cluster, _ = clustered.cluster(slow, clustered.node("one"))
-
     cluster.start(1)
-
     assert len(cluster.jobs) == 1

@@ -153,9 +153,7 @@ def test_one_member_that_diverges_leaves_the_others_alone():
     runs = runs_of(NETWORKS[0], recipe, 2)
     with torch.no_grad():
         runs[0].state[0].fill_(float("nan"))
-
     train_epoch_together(population_of(runs, some_images(64)))
-
     assert [run.diverged for run in runs] == [True, False]
     assert runs[0].history[0].train_loss is None
 

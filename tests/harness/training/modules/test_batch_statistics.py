@@ -165,7 +165,6 @@ def test_settling_changes_nothing_of_what_is_trained_further(load: Load):
         finish_average(looked, images)
         count_errors(looked, images)
     finish_average(plain, images)
-
     assert weights_digest(looked) == weights_digest(plain)
 
 
@@ -186,7 +185,6 @@ def test_a_run_gone_on_with_settles_to_the_same_bits(load: Load):
 def test_the_recipe_trains_to_the_weights_of_one_that_averages_statistics():
     plain = trained(native.load, replace(RECIPE, average_statistics=AverageStatistics.AVERAGED))
     run = trained(native.load)
-
     assert run.average is not None
     assert all(torch.equal(one, two) for one, two in zip(run.average, plain.average or [], strict=True))
     finish_average(plain, some_images(320))
@@ -214,7 +212,6 @@ def test_an_average_that_is_not_settled_predicts_nothing(load: Load):
     run, images = trained(load), some_images(320)
     finish_average(run, images)
     train_epoch(run, images)
-
     with pytest.raises(AssertionError, match="an average is finished before it predicts"):
         predictions(run, images)
 
@@ -239,10 +236,8 @@ def test_looks_before_the_end_take_fewer_images(monkeypatch: pytest.MonkeyPatch)
     passed = []
     monkeypatch.setattr(train_module, "recompute_statistics", lambda _, batches: passed.append(sum(map(len, batches))))
     monkeypatch.setattr(train_module, "_PASSING_STATISTICS_IMAGES", 100)
-
     finish_average(trained(native.load, replace(RECIPE, epochs=9)), some_images(320))
     finish_average(trained(native.load), some_images(320))
-
     assert passed == [100, 320]
 
 

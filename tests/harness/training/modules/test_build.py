@@ -146,7 +146,6 @@ def test_torch_counts_and_shapes_the_presets_as_the_closed_forms_do(name: str):
 @pytest.mark.parametrize("name", SPACES)
 def test_torch_counts_and_shapes_networks_of_every_space_as_the_closed_forms_do(name: str):
     source = random.Random(name)
-
     for _ in range(15):
         compare(draw_uniform(space(name), source).architecture)
 
@@ -166,7 +165,6 @@ def test_a_count_that_torch_does_not_share_is_a_fault_of_the_program(monkeypatch
     architecture = parse_network("conv3x3(4) gap linear(10)")
     wrong = dataclasses.replace(analyse(architecture, MNIST), parameters=85)
     monkeypatch.setattr(build_module, "analyse", lambda *_: wrong)
-
     with pytest.raises(AssertionError, match=r"^torch counts 86 parameters, search_spaces\.cost 85: please"):
         build(architecture, MNIST)
 
@@ -175,7 +173,6 @@ def test_tied_kernels_are_one_tensor_with_biases_of_their_own():
     network = build(
         parse_network("conv3x3(4) conv3x3(4, tie=a, bias) conv3x3(4, pad=0, tie=a, bias) gap linear(10)"), MNIST
     )
-
     assert network.ops[1].weight is network.ops[2].weight
     assert network.ops[1].bias is not network.ops[2].bias
     assert network.ops[2].padding == (0, 0)
@@ -200,9 +197,7 @@ def test_a_tied_kernel_gets_the_sum_of_the_gradients_of_its_uses():
 
 def test_a_tied_kernel_survives_the_move_to_another_memory_format():
     network = build(parse_network("conv3x3(4) conv3x3(4, tie=a) conv3x3(4, tie=a) gap linear(10)"), MNIST)
-
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in torch's stubs
-
     assert network.ops[1].weight is network.ops[2].weight
 
 
@@ -275,20 +270,16 @@ def test_a_tied_kernel_is_drawn_once():
 def test_torch_weights_are_left_as_torch_drew_them():
     network = build(parse_network("conv3x3(4, bias) | gap | linear(10)"), MNIST)
     before = [parameter.clone() for parameter in network.parameters()]
-
     _initialise(network, Initialisation.TORCH)
-
     assert all(torch.equal(now, then) for now, then in zip(network.parameters(), before, strict=True))
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_train_in_bf16_with_weights_and_gradients_in_fp32(name: str):
     network = build(parse_network(PRESETS[name].text), MNIST).train()
-
     with torch.autocast("cpu", dtype=torch.bfloat16):
         logits = network(torch.randn(8, *MNIST.input_shape))
     logits.float().square().sum().backward()
-
     gradients = [parameter.grad for parameter in network.parameters()]
     assert all(gradient is not None and gradient.dtype == torch.float32 for gradient in gradients)
     assert all(bool(torch.isfinite(gradient).all()) for gradient in gradients if gradient is not None)
@@ -297,7 +288,6 @@ def test_presets_train_in_bf16_with_weights_and_gradients_in_fp32(name: str):
 def test_a_kernel_of_one_column_or_row_is_padded_along_its_length_only():
     network = build(parse_network("conv3x1(4) conv1x3(5, pad=2, stride=2) conv3x1(5, pad=0) gap linear(10)"), MNIST)
     convolutions = [module for module in network.ops if isinstance(module, nn.Conv2d)]
-
     assert [module.kernel_size for module in convolutions] == [(3, 1), (1, 3), (3, 1)]
     assert [module.padding for module in convolutions] == [(1, 0), (0, 2), (0, 0)]
     assert [module.stride for module in convolutions] == [(1, 1), (2, 2), (1, 1)]
@@ -320,16 +310,13 @@ def test_an_unscaled_bn_normalises_and_shifts(text: str):
 def test_a_prelu_begins_at_a_quarter_and_trains_in_bf16():
     network = build(parse_network("conv3x3(4) prelu gap linear(10) prelu"), MNIST)
     assert stored(network, 1).tolist() == [0.25]
-
     with torch.autocast("cpu", dtype=torch.bfloat16):
         network(torch.randn(8, *MNIST.input_shape)).float().square().sum().backward()
-
     assert gradient(network, 1).dtype == torch.float32
     assert float(gradient(network, 1)) != 0
 
 
 def test_a_network_prints_the_rates_of_its_dropouts():
     printed = repr(build(parse_network("conv3x3(4) dropout(0.1) dropout2d(0.2) gap linear(10)"), MNIST))
-
     assert "FastDropout(p=0.1, channels=False)" in printed
     assert "FastDropout(p=0.2, channels=True)" in printed

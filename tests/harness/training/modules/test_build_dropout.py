@@ -26,7 +26,6 @@ def test_dropout_zeroes_neighbours_independently_of_each_other():
     dropout = FastDropout(0.5)
     dropout.generator = torch.Generator().manual_seed(2)
     kept = (dropout(torch.ones(400_000)) != 0).double() - 0.5
-
     for lag in (1, 2, 3, 4, 8):
         correlation = float((kept[:-lag] * kept[lag:]).mean()) * 4
         assert abs(correlation) < 4 / 400_000**0.5
@@ -54,16 +53,13 @@ def test_channel_dropout_zeroes_whole_channels_each_image_by_itself():
 @pytest.mark.parametrize("channels", [False, True])
 def test_dropout_is_the_identity_in_evaluation_and_at_rate_zero(channels: bool):
     values = torch.randn(3, 4, 5, 5)
-
     assert FastDropout(0.5, channels=channels).eval()(values) is values
     assert FastDropout(0.0, channels=channels).train()(values) is values
 
 
 def test_dropout_keeps_the_memory_order_of_its_values():
     values = torch.randn(3, 4, 5, 5).contiguous(memory_format=torch.channels_last)
-
     dropped = FastDropout(0.5)(values)
-
     assert dropped.is_contiguous(memory_format=torch.channels_last)
     assert set((dropped / values).unique().round().tolist()) == {0.0, 2.0}
 
@@ -74,15 +70,12 @@ def test_the_mask_lies_over_the_values_in_the_order_of_their_memory():
     for order in (values, values.permute(0, 2, 3, 1)):
         dropout.generator = torch.Generator().manual_seed(4)
         kept.append(dropout(order))
-
     assert torch.equal(kept[0].permute(0, 2, 3, 1), kept[1])
 
 
 def test_dropout_passes_the_gradient_where_it_kept_the_value():
     values = torch.ones(1000, requires_grad=True)
-
     dropped = FastDropout(0.25)(values)
     dropped.sum().backward()
-
     assert values.grad is not None
     assert torch.equal(values.grad, dropped.detach())

@@ -28,13 +28,11 @@ def drawn(text: str, recipe: Recipe) -> Network:
 def test_a_convolution_that_keeps_its_width_begins_as_the_identity(op: str):
     network = drawn(f"conv3x3(7) {op} gap linear(10)", DIRAC)
     values = torch.randn(2, 7, 9, 9)
-
     assert torch.equal(network.ops[1](values), values)
 
 
 def test_a_strided_one_begins_by_leaving_positions_out():
     values = torch.randn(2, 5, 8, 8)
-
     assert torch.equal(
         drawn("conv3x3(5) conv3x3(5, stride=2) gap linear(10)", DIRAC).ops[1](values), values[..., ::2, ::2]
     )
@@ -43,7 +41,6 @@ def test_a_strided_one_begins_by_leaving_positions_out():
 def test_all_other_weights_are_those_of_kaiming():
     text = "conv3x3(4) bn conv3x3(4) conv3x3(6) conv1x1(6, bias) gap linear(10)"
     identity, normal = drawn(text, DIRAC).state_dict(), drawn(text, Recipe()).state_dict()
-
     assert {name for name in normal if not torch.equal(identity[name], normal[name])} == {
         "ops.2.weight",
         "ops.4.weight",
@@ -55,9 +52,7 @@ def test_the_initialisations_of_before_draw_what_they_drew(initialisation: Initi
     torch.manual_seed(4)
     network = build(parse_network("conv3x3(4) bn conv3x3(4, bias) gap linear(10)"), MNIST)
     _initialise(network, initialisation)
-
     again = drawn("conv3x3(4) bn conv3x3(4, bias) gap linear(10)", Recipe(initialisation=initialisation))
-
     for one, other in zip(network.state_dict().values(), again.state_dict().values(), strict=True):
         assert torch.equal(one, other)
 
@@ -97,14 +92,12 @@ def test_all_classes_begin_equal_where_the_head_is_zero_and_then_it_learns(text:
 )
 def test_a_head_that_zeros_would_silence_for_good_stays_as_it_was_drawn(text: str):
     plain, zeroed = (drawn(text, Recipe(zero_head=value)).state_dict() for value in (False, True))
-
     assert all(torch.equal(one, other) for one, other in zip(plain.values(), zeroed.values(), strict=True))
 
 
 def test_a_head_of_zeros_leaves_all_other_weights_alone():
     text = "conv3x3(4) bn relu conv3x3(4) gap linear(10)"
     plain, zeroed = (drawn(text, Recipe(zero_head=value)) for value in (False, True))
-
     *others, head = zip(plain.ops, zeroed.ops, strict=True)
     for one, other in others:
         assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))

@@ -50,15 +50,12 @@ def test_an_image_in_another_pose_leaves_maps_in_that_pose_whose_channels_have_c
 def test_without_poses_nothing_of_the_kind_holds():
     network = build(parse_network("conv3x3(4) relu conv3x3(4) gap linear(10)"), MNIST)
     maps, images = network.ops[:-2], torch.rand(3, 1, 28, 28)
-
     assert not torch.allclose(maps(posed(images, 1, 4)), moved(maps(images), 1, 4), atol=1e-3)
 
 
 def test_a_kernel_that_reads_one_channel_is_turned_and_nothing_more():
     kernel = torch.arange(9.0).view(1, 1, 3, 3)
-
     found = _in_poses(kernel, 8)
-
     assert found.shape == (8, 1, 3, 3)
     assert found[1, 0].tolist() == [[2, 5, 8], [1, 4, 7], [0, 3, 6]]
     assert found[4, 0].tolist() == [[2, 1, 0], [5, 4, 3], [8, 7, 6]]
@@ -92,11 +89,9 @@ class Noting(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch decla
 def test_no_step_copies_an_index_from_the_host_which_no_cuda_graph_can_hold(poses: int):
     text = "conv3x3(8, poses=P) bn(poses=P) conv1x1(8, poses=P) bn(poses=P, shared) gap linear(10)"
     network = build(parse_network(text.replace("P", str(poses))), MNIST)
-
     Noting.names.clear()
     with Noting():  # type: ignore[no-untyped-call]
         network(torch.rand(2, 1, 28, 28)).sum().backward()
-
     assert "convolution" in Noting.names
     assert {"lift_fresh", "index", "_local_scalar_dense", "_to_copy"} & Noting.names == set()
 
@@ -160,5 +155,4 @@ def test_a_dirac_kernel_in_poses_hands_its_input_on():
     network = build(parse_network("conv3x3(8, poses=4) conv3x3(8, poses=4) gap linear(10)"), MNIST)
     draw_first_weights(network, Recipe(initialisation=Initialisation.DIRAC))
     maps = torch.rand(2, 8, 5, 5)
-
     assert torch.equal(network.ops[1](maps), maps)

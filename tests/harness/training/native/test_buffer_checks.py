@@ -63,6 +63,5 @@ def test_images_have_classes_and_lie_as_the_engine_reads_them(pixels: Tensor, la
 
 def test_pixels_without_labels_are_so_many_images():
     _check_pixels(PIXELS, 4, MNIST)
-
     with pytest.raises(AssertionError, match=r"the engine reads contiguous torch\.uint8 \(5, 1, 28, 28\) on cpu$"):
         _check_pixels(PIXELS, 5, MNIST)

@@ -16,7 +16,6 @@ CPU, GPU = torch.device("cpu"), torch.device("cuda")
 def test_an_unknown_engine_is_an_error_that_names_the_nearest():
     with pytest.raises(UsageError, match="allowed are auto, native, torch") as got:
         choose_engine("nativ", Recipe(), CPU)
-
     assert got.value.hint is not None
     assert "native" in got.value.hint
 

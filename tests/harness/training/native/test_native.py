@@ -66,21 +66,18 @@ def test_an_engine_is_compiled_once_and_then_kept(
 def test_other_options_make_another_engine():
     # Options that other tests compile with, too.
     plain, double = native.load(LEVELS[-1], extra=("-O0",)), native.load(LEVELS[-1], double=True, extra=("-O1",))
-
     assert plain.path != double.path
     assert plain.library.engine_lanes() == 2 * double.library.engine_lanes()
 
 
 def test_a_missing_compiler_is_said(cache: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
-
     with pytest.raises(EngineUnavailable, match=r"^no C\+\+ compiler found \(no-such-compiler\)$"):
         native.load()
 
 
 def test_a_compiler_s_name_that_no_shell_reads_is_said(cache: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("CXX", 'c++ "-O2')
-
     with pytest.raises(EngineUnavailable, match=r"^CXX is 'c\+\+ \"-O2', which is no command: No closing quotation$"):
         native.load()
 
@@ -91,7 +88,6 @@ def test_a_cache_is_found_by_a_relative_name_too(
     monkeypatch.setenv("CXX", str(copying(tmp_path / "copying", library)))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HARNESS_ENGINE_CACHE", ".")
-
     assert Path(native.load().path).parent == tmp_path
 
 
@@ -134,7 +130,6 @@ def test_a_compiler_that_fails_is_quoted_and_leaves_nothing(
     text: str, why: str, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("CXX", str(program(tmp_path / "failing", text)))
-
     with pytest.raises(EngineUnavailable, match=why):
         native.load()
     assert not cache.exists() or {path.name for path in cache.iterdir() if path.suffix != ".lock"} == set()
@@ -167,7 +162,6 @@ def test_an_instruction_set_that_the_compiler_does_not_know_leaves_the_next(
     library: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("CXX", str(copying(tmp_path / "old", library, UNKNOWN)))
-
     assert native.load().name.startswith("native plain ")
     with pytest.raises(EngineUnavailable, match="bad value for -march"):
         native.load(LEVELS[0])
@@ -176,7 +170,6 @@ def test_an_instruction_set_that_the_compiler_does_not_know_leaves_the_next(
 @pytest.mark.parametrize("folder", ["/proc/nowhere", "/dev/null/x"])
 def test_a_cache_that_cannot_be_written_leaves_torch(folder: str, cache: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HARNESS_ENGINE_CACHE", folder)
-
     with pytest.raises(EngineUnavailable, match=f"the engine cannot be kept in {folder}: cannot write"):
         native.load()
 
@@ -185,7 +178,6 @@ def test_a_library_that_cannot_be_loaded_is_said(cache: Path, tmp_path: Path, mo
     # It "compiles" to an empty file: $3 and so on are the options, -o is followed by the product.
     text = 'while [ $# -gt 0 ]; do [ "$1" = -o ] && : > "$2"; shift; done'
     monkeypatch.setenv("CXX", str(program(tmp_path / "empty", text)))
-
     with pytest.raises(EngineUnavailable, match="cannot be loaded"):
         native.load()
 
@@ -206,7 +198,6 @@ def test_the_instruction_set_is_the_best_that_the_processor_has(
     (tmp_path / "cpuinfo").write_text(f"flags : {flags}\n", encoding="utf-8")
     monkeypatch.setattr("harness.system.machine._INFO", tmp_path / "cpuinfo")
     monkeypatch.setattr("platform.machine", lambda: machine)
-
     assert native.level().name == name
 
 

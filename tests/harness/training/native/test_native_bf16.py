@@ -25,7 +25,6 @@ from tests.harness.training.native.test_native_training import CPU, HERE, refere
 def test_bf16_it_declines_where_the_processor_has_no_products_of_it(monkeypatch: pytest.MonkeyPatch):
     recipe, plain = Recipe(precision=Precision.BF16), native.load(LEVELS[-1], extra=("-O0",))
     why = f"{plain.name} has no products of bf16, for which the recipe asks"
-
     # It may be the compiler that does not know them.
     unknown = replace(plain, skipped=("without avx512bf16: c++ fails", "without avx512: c++ fails"))
     monkeypatch.setattr(native, "load", lambda: unknown)

@@ -25,9 +25,7 @@ def test_the_instruction_sets_that_were_skipped_are_said(
 ):
     monkeypatch.setattr(native, "level", lambda: LEVELS[-2])
     monkeypatch.setenv("CXX", str(copying(tmp_path / "old", library, UNKNOWN)))
-
     engine = native.load()
-
     assert engine.skipped == (f"without avx2: {tmp_path}/old fails: error: bad value for -march",)
     capsys.readouterr()
     options.say_engine(Choice(engine))
@@ -57,7 +55,6 @@ def test_a_compiler_that_is_killed_is_said_and_not_run_again(
 ):
     text = f'case "$*" in *--version*) ;; *) echo run >> {tmp_path}/runs; {killed};; esac'
     monkeypatch.setenv("CXX", str(program(tmp_path / "killed", text)))
-
     with pytest.raises(EngineUnavailable, match="was killed"):
         native.load()
     assert (tmp_path / "runs").read_text().split() == ["run"]

@@ -65,7 +65,6 @@ def behind_dropout(op: str, rate: float, level: Level, seeds: int) -> Tensor:
 def test_dropout_zeroes_the_share_it_is_told_and_scales_the_rest(op: str, values: int, rate: float):
     best, *others = HERE_IN_FLOAT64
     found = behind_dropout(op, rate, best, 60)
-
     assert_masks(found, op, rate, values)
     # All instruction sets have the same random numbers.
     for level in others:
@@ -103,9 +102,7 @@ def test_a_pool_right_behind_dropout_sees_the_same_masks(pool: str, dropout: str
         f"conv3x3(4) bn relu {dropout} {between} {pool} conv3x3(6) relu bn {dropout} {between} {pool} gap linear(10)"
         for between in ("", "maxpool(1)")
     ]
-
     (loss, gradient), (apart, of_apart) = (opened_with(text, batch, in_float64(level))[2]() for text in texts)
-
     assert loss == pytest.approx(apart, rel=1e-12)
     assert torch.allclose(gradient, of_apart, rtol=1e-9, atol=1e-12)
 
@@ -115,5 +112,4 @@ def test_dropout_is_off_when_predicting(level: Level):
     network = parse_network("dropout(0.9) conv3x3(4) dropout2d(0.9) gap linear(10)")
     run = start(network, Recipe(batch_size=32), 0, CPU, in_float64(level), task=MNIST)
     images = some_images(100)
-
     assert predictions(run, images).tolist() == predictions(run, images).tolist()

@@ -80,7 +80,6 @@ KERNEL = torch.tensor(
 def test_the_transforms_of_the_bounds_convolve(outputs: int):
     taps, window = torch.tensor([3.0, -1, 7], dtype=torch.float64), torch.arange(6, dtype=torch.float64) ** 2
     sums = (KERNEL @ taps) * (window_transform(outputs) @ window)
-
     expected = [float(taps @ window[first : first + 3]) for first in range(outputs)]
     assert (output_transform(outputs) @ sums)[:outputs].tolist() == pytest.approx(expected)
 

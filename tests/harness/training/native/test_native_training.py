@@ -119,7 +119,6 @@ def test_gradients_of_every_op_equal_torch_s(text: str, batch: int, level: Level
 def test_gradients_of_random_networks_equal_torch_s(architecture: Architecture, batch: int):
     # Dropout draws masks of its own; large maps take torch long in float64.
     assume(analyse(architecture, MNIST).macs < 3_000_000 and "dropout" not in str(architecture))
-
     compared(architecture, batch, in_float64())
 
 
@@ -271,9 +270,7 @@ def test_predictions_and_gradients_are_of_images_only():
 def test_every_step_is_reported():
     steps: list[int] = []
     run = start(parse_network("gap linear(10)"), Recipe(epochs=1, batch_size=2), 0, CPU, native.load(), task=MNIST)
-
     train_epoch(run, some_images(250), lambda: steps.append(run.step))
-
     assert len(steps) == 125
     # Reported in chunks, so that a progress bar costs nothing.
     assert steps == [100] * 100 + [125] * 25
@@ -282,9 +279,7 @@ def test_every_step_is_reported():
 def test_a_loss_that_is_not_finite_ends_the_run():
     recipe = Recipe(epochs=2, batch_size=32, learning_rate=1e3, momentum=0.99)
     run = start(parse_network("conv3x3(4) conv3x3(4) conv3x3(4) linear(10)"), recipe, 0, CPU, native.load(), task=MNIST)
-
     epoch = train_epoch(run, some_images(640))
-
     assert run.diverged
     assert epoch.train_loss is None
 
@@ -297,15 +292,12 @@ def test_a_weight_that_is_not_a_number_is_seen_in_the_loss(text: str):
     with torch.no_grad():
         first = next(run.network.parameters())
         first[(0,) * first.ndim] = math.nan
-
     train_epoch(run, some_images(64))
-
     assert run.diverged
 
 
 def test_a_batch_that_no_memory_holds_is_an_error():
     recipe = replace(Recipe(), batch_size=10_000)
     architecture = parse_network("conv1x1(10000) relu gap linear(10)")
-
     with pytest.raises(MemoryError, match="no memory for a batch of 10000"):
         open_program(native.load(), architecture, recipe, some_images(1))

@@ -29,14 +29,12 @@ def test_a_program_counts_the_parameters_of_its_network(network: Architecture):
 @given(networks)
 def test_the_last_value_holds_a_number_a_class(network: Architecture):
     last = program(network, MNIST.input_shape).values[-1]
-
     assert (last.channels, last.height, last.width) == (10, 1, 1)
 
 
 @given(networks)
 def test_every_value_is_written_once_before_it_is_read(network: Architecture):
     found = program(network, MNIST.input_shape)
-
     written = {0}
     for item in found.instructions:
         assert {item.source} | ({item.other} if item.other >= 0 else set()) <= written
@@ -63,9 +61,7 @@ def test_margins_are_as_wide_as_the_widest_window_needs(network: Architecture):
 @given(networks)
 def test_parameters_lie_in_the_order_of_torch(network: Architecture):
     module = build(network, MNIST)
-
     found = program(network, MNIST.input_shape)
-
     assert [size for size, _ in found.parameters] == [item.numel() for item in module.parameters()]
     assert [kernel for _, kernel in found.parameters] == [item.ndim > 1 for item in module.parameters()]
     norms = [item for item in module.modules() if isinstance(item, _BatchNorm)]
@@ -76,7 +72,6 @@ def test_a_tied_kernel_is_found_at_one_place():
     found = program(
         parse_network("conv3x3(1, tie=a) relu conv3x3(1, tie=a, pad=0) dwconv3x3 gap linear(10)"), MNIST.input_shape
     )
-
     kernels = [item.kernel for item in found.instructions if item.code in (Code.CONVOLUTION, Code.DEPTHWISE)]
     assert kernels == [0, 0, 9]
 
@@ -103,13 +98,11 @@ def test_relu_bn_relu_dropout_are_one_instruction_in_this_order_only():
 
 def test_slopes_are_handed_over_in_billionths():
     (item,) = program(parse_network("leaky bn leaky(0.25) linear(10)"), MNIST.input_shape).instructions[:1]
-
     assert (item.before_slope, item.after_slope) == (100_000_000, 250_000_000)
 
 
 def test_learned_slopes_are_parameters_in_their_order():
     found = program(parse_network("prelu bn prelu conv1x1(10) gap"), MNIST.input_shape)
-
     item = found.instructions[0]
     assert (item.before, item.before_slope, item.scale, item.shift, item.after_slope) == (Activation.PRELU, 0, 1, 2, 3)
     assert [kernel for _, kernel in found.parameters] == [False] * 4 + [True]
@@ -117,7 +110,6 @@ def test_learned_slopes_are_parameters_in_their_order():
 
 def test_an_unscaled_norm_has_a_shift_only():
     found = program(parse_network("bn(unscaled) conv1x1(10) gap"), MNIST.input_shape)
-
     item = found.instructions[0]
     assert (item.scale, item.shift, item.mean, item.variance) == (-1, 0, 11, 12)
 
@@ -136,7 +128,6 @@ def test_a_norm_of_shared_statistics_has_one_mean_and_one_variance_for_its_poses
 
 def test_statistics_lie_behind_the_parameters_means_first():
     found = program(parse_network("bn conv1x1(3, bias) bn gap linear(10)"), MNIST.input_shape)
-
     norms = [item for item in found.instructions if item.scale >= 0]
     # 2 of the first norm, 3 and 3 of the convolution, 6 of the second norm, 40 of the linear layer.
     assert found.parameter_count == 54
@@ -150,7 +141,6 @@ def test_the_engine_s_header_is_written_from_the_declarations_here():
 
 def test_rows_are_integers_one_after_the_other():
     found: Program = program(parse_network("gap linear(10)"), MNIST.input_shape)
-
     assert rows(found.values) == [1, 28, 28, 0, 0, 1, 1, 1, 0, 0, 10, 1, 1, 0, 0]
     assert rows(found.instructions)[:3] == [Code.AVERAGE_POOL, 0, 1]
     assert torch.tensor(rows(found.instructions)).shape == (2 * len(Instruction.__slots__),)

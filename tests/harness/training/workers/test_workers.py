@@ -102,10 +102,8 @@ def test_what_is_wrong_with_a_job_is_its_outcome_and_not_the_end_of_the_worker(p
 def test_ctrl_c_is_left_to_the_coordinator(pool: list[Worker]):
     process = pool[0].process
     assert process.pid is not None
-
     os.kill(process.pid, signal.SIGINT)
     workers.assign(pool[0], JOB)
-
     assert isinstance(events_until_idle(pool)[-1], Finished)
     assert pool[0].process is process
 
@@ -126,9 +124,7 @@ def test_a_worker_that_crashes_is_replaced_by_one_that_works(pool: list[Worker])
 def test_a_worker_that_is_killed_is_named_with_its_signal(pool: list[Worker]):
     workers.assign(pool[0], JOB)
     pool[0].process.kill()
-
     (event,) = events_until_idle(pool)
-
     assert isinstance(event, Broken)
     assert event.message == "the worker process ended with signal 9"
 
@@ -151,18 +147,14 @@ def test_a_worker_that_died_while_it_was_idle_is_replaced_before_it_gets_a_job(p
     process = pool[0].process
     process.kill()
     process.join()
-
     workers.assign(pool[0], JOB)
-
     assert isinstance(events_until_idle(pool)[-1], Finished)
     assert pool[0].process is not process
 
 
 def test_the_time_before_a_rung_counts_for_the_limit(pool: list[Worker]):
     workers.assign(pool[0], replace(JOB, recipe=replace(JOB.recipe, epochs=1000), spent_seconds=100.0))
-
     (event,) = workers.poll(pool, Limits(seconds=99.0), timeout=0.0)
-
     assert isinstance(event, Broken)
     assert event.status is Status.TIMED_OUT
     assert re.fullmatch(r"still training after 10\d s; 99 allowed", event.message)
@@ -239,7 +231,6 @@ def test_an_idle_pool_has_no_events(pool: list[Worker]):
 
 def test_a_worker_does_one_job_at_a_time(pool: list[Worker]):
     busy = Worker(pool[0].process, pool[0].pipe, pool[0].source, job=JOB)
-
     with pytest.raises(AssertionError, match=r"^a worker does one job at a time$"):
         workers.assign(busy, JOB)
 
@@ -247,9 +238,7 @@ def test_a_worker_does_one_job_at_a_time(pool: list[Worker]):
 def test_stopped_workers_are_gone():
     made = workers.start(Source("mnist-5k", None), 2)
     ids = [worker.process.pid for worker in made]
-
     workers.stop(made)
-
     assert [is_running(process_id) for process_id in ids] == [False, False]
 
 

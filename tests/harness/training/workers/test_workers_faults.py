@@ -171,7 +171,6 @@ def test_storage_that_fails_is_no_outcome_of_a_run(error: Exception):
 def test_real_memory_that_torch_refuses_on_a_cpu_is_recognised():
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**60, dtype=torch.uint8)
-
     assert refused_memory(caught.value) == str(caught.value).splitlines()[0]
     assert refused_memory(RuntimeError("shapes do not match")) is None
 
@@ -183,5 +182,4 @@ def test_a_process_whose_coordinator_was_killed_ends_without_a_word(unread: bool
     if unread:
         theirs.send("what the coordinator has not read yet")
     ours.close()
-
     workers._serve(theirs, Source("mnist-5k", None), 0)
