@@ -1,20 +1,37 @@
+"""A run that goes on from a checkpoint: whole, damaged, or of something else."""
+
 from __future__ import annotations
 
+import hashlib
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from harness.data.datasets import DATASETS
 from harness.data.training_images import ImageData
+from harness.system.errors import ContentError
+from harness.training import inspection
 from harness.training import run as run_module
 from harness.training import teacher as teacher_module
+from harness.training.inspection import (
+    CONFIDENCE_EDGES,
+    Inspection,
+    Miss,
+    packed,
+    path_of,
+    read_inspections,
+    unpacked,
+)
 from harness.training.recipe import Recipe
-from harness.training.result import Epoch, Purpose, Status, derive_seed
-from harness.training.run import Job, TrainingData, execute, execute_together
+from harness.training.result import PROTOCOL_VERSION, Epoch, Purpose, Result, Status, derive_seed
+from harness.training.run import Job, TrainingData, execute, execute_together, inspect
 from harness.training.steps import Images
 from harness.training.train import Training, train_epoch
 from search_spaces.notation import parse_network
@@ -183,12 +200,6 @@ def test_where_steps_are_captured_a_network_trains_as_a_population_of_one(
     assert rungs[-1].weights_sha256 == captured.weights_sha256
 
 
-def test_more_epochs_than_the_recipe_has_are_not_trained(bench: TrainingData):
-    result = execute(job(until_epoch=99), bench)
-    assert len(result.history) == 3
-    assert result.status is Status.COMPLETE
-
-
 @pytest.mark.parametrize(("purpose", "tested"), [(Purpose.SEARCH, False), (Purpose.VERIFY, True)])
 def test_a_run_that_diverges_stops_and_counts_its_errors(
     purpose: Purpose, tested: bool, bench: TrainingData, reads: list[str], tmp_path: Path
@@ -298,3 +309,208 @@ def test_seeds_that_train_together_give_the_results_of_seeds_that_train_alone(
     # The test set is read once a seed, whoever trains with whom.
     assert read_together == reads[len(read_together) :]
     assert len(read_together) == (2 if log else 0)
+
+
+@pytest.mark.parametrize("damage", ["empty", "garbage", "cut", "another network", "another document"])
+def test_a_damaged_checkpoint_is_dropped_and_the_run_begins_from_its_start(
+    damage: str, bench: TrainingData, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    kept = tmp_path / "kept"
+    whole = execute(job(), bench)
+    execute(job(until_epoch=1, checkpoint=kept), bench)
+    match damage:
+        case "empty":
+            kept.write_bytes(b"")
+        case "garbage":
+            kept.write_bytes(b"garbage" * 300)
+        case "cut":
+            kept.write_bytes(kept.read_bytes()[:-200])
+        case "another network":
+            kept.unlink()
+            other = parse_network("conv3x3(3) relu | gap | linear(10)")
+            execute(job(architecture=other, until_epoch=1, checkpoint=kept), bench)
+        case _:
+            torch.save([1, 2], kept)
+    capsys.readouterr()
+
+    result = execute(job(checkpoint=kept), bench)
+
+    assert (result.status, result.weights_sha256) == (Status.COMPLETE, whole.weights_sha256)
+    assert len(result.history) == len(whole.history)
+    assert capsys.readouterr().err == f"harness: {kept} is damaged; the run begins from its start\n"
+
+
+def test_a_rung_that_is_asked_for_again_is_read_from_its_checkpoint(bench: TrainingData, tmp_path: Path):
+    first = execute(job(until_epoch=2, checkpoint=tmp_path / "kept"), bench)
+    steps: list[None] = []
+    again = execute(job(until_epoch=2, checkpoint=tmp_path / "kept"), bench, on_step=lambda: steps.append(None))
+    assert steps == []
+    assert again.history == first.history
+    assert again.weights_sha256 == first.weights_sha256
+    assert again.validation_errors == first.validation_errors
+
+
+MISS = Miss(image=7, label=2, said=3, confidence=0.5, pixels=packed(bytes(range(256)) * 3 + bytes(16)))
+INSPECTION = Inspection(
+    hash="0123456789ab",
+    recipe_hash="ba9876543210",
+    dataset="mnist",
+    data_hash="cd",
+    seed_index=3,
+    weights_sha256="ef",
+    label_counts=(1,) * 10,
+    image_shape=(28, 28),
+    misses=(MISS,),
+    confidences=(),
+    kernel_edge=0,
+    kernels=(),
+)
+
+
+@pytest.fixture
+def shown(bench: TrainingData, reads: list[tuple[str, Path]]) -> TrainingData:
+    """The same images, and a test set."""
+    return bench
+
+
+def seen(shown: TrainingData, folder: Path, **changes: object) -> tuple[Result, list[Inspection]]:
+    job = Job(
+        architecture=parse_network(NETWORK), recipe=RECIPE, recipe_name="toy", purpose=Purpose.VERIFY, seed_index=0
+    )
+    wanted = {"test_log": folder / "log", "inspection": path_of(folder, "row", 0), **changes}
+    job = replace(job, **wanted)  # type: ignore[arg-type]  # fields of a job
+    return execute(job, shown), read_inspections(folder, "row")
+
+
+@pytest.mark.parametrize("engine", ["torch", "auto"])
+def test_a_verification_leaves_its_wrong_images_with_label_and_pixels(shown: TrainingData, tmp_path: Path, engine: str):
+    result, [found] = seen(shown, tmp_path, engine=engine)
+
+    pixels, labels = images(30, 2)
+    assert [(miss.image, miss.said) for miss in found.misses] == list(result.wrong)
+    assert len(found.misses) > 10
+    for miss in found.misses:
+        assert miss.label == int(labels[miss.image])
+        assert unpacked(miss.pixels) == pixels[miss.image].numpy().tobytes()
+        assert 0 <= miss.confidence <= 1
+    assert found.weights_sha256 == result.weights_sha256
+    assert found.label_counts == (3,) * 10
+    assert (found.hash, found.recipe_hash, found.seed_index, found.data_hash) == (
+        result.hash, RECIPE.hash, 0, "abc"
+    )  # fmt: skip
+
+
+def test_every_image_is_in_one_class_of_confidence_and_the_right_ones_are_counted(shown: TrainingData, tmp_path: Path):
+    result, [found] = seen(shown, tmp_path)
+    assert sum(item.images for item in found.confidences) == 30
+    assert sum(item.right for item in found.confidences) == 30 - (result.test_errors or 0)
+    for item in found.confidences:
+        assert item.low < item.mean <= item.high
+        assert (item.low, item.high) in itertools.pairwise(CONFIDENCE_EDGES)
+
+
+def test_the_first_kernels_are_those_of_the_weights_that_predict(
+    shown: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    runs: list[Training] = []
+
+    def spy(run: Training, test: Images, result: Result) -> Inspection:
+        runs.append(run)
+        return inspect(run, test, result)
+
+    monkeypatch.setattr(run_module, "inspect", spy)
+
+    _, [found] = seen(shown, tmp_path)
+
+    [run] = runs
+    assert run.average is not None
+    # The averaged state begins with the first kernel.
+    assert torch.tensor(found.kernels) == pytest.approx(run.average[0].flatten(1), abs=1e-4)
+    assert found.kernel_edge == 3
+
+
+def test_a_network_that_begins_otherwise_shows_no_kernels(shown: TrainingData, tmp_path: Path):
+    _, [found] = seen(shown, tmp_path, architecture=parse_network("bn conv3x3(4) | gap | linear(10)"))
+    assert (found.kernel_edge, found.kernels) == (0, ())
+
+
+def test_a_diverged_seed_leaves_nothing(shown: TrainingData, tmp_path: Path):
+    bad = replace(RECIPE, epochs=30, learning_rate=1e3, warmup=0.0, nesterov=False, momentum=0.99)
+    result, found = seen(
+        shown, tmp_path, architecture=parse_network("conv3x3(4) conv3x3(4) | gap | linear(10)"), recipe=bad
+    )
+    assert result.status is Status.DIVERGED
+    assert found == []
+
+
+def test_looking_changes_no_bit_of_the_result(shown: TrainingData, tmp_path: Path):
+    with_looking, _ = seen(shown, tmp_path)
+    without, _ = seen(shown, tmp_path / "other", inspection=None)
+    assert (with_looking.weights_sha256, with_looking.wrong) == (without.weights_sha256, without.wrong)
+
+
+@given(st.binary(max_size=1_000))
+def test_pixels_come_back_as_they_were(pixels: bytes):
+    assert unpacked(packed(pixels)) == pixels
+
+
+def test_an_inspection_comes_back_as_it_was_written(tmp_path: Path):
+    inspection.write(path_of(tmp_path, "row", 3), INSPECTION)
+    assert read_inspections(tmp_path, "row") == [INSPECTION]
+    assert read_inspections(tmp_path, "other") == []
+
+
+@pytest.mark.parametrize(
+    ("damaged", "words"),
+    [
+        (replace(INSPECTION, misses=(replace(MISS, pixels="x"),)), "an image that is not of 28 x 28 pixels"),
+        (replace(INSPECTION, image_shape=(28, 29)), "an image that is not of 28 x 29 pixels"),
+    ],
+)
+def test_an_image_of_another_size_is_refused(tmp_path: Path, damaged: Inspection, words: str):
+    inspection.write(path_of(tmp_path, "row", 3), damaged)
+    with pytest.raises(ContentError, match=words):
+        read_inspections(tmp_path, "row")
+
+
+def test_what_is_no_inspection_is_refused(tmp_path: Path):
+    path = path_of(tmp_path, "row", 0)
+    path.parent.mkdir(parents=True)
+    path.write_text("{}", encoding="utf-8")
+    with pytest.raises(ContentError, match=r"seed-0000\.json: "):
+        read_inspections(tmp_path, "row")
+
+
+def test_the_seeds_of_a_verification_do_not_change():
+    # SHA-256 of "1|d5e9c2abeb4c|d0a55561f5cb|verify|0", its first six bytes: records hold such numbers.
+    assert PROTOCOL_VERSION == 1
+    assert derive_seed("d5e9c2abeb4c", "d0a55561f5cb", Purpose.VERIFY, 0) == int(
+        hashlib.sha256(b"1|d5e9c2abeb4c|d0a55561f5cb|verify|0").hexdigest()[:12], 16
+    )
+    assert derive_seed("d5e9c2abeb4c", "d0a55561f5cb", Purpose.VERIFY, 0) == 134737750845096
+
+
+@pytest.mark.parametrize("purpose", Purpose)
+def test_only_runs_of_a_search_depend_on_the_seed_of_the_study(purpose: Purpose):
+    seeds = {derive_seed("a", "b", purpose, 0, study_seed) for study_seed in (0, 1, 2)}
+    assert len(seeds) == (3 if purpose in (Purpose.SEARCH, Purpose.CONFIRM) else 1)
+
+
+def test_seeds_differ_by_network_recipe_purpose_and_index_and_fit_in_48_bits():
+    seeds = [
+        derive_seed(network, recipe, purpose, index)
+        for network in ("aa", "ab")
+        for recipe in ("aa", "ba")
+        for purpose in Purpose
+        for index in range(20)
+    ]
+
+    assert len(set(seeds)) == len(seeds)
+    assert all(0 <= seed < 2**48 for seed in seeds)
+    # Spread over the whole range: the largest of 400 is below half of it once in 2**400 times.
+    assert max(seeds) > 2**47
+
+
+def test_a_json_reader_that_keeps_doubles_keeps_a_seed():
+    seed = derive_seed("a", "b", Purpose.TRAIN, 3)
+    assert int(float(seed)) == seed

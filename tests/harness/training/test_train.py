@@ -1,18 +1,28 @@
+"""What of a recipe reaches the training loop: rates, optimizer, decay, smoothing, precision, averaging."""
+
 from __future__ import annotations
 
 import hashlib
 import io
 import math
+from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from harness.cross_check import cross_check
 from harness.system.errors import ContentError
 from harness.training import train as train_module
+from harness.training.build import build
+from harness.training.native import native
+from harness.training.native.native import Engine
 from harness.training.recipe import Initialisation, Optimizer, Precision, Recipe, Schedule
-from harness.training.steps import Images
+from harness.training.steps import Images, learning_rate
+from harness.training.together import population_of, train_epoch_together
 from harness.training.train import (
     Training,
     checkpoint,
@@ -23,8 +33,11 @@ from harness.training.train import (
     train_epoch,
     weights_digest,
 )
+from search_spaces.cost import analyse
 from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
+from tests.harness.training.native.networks import ACROSS
+from tests.harness.training.native.test_native_training import some_images
 
 CPU = torch.device("cpu")
 NETWORK = parse_network(
@@ -81,12 +94,6 @@ def test_a_network_overfits_sixty_four_images_and_its_loss_falls():
     assert losses[0] > 2
     assert losses[-1] < losses[0] / 5
     assert [epoch.epoch for epoch in run.history] == list(range(1, 31))
-
-
-def test_the_full_recipe_learns_too():
-    images = synthetic(64)
-    run = trained(replace(FULL, epochs=40, batch_size=8, shift_pixels=0.5, rotation_degrees=3.0), images=images)
-    assert count_errors(run, images) <= 3
 
 
 def test_equal_seeds_give_equal_bits_whatever_the_global_generator_does():
@@ -190,14 +197,6 @@ def test_predictions_come_from_the_average_and_leave_the_weights_as_they_were():
     assert torch.equal(by_average, logits.argmax(1))
 
 
-def test_images_are_counted_in_batches_as_they_are_at_once(monkeypatch: pytest.MonkeyPatch):
-    images, run = synthetic(50), trained(PLAIN)
-    whole = predictions(run, images)
-    monkeypatch.setattr(train_module, "_EVALUATION_BATCH", 7)
-    assert torch.equal(predictions(run, images), whole)
-    assert count_errors(run, images) == int((whole != images.labels).sum())
-
-
 def test_the_digest_is_of_the_weights_that_predict():
     run = trained(FULL)
     assert run.average is not None
@@ -218,14 +217,6 @@ def test_a_loss_that_is_not_finite_ends_the_run():
     assert run.diverged
     assert epoch.train_loss is None
     assert run.history == [epoch]
-
-
-def test_a_rate_that_is_far_too_high_diverges():
-    network = parse_network("conv3x3(4) conv3x3(4) | gap | linear(10)")
-    run = start(network, replace(PLAIN, learning_rate=1e3, warmup=0.0, epochs=20), 7, CPU, task=MNIST)
-    while len(run.history) < 20 and not run.diverged:
-        train_epoch(run, synthetic(64))
-    assert run.diverged
 
 
 def test_an_epoch_takes_every_image_once_but_for_the_batch_that_is_not_full(monkeypatch: pytest.MonkeyPatch):
@@ -253,13 +244,6 @@ def test_too_few_images_for_a_batch_are_refused():
         train_epoch(run, synthetic(15))
 
 
-def test_seconds_add_up_over_the_epochs_and_leave_out_what_comes_between():
-    run = trained(PLAIN)
-    seconds = [epoch.train_seconds for epoch in run.history]
-    assert seconds == sorted(seconds)
-    assert run.seconds == seconds[-1] > 0
-
-
 @pytest.mark.gpu
 def test_a_gpu_gives_equal_bits_twice_and_learns():
     device, images = torch.device("cuda"), synthetic(64)
@@ -273,3 +257,241 @@ def test_a_gpu_gives_equal_bits_twice_and_learns():
         assert count_errors(run, there) == 0
 
     assert digests[0] == digests[1]
+
+
+SMALL = parse_network("conv3x3(4) bn relu | maxpool(4) | conv3x3(4, bias) | gap | linear(10)")
+RECIPE = Recipe(epochs=4, batch_size=16, augmented_share=0.0)
+
+
+def noise(count: int) -> Images:
+    source = torch.Generator().manual_seed(1)
+    pixels = torch.randint(0, 256, (count, 1, 28, 28), generator=source, dtype=torch.uint8)
+    return Images(pixels, torch.arange(count) % 10, (0.13,), (0.3,))
+
+
+@pytest.mark.parametrize(
+    ("step", "rate"),
+    # 100 steps in all, 20 of them warm-up: 0.1 x (0.1 + 0.9 s / 20), then 0.1 x (1 - s / 100) / 0.8.
+    [(0, 0.01), (10, 0.055), (19, 0.0955), (20, 0.1), (60, 0.05), (99, 0.00125)],
+)
+def test_the_linear_schedule_climbs_from_a_tenth_and_falls_to_nothing(step: int, rate: float):
+    recipe = Recipe(epochs=10, learning_rate=0.1, warmup=0.2, schedule=Schedule.LINEAR)
+    assert learning_rate(recipe, step, steps_per_epoch=10) == pytest.approx(rate)
+
+
+@pytest.mark.parametrize(("step", "rate"), [(0, 0.4), (19, 0.4), (20, 0.2), (29, 0.2), (30, 0.1), (99, 0.1)])
+def test_the_step_schedule_multiplies_after_each_epoch_it_names(step: int, rate: float):
+    recipe = Recipe(
+        epochs=10, learning_rate=0.4, warmup=0.0, schedule=Schedule.STEP, step_epochs=(2, 3), step_factor=0.5
+    )
+    assert learning_rate(recipe, step, steps_per_epoch=10) == pytest.approx(rate)
+
+
+@pytest.mark.parametrize(("step", "rate"), [(0, 0.03), (5, 0.165), (10, 0.3), (99, 0.3)])
+def test_the_constant_schedule_stays_after_its_warm_up(step: int, rate: float):
+    recipe = Recipe(epochs=10, learning_rate=0.3, warmup=0.1, schedule=Schedule.CONSTANT)
+    assert learning_rate(recipe, step, steps_per_epoch=10) == pytest.approx(rate)
+
+
+def test_the_cosine_schedule_is_torch_s():
+    recipe = Recipe(epochs=5, learning_rate=0.3, warmup=0.0, schedule=Schedule.COSINE, final_rate=0.2)
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.3)
+    theirs = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 50, eta_min=0.06)
+    for step in range(50):
+        assert learning_rate(recipe, step, steps_per_epoch=10) == pytest.approx(theirs.get_last_lr()[0], rel=1e-9)
+        optimizer.step()
+        theirs.step()
+
+
+@pytest.mark.parametrize("schedule", [Schedule.LINEAR, Schedule.COSINE])
+def test_a_final_rate_of_a_tenth_is_where_the_fall_ends(schedule: Schedule):
+    falling = Recipe(epochs=10, learning_rate=0.1, warmup=0.2, schedule=schedule)
+    ending = replace(falling, final_rate=0.1)
+    for step in range(100):
+        zero = learning_rate(falling, step, steps_per_epoch=10)
+        # The warm-up is the same; after it, the way to zero becomes the way to 0.01.
+        expected = zero if step < 20 else 0.01 + 0.9 * zero
+        assert learning_rate(ending, step, steps_per_epoch=10) == pytest.approx(expected)
+
+
+def test_the_rates_of_the_schedule_reach_the_optimizer_and_the_history():
+    run, used = start(SMALL, RECIPE, 7, CPU, task=MNIST), []
+    for _ in range(2):
+        train_epoch(run, noise(64), on_step=lambda: used.append(run.optimizer.param_groups[0]["lr"]))
+    assert used == [learning_rate(RECIPE, step, 4) for step in range(8)]
+    assert [epoch.learning_rate for epoch in run.history] == [used[3], used[7]]
+    assert [group["lr"] for group in run.optimizer.param_groups] == [used[7]] * 2
+
+
+def test_the_average_begins_where_the_recipe_says():
+    run = start(SMALL, replace(RECIPE, average_start=0.5), 7, CPU, task=MNIST)
+    begun = []
+    for _ in range(3):
+        train_epoch(run, noise(64), on_step=lambda: begun.append(run.average is not None))
+    assert begun == [False] * 7 + [True] * 5
+
+
+@pytest.mark.parametrize("load", [lambda: None, native.load], ids=["torch", "native"])
+def test_epochs_after_the_augmentation_are_those_of_a_recipe_without(load: Callable[[], Engine | None]):
+    ending = Recipe(epochs=2, batch_size=16, augmentation_off_share=0.5)
+    run, plain = (
+        start(SMALL, recipe, 7, CPU, load(), task=MNIST) for recipe in (ending, Recipe(epochs=2, batch_size=16))
+    )
+    for each in (run, plain):
+        train_epoch(each, noise(64))
+    # Until then they are the same; then one goes on from there as if there were no augmentation.
+    assert weights_digest(run) == weights_digest(plain)
+    without = start(SMALL, replace(ending, augmented_share=0.0, augmentation_off_share=0.0), 7, CPU, load(), task=MNIST)
+    resume(without, deepcopy(checkpoint(plain)))
+
+    for each in (run, plain, without):
+        train_epoch(each, noise(64))
+
+    assert weights_digest(run) == weights_digest(without) != weights_digest(plain)
+
+
+def test_members_end_their_augmentation_together():
+    recipe = Recipe(epochs=2, batch_size=16, augmentation_off_share=0.5)
+    together, alone = ([start(SMALL, recipe, seed, CPU, task=MNIST) for seed in range(2)] for _ in range(2))
+    population = population_of(together, noise(32))
+    for _ in range(2):
+        train_epoch_together(population)
+        for run in alone:
+            train_epoch(run, noise(32))
+
+    for mine, other in zip(together, alone, strict=True):
+        assert mine.history[1].train_loss == pytest.approx(other.history[1].train_loss, rel=1e-3)
+
+
+@pytest.mark.parametrize(("decay_all", "of_others"), [(False, 0.0), (True, 0.01)])
+def test_weight_decay_is_on_kernels_and_matrices_and_where_asked_on_all(decay_all: bool, of_others: float):
+    run = start(SMALL, replace(RECIPE, weight_decay=0.01, decay_all=decay_all), 7, CPU, task=MNIST)
+
+    kernels, others = run.optimizer.param_groups
+    assert kernels["weight_decay"] == 0.01
+    assert {parameter.ndim for parameter in kernels["params"]} == {2, 4}
+    assert others["weight_decay"] == of_others
+    assert {parameter.ndim for parameter in others["params"]} == {1}
+    listed = len(kernels["params"]) + len(others["params"])
+    assert listed == len(list(run.network.parameters()))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "kind", "expected"),
+    [
+        (replace(RECIPE, momentum=0.8), torch.optim.SGD, {"momentum": 0.8, "nesterov": True}),
+        (replace(RECIPE, nesterov=False), torch.optim.SGD, {"momentum": 0.9, "nesterov": False}),
+        (replace(RECIPE, optimizer=Optimizer.ADAM), torch.optim.Adam, {"betas": (0.9, 0.999)}),
+    ],
+)
+def test_the_optimizer_is_the_recipes(recipe: Recipe, kind: type, expected: dict[str, Any]):
+    optimizer = start(SMALL, recipe, 7, CPU, task=MNIST).optimizer
+    assert type(optimizer) is kind
+    assert {name: optimizer.param_groups[0][name] for name in expected} == expected
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_the_loss_is_the_cross_entropy_with_the_recipes_smoothing(smoothing: float):
+    network, images = parse_network("conv3x3(4) relu | gap | linear(10)"), noise(16)
+    run = start(network, replace(RECIPE, label_smoothing=smoothing), 7, CPU, task=MNIST)
+    with torch.no_grad():
+        logits = run.network((images.pixels.float() / 255 - images.mean[0]) / images.deviation[0]).double()
+    chances = logits - logits.logsumexp(1, keepdim=True)
+    targets = torch.nn.functional.one_hot(images.labels, 10) * (1 - smoothing) + smoothing / 10
+    expected = float(-(targets * chances).sum(1).mean())
+
+    assert train_epoch(run, images).train_loss == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("precision", Precision)
+def test_the_network_runs_in_the_recipes_precision(precision: Precision):
+    run, kinds = start(SMALL, replace(RECIPE, precision=precision), 7, CPU, task=MNIST), []
+    run.network.ops[0].register_forward_hook(lambda *values: kinds.append(values[-1].dtype))
+    train_epoch(run, noise(16))
+    predictions(run, noise(16))
+    assert set(kinds) == {torch.bfloat16 if precision is Precision.BF16 else torch.float32}
+    assert {parameter.dtype for parameter in run.network.parameters()} == {torch.float32}
+
+
+ACROSS_NETWORK = parse_network(ACROSS)
+# Users of the first kernel, and of the second, whose groups are as many as its channels.
+USERS = (("3", "7", "10.ops.0", "12"), ("15", "16"))
+RECIPES = (
+    Recipe(epochs=2, batch_size=32, weight_decay=0.01, average_start=0.0),
+    Recipe(epochs=2, batch_size=32, optimizer=Optimizer.ADAM, learning_rate=3e-3, weight_decay=0.01),
+)
+
+
+def kernels_of(run: Training) -> list[list[torch.Tensor]]:
+    state = run.network.state_dict()
+    return [[state[f"ops.{user}.weight"] for user in users] for users in USERS]
+
+
+def test_a_kernel_is_counted_once_by_us_and_by_every_library():
+    analysis = analyse(ACROSS_NETWORK, MNIST)
+    # Kernels 36, 144 and 36; norms 8 each, one without scale 4; a slope; the head.
+    assert analysis.parameters == 36 + 144 + 36 + 4 * 8 + 4 + 1 + 50
+    assert cross_check(ACROSS_NETWORK, analysis).tied_repeats == 3 * 144 + 36
+
+
+def test_a_kernel_is_one_tensor_whatever_the_resolution():
+    modules = dict(build(ACROSS_NETWORK, MNIST).ops.named_modules())
+    for users in USERS:
+        assert len({modules[user].weight for user in users}) == 1
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_engines_and_populations_train_one_kernel_to_the_same_weights(recipe: Recipe):
+    # Two steps: before rounding has grown.
+    images = some_images(64)
+
+    def begun(engine: Engine | None = None) -> Training:
+        return start(ACROSS_NETWORK, recipe, 3, CPU, engine, task=MNIST)
+
+    plain, fast, together = begun(), begun(native.load()), begun()
+    before = [users[0].clone() for users in kernels_of(plain)]
+    train_epoch(plain, images)
+    train_epoch(fast, images)
+    train_epoch_together(population_of([together, start(ACROSS_NETWORK, recipe, 4, CPU, task=MNIST)], images))
+
+    for run in (plain, fast, together):
+        for users, expected, first in zip(kernels_of(run), kernels_of(plain), before, strict=True):
+            assert all(torch.equal(user, users[0]) for user in users)
+            assert not torch.equal(users[0], first)
+            torch.testing.assert_close(users[0], expected[0], rtol=1e-2, atol=2e-3)
+        # The average holds a tensor a user, as the state does.
+        assert (run.average is None) == (plain.average is None)
+        for mine, theirs in zip(run.average or [], plain.average or [], strict=True):
+            torch.testing.assert_close(mine, theirs, rtol=1e-2, atol=2e-3)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("engine", ["native", "torch"])
+def test_a_run_with_tied_kernels_goes_on_from_a_checkpoint_with_the_same_bits(recipe: Recipe, engine: str):
+    images = some_images(96)
+    chosen = native.load() if engine == "native" else None
+    whole, first, second = (start(ACROSS_NETWORK, recipe, 7, CPU, chosen, task=MNIST) for _ in range(3))
+    for _ in range(2):
+        train_epoch(whole, images)
+
+    train_epoch(first, images)
+    resume(second, checkpoint(first))
+    train_epoch(second, images)
+
+    for mine, expected in zip(second.average or second.state, whole.average or whole.state, strict=True):
+        assert torch.equal(mine, expected)
+    for mine, expected in zip(second.state, whole.state, strict=True):
+        assert torch.equal(mine, expected)
+
+
+def test_both_engines_say_the_same_of_averaged_tied_kernels():
+    images = some_images(320)
+    run = start(ACROSS_NETWORK, RECIPES[0], 5, CPU, native.load(), task=MNIST)
+    for _ in range(2):
+        train_epoch(run, images)
+
+    plain = start(ACROSS_NETWORK, RECIPES[0], 5, CPU, task=MNIST)
+    resume(plain, checkpoint(run))
+
+    assert (predictions(plain, images) != predictions(run, images)).sum() <= 1
+    assert abs(count_errors(plain, images) - count_errors(run, images)) <= 1

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from harness.data.data_files import stored_files
 from harness.data.datasets import dataset
 from harness.data.training_images import load
-from harness.system.errors import HarnessError
+from harness.system.errors import DeviceError, HarnessError
 from harness.training.cluster import node
-from harness.training.cluster.node import Begin, End, Key, Node, Said, Terms
+from harness.training.cluster import node as facts
+from harness.training.cluster.node import Begin, End, Key, Node, Said, Terms, facts_here
+from harness.training.cluster.roster import _same_kind
+from harness.training.native import native
 from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Purpose, Result, Status
 from harness.training.run import Job, TrainingData, execute
 from harness.training.workers import Fault, Limits, Source
 from search_spaces.notation import parse_network
+from tests.conftest import REPOSITORY
+from tests.harness import clustered
 
 JOB = Job(
     architecture=parse_network("conv3x3(2, stride=2) relu | maxpool(4) | gap | linear(10)"),
@@ -150,3 +157,59 @@ def test_files_of_a_job_are_elsewhere_on_a_node_and_come_back(tmp_path: Path):
     node.put_files(job, node._written_files(local))
     assert (tmp_path / "w.safetensors").read_bytes() == b"learned"
     assert log.read_text() == "a\nb\n"
+
+
+def test_a_machine_is_of_its_own_kind_however_many_threads_the_asking_process_has():
+    before = torch.get_num_threads()
+    one = facts_here("cpu", "torch", "d")
+    torch.set_num_threads(before + 1)
+    try:
+        assert _same_kind(one, facts_here("cpu", "torch", "d"))
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_the_commit_is_that_of_the_checkout():
+    answer = subprocess.run(["git", "rev-parse", "HEAD"], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    if answer.returncode:
+        pytest.skip("not a git checkout")
+    assert facts_here("cpu", "torch", "d").environment.commit == answer.stdout.strip()
+
+
+def test_other_code_has_another_hash(tmp_path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "harness").mkdir()
+    (tmp_path / "harness" / "a.py").write_text("x = 1\n")
+    monkeypatch.setattr(facts, "_ROOT", tmp_path)
+    hashed = facts._code_sha256.__wrapped__
+
+    first = hashed()
+    (tmp_path / "harness" / "notes.txt").write_text("no code")
+    assert hashed() == first
+    (tmp_path / "harness" / "a.py").write_text("x = 2\n")
+    assert hashed() != first
+
+
+def test_a_machine_without_a_compiler_says_so_where_the_native_engine_is_asked_for(monkeypatch: pytest.MonkeyPatch):
+    def none() -> None:
+        raise native.EngineUnavailable("no C++ compiler found")
+
+    monkeypatch.setattr(native, "load", none)
+
+    assert facts_here("cpu", "native", "d").fault == "no C++ compiler found"
+    assert facts_here("cpu", "auto", "d").fault == ""
+    assert facts_here("cpu", "torch", "d").environment.engine == "torch"
+
+
+def test_a_device_that_is_not_there_is_an_error():
+    with pytest.raises(DeviceError):
+        facts_here("cuda:99", "torch", "d")
+
+
+@pytest.mark.parametrize(
+    ("field", "same"),
+    [("commit", True), ("dirty", True), ("instructions", False), ("engine", False), ("python", False)],
+)
+def test_a_kind_is_what_decides_the_bits(field: str, same: bool):
+    other = clustered.facts(**{field: "other"})
+    assert _same_kind(clustered.OURS, other) is same
+    assert not _same_kind(clustered.OURS, replace(other, processor="another"))

@@ -5,19 +5,35 @@ from __future__ import annotations
 import ctypes
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.grad import conv2d_input, conv2d_weight
 
+from harness.training.build import _initialise, build
 from harness.training.native import native
-from harness.training.native.native import Level
+from harness.training.native.native import LEVELS, Choice, Level, choose_engine
+from harness.training.native.native_training import open_program
+from harness.training.recipe import Initialisation, Optimizer, Precision, Recipe
+from harness.training.train import start, train_epoch, weights_digest
 from search_spaces.notation import parse_network
-from tests.harness.training.native.test_native_training import HERE_IN_FLOAT64, compared, in_float64
+from search_spaces.task import MNIST
+from tests.harness.training.native.networks import NETWORKS, gradients
+from tests.harness.training.native.test_native_training import (
+    CPU,
+    HERE,
+    HERE_IN_FLOAT64,
+    compared,
+    in_float64,
+    reference,
+    some_images,
+)
 
 # Layers that are wide enough for tiles: every padding, sides of every remainder by four, bias, groups, poses, and ties
 # between layers that are computed in tiles and others that are not.
@@ -201,3 +217,115 @@ def test_the_rounding_of_tiles_stays_within_its_bound(
     expected = conv2d_weight(exact[0], kernel.shape, exact[2], padding=padding)  # type: ignore[no-untyped-call]
     roundings = IN_WINDOW + IN_TILE + 1 + added + IN_TAPS + IN_LANES
     assert ((gradient - expected).abs() <= allowed(roundings) * most).all()
+
+
+TURNED = (
+    "conv3x3(8, poses=4, bias) bn(poses=4) prelu | avgpool | prelu bn conv3x3(8) prelu bn(poses=2, shared) leaky "
+    "dropout(0.2) | swish bn swish avgpool | dropout2d(0.2) gap | linear(10)"
+)
+WIDE = "maxpool(4) conv1x1(9) bn relu conv1x1(23, bias) relu gap linear(10)"
+
+
+def digest(text: str, recipe: Recipe, *options: str) -> str:
+    """Return what an engine that is compiled with these options learns in a few steps."""
+    engine = native.load(LEVELS[-1], extra=("-O0", *options))
+    run = start(parse_network(text), recipe, 3, torch.device("cpu"), engine, task=MNIST)
+    train_epoch(run, some_images(70))
+    return weights_digest(run)
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [Recipe(epochs=1, batch_size=32), Recipe(epochs=1, batch_size=20, optimizer=Optimizer.ADAM, learning_rate=0.003)],
+    ids=["SGD", "Adam"],
+)
+@pytest.mark.parametrize(
+    "text",
+    [*NETWORKS[:4], TURNED, TILED[1], TILED[3], WIDE],
+    ids=["0", "1", "2", "3", "poses", "tiles", "narrow tiles", "1x1"],
+)
+def test_the_width_of_vectors_is_not_in_the_bits(text: str, recipe: Recipe):
+    # The narrow ones need no instruction that a processor may lack; the wide ones are laid out by the compiler.
+    narrow = digest(text, recipe)
+    assert [digest(text, recipe, f"-DVECTOR_BYTES={width}") for width in (32, 64)] == [narrow, narrow]
+
+
+def test_bf16_it_declines_where_the_processor_has_no_products_of_it(monkeypatch: pytest.MonkeyPatch):
+    recipe, plain = Recipe(precision=Precision.BF16), native.load(LEVELS[-1], extra=("-O0",))
+    why = f"{plain.name} has no products of bf16, for which the recipe asks"
+    # It may be the compiler that does not know them.
+    unknown = replace(plain, skipped=("without avx512bf16: c++ fails", "without avx512: c++ fails"))
+    monkeypatch.setattr(native, "load", lambda: unknown)
+    assert choose_engine("auto", recipe, CPU) == Choice(None, f"{why}; {'; '.join(unknown.skipped)}")
+    assert choose_engine("auto", Recipe(), CPU) == Choice(unknown)
+
+
+# Products in bf16 ------------------------------------------------------------------------------------------
+
+# Odd numbers of channels, strides, paddings, groups, poses, and layers too narrow for it.
+IN_PAIRS = (
+    "conv3x3(8) bn relu conv3x3(16, bias) bn relu gap linear(10)",
+    "conv3x3(9) relu maxpool conv3x3(11, stride=2, bias) relu conv3x3(9, pad=0) relu conv3x3(16, pad=2) gap linear(10)",
+    "conv1x1(18) relu conv3x3(22, groups=2, bias) relu maxpool conv3x3(4) relu conv3x3(16) leaky linear(10)",
+    "conv3x3(12) relu res(conv3x3(12, tie=a) relu) conv3x3(12, tie=a, stride=3) relu linear(10)",
+)
+
+
+class RoundedConvolution(torch.autograd.Function):
+    """A convolution whose factors are rounded to bf16 on both ways, and whose sums are not."""
+
+    @staticmethod
+    def forward(context: Any, x: Tensor, weight: Tensor, stride: int, padding: int, groups: int) -> Tensor:
+        context.save_for_backward(x, weight)
+        context.geometry = stride, padding, groups
+        return functional.conv2d(rounded(x), rounded(weight), None, stride, padding, 1, groups)
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = context.saved_tensors
+        stride, padding, groups = context.geometry
+        dy = rounded(gradient)
+        dx = conv2d_input(x.shape, rounded(weight), dy, stride, padding, 1, groups)  # type: ignore[no-untyped-call]
+        dw = conv2d_weight(rounded(x), weight.shape, dy, stride, padding, 1, groups)  # type: ignore[no-untyped-call]
+        return dx, dw, None, None, None
+
+
+def rounded(values: Tensor) -> Tensor:
+    return values.bfloat16().to(values.dtype)
+
+
+def round_factors(network: nn.Module) -> None:
+    """Round what convolutions multiply that are wide enough for the engine's products in bf16."""
+    for layer in network.modules():
+        if isinstance(layer, nn.Conv2d) and layer.kernel_size == (3, 3):
+            if min(layer.in_channels, layer.out_channels) // layer.groups < 8:
+                continue
+
+            def forward(x: Tensor, layer: nn.Conv2d = layer) -> Tensor:
+                given = x, layer.weight, layer.stride[0], layer.padding[0], layer.groups
+                found: Tensor = RoundedConvolution.apply(*given)  # type: ignore[no-untyped-call]
+                return found if layer.bias is None else found + layer.bias[:, None, None]
+
+            layer.forward = forward  # type: ignore[method-assign, assignment]
+
+
+@pytest.mark.skipif(not HERE[0].name.endswith("bf16"), reason="this processor has no products of bf16")
+@pytest.mark.parametrize("batch", [16, 40])
+@pytest.mark.parametrize("text", IN_PAIRS)
+def test_gradients_in_bf16_are_those_of_rounded_factors(text: str, batch: int):
+    images, recipe = some_images(batch), Recipe(batch_size=batch, precision=Precision.BF16)
+    torch.manual_seed(1)
+    network = build(parse_network(text), MNIST)
+    _initialise(network, Initialisation.KAIMING)
+    opened = open_program(native.load(), parse_network(text), recipe, some_images(1))
+    loss, gradient = gradients(opened, network, images.pixels, images.labels)
+    network.double()
+    _, exact = reference(network, images, 0.0)
+    network.zero_grad()
+    round_factors(network)
+    expected_loss, expected = reference(network, images, 0.0)
+
+    # Where sums of fp32 and fp64 round to different numbers of bf16 single factors differ; all others do not.
+    assert loss == pytest.approx(expected_loss, rel=1e-4)
+    assert (gradient - expected).norm() < 0.1 * (gradient - exact).norm()
+    assert (gradient - exact).norm() < 0.05 * exact.norm()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -15,23 +17,27 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.system.errors import ContentError
 from harness.system.machine import processor_flags
-from harness.training.build import _initialise, build
+from harness.training.build import Network, _initialise, build
 from harness.training.modules import FastDropout
 from harness.training.native import native
 from harness.training.native.native import LEVELS, Engine, Level
 from harness.training.native.native_training import (
+    NativeProgram,
+    _check_images,
+    _check_order,
+    _check_pixels,
     open_program,
     predict,
     state_tensors,
-    train_steps,
 )
 from harness.training.recipe import Initialisation, Optimizer, Recipe
-from harness.training.steps import Images, epoch_steps
-from harness.training.train import Training, checkpoint, count_errors, resume, start, train_epoch
+from harness.training.steps import Images
+from harness.training.train import Training, checkpoint, count_errors, predictions, resume, start, train_epoch
 from search_spaces.cost import analyse
 from search_spaces.network import Architecture
 from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
+from tests.harness.dropout_masks import assert_masks
 from tests.harness.training.native.networks import NETWORKS, POSED, SHARED, SIMPLY_POSED, gradients
 
 MEAN, DEVIATION = 0.13, 0.31
@@ -241,19 +247,6 @@ def test_a_checkpoint_of_the_engine_is_gone_on_with_by_torch():
     assert fast.history[-1].train_loss == pytest.approx(plain.history[-1].train_loss, rel=1e-3)
 
 
-def test_steps_are_taken_on_images_that_are_there_only():
-    run = start(parse_network("gap linear(10)"), Recipe(batch_size=2), 0, CPU, native.load(), task=MNIST)
-    program = open_program(native.load(), run.architecture, run.recipe, some_images(1))
-    moving = epoch_steps(run.recipe, 0, 2)
-    before = [tensor.clone() for tensor in run.state]
-
-    with pytest.raises(AssertionError, match=r"^the order: from 0 to 4; the engine reads 0 to 3$"):
-        train_steps(program, run, some_images(4), torch.tensor([0, 1, 2, 4]), moving)
-    with pytest.raises(AssertionError, match=r"^the labels: from -1 to -1; the engine reads 0 to 9$"):
-        train_steps(program, run, replace(some_images(4), labels=torch.full((4,), -1)), torch.arange(4), moving)
-    assert all(torch.equal(one, other) for one, other in zip(run.state, before, strict=True))
-
-
 def test_predictions_and_gradients_are_of_images_only():
     network = parse_network("gap linear(10)")
     run = start(network, Recipe(batch_size=2), 0, CPU, native.load(), task=MNIST)
@@ -265,15 +258,6 @@ def test_predictions_and_gradients_are_of_images_only():
         gradients(program, run.network, images.pixels, images.labels)
     with pytest.raises(AssertionError, match=r"^the labels: from -1 to -1; the engine reads 0 to 9$"):
         gradients(program, run.network, images.pixels[:2], torch.full((2,), -1))
-
-
-def test_every_step_is_reported():
-    steps: list[int] = []
-    run = start(parse_network("gap linear(10)"), Recipe(epochs=1, batch_size=2), 0, CPU, native.load(), task=MNIST)
-    train_epoch(run, some_images(250), lambda: steps.append(run.step))
-    assert len(steps) == 125
-    # Reported in chunks, so that a progress bar costs nothing.
-    assert steps == [100] * 100 + [125] * 25
 
 
 def test_a_loss_that_is_not_finite_ends_the_run():
@@ -301,3 +285,155 @@ def test_a_batch_that_no_memory_holds_is_an_error():
     architecture = parse_network("conv1x1(10000) relu gap linear(10)")
     with pytest.raises(MemoryError, match="no memory for a batch of 10000"):
         open_program(native.load(), architecture, recipe, some_images(1))
+
+
+ON_EACH_LEVEL = pytest.mark.parametrize("level", HERE_IN_FLOAT64, ids=lambda level: level.name)
+
+
+def opened_with(
+    text: str, batch: int, engine: Engine
+) -> tuple[NativeProgram, Network, Callable[[], tuple[float, Tensor]]]:
+    """A program in float64 with its network, and what gives loss and gradient under the same masks each time."""
+    architecture = parse_network(text)
+    torch.manual_seed(2)
+    network = build(architecture, MNIST).double()
+    program = open_program(engine, architecture, Recipe(batch_size=batch), some_images(1))
+    images = some_images(batch)
+
+    def under_one_mask() -> tuple[float, Tensor]:
+        engine.library.engine_seed(program.handle.pointer, 7)
+        return gradients(program, network, images.pixels, images.labels)
+
+    return program, network, under_one_mask
+
+
+def behind_dropout(op: str, rate: float, level: Level, seeds: int) -> Tensor:
+    """What dropout makes of ones: (seeds, channels, positions)."""
+    # Maps of ones; with all weights of the last layer zero its gradient is its input times a constant.
+    text = f"conv1x1(40, bias) {op}({rate}) linear(10)"
+    program, network, _ = opened_with(text, 1, in_float64(level))
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.zero_()
+        list(network.parameters())[1].fill_(1.0)
+    seen = []
+    for seed in range(seeds):
+        program.engine.library.engine_seed(program.handle.pointer, seed)
+        pixels, labels = torch.zeros(1, 1, 28, 28, dtype=torch.uint8), torch.zeros(1, dtype=torch.int64)
+        gradient = gradients(program, network, pixels, labels)[1]
+        # For each class but the right one it is a tenth of the input; before it come the 80 numbers of the convolution,
+        # behind it 10 biases.
+        seen.append(gradient[80:-10].view(10, 40, 784)[1] * 10)
+
+    return torch.stack(seen)
+
+
+@pytest.mark.parametrize(("op", "values"), [("dropout", 784), ("dropout2d", 1)])
+@pytest.mark.parametrize("rate", [0.02, 0.25, 0.9])
+def test_dropout_zeroes_the_share_it_is_told_and_scales_the_rest(op: str, values: int, rate: float):
+    best, *others = HERE_IN_FLOAT64
+    found = behind_dropout(op, rate, best, 60)
+    assert_masks(found, op, rate, values)
+    # All instruction sets have the same random numbers.
+    for level in others:
+        torch.testing.assert_close(behind_dropout(op, rate, level, 5), found[:5], rtol=1e-9, atol=0)
+
+
+@ON_EACH_LEVEL
+@pytest.mark.parametrize("batch", [16, 21])
+def test_gradients_pass_through_the_masks_of_the_forward_pass(batch: int, level: Level):
+    # Smooth ops only, so that central differences are exact; each use of a mask has one before and one after it.
+    text = "conv3x3(4) bn dropout(0.3) | avgpool | conv3x3(6) dropout2d(0.3) bn dropout(0.5) | gap | linear(10)"
+    _, network, under_one_mask = opened_with(text, batch, in_float64(level))
+    _, gradient = under_one_mask()
+    at = 0
+    for parameter in network.parameters():
+        flat = parameter.data.reshape(-1)
+        assert flat.data_ptr() == parameter.data_ptr()
+        for index in range(0, flat.numel(), 1 + flat.numel() // 8):
+            losses = []
+            for step in (1e-5, -1e-5):
+                flat[index] += step
+                losses.append(under_one_mask()[0])
+                flat[index] -= step
+            assert (losses[0] - losses[1]) / 2e-5 == pytest.approx(float(gradient[at + index]), rel=1e-5, abs=1e-8)
+        at += flat.numel()
+
+
+@ON_EACH_LEVEL
+@pytest.mark.parametrize("batch", [16, 21])
+@pytest.mark.parametrize("dropout", ["dropout(0.3)", "dropout2d(0.4)"])
+@pytest.mark.parametrize("pool", ["maxpool", "avgpool"])
+def test_a_pool_right_behind_dropout_sees_the_same_masks(pool: str, dropout: str, batch: int, level: Level):
+    # A pool over windows of one value changes nothing, but keeps the engine from taking dropout and pool as one.
+    texts = [
+        f"conv3x3(4) bn relu {dropout} {between} {pool} conv3x3(6) relu bn {dropout} {between} {pool} gap linear(10)"
+        for between in ("", "maxpool(1)")
+    ]
+    (loss, gradient), (apart, of_apart) = (opened_with(text, batch, in_float64(level))[2]() for text in texts)
+    assert loss == pytest.approx(apart, rel=1e-12)
+    assert torch.allclose(gradient, of_apart, rtol=1e-9, atol=1e-12)
+
+
+@ON_EACH_LEVEL
+def test_dropout_is_off_when_predicting(level: Level):
+    network = parse_network("dropout(0.9) conv3x3(4) dropout2d(0.9) gap linear(10)")
+    run = start(network, Recipe(batch_size=32), 0, CPU, in_float64(level), task=MNIST)
+    images = some_images(100)
+    assert predictions(run, images).tolist() == predictions(run, images).tolist()
+
+
+PIXELS, LABELS = torch.zeros(4, 1, 28, 28, dtype=torch.uint8), torch.tensor([0, 9, 2, 3])
+ORDER = torch.tensor([3, 0, 1])
+
+
+def test_what_the_engine_reads_is_accepted():
+    _check_images(PIXELS, LABELS, MNIST)
+    _check_order(ORDER, 3, 4)
+    _check_order(ORDER, 2, 4)
+
+
+@pytest.mark.parametrize(
+    ("order", "message"),
+    [
+        (torch.tensor([0, 1, 4]), "the order: from 0 to 4; the engine reads 0 to 3"),
+        (torch.tensor([0, 1, -1]), "the order: from -1 to 1; the engine reads 0 to 3"),
+        (torch.arange(2), "the order names 2 images, but the steps take 3"),
+        (
+            torch.arange(3.0),
+            "the order: torch.float32 (3,) on cpu; the engine reads contiguous torch.int64 (3,) on cpu",
+        ),
+        (torch.arange(6)[::2], "the order: torch.int64 (3,) on cpu, not contiguous; the engine reads contiguous"),
+        (torch.zeros(3, dtype=torch.int64, device="meta"), "the order: torch.int64 (3,) on meta; the engine reads"),
+    ],
+)
+def test_an_order_is_of_images_that_are_there(order: Tensor, message: str):
+    with pytest.raises(AssertionError, match=f"^{re.escape(message)}"):
+        _check_order(order, 3, 4)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "labels", "message"),
+    [
+        (PIXELS, torch.tensor([0, 10, 2, 3]), "the labels: from 0 to 10; the engine reads 0 to 9"),
+        (PIXELS, torch.tensor([0, -100, 2, 3]), "the labels: from -100 to 3; the engine reads 0 to 9"),
+        (PIXELS, LABELS.int(), "the labels: torch.int32 (4,) on cpu; the engine reads contiguous torch.int64 (4,) on"),
+        (
+            PIXELS,
+            LABELS[:3],
+            "the pixels: torch.uint8 (4, 1, 28, 28) on cpu; the engine reads contiguous torch.uint8 (",
+        ),
+        (PIXELS.float(), LABELS, "the pixels: torch.float32 (4, 1, 28, 28) on cpu; the engine reads"),
+        (PIXELS[:, :, ::2].contiguous(), LABELS, "the pixels: torch.uint8 (4, 1, 14, 28) on cpu; the engine reads"),
+        (PIXELS.transpose(2, 3), LABELS, "the pixels: torch.uint8 (4, 1, 28, 28) on cpu, not contiguous; the engine"),
+    ],
+)
+def test_images_have_classes_and_lie_as_the_engine_reads_them(pixels: Tensor, labels: Tensor, message: str):
+    with pytest.raises(AssertionError, match=f"^{re.escape(message)}"):
+        _check_images(pixels, labels, MNIST)
+
+
+def test_pixels_without_labels_are_so_many_images():
+    _check_pixels(PIXELS, 4, MNIST)
+    with pytest.raises(AssertionError, match=r"the engine reads contiguous torch\.uint8 \(5, 1, 28, 28\) on cpu$"):
+        _check_pixels(PIXELS, 5, MNIST)

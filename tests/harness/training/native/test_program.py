@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.training.build import build
-from harness.training.native import native
-from harness.training.native.instruction import HEADER, Activation, Code, Instruction, header
-from harness.training.native.program import Program, program, rows
+from harness.training.native.instruction import HEADER, Activation, Code, header
+from harness.training.native.program import program
 from search_spaces.cost import analyse
 from search_spaces.network import Architecture
 from search_spaces.notation import parse_network
@@ -137,15 +133,3 @@ def test_statistics_lie_behind_the_parameters_means_first():
 
 def test_the_engine_s_header_is_written_from_the_declarations_here():
     assert HEADER.read_text(encoding="utf-8") == header(), "python -m harness.training.native.instruction writes it"
-
-
-def test_rows_are_integers_one_after_the_other():
-    found: Program = program(parse_network("gap linear(10)"), MNIST.input_shape)
-    assert rows(found.values) == [1, 28, 28, 0, 0, 1, 1, 1, 0, 0, 10, 1, 1, 0, 0]
-    assert rows(found.instructions)[:3] == [Code.AVERAGE_POOL, 0, 1]
-    assert torch.tensor(rows(found.instructions)).shape == (2 * len(Instruction.__slots__),)
-
-
-def test_the_sources_are_part_of_the_package():
-    assert {path.name for path in native.source_files()} >= {"engine.cpp", "program.h", "convolution.cpp"}
-    assert all(path.parent == Path(native.SOURCES) for path in native.source_files())

@@ -15,10 +15,10 @@ from harness.training.together import _collected, _grouped_network, _spread, pop
 from harness.training.train import Training, count_errors, start, train_epoch
 from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
-from tests.harness.training.modules.test_posed import Noting
 from tests.harness.training.native.networks import NETWORKS, POSED, SHARED, SIMPLY_POSED
 from tests.harness.training.native.test_native_training import some_images
-from tests.harness.training.test_distillation import TAUGHT, some_teacher
+from tests.harness.training.test_modules import Noting
+from tests.harness.training.test_teacher import TAUGHT, some_teacher
 
 CPU = torch.device("cpu")
 RECIPES = (

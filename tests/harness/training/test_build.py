@@ -1,0 +1,571 @@
+"""Tests of first weights: what convolutions that hand their input on say, and which heads begin as zeros."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from harness.evidence import record
+from harness.training.build import Network, _initialise, build, draw_first_weights, recompute_statistics, seed_dropout
+from harness.training.modules import _Residual
+from harness.training.native import native
+from harness.training.recipe import AverageStatistics, Initialisation, Recipe
+from harness.training.together import population_of, train_epoch_together
+from harness.training.train import (
+    Training,
+    checkpoint,
+    count_errors,
+    finish_average,
+    predictions,
+    resume,
+    start,
+    train_epoch,
+    weights_digest,
+)
+from search_spaces import ops as spec
+from search_spaces.catalog import PRESETS, SPACES, space
+from search_spaces.cost import analyse, output_shape, stored_numbers
+from search_spaces.draw import draw_uniform
+from search_spaces.errors import ShapeError
+from search_spaces.network import Architecture
+from search_spaces.notation import parse_network
+from search_spaces.task import MNIST, Shape
+from tests.conftest import REPOSITORY
+from tests.harness.training.native.test_native_training import CPU, some_images
+
+HEADS: tuple[tuple[spec.Op, ...], ...] = (
+    (spec.GlobalAvgPool(), spec.Linear(10)),
+    (spec.GlobalAvgPool(), spec.Conv(1, 10, bias=True)),
+    (spec.Conv(3, 10), spec.GlobalAvgPool()),
+    (spec.Linear(16), spec.BatchNorm(), spec.ReLU(), spec.Dropout(0.3), spec.Linear(10)),
+)
+
+
+@st.composite
+def architectures(draw: st.DrawFn) -> Architecture:
+    """Networks with every op and option, kernels of equal shape often tied."""
+    ops: list[spec.Op] = []
+    shape: Shape = MNIST.input_shape
+    for _ in range(draw(st.integers(1, 7))):
+        op = draw(_ops(shape[0]))
+        try:
+            after = output_shape(op, shape)
+        except ShapeError:
+            continue
+        # One unshuffle after the other makes more channels than anybody trains.
+        if after[0] <= 64:
+            ops.append(op)
+            shape = after
+    return Architecture((*ops, *draw(st.sampled_from(HEADS))))
+
+
+def _ops(channels: int) -> st.SearchStrategy[spec.Op]:
+    def tied(op: spec.Op, tie: bool) -> spec.Op:
+        if not tie or not isinstance(op, spec.Conv | spec.DepthwiseConv):
+            return op
+        if isinstance(op, spec.DepthwiseConv):
+            return dataclasses.replace(op, tie=f"d{channels}")
+        assert isinstance(op, spec.Conv)
+        shape = (op.out_channels // op.poses, channels // op.groups, op.kernel_size, op.kernel_width)
+        return dataclasses.replace(op, tie="k" + "_".join(map(str, shape)))
+
+    width, padding, stride = st.integers(1, 6), st.integers(0, 3), st.integers(1, 2)
+    square = st.builds(spec.Conv, st.sampled_from([1, 3, 5]), width, padding, stride, st.booleans())
+    column = st.builds(spec.Conv, st.just(3), width, padding, stride, st.booleans(), st.none(), st.just(1))
+    row = st.builds(spec.Conv, st.just(1), width, padding, stride, st.booleans(), st.none(), st.just(3))
+    parted = st.builds(lambda groups, out: spec.Conv(3, groups * out, groups=groups), st.integers(2, 3), width)
+    posed = st.builds(lambda poses, out: spec.Conv(3, poses * out, poses=poses), st.sampled_from([2, 4, 8]), st.just(1))
+    conv = st.one_of(square, column, row, parted, posed)
+    depthwise = st.builds(spec.DepthwiseConv, padding, stride, st.booleans())
+    kernel = st.builds(tied, st.one_of(conv, depthwise), st.booleans())
+    same = st.builds(tied, st.builds(spec.Conv, st.sampled_from([1, 3, 5]), st.just(channels)), st.booleans())
+    plain = st.sampled_from(
+        [
+            spec.BatchNorm(),
+            spec.BatchNorm(unscaled=True),
+            spec.BatchNorm(poses=2),
+            spec.ReLU(),
+            spec.LeakyReLU(0.3),
+            spec.PReLU(),
+            spec.Swish(),
+            spec.Dropout(0.1),
+            spec.Dropout2d(0.2),
+        ]
+    )
+    residual = st.builds(lambda *inner: spec.Residual(inner), st.one_of(same, plain), same, plain)
+    pool = st.one_of(
+        st.builds(spec.MaxPool, st.integers(1, 4)),
+        st.builds(spec.AvgPool, st.integers(1, 4)),
+        st.builds(spec.Unshuffle, st.integers(2, 3)),
+    )
+    return st.one_of(kernel, kernel, same, plain, pool, residual)
+
+
+def shapes_seen(network: Network) -> list[Shape]:
+    """The shape after every op, as torch finds it, for one image."""
+    values, shapes = torch.zeros(2, *MNIST.input_shape), []
+    network.eval()
+    with torch.no_grad():
+        for module in network.ops:
+            values = module(values)
+            shapes.append(tuple(values.shape[1:]))
+    return shapes
+
+
+def unique_parameters(network: nn.Module) -> int:
+    """Count stored scalars by the addresses of their storages, without torch's own list of parameters."""
+    storages: dict[int, int] = {}
+    for module in network.modules():
+        for name in ("weight", "bias"):
+            tensor = getattr(module, name, None)
+            if isinstance(tensor, Tensor):
+                storages[tensor.data_ptr()] = tensor.numel()
+    return sum(storages.values())
+
+
+def stored(network: Network, *path: int, name: str = "weight") -> Tensor:
+    """The tensor of one op; below ``res`` the path has an index a level."""
+    module: nn.Module = network
+    for index in path:
+        assert isinstance(module, Network | _Residual)
+        module = module.ops[index]
+    tensor = getattr(module, name)
+    assert isinstance(tensor, Tensor)
+    return tensor.detach() if tensor.grad is None else tensor
+
+
+def gradient(network: Network, *path: int) -> Tensor:
+    found = stored(network, *path).grad
+    assert found is not None
+    return found
+
+
+def compare(architecture: Architecture) -> None:
+    analysis = analyse(architecture, MNIST)
+    network = build(architecture, MNIST)
+    assert len(network.ops) == len(architecture.ops)
+    assert unique_parameters(network) == analysis.parameters
+    assert shapes_seen(network) == [layer.output_shape for layer in analysis.layers]
+    assert network(torch.zeros(3, *MNIST.input_shape)).shape == (3, 10)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_torch_counts_and_shapes_the_presets_as_the_closed_forms_do(name: str):
+    compare(parse_network(PRESETS[name].text))
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_torch_counts_and_shapes_networks_of_every_space_as_the_closed_forms_do(name: str):
+    source = random.Random(name)
+    for _ in range(15):
+        compare(draw_uniform(space(name), source).architecture)
+
+
+@settings(max_examples=80)
+@given(architecture=architectures())
+def test_torch_counts_and_shapes_any_network_as_the_closed_forms_do(architecture: Architecture):
+    compare(architecture)
+
+
+def test_ops_that_do_not_fit_together_are_refused():
+    with pytest.raises(ShapeError, match=r"^the network ends in 8x28x28; it must end in 10 values"):
+        build(Architecture((spec.Conv(3, 8),)), MNIST)
+
+
+def test_a_tied_kernel_gets_the_sum_of_the_gradients_of_its_uses():
+    tied = build(
+        parse_network("conv3x3(4) conv3x3(4, tie=a) relu res(conv3x3(4, tie=a)) gap linear(10)"), MNIST
+    ).double()
+    apart = build(parse_network("conv3x3(4) conv3x3(4) relu res(conv3x3(4)) gap linear(10)"), MNIST).double()
+    apart.load_state_dict(tied.state_dict())
+    images = torch.randn(5, *MNIST.input_shape, dtype=torch.float64)
+
+    for network in (tied, apart):
+        network(images).square().sum().backward()
+
+    uses = gradient(apart, 1), gradient(apart, 3, 0)
+    assert all(float(use.norm()) > 0 for use in uses)
+    torch.testing.assert_close(gradient(tied, 1), uses[0] + uses[1])
+    torch.testing.assert_close(gradient(tied, 0), gradient(apart, 0))
+
+
+def test_a_residual_adds_its_input_to_what_its_ops_make_of_it():
+    network = build(parse_network("conv3x3(4) res(conv3x3(4) bn relu) gap linear(10)"), MNIST).eval()
+    residual = network.ops[1]
+    values = torch.randn(2, 4, 28, 28)
+
+    assert isinstance(residual, _Residual)
+    inner = torch.nn.functional.conv2d(values, stored(network, 1, 0), padding=1)
+    # A fresh bn in evaluation mode divides by sqrt(1 + 1e-5).
+    expected = values + torch.relu(inner / (1 + 1e-5) ** 0.5)
+    torch.testing.assert_close(residual(values), expected)
+
+
+def test_every_dropout_draws_from_the_generator_it_is_given_and_from_no_other():
+    network = build(
+        parse_network("conv3x3(8) dropout(0.2) res(conv3x3(8) dropout2d(0.2)) | gap | linear(10)"), MNIST
+    ).train()
+    images = torch.randn(4, *MNIST.input_shape)
+    before = torch.get_rng_state()
+    outputs = []
+    for seed in (5, 5, 6):
+        seed_dropout(network, torch.Generator().manual_seed(seed))
+        outputs.append(network(images))
+
+    assert torch.equal(outputs[0], outputs[1])
+    assert not torch.equal(outputs[0], outputs[2])
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_kaiming_weights_are_scaled_by_fan_in_and_biases_are_zero():
+    network = build(parse_network("conv3x3(32) conv3x3(64, bias) | gap | conv1x1(10, bias)"), MNIST)
+    torch.manual_seed(1)
+
+    _initialise(network, Initialisation.KAIMING)
+
+    kernel = stored(network, 1)
+    assert float(kernel.std()) == pytest.approx((2 / (32 * 9)) ** 0.5, rel=0.03)
+    assert float(kernel.mean()) == pytest.approx(0, abs=0.002)
+    assert stored(network, 1, name="bias").tolist() == [0.0] * 64
+    assert stored(network, 3, name="bias").tolist() == [0.0] * 10
+
+
+def test_a_tied_kernel_is_drawn_once():
+    networks = [
+        build(parse_network(f"conv3x3(4) conv3x3(4, tie=a){more} | gap | conv1x1(10)"), MNIST)
+        for more in (" conv3x3(4, tie=a)", " conv3x3(4, tie=a) conv3x3(4, tie=a)")
+    ]
+    for network in networks:
+        torch.manual_seed(1)
+        _initialise(network, Initialisation.KAIMING)
+
+    assert torch.equal(stored(networks[0], 1), stored(networks[1], 1))
+    assert torch.equal(stored(networks[0], -1), stored(networks[1], -1))
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_train_in_bf16_with_weights_and_gradients_in_fp32(name: str):
+    network = build(parse_network(PRESETS[name].text), MNIST).train()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = network(torch.randn(8, *MNIST.input_shape))
+    logits.float().square().sum().backward()
+    gradients = [parameter.grad for parameter in network.parameters()]
+    assert all(gradient is not None and gradient.dtype == torch.float32 for gradient in gradients)
+    assert all(bool(torch.isfinite(gradient).all()) for gradient in gradients if gradient is not None)
+
+
+@pytest.mark.parametrize("text", ["conv3x3(4) bn(unscaled) gap linear(10)", "linear(4) bn(unscaled) linear(10)"])
+def test_an_unscaled_bn_normalises_and_shifts(text: str):
+    network = build(parse_network(text), MNIST).train()
+    with torch.no_grad():
+        network.ops[1].bias.fill_(3.0)  # type: ignore[operator]  # modules may be anything
+
+    values = network.ops[1](network.ops[0](torch.randn(50, *MNIST.input_shape)))
+
+    axes = [axis for axis in range(values.dim()) if axis != 1]
+    torch.testing.assert_close(values.mean(axes), torch.full((4,), 3.0), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(values.var(axes, correction=0), torch.ones(4), rtol=1e-3, atol=1e-3)
+    assert [name for name, _ in network.ops[1].named_parameters()] == ["bias"]
+
+
+def test_a_prelu_begins_at_a_quarter_and_trains_in_bf16():
+    network = build(parse_network("conv3x3(4) prelu gap linear(10) prelu"), MNIST)
+    assert stored(network, 1).tolist() == [0.25]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        network(torch.randn(8, *MNIST.input_shape)).float().square().sum().backward()
+    assert gradient(network, 1).dtype == torch.float32
+    assert float(gradient(network, 1)) != 0
+
+
+DIRAC = Recipe(initialisation=Initialisation.DIRAC)
+
+
+def drawn(text: str, recipe: Recipe) -> Network:
+    torch.manual_seed(4)
+    network = build(parse_network(text), MNIST)
+    draw_first_weights(network, recipe)
+    return network
+
+
+@pytest.mark.parametrize("op", ["conv3x3(7)", "conv5x5(7)", "conv1x1(7)", "dwconv3x3"])
+def test_a_convolution_that_keeps_its_width_begins_as_the_identity(op: str):
+    network = drawn(f"conv3x3(7) {op} gap linear(10)", DIRAC)
+    values = torch.randn(2, 7, 9, 9)
+    assert torch.equal(network.ops[1](values), values)
+
+
+def test_a_strided_one_begins_by_leaving_positions_out():
+    values = torch.randn(2, 5, 8, 8)
+    assert torch.equal(
+        drawn("conv3x3(5) conv3x3(5, stride=2) gap linear(10)", DIRAC).ops[1](values), values[..., ::2, ::2]
+    )
+
+
+def test_all_other_weights_are_those_of_kaiming():
+    text = "conv3x3(4) bn conv3x3(4) conv3x3(6) conv1x1(6, bias) gap linear(10)"
+    identity, normal = drawn(text, DIRAC).state_dict(), drawn(text, Recipe()).state_dict()
+    assert {name for name in normal if not torch.equal(identity[name], normal[name])} == {
+        "ops.2.weight",
+        "ops.4.weight",
+    }
+
+
+@pytest.mark.parametrize("initialisation", [Initialisation.TORCH, Initialisation.KAIMING])
+def test_the_initialisations_of_before_draw_what_they_drew(initialisation: Initialisation):
+    torch.manual_seed(4)
+    network = build(parse_network("conv3x3(4) bn conv3x3(4, bias) gap linear(10)"), MNIST)
+    _initialise(network, initialisation)
+    again = drawn("conv3x3(4) bn conv3x3(4, bias) gap linear(10)", Recipe(initialisation=initialisation))
+    for one, other in zip(network.state_dict().values(), again.state_dict().values(), strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "conv3x3(4) relu gap linear(10)",
+        "conv3x3(4) relu conv1x1(10, bias) gap",
+        "conv3x3(4) bn relu gap conv1x1(10)",
+        "conv3x3(4, tie=a) relu conv3x3(10) maxpool(4) dropout(0.1) gap",
+    ],
+)
+def test_all_classes_begin_equal_where_the_head_is_zero_and_then_it_learns(text: str):
+    recipe, images = Recipe(zero_head=True, batch_size=32), some_images(64)
+    network = drawn(text, recipe)
+
+    assert not network(torch.randn(3, 1, 28, 28)).any()
+    for engine in (None, native.load()):
+        run = start(parse_network(text), recipe, 0, CPU, engine, task=MNIST)
+        first = run.state[0].clone()
+        train_epoch(run, images)
+        assert run.network(torch.randn(3, 1, 28, 28)).any()
+        # The first step moves the head only, the second what stands before it.
+        assert not torch.equal(run.state[0], first)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "conv3x3(4) relu conv3x3(10) bn gap",
+        "conv3x3(4) relu conv3x3(10) relu gap",
+        "conv3x3(10) conv3x3(10, tie=a) relu conv3x3(10, tie=a) gap",
+        "conv3x3(10) relu res(conv3x3(10)) gap",
+    ],
+    ids=["norm", "relu", "tied", "residual"],
+)
+def test_a_head_that_zeros_would_silence_for_good_stays_as_it_was_drawn(text: str):
+    plain, zeroed = (drawn(text, Recipe(zero_head=value)).state_dict() for value in (False, True))
+    assert all(torch.equal(one, other) for one, other in zip(plain.values(), zeroed.values(), strict=True))
+
+
+def test_a_head_of_zeros_leaves_all_other_weights_alone():
+    text = "conv3x3(4) bn relu conv3x3(4) gap linear(10)"
+    plain, zeroed = (drawn(text, Recipe(zero_head=value)) for value in (False, True))
+    *others, head = zip(plain.ops, zeroed.ops, strict=True)
+    for one, other in others:
+        assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+    assert isinstance(head[1], nn.Linear)
+    assert not any(parameter.any() for parameter in head[1].parameters())
+
+
+def kept(network: nn.Module) -> int:
+    """Return how many floating numbers torch's state has; the same memory counts once."""
+    tensors = {tensor.data_ptr(): tensor for tensor in network.state_dict().values() if tensor.is_floating_point()}
+    return sum(tensor.numel() for tensor in tensors.values())
+
+
+@settings(max_examples=40)
+@given(architecture=st.from_type(Architecture))
+def test_a_random_network_keeps_the_numbers_of_torch_s_state(architecture: Architecture):
+    assert stored_numbers(architecture, MNIST) == kept(build(architecture, MNIST))
+
+
+@pytest.mark.parametrize(
+    ("row", "parameters", "numbers"), [("eab8ff", 1_462, 1_814), ("4b8be5", 1_940, 2_420), ("5b5d16", 2_490, 2_740)]
+)
+def test_the_numbers_of_rows_of_the_leaderboard(row: str, parameters: int, numbers: int):
+    [path] = (REPOSITORY / "records").glob(f"{row}*.json")
+    evidence = record.read(path)
+    network = evidence.architecture
+    assert evidence.parameters == parameters
+    assert stored_numbers(network, MNIST) == numbers == kept(build(network, MNIST))
+
+
+NETWORK = parse_network(
+    "conv3x3(4) bn relu dropout(0.3) | maxpool | res(conv3x3(4) relu bn) conv3x3(6) bn relu | linear(8) bn linear(10)"
+)
+RECIPE = Recipe(
+    epochs=2, batch_size=32, average_start=0.0, average_decay=0.99, average_statistics=AverageStatistics.RECOMPUTED
+)
+ENGINES = [pytest.param(lambda: None, id="torch"), pytest.param(native.load, id="native")]
+Load = Callable[[], Any]
+
+
+def trained(load: Load, recipe: Recipe = RECIPE, epochs: int = 2) -> Training:
+    run = start(NETWORK, recipe, 3, CPU, load(), task=MNIST)
+    for _ in range(epochs):
+        train_epoch(run, some_images(320))
+    return run
+
+
+def norms_of(network: nn.Module) -> list[Any]:
+    return [module for module in network.modules() if isinstance(module, _BatchNorm)]
+
+
+def test_statistics_of_one_batch_are_those_of_the_whole_it_is():
+    # With one batch, what a BN normalises by is what it then keeps: in both modes the network says the same, but for
+    # the n / (n - 1) of the kept variance and, with dropout off, nothing else.
+    torch.manual_seed(1)
+    network, values = build(NETWORK, MNIST).double(), torch.randn(400, 1, 28, 28, dtype=torch.float64)
+    recompute_statistics(network, [values])
+
+    kept = network(values)
+    for norm in norms_of(network):
+        norm.train()
+    fresh = network(values)
+
+    torch.testing.assert_close(kept, fresh, rtol=1e-2, atol=1e-2)
+
+
+def test_statistics_are_moments_of_all_that_a_bn_is_given():
+    torch.manual_seed(1)
+    network, batches = build(NETWORK, MNIST), [torch.randn(50, 1, 28, 28) * scale for scale in (1.0, 3.0)]
+    first, given = norms_of(network)[0], []
+    hook = first.register_forward_pre_hook(lambda _, values: given.append(values[0]))
+
+    recompute_statistics(network, batches)
+    hook.remove()
+
+    # Batches of unequal spread: their statistics averaged would not be those of both together.
+    values = torch.cat(given).double().transpose(0, 1).flatten(1)
+    torch.testing.assert_close(first.running_mean.double(), values.mean(1), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(first.running_var.double(), values.var(1), rtol=1e-4, atol=1e-6)
+    assert not network.training
+
+
+def test_a_bn_without_scale_gets_the_statistics_of_what_it_is_given():
+    torch.manual_seed(2)
+    network = build(parse_network("bn(unscaled) | gap | linear(10)"), MNIST).double()
+    values = 3 * torch.randn(50, 1, 28, 28, dtype=torch.float64) + 1
+    recompute_statistics(network, [values])
+    (norm,) = norms_of(network)
+    assert norm.running_mean.item() == pytest.approx(values.mean().item(), abs=1e-12)
+    assert norm.running_var.item() == pytest.approx(values.var().item(), abs=1e-12)
+
+
+def test_shared_statistics_are_those_of_all_values_of_the_channels_that_share_them():
+    torch.manual_seed(3)
+    text = "conv3x3(4) bn(poses=2, shared) relu linear(4) bn(poses=4, shared) linear(10)"
+    network = build(parse_network(text), MNIST).double()
+    batches, given = [torch.randn(30, 1, 28, 28, dtype=torch.float64) * scale for scale in (1.0, 3.0)], []
+    for norm in norms_of(network):
+        norm.register_forward_pre_hook(lambda _, values: given.append(values[0]))
+
+    recompute_statistics(network, batches)
+
+    first, second = norms_of(network)
+    maps, vectors = torch.cat(given[::2]), torch.cat(given[1::2])
+    for norm, groups in ((first, [maps[:, :2], maps[:, 2:]]), (second, [vectors])):
+        torch.testing.assert_close(norm.running_mean, torch.stack([values.mean() for values in groups]))
+        torch.testing.assert_close(norm.running_var, torch.stack([values.var() for values in groups]))
+
+
+@pytest.mark.parametrize("load", ENGINES)
+def test_only_the_statistics_of_an_average_are_its_own(load: Load):
+    run, images = trained(load), some_images(320)
+
+    finish_average(run, images)
+
+    assert run.average is not None
+    assert run.finished_average is not None
+    names = [name for name, tensor in run.network.state_dict().items() if tensor.is_floating_point()]
+    changed = {
+        name
+        for name, one, two in zip(names, run.average, run.finished_average, strict=True)
+        if not torch.equal(one, two)
+    }
+    assert changed == {name for name in names if "running" in name}
+
+
+@pytest.mark.parametrize("load", ENGINES)
+def test_predictions_are_those_of_the_settled_weights(load: Load):
+    run, images = trained(load), some_images(100, seed=4)
+    finish_average(run, some_images(320))
+    network = build(NETWORK, MNIST).eval()
+    floating = [tensor for tensor in network.state_dict().values() if tensor.is_floating_point()]
+    for tensor, value in zip(floating, run.finished_average or [], strict=True):
+        tensor.copy_(value)
+
+    expected = network((images.pixels.float() / 255 - images.mean[0]) / images.deviation[0]).argmax(1)
+
+    assert torch.equal(predictions(run, images), expected)
+
+
+@pytest.mark.parametrize("load", ENGINES)
+def test_settling_changes_nothing_of_what_is_trained_further(load: Load):
+    images, looked, plain = some_images(320), start(NETWORK, RECIPE, 3, CPU, load(), task=MNIST), trained(load)
+    for _ in range(2):
+        train_epoch(looked, images)
+        finish_average(looked, images)
+        count_errors(looked, images)
+    finish_average(plain, images)
+    assert weights_digest(looked) == weights_digest(plain)
+
+
+@pytest.mark.parametrize("load", ENGINES)
+def test_a_run_gone_on_with_settles_to_the_same_bits(load: Load):
+    images, whole = some_images(320), trained(load)
+    finish_average(whole, images)
+    buffer = io.BytesIO()
+    torch.save(checkpoint(whole), buffer)
+
+    again = start(NETWORK, RECIPE, 3, CPU, load(), task=MNIST)
+    resume(again, torch.load(io.BytesIO(buffer.getvalue()), weights_only=True))
+    finish_average(again, images)
+
+    assert weights_digest(again) == weights_digest(whole)
+
+
+def test_the_recipe_trains_to_the_weights_of_one_that_averages_statistics():
+    plain = trained(native.load, replace(RECIPE, average_statistics=AverageStatistics.AVERAGED))
+    run = trained(native.load)
+    assert run.average is not None
+    assert all(torch.equal(one, two) for one, two in zip(run.average, plain.average or [], strict=True))
+    finish_average(plain, some_images(320))
+    assert plain.finished_average is None
+
+
+def test_members_settle_to_what_they_would_have_alone():
+    images = some_images(65)
+    network = parse_network("conv3x3(4) bn relu maxpool conv3x3(6) bn relu gap linear(10)")
+    together, alone = ([start(network, RECIPE, seed, CPU, task=MNIST) for seed in range(2)] for _ in range(2))
+
+    train_epoch_together(population_of(together, images))
+    for run in alone:
+        train_epoch(run, images)
+    for run in (*together, *alone):
+        finish_average(run, images)
+
+    for mine, other in zip(together, alone, strict=True):
+        for now, then in zip(mine.finished_average or [], other.finished_average or [], strict=True):
+            torch.testing.assert_close(now, then, rtol=5e-3, atol=5e-3)
+
+
+@pytest.mark.parametrize("load", ENGINES)
+def test_an_average_that_is_not_settled_predicts_nothing(load: Load):
+    run, images = trained(load), some_images(320)
+    finish_average(run, images)
+    train_epoch(run, images)
+    with pytest.raises(AssertionError, match="an average is finished before it predicts"):
+        predictions(run, images)
