@@ -61,23 +61,10 @@ def test_on_a_terminal_a_bar_counts_the_seeds(monkeypatch: pytest.MonkeyPatch):
     with Reporter(2, "seeds") as reporter:
         reporter.on_event(Progress(VERIFY, Epoch(3, 0.1, 0.1, 1.0)))
         reporter.on_event(Finished(VERIFY, with_test_errors(57)))
-
     shown = terminal.getvalue()
     assert "seed 2: complete, 99.43 % test\n" in shown
     assert "seed 2: epoch 3 of 8" in shown
     assert "1/2" in shown
-
-
-def test_the_bar_goes_on_while_nothing_happens(monkeypatch: pytest.MonkeyPatch):
-    terminal = on_terminal(monkeypatch)
-    with Reporter(2, "seeds"):
-        before = len(terminal.getvalue())
-        for _ in range(500):
-            time.sleep(0.01)
-            if len(terminal.getvalue()) > before:
-                break
-
-        assert len(terminal.getvalue()) > before
 
 
 def test_without_a_terminal_long_work_says_from_time_to_time_where_it_is(

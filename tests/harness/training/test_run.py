@@ -100,7 +100,6 @@ def hash_of(text: str) -> str:
 @pytest.mark.parametrize("purpose", LEARNING)
 def test_a_run_that_learns_for_search_never_reads_the_test_set(purpose: Purpose, bench: TrainingData, reads: list[str]):
     result = execute(job(purpose, evaluate_each_epoch=True), bench)
-
     assert reads == []
     assert result.status is Status.COMPLETE
     assert (result.test_errors, result.test_size, result.wrong) == (None, None, ())
@@ -140,12 +139,6 @@ def test_the_wrong_images_are_named_with_what_was_said(
     assert result.wrong == ((4, 9), (17, 0))
     assert result.test_errors == 2
     assert result.test_accuracy_pct == pytest.approx(100 * 28 / 30)
-
-
-def test_a_verification_without_a_log_reads_nothing(bench: TrainingData, reads: list[str]):
-    result = execute(job(Purpose.VERIFY), bench)
-    assert reads == []
-    assert result.test_errors is None
 
 
 def test_a_re_run_of_a_document_reads_the_test_set_after_every_epoch_and_at_the_end(
@@ -443,12 +436,6 @@ def test_a_diverged_seed_leaves_nothing(shown: TrainingData, tmp_path: Path):
     assert found == []
 
 
-def test_looking_changes_no_bit_of_the_result(shown: TrainingData, tmp_path: Path):
-    with_looking, _ = seen(shown, tmp_path)
-    without, _ = seen(shown, tmp_path / "other", inspection=None)
-    assert (with_looking.weights_sha256, with_looking.wrong) == (without.weights_sha256, without.wrong)
-
-
 @given(st.binary(max_size=1_000))
 def test_pixels_come_back_as_they_were(pixels: bytes):
     assert unpacked(packed(pixels)) == pixels
@@ -509,8 +496,3 @@ def test_seeds_differ_by_network_recipe_purpose_and_index_and_fit_in_48_bits():
     assert all(0 <= seed < 2**48 for seed in seeds)
     # Spread over the whole range: the largest of 400 is below half of it once in 2**400 times.
     assert max(seeds) > 2**47
-
-
-def test_a_json_reader_that_keeps_doubles_keeps_a_seed():
-    seed = derive_seed("a", "b", Purpose.TRAIN, 3)
-    assert int(float(seed)) == seed

@@ -88,10 +88,6 @@ def test_the_share_of_images_that_are_moved_is_the_recipes(share: float):
     assert float(moved) == pytest.approx(share, abs=4 * math.sqrt(share * (1 - share) / 4000))
 
 
-def test_a_recipe_without_moves_gives_the_identity():
-    assert torch.equal(maps(50), IDENTITY.expand(50, 2, 3))
-
-
 def test_a_rotation_is_a_rotation_up_to_the_largest_angle_both_ways():
     theta = maps(rotation_degrees=10.0)
     linear = theta[:, :, :2]
@@ -104,7 +100,6 @@ def test_a_rotation_is_a_rotation_up_to_the_largest_angle_both_ways():
 
 def test_scales_of_the_two_axes_are_drawn_apart_within_their_range():
     theta = maps(scale=0.25)
-
     wide, high = 1 / theta[:, 0, 0], 1 / theta[:, 1, 1]
     for axis in (wide, high):
         assert 0.75 - 1e-5 <= float(axis.min()) < 0.76

@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 import torch
 
-from harness.system.errors import ContentError
 from harness.training import together as population_module
 from harness.training.native.native_training import engine_tensors, flat_state, restore
 from harness.training.recipe import Optimizer, Recipe
@@ -158,11 +157,6 @@ def test_one_member_that_diverges_leaves_the_others_alone():
     assert runs[0].history[0].train_loss is None
 
 
-def test_fewer_images_than_a_batch_are_an_error():
-    with pytest.raises(ContentError, match="batch_size is 64, but there are only 63 images"):
-        population_of(runs_of(NETWORKS[0], Recipe(), 1), some_images(63))
-
-
 @pytest.mark.gpu
 @pytest.mark.parametrize("text", [NETWORKS[0], SIMPLY_POSED], ids=["plain", "in four poses"])
 def test_captured_steps_end_where_single_ones_end(text: str):
@@ -212,24 +206,3 @@ def test_a_captured_epoch_takes_every_step_with_fresh_masks():
     losses = [epoch.train_loss or 0.0 for epoch in runs[0].history]
     assert 0 < losses[1] < losses[0]
     assert not all(torch.equal(now, then) for now, then in zip(runs[0].state, first, strict=True))
-
-
-@pytest.mark.gpu
-def test_captured_steps_are_taught_as_single_ones_are():
-    device = torch.device("cuda", torch.cuda.device_count() - 1)
-    recipe = replace(TAUGHT, batch_size=64, augmented_share=0.0, average_start=0.0)
-    found, teacher = some_images(64), some_teacher()
-    teacher = replace(teacher, networks=tuple(network.to(device) for network in teacher.networks))
-    pixels, labels = found.pixels.repeat(20, 1, 1, 1).to(device), found.labels.repeat(20).to(device)
-    images = replace(found, pixels=pixels, labels=labels)
-    together, alone = (
-        [start(parse_network(NETWORKS[0]), recipe, seed, device, teacher=teacher, task=MNIST) for seed in range(2)]
-        for _ in range(2)
-    )
-
-    train_epoch_together(population_of(together, images))
-    for run in alone:
-        train_epoch(run, images)
-
-    for mine, other in zip(together, alone, strict=True):
-        assert mine.history[-1].train_loss == pytest.approx(other.history[-1].train_loss, rel=0.05)

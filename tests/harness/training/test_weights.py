@@ -51,10 +51,8 @@ def test_what_is_taken_is_what_predicts(trained: tuple[Result, Training]):
     run = trained[1]
     assert run.average is not None
     network, pixels = final_network(run), some_images(50)[0]
-
     with torch.inference_mode():
         said = network((pixels / 255 - MNIST.mean[0]) / MNIST.std[0]).argmax(1)
-
     given = predictions(run, Images(pixels, torch.zeros(len(pixels), dtype=torch.int64), MNIST.mean, MNIST.std))
     assert torch.equal(said, given)
     # Not the raw weights of the last step.
@@ -66,9 +64,7 @@ def test_what_is_taken_is_what_predicts(trained: tuple[Result, Training]):
 
 def test_safetensors_give_the_weights_back_bit_for_bit_and_a_tied_kernel_once(trained: tuple[Result, Training]):
     network = final_network(trained[1])
-
     content = to_safetensors(network, {"hash": "x"})
-
     kept = load(content)
     stored = sum(value.size for name, value in kept.items() if "running" not in name)
     assert stored == analyse(parse_network(TIED), MNIST.task).parameters
@@ -92,7 +88,6 @@ def test_torch_loads_the_safetensors_into_a_network_that_was_just_built(
 def test_the_file_says_where_its_weights_come_from(trained: tuple[Result, Training]):
     result, run = trained
     content = to_safetensors(final_network(run), properties(result, MNIST))
-
     size = int.from_bytes(content[:8], "little")
     told = json.loads(json.loads(content[8 : 8 + size])["__metadata__"]["harness"])
     assert told["tied"] == {"ops.7.weight": "ops.4.weight"}
@@ -131,7 +126,6 @@ def test_a_training_leaves_its_weights_where_it_is_told_to(trained: tuple[Result
 
 def test_a_file_gives_the_network_that_it_was_made_of(trained: tuple[Result, Training], kept: WeightFile):
     network, ours = network_of(kept, MNIST.task), final_network(trained[1])
-
     images = torch.rand(3, 1, 28, 28)
     with torch.inference_mode():
         assert torch.equal(network(images), ours(images))

@@ -18,7 +18,6 @@ import pytest
 
 from harness.evidence import study
 from harness.evidence.events import RunEnded, of_kind
-from harness.system import errors
 from harness.system.errors import DeviceError
 from harness.training.cluster import ray_link
 from tests.conftest import REPOSITORY
@@ -28,15 +27,6 @@ RECIPE = "epochs = 4\nbatch_size = 500\naugmented_share = 0.0\nlearning_rate = 0
 TOKEN = "0123456789abcdef" * 2
 # Two cores shared with other tests may need minutes for what takes seconds.
 PATIENCE = 600.0
-
-
-def test_without_the_extra_one_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(errors, "find_spec", lambda name: None)
-    with pytest.raises(DeviceError) as caught, ray_link.connected("local"):
-        pass
-    assert caught.value.exit_code == 6
-    assert caught.value.message == "--cluster needs ray, which is not installed here"
-    assert caught.value.hint == errors.install_command("cluster")
 
 
 def test_an_address_at_which_nobody_listens_is_named():
@@ -61,30 +51,6 @@ def test_an_address_that_is_silent_is_not_waited_for(monkeypatch: pytest.MonkeyP
             pass
 
     assert caught.value.message == f"no cluster answers at {address}: timed out"
-
-
-@pytest.mark.slow
-def test_what_is_no_cluster_is_given_up_in_time():
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        address = f"127.0.0.1:{silent.getsockname()[1]}"
-        with pytest.raises(DeviceError) as caught, ray_link.connected(address):
-            pass
-    assert caught.value.message == f"what is at {address} has not answered as a Ray cluster for 20 s"
-
-
-@pytest.mark.parametrize(
-    ("said", "why"),
-    [
-        ("gcs_client.cc:210: RPC error: InvalidAuthToken: missing", "the cluster at h:1 refuses the token"),
-        ("rpc_client.h:153: Failed to connect to GCS at h:1", "h:1 has not answered as a Ray cluster"),
-        ("", "h:1 has not answered as a Ray cluster"),
-        ("Traceback\nRuntimeError: Version mismatch", "the cluster at h:1 cannot be used: Version mismatch"),
-    ],
-)
-def test_why_a_cluster_cannot_be_used_is_one_line(said: str, why: str):
-    found = ray_link._why_not("h:1", said)
-    assert found.startswith(why)
-    assert "\n" not in found
 
 
 def searching(place: Path, *more: str) -> subprocess.Popen[str]:

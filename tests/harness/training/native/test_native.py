@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-import signal
 import stat
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
 from harness.commands.shared import options
-from harness.system.errors import DeviceError, UsageError
+from harness.system.errors import DeviceError
 from harness.training.native import native
 from harness.training.native import native as engine_choice
 from harness.training.native.native import LEVELS, OPTIONS, SOURCES, Choice, EngineUnavailable, choose_engine, compiler
@@ -70,26 +68,10 @@ def test_an_engine_is_compiled_once_and_then_kept(
     assert sorted(path.suffix or path.name for path in cache.iterdir()) == [".lock", ".sha256", ".so"]
 
 
-def test_other_options_make_another_engine():
-    # Options that other tests compile with, too.
-    plain, double = native.load(LEVELS[-1], extra=("-O0",)), native.load(LEVELS[-1], double=True, extra=("-O1",))
-    assert plain.path != double.path
-    assert plain.library.engine_lanes() == 2 * double.library.engine_lanes()
-
-
 def test_a_missing_compiler_is_said(cache: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(EngineUnavailable, match=r"^no C\+\+ compiler found \(no-such-compiler\)$"):
         native.load()
-
-
-def test_a_cache_is_found_by_a_relative_name_too(
-    library: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setenv("CXX", str(copying(tmp_path / "copying", library)))
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HARNESS_ENGINE_CACHE", ".")
-    assert Path(native.load().path).parent == tmp_path
 
 
 def test_an_engine_that_cannot_be_had_is_asked_for_once(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -105,18 +87,6 @@ def test_an_engine_that_cannot_be_had_is_asked_for_once(cache: Path, tmp_path: P
     assert reasons == [(f"{tmp_path}/failing fails: error: no", 2)] * 3
     # One compilation an instruction set.
     assert len((tmp_path / "calls").read_text().splitlines()) == len(LEVELS) - LEVELS.index(native.level())
-
-
-def test_the_usual_compilers_are_looked_for(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.delenv("CXX", raising=False)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(EngineUnavailable, match=r"\(c\+\+, g\+\+, clang\+\+\)"):
-        native.compiler()
-
-    clang = program(tmp_path / "clang++", "true")
-    assert native.compiler() == [str(clang)]
-    monkeypatch.setenv("CXX", "clang++ -m64")
-    assert native.compiler() == [str(clang), "-m64"]
 
 
 @pytest.mark.parametrize(
@@ -172,14 +142,6 @@ def test_an_instruction_set_that_the_compiler_does_not_know_leaves_the_next(
 def test_a_cache_that_cannot_be_written_leaves_torch(folder: str, cache: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HARNESS_ENGINE_CACHE", folder)
     with pytest.raises(EngineUnavailable, match=f"the engine cannot be kept in {folder}: cannot write"):
-        native.load()
-
-
-def test_a_library_that_cannot_be_loaded_is_said(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    # It "compiles" to an empty file: $3 and so on are the options, -o is followed by the product.
-    text = 'while [ $# -gt 0 ]; do [ "$1" = -o ] && : > "$2"; shift; done'
-    monkeypatch.setenv("CXX", str(program(tmp_path / "empty", text)))
-    with pytest.raises(EngineUnavailable, match="cannot be loaded"):
         native.load()
 
 
@@ -306,7 +268,6 @@ def test_every_op_and_every_activation_has_its_case(name: str):
     checked = subprocess.run(
         [*compiler(), *options, "-fsyntax-only", "-Werror=switch", source], capture_output=True, text=True, check=False
     )
-
     assert checked.returncode == 0, checked.stderr
 
 
@@ -325,69 +286,7 @@ def test_a_compiler_that_is_killed_is_said_and_not_run_again(
     assert (tmp_path / "runs").read_text().split() == ["run"]
 
 
-# A command that asks for the engine and nothing else: others load torch first, which takes seconds.
-# Python hears no Ctrl-C where its parent ignores it, as what a shell runs in the background does.
-LOADING = """
-import click, signal
-from harness import cli
-from harness.training.native.native import load
-signal.signal(signal.SIGINT, signal.default_int_handler)
-cli.cli = click.command()(lambda: load())
-cli.main([])
-"""
-
-
-def test_an_interrupt_ends_the_compilers_and_is_one_line(cache: Path, tmp_path: Path):
-    text = f'case "$*" in *--version*) ;; *) echo $$ >> {tmp_path}/compilers; exec sleep 300;; esac'
-    compiler = program(tmp_path / "slow", text)
-    ours = subprocess.Popen(
-        [sys.executable, "-c", LOADING],
-        cwd=REPOSITORY,
-        env={**os.environ, "CXX": str(compiler)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        # As a shell does: Ctrl-C reaches the whole group.
-        process_group=0,
-    )
-    compilers = tmp_path / "compilers"
-    assert within(120, lambda: compilers.exists() and compilers.read_text().endswith("\n"))
-
-    os.killpg(ours.pid, signal.SIGINT)
-    try:
-        _, said = ours.communicate(timeout=60)
-    finally:
-        ours.kill()
-
-    assert ours.returncode == 130
-    # Click ends the line on which a terminal shows ^C.
-    assert said.split("\n") == [native._COMPILING, "", "harness: interrupted", ""]
-    assert within(60, lambda: not any(is_alive(int(number)) for number in compilers.read_text().split()))
-    assert [path.suffix for path in cache.iterdir()] == [".lock"]
-
-
-def within(seconds: float, holds: Callable[[], bool]) -> bool:
-    end = time.monotonic() + seconds
-    while not (held := holds()) and time.monotonic() < end:
-        time.sleep(0.05)
-    return held
-
-
-def is_alive(process_id: int) -> bool:
-    try:
-        return Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
-
-
-def test_an_unknown_engine_is_an_error_that_names_the_nearest():
-    with pytest.raises(UsageError, match="allowed are auto, native, torch") as got:
-        choose_engine("nativ", Recipe(), CPU)
-    assert got.value.hint is not None
-    assert "native" in got.value.hint
 
 
 def test_the_native_engine_is_an_error_where_it_is_asked_for_and_cannot_train(monkeypatch: pytest.MonkeyPatch):

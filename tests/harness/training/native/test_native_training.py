@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -25,14 +24,13 @@ from harness.training.native.native_training import (
     NativeProgram,
     _check_images,
     _check_order,
-    _check_pixels,
     open_program,
     predict,
     state_tensors,
 )
 from harness.training.recipe import Initialisation, Optimizer, Recipe
 from harness.training.steps import Images
-from harness.training.train import Training, checkpoint, count_errors, predictions, resume, start, train_epoch
+from harness.training.train import Training, checkpoint, count_errors, resume, start, train_epoch
 from search_spaces.cost import analyse
 from search_spaces.network import Architecture
 from search_spaces.notation import parse_network
@@ -153,7 +151,6 @@ RECIPES = (
 @pytest.mark.parametrize("text", [NETWORKS[0], NETWORKS[2], SIMPLY_POSED])
 def test_a_run_by_the_engine_follows_the_run_by_torch(text: str, recipe: Recipe):
     plain, fast, images = both(text, recipe, 2)
-
     for ours, theirs in zip(fast.history, plain.history, strict=True):
         assert ours.train_loss == pytest.approx(theirs.train_loss, rel=2e-3)
         assert (ours.epoch, ours.learning_rate) == (theirs.epoch, theirs.learning_rate)
@@ -207,10 +204,8 @@ def test_a_step_moves_the_statistics_that_poses_share_as_torch_moves_them():
 @pytest.mark.parametrize("text", ["conv3x3(4) gap bn linear(10)", "linear(10) bn", "gap res(bn relu) linear(10)"])
 def test_neither_engine_normalises_by_one_value_a_channel(text: str, native_engine: bool):
     engine, network = native.load() if native_engine else None, parse_network(text)
-
-    with pytest.raises(ContentError, match=r"^recipe: batch_size is 1, and a bn of the network stands where maps are"):
+    with pytest.raises(ContentError, match="batch_size is 1"):
         start(network, Recipe(batch_size=1), 0, CPU, engine, task=MNIST)
-
     two = start(network, Recipe(batch_size=2), 0, CPU, engine, task=MNIST)
     others = map(parse_network, ("conv3x3(4) bn gap linear(10)", "conv3x3(4) gap bn(poses=4, shared) linear(10)"))
     for run in (two, *(start(other, Recipe(batch_size=1), 0, CPU, engine, task=MNIST) for other in others)):
@@ -225,11 +220,9 @@ def test_a_run_resumed_from_a_checkpoint_ends_with_the_same_bits(text: str, reci
     whole, first, second = (start(parse_network(text), recipe, 7, CPU, native.load(), task=MNIST) for _ in range(3))
     for _ in range(2):
         train_epoch(whole, images)
-
     train_epoch(first, images)
     resume(second, checkpoint(first))
     train_epoch(second, images)
-
     for ours, theirs in zip(second.average or second.state, whole.average or whole.state, strict=True):
         assert torch.equal(ours, theirs)
 
@@ -238,12 +231,10 @@ def test_a_checkpoint_of_the_engine_is_gone_on_with_by_torch():
     images = some_images(320)
     fast, plain = start(parse_network(NETWORKS[0]), RECIPES[0], 7, CPU, native.load(), task=MNIST), None
     train_epoch(fast, images)
-
     plain = start(parse_network(NETWORKS[0]), RECIPES[0], 7, CPU, task=MNIST)
     resume(plain, checkpoint(fast))
     for run in (fast, plain):
         train_epoch(run, images)
-
     assert fast.history[-1].train_loss == pytest.approx(plain.history[-1].train_loss, rel=1e-3)
 
 
@@ -251,21 +242,12 @@ def test_predictions_and_gradients_are_of_images_only():
     network = parse_network("gap linear(10)")
     run = start(network, Recipe(batch_size=2), 0, CPU, native.load(), task=MNIST)
     program, images = open_program(native.load(), network, run.recipe, some_images(1)), some_images(3)
-
     with pytest.raises(AssertionError, match=r"^the pixels: torch\.float32 \(3, 1, 28, 28\) on cpu; "):
         predict(program, run.network, run.state, images.pixels.float())
     with pytest.raises(AssertionError, match=r"^3 images are no batch of 2$"):
         gradients(program, run.network, images.pixels, images.labels)
     with pytest.raises(AssertionError, match=r"^the labels: from -1 to -1; the engine reads 0 to 9$"):
         gradients(program, run.network, images.pixels[:2], torch.full((2,), -1))
-
-
-def test_a_loss_that_is_not_finite_ends_the_run():
-    recipe = Recipe(epochs=2, batch_size=32, learning_rate=1e3, momentum=0.99)
-    run = start(parse_network("conv3x3(4) conv3x3(4) conv3x3(4) linear(10)"), recipe, 0, CPU, native.load(), task=MNIST)
-    epoch = train_epoch(run, some_images(640))
-    assert run.diverged
-    assert epoch.train_loss is None
 
 
 @pytest.mark.parametrize(
@@ -375,65 +357,44 @@ def test_a_pool_right_behind_dropout_sees_the_same_masks(pool: str, dropout: str
     assert torch.allclose(gradient, of_apart, rtol=1e-9, atol=1e-12)
 
 
-@ON_EACH_LEVEL
-def test_dropout_is_off_when_predicting(level: Level):
-    network = parse_network("dropout(0.9) conv3x3(4) dropout2d(0.9) gap linear(10)")
-    run = start(network, Recipe(batch_size=32), 0, CPU, in_float64(level), task=MNIST)
-    images = some_images(100)
-    assert predictions(run, images).tolist() == predictions(run, images).tolist()
-
-
 PIXELS, LABELS = torch.zeros(4, 1, 28, 28, dtype=torch.uint8), torch.tensor([0, 9, 2, 3])
-ORDER = torch.tensor([3, 0, 1])
 
 
 def test_what_the_engine_reads_is_accepted():
     _check_images(PIXELS, LABELS, MNIST)
-    _check_order(ORDER, 3, 4)
-    _check_order(ORDER, 2, 4)
+    _check_order(torch.tensor([3, 0, 1]), 2, 4)
 
 
 @pytest.mark.parametrize(
-    ("order", "message"),
+    "order",
     [
-        (torch.tensor([0, 1, 4]), "the order: from 0 to 4; the engine reads 0 to 3"),
-        (torch.tensor([0, 1, -1]), "the order: from -1 to 1; the engine reads 0 to 3"),
-        (torch.arange(2), "the order names 2 images, but the steps take 3"),
-        (
-            torch.arange(3.0),
-            "the order: torch.float32 (3,) on cpu; the engine reads contiguous torch.int64 (3,) on cpu",
-        ),
-        (torch.arange(6)[::2], "the order: torch.int64 (3,) on cpu, not contiguous; the engine reads contiguous"),
-        (torch.zeros(3, dtype=torch.int64, device="meta"), "the order: torch.int64 (3,) on meta; the engine reads"),
+        torch.tensor([0, 1, 4]),
+        torch.tensor([0, 1, -1]),
+        torch.arange(2),
+        torch.arange(3.0),
+        torch.arange(6)[::2],
+        torch.zeros(3, dtype=torch.int64, device="meta"),
     ],
+    ids=["too high", "negative", "too few", "floats", "strided", "another device"],
 )
-def test_an_order_is_of_images_that_are_there(order: Tensor, message: str):
-    with pytest.raises(AssertionError, match=f"^{re.escape(message)}"):
+def test_an_order_is_of_images_that_are_there(order: Tensor):
+    with pytest.raises(AssertionError, match="the order"):
         _check_order(order, 3, 4)
 
 
 @pytest.mark.parametrize(
-    ("pixels", "labels", "message"),
+    ("pixels", "labels", "what"),
     [
-        (PIXELS, torch.tensor([0, 10, 2, 3]), "the labels: from 0 to 10; the engine reads 0 to 9"),
-        (PIXELS, torch.tensor([0, -100, 2, 3]), "the labels: from -100 to 3; the engine reads 0 to 9"),
-        (PIXELS, LABELS.int(), "the labels: torch.int32 (4,) on cpu; the engine reads contiguous torch.int64 (4,) on"),
-        (
-            PIXELS,
-            LABELS[:3],
-            "the pixels: torch.uint8 (4, 1, 28, 28) on cpu; the engine reads contiguous torch.uint8 (",
-        ),
-        (PIXELS.float(), LABELS, "the pixels: torch.float32 (4, 1, 28, 28) on cpu; the engine reads"),
-        (PIXELS[:, :, ::2].contiguous(), LABELS, "the pixels: torch.uint8 (4, 1, 14, 28) on cpu; the engine reads"),
-        (PIXELS.transpose(2, 3), LABELS, "the pixels: torch.uint8 (4, 1, 28, 28) on cpu, not contiguous; the engine"),
+        (PIXELS, torch.tensor([0, 10, 2, 3]), "labels"),
+        (PIXELS, torch.tensor([0, -100, 2, 3]), "labels"),
+        (PIXELS, LABELS.int(), "labels"),
+        (PIXELS, LABELS[:3], "pixels"),
+        (PIXELS.float(), LABELS, "pixels"),
+        (PIXELS[:, :, ::2].contiguous(), LABELS, "pixels"),
+        (PIXELS.transpose(2, 3), LABELS, "pixels"),
     ],
+    ids=["too high", "negative", "of four bytes", "too few", "floats", "too small", "turned"],
 )
-def test_images_have_classes_and_lie_as_the_engine_reads_them(pixels: Tensor, labels: Tensor, message: str):
-    with pytest.raises(AssertionError, match=f"^{re.escape(message)}"):
+def test_images_have_classes_and_lie_as_the_engine_reads_them(pixels: Tensor, labels: Tensor, what: str):
+    with pytest.raises(AssertionError, match=f"^the {what}: .* the engine reads"):
         _check_images(pixels, labels, MNIST)
-
-
-def test_pixels_without_labels_are_so_many_images():
-    _check_pixels(PIXELS, 4, MNIST)
-    with pytest.raises(AssertionError, match=r"the engine reads contiguous torch\.uint8 \(5, 1, 28, 28\) on cpu$"):
-        _check_pixels(PIXELS, 5, MNIST)
