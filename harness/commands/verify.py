@@ -157,8 +157,7 @@ def _declare(plan: Plan, place: Workspace, seeds: int, as_json: bool) -> int:
 def _run(plan: Plan, place: Workspace, source: Source, link: Link | None, processes: int | None) -> Verdict:
     from harness.evidence.leaderboard import refresh
     from harness.evidence.verification.verify import run_seeds
-    from harness.training.cluster.cluster import joined_by
-    from harness.training.cluster.roster import Asked, Kinds
+    from harness.training.cluster.cluster import Asked, Kinds, joined_by
     from harness.training.progress import Reporter
     from harness.training.workers import ExecutorOf, Limits, Processes
 

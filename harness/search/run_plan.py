@@ -25,9 +25,8 @@ from harness.system import statistics
 from harness.system.errors import ContentError, UsageError, typed
 from harness.system.files import Workspace
 from harness.system.machine import choose_device, worker_count
-from harness.training.cluster.cluster import joined_by, nodes_that_train
+from harness.training.cluster.cluster import Asked, joined_by, nodes_that_train
 from harness.training.cluster.ray_link import Link, NodeInfo
-from harness.training.cluster.roster import Asked
 from harness.training.native.native import Choice, choose_engine
 from harness.training.recipe import Recipe
 from harness.training.recipes import NamedRecipe, check_batch, named_recipe

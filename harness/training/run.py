@@ -317,7 +317,7 @@ def _finish_result(
         result = replace(result, test_errors=len(wrong), test_size=len(test), wrong=wrong)
         # A diverged network has nothing to show: its probabilities are no numbers.
         if job.inspection is not None and not run.diverged:
-            inspection.write(job.inspection, inspect(run, test, result))
+            inspection.write(job.inspection, _inspect(run, test, result))
     if job.weights is not None and finished and not run.diverged:
         files.write_bytes(job.weights, to_safetensors(final_network(run), properties(result, loaded.data.dataset)))
     images = len(run.history) * (len(training) // job.recipe.batch_size) * job.recipe.batch_size
@@ -331,7 +331,7 @@ def _finish_result(
     )
 
 
-def inspect(run: Training, test: Images, result: Result) -> Inspection:
+def _inspect(run: Training, test: Images, result: Result) -> Inspection:
     """Return what a finished run made of the test images; ``result`` says which it got wrong."""
     sure = probabilities(run, test)
     misses = []

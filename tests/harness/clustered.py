@@ -8,10 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness.training.cluster.cluster import Cluster
+from harness.training.cluster.cluster import Asked, Cluster, _Patience
 from harness.training.cluster.node import Begin, End, Facts, Said, Terms
 from harness.training.cluster.ray_link import NodeFault, NodeInfo, NodeLost
-from harness.training.cluster.roster import Asked, Patience
 from harness.training.recipe import Recipe
 from harness.training.result import Environment, Epoch, Purpose, Result, Status
 from harness.training.run import Job
@@ -187,6 +186,6 @@ def cluster(*nodes: FakeNode, **asked: Any) -> tuple[Cluster, FakeLink]:
         Limits(),
         link,
         Asked(device="cpu", engine="native", **asked),
-        Patience(look=-1.0, again=0.0, start=0.05, join=0.2, answer=60.0),
+        _Patience(look=-1.0, again=0.0, start=0.05, join=0.2, answer=60.0),
     )
     return made, link

@@ -29,9 +29,8 @@ from harness.system import statistics
 from harness.system.errors import ContentError
 from harness.system.machine import choose_device
 from harness.system.terminal import duration_text
-from harness.training.cluster.cluster import joined_by
+from harness.training.cluster.cluster import Asked, Kinds, joined_by
 from harness.training.cluster.ray_link import Link
-from harness.training.cluster.roster import Asked, Kinds
 from harness.training.native.native import choose_engine
 from harness.training.recipes import check_batch, named_recipe
 from harness.training.result import Purpose, Result

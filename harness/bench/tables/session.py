@@ -24,9 +24,8 @@ from harness.evidence import study
 from harness.system.errors import HarnessError
 from harness.system.terminal import duration_text
 from harness.training import result
-from harness.training.cluster.cluster import joined_by
+from harness.training.cluster.cluster import Asked, Kinds, joined_by
 from harness.training.cluster.ray_link import Link
-from harness.training.cluster.roster import Asked, Kinds
 from harness.training.progress import Reporter, plain_seconds
 from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from enum import IntEnum
 from pathlib import Path
 
-HEADER = Path(__file__).with_suffix(".h")
+_HEADER = Path(__file__).with_suffix(".h")
 
 # The engine takes integers only: a dropout rate and the slope of a leaky activation in these parts.
 RATE_PARTS = 65_536
@@ -97,7 +97,7 @@ class Instruction:
     rate: int = 0
 
 
-def header() -> str:
+def _header() -> str:
     """Return the C++ of what this file declares."""
     parts = [
         "// Written by `python -m harness.training.native.instruction`, whose file says what each number means.",
@@ -117,4 +117,4 @@ def header() -> str:
 
 
 if __name__ == "__main__":
-    HEADER.write_text(header(), encoding="utf-8")
+    _HEADER.write_text(_header(), encoding="utf-8")

@@ -195,7 +195,7 @@ def compiler() -> list[str]:
     raise EngineUnavailable(f"no C++ compiler found ({given or 'c++, g++, clang++'})")
 
 
-def source_files() -> list[Path]:
+def _source_files() -> list[Path]:
     """Return the engine's sources and headers, in order of their names."""
     return sorted((*SOURCES.glob("*.cpp"), *SOURCES.glob("*.h")))
 
@@ -207,7 +207,7 @@ def _built(options: tuple[str, ...]) -> Path:
     """
     command = [*compiler(), *options]
     digest = hashlib.sha256("\0".join([*command, compiler_version()]).encode())
-    for source in source_files():
+    for source in _source_files():
         digest.update(source.read_bytes())
     named = os.environ.get("HARNESS_ENGINE_CACHE")
     # A name without a slash would be looked for among the system's libraries.
@@ -240,7 +240,7 @@ def _compile(command: list[str], path: Path) -> None:
         shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".build-{path.stem}-") as folder:
         made = Path(folder) / path.name
-        units = [str(source) for source in source_files() if source.suffix == ".cpp"]
+        units = [str(source) for source in _source_files() if source.suffix == ".cpp"]
         environment = os.environ | {"TMPDIR": folder}
         answer = subprocess.run(
             [*command, "-o", str(made), *units],

@@ -31,7 +31,7 @@ from harness.training.inspection import (
 )
 from harness.training.recipe import Recipe
 from harness.training.result import PROTOCOL_VERSION, Epoch, Purpose, Result, Status, derive_seed
-from harness.training.run import Job, TrainingData, execute, execute_together, inspect
+from harness.training.run import Job, TrainingData, _inspect, execute, execute_together
 from harness.training.steps import Images
 from harness.training.train import Training, train_epoch
 from search_spaces.notation import parse_network
@@ -409,9 +409,9 @@ def test_the_first_kernels_are_those_of_the_weights_that_predict(
 
     def spy(run: Training, test: Images, result: Result) -> Inspection:
         runs.append(run)
-        return inspect(run, test, result)
+        return _inspect(run, test, result)
 
-    monkeypatch.setattr(run_module, "inspect", spy)
+    monkeypatch.setattr(run_module, "_inspect", spy)
 
     _, [found] = seen(shown, tmp_path)
 

@@ -10,9 +10,8 @@ import pytest
 
 from harness.system.errors import DeviceError
 from harness.training.cluster import cluster as module
-from harness.training.cluster.cluster import _MOST_ATTEMPTS, Cluster
+from harness.training.cluster.cluster import _MOST_ATTEMPTS, _MOST_LOSSES, Cluster, Kinds, _Patience
 from harness.training.cluster.node import Begin, End, Key
-from harness.training.cluster.roster import _MOST_LOSSES, Kinds, Patience
 from harness.training.result import Epoch, Status
 from harness.training.workers import Broken, Event, Finished, Progress
 from tests.harness import clustered
@@ -137,9 +136,9 @@ def test_a_node_that_does_not_answer_is_given_up_and_its_late_result_is_dropped(
     after(cluster)
     one.is_silent = True
     assert cluster.roster is not None
-    cluster.roster.patience = Patience(answer=-1.0, look=60.0)
+    cluster.roster.patience = _Patience(answer=-1.0, look=60.0)
     assert cluster.poll(0.0) == []
-    cluster.roster.patience = Patience(look=60.0)
+    cluster.roster.patience = _Patience(look=60.0)
     # Two was asked in the same moment, so it is lost too; both may come again.
     cluster.roster.looked = float("-inf")
     cluster.roster.losses.clear()
@@ -251,7 +250,7 @@ def test_without_any_node_for_long_it_ends_with_what_is_finished():
     cluster, link = clustered.cluster(one)
     cluster.start(1)
     link.there, one.lost = [], "gone"
-    cluster.patience = Patience(alone=0.0)
+    cluster.patience = _Patience(alone=0.0)
     with pytest.raises(DeviceError, match="no node that can train") as caught:
         after(cluster)
     assert "same command" in str(caught.value.hint)

@@ -16,8 +16,8 @@ from harness.data.datasets import dataset
 from harness.data.training_images import load
 from harness.system.errors import HarnessError
 from harness.training.cluster import node
+from harness.training.cluster.cluster import _same_kind
 from harness.training.cluster.node import Begin, End, Key, Node, Said, Terms, facts_here
-from harness.training.cluster.roster import _same_kind
 from harness.training.native import native
 from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Purpose, Result, Status

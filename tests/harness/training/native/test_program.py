@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.training.build import build
-from harness.training.native.instruction import HEADER, Activation, Code, header
+from harness.training.native.instruction import _HEADER, Activation, Code, _header
 from harness.training.native.program import program
 from search_spaces.cost import analyse
 from search_spaces.network import Architecture
@@ -119,4 +119,4 @@ def test_statistics_lie_behind_the_parameters_means_first():
 
 
 def test_the_engine_s_header_is_written_from_the_declarations_here():
-    assert HEADER.read_text(encoding="utf-8") == header(), "python -m harness.training.native.instruction writes it"
+    assert _HEADER.read_text(encoding="utf-8") == _header(), "python -m harness.training.native.instruction writes it"
