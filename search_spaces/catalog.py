@@ -134,12 +134,8 @@ def space(name: str, task: Task = MNIST) -> SearchSpace:
         message = f"unknown search space '{name}'; known are {known}, and @FILE"
         is_file = os.path.isfile(name)  # false for what no file can be called
         raise UnknownNameError(message, hint=f"for the file, write @{name}" if is_file else nearest(name, SPACES))
-    return parse_space(_space_text(name), name, task)
-
-
-def _space_text(name: str) -> str:
-    """Return the text of a space that comes with the package."""
-    return resources.files("search_spaces").joinpath("spaces", f"{name}.space").read_text("utf-8")
+    text = resources.files("search_spaces").joinpath("spaces", f"{name}.space").read_text("utf-8")
+    return parse_space(text, name, task)
 
 
 @cache

@@ -95,14 +95,12 @@ def read_inspections(runs: Path, row: str) -> list[Inspection]:
     Raises:
         ContentError: a file does not hold an inspection.
     """
-    return [_read(path) for path in sorted(path_of(runs, row, 0).parent.glob("seed-*.json"))]
-
-
-def _read(path: Path) -> Inspection:
-    found = read_as(Inspection, path, f"the inspection {path}")
-    rows, columns = found.image_shape
-    if any(len(unpacked(miss.pixels)) != rows * columns for miss in found.misses):
-        raise ContentError(f"{path} holds an image that is not of {rows} x {columns} pixels; remove the file")
+    found = []
+    for path in sorted(path_of(runs, row, 0).parent.glob("seed-*.json")):
+        found.append(read_as(Inspection, path, f"the inspection {path}"))
+        rows, columns = found[-1].image_shape
+        if any(len(unpacked(miss.pixels)) != rows * columns for miss in found[-1].misses):
+            raise ContentError(f"{path} holds an image that is not of {rows} x {columns} pixels; remove the file")
     return found
 
 

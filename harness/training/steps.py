@@ -119,7 +119,7 @@ class Steps:
     Attributes:
         rates: learning rates.
         shares: how much of the new state the average takes; all of it until it begins.
-        corrections: what Adam divides by.
+        corrections: what Adam divides its mean, and the root of its mean square, by (Kingma and Ba, arXiv 1412.6980).
     """
 
     rates: list[float]
@@ -134,7 +134,7 @@ def epoch_steps(recipe: Recipe, done: int, count: int) -> Steps:
     return Steps(
         [learning_rate(recipe, number - 1, count) for number in numbers],
         [average_share(recipe, number, first) for number in numbers],
-        [_adam_corrections(recipe, number) for number in numbers],
+        [(1 - recipe.momentum**number, math.sqrt(1 - 0.999**number)) for number in numbers],
     )
 
 
@@ -146,18 +146,15 @@ def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
     match recipe.schedule:
         case Schedule.CONSTANT:
             return recipe.learning_rate
-        case Schedule.LINEAR:
-            return _above_final(recipe, recipe.learning_rate * (1 - done) / (1 - recipe.warmup))
-        case Schedule.COSINE:
-            turned = math.pi * (done - recipe.warmup) / (1 - recipe.warmup)
-            return _above_final(recipe, recipe.learning_rate * (1 + math.cos(turned)) / 2)
         case Schedule.STEP:
             passed = sum(step >= epoch * steps_per_epoch for epoch in recipe.step_epochs)
             return recipe.learning_rate * recipe.step_factor**passed
-
-
-def _above_final(recipe: Recipe, rate: float) -> float:
-    """Return a rate that falls to zero as one that falls to the recipe's last; the same number where that is zero."""
+        case Schedule.LINEAR:
+            rate = recipe.learning_rate * (1 - done) / (1 - recipe.warmup)
+        case Schedule.COSINE:
+            turned = math.pi * (done - recipe.warmup) / (1 - recipe.warmup)
+            rate = recipe.learning_rate * (1 + math.cos(turned)) / 2
+    # What falls to zero falls to the recipe's last rate; the same number where that is zero.
     return recipe.final_rate * recipe.learning_rate + (1 - recipe.final_rate) * rate
 
 
@@ -169,14 +166,6 @@ def average_share(recipe: Recipe, step: int, first: int) -> float:
     if step <= max(1, first):
         return 1.0
     return 1 - min(recipe.average_decay, (1 + behind) / (10 + behind))
-
-
-def _adam_corrections(recipe: Recipe, step: int) -> tuple[float, float]:
-    """Return what Adam divides its mean, and the root of its mean square, by after a step, counted from 1.
-
-    Kingma and Ba, arXiv 1412.6980, algorithm 1.
-    """
-    return 1 - recipe.momentum**step, math.sqrt(1 - 0.999**step)
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,18 +70,13 @@ def teacher_of(
                     torch.save(_trained(architecture, own, index, images, device, chosen), buffer)
                     content = buffer.getvalue()
                     files.write_bytes(path, hashlib.sha256(content).digest() + content)
-            saved = _read(path, device)
+            content = path.read_bytes()  # a digest of 32 bytes, and what it is of
+            if hashlib.sha256(content[32:]).digest() != content[:32]:
+                raise ContentError(f"the teacher {path} is damaged", hint="remove the file; it is trained again")
+            saved = torch.load(io.BytesIO(content[32:]), map_location=device, weights_only=True)
         networks.append(_network(architecture, images.task, saved["weights"], device))
         seconds += saved["seconds"]
     return Teacher(architecture, tuple(networks), seconds)
-
-
-def _read(path: Path, device: torch.device) -> dict[str, Any]:
-    content = path.read_bytes()  # a digest of 32 bytes, and what it is of
-    if hashlib.sha256(content[32:]).digest() != content[:32]:
-        raise ContentError(f"the teacher {path} is damaged", hint="remove the file, and the teacher is trained again")
-    saved: dict[str, Any] = torch.load(io.BytesIO(content[32:]), map_location=device, weights_only=True)
-    return saved
 
 
 def _trained(

@@ -407,7 +407,12 @@ class Cluster:
         roster = _Roster(link=self.link, asked=self.asked, terms=terms, ours=ours, patience=self.patience)
         roster.kind = ours if self.asked.kinds is Kinds.OURS else None
         self.roster, began = roster, self.now()
-        while not self._has_begun(roster, self.now() - began):
+        while True:
+            if len(roster.joined) == len(roster.members) and (roster.joined or roster.refused):
+                break
+            is_awaited = roster.members and not self.places
+            if self.now() - began > (self.patience.join if is_awaited else self.patience.start):
+                break
             self._meet(roster.hear(0.5))
         if self.asked.kinds is Kinds.ONE and roster.joined:
             self._meet(roster.keep_one_kind())
@@ -459,11 +464,6 @@ class Cluster:
     def now(self) -> float:
         """Return the monotonic clock."""
         return time.monotonic()
-
-    def _has_begun(self, roster: _Roster, waited: float) -> bool:
-        is_met = len(roster.joined) == len(roster.members) and (roster.joined or roster.refused)
-        is_awaited = roster.members and not self.places
-        return bool(is_met) or waited > (self.patience.join if is_awaited else self.patience.start)
 
     def _meet(self, heard: list[_Joined | _Gone | _Word] | list[_Gone]) -> list[Event]:
         events: list[Event] = []

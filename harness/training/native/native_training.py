@@ -50,6 +50,7 @@ class NativeProgram:
 
     Attributes:
         handle: the engine's own object.
+        row: what the engine reads of the recipe.
         decay: L2 coefficient of each parameter, (parameter_count,).
         teacher: what the engine reads of the teachers of the recipe, None where it has none; it points to ``kept``.
     """
@@ -59,8 +60,9 @@ class NativeProgram:
     task: Task
     recipe: Recipe
     handle: _Handle
+    row: ctypes.Structure
     decay: Tensor
-    teacher: TeacherRow | None = None
+    teacher: Any = None
     kept: tuple[object, ...] = ()
 
 
@@ -85,17 +87,19 @@ def open_program(
     task, real = images.task, _real(engine)
     flat = program(architecture, task.input_shape)
     handle = _opened(engine, flat, recipe, images)
+    adam, nesterov = int(recipe.optimizer is Optimizer.ADAM), int(recipe.nesterov)
+    row = (TrainingRow64 if engine.double else TrainingRow)(adam, nesterov, recipe.momentum, recipe.label_smoothing)
     # A network may have no parameters.
     decays = [torch.full((size,), decay_of(recipe, kernel=kernel)) for size, kernel in flat.parameters]
     decay = torch.cat([*decays, torch.empty(0)]).to(real)
     if teacher is None:
-        return NativeProgram(engine, flat, task, recipe, handle, decay)
+        return NativeProgram(engine, flat, task, recipe, handle, row, decay)
     taught = _opened(engine, program(teacher.architecture, task.input_shape), recipe, images)
     states = torch.stack([flat_state(network, real) for network in teacher.networks])  # (teachers, state_size)
     count, size = states.shape
     weight, temperature = recipe.distill_weight, recipe.distill_temperature
-    row = TeacherRow(taught.pointer, states.data_ptr(), size, count, weight, temperature)
-    return NativeProgram(engine, flat, task, recipe, handle, decay, row, (taught, states))
+    teachers = ctypes.byref(TeacherRow(taught.pointer, states.data_ptr(), size, count, weight, temperature))
+    return NativeProgram(engine, flat, task, recipe, handle, row, decay, teachers, (taught, states))
 
 
 def rounded(recipe: Recipe, engine: Engine) -> Recipe:
@@ -170,14 +174,14 @@ def train_steps(
             shares[taken].data_ptr(),
             count,
             run.step,
-            ctypes.byref(_row(native)),
+            ctypes.byref(native.row),
             native.decay.data_ptr(),
             native.program.state_size,
             state.data_ptr(),
             memory[0].data_ptr(),
             memory[-1].data_ptr(),
             averaged.data_ptr(),
-            _teacher_row(native),
+            native.teacher,
         )
         run.step += count
         if on_step is not None:
@@ -204,16 +208,6 @@ def predict(native: NativeProgram, network: nn.Module, tensors: list[Tensor], pi
 
 def _real(engine: Engine) -> torch.dtype:
     return torch.float64 if engine.double else torch.float32
-
-
-def _teacher_row(native: NativeProgram) -> Any:
-    return None if native.teacher is None else ctypes.byref(native.teacher)
-
-
-def _row(native: NativeProgram) -> ctypes.Structure:
-    recipe, kind = native.recipe, TrainingRow64 if native.engine.double else TrainingRow
-    adam = recipe.optimizer is Optimizer.ADAM
-    return kind(int(adam), int(recipe.nesterov), recipe.momentum, recipe.label_smoothing)
 
 
 def _check_pixels(pixels: Tensor, count: int, task: Task) -> None:

@@ -56,7 +56,11 @@ def program(architecture: Architecture, input_shape: Shape) -> Program:
     first = sum(size for size, _ in draft.parameters)
     return Program(
         tuple(draft.values),
-        tuple(_located(item, first) for item in draft.instructions),
+        # Statistics lie behind the parameters, whose number is known at the end only.
+        tuple(
+            replace(item, mean=first + item.mean, variance=first + item.variance) if item.shift >= 0 else item
+            for item in draft.instructions
+        ),
         tuple(draft.parameters),
         tuple(draft.statistics),
     )
@@ -102,11 +106,6 @@ class _Draft:
 
 def _value(shape: Shape) -> Value:
     return Value(*shape) if len(shape) == 3 else Value(shape[0], 1, 1)
-
-
-def _located(item: Instruction, first: int) -> Instruction:
-    """Move offsets of statistics behind the parameters, whose number is known at the end only."""
-    return replace(item, mean=first + item.mean, variance=first + item.variance) if item.shift >= 0 else item
 
 
 def _sequence(draft: _Draft, ops: tuple[spec.Op, ...], shape: Shape, source: int) -> int:

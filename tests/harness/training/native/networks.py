@@ -76,9 +76,9 @@ def gradients(
         native.handle.pointer,
         pixels.data_ptr(),
         labels.data_ptr(),
-        ctypes.byref(native_training._row(native)),
+        ctypes.byref(native.row),
         state.data_ptr(),
         gradient.data_ptr(),
-        native_training._teacher_row(native),
+        native.teacher,
     )
     return loss, gradient
