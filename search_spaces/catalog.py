@@ -28,8 +28,8 @@ SPACES: Mapping[str, str] = {
     "tied": "up to 20,000 parameters; layers share kernels, also across resolutions",
     "posed": "up to 3,000,000 multiply-adds; kernels in four poses (rotated copies), shared by several layers",
     "seeds": "the family of the five seed networks",
-    "bench": "384 networks of 519 to 5,774 parameters; the table mnist-bench holds a training of each",
-    "forms": "256 networks of 662 to 5,778 parameters, of other forms; the table mnist-forms holds trainings of each",
+    "bench": "384 networks of 519 to 5,774 parameters; the table mnist-bench holds a run of each",
+    "forms": "256 networks of 662 to 5,778 parameters, of other forms; the table mnist-forms holds runs of each",
 }
 
 # Names that people can say: a form and a number of parameters; where two networks share one, digits of the hash.

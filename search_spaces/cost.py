@@ -89,7 +89,7 @@ def analyse_ops(ops: tuple[Op, ...], task: Task) -> Analysis:
 
 
 def stored_numbers(architecture: Architecture, task: Task) -> int:
-    """Return the learned numbers and two statistics a channel of each BN, each as often as it is stored.
+    """Return the parameters and two statistics a channel of each BN, each as often as it is stored.
 
     Channels of a BN that share statistics have two together.
     A tied kernel, and one in several poses, is stored once. BN could be folded into one scale and shift a channel for

@@ -1,6 +1,6 @@
-"""How many derivations a search space has, and how many of them lead to an accepted network.
+"""How many configurations a search space has, and how many of them are accepted networks.
 
-Derivations, not networks: two derivations may spell the same network, as ``<bn / bn>`` does.
+A configuration is one way through the choices of a space: two may spell the same network, as ``<bn / bn>`` does.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from search_spaces.cost import Analysis, map_numbers
-from search_spaces.draw import ByDerivations, Draw, draw, enumerate_draws, judge
+from search_spaces.draw import ByConfigurations, Draw, draw, enumerate_draws, judge
 from search_spaces.space import Body, SearchSpace, value_ways
 
-# So many derivations are all looked at.
+# So many configurations are all looked at.
 MOST_EXACT = 5_000
 
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """Derivations that are rejected for the same reason.
+    """Configurations that are rejected for the same reason.
 
     Attributes:
         reason: ``shape`` or the metric that breaks a limit.
@@ -39,12 +39,12 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """How many derivations are accepted: from ``low`` to ``high``, both included.
+    """How many configurations are accepted: from ``low`` to ``high``, both included.
 
     Attributes:
-        derivations: accepted or not.
-        exact: every derivation was looked at, so ``low`` equals ``high``.
-        looked_at: derivations looked at; when not exact, drawn with equal odds.
+        derivations: configurations, accepted or not; a key of JSON documents has this name.
+        exact: every configuration was looked at, so ``low`` equals ``high``.
+        looked_at: configurations looked at; when not exact, drawn with equal odds.
         accepted: those of them that were accepted.
         confidence: probability with which the interval holds the number; 1 when exact.
         median_macs: median multiply-adds of those that were accepted; None where none was.
@@ -66,11 +66,11 @@ class Count:
     rejected: tuple[Rejection, ...]
 
 
-def derivations(space: SearchSpace) -> int:
-    """Return the exact number of derivations, before any condition."""
+def configurations(space: SearchSpace) -> int:
+    """Return the exact number of configurations, before any condition."""
     contents = (part.content for part in space.shared)
-    shared = (content.derivations if isinstance(content, Body) else value_ways(content) for content in contents)
-    return math.prod(shared) * space.net.derivations
+    shared = (content.configurations if isinstance(content, Body) else value_ways(content) for content in contents)
+    return math.prod(shared) * space.net.configurations
 
 
 def feasible(
@@ -82,17 +82,17 @@ def feasible(
     most_exact: int = MOST_EXACT,
     confidence: float = 0.95,
 ) -> Count:
-    """Return how many derivations keep the space's conditions and the budget.
+    """Return how many configurations keep the space's conditions and the budget.
 
-    Up to ``most_exact`` derivations are all looked at. Of more, ``samples`` are drawn with equal odds, and
+    Up to ``most_exact`` configurations are all looked at. Of more, ``samples`` are drawn with equal odds, and
     the interval is that of Clopper and Pearson (Biometrika 26, 1934, page 404), which holds the true number
     with at least the stated confidence.
     """
-    total = derivations(space)
+    total = configurations(space)
     if total <= most_exact:
         found, rejected = _judged(space, enumerate_draws(space), budget)
         return Count(len(found), len(found), total, True, total, len(found), 1.0, *_medians(found), rejected)
-    chooser = ByDerivations(rng or random.Random(0))
+    chooser = ByConfigurations(rng or random.Random(0))
     found, rejected = _judged(space, (draw(space, chooser) for _ in range(samples)), budget)
     accepted = len(found)
     low, high = clopper_pearson(accepted, samples, confidence)
@@ -140,9 +140,9 @@ def count_text(number: int) -> str:
     return f"{number:,}" if len(digits) <= 15 else f"{digits[0]}.{digits[1:3]}e{len(digits) - 1}"
 
 
-def derivations_text(number: int) -> str:
-    """Return a count of derivations with its noun."""
-    return f"{count_text(number)} derivation{'' if number == 1 else 's'}"
+def configurations_text(number: int) -> str:
+    """Return a count of configurations with its noun."""
+    return f"{count_text(number)} configuration{'' if number == 1 else 's'}"
 
 
 def clopper_pearson(successes: int, trials: int, confidence: float) -> tuple[float, float]:

@@ -131,13 +131,13 @@ class Uniform:
 
 
 @dataclass(frozen=True, slots=True)
-class ByDerivations:
-    """Decides so that every derivation of the space has equal odds."""
+class ByConfigurations:
+    """Decides so that every configuration of the space has equal odds."""
 
     rng: random.Random
 
     def choose(self, name: str, options: Options) -> int:
-        """Return an index with odds in proportion to the derivations behind it."""
+        """Return an index with odds in proportion to the configurations behind it."""
         rest = self.rng.randrange(sum(options.weights))
         for index, weight in enumerate(options.weights):
             rest -= weight
@@ -197,7 +197,7 @@ def replay(space: SearchSpace, indices: Mapping[str, int], fallback: Chooser) ->
 
 
 def enumerate_draws(space: SearchSpace) -> Iterator[Draw]:
-    """Yield every derivation of the space once, first options first."""
+    """Yield every configuration of the space once, first options first."""
     fixed: list[int] = []
     while True:
         odometer = _Odometer(fixed)

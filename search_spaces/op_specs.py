@@ -93,7 +93,7 @@ class Spec:
         window: rows, columns and stride of what a position of its output reads; None where it reads its own place only.
         is_global: it takes in a whole map at once.
         kernel: shape of its learned kernel, out x in x rows x columns, from the shape before; None without one.
-        cost: learned numbers, and multiply-adds for one image, from the shape before; not for what has a kernel.
+        cost: parameters, and multiply-adds for one image, from the shape before; not for what has a kernel.
     """
 
     op: type[Op]

@@ -75,7 +75,7 @@ class LeakyReLU:
 
 @dataclass(frozen=True, slots=True)
 class PReLU:
-    """Rectifier that multiplies what is negative by one learned number, the same for all channels."""
+    """Rectifier that multiplies what is negative by one parameter, the same for all channels."""
 
 
 @dataclass(frozen=True, slots=True)

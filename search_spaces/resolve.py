@@ -1,7 +1,7 @@
 """From text to search space: every name looked up, every number checked, every error at its place.
 
 >>> space = parse_space("let c = {4, 8}; net = conv3x3(c) <bn relu / relu bn> gap linear(10)")
->>> space.net.derivations, [part.name for part in space.shared]
+>>> space.net.configurations, [part.name for part in space.shared]
 (2, ['c'])
 """
 
@@ -373,15 +373,15 @@ def _extent(node: Node, shared: dict[str, Body]) -> tuple[int, int, int]:
             choices = [value for _, value in node.fields if isinstance(value, Choice)]
             return math.prod(map(value_ways, choices)), 1 + len(choices), 1
         case ResidualNode(body):
-            return body.derivations, 1 + body.max_nodes, 1 + body.height
+            return body.configurations, 1 + body.max_nodes, 1 + body.height
         case Either(_, branches, options):
             most, height = (max(getattr(each, name) for each in branches) for name in ("max_nodes", "height"))
             return sum(options.weights), 1 + most, 1 + height
         case RepeatNode(_, body, low, options):
-            ways = sum(options.weights) if options else body.derivations**low
+            ways = sum(options.weights) if options else body.configurations**low
             return ways, 1 + node.most * (1 + body.max_nodes), 1 + body.height
         case RuleRef(_, body, arguments):
-            ways = math.prod(value_ways(value) for _, value in arguments) * body.derivations
+            ways = math.prod(value_ways(value) for _, value in arguments) * body.configurations
             return ways, 1 + len(arguments) + body.max_nodes, 1 + body.height
         case SharedOps(name):
             return 1, 1 + shared[name].max_nodes, 1 + shared[name].height
@@ -397,7 +397,7 @@ def _choice_of(label: str, values: tuple[int | float, ...]) -> Value:
 
 
 def _either(label: str, branches: tuple[Body, ...], texts: tuple[str, ...]) -> Either:
-    return Either(label, branches, Options(texts, False, tuple(branch.derivations for branch in branches)))
+    return Either(label, branches, Options(texts, False, tuple(branch.configurations for branch in branches)))
 
 
 def _times(label: str, body: Body, repeat: Repeat) -> RepeatNode:
@@ -408,7 +408,7 @@ def _times(label: str, body: Body, repeat: Repeat) -> RepeatNode:
     if low == high:
         return RepeatNode(label, body, low, None)
     counts = range(low, high + 1)
-    weights = tuple(body.derivations**count for count in counts)
+    weights = tuple(body.configurations**count for count in counts)
     return RepeatNode(label, body, low, Options(tuple(map(str, counts)), True, weights))
 
 

@@ -26,7 +26,7 @@ class Options:
     Attributes:
         texts: each option, for people.
         ordered: the options are numbers in ascending order.
-        weights: derivations that each option leads to.
+        weights: configurations that each option leads to.
     """
 
     texts: tuple[str, ...]
@@ -146,13 +146,13 @@ class Body:
     """Nodes in order of execution.
 
     Attributes:
-        derivations: those of shared parts not included.
+        configurations: those of shared parts not included.
         max_nodes: nodes that one draw visits at most.
         height: levels of nesting.
     """
 
     nodes: tuple[Node, ...]
-    derivations: int
+    configurations: int
     max_nodes: int
     height: int
 

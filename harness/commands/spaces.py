@@ -45,7 +45,7 @@ def list_spaces(as_json: bool) -> None:
         options.print_json({"spaces": found})
         return
     for facts in found:
-        click.echo(f"{facts['name']:<8}{count_text(facts['derivations']):>14} derivations  {facts['description']}")
+        click.echo(f"{facts['name']:<8}{count_text(facts['derivations']):>14} configurations  {facts['description']}")
 
 
 @spaces.command()
@@ -94,7 +94,7 @@ def sample(name: str, count: int, seed: int, budget: int | None, as_json: bool) 
     options.answer(as_json, document, "\n".join(lines))
 
 
-@spaces.command(short_help="Count the derivations of a space.")
+@spaces.command(short_help="Count the configurations of a space.")
 @click.argument("name")
 @_budget
 @click.option(
@@ -107,14 +107,14 @@ def sample(name: str, count: int, seed: int, budget: int | None, as_json: bool) 
 @_seed
 @options.as_json
 def count(name: str, budget: int | None, samples: int, seed: int, as_json: bool) -> None:
-    """Count the derivations of a space, and how many keep its conditions and the budget: exactly, or as an interval."""
+    """Count the configurations of a space, and how many keep its conditions and the budget."""
     from search_spaces.catalog import space
-    from search_spaces.count import derivations_text, feasible
+    from search_spaces.count import configurations_text, feasible
 
     found = space(name)
     counted = feasible(found, budget, rng=random.Random(seed), samples=samples)
     facts = {"budget": budget, "feasible": dataclasses.asdict(counted)}
-    said = f"{found.name}: {derivations_text(counted.derivations)}\n{_told(counted)}"
+    said = f"{found.name}: {configurations_text(counted.derivations)}\n{_told(counted)}"
     options.answer(as_json, _facts(found) | facts, said)
 
 
@@ -128,7 +128,7 @@ def check(file: str, as_json: bool) -> None:
     name of 'harness spaces list' is checked too, where no file is called so.
     """
     from search_spaces.catalog import space
-    from search_spaces.count import derivations_text, feasible
+    from search_spaces.count import configurations_text, feasible
 
     is_name = file.isidentifier() and not os.path.exists(file)
     found = space(file if is_name else f"@{file.removeprefix('@')}")
@@ -137,29 +137,29 @@ def check(file: str, as_json: bool) -> None:
         most = counted.rejected[0]
         why = f"is accepted, most {_reason(most)}, such as {most.network}: {most.message}"
         if counted.exact:
-            raise ContentError(f"{found.name}: none of its {derivations_text(counted.derivations)} {why}")
-        click.echo(f"harness: warning: none of {counted.looked_at:,} derivations drawn at random {why}", err=True)
+            raise ContentError(f"{found.name}: none of its {configurations_text(counted.derivations)} {why}")
+        click.echo(f"harness: warning: none of {counted.looked_at:,} configurations drawn at random {why}", err=True)
     for name in found.unused:
         click.echo(f"harness: warning: 'net' does not use {name!r}", err=True)
     facts = _facts(found) | {"feasible": dataclasses.asdict(counted)}
-    said = f"{found.name} is a search space: {derivations_text(counted.derivations)}, hash {found.hash}"
+    said = f"{found.name} is a search space: {configurations_text(counted.derivations)}, hash {found.hash}"
     options.answer(as_json, facts, f"{said}\n{_told(counted)}")
 
 
 def _facts(found: SearchSpace) -> dict[str, Any]:
-    from search_spaces.count import derivations
+    from search_spaces.count import configurations
 
     return {
         "name": found.name,
         "hash": found.hash,
-        "derivations": derivations(found),
+        "derivations": configurations(found),
         "conditions": [str(condition) for condition in found.conditions],
         "unused": found.unused,
     }
 
 
 def _told(counted: Count) -> str:
-    """Return how many derivations are accepted, and why others are not, for people."""
+    """Return how many configurations are accepted, and why others are not, for people."""
     of = f"{counted.looked_at:,}{'' if counted.exact else ' drawn'}"
     lines = [_sentence(counted)]
     for each in counted.rejected:

@@ -32,7 +32,7 @@ from harness.training.recipe import Recipe
 from harness.training.recipes import NamedRecipe, check_batch, named_recipe
 from harness.training.workers import ExecutorOf, Limits, Processes, Source
 from search_spaces.catalog import space as space_of
-from search_spaces.count import MOST_EXACT, derivations, feasible, smallest
+from search_spaces.count import MOST_EXACT, configurations, feasible, smallest
 from search_spaces.resolve import with_conditions
 from search_spaces.space import Condition, Metric, SearchSpace, contradictory
 
@@ -226,7 +226,7 @@ def _check_limits(limits: Sequence[Condition]) -> None:
 
 def _check_budget(space: SearchSpace, name: str, budget: int, *, is_limited: bool) -> None:
     """Raise ContentError where no network of a small space keeps its conditions and the budget."""
-    if derivations(space) > MOST_EXACT:
+    if configurations(space) > MOST_EXACT:
         return
     fewest = smallest(space)
     if fewest is None:

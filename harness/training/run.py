@@ -55,7 +55,7 @@ class Job:
 
     Attributes:
         seed_index: which of the fixed seeds of the purpose.
-        study_seed: of a search's trainings (``StudyConfig.run_seed``); without effect outside one.
+        study_seed: of a search's runs (``StudyConfig.run_seed``); without effect outside one.
         engine: ``native``, ``torch`` or ``auto``.
         until_epoch: last epoch of this job; None for the recipe's last.
         checkpoint: where the state is kept between jobs; None for nowhere.

@@ -9,7 +9,7 @@ from hypothesis import given
 
 from search_spaces.catalog import PATTERN, PRESETS, SPACES, is_named, name_of, network_name, network_names, space
 from search_spaces.cost import analyse
-from search_spaces.count import derivations
+from search_spaces.count import configurations
 from search_spaces.draw import enumerate_draws
 from search_spaces.errors import NotationError, UnknownNameError
 from search_spaces.network import Architecture
@@ -112,7 +112,7 @@ def test_every_space_parses_and_every_file_is_listed():
 def test_the_space_of_the_bench_is_as_small_and_as_cheap_as_it_says():
     networks = {str(Architecture(each.architecture.ops)) for each in enumerate_draws(space("bench"))}
     costs = [analyse(parse_network(text), MNIST) for text in networks]
-    assert len(networks) == derivations(space("bench")) == 384
+    assert len(networks) == configurations(space("bench")) == 384
     assert "384 networks of 519 to 5,774 parameters" in SPACES["bench"]
     assert (min(cost.parameters for cost in costs), max(cost.parameters for cost in costs)) == (519, 5774)
     assert max(cost.macs for cost in costs) <= 800_000
@@ -144,7 +144,7 @@ def test_a_space_is_read_from_a_file(tmp_path: Path):
     file = tmp_path / "mine.space"
     file.write_text("net = bn? linear(10)", encoding="utf-8-sig")
     assert space(f"@{file}").name == "mine"
-    assert space(f"@{file}").net.derivations == 2
+    assert space(f"@{file}").net.configurations == 2
 
 
 @pytest.mark.parametrize("name", ["missing.space", ".", "a\0b"])

@@ -13,7 +13,7 @@ from search_spaces.cost import map_numbers
 from search_spaces.count import (
     Count,
     clopper_pearson,
-    derivations,
+    configurations,
     feasible,
     smallest,
 )
@@ -38,12 +38,12 @@ from search_spaces.space import SearchSpace
     ],
 )
 def test_derivations_are_counted_exactly(text: str, number: int):
-    assert derivations(parse_space(text)) == number
+    assert configurations(parse_space(text)) == number
 
 
 @given(st.from_type(SearchSpace), st.sampled_from([None, 300]))
 def test_few_derivations_are_all_looked_at(space: SearchSpace, budget: int | None):
-    total = derivations(space)
+    total = configurations(space)
     assume(total <= 300)
     networks = [each.architecture for each in enumerate_draws(space)]
     judged = [judge(space, network, budget) for network in networks]

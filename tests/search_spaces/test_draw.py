@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from search_spaces.catalog import SPACES, space
 from search_spaces.cost import analyse
-from search_spaces.count import derivations
+from search_spaces.count import configurations
 from search_spaces.draw import (
-    ByDerivations,
+    ByConfigurations,
     Decision,
     Draw,
     Uniform,
@@ -92,7 +92,7 @@ def test_uniform_decisions_and_uniform_derivations_differ():
     space = parse_space("net = <bn / conv3x3(1..9)>")
     rng = random.Random(3)
     by_decision = Counter(draw(space, Uniform(rng)).decisions[0].index for _ in range(4000))
-    by_derivation = Counter(draw(space, ByDerivations(rng)).decisions[0].index for _ in range(4000))
+    by_derivation = Counter(draw(space, ByConfigurations(rng)).decisions[0].index for _ in range(4000))
     # Six standard deviations of a count of 4,000 are at most 190.
     assert abs(by_decision[0] - 2000) < 190
     assert abs(by_derivation[0] - 400) < 115
@@ -100,9 +100,9 @@ def test_uniform_decisions_and_uniform_derivations_differ():
 
 @given(st.from_type(SearchSpace))
 def test_enumeration_gives_each_derivation_once_and_as_many_as_counted(space: SearchSpace):
-    assume(derivations(space) <= FEW)
+    assume(configurations(space) <= FEW)
     found = [each.decisions for each in enumerate_draws(space)]
-    assert len(found) == len(set(found)) == derivations(space)
+    assert len(found) == len(set(found)) == configurations(space)
 
 
 @given(st.from_type(SearchSpace), st.integers(0, 1000))

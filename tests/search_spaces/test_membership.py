@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from search_spaces.catalog import PRESETS, SPACES, space
 from search_spaces.cost import analyse
-from search_spaces.count import derivations
+from search_spaces.count import configurations
 from search_spaces.draw import Uniform, draw, draw_uniform, enumerate_draws
 from search_spaces.membership import contains, derives
 from search_spaces.network import Architecture
@@ -28,7 +28,7 @@ def test_the_space_seeds_contains_the_five_seed_networks(name: str):
 
 
 def test_the_space_seeds_is_a_family_and_not_a_list():
-    assert derivations(space("seeds")) > 10**9
+    assert configurations(space("seeds")) > 10**9
     variant = PRESETS["seed4"].text.replace("conv1x1(8)", "conv1x1(16)")
     assert contains(space("seeds"), parse_network(variant))
     assert not contains(space("seeds"), parse_network(PRESETS["anchor3762"].text))
@@ -101,7 +101,7 @@ def varied(ops: tuple[Op, ...], rng: random.Random) -> tuple[Op, ...]:
 
 @given(st.from_type(SearchSpace), st.integers(0, 1000))
 def test_membership_equals_enumeration(found: SearchSpace, seed: int):
-    assume(derivations(found) <= 300)
+    assume(configurations(found) <= 300)
     networks = {each.architecture for each in enumerate_draws(found)}
     rng = random.Random(seed)
     some = rng.sample(sorted(networks, key=str), min(len(networks), 8))

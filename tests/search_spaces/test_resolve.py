@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_spaces.count import derivations
+from search_spaces.count import configurations
 from search_spaces.draw import Draw, Uniform, draw, enumerate_draws, judge
 from search_spaces.errors import NotationError
 from search_spaces.resolve import parse_conditions, parse_space, with_conditions
@@ -32,12 +32,12 @@ def names(text: str) -> set[str]:
 
 def test_a_bare_network_is_a_space_of_size_one():
     space = parse_space("conv3x3(8) bn | gap | linear(10)", "mine")
-    assert (space.name, derivations(space), space.conditions) == ("mine", 1, ())
+    assert (space.name, configurations(space), space.conditions) == ("mine", 1, ())
     assert str(only("conv3x3(8) bn | gap | linear(10)").architecture) == "conv3x3(8) bn | gap | linear(10)"
 
 
 def test_a_bare_sequence_may_hold_choices():
-    assert derivations(parse_space("conv3x3({4, 8}) bn? gap linear(10)")) == 4
+    assert configurations(parse_space("conv3x3({4, 8}) bn? gap linear(10)")) == 4
 
 
 def test_rules_pass_numbers_on_by_value():
@@ -257,7 +257,7 @@ def test_the_number_of_classes_is_the_task_s(text: str):
 
 def test_a_space_may_call_something_else_classes():
     found = parse_space("let classes = {4, 8}; net = conv3x3(classes) gap linear(10)")
-    assert derivations(found) == 2
+    assert configurations(found) == 2
 
 
 @pytest.mark.parametrize(

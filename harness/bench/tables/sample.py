@@ -8,14 +8,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from harness.bench.tables.table import Sample
-from search_spaces.count import derivations
+from search_spaces.count import configurations
 from search_spaces.draw import Draw, Uniform, draw, enumerate_draws, judge
 from search_spaces.errors import DrawError
 from search_spaces.network import Architecture
 from search_spaces.space import SearchSpace
 
 BANDS = 8
-# Spaces with no more derivations than this are looked at as a whole: ten seconds.
+# Spaces with no more configurations than this are looked at as a whole: ten seconds.
 MOST_ENUMERATED = 100_000
 # Of larger spaces so many times the networks wanted are drawn at most, and so many draws a network wanted looked at:
 # a band that a space seldom hits is filled from far more draws than the others.
@@ -57,7 +57,7 @@ def sampled(space: SearchSpace, count: int, seed: int, budget: int | None = None
         DrawError: no network of the space was accepted.
     """
     rng = random.Random(seed)
-    enumerated = derivations(space) <= MOST_ENUMERATED
+    enumerated = configurations(space) <= MOST_ENUMERATED
     drawn = (draw(space, Uniform(rng)) for _ in range(max(LEAST_DRAWS, DRAWS_FACTOR * count)))
     draws, most = (enumerate_draws(space), math.inf) if enumerated else (drawn, POOL_FACTOR * count)
     pool = _pool(space, draws, most, budget)

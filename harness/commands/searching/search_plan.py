@@ -6,7 +6,7 @@ from typing import Any
 
 from harness.data.datasets import dataset
 from harness.system.terminal import counted, duration_text
-from search_spaces.count import derivations_text
+from search_spaces.count import configurations_text
 from search_spaces.space import OBJECTIVES, Metric
 
 
@@ -25,7 +25,7 @@ def plan_facts(document: dict[str, Any]) -> dict[str, str]:
         "target": f"{config['target_pct']:g} % on the test images of {dataset(config['dataset']).title}",
         "threshold": f"{config['threshold_pct']:g} % on the validation images; it stands for the target, because a "
         f"search does not read the test images ({_offset_text(document['offset'])})",
-        "space": f"{config['space']}: {derivations_text(document['derivations'])} (ways to draw a network)",
+        "space": f"{config['space']}: {configurations_text(document['derivations'])} (ways to draw a network)",
         "share": _share_text(document),
         **_objective_text(config),
         "sampler": f"{config['sampler']}, seed {config['seed']}",
@@ -124,4 +124,4 @@ def _share_text(document: dict[str, Any]) -> str:
     if count["exact"]:
         share, known = f"{low:.3g} %", "all counted"
     limits = f"the budget of {document['config']['budget']:,} parameters and the conditions of the space"
-    return f"{share} of the derivations keep {limits} ({known}); the others are rejected before they are trained"
+    return f"{share} of the configurations keep {limits} ({known}); the others are rejected before they are trained"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from search_spaces.count import derivations
+from search_spaces.count import configurations
 from search_spaces.draw import Draw, Judgement, enumerate_draws, judge
 from search_spaces.resolve import parse_space
 from search_spaces.space import SearchSpace
@@ -29,7 +29,7 @@ class Entry:
 
 def enumerated(space: SearchSpace) -> Sequence[Entry] | None:
     """Return what a space accepts, None where it is too large to be listed."""
-    return _listed(space.text, space.name, space.task) if derivations(space) <= MOST else None
+    return _listed(space.text, space.name, space.task) if configurations(space) <= MOST else None
 
 
 def drawn(

@@ -292,7 +292,7 @@ class _Roster:
 
 
 def _other_kind(facts: Facts) -> str:
-    return f"it is another kind of machine ({_kind_text(facts)}), and these trainings stay on one"
+    return f"it is another kind of machine ({_kind_text(facts)}), and these runs stay on one"
 
 
 def _refusal(ours: Facts, theirs: Facts) -> str | None:
@@ -444,7 +444,7 @@ class Cluster:
         elif self.now() - self.served > self.patience.alone:
             raise DeviceError(
                 f"the cluster has had no node that can train for {self.patience.alone:.0f} s",
-                hint="finished trainings are kept; the same command continues",
+                hint="finished runs are kept; the same command continues",
             )
         return events
 

@@ -261,7 +261,7 @@ class _RayLink:
             if time.monotonic() - self._answered > _HEAD_SECONDS:
                 raise DeviceError(
                     f"the head of the cluster, {self._head}, does not answer any more",
-                    hint="finished trainings are kept; when the cluster is there again, the same command continues",
+                    hint="finished runs are kept; when the cluster is there again, the same command continues",
                 ) from error
             return False
         self._answered = time.monotonic()

@@ -31,8 +31,8 @@ def run_json(*arguments: str) -> dict[str, Any]:
 def test_list_names_every_space_the_default_first():
     lines = run("list").splitlines()
     assert [line.split()[0] for line in lines] == list(SPACES)
-    assert "63,218,880 derivations" in lines[list(SPACES).index("card")]
-    assert "e42 derivations" in lines[list(SPACES).index("seeds")]
+    assert "63,218,880 configurations" in lines[list(SPACES).index("card")]
+    assert "e42 configurations" in lines[list(SPACES).index("seeds")]
     found = run_json("list")["spaces"]
     assert [facts["name"] for facts in found] == list(SPACES)
     assert set(found[0]) == {"name", "hash", "derivations", "conditions", "unused", "description"}
@@ -76,7 +76,7 @@ def test_count_is_exact_for_small_spaces(tmp_path: Path):
     file = tmp_path / "small.space"
     file.write_text("net = conv3x3({4, 8}) bn? gap linear(10); where parameters <= 100", encoding="utf-8")
     said = run("count", f"@{file}")
-    assert lacking(said, "small: 4 derivations", "accepted: 2 of 4", "rejected: 2 of 4, for their parameters") == []
+    assert lacking(said, "small: 4 configurations", "accepted: 2 of 4", "rejected: 2 of 4, for their parameters") == []
     assert lacking(said, "conv3x3(8) gap linear(10)", "parameters is 162") == []
     feasible = run_json("count", f"@{file}", "--budget", "90")["feasible"]
     assert [(each["reason"], each["times"]) for each in feasible.pop("rejected")] == [("parameters", 3)]
@@ -97,7 +97,7 @@ def test_count_is_exact_for_small_spaces(tmp_path: Path):
 
 def test_count_is_an_interval_for_large_spaces():
     text = run("count", "seeds", "--samples", "100")
-    assert " derivations\naccepted: " in text
+    assert " configurations\naccepted: " in text
     assert "with 95 % confidence" in text
     assert "of 100 drawn at random" in text
     document = run_json("count", "card", "--samples", "200", "--seed", "3")
@@ -108,7 +108,7 @@ def test_count_is_an_interval_for_large_spaces():
 def test_check_accepts_a_file_that_is_a_space(tmp_path: Path):
     file = tmp_path / "mine.space"
     file.write_text("net = bn? linear(10)", encoding="utf-8")
-    assert run("check", str(file)).startswith("mine is a search space: 2 derivations, hash ")
+    assert run("check", str(file)).startswith("mine is a search space: 2 configurations, hash ")
     assert run_json("check", f"@{file}")["derivations"] == 2
 
 
@@ -139,7 +139,7 @@ def test_check_refuses_a_small_space_that_holds_no_network(tmp_path: Path):
     file = tmp_path / "mine.space"
     file.write_text("net = bn? linear(10); where parameters <= 50;", encoding="utf-8")
 
-    with pytest.raises(ContentError, match=r"mine: none of its 2 derivations .*parameters <= 50"):
+    with pytest.raises(ContentError, match=r"mine: none of its 2 configurations .*parameters <= 50"):
         run("check", str(file))
 
 
@@ -150,7 +150,7 @@ def test_check_warns_where_no_draw_of_a_large_space_keeps_the_conditions(tmp_pat
 
     printed, warned = checked(file)
 
-    assert lacking(warned, "warning: none of 2,000 derivations", "parameters <= 50") == []
+    assert lacking(warned, "warning: none of 2,000 configurations", "parameters <= 50") == []
     assert printed.startswith("mine is a search space: ")
 
 

@@ -292,7 +292,7 @@ def test_a_space_of_more_derivations_than_a_float_holds_is_no_obstacle(tmp_path:
     document = plan_document(plan(tmp_path, space=f"@{space}"))
 
     assert document["derivations"] == 100**200
-    assert plan_facts(document)["space"].startswith("huge: 1.00e400 derivations")
+    assert plan_facts(document)["space"].startswith("huge: 1.00e400 configurations")
 
 
 def test_the_name_of_a_study_is_the_one_it_was_begun_with():

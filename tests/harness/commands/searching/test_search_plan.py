@@ -27,8 +27,8 @@ def document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
 def test_the_share_has_a_line_of_its_own_that_says_what_becomes_of_the_others(document: dict[str, Any]):
     facts = plan_facts(document)
 
-    assert facts["space"] == "few: 4 derivations (ways to draw a network)"
-    assert facts["share"].startswith("50 % of the derivations ")
+    assert facts["space"] == "few: 4 configurations (ways to draw a network)"
+    assert facts["share"].startswith("50 % of the configurations ")
     assert "counted" in facts["share"]
     assert "200 parameters" in facts["share"]
     assert "rejected" in facts["share"]
@@ -38,7 +38,7 @@ def test_an_estimated_share_says_from_how_many_draws(document: dict[str, Any]):
     count = document["feasible"] | {"exact": False, "looked_at": 2_000, "confidence": 0.95}
     share = plan_facts(document | {"feasible": count, "feasible_share": [0.589, 0.632]})["share"]
 
-    assert share.startswith("58.9 to 63.2 % of the derivations ")
+    assert share.startswith("58.9 to 63.2 % of the configurations ")
     assert "2,000 " in share
     assert "95 %" in share
 
