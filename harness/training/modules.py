@@ -64,10 +64,6 @@ class FastDropout(nn.Module):
         # The mask has no order of its own, so it takes the memory order of the values: the product is dense.
         return values * keep.as_strided(values.shape, values.stride())
 
-    def extra_repr(self) -> str:
-        """Return what ``print(network)`` shows."""
-        return f"p={self.p}, channels={self.channels}"
-
 
 class _GroupedLinear(nn.Module):
     """A linear layer a member; its weights are stored as those of all members one below the other."""

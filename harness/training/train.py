@@ -11,7 +11,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -148,10 +148,13 @@ def train_epoch(run: Training, images: Images, on_step: Callable[[], None] | Non
     run.finished_average = None
     run.network.train()
     order = torch.randperm(len(images), generator=run.generator, device=run.device)
-    moving = epoch_steps(native_training.rounded(recipe, run.engine) if run.engine else recipe, run.step, steps)
     if run.engine is None:
+        moving = epoch_steps(recipe, run.step, steps)
         loss = _train_steps(run, images, order, moving, on_step)
     else:
+        # The decay of the average as the engine's numbers hold it: its records were made so.
+        decay = torch.tensor(recipe.average_decay, dtype=torch.float64 if run.engine.double else torch.float32).item()
+        moving = epoch_steps(replace(recipe, average_decay=decay), run.step, steps)
         loss = native_training.train_steps(_native(run, run.engine, images), run, images, order, moving, on_step)
     return end_epoch(run, loss / steps, moving.rates[-1], time.perf_counter() - began)
 

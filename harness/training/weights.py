@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import load, save
+from safetensors.numpy import save
 from torch import nn
 
 from harness.data.datasets import Dataset, pixel_properties
@@ -70,7 +70,4 @@ def to_safetensors(network: nn.Module, about: Mapping[str, str]) -> bytes:
     state = [name for name, tensor in network.state_dict().items() if tensor.is_floating_point()]
     metadata = {"harness": json.dumps({**about, "tied": tied, "state": state})}
     content: bytes = save(kept, metadata)
-    back = load(content)
-    assert back.keys() == kept.keys()
-    assert all(np.array_equal(back[name], value) for name, value in kept.items())
     return content

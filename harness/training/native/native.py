@@ -30,7 +30,7 @@ from search_spaces.errors import nearest
 if TYPE_CHECKING:
     import torch
 
-SOURCES = Path(__file__).resolve().parent
+_SOURCES = Path(__file__).resolve().parent
 _COMPILING = "harness: compiling the engine for this processor, once; it takes some twenty seconds"
 # Vectors are the engine's own types; the rest says that nobody asks for errno or floating-point traps.
 OPTIONS = ("-std=c++17", "-O3", "-shared", "-fPIC", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math")
@@ -41,7 +41,7 @@ TORCH = "torch"
 
 
 @dataclass(frozen=True, slots=True)
-class Level:
+class _Level:
     """An instruction set: the compiler's options for it, and the processor's flags that it needs."""
 
     name: str
@@ -52,11 +52,11 @@ class Level:
 _AVX512 = frozenset({"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl", "avx2", "fma", "bmi2"})
 LEVELS = (
     # Computes as the next one does, and multiplies in bf16 where a recipe asks for it.
-    Level("avx512bf16", ("-march=x86-64-v4", "-mavx512bf16", "-mprefer-vector-width=512"), _AVX512 | {"avx512_bf16"}),
-    Level("avx512", ("-march=x86-64-v4", "-mprefer-vector-width=512"), _AVX512),
-    Level("avx2", ("-march=x86-64-v3",), frozenset({"avx2", "fma", "bmi2"})),
+    _Level("avx512bf16", ("-march=x86-64-v4", "-mavx512bf16", "-mprefer-vector-width=512"), _AVX512 | {"avx512_bf16"}),
+    _Level("avx512", ("-march=x86-64-v4", "-mprefer-vector-width=512"), _AVX512),
+    _Level("avx2", ("-march=x86-64-v3",), frozenset({"avx2", "fma", "bmi2"})),
     # Vectors of 16 bytes: SSE2 on x86-64, NEON on 64-bit ARM, which their compilers assume anyway.
-    Level("plain", (), frozenset()),
+    _Level("plain", (), frozenset()),
 )
 
 
@@ -121,7 +121,7 @@ class Engine:
     skipped: tuple[str, ...] = ()
 
 
-def level() -> Level:
+def level() -> _Level:
     """Return the best instruction set of this processor."""
     if platform.machine() not in ("x86_64", "AMD64"):
         return LEVELS[-1]
@@ -129,7 +129,7 @@ def level() -> Level:
     return next(item for item in LEVELS if item.needs <= flags)
 
 
-def load(wanted: Level | None = None, *, double: bool = False, extra: tuple[str, ...] = ()) -> Engine:
+def load(wanted: _Level | None = None, *, double: bool = False, extra: tuple[str, ...] = ()) -> Engine:
     """Return the engine, compiled now where the cache does not hold it.
 
     A process asks its compiler once: what could not be had is not tried again, and the same reason is given.
@@ -150,7 +150,7 @@ def load(wanted: Level | None = None, *, double: bool = False, extra: tuple[str,
 
 
 @functools.cache
-def _outcome(wanted: Level | None, double: bool, extra: tuple[str, ...]) -> Engine | EngineUnavailable:
+def _outcome(wanted: _Level | None, double: bool, extra: tuple[str, ...]) -> Engine | EngineUnavailable:
     best = LEVELS.index(wanted or level())
     problems: list[str] = []
     for candidate in LEVELS[best : best + 1 if wanted else None]:
@@ -166,7 +166,7 @@ def _outcome(wanted: Level | None, double: bool, extra: tuple[str, ...]) -> Engi
     return EngineUnavailable(problems[0])
 
 
-def _loaded(wanted: Level, double: bool, extra: tuple[str, ...]) -> Engine:
+def _loaded(wanted: _Level, double: bool, extra: tuple[str, ...]) -> Engine:
     options = (*OPTIONS, *wanted.options, *(("-DDOUBLE",) if double else ()), *extra)
     path = _built(options)
     try:
@@ -197,7 +197,7 @@ def compiler() -> list[str]:
 
 def _source_files() -> list[Path]:
     """Return the engine's sources and headers, in order of their names."""
-    return sorted((*SOURCES.glob("*.cpp"), *SOURCES.glob("*.h")))
+    return sorted((*_SOURCES.glob("*.cpp"), *_SOURCES.glob("*.h")))
 
 
 def _built(options: tuple[str, ...]) -> Path:

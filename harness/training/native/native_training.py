@@ -11,7 +11,7 @@ from __future__ import annotations
 import ctypes
 import weakref
 from collections.abc import Callable, Sized
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -100,11 +100,6 @@ def open_program(
     weight, temperature = recipe.distill_weight, recipe.distill_temperature
     teachers = ctypes.byref(TeacherRow(taught.pointer, states.data_ptr(), size, count, weight, temperature))
     return NativeProgram(engine, flat, task, recipe, handle, row, decay, teachers, (taught, states))
-
-
-def rounded(recipe: Recipe, engine: Engine) -> Recipe:
-    """Return the recipe with the decay of its average as the engine's numbers hold it: its records were made so."""
-    return replace(recipe, average_decay=torch.tensor(recipe.average_decay, dtype=_real(engine)).item())
 
 
 def _opened(engine: Engine, flat: Program, recipe: Recipe, images: Images) -> _Handle:

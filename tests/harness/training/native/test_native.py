@@ -16,7 +16,7 @@ from harness.commands.shared import options
 from harness.system.errors import DeviceError
 from harness.training.native import native
 from harness.training.native import native as engine_choice
-from harness.training.native.native import LEVELS, OPTIONS, SOURCES, Choice, EngineUnavailable, choose_engine, compiler
+from harness.training.native.native import _SOURCES, LEVELS, OPTIONS, Choice, EngineUnavailable, choose_engine, compiler
 from harness.training.recipe import Recipe
 
 REPOSITORY = Path(__file__).resolve().parents[4]
@@ -61,7 +61,7 @@ def test_an_engine_is_compiled_once_and_then_kept(
 
     (run,) = (tmp_path / "runs").read_text().splitlines()
     assert sorted(word for word in run.split() if word.endswith(".cpp")) == sorted(
-        map(str, native.SOURCES.glob("*.cpp"))
+        map(str, native._SOURCES.glob("*.cpp"))
     )
     assert first.path == second.path
     assert first.name == second.name == f"native plain {Path(first.path).stem.removeprefix('engine-')[:8]}"
@@ -261,7 +261,7 @@ def test_the_instruction_sets_that_were_skipped_are_said(
 
 @pytest.mark.parametrize("name", ["pointwise", "program"])
 def test_every_op_and_every_activation_has_its_case(name: str):
-    source = SOURCES / f"{name}.cpp"
+    source = _SOURCES / f"{name}.cpp"
     # With a default the compiler would not tell.
     assert "default:" not in source.read_text(encoding="utf-8")
     options = [option for option in OPTIONS if option != "-shared"]

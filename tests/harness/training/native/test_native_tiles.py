@@ -18,7 +18,7 @@ from torch.nn.grad import conv2d_input, conv2d_weight
 
 from harness.training.build import _initialise, build
 from harness.training.native import native
-from harness.training.native.native import LEVELS, Choice, Level, choose_engine
+from harness.training.native.native import LEVELS, Choice, _Level, choose_engine
 from harness.training.native.native_training import open_program
 from harness.training.recipe import Initialisation, Optimizer, Precision, Recipe
 from harness.training.train import start, train_epoch, weights_digest
@@ -51,7 +51,7 @@ TILED = (
 @pytest.mark.parametrize("batch", [3, 33])
 @pytest.mark.parametrize("level", HERE_IN_FLOAT64, ids=lambda level: level.name)
 @pytest.mark.parametrize("text", TILED)
-def test_gradients_of_convolutions_in_tiles_equal_torch_s(text: str, level: Level, batch: int):
+def test_gradients_of_convolutions_in_tiles_equal_torch_s(text: str, level: _Level, batch: int):
     compared(parse_network(text), batch, in_float64(level))
 
 
@@ -157,8 +157,8 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     """winograd.cpp alone, in fp32, for this processor."""
     folder: Path = tmp_path_factory.mktemp("tiles")
     (folder / "driver.cpp").write_text(DRIVER, encoding="utf-8")
-    options = [*native.OPTIONS, *native.level().options, f"-I{native.SOURCES}", "-O1"]
-    units = [str(folder / "driver.cpp"), str(native.SOURCES / "winograd.cpp")]
+    options = [*native.OPTIONS, *native.level().options, f"-I{native._SOURCES}", "-O1"]
+    units = [str(folder / "driver.cpp"), str(native._SOURCES / "winograd.cpp")]
     subprocess.run([*native.compiler(), *options, *units, "-o", str(folder / "tiles.so")], check=True)
     return ctypes.CDLL(str(folder / "tiles.so"))
 

@@ -19,7 +19,7 @@ from harness.system.machine import processor_flags
 from harness.training.build import Network, _initialise, build
 from harness.training.modules import FastDropout
 from harness.training.native import native
-from harness.training.native.native import LEVELS, Engine, Level
+from harness.training.native.native import LEVELS, Engine, _Level
 from harness.training.native.native_training import (
     NativeProgram,
     _check_images,
@@ -101,7 +101,7 @@ def compared(architecture: Architecture, batch: int, engine: Engine) -> None:
     assert predict(opened, network, state_tensors(network), fresh.pixels).tolist() == logits.argmax(1).tolist()
 
 
-def in_float64(level: Level = HERE_IN_FLOAT64[0]) -> Engine:
+def in_float64(level: _Level = HERE_IN_FLOAT64[0]) -> Engine:
     """An engine of doubles. To optimise it more would take longer than all its tests."""
     return native.load(level, double=True, extra=("-O1",))
 
@@ -114,7 +114,7 @@ def begin(text: str) -> str:
 @pytest.mark.parametrize("level", HERE_IN_FLOAT64, ids=lambda level: level.name)
 @pytest.mark.parametrize("batch", [16, 21])
 @pytest.mark.parametrize("text", [*NETWORKS, POSED, SHARED], ids=begin)
-def test_gradients_of_every_op_equal_torch_s(text: str, batch: int, level: Level):
+def test_gradients_of_every_op_equal_torch_s(text: str, batch: int, level: _Level):
     compared(parse_network(text), batch, in_float64(level))
 
 
@@ -289,7 +289,7 @@ def opened_with(
     return program, network, under_one_mask
 
 
-def behind_dropout(op: str, rate: float, level: Level, seeds: int) -> Tensor:
+def behind_dropout(op: str, rate: float, level: _Level, seeds: int) -> Tensor:
     """What dropout makes of ones: (seeds, channels, positions)."""
     # Maps of ones; with all weights of the last layer zero its gradient is its input times a constant.
     text = f"conv1x1(40, bias) {op}({rate}) linear(10)"
@@ -323,7 +323,7 @@ def test_dropout_zeroes_the_share_it_is_told_and_scales_the_rest(op: str, values
 
 @ON_EACH_LEVEL
 @pytest.mark.parametrize("batch", [16, 21])
-def test_gradients_pass_through_the_masks_of_the_forward_pass(batch: int, level: Level):
+def test_gradients_pass_through_the_masks_of_the_forward_pass(batch: int, level: _Level):
     # Smooth ops only, so that central differences are exact; each use of a mask has one before and one after it.
     text = "conv3x3(4) bn dropout(0.3) | avgpool | conv3x3(6) dropout2d(0.3) bn dropout(0.5) | gap | linear(10)"
     _, network, under_one_mask = opened_with(text, batch, in_float64(level))
@@ -346,7 +346,7 @@ def test_gradients_pass_through_the_masks_of_the_forward_pass(batch: int, level:
 @pytest.mark.parametrize("batch", [16, 21])
 @pytest.mark.parametrize("dropout", ["dropout(0.3)", "dropout2d(0.4)"])
 @pytest.mark.parametrize("pool", ["maxpool", "avgpool"])
-def test_a_pool_right_behind_dropout_sees_the_same_masks(pool: str, dropout: str, batch: int, level: Level):
+def test_a_pool_right_behind_dropout_sees_the_same_masks(pool: str, dropout: str, batch: int, level: _Level):
     # A pool over windows of one value changes nothing, but keeps the engine from taking dropout and pool as one.
     texts = [
         f"conv3x3(4) bn relu {dropout} {between} {pool} conv3x3(6) relu bn {dropout} {between} {pool} gap linear(10)"
