@@ -64,7 +64,6 @@ def test_a_kernel_that_reads_one_channel_is_turned_and_nothing_more():
 def test_the_gradient_of_a_kernel_is_the_sum_of_those_of_its_poses():
     layer = PosedConv2d(4, 8, 8, 3, padding=(1, 1)).double()
     images = torch.rand(2, 8, 6, 6, dtype=torch.float64)
-
     assert torch.autograd.gradcheck(
         lambda kernel: functional.conv2d(images, _in_poses(kernel, 4), padding=1), layer.weight
     )

@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import pytest
 
-from harness.training import progress
 from harness.training.progress import Reporter
 from harness.training.result import Epoch, Purpose, Result, Status
 from harness.training.workers import Broken, Finished, Progress
@@ -84,8 +83,3 @@ def test_without_a_terminal_long_work_says_from_time_to_time_where_it_is(
         "3,000 of 7,000 steps",
         "seed 2: epoch 2 of 8, about 1 min 3 s left",
     ]
-
-
-@pytest.mark.parametrize(("elapsed", "seconds"), [(0, 10), (99, 10), (300, 30), (600, 60), (6_000, 60)])
-def test_lines_become_rarer_as_work_goes_on(elapsed: float, seconds: float):
-    assert progress.plain_seconds(elapsed) == seconds

@@ -214,11 +214,6 @@ def test_a_document_that_is_no_recipe_is_refused_in_one_line(document: dict[str,
     assert "\n" not in caught.value.message
 
 
-def test_what_is_made_in_the_program_has_the_same_limits():
-    with pytest.raises(ValueError, match="epochs"):
-        replace(Recipe(), epochs=0)
-
-
 @pytest.mark.parametrize(
     ("name", "expected"),
     [

@@ -12,6 +12,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 from torch import Tensor
 
 from harness.data.datasets import DATASETS
@@ -31,7 +32,7 @@ from harness.training.inspection import (
 )
 from harness.training.recipe import Recipe
 from harness.training.result import PROTOCOL_VERSION, Epoch, Purpose, Result, Status, derive_seed
-from harness.training.run import Job, TrainingData, _inspect, execute, execute_together
+from harness.training.run import Job, TrainingData, execute, execute_together
 from harness.training.steps import Images
 from harness.training.train import Training, train_epoch
 from search_spaces.notation import parse_network
@@ -402,29 +403,11 @@ def test_every_image_is_in_one_class_of_confidence_and_the_right_ones_are_counte
         assert (item.low, item.high) in itertools.pairwise(CONFIDENCE_EDGES)
 
 
-def test_the_first_kernels_are_those_of_the_weights_that_predict(
-    shown: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    runs: list[Training] = []
-
-    def spy(run: Training, test: Images, result: Result) -> Inspection:
-        runs.append(run)
-        return _inspect(run, test, result)
-
-    monkeypatch.setattr(run_module, "_inspect", spy)
-
-    _, [found] = seen(shown, tmp_path)
-
-    [run] = runs
-    assert run.average is not None
-    # The averaged state begins with the first kernel.
-    assert torch.tensor(found.kernels) == pytest.approx(run.average[0].flatten(1), abs=1e-4)
+def test_the_first_kernels_are_those_of_the_weights_that_predict(shown: TrainingData, tmp_path: Path):
+    _, [found] = seen(shown, tmp_path, weights=tmp_path / "kept.safetensors")
+    kernels = load_file(tmp_path / "kept.safetensors")["ops.0.weight"]
+    assert torch.tensor(found.kernels) == pytest.approx(kernels.flatten(1), abs=1e-4)
     assert found.kernel_edge == 3
-
-
-def test_a_network_that_begins_otherwise_shows_no_kernels(shown: TrainingData, tmp_path: Path):
-    _, [found] = seen(shown, tmp_path, architecture=parse_network("bn conv3x3(4) | gap | linear(10)"))
-    assert (found.kernel_edge, found.kernels) == (0, ())
 
 
 def test_a_diverged_seed_leaves_nothing(shown: TrainingData, tmp_path: Path):
@@ -448,23 +431,12 @@ def test_an_inspection_comes_back_as_it_was_written(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("damaged", "words"),
-    [
-        (replace(INSPECTION, misses=(replace(MISS, pixels="x"),)), "an image that is not of 28 x 28 pixels"),
-        (replace(INSPECTION, image_shape=(28, 29)), "an image that is not of 28 x 29 pixels"),
-    ],
+    "damaged",
+    [replace(INSPECTION, misses=(replace(MISS, pixels="x"),)), replace(INSPECTION, image_shape=(28, 29))],
 )
-def test_an_image_of_another_size_is_refused(tmp_path: Path, damaged: Inspection, words: str):
+def test_an_image_of_another_size_is_refused(tmp_path: Path, damaged: Inspection):
     inspection.write(path_of(tmp_path, "row", 3), damaged)
-    with pytest.raises(ContentError, match=words):
-        read_inspections(tmp_path, "row")
-
-
-def test_what_is_no_inspection_is_refused(tmp_path: Path):
-    path = path_of(tmp_path, "row", 0)
-    path.parent.mkdir(parents=True)
-    path.write_text("{}", encoding="utf-8")
-    with pytest.raises(ContentError, match=r"seed-0000\.json: "):
+    with pytest.raises(ContentError, match="pixels"):
         read_inspections(tmp_path, "row")
 
 

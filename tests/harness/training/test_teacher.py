@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,7 +22,7 @@ from harness.training.recipe import Initialisation, Optimizer, Recipe
 from harness.training.result import Purpose, derive_seed
 from harness.training.steps import Images, Teacher, soft_losses, soft_targets
 from harness.training.teacher import teacher_of
-from harness.training.train import Training, checkpoint, predictions, resume, start, train_epoch
+from harness.training.train import Training, predictions, start, train_epoch
 from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
 from tests.harness.training.native.networks import NETWORKS, gradients
@@ -286,16 +285,3 @@ def test_a_share_of_all_leaves_the_labels_out(load: Load):
         train_epoch(run, seen)
     for one, other in zip(runs[0].state, runs[1].state, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("load", ENGINES)
-def test_a_taught_run_that_is_resumed_ends_with_the_same_bits(load: Load):
-    images, (whole, first, second) = some_images(128), (taught(TAUGHT, load) for _ in range(3))
-    for _ in range(2):
-        train_epoch(whole, images)
-    train_epoch(first, images)
-    buffer = io.BytesIO()
-    torch.save(checkpoint(first), buffer)
-    resume(second, torch.load(io.BytesIO(buffer.getvalue()), weights_only=True))
-    train_epoch(second, images)
-    assert all(torch.equal(one, other) for one, other in zip(second.state, whole.state, strict=True))

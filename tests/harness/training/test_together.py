@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from harness.training import together as population_module
-from harness.training.native.native_training import engine_tensors, flat_state, restore
+from harness.training.native.native_training import engine_tensors, flat_state
 from harness.training.recipe import Optimizer, Recipe
-from harness.training.together import _collected, _grouped_network, _spread, population_of, train_epoch_together
+from harness.training.together import _grouped_network, _spread, population_of, train_epoch_together
 from harness.training.train import Training, count_errors, start, train_epoch
 from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
@@ -39,29 +39,11 @@ def test_a_grouped_network_says_what_its_members_say(text: str):
     grouped = _grouped_network(architecture, 4, MNIST)
     _spread([flat_state(run.network, torch.float32) for run in runs], engine_tensors(grouped))
     values = (images.pixels.float() / 255 - 0.13) / 0.31
-
     for mode in (True, False):
         together = grouped.train(mode)(values.expand(-1, 4, -1, -1)).view(9, 4, 10)
         for index, run in enumerate(runs):
             alone = run.network.train(mode)(values)
             torch.testing.assert_close(together[:, index], alone, rtol=1e-4, atol=1e-4)
-
-
-def test_what_is_stacked_comes_back():
-    runs = runs_of(NETWORKS[2], Recipe())
-    before = [[tensor.clone() for tensor in run.state] for run in runs]
-    grouped = _grouped_network(parse_network(NETWORKS[2]), 3, MNIST)
-
-    _spread([flat_state(run.network, torch.float32) for run in runs], engine_tensors(grouped))
-    for run in runs:
-        with torch.no_grad():
-            for tensor in run.state:
-                tensor.zero_()
-    for run, state in zip(runs, _collected(engine_tensors(grouped), 3), strict=True):
-        restore(run.network, state)
-
-    for run, tensors in zip(runs, before, strict=True):
-        assert all(torch.equal(now, then) for now, then in zip(run.state, tensors, strict=True))
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
@@ -137,11 +119,9 @@ def test_members_learn():
     images = some_images(640)
     text = "conv3x3(8) bn relu dropout(0.05) maxpool conv3x3(8) bn relu maxpool linear(10)"
     runs = runs_of(text, recipe, 2)
-
     population = population_of(runs, images)
     for _ in range(4):
         train_epoch_together(population)
-
     # Chance is 576 errors.
     assert max(count_errors(run, images) for run in runs) < 64
     assert not torch.equal(runs[0].state[0], runs[1].state[0])

@@ -234,7 +234,6 @@ def test_a_gpu_gives_equal_bits_twice_and_learns():
             train_epoch(run, there)
         digests.append(weights_digest(run))
         assert count_errors(run, there) == 0
-
     assert digests[0] == digests[1]
 
 
@@ -428,22 +427,3 @@ def test_engines_and_populations_train_one_kernel_to_the_same_weights(recipe: Re
         assert (run.average is None) == (plain.average is None)
         for mine, theirs in zip(run.average or [], plain.average or [], strict=True):
             torch.testing.assert_close(mine, theirs, rtol=1e-2, atol=2e-3)
-
-
-@pytest.mark.parametrize("recipe", RECIPES)
-@pytest.mark.parametrize("engine", ["native", "torch"])
-def test_a_run_with_tied_kernels_goes_on_from_a_checkpoint_with_the_same_bits(recipe: Recipe, engine: str):
-    images = some_images(96)
-    chosen = native.load() if engine == "native" else None
-    whole, first, second = (start(ACROSS_NETWORK, recipe, 7, CPU, chosen, task=MNIST) for _ in range(3))
-    for _ in range(2):
-        train_epoch(whole, images)
-
-    train_epoch(first, images)
-    resume(second, checkpoint(first))
-    train_epoch(second, images)
-
-    for mine, expected in zip(second.average or second.state, whole.average or whole.state, strict=True):
-        assert torch.equal(mine, expected)
-    for mine, expected in zip(second.state, whole.state, strict=True):
-        assert torch.equal(mine, expected)

@@ -97,11 +97,6 @@ def test_the_file_says_where_its_weights_come_from(trained: tuple[Result, Traini
     assert json.loads(told["recipe_fields"])["epochs"] == 2
 
 
-def test_the_same_weights_give_the_same_file(trained: tuple[Result, Training]):
-    result, run = trained
-    assert len({to_safetensors(final_network(run), properties(result, MNIST)) for _ in range(5)}) == 1
-
-
 def test_a_training_leaves_its_weights_where_it_is_told_to(trained: tuple[Result, Training], tmp_path: Path):
     result = trained[0]
     spec = replace(DATASETS["mnist-5k"], name="toy", train_size=80, validation_size=20)
@@ -135,26 +130,16 @@ def test_a_file_gives_the_network_that_it_was_made_of(trained: tuple[Result, Tra
     assert network.state_dict()["ops.4.weight"].data_ptr() == network.state_dict()["ops.7.weight"].data_ptr()
 
 
-@pytest.mark.parametrize(
-    ("architecture", "message"),
-    [
-        ("conv9x9(3", "does not hold a network: "),
-        ("conv3x3(5) bn relu | gap | linear(10)", "does not hold a network: "),
-        ("linear(10)", "does not hold a network: "),
-    ],
-)
-def test_weights_of_another_network_are_refused(architecture: str, message: str, kept: WeightFile):
-    with pytest.raises(ContentError, match=message):
+@pytest.mark.parametrize("architecture", ["conv9x9(3", "conv3x3(5) bn relu | gap | linear(10)", "linear(10)"])
+def test_weights_of_another_network_are_refused(architecture: str, kept: WeightFile):
+    with pytest.raises(ContentError, match="does not hold a network"):
         network_of(replace(kept, about={"architecture": architecture}), MNIST.task)
 
 
-def test_a_file_without_some_of_the_weights_is_refused(kept: WeightFile):
+def test_weights_that_lack_or_have_another_shape_are_refused(kept: WeightFile):
     state = tuple(name for name in kept.state if name != "ops.1.running_mean")
-    with pytest.raises(ContentError, match=r"net\.safetensors lacks ops\.1\.running_mean"):
-        network_of(replace(kept, state=state), MNIST.task)
-
-
-def test_weights_of_another_shape_are_refused(kept: WeightFile):
     wrong = {**kept.kept, "ops.0.weight": np.zeros((4, 1, 5, 5), np.float32)}
-    with pytest.raises(ContentError, match="does not hold a network: "):
+    with pytest.raises(ContentError, match="running_mean"):
+        network_of(replace(kept, state=state), MNIST.task)
+    with pytest.raises(ContentError, match="does not hold a network"):
         network_of(replace(kept, kept=wrong), MNIST.task)

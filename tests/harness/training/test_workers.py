@@ -133,7 +133,6 @@ def test_what_a_killed_worker_has_half_written_is_removed_and_nothing_else(pool:
         path.write_bytes(b"the beginning of a file")
     pool[0].process.kill()
     events_until_idle(pool)
-
     assert [path.exists() for path in (*half, others)] == [False, False, True]
 
 
@@ -202,7 +201,6 @@ def test_pages_of_a_file_are_no_memory_of_the_process(tmp_path: Path):
     file = tmp_path / "library"
     file.write_bytes(bytes(size))
     before = workers._own_memory_mb(os.getpid())
-
     with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, prot=mmap.PROT_READ) as mapped:
         assert sum(mapped[at] for at in range(0, size, 4096)) == 0
         assert workers._own_memory_mb(os.getpid()) < before + 16

@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
 from harness.data.data_files import stored_files
 from harness.data.datasets import dataset
@@ -17,8 +16,7 @@ from harness.data.training_images import load
 from harness.system.errors import HarnessError
 from harness.training.cluster import node
 from harness.training.cluster.cluster import _same_kind
-from harness.training.cluster.node import Begin, End, Key, Node, Said, Terms, facts_here
-from harness.training.native import native
+from harness.training.cluster.node import Begin, End, Key, Node, Said, Terms
 from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Purpose, Result, Status
 from harness.training.run import Job, TrainingData, execute
@@ -134,16 +132,6 @@ def test_files_of_a_job_are_elsewhere_on_a_node_and_come_back(tmp_path: Path):
     assert log.read_text() == "a\nb\n"
 
 
-def test_a_machine_is_of_its_own_kind_however_many_threads_the_asking_process_has():
-    before = torch.get_num_threads()
-    one = facts_here("cpu", "torch", "d")
-    torch.set_num_threads(before + 1)
-    try:
-        assert _same_kind(one, facts_here("cpu", "torch", "d"))
-    finally:
-        torch.set_num_threads(before)
-
-
 def test_other_code_has_another_hash(tmp_path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "harness").mkdir()
     (tmp_path / "harness" / "a.py").write_text("x = 1\n")
@@ -154,17 +142,6 @@ def test_other_code_has_another_hash(tmp_path, monkeypatch: pytest.MonkeyPatch):
     assert hashed() == first
     (tmp_path / "harness" / "a.py").write_text("x = 2\n")
     assert hashed() != first
-
-
-def test_a_machine_without_a_compiler_says_so_where_the_native_engine_is_asked_for(monkeypatch: pytest.MonkeyPatch):
-    def none() -> None:
-        raise native.EngineUnavailable("no C++ compiler found")
-
-    monkeypatch.setattr(native, "load", none)
-
-    assert facts_here("cpu", "native", "d").fault == "no C++ compiler found"
-    assert facts_here("cpu", "auto", "d").fault == ""
-    assert facts_here("cpu", "torch", "d").environment.engine == "torch"
 
 
 @pytest.mark.parametrize(

@@ -77,13 +77,11 @@ def test_a_missing_compiler_is_said(cache: Path, monkeypatch: pytest.MonkeyPatch
 def test_an_engine_that_cannot_be_had_is_asked_for_once(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     text = f'case "$*" in *--version*) ;; *) echo x >> {tmp_path}/calls; echo "error: no" >&2; exit 1;; esac'
     monkeypatch.setenv("CXX", str(program(tmp_path / "failing", text)))
-
     reasons = []
     for _ in range(3):
         with pytest.raises(EngineUnavailable) as caught:
             native.load()
         reasons.append((str(caught.value), len(caught.traceback)))
-
     assert reasons == [(f"{tmp_path}/failing fails: error: no", 2)] * 3
     # One compilation an instruction set.
     assert len((tmp_path / "calls").read_text().splitlines()) == len(LEVELS) - LEVELS.index(native.level())
@@ -127,15 +125,6 @@ def test_a_damaged_library_is_made_anew(
 
 
 UNKNOWN = 'case "$*" in *x86-64-v*) echo "error: bad value for -march" >&2; exit 1;; esac'
-
-
-def test_an_instruction_set_that_the_compiler_does_not_know_leaves_the_next(
-    library: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setenv("CXX", str(copying(tmp_path / "old", library, UNKNOWN)))
-    assert native.load().name.startswith("native plain ")
-    with pytest.raises(EngineUnavailable, match="bad value for -march"):
-        native.load(LEVELS[0])
 
 
 @pytest.mark.parametrize("folder", ["/proc/nowhere", "/dev/null/x"])

@@ -238,18 +238,6 @@ def test_a_checkpoint_of_the_engine_is_gone_on_with_by_torch():
     assert fast.history[-1].train_loss == pytest.approx(plain.history[-1].train_loss, rel=1e-3)
 
 
-def test_predictions_and_gradients_are_of_images_only():
-    network = parse_network("gap linear(10)")
-    run = start(network, Recipe(batch_size=2), 0, CPU, native.load(), task=MNIST)
-    program, images = open_program(native.load(), network, run.recipe, some_images(1)), some_images(3)
-    with pytest.raises(AssertionError, match=r"^the pixels: torch\.float32 \(3, 1, 28, 28\) on cpu; "):
-        predict(program, run.network, run.state, images.pixels.float())
-    with pytest.raises(AssertionError, match=r"^3 images are no batch of 2$"):
-        gradients(program, run.network, images.pixels, images.labels)
-    with pytest.raises(AssertionError, match=r"^the labels: from -1 to -1; the engine reads 0 to 9$"):
-        gradients(program, run.network, images.pixels[:2], torch.full((2,), -1))
-
-
 @pytest.mark.parametrize(
     "text", [*NETWORKS, "conv3x3(4) relu maxpool relu res(bn relu) avgpool conv1x1(10) gap"], ids=begin
 )

@@ -79,9 +79,7 @@ def test_both_engines_move_the_images_alike(task: Task):
     by_torch, by_engine = (
         start(network_for(task), recipe, 5, CPU, engine, task=task) for engine in (None, native.load())
     )
-
     losses = [train_epoch(run, images).train_loss for run in (by_torch, by_engine)]
-
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
     for one, other in zip(by_torch.state, by_engine.state, strict=True):
         if one.is_floating_point():
@@ -94,10 +92,8 @@ def test_a_wide_image_turns_without_being_squeezed():
     # The highest draw of the angle is the whole of it; the others, in the middle, change nothing.
     quarter = torch.tensor([[1.0], [0.5], [0.5], [0.5], [0.5], [0.5], [0.0]])
     theta = _maps_of(quarter, 11, 31, Recipe(augmented_share=1.0, rotation_degrees=90))
-
     grid = functional.affine_grid(theta, [1, 1, 11, 31], align_corners=False)
     upright = functional.grid_sample(image, grid, align_corners=False)[0, 0]
-
     expected = torch.zeros(11, 31)
     expected[2:9, 15] = 1
     assert torch.allclose(upright, expected, atol=1e-4)

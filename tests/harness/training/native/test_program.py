@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.training.build import build
-from harness.training.native.instruction import _HEADER, Activation, Code, _header
+from harness.training.native.instruction import _HEADER, Code, _header
 from harness.training.native.program import program
 from search_spaces.cost import analyse
 from search_spaces.network import Architecture
@@ -63,14 +63,6 @@ def test_parameters_lie_in_the_order_of_torch(network: Architecture):
     assert list(found.statistics) == [item.num_features for item in norms]
 
 
-def test_a_tied_kernel_is_found_at_one_place():
-    found = program(
-        parse_network("conv3x3(1, tie=a) relu conv3x3(1, tie=a, pad=0) dwconv3x3 gap linear(10)"), MNIST.input_shape
-    )
-    kernels = [item.kernel for item in found.instructions if item.code in (Code.CONVOLUTION, Code.DEPTHWISE)]
-    assert kernels == [0, 0, 9]
-
-
 def test_relu_bn_relu_dropout_are_one_instruction_in_this_order_only():
     def kinds(text: str) -> list[tuple[int, bool, int, int]]:
         found = program(parse_network(f"conv1x1(2) {text} gap linear(10)"), MNIST.input_shape)
@@ -89,24 +81,6 @@ def test_relu_bn_relu_dropout_are_one_instruction_in_this_order_only():
     assert kinds("swish bn swish") == [(4, True, 4, 0)]
     assert kinds("relu bn leaky dropout(0.5)") == [(1, True, 2, 1)]
     assert kinds("leaky relu leaky") == [(2, False, 0, 0), (1, False, 0, 0), (2, False, 0, 0)]
-
-
-def test_learned_slopes_are_parameters_in_their_order():
-    found = program(parse_network("prelu bn prelu conv1x1(10) gap"), MNIST.input_shape)
-    item = found.instructions[0]
-    assert (item.before, item.before_slope, item.scale, item.shift, item.after_slope) == (Activation.PRELU, 0, 1, 2, 3)
-    assert [kernel for _, kernel in found.parameters] == [False] * 4 + [True]
-
-
-def test_a_norm_of_shared_statistics_has_one_mean_and_one_variance_for_its_poses():
-    norms = program(
-        parse_network("conv1x1(8) bn(poses=4, shared) bn(poses=4) gap linear(10)"), MNIST.input_shape
-    ).instructions[1:3]
-    # Behind 8 weights, two norms of 2 scales and shifts, and 90 of the linear layer.
-    assert [(item.poses, item.shared, item.mean, item.variance) for item in norms] == [
-        (4, 4, 106, 108),
-        (4, 1, 110, 118),
-    ]
 
 
 def test_statistics_lie_behind_the_parameters_means_first():
