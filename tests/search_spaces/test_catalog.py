@@ -119,21 +119,6 @@ def test_the_space_of_the_bench_is_as_small_and_as_cheap_as_it_says():
     assert sum(cost.macs for cost in costs) <= 350_000 * len(costs)
 
 
-def test_in_the_space_of_the_bench_size_says_little_of_the_work_a_network_does():
-    costs = [analyse(each.architecture, MNIST) for each in enumerate_draws(space("bench"))]
-    # A kernel used again, a wide layer early or late: networks of a size differ in multiply-adds by a factor of two.
-    near = [cost.macs for cost in costs if 1800 <= cost.parameters <= 2200]
-    assert max(near) > 2 * min(near)
-
-
-def test_a_file_that_is_named_without_its_mark_is_recognised(tmp_path: Path):
-    path = tmp_path / "mine.space"
-    path.write_text("net = gap linear(10)")
-    with pytest.raises(UnknownNameError) as caught:
-        space(str(path))
-    assert caught.value.hint == f"for the file, write @{path}"
-
-
 def test_an_unknown_space_is_refused_with_the_nearest():
     with pytest.raises(UnknownNameError) as caught:
         space("crad")

@@ -128,7 +128,7 @@ def test_a_search_that_is_killed_after_its_verification_repeats_no_seed(
     plan, session = searched(tmp_path)
     with monkeypatch.context() as patch:
 
-        def rmtree(folder: Path, ignore_errors: bool) -> None:
+        def rmtree(folder: Path, ignore_errors: bool = False) -> None:
             for path in sorted(folder.glob("*.json"))[: 2 if half_way else None]:
                 path.unlink()
             raise Killed
