@@ -46,7 +46,7 @@ from harness.search.session import FolderLog
 from harness.system import files
 from harness.system.document import documented, read_as
 from harness.system.errors import HarnessError, UsageError
-from harness.training.recipes import named_recipe
+from harness.training.recipe import named_recipe
 from harness.training.workers import Executor, Limits, Source
 from search_spaces.catalog import space
 

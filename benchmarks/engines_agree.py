@@ -27,8 +27,7 @@ from harness.commands.shared.network_argument import read_network
 from harness.system import files
 from harness.system.files import workspace
 from harness.system.statistics import mean, standard_deviation
-from harness.training.recipe import Precision, Recipe
-from harness.training.recipes import named_recipe
+from harness.training.recipe import Precision, Recipe, named_recipe
 from harness.training.result import Purpose, Result
 from harness.training.run import Job
 from search_spaces.network import Architecture

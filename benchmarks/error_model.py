@@ -36,7 +36,7 @@ from harness.search.proposals.surrogate import SCALES, Observation, Scales, evid
 from harness.search.proposals.trainings import PastTraining, digest, shipped
 from harness.system import files
 from harness.system.statistics import mean
-from harness.training.recipes import named_recipe
+from harness.training.recipe import named_recipe
 from search_spaces.cost import analyse
 from search_spaces.network import Architecture
 from search_spaces.ops import kernels

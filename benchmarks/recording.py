@@ -14,7 +14,7 @@ from harness.evidence.study import finished_results, read_config
 from harness.system import files
 from harness.system.errors import HarnessError
 from harness.training import workers
-from harness.training.recipes import named_recipe
+from harness.training.recipe import named_recipe
 from harness.training.result import PROTOCOL_VERSION, Purpose, Result, Status, derive_seed
 from harness.training.run import Job
 from harness.training.workers import Broken, Finished, Limits, Source

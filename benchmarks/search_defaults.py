@@ -17,7 +17,7 @@ import click
 from harness.commands.search import search
 from harness.data.datasets import DATASETS
 from harness.evidence.error_ratio import error_ratio_of
-from harness.training.recipes import named_recipe
+from harness.training.recipe import named_recipe
 from search_spaces.catalog import space
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -18,8 +18,7 @@ from harness.evidence.leaderboard import Tier, read
 from harness.search.proposals.trainings import IMAGES, comparable
 from harness.system.document import csv_text, documented, read_as
 from harness.system.errors import ContentError
-from harness.training.recipe import Recipe, recipe_from
-from harness.training.recipes import named_recipe, recipe_by_hash
+from harness.training.recipe import Recipe, named_recipe, recipe_by_hash, recipe_from
 from harness.training.result import Purpose, Status
 from search_spaces.network import Architecture
 from search_spaces.notation import parse_notation

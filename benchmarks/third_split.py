@@ -43,7 +43,7 @@ from harness.system.document import documented, read_as
 from harness.system.errors import HarnessError
 from harness.system.statistics import mean
 from harness.training.native.native import load as load_engine
-from harness.training.recipes import named_recipe
+from harness.training.recipe import named_recipe
 from harness.training.result import Purpose, Result, Status, to_document
 from harness.training.run import Job, TrainingData, execute
 from search_spaces.errors import SearchSpaceError

@@ -32,8 +32,7 @@ from harness.system import files
 from harness.system.files import workspace
 from harness.system.machine import core_count
 from harness.system.statistics import mean, reaches
-from harness.training.recipe import Recipe
-from harness.training.recipes import NamedRecipe, named_recipe
+from harness.training.recipe import NamedRecipe, Recipe, named_recipe
 from harness.training.result import Purpose
 from harness.training.run import Job
 from harness.training.workers import Limits, Source

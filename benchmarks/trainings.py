@@ -39,7 +39,7 @@ from benchmarks.worthiest import worthiest
 from harness.search.proposals.trainings import PastTraining, past_training, text
 from harness.system import files
 from harness.system.errors import ContentError, HarnessError, UsageError
-from harness.training.recipes import named_recipe
+from harness.training.recipe import named_recipe
 from search_spaces.catalog import space
 from search_spaces.errors import SearchSpaceError, UnknownNameError
 

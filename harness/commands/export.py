@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from harness.data.training_images import ImageData
     from harness.evidence.record import Record, SeedRun
     from harness.training.build import Network
-    from harness.training.recipes import NamedRecipe
+    from harness.training.recipe import NamedRecipe
     from harness.training.result import Result
     from harness.training.run import Job
     from harness.training.train import Training
@@ -88,7 +88,7 @@ def export(
     if onnx is not None:
         errors.require("export", LIBRARIES, "--onnx")
     from harness.data.training_images import resolve
-    from harness.training.recipes import check_batch, check_statistics
+    from harness.training.recipe import check_batch, check_statistics
     from harness.training.weights import final_network, properties
 
     data = resolve(row.dataset if row and row.dataset and dataset == "auto" else dataset, folder)

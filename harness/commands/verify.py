@@ -83,7 +83,7 @@ def verify(
     from harness.evidence.verification.plan import Plan
     from harness.system.machine import choose_device, worker_count
     from harness.training.native.native import choose_engine
-    from harness.training.recipes import check_batch, check_statistics
+    from harness.training.recipe import check_batch, check_statistics
     from harness.training.workers import Source
 
     place = workspace()

@@ -22,7 +22,7 @@ from harness.system import files
 from harness.system.errors import ContentError
 from harness.system.files import Workspace
 from harness.system.terminal import counted
-from harness.training.recipes import RECIPES
+from harness.training.recipe import RECIPES
 
 
 def audit(place: Workspace) -> list[str]:

@@ -28,8 +28,7 @@ from harness.system.machine import choose_device, worker_count
 from harness.training.cluster.cluster import Asked, joined_by, nodes_that_train
 from harness.training.cluster.ray_link import Link, NodeInfo
 from harness.training.native.native import Choice, choose_engine
-from harness.training.recipe import Recipe
-from harness.training.recipes import NamedRecipe, check_batch, named_recipe
+from harness.training.recipe import NamedRecipe, Recipe, check_batch, named_recipe
 from harness.training.workers import ExecutorOf, Limits, Processes, Source
 from search_spaces.catalog import space as space_of
 from search_spaces.count import MOST_EXACT, configurations, feasible, smallest

@@ -28,8 +28,7 @@ from harness.training.native.native_training import (
     restore,
     restore_optimizer,
 )
-from harness.training.recipe import Optimizer, decay_of, first_averaged_step, recipe_of_epoch
-from harness.training.recipes import check_batch
+from harness.training.recipe import Optimizer, check_batch, decay_of, first_averaged_step, recipe_of_epoch
 from harness.training.result import Epoch
 from harness.training.steps import (
     Images,

@@ -27,11 +27,12 @@ from harness.training.recipe import (
     Optimizer,
     Precision,
     Recipe,
+    check_batch,
+    check_statistics,
     decay_of,
     first_averaged_step,
     recipe_of_epoch,
 )
-from harness.training.recipes import check_batch, check_statistics
 from harness.training.result import Epoch
 from harness.training.steps import (
     Images,

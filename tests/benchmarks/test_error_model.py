@@ -16,7 +16,7 @@ from benchmarks import error_model
 from benchmarks.error_model import Case, Guess, cases, folds, forms, held_out, linear, process, scores
 from harness.search.proposals.surrogate import SCALES, Observation, Scales, evidence, row_of
 from harness.search.proposals.trainings import PastTraining, shipped
-from harness.training.recipes import named_recipe
+from harness.training.recipe import named_recipe
 from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
 from tests.benchmarks.made_up import ask

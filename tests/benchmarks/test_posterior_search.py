@@ -15,7 +15,7 @@ from harness.evidence.events import Proposal
 from harness.search.proposals.prior import observations
 from harness.search.proposals.surrogate import Observation, fitted, predicted, row_of
 from harness.search.proposals.trainings import shipped
-from harness.training.recipes import RECIPES
+from harness.training.recipe import RECIPES
 from harness.training.result import Purpose
 from search_spaces.notation import parse_network
 from search_spaces.task import MNIST

@@ -10,7 +10,7 @@ import pytest
 from benchmarks import time_to_target
 from harness.evidence.error_ratio import ErrorRatio
 from harness.system.files import Workspace
-from harness.training.recipes import RECIPES
+from harness.training.recipe import RECIPES
 from search_spaces.catalog import PRESETS
 from search_spaces.notation import parse_network
 from tests.benchmarks.made_up import ask, trained_as

@@ -24,8 +24,7 @@ from harness.system import files
 from harness.system.errors import ContentError, HarnessError, UsageError
 from harness.training import workers
 from harness.training.native.native import TORCH
-from harness.training.recipe import Recipe, recipe_document
-from harness.training.recipes import RECIPES
+from harness.training.recipe import RECIPES, Recipe, recipe_document
 from harness.training.result import PROTOCOL_VERSION, Purpose, Result, Status, derive_seed
 from harness.training.run import Job, TrainingData, execute
 from harness.training.workers import Broken, Finished, Limits

@@ -10,7 +10,7 @@ from benchmarks.worthiest import worthiest
 from harness.search.proposals.features import work
 from harness.search.proposals.trainings import past_training
 from harness.system.errors import UsageError
-from harness.training.recipes import RECIPES
+from harness.training.recipe import RECIPES
 from search_spaces.notation import parse_network
 from search_spaces.resolve import parse_space
 from search_spaces.task import MNIST

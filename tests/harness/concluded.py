@@ -9,7 +9,7 @@ from harness.search.run_plan import SearchPlan
 from harness.search.session import Session
 from harness.system.files import Workspace
 from harness.training.native.native import Choice
-from harness.training.recipes import NamedRecipe
+from harness.training.recipe import NamedRecipe
 from harness.training.run import Job
 from harness.training.workers import Source
 from search_spaces.network import Architecture

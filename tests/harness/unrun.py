@@ -16,7 +16,7 @@ from harness.evidence.verification import declaration, verify
 from harness.evidence.verification.plan import Plan
 from harness.evidence.verification.verdict import Verdict
 from harness.system.files import Workspace
-from harness.training.recipes import RECIPES
+from harness.training.recipe import RECIPES
 from harness.training.result import Environment, Result, Status, derive_seed
 from harness.training.run import Job
 from harness.training.workers import Event, Limits, Processes, Source

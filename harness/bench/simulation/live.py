@@ -32,7 +32,7 @@ from harness.system.terminal import duration_text
 from harness.training.cluster.cluster import Asked, Kinds, joined_by
 from harness.training.cluster.ray_link import Link
 from harness.training.native.native import choose_engine
-from harness.training.recipes import check_batch, named_recipe
+from harness.training.recipe import check_batch, named_recipe
 from harness.training.result import Purpose, Result
 from harness.training.run import Job
 from harness.training.workers import ExecutorOf, Limits, Processes, Source

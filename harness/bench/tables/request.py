@@ -14,7 +14,7 @@ from harness.data.datasets import task_of
 from harness.data.training_images import resolve, split
 from harness.system.machine import choose_device, core_count, device_name, processor_name, worker_count
 from harness.training.native.native import TORCH, Choice, choose_engine
-from harness.training.recipes import check_batch, check_statistics, named_recipe
+from harness.training.recipe import check_batch, check_statistics, named_recipe
 from harness.training.result import environment
 from harness.training.workers import Source
 from search_spaces.catalog import space as space_of

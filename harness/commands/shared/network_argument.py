@@ -16,8 +16,7 @@ from harness.evidence.record import Record
 from harness.evidence.study import finished_results
 from harness.system.errors import ContentError, UsageError, reason, typed
 from harness.system.files import Workspace
-from harness.training.recipe import Recipe
-from harness.training.recipes import NamedRecipe, named_recipe, recipe_by_hash, recipe_named_like
+from harness.training.recipe import NamedRecipe, Recipe, named_recipe, recipe_by_hash, recipe_named_like
 from search_spaces.catalog import PATTERN, PRESETS, is_named, network_name
 from search_spaces.errors import NotationError, nearest
 from search_spaces.network import Architecture

@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from harness.commands.shared.network_argument import KnownRow
     from harness.training.cluster.ray_link import Link
     from harness.training.native.native import Choice
-    from harness.training.recipe import Recipe
-    from harness.training.recipes import NamedRecipe
+    from harness.training.recipe import NamedRecipe, Recipe
     from search_spaces.space import Condition
     from search_spaces.task import Task
 

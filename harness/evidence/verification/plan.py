@@ -10,7 +10,7 @@ from harness.evidence import record
 from harness.evidence.ledger import Attempt
 from harness.evidence.record import Found, Record
 from harness.system.files import Workspace
-from harness.training.recipes import NamedRecipe
+from harness.training.recipe import NamedRecipe
 from search_spaces.cost import analyse
 from search_spaces.network import Architecture
 

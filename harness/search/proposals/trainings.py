@@ -24,8 +24,7 @@ from harness.system.document import csv_text, read_each, unguarded
 from harness.system.errors import ContentError, reason
 from harness.system.files import Workspace
 from harness.system.statistics import mean
-from harness.training.recipe import Recipe
-from harness.training.recipes import RECIPES
+from harness.training.recipe import RECIPES, Recipe
 from harness.training.result import PROTOCOL_VERSION, Result, Status
 from search_spaces.errors import NotationError
 from search_spaces.network import Architecture, Form, form

@@ -14,18 +14,20 @@ from hypothesis import strategies as st
 from harness.system.document import read_as
 from harness.system.errors import ContentError, UsageError
 from harness.training.recipe import (
-    LATER_DEFAULTS,
+    _LATER_DEFAULTS,
+    RECIPES,
     AverageStatistics,
     Initialisation,
     Optimizer,
     Precision,
     Recipe,
     Schedule,
+    named_recipe,
     recipe_document,
     recipe_from,
+    recipe_named_like,
     recipe_of_epoch,
 )
-from harness.training.recipes import RECIPES, named_recipe, recipe_named_like
 from search_spaces.catalog import PRESETS
 from search_spaces.notation import parse_network
 
@@ -251,7 +253,7 @@ def test_recipes_of_documents_state_what_the_documents_state(seed_documents: dic
 
 def test_what_a_document_leaves_open_is_marked_as_assumed():
     # Fields that came after the first records are none that a document could have stated.
-    names = {item.name for item in fields(Recipe)} - set(LATER_DEFAULTS)
+    names = {item.name for item in fields(Recipe)} - set(_LATER_DEFAULTS)
     assert len(names) == 21
     assert set(RECIPES["documents"].assumed) == names
     assert names - set(RECIPES["seed4"].assumed) == {"epochs", "batch_size", "optimizer", "learning_rate"}

@@ -27,8 +27,7 @@ from harness.evidence.record import Record
 from harness.system.errors import ContentError, UsageError
 from harness.system.files import Workspace
 from harness.training import result
-from harness.training.recipe import Recipe
-from harness.training.recipes import RECIPES, NamedRecipe
+from harness.training.recipe import RECIPES, NamedRecipe, Recipe
 from harness.training.result import Result
 from search_spaces.catalog import PRESETS, network_name
 from search_spaces.errors import NotationError, SearchSpaceError

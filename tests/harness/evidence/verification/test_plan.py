@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from harness.evidence.verification.plan import trains_together
-from harness.training.recipes import RECIPES
+from harness.training.recipe import RECIPES
 from tests.harness import unrun
 
 

@@ -15,7 +15,7 @@ from harness.evidence.record import Record
 from harness.evidence.verification import verify
 from harness.system import files
 from harness.system.files import Workspace
-from harness.training.recipes import RECIPES
+from harness.training.recipe import RECIPES
 from harness.training.result import Purpose, Result, Status, derive_seed
 from harness.training.run import Job, TrainingData, execute
 from harness.training.workers import Event, Processes

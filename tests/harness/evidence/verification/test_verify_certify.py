@@ -13,8 +13,7 @@ from harness.evidence.leaderboard import Tier
 from harness.evidence.ledger import Attempt, Outcome
 from harness.evidence.verification.verdict import Verdict
 from harness.system.files import Workspace
-from harness.training.recipe import Recipe
-from harness.training.recipes import NamedRecipe
+from harness.training.recipe import NamedRecipe, Recipe
 from harness.training.run import Job
 from search_spaces.notation import parse_network
 from tests.harness import unrun

@@ -18,8 +18,7 @@ from harness.search.proposals.trainings import PastTraining, comparable, digest,
 from harness.system.errors import ContentError
 from harness.system.files import Workspace
 from harness.training import result
-from harness.training.recipe import Recipe
-from harness.training.recipes import RECIPES
+from harness.training.recipe import RECIPES, Recipe
 from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job
 from search_spaces.notation import parse_network
