@@ -1,4 +1,4 @@
-"""The leaderboard computed from the committed records is the committed one, to the byte, and so is its JSON document."""
+"""The leaderboard made from the committed records is the committed one, to the byte, and so is its JSON document."""
 
 from __future__ import annotations
 
