@@ -10,9 +10,7 @@ def main() -> None:
 
         run()
     except KeyboardInterrupt:
-        if sys.stderr is not None:
-            print("harness: interrupted", file=sys.stderr)
-        exec("")  # As harness.cli does before it leaves.
+        print("error: interrupted", file=sys.stderr or None)
         sys.exit(130)
 
 

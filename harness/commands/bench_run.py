@@ -16,7 +16,7 @@ from click.core import ParameterSource
 from harness.commands.shared import options
 from harness.system.errors import UsageError
 from harness.system.files import check_writable, workspace
-from harness.system.terminal import DURATION
+from harness.system.terminal import DURATION, say
 
 if TYPE_CHECKING:
     from harness.bench.results.comparison import Comparison, Judged
@@ -182,9 +182,7 @@ def _begun(folder: Path, asked: Comparison) -> list[Trace]:
 
     there = comparison.begin(folder, asked)
     if there:
-        click.echo(
-            f"harness: {len(there):,} repeats of an earlier call are kept; remove {folder} to begin anew", err=True
-        )
+        say(f"{len(there):,} repeats of an earlier call are kept; remove {folder} to begin anew")
     return there
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @click.argument("network")
 @click.option(
     "--seed",
-    type=options.CountOrWord("all", "the index of a seed, counted from 0", 0, name="index"),
+    type=options.number_or("all", "the index of a seed, counted from 0", 0, name="index"),
     default="0",
     show_default=True,
     help="Index of a recorded seed, or all.",
@@ -77,8 +77,7 @@ def evaluate(
 
         pictures, faults = own_images(images)
         _own(evidence, weights, pictures, as_json)
-        for fault in faults:
-            click.echo(f"harness: left out: {fault.message}", err=True)
+        options.say_left_out(fault.message for fault in faults)
         return DataError.exit_code if faults else 0
 
     if other is not None:

@@ -15,7 +15,7 @@ from harness.data.datasets import dataset as dataset_named
 from harness.data.datasets import task_of
 from harness.evidence.mirror.url import check_url, hidden
 from harness.system.files import check_writable, workspace
-from harness.system.terminal import DURATION, busy, console, duration_option, duration_text, show_grid
+from harness.system.terminal import DURATION, busy, console, duration_option, duration_text, say, show_grid
 
 if TYPE_CHECKING:
     from harness.evidence.mirror.process import Mirroring
@@ -116,7 +116,7 @@ def search(
     with busy("reading the images and earlier trainings"):
         plan = make_plan(given, origins, workspace())
     for warning in _warnings(plan):
-        click.echo(f"harness: warning: {warning}", err=True)
+        say(warning, "warning")
     with options.resumable(), options.cluster(given["cluster"], plan.effort.workers) as link:
         if link is not None:
             plan = on_cluster(plan, link, given["workers"])
@@ -156,7 +156,7 @@ def _run(
 
     _check_place(plan)
     for message in plan.left_out:
-        click.echo(f"harness: {message}; it is left out of the prior", err=True)
+        say(f"left out of the prior: {message}", "warning")
     with owned(plan.folder), _mirrored(plan, storage) as mirroring:
         if not (plan.folder / "config.json").exists():
             keep(plan.folder, plan.past)

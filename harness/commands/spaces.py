@@ -11,6 +11,7 @@ import click
 
 from harness.commands.shared import options
 from harness.system.errors import ContentError
+from harness.system.terminal import say
 
 if TYPE_CHECKING:
     from search_spaces.count import Count, Rejection
@@ -138,9 +139,9 @@ def check(file: str, as_json: bool) -> None:
         why = f"is accepted, most {_reason(most)}, such as {most.network}: {most.message}"
         if counted.exact:
             raise ContentError(f"{found.name}: none of its {configurations_text(counted.derivations)} {why}")
-        click.echo(f"harness: warning: none of {counted.looked_at:,} configurations drawn at random {why}", err=True)
+        say(f"none of {counted.looked_at:,} configurations drawn at random {why}", "warning")
     for name in found.unused:
-        click.echo(f"harness: warning: 'net' does not use {name!r}", err=True)
+        say(f"'net' does not use {name!r}", "warning")
     facts = _facts(found) | {"feasible": dataclasses.asdict(counted)}
     said = f"{found.name} is a search space: {configurations_text(counted.derivations)}, hash {found.hash}"
     options.answer(as_json, facts, f"{said}\n{_told(counted)}")

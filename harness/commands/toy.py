@@ -11,6 +11,7 @@ from harness.commands.shared import options
 from harness.system import files
 from harness.system.errors import UsageError
 from harness.system.files import check_writable
+from harness.system.terminal import say
 
 
 @click.command(short_help="Work out backpropagation on a network of eight weights.")
@@ -91,9 +92,8 @@ def _write(out: str) -> list[Path]:
         option for name, option in shaping.items() if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
     ]
     if given:
-        click.echo(
-            f"harness: the files of --out show the documents' learning rates; {' and '.join(given)} "
-            f"change{'s' * (len(given) == 1)} only what is printed",
-            err=True,
+        say(
+            f"the files of --out show the documents' learning rates; {' and '.join(given)} "
+            f"change{'s' * (len(given) == 1)} only what is printed"
         )
     return list(written)

@@ -13,7 +13,7 @@ from harness.data.datasets import task_of
 from harness.system import statistics
 from harness.system.errors import UsageError
 from harness.system.files import Workspace, check_writable, workspace
-from harness.system.terminal import counted
+from harness.system.terminal import counted, say
 
 if TYPE_CHECKING:
     from harness.evidence.verification.plan import Plan
@@ -127,11 +127,10 @@ def verify(
     # The seeds of a certification are those of its declaration.
     if not certify:
         spec = data.dataset
-        click.echo(
-            f"harness: {counted(len(plan.indices), 'seed')} of {given.architecture.hash}, each trained on all "
+        say(
+            f"{counted(len(plan.indices), 'seed')} of {given.architecture.hash}, each trained on all "
             f"{spec.train_size + spec.validation_size:,} training images of {spec.title}, then tested on its "
-            f"{spec.test_size:,} test images",
-            err=True,
+            f"{spec.test_size:,} test images"
         )
     with options.resumable(), options.cluster(cluster, plan.workers) as link:
         verdict = _run(plan, place, Source(data.dataset.name, folder), link, workers)

@@ -110,7 +110,7 @@ def refused_storage(error: BaseException) -> StorageError | None:
     # A disk that is full, over a quota, read-only or broken.
     full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
     if isinstance(error, OSError) and error.errno in full:
-        return StorageError(f"the storage fails at {error.filename or 'a file'}: {reason(error)}")
+        return StorageError(f"cannot write {error.filename or 'the output'}: {reason(error)}")
     # SQLite's own words, in which Optuna passes them on.
     if "database or disk is full" in str(error):
         return StorageError("cannot write a database: the disk is full")

@@ -1,7 +1,6 @@
-"""What people see in a terminal and type there: tables and colours by rich, durations such as 1h30m.
+"""What people see in a terminal and type there: lines, tables and colours by rich, durations such as 1h30m.
 
-Lines are plain where the output is no terminal.
-NO_COLOR is honoured (https://no-color.org), by rich itself.
+Lines are plain where the output is no terminal. NO_COLOR and FORCE_COLOR are honoured by rich itself.
 """
 
 from __future__ import annotations
@@ -9,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -45,6 +44,21 @@ def console(*, stderr: bool = False) -> Any:
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() else _PIPE_WIDTH
     return Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
+
+
+def say(message: str, kind: str = "") -> None:
+    """Print a line on stderr, wrapped at words on a terminal: a note, or an ``error``, ``warning`` or ``hint``."""
+    where = console(stderr=True)
+    line = f"{kind}: {message}" if kind else message
+    if not where.is_terminal:
+        # It flushes, so that an output that takes nothing is noticed.
+        click.echo(line, err=True)
+        return
+    from rich.text import Text
+
+    shown = Text(printable(line))
+    shown.stylize({"error": "red", "warning": "yellow", "hint": "cyan"}.get(kind, ""), 0, len(kind) + 1 if kind else 0)
+    where.print(shown)
 
 
 def show_table(
@@ -146,27 +160,35 @@ def printable(text: str) -> str:
     return "".join(mark if mark.isprintable() else "?" for mark in text)
 
 
-class _Duration(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only
-    """An option's value in seconds, from a text such as 1h30m; a bare number has no unit and is refused."""
+class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only
+    """The type of an option whose value a function makes of a text; its ValueError says what is wrong with that."""
 
-    name = "duration"
+    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
+        self.name, self._parse = name, parse
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return seconds."""
-        if isinstance(value, int | float):
-            return float(value)
-        match = _FORM.fullmatch(value)
-        seconds = 0.0
-        if match:
-            seconds = sum(float(part or 0) * unit for part, unit in zip(match.groups(), _UNITS.values(), strict=True))
-        if seconds > LONGEST:
-            self.fail(f"{value!r} is more than a hundred years.", param, ctx)
-        if seconds <= 0:
-            self.fail(f"{value!r} is not a duration above zero, such as 90s, 45m or 1h30m.", param, ctx)
-        return seconds
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the value; one that is no text stays as it is."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
-DURATION = _Duration()
+def duration_seconds(text: str) -> float:
+    """Return the seconds of a text such as 1h30m; a bare number has no unit and is refused with ValueError."""
+    match = _FORM.fullmatch(text)
+    parts = match.groups() if match else ()
+    seconds = sum(float(part or 0) * unit for part, unit in zip(parts, _UNITS.values(), strict=False))
+    if seconds > LONGEST:
+        raise ValueError(f"{text!r} is more than a hundred years")
+    if seconds <= 0:
+        raise ValueError(f"{text!r} is not a duration above zero, such as 90s, 45m or 1h30m")
+    return seconds
+
+
+DURATION = Parsed("duration", duration_seconds)
 
 
 def duration_text(seconds: float) -> str:

@@ -202,7 +202,7 @@ def _resumes(run: Training, path: Path) -> bool:
     except Exception as error:
         if refused_memory(error) is not None:
             raise
-        print(f"harness: {path} is damaged; the run begins from its start", file=sys.stderr, flush=True)
+        print(f"{path} is damaged; the run begins from its start", file=sys.stderr, flush=True)
         path.unlink()
         return False
     return True

@@ -1,16 +1,18 @@
-"""The command line as a whole: exit codes, one line or one JSON document an error, help, start-up, closed pipes."""
+"""The command line as a whole: exit codes, errors, completion, help, start-up, interrupts, closed and full streams."""
 
 from __future__ import annotations
 
 import errno
+import importlib
 import json
 import os
-import re
 import resource
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator
+import tomllib
+import types
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,116 +21,104 @@ import pytest
 
 from harness import cli, explain
 from harness.cli import run
+from tests.harness.system.test_terminal import terminal
 
 REPOSITORY = Path(__file__).parents[2]
 NETWORK = "conv3x3(4) | gap | linear(10)"
 
 
-@pytest.fixture(autouse=True)
-def untouched(workspace: Path) -> Iterator[None]:
-    """Whatever is asked here, nothing is written."""
-    yield
-    assert list(workspace.rglob("*")) == []
-
-
 def failure(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, dict[str, Any]]:
-    """Return exit code, what is on stderr, and the document of ``--json``."""
+    """Return exit code, what is on stderr, and the document of ``--json``; no file may be written."""
     code = run(list(arguments))
     shown = capsys.readouterr()
     assert shown.out == ""
     assert run([*arguments, "--json"]) == code
     told = capsys.readouterr()
-    assert told.err.strip() == ""
     document = json.loads(told.out)
     assert list(document) == ["error"]
-    assert list(document["error"]) == ["code", "kind", "message", "position", "hint"]
-    assert document["error"]["code"] == code
+    error = document["error"]
+    assert list(error) == ["code", "kind", "message", "position", "hint"]
+    assert error["code"] == code
     # Click ends the line in which the terminal shows ^C.
-    assert shown.err.lstrip("\n").startswith(f"harness: {document['error']['message']}")
-    return code, shown.err, document["error"]
+    lines = shown.err.lstrip("\n").splitlines()
+    assert lines[0] == f"error: {error['message']}"
+    assert [line for line in lines if line.startswith("hint: ")] == (
+        [f"hint: {error['hint']}"] if error["hint"] else []
+    )
+    assert list(Path(os.environ["HARNESS_WORKSPACE"]).rglob("*")) == []
+    return code, shown.err, error
+
+
+def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException | type[BaseException]) -> None:
+    """Let ``explain`` end so."""
+
+    def stop(*arguments: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(explain, "document", stop)
+    monkeypatch.setattr(explain, "table", stop)
 
 
 # Errors -----------------------------------------------------------------------------------------------------
 
 
-def test_an_unknown_op_is_shown_with_a_caret(capsys: pytest.CaptureFixture[str]):
-    code, shown, error = failure(capsys, "explain", "conv3x3(8) cnv | gap | linear(10)")
-
-    message = error["message"]
-    assert (code, error["kind"], error["position"]) == (4, "content", 11)
-    assert re.fullmatch(r"unknown op 'cnv'; known are conv1x1, .*, res", message)
-    hint = f" ({error['hint']})" if error["hint"] else ""
-    assert shown == f"harness: {message}{hint}\n  conv3x3(8) cnv | gap | linear(10)\n  {' ' * 11}^\n"
-
-
-@pytest.mark.parametrize("arguments", [("explain", "@absent"), ("train", NETWORK, "--recipe", "@absent")])
-def test_a_file_that_cannot_be_read_is_named_once(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]):
-    _, shown, error = failure(capsys, *arguments)
-
-    assert error["message"].endswith(" absent: No such file or directory")
-    assert shown.count("absent") == 1
-
-
-@pytest.mark.parametrize("text", ["", " ", "# nothing"])
-def test_an_empty_network_is_refused_in_one_line(capsys: pytest.CaptureFixture[str], text: str):
-    code, shown, error = failure(capsys, "explain", text)
-
-    assert (code, error["kind"]) == (4, "content")
-    assert error["message"].startswith("the network is empty: write ops, as in ")
-    assert shown.count("\n") == (1 if not text.strip() else 3)
-
-
+@pytest.mark.usefixtures("workspace")
 @pytest.mark.parametrize(
-    ("arguments", "message", "hint"),
+    ("arguments", "code", "kind", "position"),
     [
-        (["serach"], "No such command 'serach'; did you mean 'search'?", "see 'harness --help'"),
-        (["xyzzy"], "No such command 'xyzzy'", "see 'harness --help'"),
-        (["search", "--samplr"], "No such option '--samplr'. Did you mean '--sampler'?", "see 'harness search --help'"),
-        (["explain"], "Missing argument 'NETWORK'", "see 'harness explain --help'"),
-        (
-            ["explain", NETWORK, "--budget", "0"],
-            "Invalid value for '--budget': 0 is not in the range x>=1",
-            "see 'harness explain --help'",
-        ),
+        (["explain", "conv3x3(8) cnv | gap | linear(10)"], 4, "content", 11),
+        (["explain", ""], 4, "content", 0),
+        (["explain", "@absent"], 2, "usage", None),
+        (["train", NETWORK, "--recipe", "@absent"], 2, "usage", None),
+        (["serach"], 2, "usage", None),
+        (["search", "--samplr"], 2, "usage", None),
+        (["explain"], 2, "usage", None),
+        (["search", "--budget", "20k"], 2, "usage", None),
     ],
 )
-def test_a_wrong_command_line_is_one_line(
-    arguments: list[str], message: str, hint: str, capsys: pytest.CaptureFixture[str]
+def test_what_is_wrong_is_a_line_and_a_document(
+    arguments: list[str], code: int, kind: str, position: int | None, capsys: pytest.CaptureFixture[str]
 ):
-    code, shown, error = failure(capsys, *arguments)
+    found, _, error = failure(capsys, *arguments)
 
-    assert (code, error["kind"], error["position"]) == (2, "usage", None)
-    assert (error["message"], error["hint"]) == (message, hint)
-    assert shown == f"harness: {message} ({hint})\n"
+    assert (found, error["kind"], error["position"]) == (code, kind, position)
 
 
-def test_a_missing_file_is_one_line(workspace: Path, capsys: pytest.CaptureFixture[str]):
-    code, shown, error = failure(capsys, "explain", "@nowhere.txt")
+@pytest.mark.usefixtures("workspace")
+def test_an_error_in_a_text_has_a_caret_before_its_hint(capsys: pytest.CaptureFixture[str]):
+    _, shown, _ = failure(capsys, "explain", "conv3x3(8) bnn | gap | linear(10)")
 
-    assert (code, error["kind"]) == (2, "usage")
-    assert error["message"].startswith("cannot read the network file nowhere.txt: ")
-    assert shown.count("\n") == 1
-
-
-def test_no_command_greets_with_commands_that_the_program_understands(capsys: pytest.CaptureFixture[str]):
-    assert run([]) == 0
-
-    lines = capsys.readouterr().out.splitlines()
-    shown = [line.split() for line in lines if line.startswith("  harness ")]
-    assert [words[1] for words in shown] == ["leaderboard", "evaluate", "search"]
-    assert all(words[1] in cli.COMMANDS for words in shown)
+    lines = shown.splitlines()
+    assert lines[1:] == ["  conv3x3(8) bnn | gap | linear(10)", f"  {' ' * 11}^", "hint: did you mean 'bn'?"]
 
 
-def test_the_words_of_the_greeting_stand_in_one_column_however_the_program_is_called(
+@pytest.mark.parametrize(("slip", "meant"), [(["serach"], "'search'"), (["search", "--samplr"], "'--sampler'")])
+@pytest.mark.usefixtures("workspace")
+def test_what_is_like_a_slip_is_named(slip: list[str], meant: str, capsys: pytest.CaptureFixture[str]):
+    assert f"Did you mean {meant}?" in failure(capsys, *slip)[1]
+
+
+def test_on_a_terminal_an_error_is_red_its_hint_cyan_and_lines_break_between_words(monkeypatch: pytest.MonkeyPatch):
+    stream = terminal(monkeypatch, 30, colours=True, name="stderr")
+
+    assert run(["explain", "conv3x3(8) bnn | gap | linear(10)"]) == 4
+
+    shown = stream.getvalue()
+    assert "\x1b[31merror:\x1b[0m unknown op 'bnn'" in shown
+    assert "\x1b[36mhint:\x1b[0m did you mean 'bn'?" in shown
+    assert "\x1b" not in shown.replace("\x1b[31m", "").replace("\x1b[36m", "").replace("\x1b[0m", "")
+    assert " ".join(shown.split()).count("bn, relu, ") == 1
+    assert max(map(len, shown.splitlines()[1:4])) <= 30
+
+
+def test_no_command_greets_with_commands_that_the_program_understands(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    monkeypatch.setenv("HARNESS_COMMAND", "../the/other/checkout/scripts/harness")
+    monkeypatch.setenv("HARNESS_COMMAND", "./my scripts/harness")
     assert run([]) == 0
 
-    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  ../")]
-    assert len(lines) == 3
-    [column] = {line.rindex("  ") for line in lines}
-    assert column > 0
+    lines = [line.split("harness' ")[1] for line in capsys.readouterr().out.splitlines() if line.startswith("  ")]
+    assert [line.split()[0] for line in lines] == ["leaderboard", "evaluate", "search"]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -153,39 +143,34 @@ def test_commands_and_options_are_completed(
     assert capsys.readouterr().out.splitlines() == [found]
 
 
-def test_memory_that_is_refused_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    def greedy(*arguments: Any) -> None:
-        bytearray(2**62)
-
-    monkeypatch.setattr(explain, "document", greedy)
-    monkeypatch.setattr(explain, "table", greedy)
-
-    code, shown, error = failure(capsys, "explain", NETWORK)
-
-    assert (code, error["kind"]) == (6, "device")
-    assert shown == "harness: out of memory (where a recipe is trained, a smaller batch_size takes less)\n"
-
-
-def test_a_full_disk_is_one_line_wherever_it_is_met(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.usefixtures("workspace")
+@pytest.mark.parametrize(
+    ("raised", "code", "kind"),
+    [
+        (MemoryError(), 6, "device"),
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "some file"), 2, "usage"),
+        (KeyboardInterrupt, 130, "interrupted"),
+        (click.Abort, 130, "interrupted"),
+    ],
+)
+def test_what_a_machine_or_a_person_does_is_one_line(
+    raised: BaseException | type[BaseException],
+    code: int,
+    kind: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ):
-    def full(place: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "some file")
+    raising(monkeypatch, raised)
 
-    monkeypatch.setattr("harness.evidence.leaderboard.survey", full)
+    found, _, error = failure(capsys, "explain", NETWORK)
 
-    assert run(["leaderboard"]) == 2
-    assert capsys.readouterr().err == "harness: the storage fails at some file: No space left on device\n"
+    assert (found, error["kind"]) == (code, kind)
 
 
 def test_an_internal_fault_keeps_its_trace_and_one_document(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    def broken(*arguments: Any) -> None:
-        raise ZeroDivisionError("a slip of ours")
-
-    monkeypatch.setattr(explain, "document", broken)
-    monkeypatch.setattr(explain, "table", broken)
+    raising(monkeypatch, ZeroDivisionError("a slip of ours"))
 
     assert run(["explain", NETWORK]) == 1
     shown = capsys.readouterr()
@@ -193,60 +178,7 @@ def test_an_internal_fault_keeps_its_trace_and_one_document(
     assert run(["explain", NETWORK, "--json"]) == 1
     told = capsys.readouterr()
     assert "Traceback" in told.err
-    assert json.loads(told.out) == {
-        "error": {
-            "code": 1,
-            "kind": "internal",
-            "message": "ZeroDivisionError: a slip of ours",
-            "position": None,
-            "hint": None,
-        }
-    }
-
-
-@pytest.mark.parametrize("raised", [KeyboardInterrupt, click.Abort])
-def test_an_interrupt_leaves_with_130(
-    raised: type[BaseException], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
-    def stop(*arguments: Any) -> None:
-        raise raised
-
-    monkeypatch.setattr(explain, "document", stop)
-    monkeypatch.setattr(explain, "table", stop)
-
-    code, shown, error = failure(capsys, "explain", NETWORK)
-
-    assert (code, error["kind"]) == (130, "interrupted")
-    assert shown.strip() == "harness: interrupted"
-
-
-def test_hints_name_the_command_as_it_was_typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    monkeypatch.setenv("HARNESS_COMMAND", "./my scripts/harness")
-
-    assert run(["report"]) == 2
-    assert capsys.readouterr().err.endswith(" ('./my scripts/harness' search --budget 20000 begins one)\n")
-    assert run(["serach"]) == 2
-    assert capsys.readouterr().err.endswith(" (see ''./my scripts/harness' --help')\n")
-
-
-@pytest.mark.parametrize(
-    "arguments", [("completion",), ("search", "--budget", "20k"), ("toy", "--target", "x"), ("report", "--nosuch")]
-)
-def test_what_click_refuses_is_one_sentence_in_one_line(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]):
-    assert run(list(arguments)) == 2
-
-    said = capsys.readouterr().err
-    assert re.fullmatch(rf"harness: \S.*[^.] \(see 'harness {arguments[0]} --help'\)\n", said)
-    assert not {"integer", "float", "range"} & set(said.split())
-
-
-@pytest.mark.parametrize("arguments", [(), ("spaces",), ("data",), ("bench",)])
-def test_no_command_is_listed_with_half_a_sentence(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]):
-    assert run([*arguments, "--help"]) == 0
-
-    _, _, commands = capsys.readouterr().out.partition("Commands:\n")
-    assert commands
-    assert "..." not in commands
+    assert json.loads(told.out)["error"]["kind"] == "internal"
 
 
 # Help -------------------------------------------------------------------------------------------------------
@@ -268,7 +200,7 @@ EVERY = dict(commands(cli.cli))
 
 
 @pytest.mark.parametrize("path", EVERY, ids=lambda path: " ".join(path) or "harness")
-def test_help_exits_with_0_and_keeps_the_lines_of_its_examples(
+def test_help_exits_with_0_keeps_the_lines_of_its_examples_and_cuts_no_sentence(
     path: tuple[str, ...], capsys: pytest.CaptureFixture[str]
 ):
     assert run([*path, "--help"]) == 0
@@ -279,6 +211,7 @@ def test_help_exits_with_0_and_keeps_the_lines_of_its_examples(
     assert captured.err == ""
     assert set(examples) <= set(shown)
     assert "\b" not in captured.out
+    assert "..." not in captured.out.partition("Commands:\n")[2]
 
 
 def test_the_main_help_names_every_exit_code(capsys: pytest.CaptureFixture[str]):
@@ -290,24 +223,13 @@ def test_the_main_help_names_every_exit_code(capsys: pytest.CaptureFixture[str])
     assert f"{cli.OUTPUT_CLOSED} output closed" in text
 
 
-# Start-up and pipes -----------------------------------------------------------------------------------------
-
-
-def test_help_loads_nothing_heavy():
-    shown = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "harness", "--help"],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=REPOSITORY,
-    )
-
+def test_help_loads_nothing_heavy_and_takes_less_than_four_tenths_of_a_second():
+    command = [sys.executable, "-X", "importtime", "-m", "harness", "--help"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, cwd=REPOSITORY)
     loaded = {line.rpartition("|")[2].strip().partition(".")[0] for line in shown.stderr.splitlines()}
     assert "click" in loaded
     assert not loaded & {"torch", "optuna", "pandas", "matplotlib", "scipy", "lark", "sqlalchemy", "numpy"}
 
-
-def test_help_takes_less_than_four_tenths_of_a_second():
     taken = []
     for _ in range(3):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -315,20 +237,91 @@ def test_help_takes_less_than_four_tenths_of_a_second():
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         # Time on the processor: a busy machine does not count.
         taken.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-
     assert statistics.median(taken) < 0.4
 
 
-def test_a_terminal_without_unicode_is_served(monkeypatch: pytest.MonkeyPatch):
-    environment = os.environ | {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "HARNESS_WORKSPACE": str(REPOSITORY)}
+# Streams and signals ----------------------------------------------------------------------------------------
 
-    def shown(*arguments: str) -> str:
-        program = [sys.executable, "-m", "harness", *arguments]
-        done = subprocess.run(program, capture_output=True, check=False, cwd=REPOSITORY, env=environment)
-        assert b"Traceback" not in done.stderr
-        return done.stdout.decode("ascii")
+
+def in_a_shell(line: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a line in which $HARNESS is this program."""
+    environment = os.environ | {"HARNESS": f"{sys.executable} -m harness", "PYTHONUNBUFFERED": ""} | variables
+    return subprocess.run(
+        ["bash", "-c", line], capture_output=True, text=True, check=False, cwd=REPOSITORY, env=environment
+    )
+
+
+def test_a_terminal_without_unicode_is_served():
+    ascii_only = {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "HARNESS_WORKSPACE": str(REPOSITORY)}
 
     # The deviation of a row has a plus-minus sign, which ASCII lacks.
-    assert "99.4" in shown("leaderboard")
-    error = json.loads(shown("r\N{LATIN SMALL LETTER E WITH ACUTE}port", "--json"))["error"]
-    assert "\N{LATIN SMALL LETTER E WITH ACUTE}" in error["message"]
+    shown = in_a_shell("$HARNESS leaderboard", **ascii_only)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "99.4" in shown.stdout
+    shown = in_a_shell("$HARNESS r\N{LATIN SMALL LETTER E WITH ACUTE}port --json", **ascii_only)
+    assert "\N{LATIN SMALL LETTER E WITH ACUTE}" in json.loads(shown.stdout)["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["spaces sample card --count 2000 | head -1", "search --bad --json | true", "serach 2>&1 | true"],
+    ids=["output", "document", "error"],
+)
+def test_a_reader_that_goes_away_is_no_fault(line: str):
+    shown = in_a_shell(f'$HARNESS {line}; exit "${{PIPESTATUS[0]}}"')
+
+    assert (shown.returncode, shown.stderr) == (cli.OUTPUT_CLOSED, "")
+    assert shown.stdout.count("\n") == ("head" in line)
+
+
+@pytest.mark.parametrize("line", ["spaces list --json", "toy --help", "serach --json", "explain seed4"])
+def test_an_output_that_takes_nothing_is_exit_code_2(line: str):
+    shown = in_a_shell(f"$HARNESS {line} > /dev/full")
+
+    assert shown.returncode == 2
+    assert shown.stderr in ("", "error: cannot write the output: No space left on device\n")
+
+
+def test_errors_that_cannot_be_shown_keep_an_exit_code():
+    assert in_a_shell("$HARNESS serach 2> /dev/full").returncode == 2
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_that_are_closed_from_the_start_are_no_fault(closed: str, tmp_path: Path):
+    shown = in_a_shell(f"$HARNESS leaderboard --check {closed}", HARNESS_WORKSPACE=str(tmp_path))
+
+    assert (shown.returncode, shown.stderr) == (0, "")
+
+
+def test_an_input_that_is_closed_from_the_start_is_an_empty_one():
+    closed, empty = (in_a_shell(f"$HARNESS explain - {given}") for given in ("<&-", "</dev/null"))
+
+    assert (closed.returncode, closed.stderr) == (empty.returncode, empty.stderr)
+    assert closed.returncode == 4
+
+
+def test_sigterm_leaves_with_130(tmp_path: Path):
+    program = (
+        "import signal\nfrom harness import cli\ncli.run = lambda _: signal.raise_signal(signal.SIGTERM)\ncli.main([])"
+    )
+
+    assert subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, check=False).returncode == 130
+
+
+def test_an_interrupt_while_modules_are_loaded_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    class Interrupted(types.ModuleType):
+        def __getattr__(self, name: str) -> object:
+            raise KeyboardInterrupt
+
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    module, _, function = project["scripts"]["harness"].partition(":")
+    started: Callable[[], None] = getattr(importlib.import_module(module), function)
+    monkeypatch.setitem(sys.modules, "harness.cli", Interrupted("harness.cli"))
+
+    with pytest.raises(SystemExit) as end:
+        started()
+
+    assert end.value.code == cli.INTERRUPTED
+    assert capsys.readouterr().err == "error: interrupted\n"

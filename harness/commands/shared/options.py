@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -12,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from harness.system.errors import Interrupted, typed
-from harness.system.terminal import busy, counted, printable_json
+from harness.system.errors import Interrupted
+from harness.system.terminal import Parsed, busy, counted, printable_json, say
 
 if TYPE_CHECKING:
     from harness.commands.shared.network_argument import KnownRow
@@ -59,22 +58,22 @@ def data_options(command: _Command) -> _Command:
 def say_engine(choice: Choice) -> None:
     """Say once on stderr why torch trains where another engine might have, or what the engine is built without."""
     for reason in choice.engine.skipped if choice.engine is not None else ():
-        click.echo(f"harness: the engine is built {reason}", err=True)
+        say(f"the engine is built {reason}")
     if choice.why:
-        click.echo(f"harness: torch trains, not the native engine: {choice.why}", err=True)
+        say(f"torch trains, not the native engine: {choice.why}")
 
 
 def say_recipe(named: NamedRecipe, asked: str | None, row: KnownRow | None) -> None:
     """Say on stderr which recipe trains where none was asked for."""
     if asked is None:
         why = "the row's own" if row is not None and row.recipe is not None else "as none was given"
-        click.echo(f"harness: recipe {named.name}, {why}", err=True)
+        say(f"recipe {named.name}, {why}")
 
 
 def say_left_out(damage: Iterable[str]) -> None:
     """Say on stderr what was left out because it does not hold together, a line each."""
     for message in damage:
-        click.echo(f"harness: left out: {message}", err=True)
+        say(f"left out: {message}", "warning")
 
 
 def say_teacher(recipe: Recipe, task: Task, folder: Path) -> None:
@@ -84,10 +83,9 @@ def say_teacher(recipe: Recipe, task: Task, folder: Path) -> None:
         from search_spaces.notation import parse_network
 
         parameters = analyse(parse_network(recipe.teacher, task), task).parameters
-        click.echo(
-            f"harness: {counted(recipe.teacher_seeds, 'teacher')} of {parameters:,} parameters; a missing one is "
-            f"trained first, for {counted(recipe.teacher_recipe.epochs, 'epoch')}, and kept in {folder}",
-            err=True,
+        say(
+            f"{counted(recipe.teacher_seeds, 'teacher')} of {parameters:,} parameters; a missing one is trained first, "
+            f"for {counted(recipe.teacher_recipe.epochs, 'epoch')}, and kept in {folder}"
         )
 
 
@@ -105,110 +103,73 @@ def cluster(address: str | None, processes: int | None) -> Iterator[Link | None]
         yield link
 
 
-class ClusterAddress(click.ParamType[str]):
-    """``local``, ``auto`` or the address of a cluster's head."""
+def number_or(word: str, number: str, low: int, high: int | None = None, name: str = "number") -> Parsed:
+    """Return the type of a number of a range, or a word, which becomes None; errors call it ``number``."""
 
-    name = "local|auto|HOST:PORT"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the address as it is given."""
-        text = str(value)
-        host, _, port = text.rpartition(":")
-        if text not in ("local", "auto") and not (host and port.isdecimal() and 0 < int(port) < 65536):
-            self.fail(f"{text!r} is none of local, auto and HOST:PORT, such as 10.0.0.1:6379.", param, ctx)
-        return text
-
-
-class CountOrWord(click.ParamType[int | None]):
-    """A number of a range, or a word, which becomes None."""
-
-    def __init__(self, word: str, number: str, low: int, high: int | None = None, name: str = "number") -> None:
-        """Take the word, what the number is called in an error, and its range."""
-        self.word, self.number, self.range, self.name = word, number, click.IntRange(low, high), f"{name}|{word}"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
-        """Return the number, None for the word."""
-        if value is None or value == self.word:
+    def parse(text: str) -> int | None:
+        if text == word:
             return None
-        try:
-            return self.range.convert(value, param, ctx)
-        except click.BadParameter:
-            self.fail(f"{value!r} is neither {self.word} nor {self.number}.", param, ctx)
+        if not text.isdecimal() or not low <= int(text) <= (high or int(text)):
+            raise ValueError(f"{text!r} is neither {word} nor {number}")
+        return int(text)
+
+    return Parsed(f"{name}|{word}", parse)
 
 
-class Epochs(click.ParamType[tuple[int, ...]]):
-    """Epochs joined by commas, such as 1,2,4,8."""
-
-    name = "epochs"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        """Return them as they are given."""
-        if isinstance(value, tuple):
-            return value
-        parts = value.split(",")
-        if not all(part.strip().isdecimal() and len(part) < 7 for part in parts):
-            self.fail(f"{value!r} is not a list of epochs such as 1,2,4,8.", param, ctx)
-        return tuple(int(part) for part in parts)
+def _address(text: str) -> str:
+    host, _, port = text.rpartition(":")
+    if text not in ("local", "auto") and not (host and port.isdecimal() and 0 < int(port) < 65536):
+        raise ValueError(f"{text!r} is none of local, auto and HOST:PORT, such as 10.0.0.1:6379")
+    return text
 
 
-class PerCent(click.FloatRange):
-    """A number from 1 to 100; click's own range lets "nan" through.
-
-    What lies between 0 and 1 is refused: whoever writes 0.994 means a share.
-    """
-
-    name = "per cent"
-
-    def __init__(self) -> None:
-        """Take the range."""
-        super().__init__(1, 100)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the number."""
-        given: Any = value.removesuffix("%") if isinstance(value, str) else value
-        number = float(click.FLOAT.convert(given, param, ctx))
-        if math.isnan(number) or number <= 0 or number > 100:
-            self.fail(f"{value} is no accuracy to ask for; allowed are 1 to 100.", param, ctx)
-        if number < 1:
-            self.fail(f"{value} is less than one per cent; did you mean {100 * number:.12g}?", param, ctx)
-        return number
+def _epochs(text: str) -> tuple[int, ...]:
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() and len(part) < 7 for part in parts):
+        raise ValueError(f"{text!r} is not a list of epochs such as 1,2,4,8")
+    return tuple(map(int, parts))
 
 
-class Conditions(click.ParamType["tuple[Condition, ...]"]):
-    """Conditions of metrics joined by commas, such as ``macs<=1000000,receptive_field>=20``."""
-
-    name = "METRIC<=N"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Condition, ...]:
-        """Return them as they are given."""
-        from search_spaces.errors import NotationError
-        from search_spaces.resolve import parse_conditions
-
-        if isinstance(value, tuple):
-            return value
-        try:
-            return parse_conditions(value)
-        except NotationError as error:
-            said = "; ".join(filter(None, (f"{error.message}, in {value!r}", error.hint)))
-            self.fail(f"{said}; conditions are such as macs<=1000000,receptive_field>=20.", param, ctx)
+def _per_cent(text: str) -> float:
+    try:
+        number = float(text.removesuffix("%"))
+    except ValueError:
+        number = math.nan
+    if not 0 < number <= 100:
+        raise ValueError(f"{text} is no accuracy to ask for; allowed are 1 to 100")
+    # Whoever writes 0.994 means a share.
+    if number < 1:
+        raise ValueError(f"{text} is less than one per cent; did you mean {100 * number:.12g}?")
+    return number
 
 
-PER_CENT = PerCent()
-EPOCHS = Epochs()
-CONDITIONS = Conditions()
+def _conditions(text: str) -> tuple[Condition, ...]:
+    from search_spaces.errors import NotationError
+    from search_spaces.resolve import parse_conditions
+
+    try:
+        return parse_conditions(text)
+    except NotationError as error:
+        said = "; ".join(filter(None, (f"{error.message}, in {text!r}", error.hint)))
+        raise ValueError(f"{said}; conditions are such as macs<=1000000,receptive_field>=20") from error
+
+
+PER_CENT = Parsed("per cent", _per_cent)
+EPOCHS = Parsed("epochs", _epochs)
+CONDITIONS = Parsed("METRIC<=N", _conditions)
 
 # The value of each is None for ``auto``.
 workers_option = click.option(
     "--workers",
-    type=CountOrWord("auto", "a number from 1 to 256", 1, 256),
+    type=number_or("auto", "a number from 1 to 256", 1, 256),
     default="auto",
     show_default=True,
-    help="Training processes. auto: one a core on a CPU, one on a GPU.",
+    help="Training processes [auto: one a core on a CPU, one on a GPU].",
 )
 # And None for this machine's processes.
 cluster_option = click.option(
     "--cluster",
-    type=ClusterAddress(),
+    type=Parsed("local|auto|HOST:PORT", _address),
     help="Train on the nodes of a Ray cluster: one started here, the one this machine is in, or the one whose head "
     "is named; --workers then counts for each node (docs/cluster.md).",
 )
@@ -216,11 +177,11 @@ cluster_option = click.option(
 
 @contextmanager
 def resumable() -> Iterator[None]:
-    """Say to whoever interrupts the block that the same command goes on."""
+    """Say to whoever interrupts the block that the same command resumes it."""
     try:
         yield
     except KeyboardInterrupt as error:
-        raise Interrupted("interrupted", hint=f"the same command goes on: {typed(*sys.argv[1:])}") from error
+        raise Interrupted("interrupted", hint="resume with the same command") from error
 
 
 def print_json(document: dict[str, Any]) -> None:

@@ -144,7 +144,7 @@ class _Roster:
     terms: Terms
     ours: Facts
     patience: _Patience
-    say: Callable[[str], None] = lambda line: print(f"harness: {line}", file=sys.stderr, flush=True)
+    say: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True)
     members: dict[str, _Member] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     losses: dict[str, list[float]] = field(default_factory=dict)

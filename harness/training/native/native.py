@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import torch
 
 _SOURCES = Path(__file__).resolve().parent
-_COMPILING = "harness: compiling the engine for this processor, once; it takes some twenty seconds"
+_COMPILING = "compiling the engine for this processor, once; it takes some twenty seconds"
 # Vectors are the engine's own types; the rest says that nobody asks for errno or floating-point traps.
 OPTIONS = ("-std=c++17", "-O3", "-shared", "-fPIC", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math")
 

@@ -138,7 +138,7 @@ def test_a_comparison_that_is_there_is_not_run_again_and_another_is_refused(
 
     capsys.readouterr()
     assert run([*words, "--seed", "1"]) == 4
-    assert f"harness: {out} holds another comparison" in capsys.readouterr().err
+    assert f"error: {out} holds another comparison" in capsys.readouterr().err
 
 
 def test_two_calls_do_not_work_in_one_folder(folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -147,8 +147,8 @@ def test_two_calls_do_not_work_in_one_folder(folder: str, tmp_path: Path, capsys
 
     with study.owned(out):
         assert run(words) == 2
-        (line,) = capsys.readouterr().err.splitlines()
-        assert line == f"harness: another process is working in {out}; wait for it or stop it"
+        line, *_ = capsys.readouterr().err.splitlines()
+        assert line == f"error: another process is working in {out}; wait for it or stop it"
         assert set(files_of(out)) == {".lock"}
     assert run(words) == 0
 
@@ -158,8 +158,8 @@ def test_a_folder_that_cannot_be_made_is_named(folder: str, tmp_path: Path, caps
 
     assert run(["bench", "run", folder, "--repeats", "2", "--method", "random", "--out", str(tmp_path / "out")]) == 2
 
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"harness: cannot write to the folder {tmp_path}/out: ")
+    line, *_ = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: cannot write to the folder {tmp_path}/out: ")
 
 
 def test_repeats_are_kept_for_a_method_as_it_was(folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -176,7 +176,7 @@ def test_repeats_are_kept_for_a_method_as_it_was(folder: str, tmp_path: Path, ca
     assert "kept" not in capsys.readouterr().err
 
     assert run(words) == 0
-    assert "harness: 4 repeats of an earlier call are kept; remove " in capsys.readouterr().err
+    assert "4 repeats of an earlier call are kept; remove " in capsys.readouterr().err
     script.write_text(script.read_text() + "# another method\n")
     assert run(words) == 4
     shown = capsys.readouterr().err
@@ -194,9 +194,9 @@ def test_repeats_are_kept_for_the_code_of_the_bench_as_it_was(
     capsys.readouterr()
 
     assert run([*words, "--out", str(tmp_path / "out")]) == 4
-    (line,) = capsys.readouterr().err.splitlines()
+    line, *_ = capsys.readouterr().err.splitlines()
     assert line.startswith(
-        f"harness: {tmp_path}/out holds a comparison by another state of the harness, whose code or libraries have "
+        f"error: {tmp_path}/out holds a comparison by another state of the harness, whose code or libraries have "
         "changed since; a folder holds one"
     )
     assert files_of(tmp_path / "out") == kept
@@ -314,8 +314,8 @@ def test_a_method_that_misbehaves_ends_the_comparison_with_its_name(
 
     assert run(words) == 4
 
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("harness: method 'mine', repeat 0, question 1: ended with exit code 0 before it answered")
+    line, *_ = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: method 'mine', repeat 0, question 1: ended with exit code 0 before it answered")
 
 
 def test_a_method_that_failed_at_once_can_be_mended_and_the_others_repeats_are_kept(
@@ -334,7 +334,7 @@ def test_a_method_that_failed_at_once_can_be_mended_and_the_others_repeats_are_k
         "    print(json.dumps({'network': networks[len(json.loads(line)['tried'])]}), flush=True)\n"
     )
     assert run(words) == 0
-    assert "harness: 2 repeats of an earlier call are kept; remove " in capsys.readouterr().err
+    assert "2 repeats of an earlier call are kept; remove " in capsys.readouterr().err
     # Now it has repeats, and an edit is another method.
     script.write_text(script.read_text() + "# edited\n")
     assert run(words) == 4

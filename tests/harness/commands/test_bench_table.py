@@ -45,7 +45,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, s
     code = run(["bench", "table", *arguments])
     captured = capsys.readouterr()
     assert captured.out == ""
-    return code, captured.err.strip().removeprefix("harness: ")
+    return code, captured.err.strip().removeprefix("error: ").partition("\nhint: ")[0]
 
 
 def test_a_plan_says_what_would_be_trained_and_trains_nothing(place: Path, capsys: pytest.CaptureFixture[str]):
@@ -274,7 +274,7 @@ def test_a_recording_killed_and_interrupted_goes_on_and_trains_nothing_twice(
     assert ended.communicate(timeout=PATIENCE)[0].startswith("table mine: 2 networks")
 
     assert (interrupted.returncode, ended.returncode) == (130, 0)
-    assert "harness: interrupted (the same command goes on:" in said
+    assert "error: interrupted\n" in said
     assert {name: (folder / "results" / name).stat().st_mtime_ns for name in first} == first
     tables = [read_table(place / "benchmarks" / "tables" / name) for name in ("whole", "mine")]
     assert without_times(tables[0]) == without_times(tables[1])

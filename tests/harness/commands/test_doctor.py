@@ -59,4 +59,4 @@ def test_without_a_failure_json_has_no_error(workspace: Path, capsys: pytest.Cap
 def test_an_unknown_data_set_is_a_usage_error(workspace: Path, capsys: pytest.CaptureFixture[str]):
     assert run(["doctor", "--dataset", "mist"]) == 2
 
-    assert capsys.readouterr().err.startswith("harness: unknown data set 'mist': known are mnist, ")
+    assert capsys.readouterr().err.startswith("error: unknown data set 'mist': known are mnist, ")

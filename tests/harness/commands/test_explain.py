@@ -92,7 +92,7 @@ def test_the_budget_is_met_at_its_last_parameter_and_broken_by_the_next(capsys: 
 
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err == "harness: 12,088 parameters are 1 over the budget of 12,087\n"
+    assert captured.err == "error: 12,088 parameters are 1 over the budget of 12,087\n"
 
 
 def test_twenty_thousand_parameters_fit_and_one_more_does_not(capsys: pytest.CaptureFixture[str]):
@@ -101,23 +101,23 @@ def test_twenty_thousand_parameters_fit_and_one_more_does_not(capsys: pytest.Cap
 
     assert explain(capsys, fits, "--budget", "20000")["parameters"] == 20_000
     assert run(["explain", f"conv1x1(1) {fits}", "--budget", "20000"]) == 4
-    assert capsys.readouterr().err == "harness: 20,001 parameters are 1 over the budget of 20,000\n"
+    assert capsys.readouterr().err == "error: 20,001 parameters are 1 over the budget of 20,000\n"
 
 
 @pytest.mark.parametrize("budget", ["0", "-5", "many"])
 def test_a_budget_that_is_none_is_a_usage_error(budget: str, capsys: pytest.CaptureFixture[str]):
     assert run(["explain", "seed4", "--budget", budget]) == 2
 
-    assert capsys.readouterr().err.startswith("harness: Invalid value for '--budget': ")
+    assert capsys.readouterr().err.startswith("error: Invalid value for '--budget': ")
 
 
 def test_an_error_of_the_notation_has_a_caret_and_a_position(capsys: pytest.CaptureFixture[str]):
     text = "conv3x3(8) bnn gap linear(10)"
 
     assert run(["explain", text]) == 4
-    message, shown, caret = capsys.readouterr().err.splitlines()
-    assert message.startswith("harness: unknown op 'bnn'; known are ")
-    assert message.endswith("(did you mean 'bn'?)")
+    message, shown, caret, hint = capsys.readouterr().err.splitlines()
+    assert message.startswith("error: unknown op 'bnn'; known are ")
+    assert hint == "hint: did you mean 'bn'?"
     assert caret.index("^") == shown.index("bnn")
 
     assert run(["explain", text, "--json"]) == 4
@@ -143,7 +143,7 @@ def test_ops_that_do_not_fit_together_are_content_errors(text: str, message: str
 
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err.startswith(f"harness: {message}")
+    assert captured.err.startswith(f"error: {message}")
     assert captured.err.splitlines()[-1].strip() == "^"
 
 
@@ -197,4 +197,4 @@ def test_a_file_without_its_mark_is_recognised(tmp_path: Path, capsys: pytest.Ca
     path.write_text("gap linear(10)", encoding="utf-8")
 
     assert run(["explain", str(path)]) == 4
-    assert capsys.readouterr().err.endswith(f" is a file (for the network in it, write @{path})\n")
+    assert capsys.readouterr().err.endswith(f"\nhint: for the network in it, write @{path}\n")

@@ -279,15 +279,15 @@ def test_a_damaged_record_is_named_and_left_out(
     assert shown.out.splitlines()[-1] == str(board / "leaderboard.html")
     assert {heading: [row[0] for row in rows] for heading, rows in found.items()} == {"MNIST, 99.4 %": ["1", "2", "3"]}
     [line] = shown.err.splitlines()
-    assert line.startswith("harness: left out: ")
+    assert line.startswith("warning: left out: ")
     assert str(path) in line
     assert rule in line
     source = checked((board / "leaderboard.html").read_text(encoding="utf-8"))
-    assert source.text("bdi").count(line.removeprefix("harness: left out: ")) == 1
+    assert source.text("bdi").count(line.removeprefix("warning: left out: ")) == 1
 
     assert run(["leaderboard", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
-    assert (len(document["rows"]), document["left_out"]) == (3, [line.removeprefix("harness: left out: ")])
+    assert (len(document["rows"]), document["left_out"]) == (3, [line.removeprefix("warning: left out: ")])
 
 
 @pytest.mark.parametrize(("damage", "rule"), DAMAGES)
@@ -317,7 +317,7 @@ def test_a_damaged_line_of_the_ledger_is_named_and_nothing_is_published(
 
     assert run(["leaderboard"]) == 0
     shown = capsys.readouterr()
-    assert "harness: left out: the ledger " in shown.err
+    assert "warning: left out: the ledger " in shown.err
     assert said in shown.err
     assert BRING_BACK in shown.err
     assert shown.out

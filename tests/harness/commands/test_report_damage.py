@@ -48,12 +48,12 @@ def test_a_damaged_study_is_named_and_stops_nothing(
 
     written, line = capsys.readouterr().err.splitlines()
     assert written == "a: report written"
-    assert line.startswith("harness: left out: ")
+    assert line.startswith("warning: left out: ")
     assert (line.count(str(damaged)), "Errno" in line) == (1, False)
     assert rule in line
     page = checked((workspace / "runs/index.html").read_text(encoding="utf-8"), links=("a/report.html",))
     assert "Studies that cannot be read." in page.text("caption")
-    assert page.text("bdi").count(line.removeprefix("harness: left out: ")) == 1
+    assert page.text("bdi").count(line.removeprefix("warning: left out: ")) == 1
 
 
 def test_a_damaged_line_of_the_log_is_named_and_stops_nothing(
@@ -65,9 +65,9 @@ def test_a_damaged_line_of_the_log_is_named_and_stops_nothing(
     assert run(["report", "a"]) == 0
 
     [line] = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"harness: left out: line 2 of {log} is no event of this program")
+    assert line.startswith(f"warning: left out: line 2 of {log} is no event of this program")
     page = checked((workspace / "runs/a/report.html").read_text(encoding="utf-8"))
-    assert line.removeprefix("harness: left out: ") in page.text("bdi")
+    assert line.removeprefix("warning: left out: ") in page.text("bdi")
 
 
 def test_a_log_that_was_removed_is_named(
@@ -81,9 +81,9 @@ def test_a_log_that_was_removed_is_named(
     assert run(["report", "a"]) == 0
 
     [line] = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"harness: left out: {folder}/log.jsonl lacks 2 networks with results")
+    assert line.startswith(f"warning: left out: {folder}/log.jsonl lacks 2 networks with results")
     page = checked((folder / "report.html").read_text(encoding="utf-8"))
-    assert line.removeprefix("harness: left out: ") in page.text("bdi")
+    assert line.removeprefix("warning: left out: ") in page.text("bdi")
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_a_damaged_record_is_named_on_every_page_and_stops_none(
 
     *written, line = capsys.readouterr().err.splitlines()
     assert written == ["a: report written", "b: report written"]
-    assert line.startswith(f"harness: left out: the record {damaged}: ")
+    assert line.startswith(f"warning: left out: the record {damaged}: ")
     assert rule in line
     assert run(["report", "a", "b"]) == 0
     for name in ("index.html", "a/report.html", "comparison-a-b.html"):

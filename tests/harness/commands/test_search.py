@@ -31,8 +31,8 @@ def failure(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, s
     assert run([*arguments, "--json"]) == code
     told = capsys.readouterr()
     error = json.loads(told.out)["error"]
-    hint = f" ({error['hint']})" if error["hint"] else ""
-    assert (shown.out, shown.err, told.err) == ("", f"harness: {error['message']}{hint}\n", "")
+    hint = f"hint: {error['hint']}\n" if error["hint"] else ""
+    assert (shown.out, shown.err, told.err) == ("", f"error: {error['message']}\n{hint}", "")
     assert list(error) == ["code", "kind", "message", "position", "hint"]
     assert error["code"] == code
     assert listing(Path.cwd()) == before
@@ -184,7 +184,7 @@ def test_a_plan_says_why_torch_would_train(
     assert run(["search", "--dataset", "mnist-5k", "--plan"]) == 0
     native._outcome.cache_clear()
 
-    told = "harness: torch trains, not the native engine: no C++ compiler found (no-such-compiler)\n"
+    told = "torch trains, not the native engine: no C++ compiler found (no-such-compiler)\n"
     assert capsys.readouterr().err == told
 
 

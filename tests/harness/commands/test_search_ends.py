@@ -128,10 +128,7 @@ def test_an_interrupted_search_says_how_it_goes_on(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("HARNESS_COMMAND", "./scripts/harness")
 
     assert run([*SEARCH, "--study", "my study"]) == 130
-    assert capsys.readouterr().err.endswith(
-        "harness: interrupted (the same command goes on: ./scripts/harness search --dataset mnist-5k --device cpu "
-        "--workers 1 --space tiny --study 'my study')\n"
-    )
+    assert capsys.readouterr().err.endswith("error: interrupted\nhint: resume with the same command\n")
 
 
 def test_a_search_refreshes_its_report_at_every_beat(monkeypatch: pytest.MonkeyPatch):

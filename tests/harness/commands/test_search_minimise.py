@@ -38,7 +38,7 @@ def place(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 )
 def test_a_limit_that_cannot_be_is_one_line(given: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]):
     assert run([*SEARCH, *given]) == 2
-    assert f"harness: {message}" in capsys.readouterr().err
+    assert f"error: {message}" in capsys.readouterr().err
 
 
 def test_the_plan_names_what_is_minimised(capsys: pytest.CaptureFixture[str]):

@@ -131,7 +131,7 @@ def test_a_network_over_the_budget_is_refused_before_anything_is_built(
     assert run(["train", NETWORK, "--budget", "93"]) == 4
 
     captured = capsys.readouterr()
-    assert (captured.out, captured.err) == ("", "harness: 94 parameters are 1 over the budget of 93\n")
+    assert (captured.out, captured.err) == ("", "error: 94 parameters are 1 over the budget of 93\n")
 
 
 def test_a_network_at_the_budget_is_trained(capsys: pytest.CaptureFixture[str]):
@@ -180,7 +180,7 @@ def test_ctrl_c_ends_with_exit_code_130(monkeypatch: pytest.MonkeyPatch, capsys:
 
     assert run(["train", NETWORK, "--recipe", "@quick.toml"]) == 130
 
-    assert capsys.readouterr().err.strip() == "harness: interrupted"
+    assert capsys.readouterr().err.strip() == "error: interrupted"
 
 
 @pytest.mark.parametrize(
@@ -206,9 +206,7 @@ def test_a_batch_larger_than_the_data_is_a_content_error(workspace: Path, capsys
 
     assert run(["train", NETWORK, "--recipe", "@big.toml"]) == 4
 
-    assert capsys.readouterr().err == (
-        "harness: recipe: batch_size is 141, but there are only 140 images to train on\n"
-    )
+    assert capsys.readouterr().err == ("error: recipe: batch_size is 141, but there are only 140 images to train on\n")
 
 
 def test_a_bn_without_variance_is_a_content_error(workspace: Path, capsys: pytest.CaptureFixture[str]):
@@ -217,8 +215,8 @@ def test_a_bn_without_variance_is_a_content_error(workspace: Path, capsys: pytes
     assert run(["train", "gap bn linear(10)", "--recipe", "@one.toml"]) == 4
 
     assert capsys.readouterr().err == (
-        "harness: recipe: batch_size is 1, and a bn of the network stands where maps are 1x1, so it is given one value "
-        "a channel; it needs at least 2 (batch_size = 2 or more)\n"
+        "error: recipe: batch_size is 1, and a bn of the network stands where maps are 1x1, so it is given one value "
+        "a channel; it needs at least 2\nhint: batch_size = 2 or more\n"
     )
 
 

@@ -34,10 +34,12 @@ class Terminal(io.StringIO):
         return True
 
 
-def shown(monkeypatch: pytest.MonkeyPatch, width: int | None, *, colours: bool = False) -> io.StringIO:
-    """Put a stream in the place of stdout: a terminal so wide, or a pipe where it is None."""
+def terminal(
+    monkeypatch: pytest.MonkeyPatch, width: int | None, *, colours: bool = False, name: str = "stdout"
+) -> io.StringIO:
+    """Put a stream in the place of stdout or stderr: a terminal so wide, or a pipe where it is None."""
     stream = io.StringIO() if width is None else Terminal()
-    monkeypatch.setattr(sys, "stdout", stream)
+    monkeypatch.setattr(sys, name, stream)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", str(width))
     monkeypatch.delenv("FORCE_COLOR", raising=False)
@@ -54,7 +56,7 @@ def plain(text: str) -> str:
 
 
 def test_in_a_pipe_no_line_ends_in_blanks_none_is_folded_and_none_steers(monkeypatch: pytest.MonkeyPatch):
-    stream = shown(monkeypatch, None)
+    stream = terminal(monkeypatch, None)
     show_table(console(), COLUMNS, ROWS)
     show_grid(console(), FACTS, LOOKS)
     show_grid(console(), [["name", "a\x1b[2Jb"]], LOOKS[:1])
@@ -67,7 +69,7 @@ def test_in_a_pipe_no_line_ends_in_blanks_none_is_folded_and_none_steers(monkeyp
 
 
 def test_facts_are_folded_beside_their_names(monkeypatch: pytest.MonkeyPatch):
-    stream = shown(monkeypatch, 40)
+    stream = terminal(monkeypatch, 40)
     show_grid(console(), FACTS, LOOKS)
 
     lines = [line.rstrip() for line in plain(stream.getvalue()).splitlines()]
@@ -79,14 +81,14 @@ def test_facts_are_folded_beside_their_names(monkeypatch: pytest.MonkeyPatch):
 
 @pytest.mark.parametrize(("width", "titles"), [(80, ["network", "learned", "recipe"]), (22, ["network", "learned"])])
 def test_spare_columns_give_way_in_a_narrow_terminal(width: int, titles: list[str], monkeypatch: pytest.MonkeyPatch):
-    stream = shown(monkeypatch, width)
+    stream = terminal(monkeypatch, width)
     assert show_table(console(), COLUMNS, ROWS) == titles
     assert plain(stream.getvalue()).splitlines()[0].split() == titles
 
 
 @pytest.mark.parametrize("colours", [False, True])
 def test_no_colour_is_used_where_it_is_not_wanted(colours: bool, monkeypatch: pytest.MonkeyPatch):
-    stream = shown(monkeypatch, 40, colours=colours)
+    stream = terminal(monkeypatch, 40, colours=colours)
     show_grid(console(), FACTS, LOOKS)
     assert ("\x1b[32m" in stream.getvalue()) == colours
 

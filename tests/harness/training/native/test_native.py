@@ -245,7 +245,7 @@ def test_the_instruction_sets_that_were_skipped_are_said(
     assert engine.skipped == (f"without avx2: {tmp_path}/old fails: error: bad value for -march",)
     capsys.readouterr()
     options.say_engine(Choice(engine))
-    assert capsys.readouterr().err == f"harness: the engine is built {engine.skipped[0]}\n"
+    assert capsys.readouterr().err == f"the engine is built {engine.skipped[0]}\n"
 
 
 @pytest.mark.parametrize("name", ["pointwise", "program"])
