@@ -1,151 +1,104 @@
 """Faults at random moments of real small searches: what is lost, repeated and left over, and whether the answer holds.
 
-    python -m benchmarks.chaos --plan
     python -m benchmarks.chaos --kinds coordinator,worker --count 200 --seed 0
+    python -m benchmarks.chaos --table
 
-Each search is disturbed several times, then left to its end, and compared with an undisturbed one. What has ended is
-written at once to benchmarks/results/chaos.json, and as a table to docs/measurements.md; called again, the script goes
-on until there are so many faults of each kind. Kinds that this machine cannot have are named and left out. It needs
-Linux.
+Each search is disturbed several times, then left to its end, and compared with an undisturbed one. What came of the
+searches of a kind takes the place of what benchmarks/results/chaos.json had of it; the table, for docs/measurements.md,
+is printed. Kinds that this machine cannot have are named and left out. It needs Linux.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import random
-import signal
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks import accounts, chaos_results
-from benchmarks.chaos_results import Measured, is_equal, next_number, struck, wrong_ends
-from benchmarks.disturbed import disturbed
-from benchmarks.fault_kind import Kind
-from benchmarks.faults import KINDS
+from benchmarks import accounts
+from benchmarks.cluster_faults import KINDS as CLUSTER_KINDS
+from benchmarks.faults import KINDS as LOCAL_KINDS
+from benchmarks.faults import Kind
 from benchmarks.machine import machine
-from benchmarks.marked_block import marks, with_block
-from benchmarks.small_search import SmallSearch, Stuck
+from benchmarks.small_search import SmallSearch
 from harness.system import files
-from harness.system.errors import HarnessError, UsageError
+from harness.system.terminal import duration_text
 from harness.training.result import code_version
 
-ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs" / "measurements.md"
-RESULTS = ROOT / "benchmarks" / "results" / "chaos.json"
-MARKS = marks("faults", "benchmarks/chaos.py")
+RESULTS = Path(__file__).resolve().parent / "results" / "chaos.json"
+KINDS = LOCAL_KINDS | CLUSTER_KINDS
 CHEAP, DEAR = 200, 20
 # A search of which so many in a row have ended before a fault struck is too short for its faults.
 MOST_VAIN = 5
+# After the end of a run, where a fault does not end the session.
+SPREAD_SECONDS = 1.0
 
 
-def main() -> None:
-    """Disturb searches until there are enough faults; leave with 1 where something was lost, repeated or left."""
-    # Whoever ends this script ends its search, too; in the background a shell lets both ignore Ctrl-C.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
-    given = _given()
-    try:
-        kinds = chosen(given.kinds)
-        if given.tables_only:
-            write_table()
-        elif given.plan:
-            print(plan_text(kinds, given.count, given.seed))
-        elif not _measure(kinds, given):
-            sys.exit(1)
-    except (HarnessError, Stuck) as error:
-        print(f"chaos: {error}", file=sys.stderr)
-        sys.exit(error.exit_code if isinstance(error, HarnessError) else 1)
-    except KeyboardInterrupt:
-        print("chaos: interrupted; the same command goes on with what is missing", file=sys.stderr)
-        sys.exit(130)
+def disturbed(kind: Kind, place: Path, rng: random.Random, faults: int, work_seconds: float) -> dict[str, Any]:
+    """Run one search in an empty folder, disturb it up to so many times, let it end, and count.
 
+    A moment is chosen by chance: after the search has begun to work, or after a further run has ended, a time that is
+    drawn evenly. What was finished at the moment is read before the fault and compared afterwards.
 
-def chosen(names: list[str] | None) -> dict[str, Kind]:
-    """Return the kinds of these names, all where none are given.
-
-    Raises:
-        UsageError: there is no kind of that name.
-    """
-    for name in names or ():
-        if name not in KINDS:
-            raise UsageError(f"unknown kind {name!r}; there are {', '.join(KINDS)}")
-    return {name: kind for name, kind in KINDS.items() if names is None or name in names}
-
-
-def wanted(kind: Kind, count: int | None) -> int:
-    """Return how many faults of a kind are wanted."""
-    return count if count is not None else DEAR if kind.minutes else CHEAP
-
-
-def plan_text(kinds: Mapping[str, Kind], count: int | None, seed: int) -> str:
-    """Return what would be run."""
-    results = chaos_results.read(RESULTS)
-    lines = []
-    for name, kind in kinds.items():
-        there, why_not = struck(results, name, seed), kind.why_not()
-        lines.append(
-            f"{name:<12} {there} of {wanted(kind, count)} faults: {kind.what}"
-            + (f"; not on this machine: {why_not}" if why_not else "")
-        )
-    return "\n".join(lines)
-
-
-def write_table() -> None:
-    """Write the table into its page."""
-    made = chaos_results.table(chaos_results.read(RESULTS), KINDS)
-    files.write_text(PAGE, with_block(PAGE.read_text(encoding="utf-8"), MARKS, made))
-
-
-def measured(
-    name: str,
-    seed: int,
-    number: int,
-    faults: int,
-    undisturbed: Mapping[str, Any],
-    work_seconds: float,
-    root: Path,
-    command: str,
-) -> Measured:
-    """Run and disturb one search in a folder of its own below ``root``; return what came of it.
+    Args:
+        work_seconds: what it takes without faults, from its first line in the log to its end.
 
     Raises:
         Stuck: it does not go on.
     """
-    kind, began, date = KINDS[name], time.monotonic(), datetime.now(UTC)
-    place = Path(tempfile.mkdtemp(prefix=f"{name}-{seed}-{number}-", dir=root))
-    found = disturbed(kind, place, random.Random(f"{name}/{seed}/{number}"), faults, work_seconds)
-    commit, dirty = code_version.__wrapped__()
-    return Measured(
-        kind=name,
-        seed=seed,
-        number=number,
-        faults=found.faults,
-        lost=tuple(found.lost),
-        repeated=tuple(found.repeated),
-        read_again=tuple(found.read_again),
-        leftovers=tuple(found.leftovers),
-        wrong_ends=wrong_ends(kind, found, (place / "said.txt").read_text(errors="replace")),
-        equal=is_equal(kind, found, undisturbed),
-        seconds=round(time.monotonic() - began, 1),
-        command=command,
-        date_utc=date.isoformat(timespec="seconds"),
-        commit=commit,
-        dirty=dirty,
-    )
+    struck, lost = 0, list[str]()
+    with kind.around(place) as given:
+        search = SmallSearch(place, more=given.options, within=given.within)
+        search.start()
+        try:
+            while struck < faults and _moment_comes(kind, search, rng, work_seconds):
+                before = accounts.books(search.work)
+                kind.strike(search, rng, given)
+                struck += 1
+                lost += accounts.lost(before, accounts.books(search.work))
+            search.wait()
+        finally:
+            search.end()
+        after = accounts.books(search.work)
+        return {
+            "faults": struck,
+            "lost": [*lost, *accounts.unnoted(after), *given.lacks(search)],
+            "repeated": accounts.repeated(after),
+            "read_again": accounts.read_again(after),
+            "leftovers": [*search.survivors, *given.left(), *accounts.leftovers(search.work, place / "tmp")],
+            "codes": search.codes,
+            "answer": accounts.answer(search.work),
+        }
+
+
+def _moment_comes(kind: Kind, search: SmallSearch, rng: random.Random, work_seconds: float) -> bool:
+    """Wait until the next fault is due; return whether the search is still there."""
+
+    def log() -> bytes:
+        path = search.study / "log.jsonl"
+        return path.read_bytes() if path.exists() else b""
+
+    def ended() -> int:
+        return log().count(b'"event": "finished"') + len(accounts.books(search.work).seeds)
+
+    def begun() -> bool:
+        is_verifying = next(search.work.glob("runs/.verify-*"), None) is not None
+        return is_verifying or log().count(b'"event": "session"') > len(search.codes)
+
+    before, spread = ended(), work_seconds if kind.each_session else SPREAD_SECONDS
+    has_come = search.wait_for(begun if kind.each_session else lambda: ended() > before)
+    until = time.monotonic() + rng.uniform(0, spread)
+    return has_come and search.wait_for(lambda: time.monotonic() > until)
 
 
 def undisturbed_search(place: Path) -> tuple[dict[str, Any], float]:
-    """Run a search that nothing disturbs; return its answer, and the seconds from its first line to its end.
-
-    Raises:
-        UsageError: it has no answer, or leaves something: then nothing can be compared with it.
-    """
+    """Run a search that nothing disturbs; return its answer, and the seconds from its first line to its end."""
     search = SmallSearch(place, more=("--workers", "1"))
     search.start()
     search.wait_for((search.study / "log.jsonl").exists)
@@ -155,63 +108,107 @@ def undisturbed_search(place: Path) -> tuple[dict[str, Any], float]:
     search.end()
     left = [*search.survivors, *accounts.leftovers(search.work, place / "tmp")]
     if code != 0 or left:
-        raise UsageError(f"an undisturbed search ends with exit code {code} and leaves {left or 'nothing'}: {place}")
+        raise SystemExit(f"an undisturbed search ends with exit code {code} and leaves {left or 'nothing'}: {place}")
     return accounts.answer(search.work), seconds
 
 
-def _measure(kinds: Mapping[str, Kind], given: argparse.Namespace) -> bool:
-    """Disturb searches until there are enough faults of each kind; return whether all is well."""
-    with tempfile.TemporaryDirectory(prefix="chaos-") as temporary:
-        root = given.root or Path(temporary)
-        root.mkdir(parents=True, exist_ok=True)
-        undisturbed, seconds = undisturbed_search(Path(tempfile.mkdtemp(prefix="undisturbed-", dir=root)))
-        print(f"an undisturbed search works for {seconds:.0f} s", file=sys.stderr)
-        is_well = True
-        for name, kind in kinds.items():
-            if why_not := kind.why_not():
-                print(f"{name}: not on this machine: {why_not}", file=sys.stderr)
-                continue
-            count, vain = wanted(kind, given.count), 0
-            command = f"python -m benchmarks.chaos --kinds {name} --count {count} --seed {given.seed}"
-            while (lacking := count - struck(results := chaos_results.read(RESULTS), name, given.seed)) > 0:
-                number = next_number(results, name, given.seed)
-                found = measured(
-                    name, given.seed, number, min(lacking, kind.at_once), undisturbed, seconds, root, command
-                )
-                # Read again: another kind may have been measured meanwhile.
-                results = chaos_results.read(RESULTS)
-                chaos_results.write(RESULTS, replace(results, machine=machine(), searches=(*results.searches, found)))
-                write_table()
-                is_well = _said(found) and is_well
-                vain = 0 if found.faults else vain + 1
-                if not found.faults:
-                    # The undisturbed search was slower: then moments fall behind the end.
-                    seconds = min(seconds, found.seconds)
-                if vain == MOST_VAIN:
-                    raise UsageError(f"{vain} searches in a row ended before a fault of kind {name} struck")
-        return is_well
+def is_equal(kind: Kind, found: Mapping[str, Any], undisturbed: Mapping[str, Any]) -> bool:
+    """Return whether a disturbed search has the answer of an undisturbed one.
+
+    Where the order of events depends on the fault, the answer is that there is one, and that it is verified.
+    """
+    if found["codes"][-1:] != [0]:
+        return False
+    if kind.is_repeatable:
+        return bool(found["answer"] == undisturbed)
+    return bool(found["answer"]["winner"]) and bool(found["answer"]["seeds"])
 
 
-def _said(found: Measured) -> bool:
-    """Say what came of a search; return whether it is as it should be."""
-    faulty = (*found.lost, *found.repeated, *found.leftovers, *found.wrong_ends)
-    is_well = found.equal and not faulty
-    said = "well" if is_well else "; ".join(faulty) or "another answer"
-    print(f"{found.kind}, search {found.number}: {found.faults} faults in {found.seconds:.0f} s: {said}", flush=True)
-    return is_well
+def wrong_ends(kind: Kind, codes: Sequence[int], said: str) -> list[str]:
+    """Return the exit codes that a kind does not explain, and the errors of the tracebacks that were printed."""
+    wrong = [f"exit code {code}" for code in codes[:-1] if code not in kind.ends]
+    wrong += [f"exit code {code} at the end" for code in codes[-1:] if code != 0]
+    for each in said.split("Traceback (most recent call last):\n")[1:]:
+        error = next((line for line in each.splitlines() if not line.startswith(" ")), "cut short")
+        wrong.append(f"a traceback: {error}")
+    return wrong
 
 
-def _given() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kinds", type=lambda text: text.split(","), metavar="KIND[,KIND]", help=", ".join(KINDS))
-    parser.add_argument(
-        "--count", type=int, help=f"faults of each kind [default: {CHEAP}; {DEAR} where one takes minutes]"
+def table(document: Mapping[str, Any]) -> str:
+    """Return what all kinds have shown, as Markdown."""
+    text = "| fault | faults | searches | lost | repeated | left over | wrong ends | equal answers | took |\n"
+    text += "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n"
+    for name, kind in KINDS.items():
+        searches = [each for each in document["searches"] if each["kind"] == name]
+        cells = [f"{kind.what} (`{name}`)", str(sum(each["faults"] for each in searches)), str(len(searches))]
+        for field in ("lost", "repeated", "leftovers", "wrong_ends"):
+            cells.append(str(sum(len(each[field]) for each in searches)))
+        equal = f"{sum(each['equal'] for each in searches)} of {len(searches)}"
+        cells += [equal + " (by verdict)" * (not kind.is_repeatable)]
+        text += f"| {' | '.join([*cells, duration_text(sum(each['seconds'] for each in searches))])} |\n"
+    again = sum(len(each["read_again"]) for each in document["searches"])
+    commits = sorted({each["commit"][:10] + " with changes" * each["dirty"] for each in document["searches"]})
+    facts = document["machine"]
+    return (
+        f"{text}\nTest images were read again for {again} seeds, whose worker or coordinator fell before the result "
+        "was on the disk; `test_reads.jsonl` has a line for each time.\n\n"
+        f"Measured on {facts['processor']}, {facts['cores']} cores, with commit {', '.join(commits)}.\n"
     )
+
+
+def main() -> None:
+    """Disturb searches until there are enough faults; leave with 1 where something was lost, repeated or left."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kinds", default=",".join(KINDS), metavar="KIND[,KIND]", help=", ".join(KINDS))
+    parser.add_argument("--count", type=int, help=f"faults of each kind [{CHEAP}; {DEAR} where one takes minutes]")
     parser.add_argument("--seed", type=int, default=0, help="of the moments [default: 0]")
-    parser.add_argument("--plan", action="store_true", help="say what would be run; run nothing")
-    parser.add_argument("--root", type=Path, help="where the searches' folders are made and kept")
-    parser.add_argument("--tables-only", action="store_true", help="write the table again; run nothing")
-    return parser.parse_args()
+    parser.add_argument("--root", type=Path, default=Path(tempfile.gettempdir()), help="where the folders are made")
+    parser.add_argument("--table", action="store_true", help="print the table; run nothing")
+    given = parser.parse_args()
+    is_well = given.table or _measured(given)
+    print(table(json.loads(RESULTS.read_text(encoding="utf-8"))))
+    sys.exit(0 if is_well else 1)
+
+
+def _measured(given: argparse.Namespace) -> bool:
+    is_well = True
+    root = Path(tempfile.mkdtemp(prefix="chaos-", dir=given.root))
+    undisturbed, seconds = undisturbed_search(root / "undisturbed")
+    for name in given.kinds.split(","):
+        kind = KINDS[name]
+        if why_not := kind.why_not():
+            print(f"{name}: not on this machine: {why_not}", file=sys.stderr)
+            continue
+        lacking = given.count or (DEAR if kind.minutes else CHEAP)
+        searches, vain, spread = list[dict[str, Any]](), 0, seconds
+        while lacking > 0:
+            number, began, date = len(searches), time.monotonic(), datetime.now(UTC)
+            place = root / f"{name}-{given.seed}-{number}"
+            rng = random.Random(f"{name}/{given.seed}/{number}")
+            found = disturbed(kind, place, rng, min(lacking, kind.at_once), spread)
+            took, (commit, dirty) = time.monotonic() - began, code_version.__wrapped__()
+            said = (place / "said.txt").read_text(errors="replace")
+            ends, equal = wrong_ends(kind, found["codes"], said), is_equal(kind, found, undisturbed)
+            del found["codes"], found["answer"]
+            facts = {"wrong_ends": ends, "equal": equal, "seconds": round(took, 1), "commit": commit, "dirty": dirty}
+            date_utc = date.isoformat(timespec="seconds")
+            searches.append(
+                {"kind": name, "seed": given.seed, "number": number, **found, **facts, "date_utc": date_utc}
+            )
+            # Read again: another kind may have been measured meanwhile.
+            others = [each for each in json.loads(RESULTS.read_bytes())["searches"] if each["kind"] != name]
+            files.write_json(RESULTS, {"machine": machine(), "searches": [*others, *searches]})
+            faulty = [*found["lost"], *found["repeated"], *found["leftovers"], *ends]
+            is_well = is_well and equal and not faulty
+            print(f"{name}, search {number}: {found['faults']} faults: {faulty or ('well' if equal else 'not equal')}")
+            lacking -= found["faults"]
+            vain = 0 if found["faults"] else vain + 1
+            if vain:
+                # The undisturbed search was slower: then moments fall behind the end.
+                spread = min(spread, took)
+            if vain == MOST_VAIN:
+                raise SystemExit(f"{vain} searches in a row ended before a fault of kind {name} struck")
+    return is_well
 
 
 if __name__ == "__main__":

@@ -1,129 +1,208 @@
 """Processor seconds that the coordinator of a search takes for a training: asking, recording, and all that follows.
 
-    python -m benchmarks.coordinator --plan
     python -m benchmarks.coordinator --workers 2,16,64,256 --drawn 1000 --rounds 2
 
 The coordinator is that of ``harness search`` with its defaults and no end in time, in a folder of its own. Its workers
 are simulated: each training takes about a minute of a clock that costs nothing, and its errors are made up from size
 and length. So that a long search need not be waited for, its first networks (``--drawn``) are drawn without the model
 of the errors. Then as many networks are measured as all workers train in so many ``--rounds``. Results go to
-benchmarks/results/coordinator.json and, as a table, to docs/measurements.md.
+benchmarks/results/coordinator.json, in the place of older ones of the same numbers; the table, for
+docs/measurements.md, is printed.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
+import json
 import math
 import random
-import sys
 import tempfile
+import time
+from collections.abc import Mapping
 from contextlib import redirect_stderr
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
 from benchmarks.machine import machine
-from benchmarks.main_job import numbers
-from benchmarks.marked_block import marks, with_block
-from benchmarks.search_defaults import DATASET
-from benchmarks.simulated_search import MINUTE, Drawing, MadeUp, Meter, Timed
 from harness.bench.simulation.clock import SimulatedExecutor
+from harness.bench.simulation.readings import Reading
+from harness.commands.searching.search_progress import SearchReporter
 from harness.data.datasets import DATASETS
 from harness.evidence.error_ratio import error_ratio_of
+from harness.evidence.events import Proposal
 from harness.evidence.study import StudyConfig, open_study
 from harness.search.effort import Effort
 from harness.search.exploration import explore
 from harness.search.opening import open_session
+from harness.search.proposals.estimate import Room
 from harness.search.proposals.prior import keep
 from harness.search.proposals.proposer import Proposer
-from harness.search.proposals.switches import Switches
+from harness.search.proposals.proposing import Found
+from harness.search.proposals.switches import ALL_ON, Switches
 from harness.search.proposals.trainings import shipped
 from harness.search.pruning import rungs
+from harness.search.race import Candidate, Outcome
 from harness.search.run_plan import LENGTHS
-from harness.search.session import FolderLog
+from harness.search.session import FolderLog, Session
 from harness.system import files
-from harness.system.document import documented, read_as
-from harness.system.errors import HarnessError, UsageError
 from harness.training.recipe import named_recipe
+from harness.training.result import Purpose, Result, Status
+from harness.training.run import Job
 from harness.training.workers import Executor, Limits, Source
 from search_spaces.catalog import space
+from search_spaces.cost import analyse
+from search_spaces.draw import draw_uniform
+from search_spaces.task import MNIST
 
-ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs" / "measurements.md"
-RESULTS = ROOT / "benchmarks" / "results" / "coordinator.json"
-MARKS = marks("coordinator", "benchmarks/coordinator.py")
-WORKERS = [2, 16, 64, 256]
+RESULTS = Path(__file__).resolve().parent / "results" / "coordinator.json"
+SIZE, MINUTE = 10_000, 60.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cost:
-    """Processor seconds for a training, the mean over those of ``rounds`` networks a worker.
+class MadeUp:
+    """Trainings of about a minute whose errors follow size and length, as the prior believes, and the seed."""
+
+    def read(self, job: Job, repeat: int) -> Reading:
+        """Return the run of a job; the same job is always the same run."""
+        analysis, epochs = analyse(job.architecture, MNIST), job.recipe.epochs
+        rng = random.Random(f"{job.architecture.hash}/{epochs}/{job.purpose}/{job.seed_index}")
+        final = 60 * (analysis.parameters / 1_500) ** -0.5 * (epochs / 20) ** -0.3 * math.exp(rng.gauss(0, 0.08))
+        seconds = MINUTE * rng.uniform(0.9, 1.1)
+        shares = {number: number / epochs for number in range(1, epochs + 1)}
+        return Reading(
+            network_hash=job.architecture.hash,
+            parameters=analysis.parameters,
+            macs=analysis.macs,
+            size=SIZE,
+            errors={number: round(final * (1 + 4 * (1 - share) ** 2.6)) for number, share in shares.items()},
+            seconds={number: seconds * share for number, share in shares.items()},
+            status=Status.COMPLETE,
+        )
+
+
+class Timed:
+    """Stands before an object and adds up the processor time of all calls of its methods."""
+
+    def __init__(self, real: Any) -> None:
+        """Keep the object."""
+        self._real, self.seconds = real, 0.0
+
+    def __getattr__(self, name: str) -> Any:
+        """Return an attribute, a method as one that is timed."""
+        found = getattr(self._real, name)
+
+        def call(*given: Any, **named: Any) -> Any:
+            before = time.process_time()
+            try:
+                return found(*given, **named)
+            finally:
+                self.seconds += time.process_time() - before
+
+        return call if callable(found) else found
+
+
+@dataclass(slots=True)
+class Drawing:
+    """Draws networks, which takes no time, until the real proposer is to be asked.
 
     Attributes:
-        drawn: networks that the search had before.
-        trainings: that ended meanwhile, on first and on fresh seeds; a fresh seed asks for no network.
-        asking: of ``total``, for the choice of the next network.
-        recording: for results and the log.
+        known: hashes of what was drawn.
     """
 
-    workers: int
-    drawn: int
-    rounds: int
-    trainings: int
-    total: float
-    asking: float
-    recording: float
-    command: str
-    date_utc: str
-    machine: dict[str, Any]
+    real: Proposer
+    rng: random.Random
+    known: set[str] = field(default_factory=set)
+    is_over: bool = False
 
-    @property
-    def share(self) -> float:
-        """Of a core, where every worker has a result a minute."""
-        return self.total * self.workers / MINUTE
+    def propose(self, ceiling: int, candidates: Mapping[int, Candidate], room: Room) -> Found:
+        """Return a new network of any size and length."""
+        if self.is_over:
+            return self.real.propose(ceiling, candidates, room)
+        found = draw_uniform(self.real.space, self.rng, ceiling)
+        while found.architecture.hash in self.known:
+            found = draw_uniform(self.real.space, self.rng, ceiling)
+        self.known.add(found.architecture.hash)
+        proposal = Proposal(
+            trial=len(candidates),
+            architecture=found.architecture,
+            hash=found.architecture.hash,
+            parameters=analyse(found.architecture, MNIST).parameters,
+            origin="draw",
+            decisions=found.decisions,
+            epochs=self.rng.choice(LENGTHS),
+        )
+        self.real.enter(proposal)
+        return Found(proposal, ())
+
+    def tell(self, trial: int, outcome: Outcome) -> None:
+        """Pass on what came of a network."""
+        self.real.tell(trial, outcome)
 
 
-@documented
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Costs:
-    """All that was measured, the latest of each number of workers and of networks before."""
+class Meter(SearchReporter):
+    """Shows a search to nobody, and measures it between two numbers of networks that were trained.
 
-    costs: tuple[Cost, ...]
+    Attributes:
+        marks: (trainings that have ended, processor seconds in all, asking, recording) at these two moments.
+    """
+
+    def __init__(self, folder: Path, config: StudyConfig, effort: Effort, drawn: int, count: int) -> None:
+        """Measure ``count`` networks after ``drawn`` others; the session and what is timed are to be set."""
+        super().__init__(folder, config, effort)
+        self.ends = [drawn, drawn + count]
+        self.session: Session
+        self.drawing: Drawing
+        self.asking: Timed
+        self.recording: Timed
+        self.runs = 0
+        self.marks: list[tuple[int, float, float, float]] = []
+
+    def ended(self, candidate: Candidate, found: Result, decided: Any) -> None:
+        """Count a run; let the model choose after the first mark, and end the search at the second."""
+        super().ended(candidate, found, decided)
+        self.runs += 1
+        if found.purpose is not Purpose.SEARCH or self.trained != self.ends[0]:
+            return
+        self.marks.append((self.runs, time.process_time(), self.asking.seconds, self.recording.seconds))
+        self.ends.pop(0)
+        if self.ends:
+            self.drawing.is_over, self.session.switches = True, ALL_ON
+        else:
+            self.session.interrupted, self.ends = True, [-1]
 
 
-def measured(workers: int, drawn: int, rounds: int, folder: Path, command: str) -> Cost:
+def measured(workers: int, drawn: int, rounds: int, folder: Path) -> dict[str, Any]:
     """Search in an empty folder and return what a training has cost the coordinator."""
     config = default_config()
-    keep(folder, shipped(DATASET))
+    keep(folder, shipped("mnist"))
     open_study(folder, config, {})
     effort = Effort(seconds=None, trials=None, workers=workers, device="cpu", limits=Limits(), engine="native")
     with redirect_stderr(io.StringIO()):
         meter = Meter(folder, config, effort, drawn, rounds * workers)
-        session = open_session(folder, config, effort, Source(DATASET, None), meter, _simulated)
+        session = open_session(folder, config, effort, Source("mnist", None), meter, _simulated)
         assert isinstance(session.proposer, Proposer), "a study's networks are the sampler's"
         meter.session, meter.drawing = session, Drawing(session.proposer, random.Random(0))
         # Below the smallest that stands there is hardly anything to draw.
         session.switches = Switches(falling_budget=False)
-        session.proposer = Timed(meter.drawing, meter.asking)
-        session.log = cast(FolderLog, Timed(session.log, meter.recording))
+        meter.asking, meter.recording = Timed(meter.drawing), Timed(session.log)
+        session.proposer, session.log = meter.asking, cast(FolderLog, meter.recording)
         session.executor.start(workers)
         explore(session)
     (runs, *before), (more, *after) = meter.marks
     total, asking, recording = ((late - early) / (more - runs) for early, late in zip(before, after, strict=True))
-    return Cost(
-        workers=workers,
-        drawn=drawn,
-        rounds=rounds,
-        trainings=more - runs,
-        total=total,
-        asking=asking,
-        recording=recording,
-        command=command,
-        date_utc=datetime.now(UTC).isoformat(timespec="seconds"),
-        machine=machine(),
-    )
+    return {
+        "workers": workers,
+        "drawn": drawn,
+        "rounds": rounds,
+        "trainings": more - runs,
+        "total": total,
+        "asking": asking,
+        "recording": recording,
+        "date_utc": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine(),
+    }
 
 
 def _simulated(source: Source, limits: Limits) -> Executor:
@@ -132,13 +211,13 @@ def _simulated(source: Source, limits: Limits) -> Executor:
 
 def default_config() -> StudyConfig:
     """Return the configuration of ``harness search`` with its defaults."""
-    recipe, data = named_recipe("small"), DATASETS[DATASET]
+    recipe, data = named_recipe("small"), DATASETS["mnist"]
     return StudyConfig(
-        dataset=DATASET,
+        dataset="mnist",
         data_hash="0" * 64,
         budget=20_000,
         target_pct=data.target_pct,
-        threshold_pct=round(error_ratio_of(DATASET).threshold_pct(data.target_pct), 6),
+        threshold_pct=round(error_ratio_of("mnist").threshold_pct(data.target_pct), 6),
         space="all",
         space_text=space("all").text,
         sampler="surrogate",
@@ -151,67 +230,33 @@ def default_config() -> StudyConfig:
     )
 
 
-def table(costs: Costs) -> str:
-    """Return the costs as a table."""
-    if not costs.costs:
-        return "Nothing has been measured yet.\n"
+def table(costs: list[dict[str, Any]]) -> str:
+    """Return the costs as a table; the share is of a core, where every worker has a result a minute."""
     head = "| workers | networks before | trainings | s a training | of it asking | recording | of a core |\n"
     rows = [
-        f"| {each.workers} | {each.drawn:,} | {each.trainings:,} | {each.total:.3f} | {each.asking:.3f} "
-        f"| {each.recording:.3f} | {each.share:.2f} |\n"
-        for each in sorted(costs.costs, key=lambda each: (each.drawn, each.workers))
+        f"| {each['workers']} | {each['drawn']:,} | {each['trainings']:,} | {each['total']:.3f} | {each['asking']:.3f} "
+        f"| {each['recording']:.3f} | {each['total'] * each['workers'] / MINUTE:.2f} |\n"
+        for each in sorted(costs, key=lambda each: (each["drawn"], each["workers"]))
     ]
-    last = costs.costs[-1].machine
-    commits = sorted({(each.machine["commit"] or "unknown")[:10] for each in costs.costs})
-    measured_on = f"On {last['processor']}, with commit {', '.join(commits)}.\n"
+    commits = sorted({each["machine"]["commit"][:10] for each in costs})
+    measured_on = f"On {costs[-1]['machine']['processor']}, with commit {', '.join(commits)}.\n"
     return f"{head}{'| ---: ' * 7}|\n{''.join(rows)}\n{measured_on}"
 
 
-def read() -> Costs:
-    """Return what was measured; nothing where there is no file."""
-    return read_as(Costs, files.read_bytes(RESULTS), f"the results {RESULTS}") if RESULTS.exists() else Costs(costs=())
-
-
-def with_cost(costs: Costs, new: Cost) -> Costs:
-    """Return the costs with this one in the place of an older one of the same case."""
-    others = [each for each in costs.costs if (each.workers, each.drawn) != (new.workers, new.drawn)]
-    return replace(costs, costs=(*others, new))
-
-
 def main() -> None:
-    """Measure each number of workers, and keep what comes of it."""
-    given = _given()
-    command = f"python -m benchmarks.coordinator --workers {','.join(map(str, given.workers))}"
-    command += f" --drawn {given.drawn} --rounds {given.rounds}"
-    try:
-        if min(given.rounds, given.drawn, *given.workers) < 1:
-            raise UsageError("--workers, --drawn and --rounds are at least 1")
-        for workers in [] if given.tables_only else given.workers:
-            if given.plan:
-                print(
-                    f"{workers} workers: {given.drawn:,} networks are drawn, then {given.rounds * workers:,} measured"
-                )
-                continue
-            with tempfile.TemporaryDirectory(prefix="coordinator-") as folder:
-                found = measured(workers, given.drawn, given.rounds, Path(folder) / "s", command)
-            print(f"{workers} workers: {found.total:.3f} s a training, {found.share:.2f} of a core", flush=True)
-            files.write_json(RESULTS, asdict(with_cost(read(), found)))
-        if not given.plan:
-            page = with_block(PAGE.read_text(encoding="utf-8"), MARKS, table(read()))
-            files.write_text(PAGE, page)
-    except HarnessError as error:
-        print(f"coordinator: {error.message}", file=sys.stderr)
-        sys.exit(error.exit_code)
-
-
-def _given() -> argparse.Namespace:
+    """Measure each number of workers, keep what comes of it, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--workers", type=numbers, default=WORKERS, metavar="N[,N]", help="simulated [2,16,64,256]")
+    parser.add_argument("--workers", default="2,16,64,256", metavar="N[,N]", help="simulated [2,16,64,256]")
     parser.add_argument("--drawn", type=int, default=1_000, help="networks before those that are measured [1000]")
     parser.add_argument("--rounds", type=int, default=2, help="networks a worker that are measured [2]")
-    parser.add_argument("--plan", action="store_true", help="say what would be run; run nothing")
-    parser.add_argument("--tables-only", action="store_true", help="write the table again; run nothing")
-    return parser.parse_args()
+    given = parser.parse_args()
+    costs = json.loads(RESULTS.read_text(encoding="utf-8"))["costs"]
+    for workers in map(int, given.workers.split(",")):
+        with tempfile.TemporaryDirectory(prefix="coordinator-") as folder:
+            found = measured(workers, given.drawn, given.rounds, Path(folder) / "s")
+        costs = [each for each in costs if (each["workers"], each["drawn"]) != (workers, given.drawn)] + [found]
+        files.write_json(RESULTS, {"costs": costs})
+    print(table(costs))
 
 
 if __name__ == "__main__":

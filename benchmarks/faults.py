@@ -1,4 +1,4 @@
-"""Faults that a search has to survive, each as something that is done to a running one."""
+"""Kinds of faults that a search has to survive: what each does to a running one, and what that search is given."""
 
 from __future__ import annotations
 
@@ -8,19 +8,63 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks import accounts, postgres_server
-from benchmarks.cluster_faults import KINDS as CLUSTER_KINDS
-from benchmarks.fault_kind import Kind, Surroundings
 from benchmarks.small_search import SmallSearch
 from harness.system.errors import ContentError, StorageError
 
 DISK_MIB = 16
 TIME_LIMIT = "10s"
+
+
+@dataclass(slots=True)
+class Surroundings:
+    """What a search is given besides its own options.
+
+    Attributes:
+        options: of ``harness search``.
+        thing: what the fault strikes or takes notes in: a database, a cluster, a list; None where it is the search.
+        lacks: looks for what is missing at the end, beyond the search's own files; ``left`` for what is left over.
+        within: the command that starts the search; empty where nothing does.
+    """
+
+    options: Sequence[str] = ()
+    thing: Any = None
+    lacks: Callable[[SmallSearch], list[str]] = lambda search: []
+    left: Callable[[], list[str]] = list
+    within: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """One kind of fault.
+
+    Attributes:
+        what: for people.
+        strike: does it, and makes the search go on.
+        around: what the search is given, as a block; its argument is the folder of the search.
+        why_not: why this machine cannot have it; empty where it can.
+        each_session: it ends the session, so its moment is drawn anew for each; else one follows the end of a run.
+        is_repeatable: the order of events is as without it, so that the answer must be equal to the bit.
+        ends: exit codes with which it may end a session; one below zero is a signal.
+        minutes: it costs minutes rather than seconds.
+        at_once: most faults in one search.
+    """
+
+    what: str
+    strike: Callable[[SmallSearch, random.Random, Surroundings], None]
+    around: Callable[[Path], AbstractContextManager[Surroundings]]
+    why_not: Callable[[], str] = lambda: ""
+    each_session: bool = True
+    is_repeatable: bool = True
+    ends: frozenset[int] = frozenset()
+    minutes: bool = False
+    at_once: int = 12
 
 
 def _kill_coordinator(search: SmallSearch, rng: random.Random, given: Surroundings) -> None:
@@ -95,14 +139,12 @@ def _kill_database(search: SmallSearch, rng: random.Random, given: Surroundings)
     given.thing.start()
 
 
-@contextmanager
-def _short_time(place: Path) -> Iterator[Surroundings]:
-    yield Surroundings(("--workers", "1", "--trial-time", TIME_LIMIT))
+def _short_time(place: Path) -> AbstractContextManager[Surroundings]:
+    return nullcontext(Surroundings(("--workers", "1", "--trial-time", TIME_LIMIT)))
 
 
-@contextmanager
-def _one_worker(place: Path) -> Iterator[Surroundings]:
-    yield Surroundings(("--workers", "1"))
+def _one_worker(place: Path) -> AbstractContextManager[Surroundings]:
+    return nullcontext(Surroundings(("--workers", "1")))
 
 
 @contextmanager
@@ -217,4 +259,4 @@ KINDS = {
         each_session=False,
         at_once=4,
     ),
-} | CLUSTER_KINDS
+}

@@ -13,19 +13,13 @@ from harness.system.machine import core_count, processor_name
 from harness.training.native import native
 from harness.training.result import code_version, instructions
 
-_HERE = Path(__file__).resolve().parent
-
 
 def machine() -> dict[str, Any]:
     """Return processor, cores, versions and commit; no name of the machine."""
     commit, dirty = code_version()
     # A benchmark may have been changed where the packages have not.
-    changes = subprocess.run(
-        ["git", "-C", str(_HERE), "status", "--porcelain", "--untracked-files=no", "--", "*.py"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = ["git", "-C", str(Path(__file__).parent), "status", "--porcelain", "--untracked-files=no", "--", "*.py"]
+    changes = subprocess.run(command, capture_output=True, check=False).stdout
     return {
         "processor": processor_name(),
         "instructions": instructions(),
@@ -34,5 +28,5 @@ def machine() -> dict[str, Any]:
         "torch": torch.__version__,
         "compiler": native.compiler_version().splitlines()[0],
         "commit": commit,
-        "dirty": None if dirty is None else dirty or bool(changes.stdout),
+        "dirty": None if dirty is None else dirty or bool(changes),
     }

@@ -1,258 +1,313 @@
 """How dependable the main job is: searches from a cold start, one after the other, and what each must show.
 
-    python -m benchmarks.main_job --plan
-    python -m benchmarks.main_job --data FOLDER
+    python -m benchmarks.main_job --data FOLDER --cases 10m,57m
+    python -m benchmarks.main_job --table
 
-Each search is ``harness search`` with its defaults in a workspace of its own. What has ended is written at once to
-benchmarks/results/main-job.json, and as a table to docs/measurements.md; its reads of the test set are appended
-to benchmarks/results/main-job-reads.jsonl. Called again, the script goes on with what is missing, and with what rests
-on other defaults than those of the present code. Misses stay in the file. Nothing else should run meanwhile: a search
-that gets less than 90 % of its cores stays in the file as disturbed, and is run again.
+Each search is ``harness search`` with its defaults in a workspace of its own. What came of it is written at once to
+benchmarks/results/main-job.json, in the place of an older search of the same case and seed, and its reads of the test
+set to main-job-reads.jsonl. The table, for docs/measurements.md, is printed. Misses stay in the file. The searches of
+the file are of one configuration: where the defaults have changed since, the first new search takes the place of all.
 
-Searches without the prior, and with a sampler that takes turns with the model, are run when they are named: what these
-parts are worth is the difference to the cold searches of the same seeds.
-
-A machine whose cores are much faster than those that the figures are meant for is halved: a search has one core.
-Only the case full-speed has all of them; it shows what the same search does on a machine twice as fast.
+Nothing else should run meanwhile; a search that gets less than 90 % of its cores is no answer, and ends this script. A
+machine whose cores are much faster than those that the figures are meant for is halved: a search has one core.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
-import signal
+import resource
+import shutil
+import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 from typing import Any
 
-from benchmarks import main_job_results
-from benchmarks.cold_search import Setting, command_of, run
+import click
+
 from benchmarks.machine import machine
-from benchmarks.main_job_results import (
-    Case,
-    MeasuredSearch,
-    configuration_key,
-    is_disturbed,
-    missing,
-    tidied,
-    verdict,
-    with_search,
-)
-from benchmarks.main_job_tables import beside, summary
-from benchmarks.marked_block import marks, with_block
 from benchmarks.roofline import limits
-from benchmarks.search_defaults import DATASET, defaults
-from harness.data.training_images import resolve
-from harness.search.proposals.trainings import shipped
+from harness.commands.search import search
+from harness.data.datasets import DATASETS
+from harness.evidence.error_ratio import error_ratio_of
 from harness.system import files
-from harness.system.errors import DeviceError, HarnessError, UsageError, typed
 from harness.system.files import Workspace
-from harness.system.terminal import DURATION, duration_text
-from harness.training.native.native import EngineUnavailable
-from harness.training.result import code_version
+from harness.system.machine import core_count
+from harness.training.recipe import named_recipe
+from search_spaces.catalog import space
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs" / "measurements.md"
 RESULTS = ROOT / "benchmarks" / "results" / "main-job.json"
-READS = "main-job-reads.jsonl"
-MARKS = marks("main job", "benchmarks/main_job.py")
+PRIOR = ROOT / "harness" / "search" / "proposals" / "trainings-mnist.csv"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Searches that differ in nothing but their seed: options, seeds, and what the answer may have at most.
+
+    Attributes:
+        goal: parameters that are hoped for, which decides nothing.
+        busy: other processes beside the search.
+        full_speed: the search has all cores, also where the others have one because the machine is fast.
+    """
+
+    options: str
+    seeds: tuple[int, ...]
+    most: int | None = None
+    goal: int | None = None
+    busy: int = 0
+    full_speed: bool = False
+
 
 # None of these seeds was searched with before; the prior has learned from searches with seeds up to 68.
-CASES: dict[str, Case] = {
-    "10m": Case(options=("--time", "10m"), seeds=(70, 71, 72, 73, 74, 75, 76, 77), most_parameters=8_000),
-    "20m": Case(options=("--time", "20m"), seeds=(78, 79, 80, 81), most_parameters=5_000),
-    "57m": Case(options=("--time", "57m"), seeds=(82, 83, 84), most_parameters=3_000, goal_parameters=2_000),
-    "one-worker": Case(options=("--workers", "1", "--time", "20m"), seeds=(85,)),
-    "beside-work": Case(options=("--time", "20m"), seeds=(86,), busy=1),
-    "budget-3000": Case(options=("--budget", "3000", "--time", "57m"), seeds=(87,)),
-    "target-99": Case(options=("--target", "99", "--time", "10m"), seeds=(88,)),
+CASES = {
+    "10m": Case("--time 10m", (70, 71, 72, 73, 74, 75, 76, 77), most=8_000),
+    "20m": Case("--time 20m", (78, 79, 80, 81), most=5_000),
+    "57m": Case("--time 57m", (82, 83, 84), most=3_000, goal=2_000),
+    "one-worker": Case("--workers 1 --time 20m", (85,)),
+    "beside-work": Case("--time 20m", (86,), busy=1),
+    "budget-3000": Case("--budget 3000 --time 57m", (87,)),
+    "target-99": Case("--target 99 --time 10m", (88,)),
 }
-# Compared with the first case, seed by seed and on one kind of machine; they need show nothing.
-COMPARED: dict[str, Case] = {
-    "no-prior": Case(options=("--prior", "none", "--time", "10m"), seeds=(71, 72, 73)),
-    "evolution": Case(options=("--sampler", "evolution", "--time", "10m"), seeds=(71, 72, 73)),
-    "full-speed": Case(options=("--time", "10m"), seeds=(71,), full_speed=True),
+# What parts of a search are worth: the difference to the first case, seed by seed. They need show nothing.
+COMPARED = {
+    "no-prior": Case("--prior none --time 10m", (71, 72, 73)),
+    "evolution": Case("--sampler evolution --time 10m", (71, 72, 73)),
+    "full-speed": Case("--time 10m", (71,), full_speed=True),
 }
 # The searches are meant for cores of some 130 GFLOP/s; one of twice that is shared by two workers.
-FAST_GFLOPS = 150.0
+MEANT_GFLOPS, FAST_GFLOPS = 130, 150.0
+# A person who sees nothing for longer takes the search for stuck.
+FIRST_ANSWER_SECONDS = 240.0
+# A search that got less than this of the cores that were its own shows what other programs left.
+LEAST_SHARE = 0.9
+# What a search prints, where it lies and which machines train decides nothing; every search gets its seed.
+WITHOUT_EFFECT = {"plan_only", "verbose", "as_json", "name", "folder", "cluster", "seed", "storage"}
+BUSY = "import os, sys\nwhile os.getppid() == int(sys.argv[1]): sum(range(100_000))"
 
 
-def main() -> None:
-    """Run what is missing; leave with the exit code of what went wrong."""
-    # Whoever ends this script ends its search, too; in the background a shell lets both ignore Ctrl-C.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
-    given = _given()
-    try:
-        if given.tables_only:
-            _write_tables()
-        elif given.plan:
-            print(plan_text(missing(main_job_results.read(RESULTS), chosen(given.cases, given.seeds), defaults())))
-        else:
-            _measure(given)
-    except EngineUnavailable as error:
-        print(f"main_job: the peak of this machine cannot be measured: {error}", file=sys.stderr)
-        sys.exit(DeviceError.exit_code)
-    except HarnessError as error:
-        print(f"main_job: {error.message}" + (f" ({error.hint})" if error.hint else ""), file=sys.stderr)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("main_job: interrupted; the same command goes on with what is missing", file=sys.stderr)
-        sys.exit(130)
+def configuration() -> dict[str, Any]:
+    """Return what a search with its defaults is: options, and the space, recipe, threshold and prior that they name.
 
-
-def chosen(names: Sequence[str] | None, seeds: Sequence[int] | None) -> dict[str, Case]:
-    """Return the cases of these names with those of their seeds that are among these; None takes all of the main job.
-
-    Raises:
-        UsageError: there is no case of that name, or nothing is left.
+    That code which should change nothing changes nothing is held by the replays in tests/golden.
     """
-    every = CASES | COMPARED
-    for name in names or ():
-        if name not in every:
-            raise UsageError(f"unknown case {name!r}; there are {', '.join(every)}")
-    found = CASES if names is None else {name: case for name, case in every.items() if name in names}
-    if seeds is not None:
-        found = {name: replace(case, seeds=tuple(s for s in case.seeds if s in seeds)) for name, case in found.items()}
-    if not any(case.seeds for case in found.values()):
-        raise UsageError(f"none of the cases {', '.join(found)} has a seed of {', '.join(map(str, seeds or ()))}")
-    return found
+
+    def default(option: click.Parameter) -> str | float | bool | None:
+        if isinstance(option, click.Option) and option.is_flag:
+            return option.default is True
+        # From click 8.3 on an option without a default has a mark of click's own instead of None.
+        return option.default if isinstance(option.default, str | float | int) else None
+
+    options = {str(option.name): default(option) for option in search.params if option.name not in WITHOUT_EFFECT}
+    return {
+        "options": options,
+        "space_sha256": hashlib.sha256(space(str(options["space"])).text.encode()).hexdigest(),
+        "recipe_hash": named_recipe(str(options["recipe"])).recipe.hash,
+        "threshold_pct": round(error_ratio_of("mnist").threshold_pct(DATASETS["mnist"].target_pct), 6),
+        "prior_sha256": hashlib.sha256(PRIOR.read_bytes()).hexdigest(),
+    }
 
 
-def plan_text(waiting: list[tuple[str, int]]) -> str:
-    """Return what would be run and how long it takes at most."""
-    every = CASES | COMPARED
-    total = sum(_seconds(every[name].options) for name, _ in waiting)
-    lines = [
-        f"{name:<12} {typed('search', *every[name].options, '--seed', str(seed))}" + beside(every[name])
-        for name, seed in waiting
+def measured(name: str, seed: int, peak: float, data: Path, folder: Path) -> dict[str, Any]:
+    """Run one search in an empty folder and return what came of it and what it was measured with."""
+    case = (CASES | COMPARED)[name]
+    half_speed = peak > FAST_GFLOPS and not case.full_speed
+    options = case.options.split()
+    arguments = ["search", *options, "--json", "--seed", str(seed)]
+    if half_speed and "--workers" not in options:
+        arguments += ["--workers", "2"]
+    # A single worker at half the speed would have its core to itself, so another process shares it.
+    busy = case.busy + (half_speed and "--workers 1" in case.options)
+    pinned = [shutil.which("taskset") or "taskset", "-c", str(min(os.sched_getaffinity(0)))] if half_speed else []
+    cores = 1 if half_speed else core_count()
+    if "--workers" in arguments:
+        cores = min(cores, int(arguments[arguments.index("--workers") + 1]))
+    kept = {word: value for word, value in os.environ.items() if not word.startswith("HARNESS_")}
+    environment = kept | {"HARNESS_WORKSPACE": str(folder), "HARNESS_DATA": str(data), "PYTHONPATH": str(ROOT)}
+    date, began, used = datetime.now(UTC), time.monotonic(), _processor_seconds()
+    with (folder / "stdout.json").open("wb") as out, (folder / "stderr.txt").open("wb") as err, ExitStack() as beside:
+        for _ in range(busy):
+            command = [*pinned, sys.executable, "-c", BUSY, str(os.getpid())]
+            beside.callback(beside.enter_context(subprocess.Popen(command)).kill)
+        command = [*pinned, sys.executable, "-m", "harness", *arguments]
+        code = subprocess.run(command, cwd=folder, env=environment, stdout=out, stderr=err, check=False).returncode
+        seconds, used = time.monotonic() - began, _processor_seconds() - used
+    if code not in (0, 3):
+        raise SystemExit(f"exit code {code}: {(folder / 'stderr.txt').read_text(errors='replace')[-2000:]}")
+    share = used / (seconds * cores)
+    if share < LEAST_SHARE and not busy:
+        raise SystemExit(f"other programs took {1 - share:.0%} of its cores, so this search does not count: {folder}")
+    return {
+        "case": name,
+        "seed": seed,
+        "arguments": arguments,
+        "date_utc": date.isoformat(timespec="seconds"),
+        "machine": machine(),
+        "peak_gflops": round(peak, 1),
+        "half_speed": half_speed,
+        "busy": busy,
+        "exit_code": code,
+        **outcome(folder),
+        "seconds": round(seconds, 1),
+        "processor_share": round(share, 3),
+    }
+
+
+def outcome(folder: Path) -> dict[str, Any]:
+    """Return what a search in this folder has printed and noted.
+
+    ``sizes`` are (seconds, parameters of the smallest network that is confirmed from then on), or None where none is.
+    """
+    printed = json.loads((folder / "stdout.json").read_text(encoding="utf-8"))
+    row = printed["winner"]
+    lines = next(folder.glob("runs/*/log.jsonl")).read_text(encoding="utf-8").splitlines()
+    events = [json.loads(line) for line in lines]
+    sizes: list[tuple[float, int | None]] = []
+    standing = None
+    for event in events:
+        if event["event"] == "standing":
+            standing = event["trial"]
+            sizes.append((event["elapsed"], event["parameters"]))
+        elif event["event"] == "refuted" and event["trial"] == standing:
+            standing = None
+            sizes.append((event["elapsed"], None))
+    kept = [
+        "hash",
+        "tier",
+        "parameters",
+        "architecture",
+        "recipe",
+        "mean_test_accuracy_pct",
+        "std_test_accuracy_pct",
+        "seeds",
     ]
-    return "\n".join([*lines, f"{len(waiting)} searches, {duration_text(total)} at most"])
+    return {
+        "reached": printed["reached"],
+        "winner": None if row is None else {name: row[name] for name in kept},
+        "sizes": sizes,
+        "trained": len({event["trial"] for event in events if event["event"] == "finished"}),
+        "missed": len(printed.get("missed", [])),
+    }
 
 
-def setting_of(case: Case, data: Path | None, *, half_speed: bool) -> Setting:
-    """Return what a search of this case is run with.
+def misses(found: dict[str, Any]) -> list[str]:
+    """Return a phrase for each thing that a search has not shown."""
+    most, missed = (CASES | COMPARED)[found["case"]].most, []
+    if not found["reached"]:
+        missed.append("no answer")
+    elif most is not None and found["winner"]["parameters"] > most:
+        missed.append(f"more than {most:,} parameters")
+    first = _first_answer(found)
+    if first is None or (most is not None and first > FIRST_ANSWER_SECONDS):
+        missed.append("nothing confirmed in time")
+    return missed
 
-    At half the speed a single worker would have its core to itself, so another process shares it.
-    """
-    half_speed = half_speed and not case.full_speed
-    shares = half_speed and _value(case.options, "--workers") == "1"
-    return Setting(data=data, half_speed=half_speed, busy=case.busy + shares)
+
+def table(searches: Sequence[dict[str, Any]], known: frozenset[str]) -> str:
+    """Return a line a case, and a paragraph on all; ``known`` are hashes of the networks in the bundled prior."""
+    lines = [
+        "| options | searches run | met | of these *verified* | parameters of the answer: median (largest) "
+        "| asked for | seconds to the first answer: median (longest) |",
+        f"|{' --- |' * 7}",
+    ]
+    counted = [each for each in searches if each["case"] in CASES]
+    goals = ""
+    for name, case in CASES.items():
+        found = [each for each in counted if each["case"] == name]
+        sizes = [each["winner"]["parameters"] for each in found if each["reached"]]
+        waits = [seconds for each in found if (seconds := _first_answer(each)) is not None]
+        met = [each for each in found if not misses(each)]
+        cells = [
+            f"`{case.options}`" + " beside another busy process" * bool(case.busy),
+            f"{len(found)} of {len(case.seeds)}",
+            f"{len(met)}",
+            f"{sum(each['winner']['tier'] == 'verified' for each in met)}",
+            f"{median(sizes):,.0f} ({max(sizes):,})" if sizes and len(sizes) == len(found) else "none",
+            "an answer" if case.most is None else f"at most {case.most:,}",
+            f"{median(waits):.0f} ({max(waits):.0f})" if waits and len(waits) == len(found) else "never",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+        if case.goal is not None:
+            goals += f" The goal beyond that, {case.goal:,} parameters with `{case.options}`, was reached by "
+            goals += f"{sum(size <= case.goal for size in sizes)} of {len(found)}."
+    halved = [each["peak_gflops"] for each in counted if each["half_speed"]]
+    answers = [each["winner"] for each in counted if each["reached"]]
+    different = {each["hash"] for each in answers}
+    verified = {(each["hash"], each["recipe"]) for each in answers}
+    said = f"{sum(not misses(each) for each in counted)} of {len(counted)} searches met what is asked of them.{goals}"
+    if halved:
+        said += f" In {len(halved)} of the searches, all workers had one core together ({min(halved):.0f} to "
+        said += f"{max(halved):.0f} GFLOP/s of fp32); what is asked for is meant for two cores of {MEANT_GFLOPS} each."
+    said += (
+        f" The {len(answers)} answers are {len(different)} different networks, and the seeds that verify a network "
+        f"with a recipe are always the same, so they rest on {len(verified)} verifications. The bundled prior holds "
+        f"{len(different & known)} of these networks."
+    )
+    return "\n".join([*lines, "", said]) + "\n"
+
+
+def _first_answer(found: dict[str, Any]) -> float | None:
+    seconds: float | None = found["sizes"][0][0] if found["sizes"] else None
+    return seconds
+
+
+def _processor_seconds() -> float:
+    """Return processor time of all processes that this one has begun and waited for, and of those they have."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def current() -> str:
-    """Return the table that docs/measurements.md should hold."""
-    results = tidied(main_job_results.read(RESULTS), CASES | COMPARED)
-    known = frozenset(each.architecture.hash for each in shipped(DATASET))
-    return summary(results, CASES, known)
+    """Return the table of what is on file."""
+    from harness.search.proposals.trainings import shipped
+
+    searches = json.loads(RESULTS.read_text(encoding="utf-8"))["searches"]
+    return table(searches, frozenset(each.architecture.hash for each in shipped("mnist")))
 
 
-def _measure(given: argparse.Namespace) -> None:
-    """Run the searches that are missing, one after the other."""
-    cases, configuration = chosen(given.cases, given.seeds), defaults()
-    waiting = missing(main_job_results.read(RESULTS), cases, configuration)
-    if not waiting:
-        print("nothing is missing", file=sys.stderr)
-        return
-    data = None if given.data is None else Path(given.data).resolve()
-    if any("--dataset" not in cases[name].options for name, _ in waiting):
-        # A search would go on with fewer images where there is no MNIST, and show nothing.
-        resolve(DATASET, data)
-    # The best of several: what else runs for a moment makes a fast core look slow.
-    facts, peak = machine(), max(limits()[0] for _ in range(3))
-    print(f"{peak:.0f} GFLOP/s a core{', searches at half speed' if peak > FAST_GFLOPS else ''}", file=sys.stderr)
-    with ExitStack() as stack:
-        root = given.root or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="main-job-")))
-        root.mkdir(parents=True, exist_ok=True)
-        for name, seed in waiting:
-            if defaults() != configuration:
-                raise UsageError("the code has changed since this began, so the searches would be of two kinds")
-            folder = Path(tempfile.mkdtemp(prefix=f"{name}-{seed}-", dir=root))
-            setting = setting_of(cases[name], data, half_speed=peak > FAST_GFLOPS)
-            arguments = tuple(command_of(cases[name].options, seed, setting))
-            print(f"{' '.join(arguments)} in {folder}", file=sys.stderr)
-            date, (commit, dirty) = datetime.now(UTC), code_version.__wrapped__()
-            try:
-                outcome = run(arguments, setting, folder)
-            finally:
-                _keep_reads(folder, f"{name}, seed {seed}")
-            found = MeasuredSearch(
-                case=name,
-                seed=seed,
-                options=cases[name].options,
-                arguments=arguments,
-                date_utc=date.isoformat(timespec="seconds"),
-                machine=facts | {"commit": commit, "dirty": dirty},
-                peak_gflops=round(peak, 1),
-                half_speed=setting.half_speed,
-                busy=setting.busy,
-                configuration=configuration_key(configuration),
-                outcome=outcome,
-                verdict=verdict(cases[name], outcome),
-            )
-            _keep(found, configuration)
-            if outcome.exit_code not in (0, 3):
-                print((folder / "stderr.txt").read_text(errors="replace")[-2000:], file=sys.stderr)
-
-
-def _keep_reads(folder: Path, search: str) -> None:
-    """Append what a search has read of the test set to the file of all such reads, beside the results."""
-    log = Workspace(folder).test_log
-    for line in log.read_text(encoding="utf-8").splitlines() if log.exists() else ():
-        # What a kill has cut is kept as it is: it stands for a read, too.
-        files.append_line(RESULTS.with_name(READS), json.dumps({"search": search, "line": line}))
-
-
-def _keep(search: MeasuredSearch, configuration: dict[str, Any]) -> None:
-    """Write a search that has ended to the file and the tables, and say what came of it."""
-    results = with_search(main_job_results.read(RESULTS), search, configuration)
-    main_job_results.write(RESULTS, tidied(results, CASES | COMPARED))
-    _write_tables()
-    winner, judged = search.outcome.winner, search.verdict
-    found = "no winner" if winner is None else f"{winner.parameters:,} parameters"
-    said = "met" if judged.met else f"missed: {', '.join(judged.missed)}"
-    if is_disturbed(search):
-        said += (
-            f"; other programs took {1 - (search.outcome.processor_share or 0):.0%} of its cores, so it does not count"
-        )
-    print(f"{search.case}, seed {search.seed}: {found}, {said}", flush=True)
-
-
-def _write_tables() -> None:
-    files.write_text(PAGE, with_block(PAGE.read_text(encoding="utf-8"), MARKS, current()))
-
-
-def _seconds(options: Sequence[str]) -> float:
-    """Return the time that a case gives its searches."""
-    return float(DURATION.convert(_value(options, "--time"), None, None))
-
-
-def _value(options: Sequence[str], name: str) -> str | None:
-    return options[options.index(name) + 1] if name in options else None
-
-
-def _given() -> argparse.Namespace:
+def main() -> None:
+    """Run the searches of the cases that are named, and print the table."""
+    every = CASES | COMPARED
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=os.environ.get("HARNESS_DATA"), help="folder of the images")
-    parser.add_argument(
-        "--cases", type=lambda text: text.split(","), metavar="NAME[,NAME]", help=", ".join(CASES | COMPARED)
-    )
-    parser.add_argument("--seeds", type=numbers, metavar="N[,N]", help="of the cases' own, only these")
-    parser.add_argument("--plan", action="store_true", help="say what would be run; run nothing")
-    parser.add_argument("--root", type=Path, help="where the searches' folders are made and kept")
-    parser.add_argument("--tables-only", action="store_true", help="write the table again; run nothing")
-    return parser.parse_args()
-
-
-def numbers(text: str) -> list[int]:
-    """Return numbers that commas separate."""
-    return [int(part) for part in text.split(",")]
+    parser.add_argument("--cases", default=",".join(CASES), help=", ".join(every))
+    parser.add_argument("--seeds", help="of the cases' own, only these")
+    parser.add_argument("--root", type=Path, default=Path(tempfile.gettempdir()), help="where the workspaces are made")
+    parser.add_argument("--table", action="store_true", help="print the table; run nothing")
+    given = parser.parse_args()
+    # The best of several: what else runs for a moment makes a fast core look slow.
+    peak = 0.0 if given.table else max(limits()[0] for _ in range(3))
+    for name in [] if given.table else given.cases.split(","):
+        for seed in every[name].seeds:
+            if given.seeds and str(seed) not in given.seeds.split(","):
+                continue
+            folder = Path(tempfile.mkdtemp(prefix=f"main-job-{name}-{seed}-", dir=given.root))
+            print(f"{name}, seed {seed}, in {folder}", file=sys.stderr)
+            try:
+                found = measured(name, seed, peak, Path(given.data).resolve(), folder)
+            finally:
+                log = Workspace(folder).test_log
+                for line in log.read_text(encoding="utf-8").splitlines() if log.exists() else ():
+                    read = json.dumps({"search": f"{name}, seed {seed}", "line": line})
+                    files.append_line(RESULTS.with_name("main-job-reads.jsonl"), read)
+            document = json.loads(RESULTS.read_text(encoding="utf-8"))
+            now, key = configuration(), (name, seed)
+            kept = document["searches"] if document["configuration"] == now else []
+            kept = [each for each in kept if (each["case"], each["seed"]) != key]
+            places = [(case, number) for case, of in every.items() for number in of.seeds]
+            searches = sorted([*kept, found], key=lambda each: places.index((each["case"], each["seed"])))
+            files.write_json(RESULTS, {"configuration": now, "searches": searches})
+            print(f"{name}, seed {seed}: {found['winner'] and found['winner']['parameters']}, {misses(found) or 'met'}")
+    print(current())
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ overhead. The traffic of a step is what must move if every map is written once a
 
     python -m benchmarks.roofline --data FOLDER
 
-writes benchmarks/results/roofline.json and roofline.svg, and the table in docs/measurements.md. Each kind of machine
-keeps its line until it is measured again.
+writes benchmarks/results/roofline.json and prints the table for docs/measurements.md. Each kind of machine keeps its
+line until it is measured again.
 """
 
 from __future__ import annotations
@@ -18,13 +18,11 @@ import json
 import os
 import subprocess
 import tempfile
-from itertools import cycle
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from benchmarks.machine import machine
-from benchmarks.marked_block import marks, with_block
 from benchmarks.throughput import NETWORKS, by_harness
 from harness.system import files
 from harness.training.native import native
@@ -35,13 +33,10 @@ from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
 
 HERE = Path(__file__).resolve().parent
-PAGE, RESULTS = HERE.parent / "docs" / "measurements.md", HERE / "results" / "roofline.json"
-MARKS = marks("roofline", "benchmarks/roofline.py")
+RESULTS = HERE / "results" / "roofline.json"
 FLOAT_BYTES = 4
 # Tiles need a quarter of the multiply-adds that are counted, so a share may lie above 1, and never above this.
 MOST_SHARE = 4.0
-# Of networks in the picture; where there are more, they begin again.
-_MARKERS = "osD^vP*"
 # Reads and writes of a map of `in` and one of `out` that each instruction makes, forward and backward.
 _PASSES = {
     Code.CONVOLUTION: (3, 3),  # x, y; dy, w: x, dy; dx: dy, dx
@@ -105,9 +100,7 @@ def main() -> None:
     known = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else []
     lines = sorted([*(each for each in known if not _is_alike(each, line)), line], key=lambda each: each["peak_gflops"])
     files.write_json(RESULTS, lines)
-    _draw(lines)
-    files.write_text(PAGE, with_block(PAGE.read_text(encoding="utf-8"), MARKS, section(lines)))
-    print(json.dumps(line, indent=1))
+    print(section(lines))
 
 
 def _is_alike(one: dict[str, Any], other: dict[str, Any]) -> bool:
@@ -120,21 +113,14 @@ def section(lines: list[dict[str, Any]]) -> str:
     """Return the table as Markdown: a column a machine, a row a network."""
     names = list(dict.fromkeys(row["network"] for line in lines for row in line["rows"]))
     shares = [{row["network"]: f"{100 * row['share_of_peak']:.0f} %" for row in line["rows"]} for line in lines]
-    heads = [_head(line["machine"], line["peak_gflops"]) for line in lines]
+    heads = [
+        f"{line['machine']['processor']}, {line['peak_gflops']:.0f} GFLOP/s, commit {line['machine']['commit'][:7]}"
+        + " with changes that were not committed" * bool(line["machine"]["dirty"])
+        for line in lines
+    ]
     table = [("network", *heads), ("---",) * (1 + len(lines))]
     table += [(name, *(share.get(name, "") for share in shares)) for name in names]
-    return "\n".join(["", *(f"| {' | '.join(cells)} |" for cells in table), ""])
-
-
-def _head(here: dict[str, Any], peak: float) -> str:
-    commit = "an unknown commit" if here["commit"] is None else f"commit {here['commit'][:7]}"
-    changed = " with changes that were not committed" if here["dirty"] else ""
-    return f"{here['processor']}, {peak:.0f} GFLOP/s, {commit}{changed}"
-
-
-def current() -> str:
-    """Return what the page should hold."""
-    return section(json.loads(RESULTS.read_text(encoding="utf-8")))
+    return "\n".join([*(f"| {' | '.join(cells)} |" for cells in table), ""])
 
 
 def _row(name: str, text: str, speed: float, peak: float) -> dict[str, Any]:
@@ -147,37 +133,6 @@ def _row(name: str, text: str, speed: float, peak: float) -> dict[str, Any]:
         "gflops": round(flops * speed / 1e9, 1),
         "share_of_peak": round(flops * speed / 1e9 / peak, 3),
     }
-
-
-def _draw(lines: list[dict[str, Any]]) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(7, 5))
-    intensities = [0.5 * 1.1**k for k in range(45)]
-    names = list(dict.fromkeys(row["network"] for line in lines for row in line["rows"]))
-    for number, line in enumerate(lines):
-        colour, peak, memory = f"C{number}", line["peak_gflops"], line["peak_gbytes"]
-        roof = f"{line['machine']['processor']}: {peak:.0f} GFLOP/s, {memory:.0f} GB/s from memory"
-        axes.plot(intensities, [min(peak, memory * x) for x in intensities], color=colour, label=roof)
-        for row in line["rows"]:
-            at, which = (row["flops_a_byte"], row["gflops"]), names.index(row["network"]) % len(_MARKERS)
-            axes.plot(*at, _MARKERS[which], color=colour)
-            # Above or below, as neighbours are close.
-            above = -15 if which % 3 == 1 else 7
-            text = f"{100 * row['share_of_peak']:.0f} %"
-            axes.annotate(text, at, xytext=(0, above), textcoords="offset points", ha="center", fontsize=8)
-    for name, marker in zip(names, cycle(_MARKERS), strict=False):
-        axes.plot([], [], marker, color="#777777", label=name)
-    axes.set(xscale="log", yscale="log", xlabel="FLOP a byte moved between kernels", ylabel="GFLOP/s of one core")
-    title = "A whole training step beside the limits of one core"
-    axes.set_title(f"{title}\n(maps that stay in its caches may be above the slope)", loc="left", fontsize=10)
-    axes.legend(loc="lower right", frameon=False, fontsize=8)
-    figure.tight_layout()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "roofline"}):
-        figure.savefig(RESULTS.with_suffix(".svg"), metadata={"Date": None})
 
 
 if __name__ == "__main__":

@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import machine
-from benchmarks.runs import trained
 from harness.evidence import record
 from harness.evidence.error_ratio import error_ratio_of
 from harness.evidence.verification.plan import Plan
@@ -32,24 +31,24 @@ from harness.system import files
 from harness.system.files import workspace
 from harness.system.machine import core_count
 from harness.system.statistics import mean, reaches
+from harness.training import workers
 from harness.training.recipe import NamedRecipe, Recipe, named_recipe
 from harness.training.result import Purpose
 from harness.training.run import Job
-from harness.training.workers import Limits, Source
+from harness.training.workers import Broken, Finished, Limits, Source
 from search_spaces.catalog import PRESETS
 from search_spaces.network import Architecture
 from search_spaces.notation import parse_network
 
 HERE = Path(__file__).resolve().parent / "results"
 RESULTS, SPEEDS = HERE / "time-to-target.json", HERE / "throughput.json"
-RUNS = HERE / "runs" / "time-to-target.json"
 SEEDS = 5
 TARGET_PCT = 99.4
 
 
 def validated(network: Architecture, recipe: Recipe, folder: Path | None) -> list[float]:
     """Return the validation accuracies of five seeds, per cent."""
-    jobs = [
+    waiting = [
         Job(
             architecture=network,
             recipe=recipe,
@@ -60,7 +59,21 @@ def validated(network: Architecture, recipe: Recipe, folder: Path | None) -> lis
         )
         for index in range(SEEDS)
     ]
-    return [run.validation_accuracy_pct or 0.0 for run in trained(jobs, folder, RUNS)]
+    found: dict[int, float] = {}
+    pool = workers.start(Source("mnist", folder), min(SEEDS, core_count()))
+    try:
+        while len(found) < SEEDS:
+            for worker in pool:
+                if worker.job is None and waiting:
+                    workers.assign(worker, waiting.pop())
+            for event in workers.poll(pool, Limits(), 1.0):
+                if isinstance(event, Broken):
+                    raise SystemExit(event.message)
+                if isinstance(event, Finished):
+                    found[event.result.seed_index] = event.result.validation_accuracy_pct or 0.0
+    finally:
+        workers.stop(pool)
+    return [found[index] for index in range(SEEDS)]
 
 
 def shortest(

@@ -1,76 +1,145 @@
-"""Past trainings, which the prior of a search is fitted to: collected from the repository's files, and recorded anew.
+"""Past trainings, which the prior of a search is fitted to, collected from the repository's files.
 
     python -m benchmarks.trainings collect
 
 writes harness/search/proposals/trainings-mnist.csv, one row a network and recipe, and trainings-mnist.json beside it:
-what each source gave, what was left out and why. ``benchmarks/sources.py`` lists the sources. Only whole trainings on
-the fixed 50,000 images of mnist count, only their validation errors, and only recipes that are ``small`` or ``fast``
-but for epochs, batch, rate and share of moved images. The factorials (factorial-*.json) are left out: they are built
-to vary the other fields of a recipe, all of them at once.
-
-    python -m benchmarks.trainings record --data FOLDER --count 112 --seed 0
-
-trains a stratified set of draws of a space (``benchmarks/stratified.py``) by the recipe ``small`` and appends each run
-to benchmarks/results/trainings.jsonl. What is on file is not trained again, so a call that was stopped is repeated as
-it was. With ``--below SIZE`` the set is the one that a search would begin with if its answer had to be smaller
-(``benchmarks/worthiest.py``), by a model that is fitted to all that the files tell; called again with another seed, to
-what the first call has trained, too.
+what each source gave, what was left out and why. Only whole trainings on the fixed 50,000 images of mnist count, only
+their validation errors at the last epoch, and only recipes that are ``small`` or ``fast`` but for epochs, batch, rate
+and share of moved images.
 
     python -m benchmarks.trainings keep STUDY ...
 
-appends the trainings of searches, whose folders are named, to the same file.
+appends the trainings of searches, whose folders are named, to benchmarks/results/trainings.jsonl, which is a source.
+All that came to their end: a choice by the errors would make a model of them too hopeful.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
-import os
-import sys
-from collections import defaultdict
-from collections.abc import Mapping
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-from benchmarks.recording import RECIPE, keep, record
-from benchmarks.sources import DATASET, READERS, Source, Told
-from benchmarks.stratified import drawn
-from benchmarks.worthiest import worthiest
-from harness.search.proposals.trainings import PastTraining, past_training, text
+from harness.bench.tables.table_files import read_table
+from harness.evidence.leaderboard import Tier, read
+from harness.evidence.study import finished_results, read_config
+from harness.search.proposals.trainings import IMAGES, PastTraining, comparable, past_training, text
 from harness.system import files
-from harness.system.errors import ContentError, HarnessError, UsageError
-from harness.training.recipe import named_recipe
-from search_spaces.catalog import space
-from search_spaces.errors import SearchSpaceError, UnknownNameError
+from harness.system.document import csv_text
+from harness.training.recipe import Recipe, named_recipe, recipe_by_hash, recipe_from
+from harness.training.result import PROTOCOL_VERSION, Purpose, Status, derive_seed
+from search_spaces.network import Architecture
+from search_spaces.notation import parse_notation
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGED = ROOT / "harness" / "search" / "proposals"
 RECORDING = ROOT / "benchmarks" / "results" / "trainings.jsonl"
+DATASET = "mnist"
+_ANOTHER = "another recipe"
 
 
-def main() -> None:
-    """Collect or record; leave with an exit code and one line where that is not possible."""
-    given = _arguments()
-    try:
-        if given.command == "collect":
-            _collect()
-        elif given.command == "keep":
-            print(f"{keep(given.studies, RECORDING):,} trainings were not on file")
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One training, or the mean of several where only that is on file.
+
+    Attributes:
+        errors: validation errors of 10,000 images, mean over ``runs``.
+        seed: the run's purpose and index; empty for a mean.
+    """
+
+    architecture: Architecture
+    recipe: Recipe
+    errors: float
+    seed: str
+    runs: int = 1
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Hashes of network and recipe."""
+        return self.architecture.hash, self.recipe.hash
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What one file tells: its digest, its trainings, and how many others are left out, by reason."""
+
+    sha256: str
+    told: tuple[Told, ...]
+    left_out: dict[str, int]
+
+
+def _errors(accuracy_pct: float, runs: int = 1) -> int:
+    """Return the errors of all runs together that a mean accuracy stands for, which are a whole number."""
+    errors = (100 - accuracy_pct) * IMAGES / 100 * runs
+    assert abs(errors - round(errors)) < 1e-6, f"{accuracy_pct} % is no accuracy of {runs} times {IMAGES:,} images"
+    return round(errors)
+
+
+def _of_table(path: Path) -> Iterator[Told | str]:
+    table = read_table(path.parent)
+    for row in table.rows:
+        if row.rung != table.rungs[-1]:
+            continue
+        if row.status is not Status.COMPLETE:
+            yield "a run that diverged"
         else:
-            chosen = space(given.space)
-            if given.below is None:
-                found = drawn(chosen, given.count, given.seed, given.seconds)
-            else:
-                past = collected(sources(ROOT))
-                recipe = named_recipe(RECIPE).recipe
-                found = worthiest(chosen, recipe, past, given.below, given.seconds, given.count, given.seed)
-            record(found, given.data, RECORDING)
-    except HarnessError as error:
-        _leave(error.message + (f" ({error.hint})" if error.hint else ""), error.exit_code)
-    except UnknownNameError as error:
-        _leave(error.message, UsageError.exit_code)
-    except SearchSpaceError as error:
-        _leave(error.message, ContentError.exit_code)
+            errors = _errors(row.validation_accuracy_pct)
+            yield Told(parse_notation(row.architecture), table.recipe, errors, f"bench {row.seed}")
+
+
+def _of_rows(path: Path) -> Iterator[Told | str]:
+    """Read rows of one network and one recipe each, with a run a seed."""
+    document = json.loads(path.read_bytes())
+    recipes = {name: recipe_from(stated, str(path)) for name, stated in document["recipes"].items()}
+    for row in document["rows"]:
+        for run in row["runs"]:
+            errors, seed = _errors(run["validation_accuracy_pct"]), f"{Purpose.REFERENCE} {run['seed_index']}"
+            yield Told(parse_notation(row["network"]), recipes[row["recipe_hash"]], errors, seed)
+
+
+def _of_recording(path: Path) -> Iterator[Told | str]:
+    for line in map(json.loads, path.read_text(encoding="utf-8").splitlines()):
+        if line["errors"] is None:
+            yield "a run without validation errors"
+        else:
+            recipe = named_recipe(line["recipe"], epochs=line["epochs"]).recipe
+            yield Told(parse_notation(line["network"]), recipe, line["errors"], _drawn_by(line))
+
+
+def _drawn_by(line: Mapping[str, Any]) -> str:
+    """Return what a run's random numbers come from; no other run of the network and the recipe has the same."""
+    if (purpose := line.get("purpose", Purpose.REFERENCE)) == Purpose.REFERENCE:
+        return f"{purpose} {line['seed']}"
+    return f"{purpose} {line['seed']}, study {line['study_seed']}"
+
+
+def _of_leaderboard(path: Path) -> Iterator[Told | str]:
+    """Read what searches have found: means over the seeds that speak for a network, of the best of each study only."""
+    for row in read(path):
+        if row.tier is not Tier.SEARCHED or row.dataset != DATASET:
+            continue
+        if row.epochs is None or row.validation_accuracy_pct is None or not row.validation_seeds:
+            yield "a row without validation errors"
+        elif (recipe := recipe_by_hash(row.recipe_hash, row.epochs)) is None:
+            yield _ANOTHER
+        else:
+            # As many digits as the file has: a mean of three runs is no whole number of errors.
+            errors = round((100 - row.validation_accuracy_pct) * IMAGES / 100 * row.validation_seeds)
+            yield Told(row.architecture, recipe, errors / row.validation_seeds, "", row.validation_seeds)
+
+
+# In this order: of a run that two files tell, the first speaks.
+READERS: dict[str, Callable[[Path], Iterable[Told | str]]] = {
+    "benchmarks/tables/mnist-bench/table.csv": _of_table,
+    "benchmarks/results/topologies.json": _of_rows,
+    "benchmarks/results/poses.json": _of_rows,
+    "benchmarks/results/trainings.jsonl": _of_recording,
+    "leaderboard.csv": _of_leaderboard,
+}
 
 
 def sources(root: Path) -> dict[str, Source]:
@@ -78,19 +147,23 @@ def sources(root: Path) -> dict[str, Source]:
     known: set[tuple[str, str, str]] = set()
     found = {}
     for name, reader in READERS.items():
-        if not (root / name).exists():
-            print(f"{name} is not there, so nothing of it is told", file=sys.stderr)
-        else:
-            source = reader(root / name)
-            fresh = []
-            for told in source.told:
-                key = (told.hash, told.recipe.hash, told.seed)
-                if not told.seed or key not in known:
-                    fresh.append(told)
-                known.add(key)
-            twice = len(source.told) - len(fresh)
-            left_out = source.left_out | ({"a run that is told already": twice} if twice else {})
-            found[name] = Source(source.content, tuple(fresh), left_out)
+        told, left_out = list[Told](), Counter[str]()
+        for item in reader(root / name):
+            if isinstance(item, str):
+                left_out[item] += 1
+            elif not comparable(item.recipe):
+                left_out[_ANOTHER] += 1
+            elif item.seed and (*item.key, item.seed) in known:
+                left_out["a run that is told already"] += 1
+            else:
+                known.add((*item.key, item.seed))
+                told.append(item)
+        content = (root / name).read_bytes()
+        if name == "leaderboard.csv":
+            # Of what is told of it, so that a new record changes nothing here.
+            rows = sorted([*item.key, item.errors, item.runs] for item in told)
+            content = csv_text(["hash", "recipe_hash", "errors", "runs"], rows).encode()
+        found[name] = Source(hashlib.sha256(content).hexdigest(), tuple(told), dict(sorted(left_out.items())))
     return found
 
 
@@ -99,8 +172,13 @@ def collected(found: Mapping[str, Source]) -> tuple[PastTraining, ...]:
     alike: dict[tuple[str, str], list[tuple[str, Told]]] = defaultdict(list)
     for name, source in found.items():
         for told in source.told:
-            alike[told.hash, told.recipe.hash].append((name, told))
-    made = [_merged(item) for item in alike.values()]
+            alike[told.key].append((name, told))
+    made = []
+    for item in alike.values():
+        runs = sum(told.runs for _, told in item)
+        errors = sum(told.errors * told.runs for _, told in item) / runs
+        names = " ".join(dict.fromkeys(name for name, _ in item))
+        made.append(past_training(item[0][1].architecture, item[0][1].recipe, errors, runs, names))
     return tuple(
         sorted(made, key=lambda item: (item.form, str(item.architecture), item.epochs, item.source, item.errors))
     )
@@ -117,8 +195,8 @@ def provenance(found: Mapping[str, Source], trainings: tuple[PastTraining, ...])
         "sources": [
             {
                 "name": name,
-                "sha256": hashlib.sha256(source.content).hexdigest(),
-                "rows": len({(told.hash, told.recipe.hash) for told in source.told}),
+                "sha256": source.sha256,
+                "rows": len({told.key for told in source.told}),
                 "runs": sum(told.runs for told in source.told),
                 "left_out": source.left_out,
             }
@@ -127,21 +205,51 @@ def provenance(found: Mapping[str, Source], trainings: tuple[PastTraining, ...])
     }
 
 
-def _merged(told: list[tuple[str, Told]]) -> PastTraining:
-    first = told[0][1]
-    runs = sum(item.runs for _, item in told)
-    errors = sum(item.errors * item.runs for _, item in told) / runs
-    return past_training(
-        first.architecture, first.recipe, errors, runs, " ".join(dict.fromkeys(name for name, _ in told))
-    )
+def keep(studies: Iterable[Path], path: Path) -> int:
+    """Append the whole trainings of searches by the recipe ``small`` that are not on file; return their number."""
+    lines = map(json.loads, path.read_text(encoding="utf-8").splitlines())
+    done = {(line["hash"], line["epochs"], _drawn_by(line)) for line in lines}
+    before = len(done)
+    for folder in studies:
+        config = read_config(folder)
+        for run in finished_results(folder) if config.protocol_version == PROTOCOL_VERSION else ():
+            if run.dataset != DATASET or run.purpose not in (Purpose.SEARCH, Purpose.CONFIRM):
+                continue
+            small = named_recipe("small", epochs=run.recipe.epochs).recipe
+            if run.recipe != small or run.status is not Status.COMPLETE or run.validation_errors is None:
+                continue
+            # Searches of before their seeds were a hash of their configuration had the study's own.
+            drawn = derive_seed(run.hash, run.recipe_hash, run.purpose, run.seed_index, config.run_seed)
+            line = {
+                "hash": run.hash,
+                "recipe": "small",
+                "epochs": run.recipe.epochs,
+                "seed": run.seed_index,
+                "parameters": run.parameters,
+                "macs": run.macs,
+                "errors": run.validation_errors,
+                "seconds": round(run.train_seconds, 1),
+                "network": str(run.architecture),
+                "purpose": run.purpose,
+                "study_seed": config.run_seed if run.seed == drawn else config.seed,
+            }
+            if (key := (run.hash, run.recipe.epochs, _drawn_by(line))) not in done:
+                files.append_line(path, json.dumps(line, allow_nan=False))
+                done.add(key)
+    return len(done) - before
 
 
-def _leave(message: str, exit_code: int) -> NoReturn:
-    print(f"trainings: {message}", file=sys.stderr)
-    raise SystemExit(exit_code)
-
-
-def _collect() -> None:
+def main() -> None:
+    """Collect what ships, or keep the trainings of searches."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("collect", help="write what ships, from the files of the repository")
+    keeping = commands.add_parser("keep", help="keep the trainings of searches")
+    keeping.add_argument("studies", type=Path, nargs="+", metavar="STUDY", help="the folder of a search on mnist")
+    given = parser.parse_args()
+    if given.command == "keep":
+        print(f"{keep(given.studies, RECORDING):,} trainings were not on file")
+        return
     found = sources(ROOT)
     trainings = collected(found)
     document = provenance(found, trainings)
@@ -151,26 +259,7 @@ def _collect() -> None:
             PACKAGED / f"trainings-{DATASET}.json": files.json_text(document).encode(),
         }
     )
-    for source in document["sources"]:
-        left_out = "; ".join(f"{count:,} left out: {reason}" for reason, count in source["left_out"].items())
-        print(f"{source['name']}: {source['rows']:,} rows, {source['runs']:,} runs{'; ' if left_out else ''}{left_out}")
-    print(f"{document['rows']:,} rows of {document['runs']:,} runs in {PACKAGED / f'trainings-{DATASET}.csv'}")
-
-
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("collect", help="write what ships, from the files of the repository")
-    recording = commands.add_parser("record", help="train a set of networks and keep the runs")
-    recording.add_argument("--data", type=Path, default=os.environ.get("HARNESS_DATA"))
-    recording.add_argument("--count", type=int, default=112, help="trainings of the set")
-    recording.add_argument("--seed", type=int, default=0, help="of the random numbers that draw the set")
-    recording.add_argument("--space", default="all", help="a space's name, or @FILE")
-    recording.add_argument("--seconds", type=float, default=60, help="that a training may be estimated to take")
-    recording.add_argument("--below", type=int, help="parameters that all networks of the set stay below")
-    keeping = commands.add_parser("keep", help="keep the trainings of searches")
-    keeping.add_argument("studies", type=Path, nargs="+", metavar="STUDY", help="the folder of a search on mnist")
-    return parser.parse_args()
+    print(json.dumps(document, indent=1))
 
 
 if __name__ == "__main__":

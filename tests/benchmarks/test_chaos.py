@@ -1,184 +1,208 @@
-"""The benchmark of faults: what it runs, what it keeps, how it goes on, and its table."""
+"""Disturbing a search: faults strike real processes, and what is planted is counted.
+
+A package named ``harness`` of a few lines plays the program; it trains by sleeping.
+"""
 
 from __future__ import annotations
 
+import json
+import os
+import random
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks import chaos, chaos_results
-from benchmarks.chaos_results import is_equal, table, wrong_ends
-from benchmarks.disturbed import Disturbed
-from benchmarks.faults import KINDS
-from benchmarks.marked_block import with_block
-from tests.benchmarks.made_up import ask
+from benchmarks import accounts, chaos, small_search
+from benchmarks.chaos import KINDS, is_equal, wrong_ends
+from benchmarks.faults import Kind, Surroundings
+from benchmarks.small_search import SmallSearch
 
-ANSWER = {"winner": ["h1"], "seeds": {"h1 seed 0": [9, "w"]}, "runs": []}
-
-
-class Searches:
-    """Stands in for the searches: notes what is asked for, and answers."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[str, int, float]] = []
-        self.spreads: list[float] = []
-        self.answers: list[Disturbed] = []
-
-    def disturbed(self, kind: Any, place: Path, rng: Any, faults: int, work_seconds: float) -> Disturbed:
-        (place / "said.txt").write_text("all is well\n")
-        name = next(name for name, known in KINDS.items() if known is kind)
-        self.asked.append((name, faults, rng.random()))
-        self.spreads.append(work_seconds)
-        if self.answers:
-            return self.answers.pop(0)
-        return Disturbed(faults=faults, codes=[-9] * faults + [0], answer=dict(ANSWER))
+TRAININGS = 6
+PROGRAM = """
+import json, os, pathlib, signal, subprocess, sys, time
+work = pathlib.Path(os.environ["HARNESS_WORKSPACE"])
+study = work / "runs" / "s"
+(study / "results").mkdir(parents=True, exist_ok=True)
+log = study / "log.jsonl"
+def events():
+    lines = log.read_text().split("\\n") if log.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("}")]
+def note(**event):
+    if event in events() and event["event"] != "session":
+        return
+    try:
+        content = log.read_bytes() if log.exists() else b""
+        with log.open("a", buffering=1) as file:
+            file.write("\\n" * (content[-1:] not in (b"", b"\\n")) + json.dumps(event) + "\\n")
+    except OSError:
+        sys.exit(2)
+note(event="session")
+for trial in range(TRAININGS):
+    run = {"trial": trial, "purpose": "search", "seed_index": 0}
+    path = study / "results" / f"trial-{trial:05d}-search-0.json"
+    note(event="proposed", trial=trial, hash=f"h{trial}", parameters=trial)
+    if not path.exists():
+        time.sleep(0.15)
+        part = path.with_name("part")
+        part.write_text(json.dumps(run | {"status": "complete", "validation_errors": 1, "weights_sha256": "w"}))
+        part.rename(path)
+    note(event="finished", **run)
+note(event="winner", hash="h5")
+PLANTED
+"""
 
 
 @pytest.fixture
-def searches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Searches:
-    made = Searches()
-    page = tmp_path / "reliability.md"
-    page.write_text(f"before\n{''.join(chaos.MARKS)}after\n")
-    monkeypatch.setattr(chaos, "PAGE", page)
-    monkeypatch.setattr(chaos, "RESULTS", tmp_path / "chaos.json")
-    monkeypatch.setattr(chaos, "disturbed", made.disturbed)
-    monkeypatch.setattr(chaos, "undisturbed_search", lambda place: (ANSWER, 9.0))
-    monkeypatch.setattr(chaos, "machine", lambda: {"processor": "a processor", "cores": 2})
-    return made
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Put a program that ends with these lines in the place of ``harness``."""
+    package = tmp_path / "code" / "harness"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    monkeypatch.setattr(small_search, "ROOT", package.parent)
+    monkeypatch.setattr(small_search, "GRACE_SECONDS", 0.5)
+    monkeypatch.setattr(small_search, "PATIENCE_SECONDS", 30.0)
+    monkeypatch.setattr(chaos, "SPREAD_SECONDS", 0.05)
+
+    def put(planted: str) -> None:
+        (package / "__main__.py").write_text(PROGRAM.replace("TRAININGS", str(TRAININGS)).replace("PLANTED", planted))
+
+    put("")
+    return put
 
 
-def kept() -> list[tuple[str, int, int]]:
-    return [(each.kind, each.number, each.faults) for each in chaos_results.read(chaos.RESULTS).searches]
+def result(kind: Kind, place: Path, count: int = 2, seed: int = 0) -> dict[str, Any]:
+    return chaos.disturbed(kind, place, random.Random(seed), count, 0.4)
 
 
-def test_searches_are_disturbed_until_there_are_enough_faults(searches: Searches, monkeypatch: pytest.MonkeyPatch):
-    ask(monkeypatch, chaos.main, "--kinds", "coordinator", "--count", "30")
-
-    assert kept() == [("coordinator", 0, 12), ("coordinator", 1, 12), ("coordinator", 2, 6)]
-    page = chaos.PAGE.read_text()
-    assert "| 30 | 3 | 0 | 0 | 0 | 0 | 3 of 3 |" in page
-    assert page.startswith("before\n")
+def undisturbed(place: Path) -> object:
+    search = SmallSearch(place)
+    search.start()
+    assert search.wait() == 0
+    return accounts.answer(search.work)
 
 
-def test_the_script_goes_on_with_what_is_missing(searches: Searches, monkeypatch: pytest.MonkeyPatch):
-    ask(monkeypatch, chaos.main, "--kinds", "coordinator", "--count", "12")
-    ask(monkeypatch, chaos.main, "--kinds", "coordinator,torn", "--count", "14")
-    ask(monkeypatch, chaos.main, "--kinds", "torn", "--count", "14")
+@pytest.mark.parametrize("name", ["coordinator", "torn"])
+def test_a_search_that_is_killed_goes_on_and_is_counted(name: str, program: object, tmp_path: Path):
+    found = result(KINDS[name], tmp_path / "a", count=3)
 
-    assert [(name, faults) for name, faults, _ in searches.asked] == [
-        *(("coordinator", 12), ("coordinator", 2)),
-        *(("torn", 12), ("torn", 2)),
-    ]
-    assert len({chance for _, _, chance in searches.asked}) == 4, "each search has moments of its own"
+    assert 1 <= found["faults"] <= 3
+    assert found["codes"] == [-9] * found["faults"] + [0]
+    assert found["lost"] == found["repeated"] == found["leftovers"] == []
+    assert found["answer"] == undisturbed(tmp_path / "b")
 
 
-def test_another_seed_counts_for_itself(searches: Searches, monkeypatch: pytest.MonkeyPatch):
-    for seed in ("0", "1", "0"):
-        ask(monkeypatch, chaos.main, "--kinds", "torn", "--count", "2", "--seed", seed)
+def with_plant(kind: Kind, plant: Callable[[SmallSearch], None]) -> Kind:
+    """Return a kind that does something else besides."""
 
-    assert [each.seed for each in chaos_results.read(chaos.RESULTS).searches] == [0, 1]
+    def strike(search: SmallSearch, rng: random.Random, given: Surroundings) -> None:
+        kind.strike(search, rng, given)
+        plant(search)
+
+    return replace(kind, strike=strike)
 
 
-@pytest.mark.parametrize("field", ["lost", "repeated", "leftovers"])
-def test_what_is_lost_repeated_or_left_over_is_in_the_table_and_ends_with_1(
-    field: str, searches: Searches, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def remove_results(search: SmallSearch) -> None:
+    for path in search.study.glob("results/*"):
+        path.unlink()
+
+
+def test_a_result_that_vanishes_in_a_fault_is_lost(program: object, tmp_path: Path):
+    kind = replace(with_plant(KINDS["coordinator"], remove_results), each_session=False)
+
+    assert "trial-00000-search-0.json" in result(kind, tmp_path / "a", count=1)["lost"]
+
+
+def test_a_training_that_ends_twice_is_repeated(program: Callable[[str], None], tmp_path: Path):
+    program("log.open('a').write(json.dumps(events()[2]) + '\\n')")
+
+    assert result(KINDS["coordinator"], tmp_path / "a", count=0)["repeated"] == ["trial-00000-search-0.json (2 times)"]
+
+
+def test_a_process_that_outlives_its_coordinator_is_left_over_and_ended(program: Callable[[str], None], tmp_path: Path):
+    program("subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], start_new_session=True)")
+
+    found = result(KINDS["coordinator"], tmp_path / "a", count=0)
+
+    assert len(found["leftovers"]) == 1
+    assert "time.sleep(60)" in found["leftovers"][0]
+    assert SmallSearch(tmp_path / "a").processes() == []
+
+
+WORKER = "subprocess.run([sys.executable, '-c', 'import time; time.sleep({}) # spawn_main'])"
+
+
+def test_a_worker_is_killed_while_its_coordinator_goes_on(program: Callable[[str], None], tmp_path: Path):
+    program(WORKER.format(20) + "\n" + WORKER.format(0.3))
+    began = time.monotonic()
+
+    found = result(KINDS["worker"], tmp_path / "a", count=1)
+
+    assert (found["faults"], found["codes"], found["leftovers"]) == (1, [0], [])
+    assert time.monotonic() - began < 15
+
+
+def test_a_stopped_worker_is_waited_for_until_its_coordinator_has_ended_it(
+    program: Callable[[str], None], tmp_path: Path
 ):
-    found = Disturbed(faults=1, codes=[-9, 0], answer=dict(ANSWER))
-    setattr(found, field, ["one thing", "another"])
-    searches.answers = [found]
+    program(
+        "worker = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(20) # spawn_main'])\n"
+        "def state(): return pathlib.Path(f'/proc/{worker.pid}/stat').read_text().rpartition(')')[2].split()[0]\n"
+        "while state() != 'T': time.sleep(0.01)\n"
+        "time.sleep(0.2); worker.kill(); worker.wait()"
+    )
 
-    with pytest.raises(SystemExit) as ended:
-        ask(monkeypatch, chaos.main, "--kinds", "coordinator", "--count", "1")
+    found = result(KINDS["stopped"], tmp_path / "a", count=1)
 
-    assert ended.value.code == 1
-    assert "one thing; another" in capsys.readouterr().out
-    counts = [" 2 " if name == field else " 0 " for name in ("lost", "repeated", "leftovers")]
-    assert f"| 1 | 1 |{'|'.join(counts)}| 0 |" in chaos.PAGE.read_text()
-
-
-def test_another_answer_ends_with_1(searches: Searches, monkeypatch: pytest.MonkeyPatch):
-    searches.answers = [Disturbed(faults=1, codes=[-9, 0], answer=ANSWER | {"winner": ["h2"]})]
-
-    with pytest.raises(SystemExit) as ended:
-        ask(monkeypatch, chaos.main, "--kinds", "coordinator", "--count", "1")
-
-    assert ended.value.code == 1
-    assert "| 0 of 1 |" in chaos.PAGE.read_text()
+    assert (found["faults"], found["codes"], found["leftovers"]) == (1, [0], [])
 
 
-def test_a_kind_that_this_machine_cannot_have_is_left_out(
-    searches: Searches, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
-    without = {"disk": replace(KINDS["disk"], why_not=lambda: "no disk today")}
-    monkeypatch.setattr(chaos, "KINDS", KINDS | without)
-    ask(monkeypatch, chaos.main, "--kinds", "disk", "--plan")
-    assert "disk         0 of 200 faults: " in (said := capsys.readouterr().out)
-    assert "not on this machine: no disk today" in said
+def test_a_full_disk_ends_the_search_which_goes_on_with_room(program: object, tmp_path: Path):
+    kind = KINDS["disk"]
+    if why_not := kind.why_not():
+        pytest.skip(why_not)
 
-    ask(monkeypatch, chaos.main, "--kinds", "disk")
+    found = result(kind, tmp_path / "a", count=1)
 
-    assert searches.asked == []
-    assert "no disk today" in capsys.readouterr().err
+    assert found["faults"] == 1
+    assert found["codes"][-1] == 0
+    assert set(found["codes"][:-1]) <= {1, 2}
+    assert not os.path.ismount(tmp_path / "a" / "work")
 
 
-def test_searches_that_no_fault_strikes_come_to_an_end(searches: Searches, monkeypatch: pytest.MonkeyPatch):
-    searches.answers = [Disturbed(faults=0, codes=[0], answer=dict(ANSWER)) for _ in range(9)]
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["coordinator", "worker"])
+def test_a_real_search_that_is_disturbed_has_the_answer_of_an_undisturbed_one(name: str, tmp_path: Path):
+    whole = SmallSearch(tmp_path / "whole", more=("--workers", "1"))
+    whole.start()
+    assert whole.wait() == 0, (tmp_path / "whole" / "said.txt").read_text()
 
-    with pytest.raises(SystemExit) as ended:
-        ask(monkeypatch, chaos.main, "--kinds", "worker", "--count", "1")
+    found = chaos.disturbed(KINDS[name], tmp_path / "a", random.Random(0), 2, 8.0)
 
-    assert ended.value.code == 2
-    assert len(searches.asked) == chaos.MOST_VAIN
-
-
-def test_after_a_search_without_a_fault_moments_lie_in_the_time_that_it_took(
-    searches: Searches, monkeypatch: pytest.MonkeyPatch
-):
-    searches.answers = [Disturbed(faults=0, codes=[0], answer=dict(ANSWER))]
-
-    ask(monkeypatch, chaos.main, "--kinds", "coordinator", "--count", "1")
-
-    first, then = searches.spreads
-    assert first == 9.0
-    assert then == chaos_results.read(chaos.RESULTS).searches[0].seconds < 1
-
-
-def test_a_kind_that_is_not_known_is_named(
-    searches: Searches, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
-    with pytest.raises(SystemExit) as ended:
-        ask(monkeypatch, chaos.main, "--kinds", "meteor")
-
-    assert ended.value.code == 2
-    assert "unknown kind 'meteor'; there are coordinator, " in capsys.readouterr().err
+    assert found["faults"] >= 1
+    assert found["lost"] == found["repeated"] == found["leftovers"] == []
+    assert json.dumps(found["answer"]) == json.dumps(accounts.answer(whole.work))
 
 
 def test_a_repeatable_kind_needs_equal_bits_and_another_the_verdict():
-    other = ANSWER | {"runs": [{"weights": "w2"}]}
-    found = Disturbed(codes=[0], answer=other)
+    answer = {"winner": ["h1"], "seeds": {"h1 seed 0": [9, "w"]}, "runs": []}
+    other = answer | {"runs": [{"weights": "w2"}]}
 
-    assert not is_equal(KINDS["worker"], found, ANSWER)
-    assert is_equal(KINDS["worker"], found, other)
-    assert is_equal(KINDS["stopped"], found, ANSWER)
-    assert not is_equal(KINDS["stopped"], Disturbed(codes=[3], answer=other), ANSWER)
-    assert not is_equal(KINDS["stopped"], Disturbed(codes=[0], answer=other | {"winner": []}), ANSWER)
-    assert not is_equal(KINDS["stopped"], Disturbed(codes=[0], answer=other | {"seeds": {}}), ANSWER)
+    def equal(name: str, given: dict[str, Any], code: int = 0) -> bool:
+        return is_equal(KINDS[name], {"codes": [code], "answer": given}, answer)
+
+    assert [equal("worker", answer), equal("worker", other), equal("worker", answer, 3)] == [True, False, False]
+    assert [equal("stopped", other), equal("stopped", other, 3)] == [True, False]
+    assert not equal("stopped", other | {"winner": []})
+    assert not equal("stopped", other | {"seeds": {}})
 
 
 def test_an_end_that_the_fault_does_not_explain_is_wrong():
-    assert wrong_ends(KINDS["coordinator"], Disturbed(codes=[-9, -9, 0]), "") == ()
-    assert wrong_ends(KINDS["disk"], Disturbed(codes=[2, 1, 0]), "") == ("exit code 1",)
-    assert wrong_ends(KINDS["worker"], Disturbed(codes=[3]), "") == ("exit code 3 at the end",)
+    assert wrong_ends(KINDS["coordinator"], [-9, -9, 0], "") == []
+    assert wrong_ends(KINDS["disk"], [2, 1, 0], "") == ["exit code 1"]
+    assert wrong_ends(KINDS["worker"], [3], "") == ["exit code 3 at the end"]
     said = "Traceback (most recent call last):\n  File\nEOFError: none\nTraceback (most recent call last):\n"
-    assert wrong_ends(KINDS["worker"], Disturbed(codes=[0]), said) == (
-        "a traceback: EOFError: none",
-        "a traceback: cut short",
-    )
-
-
-def test_the_page_holds_what_the_committed_results_say():
-    page = chaos.PAGE.read_text(encoding="utf-8")
-
-    assert with_block(page, chaos.MARKS, table(chaos_results.read(chaos.RESULTS), KINDS)) == page
+    assert len(wrong_ends(KINDS["worker"], [0], said)) == 2

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import cluster_faults, ray_nodes, small_search
+from benchmarks import cluster_faults, small_search
 from benchmarks.cluster_faults import KINDS
-from benchmarks.fault_kind import Surroundings
+from benchmarks.faults import Surroundings
 from benchmarks.small_search import SmallSearch
 
 # A node of Ray, whose actor has a worker.
@@ -45,7 +45,7 @@ class PlayedNodes:
     added: int = 0
 
     def processes(self, node: subprocess.Popen[bytes]) -> list[int]:
-        return ray_nodes.descendants(node.pid)
+        return cluster_faults.descendants(node.pid)
 
     def kill(self, node: object) -> None:
         self.killed.append(node)
@@ -58,7 +58,7 @@ class PlayedNodes:
 def nodes() -> Iterator[PlayedNodes]:
     node = subprocess.Popen([sys.executable, "-c", NODE])
     yield PlayedNodes([node])
-    ray_nodes.send(ray_nodes.descendants(node.pid), signal.SIGKILL)
+    cluster_faults.send(cluster_faults.descendants(node.pid), signal.SIGKILL)
     node.wait()
 
 
@@ -111,50 +111,28 @@ def states(nodes: PlayedNodes, node: subprocess.Popen[bytes]) -> str:
     return "".join(map(state, nodes.processes(node)))
 
 
-def test_a_search_that_has_ended_freezes_nothing(search: SmallSearch, nodes: PlayedNodes):
-    assert search.process is not None
-    search.process.kill()
-    search.process.wait()
-    bare = subprocess.Popen(["sleep", "60"])
-    nodes.trainers = [bare]
-
-    KINDS["frozen"].strike(search, random.Random(0), Surroundings(thing=nodes))
-
-    found = state(bare.pid)
-    bare.kill()
-    bare.wait()
-    # It may not have begun to sleep yet.
-    assert found in {"R", "S", "D"}
-
-
-def test_the_losses_are_those_that_a_search_has_said(search: SmallSearch):
-    (search.place / "said.txt").write_text("harness: node one is lost: it has not answered for 60 s\nmore\n")
-
-    assert cluster_faults._losses(search) == 1
-
-
 @pytest.mark.parametrize("words", ["ray::NodeActor", "python -c spawn_main"])
 def test_what_a_search_leaves_on_a_node_is_found(words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(small_search, "GRACE_SECONDS", 0.2)
-    with ray_nodes._marked(tmp_path):
+    with cluster_faults._marked(tmp_path):
         planted = subprocess.Popen(["bash", "-c", f"exec -a '{words}' sleep 60"])
         rays_own = subprocess.Popen(["sleep", "61"])
     elsewhere = subprocess.Popen(["bash", "-c", f"exec -a '{words}' sleep 62"])
     try:
-        until(lambda: len(ray_nodes.of_searches(tmp_path)) == 1)
-        (left,) = ray_nodes.left_on(tmp_path)
+        until(lambda: len(cluster_faults.of_searches(tmp_path)) == 1)
+        (left,) = cluster_faults.left_on(tmp_path)
     finally:
         for each in (planted, rays_own, elsewhere):
             each.kill()
             each.wait()
 
     assert left.startswith("process ")
-    assert ray_nodes.left_on(tmp_path) == []
+    assert cluster_faults.left_on(tmp_path) == []
 
 
-def answers(network: ray_nodes.Network, seconds: float) -> bool:
+def answers(network: cluster_faults.Network, seconds: float) -> bool:
     """Return whether the head, which listens, can be reached from the first node."""
-    ask = f"import socket; socket.create_connection(('{ray_nodes.ADDRESSES}1', 6379), {seconds})"
+    ask = f"import socket; socket.create_connection(('{cluster_faults.ADDRESSES}1', 6379), {seconds})"
     command = [*network.within(1), sys.executable, "-c", ask]
     return subprocess.run(command, check=False, capture_output=True).returncode == 0
 
@@ -162,9 +140,9 @@ def answers(network: ray_nodes.Network, seconds: float) -> bool:
 def test_a_network_is_cut_and_mended_and_nothing_of_it_stays():
     if why_not := KINDS["cut"].why_not():
         pytest.skip(why_not)
-    listen = f"import socket, time; s = socket.create_server(('{ray_nodes.ADDRESSES}1', 6379))"
+    listen = f"import socket, time; s = socket.create_server(('{cluster_faults.ADDRESSES}1', 6379))"
     listen += "; print(flush=True); time.sleep(600)"
-    with ray_nodes.network(2) as network:
+    with cluster_faults.network(2) as network:
         served = subprocess.Popen([*network.within(0), sys.executable, "-c", listen], stdout=subprocess.PIPE)
         assert served.stdout is not None
         served.stdout.readline()
@@ -178,18 +156,3 @@ def test_a_network_is_cut_and_mended_and_nothing_of_it_stays():
     served.stdout.close()
     there = subprocess.run(["ip", "netns", "list"], check=True, capture_output=True, text=True).stdout
     assert network.names[0] not in there
-
-
-def test_a_cut_ends_with_the_cable_in_its_place(search: SmallSearch, monkeypatch: pytest.MonkeyPatch):
-    plugs: list[tuple[int, str]] = []
-
-    class Noted:
-        def plug(self, number: int, state: str) -> None:
-            plugs.append((number, state))
-
-    monkeypatch.setattr(cluster_faults, "CUT_SECONDS", 0.2)
-
-    KINDS["cut"].strike(search, random.Random(0), Surroundings(thing=Noted()))
-
-    assert [state for _, state in plugs] == ["down", "up"]
-    assert plugs[0][0] == plugs[1][0] in (1, 2)
