@@ -1,0 +1,78 @@
+"""Committed evidence is read and written again to the same bytes: records, ledger, repeats, claims, bench tables.
+
+``evidence.json`` names the files that an older version wrote in another form, with a digest of what is written today.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.bench.tables.table_files import read_table, write_table
+from harness.evidence import claims, ledger, record, weight_file
+from harness.evidence.claims import Claim
+from harness.evidence.ledger import Attempt, Declaration, Registration
+from harness.system.document import document_of, read_as
+
+GOLDEN = Path(__file__).with_name("evidence.json")
+REPOSITORY = Path(__file__).parents[2]
+RECORDS = REPOSITORY / "records"
+FILES = sorted(path.name for path in RECORDS.glob("*-*.json"))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_record_is_written_as_it_was_read(name: str, tmp_path: Path):
+    record.write(tmp_path, record.read(RECORDS / name))
+
+    written = (tmp_path / name).read_bytes()
+    older = json.loads(GOLDEN.read_text(encoding="utf-8"))
+    if name in older:
+        assert hashlib.sha256(written).hexdigest()[:16] == older[name]
+    else:
+        assert written == (RECORDS / name).read_bytes()
+
+
+def restated(kind: type[Any], line: str) -> str:
+    """Return a line as it is written again, of the fields that it had."""
+    document = document_of(read_as(kind, line, "a line"))
+    return json.dumps({key: document[key] for key in json.loads(line)}, ensure_ascii=False)
+
+
+def test_lines_of_the_ledger_are_entries():
+    kinds = {None: Attempt, "verification": Declaration, "evaluation": Registration}
+
+    for line in (RECORDS / "ledger.jsonl").read_text(encoding="utf-8").splitlines():
+        assert restated(kinds[json.loads(line).get("kind")], line) == line
+    assert ledger.read_sound(RECORDS / "ledger.jsonl").damage == []
+
+
+def test_repeats_and_claims_are_as_they_are_committed():
+    repeats = [json.dumps(asdict(repeat)) for repeat in weight_file.repeats(RECORDS)]
+    assert repeats == weight_file.repeats_file(RECORDS).read_text(encoding="utf-8").splitlines()
+
+    lines = [json.dumps(claim, ensure_ascii=False) for claim in json.loads((RECORDS / "claims.json").read_bytes())]
+    assert [restated(Claim, line) for line in lines] == lines
+    assert len(claims.read(RECORDS / "claims.json")) == len(lines)
+
+
+def test_reads_of_the_test_set_are_json_lines_of_four_fields():
+    for line in (RECORDS / "test_reads.jsonl").read_text(encoding="utf-8").splitlines():
+        entry = json.loads(line)
+        assert list(entry) == ["date_utc", "dataset", "data_hash", "purpose"]
+        assert json.dumps(entry, ensure_ascii=False) == line
+
+
+@pytest.mark.parametrize("name", ["mnist-bench", "mnist-forms"])
+def test_a_table_is_written_as_it_was_read(name: str, tmp_path: Path):
+    folder = REPOSITORY / "benchmarks" / "tables" / name
+
+    write_table(tmp_path, read_table(folder))
+
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {
+        path.name: path.read_bytes() for path in folder.iterdir()
+    }

@@ -1,0 +1,43 @@
+"""Searches replayed on recorded trainings try the same networks, at the same moments, and end with the same answers.
+
+``replays.jsonl`` has a line a replay of ``harness bench run mnist-bench``: how it ended, and a digest of its whole line
+in ``traces.jsonl``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from harness.cli import cli
+
+GOLDEN = Path(__file__).with_name("replays.jsonl")
+REPOSITORY = Path(__file__).parents[2]
+METHODS = ("default", "with-evolution", "with-tpe", "with-nsga2", "with-random")
+
+
+def replayed(repeats: int, folder: Path) -> list[str]:
+    """Return a line a replay, sorted."""
+    methods = [word for name in METHODS for word in ("--method", name)]
+    command = ["bench", "run", "mnist-bench", "--repeats", str(repeats), "--out", str(folder), *methods]
+    assert CliRunner().invoke(cli, command, catch_exceptions=False).exit_code == 0
+    lines = []
+    for trace in sorted((folder / "traces.jsonl").read_text(encoding="utf-8").splitlines()):
+        found = json.loads(trace)
+        ended = {name: found[name] for name in ("method", "repeat", "networks", "runs")}
+        sizes = [answer["parameters"] for answer in found["answers"]]
+        digest = hashlib.sha256(trace.encode()).hexdigest()[:16]
+        lines.append(json.dumps(ended | {"answers": sizes, "sha256": digest}))
+    return lines
+
+
+@pytest.mark.parametrize("repeats", [2, pytest.param(20, marks=pytest.mark.slow)])
+def test_replayed_searches_are_as_before(repeats: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HARNESS_WORKSPACE", str(REPOSITORY))
+    expected = GOLDEN.read_text(encoding="utf-8").splitlines()
+
+    assert replayed(repeats, tmp_path) == [line for line in expected if json.loads(line)["repeat"] < repeats]
