@@ -123,16 +123,16 @@ def _store(folder: Path, url: str) -> None:
     Raises:
         UsageError: the database cannot be used, or a search works on the study, which then keeps it there itself.
     """
-    from harness.evidence.mirror.process import Mirroring
+    from harness.evidence.mirror import Mirror
     from harness.evidence.study import owned, read_config
 
     config = read_config(folder)
     with (
         owned(folder),
         busy(f"writing {folder.name} to the database"),
-        Mirroring(folder, config, url, lambda line: click.echo(line, err=True)) as mirroring,
+        Mirror(folder, config, url, lambda line: click.echo(line, err=True)) as mirror,
     ):
-        if not mirroring.finish(seconds=float("inf")):
+        if not mirror.finish(seconds=None):
             raise UsageError("the database of --storage could not be brought up to date; the same command goes on")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +12,12 @@ from click.core import ParameterSource
 from harness.commands.shared import options
 from harness.data.datasets import dataset as dataset_named
 from harness.data.datasets import task_of
-from harness.evidence.mirror.url import check_url, hidden
+from harness.evidence.storage_url import check_url, hidden
 from harness.system.files import check_writable, workspace
 from harness.system.terminal import DURATION, busy, console, duration_option, duration_text, say, show_grid
 
 if TYPE_CHECKING:
-    from harness.evidence.mirror.process import Mirroring
+    from harness.evidence.mirror import Mirror
     from harness.search.run_plan import SearchPlan
 
 
@@ -157,7 +156,7 @@ def _run(
     _check_place(plan)
     for message in plan.left_out:
         say(f"left out of the prior: {message}", "warning")
-    with owned(plan.folder), _mirrored(plan, storage) as mirroring:
+    with owned(plan.folder), _mirrored(plan, storage) as mirror:
         if not (plan.folder / "config.json").exists():
             keep(plan.folder, plan.past)
         fresh = open_study(plan.folder, plan.config, plan.origins)
@@ -167,9 +166,8 @@ def _run(
         with SearchReporter(plan.folder, plan.config, plan.effort, verbose=verbose) as reporter:
             live = LiveReport(plan.folder, plan.workspace, reporter.say)
             reporter.heartbeat = live.refresh
-            if mirroring is not None:
-                mirroring.say = reporter.say
-                reporter.heartbeat = _both(live.refresh, mirroring.refresh)
+            if mirror is not None:
+                mirror.say = reporter.say
             command = [hidden(word) for word in ("harness", *sys.argv[1:])]
             session = run_search(
                 plan.folder, plan.config, plan.effort, plan.source, reporter, command, plan.executor_of
@@ -228,25 +226,17 @@ def _warnings(plan: SearchPlan) -> list[str]:
     return found
 
 
-def _mirrored(plan: SearchPlan, storage: str | None) -> AbstractContextManager[Mirroring | None]:
+def _mirrored(plan: SearchPlan, storage: str | None) -> AbstractContextManager[Mirror | None]:
     """Return what keeps the study in a database, which answers; nothing where no database was named."""
     if storage is None:
         return nullcontext()
-    from harness.evidence.mirror.process import Mirroring
+    from harness.evidence.mirror import Mirror
     from harness.evidence.study import check_config
 
     if (plan.folder / "config.json").exists():
         check_config(plan.folder, plan.config)
     with busy("opening the database"):
-        return Mirroring(plan.folder, plan.config, storage, lambda line: click.echo(line, err=True))
-
-
-def _both(first: Callable[[], None], second: Callable[[], None]) -> Callable[[], None]:
-    def call() -> None:
-        first()
-        second()
-
-    return call
+        return Mirror(plan.folder, plan.config, storage, lambda line: click.echo(line, err=True))
 
 
 def _check_place(plan: SearchPlan) -> None:

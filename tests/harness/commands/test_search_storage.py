@@ -12,14 +12,13 @@ from typing import Any
 import pytest
 
 from harness.cli import run
-from harness.evidence import study
-from harness.evidence.mirror import process
+from harness.evidence import mirror, study
 from harness.search import search
 from harness.search.ending import conclusion
 from harness.search.session import FolderLog
 from reports.study import study_page
 from tests.harness import logged
-from tests.harness.loaded_study import loaded
+from tests.harness.evidence.test_mirror import loaded
 
 SEARCH = ("search", "--dataset", "mnist-5k", "--device", "cpu", "--workers", "1", "--space", "tiny", "--study", "mine")
 DATABASE = "sqlite:///of.db"
@@ -54,7 +53,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 def test_a_server_that_does_not_answer_is_not_waited_for(
     begun: list[list[str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], workspace: Path
 ):
-    monkeypatch.setattr(process, "ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr(mirror, "ANSWER_SECONDS", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"postgresql://ann:secret@127.0.0.1:{silent.getsockname()[1]}/name"
 
@@ -77,7 +76,7 @@ def test_a_search_is_kept_in_the_database_too_and_one_of_another_configuration_i
 
     said = refused(capsys, *SEARCH, "--storage", DATABASE, "--budget", "800")
 
-    assert "holds a study 'mine' of another configuration (budget: 900 there, 800 here)" in said
+    assert "another study 'mine' (budget: 900 there, 800 here)" in said
     assert "give --study another name" in said
     assert len(begun) == 1
 
@@ -96,7 +95,7 @@ def test_a_password_is_kept_in_no_log_and_shown_in_no_command(
 ):
     url = f"{DATABASE}?timeout=5&password=secret"
     monkeypatch.setattr(sys, "argv", ["harness", "search", "--storage=postgresql://ann:secret@host/name"])
-    monkeypatch.setattr(process, "Mirroring", lambda *given: SimpleContext())
+    monkeypatch.setattr(mirror, "Mirror", lambda *given: SimpleContext())
 
     run([*SEARCH, "--storage", url])
 
@@ -114,9 +113,6 @@ class SimpleContext:
 
     def __exit__(self, *error: object) -> None:
         pass
-
-    def refresh(self) -> None:
-        """Do nothing."""
 
 
 def test_a_report_brings_a_database_up_to_date(workspace: Path, capsys: pytest.CaptureFixture[str]):

@@ -1,0 +1,307 @@
+"""A study in an Optuna storage: what Optuna itself reads there is what the files hold, whatever the database does."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.storages import RDBStorage
+
+from benchmarks import postgres_server
+from benchmarks.postgres_server import Server
+from harness.evidence import mirror, study
+from harness.evidence.mirror import Mirror
+from harness.evidence.storage_url import hidden, without_password
+from harness.evidence.study import StudyConfig
+from harness.system.errors import UsageError
+from tests.browser import lack
+from tests.harness import scripted
+from tests.harness.silent import Silent
+
+CONFIG = scripted.config()
+PATIENCE_SECONDS = 120.0
+
+
+@contextmanager
+def loaded(url: str, name: str = "study") -> Iterator[optuna.Study]:
+    """Open a study as Optuna reads it; no connection is left open."""
+    storage = RDBStorage(url)
+    try:
+        yield optuna.load_study(study_name=name, storage=storage)
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study of 12 networks that has come to its end."""
+    folder = tmp_path_factory.mktemp("ended") / "study"
+    with pytest.MonkeyPatch.context() as patch:
+        scripted.without_processes(patch)
+        scripted.run(folder, CONFIG, scripted.effort(trials=12))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mirror, "PAUSE_SECONDS", 0.02)
+    monkeypatch.setattr(mirror, "AWAY_SECONDS", 0.1)
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/of.db"
+
+
+def mirrored(folder: Path, url: str, config: StudyConfig = CONFIG) -> list[str]:
+    said: list[str] = []
+    with Mirror(folder, config, url, said.append):
+        pass
+    return said
+
+
+def check(folder: Path, url: str) -> None:
+    """Each finished first run of the files is in the database, once, with its state, values and errors."""
+    with loaded(url) as found:
+        trials, attributes = found.trials, found.user_attrs
+    first = {result.trial or 0: result for result in study.finished_results(folder) if result.purpose == "search"}
+    assert sorted(trial.user_attrs["trial"] for trial in trials) == sorted(first)
+    for trial in trials:
+        result = first[trial.user_attrs["trial"]]
+        errors = {epoch.epoch: epoch.validation_errors or 0 for epoch in result.history}
+        assert trial.state.name == result.status.name
+        assert trial.params == {decision.name: decision.index for decision in result.decisions}
+        expected = {"network": str(result.architecture), "hash": result.hash, "seed": result.seed}
+        assert {name: trial.user_attrs[name] for name in expected} == expected
+        assert trial.intermediate_values == {
+            epoch: 100 * errors[epoch] / scripted.SIZE for epoch in (2, 4, 8) if epoch in errors
+        }
+        complete = [100 * (result.validation_errors or 0) / scripted.SIZE, result.parameters]
+        assert trial.values == (complete if result.status == "complete" else None)
+    (winner,) = scripted.events(folder, "winner")
+    assert attributes["winner's trial"] == winner["trial"]
+    assert attributes["search"] == "ended: trials"
+    assert attributes["budget"] == CONFIG.budget
+
+
+def test_optuna_finds_the_runs_of_the_files_and_a_second_call_adds_nothing(ended: Path, url: str):
+    assert mirrored(ended, url) == []
+    check(ended, url)
+
+    mirrored(ended, url)
+
+    check(ended, url)
+    with loaded(url) as found:
+        assert found.metric_names == ["validation error (%)", "parameters"]
+        confirmed = {name for name in found.user_attrs if name.endswith("errors on fresh seeds (%)")}
+    runs = [result for result in study.finished_results(ended) if result.purpose == "confirm"]
+    assert confirmed == {f"trial {result.trial}: errors on fresh seeds (%)" for result in runs}
+
+
+def test_a_database_that_fails_at_any_write_ends_with_all_that_the_files_hold(
+    ended: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    lines = (ended / "log.jsonl").read_text().splitlines(keepends=True)
+    write, count = optuna.Study.add_trial, [0]
+
+    def failing(there: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
+        """Fail before every third trial, and after every fifth, which has reached the database all the same."""
+        count[0] += 1
+        if count[0] % 3 == 0:
+            raise ConnectionError("the server closed the connection")
+        write(there, trial)
+        if count[0] % 5 == 0:
+            raise ConnectionError("the server closed the connection")
+
+    monkeypatch.setattr(optuna.Study, "add_trial", failing)
+    folder, said = tmp_path / "study", list[str]()
+    folder.mkdir()
+    with (folder / "log.jsonl").open("a") as log, Mirror(folder, CONFIG, f"sqlite:///{folder}.db", said.append):
+        for line in lines:
+            log.write(line)
+            log.flush()
+            time.sleep(0.02)
+    monkeypatch.undo()
+    mirrored(folder, f"sqlite:///{folder}.db")
+
+    assert len(said) >= 2
+    shutil.copytree(ended / "results", folder / "results")
+    check(folder, f"sqlite:///{folder}.db")
+
+
+@pytest.mark.parametrize("change", [{"budget": 5_000}, {"space_text": scripted.ONE_CONVOLUTION}])
+def test_a_study_of_another_configuration_is_refused(change: dict[str, Any], ended: Path, url: str):
+    mirrored(ended, url)
+
+    with pytest.raises(UsageError):
+        mirrored(ended, url, replace(CONFIG, **change))
+
+    check(ended, url)
+
+
+def test_a_study_of_somebody_else_and_runs_that_the_log_lacks_are_refused(ended: Path, url: str, tmp_path: Path):
+    other = f"sqlite:///{tmp_path}/other.db"
+    optuna.create_study(study_name="study", storage=other).add_trial(optuna.trial.create_trial(value=1.0))
+    with pytest.raises(UsageError):
+        mirrored(ended, other)
+
+    mirrored(ended, url)
+    with pytest.raises(UsageError):
+        mirrored(tmp_path / "study", url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "study.db",
+        "sqlite:///:memory:",
+        "cassandra://host/name",
+        "postgresql://ann:o@k@host/name",
+        "sqlite:////nowhere/at/all.db",
+        "postgresql://ann:secret@127.0.0.1:1/name",
+        "postgresql+psycopg://127.0.0.1:1/name?user=ann&password=secret",
+    ],
+)
+def test_a_url_that_leads_nowhere_is_refused_in_one_line_without_its_password(url: str, ended: Path):
+    with pytest.raises(UsageError) as caught:
+        mirrored(ended, url)
+
+    assert "\n" not in caught.value.told
+    assert "secret" not in caught.value.told
+
+
+def test_a_url_without_its_driver_names_it(ended: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "MySQLdb", None)
+
+    with pytest.raises(UsageError, match="MySQLdb"):
+        mirrored(ended, "mysql://host/name")
+
+
+def test_a_server_that_is_silent_is_not_waited_for(ended: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(mirror, "ANSWER_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(UsageError):
+        mirrored(ended, f"postgresql://ann:secret@127.0.0.1:{silent.getsockname()[1]}/name")
+
+
+@pytest.mark.parametrize(
+    ("said", "url", "shown"),
+    [
+        ("refused: secret at\n host", "postgresql://ann:secret@host/name", "refused: *** at host"),
+        ("for 's ecret'", "postgresql://ann:s%20ecret@host/name", "for '***'"),
+    ],
+)
+def test_a_password_is_hidden_in_what_a_driver_says(said: str, url: str, shown: str):
+    assert without_password(said, url) == shown
+    assert hidden(url) == "postgresql://ann:***@host/name"
+
+
+@contextmanager
+def dashboard(url: str) -> Iterator[str]:
+    """Run optuna-dashboard on a database for the block, and give its address."""
+    program = shutil.which("optuna-dashboard", path=str(Path(sys.executable).parent))
+    if program is None:
+        lack("no optuna-dashboard beside this Python")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [program, "--host", "127.0.0.1", "--port", str(port), url]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def until(found: Callable[[], Any]) -> Any:
+    """Return the first answer that is true; a server takes a moment to start."""
+    limit = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        with suppress(OSError):
+            if answer := found():
+                return answer
+        assert time.monotonic() < limit
+        time.sleep(0.1)
+
+
+def test_the_dashboard_shows_the_networks_of_a_search(ended: Path, url: str):
+    mirrored(ended, url)
+
+    def asked(address: str) -> Any:
+        with urllib.request.urlopen(address, timeout=PATIENCE_SECONDS) as answer:
+            return json.load(answer)
+
+    with dashboard(url) as address:
+        (listed,) = until(lambda: asked(f"{address}/api/studies"))["study_summaries"]
+        shown = asked(f"{address}/api/studies/{listed['study_id']}")
+
+    assert shown["directions"] == ["minimize", "minimize"]
+    assert shown["objective_names"] == ["validation error (%)", "parameters"]
+    assert len(shown["trials"]) == 12
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    programs = postgres_server.programs()
+    if programs is None:
+        lack("no PostgreSQL server (initdb) on the PATH or in /usr/lib/postgresql")
+    with postgres_server.server(programs) as made:
+        yield made
+
+
+class Disturbing(Silent):
+    """Does something to the server when so many networks have been trained."""
+
+    def __init__(self, at: dict[int, Callable[[], None]]) -> None:
+        self.at = at
+
+    def tick(self, *where: object) -> None:
+        for trained in [trained for trained in self.at if trained <= self.trained]:
+            self.at.pop(trained)()
+
+
+def decided(folder: Path) -> list[dict[str, Any]]:
+    """Return all that a search has decided, without times."""
+    drop = {"elapsed", "utc", "command"}
+    return [{key: value for key, value in event.items() if key not in drop} for event in scripted.events(folder)]
+
+
+@pytest.mark.parametrize("fault", ["killed", "hangs"])
+def test_a_search_decides_the_same_and_all_is_written_when_its_server_is_disturbed(
+    fault: str, server: Server, ended: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    scripted.without_processes(monkeypatch)
+    folder, said = tmp_path / "study", list[str]()
+    faults: dict[int, Callable[[], None]] = {
+        "killed": {4: server.kill, 9: server.start},
+        "hangs": {4: lambda: server.hang(stopped=True), 9: lambda: server.hang(stopped=False)},
+    }[fault]
+
+    with Mirror(folder, CONFIG, server.url(), said.append):
+        scripted.run(folder, CONFIG, scripted.effort(trials=12), Disturbing(faults))
+
+    mirrored(folder, server.url())
+    check(folder, server.url())
+    assert decided(folder) == decided(ended)
+    with loaded(server.url()) as found:
+        optuna.delete_study(study_name="study", storage=found._storage)
+
+
+def test_a_wrong_password_is_refused(server: Server, ended: Path):
+    with pytest.raises(UsageError, match="authentication failed") as caught:
+        mirrored(ended, server.url("wr0ng"))
+
+    assert "wr0ng" not in caught.value.told
