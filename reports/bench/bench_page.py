@@ -16,7 +16,6 @@ from harness.system import files
 from reports.bench import ratio_matrix
 from reports.bench.bench_pictures import bands_pictures, curves_picture
 from reports.html.chooser import chooser_script, figure
-from reports.html.numbers import DASH, count, decimal, duration, plural
 from reports.html.page import (
     Column,
     Html,
@@ -34,6 +33,7 @@ from reports.html.page import (
     terms,
     text,
 )
+from reports.numbers import DASH, count, decimal, duration, plural
 
 _RULE = (
     f"Two methods differ where the corrected p is below {100 * LEVEL:g} %, and the tested ranks and the ratio agree on"

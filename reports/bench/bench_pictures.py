@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from harness.bench.results.findings import DEFAULT, Findings, MethodFinding
 from reports.html import svg
-from reports.html.numbers import count, duration, short
 from reports.html.page import Html, element, foreign, items, joined, text
+from reports.numbers import count, duration, short
 
 _WIDTH, _SMALL = 1120, 380
 SHAPES = ("circle", "diamond", "square", "triangle", "cross", "circle")

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.bench.results.ranks import Pair
-from reports.html.numbers import decimal
 from reports.html.page import Column, Html, element, foreign, joined, numeric, table, text
+from reports.numbers import decimal
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from harness.evidence.leaderboard import Tier
 from reports.board.leaderboard_info import Entry, Group
 from reports.html import svg
-from reports.html.numbers import DASH, count, pct, plural, short
 from reports.html.page import Html, items, joined
 from reports.html.svg import errors_pct
+from reports.numbers import DASH, count, pct, plural, short
 
 # Two points make no picture that the table does not.
 FEWEST_POINTS = 3

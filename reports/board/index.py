@@ -17,7 +17,6 @@ from reports.board.leaderboard_info import Group, groups
 from reports.board.leaderboard_page import leaderboard_sections, table_scripts, with_weights
 from reports.html.chooser import choosable, figure, named
 from reports.html.dataset_tag import dataset_tag
-from reports.html.numbers import DASH, count, duration, plural, short
 from reports.html.page import (
     Column,
     Html,
@@ -32,6 +31,7 @@ from reports.html.page import (
     table,
     text,
 )
+from reports.numbers import DASH, count, duration, plural, short
 from reports.study.course.rungs import Rungs, rungs_by_protocol
 from reports.study.course.rungs_tables import rungs_tables
 from reports.study.headline import Outcome

@@ -10,8 +10,8 @@ from harness.data.datasets import DATASETS
 from harness.evidence.leaderboard import PROVEN, LeaderboardRow, Tier
 from harness.evidence.record import Record
 from harness.system.errors import typed
-from reports.html.numbers import short
 from reports.html.seed_dots import SeedDots, seed_dots
+from reports.numbers import short
 from reports.study.provenance import recipe_options
 from search_spaces.catalog import network_names
 from search_spaces.cost import Analysis, analyse

@@ -15,8 +15,8 @@ from reports.board.leaderboard_info import Group, Key, groups
 from reports.board.leaderboard_table import standings, what_tiers_mean
 from reports.html.chooser import chooser_script
 from reports.html.dataset_tag import MNIST, shown_name
-from reports.html.numbers import plural, short
 from reports.html.page import Html, Section, element, joined, left_out, page, paragraph, resource, text
+from reports.numbers import plural, short
 
 
 def write_leaderboard(workspace: Workspace, found: Survey) -> Path:

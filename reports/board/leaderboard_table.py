@@ -7,8 +7,8 @@ from reports.board.leaderboard_info import HASH_DIGITS, Entry, Group
 from reports.html import layer_diagram, seed_dots, svg, thumbnail
 from reports.html.chooser import choosable, copyable, figure, named
 from reports.html.dataset_tag import dataset_banner, shown_name
-from reports.html.numbers import DASH, count, decimal, duration, plural, short
 from reports.html.page import Column, Html, element, foreign, joined, paragraph, table, terms, text
+from reports.numbers import DASH, count, decimal, duration, plural, short
 from reports.study.caveats_box import TIERS
 from reports.study.standings import accuracy_words, tier_tag
 

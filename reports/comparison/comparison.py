@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from harness.system import statistics
-from reports.html.numbers import DASH, count, decimal, plural
+from reports.numbers import DASH, count, decimal, plural
 
 FEWEST, MOST = 2, 4
 # Below it a difference is called more than chance; the usual convention (Fisher 1925), and no more than that.

@@ -14,7 +14,7 @@ from harness.system.files import Workspace
 from harness.training.inspection import Inspection
 from harness.training.result import Result
 from reports.comparison.comparison import Quantity, accuracy_sentence, known, more_or_fewer, of_known, plain, quantity
-from reports.html.numbers import count, decimal, duration, plural, short, spread
+from reports.numbers import count, decimal, duration, plural, short, spread
 from reports.study.caveats import CONFIRMED_LABEL_ERRORS
 from reports.study.network.mistakes import Mistakes as AllMistakes
 from reports.study.network.mistakes import mistakes as all_mistakes

@@ -22,7 +22,6 @@ from reports.comparison.comparison_networks import (
 )
 from reports.comparison.comparison_studies import StudyComparison, study_comparison
 from reports.html import thumbnail
-from reports.html.numbers import DASH, count, decimal, plural
 from reports.html.page import (
     Column,
     Html,
@@ -40,6 +39,7 @@ from reports.html.page import (
     table,
     text,
 )
+from reports.numbers import DASH, count, decimal, plural
 from reports.study.network import shared_mistakes
 from reports.study.network.shared_mistakes import SharedMistake
 from reports.study.study_files import read_standings, read_study

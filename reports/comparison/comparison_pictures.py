@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from harness.system import statistics
 from reports.comparison.comparison_networks import NetworkSide
 from reports.html import svg
-from reports.html.numbers import count, duration, pct, plural, short
 from reports.html.page import Html, element, items, joined, text
 from reports.html.svg import errors_pct
+from reports.numbers import count, duration, pct, plural, short
 from reports.study.course.accuracy_picture import Point
 from reports.study.study_info import StudyInfo
 from search_spaces.op_specs import op_text

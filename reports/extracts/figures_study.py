@@ -12,9 +12,9 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter
 from harness.system import files
 from reports.html import figures, svg
 from reports.html.figures import GRID
-from reports.html.numbers import count, short
 from reports.html.page import style
 from reports.html.svg import FEWEST_ERRORS_PCT, errors_pct
+from reports.numbers import count, short
 from reports.study.course.accuracy_picture import Kind, Point
 from reports.study.study_info import StudyInfo
 

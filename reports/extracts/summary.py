@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from reports.comparison.comparison import Quantity, ratio_text
 from reports.comparison.comparison_networks import NetworkComparison
 from reports.comparison.comparison_studies import StudyComparison
-from reports.html.numbers import DASH, count, duration, pct, plural, short, spread
+from reports.numbers import DASH, count, duration, pct, plural, short, spread
 from reports.study.networks import Network, minimised
 from reports.study.standings import accuracy_words
 from reports.study.study_info import StudyInfo

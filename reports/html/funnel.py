@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 
 from reports.html import svg
-from reports.html.numbers import count
 from reports.html.page import Html, element, joined
 from reports.html.shares import Share
+from reports.numbers import count
 
 _ROW, _BAR, _LEFT, _LONGEST = 28, 16, 168, 150
 

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from reports.html import svg
-from reports.html.numbers import count
 from reports.html.page import Html, element, joined, paragraph, text
+from reports.numbers import count
 from search_spaces.cost import Analysis, Layer, is_global, is_pointwise
 from search_spaces.network import Architecture
 from search_spaces.op_specs import op_text

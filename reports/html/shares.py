@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reports.html.numbers import count, pct
 from reports.html.page import Column, Html, element, foreign, numeric, paragraph, table, text
+from reports.numbers import count, pct
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from reports.html import svg
-from reports.html.numbers import plural
 from reports.html.page import Html, element
+from reports.numbers import plural
 from search_spaces.cost import output_shape
 from search_spaces.network import Architecture
 from search_spaces.ops import Conv, Kernel, Linear, Op, Residual, kernels

@@ -5,8 +5,8 @@ from __future__ import annotations
 from harness.data.datasets import dataset
 from harness.evidence.leaderboard import VERIFIED_CONFIDENCE, VERIFIED_SEEDS, Tier
 from harness.evidence.ledger import DEFAULT_SEEDS, FEWEST_SEEDS
-from reports.html.numbers import count, decimal, pct, plural, short
 from reports.html.page import Column, Html, details, joined, numeric, table, terms, text
+from reports.numbers import count, decimal, pct, plural, short
 from reports.study.caveats import CONFIRMED_LABEL_ERRORS, Caveats, LabelErrors, binomial_error, errors_outside
 
 TIERS = {

@@ -10,7 +10,7 @@ from harness.evidence.leaderboard import VERIFIED_SEEDS, LeaderboardRow, Tier, c
 from harness.evidence.study import StudyConfig
 from harness.search.nearest_miss import allowed_errors
 from reports.html.dataset_tag import shown_name
-from reports.html.numbers import count, decimal, duration, pct, plural, short
+from reports.numbers import count, decimal, duration, pct, plural, short
 from reports.study.networks import DIGITS, Network, State
 from reports.study.study_files import StudyFiles
 from reports.study.winner import Winner

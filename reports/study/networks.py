@@ -15,7 +15,7 @@ from harness.evidence.study import StudyConfig
 from harness.search.race import why_refuted
 from harness.system import statistics
 from harness.training.result import Purpose, Result, Status
-from reports.html.numbers import count, plural
+from reports.numbers import count, plural
 from reports.study.study_files import StudyFiles
 from search_spaces.catalog import network_name
 from search_spaces.cost import analyse

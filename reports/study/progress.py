@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from harness.evidence.events import RungReached
 from harness.search.nearest_miss import allowed_errors
-from reports.html.numbers import count, duration, plural, short
 from reports.html.page import Column, Html, element, figures, foreign, joined, table, text
+from reports.numbers import count, duration, plural, short
 from reports.study.course.accounting import Accounting
 from reports.study.course.worker_lanes import Bar, Fate, WorkerLanes
 from reports.study.networks import Network, State

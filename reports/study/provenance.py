@@ -10,7 +10,7 @@ from harness.evidence.events import Entry, SessionBegan
 from harness.system.errors import typed
 from harness.training.recipe import recipe_document
 from harness.training.result import Environment
-from reports.html.numbers import DASH, plural
+from reports.numbers import DASH, plural
 from reports.study.study_files import StudyFiles
 from reports.study.winner import Winner
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shlex
 
-from reports.html.numbers import DASH, count, duration
 from reports.html.page import Column, Html, details, element, foreign, joined, paragraph, table, text
+from reports.numbers import DASH, count, duration
 from reports.study.provenance import Provenance
 
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from harness.evidence.leaderboard import PROVEN, LeaderboardRow, Tier, cost_of
 from harness.system.errors import typed
 from reports.html import thumbnail
-from reports.html.numbers import DASH, count, decimal, mean_and_deviation, plural, short, spread
 from reports.html.page import Column, Html, details, element, foreign, joined, paragraph, table, text
+from reports.numbers import DASH, count, decimal, mean_and_deviation, plural, short, spread
 from reports.study.networks import DIGITS, MOST_NAMED, Network, State
 from search_spaces.catalog import network_name
 from search_spaces.space import OBJECTIVES, Metric

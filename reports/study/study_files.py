@@ -23,7 +23,7 @@ from harness.system.files import Workspace
 from harness.training import inspection
 from harness.training.inspection import Inspection
 from harness.training.result import Result
-from reports.html.numbers import plural
+from reports.numbers import plural
 
 _E = TypeVar("_E", bound=Event)
 

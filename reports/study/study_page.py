@@ -11,7 +11,6 @@ from harness.system import files
 from harness.system.files import Workspace
 from reports.html.dataset_tag import MNIST, dataset_banner
 from reports.html.funnel import funnel
-from reports.html.numbers import DASH, count, duration, mean_and_deviation, pct, plural, short
 from reports.html.page import (
     Html,
     Section,
@@ -27,6 +26,7 @@ from reports.html.page import (
     text,
 )
 from reports.html.shares import shares_table
+from reports.numbers import DASH, count, duration, mean_and_deviation, pct, plural, short
 from reports.study import caveats_box
 from reports.study.course import (
     accuracy_picture,

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 
 from harness.toy.backprop import EXAMPLE, LEARNING_RATES, WEIGHTS, losses
 from reports.html import svg
-from reports.html.numbers import count, short
 from reports.html.page import Html, element, items
+from reports.numbers import count, short
 
 UPDATES = 1_000
 _LOWEST = 1e-5

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from reports.html import svg
-from reports.html.numbers import short
 from reports.html.page import Html, element, joined, text
+from reports.numbers import short
 
 _WIDTH, _HEIGHT = 1120, 400
 _TOP, _BOTTOM = 90.0, 310.0

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 
 from harness.toy.backprop import EXAMPLE, LEARNING_RATES, WEIGHTS, train
 from harness.toy.formulas import BACKWARD, EXAMPLE_NAMES, FORWARD, UPDATE, WEIGHT_NAMES, values, with_numbers
-from reports.html.numbers import count, short
 from reports.html.page import Column, Html, data_block, document, element, joined, paragraph, resource, table, text
+from reports.numbers import count, short
 from reports.toy import toy_curves, toy_network
 
 FIRST_RATE = 0.5

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from harness.toy.backprop import PARAMETERS
-from reports.html.numbers import count, short
 from reports.html.page import Column, Html, element, joined, numeric, paragraph, table, text
+from reports.numbers import count, short
 from reports.toy.toy_curves import UPDATES, references
 
 _COLUMNS = (

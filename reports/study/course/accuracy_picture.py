@@ -13,9 +13,9 @@ from harness.evidence.leaderboard import cost_of
 from harness.evidence.study import StudyConfig
 from harness.system import statistics
 from reports.html import svg
-from reports.html.numbers import count, mean_and_deviation, pct, plural, short
 from reports.html.page import Html, element, items, joined, text
 from reports.html.svg import errors_pct
+from reports.numbers import count, mean_and_deviation, pct, plural, short
 from reports.study.networks import DIGITS, Network, State, front_of
 from reports.study.standings import accuracy_words
 from reports.study.study_files import StudyFiles

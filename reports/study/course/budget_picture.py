@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from reports.html import svg
-from reports.html.numbers import count, duration, pct, plural, short
 from reports.html.page import Html, items, joined
+from reports.numbers import count, duration, pct, plural, short
 from reports.study.course import worker_lanes_picture
 from reports.study.course.effective_budget import EffectiveBudget, Trial, Tried
 from reports.study.course.worker_lanes import WorkerLanes

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from reports.html.numbers import count, decimal, pct
 from reports.html.page import Column, Html, details, foreign, joined, numeric, paragraph, table, text
 from reports.html.shares import bar
+from reports.numbers import count, decimal, pct
 from reports.study.course.choices import Choice, Choices, Option
 
 _CHOICES = (

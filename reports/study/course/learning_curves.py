@@ -9,9 +9,9 @@ from harness.evidence.study import StudyConfig
 from harness.search.pruning import rungs_of
 from harness.training.result import Result, Status
 from reports.html import svg
-from reports.html.numbers import count, plural, short
 from reports.html.page import Html, element, items, joined, text
 from reports.html.svg import errors_pct
+from reports.numbers import count, plural, short
 from reports.study.networks import Network
 
 # Lines beyond these would only blacken the picture.

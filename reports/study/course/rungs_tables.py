@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from reports.html.numbers import DASH, count, decimal, pct, plural
 from reports.html.page import Column, Html, joined, numeric, paragraph, table, text
+from reports.numbers import DASH, count, decimal, pct, plural
 from reports.study.course.rungs import CONFIDENCE, FEWEST, Prediction, Rungs, WrongPruning
 
 _CORRELATION = (

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from harness.system import statistics
 from reports.html import svg
-from reports.html.numbers import count, decimal, plural, short
 from reports.html.page import Html, element, items, joined, paragraph
+from reports.numbers import count, decimal, plural, short
 from reports.study.networks import Network
 from reports.study.study_files import StudyFiles
 from search_spaces.space import OBJECTIVES

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 from harness.evidence.events import SessionBegan
 from harness.training.result import Purpose, Result, Status
-from reports.html.numbers import duration, plural
 from reports.html.page import Html, joined, paragraph
 from reports.html.shares import Share, shares_table
+from reports.numbers import duration, plural
 from reports.study.networks import Network
 from reports.study.study_files import StudyFiles
 

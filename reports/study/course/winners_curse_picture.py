@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from reports.html import svg
-from reports.html.numbers import DASH, count, decimal, plural, short
 from reports.html.page import Column, Html, items, joined, numeric, paragraph, table, text
+from reports.numbers import DASH, count, decimal, plural, short
 from reports.study.course.winners_curse import Drop, Look, WinnersCurse
 
 MOST_ROWS = 40

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from itertools import product
 
 from reports.html import svg
-from reports.html.numbers import duration, plural
 from reports.html.page import Html, element, joined, text
+from reports.numbers import duration, plural
 from reports.study.course.worker_lanes import Bar, Fate, WorkerLanes
 
 # Class of the style sheet, and height as a share of the lane: colour alone must not tell fates apart.

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from harness.training.inspection import Confidence, Inspection
 from reports.html import svg
-from reports.html.numbers import count, decimal, pct, plural, short
 from reports.html.page import Column, Html, details, joined, numeric, paragraph, table, text
+from reports.numbers import count, decimal, pct, plural, short
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from reports.html import png
-from reports.html.numbers import count, decimal, plural
 from reports.html.page import Column, Html, element, items, joined, numeric, paragraph, table, text
+from reports.numbers import count, decimal, plural
 from reports.study.network.mistakes import Mistake, Mistakes
 
 # Of an image with a confirmed label error.

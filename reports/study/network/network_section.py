@@ -7,8 +7,8 @@ import math
 from harness.training.inspection import Inspection
 from harness.training.result import Purpose, Result
 from reports.html import layer_diagram, png, svg
-from reports.html.numbers import DASH, count, decimal, duration, plural, short, spread
 from reports.html.page import Column, Html, details, element, foreign, items, joined, numeric, paragraph, table, text
+from reports.numbers import DASH, count, decimal, duration, plural, short, spread
 from reports.study.course.learning_curves import curve_points
 from reports.study.network.calibration import calibration_curve
 from reports.study.network.mistakes_gallery import gallery

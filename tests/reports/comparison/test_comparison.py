@@ -16,7 +16,7 @@ from reports.comparison.comparison import (
     ratio_text,
     two_sided,
 )
-from reports.html.numbers import decimal
+from reports.numbers import decimal
 from tests.wording import lacking
 
 A, B = (99.41, 99.48, 99.39, 99.44), (99.31, 99.36, 99.29)

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from reports.html import numbers
+from reports import numbers
 
 
 @pytest.mark.parametrize("value", [None, math.nan, math.inf, -math.inf])

@@ -1,0 +1,77 @@
+"""The charts of all pages: plain facts in, Altair charts out.
+
+A page draws them with Vega-Lite inside it, a notebook shows them as they are, and ``svg`` and ``png`` make files.
+Colours are those of ``page.css`` on light ground; the style sheet exchanges them on dark ground.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import altair as alt
+import vl_convert
+
+BLUE, NAVY, GREY, ORANGE, PURPLE = "#0072b2", "#1d3f8a", "#6f7a84", "#c14a00", "#8a4a80"
+GREEN, RED, AMBER, TEXT = "#10693a", "#a3271b", "#7a4b00", "#1b2127"
+SERIES = [BLUE, ORANGE, PURPLE, NAVY, GREEN, AMBER, RED, GREY]
+
+Row = Mapping[str, object]
+
+_LINES = "#d3dae0"
+_WORDS = {"labelColor": TEXT, "titleColor": TEXT, "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"}
+_CONFIG: dict[str, Any] = {
+    "background": "white",
+    "font": "system-ui, sans-serif",
+    "aria": False,  # the page describes the whole; a thousand points read out would help nobody
+    "mark": {"aria": False},
+    "autosize": {"type": "fit", "contains": "padding"},
+    "view": {"stroke": None},
+    "axis": {**_WORDS, "gridColor": _LINES, "domainColor": GREY, "tickColor": GREY, "labelOverlap": True},
+    "legend": {**_WORDS, "orient": "top", "title": None, "symbolSize": 90, "labelLimit": 400},
+    "range": {"category": SERIES},
+}
+# Fewer errors cannot be told apart on 10,000 images, and a logarithmic axis has no 0.
+_FEWEST_ERRORS_PCT = 0.05
+
+
+def finished(chart: Any, description: str, height: int = 320, **datasets: Sequence[Row]) -> Any:
+    """Return a chart as pages take it: as wide as its place, in the common style, with its named data sets."""
+    extra = {"datasets": {name: [dict(row) for row in rows] for name, rows in datasets.items()}} if datasets else {}
+    return chart.properties(width="container", height=height, description=description, **extra).configure(**_CONFIG)
+
+
+def named(name: str) -> alt.NamedData:
+    """Return a data set that ``finished`` is given under this name; charts of one page may share it."""
+    return alt.NamedData(name=name)
+
+
+def errors_pct(accuracy_pct: float) -> float:
+    """Return where an accuracy lies on ``accuracy_axis``: its share of errors, never 0."""
+    return max(100 - accuracy_pct, _FEWEST_ERRORS_PCT)
+
+
+def accuracy_axis(field: str, title: str, **axis: Any) -> alt.Y:
+    """Return an axis for a field of ``errors_pct``: logarithmic in the errors, labelled with accuracies.
+
+    Accuracies near 100 % crowd together: here 99.4 to 99.7 is as far as 98 to 99.
+    """
+    scale = alt.Scale(type="log", reverse=True, nice=False, padding=12)
+    words = "format(100 - datum.value, '.6~r')"
+    return alt.Y(f"{field}:Q", scale=scale, title=title, axis=alt.Axis(labelExpr=words, **axis))
+
+
+def log_axis(channel: type[Any], field: str, title: str) -> Any:
+    """Return a logarithmic axis of counts, for ``alt.X`` or ``alt.Y``."""
+    scale = alt.Scale(type="log", nice=False, padding=16)
+    return channel(f"{field}:Q", scale=scale, title=title, axis=alt.Axis(format=",d", tickCount=8))
+
+
+def svg(chart: Any, width: int = 760) -> str:
+    """Return a chart as SVG."""
+    return vl_convert.vegalite_to_svg(chart.properties(width=width).to_dict(validate=False))
+
+
+def png(chart: Any, width: int = 760) -> bytes:
+    """Return a chart as PNG, two pixels a unit."""
+    return vl_convert.vegalite_to_png(chart.properties(width=width).to_dict(validate=False), scale=2)
