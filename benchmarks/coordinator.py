@@ -34,17 +34,13 @@ from harness.data.datasets import DATASETS
 from harness.evidence.error_ratio import error_ratio_of
 from harness.evidence.events import Proposal
 from harness.evidence.study import StudyConfig, open_study
-from harness.search.effort import Effort
-from harness.search.exploration import explore
-from harness.search.opening import open_session
-from harness.search.proposals.estimate import Room
-from harness.search.proposals.prior import keep
-from harness.search.proposals.proposer import Proposer
-from harness.search.proposals.proposing import Found
-from harness.search.proposals.switches import ALL_ON, Switches
-from harness.search.proposals.trainings import shipped
+from harness.search.clock import Effort, Room
+from harness.search.loop import explore
+from harness.search.prior import keep, shipped
+from harness.search.propose import ALL_ON, Found, Proposer, Switches
 from harness.search.pruning import rungs
 from harness.search.race import Candidate, Outcome
+from harness.search.resume import open_session
 from harness.search.run_plan import LENGTHS
 from harness.search.session import FolderLog, Session
 from harness.system import files

@@ -2,7 +2,7 @@
 
     python -m benchmarks.trainings collect
 
-writes harness/search/proposals/trainings-mnist.csv, one row a network and recipe, and trainings-mnist.json beside it:
+writes harness/search/trainings-mnist.csv, one row a network and recipe, and trainings-mnist.json beside it:
 what each source gave, what was left out and why. Only whole trainings on the fixed 50,000 images of mnist count, only
 their validation errors at the last epoch, and only recipes that are ``small`` or ``fast`` but for epochs, batch, rate
 and share of moved images.
@@ -27,7 +27,7 @@ from typing import Any
 from harness.bench.tables.table_files import read_table
 from harness.evidence.leaderboard import Tier, read
 from harness.evidence.study import finished_results, read_config
-from harness.search.proposals.trainings import IMAGES, PastTraining, comparable, past_training, text
+from harness.search.prior import IMAGES, PastTraining, comparable, past_training, text
 from harness.system import files
 from harness.system.document import csv_text
 from harness.training.recipe import Recipe, named_recipe, recipe_by_hash, recipe_from
@@ -36,7 +36,7 @@ from search_spaces.network import Architecture
 from search_spaces.notation import parse_notation
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGED = ROOT / "harness" / "search" / "proposals"
+PACKAGED = ROOT / "harness" / "search"
 RECORDING = ROOT / "benchmarks" / "results" / "trainings.jsonl"
 DATASET = "mnist"
 _ANOTHER = "another recipe"

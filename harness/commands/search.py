@@ -148,8 +148,8 @@ def _run(
     from harness.evidence.events import Advised
     from harness.evidence.study import elapsed_seconds, open_study, owned, read_log
     from harness.search.ending.conclusion import conclude
-    from harness.search.proposals.prior import keep
-    from harness.search.search import run_search
+    from harness.search.loop import run_search
+    from harness.search.prior import keep
     from harness.search.session import note
     from reports.study.study_page import write_report
 
@@ -213,7 +213,7 @@ def _beginning(plan: SearchPlan, used: float, fresh: bool) -> tuple[str, str]:
 
 def _warnings(plan: SearchPlan) -> list[str]:
     """Return what may keep the search from an answer, or is a slip in the text of the space."""
-    from harness.search.effort import least_seconds
+    from harness.search.clock import least_seconds
 
     found = [f"'net' of the space '{plan.space.name}' does not use {name!r}" for name in plan.space.unused]
     seconds, least = plan.effort.seconds, least_seconds(plan.config.dataset)

@@ -13,12 +13,10 @@ from harness.data.datasets import Dataset, asked_for, dataset, task_of
 from harness.data.training_images import resolve
 from harness.evidence.error_ratio import ErrorRatio, error_ratio_of
 from harness.evidence.study import StudyConfig, check_config, config_document
-from harness.search.effort import Effort
-from harness.search.proposals.estimate import PACES, Room, taught
-from harness.search.proposals.features import step_work
-from harness.search.proposals.prior import Prior, kept, observations, past_trainings
-from harness.search.proposals.sampler import sampler_name
-from harness.search.proposals.trainings import PastTraining, digest, shipped
+from harness.search.clock import PACES, Effort, Room, taught
+from harness.search.features import step_work
+from harness.search.optuna_sampler import sampler_name
+from harness.search.prior import PastTraining, Prior, digest, kept, observations, past_trainings, shipped
 from harness.search.pruning import rungs
 from harness.search.race import CONFIDENCE, MOST_SEEDS, STAND_SEEDS, needed_share
 from harness.system import statistics

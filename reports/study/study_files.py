@@ -18,7 +18,7 @@ from harness.evidence.events import Entry, Event, SessionBegan, SessionEnded, of
 from harness.evidence.leaderboard import LeaderboardRow
 from harness.evidence.record import Record
 from harness.evidence.study import StudyConfig
-from harness.search.proposals import prior
+from harness.search import prior
 from harness.system.files import Workspace
 from harness.training import inspection
 from harness.training.inspection import Inspection

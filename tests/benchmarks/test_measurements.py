@@ -14,8 +14,8 @@ import torch
 from benchmarks import coordinator, roofline, throughput, trainings
 from harness.data.datasets import DATASETS
 from harness.data.training_images import ImageData
-from harness.search.proposals import aim
-from harness.search.proposals.trainings import text
+from harness.search import choose as aim
+from harness.search.prior import text
 from harness.system import files
 from harness.training.native.program import program
 from harness.training.recipe import RECIPES, Recipe

@@ -20,12 +20,14 @@ import pytest
 from harness.evidence import study
 from harness.evidence.events import Proposal
 from harness.evidence.study import StudyConfig
-from harness.search import pruning, search
-from harness.search.effort import Effort
-from harness.search.opening import open_session
-from harness.search.proposals import proposer, sampler
-from harness.search.proposals.proposer import Proposer
+from harness.search import loop as search
+from harness.search import optuna_sampler as sampler
+from harness.search import propose as proposer
+from harness.search import pruning
+from harness.search.clock import Effort
+from harness.search.propose import Proposer
 from harness.search.race import Candidate
+from harness.search.resume import open_session
 from harness.search.session import Session, enter_result, job_for, update_contenders
 from harness.system import files
 from harness.training import workers

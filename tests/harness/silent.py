@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.evidence.events import Confirmed, FailedConfirmation
 from harness.search.race import Candidate
-from harness.search.watcher import Moment
+from harness.search.session import Moment
 from harness.training.result import Purpose, Result
 
 

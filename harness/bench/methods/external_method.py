@@ -15,9 +15,8 @@ from importlib.metadata import entry_points
 
 from harness.evidence.events import Proposal, Rejected, Repeated
 from harness.search import race
-from harness.search.proposals.estimate import Room
-from harness.search.proposals.proposer import ASKS
-from harness.search.proposals.proposing import Found
+from harness.search.clock import Room
+from harness.search.propose import ASKS, Found
 from harness.search.race import Candidate, Outcome
 from harness.system.errors import ContentError
 from harness.training.result import Status

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from harness.search.proposals.sampler import DEFAULT as DEFAULT_SAMPLER
-from harness.search.proposals.sampler import SAMPLERS
-from harness.search.proposals.switches import ALL_ON, Switches
+from harness.search.optuna_sampler import DEFAULT as DEFAULT_SAMPLER
+from harness.search.optuna_sampler import SAMPLERS
+from harness.search.propose import ALL_ON, Switches
 
 
 class Stops(StrEnum):

@@ -23,7 +23,7 @@ from harness.bench.tables.request import this_machine
 from harness.bench.tables.table import Table
 from harness.data.training_images import ImageData, resolve
 from harness.evidence.verification.seed_training import train_one_by_one
-from harness.search.effort import Effort
+from harness.search.clock import Effort
 from harness.search.pruning import rungs
 from harness.system import statistics
 from harness.system.errors import ContentError

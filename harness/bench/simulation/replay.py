@@ -15,13 +15,11 @@ from harness.bench.simulation.readings import Readings
 from harness.data.datasets import dataset
 from harness.evidence.events import Confirmed, FailedConfirmation
 from harness.search import pruning
-from harness.search.effort import Effort
-from harness.search.exploration import explore
-from harness.search.proposals.proposer import Proposer
-from harness.search.proposals.proposing import Proposing
+from harness.search.clock import Effort
+from harness.search.loop import explore
+from harness.search.propose import Proposer, Proposing
 from harness.search.race import Candidate
-from harness.search.session import MemoryLog, Session
-from harness.search.watcher import Moment
+from harness.search.session import MemoryLog, Moment, Session
 from harness.system import statistics
 from harness.training.result import Result
 from harness.training.workers import Executor, Limits

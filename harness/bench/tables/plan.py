@@ -11,8 +11,8 @@ from harness.bench.tables.recording import Key, Recording, keys_of
 from harness.bench.tables.sample import SampledNetworks
 from harness.bench.tables.table import engine_kind
 from harness.data.datasets import dataset
-from harness.search.proposals.estimate import PACES, Timing, add_run, slowdown, taught, training_seconds
-from harness.search.proposals.features import work
+from harness.search.clock import PACES, Timing, add_timing, slowdown, taught, training_seconds
+from harness.search.features import work
 from harness.system.terminal import duration_text
 from harness.training.result import Result
 from search_spaces.network import Architecture
@@ -47,7 +47,7 @@ def planned(recording: Recording, chosen: SampledNetworks, ended: Mapping[Key, R
     pace = taught(PACES[engine_kind(recording.machine)], recording.recipe, data.task)
     timing = Timing(data.train_size, pace)
     for run in ended.values():
-        add_run(timing, run, work(run.architecture, data.task))
+        add_timing(timing, run, work(run.architecture, data.task))
     slow = slowdown(timing)
     each = {
         network.architecture: training_seconds(1, data.train_size, work(network.architecture, data.task), pace)

@@ -28,8 +28,7 @@ from harness.search.ending.last_words import FAILED, LastWords, Searched, last_w
 from harness.search.nearest_miss import NearestMiss, nearest_miss
 from harness.search.race import Candidate, candidate_of, final_order, passed_first, stands
 from harness.search.run_plan import SearchPlan
-from harness.search.session import Session
-from harness.search.time_left import verify_seconds
+from harness.search.session import Session, verify_seconds
 from harness.system.document import document_of
 from harness.system.errors import typed
 from harness.system.terminal import duration_text

@@ -14,10 +14,10 @@ from harness.commands.searching.search_panel import Running, View, clock_text, p
 from harness.data.datasets import Dataset, dataset
 from harness.evidence.events import Confirmed, FailedConfirmation
 from harness.evidence.study import StudyConfig
-from harness.search.effort import Effort
+from harness.search.clock import Effort
 from harness.search.nearest_miss import NearestMiss, allowed_errors, miss_text
 from harness.search.race import Candidate, why_refuted
-from harness.search.watcher import Moment
+from harness.search.session import Moment
 from harness.system import statistics
 from harness.system.terminal import console, counted, printable
 from harness.training.progress import plain_seconds, test_outcome

@@ -13,11 +13,10 @@ from harness.evidence.record import Found
 from harness.evidence.verification.plan import Plan
 from harness.evidence.verification.verdict import Verdict
 from harness.evidence.verification.verify import finished_indices, forget, recorded_verdict, run_seeds
-from harness.search.proposals.estimate import VERIFY_FACTOR, verify_seeds
+from harness.search.clock import VERIFY_FACTOR, verify_seeds
+from harness.search.loop import choose
 from harness.search.run_plan import SearchPlan
-from harness.search.search import choose
-from harness.search.session import Session, note
-from harness.search.time_left import least_verify_seconds, verify_seconds
+from harness.search.session import Session, least_verify_seconds, note, verify_seconds
 from harness.system.terminal import counted, duration_text
 from harness.training import workers
 from search_spaces.space import size_text

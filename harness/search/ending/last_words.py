@@ -10,7 +10,7 @@ from typing import Literal, assert_never
 
 from harness.evidence.error_ratio import ErrorRatio
 from harness.evidence.study import StudyConfig
-from harness.search.effort import Effort, least_seconds
+from harness.search.clock import Effort, least_seconds
 from harness.search.ending.end import Answered, End, Exhausted, Missed, Postponed, RanOut
 from harness.search.nearest_miss import NearestMiss, allowed_errors, miss_text
 from harness.search.race import SEED_SHARE

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from harness.evidence.verification.verdict import Verdict
-from harness.search import search
+from harness.search import loop as search
 from harness.search.ending import conclusion
 from harness.search.session import FolderLog
 from reports.study import study_page

@@ -16,7 +16,7 @@ from harness.commands.shared import live_report
 from harness.evidence.leaderboard import row_of_record
 from harness.evidence.record import Record
 from harness.evidence.verification.verdict import Verdict
-from harness.search import search
+from harness.search import loop as search
 from harness.search.ending import conclusion
 from harness.search.race import Candidate
 from tests.harness import scripted

@@ -13,7 +13,7 @@ import pytest
 
 from harness.cli import run
 from harness.evidence import mirror, study
-from harness.search import search
+from harness.search import loop as search
 from harness.search.ending import conclusion
 from harness.search.session import FolderLog
 from reports.study import study_page

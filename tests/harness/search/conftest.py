@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.search.opening import open_session
 from harness.search.race import Candidate
+from harness.search.resume import open_session
 from harness.search.session import Session, update_contenders
 from harness.training.workers import Source
 from tests.harness import scripted

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from harness.search.effort import is_spent
+from harness.search.clock import is_spent
 from tests.harness import logged, scripted
 
 

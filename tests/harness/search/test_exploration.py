@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from harness.search import exploration, race, session, time_left
-from harness.search.reactions import poll
+from harness.search import loop as exploration
+from harness.search import race, session
+from harness.search import session as time_left
+from harness.search.loop import poll
 from harness.training import build
 from harness.training.result import Purpose, Status, derive_seed
 from search_spaces.draw import judge

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.search import exploration, race, session
+from harness.search import loop as exploration
+from harness.search import race, session
 from tests.harness import scripted
 from tests.harness.scripted import Made, Trainer
 

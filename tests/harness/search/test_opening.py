@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.search.opening import open_session
-from harness.search.proposals.prior import keep
-from harness.search.proposals.trainings import shipped
+from harness.search.prior import keep, shipped
+from harness.search.resume import open_session
 from harness.training.result import Purpose
 from harness.training.workers import Source
 from tests.harness import scripted

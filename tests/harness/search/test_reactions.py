@@ -10,9 +10,9 @@ import pytest
 from optuna.trial import TrialState
 
 from harness.evidence import study
-from harness.search import pruning, race, reactions
-from harness.search.session import Session
-from harness.search.watcher import Moment
+from harness.search import loop as reactions
+from harness.search import pruning, race
+from harness.search.session import Moment, Session
 from harness.system.errors import DataError, HarnessError
 from harness.training.result import Purpose, Status, derive_seed
 from harness.training.run import Job

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.search.proposals.prior import keep
-from harness.search.proposals.trainings import shipped
+from harness.search.prior import keep, shipped
 from harness.system.errors import UsageError
 from tests.harness.search.test_run_plan import plan
 

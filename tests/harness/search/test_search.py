@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from harness.evidence.events import Verified
-from harness.search import search
+from harness.search import loop as search
 from harness.search.race import Candidate
-from harness.search.session import Session
-from harness.search.watcher import Moment
+from harness.search.session import Moment, Session
 from harness.training.result import Purpose, derive_seed
 from search_spaces.notation import parse_network
 from tests.harness import scripted

@@ -13,7 +13,9 @@ import pytest
 
 from harness.evidence import study
 from harness.evidence.study import StudyConfig
-from harness.search.proposals import aim, enumeration, evolution
+from harness.search import choose as aim
+from harness.search import look as enumeration
+from harness.search import optuna_sampler as evolution
 from harness.system.errors import ContentError
 from harness.training.result import Status
 from tests.harness import scripted

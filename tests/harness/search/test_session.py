@@ -8,7 +8,8 @@ from fractions import Fraction
 
 import pytest
 
-from harness.search import session, time_left
+from harness.search import session
+from harness.search import session as time_left
 from harness.search.pruning import next_rung
 from harness.search.race import Candidate
 from harness.search.session import Session

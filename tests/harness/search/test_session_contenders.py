@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.search import exploration, race, session
+from harness.search import loop as exploration
+from harness.search import race, session
+from harness.search.loop import poll
 from harness.search.nearest_miss import nearest_miss
-from harness.search.reactions import poll
 from harness.search.session import Session
 from tests.harness import scripted
 from tests.harness.raced import THRESHOLD, candidate, result

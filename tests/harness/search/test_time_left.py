@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from harness.evidence.events import Verified
-from harness.search import session, time_left
-from harness.search.proposals.features import work
+from harness.search import session
+from harness.search import session as time_left
+from harness.search.features import work
 from harness.search.race import Candidate
 from harness.search.session import Session
 from harness.training.result import Purpose, Status

@@ -3,8 +3,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from harness.search.proposals import prior
-from harness.search.proposals.trainings import shipped
+from harness.search import prior
+from harness.search.prior import shipped
 from harness.system.files import Workspace
 from reports.study.provenance import Provenance, Setting, provenance
 from reports.study.provenance_tables import provenance_tables

@@ -15,7 +15,7 @@ from harness.bench.simulation.clock import SimulatedExecutor
 from harness.bench.simulation.live import Running, judged
 from harness.bench.simulation.readings import Reading
 from harness.bench.simulation.replay import run_repeat
-from harness.search.effort import Effort
+from harness.search.clock import Effort
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose, Status
 from harness.training.run import Job

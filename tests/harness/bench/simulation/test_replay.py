@@ -23,7 +23,7 @@ from harness.bench.simulation import replay as replay_module
 from harness.bench.simulation.readings import TableReadings, true_accuracies_pct
 from harness.bench.simulation.replay import replay
 from harness.bench.simulation.setting import table_judged
-from harness.search.proposals.switches import Switches
+from harness.search.propose import Switches
 from tests.harness.bench import made_up_table
 
 TABLE = made_up_table.table()

@@ -14,8 +14,7 @@ from harness.commands.searching.search_progress import SearchReporter
 from harness.evidence.events import FailedConfirmation
 from harness.search.nearest_miss import NearestMiss
 from harness.search.race import Candidate
-from harness.search.session import confirmed, known_of
-from harness.search.watcher import Moment
+from harness.search.session import Moment, confirmed, known_of
 from harness.system.terminal import console
 from harness.training.result import Epoch, Purpose, Result, Status
 from harness.training.workers import Broken, Finished, Progress

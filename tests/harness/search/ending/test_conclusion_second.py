@@ -12,7 +12,7 @@ import pytest
 from harness.commands.searching.search_outcome import Outcome, outcome, outcome_document, outcome_text
 from harness.evidence import record
 from harness.evidence.events import Verified
-from harness.search import search
+from harness.search import loop as search
 from harness.search.ending import conclusion
 from harness.search.ending.conclusion import conclude
 from harness.search.run_plan import SearchPlan

@@ -15,7 +15,7 @@ from harness.evidence.leaderboard import row_of_record
 from harness.evidence.record import Record
 from harness.evidence.study import StudyConfig
 from harness.evidence.verification.verdict import Verdict
-from harness.search.effort import Effort
+from harness.search.clock import Effort
 from harness.search.ending.end import Answered, End, Exhausted, Missed, Postponed, RanOut, end_of
 from harness.search.ending.last_words import LastWords, Searched, last_words
 from harness.search.nearest_miss import NearestMiss

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.search.proposals import acquisition
-from harness.search.proposals.acquisition import (
+from harness.search import choose as acquisition
+from harness.search.choose import (
     CURSE,
     LEAST_CHANCE,
     MOST_ATTEMPTS,
@@ -26,9 +26,9 @@ from harness.search.proposals.acquisition import (
     is_timely,
     margins_to_stand,
 )
-from harness.search.proposals.estimate import Pace, Room
-from harness.search.proposals.surrogate import SCALES, Observation, fitted, predicted, training_row
+from harness.search.clock import Pace, Room
 from harness.search.race import needed_share
+from harness.search.surrogate import SCALES, Observation, fitted, predicted, training_row
 from harness.training.recipe import Recipe
 from search_spaces.draw import enumerate_draws, judge
 from search_spaces.resolve import parse_space

@@ -9,16 +9,15 @@ from dataclasses import replace
 
 import pytest
 
+from harness.search import choose as acquisition
+from harness.search import choose as aim_module
 from harness.search import pruning, race
-from harness.search.proposals import acquisition
-from harness.search.proposals import aim as aim_module
-from harness.search.proposals.aim import _aim_of, _observed, aimed
-from harness.search.proposals.estimate import PACES, Room
-from harness.search.proposals.look import Look
-from harness.search.proposals.proposer import Proposer
-from harness.search.proposals.proposing import Found
-from harness.search.proposals.surrogate import Observation, predicted, row_of, training_row
+from harness.search.choose import _aim_of, _observed, aimed
+from harness.search.clock import PACES, Room
+from harness.search.look import Look
+from harness.search.propose import Found, Proposer
 from harness.search.race import Candidate
+from harness.search.surrogate import Observation, predicted, row_of, training_row
 from harness.training.recipe import Recipe
 from harness.training.result import Status
 from search_spaces.catalog import space

@@ -8,18 +8,18 @@ from dataclasses import replace
 
 import pytest
 
-from harness.search.proposals.estimate import (
+from harness.search.clock import (
     PACES,
     Pace,
     Room,
     Timing,
-    add_run,
+    add_timing,
     scaled,
     slowdown,
     taught,
     training_seconds,
 )
-from harness.search.proposals.features import work
+from harness.search.features import work
 from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Result
 from search_spaces.notation import parse_network
@@ -79,7 +79,7 @@ def test_a_slower_machine_takes_so_many_times_as_long():
 def timed(runs: Iterable[Result], place: Callable[[Result], str] = lambda run: "") -> Timing:
     found = Timing(IMAGES, PACE)
     for run in runs:
-        add_run(found, run, WORK, place(run))
+        add_timing(found, run, WORK, place(run))
     return found
 
 

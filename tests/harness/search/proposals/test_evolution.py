@@ -9,9 +9,9 @@ from statistics import median
 
 import pytest
 
-from harness.search.proposals import evolution, sampler
-from harness.search.proposals.evolution import Member, fitness, living, offspring
-from harness.search.proposals.sampler import Index
+from harness.search import optuna_sampler as evolution
+from harness.search import optuna_sampler as sampler
+from harness.search.optuna_sampler import Index, Member, fitness, living, offspring
 from harness.search.race import Outcome
 from search_spaces.catalog import space
 from search_spaces.cost import analyse

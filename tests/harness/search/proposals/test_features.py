@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.search.proposals.features import (
+from harness.search.features import (
     GROUPED_MACS,
     NAMES,
     NUMBER_MACS,

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.search.proposals import prior
-from harness.search.proposals.prior import FILE, Prior, keep, kept, observations, past_trainings
-from harness.search.proposals.surrogate import Observation, training_row
-from harness.search.proposals.trainings import PastTraining, shipped
+from harness.search import prior
+from harness.search.prior import FILE, PastTraining, Prior, keep, kept, observations, past_trainings, shipped
+from harness.search.surrogate import Observation, training_row
 from harness.system.errors import ContentError
 from harness.system.files import Workspace
 from harness.training.recipe import Recipe

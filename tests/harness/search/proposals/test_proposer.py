@@ -12,11 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.evidence.events import Rejected, Repeated
-from harness.search.proposals import proposer as proposer_module
-from harness.search.proposals.estimate import PACES, Room
-from harness.search.proposals.proposer import Proposer, size_ladder, violation
-from harness.search.proposals.proposing import Found
-from harness.search.proposals.switches import ALL_ON, Switches
+from harness.search import propose as proposer_module
+from harness.search.clock import PACES, Room
+from harness.search.propose import ALL_ON, Found, Proposer, Switches, size_ladder, violation
 from harness.search.race import Candidate, Outcome
 from search_spaces.catalog import space
 from search_spaces.cost import analyse

@@ -7,12 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from harness.search.proposals import enumeration
-from harness.search.proposals import proposer as proposer_module
-from harness.search.proposals.estimate import Room
-from harness.search.proposals.features import work_of
-from harness.search.proposals.proposer import is_aimed
-from harness.search.proposals.switches import Switches
+from harness.search import look as enumeration
+from harness.search import propose as proposer_module
+from harness.search.clock import Room
+from harness.search.features import work_of
+from harness.search.propose import Switches, is_aimed
 from search_spaces.cost import analyse
 from search_spaces.notation import parse_network
 from search_spaces.task import MNIST

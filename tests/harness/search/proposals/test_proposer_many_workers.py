@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from harness.search.opening import open_session
-from harness.search.proposals import aim, proposer, sampler
-from harness.search.proposals.aim import Aimed, aimed
-from harness.search.proposals.look import Look
-from harness.search.proposals.proposer import Proposer
-from harness.search.proposals.surrogate import Observation, row_of
+from harness.search import choose as aim
+from harness.search import optuna_sampler as sampler
+from harness.search import propose as proposer
+from harness.search.choose import Aimed, aimed
+from harness.search.look import Look
+from harness.search.propose import Proposer
 from harness.search.race import Candidate
+from harness.search.resume import open_session
+from harness.search.surrogate import Observation, row_of
 from harness.training.workers import Source
 from search_spaces.task import MNIST
 from tests.harness import scripted

@@ -12,8 +12,8 @@ import pytest
 from optuna.trial import TrialState
 
 from harness.commands.search import search
-from harness.search.proposals import sampler
-from harness.search.proposals.sampler import SAMPLERS, Index
+from harness.search import optuna_sampler as sampler
+from harness.search.optuna_sampler import SAMPLERS, Index
 from harness.search.race import Outcome
 from harness.system.errors import UsageError
 from search_spaces.catalog import space

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import multivariate_normal
 
-from harness.search.proposals.features import NAMES, network_features
-from harness.search.proposals.surrogate import (
+from harness.search.features import NAMES, network_features
+from harness.search.surrogate import (
     SCALES,
     TRAINING,
     Observation,

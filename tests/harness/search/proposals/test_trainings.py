@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from harness.evidence.study import open_study, result_path
-from harness.search.proposals import trainings
-from harness.search.proposals.trainings import PastTraining, comparable, digest, own, parse, shipped, text
+from harness.search import prior as trainings
+from harness.search.prior import PastTraining, comparable, digest, own, parse, shipped, text
 from harness.system.errors import ContentError
 from harness.system.files import Workspace
 from harness.training import result

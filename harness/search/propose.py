@@ -1,7 +1,7 @@
 """Which network is trained next, and for how long.
 
-The model of the errors (``surrogate``) chooses among many draws and their neighbours (``aim``, ``acquisition``); a
-sampler that was asked for takes turns with it. Where no earlier training is known a ladder of sizes comes first.
+The surrogate chooses among many draws and their neighbours (``choose``); a sampler that was asked for takes turns with
+it. Where no earlier training is known a ladder of sizes comes first.
 """
 
 from __future__ import annotations
@@ -10,20 +10,17 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from harness.evidence.events import Proposal, Rejected, Repeated
 from harness.evidence.study import StudyConfig
-from harness.search.proposals import sampler
-from harness.search.proposals.acquisition import Choice, is_timely
-from harness.search.proposals.aim import Aimed, aimed, length
-from harness.search.proposals.enumeration import enumerated
-from harness.search.proposals.estimate import Room
-from harness.search.proposals.look import DRAWS, Look, accepted
-from harness.search.proposals.proposing import Found
-from harness.search.proposals.sampler import SURROGATE, Index, Trial
-from harness.search.proposals.surrogate import Observation
-from harness.search.proposals.switches import ALL_ON, Switches
+from harness.search import optuna_sampler
+from harness.search.choose import Aimed, Choice, aimed, is_timely, length
+from harness.search.clock import Room
+from harness.search.look import DRAWS, Look, accepted, enumerated
+from harness.search.optuna_sampler import SURROGATE, Index, Trial
 from harness.search.race import Candidate, Outcome, outcome
+from harness.search.surrogate import Observation
 from search_spaces.cost import Analysis
 from search_spaces.draw import Draw, Judgement, Uniform, draw, judge, measured
 from search_spaces.space import OBJECTIVES, Metric, SearchSpace
@@ -36,6 +33,58 @@ ASKS = 40
 AIM_EVERY = 2
 # Rejections the sampler is told about, a proposal; more would only slow it down.
 LESSONS = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Switches:
+    """The parts that can be left out, each by itself. Rungs are left out by naming none.
+
+    Attributes:
+        ladder: begin with networks of evenly spread sizes.
+        aim: networks after the ladder are those that a model of the errors thinks most of, or every second of them
+            where another sampler takes turns with it.
+        falling_budget: propose nothing as large as the smallest network that stands.
+        confirmation: a network stands on fresh seeds; without it its first run suffices.
+        repeats: a proposal of a known network that missed is a further seed of it; without it nothing follows.
+    """
+
+    ladder: bool = True
+    aim: bool = True
+    falling_budget: bool = True
+    confirmation: bool = True
+    repeats: bool = True
+
+
+ALL_ON = Switches()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A network to train, with what was rejected and repeated on the way to it.
+
+    Attributes:
+        proposal: None where no further network below the ceiling was found; ``why`` then says so.
+        lacks_time: with more time there might be one.
+        rejected: networks that were only looked at on the way and rejected, by reason.
+    """
+
+    proposal: Proposal | None
+    passed: tuple[Rejected | Repeated, ...]
+    why: str = ""
+    lacks_time: bool = False
+    rejected: Mapping[str, int] = field(default_factory=dict)
+
+
+class Proposing(Protocol):
+    """Whoever proposes networks to a search."""
+
+    def propose(self, ceiling: int, candidates: Mapping[int, Candidate], room: Room) -> Found:
+        """Return the next network to train, of at most ``ceiling`` of what is minimised and not proposed before."""
+        ...
+
+    def tell(self, trial: int, outcome: Outcome) -> None:
+        """Hear what came of a proposal."""
+        ...
 
 
 @dataclass(slots=True)
@@ -66,7 +115,7 @@ class Proposer:
         return cls(
             space,
             config,
-            sampler.new_index(config.sampler, config.seed),
+            optuna_sampler.new_index(config.sampler, config.seed),
             size_ladder(space, config.ceiling, config.minimise, random.Random(config.seed)) if has_ladder else [],
             past=tuple(past),
             switches=switches,
@@ -92,11 +141,11 @@ class Proposer:
 
     def enter(self, proposal: Proposal) -> None:
         """Enter a network to be trained that is not the sampler's own proposal of this session."""
-        self.running[proposal.trial] = sampler.impose(self.index, proposal.decisions)
+        self.running[proposal.trial] = optuna_sampler.impose(self.index, proposal.decisions)
 
     def tell(self, trial: int, outcome: Outcome) -> None:
         """Tell the sampler what came of a proposal."""
-        sampler.tell(self.index, self.running.pop(trial), outcome)
+        optuna_sampler.tell(self.index, self.running.pop(trial), outcome)
 
 
 def size_ladder(space: SearchSpace, ceiling: int, metric: Metric, rng: random.Random) -> list[Draw]:
@@ -154,9 +203,9 @@ def is_aimed(sampler_name: str, trial: int) -> bool:
 def tell_repeat(proposer: Proposer, trial: Trial, candidate: Candidate) -> None:
     """Tell the sampler again what it could have known."""
     if candidate.first is None:
-        sampler.forget(proposer.index, trial)
+        optuna_sampler.forget(proposer.index, trial)
     else:
-        sampler.tell(proposer.index, trial, outcome(candidate, proposer.config.threshold_pct))
+        optuna_sampler.tell(proposer.index, trial, outcome(candidate, proposer.config.threshold_pct))
 
 
 def violation(space: SearchSpace, analysis: Analysis) -> float:
@@ -186,7 +235,7 @@ def _aim(proposer: Proposer, look: Look) -> Proposal | Aimed | None:
     if not proposer.switches.aim or not is_aimed(proposer.config.sampler, look.number):
         return None
     # One question a proposal, whether its look was taken before or not: so they are counted after a stop.
-    rng = sampler.generator(proposer.index)
+    rng = optuna_sampler.generator(proposer.index)
     choice = _ahead(proposer, look)
     if choice is None:
         found = aimed(look, proposer.past, rng)
@@ -215,7 +264,7 @@ def _ask(proposer: Proposer, look: Look) -> Proposal | None:
     """Ask the sampler until it proposes a new network below the ceiling, ``ASKS`` times at most."""
     limited = look.limited
     for asked in range(ASKS):
-        trial, found = sampler.ask(proposer.index, limited, look.known)
+        trial, found = optuna_sampler.ask(proposer.index, limited, look.known)
         judgement = look.judge(found)
         if not judgement.accepted:
             look.passed.append(_reject(proposer, look, trial, found, judgement, lesson=asked < LESSONS))
@@ -232,7 +281,7 @@ def _ask(proposer: Proposer, look: Look) -> Proposal | None:
 
 def _draw(proposer: Proposer, look: Look) -> Proposal | None:
     """Draw uniformly until there is a new network below the ceiling, where the sampler found none."""
-    for found, judgement in accepted(look, sampler.generator(proposer.index)):
+    for found, judgement in accepted(look, optuna_sampler.generator(proposer.index)):
         return _entered(proposer, look, found, judgement, "draw")
     return None
 
@@ -242,10 +291,10 @@ def _reject(
 ) -> Rejected:
     rejection = _rejection(look, found, judgement, "sampler")
     if judgement.analysis is None or not lesson:
-        sampler.forget(proposer.index, trial)
+        optuna_sampler.forget(proposer.index, trial)
         return rejection
     broken = violation(look.limited, judgement.analysis)
-    sampler.reject(proposer.index, trial, measured(judgement.analysis, look.config.minimise), broken)
+    optuna_sampler.reject(proposer.index, trial, measured(judgement.analysis, look.config.minimise), broken)
     return replace(rejection, violation=broken, indices=found.indices)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.search.proposals.features import NAMES, network_features
+from harness.search.features import NAMES, network_features
 from harness.training.recipe import Recipe
 from search_spaces.network import Architecture
 from search_spaces.task import Task

@@ -1,7 +1,6 @@
-"""Past trainings: how many validation errors which network made by which recipe; what a prior is fitted to.
+"""What earlier trainings a search begins with: those that come with the package, a person's own, or none.
 
-Only whole trainings on the search split count, and only their validation images: no test error is ever in here.
-Which trainings ship is decided by ``benchmarks/trainings.py``.
+They are kept in the study's folder, so that a study goes on with what it began with.
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
+from enum import StrEnum
 from functools import cache
 from importlib import resources
 from itertools import chain
@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.evidence.study import finished_results, read_config
+from harness.search.surrogate import Observation, training_row
+from harness.system import files
 from harness.system.document import csv_text, read_each, unguarded
 from harness.system.errors import ContentError, reason
 from harness.system.files import Workspace
@@ -29,6 +31,7 @@ from harness.training.result import PROTOCOL_VERSION, Result, Status
 from search_spaces.errors import NotationError
 from search_spaces.network import Architecture, Form, form
 from search_spaces.notation import parse_notation
+from search_spaces.task import Task
 
 # Errors are counted as if of so many validation images, whatever a data set has.
 IMAGES = 10_000
@@ -107,7 +110,7 @@ def shipped(dataset: str) -> tuple[PastTraining, ...]:
     Raises:
         ContentError: the file is damaged.
     """
-    folder = resources.files("harness.search.proposals")
+    folder = resources.files("harness.search")
     path, noted = folder / f"trainings-{dataset}.csv", folder / f"trainings-{dataset}.json"
     if not path.is_file():
         return ()
@@ -209,3 +212,71 @@ def _row(cells: list[str], where: str, hint: str) -> PastTraining:
         return PastTraining(*values)
     except ContentError as error:
         raise ContentError(f"{where}: {error.message}", hint=hint) from error
+
+
+FILE = "prior.csv"
+
+
+class Prior(StrEnum):
+    """Which earlier trainings: of the package; these and those of the workspace's studies on the same data; none."""
+
+    SHIPPED = "shipped"
+    OWN = "own"
+    NONE = "none"
+
+
+def past_trainings(
+    prior: Prior, place: Workspace, dataset: str, data_hash: str
+) -> tuple[tuple[PastTraining, ...], tuple[ContentError, ...]]:
+    """Return the trainings, and each study of the workspace that could not be read.
+
+    Raises:
+        ContentError: the trainings of the package are damaged.
+    """
+    match prior:
+        case Prior.NONE:
+            return (), ()
+        case Prior.SHIPPED:
+            return shipped(dataset), ()
+        case Prior.OWN:
+            mine, damaged = own(place, dataset, data_hash)
+            return (*shipped(dataset), *mine), damaged
+
+
+def keep(folder: Path, trainings: Iterable[PastTraining]) -> None:
+    """Write what a new study begins with into its folder."""
+    files.write_text(folder / FILE, text(trainings))
+
+
+def kept(folder: Path) -> tuple[PastTraining, ...] | None:
+    """Return what a study began with; None where its folder does not say.
+
+    Raises:
+        ContentError: the file is damaged.
+    """
+    path = folder / FILE
+    if not path.exists():
+        return None
+    try:
+        text = files.read_bytes(path).decode("utf-8")
+        return parse(text, str(path), "bring the file back, or begin another study: --study NAME")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ContentError(f"cannot read the study's past trainings {path}: {reason(error)}") from error
+
+
+def observations(trainings: Iterable[PastTraining], recipe: Recipe, task: Task) -> tuple[Observation, ...]:
+    """Return what the model of the errors learns from them: those with the learning rate of the recipe.
+
+    None where the recipe differs from theirs in what they do not state.
+    """
+    if not comparable(recipe):
+        return ()
+    return tuple(
+        Observation(
+            training_row(item.architecture, item.epochs, item.batch_size, item.augmented_share, task),
+            item.errors,
+            item.runs,
+        )
+        for item in trainings
+        if item.learning_rate == recipe.learning_rate
+    )

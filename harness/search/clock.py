@@ -1,4 +1,4 @@
-"""How long a training takes: estimated from what a network has to compute, and corrected by what was measured."""
+"""What there is time for: how much a search may spend, how long a training takes, by estimate and as measured."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
-from harness.search.proposals.features import work
+from harness.data.datasets import dataset
+from harness.evidence.events import Entry, Event, SessionBegan, SessionEnded
+from harness.search.features import work
 from harness.training.recipe import Recipe
 from harness.training.result import Result
+from harness.training.workers import Limits
 from search_spaces.notation import parse_network
 from search_spaces.task import Task
 
@@ -33,6 +36,10 @@ LEAST_VERIFY_SEEDS, MOST_VERIFY_SEEDS = 5, 8
 # What an estimate is raised by, as a factor, and what starting processes and writing files take.
 CAUTION = 1.1
 CAUTION_SECONDS = 12.0
+# Searches of this length usually end with an answer on two cores; of few images (mnist-5k) they need less.
+LEAST_SECONDS = 600.0
+LEAST_SECONDS_OF_FEW = 180.0
+FEW_IMAGES = 10_000
 
 
 @dataclass(slots=True)
@@ -118,7 +125,7 @@ def training_seconds(epochs: int, images: int, network_work: float, pace: Pace) 
     return epochs * images * (pace.seconds_an_image + pace.seconds_a_mac * network_work)
 
 
-def add_run(timing: Timing, run: Result, network_work: float, place: str = "") -> None:
+def add_timing(timing: Timing, run: Result, network_work: float, place: str = "") -> None:
     """Add a run that has ended; one without an epoch or a size tells nothing.
 
     Args:
@@ -133,3 +140,44 @@ def add_run(timing: Timing, run: Result, network_work: float, place: str = "") -
 def slowdown(timing: Timing) -> float | None:
     """Return measured over estimated seconds of all runs, of the slowest place; None where no run tells it."""
     return max((float(measured / estimated) for measured, estimated in timing.sums.values() if estimated), default=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effort:
+    """How much a search may spend; not part of what it searches for.
+
+    Attributes:
+        seconds: of all sessions together, verification included; None for no end.
+        trials: networks to train at most; None for no end.
+        workers: networks that train at once.
+        engine: ``native`` or ``torch``.
+    """
+
+    seconds: float | None
+    trials: int | None
+    workers: int
+    device: str
+    limits: Limits
+    engine: str = "torch"
+
+
+def least_seconds(name: str) -> float:
+    """Return the seconds in which a search on a data set usually has an answer."""
+    return LEAST_SECONDS_OF_FEW if dataset(name).train_size <= FEW_IMAGES else LEAST_SECONDS
+
+
+def is_spent(effort: Effort, events: list[Entry[Event]]) -> bool:
+    """Return whether the last session came to its end, with no less effort than is allowed now."""
+    ends = [entry.event for entry in events if isinstance(entry.event, SessionBegan | SessionEnded)]
+    if not ends or not isinstance(last := ends[-1], SessionEnded):
+        return False
+    match last.reason:
+        case "exhausted" if last.seconds is None:
+            return True
+        case "exhausted" | "time":
+            # With more time there may be networks that were too slow to be trained before.
+            return effort.seconds is not None and effort.seconds <= (last.seconds or 0)
+        case "trials":
+            return effort.trials is not None and effort.trials <= (last.trials or 0)
+        case _:
+            return False
