@@ -1,0 +1,125 @@
+"""Six networks are trained to the same weights, bit for bit, by torch and by the native engine.
+
+``bits.json`` holds the digests and where they were made. Bits depend on the instruction set, on the release of torch,
+and for the engine on its compiler: elsewhere the test skips and says what differs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+
+from harness.training.native.native import EngineUnavailable, compiler_version, level, load
+from harness.training.recipe import AverageStatistics, Initialisation, Optimizer, Precision, Recipe, Schedule
+from harness.training.result import instructions
+from harness.training.steps import Images
+from harness.training.train import finish_average, start, train_epoch, weights_digest
+from search_spaces.notation import parse_network
+from search_spaces.task import MNIST
+
+GOLDEN = Path(__file__).with_name("bits.json")
+SMALL = Recipe(
+    epochs=2,
+    batch_size=32,
+    schedule=Schedule.COSINE,
+    warmup=0.1,
+    augmented_share=0.6,
+    average_statistics=AverageStatistics.RECOMPUTED,
+)
+# A network and a recipe each; together all ops and most ways to train.
+TRAININGS = {
+    "tied": (
+        "conv3x3(4) bn relu conv3x3(4) bn relu | maxpool | conv3x3(8) bn relu dropout(0.05) | maxpool | "
+        "conv3x3(8, tie=a) bn relu conv3x3(8, tie=a) bn relu | gap | linear(10)",
+        Recipe(epochs=2, batch_size=32),
+    ),
+    "mixed": (
+        "conv5x5(5, stride=2, bias) relu bn dropout2d(0.1) | avgpool | conv1x1(12, pad=1) bn | dwconv3x3 relu "
+        "res(conv3x3(12) bn relu) conv3x3(11, pad=0) relu bn | conv1x1(10, bias) | gap",
+        Recipe(epochs=2, batch_size=20, optimizer=Optimizer.ADAM, learning_rate=0.003, label_smoothing=0.1),
+    ),
+    "matrices": (
+        "maxpool relu linear(20) bn relu relu linear(10)",
+        Recipe(epochs=2, batch_size=25, schedule=Schedule.STEP, step_epochs=(1,), average_decay=0.0, decay_all=True),
+    ),
+    "posed": (
+        "conv3x3(8, poses=4) bn(poses=4) relu | avgpool | conv1x1(8, poses=4) conv3x3(16, poses=4, tie=t1) "
+        "bn(poses=4) relu | avgpool | res(conv1x1(8, poses=4, tie=t2) conv3x3(16, poses=4, tie=t1) bn(poses=4)) relu | "
+        "gap | linear(10)",
+        SMALL,
+    ),
+    "wavering": (
+        "unshuffle(2) conv3x1(6) bn swish conv1x3(6, groups=2) prelu | maxpool | "
+        "conv3x3(8) bn leaky | gap | linear(10)",
+        Recipe(epochs=2, batch_size=32, initialisation=Initialisation.DIRAC, zero_head=True, nesterov=False),
+    ),
+    "pairs": (
+        "conv3x3(8) bn relu | maxpool | conv3x3(16) bn relu conv1x1(8) bn relu | gap | linear(10)",
+        Recipe(epochs=2, batch_size=32, precision=Precision.BF16, final_rate=0.1, augmentation_off_share=0.5),
+    ),
+}
+
+
+def some_images(count: int) -> Images:
+    """Return noise around a bright bar whose place tells the class."""
+    source = torch.Generator().manual_seed(1)
+    pixels = torch.randint(0, 90, (count, 1, 28, 28), generator=source, dtype=torch.uint8)
+    labels = torch.randint(10, (count,), generator=source)
+    for image, label in zip(pixels, labels.tolist(), strict=True):
+        image[0, 2 * label + 3 : 2 * label + 7, 4:24] += 120
+    return Images(pixels, labels, (0.13,), (0.31,))
+
+
+def here(engine: str) -> dict[str, str]:
+    """Return what the bits of an engine depend on."""
+    found = {"instructions": instructions(), "torch": torch.__version__}
+    if engine == "native":
+        found |= {"level": level().name, "compiler": compiler_version().splitlines()[0]}
+    return found
+
+
+def trained(name: str, engine: str) -> str:
+    """Return the weights after two epochs, and all that the optimizer remembers, as a digest."""
+    text, recipe = TRAININGS[name]
+    with one_thread():
+        run = start(
+            parse_network(text), recipe, 3, torch.device("cpu"), load() if engine == "native" else None, task=MNIST
+        )
+        images = some_images(20 * recipe.batch_size)
+        for _ in range(recipe.epochs):
+            train_epoch(run, images)
+        finish_average(run, images)
+    kept = [value for state in run.optimizer.state.values() for value in state.values()]
+    tensors = [*run.state, *(run.average or []), *(value for value in kept if value is not None)]
+    digest = hashlib.sha256(b"".join(tensor.detach().numpy().tobytes() for tensor in tensors)).hexdigest()
+    return f"{digest[:16]}, weights {weights_digest(run)[:16]}, loss {run.history[-1].train_loss!r}"
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Sums of several threads round otherwise."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("engine", ["torch", "native"])
+@pytest.mark.parametrize("name", TRAININGS)
+def test_a_training_ends_in_the_same_bits(name: str, engine: str):
+    golden = json.loads(GOLDEN.read_text(encoding="utf-8"))
+    try:
+        place = here(engine)
+    except EngineUnavailable as error:
+        pytest.skip(str(error))
+    if place != golden["made"][engine]:
+        pytest.skip(f"these bits were made with {golden['made'][engine]}, and here is {place}")
+    assert trained(name, engine) == golden["trained"][f"{name} {engine}"]
