@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,20 +10,21 @@ import click
 
 from harness.commands.shared import options
 from harness.data import datasets
-from harness.system import errors, files
+from harness.system import errors
 from harness.system.errors import TargetMissed, UsageError
-from harness.system.files import Workspace, check_writable, workspace
+from harness.system.files import check_writable, workspace, write_together
 from harness.system.terminal import counted
 
 if TYPE_CHECKING:
-    from harness.commands.shared.network_argument import KnownRow, NetworkArgument
+    from harness.commands.shared.network_argument import NetworkArgument
     from harness.data.training_images import ImageData
-    from harness.evidence.record import Record, SeedRun
-    from harness.training.build import Network
+    from harness.evidence.record import SeedRun
     from harness.training.recipe import NamedRecipe
     from harness.training.result import Result
     from harness.training.run import Job
     from harness.training.train import Training
+
+_CHECKED_IMAGES = 1_000
 
 
 @click.command(short_help="Write a network as ONNX or safetensors; train it where no weights are kept.")
@@ -71,48 +72,84 @@ def export(
     harness export 4b8be5 --seed 3 --onnx net.onnx --safetensors net.safetensors
     """
     targets = {"--onnx": onnx, "--safetensors": safetensors}
-    wanted = {option: path for option, path in targets.items() if path is not None}
-    _check_places(wanted)
-
-    from harness.commands.shared.network_argument import read_network, recipe_of
+    _check_places({option: path for option, path in targets.items() if path is not None})
+    from harness.commands.shared.network_argument import only_row, read_network, recipe_of, recorded_rows
 
     place = workspace()
     given = read_network(network, place, datasets.task_of(dataset))
-    row = _row(given, place, None if dataset == "auto" else dataset, recipe_given=recipe is not None)
+    # The row that is meant, however the network was named; a target has no part in weights.
+    rows = given.rows or recorded_rows(given.architecture, place)
+    given = replace(given, rows=tuple(replace(row, target_pct=None) for row in rows))
+    asked = None if dataset == "auto" else dataset
+    row = only_row(given, dataset=asked, target_pct=None, recipe_given=recipe is not None)
     named = recipe_of(row, recipe, epochs)
 
     # torch is loaded from here on: bad input is refused before.
     from harness.evidence import record
-    from harness.export import LIBRARIES, record_of_seed
+    from harness.export import LIBRARIES, Match, match, to_onnx
 
     if onnx is not None:
         errors.require("export", LIBRARIES, "--onnx")
     from harness.data.training_images import resolve
+    from harness.evidence.weight_file import path_of, read_recorded
     from harness.training.recipe import check_batch, check_statistics
-    from harness.training.weights import final_network, properties
+    from harness.training.weights import final_network, properties, to_safetensors
+    from search_spaces.cost import analyse, stored_numbers
 
     data = resolve(row.dataset if row and row.dataset and dataset == "auto" else dataset, folder)
+    task = data.dataset.task
     check_batch(named.recipe, len(data.train_labels))
-    check_statistics(named.recipe, given.architecture, data.dataset.task)
-    evidence = record_of_seed(
-        record.read_all(place.records), given.architecture.hash, named.recipe.hash, data.dataset.name, seed
+    check_statistics(named.recipe, given.architecture, task)
+    # The target that a record was made for has no part in its weights.
+    key = (given.architecture.hash, named.recipe.hash, data.dataset.name)
+    with_seed = (
+        item
+        for item in record.read_all(place.records)
+        if (item.hash, item.recipe_hash, item.dataset) == key and item.seed(seed)
     )
+    evidence = next(with_seed, None)
     recorded = evidence.seed(seed) if evidence else None
-    kept = None if retrain or evidence is None else _kept(evidence, place, seed)
-    if kept is not None and recorded is not None:
-        options.say_recipe(named, recipe, row)
-        learned, about = kept
-        facts = _facts_of_record(about, recorded)
+    options.say_recipe(named, recipe, row)
+    document: dict[str, Any] = {
+        "architecture": str(given.architecture),
+        "hash": given.architecture.hash,
+        "parameters": analyse(given.architecture, task).parameters,
+        "stored_numbers": stored_numbers(given.architecture, task),
+    }
+    if evidence and recorded and not retrain and path_of(place.records, evidence, seed).exists():
+        from harness.evidence.verification.evaluation import network_of
+
+        kept = read_recorded(place.records, evidence, seed)
+        model, about = network_of(kept, task), dict(kept.about) | {"weights_sha256": kept.sha256}
+        same = kept.sha256 == recorded.weights_sha256
+        made: Result | SeedRun = recorded
+        document |= {"trained": False, "match": Match.IDENTICAL if same else Match.REPEATED}
     else:
         # A recipe may name teachers.
         job = replace(_job(given, named, seed, device, engine, recorded), teachers=place.teachers)
-        options.say_recipe(named, recipe, row)
-        result, trained = _train(job, data)
-        learned, about = final_network(trained), properties(result, data.dataset)
-        facts = _facts_of_result(result, recorded)
-    written = _write(wanted, given, data, learned, about)
-    document = _document(given, data, facts, recorded, written)
-    options.print_json(document) if as_json else click.echo(_text(document))
+        made, trained = _train(job, data)
+        model, about = final_network(trained), properties(made, data.dataset)
+        document |= {"trained": True, "match": match(made, recorded), "epochs": len(made.history)}
+    contents: dict[Path, bytes] = {}
+    files = []
+    if onnx is not None:
+        contents[onnx], check = to_onnx(model, data.dataset, data.train_images[:_CHECKED_IMAGES], about)
+        files.append({"file": str(onnx), "size_bytes": len(contents[onnx]), "format": "onnx", "check": check})
+    if safetensors is not None:
+        contents[safetensors] = to_safetensors(model, about)
+        files.append({"file": str(safetensors), "size_bytes": len(contents[safetensors]), "format": "safetensors"})
+    write_together(contents)
+    document |= {name: about[name] for name in ("recipe", "recipe_hash", "dataset", "weights_sha256")}
+    document |= {
+        "seed_index": seed,
+        "seed": made.seed,
+        "engine": made.environment.engine if made.environment else None,
+        "train_seconds": made.train_seconds,
+        "recorded_weights_sha256": recorded.weights_sha256 if recorded else None,
+        "recorded_engine": recorded.environment.engine if recorded else None,
+        "files": files,
+    }
+    options.answer(as_json, document, _text(document))
     return 0
 
 
@@ -126,15 +163,6 @@ def _check_places(wanted: dict[str, Path]) -> None:
         if path.is_dir():
             raise UsageError(f"{option} {path} is a folder; name a file in it")
         check_writable(path.parent, make=False)
-
-
-def _row(given: NetworkArgument, place: Workspace, dataset: str | None, *, recipe_given: bool) -> KnownRow | None:
-    """Return the row that is meant, however the network was named; a target has no part in weights."""
-    from harness.commands.shared.network_argument import only_row, recorded_rows
-
-    rows = given.rows or recorded_rows(given.architecture, place)
-    rows = tuple(replace(row, target_pct=None) for row in rows)
-    return only_row(replace(given, rows=rows), dataset=dataset, target_pct=None, recipe_given=recipe_given)
 
 
 def _job(
@@ -177,104 +205,26 @@ def _train(job: Job, data: ImageData) -> tuple[Result, Training]:
     return result, trained
 
 
-def _kept(evidence: Record, place: Workspace, seed: int) -> tuple[Network, dict[str, str]] | None:
-    """Return the network that is kept with the record, and what its file says of itself; None where none is kept."""
-    from harness.evidence.verification.evaluation import network_of
-    from harness.evidence.weight_file import path_of, read_recorded
-
-    if not path_of(place.records, evidence, seed).exists():
-        return None
-    found = read_recorded(place.records, evidence, seed)
-    about = dict(found.about) | {"weights_sha256": found.sha256}
-    return network_of(found, datasets.dataset(evidence.dataset).task), about
-
-
-def _write(
-    wanted: dict[str, Path], given: NetworkArgument, data: ImageData, network: Network, about: dict[str, str]
-) -> list[dict[str, Any]]:
-    """Make all files, then write them; return what is to be said of each."""
-    from harness import export as files_of
-    from harness.training.weights import to_safetensors
-
-    made: list[tuple[Path, bytes, dict[str, Any]]] = []
-    for option, path in wanted.items():
-        if option == "--safetensors":
-            made.append((path, to_safetensors(network, about), {"format": "safetensors"}))
-            continue
-        pixels = data.train_images[: files_of.CHECKED_IMAGES]
-        content, check = files_of.to_onnx(given.architecture, network, data.dataset, pixels, about)
-        made.append((path, content, {"format": "onnx", "check": asdict(check)}))
-    files.write_together({path: content for path, content, _ in made})
-    return [{"file": str(path), "size_bytes": len(content), **said} for path, content, said in made]
-
-
-def _facts_of_record(about: dict[str, str], recorded: SeedRun) -> dict[str, Any]:
-    from harness.export import Match
-
-    return {
-        "trained": False,
-        "recipe": about["recipe"],
-        "recipe_hash": about["recipe_hash"],
-        "dataset": about["dataset"],
-        "seed_index": recorded.index,
-        "seed": recorded.seed,
-        "engine": recorded.environment.engine,
-        "train_seconds": recorded.train_seconds,
-        "weights_sha256": about["weights_sha256"],
-        "match": Match.IDENTICAL if about["weights_sha256"] == recorded.weights_sha256 else Match.REPEATED,
-    }
-
-
-def _facts_of_result(result: Result, recorded: SeedRun | None) -> dict[str, Any]:
-    from harness.export import match
-
-    return {
-        "trained": True,
-        "recipe": result.recipe_name,
-        "recipe_hash": result.recipe_hash,
-        "dataset": result.dataset,
-        "seed_index": result.seed_index,
-        "seed": result.seed,
-        "engine": result.environment.engine if result.environment else None,
-        "train_seconds": result.train_seconds,
-        "weights_sha256": result.weights_sha256,
-        "match": match(result, recorded),
-        "epochs": len(result.history),
-    }
-
-
-def _document(
-    given: NetworkArgument,
-    data: ImageData,
-    facts: dict[str, Any],
-    recorded: SeedRun | None,
-    written: list[dict[str, Any]],
-) -> dict[str, Any]:
-    from search_spaces.cost import analyse, stored_numbers
-
-    return {
-        "architecture": str(given.architecture),
-        "hash": given.architecture.hash,
-        "parameters": analyse(given.architecture, data.dataset.task).parameters,
-        "stored_numbers": stored_numbers(given.architecture, data.dataset.task),
-        **facts,
-        "recorded_weights_sha256": recorded.weights_sha256 if recorded else None,
-        "recorded_engine": recorded.environment.engine if recorded else None,
-        "files": written,
-    }
-
-
 def _text(document: dict[str, Any]) -> str:
     how = (
         f"{counted(document['epochs'], 'epoch')} in {document['train_seconds']:.0f} s ({document['engine']})"
         if document["trained"]
         else "the weights kept with the record, nothing was trained"
     )
+    comparison = {
+        "identical": "those of the record, bit for bit",
+        "repeated": "trained again on another processor (records/weights/repeats.jsonl). They make the recorded "
+        "errors, and are not the recorded ones bit for bit",
+        "different": "NOT those of the record, though machine and engine are equal: please report this",
+        "made elsewhere": f"another machine, torch or engine ({document['recorded_engine']}) made the recorded ones, "
+        "so these are as good as those, not the same",
+        "not on record": "this seed has no record here to compare with",
+    }
     lines = [
         f"{document['hash']}, {document['parameters']:,} parameters ({document['stored_numbers']:,} stored numbers), "
         f"recipe {document['recipe']} on {document['dataset']}, seed {document['seed_index']}: {how}; "
         "the test set was not read",
-        _match_text(document),
+        f"weights {document['weights_sha256'][:12]}: {comparison[document['match']]}",
     ]
     for item in document["files"]:
         line = f"{item['file']}: {item['format']}, {item['size_bytes']:,} bytes"
@@ -285,24 +235,3 @@ def _text(document: dict[str, Any]) -> str:
             )
         lines.append(line)
     return "\n".join(lines)
-
-
-def _match_text(document: dict[str, Any]) -> str:
-    weights = f"weights {document['weights_sha256'][:12]}"
-    match document["match"]:
-        case "identical":
-            return f"{weights}: those of the record, bit for bit"
-        case "repeated":
-            return (
-                f"{weights}: trained again on another processor (records/weights/repeats.jsonl). They make the "
-                "recorded errors, and are not the recorded ones bit for bit"
-            )
-        case "different":
-            return f"{weights}: NOT those of the record, though machine and engine are equal: please report this"
-        case "made elsewhere":
-            return (
-                f"{weights}: another machine, torch or engine ({document['recorded_engine']}) made the recorded ones, "
-                "so these are as good as those, not the same"
-            )
-        case _:
-            return f"{weights}: this seed has no record here to compare with"

@@ -234,7 +234,7 @@ class _PosedBatchNorm(nn.modules.batchnorm._BatchNorm):
             self.num_batches_tracked.add_(1)
         if self.shared:
             # What channels share they are given as one channel of more positions: (batch, channels / poses, values).
-            joined = input.reshape(len(input), self.num_features, -1)
+            joined = input.reshape(input.shape[0], self.num_features, -1)
             return self._normalised(joined, self.weight, self.bias).reshape(input.shape)
         scale = None if self.weight is None else self.weight.repeat_interleave(self.poses)
         return self._normalised(input, scale, self.bias.repeat_interleave(self.poses))

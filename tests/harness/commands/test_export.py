@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,20 +11,30 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from hypothesis import given, settings
 from onnxruntime import InferenceSession
 from safetensors.numpy import load_file
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
+from harness import export
 from harness.cli import run
 from harness.data import training_images as data
 from harness.data.datasets import DATASETS
 from harness.data.training_images import ImageData, load
 from harness.evidence import record
 from harness.evidence.record import Record
+from harness.export import Match, match, onnx_model
 from harness.system import errors
 from harness.system.files import Workspace
 from harness.training import run as run_module
 from harness.training import train
+from harness.training.build import build
 from harness.training.recipe import Recipe
+from search_spaces.network import Architecture
+from search_spaces.notation import parse_network
+from search_spaces.task import MNIST
+from tests.harness.test_every_op import EVERY_OP
 
 NETWORK = "conv3x3(4) bn relu maxpool(4) | conv3x3(4, tie=a) bn relu conv3x3(4, tie=a) bn relu | gap | linear(10)"
 
@@ -48,7 +57,94 @@ def exported(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, A
     return document
 
 
+# The model ----------------------------------------------------------------------------------------------------
+
+TIED = (
+    "conv3x3(4) bn relu conv3x3(4, tie=a) bn relu conv3x3(4, tie=a, bias) res(conv3x3(4, tie=a) bn) | gap | linear(10)"
+)
+POSED = (
+    "conv3x3(8, poses=8, bias) bn(poses=8) relu conv1x1(8, poses=4, tie=a) relu conv1x1(8, poses=4, tie=a) bn(poses=2) "
+    "conv1x1(2, tie=a) conv3x3(8, groups=2, poses=4) bn(unscaled, poses=4) gap linear(10)"
+)
+SHARED = (
+    "conv3x3(8, poses=4) bn(poses=4, shared) relu conv1x1(6) bn(unscaled, poses=2, shared) gap linear(8) "
+    "bn(poses=8, shared) linear(10)"
+)
+
+
+def check_against_torch(architecture: Architecture) -> onnx.ModelProto:
+    """Compare with torch; weights and statistics are drawn at random, so that no op can be left out unseen."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        network = build(architecture, MNIST)
+        for module in network.modules():
+            if isinstance(module, _BatchNorm):
+                for values in (module.weight, module.bias, module.running_mean):
+                    if values is not None:  # an unscaled one has no weight
+                        nn.init.normal_(values)
+                assert module.running_var is not None
+                nn.init.uniform_(module.running_var, 0.5, 2)
+        pixels = torch.randint(0, 256, (5, 1, 28, 28), dtype=torch.uint8)
+    network.eval()
+    model = onnx_model(network, DATASETS["mnist"], {"hash": architecture.hash})
+    with torch.inference_mode():
+        # The normalisation of torchvision's own example.
+        ours = network((pixels / 255 - 0.1307) / 0.3081).numpy()
+    session = InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    theirs: np.ndarray = session.run(["logits"], {"pixels": pixels.numpy()})[0]
+    assert float(np.abs(ours - theirs).max()) < 1e-4 * max(float(np.abs(ours).max()), 1e-6)
+    return model
+
+
+@pytest.mark.parametrize("text", [TIED, EVERY_OP, POSED, SHARED, "conv3x3(10, pad=0, stride=3) gap"])
+def test_the_model_takes_raw_pixels_gives_the_logits_of_torch_and_says_what_it_is(text: str):
+    model = check_against_torch(parse_network(text))
+
+    onnx.checker.check_model(model)
+    assert model.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.UINT8
+    assert {item.key: item.value for item in model.metadata_props} == {"hash": parse_network(text).hash}
+    # The exporter would note the lines and folders of this program.
+    assert b"modules.py" not in model.SerializeToString()
+
+
+@pytest.mark.slow
+@given(...)
+@settings(max_examples=40)
+def test_any_network_gives_the_logits_of_torch(architecture: Architecture):
+    check_against_torch(architecture)
+
+
+def test_a_model_that_says_something_else_is_never_given_out(monkeypatch: pytest.MonkeyPatch):
+    network, images = build(parse_network(TIED), MNIST).eval(), torch.zeros(3, 1, 28, 28, dtype=torch.uint8)
+    wrong = export.onnx_model(build(parse_network(TIED), MNIST).eval(), DATASETS["mnist"], {})
+    monkeypatch.setattr(export, "onnx_model", lambda *given: wrong)
+
+    with pytest.raises(AssertionError):
+        export.to_onnx(network, DATASETS["mnist"], images, {})
+
+
 # The record ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("weights", "changes", "found"),
+    [
+        ("aa", {}, Match.IDENTICAL),
+        ("aa", {"device": "another"}, Match.IDENTICAL),
+        ("bb", {}, Match.DIFFERENT),
+        ("bb", {"commit": "1" * 40, "dirty": True}, Match.DIFFERENT),
+        ("bb", {"engine": "native AVX2 0123"}, Match.ELSEWHERE),
+        ("bb", {"torch": "2.99"}, Match.ELSEWHERE),
+    ],
+)
+def test_weights_are_compared_with_the_record(
+    weights: str, changes: dict[str, Any], found: Match, new_record: Any, new_result: Any
+):
+    recorded = replace(new_record([60]).seeds[0], weights_sha256="aa")
+    made = new_result(weights_sha256=weights, environment=replace(recorded.environment, **changes))
+
+    assert match(made, recorded) is found
+    assert match(made, None) is match(made, replace(recorded, weights_sha256=None)) is Match.UNRECORDED
 
 
 @pytest.mark.parametrize("engine", ["torch", "native"])
@@ -106,13 +202,9 @@ def test_a_network_without_a_row_takes_the_named_recipe_and_says_that_there_is_n
 ):
     assert run(["export", NETWORK, "--recipe", "@quick.toml", "--seed", "3", "--onnx", "x/net.onnx"]) == 0
 
-    lines = capsys.readouterr().out.splitlines()
-    assert "recipe quick on toy, seed 3: 2 epochs in " in lines[0]
-    assert lines[0].endswith("the test set was not read")
-    assert lines[1].endswith(": this seed has no record here to compare with")
-    assert lines[2].startswith("x/net.onnx: onnx, ")
-    assert "onnxruntime and torch on 100 training images: logits differ by at most " in lines[2]
-    assert lines[2].endswith(", classes on 0")
+    said = capsys.readouterr().out
+    assert "the test set was not read" in said
+    assert "this seed has no record here to compare with" in said
     onnx.checker.check_model(onnx.load(workspace / "x/net.onnx"))
     assert not (workspace / "records").exists()
 
@@ -166,12 +258,6 @@ def test_a_wrong_command_line_is_one_line_before_anything_is_trained(
     assert not (workspace / "x").exists()
 
 
-@pytest.mark.parametrize("text", ["conv9x9(3)", "abcdef123456", "conv3x3(4) gap"])
-def test_a_network_that_is_none_is_refused(text: str, small_data: ImageData, capsys: pytest.CaptureFixture[str]):
-    assert run(["export", text, "--onnx", "net.onnx"]) == 4
-    assert capsys.readouterr().out == ""
-
-
 def test_without_the_extra_it_says_what_to_install_and_leaves_with_6(
     small_data: ImageData, workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
@@ -182,16 +268,6 @@ def test_without_the_extra_it_says_what_to_install_and_leaves_with_6(
     hint = errors.install_command("export")
     assert capsys.readouterr().err == f"error: --onnx needs onnxruntime, which is not installed here\nhint: {hint}\n"
     assert not (workspace / "net").exists()
-
-
-def test_safetensors_are_written_without_the_extra(
-    small_data: ImageData, workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(errors, "find_spec", lambda name: None)
-
-    assert run(["export", NETWORK, "--recipe", "@quick.toml", "--safetensors", "net"]) == 0
-
-    assert load_file(workspace / "net")
 
 
 def test_a_network_that_diverges_is_not_written(
@@ -206,29 +282,14 @@ def test_a_network_that_diverges_is_not_written(
     assert not (workspace / "new").exists()
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
-def test_a_folder_that_may_not_be_written_is_found_before_the_training(
-    small_data: ImageData, workspace: Path, capsys: pytest.CaptureFixture[str]
+def test_safetensors_are_written_without_the_extra_and_can_be_read_by_others(
+    small_data: ImageData, workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
-    (workspace / "locked").mkdir(mode=0o500)
+    monkeypatch.setattr(errors, "find_spec", lambda name: None)
 
-    assert run(["export", NETWORK, "--onnx", "locked/net.onnx"]) == 2
-    assert "cannot write to the folder locked" in capsys.readouterr().err
-
-
-def test_what_is_written_can_be_read_by_others(
-    small_data: ImageData, workspace: Path, capsys: pytest.CaptureFixture[str]
-):
     found = exported(capsys, NETWORK, "--recipe", "@quick.toml", "--safetensors", "new/net.safetensors")
 
     assert (
         sum(value.size for name, value in load_file("new/net.safetensors").items() if "running" not in name)
         == (found["parameters"])
     )
-    assert found["files"] == [
-        {
-            "file": "new/net.safetensors",
-            "size_bytes": (workspace / "new" / "net.safetensors").stat().st_size,
-            "format": "safetensors",
-        }
-    ]
