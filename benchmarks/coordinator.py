@@ -34,7 +34,7 @@ from harness.data.datasets import DATASETS
 from harness.evidence.error_ratio import error_ratio_of
 from harness.evidence.events import Proposal
 from harness.evidence.study import StudyConfig, open_study
-from harness.search.clock import Effort, Room
+from harness.search.clock import Effort, TimeLeft
 from harness.search.loop import explore
 from harness.search.prior import keep, shipped
 from harness.search.propose import ALL_ON, Found, Proposer, Switches
@@ -112,10 +112,10 @@ class Drawing:
     known: set[str] = field(default_factory=set)
     is_over: bool = False
 
-    def propose(self, ceiling: int, candidates: Mapping[int, Candidate], room: Room) -> Found:
+    def propose(self, ceiling: int, candidates: Mapping[int, Candidate], time_left: TimeLeft) -> Found:
         """Return a new network of any size and length."""
         if self.is_over:
-            return self.real.propose(ceiling, candidates, room)
+            return self.real.propose(ceiling, candidates, time_left)
         found = draw_uniform(self.real.space, self.rng, ceiling)
         while found.architecture.hash in self.known:
             found = draw_uniform(self.real.space, self.rng, ceiling)

@@ -18,19 +18,19 @@ from typing import Any
 import numpy as np
 
 from harness.evidence.study import StudyConfig
-from harness.search.clock import CAUTION, Room, rounds, verifying
+from harness.search.clock import CAUTION, TimeLeft, rounds, verifying
 from harness.search.features import NAMES, features, work_of
-from harness.search.look import Look, accepted, enumerated, in_time
+from harness.search.proposal_step import ProposalStep, accepted, enumerated, in_time
 from harness.search.race import (
-    STAND_SEEDS,
+    CONFIRM_SEEDS,
     Candidate,
     by_cost,
     chance_to_stand,
     expected_errors,
+    is_confirmed,
     needed_share,
     passed_first,
     refuted,
-    stands,
 )
 from harness.search.surrogate import PRIOR_ERRORS, TRAINING, Model, Observation, fitted, predicted, row_of
 from harness.system import statistics
@@ -51,13 +51,13 @@ SECURE_SECONDS, LEAST_SECURE_SECONDS, SECURE_SHARE, CERTAINTY = 75.0, 60.0, 0.33
 MOST_ATTEMPTS = 4.0
 # What looks best among hundreds is rather too good to be true, and the more so the less is known of it: the errors
 # that are predicted are raised by so many of their deviations (docs/lab, "chances of small networks").
-CURSE = 1.0
+SELECTION_BIAS_SD = 1.0
 # Once something stands this share of the time left, by the rounds of a network that comes to stand, is added to the
 # time of every training: many small steps down cost more than one large one.
 STRIDE_SHARE = 0.05
 CERTAIN = 1 - 1e-12
 # Where one look chooses several networks, it compares so many times as many: those that are worth most.
-AMONG = 4
+SHORTLIST_FACTOR = 4
 # What cannot improve the answer is not proposed once there is one.
 LEAST_CHANCE = 0.03
 # What was given less chance has hardly ever come to stand: 1 of 242 networks (docs/lab, "what an unlikely
@@ -75,7 +75,7 @@ MOST_OBSERVATIONS = 1_500
 # The rounds end when so many have not raised the highest worth by this share, and after so many in all.
 PATIENCE, RISE, MOST_ROUNDS = 6, 0.01, 25
 # Errors that are believed of a network of middling size where no earlier training tells, by those that are allowed.
-BELIEF = 1.5
+PRIOR_ERROR_FACTOR = 1.5
 # What a run that was pruned would have come to is a guess: further deviation of its logarithm.
 PRUNED_DOUBT = 0.15
 
@@ -130,7 +130,7 @@ class Aim:
     below: int
     open: tuple[tuple[int, float], ...]
     stands: bool
-    room: Room
+    time_left: TimeLeft
 
 
 def option(found: Draw, judgement: Judgement, metric: Metric) -> Option:
@@ -155,31 +155,31 @@ def choices(aim: Aim, options: Sequence[Option], taken: frozenset[tuple[str, int
         (each, epochs)
         for each in options
         for epochs in aim.lengths
-        if (each.hash, epochs) not in taken and aim.room.has(epochs, each.work)
+        if (each.hash, epochs) not in taken and aim.time_left.has(epochs, each.work)
     ]
     if not pairs:
         return []
     margins = margins_to_stand(aim, [(each.row, epochs) for each, epochs in pairs])
     chances = np.array([statistics.normal_share(float(margin)) for margin in margins])
-    seconds = np.array([aim.room.takes(epochs, each.work) for each, epochs in pairs])
+    seconds = np.array([aim.time_left.takes(epochs, each.work) for each, epochs in pairs])
     fall_of = expected_falls({each.cost for each, _ in pairs}, aim.below, aim.open)
     falls = np.array([fall_of[each.cost] for each, _ in pairs])
-    more = rounds(STAND_SEEDS, aim.room.workers)
+    more = rounds(CONFIRM_SEEDS, aim.time_left.workers)
     hopeful = np.full(len(pairs), fill_value=True)
     if aim.stands:
-        if not math.isinf(aim.room.left):
-            hopeful = chances >= _least_chances(aim.room, seconds)
-            seconds = seconds + STRIDE_SHARE * aim.room.left / (1 + more)
+        if not math.isinf(aim.time_left.left):
+            hopeful = chances >= _least_chances(aim.time_left, seconds)
+            seconds = seconds + STRIDE_SHARE * aim.time_left.left / (1 + more)
         # The fresh seeds are run where the first one passes.
         worths = chances * falls / (seconds * (1 + more * chances))
     else:
-        in_time = max(SECURE_SECONDS - aim.room.passed, LEAST_SECURE_SECONDS)
-        worker_seconds = min(in_time, SECURE_SHARE * aim.room.left) * aim.room.workers
-        attempts = np.minimum(MOST_ATTEMPTS, worker_seconds / (seconds * (1 + STAND_SEEDS * chances)))
+        in_time = max(SECURE_SECONDS - aim.time_left.passed, LEAST_SECURE_SECONDS)
+        worker_seconds = min(in_time, SECURE_SHARE * aim.time_left.left) * aim.time_left.workers
+        attempts = np.minimum(MOST_ATTEMPTS, worker_seconds / (seconds * (1 + CONFIRM_SEEDS * chances)))
         none_stands = np.maximum(1.0, attempts) * np.log1p(-np.minimum(chances, CERTAIN))
         # The verification of what stands first is kept until the end: what it leaves is for networks below.
-        kept = np.array([verifying(float(each), aim.room.workers) for each in seconds])
-        free = np.maximum(0.0, 1 - kept / aim.room.left)
+        kept = np.array([verifying(float(each), aim.time_left.workers) for each in seconds])
+        free = np.maximum(0.0, 1 - kept / aim.time_left.left)
         worths = (np.minimum(1.0, attempts) * -np.expm1(none_stands)) ** CERTAINTY * falls * free
     found: dict[str, Choice] = {}
     # Where all chances are as good as none, what comes nearest is first.
@@ -191,16 +191,16 @@ def choices(aim: Aim, options: Sequence[Option], taken: frozenset[tuple[str, int
     return list(found.values())
 
 
-def is_timely(choice: Choice, room: Room) -> bool:
+def is_timely(choice: Choice, time_left: TimeLeft) -> bool:
     """Return whether there is still time for a training that was chosen earlier."""
-    seconds = room.takes(choice.epochs, choice.option.work)
-    is_likely = math.isinf(room.spare) or choice.chance >= _least_chances(room, seconds)
-    return room.has(choice.epochs, choice.option.work) and bool(is_likely)
+    seconds = time_left.takes(choice.epochs, choice.option.work)
+    is_likely = math.isinf(time_left.spare) or choice.chance >= _least_chances(time_left, seconds)
+    return time_left.has(choice.epochs, choice.option.work) and bool(is_likely)
 
 
-def _least_chances(room: Room, seconds: Any) -> Any:
+def _least_chances(time_left: TimeLeft, seconds: Any) -> Any:
     """Return the chance that a network must have once something stands, for each training that takes so long."""
-    return np.where(CAUTION * seconds <= room.spare, LEAST_CHANCE, UNLIKELY)
+    return np.where(CAUTION * seconds <= time_left.spare, LEAST_CHANCE, UNLIKELY)
 
 
 def one_by_one(aim: Aim, ranked: Sequence[Choice], count: int) -> list[Choice]:
@@ -212,7 +212,7 @@ def one_by_one(aim: Aim, ranked: Sequence[Choice], count: int) -> list[Choice]:
         ranked: of ``choices``, not empty.
     """
     found, open_ = [ranked[0]], list(aim.open)
-    left = list(ranked[1 : AMONG * count])
+    left = list(ranked[1 : SHORTLIST_FACTOR * count])
     costs = {each.option.cost for each in left}
     alone = expected_falls(costs, aim.below, open_)
     while left and len(found) < count:
@@ -239,9 +239,9 @@ def margins_to_stand(aim: Aim, trainings: Sequence[tuple[tuple[float, ...], int]
     ]
     means, deviations = predicted(aim.model, rows)
     # The fresh seeds that decide waver too.
-    spread = np.sqrt(deviations**2 + aim.model.scales.seed**2 / STAND_SEEDS)
+    spread = np.sqrt(deviations**2 + aim.model.scales.seed**2 / CONFIRM_SEEDS)
     needed = aim.allowed * needed_share()
-    return (math.log(max(1e-9, needed)) - means - CURSE * deviations) / spread
+    return (math.log(max(1e-9, needed)) - means - SELECTION_BIAS_SD * deviations) / spread
 
 
 def expected_falls(costs: Iterable[int], below: int, open_: Sequence[tuple[int, float]]) -> dict[int, float]:
@@ -280,43 +280,45 @@ class Aimed:
     further: tuple[Choice, ...] = ()
 
 
-def aimed(look: Look, past: Sequence[Observation], rng: random.Random) -> Aimed:
+def aimed(step: ProposalStep, past: Sequence[Observation], rng: random.Random) -> Aimed:
     """Return what the model of the errors thinks is worth most, of many draws and of changes of the best of them.
 
     Args:
         past: earlier trainings that the model begins with.
     """
-    aim = _aim_of(look, past)
-    options = _listed(look, rng)
-    ranked = choices(aim, options, look.taken)
-    if enumerated(look.space) is None:
-        ranked = _climbed(look, aim, options, ranked, rng)
+    aim = _aim_of(step, past)
+    options = _listed(step, rng)
+    ranked = choices(aim, options, step.taken)
+    if enumerated(step.space) is None:
+        ranked = _climbed(step, aim, options, ranked, rng)
     new = sum(
-        any((each.hash, epochs) not in look.taken and aim.room.has(epochs, each.work) for epochs in aim.lengths)
+        any((each.hash, epochs) not in step.taken and aim.time_left.has(epochs, each.work) for epochs in aim.lengths)
         for each in options
     )
     if ranked:
-        first, *further = one_by_one(aim, ranked, max(1, look.room.workers // WORKERS_A_CHOICE))
+        first, *further = one_by_one(aim, ranked, max(1, step.time_left.workers // WORKERS_A_CHOICE))
         return Aimed(first, new, further=tuple(further))
-    endless = replace(aim, room=replace(aim.room, seconds=None, spare=math.inf))
-    return Aimed(None, new, lacks_time=bool(choices(endless, options, look.taken)))
+    endless = replace(aim, time_left=replace(aim.time_left, seconds=None, spare=math.inf))
+    return Aimed(None, new, lacks_time=bool(choices(endless, options, step.taken)))
 
 
-def _climbed(look: Look, aim: Aim, options: list[Option], ranked: list[Choice], rng: random.Random) -> list[Choice]:
+def _climbed(
+    step: ProposalStep, aim: Aim, options: list[Option], ranked: list[Choice], rng: random.Random
+) -> list[Choice]:
     """Return the choices among networks and changes of the best of them, until these are no better; add to options."""
     known, changed = {each.hash for each in options}, set[str]()
-    parents, worths = _parents(look), [0.0]
+    parents, worths = _parents(step), [0.0]
     while len(worths) <= MOST_ROUNDS and (len(worths) <= PATIENCE or worths[-1] > (1 + RISE) * worths[-1 - PATIENCE]):
-        if look.room.is_over():
+        if step.time_left.is_over():
             break
         worthiest = [each.option for each in ranked if each.option.hash not in changed][:PARENTS]
         changed |= {each.hash for each in worthiest}
-        children = {each.hash: each for each in _children(look, [*(each.found for each in worthiest), *parents], rng)}
+        children = {each.hash: each for each in _children(step, [*(each.found for each in worthiest), *parents], rng)}
         fresh = [child for name, child in children.items() if name not in known]
         known |= children.keys()
         options.extend(fresh)
         parents = []
-        ranked = sorted([*ranked, *choices(aim, fresh, look.taken)], key=lambda each: -each.worth)
+        ranked = sorted([*ranked, *choices(aim, fresh, step.taken)], key=lambda each: -each.worth)
         worths.append(ranked[0].worth if ranked else 0.0)
     return ranked
 
@@ -326,25 +328,25 @@ def _learned(past: Sequence[Observation], latest: Sequence[Observation]) -> list
 
     These are taken evenly: they are sorted by form, and no form is forgotten first.
     """
-    room = min(len(past), MOST_OBSERVATIONS - len(latest))
-    return [*(past[number * len(past) // room] for number in range(room)), *latest]
+    count = min(len(past), MOST_OBSERVATIONS - len(latest))
+    return [*(past[number * len(past) // count] for number in range(count)), *latest]
 
 
-def _aim_of(look: Look, past: Sequence[Observation]) -> Aim:
+def _aim_of(step: ProposalStep, past: Sequence[Observation]) -> Aim:
     """Return what the model is asked for, fitted to all that is known at the moment."""
-    config, candidates = look.config, list(look.candidates.values())
-    observed = (seen for candidate in reversed(candidates) for seen in _observed(candidate, config, look.space.task))
+    config, candidates = step.config, list(step.candidates.values())
+    observed = (seen for candidate in reversed(candidates) for seen in _observed(candidate, config, step.space.task))
     latest = list(itertools.islice(observed, MOST_OBSERVATIONS))[::-1]
     allowed = (100 - config.threshold_pct) * 100
     return Aim(
-        model=fitted(_learned(past, latest), belief=PRIOR_ERRORS if past else BELIEF * max(1.0, allowed)),
+        model=fitted(_learned(past, latest), belief=PRIOR_ERRORS if past else PRIOR_ERROR_FACTOR * max(1.0, allowed)),
         recipe=config.recipe,
-        lengths=look.config.all_lengths,
+        lengths=step.config.all_lengths,
         allowed=allowed,
-        below=look.ceiling + 1,
+        below=step.ceiling + 1,
         open=tuple(_open(candidate, config.threshold_pct) for candidate in candidates if _is_open(candidate, config)),
-        stands=any(stands(candidate, config.threshold_pct) for candidate in candidates),
-        room=look.room,
+        stands=any(is_confirmed(candidate, config.threshold_pct) for candidate in candidates),
+        time_left=step.time_left,
     )
 
 
@@ -353,7 +355,7 @@ def _is_open(candidate: Candidate, config: StudyConfig) -> bool:
     if candidate.first is None:
         return True
     passed = passed_first(candidate, config.threshold_pct)
-    return passed and not stands(candidate, config.threshold_pct) and not refuted(candidate, config.threshold_pct)
+    return passed and not is_confirmed(candidate, config.threshold_pct) and not refuted(candidate, config.threshold_pct)
 
 
 def _open(candidate: Candidate, threshold_pct: float) -> tuple[int, float]:
@@ -372,15 +374,15 @@ def _observed(candidate: Candidate, config: StudyConfig, task: Task) -> list[Obs
     return [Observation(row_of(candidate.proposal.architecture, recipe, task), scaled, 1 + len(candidate.fresh), doubt)]
 
 
-def _listed(look: Look, rng: random.Random) -> list[Option]:
+def _listed(step: ProposalStep, rng: random.Random) -> list[Option]:
     """Return what the model looks at first: all that is open of a small space, else draws."""
-    if enumerated(look.space) is not None:
-        known = _all_options(look.space.text, look.space.name, look.space.task, look.config.minimise)
-        return [each for each in known if each.cost <= look.ceiling]
-    draws = list(itertools.islice(accepted(look, rng, AIM_LOOKS), AIM_DRAWS))
+    if enumerated(step.space) is not None:
+        known = _all_options(step.space.text, step.space.name, step.space.task, step.config.minimise)
+        return [each for each in known if each.cost <= step.ceiling]
+    draws = list(itertools.islice(accepted(step, rng, AIM_LOOKS), AIM_DRAWS))
     # Where hardly a draw is within the limits one is enough to begin with: its changes are nearer to them.
-    draws = draws or list(itertools.islice(accepted(look, rng), 1))
-    options = (option(found, judgement, look.config.minimise) for found, judgement in draws)
+    draws = draws or list(itertools.islice(accepted(step, rng), 1))
+    options = (option(found, judgement, step.config.minimise) for found, judgement in draws)
     return list({each.hash: each for each in options}.values())
 
 
@@ -391,34 +393,34 @@ def _all_options(text: str, name: str, task: Task, metric: Metric) -> tuple[Opti
     return tuple(option(entry.found, entry.judgement, metric) for entry in entries)
 
 
-def _parents(look: Look) -> list[Draw]:
+def _parents(step: ProposalStep) -> list[Draw]:
     """Return the smallest networks of this search that passed once, and the latest: changes of them may be better."""
-    candidates = [look.candidates[trial] for trial in sorted(look.candidates)]
-    passed = [each for each in candidates if passed_first(each, look.config.threshold_pct)]
+    candidates = [step.candidates[trial] for trial in sorted(step.candidates)]
+    passed = [each for each in candidates if passed_first(each, step.config.threshold_pct)]
     smallest = sorted(passed, key=by_cost)[:PARENTS]
     chosen = {each.proposal.hash: each.proposal for each in (*smallest, *candidates[-PARENTS:])}
     return [Draw(proposal.architecture, proposal.decisions) for proposal in chosen.values()]
 
 
-def _children(look: Look, parents: Sequence[Draw], rng: random.Random) -> Iterator[Option]:
+def _children(step: ProposalStep, parents: Sequence[Draw], rng: random.Random) -> Iterator[Option]:
     """Yield networks that differ from a parent by a decision or two, within the limits."""
-    limited = look.limited
+    limited = step.limited
     for parent in parents:
         for number in range(CHILDREN):
             try:
                 child, judged = mutate(limited, parent, rng, attempts=5, changes=1 + number % 2)
             except DrawError:
                 continue
-            judgement = in_time(judged, look.room, look.config.all_lengths)
+            judgement = in_time(judged, step.time_left, step.config.all_lengths)
             if judgement.accepted:
-                yield option(child, judgement, look.config.minimise)
+                yield option(child, judgement, step.config.minimise)
             else:
-                look.rejected[str(judgement.reason)] += 1
+                step.rejected[str(judgement.reason)] += 1
 
 
-def length(look: Look, past: Sequence[Observation], found: Draw, judgement: Judgement) -> Choice | None:
+def length(step: ProposalStep, past: Sequence[Observation], found: Draw, judgement: Judgement) -> Choice | None:
     """Return the length that the model thinks most of for a network; None where there is no choice."""
-    if len(look.config.all_lengths) == 1:
+    if len(step.config.all_lengths) == 1:
         return None
-    options = [option(found, judgement, look.config.minimise)]
-    return next(iter(choices(_aim_of(look, past), options, look.taken)), None)
+    options = [option(found, judgement, step.config.minimise)]
+    return next(iter(choices(_aim_of(step, past), options, step.taken)), None)

@@ -59,7 +59,7 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class TimeLeft:
     """What there is time for.
 
     Attributes:

@@ -32,7 +32,7 @@ from harness.evidence.study import StudyConfig
 from harness.search import optuna_sampler, pruning, race
 from harness.search.clock import Effort
 from harness.search.propose import Proposer
-from harness.search.race import STAND_SEEDS, Candidate
+from harness.search.race import CONFIRM_SEEDS, Candidate
 from harness.search.resume import open_session
 from harness.search.session import (
     Moment,
@@ -44,15 +44,15 @@ from harness.search.session import (
     free_indices,
     job_for,
     jobs_at_work,
-    known_of,
     least_verify_seconds,
     look_for_nearest,
     note,
     note_finished,
     remaining_seconds,
-    room,
     run_seconds,
     smallest_standing,
+    summary_of,
+    time_left,
     trial_of,
     update_contenders,
 )
@@ -141,9 +141,9 @@ def _note_decision(
     """Note what a further run of a network has changed; return what it has decided about this network."""
     threshold_pct = session.config.threshold_pct
     decided: Confirmed | FailedConfirmation | None = None
-    has_fallen = candidate is before and not race.stands(candidate, threshold_pct)
+    has_fallen = candidate is before and not race.is_confirmed(candidate, threshold_pct)
     if has_fallen or (open_before and race.refuted(candidate, threshold_pct)):
-        decided = FailedConfirmation(**known_of(candidate))
+        decided = FailedConfirmation(**summary_of(candidate))
         note(session, decided)
     after = smallest_standing(session)
     if after is None or after is before:
@@ -268,7 +268,7 @@ def _next(session: Session, candidates: list[Candidate], flying: Counter[int]) -
 
 def _propose(session: Session) -> Job | None:
     """Return the first run of a new network; None when the space has no further one."""
-    found = session.proposer.propose(_ceiling(session), session.candidates, room(session))
+    found = session.proposer.propose(_ceiling(session), session.candidates, time_left(session))
     for passed in found.passed:
         match passed:
             case Rejected():
@@ -281,7 +281,7 @@ def _propose(session: Session) -> Job | None:
         # There is no use in asking again before another run has ended.
         session.exhausted, session.lacks_time = found.why, found.lacks_time
         return None
-    candidate = race.candidate_of(session.config, found.proposal, STAND_SEEDS if session.switches.confirmation else 0)
+    candidate = race.candidate_of(session.config, found.proposal, CONFIRM_SEEDS if session.switches.confirmation else 0)
     session.candidates[found.proposal.trial] = candidate
     update_contenders(session, candidate)
     note(session, found.proposal)
@@ -356,7 +356,7 @@ def choose(session: Session) -> WinnerChosen | None:
 
     def is_open(candidate: Candidate) -> bool:
         verdict = session.verdicts.get(candidate.proposal.trial)
-        stands = race.stands(candidate, session.config.threshold_pct)
+        stands = race.is_confirmed(candidate, session.config.threshold_pct)
         return stands if verdict is None else verdict.passed is True
 
     open_ = sorted(filter(is_open, session.candidates.values()), key=race.by_cost)
@@ -367,7 +367,7 @@ def choose(session: Session) -> WinnerChosen | None:
     ]
     if not open_:
         return None
-    winner = WinnerChosen(**known_of((in_time or open_)[0]))
+    winner = WinnerChosen(**summary_of((in_time or open_)[0]))
     note(session, winner)
     return winner
 

@@ -55,7 +55,7 @@ def nearest_miss(candidates: Iterable[Candidate], threshold_pct: float) -> Neare
     usable = [(candidate, first) for candidate in candidates if (first := _usable(candidate)) is not None]
     # After each event of a search: whether one stands is asked of the nearest only.
     for candidate, first in sorted(usable, key=_order):
-        if not race.stands(candidate, threshold_pct):
+        if not race.is_confirmed(candidate, threshold_pct):
             return _miss(candidate, first, threshold_pct)
     return None
 

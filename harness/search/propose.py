@@ -16,9 +16,9 @@ from harness.evidence.events import Proposal, Rejected, Repeated
 from harness.evidence.study import StudyConfig
 from harness.search import optuna_sampler
 from harness.search.choose import Aimed, Choice, aimed, is_timely, length
-from harness.search.clock import Room
-from harness.search.look import DRAWS, Look, accepted, enumerated
+from harness.search.clock import TimeLeft
 from harness.search.optuna_sampler import SURROGATE, Index, Trial
+from harness.search.proposal_step import DRAWS, ProposalStep, accepted, enumerated
 from harness.search.race import Candidate, Outcome, outcome
 from harness.search.surrogate import Observation
 from search_spaces.cost import Analysis
@@ -78,7 +78,7 @@ class Found:
 class Proposing(Protocol):
     """Whoever proposes networks to a search."""
 
-    def propose(self, ceiling: int, candidates: Mapping[int, Candidate], room: Room) -> Found:
+    def propose(self, ceiling: int, candidates: Mapping[int, Candidate], time_left: TimeLeft) -> Found:
         """Return the next network to train, of at most ``ceiling`` of what is minimised and not proposed before."""
         ...
 
@@ -121,23 +121,23 @@ class Proposer:
             switches=switches,
         )
 
-    def propose(self, ceiling: int, candidates: Mapping[int, Candidate], room: Room) -> Found:
+    def propose(self, ceiling: int, candidates: Mapping[int, Candidate], time_left: TimeLeft) -> Found:
         """Return the next network to train, of at most ``ceiling`` of what is minimised and not proposed before."""
         known = {candidate.proposal.hash: trial for trial, candidate in candidates.items()}
         taken = frozenset(
             (item.proposal.hash, item.proposal.epochs or self.config.recipe.epochs) for item in candidates.values()
         )
         number = max(candidates, default=-1) + 1
-        look = Look(self.space, self.config, ceiling, candidates, known, taken, number, [], room)
-        proposal = _climb(self, look) or _aim(self, look)
+        step = ProposalStep(self.space, self.config, ceiling, candidates, known, taken, number, [], time_left)
+        proposal = _climb(self, step) or _aim(self, step)
         # The model's word is the last one where no other sampler takes turns with it.
         hopeless = proposal if isinstance(proposal, Aimed) and self.config.sampler == SURROGATE else None
         if hopeless is None and not isinstance(proposal, Proposal):
-            proposal = _ask(self, look) or _draw(self, look)
+            proposal = _ask(self, step) or _draw(self, step)
         if isinstance(proposal, Proposal):
-            return Found(proposal, tuple(look.passed), rejected=look.rejected)
-        why, lacks_time = _why_nothing(look, hopeless)
-        return Found(None, tuple(look.passed), why, lacks_time, look.rejected)
+            return Found(proposal, tuple(step.passed), rejected=step.rejected)
+        why, lacks_time = _why_nothing(step, hopeless)
+        return Found(None, tuple(step.passed), why, lacks_time, step.rejected)
 
     def enter(self, proposal: Proposal) -> None:
         """Enter a network to be trained that is not the sampler's own proposal of this session."""
@@ -176,21 +176,21 @@ def size_ladder(space: SearchSpace, ceiling: int, metric: Metric, rng: random.Ra
     return list(rungs.values())
 
 
-def _why_nothing(look: Look, aimed: Aimed | None) -> tuple[str, bool]:
+def _why_nothing(step: ProposalStep, aimed: Aimed | None) -> tuple[str, bool]:
     """Return why there is no further network, none found, no time or no hope of the model's; and whether time helps."""
-    if look.room.is_over():
+    if step.time_left.is_over():
         return "the time was over before a further network was found", True
-    limits, in_time = f"at most {look.ceiling:,} {OBJECTIVES[look.config.minimise]}", ""
-    if look.room.seconds is not None:
-        in_time = f" and at most {look.room.seconds:.0f} s of training, which leaves time for the verification"
+    limits, in_time = f"at most {step.ceiling:,} {OBJECTIVES[step.config.minimise]}", ""
+    if step.time_left.seconds is not None:
+        in_time = f" and at most {step.time_left.seconds:.0f} s of training, which leaves time for the verification"
     if aimed is not None and aimed.looked_at:
         networks = f"none of {aimed.looked_at:,} networks that were looked at has a chance to reach the target"
         return f"{networks}, with {limits}{in_time}", aimed.lacks_time
-    endless = replace(look, room=replace(look.room, seconds=None))
-    lacks_time = look.room.seconds is not None and next(accepted(endless, random.Random(0)), None) is not None
+    endless = replace(step, time_left=replace(step.time_left, seconds=None))
+    lacks_time = step.time_left.seconds is not None and next(accepted(endless, random.Random(0)), None) is not None
     # With endless time there is none either: then it is the conditions that stand in the way.
-    limits += in_time if lacks_time else "".join(f" and {each}" for each in look.space.conditions)
-    if enumerated(look.space) is not None:
+    limits += in_time if lacks_time else "".join(f" and {each}" for each in step.space.conditions)
+    if enumerated(step.space) is not None:
         return f"the space has no further network with {limits}", lacks_time
     return f"none of {DRAWS:,} further draws was a new network with {limits}", lacks_time
 
@@ -217,118 +217,118 @@ def violation(space: SearchSpace, analysis: Analysis) -> float:
     )
 
 
-def _climb(proposer: Proposer, look: Look) -> Proposal | None:
+def _climb(proposer: Proposer, step: ProposalStep) -> Proposal | None:
     """Take the next network of the ladder that is new and below the ceiling."""
     while proposer.ladder:
         found = proposer.ladder.pop(0)
-        if found.architecture.hash in look.known:
+        if found.architecture.hash in step.known:
             continue
-        judgement = look.judge(found)
+        judgement = step.judge(found)
         if judgement.accepted:
-            return _entered(proposer, look, found, judgement, "ladder")
-        look.passed.append(_rejection(look, found, judgement, "ladder"))
+            return _entered(proposer, step, found, judgement, "ladder")
+        step.passed.append(_rejection(step, found, judgement, "ladder"))
     return None
 
 
-def _aim(proposer: Proposer, look: Look) -> Proposal | Aimed | None:
+def _aim(proposer: Proposer, step: ProposalStep) -> Proposal | Aimed | None:
     """Take the model's choice, where it is its turn; where it has none, return what it says of that."""
-    if not proposer.switches.aim or not is_aimed(proposer.config.sampler, look.number):
+    if not proposer.switches.aim or not is_aimed(proposer.config.sampler, step.number):
         return None
     # One question a proposal, whether its look was taken before or not: so they are counted after a stop.
     rng = optuna_sampler.generator(proposer.index)
-    choice = _ahead(proposer, look)
+    choice = _ahead(proposer, step)
     if choice is None:
-        found = aimed(look, proposer.past, rng)
+        found = aimed(step, proposer.past, rng)
         if found.choice is None:
             return found
-        choice, proposer.ahead, proposer.ahead_ceiling = found.choice, list(found.further), look.ceiling
-    return _entered(proposer, look, choice.option.found, choice.option.judgement, "aim", choice)
+        choice, proposer.ahead, proposer.ahead_ceiling = found.choice, list(found.further), step.ceiling
+    return _entered(proposer, step, choice.option.found, choice.option.judgement, "aim", choice)
 
 
-def _ahead(proposer: Proposer, look: Look) -> Choice | None:
+def _ahead(proposer: Proposer, step: ProposalStep) -> Choice | None:
     """Return the next network that the last look has left and that is still new and in time.
 
     Once another network stands something else is worth most, so all of it is dropped.
     """
-    if proposer.ahead_ceiling != look.ceiling:
+    if proposer.ahead_ceiling != step.ceiling:
         proposer.ahead.clear()
     while proposer.ahead:
         choice = proposer.ahead.pop(0)
-        is_new = (choice.option.hash, choice.epochs) not in look.taken
-        if is_new and is_timely(choice, look.room):
+        is_new = (choice.option.hash, choice.epochs) not in step.taken
+        if is_new and is_timely(choice, step.time_left):
             return choice
     return None
 
 
-def _ask(proposer: Proposer, look: Look) -> Proposal | None:
+def _ask(proposer: Proposer, step: ProposalStep) -> Proposal | None:
     """Ask the sampler until it proposes a new network below the ceiling, ``ASKS`` times at most."""
-    limited = look.limited
+    limited = step.limited
     for asked in range(ASKS):
-        trial, found = optuna_sampler.ask(proposer.index, limited, look.known)
-        judgement = look.judge(found)
+        trial, found = optuna_sampler.ask(proposer.index, limited, step.known)
+        judgement = step.judge(found)
         if not judgement.accepted:
-            look.passed.append(_reject(proposer, look, trial, found, judgement, lesson=asked < LESSONS))
-        elif found.architecture.hash in look.known:
-            known = look.candidates[look.known[found.architecture.hash]]
+            step.passed.append(_reject(proposer, step, trial, found, judgement, lesson=asked < LESSONS))
+        elif found.architecture.hash in step.known:
+            known = step.candidates[step.known[found.architecture.hash]]
             repeat = Repeated(trial=known.proposal.trial, hash=known.proposal.hash, indices=found.indices)
-            look.passed.append(repeat)
+            step.passed.append(repeat)
             tell_repeat(proposer, trial, known)
         else:
-            proposer.running[look.number] = trial
-            return _proposal(proposer, look, found, judgement, proposer.config.sampler)
+            proposer.running[step.number] = trial
+            return _proposal(proposer, step, found, judgement, proposer.config.sampler)
     return None
 
 
-def _draw(proposer: Proposer, look: Look) -> Proposal | None:
+def _draw(proposer: Proposer, step: ProposalStep) -> Proposal | None:
     """Draw uniformly until there is a new network below the ceiling, where the sampler found none."""
-    for found, judgement in accepted(look, optuna_sampler.generator(proposer.index)):
-        return _entered(proposer, look, found, judgement, "draw")
+    for found, judgement in accepted(step, optuna_sampler.generator(proposer.index)):
+        return _entered(proposer, step, found, judgement, "draw")
     return None
 
 
 def _reject(
-    proposer: Proposer, look: Look, trial: Trial, found: Draw, judgement: Judgement, *, lesson: bool
+    proposer: Proposer, step: ProposalStep, trial: Trial, found: Draw, judgement: Judgement, *, lesson: bool
 ) -> Rejected:
-    rejection = _rejection(look, found, judgement, "sampler")
+    rejection = _rejection(step, found, judgement, "sampler")
     if judgement.analysis is None or not lesson:
         optuna_sampler.forget(proposer.index, trial)
         return rejection
-    broken = violation(look.limited, judgement.analysis)
-    optuna_sampler.reject(proposer.index, trial, measured(judgement.analysis, look.config.minimise), broken)
+    broken = violation(step.limited, judgement.analysis)
+    optuna_sampler.reject(proposer.index, trial, measured(judgement.analysis, step.config.minimise), broken)
     return replace(rejection, violation=broken, indices=found.indices)
 
 
-def _rejection(look: Look, found: Draw, judgement: Judgement, origin: str) -> Rejected:
+def _rejection(step: ProposalStep, found: Draw, judgement: Judgement, origin: str) -> Rejected:
     return Rejected(
         reason=str(judgement.reason),
         parameters=judgement.analysis.parameters if judgement.analysis else None,
         hash=found.architecture.hash,
         origin=origin,
-        budget=look.ceiling,
+        budget=step.ceiling,
     )
 
 
 def _entered(
-    proposer: Proposer, look: Look, found: Draw, judgement: Judgement, origin: str, choice: Choice | None = None
+    proposer: Proposer, step: ProposalStep, found: Draw, judgement: Judgement, origin: str, choice: Choice | None = None
 ) -> Proposal:
-    proposal = _proposal(proposer, look, found, judgement, origin, choice)
+    proposal = _proposal(proposer, step, found, judgement, origin, choice)
     proposer.enter(proposal)
     return proposal
 
 
 def _proposal(
-    proposer: Proposer, look: Look, found: Draw, judgement: Judgement, origin: str, choice: Choice | None = None
+    proposer: Proposer, step: ProposalStep, found: Draw, judgement: Judgement, origin: str, choice: Choice | None = None
 ) -> Proposal:
     assert judgement.analysis is not None, "an accepted network has been analysed"
-    choice = choice or length(look, proposer.past, found, judgement)
+    choice = choice or length(step, proposer.past, found, judgement)
     return Proposal(
-        trial=look.number,
+        trial=step.number,
         architecture=found.architecture,
         hash=found.architecture.hash,
         parameters=judgement.analysis.parameters,
         origin=origin,
         decisions=found.decisions,
-        epochs=choice.epochs if choice else min(look.config.all_lengths),
+        epochs=choice.epochs if choice else min(step.config.all_lengths),
         chance=choice.chance if choice else None,
     )
 

@@ -21,7 +21,7 @@ from search_spaces.draw import measured
 from search_spaces.space import Metric
 
 # Fresh seeds that a network has before it may stand, and with which it is given up.
-STAND_SEEDS = 2
+CONFIRM_SEEDS = 2
 MOST_SEEDS = 6
 # A network stands when its verification on so many seeds passes with this probability, by its fresh seeds alone and by
 # the ratio that was measured on training images. Of 53 verifications on record 3 missed
@@ -39,7 +39,7 @@ CHANCE_PCT = 10.0
 SEED_SHARE = 0.08
 # A first run that passed is luckier than others: by a whole deviation of a seed where networks are drawn from many that
 # miss (docs/lab, "what first looks owe to luck"), by less where they are chosen for their predicted chance.
-LUCK_SHARE = 0.04
+SELECTION_BIAS_SHARE = 0.04
 SEED_FREEDOM = 20
 # What networks differ by in the ratio of errors on unseen images to errors on the validation images, as a share: 0.032
 # among five of five to eight epochs, nothing beyond their seeds among five of 12 to 60 (docs/lab, "the
@@ -80,7 +80,7 @@ class Candidate:
     first: Result | None = None
     fresh: list[Result] = field(default_factory=list)
     repeats: int = 0
-    stand_seeds: int = STAND_SEEDS
+    confirm_seeds: int = CONFIRM_SEEDS
 
     @property
     def fresh_pct(self) -> list[float]:
@@ -89,12 +89,12 @@ class Candidate:
         return [CHANCE_PCT if accuracy is None else accuracy for accuracy in known]
 
 
-def candidate_of(config: StudyConfig, proposal: Proposal, stand_seeds: int = STAND_SEEDS) -> Candidate:
+def candidate_of(config: StudyConfig, proposal: Proposal, confirm_seeds: int = CONFIRM_SEEDS) -> Candidate:
     """Return a proposed network that has had no run, with its cost."""
     cost = proposal.parameters
     if config.minimise is not Metric.PARAMETERS:
         cost = measured(analyse(proposal.architecture, dataset(config.dataset).task), config.minimise)
-    return Candidate(proposal, cost, stand_seeds=stand_seeds)
+    return Candidate(proposal, cost, confirm_seeds=confirm_seeds)
 
 
 def passed_first(candidate: Candidate, threshold_pct: float) -> bool:
@@ -115,7 +115,7 @@ def seeds_wanted(candidate: Candidate, threshold_pct: float) -> int:
     """
     if passed_first(candidate, threshold_pct):
         hopeful = chance_to_stand(candidate, threshold_pct) >= LEAST_CHANCE
-        return max(candidate.stand_seeds, len(candidate.fresh) + 1) if hopeful else len(candidate.fresh)
+        return max(candidate.confirm_seeds, len(candidate.fresh) + 1) if hopeful else len(candidate.fresh)
     complete = candidate.first is not None and candidate.first.status is Status.COMPLETE
     return candidate.repeats if complete else 0
 
@@ -130,25 +130,25 @@ def outcome(candidate: Candidate, threshold_pct: float) -> Outcome:
     return Outcome(candidate.cost, violation, first.status is Status.COMPLETE)
 
 
-def stands(candidate: Candidate, threshold_pct: float) -> bool:
+def is_confirmed(candidate: Candidate, threshold_pct: float) -> bool:
     """Return whether the network would pass its verification, by its fresh seeds and not by one lucky draw."""
-    if not candidate.stand_seeds:
+    if not candidate.confirm_seeds:
         return passed_first(candidate, threshold_pct)
     known = len(candidate.fresh)
-    return known >= candidate.stand_seeds and chance_to_verify(candidate, threshold_pct) >= CONFIDENCE
+    return known >= candidate.confirm_seeds and chance_to_verify(candidate, threshold_pct) >= CONFIDENCE
 
 
 def refuted(candidate: Candidate, threshold_pct: float) -> bool:
     """Return whether further seeds would be wasted: many were run, or there is hardly a chance that it stands."""
     known = len(candidate.fresh)
-    if stands(candidate, threshold_pct) or not known:
+    if is_confirmed(candidate, threshold_pct) or not known:
         return False
     return known >= MOST_SEEDS or chance_to_stand(candidate, threshold_pct) < LEAST_CHANCE
 
 
 def settled(candidate: Candidate, threshold_pct: float) -> bool:
     """Return whether a network neither stands nor is to have another run, as far as its runs tell."""
-    if candidate.first is None or stands(candidate, threshold_pct):
+    if candidate.first is None or is_confirmed(candidate, threshold_pct):
         return False
     return seeds_wanted(candidate, threshold_pct) <= len(candidate.fresh) or refuted(candidate, threshold_pct)
 
@@ -188,7 +188,7 @@ def verify_square() -> float:
     return SEED_SHARE**2 / VERIFY_SEEDS + NETWORK_SHARE**2
 
 
-def needed_share(seeds: int = STAND_SEEDS) -> float:
+def needed_share(seeds: int = CONFIRM_SEEDS) -> float:
     """Return how many of the allowed errors a network may make in the mean of so many fresh seeds to stand, as a share.
 
     That is where the seeds differ by as much as they usually do.
@@ -224,12 +224,12 @@ def next_to_confirm(
         # What costs little to ask comes first: there may be thousands.
         if candidate.cost < below
         and seeds_wanted(candidate, threshold_pct) > len(candidate.fresh) + flying.get(candidate.proposal.trial, 0)
-        and not stands(candidate, threshold_pct)
+        and not is_confirmed(candidate, threshold_pct)
         and not refuted(candidate, threshold_pct)
     ]
 
     def order(candidate: Candidate) -> tuple[float, int, int]:
-        lacking = max(1, STAND_SEEDS - len(candidate.fresh) - flying.get(candidate.proposal.trial, 0))
+        lacking = max(1, CONFIRM_SEEDS - len(candidate.fresh) - flying.get(candidate.proposal.trial, 0))
         fall = math.log(below / candidate.cost)
         worth = chance_to_stand(candidate, threshold_pct) * fall / (lacking * max(1e-9, seconds(candidate)))
         return (-worth, *by_cost(candidate))
@@ -243,10 +243,10 @@ def chance_to_stand(candidate: Candidate, threshold_pct: float) -> float:
     What its next seeds come to is guessed from all of them; what it stands on is the mean of the fresh ones alone.
     """
     first = candidate.first.validation_accuracy_pct if candidate.first is not None else None
-    luck = 1 + LUCK_SHARE if passed_first(candidate, threshold_pct) else 1.0
+    luck = 1 + SELECTION_BIAS_SHARE if passed_first(candidate, threshold_pct) else 1.0
     fresh = [100 - accuracy for accuracy in candidate.fresh_pct]
     misses = [luck * (100 - (first or 0.0)), *fresh]
-    wanted = max(STAND_SEEDS, len(fresh) + 1)
+    wanted = max(CONFIRM_SEEDS, len(fresh) + 1)
     coming = wanted - len(fresh)
     centre = (math.fsum(fresh) + coming * statistics.mean(misses)) / wanted
     deviation = coming / wanted * SEED_SHARE * math.sqrt(1 / coming + 1 / len(misses))
@@ -256,7 +256,7 @@ def chance_to_stand(candidate: Candidate, threshold_pct: float) -> float:
 
 def final_order(candidates: Sequence[Candidate], threshold_pct: float) -> list[Candidate]:
     """Return the networks that stand, the lowest cost first."""
-    standing = [candidate for candidate in candidates if stands(candidate, threshold_pct)]
+    standing = [candidate for candidate in candidates if is_confirmed(candidate, threshold_pct)]
     return sorted(standing, key=by_cost)
 
 

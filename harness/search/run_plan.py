@@ -13,12 +13,12 @@ from harness.data.datasets import Dataset, asked_for, dataset, task_of
 from harness.data.training_images import resolve
 from harness.evidence.error_ratio import ErrorRatio, error_ratio_of
 from harness.evidence.study import StudyConfig, check_config, config_document
-from harness.search.clock import PACES, Effort, Room, taught
+from harness.search.clock import PACES, Effort, TimeLeft, taught
 from harness.search.features import step_work
 from harness.search.optuna_sampler import sampler_name
 from harness.search.prior import PastTraining, Prior, digest, kept, observations, past_trainings, shipped
 from harness.search.pruning import rungs
-from harness.search.race import CONFIDENCE, MOST_SEEDS, STAND_SEEDS, needed_share
+from harness.search.race import CONFIDENCE, CONFIRM_SEEDS, MOST_SEEDS, needed_share
 from harness.system import statistics
 from harness.system.errors import ContentError, UsageError, typed
 from harness.system.files import Workspace
@@ -250,11 +250,11 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
         check_config(plan.folder, plan.config)
     count = feasible(plan.space, plan.config.budget)
     data = dataset(plan.config.dataset)
-    room = Room(data.train_size, taught(PACES[plan.effort.engine], plan.config.recipe, data.task))
+    time_left = TimeLeft(data.train_size, taught(PACES[plan.effort.engine], plan.config.recipe, data.task))
     each: list[float] = []
     if count.median_macs is not None and count.median_numbers is not None and count.median_parameters is not None:
         work = step_work(count.median_macs, count.median_numbers, count.median_parameters)
-        each = [room.takes(epochs, work) for epochs in plan.config.all_lengths]
+        each = [time_left.takes(epochs, work) for epochs in plan.config.all_lengths]
     return {
         "study": plan.folder.name,
         "folder": str(plan.folder),
@@ -270,7 +270,7 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
         "lengths": plan.config.all_lengths,
         "estimated_seconds_a_training": [min(each), max(each)] if each else None,
         "past_trainings": len(observations(plan.past, plan.config.recipe, data.task)),
-        "stand_seeds": STAND_SEEDS,
+        "stand_seeds": CONFIRM_SEEDS,
         "most_seeds": MOST_SEEDS,
         "confidence": CONFIDENCE,
         "needed_share": needed_share(),

@@ -21,7 +21,7 @@ from harness.search.clock import (
     VERIFY_FACTOR,
     Effort,
     Pace,
-    Room,
+    TimeLeft,
     Timing,
     add_timing,
     rounds,
@@ -35,7 +35,7 @@ from harness.search.features import work
 from harness.search.nearest_miss import NearestMiss, nearest_miss
 from harness.search.propose import ALL_ON, Proposing, Switches
 from harness.search.pruning import Ratios, next_rung
-from harness.search.race import STAND_SEEDS, Candidate
+from harness.search.race import CONFIRM_SEEDS, Candidate
 from harness.system import statistics
 from harness.training import result
 from harness.training.result import Purpose, Result, Status
@@ -316,10 +316,10 @@ def note_finished(session: Session, found: Result) -> None:
 
 def confirmed(candidate: Candidate) -> Confirmed:
     """Return the event that a network is the confirmed one of the lowest cost."""
-    return Confirmed(**known_of(candidate), budget=candidate.cost - 1)
+    return Confirmed(**summary_of(candidate), budget=candidate.cost - 1)
 
 
-def known_of(candidate: Candidate) -> dict[str, Any]:
+def summary_of(candidate: Candidate) -> dict[str, Any]:
     """Return what is known of a network on fresh seeds, as fields of an event."""
     return {
         "trial": candidate.proposal.trial,
@@ -330,15 +330,15 @@ def known_of(candidate: Candidate) -> dict[str, Any]:
     }
 
 
-def room(session: Session) -> Room:
+def time_left(session: Session) -> TimeLeft:
     """Return what there is time for: a training whose network can still be confirmed and verified."""
     pace, images, workers = pace_of(session), dataset(session.config.dataset).train_size, session.workers
     if session.effort.seconds is None:
-        return Room(images, pace, workers=workers)
-    confirmed = CAUTION * (1 + rounds(STAND_SEEDS, workers))
+        return TimeLeft(images, pace, workers=workers)
+    confirmed = CAUTION * (1 + rounds(CONFIRM_SEEDS, workers))
     verified = CAUTION * VERIFY_FACTOR * rounds(LEAST_VERIFY_SEEDS, workers)
     seconds = max(0.0, session.left - CAUTION_SECONDS) / (confirmed + verified)
-    return Room(
+    return TimeLeft(
         images,
         pace,
         seconds,
@@ -422,5 +422,5 @@ def remaining_seconds(session: Session, candidate: Candidate, confirming: int) -
     if session.effort.seconds is None:
         return 0.0
     one = run_seconds(session, candidate)
-    lacking = max(0, STAND_SEEDS - len(candidate.fresh))
+    lacking = max(0, CONFIRM_SEEDS - len(candidate.fresh))
     return CAUTION * rounds(lacking, confirming) * one + verifying(one, session.workers)

@@ -209,7 +209,7 @@ def _rules(comparison: Comparison, facts: Findings) -> Html:
             f"reaches {task.target_pct:g} % validation accuracy after {task.recipe.epochs} epochs of the recipe "
             f"{task.recipe_name} on {task.dataset}; {duration(task.seconds)} on {plural(task.workers, 'worker')}",
             "smallest": f"{smallest} parameters, of all that the judge knows; no method does",
-            "answer": f"the smallest confirmed network: by its fresh seeds, {race.STAND_SEEDS} at the least, the "
+            "answer": f"the smallest confirmed network: by its fresh seeds, {race.CONFIRM_SEEDS} at the least, the "
             f"mean of {race.VERIFY_SEEDS} others reaches the target with a chance of at least "
             f"{100 * race.CONFIDENCE:g} %. The same code and rule for every method, in the method's own time",
             "judge": _judge_words(comparison),

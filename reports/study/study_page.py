@@ -61,7 +61,7 @@ GLOSSARY = {
     "fresh seeds": "seeds that played no part in choosing the network",
     "first look": "the validation accuracy of the run that the search chose by, one seed",
     "poses": "rotated or mirrored copies of one kernel that share its weights, as in p4 and p4m group convolutions",
-    "confirmed": f"by its fresh validation seeds, {race.STAND_SEEDS} at the least, the chance that its verification "
+    "confirmed": f"by its fresh validation seeds, {race.CONFIRM_SEEDS} at the least, the chance that its verification "
     f"passes is {100 * race.CONFIDENCE:g} % or more",
     "failed confirmation": f"it met the threshold with its first seed, but not on fresh ones: {race.MOST_SEEDS} were "
     f"run, or the chance that more confirm it is below {100 * race.LEAST_CHANCE:g} %; their mean itself may meet it",

@@ -15,7 +15,7 @@ from importlib.metadata import entry_points
 
 from harness.evidence.events import Proposal, Rejected, Repeated
 from harness.search import race
-from harness.search.clock import Room
+from harness.search.clock import TimeLeft
 from harness.search.propose import ASKS, Found
 from harness.search.race import Candidate, Outcome
 from harness.system.errors import ContentError
@@ -94,7 +94,7 @@ class Asker:
     asked: int = 0
     checked: dict[str, Architecture] = field(default_factory=dict)
 
-    def propose(self, ceiling: int, candidates: Mapping[int, Candidate], room: Room) -> Found:
+    def propose(self, ceiling: int, candidates: Mapping[int, Candidate], time_left: TimeLeft) -> Found:
         """Return the next network: the method's, or a uniform draw where it names known ones ``ASKS`` times in a row.
 
         Raises:
@@ -175,5 +175,5 @@ def _tried(candidate: Candidate, target_pct: float) -> Trial:
         if first is not None and first.status is Status.COMPLETE
         else None,
         fresh_pct=tuple(candidate.fresh_pct),
-        stands=race.stands(candidate, target_pct),
+        stands=race.is_confirmed(candidate, target_pct),
     )

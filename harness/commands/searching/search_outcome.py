@@ -26,7 +26,7 @@ from harness.evidence.verification.verdict import Verdict
 from harness.search.ending.end import Answered, End, Postponed, end_of
 from harness.search.ending.last_words import FAILED, LastWords, Searched, last_words
 from harness.search.nearest_miss import NearestMiss, nearest_miss
-from harness.search.race import Candidate, candidate_of, final_order, passed_first, stands
+from harness.search.race import Candidate, candidate_of, final_order, is_confirmed, passed_first
 from harness.search.run_plan import SearchPlan
 from harness.search.session import Session, verify_seconds
 from harness.system.document import document_of
@@ -117,7 +117,7 @@ def smaller_that_passed(contenders: Iterable[Candidate], threshold_pct: float, c
     return [
         each
         for each in contenders
-        if each.cost < cost and passed_first(each, threshold_pct) and not stands(each, threshold_pct)
+        if each.cost < cost and passed_first(each, threshold_pct) and not is_confirmed(each, threshold_pct)
     ]
 
 

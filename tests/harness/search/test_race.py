@@ -23,20 +23,20 @@ DRAWS = 200_000
 
 
 def test_two_fresh_seeds_well_below_the_allowed_errors_stand_and_one_does_not():
-    assert race.stands(candidate(80, 80), THRESHOLD)
-    assert not race.stands(candidate(80), THRESHOLD)
-    assert not race.stands(candidate(0), THRESHOLD)
-    assert not race.stands(candidate(100, 100), THRESHOLD)
+    assert race.is_confirmed(candidate(80, 80), THRESHOLD)
+    assert not race.is_confirmed(candidate(80), THRESHOLD)
+    assert not race.is_confirmed(candidate(0), THRESHOLD)
+    assert not race.is_confirmed(candidate(100, 100), THRESHOLD)
 
 
 def test_the_bound_of_standing_is_students_at_80_per_cent_with_the_seeds_of_other_networks():
     # Equal seeds: the square of the deviation is 20 * 0.08 ** 2 / 21, half of it for the mean of two; six seeds of the
     # verification add 0.08 ** 2 / 6, the network 0.032 ** 2. The 80 % quantile of t with 21 degrees of freedom is 0.859
     # in every printed table, so 100 errors may be exceeded by exp(0.859 * 0.07168) = 1.0635: 94.03 stand.
-    assert race.stands(candidate(94, 94), THRESHOLD)
-    assert not race.stands(candidate(95, 95), THRESHOLD)
-    assert race.stands(candidate(905, 905), 100 - 9.63)
-    assert not race.stands(candidate(905, 905), 100 - 9.62)
+    assert race.is_confirmed(candidate(94, 94), THRESHOLD)
+    assert not race.is_confirmed(candidate(95, 95), THRESHOLD)
+    assert race.is_confirmed(candidate(905, 905), 100 - 9.63)
+    assert not race.is_confirmed(candidate(905, 905), 100 - 9.62)
 
 
 def test_more_fresh_seeds_of_the_same_errors_say_more():
@@ -83,25 +83,25 @@ def test_the_needed_share_is_what_two_equal_seeds_just_stand_on():
 
     assert share == pytest.approx(math.exp(-0.859 * math.sqrt(0.0032 + 0.0064 / 6 + 0.001024)), rel=1e-3)
     just, more = round(SIZE / 10 * share), math.ceil(SIZE / 10 * share * 1.01)
-    assert race.stands(candidate(just, just), 90.0)
-    assert not race.stands(candidate(more, more), 90.0)
+    assert race.is_confirmed(candidate(just, just), 90.0)
+    assert not race.is_confirmed(candidate(more, more), 90.0)
 
 
 def test_a_lucky_first_run_does_not_help_a_network_to_stand():
-    assert not race.stands(candidate(101, 101, first=0), THRESHOLD)
-    assert not race.stands(candidate(first=0), THRESHOLD)
+    assert not race.is_confirmed(candidate(101, 101, first=0), THRESHOLD)
+    assert not race.is_confirmed(candidate(first=0), THRESHOLD)
 
 
 def test_without_confirmation_the_first_run_suffices():
     lucky = replace_seeds(candidate(first=100), 0)
 
-    assert race.stands(lucky, THRESHOLD)
-    assert not race.stands(replace_seeds(candidate(first=101), 0), THRESHOLD)
+    assert race.is_confirmed(lucky, THRESHOLD)
+    assert not race.is_confirmed(replace_seeds(candidate(first=101), 0), THRESHOLD)
 
 
 def test_a_run_without_an_accuracy_counts_as_chance_and_one_without_a_hit_as_nothing():
     assert candidate(None, SIZE).fresh_pct == [10.0, 0.0]
-    assert not race.stands(candidate(0, 0, 0, None), THRESHOLD)
+    assert not race.is_confirmed(candidate(0, 0, 0, None), THRESHOLD)
 
 
 def test_the_smallest_that_stands_is_found_and_of_equals_the_first():
@@ -166,11 +166,11 @@ def test_seeds_that_leave_a_network_in_doubt_leave_it_open_until_the_sixth():
 def test_no_network_stands_and_is_refuted(errors: list[int]):
     network = candidate(*errors)
 
-    assert not (race.stands(network, THRESHOLD) and race.refuted(network, THRESHOLD))
+    assert not (race.is_confirmed(network, THRESHOLD) and race.refuted(network, THRESHOLD))
 
 
 def replace_seeds(network: Candidate, count: int) -> Candidate:
-    network.stand_seeds = count
+    network.confirm_seeds = count
     return network
 
 

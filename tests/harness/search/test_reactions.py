@@ -215,7 +215,7 @@ def test_a_failed_fresh_seed_counts_against_a_network(status: Status, trainer: T
     assert scripted.events(tmp_path, "winner") == []
     for candidate in found.candidates.values():
         assert [run.status for run in candidate.fresh][1] is status
-        assert not race.stands(candidate, 99.0)
+        assert not race.is_confirmed(candidate, 99.0)
 
 
 def test_ten_crashes_in_a_row_end_the_search_with_the_last_message(trainer: Trainer, tmp_path: Path):

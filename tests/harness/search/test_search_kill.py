@@ -14,8 +14,8 @@ import pytest
 from harness.evidence import study
 from harness.evidence.study import StudyConfig
 from harness.search import choose as aim
-from harness.search import look as enumeration
 from harness.search import optuna_sampler as evolution
+from harness.search import proposal_step as enumeration
 from harness.system.errors import ContentError
 from harness.training.result import Status
 from tests.harness import scripted

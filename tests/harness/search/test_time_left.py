@@ -55,7 +55,7 @@ def test_a_run_of_a_network_that_was_not_trained_takes_the_pace_of_the_others(op
 
 
 def test_without_an_end_there_is_room_for_any_training(opened: Session):
-    found = time_left.room(opened)
+    found = time_left.time_left(opened)
 
     assert (found.seconds, found.left, found.images, found.workers) == (None, float("inf"), 50_000, 1)
     assert found.pace == time_left.pace_of(opened)
@@ -69,13 +69,13 @@ def test_without_an_end_there_is_room_for_any_training(opened: Session):
 def test_a_training_has_room_if_its_network_can_be_confirmed_and_verified(workers: int, rounds: float, opened: Session):
     opened.effort = scripted.effort(seconds=1_000.0, workers=workers)
 
-    found = time_left.room(opened)
+    found = time_left.time_left(opened)
 
     # Raised by 15 %, and 20 s for what is no training.
     assert found.seconds == pytest.approx((1_000 - 12) / (1.1 * rounds), rel=1e-3)
     assert found.left == pytest.approx(1_000, rel=1e-3)
     opened.before = 990.0
-    assert time_left.room(opened).seconds == 0.0
+    assert time_left.time_left(opened).seconds == 0.0
 
 
 # The end ----------------------------------------------------------------------------------------------------
@@ -115,14 +115,14 @@ def test_what_is_spare_leaves_time_for_the_winner_and_for_the_quickest_of_the_ot
         each.fresh = [replace(run, train_seconds=seconds) for run in each.fresh]
 
     two_verifications = 1.1 * 1.2 * 5 * (40 + 20) + 2 * 12
-    assert time_left.room(opened).spare == pytest.approx(1000 - two_verifications, abs=0.5)
+    assert time_left.time_left(opened).spare == pytest.approx(1000 - two_verifications, abs=0.5)
     alone = scripted.opened(tmp_path / "alone", [Made(8, fresh=STANDS)], seconds=1000.0)
-    assert time_left.room(alone).spare == pytest.approx(1000 - (1.1 * 1.2 * 5 * 8 + 12), abs=0.5)
+    assert time_left.time_left(alone).spare == pytest.approx(1000 - (1.1 * 1.2 * 5 * 8 + 12), abs=0.5)
 
 
 def test_all_time_is_spare_while_nothing_stands_or_time_has_no_end(trainer: Trainer, tmp_path: Path):
-    assert math.isinf(time_left.room(scripted.opened(tmp_path / "a", [Made(8)], seconds=1000.0)).spare)
-    assert math.isinf(time_left.room(scripted.opened(tmp_path / "b", [Made(8, fresh=STANDS)])).spare)
+    assert math.isinf(time_left.time_left(scripted.opened(tmp_path / "a", [Made(8)], seconds=1000.0)).spare)
+    assert math.isinf(time_left.time_left(scripted.opened(tmp_path / "b", [Made(8, fresh=STANDS)])).spare)
 
 
 def test_time_is_kept_for_the_smallest_that_has_not_missed_and_for_none_above_one_that_has_met_the_target(
@@ -139,12 +139,12 @@ def test_time_is_kept_for_the_smallest_that_has_not_missed_and_for_none_above_on
 
     opened.verdicts[2] = Verified(passed=False)
     assert time_left.closing_seconds(opened) == pytest.approx(one * 40 + 12)
-    assert time_left.room(opened).spare == pytest.approx(1000 - one * (40 + 10) - 24, abs=0.5)
+    assert time_left.time_left(opened).spare == pytest.approx(1000 - one * (40 + 10) - 24, abs=0.5)
     opened.verdicts[1] = Verified(passed=True)
     assert time_left.closing_seconds(opened) == 0.0
     del opened.verdicts[2]
     assert time_left.closing_seconds(opened) == pytest.approx(one * 20 + 12)
-    assert time_left.room(opened).spare == pytest.approx(1000 - one * 20 - 12, abs=0.5)
+    assert time_left.time_left(opened).spare == pytest.approx(1000 - one * 20 - 12, abs=0.5)
 
 
 def test_a_verification_trains_a_teacher_of_its_own(trainer: Trainer, tmp_path: Path):

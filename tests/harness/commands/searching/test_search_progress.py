@@ -14,7 +14,7 @@ from harness.commands.searching.search_progress import SearchReporter
 from harness.evidence.events import FailedConfirmation
 from harness.search.nearest_miss import NearestMiss
 from harness.search.race import Candidate
-from harness.search.session import Moment, confirmed, known_of
+from harness.search.session import Moment, confirmed, summary_of
 from harness.system.terminal import console
 from harness.training.result import Epoch, Purpose, Result, Status
 from harness.training.workers import Broken, Finished, Progress
@@ -122,7 +122,7 @@ def test_a_network_that_failed_its_confirmation_is_a_line_with_the_cause(
     network = Candidate(PROPOSAL, PROPOSAL.parameters, fresh=fresh)
     with SearchReporter(FOLDER, CONFIG, EFFORT) as reporter:
         reporter.tick(Moment(0.5, network if stood else None, None, [None]))
-        reporter.ended(network, fresh[-1], FailedConfirmation(**known_of(network)))
+        reporter.ended(network, fresh[-1], FailedConfirmation(**summary_of(network)))
 
     line = capsys.readouterr().err.splitlines()[-1]
     mean = f"{100 - sum(errors) / len(errors) / 100:.3f} %"
@@ -138,7 +138,7 @@ def test_a_failed_confirmation_says_that_another_seed_still_trains(capsys: pytes
         with SearchReporter(FOLDER, CONFIG, EFFORT) as reporter:
             job = replace(JOB, trial=trial, purpose=Purpose.CONFIRM, seed_index=seed)
             reporter.tick(Moment(0.5, None, None, [job]))
-            reporter.ended(network, fresh[-1], FailedConfirmation(**known_of(network)))
+            reporter.ended(network, fresh[-1], FailedConfirmation(**summary_of(network)))
         said.append("still training" in capsys.readouterr().err)
 
     assert said == [False, True, False]

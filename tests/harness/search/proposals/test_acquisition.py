@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from harness.search import choose as acquisition
 from harness.search.choose import (
-    CURSE,
     LEAST_CHANCE,
     MOST_ATTEMPTS,
+    SELECTION_BIAS_SD,
     UNLIKELY,
     Aim,
     Option,
@@ -26,7 +26,7 @@ from harness.search.choose import (
     is_timely,
     margins_to_stand,
 )
-from harness.search.clock import Pace, Room
+from harness.search.clock import Pace, TimeLeft
 from harness.search.race import needed_share
 from harness.search.surrogate import SCALES, Observation, fitted, predicted, training_row
 from harness.training.recipe import Recipe
@@ -40,7 +40,7 @@ WIDTHS = (4, 8, 16, 32, 64)
 SPACE = parse_space(f"net = conv3x3({{{', '.join(map(str, WIDTHS))}}}) gap linear(10);")
 RECIPE = Recipe(epochs=8)
 # A second for a million units of work, an image and epoch.
-ROOM = Room(images=1, pace=Pace(0.0, 1e-6), workers=2)
+ROOM = TimeLeft(images=1, pace=Pace(0.0, 1e-6), workers=2)
 
 
 def options(metric: Metric = Metric.PARAMETERS) -> list[Option]:
@@ -68,7 +68,7 @@ def aim(errors: Sequence[float] = (400, 200, 100, 50, 25), **changes: object) ->
         below=20_001,
         open=(),
         stands=False,
-        room=ROOM,
+        time_left=ROOM,
     )
     return replace(plain, **changes)  # type: ignore[arg-type]
 
@@ -158,7 +158,7 @@ def test_the_chance_to_stand_is_how_often_two_seeds_make_few_enough_errors():
     means, deviations = predicted(asked.model, [item.row for item in known((1,) * 5)])
     logs = draw.normal(means, deviations, (200_000, 5)) + draw.normal(0, SCALES.seed, (2, 200_000, 5)).mean(axis=0)
 
-    expected = (logs + CURSE * deviations <= math.log(100 * needed_share())).mean(axis=0)
+    expected = (logs + SELECTION_BIAS_SD * deviations <= math.log(100 * needed_share())).mean(axis=0)
     found = chances(asked, rows)
     assert found == pytest.approx(expected, abs=0.005)
     assert found == sorted(found)
@@ -192,8 +192,8 @@ def test_what_is_worth_most_comes_first():
 def test_the_worth_is_chance_and_fall_by_the_seconds_of_first_run_and_fresh_seeds():
     # Two workers run both fresh seeds at once, one worker one after the other; they run where the first one passes.
     for workers, rounds in ((1, 2), (2, 1), (5, 1)):
-        room = replace(ROOM, workers=workers)
-        for choice in choices(aim(room=room, stands=True), options()):
+        time_left = replace(ROOM, workers=workers)
+        for choice in choices(aim(time_left=time_left, stands=True), options()):
             seconds = 8 * 1e-6 * choice.option.work
             fall = math.log(20_001 / choice.option.cost)
             worth = choice.chance * fall / (seconds * (1 + rounds * choice.chance))
@@ -229,11 +229,13 @@ def test_only_networks_and_lengths_that_there_is_time_for_are_chosen():
     # 8 epochs of the network of 16 channels.
     enough = replace(ROOM, seconds=ROOM.takes(8, options()[2].work))
 
-    assert sorted(sizes(choices(aim(room=enough), options()))) == [10 + 19 * width for width in (4, 8, 16)]
-    lengths = {choice.option.cost: choice.epochs for choice in choices(aim(room=enough, lengths=(4, 8)), options())}
+    assert sorted(sizes(choices(aim(time_left=enough), options()))) == [10 + 19 * width for width in (4, 8, 16)]
+    lengths = {
+        choice.option.cost: choice.epochs for choice in choices(aim(time_left=enough, lengths=(4, 8)), options())
+    }
     assert set(lengths) == {10 + 19 * width for width in (4, 8, 16, 32)}
     assert lengths[10 + 19 * 32] == 4
-    assert choices(aim(room=replace(ROOM, seconds=0.0)), options()) == []
+    assert choices(aim(time_left=replace(ROOM, seconds=0.0)), options()) == []
 
 
 def test_while_nothing_stands_a_sure_and_quick_network_comes_before_a_small_one():
@@ -265,10 +267,10 @@ def test_while_nothing_stands_the_worth_is_the_chance_that_one_of_several_attemp
     passed: float, left: float, workers: int, seconds: float
 ):
     # Worker seconds within which something is to stand: 75 seconds, later sixty, or a third of what is left.
-    room = replace(ROOM, workers=workers, left=left, passed=passed)
+    time_left = replace(ROOM, workers=workers, left=left, passed=passed)
     for work in (1e6, 1e7, 1e8):
         network = replace(options()[3], work=work)
-        (choice,) = choices(aim(room=room), [network])
+        (choice,) = choices(aim(time_left=time_left), [network])
 
         # Each attempt is a first run and, where that passes, two fresh seeds.
         attempts = min(MOST_ATTEMPTS, seconds / (8e-6 * work * (1 + 2 * choice.chance)))
@@ -281,16 +283,16 @@ def test_while_nothing_stands_the_worth_is_the_chance_that_one_of_several_attemp
 
 def test_once_something_stands_a_small_network_without_a_chance_does_not_hide_a_larger_one_with_one():
     # The small one is worth more by its size, but has less than three chances in a hundred.
-    room = replace(ROOM, left=1_000.0)
+    time_left = replace(ROOM, left=1_000.0)
     hopeless = replace(options()[0], hash="hopeless", cost=2)
     even = replace(options()[2], hash="even", cost=19_000)
     for errors in range(100, 400, 5):
-        asked = aim(errors=(errors, 150, 95, 50, 25), stands=True, room=room)
+        asked = aim(errors=(errors, 150, 95, 50, 25), stands=True, time_left=time_left)
         (chance,) = chances(asked, [(hopeless.row, 8)])
         if chance < LEAST_CHANCE:
             break
 
-    endless = choices(replace(asked, room=ROOM), [hopeless, even])
+    endless = choices(replace(asked, time_left=ROOM), [hopeless, even])
     assert {choice.option.hash for choice in endless} == {"hopeless", "even"}
     assert [choice.option.hash for choice in choices(asked, [hopeless, even])] == ["even"]
 
@@ -303,12 +305,12 @@ def test_an_unlikely_network_does_not_take_the_time_of_a_second_verification():
     assert LEAST_CHANCE < small < UNLIKELY < large
 
     for spare, expected in ((8.9, {"2", "3"}), (8.7, {"3"}), (-50.0, {"3"})):
-        room = replace(ROOM, left=1_000.0, spare=spare)
-        found = choices(replace(asked, room=room), [unlikely, even])
+        time_left = replace(ROOM, left=1_000.0, spare=spare)
+        found = choices(replace(asked, time_left=time_left), [unlikely, even])
         assert {choice.option.hash for choice in found} == expected
         # An earlier choice is asked about again.
-        earlier = choices(replace(asked, room=replace(room, spare=math.inf)), [unlikely, even])
-        assert {choice.option.hash for choice in earlier if is_timely(choice, room)} == expected
+        earlier = choices(replace(asked, time_left=replace(time_left, spare=math.inf)), [unlikely, even])
+        assert {choice.option.hash for choice in earlier if is_timely(choice, time_left)} == expected
 
 
 def test_where_all_chances_are_as_good_as_none_what_comes_nearest_is_first():
@@ -325,10 +327,10 @@ def test_once_something_stands_a_training_is_not_the_better_for_being_short():
 
     # The falls from 1,001 are 0.11 and 1.2; ten times the work takes ten times the seconds.
     stood = aim(stands=True, below=1_001)
-    assert choices(replace(stood, room=replace(ROOM, left=0.0)), [quick, far])[0].option is far
+    assert choices(replace(stood, time_left=replace(ROOM, left=0.0)), [quick, far])[0].option is far
     nearer = replace(far, cost=500)
-    assert choices(replace(stood, room=replace(ROOM, left=0.0)), [quick, nearer])[0].option is quick
-    assert choices(replace(stood, room=replace(ROOM, left=3_600.0)), [quick, nearer])[0].option is nearer
+    assert choices(replace(stood, time_left=replace(ROOM, left=0.0)), [quick, nearer])[0].option is quick
+    assert choices(replace(stood, time_left=replace(ROOM, left=3_600.0)), [quick, nearer])[0].option is nearer
 
 
 def test_likely_smaller_networks_on_their_way_take_the_worth_of_larger_ones():

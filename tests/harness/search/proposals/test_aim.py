@@ -13,8 +13,8 @@ from harness.search import choose as acquisition
 from harness.search import choose as aim_module
 from harness.search import pruning, race
 from harness.search.choose import _aim_of, _observed, aimed
-from harness.search.clock import PACES, Room
-from harness.search.look import Look
+from harness.search.clock import PACES, TimeLeft
+from harness.search.proposal_step import ProposalStep
 from harness.search.propose import Found, Proposer
 from harness.search.race import Candidate
 from harness.search.surrogate import Observation, predicted, row_of, training_row
@@ -39,7 +39,7 @@ LARGER_IS_BETTER = tuple(
     for epochs in (5, 8, 10)
     for width, errors in ((4, 1_000.0), (10, 400.0), (20, 200.0), (40, 100.0), (80, 50.0), (100, 40.0))
 )
-ROOM = Room(images=50_000, pace=PACES["native"], workers=2)
+ROOM = TimeLeft(images=50_000, pace=PACES["native"], workers=2)
 
 
 @pytest.fixture(autouse=True)
@@ -62,15 +62,17 @@ def new(text: str, past: Sequence[Observation] = (), **changes: object) -> Propo
     return Proposer.new(parse_space(text, "test"), config, past=past)
 
 
-def look(*candidates: Candidate, budget: int = 20_000, room: Room = ROOM, **changes: object) -> Look:
+def step(*candidates: Candidate, budget: int = 20_000, time_left: TimeLeft = ROOM, **changes: object) -> ProposalStep:
     config = scripted.config(space_text=WIDE, **changes)
     known = {item.proposal.trial: item for item in candidates}
     hashes = {item.proposal.hash: trial for trial, item in known.items()}
-    return Look(parse_space(WIDE, "test"), config, budget, known, hashes, frozenset(), len(known), [], room)
+    return ProposalStep(
+        parse_space(WIDE, "test"), config, budget, known, hashes, frozenset(), len(known), [], time_left
+    )
 
 
-def proposed(proposer: Proposer, *candidates: Candidate, budget: int = 20_000, room: Room = ROOM) -> Found:
-    return proposer.propose(budget, {item.proposal.trial: item for item in candidates}, room)
+def proposed(proposer: Proposer, *candidates: Candidate, budget: int = 20_000, time_left: TimeLeft = ROOM) -> Found:
+    return proposer.propose(budget, {item.proposal.trial: item for item in candidates}, time_left)
 
 
 # The ladder -------------------------------------------------------------------------------------------------
@@ -118,7 +120,7 @@ def test_an_aim_is_below_the_smallest_that_passed_and_above_what_has_no_chance()
 
 def test_a_network_that_fell_on_fresh_seeds_is_not_taken_for_what_its_first_run_said():
     lucky, fallen = network(0, 20, 50), network(0, 20, 50, fresh=(300, 300))
-    model = {name: _aim_of(look(item), LARGER_IS_BETTER).model for name, item in (("lucky", lucky), ("fell", fallen))}
+    model = {name: _aim_of(step(item), LARGER_IS_BETTER).model for name, item in (("lucky", lucky), ("fell", fallen))}
     row = row_of(parse_network("conv3x3(20) gap linear(10)"), scripted.RECIPE, MNIST)
 
     # 20 channels were known for 200 errors.
@@ -149,7 +151,7 @@ def test_once_something_stands_nothing_without_a_chance_is_proposed_in_a_search_
     standing = network(0, 60, 50, fresh=(60, 60))
     ended = replace(ROOM, seconds=1_000.0, left=3_600.0)
     # Six channels at most, which make 700 errors.
-    found = proposed(new(WIDE, LARGER_IS_BETTER), standing, budget=10 + 19 * 6, room=ended)
+    found = proposed(new(WIDE, LARGER_IS_BETTER), standing, budget=10 + 19 * 6, time_left=ended)
 
     # It is not for want of time: with more of it none of them has a chance either.
     assert found.proposal is None
@@ -180,7 +182,7 @@ def test_the_same_seed_and_history_give_the_same_proposal():
 
 def test_the_best_of_the_draws_and_of_their_neighbours_is_taken(monkeypatch: pytest.MonkeyPatch):
     found = space("card")
-    asked = replace(look(), space=found, ceiling=4_000)
+    asked = replace(step(), space=found, ceiling=4_000)
     seen: list[list[acquisition.Option]] = []
     choices = acquisition.choices
 
@@ -206,12 +208,12 @@ def test_the_best_of_the_draws_and_of_their_neighbours_is_taken(monkeypatch: pyt
 
 
 def test_the_latest_networks_are_changed_even_where_none_has_passed(monkeypatch: pytest.MonkeyPatch):
-    asked = replace(look(), space=space("card"), ceiling=4_000)
+    asked = replace(step(), space=space("card"), ceiling=4_000)
     proposer = card()
     missed = Candidate(proposed(proposer, budget=4_000).proposal, 4_000)  # type: ignore[arg-type]
     parents: list[Draw] = []
 
-    def no_children(look: Look, found: Sequence[Draw], rng: random.Random) -> list[acquisition.Option]:
+    def no_children(step: ProposalStep, found: Sequence[Draw], rng: random.Random) -> list[acquisition.Option]:
         parents.extend(found)
         return []
 
@@ -224,7 +226,7 @@ def test_the_latest_networks_are_changed_even_where_none_has_passed(monkeypatch:
 
 def test_where_hardly_a_draw_keeps_the_budget_one_is_looked_for_longer(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(aim_module, "AIM_LOOKS", 0)
-    asked = replace(look(), space=space("card"), ceiling=4_000)
+    asked = replace(step(), space=space("card"), ceiling=4_000)
 
     assert aimed(asked, LARGER_IS_BETTER, random.Random(0)).choice is not None
 
@@ -279,12 +281,12 @@ def test_an_aim_knows_what_stands_and_what_may_come_to():
     passed, missed = network(1, 40, 80), network(2, 10, 400)
     standing, refuted = network(3, 60, 50, fresh=(60, 60)), network(4, 20, 90, fresh=(200, 200))
 
-    aim = _aim_of(look(training, passed, missed, standing, refuted, budget=1_000), ())
+    aim = _aim_of(step(training, passed, missed, standing, refuted, budget=1_000), ())
 
     assert (aim.below, aim.stands) == (1_001, True)
     assert aim.allowed == pytest.approx(100.0)
     assert aim.open == ((580, 0.3), (770, race.chance_to_stand(passed, 99.0)))
-    assert not _aim_of(look(passed, missed, refuted), ()).stands
+    assert not _aim_of(step(passed, missed, refuted), ()).stands
     # Four that were trained, and what was known before.
-    told = _aim_of(look(training, passed, missed, standing, refuted), LARGER_IS_BETTER)
+    told = _aim_of(step(training, passed, missed, standing, refuted), LARGER_IS_BETTER)
     assert len(told.model.rows) == 4 + len(LARGER_IS_BETTER)

@@ -11,7 +11,7 @@ import pytest
 from harness.search.clock import (
     PACES,
     Pace,
-    Room,
+    TimeLeft,
     Timing,
     add_timing,
     scaled,
@@ -121,18 +121,18 @@ def test_of_several_places_the_slowest_by_all_its_runs_is_told(new_result: Calla
 
 
 def test_there_is_room_for_a_training_that_takes_as_long_as_one_may():
-    room = Room(IMAGES, PACE, seconds=90.0)
+    time_left = TimeLeft(IMAGES, PACE, seconds=90.0)
 
-    assert room.takes(15, 1_000_000) == pytest.approx(90.0)
-    assert room.has(15, 999_999)
-    assert not room.has(15, 1_000_001)
-    assert room.has(8, 1_000_001)
+    assert time_left.takes(15, 1_000_000) == pytest.approx(90.0)
+    assert time_left.has(15, 999_999)
+    assert not time_left.has(15, 1_000_001)
+    assert time_left.has(8, 1_000_001)
 
 
 def test_without_an_end_there_is_room_for_everything():
-    assert Room(IMAGES, PACE).has(10_000, 1e12)
-    assert Room(IMAGES, PACE).left == math.inf
-    assert not Room(IMAGES, PACE, seconds=0.0).has(1, 0)
+    assert TimeLeft(IMAGES, PACE).has(10_000, 1e12)
+    assert TimeLeft(IMAGES, PACE).left == math.inf
+    assert not TimeLeft(IMAGES, PACE, seconds=0.0).has(1, 0)
 
 
 def test_the_order_of_the_runs_does_not_matter_to_the_last_bit(new_result: Callable[..., Result]):

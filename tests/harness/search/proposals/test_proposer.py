@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from harness.evidence.events import Rejected, Repeated
 from harness.search import propose as proposer_module
-from harness.search.clock import PACES, Room
+from harness.search.clock import PACES, TimeLeft
 from harness.search.propose import ALL_ON, Found, Proposer, Switches, size_ladder, violation
 from harness.search.race import Candidate, Outcome
 from search_spaces.catalog import space
@@ -34,7 +34,7 @@ FEW = "net = conv3x3({4, 8, 12}) gap linear(10);"  # 86, 162 and 238 parameters
 WIDE = "width = 1..100; net = conv3x3(width) gap linear(10);"  # 10 + 19 a channel
 
 
-ROOM = Room(images=50_000, pace=PACES["native"])
+ROOM = TimeLeft(images=50_000, pace=PACES["native"])
 
 
 def new(text: str = scripted.SPACE, switches: Switches = ALL_ON, **changes: object) -> Proposer:

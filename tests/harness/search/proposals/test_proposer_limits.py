@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from harness.search import look as enumeration
+from harness.search import proposal_step as enumeration
 from harness.search import propose as proposer_module
-from harness.search.clock import Room
+from harness.search.clock import TimeLeft
 from harness.search.features import work_of
 from harness.search.propose import Switches, is_aimed
 from search_spaces.cost import analyse
@@ -86,7 +86,7 @@ def work_of_channels(channels: int) -> float:
     return work_of(analysis)
 
 
-def for_channels(channels: int) -> Room:
+def for_channels(channels: int) -> TimeLeft:
     """Return time for eight epochs of a network of so many channels."""
     return replace(ROOM, seconds=ROOM.takes(8, work_of_channels(channels)) + 1e-6)
 
@@ -156,9 +156,9 @@ def test_a_space_too_large_to_be_listed_is_drawn_from_a_bounded_number_of_times(
 def test_a_look_that_finds_nothing_ends_with_the_time_of_the_search(sampler: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(enumeration, "MOST", 10)
     asked = itertools.count(1)
-    room = replace(ROOM, seconds=0.0, is_over=lambda: next(asked) > 50)
+    time_left = replace(ROOM, seconds=0.0, is_over=lambda: next(asked) > 50)
 
-    found = without_ladder(WIDE, sampler=sampler).propose(20_000, {}, room)
+    found = without_ladder(WIDE, sampler=sampler).propose(20_000, {}, time_left)
 
     assert found.proposal is None
     assert found.lacks_time

@@ -13,7 +13,7 @@ from harness.search import choose as aim
 from harness.search import optuna_sampler as sampler
 from harness.search import propose as proposer
 from harness.search.choose import Aimed, aimed
-from harness.search.look import Look
+from harness.search.proposal_step import ProposalStep
 from harness.search.propose import Proposer
 from harness.search.race import Candidate
 from harness.search.resume import open_session
@@ -22,18 +22,18 @@ from harness.training.workers import Source
 from search_spaces.task import MNIST
 from tests.harness import scripted
 from tests.harness.scripted import Trainer
-from tests.harness.search.proposals.test_aim import LARGER_IS_BETTER, ROOM, WIDE, look, network, new, proposed
+from tests.harness.search.proposals.test_aim import LARGER_IS_BETTER, ROOM, WIDE, network, new, proposed, step
 from tests.harness.silent import Silent
 
 
 @pytest.fixture
-def looks(monkeypatch: pytest.MonkeyPatch) -> list[Look]:
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[ProposalStep]:
     """Return what is filled with each look that is taken with the model."""
-    seen: list[Look] = []
+    seen: list[ProposalStep] = []
 
-    def noted(look: Look, past: Sequence[Observation], rng: random.Random) -> Aimed:
-        seen.append(look)
-        return aimed(look, past, rng)
+    def noted(step: ProposalStep, past: Sequence[Observation], rng: random.Random) -> Aimed:
+        seen.append(step)
+        return aimed(step, past, rng)
 
     monkeypatch.setattr(proposer, "aimed", noted)
     return seen
@@ -43,7 +43,7 @@ def trained(asked: Proposer, workers: int, count: int = 8) -> list[Candidate]:
     """Return so many networks that were proposed one after the other and are all in training."""
     found: list[Candidate] = []
     for _ in range(count):
-        proposal = proposed(asked, *found, room=replace(ROOM, workers=workers)).proposal
+        proposal = proposed(asked, *found, time_left=replace(ROOM, workers=workers)).proposal
         assert proposal is not None
         found.append(Candidate(proposal, proposal.parameters))
     return found
@@ -57,7 +57,7 @@ def test_with_few_workers_each_proposal_is_the_first_choice_of_a_look_of_its_own
     for number, each in enumerate(found):
         before = found[:number]
         taken = frozenset((one.proposal.hash, one.proposal.epochs or 0) for one in before)
-        known = look(*before, room=replace(ROOM, workers=workers), sampler="surrogate")
+        known = step(*before, time_left=replace(ROOM, workers=workers), sampler="surrogate")
         first = aimed(replace(known, taken=taken), LARGER_IS_BETTER, sampler.generator(other.index)).choice
         assert first is not None
         assert (each.proposal.hash, each.proposal.chance) == (first.option.hash, first.chance)
@@ -66,7 +66,7 @@ def test_with_few_workers_each_proposal_is_the_first_choice_of_a_look_of_its_own
 
 
 @pytest.mark.parametrize(("workers", "expected"), [(1, 8), (8, 8), (15, 8), (16, 4), (32, 2), (64, 1)])
-def test_one_look_serves_a_proposal_for_each_eight_workers(workers: int, expected: int, looks: list[Look]):
+def test_one_look_serves_a_proposal_for_each_eight_workers(workers: int, expected: int, looks: list[ProposalStep]):
     found = trained(new(WIDE, LARGER_IS_BETTER), workers)
 
     assert len(looks) == expected
@@ -81,7 +81,7 @@ def test_the_same_seed_gives_the_same_proposals(workers: int):
     assert [each.proposal for each in first] == [each.proposal for each in again]
 
 
-def test_the_next_look_knows_all_that_was_proposed_of_the_last_one(looks: list[Look]):
+def test_the_next_look_knows_all_that_was_proposed_of_the_last_one(looks: list[ProposalStep]):
     found = trained(new(WIDE, LARGER_IS_BETTER), 24, 4)
 
     _, second = looks
@@ -89,28 +89,28 @@ def test_the_next_look_knows_all_that_was_proposed_of_the_last_one(looks: list[L
     assert aim._aim_of(second, LARGER_IS_BETTER).open == tuple((each.cost, each.proposal.chance) for each in found[:3])
 
 
-def test_what_a_look_has_left_is_passed_over_where_it_is_known_or_takes_too_long(looks: list[Look]):
+def test_what_a_look_has_left_is_passed_over_where_it_is_known_or_takes_too_long(looks: list[ProposalStep]):
     asked, many = new(WIDE, LARGER_IS_BETTER), replace(ROOM, workers=40)
-    first = proposed(asked, room=many).proposal
+    first = proposed(asked, time_left=many).proposal
     assert first is not None
     known, slow, good, *_ = asked.ahead
     asked.ahead[1] = replace(slow, option=replace(slow.option, work=1e18))
     again = scripted.proposal(1, str(known.option.found.architecture))
     candidates = [Candidate(first, first.parameters), Candidate(replace(again, epochs=known.epochs), again.parameters)]
 
-    found = proposed(asked, *candidates, room=replace(many, seconds=1e6)).proposal
+    found = proposed(asked, *candidates, time_left=replace(many, seconds=1e6)).proposal
 
     assert found is not None
     assert (found.hash, found.epochs, found.chance) == (good.option.hash, good.epochs, good.chance)
     assert len(looks) == 1
 
 
-def test_what_a_look_has_left_is_dropped_when_another_network_stands(looks: list[Look]):
+def test_what_a_look_has_left_is_dropped_when_another_network_stands(looks: list[ProposalStep]):
     asked, many = new(WIDE, LARGER_IS_BETTER), replace(ROOM, workers=40)
-    proposed(asked, room=many)
+    proposed(asked, time_left=many)
     standing = network(0, 90, 40, fresh=(40, 40))
 
-    found = proposed(asked, standing, budget=standing.cost - 1, room=many).proposal
+    found = proposed(asked, standing, budget=standing.cost - 1, time_left=many).proposal
 
     assert found is not None
     assert found.parameters < standing.cost
@@ -118,12 +118,12 @@ def test_what_a_look_has_left_is_dropped_when_another_network_stands(looks: list
     assert {each.option.cost < standing.cost for each in asked.ahead} == {True}
 
 
-def test_what_a_look_has_left_stays_dropped_when_the_other_network_stands_no_longer(looks: list[Look]):
+def test_what_a_look_has_left_stays_dropped_when_the_other_network_stands_no_longer(looks: list[ProposalStep]):
     asked, many = new(WIDE, LARGER_IS_BETTER), replace(ROOM, workers=40)
-    proposed(asked, room=many)
-    assert proposed(asked, budget=1, room=many).proposal is None
+    proposed(asked, time_left=many)
+    assert proposed(asked, budget=1, time_left=many).proposal is None
 
-    proposed(asked, room=many)
+    proposed(asked, time_left=many)
 
     assert len(looks) == 3
 
@@ -142,7 +142,7 @@ def test_the_model_is_fitted_to_the_latest_observations(monkeypatch: pytest.Monk
     monkeypatch.setattr(aim, "MOST_OBSERVATIONS", 3)
     known = [network(trial, 10 + trial, 100 + trial) for trial in range(5)]
 
-    fitted = aim._aim_of(look(*known), LARGER_IS_BETTER).model
+    fitted = aim._aim_of(step(*known), LARGER_IS_BETTER).model
 
     rows = [row_of(each.proposal.architecture, scripted.RECIPE, MNIST) for each in known]
     assert fitted.rows.tolist() == [list(row) for row in rows[2:]]

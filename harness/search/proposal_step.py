@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from harness.evidence.events import Rejected, Repeated
 from harness.evidence.study import StudyConfig
-from harness.search.clock import Room
+from harness.search.clock import TimeLeft
 from harness.search.features import work_of
 from harness.search.race import Candidate
 from search_spaces.count import configurations
@@ -68,7 +68,7 @@ DRAWS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class ProposalStep:
     """One look for the next network: what it may be, and what was passed over so far.
 
     Attributes:
@@ -85,7 +85,7 @@ class Look:
     taken: frozenset[tuple[str, int]]
     number: int
     passed: list[Rejected | Repeated]
-    room: Room
+    time_left: TimeLeft
     rejected: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -97,39 +97,39 @@ class Look:
     def judge(self, found: Draw) -> Judgement:
         """Judge a draw by the space, the ceiling and the time."""
         judgement = judge(self.space, found.architecture, self.ceiling, self.config.minimise)
-        return in_time(judgement, self.room, self.config.all_lengths)
+        return in_time(judgement, self.time_left, self.config.all_lengths)
 
 
-def in_time(judgement: Judgement, room: Room, allowed: Sequence[int]) -> Judgement:
+def in_time(judgement: Judgement, time_left: TimeLeft, allowed: Sequence[int]) -> Judgement:
     """Return the judgement, or a rejection where there is no time for an accepted network at any of these lengths."""
     analysis = judgement.analysis
-    if not judgement.accepted or analysis is None or room.seconds is None:
+    if not judgement.accepted or analysis is None or time_left.seconds is None:
         return judgement
-    if room.has(min(allowed), work_of(analysis)):
+    if time_left.has(min(allowed), work_of(analysis)):
         return judgement
     return Judgement(analysis, Metric.MACS.value)
 
 
-def accepted(look: Look, rng: random.Random, draws: int = DRAWS) -> Iterator[tuple[Draw, Judgement]]:
+def accepted(step: ProposalStep, rng: random.Random, draws: int = DRAWS) -> Iterator[tuple[Draw, Judgement]]:
     """Yield new networks within the limits from so many uniform draws; of a small space without looking in vain."""
-    entries = enumerated(look.space)
+    entries = enumerated(step.space)
     if entries is not None:
-        yield from drawn(entries, lambda entry: _may_be(look, entry), rng)
+        yield from drawn(entries, lambda entry: _may_be(step, entry), rng)
         return
     for _ in range(draws):
-        if look.room.is_over():
+        if step.time_left.is_over():
             return
-        found = draw(look.space, Uniform(rng))
-        judgement = look.judge(found)
+        found = draw(step.space, Uniform(rng))
+        judgement = step.judge(found)
         if not judgement.accepted:
-            look.rejected[str(judgement.reason)] += 1
-        elif found.architecture.hash not in look.known:
+            step.rejected[str(judgement.reason)] += 1
+        elif found.architecture.hash not in step.known:
             yield found, judgement
 
 
-def _may_be(look: Look, entry: Entry) -> bool:
+def _may_be(step: ProposalStep, entry: Entry) -> bool:
     analysis = entry.judgement.analysis
     assert analysis is not None, "an accepted network has been analysed"
-    if entry.hash in look.known or measured(analysis, look.config.minimise) > look.ceiling:
+    if entry.hash in step.known or measured(analysis, step.config.minimise) > step.ceiling:
         return False
-    return in_time(entry.judgement, look.room, look.config.all_lengths).accepted
+    return in_time(entry.judgement, step.time_left, step.config.all_lengths).accepted
