@@ -75,3 +75,21 @@ def svg(chart: Any, width: int = 760) -> str:
 def png(chart: Any, width: int = 760) -> bytes:
     """Return a chart as PNG, two pixels a unit."""
     return vl_convert.vegalite_to_png(chart.properties(width=width).to_dict(validate=False), scale=2)
+
+
+def toy_rates(curves: Mapping[float, Sequence[float]]) -> Any:
+    """Return the loss of the toy over its updates, a line a learning rate."""
+    rows = [
+        {"learning rate": str(rate), "updates": done, "loss": loss}
+        for rate, curve in curves.items()
+        for done, loss in enumerate(curve)
+        if done % 5 == 0
+    ]
+    lines = alt.Chart(alt.NamedData(name="curves")).mark_line(strokeWidth=1.8)
+    drawn = lines.encode(
+        x=alt.X("updates:Q"),
+        y=alt.Y("loss:Q", scale=alt.Scale(type="log"), title="E_total"),
+        color=alt.Color("learning rate:N", legend=alt.Legend(title="learning rate")),
+        strokeDash=alt.StrokeDash("learning rate:N"),
+    )
+    return finished(drawn, "Loss of the toy over its updates, by learning rate.", curves=rows)

@@ -9,14 +9,12 @@ from typing import Any
 
 import pytest
 
-from harness.toy.backprop import EXAMPLE, WEIGHTS, losses, train
-from harness.toy.formulas import BACKWARD, FORWARD, gradients, values
-from harness.toy.gradient_check import central_differences
-from harness.toy.rate_curve import rate_curve
+from harness.toy.backprop import BACKWARD, FORWARD, START, gradients, losses, passes
+from harness.toy.rates import central_differences, rate_curve
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "backprop.md"
-START = next(train(WEIGHTS, EXAMPLE, 0.0))
+KNOWN = passes(START)
 WIDTH = 1e-5
 
 
@@ -29,7 +27,7 @@ def rows(head: str) -> list[list[str]]:
 
 def misprinted(name: str, formula: str, **moved: float) -> dict[str, Any]:
     """Every quantity of the network in which one name has another formula, at weights some of which are moved."""
-    known: dict[str, Any] = values(EXAMPLE, START) | moved | {"exp": math.exp}
+    known: dict[str, Any] = KNOWN | moved | {"exp": math.exp}
     if name not in FORWARD:
         known[name] = float(formula)
     for quantity, right in FORWARD.items():
@@ -49,26 +47,26 @@ def test_a_misprinted_network_has_another_loss_and_agrees_with_its_own_derivativ
         up, down = (misprinted(*changed, **{weight: known[weight] + step})["E_total"] for step in (WIDTH, -WIDTH))
 
         assert f"{known['E_total']:.6g}" == loss
-        assert abs(float(loss) - START.forward.E_total) > 1e-3
+        assert abs(float(loss) - KNOWN["E_total"]) > 1e-3
         assert f"{eval(derivative.strip('`'), {}, known):.6f}" == given
         assert f"{(up - down) / (2 * WIDTH):.6f}" == measured == given
 
 
 def test_every_misprinted_derivative_gives_its_number_and_central_differences_another():
     found = rows("weight | as misprinted")
-    differences = central_differences(WEIGHTS, EXAMPLE)
+    differences = central_differences(START)
 
     assert [weight for weight, *_ in found] == ["w8", "w5", "w6", "w7", "w8", "w1"]
     for weight, formula, given, correct, measured in found:
-        assert f"{eval(formula.strip('`'), {}, values(EXAMPLE, START)):.9f}" == given
-        assert f"{gradients(START)[weight]:.9f}" == correct
+        assert f"{eval(formula.strip('`'), {}, KNOWN):.9f}" == given
+        assert f"{gradients(KNOWN)[weight]:.9f}" == correct
         assert f"{differences[weight]:.9f}" == measured
         assert abs(float(given) - float(measured)) > 1e-3
 
 
 def test_the_learning_rates_are_those_of_the_command():
     for rate, *shown, reached in rows("rate"):
-        curve = rate_curve(WEIGHTS, EXAMPLE, float(rate), 1_000, 0.01)
+        curve = rate_curve(START, float(rate), 1_000, 0.01)
 
         assert shown == [f"{curve.losses[updates]:.6g}" for updates in (1, 10, 100, 1_000)]
         assert reached == f"{curve.reached_after:,}"
@@ -82,6 +80,6 @@ def test_every_derivative_of_the_code_is_on_the_page(name: str):
 def test_the_large_rates_end_as_said():
     text = PAGE.read_text(encoding="utf-8")
     best = 63.09573444801933
-    ends = {rate: losses(WEIGHTS, EXAMPLE, rate, 1_000)[-1] for rate in (best, 200.0, 1e6)}
+    ends = {rate: losses(START, rate, 1_000)[-1] for rate in (best, 200.0, 1e6)}
     assert f"{best:.1f} for 1,000 updates (loss {ends[best]:.1e}".replace("e-09", "e-9") in text
     assert (f"{ends[200.0]:.4f}", f"{ends[1e6]:.4f}") == ("0.0001", "0.2401")

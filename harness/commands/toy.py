@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
 from harness.commands.shared import options
 from harness.system import files
 from harness.system.errors import UsageError
 from harness.system.files import check_writable
-from harness.system.terminal import say
+
+if TYPE_CHECKING:
+    from harness.toy.rates import RateCurve
 
 
 @click.command(short_help="Work out backpropagation on a network of eight weights.")
@@ -27,7 +30,7 @@ from harness.system.terminal import say
 )
 @click.option("--target", type=float, default=0.01, show_default=True, help="Count the updates to a loss below it.")
 @click.option("--check", "with_check", is_flag=True, help="Compare the gradients with autograd and differences.")
-@click.option("--out", type=click.Path(), help="Write the page, the workbook and the figures there.")
+@click.option("--out", type=click.Path(), help="Write the page, the workbook and a figure there.")
 @options.as_json
 def toy(
     learning_rates: tuple[float, ...],
@@ -40,7 +43,7 @@ def toy(
     """Work out backpropagation on a network of eight weights, and what the learning rate does to it.
 
     Prints each quantity as a formula, with the numbers put in, and as its value; then a table of learning rates.
-    --out writes toy.html (try it yourself), toy.xlsx (the same as a spreadsheet) and two figures as SVG and PNG.
+    --out writes toy.html (try it yourself), toy.xlsx (the same as a spreadsheet) and a figure as SVG and PNG.
     The files show the documents' learning rates, whatever the other options say.
     docs/backprop.md derives every line.
 
@@ -50,28 +53,83 @@ def toy(
     harness toy --check
     harness toy --out toy
     """
-    from harness.toy.backprop import EXAMPLE, LEARNING_RATES, WEIGHTS, train
-    from harness.toy.rate_curve import rate_curve
-    from harness.toy.toy import check_document, check_text, document, network_text, rates_text
+    from harness.toy.backprop import LEARNING_RATES, START, gradients, passes
+    from harness.toy.rates import checked_gradients, largest_difference, rate_curve, remarks
 
     rates = tuple(dict.fromkeys(learning_rates or LEARNING_RATES))
-    curves = [rate_curve(WEIGHTS, EXAMPLE, rate, iterations, target) for rate in rates]
-    start = next(train(WEIGHTS, EXAMPLE, 0.0))
-    check = None
-    if with_check:
-        from harness.toy.gradient_check import checked
-
-        check = checked(WEIGHTS, EXAMPLE)
+    curves = [rate_curve(START, rate, iterations, target) for rate in rates]
+    known = passes(START)
+    check = checked_gradients(START) if with_check else {}
+    apart = {source: largest_difference(check, source) for source in check if source != "chain_rule"}
     written = [] if out is None else _write(out)
     if as_json:
-        checks = {"checks": check_document(check)} if check else {}
-        files = {"files": [str(path) for path in written]} if written else {}
-        options.print_json(document(start, curves, target) | checks | files)
+        from harness.training.result import finite
+
+        document: dict[str, Any] = {
+            "initial_loss": known["E_total"],
+            "gradients": gradients(known),
+            "curves": {str(curve.learning_rate): [finite(loss) for loss in curve.losses] for curve in curves},
+            "target": target,
+            "updates_to_target": {str(curve.learning_rate): curve.reached_after for curve in curves},
+            "updates_searched": curves[0].searched,
+            "remarks": remarks(curves, target),
+        }
+        if check:
+            document["checks"] = {source: check[source] for source in apart}
+            document["checks"] |= {f"{source}_max_difference": most for source, most in apart.items()}
+        if written:
+            document["files"] = [str(path) for path in written]
+        options.print_json(document)
         return
-    parts = [network_text(EXAMPLE, start), rates_text(curves, target)]
-    parts += [check_text(check)] if check else []
+    parts = [_network_text(known), _rates_text(curves, target)]
+    if check:
+        lines = [
+            f"  {name}  " + "  ".join(f"{check[source][name]:+.15f}" for source in check) for name in gradients(known)
+        ]
+        lines += [f"  the largest difference from {source} is {most:.1e}" for source, most in apart.items()]
+        parts.append("\n".join(["Check: chain rule, autograd (float64), central differences", "", *lines]))
     parts += ["\n".join(map(str, written))] if written else []
     click.echo("\n\n".join(parts))
+
+
+def _network_text(numbers: Mapping[str, float]) -> str:
+    """Return both passes, each quantity as a formula, with the numbers put in, and as its value."""
+    from harness.toy.backprop import BACKWARD, EXAMPLE, FORWARD, GRADIENTS, WEIGHTS, with_numbers
+
+    lines = ["The network: 2 inputs, 2 sigmoid hidden units, 2 sigmoid outputs, 8 weights, no biases", ""]
+    lines += ["  " + "  ".join(f"{name} {numbers[name]:g}" for name in names) for names in (EXAMPLE, WEIGHTS)]
+    for title, formulas in (
+        ("Forward: what enters each unit, what leaves it, the loss", FORWARD),
+        ("Backward: dE_dw1 is the derivative of E_total with respect to w1, and so on", BACKWARD),
+    ):
+        put_in = {name: with_numbers(formula, numbers) for name, formula in formulas.items()}
+        widths = [max(map(len, texts)) for texts in (formulas, formulas.values(), put_in.values())]
+        lines += ["", title, ""]
+        lines += [
+            f"  {name:<{widths[0]}} = {formula:<{widths[1]}} = {put_in[name]:<{widths[2]}} = {numbers[name]: .12f}"
+            for name, formula in formulas.items()
+        ]
+    lines += ["", "The eight gradients in one formula each", ""]
+    lines += [f"  dE_d{name} = {numbers[f'dE_d{name}']: .12f} = {formula}" for name, formula in GRADIENTS.items()]
+    return "\n".join(lines)
+
+
+def _rates_text(curves: Sequence[RateCurve], target: float) -> str:
+    """Return the table of learning rates, and below it what is out of the ordinary."""
+    from harness.toy.rates import remarks, shortest
+
+    updates = len(curves[0].losses) - 1
+    shown = sorted({*(10**power for power in range(len(str(updates)))), updates})
+    rows = [["rate", *(f"after {number:,}" for number in shown), f"updates to a loss below {shortest(target)}"]]
+    for curve in curves:
+        losses = [f"{curve.losses[number]:.6g}" for number in shown]
+        reached = f"none in {curve.searched:,}" if curve.reached_after is None else f"{curve.reached_after:,}"
+        rows.append([shortest(curve.learning_rate), *losses, reached])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [f"Learning rates: the loss, {curves[0].losses[0]:.9f} at the start, and after further updates", ""]
+    lines += ["  " + "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    said = remarks(curves, target)
+    return "\n".join([*lines, *([""] if said else []), *(f"  {sentence}" for sentence in said)])
 
 
 def _write(out: str) -> list[Path]:
@@ -80,20 +138,8 @@ def _write(out: str) -> list[Path]:
         raise UsageError("--out '': name a folder; . is the current one")
     folder = Path(out)
     check_writable(folder)
-    from reports.toy import toy_figures, toy_page, toy_workbook
+    from reports.toy_page import contents
 
-    contents = toy_page.contents() | toy_workbook.contents() | toy_figures.contents()
-    written = {folder / name: content for name, content in contents.items()}
+    written = {folder / name: content for name, content in contents().items()}
     files.write_together(written)
-    # Some of the options given may have no part in the files.
-    context = click.get_current_context()
-    shaping = {"learning_rates": "--learning-rate", "iterations": "--iterations", "target": "--target"}
-    given = [
-        option for name, option in shaping.items() if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-    ]
-    if given:
-        say(
-            f"the files of --out show the documents' learning rates; {' and '.join(given)} "
-            f"change{'s' * (len(given) == 1)} only what is printed"
-        )
     return list(written)

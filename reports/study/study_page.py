@@ -51,7 +51,6 @@ from reports.study.standings import anchor, leaderboard_table, networks_table
 from reports.study.study_controls import filter_bar, study_data, study_script
 from reports.study.study_files import read_study
 from reports.study.study_info import StudyInfo, study_info
-from reports.toy.toy_row import toy_table
 
 GLOSSARY = {
     "parameters": "learned numbers, a shared kernel once; the running statistics of batch normalisation are not "
@@ -154,7 +153,6 @@ def _sections(info: StudyInfo) -> list[Section]:
         Section("proposals", "Where the proposals went", _accounting(info.accounting), SEARCH, folded=True),
         Section("provenance", "Commands, code and machine", provenance_tables(info.provenance), PROVENANCE),
         Section("glossary", "Glossary", glossary, PROVENANCE, folded=True),
-        Section("toy", "The toy", toy_table(), PROVENANCE, folded=True),
     ]
 
 

@@ -104,7 +104,7 @@ def test_the_page_has_its_parts_and_a_way_to_each(realistic_page: Outline):
 
     assert sections == [
         "picture", "winner", "next", "caveats", "seeds", "curse", "leaderboard", "budget", "networks", "closer",
-        "curves", "rungs", "choices", "time", "proposals", "provenance", "glossary", "toy",
+        "curves", "rungs", "choices", "time", "proposals", "provenance", "glossary",
     ]  # fmt: skip
     parts = [attributes["id"] for tag, attributes in realistic_page.elements if attributes.get("class") == "group"]
     assert parts == ["part-answer", "part-evidence", "part-search", "part-provenance"]
@@ -221,7 +221,7 @@ def test_a_study_of_which_only_the_configuration_exists_has_a_report(new_study: 
 
     assert "No result yet" in made.text("p")
     sections = [attributes["id"] for tag, attributes in made.elements if tag == "section"]
-    assert sections == ["caveats", "provenance", "glossary", "toy"]
+    assert sections == ["caveats", "provenance", "glossary"]
     assert "The log names no command." in made.text("p")
 
 

@@ -3,7 +3,7 @@
 // numbers, and the drawing around it. `toy` is open to the console: toy.losses(0.5, 10).
 
 const toy = (() => {
-  const documents = JSON.parse(document.getElementById("numbers").textContent);
+  const documents = page.data.start;
 
   function sigmoid(x) {
     if (x < 0) {
@@ -130,7 +130,7 @@ const toy = (() => {
       .join(" ");
   }
 
-  // Whether an error is left of which the sigmoids let no slope through; the bound is that of harness/toy/rate_curve.py.
+  // Whether an error is left of which the sigmoids let no slope through; the bound is that of harness/toy/rates.py.
   function flat() {
     const slopes = Object.keys(known).filter((name) => name.startsWith("dE_dw"));
     const steepest = Math.max(...slopes.map((name) => Math.abs(known[name])));

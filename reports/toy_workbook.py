@@ -8,27 +8,25 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from datetime import datetime
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import xlsxwriter
 from xlsxwriter.utility import xl_col_to_name
 
-from harness.toy.backprop import EXAMPLE, LEARNING_RATES, WEIGHTS, Example, Weights, losses, train
-from harness.toy.formulas import BACKWARD, EXAMPLE_NAMES, FORWARD, UPDATE, WEIGHT_NAMES, values, with_names
+from harness.toy.backprop import BACKWARD, EXAMPLE, FORWARD, LEARNING_RATES, UPDATE, WEIGHTS, losses, train, with_names
 
 UPDATES = 1_000
 FIRST_ROW = 5
 """The row of iteration 0 on the sheet Training, counted from 1 as spreadsheets do."""
-COLUMNS = ("iteration", *WEIGHT_NAMES, *FORWARD, *BACKWARD)
+COLUMNS = ("iteration", *WEIGHTS, *FORWARD, *BACKWARD)
 PRINTED_UPDATES = 50
 # Where the inputs stand on the sheet Inputs.
 INPUT_CELLS = {
     "learning_rate": "B4",
-    **{name: f"B{row}" for row, name in enumerate(EXAMPLE_NAMES, start=7)},
-    **{name: f"B{row}" for row, name in enumerate(WEIGHT_NAMES, start=13)},
+    **{name: f"B{row}" for row, name in enumerate(EXAMPLE, start=7)},
+    **{name: f"B{row}" for row, name in enumerate(WEIGHTS, start=13)},
 }
 
 # EXP overflows above some 709, so a sigmoid takes its exponential of the side that is not positive.
@@ -62,22 +60,7 @@ _NOTES = (
 _BELOW_THE_CHARTS = 44
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """One formula of the sheet Training and the value it has."""
-
-    row: int
-    column: int
-    formula: str
-    value: float
-
-
-def contents() -> dict[str, bytes]:
-    """Return the file by its name."""
-    return {"toy.xlsx": workbook(WEIGHTS, EXAMPLE, LEARNING_RATES[2])}
-
-
-def workbook(weights: Weights, example: Example, learning_rate: float) -> bytes:
+def workbook(start: Mapping[str, float], learning_rate: float) -> bytes:
     """Return the file for these inputs."""
     content = io.BytesIO()
     book = xlsxwriter.Workbook(content, {"in_memory": True})
@@ -86,9 +69,9 @@ def workbook(weights: Weights, example: Example, learning_rate: float) -> bytes:
     formats = {name: book.add_format(look) for name, look in _LOOKS.items()}
     inputs = book.add_worksheet("Inputs")
     training = book.add_worksheet("Training")
-    numbers = {"learning_rate": learning_rate} | asdict(example) | asdict(weights)
-    _write_inputs(inputs, formats, numbers, losses(weights, example, learning_rate, UPDATES))
-    _write_training(training, formats, weights, example, learning_rate)
+    numbers = {"learning_rate": learning_rate, **start}
+    _write_inputs(inputs, formats, numbers, losses(start, learning_rate, UPDATES))
+    _write_training(training, formats, start, learning_rate)
     for number, logarithmic in enumerate((False, True)):
         inputs.insert_chart(5 + 19 * number, 3, _chart(book, logarithmic))
     inputs.activate()
@@ -96,24 +79,29 @@ def workbook(weights: Weights, example: Example, learning_rate: float) -> bytes:
     return content.getvalue()
 
 
-def cells(weights: Weights, example: Example, learning_rate: float) -> Iterator[Cell]:
-    """Yield every formula of the sheet Training, row by row."""
+class _Cell(NamedTuple):
+    row: int
+    column: int
+    formula: str
+    value: float
+
+
+def _cells(start: Mapping[str, float], learning_rate: float) -> Iterator[_Cell]:
+    """Yield every formula of the sheet Training and the value it has, row by row."""
     formulas = FORWARD | _SIGMOIDS | BACKWARD
     letters = {name: xl_col_to_name(place) for place, name in enumerate(COLUMNS)}
     fixed = {name: f"Inputs!${cell[0]}${cell[1:]}" for name, cell in INPUT_CELLS.items()}
-    steps = islice(train(weights, example, learning_rate), UPDATES + 1)
-    for iteration, step in enumerate(steps):
+    for iteration, known in enumerate(islice(train(start, learning_rate), UPDATES + 1)):
         row = FIRST_ROW + iteration
         here = {"exp": "EXP", **fixed, **{name: f"{letter}{row}" for name, letter in letters.items()}}
         above = {"learning_rate": fixed["learning_rate"]}
         above |= {name: f"{letter}{row - 1}" for name, letter in letters.items()}
-        known = values(example, step)
         for place, name in enumerate(COLUMNS[1:], start=1):
             if name in formulas:
                 formula = with_names(formulas[name], here)
             else:
                 formula = with_names(UPDATE[name], above) if iteration else fixed[name]
-            yield Cell(row, place, f"={formula}", known[name])
+            yield _Cell(row, place, f"={formula}", known[name])
 
 
 def _write_inputs(sheet: Any, formats: Mapping[str, Any], numbers: Mapping[str, float], found: Sequence[float]) -> None:
@@ -153,10 +141,12 @@ def _write_inputs(sheet: Any, formats: Mapping[str, Any], numbers: Mapping[str, 
         sheet.write(row, 0, words, formats["note"])
 
 
-def _write_training(
-    sheet: Any, formats: Mapping[str, Any], weights: Weights, example: Example, learning_rate: float
-) -> None:
-    groups = ((1, "weights", WEIGHT_NAMES), (9, "forward pass", tuple(FORWARD)), (20, "backward pass", tuple(BACKWARD)))
+def _write_training(sheet: Any, formats: Mapping[str, Any], start: Mapping[str, float], learning_rate: float) -> None:
+    groups = (
+        (1, "weights", tuple(WEIGHTS)),
+        (9, "forward pass", tuple(FORWARD)),
+        (20, "backward pass", tuple(BACKWARD)),
+    )
     for first, words, names in groups:
         sheet.merge_range(1, first, 1, first + len(names) - 1, words, formats["heading"])
     sheet.write(0, 0, "One row an iteration; everything here is calculated, change it on the sheet Inputs.")
@@ -168,21 +158,17 @@ def _write_training(
     sheet.set_column(0, 0, 10)
     sheet.set_column(1, len(COLUMNS) - 1, 15)
     sheet.freeze_panes(4, 1)
-    _print_first_rows(sheet)
-    for iteration in range(UPDATES + 1):
-        sheet.write_number(FIRST_ROW - 1 + iteration, 0, iteration)
-    for cell in cells(weights, example, learning_rate):
-        sheet.write_formula(cell.row - 1, cell.column, cell.formula, formats["number"], cell.value)
-
-
-def _print_first_rows(sheet: Any) -> None:
-    """Set up A4 pages, four side by side: on fewer the columns are too small to read, all rows fill a stack."""
+    # A4 pages, four side by side: on fewer the columns are too small to read, all rows fill a stack.
     sheet.set_landscape()
     sheet.set_paper(9)
     sheet.fit_to_pages(4, 0)
     sheet.repeat_rows(2, 3)
     sheet.repeat_columns(0)
     sheet.print_area(0, 0, FIRST_ROW - 1 + PRINTED_UPDATES, len(COLUMNS) - 1)
+    for iteration in range(UPDATES + 1):
+        sheet.write_number(FIRST_ROW - 1 + iteration, 0, iteration)
+    for cell in _cells(start, learning_rate):
+        sheet.write_formula(cell.row - 1, cell.column, cell.formula, formats["number"], cell.value)
 
 
 def _chart(book: Any, logarithmic: bool) -> Any:

@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import math
+import re
+from itertools import islice
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.system.errors import HarnessError, UsageError
+from harness.toy import rates
+from harness.toy.backprop import (
+    BACKWARD,
+    EXAMPLE,
+    FORWARD,
+    GRADIENTS,
+    LEARNING_RATES,
+    START,
+    UPDATE,
+    WEIGHTS,
+    gradients,
+    losses,
+    passes,
+    sigmoid,
+    train,
+    update,
+    with_numbers,
+)
+from harness.toy.rates import MOST_UPDATES, RateCurve, checked_gradients, rate_curve, remarks, shortest
+
+some_numbers = st.fixed_dictionaries(dict.fromkeys(START, st.floats(-2, 2)))
+
+
+def torch_losses(start: dict[str, float], learning_rate: float, updates: int) -> list[float]:
+    """The same training by torch in float64: two matrices, autograd and its own SGD."""
+    flat = torch.tensor([start[name] for name in WEIGHTS], dtype=torch.float64)
+    hidden = torch.nn.Parameter(flat[:4].reshape(2, 2).clone())
+    output = torch.nn.Parameter(flat[4:].reshape(2, 2).clone())
+    inputs = torch.tensor([start["i1"], start["i2"]], dtype=torch.float64)
+    targets = torch.tensor([start["t1"], start["t2"]], dtype=torch.float64)
+    optimizer = torch.optim.SGD([hidden, output], lr=learning_rate)
+    found = []
+    for _ in range(updates + 1):
+        optimizer.zero_grad()
+        loss = 0.5 * torch.nn.functional.mse_loss(
+            torch.sigmoid(output @ torch.sigmoid(hidden @ inputs)), targets, reduction="sum"
+        )
+        found.append(loss.item())
+        loss.backward()  # type: ignore[no-untyped-call]  # as torch ships it
+        optimizer.step()
+    return found
+
+
+def test_the_network_and_its_first_figures_are_those_of_the_documents(seed_documents: dict[str, Any]):
+    toy, known = seed_documents["toy"], passes(START)
+
+    assert toy["weights"] == WEIGHTS
+    assert toy["inputs"] | toy["targets"] == EXAMPLE
+    assert list(LEARNING_RATES) == toy["learning_rates"]
+    # To nine digits as the documents' spreadsheet shows them.
+    assert [round(known[name], 9) for name in ("E_total", "dE_dw1", "dE_dw5")] == [
+        0.242519857,
+        0.000188256,
+        0.072157073,
+    ]
+
+
+@pytest.mark.parametrize("learning_rate", LEARNING_RATES)
+def test_a_curve_of_a_thousand_updates_is_that_of_torch(learning_rate: float):
+    found = losses(START, learning_rate, 1_000)
+
+    assert found == pytest.approx(torch_losses(START, learning_rate, 1_000), rel=0, abs=1e-9)
+
+
+@settings(max_examples=30)
+@given(some_numbers, st.floats(0, 1))
+def test_any_network_trains_as_in_torch_and_three_sources_agree_on_its_gradients(
+    start: dict[str, float], learning_rate: float
+):
+    assert losses(start, learning_rate, 4) == pytest.approx(torch_losses(start, learning_rate, 4), rel=1e-11, abs=1e-12)
+    # It raises where they do not agree.
+    assert checked_gradients(start)["chain_rule"] == gradients(passes(start))
+
+
+def test_a_difference_between_the_sources_is_a_fault_of_the_program(monkeypatch: pytest.MonkeyPatch):
+    right = rates.autograd(START)
+    monkeypatch.setattr(rates, "autograd", lambda *_: right | {"w3": right["w3"] + 2e-12})
+
+    with pytest.raises(HarnessError):
+        checked_gradients(START)
+    # A large error is allowed its rounding.
+    monkeypatch.undo()
+    checked_gradients(START | {"t1": 1000.0, "t2": 1e4})
+
+
+@pytest.mark.parametrize("x", [-1e308, -1000.0, -30.0, -0.5, 0.0, 0.5, 30.0, 1000.0, 1e308])
+def test_the_sigmoid_neither_overflows_nor_leaves_its_range(x: float):
+    assert sigmoid(x) == pytest.approx(torch.sigmoid(torch.tensor(x, dtype=torch.float64)).item(), rel=1e-15)
+
+
+def test_a_rate_beyond_all_measure_overflows_and_raises_nothing():
+    found = losses(START | {"w5": 1e308, "t1": 1e200}, 1e308, 5)
+
+    assert not all(map(math.isfinite, found))
+
+
+def test_every_quantity_is_shown_by_the_formula_that_gives_it():
+    # After 300 updates, where no two quantities are equal by accident.
+    known, after = islice(train(START, 2.0), 300, 302)
+
+    assert list(known) == [*START, *FORWARD, *BACKWARD]
+    for name, formula in (FORWARD | BACKWARD).items():
+        assert eval(formula, {"exp": math.exp}, known) == pytest.approx(known[name], rel=1e-14), name
+    for name, slope in gradients(known).items():
+        assert eval(GRADIENTS[name], {}, known) == pytest.approx(slope, rel=1e-13), name
+        moved = eval(UPDATE[name], {}, known | {"learning_rate": 2.0})
+        assert moved == after[name] == update(known, 2.0)[name]
+    assert with_numbers("1 / (1 + exp(-h1)) - w1", {"h1": -0.5, "w1": 1e-7}) == "1 / (1 + exp(-(-0.5))) - 1e-07"
+
+
+def curve_at(learning_rate: float, updates: int = 100, target: float = 0.01, **changed: float) -> RateCurve:
+    return rate_curve(START | changed, learning_rate, updates, target)
+
+
+@pytest.mark.parametrize("learning_rate", LEARNING_RATES)
+def test_the_target_is_first_met_where_the_curve_first_falls_below_it(learning_rate: float):
+    long = losses(START, learning_rate, 1_300)
+
+    found = curve_at(learning_rate)
+
+    assert found.losses == tuple(long[:101])
+    assert (reached := found.reached_after) is not None
+    assert long[reached] < 0.01 <= long[reached - 1]
+    assert remarks([found], 0.01) == []
+
+
+@pytest.mark.parametrize(
+    ("curve", "reached", "word"),
+    [
+        (curve_at(0.0, 10), None, "takes no step"),
+        (curve_at(-0.5), None, "walks uphill"),
+        (curve_at(1000.0), 1, "too large"),
+        (curve_at(1e-9), None, "so small a rate"),
+        (curve_at(1e308, 5, w5=1e308, t1=1e200), None, "overflow"),
+        (curve_at(89, 1), 1, ""),
+        (curve_at(63, 1_000), 1, ""),
+        (curve_at(0.5, 1, target=1e-4), 7115, ""),
+        # It has learned its example: hardly any slope, but hardly any error either.
+        (curve_at(60.0, 500, target=1e-4, t1=0.6, t2=0.6), 3, ""),
+    ],
+)
+def test_what_is_out_of_the_ordinary_is_said(curve: RateCurve, reached: int | None, word: str):
+    said = remarks([curve], 0.01)
+
+    assert (curve.reached_after, curve.searched) == (reached, MOST_UPDATES)
+    assert [word in sentence for sentence in said] == [True] * bool(word)
+
+
+def test_a_target_that_is_met_before_the_first_update_is_said_once():
+    found = [curve_at(rate, target=0.3) for rate in (0.5, 1.0)]
+
+    assert [curve.reached_after for curve in found] == [0, 0]
+    assert len(remarks(found, 0.3)) == 1
+
+
+@pytest.mark.parametrize(
+    ("learning_rate", "target"),
+    [(math.nan, 0.1), (-math.inf, 0.1), (0.5, 0.0), (0.5, -0.1), (0.5, math.nan), (0.5, math.inf)],
+)
+def test_a_rate_or_a_target_that_cannot_be_is_refused(learning_rate: float, target: float):
+    with pytest.raises(UsageError):
+        curve_at(learning_rate, target=target)
+
+
+@pytest.mark.parametrize("number", [1.0, 1.0000001, 0.1, 1e300, -0.5])
+def test_numbers_that_differ_are_shown_differently(number: float):
+    assert float(shortest(number)) == number
+    assert not re.search(r"\.\d*0$", shortest(number))
