@@ -27,8 +27,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from benchmarks.machine import machine
-from harness.bench.simulation.clock import SimulatedExecutor
-from harness.bench.simulation.readings import Reading
+from harness.bench.simulation import Reading, SimulatedExecutor
 from harness.commands.searching.search_progress import SearchReporter
 from harness.data.datasets import DATASETS
 from harness.evidence.error_ratio import error_ratio_of

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Sequence
 
-from harness.bench.methods.external_method import Ask, Problem, Trial
+from harness.bench.external import Ask, Problem, Trial
 from search_spaces.draw import draw_uniform
 from search_spaces.errors import DrawError
 from search_spaces.resolve import parse_space

@@ -19,10 +19,10 @@ from harness.system.files import check_writable, workspace
 from harness.system.terminal import DURATION, say
 
 if TYPE_CHECKING:
-    from harness.bench.results.comparison import Comparison, Judged
-    from harness.bench.results.trace import Trace
-    from harness.bench.simulation.setting import Setting
-    from harness.bench.tables.table import Table
+    from harness.bench.comparison import Comparison, Judged
+    from harness.bench.scores import Trace
+    from harness.bench.setting import Setting
+    from harness.bench.table import Table
 
 REPEATS, LIVE_REPEATS = 200, 3
 # Options that a table answers by itself, those of real trainings, and those of a replay.
@@ -102,8 +102,8 @@ def run(ctx: click.Context, /, as_json: bool, **given: Any) -> int:
     """
     _check_form(ctx, given)
     given["repeats"] = given["repeats"] or (LIVE_REPEATS if given["live"] else REPEATS)
-    from harness.bench.simulation.setting import check_rungs, check_whole, methods_of, setting, table_judged, table_task
-    from harness.bench.tables.table_files import read_table, table_folder
+    from harness.bench.setting import check_rungs, check_whole, methods_of, setting, table_judged, table_task
+    from harness.bench.table_files import read_table, table_folder
 
     table = None if given["table"] is None else read_table(table_folder(given["table"], workspace()))
     if given["live"]:
@@ -143,9 +143,9 @@ def _refuse(ctx: click.Context, names: tuple[str, ...], why: str) -> None:
 
 def _replayed(made: Setting, table: Table, given: dict[str, Any], folder: Path) -> list[Trace]:
     """Return the traces of a table; those that an earlier call has left are not done again."""
-    from harness.bench.methods.task import NoiseModel
-    from harness.bench.results import comparison
-    from harness.bench.simulation.repeats import run_repeats
+    from harness.bench import comparison
+    from harness.bench.methods import NoiseModel
+    from harness.bench.replay import run_repeats
     from harness.system.machine import core_count
     from harness.training.progress import Reporter
 
@@ -178,7 +178,7 @@ def _replayed(made: Setting, table: Table, given: dict[str, Any], folder: Path) 
 
 def _begun(folder: Path, asked: Comparison) -> list[Trace]:
     """Return the repeats that earlier calls have left, and say that they are kept."""
-    from harness.bench.results import comparison
+    from harness.bench import comparison
 
     there = comparison.begin(folder, asked)
     if there:
@@ -193,7 +193,7 @@ def _folder(given: dict[str, Any], asked: Comparison) -> Iterator[Path]:
     Raises:
         UsageError: it cannot be written, or another process works there.
     """
-    from harness.bench.results.comparison import document
+    from harness.bench.comparison import document
     from harness.evidence import study
 
     if given["out"] is not None:
@@ -207,7 +207,7 @@ def _folder(given: dict[str, Any], asked: Comparison) -> Iterator[Path]:
 
 
 def _live(given: dict[str, Any], table: Table | None, as_json: bool) -> int:
-    from harness.bench.simulation import live
+    from harness.bench import live
 
     made, running = live.prepared(given, table)
     with _folder(given, made.comparison) as folder:
@@ -219,16 +219,16 @@ def _live(given: dict[str, Any], table: Table | None, as_json: bool) -> int:
 
 
 def _show(folder: Path, made: Setting, traces: list[Trace], judged: Judged, as_json: bool) -> int:
-    from harness.bench.results import comparison, figures
+    from harness.bench import comparison, findings
     from reports.bench.bench_page import write_page
 
     comparison.write_judged(folder, judged)
-    facts = comparison.found(made.comparison, traces, judged)
-    written = figures.write_figures(folder, facts)
+    facts = findings.found(made.comparison, traces, judged)
+    written = findings.write_figures(folder, facts)
     report = write_page(folder, made.comparison, facts)
     options.answer(
         as_json,
-        figures.figures_document(made.comparison, facts) | {"files": [str(path) for path in (*written, report)]},
-        f"{figures.figures_text(made.comparison, facts)}\nreport: {report}",
+        findings.figures_document(made.comparison, facts) | {"files": [str(path) for path in (*written, report)]},
+        f"{findings.figures_text(made.comparison, facts)}\nreport: {report}",
     )
     return 0

@@ -14,9 +14,9 @@ from harness.system.errors import UsageError, typed
 from harness.system.files import Workspace, check_writable, workspace
 
 if TYPE_CHECKING:
-    from harness.bench.tables.plan import RecordingPlan
-    from harness.bench.tables.request import Prepared
-    from harness.bench.tables.table import Table
+    from harness.bench.recording import Prepared
+    from harness.bench.session import RecordingPlan
+    from harness.bench.table import Table
 
 
 @click.command(short_help="Record, show, merge or export a table of trainings.")
@@ -85,7 +85,7 @@ def table(
         return _record(names[0], given, only_plan, as_json)
     found = _read(names[0])
     if export_to is not None:
-        from harness.bench.tables.table_files import export_table
+        from harness.bench.table_files import export_table
 
         paths = [str(path) for path in export_table(found, export_to)]
         options.answer(as_json, {"files": paths}, "\n".join(paths))
@@ -111,13 +111,13 @@ def _check_form(
 
 
 def _read(name: str) -> Table:
-    from harness.bench.tables.table_files import read_table, table_folder
+    from harness.bench.table_files import read_table, table_folder
 
     return read_table(table_folder(name, workspace()))
 
 
 def _show(found: Table, as_json: bool, written: Path | None = None) -> None:
-    from harness.bench.tables.summary import summary, summary_text
+    from harness.bench.summary import summary, summary_text
 
     facts = summary(found)
     if as_json:
@@ -131,8 +131,8 @@ def _show(found: Table, as_json: bool, written: Path | None = None) -> None:
 
 
 def _merge(names: tuple[str, ...], into: str, as_json: bool) -> int:
-    from harness.bench.tables.merge import merged
-    from harness.bench.tables.table_files import write_table
+    from harness.bench.table import merged
+    from harness.bench.table_files import write_table
 
     place = workspace()
     folder = Path(into) if "/" in into else place.table(into)
@@ -152,7 +152,7 @@ def _merge(names: tuple[str, ...], into: str, as_json: bool) -> int:
 
 def _check_free(folder: Path, place: Workspace) -> None:
     """Raise UsageError where a merge would write over a table, or a recording later over the merged one."""
-    from harness.bench.tables.table_files import holds_table
+    from harness.bench.table_files import holds_table
 
     other = "give --into another name"
     if holds_table(folder):
@@ -163,10 +163,9 @@ def _check_free(folder: Path, place: Workspace) -> None:
 
 
 def _record(name: str, given: dict[str, Any], only_plan: bool, as_json: bool) -> int:
-    from harness.bench.tables.plan import plan_document, plan_text, planned
-    from harness.bench.tables.recording import Near, check_recording, finished_runs
-    from harness.bench.tables.request import prepared
-    from harness.bench.tables.table_files import write_table
+    from harness.bench.recording import Near, check_recording, finished_runs, prepared
+    from harness.bench.session import plan_document, plan_text, planned
+    from harness.bench.table_files import write_table
 
     place = workspace()
     out, folder = place.table(name), place.recording(name)
@@ -197,7 +196,7 @@ def _record(name: str, given: dict[str, Any], only_plan: bool, as_json: bool) ->
 
 
 def _train(ready: Prepared, plan: RecordingPlan, folder: Path, place: Workspace, address: str | None) -> Table:
-    from harness.bench.tables.session import on_cluster, record
+    from harness.bench.session import on_cluster, record
     from harness.evidence import study
     from harness.training.progress import Reporter
     from harness.training.workers import Processes

@@ -6,11 +6,10 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.bench.methods.task import NoiseModel
-from harness.bench.results.comparison import Comparison
-from harness.bench.results.findings import AT_THE_END, DEFAULT, OVER_TIME, Findings, MethodFinding, p_text
-from harness.bench.results.ranks import LEVEL, Pair
-from harness.bench.results.runtime import Runtime
+from harness.bench.comparison import Comparison
+from harness.bench.findings import AT_THE_END, DEFAULT, OVER_TIME, Findings, MethodFinding, p_text
+from harness.bench.methods import NoiseModel
+from harness.bench.scores import LEVEL, Pair, Runtime
 from harness.search import race
 from harness.system import files
 from reports.bench import ratio_matrix

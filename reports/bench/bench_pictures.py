@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from harness.bench.results.findings import DEFAULT, Findings, MethodFinding
+from harness.bench.findings import DEFAULT, Findings, MethodFinding
 from reports.html import svg
 from reports.html.page import Html, element, foreign, items, joined, text
 from reports.numbers import count, duration, short

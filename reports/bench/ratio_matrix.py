@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.bench.results.ranks import Pair
+from harness.bench.scores import Pair
 from reports.html.page import Column, Html, element, foreign, joined, numeric, table, text
 from reports.numbers import decimal
 

@@ -8,9 +8,9 @@ from statistics import mean
 
 import pytest
 
-from harness.bench.tables.datasheet import datasheet
-from harness.bench.tables.table import is_exhaustive
-from harness.bench.tables.table_files import read_table
+from harness.bench.summary import datasheet
+from harness.bench.table import is_exhaustive
+from harness.bench.table_files import read_table
 from search_spaces.catalog import space
 from search_spaces.draw import enumerate_draws, judge
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from harness.bench.tables.table_files import read_table, write_table
+from harness.bench.table_files import read_table, write_table
 from harness.evidence import claims, ledger, record, weight_file
 from harness.evidence.claims import Claim
 from harness.evidence.ledger import Attempt, Declaration, Registration

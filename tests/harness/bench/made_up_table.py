@@ -10,8 +10,8 @@ import math
 import random
 from functools import cache
 
-from harness.bench.methods.task import SearchTask
-from harness.bench.tables.table import Facts, Machine, Row, Sample, Table
+from harness.bench.methods import SearchTask
+from harness.bench.table import Facts, Machine, Row, Sample, Table
 from harness.training.recipe import Recipe
 from harness.training.result import Environment
 from search_spaces.cost import analyse

@@ -37,7 +37,6 @@ def main(way: str, good: str) -> None:
         "no-network-field": lambda: print(json.dumps({"net": good}), flush=True),
         "silent": lambda: time.sleep(60),
         "dies": die,
-        "floods-stderr": lambda: flood(sys.stderr.write),
         "floods-stdout": lambda: flood(sys.stdout.write),
         "talks": lambda: print(f"{answer}\n{answer}", flush=True),
         "closes": close,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from harness.bench.tables.recording import Recording
-from harness.bench.tables.table import Facts, Machine, Row, Sample, Table
+from harness.bench.recording import Recording
+from harness.bench.table import Facts, Machine, Row, Sample, Table
 from harness.training.recipe import Recipe
 from harness.training.result import Environment
 from search_spaces.cost import analyse

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas
 import pytest
 
-from harness.bench.tables.table_files import export_table
+from harness.bench.table_files import export_table
 from harness.system import errors
 from harness.system.errors import DeviceError
 from tests.harness.bench.some_table import HASHES, run_rows, some_table

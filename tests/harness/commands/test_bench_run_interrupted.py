@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.bench.tables import table_files
+from harness.bench import table_files
 from tests.harness.bench import made_up_table
 
 REPOSITORY = Path(__file__).parents[3]

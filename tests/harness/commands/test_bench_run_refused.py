@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.bench.tables import table_files
-from harness.bench.tables.table import Sample, Table
+from harness.bench import table_files
+from harness.bench.table import Sample, Table
 from harness.cli import run
 from tests.harness.bench import made_up_table
 

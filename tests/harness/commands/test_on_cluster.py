@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from harness.bench.tables.table_files import read_table
+from harness.bench.table_files import read_table
 from harness.cli import run
 from harness.evidence import record
 from harness.system.files import Workspace

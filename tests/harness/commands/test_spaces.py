@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ from click.testing import CliRunner
 from harness.commands.spaces import spaces
 from harness.system.errors import ContentError
 from search_spaces.catalog import SPACES, space
+from search_spaces.draw import ByConfigurations, judge, replay
 from search_spaces.errors import DrawError, NotationError, UnknownNameError
-from search_spaces.membership import contains
 from search_spaces.notation import parse_network
 from tests.wording import lacking
 
@@ -52,7 +53,9 @@ def test_sample_draws_accepted_networks_and_repeats_with_its_seed():
     for network in document["networks"]:
         parsed = parse_network(network["architecture"])
         assert parsed.hash == network["hash"]
-        assert contains(space("card"), parsed)
+        assert judge(space("card"), parsed).accepted
+        again = replay(space("card"), network["decisions"], ByConfigurations(random.Random(0)))
+        assert again.architecture == parsed
         assert network["parameters"] <= 6000
         assert network["receptive_field"] >= 20
         assert network["decisions"]["norm"] in (0, 1)

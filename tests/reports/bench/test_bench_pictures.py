@@ -5,10 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from harness.bench.results.curve import Curve
-from harness.bench.results.findings import Findings, MethodFinding
-from harness.bench.results.ranks import Ranking
-from harness.bench.results.sizes import Judge
+from harness.bench.findings import Findings, MethodFinding
+from harness.bench.scores import Curve, Judge, Ranking
 from reports.bench.bench_pictures import bands_pictures, curves_picture
 
 TIMES = (0.0, 10.0, 20.0)

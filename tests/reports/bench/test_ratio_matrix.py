@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from harness.bench.results.ranks import Pair
+from harness.bench.scores import Pair
 from reports.bench.ratio_matrix import Cell, draw, matrix
 
 NAMES = ("a", "b", "c")

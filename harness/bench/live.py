@@ -1,0 +1,194 @@
+"""A comparison on real trainings: processes instead of a table, the machine's clock instead of a simulated one.
+
+A stop loses one repeat. Asking a method takes its time here. When all repeats have ended every network that was an
+answer is judged on fresh seeds of its own, which is on nobody's clock.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from harness.bench import comparison
+from harness.bench.comparison import Comparison, Judged
+from harness.bench.methods import Method, SearchTask
+from harness.bench.recording import this_machine
+from harness.bench.replay import run_repeat
+from harness.bench.scores import Trace
+from harness.bench.setting import Setting, check_rungs, methods_of, setting, table_task
+from harness.bench.table import Table
+from harness.data.training_images import ImageData, resolve
+from harness.evidence.verification.seed_training import train_one_by_one
+from harness.search.clock import Effort
+from harness.search.pruning import rungs
+from harness.system import statistics
+from harness.system.errors import ContentError
+from harness.system.machine import choose_device
+from harness.system.terminal import duration_text
+from harness.training.cluster.cluster import Asked, Kinds, joined_by
+from harness.training.cluster.ray_link import Link
+from harness.training.native.native import choose_engine
+from harness.training.recipe import check_batch, named_recipe
+from harness.training.result import Purpose, Result
+from harness.training.run import Job
+from harness.training.workers import ExecutorOf, Limits, Processes, Source
+from search_spaces.catalog import space as space_of
+from search_spaces.network import Architecture
+
+# Checkpoints of a repeat, below the comparison's folder.
+WORK = "work"
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What trains: the data, the device with its limits, and where: on this machine or on others."""
+
+    source: Source
+    effort: Effort
+    executor_of: ExecutorOf = Processes
+
+
+def prepared(given: dict[str, Any], table: Table | None) -> tuple[Setting, Running]:
+    """Return the comparison that the options ask for, and what trains for it.
+
+    Args:
+        table: where it is given, its task is the comparison's: the same question, answered by trainings.
+
+    Raises:
+        UsageError: an unknown method, recipe, data set, device or engine.
+        ContentError: the recipe does not suit the data set, or the data are not those of the table.
+        DataError: the data are missing or damaged.
+    """
+    data = resolve(table.facts.dataset if table else given["dataset"], given["folder"])
+    if table is not None and data.data_hash != table.facts.data_hash:
+        raise ContentError(f"the data in {data.source} are not those that the table {table.facts.name!r} was made of")
+    task = table_task(table, given) if table else _asked(given, data)
+    methods = methods_of(given["names"], given["programs"], ablations=given["ablations"])
+    check_rungs(methods, task)
+    device = choose_device(given["device"])
+    engine = choose_engine(given["engine"], task.recipe, device)
+    effort = Effort(
+        seconds=None, trials=None, workers=task.workers, device=str(device), limits=Limits(), engine=engine.kind
+    )
+    running = Running(Source(data.dataset.name, given["folder"]), effort)
+    trainer = engine.engine.name if engine.engine else engine.kind
+    here = this_machine(device, data.data_hash, trainer, task.workers)
+    return setting(task, methods, given, judge_seeds=given["judge_seeds"], machine=here), running
+
+
+def on_cluster(running: Running, link: Link) -> Running:
+    """Return what trains with the nodes of a cluster in place of this machine; only such as this one, and as many.
+
+    Raises:
+        DeviceError: none of them has anything to offer.
+    """
+    effort = running.effort
+    asked = Asked(device=effort.device, engine=effort.engine, places=effort.workers, kinds=Kinds.OURS)
+    return replace(running, executor_of=joined_by(link, asked))
+
+
+def _asked(given: dict[str, Any], data: ImageData) -> SearchTask:
+    """Return the task that the options alone describe."""
+    recipe, space = named_recipe(given["recipe"]), space_of(given["space"])
+    check_batch(recipe.recipe, data.dataset.train_size)
+    epochs = recipe.recipe.epochs
+    # Halving stops wherever epochs double, as they do in a table.
+    doubled = [2**power for power in range(epochs.bit_length()) if 2**power < epochs]
+    return SearchTask(
+        dataset=data.dataset.name,
+        data_hash=data.data_hash,
+        space=space.text,
+        space_name=space.name,
+        recipe=recipe.recipe,
+        recipe_name=recipe.name,
+        rungs=tuple(sorted({*doubled, *rungs(epochs), epochs})),
+        budget=given["budget"] or 20_000,
+        target_pct=given["target"],
+        seconds=given["seconds"],
+        workers=given["workers"],
+    )
+
+
+def carried_out(
+    made: Setting, running: Running, folder: Path, there: Sequence[Trace], say: Callable[[str], None]
+) -> tuple[list[Trace], Judged]:
+    """Run the repeats that are missing and judge all answers.
+
+    Raises:
+        DataError: the data went away.
+        MethodError: a method of somebody else's misbehaved.
+    """
+    asked = made.comparison
+    done = {(trace.method, trace.repeat): trace for trace in there}
+    # Repeat by repeat, so that a comparison that is stopped has as many of each method.
+    for repeat in range(asked.repeats):
+        for method in made.methods:
+            if (method.name, repeat) in done:
+                continue
+            say(f"{method.name}, repeat {repeat + 1} of {asked.repeats}: {duration_text(asked.task.seconds)}")
+            trace = live_repeat(method, asked, repeat, running, folder)
+            comparison.append_trace(folder, trace)
+            done[method.name, repeat] = trace
+    order = [method.name for method in made.methods]
+    traces = sorted(done.values(), key=lambda trace: (order.index(trace.method), trace.repeat))
+    assert asked.judge_seeds is not None, "real trainings are judged by real trainings"
+    say("judging the answers on fresh seeds")
+    found = judged(traces, asked.task, running, asked.judge_seeds, folder)
+    shutil.rmtree(folder / WORK, ignore_errors=True)
+    return traces, found
+
+
+def live_repeat(method: Method, asked: Comparison, repeat: int, running: Running, folder: Path) -> Trace:
+    """Run one repeat.
+
+    Raises:
+        DataError: the data went away.
+        MethodError: a method of somebody else's misbehaved.
+    """
+    place = folder / WORK / f"{method.name}-{repeat}"
+    executor = running.executor_of(running.source, running.effort.limits)
+    try:
+        return run_repeat(method, asked.task, executor, asked.seed, repeat, asked.answer_seconds, place, running.effort)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def judged(traces: Iterable[Trace], task: SearchTask, running: Running, seeds: int, folder: Path) -> Judged:
+    """Train every network that was an answer on so many fresh seeds and return their means."""
+    answers = {answer.hash: answer for trace in traces for answer in trace.answers if answer.hash is not None}
+    jobs = [
+        _job(task, running.effort, answer.architecture, index, folder)
+        for answer in answers.values()
+        if answer.architecture is not None
+        for index in range(seeds)
+    ]
+    executor = running.executor_of(running.source, running.effort.limits)
+    results = list(train_one_by_one(jobs, executor, task.workers, lambda event: None))
+    accuracies = {key: _mean_pct(results, key) for key in answers}
+    reaching = [
+        answer.parameters
+        for key, answer in answers.items()
+        if answer.parameters is not None and statistics.reaches(accuracies[key], task.target_pct)
+    ]
+    return Judged(accuracies_pct=dict(sorted(accuracies.items())), smallest=min(reaching, default=None))
+
+
+def _job(task: SearchTask, effort: Effort, architecture: Architecture, index: int, folder: Path) -> Job:
+    return Job(
+        architecture=architecture,
+        recipe=task.recipe,
+        recipe_name=task.recipe_name,
+        purpose=Purpose.BENCH,
+        seed_index=index,
+        device=effort.device,
+        engine=effort.engine,
+        teachers=folder / WORK / ".teachers",
+    )
+
+
+def _mean_pct(results: Sequence[Result], network_hash: str) -> float:
+    """Return the mean of a network's runs; one that diverged has the accuracy that it has."""
+    return statistics.mean([found.validation_accuracy_pct or 0.0 for found in results if found.hash == network_hash])

@@ -1,0 +1,401 @@
+"""Which networks of a space a table is recorded of: all of them, or equal numbers in bands of size."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from harness.bench.table import Facts, Machine, Question, Row, Sample, Table
+from harness.data.datasets import task_of
+from harness.data.training_images import resolve, split
+from harness.search import pruning
+from harness.system import files, statistics
+from harness.system.document import WrittenNetwork, document_of, documented, read_as
+from harness.system.errors import ContentError, UsageError
+from harness.system.machine import choose_device, core_count, device_name, processor_name, worker_count
+from harness.training import result
+from harness.training.native.native import TORCH, Choice, choose_engine
+from harness.training.recipe import check_batch, check_statistics, named_recipe, recipe_document
+from harness.training.result import PROTOCOL_VERSION, Purpose, Result, accuracy_pct, environment, same_bits_due
+from harness.training.workers import Source
+from search_spaces.catalog import space as space_of
+from search_spaces.count import configurations
+from search_spaces.draw import Draw, Uniform, draw, enumerate_draws, judge
+from search_spaces.errors import DrawError
+from search_spaces.network import Architecture
+from search_spaces.space import SearchSpace
+
+BANDS = 8
+# Spaces with no more configurations than this are looked at as a whole: ten seconds.
+MOST_ENUMERATED = 100_000
+# Of larger spaces so many times the networks wanted are drawn at most, and so many draws a network wanted looked at:
+# a band that a space seldom hits is filled from far more draws than the others.
+POOL_FACTOR = 20
+DRAWS_FACTOR = 500
+LEAST_DRAWS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class SampledNetwork:
+    """One network that was chosen, and what it costs."""
+
+    architecture: Architecture
+    parameters: int
+    macs: int
+
+
+@dataclass(frozen=True, slots=True)
+class SampledNetworks:
+    """The networks that were chosen, in an order of which each beginning has all sizes.
+
+    Attributes:
+        considered: distinct networks they were chosen from; all of the space where ``enumerated``.
+    """
+
+    sample: Sample
+    networks: tuple[SampledNetwork, ...]
+    considered: int
+    enumerated: bool
+
+
+def sampled(space: SearchSpace, count: int, seed: int, budget: int | None = None) -> SampledNetworks:
+    """Choose ``count`` distinct networks of a space, or all where it has no more.
+
+    They are stratified by size: the same number from each of eight bands of parameters that are equally wide in the
+    logarithm, and where a band has too few, more from the others.
+
+    Raises:
+        DrawError: no network of the space was accepted.
+    """
+    rng = random.Random(seed)
+    enumerated = configurations(space) <= MOST_ENUMERATED
+    drawn = (draw(space, Uniform(rng)) for _ in range(max(LEAST_DRAWS, DRAWS_FACTOR * count)))
+    draws, most = (enumerate_draws(space), math.inf) if enumerated else (drawn, POOL_FACTOR * count)
+    pool = _pool(space, draws, most, budget)
+    if not pool:
+        raise DrawError(
+            f"no network of the space '{space.name}' keeps its conditions"
+            + ("" if budget is None else f" and the budget of {budget:,} parameters"),
+            hint="raise the budget, or loosen the space's conditions",
+        )
+    chosen = tuple(_stratified(pool, rng))[:count]
+    bands = 0 if enumerated and len(pool) <= count else BANDS
+    return SampledNetworks(Sample(seed=seed, networks=count, bands=bands, budget=budget), chosen, len(pool), enumerated)
+
+
+def _pool(space: SearchSpace, draws: Iterable[Draw], most: float, budget: int | None) -> list[SampledNetwork]:
+    """Return the distinct networks of draws that are accepted, at most so many."""
+    found: dict[str, SampledNetwork] = {}
+    for each in draws:
+        judgement = judge(space, each.architecture, budget)
+        if judgement.accepted and (analysis := judgement.analysis) is not None:
+            network = SampledNetwork(each.architecture, analysis.parameters, analysis.macs)
+            found.setdefault(each.architecture.hash, network)
+        # Before the next draw, which would take random numbers.
+        if len(found) >= most:
+            break
+    return list(found.values())
+
+
+def _stratified(pool: list[SampledNetwork], rng: random.Random) -> Iterator[SampledNetwork]:
+    """Yield all networks, one from each band in turn, within a band in a random order."""
+    low = math.log(min(network.parameters for network in pool))
+    high = math.log(max(network.parameters for network in pool))
+    bands: list[list[SampledNetwork]] = [[] for _ in range(BANDS)]
+    for network in pool:
+        share = (math.log(network.parameters) - low) / (high - low) if high > low else 0.0
+        bands[min(BANDS - 1, int(share * BANDS))].append(network)
+    for band in bands:
+        # The order of the pool is that of the draws; that of the hashes is nobody's.
+        band.sort(key=lambda network: network.architecture.hash)
+        rng.shuffle(band)
+    while any(bands):
+        for band in bands:
+            if band:
+                yield band.pop()
+
+
+# A run of a recording: hash of its network, index of its seed.
+Key = tuple[str, int]
+
+
+@documented
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Near:
+    """Which networks get more runs once all have theirs: those about which a comparison's answer turns.
+
+    Attributes:
+        target_pct: validation accuracy at the last rung.
+        within_pct: how far from it, in points, the mean of a network's first runs may be.
+        seeds: runs of such a network, the first ones included.
+    """
+
+    target_pct: float
+    within_pct: float
+    seeds: int
+
+
+@documented
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recording(Question):
+    """What decides the content of a table; a recording never changes it.
+
+    Attributes:
+        machine: where it is trained; its environment is without a commit.
+        networks: in the order in which they are trained.
+        seeds: runs a network, more of those that are ``near``.
+    """
+
+    seeds: int
+    sample: Sample
+    machine: Machine
+    networks: tuple[WrittenNetwork, ...]
+    near: Near | None = None
+    protocol_version: int = PROTOCOL_VERSION
+    schema_version: Literal[1] = 1
+
+
+def check_rungs(rungs: Sequence[int], epochs: int) -> None:
+    """Raise UsageError unless rungs are epochs in ascending order, the last one the recipe's last."""
+    shown = ",".join(map(str, rungs))
+    if not rungs or list(rungs) != sorted(set(rungs)) or rungs[0] < 1:
+        raise UsageError(f"rungs {shown or 'none'}: they are epochs from 1 in ascending order, such as 1,2,4,8")
+    if rungs[-1] != epochs:
+        raise UsageError(
+            f"rungs {shown}: the last rung is the end of the recipe, which has {epochs} epochs",
+            hint=f"--epochs {rungs[-1]} shortens or lengthens the recipe",
+        )
+
+
+def default_rungs(epochs: int) -> tuple[int, ...]:
+    """Return the rungs of a search, an earlier one and the last epoch, ascending: 1, 2, 4, 8 of 8."""
+    return tuple(sorted({max(1, epochs // 8), *pruning.rungs(epochs), epochs}))
+
+
+def split_digest(validation: Sequence[int]) -> str:
+    """Return the SHA-256 of the validation images' indices, ascending, joined by commas."""
+    return hashlib.sha256(",".join(map(str, validation)).encode()).hexdigest()
+
+
+def open_recording(folder: Path, recording: Recording) -> bool:
+    """Write a new recording's configuration, or check it against the one that is there; return whether it is new.
+
+    Raises:
+        UsageError: the folder cannot be written.
+        ContentError: a recording of that name is another one.
+    """
+    path = folder / "recording.json"
+    if not path.exists():
+        files.write_json(path, document_of(recording) | {"recipe": recipe_document(recording.recipe)})
+        return True
+    check_recording(folder, recording)
+    return False
+
+
+def check_recording(folder: Path, recording: Recording) -> None:
+    """Raise ContentError where a folder holds another recording: a table never mixes recipes, engines or splits."""
+    path = folder / "recording.json"
+    if not path.exists():
+        return
+    there = read_as(Recording, path.read_bytes(), f"the recording {path}")
+    for item in fields(Recording):
+        ours, theirs = getattr(recording, item.name), getattr(there, item.name)
+        if ours != theirs:
+            raise ContentError(
+                f"the recording {recording.name!r} in {folder} was begun with {_difference(item.name, theirs, ours)}; "
+                "a recording never changes",
+                hint="record under another name and merge the tables, or repeat the command that began it",
+            )
+
+
+def _difference(name: str, theirs: Any, ours: Any) -> str:
+    """Return what is another thing, and both values where they are short."""
+    if name == "machine":
+        for place, a, b in ((None, theirs, ours), ("environment", theirs.environment, ours.environment)):
+            for item in fields(a):
+                there, here = getattr(a, item.name), getattr(b, item.name)
+                if there != here and item.name != "environment":
+                    return f"another {item.name}{' of the ' + place if place else ''} ({there!r} there, {here!r} here)"
+    if name in ("space", "recipe", "networks"):
+        return f"another {name}" if name != "networks" else "other networks"
+    return f"another {name} ({theirs!r} there, {ours!r} here)"
+
+
+def run_path(folder: Path, key: Key) -> Path:
+    """Return the file of one finished run."""
+    return folder / "results" / f"{key[0]}-{key[1]}.json"
+
+
+def checkpoint_path(folder: Path, key: Key) -> Path:
+    """Return where an unfinished run keeps its state."""
+    return folder / "checkpoints" / f"{key[0]}-{key[1]}.pt"
+
+
+def finished_runs(folder: Path, recording: Recording) -> dict[Key, Result]:
+    """Return all finished runs.
+
+    Raises:
+        ContentError: a file is no result, or is one of another recipe, engine or machine.
+    """
+    found: dict[Key, Result] = {}
+    for path in sorted((folder / "results").glob("*.json")):
+        each = result.read(path)
+        ours = recording.machine.environment
+        if (
+            each.purpose is not Purpose.BENCH
+            or each.recipe != recording.recipe
+            or each.dataset != recording.dataset
+            or each.protocol_version != recording.protocol_version
+            or each.environment is None
+            or not same_bits_due(each.environment, ours)
+        ):
+            raise ContentError(
+                f"{path} is a run of another recipe, data set, engine or machine than the recording {recording.name!r}",
+                hint="move the file away, and the run is trained again",
+            )
+        found[each.hash, each.seed_index] = each
+    return found
+
+
+def keys_of(recording: Recording, runs: Mapping[Key, Result]) -> list[tuple[Architecture, Key]]:
+    """Return the network and the key of each run that is due, in the order in which they are trained.
+
+    All networks with the first seed come first, then with the next. What is near the target is known, and so due, once
+    all networks have their first runs.
+    """
+    networks = [(each, each.hash) for each in recording.networks]
+    due = [(each, (key, seed)) for seed in range(recording.seeds) for each, key in networks]
+    if recording.near is None or any(key not in runs for _, key in due):
+        return due
+    near = [(each, key) for each, key in networks if _is_near(recording, recording.near, key, runs)]
+    more = range(recording.seeds, recording.near.seeds)
+    return due + [(each, (key, seed)) for seed in more for each, key in near]
+
+
+def _is_near(recording: Recording, near: Near, network_hash: str, runs: Mapping[Key, Result]) -> bool:
+    accuracies = [runs[network_hash, seed].validation_accuracy_pct or 0.0 for seed in range(recording.seeds)]
+    return abs(statistics.mean(accuracies) - near.target_pct) <= near.within_pct
+
+
+def table_of(recording: Recording, runs: Mapping[Key, Result]) -> Table:
+    """Return the table that finished runs make."""
+    ordered = [runs[key] for key in sorted(runs)]
+    machines: list[Machine] = []
+    rows: list[Row] = []
+    for run in ordered:
+        assert run.environment is not None, "finished_runs lets none without one pass"
+        machine = replace(recording.machine, environment=run.environment)
+        if machine not in machines:
+            machines.append(machine)
+        rows += rows_of(run, recording.rungs, machines.index(machine))
+    asked = {item.name: getattr(recording, item.name) for item in fields(Question)}
+    version = recording.protocol_version
+    facts = Facts(**asked, samples=(recording.sample,), machines=tuple(machines), protocol_version=version)
+    return Table(facts, tuple(rows))
+
+
+def rows_of(run: Result, rungs: Sequence[int], machine: int) -> list[Row]:
+    """Return a finished run's rows; after it has diverged they keep what its last weights gave."""
+    rows = []
+    for rung in rungs:
+        epoch = run.history[min(rung, len(run.history)) - 1]
+        accuracy = accuracy_pct(epoch.validation_errors, run.validation_size)
+        assert accuracy is not None, "a recording looks at every rung"
+        rows.append(
+            Row(
+                architecture=str(run.architecture),
+                hash=run.hash,
+                parameters=run.parameters,
+                macs=run.macs,
+                seed=run.seed_index,
+                rung=rung,
+                validation_accuracy_pct=accuracy,
+                seconds=round(epoch.train_seconds, 3),
+                status=run.status,
+                machine=machine,
+            )
+        )
+    return rows
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A recording with what is needed to train it here."""
+
+    recording: Recording
+    chosen: SampledNetworks
+    source: Source
+    device: torch.device
+    choice: Choice
+
+
+def prepared(
+    *,
+    name: str,
+    space: str,
+    networks: int,
+    seeds: int,
+    rungs: tuple[int, ...] | None,
+    recipe: str,
+    epochs: int | None,
+    budget: int | None,
+    seed: int,
+    workers: int | None,
+    dataset: str,
+    folder: Path | None,
+    device: str,
+    engine: str,
+    near: Near | None = None,
+) -> Prepared:
+    """Choose the networks, load the data and name the machine.
+
+    Args:
+        rungs: None for those of the recipe.
+        workers: None for one a core.
+
+    Raises:
+        HarnessError, SearchSpaceError: an option has no such value, or the data are missing.
+    """
+    named = named_recipe(recipe, epochs=epochs)
+    rungs = default_rungs(named.recipe.epochs) if rungs is None else rungs
+    check_rungs(rungs, named.recipe.epochs)
+    known = space_of(space, task_of(dataset))
+    chosen = sampled(known, networks, seed, budget)
+    for network in chosen.networks:
+        check_statistics(named.recipe, network.architecture, known.task)
+    trainer = choose_device(device)
+    choice = choose_engine(engine, named.recipe, trainer)
+    data = resolve(dataset, folder)
+    check_batch(named.recipe, data.dataset.train_size)
+    built = TORCH if choice.engine is None else choice.engine.name
+    recording = Recording(
+        name=name,
+        dataset=data.dataset.name,
+        data_hash=data.data_hash,
+        split_sha256=split_digest(split(data).validation.tolist()),
+        space=known.text,
+        space_name=known.name,
+        recipe=named.recipe,
+        recipe_name=named.name,
+        rungs=rungs,
+        seeds=seeds,
+        sample=chosen.sample,
+        machine=this_machine(trainer, data.data_hash, built, worker_count(workers, trainer)),
+        networks=tuple(network.architecture for network in chosen.networks),
+        near=near,
+    )
+    return Prepared(recording, chosen, Source(data.dataset.name, folder), trainer, choice)
+
+
+def this_machine(device: torch.device, data_hash: str, engine: str, workers: int) -> Machine:
+    """Return the facts of this machine, without a commit: a recording may go on with a later one."""
+    facts = replace(environment(device, data_hash, engine), commit=None, dirty=None, threads=1)
+    processor = processor_name() if device.type == "cpu" else device_name(device)
+    return Machine(processor=processor, cores=core_count(), workers=workers, environment=facts)

@@ -1,0 +1,183 @@
+"""A table on disk: a folder with ``table.csv`` (the rows), ``table.json`` (the facts) and ``DATASHEET.md``.
+
+``table.json`` has the SHA-256 of ``table.csv``, so that damage and edits are found when a table is read.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from harness.bench.summary import datasheet
+from harness.bench.table import Facts, Row, Table, TableError
+from harness.system import errors, files
+from harness.system.document import csv_text, documented, finite, read_as, unguarded
+from harness.system.errors import ContentError, UsageError, reason
+from harness.system.files import Workspace
+from harness.training.recipe import recipe_document
+from harness.training.result import Status
+from search_spaces.errors import nearest
+
+ROWS = "table.csv"
+FACTS = "table.json"
+DATASHEET = "DATASHEET.md"
+# For other programs; the latter in the form that `sha256sum --check` reads.
+PARQUET, CHECKSUMS = "table.parquet", "SHA256SUMS"
+# The tables that come with the checkout.
+COMMITTED = Path(__file__).resolve().parents[2] / "benchmarks" / "tables"
+_MEND = "fetch the table again, or record it anew with 'harness bench table'"
+
+
+@documented
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _FactsFile:
+    facts: Facts
+    networks: int
+    rows: int
+    rows_sha256: str
+    schema_version: Literal[1] = 1
+
+
+def write_table(folder: Path, table: Table) -> None:
+    """Write a table's files, all or none.
+
+    Raises:
+        UsageError: the folder cannot be written.
+    """
+    files.write_together({folder / name: content for name, content in contents(table).items()})
+
+
+def holds_table(folder: Path) -> bool:
+    """Return whether a folder has any of a table's files."""
+    return any((folder / name).exists() for name in (ROWS, FACTS, DATASHEET))
+
+
+def contents(table: Table) -> dict[str, bytes]:
+    """Return a table's files by their names; equal tables give equal bytes."""
+    rows = rows_text(table.rows).encode()
+    digest = hashlib.sha256(rows).hexdigest()
+    whole = _FactsFile(facts=table.facts, networks=len(table.runs), rows=len(table.rows), rows_sha256=digest)
+    document = asdict(whole)
+    document["facts"]["recipe"] = recipe_document(table.recipe)
+    return {ROWS: rows, FACTS: files.json_text(document).encode(), DATASHEET: datasheet(table, digest).encode()}
+
+
+def read_table(folder: Path) -> Table:
+    """Read a table.
+
+    Raises:
+        TableError: it is missing, damaged or of another version of this program.
+    """
+    try:
+        text, rows = (folder / FACTS).read_bytes(), (folder / ROWS).read_bytes()
+    except OSError as error:
+        raise TableError(f"cannot read the table in {folder}: {reason(error)}: {error.filename}", hint=_MEND) from error
+    try:
+        whole = read_as(_FactsFile, text, f"the table's {folder / FACTS}")
+    except ContentError as error:
+        raise TableError(error.message, hint=_MEND) from error
+    digest = hashlib.sha256(rows).hexdigest()
+    if digest != whole.rows_sha256:
+        raise TableError(
+            f"{folder / ROWS} is not the file that {FACTS} was written with: its SHA-256 is {digest[:12]}..., but "
+            f"{whole.rows_sha256[:12]}... is noted",
+            hint=_MEND,
+        )
+    table = Table(whole.facts, tuple(_rows(rows, folder / ROWS)))
+    for what, noted, found in (("rows", whole.rows, len(table.rows)), ("networks", whole.networks, len(table.runs))):
+        if noted != found:
+            raise TableError(f"{folder / ROWS} has {found:,} {what}, but {FACTS} notes {noted:,}", hint=_MEND)
+    return table
+
+
+def export_table(table: Table, folder: Path) -> list[Path]:
+    """Write a table as CSV and Parquet with its facts, its datasheet and checksums; return the files.
+
+    Raises:
+        DeviceError: pyarrow is not installed; nothing is written.
+        UsageError: the folder cannot be written.
+    """
+    written = contents(table) | {PARQUET: parquet(table)}
+    sums = "".join(f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in sorted(written.items()))
+    written[CHECKSUMS] = sums.encode()
+    files.write_together({folder / name: content for name, content in written.items()})
+    return [folder / name for name in written]
+
+
+def parquet(table: Table) -> bytes:
+    """Return the rows as a Parquet file: a column a field of ``Row``, in the order of the table.
+
+    Raises:
+        DeviceError: pyarrow is not installed.
+    """
+    errors.require("export", ("pyarrow",), "Parquet")
+    import pandas
+
+    frame = pandas.DataFrame([*map(asdict, table.rows)])
+    buffer = io.BytesIO()
+    frame.astype({"status": "str"}).to_parquet(buffer, engine="pyarrow", index=False)
+    return buffer.getvalue()
+
+
+def table_folder(name: str, place: Workspace) -> Path:
+    """Return where the table of that name is: a folder that is named with a slash, a person's own, or a committed one.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if "/" in name:
+        return Path(name)
+    own = place.tables / name
+    known = {
+        path.parent.name: path.parent for folder in (COMMITTED, place.tables) for path in folder.glob(f"*/{FACTS}")
+    }
+    if name in known or own.exists():
+        return known.get(name, own)
+    listed = ", ".join(sorted(known)) or "none"
+    raise UsageError(
+        f"no table {name!r} in {place.tables}; known are: {listed}, or a folder written with a slash",
+        hint=nearest(name, known) or "record one with 'harness bench table'",
+    )
+
+
+def rows_text(rows: tuple[Row, ...]) -> str:
+    """Return rows as CSV; the columns are the fields of ``Row``."""
+    columns = [item.name for item in fields(Row)]
+    return csv_text(columns, ([getattr(row, column) for column in columns] for row in rows))
+
+
+def _rows(content: bytes, path: Path) -> list[Row]:
+    try:
+        lines = list(csv.reader(io.StringIO(content.decode("utf-8"), newline="")))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise TableError(f"{path} is no CSV in UTF-8: {error}", hint=_MEND) from error
+    columns = [item.name for item in fields(Row)]
+    if not lines or lines[0] != columns:
+        raise TableError(f"{path} has other columns than {', '.join(columns)}", hint=_MEND)
+    return [_row(cells, f"{path}, line {number}") for number, cells in enumerate(lines[1:], start=2)]
+
+
+def _row(cells: list[str], where: str) -> Row:
+    columns = fields(Row)
+    if len(cells) != len(columns):
+        raise TableError(f"{where}: {len(cells)} cells, but there are {len(columns)} columns", hint=_MEND)
+    try:
+        return Row(**{item.name: _value(str(item.type), cell) for item, cell in zip(columns, cells, strict=True)})
+    except ValueError as error:
+        raise TableError(f"{where}: {error}", hint=_MEND) from error
+
+
+def _value(kind: str, cell: str) -> Any:
+    match kind:
+        case "int":
+            return int(cell)
+        case "float":
+            return finite(cell)
+        case "Status":
+            return Status(cell)
+        case _:
+            return unguarded(cell)

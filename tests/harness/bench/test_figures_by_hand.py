@@ -1,0 +1,302 @@
+"""Sizes, expected running time, bands and tests, each against an example worked out by hand."""
+
+from __future__ import annotations
+
+import math
+from itertools import combinations, product
+
+import pytest
+
+from harness.bench import scores as ranks
+from harness.bench.findings import AT_THE_END, OVER_TIME, sentences, too_few
+from harness.bench.scores import (
+    Answer,
+    Judge,
+    Pair,
+    Steps,
+    Trace,
+    curve,
+    expected_seconds,
+    fewest_repeats,
+    final_score,
+    first_hit,
+    holm,
+    pairs,
+    ranking,
+    runtime,
+    score,
+    size_targets,
+    steps,
+)
+
+NEVER = math.inf
+# "a" and "c" reach 99 %, "b" does not.
+JUDGE = Judge({"a": 99.2, "b": 98.9, "c": 99.0}, 99.0, largest=8_000, smallest=1_000)
+
+
+def trace(*answers: tuple[float, str | None, int | None]) -> Trace:
+    made = tuple(Answer(seconds=s, hash=h, architecture=None, parameters=p) for s, h, p in answers)
+    return Trace(method="m", repeat=0, seed=1, answers=made, networks=3, runs=5, rejected=0, ended=100.0)
+
+
+def at(*hits: float) -> list[Steps]:
+    """Repeats that answer with 1,000 parameters from a time on, or never."""
+    return [Steps((0.0, hit), (NEVER, 1_000.0)) if math.isfinite(hit) else Steps((0.0,), (NEVER,)) for hit in hits]
+
+
+# Sizes ------------------------------------------------------------------------------------------------------
+
+
+def test_too_few_repeats_to_show_anything_are_said_to_be_too_few():
+    pair = Pair("x", "y", "over time", 0.5, 0.4, 0.6, 0.0625, 0.125, -1.0)
+
+    # Five repeats of one sign have p = 2 / 32; twice that is above 5 %, and so it is with six: 2 * 2 / 64.
+    said = "5 repeats are too few to show any difference by 2 tests, whatever came out; 7 can."
+    assert too_few(5, [pair, pair], [pair]) == [said]
+    assert too_few(6, [pair, pair], []) != []
+    assert too_few(7, [pair, pair], []) == []
+    assert too_few(1, [], []) == []
+    assert [fewest_repeats(tests) for tests in (1, 2, 30)] == [6, 7, 11]
+
+
+def test_an_answer_that_does_not_reach_has_no_size_while_it_is_the_answer():
+    found = steps(trace((10.0, "a", 2_000), (30.0, "b", 900), (60.0, None, None), (80.0, "c", 1_000)), JUDGE)
+
+    assert [found.at(time) for time in (0, 9.9, 10, 29, 30, 59, 60, 79, 80, 99)] == [
+        *(NEVER, NEVER, 2_000, 2_000, NEVER, NEVER, NEVER, NEVER, 1_000, 1_000)
+    ]
+    assert (first_hit(found, 2_000), first_hit(found, 1_999), first_hit(found, 999)) == (10.0, 80.0, NEVER)
+
+
+def test_the_score_is_the_mean_logarithm_over_time_with_the_budget_for_no_answer():
+    """10 s at 8 times the smallest, 70 s at twice, 20 s at the smallest."""
+    found = steps(trace((10.0, "a", 2_000), (80.0, "c", 1_000)), JUDGE)
+
+    assert score(found, JUDGE, 100.0) == pytest.approx((10 * math.log(8) + 70 * math.log(2)) / 100)
+
+
+def test_what_comes_after_the_end_is_no_part_of_the_score():
+    found = steps(trace((10.0, "a", 2_000), (80.0, "c", 1_000)), JUDGE)
+
+    assert score(found, JUDGE, 40.0) == pytest.approx((10 * math.log(8) + 30 * math.log(2)) / 40)
+    assert final_score(found, JUDGE, 40.0) == pytest.approx(math.log(2))
+    assert final_score(found, JUDGE, 5.0) == pytest.approx(math.log(8))
+
+
+def test_sizes_to_be_asked_for_begin_at_the_smallest_that_reaches():
+    assert size_targets(1_000) == [1_000, 1_100, 1_250, 1_500, 2_000]
+    assert size_targets(NEVER) == []
+
+
+# Expected running time --------------------------------------------------------------------------------------
+
+
+def test_the_expected_time_counts_the_misses():
+    """Hits after 10, 20 and 30 s and two misses of 60 s: (10 + 20 + 30 + 60 + 60) / 3."""
+    assert expected_seconds([10, 20, 30, NEVER, NEVER], 60) == 60.0
+
+    found = runtime(at(10, 20, 30, NEVER, NEVER), 1_000, 60.0)
+    assert (found.expected_seconds, found.hits, found.repeats, found.share) == (60.0, 3, 5, 0.6)
+    assert found.low <= 60.0 <= found.high
+    # Clopper and Pearson's interval of 3 in 5.
+    assert (found.share_low, found.share_high) == pytest.approx((0.1466, 0.9473), abs=1e-4)
+
+
+def test_a_hit_after_the_end_is_a_miss():
+    assert expected_seconds([10, 70], 60) == 70.0
+
+
+def test_without_a_hit_the_expected_time_is_infinite():
+    found = runtime(at(NEVER, NEVER), 1_000, 60.0)
+
+    assert (found.expected_seconds, found.low, found.high, found.hits, found.share) == (NEVER, NEVER, NEVER, 0, 0.0)
+
+
+def test_alike_repeats_leave_no_doubt():
+    found = runtime(at(10, 10, 10), 1_000, 60.0)
+
+    assert (found.expected_seconds, found.low, found.high) == (10.0, 10.0, 10.0)
+
+
+# Bands ------------------------------------------------------------------------------------------------------
+
+
+def test_the_median_of_sizes_treats_no_answer_as_the_largest():
+    found = curve([*at(10, 20, 30), *at(NEVER, NEVER)], [0.0, 15.0, 25.0, 35.0])
+
+    assert found.median == (NEVER, NEVER, NEVER, 1_000.0)
+    assert found.low[1:] == (1_000.0, 1_000.0, 1_000.0)
+    assert found.high == (NEVER, NEVER, NEVER, NEVER)
+
+
+def test_a_band_narrows_with_repeats_and_holds_the_median():
+    def spread(count: int) -> float:
+        found = curve([Steps((0.0,), (1_000.0 + 10 * number,)) for number in range(count)], [0.0])
+        assert found.low[0] <= found.median[0] <= found.high[0]
+        return (found.high[0] - found.low[0]) / count
+
+    assert spread(200) < spread(20)
+
+
+# Ranks and tests --------------------------------------------------------------------------------------------
+
+
+def test_holm_by_hand():
+    """0.01 x 4, 0.03 x 3, 0.04 x 2 raised to the one before, 0.5."""
+    assert holm([0.04, 0.01, 0.5, 0.03]) == pytest.approx([0.09, 0.04, 0.5, 0.09])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_ranks_are_means_over_repeats_and_equal_scores_share_theirs():
+    found = ranking({"x": [1.0, 1.0, 2.0], "y": [2.0, 1.0, 1.0], "z": [3.0, 3.0, 3.0]})
+
+    assert found.mean_ranks == pytest.approx({"x": 1.5, "y": 1.5, "z": 3.0})
+    assert 0 < found.p < 0.2
+
+
+def test_methods_that_do_the_same_do_not_differ():
+    (pair,) = pairs({"once": {"x": [0.1, 0.2, 0.3], "y": [0.1, 0.2, 0.3]}}, [("x", "y")])
+
+    assert (pair.ratio, pair.low, pair.high, pair.p, pair.corrected_p, pair.differs) == (1.0, 1.0, 1.0, 1.0, 1.0, False)
+    assert pair.balance == 0.0
+
+
+def test_a_method_that_is_always_a_tenth_smaller_differs_by_that_much():
+    theirs = [number / 100 for number in range(40)]
+    scores = {"x": [score + math.log(0.9) for score in theirs], "y": theirs}
+    (pair,) = pairs({"once": scores}, [("x", "y")])
+
+    assert pair.ratio == pytest.approx(0.9)
+    assert (pair.low, pair.high) == pytest.approx((0.9, 0.9))
+    assert pair.differs
+
+
+@pytest.mark.parametrize(
+    "differences",
+    [
+        [0.3, -0.1, 0.2, 0.5, 0.4, -0.05, 0.6, 0.7],
+        # Ranks that are shared, and repeats that speak for neither.
+        [0.1, 0.1, -0.1, 0.2, 0.0, 0.0, 0.2, -0.3, 0.0],
+        [0.0] * 30 + [0.1, 0.1, 0.3, 0.2, 0.5],
+        [0.1, -0.1],
+    ],
+)
+def test_the_p_of_few_repeats_is_that_of_all_ways_to_set_the_signs(differences: list[float]):
+    (pair,) = pairs({"once": {"x": differences, "y": [0.0] * len(differences)}}, [("x", "y")])
+
+    sizes = [abs(value) for value in differences]
+    ranks = [sum((other < size) + 0.5 * (other == size) for other in sizes) + 0.5 for size in sizes]
+    signed = [rank if value > 0 else -rank for rank, value in zip(ranks, differences, strict=True) if value]
+    sums = [
+        abs(sum(rank * sign for rank, sign in zip(signed, signs, strict=True)))
+        for signs in product((1, -1), repeat=len(signed))
+    ]
+    assert pair.p == pytest.approx(sum(value >= abs(sum(signed)) for value in sums) / len(sums))
+
+
+def test_the_p_of_few_repeats_is_that_of_the_published_tables():
+    """Nine pairs with the sum of ranks 5, and eight with 3: 0.0391 and 0.0391 in two tails."""
+    nine, eight = [-1.0, 2, 3, -4, 5, 6, 7, 8, 9], [-1.0, -2, 3, 4, 5, 6, 7, 8]
+
+    found = [pairs({"": {"x": given, "y": [0.0] * len(given)}}, [("x", "y")])[0].p for given in (nine, eight)]
+
+    assert found == [pytest.approx(10 * 2 / 512), pytest.approx(5 * 2 / 256)]
+
+
+def test_many_repeats_are_near_what_would_be_counted(monkeypatch: pytest.MonkeyPatch):
+    scores = {"x": [(number * 37 % 101 - 44) / 100 for number in range(101)], "y": [0.0] * 101}
+    near = pairs({"once": scores}, [("x", "y")])[0].p
+    monkeypatch.setattr(ranks, "MOST_COUNTED", 101)
+
+    assert near == pytest.approx(pairs({"once": scores}, [("x", "y")])[0].p, rel=0.02)
+
+
+def test_what_floats_round_is_no_difference():
+    """No answer at all, and two that do not reach: the same score, summed in one piece and in three."""
+    none = score(steps(trace(), JUDGE), JUDGE, 103.9)
+    false = score(steps(trace((11.426, "b", 900), (39.888, None, None)), JUDGE), JUDGE, 103.9)
+    assert 0 < abs(none - false) < 1e-15
+    scores = {"x": [none, 0.1, 0.1 + 0.2], "y": [false, 0.1, 0.3], "z": [0.0, 0.0, 0.0]}
+
+    assert ranking(scores).mean_ranks == {"z": 1.0, "x": 2.5, "y": 2.5}
+    assert pairs({"once": scores}, [("x", "y")])[0].p == 1.0
+
+
+def test_more_comparisons_ask_for_more():
+    scores = {"x": [0.0, 0.1, 0.2, 0.1, 0.3, 0.1, 0.0, 0.2], "y": [0.1, 0.2, 0.3, 0.2, 0.2, 0.3, 0.2, 0.3]}
+    alone = pairs({"once": scores}, [("x", "y")])[0]
+    among = pairs({"once": scores}, [("x", "y"), ("y", "x"), ("x", "x")])[0]
+    twice = pairs({"once": scores, "again": scores}, [("x", "y")])
+
+    assert alone.p == among.p == alone.corrected_p
+    assert among.corrected_p > alone.corrected_p
+    assert [(pair.when, pair.corrected_p) for pair in twice] == [(when, 2 * alone.p) for when in ("once", "again")]
+
+
+@pytest.mark.parametrize("worse", [4, 6])
+def test_mostly_a_little_better_and_far_worse_at_times_is_not_said_to_be_either(worse: int):
+    """Better by a hundredth in most of 40 repeats, worse by a third in a few."""
+    scores = {"x": [-0.01] * (40 - worse) + [0.3] * worse, "y": [0.0] * 40}
+    (pair,) = pairs({OVER_TIME: scores}, [("x", "y")])
+
+    assert pair.corrected_p < 0.01
+    # By hand: the ranks of the many are the lowest.
+    low, all_ranks = (40 - worse) * (41 - worse) / 2, 40 * 41 / 2
+    assert pair.balance == pytest.approx((all_ranks - 2 * low) / all_ranks)
+    assert pair.ratio > 1
+    assert not pair.differs
+    assert sentences(ranking(scores), [pair], []) == ["Ranked first: x; over time it is not shown to be better than y."]
+
+
+def test_where_nothing_reaches_all_methods_are_alike():
+    nobody = Judge({"a": 90.0}, 99.0, largest=8_000, smallest=NEVER)
+    found = steps(trace((10.0, "a", 2_000)), nobody)
+
+    assert score(found, nobody, 100.0) == 0.0
+
+
+# Sentences --------------------------------------------------------------------------------------------------
+
+
+def said(**scores: list[float]) -> list[str]:
+    """What is said of methods with these scores, one a repeat, both over time and at the end."""
+    compared = pairs({OVER_TIME: scores, AT_THE_END: scores}, list(combinations(scores, 2)))
+    return sentences(ranking(scores), compared, [])
+
+
+# Sixteen repeats: x is always 0.2 below y, and below z in nine of them.
+X = [number / 100 for number in range(16)]
+Y = [score + 0.2 for score in X]
+Z = [score + (0.01 if number < 9 else -0.01) for number, score in enumerate(X)]
+
+
+@pytest.mark.parametrize(
+    ("scores", "sentence"),
+    [
+        ({"x": X, "y": Y}, "Ranked first: x; over time it is better than y."),
+        ({"y": Y, "x": X}, "Ranked first: x; over time it is better than y."),
+        ({"x": X, "z": Z}, "Ranked first: x; over time it is not shown to be better than z."),
+        (
+            {"z": Z, "y": Y, "x": X},
+            "Ranked first: x; over time it is better than y and not shown to be better than z.",
+        ),
+        ({"x": X, "y": X, "z": Y}, "Ranked first alike: x, y."),
+    ],
+)
+def test_who_is_ranked_first_is_said_with_what_that_is_worth(scores: dict[str, list[float]], sentence: str):
+    assert said(**scores) == [sentence]
+
+
+def test_one_method_is_not_ranked():
+    assert said(x=X) == []
+
+
+def test_the_default_is_spoken_of_beside_random_and_beside_who_is_ranked_first():
+    first, second, third, fourth, fifth = said(default=Y, random=[score + 0.2 for score in Y], x=X)
+
+    assert first.startswith("default is better than random: its answers over time are 0.819 times as large")
+    assert second.startswith("default is better than random: its answers at the end are 0.819 times as large")
+    assert third == "Ranked first: x; over time it is better than default, random."
+    assert fourth.startswith("default is worse than x: its answers over time are 1.221 times as large")
+    assert fifth.startswith("default is worse than x: its answers at the end are 1.221 times as large")

@@ -1,0 +1,157 @@
+"""Real trainings: the simulated clock and a live comparison of the same seeds agree, and an answer is judged."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from harness.bench.live import Running, judged
+from harness.bench.methods import MAIN, SearchTask
+from harness.bench.replay import run_repeat
+from harness.bench.scores import Answer, Trace
+from harness.bench.simulation import Reading, SimulatedExecutor
+from harness.search.clock import Effort
+from harness.training.recipe import Recipe
+from harness.training.result import Purpose, Status
+from harness.training.run import Job
+from harness.training.workers import Event, Executor, Finished, Processes, Source
+from harness.training.workers import Limits as RunLimits
+from search_spaces.notation import parse_network
+
+SPACE = """width = {4, 6, 8, 12};
+stage(channels) = conv3x3(channels) bn relu;
+net = conv3x3(width, stride=2) bn relu | stage(width) | maxpool | stage({6, 8, 12, 16}) | gap | linear(10);
+"""
+MIDDLE = "conv3x3(6, stride=2) bn relu conv3x3(8) bn relu | maxpool | conv3x3(12) bn relu | gap | linear(10)"
+RECIPE = Recipe(epochs=8, batch_size=64)
+# In the time of a search, as fast as the machine is just then.
+TRAININGS = 14
+SOURCE = Source("mnist-5k", None)
+EFFORT = Effort(seconds=None, trials=None, workers=2, device="cpu", limits=RunLimits(), engine="torch")
+
+
+def task(seconds: float) -> SearchTask:
+    return SearchTask(
+        dataset="mnist-5k",
+        data_hash="0" * 64,
+        space=SPACE,
+        space_name="made-up",
+        recipe=RECIPE,
+        recipe_name="short",
+        rungs=(1, 2, 4, 8),
+        budget=20_000,
+        target_pct=97.0,
+        seconds=seconds,
+        workers=2,
+    )
+
+
+WARM = Job(
+    architecture=parse_network(MIDDLE),
+    recipe=RECIPE,
+    recipe_name="short",
+    purpose=Purpose.TRAIN,
+    seed_index=0,
+    trial=0,
+)
+
+
+def warmed() -> tuple[Processes, float]:
+    """Return processes that have loaded torch and the images, which takes long, and the seconds of a training."""
+    executor = Processes(SOURCE, EFFORT.limits)
+    executor.start(2)
+    took: list[float] = []
+    for recipe in (Recipe(epochs=1), RECIPE):
+        for place in range(2):
+            executor.assign(place, replace(WARM, recipe=recipe, seed_index=place))
+        while any(job is not None for job in executor.jobs.values()):
+            took += [event.result.train_seconds for event in executor.poll(1.0) if isinstance(event, Finished)]
+    return executor, sum(took[2:]) / 2
+
+
+class Noting:
+    """An executor that notes every end of a training: when, which, and its looks."""
+
+    def __init__(self, inner: Executor) -> None:
+        self.inner, self.ends = inner, list[tuple[float, tuple[str, str, int]]]()
+        self.known: dict[tuple[str, str, int], Reading] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    def start(self, count: int) -> None:
+        self.inner.start(count)
+        self.began = self.inner.now()
+
+    def poll(self, timeout: float) -> list[Event]:
+        events = self.inner.poll(timeout)
+        for event in events:
+            if isinstance(event, Finished):
+                found, key = event.result, key_of(event.job)
+                looks = [each for each in found.history if each.validation_errors is not None]
+                errors = {each.epoch: each.validation_errors or 0 for each in looks}
+                seconds = {each.epoch: each.train_seconds for each in looks}
+                sizes = found.parameters, found.macs, found.validation_size or 0
+                self.known[key] = Reading(found.hash, *sizes, errors, seconds, Status.COMPLETE)
+                if found.status is not Status.RUNNING:
+                    self.ends.append((self.inner.now() - self.began, key))
+        return events
+
+
+class Noted:
+    """Readings of what was noted; what never began there, or stopped earlier, has no end."""
+
+    def __init__(self, known: dict[tuple[str, str, int], Reading]) -> None:
+        self.known = known
+
+    def read(self, job: Job, repeat: int) -> Reading:
+        rungs = range(1, job.recipe.epochs + 1)
+        never = {rung: 1e9 * rung for rung in rungs}
+        found = self.known.get(key_of(job), Reading(job.architecture.hash, 0, 0, 1, {}, {}, Status.COMPLETE))
+        return replace(found, errors=dict.fromkeys(rungs, 0) | dict(found.errors), seconds=never | dict(found.seconds))
+
+
+def key_of(job: Job) -> tuple[str, str, int]:
+    return job.architecture.hash, job.purpose.value, job.seed_index
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["random", "default"])
+def test_the_simulated_clock_agrees_with_a_live_run_of_the_same_seeds(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    executor, seconds = warmed()
+    monkeypatch.setattr(Processes, "start", lambda self, count: None)
+    given, live = task(seconds * TRAININGS / 2), Noting(executor)
+    run_repeat(MAIN[name], given, cast(Executor, live), 0, 0, 10.0, tmp_path / "work", EFFORT)
+    replayed = Noting(SimulatedExecutor(Noted(live.known), 0, given.seconds))
+    run_repeat(MAIN[name], given, cast(Executor, replayed), 0, 0, 10.0)
+
+    # The default leaves many at a rung; those have no end.
+    assert len(live.ends) > TRAININGS / 3
+    # A run that ended live just before the time was up may end just after it, or the reverse.
+    assert abs(len(replayed.ends) - len(live.ends)) <= 2
+    pairs = list(zip(live.ends, replayed.ends, strict=False))
+    assert sum(real[1] == simulated[1] for real, simulated in pairs) >= 0.8 * len(live.ends)
+    assert all(0.9 <= real[0] / simulated[0] <= 1.1 for real, simulated in pairs[len(pairs) // 10 :])
+
+
+@pytest.mark.slow
+def test_answers_are_judged_by_the_mean_of_fresh_seeds(tmp_path: Path):
+    small, large = "conv3x3(4) bn relu maxpool(4) | gap | linear(10)", "conv3x3(16) bn relu maxpool | gap | linear(10)"
+    answers = tuple(
+        Answer(seconds=1.0, hash=parse_network(text).hash, architecture=parse_network(text), parameters=size)
+        for text, size in ((small, 94), (large, 346))
+    )
+    trace = Trace(method="m", repeat=0, seed=0, answers=answers, networks=2, runs=2, rejected=0, ended=1.0)
+
+    found = judged(
+        [trace], replace(task(1.0), recipe=Recipe(epochs=2), target_pct=1.0), Running(SOURCE, EFFORT), 2, tmp_path
+    )
+
+    assert list(found.accuracies_pct) == sorted(parse_network(text).hash for text in (small, large))
+    assert all(10.0 < value < 100.0 for value in found.accuracies_pct.values())
+    assert found.smallest == 94
