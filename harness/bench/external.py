@@ -28,7 +28,8 @@ from dataclasses import asdict, dataclass, field
 from importlib.metadata import entry_points
 from typing import IO, Any
 
-from harness.bench.methods import BuiltIn, Method, Program, SearchTask
+from harness.bench.comparison import SearchTask
+from harness.bench.methods import BuiltIn, Method, Program
 from harness.data.datasets import dataset
 from harness.evidence.events import Proposal, Rejected, Repeated
 from harness.search import race
@@ -283,7 +284,7 @@ class _Talk:
             raise self.asker.fault(f"answered more than {LONGEST_ANSWER:,} bytes: {_shown(answer)}")
         if not answer.endswith(b"\n"):
             with suppress(subprocess.TimeoutExpired):
-                self.process.wait(1.0)
+                self.process.wait(5.0)
             code = self.process.poll()
             how = f"ended with {f'signal {-code}' if code < 0 else f'exit code {code}'}" if code else "said no more"
             raise self.asker.fault(f"{how} before it answered{self._last_words()}")

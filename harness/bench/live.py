@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.bench import comparison
-from harness.bench.comparison import Comparison, Judged
-from harness.bench.methods import Method, SearchTask
+from harness.bench.comparison import Comparison, Judged, SearchTask
+from harness.bench.methods import Method
 from harness.bench.recording import this_machine
 from harness.bench.replay import run_repeat
 from harness.bench.scores import Trace

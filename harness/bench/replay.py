@@ -16,8 +16,9 @@ from multiprocessing.synchronize import Event, Semaphore
 from pathlib import Path
 from typing import assert_never
 
+from harness.bench.comparison import NoiseModel, SearchTask, repeat_seed, study_config
 from harness.bench.external import opened
-from harness.bench.methods import BARE, BuiltIn, Method, NoiseModel, SearchTask, Stops, repeat_seed, study_config
+from harness.bench.methods import BARE, BuiltIn, Method, Stops
 from harness.bench.scores import Answer, Trace
 from harness.bench.simulation import Readings, SimulatedExecutor, TableReadings
 from harness.bench.table import Table

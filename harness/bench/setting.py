@@ -15,20 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.bench import external
-from harness.bench.comparison import Comparison, Judged, Named
-from harness.bench.methods import (
-    ABLATIONS,
-    BUILT_IN,
-    DEFAULT,
-    MAIN,
-    BuiltIn,
-    EntryPoint,
-    Method,
-    NoiseModel,
-    Program,
-    SearchTask,
-    Stops,
-)
+from harness.bench.comparison import Comparison, Judged, Named, NoiseModel, SearchTask
+from harness.bench.methods import ABLATIONS, BUILT_IN, DEFAULT, MAIN, BuiltIn, EntryPoint, Method, Program, Stops
 from harness.bench.replay import rungs_of
 from harness.bench.simulation import true_accuracies_pct
 from harness.bench.table import Machine, Table, is_exhaustive

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from harness.bench.methods import NoiseModel
+from harness.bench.comparison import NoiseModel
 from harness.bench.table import Row, Table, runs_of
 from harness.data.datasets import dataset
 from harness.system import statistics

@@ -144,7 +144,7 @@ def _refuse(ctx: click.Context, names: tuple[str, ...], why: str) -> None:
 def _replayed(made: Setting, table: Table, given: dict[str, Any], folder: Path) -> list[Trace]:
     """Return the traces of a table; those that an earlier call has left are not done again."""
     from harness.bench import comparison
-    from harness.bench.methods import NoiseModel
+    from harness.bench.comparison import NoiseModel
     from harness.bench.replay import run_repeats
     from harness.system.machine import core_count
     from harness.training.progress import Reporter

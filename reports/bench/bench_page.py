@@ -6,9 +6,8 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.bench.comparison import Comparison
+from harness.bench.comparison import Comparison, NoiseModel
 from harness.bench.findings import AT_THE_END, DEFAULT, OVER_TIME, Findings, MethodFinding, p_text
-from harness.bench.methods import NoiseModel
 from harness.bench.scores import LEVEL, Pair, Runtime
 from harness.search import race
 from harness.system import files

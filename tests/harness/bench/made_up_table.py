@@ -10,7 +10,7 @@ import math
 import random
 from functools import cache
 
-from harness.bench.methods import SearchTask
+from harness.bench.comparison import SearchTask
 from harness.bench.table import Facts, Machine, Row, Sample, Table
 from harness.training.recipe import Recipe
 from harness.training.result import Environment

@@ -8,8 +8,9 @@ from typing import Any, cast
 
 import pytest
 
+from harness.bench.comparison import SearchTask
 from harness.bench.live import Running, judged
-from harness.bench.methods import MAIN, SearchTask
+from harness.bench.methods import MAIN
 from harness.bench.replay import run_repeat
 from harness.bench.scores import Answer, Trace
 from harness.bench.simulation import Reading, SimulatedExecutor

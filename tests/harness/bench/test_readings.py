@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from harness.bench.methods import NoiseModel
+from harness.bench.comparison import NoiseModel
 from harness.bench.simulation import TableReadings, true_accuracies_pct
 from harness.bench.table import NotInTable, Table
 from harness.training.result import Purpose, Status

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from harness.bench import replay as repeats
-from harness.bench.methods import MAIN, NoiseModel
+from harness.bench.comparison import NoiseModel
+from harness.bench.methods import MAIN
 from harness.bench.scores import Trace
 from harness.system.errors import HarnessError
 from tests.harness.bench import made_up_table
