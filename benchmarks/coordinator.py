@@ -30,7 +30,7 @@ from benchmarks.machine import machine
 from harness.bench.simulation import Reading, SimulatedExecutor
 from harness.commands.searching.search_progress import SearchReporter
 from harness.data.datasets import DATASETS
-from harness.evidence.error_ratio import error_ratio_of
+from harness.evidence.bounds import error_ratio_of
 from harness.evidence.events import Proposal
 from harness.evidence.study import StudyConfig, open_study
 from harness.search.clock import Effort, TimeLeft

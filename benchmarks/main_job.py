@@ -38,7 +38,7 @@ from benchmarks.machine import machine
 from benchmarks.roofline import limits
 from harness.commands.search import search
 from harness.data.datasets import DATASETS
-from harness.evidence.error_ratio import error_ratio_of
+from harness.evidence.bounds import error_ratio_of
 from harness.system import files
 from harness.system.files import Workspace
 from harness.system.machine import core_count

@@ -24,9 +24,8 @@ from typing import Any
 
 from benchmarks.machine import machine
 from harness.evidence import record
-from harness.evidence.error_ratio import error_ratio_of
-from harness.evidence.verification.plan import Plan
-from harness.evidence.verification.verify import run_seeds
+from harness.evidence.bounds import error_ratio_of
+from harness.evidence.verify import Plan, run_seeds
 from harness.system import files
 from harness.system.files import workspace
 from harness.system.machine import core_count

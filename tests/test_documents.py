@@ -13,9 +13,9 @@ import pytest
 
 from harness.cli import cli, run
 from harness.evidence import ledger, record, weight_file
-from harness.evidence.audit import audit
+from harness.evidence.bounds import components
+from harness.evidence.check import faults
 from harness.evidence.leaderboard_csv import LeaderboardRow, Tier, read
-from harness.evidence.variance_components import components
 from harness.system.files import Workspace
 from search_spaces.catalog import network_names
 
@@ -155,7 +155,7 @@ def test_the_weights_that_are_said_to_be_kept_are_there() -> None:
 
 
 def test_the_confidence_of_the_next_certification_is_what_the_ledger_leaves() -> None:
-    attempts = ledger.read(ROOT / "records" / "ledger.jsonl")
+    attempts = ledger.read(ROOT / "records" / "ledger.jsonl").attempts
     assert f"{100 * (1 - ledger.next_alpha(attempts, 'mnist', 99.4)):g} % confidence" in RESULTS
 
 
@@ -167,7 +167,7 @@ def test_every_column_of_the_leaderboard_is_explained_in_its_order() -> None:
 def test_every_record_has_its_row_and_the_evidence_holds_together() -> None:
     keys = {(row.hash, row.recipe_hash, row.dataset, row.target_pct) for row in read(ROOT / "leaderboard.csv")}
     assert {(each.hash, each.recipe_hash, each.dataset, each.target_pct) for each in RECORDS} <= keys
-    assert audit(Workspace(ROOT)) == []
+    assert faults(Workspace(ROOT)) == []
 
 
 def test_the_speeds_shown_are_those_that_were_measured() -> None:

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from harness.data.datasets import DATASETS
-from harness.evidence.verification.evaluation import evaluated, probabilities
+from harness.evidence.evaluate import evaluated, probabilities
 from harness.evidence.weight_file import read
 from harness.training.build import Network, build
 from harness.training.recipe import Precision

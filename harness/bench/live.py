@@ -21,7 +21,7 @@ from harness.bench.scores import Trace
 from harness.bench.setting import Setting, check_rungs, methods_of, setting, table_task
 from harness.bench.table import Table
 from harness.data.training_images import ImageData, resolve
-from harness.evidence.verification.seed_training import train_one_by_one
+from harness.evidence.verify import train_one_by_one
 from harness.search.clock import Effort
 from harness.search.pruning import rungs
 from harness.system import statistics

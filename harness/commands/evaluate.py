@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from harness.data.other_images import OwnImage
     from harness.data.training_images import ImageData
+    from harness.evidence.evaluate import Evaluation
     from harness.evidence.record import Record
-    from harness.evidence.verification.evaluation import Evaluation
     from harness.evidence.weight_file import WeightFile
 
 
@@ -122,7 +122,7 @@ def _rows(records: list[Record]) -> str:
 
 def _sure(evidence: Record, weights: list[WeightFile], pixels: Tensor) -> list[Tensor]:
     """Return each seed's probabilities, (images, classes)."""
-    from harness.evidence.verification.evaluation import probabilities
+    from harness.evidence.evaluate import probabilities
 
     spec = datasets.dataset(evidence.dataset)
     with busy(f"evaluating {counted(len(weights), 'seed')} on {counted(len(pixels), 'image')}"):
@@ -133,7 +133,7 @@ def _recorded(
     evidence: Record, indices: list[int], weights: list[WeightFile], data: ImageData, place: Workspace, as_json: bool
 ) -> int:
     from harness.data.testset import read_test_set
-    from harness.evidence.verification.evaluation import evaluated
+    from harness.evidence.evaluate import evaluated
 
     named = f"seed{'s' if len(indices) > 1 else ''} {', '.join(map(str, indices))}"
     purpose = f"evaluate {evidence.hash} {evidence.recipe_name} {named}"
@@ -160,7 +160,7 @@ def _elsewhere(
     """Enter an evaluation on other images, make it, and enter what came of it; a second one is held to the first."""
     from harness.data.other_images import labelled_images
     from harness.evidence import ledger
-    from harness.evidence.verification.evaluation import evaluated
+    from harness.evidence.evaluate import evaluated
     from harness.training.result import code_version
 
     images = labelled_images(other, datasets.dataset(evidence.dataset), folder)
@@ -199,8 +199,8 @@ def _bounds(evidence: Record, found: list[Evaluation]) -> tuple[float | None, fl
 
     The seeds whose weights are kept, or that somebody chose, may not be a random sample.
     """
+    from harness.evidence.bounds import components
     from harness.evidence.ledger import CONFIDENCE
-    from harness.evidence.variance_components import components
     from harness.training.result import finite
 
     if len(found) < len(evidence.seeds):
@@ -268,7 +268,7 @@ def _own(evidence: Record, weights: list[WeightFile], pictures: list[OwnImage], 
     import numpy as np
     import torch
 
-    from harness.evidence.verification.evaluation import together
+    from harness.evidence.evaluate import together
 
     pixels = torch.from_numpy(np.stack([picture.pixels for picture in pictures]))[:, None]
     sure, order = together(_sure(evidence, weights, pixels)).sort(1, descending=True)

@@ -117,7 +117,7 @@ def export(
         "stored_numbers": stored_numbers(given.architecture, task),
     }
     if evidence and recorded and not retrain and path_of(place.records, evidence, seed).exists():
-        from harness.evidence.verification.evaluation import network_of
+        from harness.evidence.evaluate import network_of
 
         kept = read_recorded(place.records, evidence, seed)
         model, about = network_of(kept, task), dict(kept.about) | {"weights_sha256": kept.sha256}

@@ -151,7 +151,7 @@ def leaderboard(
 
 
 def _publish(place: Workspace) -> None:
-    from harness.evidence.audit import vanished
+    from harness.evidence.check import vanished
     from harness.evidence.leaderboard import refresh
 
     for fault in vanished(place):
@@ -160,11 +160,10 @@ def _publish(place: Workspace) -> None:
 
 
 def _check(place: Workspace, as_json: bool) -> int:
-    from harness.evidence import history
-    from harness.evidence.audit import audit
+    from harness.evidence import check, history
 
     with busy("checking records, weights, ledger, log and git history"):
-        faults = audit(place)
+        faults = check.faults(place)
     whole = history.is_whole(place.root)
     said = f"the evidence in {place.root} holds together"
     if not whole:

@@ -16,8 +16,7 @@ from harness.system.files import Workspace, check_writable, workspace
 from harness.system.terminal import counted, say
 
 if TYPE_CHECKING:
-    from harness.evidence.verification.plan import Plan
-    from harness.evidence.verification.verdict import Rerun, Verdict
+    from harness.evidence.verify import Plan, Rerun, Verdict
     from harness.training.cluster.ray_link import Link
     from harness.training.workers import Source
 
@@ -80,7 +79,7 @@ def verify(
     from harness.data.training_images import resolve
     from harness.evidence import ledger
     from harness.evidence.leaderboard import collect
-    from harness.evidence.verification.plan import Plan
+    from harness.evidence.verify import Plan
     from harness.system.machine import choose_device, worker_count
     from harness.training.native.native import choose_engine
     from harness.training.recipe import check_batch, check_statistics
@@ -139,7 +138,7 @@ def verify(
 
 
 def _declare(plan: Plan, place: Workspace, seeds: int, as_json: bool) -> int:
-    from harness.evidence.verification.declaration import declare
+    from harness.evidence.verify import declare
 
     attempt = declare(plan, place, seeds)
     options.answer(
@@ -155,7 +154,7 @@ def _declare(plan: Plan, place: Workspace, seeds: int, as_json: bool) -> int:
 
 def _run(plan: Plan, place: Workspace, source: Source, link: Link | None, processes: int | None) -> Verdict:
     from harness.evidence.leaderboard import refresh
-    from harness.evidence.verification.verify import run_seeds
+    from harness.evidence.verify import run_seeds
     from harness.training.cluster.cluster import Asked, Kinds, joined_by
     from harness.training.progress import Reporter
     from harness.training.workers import ExecutorOf, Limits, Processes
@@ -173,7 +172,7 @@ def _run(plan: Plan, place: Workspace, source: Source, link: Link | None, proces
 
 def _document(verdict: Verdict) -> dict[str, Any]:
     from harness.evidence import ledger
-    from harness.evidence.verification.verdict import machines_of
+    from harness.evidence.verify import machines_of
     from harness.system.document import document_of
     from harness.training.result import finite
 
@@ -206,7 +205,7 @@ def _document(verdict: Verdict) -> dict[str, Any]:
 
 
 def _text(verdict: Verdict) -> str:
-    from harness.evidence.verification.verdict import machines_of
+    from harness.evidence.verify import machines_of
 
     lines = []
     reruns = {rerun.index: rerun for rerun in verdict.reruns}

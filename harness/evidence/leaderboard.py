@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from harness.data.datasets import DATASETS, dataset
-from harness.evidence import certification, claims, leaderboard_csv, ledger, record
+from harness.evidence import bounds, claims, leaderboard_csv, ledger, record
 from harness.evidence.leaderboard_csv import PROVEN, LeaderboardRow, Tier, cost_of, read, standings_file, to_csv
-from harness.evidence.ledger import Attempt, Declaration, Outcome, Registration
+from harness.evidence.ledger import Attempt, Ledger, Outcome, Registration
 from harness.evidence.record import Record
 from harness.evidence.study import finished_results, read_config
-from harness.evidence.variance_components import components
 from harness.system import files, statistics
 from harness.system.document import read_each
 from harness.system.errors import ContentError
@@ -30,6 +29,7 @@ VERIFIED_SEEDS = 5
 # Whose one-sided bound must reach the target; a mean alone that does is only "at the target" (docs/decisions.md#20).
 VERIFIED_CONFIDENCE = 0.90
 REACHED = (*PROVEN, Tier.AT_TARGET)
+_NO_LEDGER = Ledger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,19 +62,16 @@ class Sized(Protocol):
 _Sized = TypeVar("_Sized", bound=Sized)
 
 
-def tier_of(evidence: Record, attempts: Iterable[Attempt], declared: Iterable[Declaration] = ()) -> Tier:
-    """Return the tier that a record's seeds, certification attempts and declared verifications have earned.
-
-    Args:
-        evidence: the record.
-        attempts: to certify its row.
-        declared: verifications of its row; while one of their seeds has not been run nothing is verified.
-    """
-    if certification.is_certified(attempts, evidence):
+def tier_of(evidence: Record, entered: Ledger) -> Tier:
+    """Return the tier that a record's seeds, certification attempts and declared verifications have earned."""
+    attempts = [attempt for attempt in entered.attempts if attempt.key == evidence.key]
+    if bounds.is_certified(attempts, evidence):
         return Tier.CERTIFIED
     accuracies = evidence.accuracies_pct
     run = {item.index for item in evidence.seeds}
-    if len(accuracies) < VERIFIED_SEEDS or any(set(item.indices) - run for item in declared):
+    declared = {index for item in entered.declarations if item.key == evidence.key for index in item.indices}
+    # While a declared seed has not been run nothing is verified.
+    if len(accuracies) < VERIFIED_SEEDS or declared - run:
         return Tier.MEASURED
     if not statistics.reaches(statistics.mean(accuracies), evidence.target_pct):
         return Tier.MEASURED
@@ -82,27 +79,15 @@ def tier_of(evidence: Record, attempts: Iterable[Attempt], declared: Iterable[De
     return Tier.VERIFIED if statistics.reaches(bound, evidence.target_pct) else Tier.AT_TARGET
 
 
-def row_of_record(
-    evidence: Record,
-    attempts: Sequence[Attempt],
-    declared: Iterable[Declaration] = (),
-    elsewhere: Iterable[Registration] = (),
-) -> LeaderboardRow:
-    """Return the row that a record makes.
-
-    Args:
-        evidence: the record.
-        attempts: all of the ledger, those of other rows included.
-        declared: all verifications of the ledger.
-        elsewhere: all evaluations of the ledger on other images.
-    """
+def row_of_record(evidence: Record, entered: Ledger = _NO_LEDGER) -> LeaderboardRow:
+    """Return the row that a record makes, with the whole ledger beside it."""
     accuracies = evidence.accuracies_pct
-    own = [attempt for attempt in attempts if attempt.key == evidence.key]
-    tier = tier_of(evidence, own, [item for item in declared if item.key == evidence.key])
-    parts = components([[image for image, _ in run.wrong] for run in evidence.seeds], _test_size(evidence))
+    own = [attempt for attempt in entered.attempts if attempt.key == evidence.key]
+    tier = tier_of(evidence, entered)
+    parts = bounds.components([[image for image, _ in run.wrong] for run in evidence.seeds], _test_size(evidence))
     subject = (evidence.hash, evidence.recipe_hash, evidence.dataset, evidence.protocol_version)
     said = [f"recipe fields assumed: {', '.join(evidence.assumed)}"] if evidence.assumed else []
-    said += [_elsewhere_text(item) for item in elsewhere if item.errors and item.subject == subject]
+    said += [_elsewhere_text(item) for item in entered.registrations if item.errors and item.subject == subject]
     best = [run.best_test_errors for run in evidence.seeds if run.best_test_errors is not None]
     size = _test_size(evidence)
     found = evidence.found
@@ -121,7 +106,9 @@ def row_of_record(
         seeds=len(evidence.seeds),
         seeds_at_target=sum(statistics.reaches(value, evidence.target_pct) for value in accuracies),
         diverged=sum(run.status is Status.DIVERGED for run in evidence.seeds),
-        attempts=sum((item.dataset, item.target_pct) == (evidence.dataset, evidence.target_pct) for item in attempts),
+        attempts=sum(
+            (item.dataset, item.target_pct) == (evidence.dataset, evidence.target_pct) for item in entered.attempts
+        ),
         confidence=next((1 - item.alpha for item in own if item.outcome is Outcome.CERTIFIED), None),
         validation_accuracy_pct=found.validation_accuracy_pct if found else None,
         validation_seeds=found.validation_seeds if found else 0,
@@ -216,7 +203,7 @@ def survey(workspace: Workspace) -> Survey:
     searched, broken = read_each(rows_of_study, folders)
     before, torn = read_each(read, [workspace.leaderboard] if workspace.leaderboard.exists() else [])
     made = chain(
-        (row_of_record(item, attempts, entered.declarations, entered.registrations) for item in records),
+        (row_of_record(item, entered) for item in records),
         map(claims.row_of_claim, chain(*claimed)),
     )
     rows = {row.key: row for row in made}
@@ -231,7 +218,7 @@ def ledger_fault(evidence: Record, attempts: Iterable[Attempt], path: Path) -> C
     """Return how a record and the attempts of its row contradict each other; None where they do not."""
     own = [attempt for attempt in attempts if attempt.key == evidence.key]
     for attempt in own:
-        if (fault := certification.contradiction(attempt, evidence)) is not None:
+        if (fault := bounds.contradiction(attempt, evidence)) is not None:
             return ContentError(f"{path}: {fault}", hint="bring back the ledger and the record that belong together")
     entered = {attempt.number for attempt in own}
     for run in evidence.seeds:

@@ -7,18 +7,16 @@ other images (with what came of it).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
+from typing import Literal
 
-from harness.evidence.ledger_entry import Attempt, Declaration, Entry, Key, Outcome, Registration
 from harness.system import files
-from harness.system.document import BRING_BACK, read_as
+from harness.system.document import BRING_BACK, documented, read_as
 from harness.system.errors import ContentError
-
-# The entries are part of what this module offers.
-__all__ = ["Attempt", "Declaration", "Key", "Outcome", "Registration"]
 
 DEFAULT_SEEDS = 30
 FEWEST_SEEDS = 20
@@ -29,31 +27,165 @@ ALPHA = 0.05
 # Each attempt spends so much of what the attempts before it have left.
 ALPHA_SHARE = 0.2
 
+Key = tuple[str, str, str, float, int]
+
+
+class Outcome(StrEnum):
+    """How an attempt ended; ``open`` until it has."""
+
+    OPEN = "open"
+    CERTIFIED = "certified"
+    FAILED = "failed"
+    FUTILE = "futile"
+
+
+@documented
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One attempt to certify a row.
+
+    Attributes:
+        number: counted from 1 over all attempts of the ledger.
+        first_index: the first of ``seeds`` consecutive seed indices, none run before.
+        alpha: the chance of a false success that it spends; one per cent before attempts had shares.
+        commit: of the code that is to run it; None where that is not known.
+        lower_bound_pct: one-sided lower t bound of the mean test accuracy at ``1 - alpha``, None while open.
+    """
+
+    number: int
+    hash: str
+    recipe_hash: str
+    dataset: str
+    target_pct: float
+    protocol_version: int
+    first_index: int
+    seeds: int
+    declared_utc: str
+    alpha: float = 0.01
+    commit: str | None = None
+    outcome: Outcome = Outcome.OPEN
+    lower_bound_pct: float | None = None
+    ended_utc: str | None = None
+
+    @property
+    def key(self) -> Key:
+        """The row that it is about, as in ``Record.key``."""
+        return (self.hash, self.recipe_hash, self.dataset, self.target_pct, self.protocol_version)
+
+    @property
+    def indices(self) -> range:
+        """The seeds that it has declared."""
+        return range(self.first_index, self.first_index + self.seeds)
+
+
+@documented
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declaration:
+    """The seeds of a verification; its row counts as verified when all of them have been run.
+
+    Attributes:
+        indices: seed indices, none run before.
+        commit: of the code that is to run them; None where that is not known.
+    """
+
+    kind: Literal["verification"] = "verification"
+    hash: str
+    recipe_hash: str
+    dataset: str
+    target_pct: float
+    protocol_version: int
+    indices: tuple[int, ...]
+    declared_utc: str
+    commit: str | None = None
+
+    @property
+    def key(self) -> Key:
+        """The row that it is about, as in ``Record.key``."""
+        return (self.hash, self.recipe_hash, self.dataset, self.target_pct, self.protocol_version)
+
+
+@documented
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registration:
+    """An evaluation of recorded seeds on other labelled images, entered before a network sees them.
+
+    Attributes:
+        dataset: what the seeds were trained on.
+        on: the other images, ``images`` of them; ``on_sha256`` of their bytes.
+        errors: wrong images of each seed, empty while open.
+        lower_bound_pct: one-sided 99 % lower t bound over seeds.
+        lower_bound_images_pct: the same over seeds and images (``variance_components``).
+    """
+
+    kind: Literal["evaluation"] = "evaluation"
+    hash: str
+    recipe_hash: str
+    dataset: str
+    protocol_version: int
+    on: str
+    on_sha256: str
+    images: int
+    indices: tuple[int, ...]
+    declared_utc: str
+    commit: str | None = None
+    errors: tuple[int, ...] = ()
+    lower_bound_pct: float | None = None
+    lower_bound_images_pct: float | None = None
+    ended_utc: str | None = None
+
+    @property
+    def subject(self) -> tuple[str, str, str, int]:
+        """Whose seeds they are: network, recipe, data set and protocol."""
+        return (self.hash, self.recipe_hash, self.dataset, self.protocol_version)
+
+
+Entry = Attempt | Declaration | Registration
 _KINDS: dict[str, type[Entry]] = {"verification": Declaration, "evaluation": Registration}
 
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """What a ledger holds, in the order of the declarations; ``damage`` has the lines that are left out."""
+    """What a ledger holds, in the order of the declarations.
 
-    attempts: list[Attempt]
-    declarations: list[Declaration]
-    registrations: list[Registration]
-    damage: list[ContentError]
+    Attributes:
+        attempts: each as it ended.
+        declarations: of verifications.
+        registrations: evaluations on other images, each as it ended.
+        undeclared: attempts whose end is there, and whose declaration is not.
+        damage: why lines are left out.
+    """
+
+    attempts: list[Attempt] = field(default_factory=list)
+    declarations: list[Declaration] = field(default_factory=list)
+    registrations: list[Registration] = field(default_factory=list)
+    undeclared: list[Attempt] = field(default_factory=list)
+    damage: list[ContentError] = field(default_factory=list)
+
+    @property
+    def promises(self) -> list[Attempt | Declaration]:
+        """What declares seeds of a row."""
+        return [*self.attempts, *self.declarations]
 
 
 def read_sound(path: Path) -> Ledger:
     """Return what can be read of a ledger, and why the rest cannot: a line that is no entry, or a second end."""
     attempts: dict[Attempt, Attempt] = {}
-    declared: list[Declaration] = []
     evaluated: dict[Registration, Registration] = {}
-    damage: list[ContentError] = []
-    for number, entry in _entries(path):
+    found = Ledger()
+    try:
+        lines = files.log_text(path).splitlines()
+    except ContentError as error:
+        found.damage.append(error)
+        lines = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            entry = entry_of(line, f"the ledger {path}, line {number}")
+        except ContentError as error:
+            found.damage.append(error)
+            continue
         match entry:
-            case ContentError():
-                damage.append(entry)
             case Declaration():
-                declared.append(entry)
+                found.declarations.append(entry)
             case Registration():
                 opened = replace(entry, errors=(), lower_bound_pct=None, lower_bound_images_pct=None, ended_utc=None)
                 if not evaluated.get(opened, opened).errors:
@@ -61,17 +193,21 @@ def read_sound(path: Path) -> Ledger:
             case Attempt():
                 # Not the number alone: two clones of a workspace may have declared attempts of the same number, and
                 # both count.
-                known = attempts.get(_opened(entry), _opened(entry))
+                declared = replace(entry, outcome=Outcome.OPEN, lower_bound_pct=None, ended_utc=None)
+                known = attempts.get(declared, declared)
+                if declared not in attempts and entry != declared:
+                    found.undeclared.append(entry)
                 if known.outcome is Outcome.OPEN:
-                    attempts[_opened(entry)] = entry
+                    attempts[declared] = entry
                 elif entry.outcome not in (Outcome.OPEN, known.outcome):
                     fault = f"attempt {entry.number} is {entry.outcome}, but it has ended as {known.outcome}"
-                    damage.append(ContentError(f"{path}, line {number}: {fault}"))
-    numbered = sorted(attempts.values(), key=lambda attempt: attempt.number)
-    return Ledger(numbered, declared, list(evaluated.values()), damage)
+                    found.damage.append(ContentError(f"{path}, line {number}: {fault}"))
+    found.attempts.extend(sorted(attempts.values(), key=lambda attempt: attempt.number))
+    found.registrations.extend(evaluated.values())
+    return found
 
 
-def _whole(path: Path) -> Ledger:
+def read(path: Path) -> Ledger:
     """Return what a ledger holds.
 
     Raises:
@@ -83,71 +219,29 @@ def _whole(path: Path) -> Ledger:
     return found
 
 
-def read(path: Path) -> list[Attempt]:
-    """Return all attempts in the order of their declaration, each as it ended; raises as ``_whole``."""
-    return _whole(path).attempts
+def entry_of(line: str, where: str) -> Entry:
+    """Return what a line holds.
 
-
-def declarations(path: Path) -> list[Declaration]:
-    """Return the declared verifications, in order; raises as ``_whole``."""
-    return _whole(path).declarations
-
-
-def registrations(path: Path) -> list[Registration]:
-    """Return the evaluations on other images, each as it ended; raises as ``_whole``."""
-    return _whole(path).registrations
-
-
-def undeclared(path: Path) -> list[Attempt]:
-    """Return the attempts whose end the ledger has, but not their declaration."""
-    declared, ended = set(), []
-    for _, entry in _entries(path):
-        if isinstance(entry, Attempt):
-            opened = _opened(entry)
-            if entry == opened:
-                declared.add(opened)
-            elif opened not in declared:
-                ended.append(entry)
-    return ended
+    Raises:
+        ContentError: it is no entry.
+    """
+    try:
+        kind = _KINDS.get(json.loads(line).get("kind"), Attempt)
+    except (ValueError, AttributeError, TypeError):
+        kind = Attempt  # which says what is wrong with the line
+    return read_as(kind, line, where, BRING_BACK)
 
 
 def declares(text: str, attempt: Attempt) -> bool:
     """Return whether the text of a ledger has the line that declared an attempt."""
-    wanted = _opened(attempt)
+    wanted = replace(attempt, outcome=Outcome.OPEN, lower_bound_pct=None, ended_utc=None)
     for line in text.splitlines():
         try:
-            if _kind_of(line) is Attempt and read_as(Attempt, line, "the ledger") == wanted:
+            if entry_of(line, "the ledger") == wanted:
                 return True
         except ContentError:
             continue
     return False
-
-
-def _opened(attempt: Attempt) -> Attempt:
-    return replace(attempt, outcome=Outcome.OPEN, lower_bound_pct=None, ended_utc=None)
-
-
-def _entries(path: Path) -> Iterator[tuple[int, Entry | ContentError]]:
-    """Yield the number of each line and what it holds, or what is wrong with it."""
-    try:
-        text = files.log_text(path)
-    except ContentError as error:
-        yield 0, error
-        return
-    for number, line in enumerate(text.splitlines(), start=1):
-        try:
-            yield number, read_as(_kind_of(line), line, f"the ledger {path}, line {number}")
-        except ContentError as error:
-            error.hint = BRING_BACK
-            yield number, error
-
-
-def _kind_of(line: str) -> type[Entry]:
-    try:
-        kind = json.loads(line).get("kind")
-    except (ValueError, AttributeError):
-        return Attempt  # which says what is wrong with the line
-    return _KINDS.get(kind, Attempt)
 
 
 def next_alpha(attempts: Iterable[Attempt], dataset: str, target_pct: float) -> float:
@@ -167,7 +261,7 @@ def declare(path: Path, key: Key, first_index: int, seeds: int, commit: str | No
     """
     network, recipe, dataset, target, protocol = key
     with files.locked(path.with_suffix(".lock")):
-        known = read(path)
+        known = read(path).attempts
         alpha = next_alpha(known, dataset, target)
         if alpha <= 0:
             raise ContentError(f"attempts at {target:g} % on {dataset} have spent all of the chance of a false success")
@@ -208,7 +302,7 @@ def declare_verification(path: Path, key: Key, indices: Iterable[int], commit: s
 def register(path: Path, wanted: Registration) -> Registration:
     """Enter an evaluation on other images and return it; one of the same seeds and images is returned as it stands."""
     with files.locked(path.with_suffix(".lock")):
-        for known in registrations(path):
+        for known in read(path).registrations:
             if (*known.subject, known.on_sha256, known.indices) == (*wanted.subject, wanted.on_sha256, wanted.indices):
                 return known
         entry = replace(wanted, declared_utc=_now())
@@ -240,7 +334,7 @@ def close(path: Path, attempt: Attempt, outcome: Outcome, lower_bound_pct: float
 
 def open_attempt(path: Path, key: Key) -> Attempt | None:
     """Return the attempt for a row that was declared and has not ended, if there is one."""
-    for attempt in read(path):
+    for attempt in read(path).attempts:
         if attempt.outcome is Outcome.OPEN and attempt.key == key:
             return attempt
     return None

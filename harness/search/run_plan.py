@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.data.datasets import Dataset, asked_for, dataset, task_of
 from harness.data.training_images import resolve
-from harness.evidence.error_ratio import ErrorRatio, error_ratio_of
+from harness.evidence.bounds import ErrorRatio, error_ratio_of
 from harness.evidence.study import StudyConfig, check_config, config_document
 from harness.search.clock import PACES, Effort, TimeLeft, taught
 from harness.search.features import step_work

@@ -100,9 +100,9 @@ def read_networks(named: Sequence[tuple[str, Architecture]], workspace: Workspac
         ContentError: a record, the ledger or a study does not hold together.
     """
     names = network_names((architecture, analyse(architecture, MNIST).parameters) for _, architecture in named)
-    attempts, declared = ledger.read(workspace.ledger), ledger.declarations(workspace.ledger)
+    entered = ledger.read(workspace.ledger)
     rows = [
-        (leaderboard.row_of_record(evidence, attempts, declared), evidence)
+        (leaderboard.row_of_record(evidence, entered), evidence)
         for evidence in record.read_all(workspace.records)
         if evidence.hash in names
     ]

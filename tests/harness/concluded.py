@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.evidence.error_ratio import error_ratio_of
+from harness.evidence.bounds import error_ratio_of
 from harness.search.run_plan import SearchPlan
 from harness.search.session import Session
 from harness.system.files import Workspace

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,8 @@ from typing import Any
 import pytest
 import torch
 
-from harness.evidence import leaderboard, ledger, weight_file
-from harness.evidence.audit import audit
-from harness.evidence.verification import declaration
+from harness.evidence import leaderboard, ledger, verify, weight_file
 from harness.system import files
-from harness.system.errors import ContentError
 from harness.system.files import Workspace
 from harness.training.build import build
 from harness.training.run import Job
@@ -30,7 +26,7 @@ def lived_in(root: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     """Make a workspace with two verifications and a certification of one network, declared at 7 and run from 8 on."""
     place, seeds = Workspace(root), unrun.without_training(monkeypatch)
     monkeypatch.setattr(ledger, "_now", lambda: "2026-11-20T07:00:00+00:00")
-    monkeypatch.setattr(declaration, "code_version", lambda: ("1" * 40, False))
+    monkeypatch.setattr(verify, "code_version", lambda: ("1" * 40, False))
 
     @cache
     def learned(index: int) -> bytes:
@@ -63,14 +59,6 @@ def lived_in(root: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
 def forget(place: Workspace) -> None:
     """Take the repository away."""
     shutil.rmtree(place.root / ".git")
-
-
-def fault_of(place: Workspace) -> str:
-    """Make the table anew, as whoever changes evidence with care does, and return the only fault."""
-    with suppress(ContentError):
-        leaderboard.refresh(place)
-    [fault] = audit(place)
-    return fault
 
 
 def record_of(place: Workspace, target: str = "99_4") -> Path:

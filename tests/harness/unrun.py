@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 
 from harness.data.datasets import dataset
+from harness.evidence import verify
 from harness.evidence.ledger import Attempt
-from harness.evidence.verification import declaration, verify
-from harness.evidence.verification.plan import Plan
-from harness.evidence.verification.verdict import Verdict
+from harness.evidence.verify import Plan, Verdict
 from harness.system.files import Workspace
 from harness.training.recipe import RECIPES
 from harness.training.result import Environment, Result, Status, derive_seed
@@ -118,7 +117,7 @@ def plan(indices: range | list[int] = range(5), **changes: Any) -> Plan:
 
 def declared(place: Workspace, planned: Plan, seeds: int) -> Attempt:
     """Declare a certification and commit the ledger with it."""
-    attempt = declaration.declare(planned, place, seeds)
+    attempt = verify.declare(planned, place, seeds)
     commit(place)
     return attempt
 

@@ -22,7 +22,7 @@ from harness.evidence.events import (
     verdicts,
 )
 from harness.evidence.leaderboard_csv import cost_of, standings_file
-from harness.evidence.verification.verdict import Verdict
+from harness.evidence.verify import Verdict
 from harness.search.ending.end import Answered, End, Postponed, end_of
 from harness.search.ending.last_words import FAILED, LastWords, Searched, last_words
 from harness.search.nearest_miss import NearestMiss, nearest_miss

@@ -10,9 +10,7 @@ from harness.evidence import study
 from harness.evidence.events import Entry, Event, Postponed, Verified, WinnerChosen, of_kind
 from harness.evidence.leaderboard import refresh
 from harness.evidence.record import Found
-from harness.evidence.verification.plan import Plan
-from harness.evidence.verification.verdict import Verdict
-from harness.evidence.verification.verify import finished_indices, forget, recorded_verdict, run_seeds
+from harness.evidence.verify import Plan, Verdict, finished_indices, forget, recorded_verdict, run_seeds
 from harness.search.clock import VERIFY_FACTOR, verify_seeds
 from harness.search.loop import choose
 from harness.search.run_plan import SearchPlan

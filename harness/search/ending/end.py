@@ -7,7 +7,7 @@ from typing import Literal
 
 from harness.evidence import events as logged
 from harness.evidence.study import elapsed_seconds
-from harness.evidence.verification.verdict import Verdict
+from harness.evidence.verify import Verdict
 from harness.search.nearest_miss import NearestMiss
 
 

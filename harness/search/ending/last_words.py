@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, assert_never
 
-from harness.evidence.error_ratio import ErrorRatio
+from harness.evidence.bounds import ErrorRatio
 from harness.evidence.study import StudyConfig
 from harness.search.clock import Effort, least_seconds
 from harness.search.ending.end import Answered, End, Exhausted, Missed, Postponed, RanOut

@@ -13,9 +13,8 @@ import pytest
 
 from harness.cli import run
 from harness.data.training_images import load
-from harness.evidence import record
+from harness.evidence import record, verify
 from harness.evidence.record import Record
-from harness.evidence.verification import verify
 from harness.system.files import Workspace
 from harness.training.result import Result
 from harness.training.run import Job, TrainingData, execute

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness.evidence.verification.verdict import Verdict
+from harness.evidence.verify import Verdict
 from harness.search import loop as search
 from harness.search.ending import conclusion
 from harness.search.session import FolderLog

@@ -18,10 +18,10 @@ from torch import Tensor
 from harness.cli import run
 from harness.data import training_images
 from harness.data.training_images import load
+from harness.evidence import evaluate as evaluation
 from harness.evidence import ledger, record
+from harness.evidence.evaluate import probabilities
 from harness.evidence.record import Record
-from harness.evidence.verification import evaluation
-from harness.evidence.verification.evaluation import probabilities
 from harness.evidence.weight_file import WeightFile, path_of
 from harness.system.files import Workspace
 from harness.training.result import Purpose, derive_seed
@@ -105,7 +105,7 @@ def test_other_images_are_registered_before_a_network_sees_them(
     reads, seen = place.test_log.read_bytes(), []
 
     def looked(weights: WeightFile, *arguments: Any) -> Tensor:
-        seen.extend(ledger.registrations(place.ledger))
+        seen.extend(ledger.read(place.ledger).registrations)
         return probabilities(weights, *arguments)
 
     monkeypatch.setattr(evaluation, "probabilities", looked)
@@ -116,7 +116,7 @@ def test_other_images_are_registered_before_a_network_sees_them(
     pixels, labels = data.train_images[:600:10, 0], data.train_labels[:600:10]
     errors = tuple(int((sure(place, evidence, index, pixels).argmax(1) != labels).sum()) for index in (0, 1))
     assert [(entry.on, entry.images, entry.indices, entry.errors) for entry in seen] == [("other", 60, (0, 1), ())] * 2
-    [ended] = ledger.registrations(place.ledger)
+    [ended] = ledger.read(place.ledger).registrations
     assert (ended.hash, ended.recipe_hash, ended.dataset) == (evidence.hash, evidence.recipe_hash, "mnist-5k")
     assert ended.errors == errors == tuple(seed["errors"] for seed in found["seeds"])
     assert ended.lower_bound_pct == found["lower_bound_pct"]
@@ -139,7 +139,7 @@ def test_a_part_of_the_recorded_seeds_has_no_bounds_on_other_images(
 
     found = evaluated("--on", "other", "--seed", "all")
 
-    [entry] = ledger.registrations(place.ledger)
+    [entry] = ledger.read(place.ledger).registrations
     assert len(entry.errors) == len(found["seeds"]) == 2
     assert (found["lower_bound_pct"], found["lower_bound_images_pct"]) == (None, None)
     assert (entry.lower_bound_pct, entry.lower_bound_images_pct) == (None, None)
@@ -184,7 +184,7 @@ def test_other_seeds_or_other_images_are_another_evaluation(
     (other / "my-images-idx3-ubyte").write_bytes(content)
     evaluated("--on", "other")
 
-    entries = ledger.registrations(place.ledger)
+    entries = ledger.read(place.ledger).registrations
 
     assert [entry.indices for entry in entries] == [(0,), (1,), (0,)]
     assert len({entry.on_sha256 for entry in entries}) == 2
@@ -197,10 +197,10 @@ def test_an_evaluation_that_was_broken_off_is_ended_by_the_next_call(
     with monkeypatch.context() as patch:
         patch.setattr(evaluation, "probabilities", None)
         assert run(["evaluate", NETWORK, "--on", "other"]) == 1
-    [entered] = ledger.registrations(place.ledger)
+    [entered] = ledger.read(place.ledger).registrations
 
     found = evaluated("--on", "other")
 
-    [ended] = ledger.registrations(place.ledger)
+    [ended] = ledger.read(place.ledger).registrations
     assert (entered.errors, ended.errors) == ((), (found["seeds"][0]["errors"],))
     assert ended.declared_utc == entered.declared_utc

@@ -15,7 +15,7 @@ from harness.cli import run
 from harness.commands.shared import live_report
 from harness.evidence.leaderboard import row_of_record
 from harness.evidence.record import Record
-from harness.evidence.verification.verdict import Verdict
+from harness.evidence.verify import Verdict
 from harness.search import loop as search
 from harness.search.ending import conclusion
 from harness.search.race import Candidate
@@ -80,7 +80,7 @@ def test_a_verification_that_missed_is_told_after_its_row(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], new_record: Callable[..., Record]
 ):
     record = new_record([62, 64, 66, 60, 63])
-    searched(monkeypatch, Verdict(record, row_of_record(record, []), record.seeds, (), False))
+    searched(monkeypatch, Verdict(record, row_of_record(record), record.seeds, (), False))
 
     assert run([*SEARCH, "--study", "one"]) == 3
     shown = capsys.readouterr().out.splitlines()
@@ -93,7 +93,7 @@ def test_a_verified_winner_is_said_with_the_command_that_runs_it_again(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], new_record: Callable[..., Record]
 ):
     record = new_record([50, 52, 54, 50, 51])
-    row = row_of_record(record, [])
+    row = row_of_record(record)
     searched(monkeypatch, Verdict(record, row, record.seeds, (), False))
     monkeypatch.setenv("HARNESS_COMMAND", "./scripts/harness")
 
@@ -111,7 +111,7 @@ def test_after_an_answer_the_command_that_trains_a_smaller_network_again_is_said
     job = scripted.first_job(scripted.proposal(3, "gap linear(10)"))
     passed = scripted.made_result(job, lambda parameters, seed: 99.9, job.recipe.epochs)
     smaller = Candidate(scripted.proposal(3, "gap linear(10)"), passed.parameters, first=passed)
-    verdict = Verdict(record, row_of_record(record, []), record.seeds, (), False)
+    verdict = Verdict(record, row_of_record(record), record.seeds, (), False)
     searched(monkeypatch, verdict, contenders={3: smaller})
 
     assert run([*SEARCH, "--study", "one", "--time", "5m"]) == 0

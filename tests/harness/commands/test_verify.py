@@ -188,7 +188,7 @@ def test_a_certification_that_fails_is_named_although_the_row_is_verified(
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.startswith("attempt 2, 20 seeds from index 20: failed, 99.2 % lower bound 99.")
     assert last.endswith(" against 99.4 %; it stays in the ledger")
-    assert [attempt.outcome for attempt in ledger.read(place.ledger)] == [Outcome.FAILED] * 2
+    assert [attempt.outcome for attempt in ledger.read(place.ledger).attempts] == [Outcome.FAILED] * 2
 
 
 def test_a_certification_declares_thirty_seeds(seeds: Seeds, place: Workspace, capsys: pytest.CaptureFixture[str]):
@@ -244,7 +244,7 @@ def test_a_declaration_says_what_was_declared_and_what_to_do(
     assert first.startswith(f"attempt 1: {unrun.NETWORK.hash} with recipe ")
     assert first.endswith(", mnist, target 99.4 %, seeds 0 to 24, 99 % lower bound")
     assert second.startswith(f"commit {place.ledger}, then ")
-    assert [attempt.seeds for attempt in ledger.read(place.ledger)] == [25]
+    assert [attempt.seeds for attempt in ledger.read(place.ledger).attempts] == [25]
     assert seeds.asked == []
 
     assert run(["verify", NETWORK, "--certify"]) == 2

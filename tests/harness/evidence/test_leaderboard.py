@@ -37,7 +37,7 @@ def place(tmp_path: Path) -> Workspace:
 def test_five_seeds_whose_mean_reaches_the_target_verify(
     new_record: NewRecord, errors: list[int], tier: Tier, reached: bool
 ):
-    row = leaderboard.row_of_record(new_record(errors), [])
+    row = leaderboard.row_of_record(new_record(errors))
 
     assert (row.tier, row.reached, row.seeds) == (tier, reached, len(errors))
 
@@ -49,7 +49,7 @@ def test_only_a_certified_attempt_certifies(place: Workspace, new_record: NewRec
     for outcome in (None, Outcome.CERTIFIED):
         if outcome is not None:
             ledger.close(place.ledger, attempt, outcome, 99.6)
-        tiers.append(leaderboard.tier_of(made, [each for each in ledger.read(place.ledger) if each.key == made.key]))
+        tiers.append(leaderboard.tier_of(made, ledger.read(place.ledger)))
 
     assert tiers == [Tier.VERIFIED, Tier.CERTIFIED]
 
@@ -84,7 +84,7 @@ def test_a_row_counts_all_attempts_at_its_target_and_says_how_sure_its_own_was(p
 def test_a_mean_at_the_target_whose_90_pct_bound_is_below_it_is_at_the_target(
     new_record: NewRecord, errors: list[int], tier: Tier, reached: bool
 ):
-    row = leaderboard.row_of_record(new_record(errors), [])
+    row = leaderboard.row_of_record(new_record(errors))
 
     assert (row.tier, row.reached) == (tier, reached)
 
@@ -114,13 +114,13 @@ def test_a_declared_seed_that_has_not_been_run_holds_its_row_up(
         declared_utc="2026-11-20T07:00:00+00:00",
     )
 
-    row = leaderboard.row_of_record(made, [], [replace(declared, **changes)])
+    row = leaderboard.row_of_record(made, ledger.Ledger(declarations=[replace(declared, **changes)]))
 
     assert (row.tier, row.reached) == (tier, tier is Tier.VERIFIED)
 
 
 def test_a_row_counts_the_statistics_of_bn_among_what_is_stored(new_record: NewRecord):
-    row = leaderboard.row_of_record(new_record([40] * 5, "conv3x3(4) bn relu | gap | linear(10)"), [])
+    row = leaderboard.row_of_record(new_record([40] * 5, "conv3x3(4) bn relu | gap | linear(10)"))
 
     # 36 weights, 4 scales and shifts, 50 of the classifier; 4 means and variances.
     assert (row.parameters, row.stored_numbers) == (94, 102)
@@ -131,7 +131,7 @@ def test_the_figures_of_a_row_are_those_of_its_seeds(new_record: NewRecord):
     diverged = replace(made.seeds[2], status=Status.DIVERGED, best_test_errors=65)
     made = replace(made, seeds=(*made.seeds[:2], diverged))
 
-    row = leaderboard.row_of_record(made, [])
+    row = leaderboard.row_of_record(made)
 
     assert row.mean_test_accuracy_pct == pytest.approx(99.4)
     assert row.std_test_accuracy_pct == pytest.approx(0.1)
@@ -146,7 +146,7 @@ def test_the_figures_of_a_row_are_those_of_its_seeds(new_record: NewRecord):
 
 
 def test_one_seed_has_no_spread(new_record: NewRecord):
-    row = leaderboard.row_of_record(new_record([50]), [])
+    row = leaderboard.row_of_record(new_record([50]))
 
     assert (row.std_test_accuracy_pct, row.lower_bound_pct) == (None, None)
 
@@ -249,6 +249,6 @@ def test_fresh_seeds_speak_for_a_network_not_the_draw_that_chose_it(new_result: 
 def test_a_preset_is_called_by_its_name(new_record: NewRecord):
     from search_spaces.catalog import PRESETS
 
-    assert leaderboard.row_of_record(new_record([50], PRESETS["seed4"].text), []).name == "seed4"
-    assert leaderboard.row_of_record(new_record([50], name="mine"), []).name == "mine"
-    assert leaderboard.row_of_record(new_record([50]), []).name == ""
+    assert leaderboard.row_of_record(new_record([50], PRESETS["seed4"].text)).name == "seed4"
+    assert leaderboard.row_of_record(new_record([50], name="mine")).name == "mine"
+    assert leaderboard.row_of_record(new_record([50])).name == ""

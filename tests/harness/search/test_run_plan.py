@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness.commands.searching.search_plan import plan_facts
-from harness.evidence import error_ratio as offset_module
+from harness.evidence import bounds as offset_module
 from harness.evidence import study
 from harness.search import run_plan
 from harness.search.run_plan import SearchPlan, make_plan, plan_document

@@ -13,7 +13,7 @@ from safetensors.torch import load_model
 from harness.data.datasets import DATASETS
 from harness.data.training_images import ImageData
 from harness.evidence import weight_file
-from harness.evidence.verification.evaluation import network_of
+from harness.evidence.evaluate import network_of
 from harness.evidence.weight_file import WeightFile
 from harness.system.errors import ContentError
 from harness.training.build import build

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.evidence import record
-from harness.evidence.verification import verify
+from harness.evidence import record, verify
 from harness.search.ending.conclusion import conclude
 from harness.training.result import Result
 from harness.training.run import Job

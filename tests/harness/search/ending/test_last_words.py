@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from harness.evidence.error_ratio import ErrorRatio
+from harness.evidence.bounds import ErrorRatio
 from harness.evidence.events import Entry, Event
 from harness.evidence.leaderboard import row_of_record
 from harness.evidence.record import Record
 from harness.evidence.study import StudyConfig
-from harness.evidence.verification.verdict import Verdict
+from harness.evidence.verify import Verdict
 from harness.search.clock import Effort
 from harness.search.ending.end import Answered, End, Exhausted, Missed, Postponed, RanOut, end_of
 from harness.search.ending.last_words import LastWords, Searched, last_words
@@ -309,7 +309,7 @@ def test_the_journal_says_how_a_search_ended():
 def test_after_a_miss_the_network_that_waits_for_its_verification_is_the_way_on(new_record: Callable[..., Record]):
     record = new_record([62, 64, 66, 60, 63])
     postponed = logged.entry("postponed", 91.0, hash="abc", parameters=1234, seconds=9.0)
-    missed = Verdict(record, row_of_record(record, []), record.seeds, (), False)
+    missed = Verdict(record, row_of_record(record), record.seeds, (), False)
 
     found = end_of([logged.entry("session"), logged.entry("ended", 90.0, reason="time"), postponed], missed)
 
@@ -319,7 +319,7 @@ def test_after_a_miss_the_network_that_waits_for_its_verification_is_the_way_on(
 def test_a_verdict_says_whether_there_is_an_answer(new_record: Callable[..., Record]):
     def verdict(*errors: int) -> Verdict:
         record = new_record(list(errors))
-        return Verdict(record, row_of_record(record, []), record.seeds, (), False)
+        return Verdict(record, row_of_record(record), record.seeds, (), False)
 
     assert end_of([], verdict(50, 52, 54, 50, 51)) is None
     missed = end_of([], verdict(62, 64, 66, 60, 63))

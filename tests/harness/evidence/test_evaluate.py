@@ -14,8 +14,8 @@ from scipy.special import softmax
 from torch import Tensor
 
 from harness.data.datasets import DATASETS
+from harness.evidence.evaluate import Evaluation, evaluated, probabilities, together
 from harness.evidence.record import Record, SeedRun
-from harness.evidence.verification.evaluation import Evaluation, evaluated, probabilities, together
 from harness.evidence.weight_file import WeightFile
 from harness.system.errors import ContentError
 from harness.training.recipe import Precision

@@ -1,0 +1,237 @@
+"""What errors allow to say: bounds over seeds and images, the end of a certification, what validation says of a test.
+
+Seeds and images together are crossed random effects. Every seed meets every image, once. The variance of the grand mean
+then has a part of the seeds, a part of the images and the rest (Searle, Casella and McCulloch, "Variance Components",
+1992, chapter 4, two-way crossed classification without replication); the degrees of freedom are Satterthwaite's (1946).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+
+from harness.evidence.ledger import ALPHA, ALPHA_SHARE, CONFIDENCE, FEWEST_SEEDS, Attempt, Outcome
+from harness.evidence.record import Record
+from harness.system import statistics
+from harness.training.result import finite
+
+# With both, a network whose true mean is the target stops after 11 of 20 seeds on average; with 20 or 30 declared no
+# network loses more than 0.3 points of its chance to pass, with 100 up to 1.7 (simulated, docs/lab).
+_FEWEST_RUN = 5
+_SMALLEST_CHANCE = 0.01
+# Of bounds in per cent: far above the rounding of floats, far below one test image in a hundred seeds.
+_TOLERANCE = 1e-6
+
+
+def ending(attempt: Attempt, evidence: Record) -> tuple[Outcome, float | None]:
+    """Return the outcome and the bound that an attempt's recorded seeds give; open while one of them is missing.
+
+    The bound is the one-sided lower t bound of the mean test accuracy at ``1 - alpha``. A stop for futility is not
+    computed: it needs the order in which the seeds ended, and no attempt can pass by it.
+    """
+    runs = [run for index in attempt.indices if (run := evidence.seed(index)) is not None]
+    if len(runs) < attempt.seeds:
+        return Outcome.OPEN, None
+    bound = finite(statistics.lower_bound([run.accuracy_pct for run in runs], 1 - attempt.alpha))
+    passed = bound is not None and statistics.reaches(bound, evidence.target_pct)
+    return (Outcome.CERTIFIED if passed else Outcome.FAILED), bound
+
+
+def is_certified(attempts: Iterable[Attempt], evidence: Record) -> bool:
+    """Return whether one of a row's attempts has ended as certified, and the recorded seeds give the same."""
+    return any(
+        attempt.outcome is Outcome.CERTIFIED and contradiction(attempt, evidence) is None for attempt in attempts
+    )
+
+
+def contradiction(attempt: Attempt, evidence: Record) -> str | None:
+    """Return how an attempt of a record's row contradicts the rules or the recorded seeds; None where it does not."""
+    name = f"attempt {attempt.number}"
+    if not 0 < attempt.alpha <= ALPHA_SHARE * ALPHA:
+        return f"{name} spends {attempt.alpha:g}, but no attempt may spend more than {ALPHA_SHARE * ALPHA:g}"
+    if attempt.outcome not in (Outcome.CERTIFIED, Outcome.FAILED):
+        return None
+    if attempt.seeds < FEWEST_SEEDS:
+        return (
+            f"{name} is {attempt.outcome} over {attempt.seeds} seeds, but a certification has at least {FEWEST_SEEDS}"
+        )
+    outcome, bound = ending(attempt, evidence)
+    if bound is None:
+        lacking = next((index for index in attempt.indices if evidence.seed(index) is None), attempt.first_index)
+        return (
+            f"{name} is {attempt.outcome}, but the record of {attempt.hash} lacks seed {lacking}: "
+            f"{attempt.seeds} seeds were declared"
+        )
+    stated = attempt.lower_bound_pct
+    if outcome is attempt.outcome and stated is not None and abs(stated - bound) < _TOLERANCE:
+        return None
+    said = "no bound" if stated is None else f"the bound {stated:.4f} %"
+    return (
+        f"{name} is {attempt.outcome} with {said}, but its {attempt.seeds} recorded seeds give {outcome} with the "
+        f"bound {bound:.4f} %"
+    )
+
+
+def is_futile(
+    errors: Sequence[int], images: int, declared: int, target_pct: float, confidence: float = CONFIDENCE
+) -> bool:
+    """Return whether an attempt cannot succeed any more, or has less than one chance in a hundred.
+
+    Args:
+        errors: wrong test images of each seed that has been run.
+        images: the size of the test set.
+        declared: seeds that the attempt has declared; once all have been run, their bound decides.
+        target_pct: test accuracy to reach.
+        confidence: of the bound that decides.
+    """
+    if len(errors) >= declared:
+        return False
+    # Rounded, because 0.6 % of 300,000 images is 1,800 and not a little less.
+    allowed = round((100 - target_pct) / 100 * images * declared, 6)
+    if sum(errors) > allowed:
+        return True
+    if len(errors) < _FEWEST_RUN:
+        return False
+    accuracies = [100 * (1 - wrong / images) for wrong in errors]
+    return _chance(accuracies, declared, target_pct, confidence) < _SMALLEST_CHANCE
+
+
+def _chance(accuracies_pct: Sequence[float], declared: int, target_pct: float, confidence: float = CONFIDENCE) -> float:
+    """Return the predictive probability that the bound over all declared seeds will reach the target.
+
+    The mean of the remaining seeds, given those that were run, has a Student distribution around their mean (Geisser
+    1993, normal seeds and a flat prior); the deviation that will enter the bound is taken as the one seen so far.
+
+    Args:
+        accuracies_pct: of the seeds that have been run, at least two and fewer than declared.
+        declared: seeds that the attempt has declared.
+        target_pct: test accuracy to reach.
+        confidence: of the bound that decides.
+    """
+    seen, left = len(accuracies_pct), declared - len(accuracies_pct)
+    centre, deviation = statistics.mean(accuracies_pct), statistics.standard_deviation(accuracies_pct)
+    all_need = target_pct + statistics.quantile(confidence, declared - 1) * deviation / math.sqrt(declared)
+    rest_needs = (declared * all_need - seen * centre) / left
+    spread = deviation * math.sqrt(1 / seen + 1 / left)
+    # Equal accuracies differ from their mean by the rounding of floats.
+    if spread < 1e-9:
+        return float(statistics.reaches(centre, rest_needs))
+    return statistics.student_share((centre - rest_needs) / spread, seen - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Components:
+    """What the mean accuracy of a row is uncertain by, in per cent.
+
+    Attributes:
+        mean_pct: over all seeds and images.
+        seeds_error_pct: standard error from seeds alone, the images taken as given.
+        images_error_pct: standard error from images alone, the seeds taken as given.
+        error_pct: standard error where both are a sample.
+        freedom: degrees of freedom of ``error_pct``.
+    """
+
+    seeds: int
+    mean_pct: float
+    seeds_error_pct: float
+    images_error_pct: float
+    error_pct: float
+    freedom: float
+
+    def lower_bound_pct(self, confidence: float) -> float:
+        """Return the one-sided lower bound of the accuracy over seeds and images like these.
+
+        It is never above the t bound over seeds alone, which few seeds put low for want of degrees of freedom.
+        """
+        # Whole degrees only, rounded down: quantiles of few degrees are kept, and fewer are the safer side.
+        both = statistics.quantile(confidence, max(1, math.floor(min(self.freedom, 1e9)))) * self.error_pct
+        return self.mean_pct - max(both, statistics.quantile(confidence, self.seeds - 1) * self.seeds_error_pct)
+
+
+def components(wrong: Sequence[Sequence[int]], images: int) -> Components | None:
+    """Return the components of a row's mean accuracy; None below two seeds or two images.
+
+    Args:
+        wrong: indices of the wrong images of each seed.
+        images: size of the test set.
+    """
+    seeds = len(wrong)
+    if seeds < 2 or images < 2:
+        return None
+    errors = [len(found) for found in wrong]
+    of_image = Counter(image for found in wrong for image in found)
+    total = sum(errors)
+    centre = total / (seeds * images)
+    of_seeds = math.fsum((count / images - centre) ** 2 for count in errors) * images
+    missed = math.fsum((count / seeds - centre) ** 2 for count in of_image.values())
+    of_images = (missed + (images - len(of_image)) * centre**2) * seeds
+    # A square of zero or one is itself.
+    rest = max(0.0, total - seeds * images * centre**2 - of_seeds - of_images)
+    squares = of_seeds / (seeds - 1), of_images / (images - 1), rest / ((seeds - 1) * (images - 1))
+    both = max(0.0, squares[0] + squares[1] - squares[2])
+    spread = math.fsum(
+        square**2 / freedom
+        for square, freedom in zip(squares, (seeds - 1, images - 1, (seeds - 1) * (images - 1)), strict=True)
+    )
+    scale = 100 / math.sqrt(seeds * images)
+    return Components(
+        seeds=seeds,
+        mean_pct=100 * (1 - centre),
+        seeds_error_pct=scale * math.sqrt(squares[0]),
+        images_error_pct=scale * math.sqrt(squares[1]),
+        error_pct=scale * math.sqrt(both),
+        freedom=both**2 / spread if spread else math.inf,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorRatio:
+    """How many errors to expect on unseen images after training on all others for each error on validation.
+
+    A ratio and not a difference in points: more training images take away a share of a network's errors, which is
+    more points at 98 % than at 99.5 %.
+
+    Attributes:
+        errors_ratio: errors on unseen images by errors on the validation images; one where it is not measured.
+        relative_error: standard error of the ratio's logarithm.
+        protocol: networks, recipe, seeds and the code that measured it.
+        network_deviation: deviation of the ratio's logarithm between networks that are judged by the same images, what
+            seeds contribute taken out; None where it is not measured.
+        images_deviation: the same between sets of as many unseen images, all networks together.
+    """
+
+    dataset: str
+    errors_ratio: float
+    relative_error: float | None
+    protocol: str
+    network_deviation: float | None = None
+    images_deviation: float | None = None
+
+    def threshold_pct(self, target_pct: float) -> float:
+        """Return the validation accuracy that stands for a test accuracy.
+
+        It is the unbiased one. What seeds and networks differ by is allowed for where a network is named
+        (``harness.search.race``); what sets of images differ by is one draw for all searches, and nobody knows it.
+
+        Args:
+            target_pct: test accuracy, 0 to 100.
+
+        Returns:
+            per cent, at least zero.
+        """
+        return max(0.0, 100 - (100 - target_pct) / self.errors_ratio)
+
+
+def error_ratio_of(dataset: str) -> ErrorRatio:
+    """Return the ratio of a data set; a ratio of one where none was measured, and ``protocol`` says so.
+
+    It is measured on training images alone: the test set has no part in it.
+    """
+    document = json.loads((files("harness.evidence") / "error-ratios.json").read_text(encoding="utf-8"))
+    if dataset in document:
+        return ErrorRatio(dataset=dataset, **document[dataset])
+    return ErrorRatio(dataset=dataset, errors_ratio=1.0, relative_error=None, protocol="not measured, taken as none")

@@ -1,0 +1,454 @@
+"""Verification: fresh seeds of one network with one recipe, on all training images, the test set read once a seed.
+
+A plan says what is to be verified. Its seeds are declared in the ledger before the first of them runs, trained, and
+pooled into the record as they end; the verdict says what they have found. A certification is declared in a commit.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness.data.datasets import dataset
+from harness.data.training_images import load
+from harness.evidence import bounds, history, ledger, record, weight_file
+from harness.evidence.leaderboard import LeaderboardRow, row_of_record
+from harness.evidence.ledger import Attempt, Ledger, Outcome
+from harness.evidence.record import Found, Record, SeedRun
+from harness.evidence.study import is_owned, owned
+from harness.system import files, statistics
+from harness.system.errors import DeviceError, HarnessError, UsageError
+from harness.system.files import Workspace
+from harness.training import inspection, result
+from harness.training.native.native import engine_of_repeat
+from harness.training.recipe import NamedRecipe
+from harness.training.result import Environment, Purpose, Result, code_version
+from harness.training.run import Job, TrainingData, execute_together
+from harness.training.workers import Broken, Event, Executor, ExecutorOf, Finished, Limits, Processes, Source
+from search_spaces.cost import analyse
+from search_spaces.network import Architecture
+
+# Of a one-sided test that says a re-run is worse than its record.
+_SIGNIFICANCE = 0.05
+_RETRIES = 2
+# Seeds that train at once; more would only ask for more memory.
+_MOST_TOGETHER = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What is to be verified, and how.
+
+    Attributes:
+        engine: ``native``, ``torch``, or ``auto``: that of the record for a seed that is
+            recorded already.
+        workers: seeds that train at once.
+        indices: the seed indices to run, in order; a certification declares its own in their place.
+        certify: whether this is a certification; it takes the seeds that its attempt has declared.
+        attempt: the certification attempt, once it is known.
+    """
+
+    architecture: Architecture
+    recipe: NamedRecipe
+    dataset: str
+    target_pct: float
+    indices: tuple[int, ...]
+    device: str = "cpu"
+    engine: str = "torch"
+    workers: int = 1
+    certify: bool = False
+    attempt: Attempt | None = None
+    found: Found | None = None
+    name: str = ""
+
+
+def _record_of(plan: Plan, place: Workspace) -> Record:
+    """Return the record of the plan's row as it is on disk, or a new one without seeds."""
+    analysis = analyse(plan.architecture, dataset(plan.dataset).task)
+    fresh = Record(
+        name=plan.name,
+        architecture=plan.architecture,
+        hash=plan.architecture.hash,
+        parameters=analysis.parameters,
+        macs=analysis.macs,
+        recipe=plan.recipe.recipe,
+        recipe_name=plan.recipe.name,
+        recipe_hash=plan.recipe.recipe.hash,
+        assumed=plan.recipe.assumed,
+        dataset=plan.dataset,
+        target_pct=plan.target_pct,
+        seeds=(),
+        found=plan.found,
+    )
+    path = record.path_of(place.records, fresh)
+    if not path.exists():
+        return fresh
+    there = record.read(path)
+    return replace(there, name=there.name or fresh.name, found=there.found or fresh.found)
+
+
+def _folder_of(plan: Plan, place: Workspace) -> Path:
+    """Return where an unfinished verification keeps what it has finished."""
+    row = f"{plan.architecture.hash}-{plan.recipe.recipe.hash}-{plan.dataset}-{plan.target_pct:.12g}"
+    return place.runs / f".verify-{row}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rerun:
+    """A recorded seed that was run again.
+
+    Attributes:
+        identical: the weights are the same bit for bit; None where they differ and another machine, torch or build
+            of the engine made the recorded ones.
+    """
+
+    index: int
+    test_errors: int
+    recorded_test_errors: int
+    identical: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a verification found.
+
+    Attributes:
+        runs: the seeds of this call, in order of their index.
+        reruns: those of them that the record held already.
+        contradicted: a one-sided test at 5 % says that the re-run is worse than the record.
+        row: the standing of the record with all seeds ever run.
+        attempt: the certification attempt as it ended, None outside one.
+    """
+
+    record: Record
+    row: LeaderboardRow
+    runs: tuple[SeedRun, ...]
+    reruns: tuple[Rerun, ...]
+    contradicted: bool
+    attempt: Attempt | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether the target stands; a certification that fails has failed, whatever the row's mean is."""
+        if self.attempt is not None:
+            return self.attempt.outcome is Outcome.CERTIFIED
+        return self.row.reached and not self.contradicted
+
+
+def declare(plan: Plan, place: Workspace, seeds: int) -> Attempt:
+    """Enter an attempt to certify the plan's row, on ``seeds`` indices that were never run, and return it.
+
+    An attempt of this row that is still open is returned as it was declared. Seeds depend on network and recipe alone,
+    so those run for another target or data set are known too.
+
+    Raises:
+        ContentError: attempts at this target have spent the whole chance of a false success.
+    """
+    evidence = _record_of(plan, place)
+    attempt = ledger.open_attempt(place.ledger, evidence.key)
+    if attempt is not None:
+        return attempt
+    kin = evidence.key[:2]
+    runs = [run for item in record.read_all(place.records) if item.key[:2] == kin for run in item.seeds]
+    used = [run.index + 1 for run in runs]
+    entered = ledger.read(place.ledger)
+    used += [max(item.indices, default=-1) + 1 for item in entered.promises if item.key[:2] == kin]
+    return ledger.declare(place.ledger, evidence.key, max(used, default=0), seeds, code_version()[0])
+
+
+def _as_declared(plan: Plan, place: Workspace) -> Plan:
+    """Return the plan of a certification with the seeds that its attempt has declared.
+
+    Raises:
+        UsageError: nothing is declared for this row, or the declaration is in no commit.
+    """
+    attempt = ledger.open_attempt(place.ledger, _record_of(plan, place).key)
+    if attempt is None:
+        raise UsageError(
+            "a certification is declared before it is run, and nothing is declared for this network, recipe and target",
+            hint="run the same command with --declare-only, commit records/ledger.jsonl, then run it again without",
+        )
+    there = history.committed(place.ledger)
+    if there is None:
+        raise UsageError(
+            f"attempt {attempt.number} is declared, but {place.ledger.parent} is in no git repository: "
+            "a commit is what shows that it was declared beforehand",
+            hint="git init, and commit records/ledger.jsonl",
+        )
+    if not ledger.declares(there, attempt):
+        raise UsageError(
+            f"attempt {attempt.number} is declared, but {place.ledger} is not committed with it",
+            hint="git add records/ledger.jsonl, git commit, then the same command again",
+        )
+    return replace(plan, indices=tuple(attempt.indices), attempt=attempt)
+
+
+def _declare_fresh(plan: Plan, place: Workspace, evidence: Record) -> None:
+    """Enter the seeds of a verification that neither the record nor a declaration has."""
+    known = {run.index for run in evidence.seeds}
+    for item in ledger.read(place.ledger).declarations:
+        if item.key == evidence.key:
+            known |= set(item.indices)
+    fresh = [index for index in plan.indices if index not in known]
+    if fresh:
+        ledger.declare_verification(place.ledger, evidence.key, fresh, code_version()[0])
+
+
+def run_seeds(
+    plan: Plan,
+    place: Workspace,
+    source: Source,
+    limits: Limits,
+    on_event: Callable[[Event], None],
+    executor_of: ExecutorOf = Processes,
+    on_verdict: Callable[[Verdict], None] = lambda verdict: None,
+) -> Verdict:
+    """Run the seeds of the plan, in processes or where else an executor has places, and pool them into the record.
+
+    Each seed enters the record as soon as it is finished. A seed whose worker breaks is run again. What an
+    interrupted call has finished is not run twice by the next; it is kept until ``on_verdict`` has noted the verdict.
+
+    Raises:
+        UsageError: another process is verifying the same row, or its certification is not declared in a commit.
+        HarnessError: a seed broke its worker three times.
+    """
+    folder = _folder_of(plan, place)
+    with owned(folder):
+        if plan.certify:
+            plan = _as_declared(plan, place)
+        evidence = _record_of(plan, place)
+        if plan.attempt is None:
+            _declare_fresh(plan, place, evidence)
+        before = {run.index: run for run in evidence.seeds}
+        done = {index: found for index, found in _interrupted(folder).items() if index in plan.indices}
+        for found in done.values():
+            evidence = _pooled(evidence, plan, place, found)
+        ended = _closed_if_futile(plan, place, done)
+        row = record.path_of(place.records, evidence).stem
+        files.sweep(place.records, f"{row}.json")
+        files.sweep(weight_file.path_of(place.records, evidence, 0).parent)
+        files.sweep(inspection.path_of(place.runs, row, 0).parent)
+        waiting = [
+            Job(
+                architecture=plan.architecture,
+                recipe=plan.recipe.recipe,
+                recipe_name=plan.recipe.name,
+                purpose=Purpose.VERIFY,
+                seed_index=index,
+                device=plan.device,
+                engine=engine_of_repeat(plan.engine, before[index].environment.engine if index in before else None),
+                teachers=place.teachers,
+                test_log=place.test_log,
+                test_each_epoch=plan.recipe.test_each_epoch,
+                inspection=inspection.path_of(place.runs, row, index),
+                weights=_weights(folder, index),
+            )
+            for index in plan.indices
+            if index not in done and not ended
+        ]
+        # On a GPU, which a single network leaves idle, all seeds train at once; but a certification stops early when it
+        # is futile, and torch's plain loop is asked for as it is.
+        at_once = plan.device.startswith("cuda") and plan.engine == "auto" and executor_of is Processes
+        if at_once and not plan.recipe.test_each_epoch and not plan.certify:
+            training = _train_together(waiting, source, on_event)
+        else:
+            training = train_one_by_one(waiting, executor_of(source, limits), plan.workers, on_event)
+        with closing(training) as results:
+            for found in results:
+                done[found.seed_index] = found
+                result.write(folder / f"seed-{found.seed_index:04d}.json", found)
+                evidence = _pooled(evidence, plan, place, found)
+                ended = ended or _closed_if_futile(plan, place, done)
+                if ended:
+                    # What is being trained was launched, so it counts; nothing more is.
+                    waiting.clear()
+        runs = [record.seed_run(done[index]) for index in plan.indices if index in done]
+        if plan.attempt is not None and ended is None:
+            # From the record, as everybody will compute it: a seed stays as it was first measured.
+            ended = ledger.close(place.ledger, plan.attempt, *bounds.ending(plan.attempt, evidence))
+        verdict = _verdict_of(evidence, ledger.read(place.ledger), runs, list(before.values()), ended)
+        on_verdict(verdict)
+        shutil.rmtree(folder, ignore_errors=True)
+    return verdict
+
+
+def forget(plan: Plan, place: Workspace) -> None:
+    """Remove what a call that was killed after its verdict has kept, unless another call is at work."""
+    folder = _folder_of(plan, place)
+    if folder.exists() and not is_owned(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def finished_indices(plan: Plan, place: Workspace) -> set[int]:
+    """Return the seed indices of a plan that an interrupted call has finished."""
+    return _interrupted(_folder_of(plan, place)).keys() & set(plan.indices)
+
+
+def recorded_verdict(plan: Plan, place: Workspace) -> Verdict:
+    """Return what the record says about the seeds of a plan, without running any."""
+    evidence = _record_of(plan, place)
+    runs = [run for index in plan.indices if (run := evidence.seed(index)) is not None]
+    return _verdict_of(evidence, ledger.read(place.ledger), runs)
+
+
+def _pooled(evidence: Record, plan: Plan, place: Workspace, found: Result) -> Record:
+    """Return the record with a seed, written; the seed's weights go beside it first: what it names is there.
+
+    A repeat with other bits is kept where nothing was, if it made the recorded errors, image by image; a line says so.
+    """
+    attempt = plan.attempt.number if plan.attempt else None
+    evidence = record.with_seed(evidence, record.seed_run(found, attempt))
+    evidence = replace(evidence, teacher_seconds=evidence.teacher_seconds or found.teacher_seconds)
+    learned = _weights(_folder_of(plan, place), found.seed_index)
+    path = weight_file.path_of(place.records, evidence, found.seed_index)
+    run = evidence.seed(found.seed_index)
+    assert run is not None, "it was put in"
+    assert found.environment is not None, "what has trained says where"
+    has_recorded_bits = run.weights_sha256 == found.weights_sha256
+    is_repeat = not path.exists() and run.weights_sha256 is not None and run.wrong == found.wrong
+    if learned.exists() and (has_recorded_bits or is_repeat):
+        if not has_recorded_bits:
+            weight_file.add_repeat(
+                place.records,
+                weight_file.Repeat(
+                    hash=evidence.hash,
+                    recipe_hash=evidence.recipe_hash,
+                    dataset=evidence.dataset,
+                    seed_index=run.index,
+                    recorded_sha256=run.weights_sha256 or "",
+                    weights_sha256=found.weights_sha256 or "",
+                    environment=found.environment,
+                    trained_utc=found.started_utc,
+                ),
+            )
+        files.write_bytes(path, learned.read_bytes())
+    record.write(place.records, evidence)
+    return evidence
+
+
+def _weights(folder: Path, index: int) -> Path:
+    """Return where a worker leaves what a seed has learned."""
+    return folder / f"seed-{index:04d}.safetensors"
+
+
+def _interrupted(folder: Path) -> dict[int, Result]:
+    """Return what an earlier call finished before it was interrupted."""
+    found = [result.read(path) for path in sorted(folder.glob("seed-*.json"))]
+    return {item.seed_index: item for item in found}
+
+
+def _closed_if_futile(plan: Plan, place: Workspace, done: dict[int, Result]) -> Attempt | None:
+    """Enter the end of a certification that its remaining seeds hardly can save, and return it; None otherwise.
+
+    It is entered at once: seeds that are still being trained, or a later call, must not make a success of it.
+    """
+    if plan.attempt is None or not done:
+        return None
+    runs = list(done.values())
+    errors = [item.test_errors or 0 for item in runs]
+    confidence = 1 - plan.attempt.alpha
+    if not bounds.is_futile(errors, runs[0].test_size or 1, len(plan.indices), plan.target_pct, confidence):
+        return None
+    bound = statistics.lower_bound([record.seed_run(run).accuracy_pct for run in runs], confidence)
+    return ledger.close(place.ledger, plan.attempt, Outcome.FUTILE, result.finite(bound))
+
+
+def train_one_by_one(
+    waiting: list[Job], executor: Executor, workers: int, on_event: Callable[[Event], None]
+) -> Generator[Result, None, None]:
+    """Train what is waiting, which the caller may empty, on so many workers, and yield each result as it comes.
+
+    Raises:
+        HarnessError: a seed broke its worker three times.
+    """
+    if not waiting:
+        return
+    broken: dict[int, int] = {}
+    try:
+        executor.start(min(workers, len(waiting)))
+        while waiting or any(executor.jobs.values()):
+            for place, running in executor.jobs.items():
+                if running is None and waiting:
+                    executor.assign(place, waiting.pop(0))
+            for event in executor.poll(timeout=1.0):
+                on_event(event)
+                if isinstance(event, Finished):
+                    yield event.result
+                elif isinstance(event, Broken):
+                    index = event.job.seed_index
+                    broken[index] = broken.get(index, 0) + 1
+                    if broken[index] > _RETRIES:
+                        raise HarnessError(f"seed {index} failed {broken[index]} times: {event.message}")
+                    waiting.append(event.job)
+    finally:
+        executor.stop()
+
+
+def _train_together(
+    waiting: list[Job], source: Source, on_event: Callable[[Event], None]
+) -> Generator[Result, None, None]:
+    """Train what is waiting, seeds of one network and recipe, many at once in this process; yield their results.
+
+    Raises:
+        DeviceError: the GPU's memory is too small, or it refuses the captured step.
+    """
+    loaded = TrainingData.of(load(source.dataset, source.folder)) if waiting else None
+    while waiting and loaded is not None:
+        jobs = waiting[:_MOST_TOGETHER]
+        del waiting[:_MOST_TOGETHER]
+        try:
+            results = execute_together(jobs, loaded)
+        except RuntimeError as error:
+            message = f"{len(jobs)} seeds cannot be trained together: {str(error).strip().splitlines()[0]}"
+            raise DeviceError(message, hint="--engine torch trains them one after the other") from error
+        for job, found in zip(jobs, results, strict=True):
+            on_event(Finished(job, found))
+            yield found
+
+
+def _verdict_of(
+    evidence: Record,
+    entered: Ledger,
+    runs: Sequence[SeedRun],
+    before: Sequence[SeedRun] = (),
+    attempt: Attempt | None = None,
+) -> Verdict:
+    """Return the verdict on a record with all its seeds.
+
+    Args:
+        evidence: the record, the new seeds included.
+        entered: the whole ledger.
+        runs: the seeds of this call.
+        before: those that the record held when it began.
+        attempt: the certification attempt as it ended.
+    """
+    # An interrupted call has recorded its runs itself; those are no reruns.
+    ours = {(run.index, run.started_utc, run.train_seconds) for run in runs}
+    recorded = {run.index: run for run in before if (run.index, run.started_utc, run.train_seconds) not in ours}
+    reruns = []
+    for run in runs:
+        if (there := recorded.get(run.index)) is not None:
+            # Equal bits prove themselves; unequal ones say something only where the same bits were due.
+            same_bits = run.weights_sha256 == there.weights_sha256
+            identical = same_bits if same_bits or result.same_bits_due(run.environment, there.environment) else None
+            reruns.append(Rerun(run.index, run.test_errors, there.test_errors, identical))
+    contradicted = False
+    if not all(rerun.identical for rerun in reruns):
+        samples = ([run.accuracy_pct for run in each] for each in (runs, recorded.values()))
+        contradicted = statistics.chance_that_lower(*samples) < _SIGNIFICANCE
+    return Verdict(evidence, row_of_record(evidence, entered), tuple(runs), tuple(reruns), contradicted, attempt)
+
+
+def machines_of(runs: Sequence[SeedRun]) -> list[tuple[str, int]]:
+    """Return the kinds of machines that trained these seeds, and how many each; equal bits are due only within one."""
+    counts: dict[Environment, int] = {}
+    for run in runs:
+        kind = next((each for each in counts if result.same_bits_due(each, run.environment)), run.environment)
+        counts[kind] = counts.get(kind, 0) + 1
+    return [
+        (f"{kind.device}, {kind.instructions}, {kind.engine}, torch {kind.torch}, Python {kind.python}", count)
+        for kind, count in counts.items()
+    ]

@@ -1,0 +1,315 @@
+"""Bounds: over seeds and images held to an analysis of variance, certifications to t tables, futility to simulation."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from scipy.stats import t
+
+from harness.data.datasets import DATASETS
+from harness.evidence import bounds, record
+from harness.evidence.bounds import Components, components, error_ratio_of, is_futile
+from harness.evidence.ledger import Attempt, Outcome
+from harness.evidence.record import Record
+from harness.system.statistics import lower_bound
+from tests.conftest import REPOSITORY
+
+NewRecord = Callable[..., Record]
+CLOSE = [99.46, 99.40, 99.38, 99.41, 99.42, 99.45]
+
+
+# Seeds and images --------------------------------------------------------------------------------
+
+
+def matrix(wrong: list[list[int]], images: int) -> np.ndarray:
+    """One row a seed, one column an image, 1 where the seed is wrong."""
+    found = np.zeros((len(wrong), images))
+    for seed, missed in enumerate(wrong):
+        found[seed, missed] = 1
+    return found
+
+
+def squares(found: np.ndarray) -> tuple[float, float, float]:
+    """Mean squares of rows, of columns, and of what neither explains, from the residuals themselves."""
+    seeds, images = found.shape
+    grand, rows, columns = found.mean(), found.mean(1, keepdims=True), found.mean(0, keepdims=True)
+    rest = found - rows - columns + grand
+    return (
+        images * ((rows - grand) ** 2).sum() / (seeds - 1),
+        seeds * ((columns - grand) ** 2).sum() / (images - 1),
+        (rest**2).sum() / ((seeds - 1) * (images - 1)),
+    )
+
+
+def lists(found: np.ndarray) -> list[list[int]]:
+    return [np.flatnonzero(row).tolist() for row in found]
+
+
+def made(wrong: list[list[int]], images: int) -> Components:
+    found = components(wrong, images)
+    assert found is not None
+    return found
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> tuple[list[list[int]], int]:
+    """Lists of wrong images, and the number of images."""
+    images = draw(st.integers(2, 12))
+    missed = st.sets(st.integers(0, images - 1)).map(sorted)
+    return draw(st.lists(missed, min_size=2, max_size=6)), images
+
+
+@settings(max_examples=40)
+@given(table=tables())
+def test_standard_errors_are_those_of_an_analysis_of_variance(table: tuple[list[list[int]], int]):
+    wrong, images = table
+    whole = matrix(wrong, images)
+    of_seeds, of_images, of_rest = squares(whole)
+
+    found = made(wrong, images)
+
+    assert found.seeds == len(wrong)
+    assert found.mean_pct == pytest.approx(100 * (1 - whole.mean()))
+    assert found.seeds_error_pct == pytest.approx(100 * math.sqrt(of_seeds / whole.size), abs=1e-6)
+    assert found.images_error_pct == pytest.approx(100 * math.sqrt(of_images / whole.size), abs=1e-6)
+    both = max(0.0, of_seeds + of_images - of_rest)
+    assert found.error_pct == pytest.approx(100 * math.sqrt(both / whole.size), abs=1e-5)
+
+
+def test_figures_of_a_small_case_worked_out_by_hand():
+    # Grand mean 5/12; sums of squares 1/6 of seeds, 9/4 of images, 1/2 of the rest, with 2, 3 and 6 degrees.
+    found = made([[0, 1], [0], [0, 1]], 4)
+
+    assert found.mean_pct == pytest.approx(100 * 7 / 12)
+    assert found.seeds_error_pct == pytest.approx(100 / 12)
+    assert found.images_error_pct == pytest.approx(25)
+    assert found.error_pct == pytest.approx(25)
+    assert found.freedom == pytest.approx((3 / 4) ** 2 / ((1 / 12) ** 2 / 2 + (3 / 4) ** 2 / 3 + (1 / 12) ** 2 / 6))
+
+
+def test_degrees_of_freedom_are_satterthwaite_s():
+    source = np.random.default_rng(3)
+    whole = (source.random((7, 50)) < source.random(50) * 0.4).astype(float)
+    of_seeds, of_images, of_rest = squares(whole)
+    spread = of_seeds**2 / 6 + of_images**2 / 49 + of_rest**2 / (6 * 49)
+
+    found = made(lists(whole), 50)
+
+    assert found.freedom == pytest.approx((of_seeds + of_images - of_rest) ** 2 / spread)
+    whole_degrees = math.floor(found.freedom)
+    assert found.lower_bound_pct(0.95) == pytest.approx(found.mean_pct - t.ppf(0.95, whole_degrees) * found.error_pct)
+
+
+@settings(max_examples=40)
+@given(table=tables(), confidence=st.sampled_from([0.9, 0.95, 0.99]))
+def test_it_is_never_above_the_bound_over_seeds_alone(table: tuple[list[list[int]], int], confidence: float):
+    wrong, images = table
+    accuracies = [100 - 100 * len(missed) / images for missed in wrong]
+
+    assert made(wrong, images).lower_bound_pct(confidence) <= lower_bound(accuracies, confidence) + 1e-6
+
+
+@pytest.mark.parametrize(("wrong", "images"), [([], 10), ([[1, 2]], 10), ([[0], [0]], 1)])
+def test_one_seed_or_one_image_says_nothing(wrong: list[list[int]], images: int):
+    assert components(wrong, images) is None
+
+
+@pytest.mark.parametrize(("wrong", "mean_pct"), [([[], [], []], 100), ([list(range(8))] * 2, 0)])
+def test_without_any_spread_the_bound_is_the_mean(wrong: list[list[int]], mean_pct: float):
+    found = made(wrong, 8)
+
+    assert (found.error_pct, found.mean_pct, found.lower_bound_pct(0.99)) == (0, mean_pct, mean_pct)
+
+
+def test_the_bound_holds_where_seeds_and_images_are_both_a_sample():
+    # Images of very different difficulty, seeds that are a little better or worse; the truth by plain simulation.
+    source = np.random.default_rng(20)
+
+    def drawn(seeds: int, images: int) -> np.ndarray:
+        hard, luck = source.beta(0.5, 1, images), source.lognormal(0, 0.05, (seeds, 1))
+        return (source.random((seeds, images)) < np.minimum(1, hard * luck)).astype(float)
+
+    truth = 100 - 100 * np.mean([drawn(1, 500).mean() for _ in range(4_000)])
+    held, held_by_seeds = 0, 0
+    for _ in range(400):
+        whole = drawn(8, 200)
+        held += made(lists(whole), 200).lower_bound_pct(0.95) <= truth
+        held_by_seeds += lower_bound((100 - 100 * whole.mean(1)).tolist(), 0.95) <= truth
+
+    # The standard error of a share of 400 that should be 0.95 is 0.011.
+    assert 0.92 <= held / 400 <= 0.98
+    assert held_by_seeds / 400 < 0.88
+
+
+def test_figures_of_the_audited_row():
+    # As an audit by other people worked them out from the lists of wrong images.
+    [path] = (REPOSITORY / "records").glob("eab8ffbcd93d-*.json")
+    evidence = record.read(path)
+
+    found = made([[image for image, _ in run.wrong] for run in evidence.seeds], 10_000)
+
+    assert found.seeds == 20
+    assert round(found.seeds_error_pct, 3) == 0.008
+    assert 0.055 <= round(found.images_error_pct, 3) <= 0.056
+    assert 0.055 <= round(found.error_pct, 3) <= 0.056
+    assert round(found.lower_bound_pct(0.99), 2) == 99.30
+    assert round(found.lower_bound_pct(0.95), 2) == 99.34
+
+
+# The end of a certification ----------------------------------------------------------------------
+
+
+def attempt_at(evidence: Record, **changes: Any) -> Attempt:
+    network, recipe, dataset, target, protocol = evidence.key
+    plain = Attempt(
+        number=1,
+        hash=network,
+        recipe_hash=recipe,
+        dataset=dataset,
+        target_pct=target,
+        protocol_version=protocol,
+        first_index=0,
+        seeds=20,
+        declared_utc="2026-11-20T07:00:00+00:00",
+    )
+    return replace(plain, **changes)
+
+
+@pytest.mark.parametrize(("errors", "outcome"), [(55, Outcome.CERTIFIED), (62, Outcome.FAILED)])
+def test_the_outcome_and_the_bound_are_those_of_the_declared_seeds(
+    errors: int, outcome: Outcome, new_record: NewRecord
+):
+    # Two more seeds that were not declared would change both.
+    evidence = new_record([*(errors + index % 3 for index in range(20)), 500, 500])
+    accuracies = [100 - (errors + index % 3) / 100 for index in range(20)]
+    due = stats.ttest_1samp(accuracies, 0, alternative="greater").confidence_interval(0.99).low
+
+    ended, bound = bounds.ending(attempt_at(evidence), evidence)
+
+    assert ended is outcome
+    assert bound == pytest.approx(due, abs=1e-9)
+
+
+def test_an_attempt_is_open_while_one_of_its_seeds_is_missing(new_record: NewRecord):
+    evidence = new_record([40] * 19)
+
+    assert bounds.ending(attempt_at(evidence), evidence) == (Outcome.OPEN, None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"alpha": 0.5}, "spends 0.5, but no attempt may spend more than 0.01"),
+        ({"seeds": 10}, "is certified over 10 seeds, but a certification has at least 20"),
+    ],
+)
+def test_an_attempt_that_breaks_the_rules_certifies_nothing(changes: dict[str, Any], said: str, new_record: NewRecord):
+    evidence = new_record([40] * 20)
+    attempt = attempt_at(evidence, outcome=Outcome.CERTIFIED, lower_bound_pct=99.6)
+    assert bounds.is_certified([attempt], evidence)
+
+    broken = replace(attempt, **changes)
+
+    assert bounds.contradiction(broken, evidence) == f"attempt 1 {said}"
+    assert not bounds.is_certified([broken], evidence)
+
+
+# Futility ----------------------------------------------------------------------------------------
+
+
+def simulated(seen: list[float], declared: int, target: float) -> tuple[float, float]:
+    """The same chance by drawing deviation, mean and remaining seeds in turn from what is known of them.
+
+    Returns:
+        With the deviation seen so far in the bound, and with that of all seeds.
+    """
+    draws = np.random.default_rng(0)
+    count, left, worlds = len(seen), declared - len(seen), 100_000
+    deviation = np.std(seen, ddof=1)
+    sigmas = deviation * np.sqrt((count - 1) / draws.chisquare(count - 1, worlds))
+    means = draws.normal(np.mean(seen), sigmas / np.sqrt(count))
+    # (worlds, declared)
+    seeds = np.concatenate([np.tile(seen, (worlds, 1)), draws.normal(means, sigmas, (left, worlds)).T], axis=1)
+    # t(0.99, 19) in the printed tables.
+    reach = seeds.mean(axis=1)[:, None] - 2.5395 * np.stack(
+        [np.full(worlds, deviation), seeds.std(axis=1, ddof=1)], axis=1
+    ) / np.sqrt(declared)
+    known, own = np.mean(reach >= target, axis=0)
+    return float(known), float(own)
+
+
+@pytest.mark.parametrize("target", [99.35, 99.38, 99.4, 99.43])
+@pytest.mark.parametrize("seen", [CLOSE[:5], CLOSE, CLOSE * 3])
+def test_the_chance_is_that_of_simulated_seeds(seen: list[float], target: float):
+    known, own = simulated(seen, 20, target)
+
+    assert bounds._chance(seen, 20, target) == pytest.approx(known, abs=0.006)
+    # What it leaves out: that the remaining seeds change the deviation.
+    assert bounds._chance(seen, 20, target) == pytest.approx(own, abs=0.06)
+
+
+@pytest.mark.parametrize("declared", range(20, 61))
+def test_seeds_that_are_all_alike_leave_nothing_to_chance(declared: int):
+    for seen in range(5, declared):
+        assert bounds._chance([100 * (1 - 60 / 10_000)] * seen, declared, 99.4) == 1
+        assert bounds._chance([100 * (1 - 61 / 10_000)] * seen, declared, 99.4) == 0
+
+
+@pytest.mark.parametrize(
+    ("errors", "futile"),
+    [
+        ([1_201], True),  # the sum alone is more than twenty seeds may make
+        ([1_200], False),
+        ([80, 81, 79, 80], False),  # few seeds say too little
+        ([80, 81, 79, 80, 80], True),
+        ([54, 60, 62, 59, 58, 55], False),
+        ([60, 59] * 10, False),  # a whole attempt is judged by its bound
+        ([80] * 20, False),
+    ],
+)
+def test_what_cannot_succeed_is_given_up(errors: list[int], futile: bool):
+    assert is_futile(errors, 10_000, 20, 99.4) is futile
+
+
+# What validation says of a test ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("target", "threshold"),
+    # Errors of the target by 0.8.
+    [(100.0, 100.0), (99.6, 99.5), (99.4, 99.25), (98.0, 97.5), (0.0, 0.0)],
+)
+def test_the_threshold_allows_for_errors_in_proportion(
+    target: float, threshold: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    known = {"errors_ratio": 0.8, "relative_error": 0.05, "network_deviation": 0.06, "protocol": "five folds"}
+    (tmp_path / "error-ratios.json").write_text(json.dumps({"mnist": known}))
+    monkeypatch.setattr(bounds, "files", lambda package: tmp_path)
+
+    found = error_ratio_of("mnist")
+
+    assert found.threshold_pct(target) == pytest.approx(threshold, abs=1e-5)
+    assert (found.network_deviation, found.images_deviation) == (0.06, None)
+    # One that was not measured is none, and says so.
+    assert error_ratio_of("kmnist").threshold_pct(target) == pytest.approx(target)
+    assert error_ratio_of("kmnist").relative_error is None
+
+
+@pytest.mark.parametrize("name", sorted(DATASETS))
+def test_the_offsets_that_come_with_the_program_are_of_its_data_sets_and_small(name: str):
+    found = error_ratio_of(name)
+
+    assert 0.5 < found.errors_ratio < 2
+    assert found.protocol
+    assert found.relative_error is not None or found.errors_ratio == 1.0
+    assert all(value is None or 0 <= value < 0.5 for value in (found.network_deviation, found.images_deviation))
