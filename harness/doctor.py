@@ -1,24 +1,65 @@
-"""Is this place fit to work? A check a thing that is needed; nothing is repaired, fetched or left behind."""
+"""Is this place fit to work? A check a thing that is needed; nothing is repaired, fetched or left behind.
+
+torch and what rests on it are imported inside the checks, so that a broken one is a line of the answer.
+"""
 
 from __future__ import annotations
 
+import importlib.metadata
 import platform
+import re
 import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
-from harness import installation
 from harness.data import data_files, datasets
-from harness.installation import REINSTALL, Check, Verdict, failed
-from harness.system.errors import DeviceError, HarnessError, UsageError, typed
+from harness.system.errors import DISTRIBUTION, DeviceError, HarnessError, UsageError, typed
 from harness.system.files import Workspace, check_writable
 from harness.system.machine import core_count, cores_by_quota, cores_shown, processor_flags
 from harness.system.terminal import counted
 from harness.training.native import native
 
+REINSTALL = "run 'pip install .' again in a fresh environment"
 # A study keeps some kilobytes a run; the rest is room for checkpoints, a download and the reports.
 _ENOUGH_DISK_BYTES = 500 * 2**20
+# The distribution that torchinfo grew out of; it installs a module of torchsummary's name.
+_OLD_NAME = "torch-summary"
+_PROBE = "conv3x3(8) bn relu conv3x3(8, tie=a) relu maxpool conv3x3(8, pad=0, bias, tie=a) relu gap linear(10)"
+
+
+class Verdict(StrEnum):
+    """What a check found; ``warn`` is worth knowing and stops nothing."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One thing that was looked at.
+
+    Attributes:
+        message: what was found, one line.
+        hint: what to do about it, empty where nothing is to be done.
+        exit_code: of the family that a failure belongs to, 0 for none.
+        facts: the same for programs.
+    """
+
+    name: str
+    message: str
+    verdict: Verdict = Verdict.OK
+    hint: str = ""
+    exit_code: int = 0
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+# What a probe returns: what was found, its facts, and what to do where that is worth a warning.
+_Found = tuple[str, dict[str, Any]] | tuple[str, dict[str, Any], str]
 
 
 def diagnose(place: Workspace, dataset: str = datasets.AUTO, folder: Path | None = None) -> list[Check]:
@@ -32,49 +73,77 @@ def diagnose(place: Workspace, dataset: str = datasets.AUTO, folder: Path | None
         UsageError: there is no data set of that name.
     """
     spec = datasets.asked_for(dataset)
-    probes: tuple[tuple[str, Callable[[], Check]], ...] = (
-        ("python", _python),
-        ("packages", installation.check_packages),
-        ("torch", installation.check_torch),
-        ("device", _device),
-        ("cpu", _cpu),
-        ("engine", _engine),
-        ("threads", _threads),
-        ("data", lambda: _data(spec, folder)),
-        ("workspace", lambda: _workspace(place)),
-        ("disk", lambda: _disk(place)),
-        ("torchsummary", installation.check_torchsummary),
-        ("fvcore", installation.check_fvcore),
-        ("torchvision", installation.check_torchvision),
-        ("commit", _commit),
-    )
-    return [_attempt(name, probe) for name, probe in probes]
+    probes: dict[str, Callable[[], _Found]] = {
+        "python": _python,
+        "packages": _packages,
+        "torch": _torch,
+        "device": _device,
+        "cpu": _cpu,
+        "engine": _engine,
+        "threads": _threads,
+        "data": lambda: _data(spec, folder),
+        "workspace": lambda: _workspace(place),
+        "disk": lambda: _disk(place),
+        "torchsummary": _torchsummary,
+        "fvcore": _fvcore,
+        "torchvision": _torchvision,
+        "commit": _commit,
+    }
+    return [_check(name, probe) for name, probe in probes.items()]
 
 
-def first_failure(checks: list[Check]) -> Check | None:
-    """Return the first check that failed, None where none did."""
-    return next((check for check in checks if check.verdict is Verdict.FAIL), None)
-
-
-def _attempt(name: str, probe: Callable[[], Check]) -> Check:
+def _check(name: str, probe: Callable[[], _Found]) -> Check:
     try:
-        return probe()
+        message, facts, *hint = probe()
     except HarnessError as error:
         code = error.exit_code if error.exit_code > 1 else DeviceError.exit_code
-        return failed(name, error.message, error.hint or "", code)
+        return Check(name=name, message=error.message, verdict=Verdict.FAIL, hint=str(error.hint or ""), exit_code=code)
     except Exception as error:
         # Whatever is wrong with a library shows here, and the checks after it must still run.
-        reason = str(error).strip().splitlines()
-        return failed(name, f"{type(error).__name__}: {reason[0] if reason else 'no message'}", REINSTALL)
+        reason = (str(error).strip().splitlines() or ["no message"])[0]
+        message, code = f"{type(error).__name__}: {reason}", DeviceError.exit_code
+        return Check(name=name, message=message, verdict=Verdict.FAIL, hint=REINSTALL, exit_code=code)
+    return Check(
+        name=name,
+        message=message,
+        verdict=Verdict.WARN if hint else Verdict.OK,
+        hint="".join(map(str, hint)),
+        facts=facts,
+    )
 
 
-def _python() -> Check:
+def _python() -> _Found:
     version = platform.python_version()
-    facts = {"version": version, "executable": sys.executable}
-    return Check(name="python", message=f"{version} at {sys.executable}", facts=facts)
+    return f"{version} at {sys.executable}", {"version": version, "executable": sys.executable}
 
 
-def _device() -> Check:
+def packages() -> list[str]:
+    """Return the packages that this one says it needs, without those of its extras."""
+    lines = importlib.metadata.requires(DISTRIBUTION) or []
+    return [re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in lines if "extra ==" not in line]
+
+
+def _packages() -> _Found:
+    found: dict[str, Any] = {}
+    for name in packages():
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = None
+    if missing := [name for name, version in found.items() if version is None]:
+        raise DeviceError(f"not installed: {', '.join(missing)}", hint=REINSTALL)
+    return ", ".join(f"{name} {version}" for name, version in found.items()), found
+
+
+def _torch() -> _Found:
+    import torch
+
+    built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built for the CPU only"
+    facts = {"version": torch.__version__, "built_for_cuda": torch.version.cuda}
+    return f"{torch.__version__}, {built}", facts
+
+
+def _device() -> _Found:
     import torch
 
     from harness.system.machine import choose_device, device_name
@@ -86,68 +155,55 @@ def _device() -> Check:
     torch.nn.functional.conv2d(image, torch.ones(1, 1, 3, 3, device=device)).sum().backward()  # type: ignore[no-untyped-call]
     # Each pixel counts once for every window it lies in; the four windows share the middle.
     if image.grad is None or image.grad[0, 0, 1:3, 1:3].tolist() != [[4.0, 4.0], [4.0, 4.0]]:
-        return failed("device", f"{what}; a convolution gives a wrong gradient there", "try --device cpu")
+        raise DeviceError(f"{what}; a convolution gives a wrong gradient there", hint="try --device cpu")
     facts = {"device": str(device), "name": device_name(device), "cuda": cuda}
-    return Check(name="device", message=f"{what}; networks train on {device}, a convolution works", facts=facts)
+    return f"{what}; networks train on {device}, a convolution works", facts
 
 
-def _cpu() -> Check:
+def _cpu() -> _Found:
     import torch
 
-    capability = torch.backends.cpu.get_cpu_capability()
-    native = _native_bf16()
+    capability, flags = torch.backends.cpu.get_cpu_capability(), processor_flags()
+    native_bf16 = bool(flags & {"avx512_bf16", "amx_bf16", "bf16"}) if flags else None
     told = {True: "bf16 native", False: "bf16 emulated, so recipes in bf16 are slow", None: "bf16 unknown"}
-    facts = {"machine": platform.machine(), "capability": capability, "bf16_native": native}
-    message = f"{platform.machine()} {capability}, {told[native]}"
-    return Check(name="cpu", message=message, facts=facts)
+    facts = {"machine": platform.machine(), "capability": capability, "bf16_native": native_bf16}
+    return f"{platform.machine()} {capability}, {told[native_bf16]}", facts
 
 
-def _native_bf16() -> bool | None:
-    """Return whether the processor multiplies bf16 itself, None where the system does not tell."""
-    flags = processor_flags()
-    return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"}) if flags else None
-
-
-def _engine() -> Check:
+def _engine() -> _Found:
     """Whether the native engine works here; it is compiled where it never was."""
     try:
         engine = native.load()
     except native.EngineUnavailable as error:
-        message = f"torch trains, which takes several times as long: {error}"
         homeless = isinstance(error, native.EngineNotKept)
         hint = "HARNESS_ENGINE_CACHE names another folder" if homeless else "install a C++ compiler (g++ or clang)"
-        return Check(name="engine", message=message, verdict=Verdict.WARN, hint=hint)
+        return f"torch trains, which takes several times as long: {error}", {}, hint
     facts = {"name": engine.name, "file": engine.path}
     if engine.skipped:
-        message = f"{engine.name}, built {'; '.join(engine.skipped)}"
-        return Check(
-            name="engine", message=message, verdict=Verdict.WARN, hint="a newer compiler may know it", facts=facts
-        )
-    return Check(name="engine", message=f"{engine.name}, compiled for this processor", facts=facts)
+        return f"{engine.name}, built {'; '.join(engine.skipped)}", facts, "a newer compiler may know it"
+    return f"{engine.name}, compiled for this processor", facts
 
 
-def _threads() -> Check:
+def _threads() -> _Found:
     import torch
 
     cores, threads = core_count(), torch.get_num_threads()
     facts = {"cores": cores, "cores_by_quota": cores_by_quota(), "torch_threads": threads}
     quota = f" (the quota of its container; the machine shows {cores_shown()})" if cores < cores_shown() else ""
-    message = f"{counted(cores, 'core')} for this process{quota}, torch would use {threads} threads; a worker uses 1"
-    return Check(name="threads", message=message, facts=facts)
+    return f"{counted(cores, 'core')} for this process{quota}, torch would use {threads} threads", facts
 
 
-def _data(spec: datasets.Dataset, folder: Path | None) -> Check:
+def _data(spec: datasets.Dataset, folder: Path | None) -> _Found:
     try:
         report = data_files.check(spec, folder)
     except data_files.MissingData as error:
         if folder is not None or spec.embedded:
             raise
         # The first command that trains would fetch it, so nothing is broken yet.
-        message = f"no copy of {spec.name} yet: {error.message}"
         hint = f"'{typed('data', 'fetch', '--dataset', spec.name)}' fetches it; or {error.hint}"
-        return Check(name="data", message=message, verdict=Verdict.WARN, hint=hint)
-    message = "{dataset} in {source}, every file is the right one, data hash {data_hash}".format(**report)
-    return Check(name="data", message=message, facts={key: report[key] for key in ("dataset", "source", "data_hash")})
+        return f"no copy of {spec.name} yet: {error.message}", {}, hint
+    facts = {key: report[key] for key in ("dataset", "source", "data_hash")}
+    return "{dataset} in {source}, every file is the right one, data hash {data_hash}".format(**facts), facts
 
 
 def _existing(folder: Path) -> Path:
@@ -156,32 +212,86 @@ def _existing(folder: Path) -> Path:
     return next((parent for parent in (folder, *folder.parents) if parent.exists()), folder)
 
 
-def _workspace(place: Workspace) -> Check:
+def _workspace(place: Workspace) -> _Found:
     try:
         check_writable(_existing(place.root))
     except UsageError as error:
-        hint = "name another folder with HARNESS_WORKSPACE, or work in one of your own"
-        return failed("workspace", error.message, hint, UsageError.exit_code)
-    return Check(name="workspace", message=f"{place.root} can be written", facts={"folder": str(place.root)})
+        error.hint = "name another folder with HARNESS_WORKSPACE, or work in one of your own"
+        raise
+    return f"{place.root} can be written", {"folder": str(place.root)}
 
 
-def _disk(place: Workspace) -> Check:
+def _disk(place: Workspace) -> _Found:
     free = shutil.disk_usage(_existing(place.root)).free
-    message = f"{free / 2**30:.1f} GiB free at {place.root}"
-    if free < _ENOUGH_DISK_BYTES:
-        hint = f"make room: {_ENOUGH_DISK_BYTES // 2**20} MiB are enough"
-        return Check(name="disk", message=message, verdict=Verdict.WARN, hint=hint, facts={"free_bytes": free})
-    return Check(name="disk", message=message, facts={"free_bytes": free})
+    found = f"{free / 2**30:.1f} GiB free at {place.root}", {"free_bytes": free}
+    enough = free >= _ENOUGH_DISK_BYTES
+    return found if enough else (*found, f"make room: {_ENOUGH_DISK_BYTES // 2**20} MiB are enough")
 
 
-def _commit() -> Check:
+def _torchsummary() -> _Found:
+    """Which package is imported as torchsummary, and whether it counts a network's parameters."""
+    import torchsummary
+
+    from harness.cross_check import summary_total, tied_repeats
+    from harness.training.build import build
+    from search_spaces.cost import analyse
+    from search_spaces.notation import parse_network
+    from search_spaces.task import MNIST
+
+    path = str(torchsummary.__file__)
+    owners = importlib.metadata.packages_distributions().get("torchsummary", [])
+    if _OLD_NAME in owners:
+        hint = f"pip uninstall {_OLD_NAME}, then pip install --force-reinstall torchsummary"
+        raise DeviceError(f"{path} comes from {_OLD_NAME}, another package", hint=hint)
+    architecture = parse_network(_PROBE)
+    network = build(architecture, MNIST)
+    counted, due = summary_total(network, MNIST) - tied_repeats(network), analyse(architecture, MNIST).parameters
+    if counted != due:
+        raise DeviceError(f"{path} counts {counted:,} parameters where {due:,} are", hint=REINSTALL)
+    return f"{path}, counts as it should", {"file": path, "distributions": owners}
+
+
+def _fvcore() -> _Found:
+    from harness.cross_check import fvcore_macs
+    from harness.training.build import build
+    from search_spaces.cost import analyse
+    from search_spaces.notation import parse_network
+    from search_spaces.task import MNIST
+
+    architecture = parse_network(_PROBE)
+    counted, due = fvcore_macs(build(architecture, MNIST), MNIST), analyse(architecture, MNIST).macs
+    if counted != due:
+        raise DeviceError(f"its trace counts {counted:,} multiply-adds where {due:,} are", hint=REINSTALL)
+    return "traces a network and counts as it should", {}
+
+
+def _torchvision() -> _Found:
+    """Whether torchvision can be imported, with the stubs that it may need, and whether it fits torch."""
+    import torch
+
+    from harness.data.data_files import import_torchvision
+
+    torchvision = import_torchvision()
+    version, installed = str(torchvision.__version__), str(torch.__version__)
+    wanted = (re.match(r"torch\s*\(?==\s*([\w.]+)", line) for line in importlib.metadata.requires("torchvision") or ())
+    due = next((found[1] for found in wanted if found), None)
+    facts = {"version": version, "torch": installed, "made_for_torch": due, "fits": False}
+    if due is not None and due != installed.partition("+")[0]:
+        misfit = f"{version} is made for torch {due}, but {installed} is installed"
+    elif not torchvision.extension._has_ops():
+        misfit = f"{version} is another build than torch {installed}: its compiled part cannot be loaded"
+    else:
+        return f"{version} beside torch {installed}; they fit each other", facts | {"fits": True}
+    hint = "if you need more of torchvision, install it together with torch, with one command of pip from one index"
+    return f"{misfit}. Its data sets work, and this program uses nothing else of it", facts, hint
+
+
+def _commit() -> _Found:
     from harness.training.result import code_version
 
     commit, dirty = code_version()
     facts = {"commit": commit, "dirty": dirty}
     if commit is None:
         hint = "install from a git checkout if results are to name their code"
-        message = "not a git checkout, so results cannot name their commit"
-        return Check(name="commit", message=message, verdict=Verdict.WARN, hint=hint, facts=facts)
-    state = ", with changes that are not committed" if dirty else ""
-    return Check(name="commit", message=f"{commit[:12]}{state}", facts=facts)
+        return "not a git checkout, so results cannot name their commit", facts, hint
+    return f"{commit[:12]}{', with changes that are not committed' if dirty else ''}", facts

