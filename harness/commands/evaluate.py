@@ -13,12 +13,12 @@ from harness.data import datasets
 from harness.system import statistics
 from harness.system.errors import ContentError, DataError, UsageError, typed
 from harness.system.files import Workspace, workspace
-from harness.system.terminal import busy, counted
+from harness.system.terminal import busy, counted, say
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from harness.data.other_images import OwnImage
+    from harness.data.other_images import LabelledImages, OwnImage
     from harness.data.training_images import ImageData
     from harness.evidence.evaluate import Evaluation
     from harness.evidence.record import Record
@@ -81,8 +81,10 @@ def evaluate(
         return DataError.exit_code if faults else 0
 
     if other is not None:
-        return _elsewhere(evidence, indices, weights, other, folder, place, as_json)
+        from harness.data.other_images import labelled_images
 
+        labelled = labelled_images(other, datasets.dataset(evidence.dataset), folder)
+        return _elsewhere(evidence, indices, weights, labelled, place, as_json)
     from harness.data.training_images import load
 
     return _recorded(evidence, indices, weights, load(evidence.dataset, folder), place, as_json)
@@ -93,34 +95,22 @@ def _evidence(network: str, place: Workspace, dataset: str | None, recipe: str |
     from harness.commands.shared.network_argument import read_network
     from harness.evidence import record
 
-    given = read_network(network, place, datasets.task_of(dataset or datasets.AUTO))
-    there = [item for item in record.read_all(place.records) if item.hash == given.architecture.hash]
+    network_hash = read_network(network, place, datasets.task_of(dataset or datasets.AUTO)).architecture.hash
+    there = [item for item in record.read_all(place.records) if item.hash == network_hash]
     fitting = [item for item in there if dataset in (None, item.dataset) and recipe in (None, item.recipe_name)]
+    rows = "; ".join(sorted({f"{item.recipe_name} on {item.dataset}" for item in fitting or there}))
     if not fitting:
-        others = f" by that recipe or on that data set: {_rows(there)}" if there else ""
-        again = typed("verify", network, *_options(dataset, recipe))
-        raise ContentError(
-            f"{given.architecture.hash} has no record here{others}",
-            hint=f"{again} trains it, which takes minutes, and keeps record and weights",
-        )
+        others = f" by that recipe or on that data set: {rows}" if there else ""
+        given = {"--dataset": dataset, "--recipe": recipe}
+        asked = [word for name, value in given.items() if value is not None for word in (name, value)]
+        hint = f"{typed('verify', network, *asked)} trains it, which takes minutes, and keeps record and weights"
+        raise ContentError(f"{network_hash} has no record here{others}", hint=hint)
     if len({(item.recipe_hash, item.dataset) for item in fitting}) > 1:
-        raise ContentError(
-            f"{given.architecture.hash} has several rows: {_rows(fitting)}", hint="choose with --recipe or --dataset"
-        )
+        raise ContentError(f"{network_hash} has several rows: {rows}", hint="choose with --recipe or --dataset")
     return max(fitting, key=lambda item: len(item.seeds))
 
 
-def _options(dataset: str | None, recipe: str | None) -> list[str]:
-    """Return the options that were given, as they are typed."""
-    given = {"--dataset": dataset, "--recipe": recipe}
-    return [word for name, value in given.items() if value is not None for word in (name, value)]
-
-
-def _rows(records: list[Record]) -> str:
-    return "; ".join(sorted({f"{item.recipe_name} on {item.dataset}" for item in records}))
-
-
-def _sure(evidence: Record, weights: list[WeightFile], pixels: Tensor) -> list[Tensor]:
+def _probabilities(evidence: Record, weights: list[WeightFile], pixels: Tensor) -> list[Tensor]:
     """Return each seed's probabilities, (images, classes)."""
     from harness.evidence.evaluate import probabilities
 
@@ -138,11 +128,11 @@ def _recorded(
     named = f"seed{'s' if len(indices) > 1 else ''} {', '.join(map(str, indices))}"
     purpose = f"evaluate {evidence.hash} {evidence.recipe_name} {named}"
     pixels, labels = read_test_set(data, purpose=purpose, log=place.test_log)
-    sures = _sure(evidence, weights, pixels)
+    by_seed = _probabilities(evidence, weights, pixels)
     found = []
-    for index, sure, kept in zip(indices, sures, weights, strict=True):
+    for index, each, kept in zip(indices, by_seed, weights, strict=True):
         run = evidence.seed(index)
-        made = evaluated(index, sure, labels, evidence.recipe.precision, run)
+        made = evaluated(index, each, labels, evidence.recipe.precision, run)
         found.append(replace(made, repeated=run is not None and kept.sha256 != run.weights_sha256))
     _show(evidence, found, f"{evidence.dataset} test", as_json)
     return 0 if all(item.as_recorded for item in found) else 3
@@ -152,18 +142,15 @@ def _elsewhere(
     evidence: Record,
     indices: list[int],
     weights: list[WeightFile],
-    other: str,
-    folder: Path | None,
+    images: LabelledImages,
     place: Workspace,
     as_json: bool,
 ) -> int:
     """Enter an evaluation on other images, make it, and enter what came of it; a second one is held to the first."""
-    from harness.data.other_images import labelled_images
     from harness.evidence import ledger
     from harness.evidence.evaluate import evaluated
     from harness.training.result import code_version
 
-    images = labelled_images(other, datasets.dataset(evidence.dataset), folder)
     entry = ledger.register(
         place.ledger,
         ledger.Registration(
@@ -179,17 +166,17 @@ def _elsewhere(
             commit=code_version()[0],
         ),
     )
-    sures = _sure(evidence, weights, images.pixels)
+    by_seed = _probabilities(evidence, weights, images.pixels)
     found = [
-        evaluated(index, sure, images.labels, evidence.recipe.precision, None)
-        for index, sure in zip(indices, sures, strict=True)
+        evaluated(index, each, images.labels, evidence.recipe.precision, None)
+        for index, each in zip(indices, by_seed, strict=True)
     ]
     errors = tuple(item.errors for item in found)
     if not entry.errors:
         ledger.end_registration(place.ledger, entry, errors, *_bounds(evidence, found))
     _show(evidence, found, images.name, as_json, on_sha256=images.sha256)
     if entry.errors and entry.errors != errors:
-        click.echo(f"an earlier evaluation of these seeds and images had other errors: {entry.errors}", err=True)
+        say(f"an earlier evaluation of these seeds and images had other errors: {entry.errors}", "warning")
         return 3
     return 0
 
@@ -211,48 +198,43 @@ def _bounds(evidence: Record, found: list[Evaluation]) -> tuple[float | None, fl
 
 
 def _show(evidence: Record, found: list[Evaluation], images: str, as_json: bool, **more: Any) -> None:
-    accuracies = [item.accuracy_pct for item in found]
+    mean = statistics.mean([item.accuracy_pct for item in found])
     bound, image_bound = _bounds(evidence, found)
-    if as_json:
-        seeds = [
+    document: dict[str, Any] = {
+        "hash": evidence.hash,
+        "parameters": evidence.parameters,
+        "recipe": evidence.recipe_name,
+        "dataset": evidence.dataset,
+        "images": images,
+        "mean_accuracy_pct": mean,
+        "lower_bound_pct": bound,
+        "lower_bound_images_pct": image_bound,
+        **more,
+        "seeds": [
             asdict(item) | {"errors": item.errors, "accuracy_pct": item.accuracy_pct, "as_recorded": item.as_recorded}
             for item in found
-        ]
-        facts = {
-            "hash": evidence.hash,
-            "parameters": evidence.parameters,
-            "recipe": evidence.recipe_name,
-            "dataset": evidence.dataset,
-            "images": images,
-            "mean_accuracy_pct": statistics.mean(accuracies),
-            "lower_bound_pct": bound,
-            "lower_bound_images_pct": image_bound,
-        }
-        options.print_json({**facts, **more, "seeds": seeds})
-        return
-    click.echo(
+        ],
+    }
+    lines = [
         f"{evidence.hash}, {evidence.parameters:,} parameters, recipe {evidence.recipe_name}, trained on "
         f"{evidence.dataset}; {found[0].images:,} {images} images"
-    )
-    for item in found:
-        click.echo(f"seed {item.index}: {item.errors:,} errors ({item.accuracy_pct:.2f} %)" + _comparison(item))
-    if any(item.repeated for item in found):
-        again = ", ".join(str(item.index) for item in found if item.repeated)
-        click.echo(
-            f"seed {again}: these weights come from a repeat of the training on another kind of processor. Tiny "
-            "differences are normal, so their last bits differ from the recorded ones (records/weights/repeats.jsonl)"
+    ]
+    lines += [f"seed {item.index}: {item.errors:,} errors ({item.accuracy_pct:.2f} %){_told(item)}" for item in found]
+    if again := ", ".join(str(item.index) for item in found if item.repeated):
+        lines.append(
+            f"seed {again}: these weights come from a repeat of the run on another kind of processor, so their last "
+            "bits differ from the recorded ones (records/weights/repeats.jsonl)"
         )
-    if len(found) == 1:
-        return
-    mean = f"mean {statistics.mean(accuracies):.3f} %"
     if bound is not None and image_bound is not None:
         bounds = f"{bound:.3f} % over seeds, {image_bound:.3f} % over seeds and images"
-        click.echo(f"{len(found)} seeds: {mean}; 99 % lower bound {bounds}")
-    else:
-        click.echo(f"{len(found)} seeds of the {len(evidence.seeds)} on record: {mean}; bounds need all of them")
+        lines.append(f"{len(found)} seeds: mean {mean:.3f} %; 99 % lower bound {bounds}")
+    elif len(found) > 1:
+        recorded = f"{len(found)} seeds of the {len(evidence.seeds)} on record"
+        lines.append(f"{recorded}: mean {mean:.3f} %; bounds need all of them")
+    options.answer(as_json, document, "\n".join(lines))
 
 
-def _comparison(found: Evaluation) -> str:
+def _told(found: Evaluation) -> str:
     if found.recorded_errors is None:
         return ""
     if not found.differing:
@@ -271,26 +253,22 @@ def _own(evidence: Record, weights: list[WeightFile], pictures: list[OwnImage], 
     from harness.evidence.evaluate import together
 
     pixels = torch.from_numpy(np.stack([picture.pixels for picture in pictures]))[:, None]
-    sure, order = together(_sure(evidence, weights, pixels)).sort(1, descending=True)
+    by_class, order = together(_probabilities(evidence, weights, pixels)).sort(1, descending=True)
     found: list[dict[str, Any]] = [
         {
             "file": str(picture.path),
             "says": int(order[number, 0]),
-            "confidence": float(sure[number, 0]),
+            "confidence": float(by_class[number, 0]),
             "next": int(order[number, 1]),
-            "next_confidence": float(sure[number, 1]),
+            "next_confidence": float(by_class[number, 1]),
             "done": picture.done,
         }
         for number, picture in enumerate(pictures)
     ]
-    if as_json:
-        options.print_json({"hash": evidence.hash, "dataset": evidence.dataset, "images": found})
-        return
-    if len(weights) > 1:
-        click.echo(f"the mean of {len(weights)} networks, one for each seed")
-    for item in found:
-        done = f"  ({item['done']})" if item["done"] else ""
-        click.echo(
-            f"{item['file']}: {item['says']}, confidence {100 * item['confidence']:.1f} %; "
-            f"next {item['next']}, {100 * item['next_confidence']:.1f} %{done}"
-        )
+    lines = [f"the mean of {len(weights)} networks, one for each seed"] if len(weights) > 1 else []
+    lines += [
+        f"{item['file']}: {item['says']}, confidence {100 * item['confidence']:.1f} %; "
+        f"next {item['next']}, {100 * item['next_confidence']:.1f} %" + (f"  ({item['done']})" if item["done"] else "")
+        for item in found
+    ]
+    options.answer(as_json, {"hash": evidence.hash, "dataset": evidence.dataset, "images": found}, "\n".join(lines))

@@ -19,7 +19,7 @@ from typing import Any
 import click
 import pytest
 
-from harness import cli, explain
+from harness import cli
 from harness.cli import run
 from tests.harness.system.test_terminal import terminal
 
@@ -55,8 +55,7 @@ def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException | type[BaseExc
     def stop(*arguments: Any) -> None:
         raise error
 
-    monkeypatch.setattr(explain, "document", stop)
-    monkeypatch.setattr(explain, "table", stop)
+    monkeypatch.setattr("search_spaces.cost.analyse", stop)
 
 
 # Errors -----------------------------------------------------------------------------------------------------

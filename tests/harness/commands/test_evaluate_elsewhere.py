@@ -16,7 +16,6 @@ from safetensors.numpy import load_file
 from torch import Tensor
 
 from harness.cli import run
-from harness.data import training_images
 from harness.data.training_images import load
 from harness.evidence import evaluate as evaluation
 from harness.evidence import ledger, record
@@ -27,7 +26,6 @@ from harness.system.files import Workspace
 from harness.training.result import Purpose, derive_seed
 from tests.harness.commands.conftest import NETWORK
 from tests.harness.data.test_other_images import idx
-from tests.wording import lacking
 
 
 def sure(place: Workspace, evidence: Record, index: int, pixels: Tensor) -> Tensor:
@@ -66,19 +64,6 @@ def test_own_pictures_are_named_with_the_mean_confidence_of_the_seeds(
     assert [item["done"] for item in found] == ["turned to white on black", "", "", "", ""]
     assert one[0]["confidence"] == pytest.approx(float(sure(place, evidence, 0, digits[2:3]).max()), abs=1e-5)
     assert place.test_log.read_bytes() == before
-
-
-def test_own_pictures_as_text(place: Workspace, evidence: Record, capsys: pytest.CaptureFixture[str]):
-    digits = load("mnist-5k").train_images[:1, 0]
-    Image.fromarray(255 - digits[0].numpy()).save("seven.png")
-
-    assert run(["evaluate", NETWORK, "--images", "seven.png"]) == 0
-
-    best, order = sure(place, evidence, 0, digits)[0].topk(2)
-    assert capsys.readouterr().out == (
-        f"seven.png: {order[0]}, confidence {100 * best[0]:.1f} %; next {order[1]}, {100 * best[1]:.1f} %"
-        "  (turned to white on black)\n"
-    )
 
 
 # Other labelled images ------------------------------------------------------------------------------------------
@@ -131,7 +116,6 @@ def test_a_part_of_the_recorded_seeds_has_no_bounds_on_other_images(
     place: Workspace,
     evidence: Record,
     evaluated: Callable[..., dict[str, Any]],
-    capsys: pytest.CaptureFixture[str],
 ):
     third = derive_seed(evidence.hash, evidence.recipe_hash, Purpose.VERIFY, 2)
     more = replace(evidence.seeds[1], index=2, seed=third, weights_sha256="0" * 64)
@@ -143,16 +127,6 @@ def test_a_part_of_the_recorded_seeds_has_no_bounds_on_other_images(
     assert len(entry.errors) == len(found["seeds"]) == 2
     assert (found["lower_bound_pct"], found["lower_bound_images_pct"]) == (None, None)
     assert (entry.lower_bound_pct, entry.lower_bound_images_pct) == (None, None)
-    assert run(["evaluate", NETWORK, "--on", "other", "--seed", "all"]) == 0
-    assert lacking(capsys.readouterr().out.splitlines()[-1], "2 seeds of the 3", "mean", "bounds") == []
-
-
-def test_other_images_need_no_copy_of_the_data_set(
-    other: Path, place: Workspace, evaluated: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(training_images, "load", lambda *arguments: pytest.fail("the data set was read"))
-
-    assert evaluated("--on", "other")["images"] == "other"
 
 
 def test_a_second_call_is_held_to_the_first(
