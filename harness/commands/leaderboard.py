@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,8 +18,7 @@ from harness.system.terminal import Column, busy, console, show_grid, show_table
 if TYPE_CHECKING:
     from harness.evidence.leaderboard import LeaderboardRow
 
-# After the target or the rank.
-# What a word means, and how it looks: green is proven and nothing else.
+# Green is proven and nothing else.
 _STYLES = {
     "certified": "bold green",
     "verified": "green",
@@ -28,38 +27,19 @@ _STYLES = {
     "searched": "dim",
     "claimed": "dim italic",
 }
-_COLUMNS = (
-    Column("network"),
-    Column("learned", numeric=True),
-    Column("stored", numeric=True, spare=5),
-    Column("MACs", numeric=True, spare=6),
-    Column("accuracy, %", numeric=True, spare=1),
-    Column("99 % low", numeric=True, spare=4),
-    Column("+ images", numeric=True, spare=8),
-    Column("seeds", numeric=True, spare=3),
-    Column("tier", spare=2),
-    Column("recipe", spare=7),
+# Columns of a terminal that shows all columns; a narrower one has the first six.
+_WIDE = 112
+_LEGEND = (
+    "accuracy: mean and deviation over seeds on the test set (v: on validation images, c: an unchecked claim); "
+    "99 % low: lower bound of the mean; seeds: how many of them reach the target"
 )
-# What a title alone does not say.
-_LEGEND = {
-    "learned": "parameters, as torch counts them",
-    "stored": "parameters, and means and variances of batch normalisation",
-    "MACs": "multiply-adds for one image",
-    "accuracy, %": "mean and deviation over seeds on the test set",
-    "99 % low": "lower 99 % bound of the mean, over seeds; a row is verified by its 90 % bound, which is higher",
-    "+ images": "the same bound, over seeds and images",
-    "seeds": "15/20: 15 of 20 training seeds reach the target",
-    "tier": "how strong the evidence is (docs/commands.md); docs/results.md has the columns of leaderboard.csv",
-}
-# What a letter beside an accuracy says, by the tier that has it.
-_MARKS = {"searched": "v: on validation images", "claimed": "c: an unchecked claim"}
 
 
 @click.command(short_help="Show the standings.")
 @click.option("--dataset", help="Only rows on this data set.")
 @click.option(
     "--tier",
-    type=click.Choice(["certified", "verified", "at the target", "measured", "searched", "claimed"]),
+    type=click.Choice(list(_STYLES)),
     help="Only rows of this tier.",
 )
 @click.option("--target", type=options.PER_CENT, help="Only rows of this target, in per cent.")
@@ -82,13 +62,18 @@ def leaderboard(
 ) -> int:
     """Show the smallest network for each target, then other verified or certified ones at the default target.
 
-    With --all, or a choice of rows, all columns of these rows are shown. Only --publish and --html write a file.
+    The rows come from records/, from published claims, and from the studies in runs/; a damaged file is left out and
+    named on stderr. Only rows of one data set and target are compared: by tier, the best first, and then by parameters.
 
-    The rows come from records/, from published claims, and from the studies in runs/. A damaged file is reported on
-    stderr and left out; --publish refuses it. Accuracy is the mean over seeds on the test set; v marks a validation
-    accuracy, c a claim that nobody has checked here. Each data set and target has its own ranks. The tier "at the
-    target" means that the mean reaches the target, but its lower 90 % bound does not. docs/results.md explains the
-    columns of leaderboard.csv.
+    \b
+    certified      20 seeds or more, declared in a commit before the first, all run;
+                   the lower bound of their mean (99 % or stricter) reaches the target
+    verified       5 seeds or more, declared and all run; the lower 90 % bound of
+                   their mean reaches the target
+    at the target  5 seeds or more; their mean reaches the target, that bound does not
+    measured       below the target, fewer seeds, or a declared seed has not been run
+    searched       a search measured it on validation images only
+    claimed        reported by somebody else, not measured here
 
     Searches and verifications update the standings. In a git clone they write runs/leaderboard.csv; --publish writes
     the committed leaderboard.csv.
@@ -131,20 +116,25 @@ def leaderboard(
         rows_shown = [document_of(row) for row in shown]
         options.print_json({"leaderboard": str(place.leaderboard), "rows": rows_shown, "left_out": left_out, **page})
         return 0
-    is_whole = not show_all and (dataset, tier, target, limit) == (None,) * 4
-    if is_whole and any(row.tier in PROVEN for row in shown):
-        _show_frontier(shown, _names(rows))
-    elif shown:
-        _show_rows(shown, _names(rows))
-    elif rows:
+    if not rows:
+        click.echo(f"no records, claims or studies in {place.root} yet", err=True)
+    elif not shown:
         targets = ", ".join(f"{each:g}" for each in sorted({row.target_pct for row in rows}))
         sets = ", ".join(sorted({row.dataset for row in rows}))
-        click.echo(
-            f"none of the {len(rows)} rows fits these options; their targets are {targets} %, their data sets {sets}",
-            err=True,
-        )
+        told = f"none of the {len(rows)} rows fits these options; their targets are {targets} %, their data sets {sets}"
+        click.echo(told, err=True)
     else:
-        click.echo(f"no records, claims or studies in {place.root} yet", err=True)
+        from search_spaces.catalog import network_names
+
+        names = network_names((row.architecture, row.parameters) for row in rows)
+        names |= {row.hash: row.name for row in rows if row.name}
+        is_whole = not show_all and (dataset, tier, target, limit) == (None,) * 4
+        if is_whole and any(row.tier in PROVEN for row in shown):
+            _show_frontier(shown, names)
+        else:
+            for (name, pct), group in groupby(shown, key=lambda row: (row.dataset, row.target_pct)):
+                _show_table(f"{_title(name)}, {pct:g} %", list(group), names, ranked=True)
+        show_grid(console(), [[_LEGEND]], [["dim"]])
     if page:
         click.echo(page["page"])
     return 0
@@ -172,97 +162,60 @@ def _check(place: Workspace, as_json: bool) -> int:
     return ContentError.exit_code if faults else 0
 
 
-def _names(rows: Sequence[LeaderboardRow]) -> dict[str, str]:
-    """Return what each network is called, by its hash: its row's name, else one that follows from the network."""
-    from search_spaces.catalog import network_names
-
-    given = {row.hash: row.name for row in rows if row.name}
-    return network_names((row.architecture, row.parameters) for row in rows) | given
+def _title(name: str) -> str:
+    """Return what a data set is called, also one of a newer version."""
+    return datasets.DATASETS[name].title if name in datasets.DATASETS else name
 
 
 def _show_frontier(rows: Sequence[LeaderboardRow], names: Mapping[str, str]) -> None:
     """Print a line a target of the first data set, and what is proven at its default target."""
     from harness.evidence.leaderboard import PROVEN
 
-    where = console()
     name = rows[0].dataset
     proven = [row for row in rows if row.dataset == name and row.tier in PROVEN]
     targets = sorted({row.target_pct for row in proven})
     smallest = [
         min((row for row in proven if row.target_pct == each), key=attrgetter("parameters")) for each in targets
     ]
-    show_grid(where, [[f"{_title(name)}: the smallest network found for each target"]], [["bold"]])
-    titles = [_show_table(where, smallest, names)]
+    _show_table(f"{_title(name)}: the smallest network found for each target", smallest, names)
     default = datasets.DATASETS[name].target_pct if name in datasets.DATASETS else proven[0].target_pct
     also = [row for row in proven if row.target_pct == default and row not in smallest]
     if also:
-        click.echo()
-        show_grid(where, [[f"{default:g} %: the other verified or certified networks"]], [["bold"]])
-        titles.append(_show_table(where, also, names))
-    left = len(rows) - len(smallest) - len(also)
-    if left:
-        click.echo(f"+{left} more: {typed('leaderboard', '--all')}")
-    _show_legend(where, titles, [*smallest, *also])
+        _show_table(f"{default:g} %: the other verified or certified networks", also, names)
+    if left := len(rows) - len(smallest) - len(also):
+        click.echo(f"+{left} more: {typed('leaderboard', '--all')}\n")
 
 
-def _title(name: str) -> str:
-    """Return what a data set is called, also one of a newer version."""
-    return datasets.DATASETS[name].title if name in datasets.DATASETS else name
-
-
-def _show_rows(rows: Sequence[LeaderboardRow], names: Mapping[str, str]) -> None:
-    """Print rows in their groups, each with a heading."""
-    where, titles = console(), list[list[str]]()
-    for number, ((name, target), group) in enumerate(groupby(rows, key=lambda row: (row.dataset, row.target_pct))):
-        if number:
-            click.echo()
-        show_grid(where, [[f"{_title(name)}, {target:g} %"]], [["bold"]])
-        titles.append(_show_table(where, list(group), names, ranked=True))
-    _show_legend(where, titles, rows)
-
-
-def _show_legend(where: Any, titles: Sequence[Sequence[str]], rows: Sequence[LeaderboardRow]) -> None:
-    """Print what the columns of these rows and their marks mean, and which columns a narrow terminal lacks.
-
-    Args:
-        titles: those of each table that is shown.
-    """
-    marks = [words for tier, words in _MARKS.items() if any(row.tier == tier for row in rows)]
-    legend = _LEGEND | {"accuracy, %": "; ".join([_LEGEND["accuracy, %"], *marks])}
-    shown = [(title, words) for title, words in legend.items() if any(title in table for table in titles)]
-    lacking = [column.title for column in _COLUMNS if any(column.title not in table for table in titles)]
-    if lacking:
-        shown.append(("no room for", "; ".join(lacking)))
+def _show_table(title: str, rows: Sequence[LeaderboardRow], names: Mapping[str, str], *, ranked: bool = False) -> None:
+    """Print rows below a title, of one group with their ranks, else with their targets."""
+    where = console()
+    table: dict[Column, list[str]] = {
+        Column("rank" if ranked else "target", numeric=True): [
+            str(row.rank) if ranked else f"{row.target_pct:g} %" for row in rows
+        ],
+        Column("network"): [f"{row.hash[:6]} {names[row.hash]}" for row in rows],
+        Column("parameters", numeric=True): [f"{row.parameters:,}" for row in rows],
+        Column("accuracy, %", numeric=True): [_accuracy(row) for row in rows],
+        Column("seeds", numeric=True): [_seeds(row) for row in rows],
+        Column("tier"): [row.tier.value for row in rows],
+    }
+    if where.width >= _WIDE:
+        table[Column("99 % low", numeric=True)] = [_bound(row) for row in rows]
+        table[Column("MACs", numeric=True)] = [f"{row.macs:,}" for row in rows]
+        table[Column("recipe")] = [row.recipe for row in rows]
+    show_grid(where, [[title]], [["bold"]])
+    show_table(where, list(table), list(zip(*table.values(), strict=True)), [_STYLES[row.tier.value] for row in rows])
     click.echo()
-    show_grid(where, shown, [("dim", "dim")] * len(shown))
 
 
-def _show_table(
-    where: Any, rows: Sequence[LeaderboardRow], names: Mapping[str, str], *, ranked: bool = False
-) -> list[str]:
-    """Print rows as a table, of one group with their ranks, else with their targets; return the titles shown."""
-    columns = (Column("rank" if ranked else "target", numeric=True), *_COLUMNS)
-    cells = [
-        [str(row.rank) if ranked else f"{row.target_pct:g} %", f"{row.hash[:6]} {names[row.hash]}", *_cells(row)]
-        for row in rows
-    ]
-    return show_table(where, columns, cells, [_STYLES[row.tier.value] for row in rows])
+def _bound(row: LeaderboardRow) -> str:
+    tested = row.tier not in ("searched", "claimed")
+    return f"{row.lower_bound_pct:.3f}" if tested and row.lower_bound_pct is not None else ""
 
 
-def _cells(row: LeaderboardRow) -> list[str]:
-    tested = row.tier.value not in ("searched", "claimed")
-    seeds = str(row.seeds if row.tier != "searched" else row.validation_seeds)
-    return [
-        f"{row.parameters:,}",
-        "" if row.stored_numbers is None else f"{row.stored_numbers:,}",
-        f"{row.macs:,}",
-        _accuracy(row),
-        f"{row.lower_bound_pct:.3f}" if tested and row.lower_bound_pct is not None else "",
-        f"{row.lower_bound_images_pct:.3f}" if row.lower_bound_images_pct is not None else "",
-        seeds if row.seeds_at_target is None else f"{row.seeds_at_target}/{seeds}",
-        row.tier.value,
-        row.recipe,
-    ]
+def _seeds(row: LeaderboardRow) -> str:
+    seeds = row.seeds if row.tier != "searched" else row.validation_seeds
+    return str(seeds) if row.seeds_at_target is None else f"{row.seeds_at_target}/{seeds}"
 
 
 def _accuracy(row: LeaderboardRow) -> str:

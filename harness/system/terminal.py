@@ -26,15 +26,10 @@ _PIPE_WIDTH = 400
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of a table; numbers stand on the right.
-
-    Attributes:
-        spare: left out of a narrow terminal, the highest first; 0 stays.
-    """
+    """A column of a table; numbers stand on the right, texts are folded on a narrow terminal."""
 
     title: str
     numeric: bool = False
-    spare: int = 0
 
 
 def console(*, stderr: bool = False) -> Any:
@@ -63,8 +58,8 @@ def say(message: str, kind: str = "") -> None:
 
 def show_table(
     where: Any, columns: Sequence[Column], rows: Sequence[Sequence[str]], styles: Sequence[str] = ()
-) -> list[str]:
-    """Print a table and return the titles shown; spare columns are left out until it fits, what is too long is cut.
+) -> None:
+    """Print a table.
 
     Args:
         where: as ``console`` gives it.
@@ -74,16 +69,14 @@ def show_table(
     """
     from rich.table import Table
 
-    texts = [[printable(cell) for cell in row] for row in rows]
-    kept = _fitting(columns, texts, where.width)
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for index in kept:
-        column = columns[index]
-        made.add_column(column.title, justify="right" if column.numeric else "left", no_wrap=True)
-    for number, row in enumerate(texts):
-        made.add_row(*(row[index] for index in kept), style=styles[number] if styles else None)
+    for column in columns:
+        made.add_column(
+            column.title, justify="right" if column.numeric else "left", no_wrap=column.numeric, overflow="fold"
+        )
+    for number, row in enumerate(rows):
+        made.add_row(*map(printable, row), style=styles[number] if styles else None)
     _show(where, made)
-    return [columns[index].title for index in kept]
 
 
 def show_grid(where: Any, rows: Sequence[Sequence[str]], styles: Sequence[Sequence[str]]) -> None:
@@ -141,18 +134,6 @@ def printable_json(document: Any) -> str:
 def counted(number: int, noun: str) -> str:
     """Return a number and a noun that has a plain plural: ``1 worker``, ``1,200 workers``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def _fitting(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int) -> list[int]:
-    """Return which columns are shown, in order."""
-    widths = [max([len(column.title), *(len(row[index]) for row in rows)]) for index, column in enumerate(columns)]
-    kept = list(range(len(columns)))
-    while sum(widths[index] for index in kept) + 2 * (len(kept) - 1) > width:
-        spare = max(kept, key=lambda index: columns[index].spare)
-        if not columns[spare].spare:
-            break
-        kept.remove(spare)
-    return kept
 
 
 def printable(text: str) -> str:

@@ -23,7 +23,7 @@ from harness.system.terminal import (
     show_table,
 )
 
-COLUMNS = (Column("network"), Column("learned", numeric=True), Column("recipe", spare=1))
+COLUMNS = (Column("network"), Column("learned", numeric=True), Column("recipe"))
 ROWS = [["posed-1462", "1,462", "small"], ["plain-5102", "5,102", "fast"]]
 FACTS = [["space", "word " * 60], ["time", "short"]]
 LOOKS = [["green", ""]] * 2
@@ -77,13 +77,6 @@ def test_facts_are_folded_beside_their_names(monkeypatch: pytest.MonkeyPatch):
     assert lines[0].startswith("space  word")
     assert lines[1].startswith("       word")
     assert lines[-1] == "time   short"
-
-
-@pytest.mark.parametrize(("width", "titles"), [(80, ["network", "learned", "recipe"]), (22, ["network", "learned"])])
-def test_spare_columns_give_way_in_a_narrow_terminal(width: int, titles: list[str], monkeypatch: pytest.MonkeyPatch):
-    stream = terminal(monkeypatch, width)
-    assert show_table(console(), COLUMNS, ROWS) == titles
-    assert plain(stream.getvalue()).splitlines()[0].split() == titles
 
 
 @pytest.mark.parametrize("colours", [False, True])
