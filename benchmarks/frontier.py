@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from harness.evidence.leaderboard_csv import LeaderboardRow, Tier, read
+from harness.evidence.leaderboard import LeaderboardRow, Tier, read
 from harness.system import files
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -15,7 +15,7 @@ from harness.cli import cli, run
 from harness.evidence import ledger, record, weight_file
 from harness.evidence.bounds import components
 from harness.evidence.check import faults
-from harness.evidence.leaderboard_csv import LeaderboardRow, Tier, read
+from harness.evidence.leaderboard import LeaderboardRow, Tier, read
 from harness.system.files import Workspace
 from search_spaces.catalog import network_names
 

@@ -1,35 +1,143 @@
-"""The standings: rows made from records, claims and local studies, ranked and written as ``leaderboard.csv``."""
+"""The standings: rows made from records, claims and local studies, ranked and written as ``leaderboard.csv``.
+
+The file is safe to open in a spreadsheet, and reading it gives the very rows that were written.
+"""
 
 from __future__ import annotations
 
+import csv
+import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import MISSING, dataclass, fields, replace
+from enum import StrEnum
 from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from harness.data.datasets import DATASETS, dataset
-from harness.evidence import bounds, claims, leaderboard_csv, ledger, record
-from harness.evidence.leaderboard_csv import PROVEN, LeaderboardRow, Tier, cost_of, read, standings_file, to_csv
+from harness.evidence import bounds, ledger, record
+from harness.evidence.history import is_tracked
 from harness.evidence.ledger import Attempt, Ledger, Outcome, Registration
 from harness.evidence.record import Record
 from harness.evidence.study import finished_results, read_config
 from harness.system import files, statistics
-from harness.system.document import read_each
-from harness.system.errors import ContentError
+from harness.system.document import WrittenNetwork, csv_text, documented, read_as, read_each, unguarded
+from harness.system.errors import ContentError, reason
 from harness.system.files import Workspace
-from harness.training.result import Purpose, Result, Status, finite
+from harness.training.result import PROTOCOL_VERSION, Purpose, Result, Status, finite
 from search_spaces.catalog import name_of
-
-# The row and its file are part of what this module offers.
-__all__ = ["PROVEN", "LeaderboardRow", "Tier", "cost_of", "read", "to_csv"]
+from search_spaces.cost import analyse, stored_numbers
+from search_spaces.errors import SearchSpaceError
+from search_spaces.network import Architecture
+from search_spaces.space import Metric
+from search_spaces.task import MNIST, Task
 
 VERIFIED_SEEDS = 5
 # Whose one-sided bound must reach the target; a mean alone that does is only "at the target" (docs/decisions.md#20).
 VERIFIED_CONFIDENCE = 0.90
-REACHED = (*PROVEN, Tier.AT_TARGET)
+SCHEMA_VERSION = 3
+# Columns that earlier versions had.
+_RETIRED = {"holds_corrected"}
+
+
+class Tier(StrEnum):
+    """How strong the evidence of an accuracy is, best first."""
+
+    CERTIFIED = "certified"
+    VERIFIED = "verified"
+    AT_TARGET = "at the target"
+    MEASURED = "measured"
+    SEARCHED = "searched"
+    CLAIMED = "claimed"
+
+
 _NO_LEDGER = Ledger()
+# Whose bound reaches the target.
+PROVEN = (Tier.CERTIFIED, Tier.VERIFIED)
+_REACHED = (*PROVEN, Tier.AT_TARGET)
+
+
+@documented
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaderboardRow:
+    """One row; the names of the fields are the columns of the CSV, in this order.
+
+    ``mean_test_accuracy_pct`` of a claim is the claimed figure, and ``note`` says how it was obtained.
+    ``lower_bound_pct`` is the one-sided 99 % t bound of the mean. ``seeds_at_target`` counts the seeds whose own
+    accuracy reaches the target; None where the test set was not read. ``train_seconds`` is the mean of a seed.
+    ``stored_numbers`` are the parameters and the statistics of BN. ``lower_bound_images_pct`` is the 99 % bound over
+    seeds and images (``variance_components``). ``attempts`` counts the certification attempts at the row's target on
+    its data set, whichever network they were about; ``confidence`` is the one at which a certified row was decided.
+    """
+
+    rank: int = 0
+    name: str = ""
+    tier: Tier
+    target_pct: float
+    reached: bool
+    parameters: int
+    stored_numbers: int | None = None
+    macs: int
+    receptive_field: int
+    mean_test_accuracy_pct: float | None = None
+    std_test_accuracy_pct: float | None = None
+    min_test_accuracy_pct: float | None = None
+    lower_bound_pct: float | None = None
+    lower_bound_images_pct: float | None = None
+    test_errors_mean: float | None = None
+    best_epoch_test_accuracy_pct: float | None = None
+    seeds: int = 0
+    seeds_at_target: int | None = None
+    diverged: int = 0
+    attempts: int = 0
+    confidence: float | None = None
+    validation_accuracy_pct: float | None = None
+    validation_seeds: int = 0
+    epochs: int | None = None
+    train_seconds: float | None = None
+    teacher_seconds: float | None = None
+    search_seconds: float | None = None
+    dataset: str
+    recipe: str
+    recipe_hash: str = ""
+    device: str = ""
+    architecture: WrittenNetwork
+    hash: str
+    study: str = ""
+    commit: str = ""
+    date_utc: str = ""
+    note: str = ""
+    protocol_version: int
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def key(self) -> tuple[str, str, str, float, int, bool]:
+        """What makes a row; a claim never shares one with a measurement."""
+        claimed = self.tier is Tier.CLAIMED
+        return (self.hash, self.recipe_hash, self.dataset, self.target_pct, self.protocol_version, claimed)
+
+
+def _columns_of(architecture: Architecture, task: Task) -> dict[str, Any]:
+    """Return the columns of a row that follow from its network.
+
+    Raises:
+        SearchSpaceError: its ops do not fit together.
+    """
+    analysis = analyse(architecture, task)
+    return {
+        "architecture": architecture,
+        "hash": architecture.hash,
+        "parameters": analysis.parameters,
+        "stored_numbers": stored_numbers(architecture, task),
+        "macs": analysis.macs,
+        "receptive_field": analysis.receptive_field,
+    }
+
+
+def cost_of(row: LeaderboardRow, minimise: Metric) -> int:
+    """Return what a row's network has of what a search minimises."""
+    return row.parameters if minimise is Metric.PARAMETERS else row.macs
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,18 +192,18 @@ def row_of_record(evidence: Record, entered: Ledger = _NO_LEDGER) -> Leaderboard
     accuracies = evidence.accuracies_pct
     own = [attempt for attempt in entered.attempts if attempt.key == evidence.key]
     tier = tier_of(evidence, entered)
-    parts = bounds.components([[image for image, _ in run.wrong] for run in evidence.seeds], _test_size(evidence))
+    size = evidence.seeds[0].test_size if evidence.seeds else 1
+    parts = bounds.components([[image for image, _ in run.wrong] for run in evidence.seeds], size)
     subject = (evidence.hash, evidence.recipe_hash, evidence.dataset, evidence.protocol_version)
     said = [f"recipe fields assumed: {', '.join(evidence.assumed)}"] if evidence.assumed else []
     said += [_elsewhere_text(item) for item in entered.registrations if item.errors and item.subject == subject]
     best = [run.best_test_errors for run in evidence.seeds if run.best_test_errors is not None]
-    size = _test_size(evidence)
     found = evidence.found
     return LeaderboardRow(
         name=evidence.name or name_of(evidence.hash) or "",
         tier=tier,
         target_pct=evidence.target_pct,
-        reached=tier in REACHED,
+        reached=tier in _REACHED,
         mean_test_accuracy_pct=finite(statistics.mean(accuracies)),
         std_test_accuracy_pct=finite(statistics.standard_deviation(accuracies)),
         min_test_accuracy_pct=min(accuracies, default=None),
@@ -120,17 +228,13 @@ def row_of_record(evidence: Record, entered: Ledger = _NO_LEDGER) -> Leaderboard
         recipe=evidence.recipe_name,
         recipe_hash=evidence.recipe_hash,
         device=_joined(run.environment.device for run in evidence.seeds),
-        **leaderboard_csv.columns_of(evidence.architecture, dataset(evidence.dataset).task),
+        **_columns_of(evidence.architecture, dataset(evidence.dataset).task),
         study=found.study if found else "",
         commit=_joined(_commit(run.environment.commit, run.environment.dirty) for run in evidence.seeds),
         date_utc=max((run.started_utc for run in evidence.seeds), default=""),
         note="; ".join(said),
         protocol_version=evidence.protocol_version,
     )
-
-
-def _test_size(evidence: Record) -> int:
-    return evidence.seeds[0].test_size if evidence.seeds else 1
 
 
 def _elsewhere_text(item: Registration) -> str:
@@ -144,7 +248,7 @@ def _elsewhere_text(item: Registration) -> str:
     return f"on {item.on}: {mean:.3f} % over {len(item.errors)} seed{'s' if len(item.errors) > 1 else ''}{bounds}"
 
 
-def rows_of_study(folder: Path) -> list[LeaderboardRow]:
+def _rows_of_study(folder: Path) -> list[LeaderboardRow]:
     """Return the rows of a study's networks that no other of the study beats in both size and validation accuracy."""
     config = read_config(folder)
     # A search may train a network for several lengths; each is a training of its own.
@@ -187,6 +291,103 @@ def pareto_front(
     return front
 
 
+def _searched_row(results: list[Result], target_pct: float) -> LeaderboardRow:
+    first = results[0]
+    environment = first.environment
+    return LeaderboardRow(
+        name=name_of(first.hash) or "",
+        tier=Tier.SEARCHED,
+        target_pct=target_pct,
+        reached=False,
+        validation_accuracy_pct=_validation_mean_pct(results),
+        validation_seeds=len(results),
+        epochs=first.recipe.epochs,
+        train_seconds=statistics.mean([result.train_seconds for result in results]),
+        dataset=first.dataset,
+        recipe=first.recipe_name,
+        recipe_hash=first.recipe_hash,
+        device=environment.device if environment else "",
+        **_columns_of(first.architecture, dataset(first.dataset).task),
+        study=first.study or "",
+        commit=_commit(environment.commit, environment.dirty) if environment else "",
+        date_utc=max(result.started_utc for result in results),
+        note="validation only",
+        protocol_version=first.protocol_version,
+    )
+
+
+def _validation_mean_pct(results: list[Result]) -> float:
+    return statistics.mean([result.validation_accuracy_pct or 0.0 for result in results])
+
+
+@documented
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """One claim.
+
+    Attributes:
+        metric: what the figure is, for example the best epoch on the test set.
+        runs: how many runs the figure rests on.
+        source: who says so, and where.
+    """
+
+    name: str
+    architecture: WrittenNetwork
+    test_accuracy_pct: float
+    metric: str
+    runs: int
+    epochs: int | None
+    recipe: str
+    source: str
+    dataset: str = "mnist"
+    target_pct: float = 99.4
+    protocol_version: int = PROTOCOL_VERSION
+
+
+def read_claims(path: Path) -> list[Claim]:
+    """Return the claims of a file, none where there is no file.
+
+    Raises:
+        ContentError: the file does not hold claims.
+    """
+    if not path.exists():
+        return []
+    found = read_as(list[Claim], path, f"the file of claims {path}")
+    for claim in found:
+        for name in ("test_accuracy_pct", "target_pct"):
+            if not 0 <= (value := getattr(claim, name)) <= 100:
+                raise ContentError(
+                    f"{path}: claim {claim.name!r} states {name} as {value!r}, which is not a number from 0 to 100"
+                )
+        try:
+            analyse(claim.architecture, dataset(claim.dataset).task)
+        except SearchSpaceError as error:
+            raise ContentError(f"{path}: the network of claim {claim.name!r}: {error.message}") from error
+    subjects = [(claim.architecture, claim.dataset, claim.target_pct) for claim in found]
+    for claim, subject in zip(found, subjects, strict=True):
+        if subjects.count(subject) > 1:
+            raise ContentError(f"{path} holds several claims about the network of {claim.name!r}; keep the best known")
+    return found
+
+
+def row_of_claim(claim: Claim) -> LeaderboardRow:
+    """Return the row of a claim; it never counts as reached."""
+    return LeaderboardRow(
+        name=claim.name,
+        tier=Tier.CLAIMED,
+        target_pct=claim.target_pct,
+        reached=False,
+        mean_test_accuracy_pct=claim.test_accuracy_pct,
+        seeds=claim.runs,
+        epochs=claim.epochs,
+        dataset=claim.dataset,
+        recipe=claim.recipe,
+        **_columns_of(claim.architecture, dataset(claim.dataset).task),
+        note=f"{claim.metric}; {claim.source}",
+        protocol_version=claim.protocol_version,
+    )
+
+
 def survey(workspace: Workspace) -> Survey:
     """Return what the sources of a workspace give; what does not hold together is left out and named.
 
@@ -198,16 +399,16 @@ def survey(workspace: Workspace) -> Survey:
     faults = [ledger_fault(item, attempts, workspace.ledger) for item in readable]
     records = [item for item, fault in zip(readable, faults, strict=True) if fault is None]
     contradicted = [fault for fault in faults if fault is not None]
-    claimed, unclear = read_each(claims.read, [workspace.records / "claims.json"])
+    claimed, unclear = read_each(read_claims, [workspace.records / "claims.json"])
     folders = sorted(path.parent for path in workspace.runs.glob("*/config.json"))
-    searched, broken = read_each(rows_of_study, folders)
+    searched, broken = read_each(_rows_of_study, folders)
     before, torn = read_each(read, [workspace.leaderboard] if workspace.leaderboard.exists() else [])
     made = chain(
         (row_of_record(item, entered) for item in records),
-        map(claims.row_of_claim, chain(*claimed)),
+        map(row_of_claim, chain(*claimed)),
     )
     rows = {row.key: row for row in made}
-    elsewhere, forged = leaderboard_csv.searched_elsewhere(workspace, chain(*before))
+    elsewhere, forged = _searched_elsewhere(workspace, chain(*before))
     for row in (*chain(*searched), *elsewhere):
         rows.setdefault(row.key, row)
     found = (*entered.damage, *damage, *contradicted, *unclear, *broken, *torn, *forged)
@@ -266,35 +467,6 @@ def refresh(workspace: Workspace, *, publish: bool = False) -> list[LeaderboardR
     return rows
 
 
-def _searched_row(results: list[Result], target_pct: float) -> LeaderboardRow:
-    first = results[0]
-    environment = first.environment
-    return LeaderboardRow(
-        name=name_of(first.hash) or "",
-        tier=Tier.SEARCHED,
-        target_pct=target_pct,
-        reached=False,
-        validation_accuracy_pct=_validation_mean_pct(results),
-        validation_seeds=len(results),
-        epochs=first.recipe.epochs,
-        train_seconds=statistics.mean([result.train_seconds for result in results]),
-        dataset=first.dataset,
-        recipe=first.recipe_name,
-        recipe_hash=first.recipe_hash,
-        device=environment.device if environment else "",
-        **leaderboard_csv.columns_of(first.architecture, dataset(first.dataset).task),
-        study=first.study or "",
-        commit=_commit(environment.commit, environment.dirty) if environment else "",
-        date_utc=max(result.started_utc for result in results),
-        note="validation only",
-        protocol_version=first.protocol_version,
-    )
-
-
-def _validation_mean_pct(results: list[Result]) -> float:
-    return statistics.mean([result.validation_accuracy_pct or 0.0 for result in results])
-
-
 def _order(row: LeaderboardRow) -> tuple[Any, ...]:
     accuracy = row.mean_test_accuracy_pct if row.mean_test_accuracy_pct is not None else row.validation_accuracy_pct
     known = list(DATASETS)
@@ -318,3 +490,90 @@ def _commit(commit: str | None, dirty: bool | None) -> str:
 
 def _joined(words: Iterable[str]) -> str:
     return " ".join(sorted({word for word in words if word}))
+
+
+def standings_file(workspace: Workspace) -> Path:
+    """Return where a command writes the standings by itself.
+
+    It is leaderboard.csv. Where git keeps that file, in a clone, it is beside the studies: what somebody tries out must
+    not change what was published.
+    """
+    return workspace.local_leaderboard if is_tracked(workspace.leaderboard) else workspace.leaderboard
+
+
+def to_csv(rows: Iterable[LeaderboardRow]) -> str:
+    """Return the rows as CSV: raw numbers in their shortest exact form, nothing for None."""
+    columns = [item.name for item in fields(LeaderboardRow)]
+    return csv_text(columns, ([getattr(row, column) for column in columns] for row in rows))
+
+
+def read(path: Path) -> list[LeaderboardRow]:
+    """Read a CSV that ``refresh`` has written, in this version or one before.
+
+    Raises:
+        ContentError: the file has other columns, or a value that does not fit its column.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            table = list(csv.reader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ContentError(f"cannot read the leaderboard {path}: {reason(error)}") from error
+    defaults = {item.name: item.default for item in fields(LeaderboardRow)}
+    needed = {name for name, default in defaults.items() if default is MISSING}
+    columns = table[0] if table else []
+    if not needed <= set(columns) <= defaults.keys() | _RETIRED or len(set(columns)) < len(columns):
+        raise ContentError(
+            f"{path} is not a leaderboard of schema {SCHEMA_VERSION} or before: move it away, and it is made anew, "
+            "but for rows of studies that are on other machines"
+        )
+    rows = []
+    for number, cells in enumerate(table[1:], start=2):
+        where = f"{path}, line {number}"
+        if len(cells) != len(columns):
+            raise ContentError(f"{where}: {len(cells)} cells, but there are {len(columns)} columns")
+        values = {
+            name: None if cell == "" and defaults[name] is None else unguarded(cell)
+            for name, cell in zip(columns, cells, strict=True)
+            if name not in _RETIRED
+        }
+        row = read_as(LeaderboardRow, json.dumps(values | {"schema_version": SCHEMA_VERSION}), where, is_table=True)
+        rows.append(row)
+    return rows
+
+
+def _searched_elsewhere(
+    workspace: Workspace, rows: Iterable[LeaderboardRow]
+) -> tuple[list[LeaderboardRow], list[ContentError]]:
+    """Return those rows that only a study on another machine speaks for, and why some of them are left out."""
+    kept, damage = [], []
+    for row in rows:
+        if row.tier is Tier.SEARCHED and not (workspace.runs / row.study).exists():
+            try:
+                kept.append(_searched(workspace.leaderboard, row))
+            except ContentError as error:
+                damage.append(error)
+    return kept, damage
+
+
+def _searched(path: Path, row: LeaderboardRow) -> LeaderboardRow:
+    """Return a searched row with its stored numbers, which files of older versions lack.
+
+    Its study is elsewhere; but what follows from its network can be computed here.
+
+    Raises:
+        ContentError: the row contradicts its own network, or states what only a verification gives.
+    """
+    task = DATASETS[row.dataset].task if row.dataset in DATASETS else MNIST
+    try:
+        columns = _columns_of(row.architecture, task)
+    except SearchSpaceError as error:
+        raise ContentError(f"{path}: the network of {row.hash}: {error.message}") from error
+    due = replace(row, **columns, reached=False, seeds=0, mean_test_accuracy_pct=None)
+    for item in fields(LeaderboardRow):
+        stated, computed = getattr(row, item.name), getattr(due, item.name)
+        if stated != computed and (item.name, stated) != ("stored_numbers", None):
+            raise ContentError(
+                f"{path} states {item.name} of the searched network {row.hash} as {stated}, but it is {computed}",
+                hint="take the row out of the table",
+            )
+    return due

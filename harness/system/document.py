@@ -67,10 +67,13 @@ def _plain(value: Any) -> Any:
     return [*map(_plain, value)] if isinstance(value, list | tuple) else value
 
 
-def read_as(kind: type[_T], text: str | bytes | Path, where: str, hint: str | None = None) -> _T:
+def read_as(
+    kind: type[_T], text: str | bytes | Path, where: str, hint: str | None = None, *, is_table: bool = False
+) -> _T:
     """Return the dataclass that a JSON text, or the file that holds it, states; fields left out take their defaults.
 
-    Nothing is converted: a number in quotes, a number that is not finite or an unknown field is an error. The first
+    Nothing is converted, but for the cells of a table, which are all text: a number in quotes, a number that is not
+    finite or an unknown field is an error. The first
     field that breaks a rule is named with its place in the document.
 
     Raises:
@@ -85,7 +88,7 @@ def read_as(kind: type[_T], text: str | bytes | Path, where: str, hint: str | No
         except OSError as error:
             raise ContentError(f"cannot read {where}: {reason(error)}") from error
     try:
-        value: _T = _adapter(cast(Any, kind)).validate_json(text, strict=True)
+        value: _T = _adapter(cast(Any, kind)).validate_json(text, strict=not is_table)
     except ValidationError as error:
         # Another schema explains all the other faults, so it is named first.
         first = min(error.errors(include_url=False), key=lambda fault: fault["loc"] != ("schema_version",))

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from benchmarks import frontier
-from harness.evidence.leaderboard_csv import LeaderboardRow, Tier
+from harness.evidence.leaderboard import LeaderboardRow, Tier
 from search_spaces.notation import parse_network
 
 SVG = "{http://www.w3.org/2000/svg}"

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from harness.bench.table_files import read_table, write_table
-from harness.evidence import claims, ledger, record, weight_file
-from harness.evidence.claims import Claim
+from harness.evidence import leaderboard, ledger, record, weight_file
+from harness.evidence.leaderboard import Claim
 from harness.evidence.ledger import Attempt, Declaration, Registration
 from harness.system.document import document_of, read_as
 
@@ -57,7 +57,7 @@ def test_repeats_and_claims_are_as_they_are_committed():
 
     lines = [json.dumps(claim, ensure_ascii=False) for claim in json.loads((RECORDS / "claims.json").read_bytes())]
     assert [restated(Claim, line) for line in lines] == lines
-    assert len(claims.read(RECORDS / "claims.json")) == len(lines)
+    assert len(leaderboard.read_claims(RECORDS / "claims.json")) == len(lines)
 
 
 def test_reads_of_the_test_set_are_json_lines_of_four_fields():

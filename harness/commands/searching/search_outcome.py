@@ -21,7 +21,7 @@ from harness.evidence.events import (
     of_kind,
     verdicts,
 )
-from harness.evidence.leaderboard_csv import cost_of, standings_file
+from harness.evidence.leaderboard import cost_of, standings_file
 from harness.evidence.verify import Verdict
 from harness.search.ending.end import Answered, End, Postponed, end_of
 from harness.search.ending.last_words import FAILED, LastWords, Searched, last_words

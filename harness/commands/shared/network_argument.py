@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from harness.evidence import claims, record
+from harness.evidence import leaderboard, record
 from harness.evidence.leaderboard import LeaderboardRow, Tier
 from harness.evidence.leaderboard import read as read_leaderboard
 from harness.evidence.record import Record
@@ -214,7 +214,7 @@ def _searched(workspace: Workspace, records: Iterable[Record], given: str) -> li
             if _is_meant(result.architecture, result.parameters, given):
                 row = KnownRow(result.recipe, result.recipe_name, result.dataset, None)
                 found.append((result.architecture, "", row))
-    claimed = map(claims.row_of_claim, claims.read(workspace.records / "claims.json"))
+    claimed = map(leaderboard.row_of_claim, leaderboard.read_claims(workspace.records / "claims.json"))
     # What a study has trained is on the leaderboard too, or was claimed; a second row of it would ask for a choice.
     recipes = {evidence.recipe_hash: evidence.recipe for evidence in records}
     ranked = [(row, _row_of(row, recipes)) for row in _standings(workspace) if row.tier is not Tier.CLAIMED]

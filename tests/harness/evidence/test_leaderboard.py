@@ -1,28 +1,64 @@
+"""The standings: tiers and figures of rows, their order, where they come from, and the table that holds them."""
+
 from __future__ import annotations
 
+import csv
+import io
 import itertools
+import json
+import os
 import random
 from collections.abc import Callable
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from harness.evidence import leaderboard, ledger
-from harness.evidence.leaderboard import LeaderboardRow, Tier
+from harness.evidence import leaderboard, ledger, record, study
+from harness.evidence.leaderboard import SCHEMA_VERSION, LeaderboardRow, Tier, read, read_claims, to_csv
 from harness.evidence.ledger import Declaration, Outcome
-from harness.evidence.record import Record
+from harness.evidence.record import Found, Record
+from harness.system import files
+from harness.system.errors import ContentError
 from harness.system.files import Workspace
+from harness.training import result
+from harness.training.recipe import Recipe
 from harness.training.result import Purpose, Result, Status
+from search_spaces.catalog import PRESETS
+from search_spaces.network import Architecture
+from search_spaces.notation import parse_network
+from tests.harness import unrun
+from tests.harness.some_study import CONFIG
 
 NewRecord = Callable[..., Record]
 NewResult = Callable[..., Result]
+CLAIM: dict[str, Any] = {
+    "name": "n",
+    "architecture": "conv3x3(8) | gap | linear(10)",
+    "test_accuracy_pct": 99.46,
+    "metric": "best epoch on the test set",
+    "runs": 1,
+    "epochs": 19,
+    "recipe": "its own",
+    "source": "someone",
+}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "leaderboard.csv"
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Workspace:
     return Workspace(tmp_path)
+
+
+# Tiers, figures and order ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -145,12 +181,6 @@ def test_the_figures_of_a_row_are_those_of_its_seeds(new_record: NewRecord):
     assert row.date_utc == "2026-11-20T08:02:00+00:00"
 
 
-def test_one_seed_has_no_spread(new_record: NewRecord):
-    row = leaderboard.row_of_record(new_record([50]))
-
-    assert (row.std_test_accuracy_pct, row.lower_bound_pct) == (None, None)
-
-
 def row(**changes: Any) -> LeaderboardRow:
     values = {
         "tier": Tier.MEASURED,
@@ -247,8 +277,406 @@ def test_fresh_seeds_speak_for_a_network_not_the_draw_that_chose_it(new_result: 
 
 
 def test_a_preset_is_called_by_its_name(new_record: NewRecord):
-    from search_spaces.catalog import PRESETS
-
     assert leaderboard.row_of_record(new_record([50], PRESETS["seed4"].text)).name == "seed4"
     assert leaderboard.row_of_record(new_record([50], name="mine")).name == "mine"
     assert leaderboard.row_of_record(new_record([50])).name == ""
+
+
+# Sources ---------------------------------------------------------------------------------------------
+
+
+def network(width: int) -> str:
+    return f"conv3x3({width}) bn relu | maxpool | conv3x3(8) bn relu | gap | conv1x1(10)"
+
+
+def add_study(place: Workspace, name: str, results: list[Result]) -> Path:
+    folder = place.study(name)
+    study.open_study(folder, CONFIG, {})
+    for number, item in enumerate(results):
+        made = replace(item, study=name, trial=number)
+        result.write(study.result_path(folder, number, made.purpose, made.seed_index), made)
+    return folder
+
+
+def test_a_claim_never_counts_as_reached_and_never_shares_a_row(place: Workspace, new_record: NewRecord):
+    made = new_record([50] * 5)
+    record.write(place.records, made)
+    claim = {
+        "name": "n",
+        "architecture": str(made.architecture),
+        "test_accuracy_pct": 99.99,
+        "metric": "best epoch",
+        "runs": 1,
+        "epochs": 20,
+        "recipe": "its own",
+        "source": "someone",
+    }
+    (place.records / "claims.json").write_text(json.dumps([claim]), encoding="utf-8")
+
+    first, second = leaderboard.collect(place)
+
+    assert (first.tier, first.reached) == (Tier.VERIFIED, True)
+    assert (second.tier, second.reached, second.note) == (Tier.CLAIMED, False, "best epoch; someone")
+    assert second.mean_test_accuracy_pct == 99.99
+
+
+def test_a_study_gives_its_pareto_front_alone(place: Workspace, new_result: NewResult):
+    folder = add_study(
+        place,
+        "s",
+        [
+            new_result(network(4), 90),
+            new_result(network(5), 95),
+            new_result(network(6), 70),
+            new_result(network(7), 70),
+            new_result(network(3), 10, status=Status.PRUNED),
+            new_result(network(2), None, status=Status.CRASHED),
+        ],
+    )
+
+    rows = leaderboard._rows_of_study(folder)
+
+    assert [(str(item.architecture), item.validation_accuracy_pct) for item in rows] == [
+        (network(4), 99.1),
+        (network(6), 99.3),
+    ]
+    assert {item.tier for item in rows} == {Tier.SEARCHED}
+    assert {item.study for item in rows} == {"s"}
+
+
+def test_each_length_of_a_networks_training_is_judged_by_its_own_runs(place: Workspace, new_result: NewResult):
+    recipe = Recipe(epochs=5)
+    short = {"recipe": recipe, "recipe_name": "fast-5ep", "recipe_hash": recipe.hash}
+    found = [new_result(errors=90), new_result(errors=50, purpose=Purpose.CONFIRM), new_result(errors=200, **short)]
+
+    rows = leaderboard._rows_of_study(add_study(place, "s", found))
+
+    assert [(row.validation_accuracy_pct, row.recipe, row.validation_seeds) for row in rows] == [(99.5, "fast", 1)]
+    only_short = add_study(place, "t", [new_result(errors=200, **short), new_result(errors=90, status=Status.PRUNED)])
+    assert [(row.recipe, row.epochs) for row in leaderboard._rows_of_study(only_short)] == [("fast-5ep", 5)]
+
+
+def test_a_measured_row_stands_in_place_of_the_searched_one(
+    place: Workspace, new_record: NewRecord, new_result: NewResult
+):
+    add_study(place, "s", [new_result(errors=50)])
+    assert [item.tier for item in leaderboard.collect(place)] == [Tier.SEARCHED]
+    record.write(place.records, new_record([50]))
+
+    assert [item.tier for item in leaderboard.collect(place)] == [Tier.MEASURED]
+
+
+def test_rows_of_studies_on_another_machine_are_kept(
+    place: Workspace, new_result: NewResult, new_record: NewRecord, new_found: Callable[..., Found]
+):
+    elsewhere = add_study(place, "elsewhere", [new_result(network(4), 90)])
+    here = add_study(place, "here", [new_result(network(5), 80)])
+    record.write(place.records, new_record([50], network(6), found=new_found()))
+    leaderboard.refresh(place)
+    os.rename(elsewhere, place.root / "gone")
+    (here / "results").rename(place.root / "results-gone")
+    for path in place.records.glob("*.json"):
+        path.unlink()
+
+    rows = leaderboard.refresh(place)
+
+    # What a local study no longer says is dropped, and so is a row whose record is gone.
+    assert [(item.study, str(item.architecture)) for item in rows] == [("elsewhere", network(4))]
+    assert leaderboard.read(place.leaderboard) == rows
+
+
+def test_refreshes_at_once_leave_a_whole_file_and_readers_never_see_half_of_one(
+    place: Workspace, new_record: NewRecord
+):
+    for width in range(3, 9):
+        record.write(place.records, new_record([50], network(width)))
+    leaderboard.refresh(place)
+
+    def refresh(number: int) -> int:
+        record.write(place.records, new_record([60 + number], network(10 + number)))
+        return len(leaderboard.refresh(place)) if number % 2 else len(leaderboard.read(place.leaderboard))
+
+    with ThreadPoolExecutor(4) as pool:
+        lengths = list(pool.map(refresh, range(8)))
+
+    assert min(lengths) >= 6
+    assert len(leaderboard.refresh(place)) == 14
+    assert [path.name for path in place.root.iterdir() if path.is_file()] == ["leaderboard.csv"]
+
+
+def test_a_damaged_table_is_refused_and_left_as_it_is(place: Workspace, new_record: NewRecord):
+    record.write(place.records, new_record([50]))
+    place.leaderboard.write_text("something else\n", encoding="utf-8")
+
+    with pytest.raises(ContentError):
+        leaderboard.refresh(place)
+    assert place.leaderboard.read_text(encoding="utf-8") == "something else\n"
+
+
+def test_a_torn_ledger_costs_a_row_its_certificate_and_no_more(place: Workspace, new_record: NewRecord):
+    made, other = new_record([40] * 30), new_record([60], network(6))
+    record.write(place.records, made)
+    record.write(place.records, other)
+    ledger.close(place.ledger, ledger.declare(place.ledger, made.key, 0, 30), ledger.Outcome.CERTIFIED, 99.6)
+    assert leaderboard.survey(place).rows[0].tier is Tier.CERTIFIED
+    place.ledger.write_bytes(place.ledger.read_bytes()[:-50])
+
+    found = leaderboard.survey(place)
+
+    assert [(row.hash, row.tier) for row in found.rows] == [(made.hash, Tier.VERIFIED), (other.hash, Tier.MEASURED)]
+    [damage] = found.damage
+    assert f"the ledger {place.ledger}, line 2: " in damage.message
+    with pytest.raises(ContentError):
+        leaderboard.refresh(place, publish=True)
+
+
+def test_searched_rows_of_an_old_table_gain_their_stored_numbers(place: Workspace, new_result: NewResult):
+    elsewhere = add_study(place, "elsewhere", [new_result(network(4), 90)])
+    [row] = leaderboard.refresh(place)
+    os.rename(elsewhere, place.root / "gone")
+    files.write_text(place.leaderboard, leaderboard.to_csv([replace(row, stored_numbers=None)]))
+
+    # Two statistics for each of 4 + 8 channels.
+    assert [item.stored_numbers for item in leaderboard.collect(place)] == [row.parameters + 24]
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"parameters": 46}, "states parameters of the searched network"),
+        ({"macs": 46}, "states macs of the searched network"),
+        ({"hash": "0" * 12}, "states hash of the searched network 000000000000"),
+        ({"receptive_field": 1}, "states receptive_field"),
+        ({"reached": True}, "states reached"),
+        ({"mean_test_accuracy_pct": 99.9}, "states mean_test_accuracy_pct"),
+        ({"architecture": "conv3x3(4) | gap | linear(11)"}, "the network of "),
+    ],
+)
+def test_a_searched_row_that_contradicts_its_network_is_left_out_and_named(
+    changes: dict[str, Any], said: str, place: Workspace, new_result: NewResult
+):
+    elsewhere = add_study(place, "elsewhere", [new_result(network(4), 90), new_result(network(5), 80)])
+    rows = leaderboard.refresh(place)
+    os.rename(elsewhere, place.root / "gone")
+    forged = [replace(rows[0], **changes), rows[1]]
+    files.write_text(place.leaderboard, leaderboard.to_csv(forged))
+
+    found = leaderboard.survey(place)
+
+    assert [row.architecture for row in found.rows] == [rows[1].architecture]
+    [damage] = found.damage
+    assert damage.message.startswith(f"{place.leaderboard}")
+    assert said in damage.message
+
+
+@pytest.mark.parametrize("left", ["", "another target"])
+def test_seeds_of_an_attempt_that_the_ledger_lacks_are_not_ranked(left: str, place: Workspace, new_record: NewRecord):
+    made = new_record([50, 55])
+    record.write(place.records, replace(made, seeds=tuple(replace(run, attempt=1) for run in made.seeds)))
+    if left:
+        ledger.declare(place.ledger, replace(made, target_pct=99.0).key, 0, 20)
+
+    found = leaderboard.survey(place)
+
+    assert [*found.rows, *found.records] == []
+    assert f"lacks attempt 1, for which seeds of {made.hash} were run" in found.damage[0].message
+    with pytest.raises(ContentError):
+        leaderboard.collect(place)
+
+    place.ledger.unlink(missing_ok=True)
+    ledger.declare(place.ledger, made.key, 0, 20)
+    assert len(leaderboard.survey(place).rows) == 1
+
+
+def test_in_a_clone_what_is_tried_out_does_not_change_what_is_published(place: Workspace, new_record: NewRecord):
+    record.write(place.records, new_record([60]))
+    leaderboard.refresh(place)
+    published = place.leaderboard.read_bytes()
+    unrun.git(place, "init", "--quiet")
+    unrun.git(place, "add", "leaderboard.csv")
+    record.write(place.records, new_record([60], target_pct=99.0))
+
+    assert len(leaderboard.refresh(place)) == 2
+    assert place.leaderboard.read_bytes() == published
+    assert len(leaderboard.read(place.local_leaderboard)) == 2
+
+    leaderboard.refresh(place, publish=True)
+    assert len(leaderboard.read(place.leaderboard)) == 2
+
+
+# The table -------------------------------------------------------------------------------------------
+
+
+ROW = LeaderboardRow(
+    rank=1,
+    tier=Tier.VERIFIED,
+    target_pct=99.4,
+    reached=True,
+    parameters=12_088,
+    macs=400_000,
+    receptive_field=20,
+    mean_test_accuracy_pct=99.41000000000001,
+    dataset="mnist",
+    recipe="fast",
+    architecture=parse_network("conv3x3(8) | gap | linear(10)"),
+    hash="0123456789ab",
+    protocol_version=1,
+)
+
+
+TEXT = st.one_of(
+    st.text(st.characters(exclude_categories=["Cs"])),
+    st.text(st.sampled_from("=+-@\t\r\n'\",;a"), max_size=6),
+    st.sampled_from(
+        ["=1+1", "+1", "-1", "@SUM(A1)", "'=1", "''", "'", "\r", "a\rb", "\n", 'say "hi", you', " ", "\x00"]
+    ),
+)
+
+
+NUMBER = st.floats(allow_nan=False, allow_infinity=False)
+
+
+VALUES = {
+    "str": TEXT,
+    "int": st.integers(-(10**12), 10**12),
+    "float": NUMBER,
+    "bool": st.booleans(),
+    "Tier": st.sampled_from(Tier),
+    "WrittenNetwork": st.from_type(Architecture),
+    "float | None": st.none() | NUMBER,
+    "int | None": st.none() | st.integers(0, 10**6),
+}
+
+
+ROWS = st.builds(LeaderboardRow, **{item.name: VALUES[str(item.type)] for item in fields(LeaderboardRow)})
+
+
+@given(rows=st.lists(ROWS, max_size=4))
+def test_reading_gives_the_very_rows_that_were_written(rows: list[LeaderboardRow], tmp_path_factory: Any):
+    path = tmp_path_factory.getbasetemp() / "round-trip.csv"
+    path.write_bytes(to_csv(rows).encode("utf-8"))
+
+    assert read(path) == [replace(row, schema_version=SCHEMA_VERSION) for row in rows]
+
+
+@given(text=TEXT)
+def test_no_text_begins_as_a_formula_does(text: str):
+    [_, cells] = csv.reader(io.StringIO(to_csv([replace(ROW, name=text, note=text)]), newline=""))
+
+    assert not [cell for cell in cells if cell[:1] in ("=", "+", "-", "@", "\t", "\r", "\n")]
+
+
+def test_columns_are_the_fields_in_order_and_numbers_are_exact():
+    header, line = to_csv([ROW]).splitlines()
+
+    assert header.startswith(
+        "rank,name,tier,target_pct,reached,parameters,stored_numbers,macs,receptive_field,mean_test_accuracy_pct,"
+    )
+    assert line.startswith("1,,verified,99.4,true,12088,,400000,20,99.41000000000001,,")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"rank,name\n", b"\xff\xfe", to_csv([]).replace("rank", "place", 1).encode(), b'"unended']
+)
+def test_another_file_is_refused(path: Path, content: bytes):
+    path.write_bytes(content)
+
+    with pytest.raises(ContentError):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (",99.4,", ",nan,"),
+        (",true,", ",perhaps,"),
+        (",verified,", ",splendid,"),
+        (",12088,", ",many,"),
+        ("conv3x3(8)", "conv3x4(8)"),
+        ("mnist,fast", "mnist"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_refused_with_its_line(path: Path, old: str, new: str):
+    path.write_text(to_csv([ROW]).replace(old, new), encoding="utf-8")
+
+    with pytest.raises(ContentError) as caught:
+        read(path)
+    assert f"{path}, line 2: " in caught.value.message
+
+
+OLD_COLUMNS = (
+    "rank,name,tier,target_pct,reached,parameters,macs,receptive_field,mean_test_accuracy_pct,std_test_accuracy_pct,"
+    "min_test_accuracy_pct,lower_bound_pct,test_errors_mean,best_epoch_test_accuracy_pct,seeds,seeds_at_target,diverged,"
+    "attempts,holds_corrected,validation_accuracy_pct,validation_seeds,epochs,train_seconds,teacher_seconds,"
+    "search_seconds,dataset,recipe,recipe_hash,device,architecture,hash,study,commit,date_utc,note,protocol_version,"
+    "schema_version"
+)
+
+
+OLD_LINE = (
+    "3,mine,certified,99.4,true,5994,1000,20,99.45,0.02,99.4,99.43,55.0,,24,24,0,4,true,,0,20,50.5,0.0,,mnist,fast,"
+    "0123456789ab,some CPU,conv3x3(8) | gap | linear(10),ba9876543210,,000000000000,2026-11-20T08:00:00+00:00,,1,2"
+)
+
+
+def test_a_table_of_schema_2_is_read_without_what_it_lacks(path: Path):
+    path.write_text(f"{OLD_COLUMNS}\n{OLD_LINE}\n", encoding="utf-8")
+
+    [row] = read(path)
+
+    assert (row.name, row.tier, row.parameters, row.macs, row.seeds, row.attempts) == (
+        "mine",
+        Tier.CERTIFIED,
+        5994,
+        1000,
+        24,
+        4,
+    )
+    assert (row.stored_numbers, row.lower_bound_images_pct, row.confidence) == (None, None, None)
+    assert (row.date_utc, row.protocol_version, row.schema_version) == ("2026-11-20T08:00:00+00:00", 1, SCHEMA_VERSION)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("holds_corrected", "holds_otherwise"), ("parameters,", "macs,"), (",seeds,", ",seeds,seeds,")]
+)
+def test_other_columns_than_those_of_a_version_are_refused(path: Path, old: str, new: str):
+    path.write_text(OLD_COLUMNS.replace(old, new, 1) + "\n", encoding="utf-8")
+
+    with pytest.raises(ContentError):
+        read(path)
+
+
+# Claims ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        3,
+        [3],
+        {"name": 1},
+        [{"name": "n"}],
+        [{**CLAIM, "extra": 1}],
+        [CLAIM, {**CLAIM, "architecture": "conv3x4(8)"}],
+        [{**CLAIM, "architecture": "conv3x3(8) | gap | linear(3)"}],
+        [CLAIM, {**CLAIM, "name": "m", "architecture": "conv3x3(8) gap linear(10)"}],
+        *([{**CLAIM, "test_accuracy_pct": value}] for value in ("99.4", None, True, 101)),
+    ],
+)
+def test_what_is_no_list_of_claims_about_networks_is_refused(claims: Any, tmp_path: Path):
+    path = tmp_path / "claims.json"
+    assert read_claims(path) == []
+    path.write_text(json.dumps(claims), encoding="utf-8")
+
+    with pytest.raises(ContentError) as caught:
+        read_claims(path)
+    assert str(path) in caught.value.message
+
+
+def test_the_committed_claims_are_those_of_the_documents(seed_documents: dict[str, Any]):
+    stated = {
+        network["name"]: network["claim"]["test_acc"] for network in seed_documents["networks"] if network["claim"]
+    }
+    found = read_claims(Path(__file__).parents[3] / "records" / "claims.json")
+
+    assert {item.name: item.test_accuracy_pct for item in found if item.name.startswith("seed")} == stated
