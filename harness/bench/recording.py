@@ -8,7 +8,7 @@ import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
@@ -184,48 +184,30 @@ def split_digest(validation: Sequence[int]) -> str:
     return hashlib.sha256(",".join(map(str, validation)).encode()).hexdigest()
 
 
-def open_recording(folder: Path, recording: Recording) -> bool:
-    """Write a new recording's configuration, or check it against the one that is there; return whether it is new.
+def open_recording(folder: Path, recording: Recording) -> None:
+    """Write a new recording's configuration, or check it against the one that is there.
 
     Raises:
         UsageError: the folder cannot be written.
         ContentError: a recording of that name is another one.
     """
     path = folder / "recording.json"
-    if not path.exists():
+    if path.exists():
+        check_recording(folder, recording)
+    else:
         files.write_json(path, document_of(recording) | {"recipe": recipe_document(recording.recipe)})
-        return True
-    check_recording(folder, recording)
-    return False
 
 
 def check_recording(folder: Path, recording: Recording) -> None:
     """Raise ContentError where a folder holds another recording: a table never mixes recipes, engines or splits."""
     path = folder / "recording.json"
-    if not path.exists():
-        return
-    there = read_as(Recording, path.read_bytes(), f"the recording {path}")
-    for item in fields(Recording):
-        ours, theirs = getattr(recording, item.name), getattr(there, item.name)
-        if ours != theirs:
-            raise ContentError(
-                f"the recording {recording.name!r} in {folder} was begun with {_difference(item.name, theirs, ours)}; "
-                "a recording never changes",
-                hint="record under another name and merge the tables, or repeat the command that began it",
-            )
-
-
-def _difference(name: str, theirs: Any, ours: Any) -> str:
-    """Return what is another thing, and both values where they are short."""
-    if name == "machine":
-        for place, a, b in ((None, theirs, ours), ("environment", theirs.environment, ours.environment)):
-            for item in fields(a):
-                there, here = getattr(a, item.name), getattr(b, item.name)
-                if there != here and item.name != "environment":
-                    return f"another {item.name}{' of the ' + place if place else ''} ({there!r} there, {here!r} here)"
-    if name in ("space", "recipe", "networks"):
-        return f"another {name}" if name != "networks" else "other networks"
-    return f"another {name} ({theirs!r} there, {ours!r} here)"
+    there = read_as(Recording, path.read_bytes(), f"the recording {path}") if path.exists() else recording
+    other = [item.name for item in fields(Recording) if getattr(recording, item.name) != getattr(there, item.name)]
+    if other:
+        raise ContentError(
+            f"the recording {recording.name!r} in {folder} was begun with another {other[0]}",
+            hint="record under another name and merge the tables, or repeat the command that began it",
+        )
 
 
 def run_path(folder: Path, key: Key) -> Path:
@@ -274,14 +256,14 @@ def keys_of(recording: Recording, runs: Mapping[Key, Result]) -> list[tuple[Arch
     due = [(each, (key, seed)) for seed in range(recording.seeds) for each, key in networks]
     if recording.near is None or any(key not in runs for _, key in due):
         return due
-    near = [(each, key) for each, key in networks if _is_near(recording, recording.near, key, runs)]
+    target, within = recording.near.target_pct, recording.near.within_pct
+
+    def mean_pct(key: str) -> float:
+        return statistics.mean([runs[key, seed].validation_accuracy_pct or 0.0 for seed in range(recording.seeds)])
+
+    near = [(each, key) for each, key in networks if abs(mean_pct(key) - target) <= within]
     more = range(recording.seeds, recording.near.seeds)
     return due + [(each, (key, seed)) for seed in more for each, key in near]
-
-
-def _is_near(recording: Recording, near: Near, network_hash: str, runs: Mapping[Key, Result]) -> bool:
-    accuracies = [runs[network_hash, seed].validation_accuracy_pct or 0.0 for seed in range(recording.seeds)]
-    return abs(statistics.mean(accuracies) - near.target_pct) <= near.within_pct
 
 
 def table_of(recording: Recording, runs: Mapping[Key, Result]) -> Table:

@@ -1,20 +1,17 @@
-"""What recording a table would take: facts, and the text that says them."""
+"""A recording in progress: what it would take, and its runs through workers, rung by rung, until all have ended."""
 
 from __future__ import annotations
 
 import statistics
-import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from harness.bench.recording import (
     Key,
     Prepared,
-    Recording,
-    SampledNetworks,
     checkpoint_path,
     finished_runs,
     keys_of,
@@ -32,217 +29,82 @@ from harness.system.terminal import duration_text
 from harness.training import result
 from harness.training.cluster.cluster import Asked, Kinds, joined_by
 from harness.training.cluster.ray_link import Link
-from harness.training.progress import Reporter, plain_seconds
+from harness.training.progress import Reporter
 from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job
-from harness.training.workers import Broken, Event, Executor, ExecutorOf, Finished, Limits, Processes, Progress
-from search_spaces.network import Architecture
+from harness.training.workers import Broken, Executor, ExecutorOf, Finished, Limits, Processes
+
+RETRIES = 2
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecordingPlan:
-    """What a recording is and what is left of it.
+def plan_document(ready: Prepared, ended: Mapping[Key, Result]) -> dict[str, Any]:
+    """Return what a recording is and what is left of it, of which these runs have ended; hashes stand for what is long.
 
-    Attributes:
-        considered: distinct networks that were chosen from; all of the space where ``enumerated``.
-        seconds_an_epoch: estimated training time of each network on one core, by its text.
-        seconds_left: estimated, with the recording's workers side by side.
-        measured: the estimate is corrected by runs that have ended here.
+    The estimate is of training on one core, with the recording's workers side by side; runs that have ended here
+    correct it.
     """
-
-    recording: Recording
-    enumerated: bool
-    considered: int
-    parameters: tuple[int, float, int]
-    mean_macs: float
-    runs: int
-    ended: int
-    seconds_an_epoch: Mapping[Architecture, float]
-    seconds_left: float
-    measured: bool
-
-
-def planned(recording: Recording, chosen: SampledNetworks, ended: Mapping[Key, Result]) -> RecordingPlan:
-    """Return the facts of a recording of which these runs have ended."""
+    recording, chosen = ready.recording, ready.chosen
     data = dataset(recording.dataset)
     pace = taught(PACES[engine_kind(recording.machine)], recording.recipe, data.task)
     timing = Timing(data.train_size, pace)
     for run in ended.values():
         add_timing(timing, run, work(run.architecture, data.task))
     slow = slowdown(timing)
-    each = {
-        network.architecture: training_seconds(1, data.train_size, work(network.architecture, data.task), pace)
-        * (slow or 1.0)
-        for network in chosen.networks
-    }
     keys = keys_of(recording, ended)
-    left = [network for network, key in keys if key not in ended]
+    left = Counter(network for network, key in keys if key not in ended)
     epochs, workers = recording.recipe.epochs, recording.machine.workers
-    sizes = sorted(network.parameters for network in chosen.networks)
-    return RecordingPlan(
-        recording=recording,
-        enumerated=chosen.enumerated,
-        considered=chosen.considered,
-        parameters=(sizes[0], statistics.median(sizes), sizes[-1]),
-        mean_macs=statistics.fmean(network.macs for network in chosen.networks),
-        runs=len(keys),
-        ended=len(keys) - len(left),
-        seconds_an_epoch=each,
-        seconds_left=sum(each[network] for network in left) * epochs / workers,
-        measured=slow is not None,
+    seconds = sum(
+        count * training_seconds(epochs, data.train_size, work(network, data.task), pace)
+        for network, count in left.items()
     )
-
-
-def plan_document(plan: RecordingPlan) -> dict[str, Any]:
-    """Return the plan as plain JSON values; what a table holds in full is named by its hash."""
-    recording = plan.recording
-    low, median, high = plan.parameters
+    sizes = sorted(network.parameters for network in chosen.networks)
     return {
         "name": recording.name,
         "space": recording.space_name,
         "networks": len(recording.networks),
-        "considered": plan.considered,
-        "enumerated": plan.enumerated,
-        "parameters": {"low": low, "median": median, "high": high},
-        "mean_macs": plan.mean_macs,
+        "considered": chosen.considered,
+        "enumerated": chosen.enumerated,
+        "parameters": {"low": sizes[0], "median": statistics.median(sizes), "high": sizes[-1]},
+        "mean_macs": statistics.fmean(network.macs for network in chosen.networks),
         "seeds": recording.seeds,
         "near": None if recording.near is None else asdict(recording.near),
         "rungs": list(recording.rungs),
         "recipe": recording.recipe_name,
         "recipe_hash": recording.recipe.hash,
         "dataset": recording.dataset,
-        "runs": plan.runs,
-        "ended": plan.ended,
-        "workers": recording.machine.workers,
+        "runs": len(keys),
+        "ended": len(keys) - left.total(),
+        "workers": workers,
         "engine": recording.machine.environment.engine,
-        "estimated_seconds_left": plan.seconds_left,
-        "estimate_is_measured": plan.measured,
+        "estimated_seconds_left": seconds * (slow or 1.0) / workers,
+        "estimate_is_measured": slow is not None,
     }
 
 
-def plan_text(plan: RecordingPlan) -> str:
+def plan_text(ready: Prepared, plan: Mapping[str, Any]) -> str:
     """Return the plan for people."""
-    recording = plan.recording
-    low, middle, high = plan.parameters
-    count = len(recording.networks)
-    if plan.enumerated and count == plan.considered:
-        chosen = f"all {count:,} networks of the space"
+    recording, near = ready.recording, ready.recording.near
+    if plan["enumerated"] and plan["networks"] == plan["considered"]:
+        chosen = f"all {plan['networks']:,} networks of the space"
     else:
-        source = "distinct networks" if plan.enumerated else "distinct draws"
-        chosen = f"{count:,} of {plan.considered:,} {source} from the space"
-    limit = recording.sample.budget
-    guess = "measured here" if plan.measured else "a guess until runs have ended here"
+        source = "distinct networks" if plan["enumerated"] else "distinct draws"
+        chosen = f"{plan['networks']:,} of {plan['considered']:,} {source} from the space"
+    limit = "" if recording.sample.budget is None else f" of at most {recording.sample.budget:,} parameters"
+    more = "" if near is None else f", then {near.seeds} within {near.within_pct:g} points of {near.target_pct:g} %"
+    sizes, guess = plan["parameters"], "measured here" if plan["estimate_is_measured"] else "a guess"
     return "\n".join(
         (
-            f"table {recording.name}: {chosen} {recording.space_name!r}"
-            + ("" if limit is None else f" of at most {limit:,} parameters"),
-            f"  {low:,} to {high:,} parameters, median {middle:,.0f}; {plan.mean_macs:,.0f} multiply-adds in the mean",
-            f"  {recording.seeds} seeds each{_near_text(recording)}, {recording.dataset}, "
-            f"recipe {recording.recipe_name} "
-            f"({recording.recipe.epochs} epochs, batch {recording.recipe.batch_size}), validation accuracy after "
-            f"epochs {', '.join(map(str, recording.rungs))}; the test set is not read",
-            f"  {plan.runs:,} runs, {plan.ended:,} of them ended; {recording.machine.workers} at a time on "
-            f"{recording.machine.processor} ({recording.machine.environment.engine})",
-            f"  about {duration_text(plan.seconds_left)} left, {guess}",
+            f"table {plan['name']}: {chosen} {plan['space']!r}{limit}",
+            f"  {sizes['low']:,} to {sizes['high']:,} parameters, median {sizes['median']:,.0f}; "
+            f"{plan['mean_macs']:,.0f} multiply-adds in the mean",
+            f"  {plan['seeds']} seeds each{more}, {plan['dataset']}, recipe {plan['recipe']} "
+            f"({recording.recipe.epochs} epochs, batch {recording.recipe.batch_size}), validated after epochs "
+            f"{', '.join(map(str, plan['rungs']))}; the test set is not read",
+            f"  {plan['runs']:,} runs, {plan['ended']:,} of them ended; {plan['workers']} at a time on "
+            f"{recording.machine.processor} ({plan['engine']})",
+            f"  about {duration_text(plan['estimated_seconds_left'])} left, {guess}",
         )
     )
-
-
-def _near_text(recording: Recording) -> str:
-    near = recording.near
-    if near is None:
-        return ""
-    return f", then {near.seeds} of those within {near.within_pct:g} points of {near.target_pct:g} %"
-
-
-RETRIES = 2
-# What one run may use; the networks of tables are small.
-LIMITS = Limits()
-
-
-@dataclass(slots=True, kw_only=True)
-class RecordingSession:
-    """A recording in progress.
-
-    Attributes:
-        waiting: runs in the order in which they are trained, each up to its next rung.
-        total: runs of the recording, ``ended`` of which have ended.
-        work: estimated seconds of an epoch of each network.
-        left: estimated seconds of all epochs that are to come; ``done`` of those trained in this session.
-        began: when its workers were started, and when it last said where it is, on the monotonic clock.
-    """
-
-    folder: Path
-    recording: Recording
-    reporter: Reporter
-    waiting: list[Job]
-    total: int
-    ended: int
-    work: Mapping[Architecture, float]
-    left: float = 0.0
-    done: float = 0.0
-    began: float = 0.0
-    said: float = 0.0
-    broken: Counter[Key] = field(default_factory=Counter)
-
-
-def jobs_left(
-    folder: Path, recording: Recording, finished: Mapping[Key, Result], teachers: Path, device: str
-) -> list[Job]:
-    """Return the runs that are still to be trained."""
-    return [
-        Job(
-            architecture=network,
-            recipe=recording.recipe,
-            recipe_name=recording.recipe_name,
-            purpose=Purpose.BENCH,
-            seed_index=key[1],
-            device=device,
-            engine=engine_kind(recording.machine),
-            until_epoch=recording.rungs[0],
-            checkpoint=checkpoint_path(folder, key),
-            teachers=teachers,
-            study=recording.name,
-        )
-        for network, key in keys_of(recording, finished)
-        if key not in finished
-    ]
-
-
-def record(
-    folder: Path,
-    ready: Prepared,
-    teachers: Path,
-    work: Mapping[Architecture, float],
-    reporter: Reporter,
-    executor_of: ExecutorOf = Processes,
-) -> Table:
-    """Train what is left of a recording and return its table; each run that ends leaves its result.
-
-    Raises:
-        ContentError: the folder holds another recording.
-        HarnessError: a run broke its worker three times.
-        DataError: the data went away.
-    """
-    recording = ready.recording
-    study.mend(folder)
-    open_recording(folder, recording)
-    while waiting := jobs_left(
-        folder, recording, ended := finished_runs(folder, recording), teachers, str(ready.device)
-    ):
-        session = RecordingSession(
-            folder=folder,
-            recording=recording,
-            reporter=reporter,
-            waiting=waiting,
-            total=len(ended) + len(waiting),
-            ended=len(ended),
-            work=work,
-        )
-        reporter.show(total=session.total)
-        # Once all have their first runs, those near the target are due.
-        _train_all(session, executor_of(ready.source, LIMITS))
-    return table_of(recording, ended)
 
 
 def on_cluster(ready: Prepared, link: Link) -> ExecutorOf:
@@ -256,73 +118,78 @@ def on_cluster(ready: Prepared, link: Link) -> ExecutorOf:
     return joined_by(link, asked)
 
 
-def _train_all(session: RecordingSession, executor: Executor) -> None:
-    session.left = sum(session.work[job.architecture] * job.recipe.epochs for job in session.waiting)
+def record(
+    folder: Path, ready: Prepared, teachers: Path, reporter: Reporter, executor_of: ExecutorOf = Processes
+) -> Table:
+    """Train what is left of a recording and return its table; each run that ends leaves its result.
+
+    Raises:
+        ContentError: the folder holds another recording.
+        HarnessError: a run broke its worker three times.
+        DataError: the data went away.
+    """
+    recording = ready.recording
+    study.mend(folder)
+    open_recording(folder, recording)
+    while True:
+        ended = finished_runs(folder, recording)
+        keys = keys_of(recording, ended)
+        waiting = [
+            Job(
+                architecture=network,
+                recipe=recording.recipe,
+                recipe_name=recording.recipe_name,
+                purpose=Purpose.BENCH,
+                seed_index=key[1],
+                device=str(ready.device),
+                engine=engine_kind(recording.machine),
+                until_epoch=recording.rungs[0],
+                checkpoint=checkpoint_path(folder, key),
+                teachers=teachers,
+                study=recording.name,
+            )
+            for network, key in keys
+            if key not in ended
+        ]
+        if not waiting:
+            return table_of(recording, ended)
+        # Once all have their first runs, those near the target are due.
+        reporter.show(total=len(keys))
+        _train_all(folder, ready, waiting, reporter, executor_of(ready.source, Limits()))
+
+
+def _train_all(folder: Path, ready: Prepared, waiting: list[Job], reporter: Reporter, executor: Executor) -> None:
+    """Train these runs, from rung to rung; one whose worker broke from its last rung, then from its beginning."""
+    rungs, broken = ready.recording.rungs, Counter[Key]()
     try:
-        executor.start(min(session.recording.machine.workers, len(session.waiting)))
-        session.began = session.said = time.monotonic()
-        while session.waiting or any(executor.jobs.values()):
+        executor.start(min(ready.recording.machine.workers, len(waiting)))
+        while waiting or any(executor.jobs.values()):
             for place, running in executor.jobs.items():
-                if running is None and session.waiting:
-                    executor.assign(place, session.waiting.pop(0))
+                if running is None and waiting:
+                    executor.assign(place, waiting.pop(0))
             for event in executor.poll(timeout=1.0):
-                on_event(session, event)
-            _show(session)
+                job = event.job
+                key = (job.architecture.hash, job.seed_index)
+                assert job.checkpoint is not None, "every run of a recording keeps its state"
+                if isinstance(event, Finished) and event.result.status is Status.RUNNING:
+                    until = next(rung for rung in rungs if rung > len(event.result.history))
+                    spent = event.result.train_seconds
+                    waiting.insert(0, replace(job, until_epoch=until, spent_seconds=spent))
+                elif isinstance(event, Finished):
+                    result.write(run_path(folder, key), event.result)
+                    job.checkpoint.unlink(missing_ok=True)
+                    reporter.advance()
+                elif isinstance(event, Broken):
+                    broken[key] += 1
+                    told = f"seed {job.seed_index} of {job.architecture}"
+                    if broken[key] > RETRIES:
+                        raise HarnessError(
+                            f"{told} failed {broken[key]} times: {event.message}",
+                            hint="finished trainings are kept; the same command continues",
+                        )
+                    if broken[key] == RETRIES:
+                        job.checkpoint.unlink(missing_ok=True)
+                    reporter.say(f"{told}: {event.message}; it is run again")
+                    waiting.append(replace(job, until_epoch=rungs[0], spent_seconds=0.0))
     finally:
         executor.stop()
-
-
-def on_event(session: RecordingSession, event: Event) -> None:
-    """Keep what a worker reports; a run goes on from rung to rung."""
-    match event:
-        case Progress(job, _):
-            session.left -= session.work[job.architecture]
-            session.done += session.work[job.architecture]
-        case Finished(job, found) if found.status is Status.RUNNING:
-            rungs = session.recording.rungs
-            until = next(rung for rung in rungs if rung > len(found.history))
-            session.waiting.insert(0, replace(job, until_epoch=until, spent_seconds=found.train_seconds))
-        case Finished(job, found):
-            _ended(session, job, found)
-        case Broken(job, _, message):
-            _again(session, job, message)
-
-
-def _ended(session: RecordingSession, job: Job, found: Result) -> None:
-    result.write(run_path(session.folder, (found.hash, found.seed_index)), found)
-    if job.checkpoint is not None:
-        job.checkpoint.unlink(missing_ok=True)
-    if found.status is Status.DIVERGED:
-        session.left -= session.work[job.architecture] * (job.recipe.epochs - len(found.history))
-    session.ended += 1
-    session.reporter.advance()
-
-
-def _again(session: RecordingSession, job: Job, message: str) -> None:
-    """Train a run again whose worker broke: from its last rung, then from its beginning."""
-    assert job.checkpoint is not None, "every run of a recording keeps its state"
-    key = (job.architecture.hash, job.seed_index)
-    session.broken[key] += 1
-    if session.broken[key] > RETRIES:
-        raise HarnessError(
-            f"seed {job.seed_index} of {job.architecture} failed {session.broken[key]} times: {message}",
-            hint="finished trainings are kept; the same command continues",
-        )
-    if session.broken[key] == RETRIES:
-        job.checkpoint.unlink(missing_ok=True)
-    session.reporter.say(f"seed {job.seed_index} of {job.architecture}: {message}; it is run again")
-    session.waiting.append(replace(job, until_epoch=session.recording.rungs[0], spent_seconds=0.0))
-
-
-def _show(session: RecordingSession) -> None:
-    """Say where the recording is: on a terminal at every call, elsewhere from time to time."""
-    now = time.monotonic()
-    remaining = ""
-    if session.done:
-        # A run that went on from a checkpoint, or began again, may leave the estimate a little off.
-        remaining = f", {duration_text(max(0.0, session.left) * (now - session.began) / session.done)} left"
-    if session.reporter.terminal:
-        session.reporter.show(remaining.removeprefix(", "))
-    elif now - session.said >= plain_seconds(now - session.began):
-        session.said = now
-        session.reporter.say(f"{session.ended} of {session.total} runs{remaining}")

@@ -15,7 +15,6 @@ from harness.system.files import Workspace, check_writable, workspace
 
 if TYPE_CHECKING:
     from harness.bench.recording import Prepared
-    from harness.bench.session import RecordingPlan
     from harness.bench.table import Table
 
 
@@ -164,7 +163,7 @@ def _check_free(folder: Path, place: Workspace) -> None:
 
 def _record(name: str, given: dict[str, Any], only_plan: bool, as_json: bool) -> int:
     from harness.bench.recording import Near, check_recording, finished_runs, prepared
-    from harness.bench.session import plan_document, plan_text, planned
+    from harness.bench.session import plan_document, plan_text
     from harness.bench.table_files import write_table
 
     place = workspace()
@@ -181,21 +180,21 @@ def _record(name: str, given: dict[str, Any], only_plan: bool, as_json: bool) ->
     address = given.pop("cluster")
     ready = prepared(name=name, near=wanted, **given)
     check_recording(folder, ready.recording)
-    plan = planned(ready.recording, ready.chosen, finished_runs(folder, ready.recording))
+    plan = plan_document(ready, finished_runs(folder, ready.recording))
     if only_plan:
-        options.answer(as_json, plan_document(plan), plan_text(plan))
+        options.answer(as_json, plan, plan_text(ready, plan))
         return 0
     check_writable(out.parent)
-    click.echo(plan_text(plan), err=True)
+    click.echo(plan_text(ready, plan), err=True)
     options.say_engine(ready.choice)
     options.say_teacher(ready.recording.recipe, task_of(ready.recording.dataset), place.teachers)
-    recorded = _train(ready, plan, folder, place, address)
+    recorded = _train(ready, plan["runs"], plan["ended"], folder, place, address)
     write_table(out, recorded)
     _show(recorded, as_json, out)
     return 0
 
 
-def _train(ready: Prepared, plan: RecordingPlan, folder: Path, place: Workspace, address: str | None) -> Table:
+def _train(ready: Prepared, runs: int, ended: int, folder: Path, place: Workspace, address: str | None) -> Table:
     from harness.bench.session import on_cluster, record
     from harness.evidence import study
     from harness.training.progress import Reporter
@@ -205,8 +204,8 @@ def _train(ready: Prepared, plan: RecordingPlan, folder: Path, place: Workspace,
         options.resumable(),
         study.owned(folder),
         options.cluster(address, ready.recording.machine.workers) as link,
-        Reporter(plan.runs, "runs") as reporter,
+        Reporter(runs, "runs") as reporter,
     ):
-        reporter.advance(plan.ended)
+        reporter.advance(ended)
         executor_of = Processes if link is None else on_cluster(ready, link)
-        return record(folder, ready, place.teachers, plan.seconds_an_epoch, reporter, executor_of)
+        return record(folder, ready, place.teachers, reporter, executor_of)

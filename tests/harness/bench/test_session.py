@@ -13,18 +13,16 @@ from typing import Any
 
 import pytest
 
-from harness.bench import session
-from harness.bench.recording import Near, Recording, checkpoint_path, finished_runs
+from harness.bench.recording import Near, Recording, finished_runs
 from harness.bench.session import record
 from harness.bench.table import Table
 from harness.system import files
 from harness.system.errors import HarnessError
-from harness.training import result, workers
+from harness.training import workers
 from harness.training.progress import Reporter
 from harness.training.result import Status
 from harness.training.run import Job
 from harness.training.workers import Broken, Event, Finished, Progress
-from search_spaces.notation import parse_network
 from tests.harness.bench.some_table import HASHES, RUNGS, TEXTS, some_recording
 from tests.harness.bench.test_recording import some_run
 
@@ -122,7 +120,7 @@ def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
 def run_session(folder: Path, recording: Recording = RECORDING) -> Table:
     ready: Any = SimpleNamespace(recording=recording, source=None, device="cpu")
     with Reporter(6, "runs") as reporter:
-        return record(folder, ready, folder / "teachers", dict.fromkeys(RECORDING.networks, 1.0), reporter)
+        return record(folder, ready, folder / "teachers", reporter)
 
 
 def test_every_network_is_trained_with_every_seed_and_read_at_every_rung(trainer: Trainer, tmp_path: Path):
@@ -214,34 +212,3 @@ def test_a_run_that_diverges_has_ended(trainer: Trainer, tmp_path: Path):
     assert {row.status for row in rows.values()} == {Status.DIVERGED}
     assert rows[4].validation_accuracy_pct == rows[2].validation_accuracy_pct
     assert trainer.epochs[TEXTS[2], 0] == 2
-
-
-def test_a_recording_that_has_ended_trains_nothing(trainer: Trainer, tmp_path: Path):
-    first = run_session(tmp_path)
-    trainer.asked.clear()
-
-    assert run_session(tmp_path) == first
-    assert trainer.asked == []
-
-
-def test_without_a_terminal_it_says_from_time_to_time_how_long_it_takes(
-    trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
-    clock = itertools.count(0.0, 20.0)
-    monkeypatch.setattr(session, "time", SimpleNamespace(monotonic=lambda: next(clock)))
-
-    run_session(tmp_path)
-
-    # In 20 seconds each of two workers comes to its next rung, and in a minute to the end of one of three runs.
-    lines = capsys.readouterr().err.splitlines()
-    wanted = {"2 of 6 runs, 2 min 0 s left", "4 of 6 runs, 1 min 0 s left", "6 of 6 runs, 0 s left"}
-    assert wanted <= set(lines)
-    assert len(lines) == 9
-
-
-def test_results_name_the_network_by_its_hash(trainer: Trainer, tmp_path: Path):
-    run_session(tmp_path)
-
-    assert result.read(tmp_path / "results" / f"{HASHES[0]}-1.json").architecture == parse_network(TEXTS[0])
-    assert parse_network(TEXTS[0]).hash == HASHES[0]
-    assert checkpoint_path(tmp_path, (HASHES[0], 1)).name == f"{HASHES[0]}-1.pt"

@@ -1,15 +1,13 @@
 from __future__ import annotations
 
 import statistics
-from dataclasses import replace
 
 import pytest
 from scipy.stats import spearmanr
 
-from harness.bench.summary import Spread, datasheet, summary, summary_text
-from harness.bench.table import Sample, Table
-from harness.training.result import Status
-from tests.harness.bench.some_table import MACHINE, run_rows, some_table
+from harness.bench.summary import Spread, summary
+from harness.bench.table import Table
+from tests.harness.bench.some_table import run_rows, some_table
 
 
 def table() -> Table:
@@ -58,34 +56,3 @@ def test_counts_are_of_networks_runs_and_rows():
     assert found.train_seconds == 5 * 4.0
     # (9 + 2) * width + 10 * (width + 1), which is 21 * width + 10.
     assert found.parameters == Spread(low=52, median=73, high=94)
-
-
-def test_a_machine_that_went_on_with_a_later_commit_counts_once():
-    later = replace(MACHINE, environment=replace(MACHINE.environment, commit="c" * 40, dirty=False))
-    other = replace(MACHINE, processor="another processor")
-
-    made = some_table(machines=(MACHINE, later, other))
-
-    assert "of training on 2 machines" in summary_text(made, summary(made))
-
-
-def test_a_datasheet_says_what_a_table_is_for_and_what_not():
-    whole = some_table(run_rows(0), run_rows(1, status=Status.DIVERGED), samples=(Sample(seed=7, networks=5, bands=8),))
-
-    text = datasheet(whole, "a" * 64)
-
-    for stated in (
-        "# Table made-up",
-        "Not for claims about accuracy: it holds no test figures",
-        "2 distinct networks of 52 to 73",
-        "2 runs in all, 1 of them diverged",
-        "Up to 5 networks, seed 7: equal numbers from 8 bands",
-        "read after epochs 1, 2, 4",
-        "net = conv3x3({2, 3, 4}, stride=2)",
-        "- batch_size: 64",
-        "a processor, 2 cores, 2 runs side by side, engine `native avx2 01234567`",
-        "a" * 64,
-    ):
-        assert stated in text
-    assert "All networks that the space allows" not in text
-    assert "All networks that the space allows" in datasheet(some_table(), "a" * 64)

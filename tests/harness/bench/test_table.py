@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from harness.bench.table import NotInTable, Row, Sample, TableError, runs_of
+from harness.bench.table import NotInTable, Row, TableError, runs_of
 from tests.harness.bench.some_table import HASHES, run_rows, some_table
 
 
@@ -28,13 +28,6 @@ def test_a_network_that_a_table_has_not_is_an_error_that_says_what_the_table_has
     assert caught.value.hint is not None
     assert "harness bench table" in caught.value.hint
     assert caught.value.exit_code == 4
-
-
-def test_a_sample_of_a_space_is_not_called_all_of_it():
-    table = some_table(samples=(Sample(seed=0, networks=3, bands=8),))
-
-    with pytest.raises(NotInTable, match="holds 3 networks of the space"):
-        runs_of(table, "0123456789ab")
 
 
 def test_rows_are_put_in_order_whatever_order_they_come_in():

@@ -8,7 +8,6 @@ import pytest
 
 from harness.bench.table import TableError
 from harness.bench.table_files import COMMITTED, contents, read_table, table_folder, write_table
-from harness.system.errors import UsageError
 from harness.system.files import Workspace
 from harness.training.result import Status
 from tests.harness.bench.some_table import run_rows, some_table
@@ -44,15 +43,6 @@ def test_a_changed_figure_is_found(tmp_path: Path):
 
     assert "\n" not in caught.value.message
     assert caught.value.hint is not None
-
-
-@pytest.mark.parametrize("name", ["table.csv", "table.json"])
-def test_a_missing_file_is_named(name: str, tmp_path: Path):
-    write_table(tmp_path, some_table())
-    (tmp_path / name).unlink()
-
-    with pytest.raises(TableError, match=rf"cannot read the table in .*: No such file or directory: .*{name}"):
-        read_table(tmp_path)
 
 
 def test_facts_of_another_version_are_refused(tmp_path: Path):
@@ -130,16 +120,6 @@ def test_a_table_is_found_by_its_name_or_its_folder(tmp_path: Path):
 
     assert table_folder("mine", place) == tmp_path / "benchmarks" / "tables" / "mine"
     assert table_folder("some/where", place) == Path("some/where")
-
-
-def test_an_unknown_name_is_refused_with_the_nearest(tmp_path: Path):
-    place = Workspace(tmp_path)
-    write_table(place.table("mine"), some_table())
-
-    with pytest.raises(UsageError, match=r"^no table 'mien' in .*; known are: .*mine") as caught:
-        table_folder("mien", place)
-
-    assert caught.value.hint == "did you mean 'mine'?"
 
 
 @pytest.mark.parametrize("folder", sorted(COMMITTED.glob("*/")), ids=lambda folder: folder.name)
