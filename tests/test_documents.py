@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 import shlex
 from dataclasses import fields
 from pathlib import Path
@@ -52,7 +53,7 @@ def test_every_command_shown_is_understood(words: list[str]) -> None:
         known = command.get_command(click.Context(command), rest[0])
         assert known is not None, f"{rest[0]} is not a command"
         command, rest = known, rest[1:]
-    command.make_parser(click.Context(command)).parse_args(list(rest))
+    command.make_parser(click.Context(command, **cli.context_settings)).parse_args(list(rest))
 
 
 @pytest.mark.parametrize(
@@ -184,3 +185,9 @@ def test_the_speeds_shown_are_those_that_were_measured() -> None:
         for row in document["rows"]
     ]
     assert f"{document['rows'][-1]['ratio']:.1f} times" in README
+
+
+def test_the_page_of_commands_is_their_help() -> None:
+    """``python scripts/write_commands.py`` writes it."""
+    script = runpy.run_path(str(ROOT / "scripts" / "write_commands.py"))
+    assert script["PAGE"].read_text(encoding="utf-8") == script["page"]()

@@ -55,8 +55,9 @@ def evaluate(
     is trained. Exit code 3 if the errors differ from the record. Each read of the test images is logged in
     records/test_reads.jsonl.
 
-    --images classifies your own pictures. --on evaluates on other labelled images, and declares that in
-    records/ledger.jsonl beforehand.
+    --images classifies your own pictures, made white on black, 28x28 and centred; the confidence that it prints is the
+    network's own, and nearly always high. --on evaluates on other labelled images, and declares that in
+    records/ledger.jsonl beforehand. docs/examples/evaluate_plain.py checks a record without this program.
 
     \b
     harness evaluate eab8ff

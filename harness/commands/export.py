@@ -63,9 +63,10 @@ def export(
     on the leaderboard was, on all training images with this seed; the test set is not read. On the same kind of
     machine the weights are those of the record, bit for bit; the output says whether they are.
 
-    The ONNX model takes raw pixels, and is compared with torch on real images before it is written. It needs the
-    optional packages onnx and onnxruntime: where they are missing, the message says how to install them. Exit code 6 if
-    they are missing, 3 if training diverges; then nothing is written.
+    The ONNX model takes raw pixels, uint8 (batch, 1, 28, 28), normalises them itself, and is compared with torch on
+    real images before it is written; rotated filters are written out. It needs the optional packages of 'export'. The
+    safetensors file has torch's names; a shared kernel is stored once, under the name of the first layer that uses it.
+    Exit code 6 if packages are missing, 3 if training diverges; then nothing is written.
 
     \b
     harness export seed4 --onnx seed4.onnx
