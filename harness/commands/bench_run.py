@@ -45,7 +45,7 @@ OF_A_REPLAY = ("spread", "processes")
 @click.option(
     "--target", type=options.PER_CENT, help="Validation accuracy [default: a quarter of the table reaches it]."
 )
-@click.option("--budget", type=click.IntRange(1), help="Most parameters [default: the largest network's].")
+@click.option("--budget", type=click.IntRange(1), help="Parameter budget [default: the largest network's].")
 @click.option("--time", "seconds", type=DURATION, help="Time of a repeat [default: an eighth of the table trained].")
 @click.option("--workers", type=click.IntRange(1, 256), default=2, show_default=True, help="Trainings side by side.")
 @click.option(

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 @click.option(
     "--epochs", type=click.IntRange(1), help="Number of epochs, in place of the recipe's; the last of --rungs."
 )
-@click.option("--budget", type=click.IntRange(1), help="Most parameters of a network.")
+@click.option("--budget", type=click.IntRange(1), help="Parameter budget.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the choice of networks.")
 @options.workers_option
 @options.cluster_option

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ _dataset = click.option(
     show_default=True,
     help=f"One of {', '.join(datasets.DATASETS)}.",
 )
-_as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 
 @click.group("data", short_help="Fetch and check the images.")
@@ -38,7 +36,7 @@ def data() -> None:
 @data.command()
 @_dataset
 @options.data_option
-@_as_json
+@options.as_json
 @click.option(
     "--mirror-seconds",
     type=click.FloatRange(min=0, max=86_400, min_open=True),
@@ -59,7 +57,7 @@ def fetch(name: str, folder: Path | None, as_json: bool, mirror_seconds: float) 
 @data.command(short_help="Check every file by its hash.")
 @_dataset
 @options.data_option
-@_as_json
+@options.as_json
 def check(name: str, folder: Path | None, as_json: bool) -> None:
     """Check every file by its hash; exit code 5 when one is missing or damaged."""
     from harness.data import data_files
@@ -70,26 +68,24 @@ def check(name: str, folder: Path | None, as_json: bool) -> None:
 @data.command()
 @_dataset
 @options.data_option
-@_as_json
+@options.as_json
 def path(name: str, folder: Path | None, as_json: bool) -> None:
     """Print the folder that holds the files, without looking into them."""
     from harness.data import data_files
 
     found = str(data_files.find(datasets.dataset(name), folder))
-    click.echo(json.dumps({"dataset": name, "path": found}) if as_json else found)
+    options.answer(as_json, {"dataset": name, "path": found}, found)
 
 
 def _print(document: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps(document, indent=1))
-        return
-    click.echo(f"{document['dataset']}: every file is the right one")
-    click.echo(f"  found in    {document['source']}")
-    click.echo("  images      {train:,} to train on, {validation:,} to validate on,".format(**document))
-    click.echo("              {test:,} test images, which only verify and evaluate read".format(**document))
-    click.echo(f"  data hash   {document['data_hash']}")
-    for file in document["files"]:
-        click.echo(f"  sha256      {file['sha256']}  {file['name']}")
-    for name in document.get("fetched", ()):
-        click.echo(f"  fetched     {name}")
-    click.echo(document["licence"])
+    lines = [
+        "{dataset}: every file is the right one",
+        "  found in    {source}",
+        "  images      {train:,} to train on, {validation:,} to validate on,",
+        "              {test:,} test images, which only verify and evaluate read",
+        "  data hash   {data_hash}",
+        *(f"  sha256      {file['sha256']}  {file['name']}" for file in document["files"]),
+        *(f"  fetched     {name}" for name in document.get("fetched", ())),
+        "{licence}",
+    ]
+    options.answer(as_json, document, "\n".join(lines).format(**document))

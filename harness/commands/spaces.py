@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from search_spaces.count import Count, Rejection
     from search_spaces.space import SearchSpace
 
-_budget = click.option("--budget", type=click.IntRange(1), help="Most parameters of a network.")
+_budget = click.option("--budget", type=click.IntRange(1), help="Parameter budget.")
 _seed = click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random numbers.")
 
 
@@ -80,16 +80,9 @@ def sample(name: str, count: int, seed: int, budget: int | None, as_json: bool) 
     for _ in range(count):
         drawn = draw_uniform(found, rng, budget)
         analysis = analyse(drawn.architecture, found.task)
-        networks.append(
-            {
-                "architecture": str(drawn.architecture),
-                "hash": drawn.architecture.hash,
-                "parameters": analysis.parameters,
-                "macs": analysis.macs,
-                "receptive_field": analysis.receptive_field,
-                "decisions": drawn.indices,
-            }
-        )
+        costs = {name: getattr(analysis, name) for name in ("parameters", "macs", "receptive_field")}
+        facts = {"architecture": str(drawn.architecture), "hash": drawn.architecture.hash}
+        networks.append(facts | costs | {"decisions": drawn.indices})
     lines = [f"{network['hash']} {network['parameters']:>7,}  {network['architecture']}" for network in networks]
     document = {"space": found.name, "seed": seed, "budget": budget, "networks": networks}
     options.answer(as_json, document, "\n".join(lines))
@@ -161,27 +154,23 @@ def _facts(found: SearchSpace) -> dict[str, Any]:
 
 def _told(counted: Count) -> str:
     """Return how many configurations are accepted, and why others are not, for people."""
-    of = f"{counted.looked_at:,}{'' if counted.exact else ' drawn'}"
-    lines = [_sentence(counted)]
+    from search_spaces.count import count_text
+
+    accepted = f"accepted: {counted.accepted:,} of {counted.looked_at:,}"
+    if counted.exact:
+        lines = [f"{accepted} (all were looked at)"]
+    else:
+        low, high = (100 * (number / counted.derivations) for number in (counted.low, counted.high))
+        lines = [
+            f"{accepted} drawn at random; so {low:.2f} to {high:.2f} % of all, {count_text(counted.low)} to "
+            f"{count_text(counted.high)}, with {100 * counted.confidence:g} % confidence"
+        ]
     for each in counted.rejected:
-        lines += [f"rejected: {each.times:,} of {of}, {_reason(each)}, such as", f"  {each.network}"]
-        lines.append(f"  {each.message}")
+        lines += [f"rejected: {each.times:,}, {_reason(each)}, such as", f"  {each.network}", f"  {each.message}"]
     return "\n".join(lines)
 
 
 def _reason(rejection: Rejection) -> str:
-    return (
-        "because their layers do not fit together" if rejection.reason == "shape" else f"for their {rejection.reason}"
-    )
-
-
-def _sentence(counted: Count) -> str:
-    from search_spaces.count import count_text
-
-    if counted.exact:
-        return f"accepted: {counted.accepted:,} of {counted.looked_at:,} (all were looked at)"
-    low, high = (100 * (number / counted.derivations) for number in (counted.low, counted.high))
-    return (
-        f"accepted: {counted.accepted:,} of {counted.looked_at:,} drawn at random; so {low:.2f} to {high:.2f} % of "
-        f"all, {count_text(counted.low)} to {count_text(counted.high)}, with {100 * counted.confidence:g} % confidence"
-    )
+    if rejection.reason == "shape":
+        return "because their layers do not fit together"
+    return f"for their {rejection.reason}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,13 +18,20 @@ if TYPE_CHECKING:
     from harness.training.result import Epoch, Result
     from harness.training.run import Job
 
+# Of a result, by the names that the document has for them too.
+_FIELDS = (
+    *("hash", "parameters", "macs", "recipe_hash", "dataset", "seed", "seed_index"),
+    *("status", "message", "validation_accuracy_pct", "validation_errors", "validation_size"),
+    *("train_seconds", "teacher_seconds", "images_per_second", "peak_memory_mb", "weights_sha256"),
+)
+
 
 @click.command(short_help="Train one network once and validate it.")
 @click.argument("network")
 @click.option("--recipe", default="fast", show_default=True, help="A recipe's name, or @FILE.toml.")
 @click.option("--epochs", type=click.IntRange(1), help="Number of epochs, in place of the recipe's.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Index of one of the fixed seeds.")
-@click.option("--budget", type=click.IntRange(1), help="Most parameters; a larger network is refused with exit code 4.")
+@click.option("--budget", type=click.IntRange(1), help="Parameter budget; exit with 4 when the network has more.")
 @options.data_options
 @options.device_option
 @options.engine_option
@@ -85,7 +92,15 @@ def train(
         evaluate_each_epoch=True,
     )
     result = _run(job, resolve(dataset, folder))
-    options.print_json(_document(result)) if as_json else click.echo(_text(result))
+    document = {name: getattr(result, name) for name in _FIELDS}
+    document |= {
+        "architecture": str(result.architecture),
+        "recipe": result.recipe_name,
+        "epochs": len(result.history),
+        "history": [asdict(epoch) for epoch in result.history],
+        "environment": asdict(result.environment) if result.environment else None,
+    }
+    options.answer(as_json, document, _text(result))
     return 3 if result.status is Status.DIVERGED else 0
 
 
@@ -93,6 +108,7 @@ def _run(job: Job, data: ImageData) -> Result:
     import torch
 
     from harness.training.progress import Reporter
+    from harness.training.result import accuracy_pct
     from harness.training.run import TrainingData, execute
 
     steps = data.dataset.train_size // job.recipe.batch_size
@@ -100,44 +116,12 @@ def _run(job: Job, data: ImageData) -> Result:
     with Reporter(steps * job.recipe.epochs, "steps") as reporter:
 
         def on_epoch(epoch: Epoch) -> None:
-            reporter.say(_epoch_text(epoch, job.recipe.epochs, data.dataset.validation_size))
+            loss = "not finite" if epoch.train_loss is None else f"{epoch.train_loss:.4f}"
+            accuracy = accuracy_pct(epoch.validation_errors, data.dataset.validation_size)
+            told = f"loss {loss}, validation {accuracy:.2f} %, {epoch.train_seconds:.1f} s"
+            reporter.say(f"epoch {epoch.epoch}/{job.recipe.epochs}: {told}")
 
         return execute(job, TrainingData.of(data), on_epoch=on_epoch, on_step=lambda: reporter.advance())
-
-
-def _document(result: Result) -> dict[str, Any]:
-    return {
-        "architecture": str(result.architecture),
-        "hash": result.hash,
-        "parameters": result.parameters,
-        "macs": result.macs,
-        "recipe": result.recipe_name,
-        "recipe_hash": result.recipe_hash,
-        "dataset": result.dataset,
-        "seed": result.seed,
-        "seed_index": result.seed_index,
-        "epochs": len(result.history),
-        "status": result.status,
-        "message": result.message,
-        "validation_accuracy_pct": result.validation_accuracy_pct,
-        "validation_errors": result.validation_errors,
-        "validation_size": result.validation_size,
-        "train_seconds": result.train_seconds,
-        "teacher_seconds": result.teacher_seconds,
-        "images_per_second": result.images_per_second,
-        "peak_memory_mb": result.peak_memory_mb,
-        "weights_sha256": result.weights_sha256,
-        "history": [asdict(epoch) for epoch in result.history],
-        "environment": asdict(result.environment) if result.environment else None,
-    }
-
-
-def _epoch_text(epoch: Epoch, epochs: int, validation_size: int) -> str:
-    from harness.training.result import accuracy_pct
-
-    loss = "not finite" if epoch.train_loss is None else f"{epoch.train_loss:.4f}"
-    accuracy = accuracy_pct(epoch.validation_errors, validation_size)
-    return f"epoch {epoch.epoch}/{epochs}: loss {loss}, validation {accuracy:.2f} %, {epoch.train_seconds:.1f} s"
 
 
 def _text(result: Result) -> str:

