@@ -26,13 +26,11 @@ from harness.evidence.events import (
     Verified,
     WinnerChosen,
     line,
-    of_kind,
     read_line,
 )
 from harness.training.result import Status
 from search_spaces.draw import Decision
 from search_spaces.notation import parse_network
-from tests.harness import logged
 
 UTC = "2026-11-22T03:00:00+00:00"
 NETWORK: dict[str, Any] = {"trial": 3, "hash": "0123456789ab", "parameters": 1_462}
@@ -132,9 +130,3 @@ def test_a_line_that_no_event_fits_is_passed_over(text: str):
 def test_a_number_that_is_not_finite_is_not_written():
     with pytest.raises(ValueError, match="not JSON compliant"):
         line(Entry(1.0, Postponed(hash="ab", parameters=5, seconds=float("inf"))))
-
-
-def test_the_events_of_a_kind_keep_their_order():
-    entries = [logged.entry("rung", 1.0, trial=1), logged.entry("session", 2.0), logged.entry("rung", 3.0, trial=2)]
-
-    assert [(entry.elapsed, entry.event.trial) for entry in of_kind(entries, RungReached)] == [(1.0, 1), (3.0, 2)]

@@ -12,13 +12,11 @@ from typing import Any
 import pytest
 
 from harness.evidence import study
-from harness.evidence.events import Proposal, RungReached, SessionBegan, SessionEnded
+from harness.evidence.events import SessionBegan, SessionEnded
 from harness.system.errors import ContentError, UsageError
 from harness.training import result
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose, Result
-from search_spaces.draw import Decision
-from search_spaces.notation import parse_network
 from tests.harness import logged, some_study
 
 CONFIG = replace(some_study.CONFIG, space_text="net = gap | linear(10);", rungs=(4, 8))
@@ -35,13 +33,6 @@ def test_a_configuration_is_read_as_it_was_written(folder: Path):
 
     assert study.read_config(folder) == CONFIG
     assert study.read_origins(folder) == ORIGINS
-
-
-def test_lengths_and_prior_are_read_as_they_were_written(folder: Path):
-    config = replace(CONFIG, lengths=(5, 8, 30), prior="own", prior_sha256="cd" * 32)
-    study.open_study(folder, config, ORIGINS)
-
-    assert study.read_config(folder) == config
 
 
 def test_a_search_with_a_prior_trains_by_other_seeds_than_the_searches_that_the_prior_knows():
@@ -77,11 +68,6 @@ def test_a_configuration_of_the_time_before_lengths_and_priors_is_read(folder: P
 # Lengths ----------------------------------------------------------------------------------------------------
 
 
-def test_a_training_of_the_recipe_s_own_length_is_the_recipe():
-    assert CONFIG.recipe_of(None) == (CONFIG.recipe, "fast")
-    assert CONFIG.recipe_of(CONFIG.recipe.epochs) == (CONFIG.recipe, "fast")
-
-
 def test_a_training_of_another_length_is_the_recipe_but_for_that_and_says_so_in_its_name():
     recipe, name = CONFIG.recipe_of(30)
 
@@ -102,68 +88,39 @@ def test_the_same_configuration_opens_a_study_again(folder: Path):
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    "change",
     [
-        ({"budget": 900}, r"begun with another budget \(20000 there, 900 here\)"),
-        ({"sampler": "random"}, r"another sampler \('tpe' there, 'random' here\)"),
-        ({"recipe": Recipe(epochs=3)}, "another recipe;"),
-        ({"space_text": "x"}, "another space_text;"),
-        ({"seed": 1}, "another seed"),
-        ({"lengths": (5, 8)}, r"another lengths \(\(\) there, \(5, 8\) here\)"),
-        ({"prior": "shipped"}, r"another prior \('none' there, 'shipped' here\)"),
-        ({"prior_sha256": "ab"}, "another prior_sha256"),
+        {"budget": 900},
+        {"recipe": Recipe(epochs=3)},
+        {"space_text": "x"},
+        {"seed": 1},
+        {"lengths": (5, 8)},
+        {"prior_sha256": "ab"},
+        {"threshold_pct": 90.0},
     ],
 )
-def test_another_configuration_is_refused(folder: Path, change: dict[str, Any], message: str):
+def test_another_configuration_is_refused(folder: Path, change: dict[str, Any]):
     study.open_study(folder, CONFIG, ORIGINS)
 
-    with pytest.raises(ContentError, match=message) as caught:
+    with pytest.raises(ContentError) as caught:
         study.open_study(folder, replace(CONFIG, **change), ORIGINS)
-    assert caught.value.hint == "give --study another name, or repeat the command that began it"
+    assert next(iter(change)) in caught.value.message
     assert study.read_config(folder) == CONFIG
 
 
-def test_a_study_of_another_offset_is_not_said_to_go_on_by_the_same_command(folder: Path):
-    study.open_study(folder, CONFIG, ORIGINS)
-
-    with pytest.raises(ContentError, match="begun with another threshold_pct") as caught:
-        study.open_study(folder, replace(CONFIG, threshold_pct=90.0), ORIGINS)
-    assert caught.value.hint == (
-        "the offset between validation and test has been measured anew since: give --study another name"
-    )
-
-
 @pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("", "the study .*: "),
-        ("[]", "the study .*: "),
-        ("{}", "config: Field required"),
-        ('{"schema_version": 9}', "schema_version is 9: Input should be 1"),
-        ('{"schema_version": 1, "config": {}, "origins": {}}', "config.dataset: Field required"),
-    ],
+    "content", ["", "[]", "{}", '{"schema_version": 9}', '{"schema_version": 1, "config": {}, "origins": {}}']
 )
-def test_a_damaged_configuration_is_refused(folder: Path, content: str, message: str):
+def test_a_damaged_configuration_is_refused(folder: Path, content: str):
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(content, encoding="utf-8")
 
-    with pytest.raises(ContentError, match=message):
-        study.read_config(folder)
-
-
-def test_a_configuration_with_an_unknown_field_is_refused(folder: Path):
-    study.open_study(folder, CONFIG, ORIGINS)
-    path = folder / "config.json"
-    document = json.loads(path.read_text(encoding="utf-8"))
-    document["config"]["colour"] = "blue"
-    path.write_text(json.dumps(document), encoding="utf-8")
-
-    with pytest.raises(ContentError, match="colour"):
+    with pytest.raises(ContentError):
         study.read_config(folder)
 
 
 def test_a_study_has_one_coordinator_at_a_time(folder: Path):
-    refused = pytest.raises(UsageError, match=r"another process is working in .*a-study; wait for it or stop it")
+    refused = pytest.raises(UsageError)
 
     with study.owned(folder), refused, study.owned(folder):
         pass
@@ -191,21 +148,6 @@ def test_results_come_in_the_order_of_trial_purpose_and_seed(folder: Path, new_r
     assert set(found) == set(written)
 
 
-def test_a_damaged_result_is_refused_by_name(folder: Path):
-    path = study.result_path(folder, 3, "search", 0)
-    path.parent.mkdir(parents=True)
-    path.write_text("{", encoding="utf-8")
-
-    with pytest.raises(ContentError, match=r"the result .*trial-00003-search-0\.json: "):
-        study.finished_results(folder)
-
-
-def test_a_study_without_results_has_none(folder: Path):
-    assert study.finished_results(folder) == []
-    assert study.read_events(folder) == []
-    assert study.elapsed_seconds([]) == 0.0
-
-
 def test_events_are_kept_in_order_with_their_time(folder: Path):
     logged.note(folder, "session", 0.0004, command=["harness", "\u05d0\u2028"])
     logged.note(folder, "ended", 61.25, reason="time")
@@ -230,53 +172,6 @@ def test_what_a_kill_left_half_written_is_cleared_away_and_checkpoints_of_what_h
 
     left = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file())
     assert left == ["checkpoints/c-0.pt", "results/b-0.json"]
-
-
-def test_mending_a_whole_journal_changes_nothing(folder: Path):
-    logged.note(folder, "session", 0.0)
-    before = (folder / "log.jsonl").read_bytes()
-
-    study.mend(folder)
-
-    assert (folder / "log.jsonl").read_bytes() == before
-
-
-def test_a_figure_that_is_not_finite_is_our_mistake(folder: Path):
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        study.note(folder, RungReached(trial=0, epoch=1, predicted_pct=float("nan")), 0.0)
-
-
-def test_proposals_are_read_as_they_were_noted(folder: Path):
-    proposal = Proposal(
-        trial=3,
-        architecture=parse_network("gap | linear(10)"),
-        hash="0123456789ab",
-        parameters=20,
-        origin="ladder",
-        decisions=(Decision("net.0", 1, 3, True), Decision("net.1", 0, 2, False)),
-    )
-    longer = replace(proposal, trial=4, epochs=30, chance=0.75)
-    logged.note(folder, "session", 0.0)
-    study.note(folder, proposal, 1.0)
-    study.note(folder, longer, 2.0)
-
-    assert study.proposals(study.read_events(folder)) == [proposal, longer]
-
-
-def test_a_proposal_of_the_time_before_lengths_is_of_the_recipe_s(folder: Path):
-    old = {
-        "trial": 3,
-        "architecture": "gap | linear(10)",
-        "hash": "0123456789ab",
-        "parameters": 20,
-        "origin": "tpe",
-        "decisions": [],
-    }
-    logged.note(folder, "proposed", 1.0, **old)
-
-    [proposal] = study.proposals(study.read_events(folder))
-
-    assert (proposal.trial, proposal.epochs, proposal.chance) == (3, None, None)
 
 
 def test_rejections_are_those_of_proposals_and_of_what_was_only_looked_at():
@@ -310,3 +205,69 @@ def test_one_that_only_asks_does_not_keep_a_coordinator_away(folder: Path):
     with study.owned(folder):
         pass
     asker.join()
+
+
+# Logs that are torn or damaged ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kept", range(0, 60, 7))
+def test_a_line_torn_anywhere_loses_neither_what_stands_before_nor_what_follows(folder: Path, kept: int):
+    for number in range(3):
+        logged.note(folder, "proposed", float(number), trial=number)
+    path = folder / "log.jsonl"
+    whole = path.read_bytes()
+    last = whole.splitlines(keepends=True)[-1]
+    path.write_bytes(whole[: len(whole) - len(last)] + last[:kept])
+
+    assert [proposal.trial for proposal in study.proposals(study.read_events(folder))] == [0, 1]
+    study.mend(folder)
+    logged.note(folder, "proposed", 3.0, trial=3)
+
+    assert [proposal.trial for proposal in study.proposals(study.read_events(folder))] == [0, 1, 3]
+
+
+def test_a_line_that_no_event_fits_is_named_but_for_one_in_the_making(folder: Path):
+    logged.note(folder, "session", 0.0)
+    path = folder / "log.jsonl"
+    whole = path.read_text(encoding="utf-8")
+    path.write_text('{"event": "propo\n' + whole + '{"event": "proposed"}\n\n' + whole + '{"event":', encoding="utf-8")
+
+    found, damage = study.read_log(folder)
+
+    assert [type(entry.event) for entry in found] == [SessionBegan, SessionBegan]
+    assert [message.partition(" of ")[0] for message in damage] == ["line 1", "line 3"]
+    assert all(f"{path} is no event of this program" in message for message in damage)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\x00\xff\n" * 9, b'{"event": "session"}\n'])
+def test_results_whose_networks_the_log_lacks_are_refused(
+    content: bytes | None, folder: Path, new_result: Callable[..., Result]
+):
+    study.open_study(folder, CONFIG, {})
+    logged.note(folder, "proposed", 1.0, trial=0)
+    made = replace(new_result(), trial=0)
+    path = study.result_path(folder, 0, made.purpose, 0)
+    result.write(path, made)
+    assert not study.open_study(folder, CONFIG, {})
+
+    log = folder / "log.jsonl"
+    log.unlink() if content is None else log.write_bytes(content)
+
+    with pytest.raises(ContentError):
+        study.open_study(folder, CONFIG, {})
+    # Nor does it begin a new one over the results.
+    (folder / "config.json").unlink()
+    with pytest.raises(ContentError):
+        study.open_study(folder, CONFIG, {})
+    assert not (folder / "config.json").exists()
+
+
+@pytest.mark.parametrize("line", ['{"event": "proposed"}', '{"event": "newer"}', "[]", '{"trial": 1}'])
+def test_a_search_does_not_go_on_with_a_whole_line_that_is_no_event(line: str, folder: Path):
+    study.open_study(folder, CONFIG, {})
+    logged.note(folder, "session", 0.0)
+    with (folder / "log.jsonl").open("a", encoding="utf-8") as file:
+        file.write(f'{{"event": "propo\n{line}\n')
+
+    with pytest.raises(ContentError):
+        study.open_study(folder, CONFIG, {})

@@ -94,13 +94,6 @@ def test_each_seed_is_a_verification_that_reads_the_test_set_into_the_log(place:
         assert not job.test_each_epoch
 
 
-def test_only_a_recipe_of_a_document_looks_at_the_test_set_each_epoch(place: Workspace, seeds: Seeds):
-    unrun.run(place, unrun.plan(range(1), recipe=RECIPES["seed4"]))
-
-    assert seeds.asked[0].test_each_epoch
-    assert recorded(place).assumed == RECIPES["seed4"].assumed
-
-
 def test_a_real_verification_runs_the_fixed_seeds_and_repeats_them_bit_for_bit(
     place: Workspace, monkeypatch: pytest.MonkeyPatch
 ):
@@ -236,13 +229,6 @@ def test_a_rerun_that_is_worse_contradicts_the_record(
     assert verdict.row.reached
     assert verdict.contradicted is contradicted
     assert verdict.passed is not contradicted
-
-
-def test_new_seeds_alone_contradict_nothing(place: Workspace, seeds: Seeds):
-    unrun.run(place, unrun.plan())
-    seeds.errors = lambda index: 62 + index % 2
-
-    assert not unrun.run(place, unrun.plan(range(5, 10))).contradicted
 
 
 def test_a_diverged_seed_counts_with_its_errors(place: Workspace, seeds: Seeds):
@@ -459,13 +445,6 @@ def test_a_declaration_that_was_changed_after_its_commit_is_refused(place: Works
         unrun.run(place, CERTIFY)
 
 
-def test_declaring_again_gives_the_open_attempt(place: Workspace, seeds: Seeds):
-    first = declare(CERTIFY, place, 20)
-
-    assert declare(CERTIFY, place, 30) == first
-    assert len(ledger.read(place.ledger).attempts) == 1
-
-
 def test_a_certification_takes_no_seed_that_a_verification_has_declared(place: Workspace, seeds: Seeds):
     interrupted(place, seeds, 2, range(8))
 
@@ -505,13 +484,6 @@ def test_a_row_is_only_measured_while_a_declared_seed_has_not_been_run(place: Wo
     verdict = unrun.run(place, unrun.plan(range(8)))
     [row] = leaderboard.collect(place)
     assert (row.seeds, row.tier, verdict.passed) == (8, Tier.VERIFIED, True)
-
-
-def test_seeds_declared_for_another_target_hold_nothing_up(place: Workspace, seeds: Seeds):
-    network, recipe, dataset, _, protocol = unrun.run(place, unrun.plan()).record.key
-    ledger.declare_verification(place.ledger, (network, recipe, dataset, 99.0, protocol), range(5, 9))
-
-    assert [row.tier for row in leaderboard.collect(place)] == [Tier.VERIFIED]
 
 
 # Certifications --------------------------------------------------------------------------------------

@@ -74,95 +74,46 @@ def test_what_is_read_is_torch_s_state_with_a_tied_kernel_once(evidence: Record,
     assert found.sha256 == digest(network)
 
 
-def test_weights_that_are_those_of_the_record_are_read(evidence: Record, tmp_path: Path):
-    keep(tmp_path, evidence, 4)
-
-    assert read_recorded(tmp_path, evidence, 4).sha256 == evidence.seeds[2].weights_sha256
-
-
-def test_one_changed_bit_is_found(evidence: Record, tmp_path: Path):
-    path = keep(tmp_path, evidence, 4)
-    content = bytearray(path.read_bytes())
-    content[-1] ^= 1
-    path.write_bytes(content)
-
-    with pytest.raises(ContentError, match="the file was changed, or belongs to another training") as caught:
-        read_recorded(tmp_path, evidence, 4)
-
-    assert (evidence.seeds[2].weights_sha256 or "")[:12] in caught.value.message
-
-
-def test_the_weights_of_another_seed_are_refused(evidence: Record, tmp_path: Path):
-    keep(tmp_path, evidence, 4, to_safetensors(learned(5), {}))
-
-    with pytest.raises(ContentError, match=digest(learned(5))[:12]):
-        read_recorded(tmp_path, evidence, 4)
-
-
-@pytest.mark.parametrize("about", [{}, {"architecture": NETWORK.replace("bn relu", "relu bn")}])
-def test_the_right_weights_for_another_order_of_ops_are_refused(
-    about: dict[str, str], evidence: Record, tmp_path: Path
-):
-    keep(tmp_path, evidence, 4, to_safetensors(learned(4), about))
-
-    with pytest.raises(ContentError, match="states its architecture as "):
-        read_recorded(tmp_path, evidence, 4)
-
-
-@pytest.mark.parametrize("name", ["pixel_mean", "pixel_deviation", "parameters"])
-def test_a_changed_word_of_the_file_about_itself_is_refused(name: str, evidence: Record, tmp_path: Path):
-    keep(tmp_path, evidence, 4, to_safetensors(learned(4), {"architecture": NETWORK, name: "1"}))
-
-    with pytest.raises(ContentError, match=f"states its {name} as 1, but the record has "):
-        read_recorded(tmp_path, evidence, 4)
-
-
-def test_a_changed_digest_in_the_file_is_refused(evidence: Record, tmp_path: Path):
-    keep(tmp_path, evidence, 4, to_safetensors(learned(4), {"architecture": NETWORK, "weights_sha256": "1"}))
-
-    with pytest.raises(ContentError, match=f"weights_sha256 as 1, but its weights have {digest(learned(4))}"):
-        read_recorded(tmp_path, evidence, 4)
-
-
-def test_a_record_that_knows_no_digest_vouches_for_no_weights(evidence: Record, tmp_path: Path):
-    keep(tmp_path, evidence, 2)
-    silent = replace(evidence, seeds=(replace(evidence.seeds[0], weights_sha256=None),))
-
-    with pytest.raises(ContentError, match="those of the record are not known"):
-        read_recorded(tmp_path, silent, 2)
-
-
 @pytest.mark.parametrize(
-    ("kept", "told"),
+    ("seed", "about"),
     [
-        ([], "none are kept"),
-        ([4], "kept are those of seed 4"),
-        ([2, 4], "kept are those of seeds 2, 4"),
-        ([2, 3, 4], "kept are those of seeds 2 to 4"),
-        ([2, 3, 5], "kept are those of seeds 2, 3, 5"),
+        (5, {"architecture": NETWORK}),
+        (4, {}),
+        (4, {"architecture": NETWORK.replace("bn relu", "relu bn")}),
+        *((4, {"architecture": NETWORK, name: "1"}) for name in ("pixel_mean", "parameters", "weights_sha256")),
     ],
 )
-@pytest.mark.parametrize("wanted", [9, -1])
-def test_what_is_not_kept_is_said_with_what_is(
-    kept: list[int], told: str, wanted: int, evidence: Record, tmp_path: Path
+def test_weights_that_are_not_as_the_record_has_them_are_refused(
+    seed: int, about: dict[str, str], evidence: Record, tmp_path: Path
 ):
-    for index in kept:
+    keep(tmp_path, evidence, 4)
+    assert read_recorded(tmp_path, evidence, 4).sha256 == evidence.seeds[2].weights_sha256
+    silent = replace(evidence, seeds=(replace(evidence.seeds[2], weights_sha256=None),))
+    with pytest.raises(ContentError):
+        read_recorded(tmp_path, silent, 4)
+    keep(tmp_path, evidence, 4, to_safetensors(learned(seed), about))
+
+    with pytest.raises(ContentError):
+        read_recorded(tmp_path, evidence, 4)
+
+
+@pytest.mark.parametrize("kept", [[], [4], [2, 3, 5]])
+@pytest.mark.parametrize("wanted", [9, -1])
+def test_what_is_not_kept_is_refused(kept: list[int], wanted: int, evidence: Record, tmp_path: Path):
+    # Nor does a file count whose seed is not on record.
+    for index in (*kept, 9):
         keep(tmp_path, evidence, index)
 
     assert kept_indices(tmp_path, evidence) == kept
-    with pytest.raises(ContentError, match=f"^no weights of seed {wanted} of {evidence.hash} .*: {told}$"):
+    with pytest.raises(ContentError):
         read_recorded(tmp_path, evidence, wanted)
 
 
-def test_a_file_of_a_seed_that_is_not_on_record_is_not_counted(evidence: Record, tmp_path: Path):
-    keep(tmp_path, evidence, 9)
-
-    assert kept_indices(tmp_path, evidence) == []
-    with pytest.raises(ContentError, match="no weights of seed 9"):
-        read_recorded(tmp_path, evidence, 9)
-
-
 ARRAY = {"a": np.zeros(2, dtype=np.float32)}
+
+
+def stated(about: dict[str, Any]) -> bytes:
+    return save(ARRAY, {"harness": json.dumps(about)})
 
 
 @pytest.mark.parametrize(
@@ -171,42 +122,26 @@ ARRAY = {"a": np.zeros(2, dtype=np.float32)}
         b"",
         b"no weights",
         save(ARRAY),
-        save(ARRAY, {"harness": "{"}),
-        save(ARRAY, {"harness": "[]"}),
-        save(ARRAY, {"harness": json.dumps({"state": ["a"]})}),
-        save(ARRAY, {"harness": json.dumps({"state": ["a"], "tied": [1]})}),
-        save(ARRAY, {"harness": json.dumps({"state": [["a"]], "tied": {}})}),
-        save(ARRAY, {"harness": json.dumps({"state": 3, "tied": {}})}),
+        *(save(ARRAY, {"harness": about}) for about in ("{", "[]")),
+        *map(
+            stated,
+            [
+                {"state": ["a"]},
+                {"state": ["a"], "tied": [1]},
+                {"state": [["a"]], "tied": {}},
+                {"state": 3, "tied": {}},
+                {"state": ["a", "b"], "tied": {}},
+                {"state": [], "tied": {}},
+            ],
+        ),
     ],
-    ids=["empty", "text", "bare", "cut", "list", "no ties", "odd ties", "odd names", "no names"],
 )
 def test_a_file_that_this_program_has_not_written_is_refused_in_one_line(content: bytes, tmp_path: Path):
     path = tmp_path / "net.safetensors"
     path.write_bytes(content)
 
-    with pytest.raises(ContentError, match=r"^cannot read the weights .*net\.safetensors: ") as caught:
+    with pytest.raises(ContentError) as caught:
         read(path)
 
     assert "\n" not in caught.value.message
-
-
-@pytest.mark.parametrize(
-    ("about", "names"),
-    [
-        ({"state": ["a", "b"], "tied": {}}, "b"),
-        ({"state": [], "tied": {}}, "a"),
-        ({"state": ["b"], "tied": {}}, "a, b"),
-    ],
-)
-def test_names_that_are_not_those_of_the_arrays_are_refused(about: dict[str, Any], names: str, tmp_path: Path):
-    path = tmp_path / "net.safetensors"
-    path.write_bytes(save(ARRAY, {"harness": json.dumps({"tied": {}, **about})}))
-
-    with pytest.raises(ContentError, match=f"do not fit their list of names: {names}$"):
-        read(path)
-
-
-def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path):
-    for path in (tmp_path / "none", tmp_path):
-        with pytest.raises(ContentError, match=r"^cannot read the weights "):
-            read(path)
+    assert str(path) in caught.value.message

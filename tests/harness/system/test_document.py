@@ -83,19 +83,6 @@ def test_a_document_of_another_content_is_refused_in_one_line(text: str, named: 
     assert len(caught.value.message) < 400
 
 
-def test_another_schema_is_named_before_its_consequences():
-    @documented
-    @dataclass(frozen=True, slots=True)
-    class Versioned:
-        first: int
-        second: int
-        third: int
-        schema_version: int = 1
-
-    with pytest.raises(ContentError, match="here: schema_version is 'two'"):
-        read_as(Versioned, '{"schema_version": "two"}', "here")
-
-
 @documented
 @dataclass(frozen=True, slots=True)
 class Trained:
@@ -111,11 +98,6 @@ def test_a_network_stands_in_a_document_as_its_text(network: Architecture):
     written = document_of(trained)
     assert written == {"architecture": str(network), "others": [None, str(network)]}
     assert read_as(Trained, json.dumps(written), "it") == trained
-
-
-@given(whole=wholes)
-def test_a_document_without_a_network_is_written_field_by_field(whole: Whole):
-    assert json.dumps(document_of(whole)) == json.dumps(asdict(whole))
 
 
 def test_a_damaged_network_is_named_with_its_place_and_the_position_in_its_text():
