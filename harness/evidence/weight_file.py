@@ -97,12 +97,8 @@ def repeats(records: Path) -> list[Repeat]:
         ContentError: a line is none, or the file cannot be read.
     """
     path = repeats_file(records)
-    lines = files.log_text(path).splitlines()
-    try:
-        return [read_as(Repeat, line, f"{path}, line {number}") for number, line in enumerate(lines, start=1)]
-    except ContentError as error:
-        error.hint = BRING_BACK
-        raise
+    lines = enumerate(files.log_text(path).splitlines(), start=1)
+    return [read_as(Repeat, line, f"{path}, line {number}", BRING_BACK) for number, line in lines]
 
 
 def add_repeat(records: Path, repeat: Repeat) -> None:
@@ -113,9 +109,9 @@ def add_repeat(records: Path, repeat: Repeat) -> None:
 def repeat_of(records: Path, evidence: Record, run: SeedRun) -> Repeat | None:
     """Return the latest repeat of a recorded seed, None where there is none."""
     seed = (evidence.hash, evidence.recipe_hash, evidence.dataset, run.index, run.weights_sha256)
-    for repeat in reversed(repeats(records)):
-        if (repeat.hash, repeat.recipe_hash, repeat.dataset, repeat.seed_index, repeat.recorded_sha256) == seed:
-            return repeat
+    for each in reversed(repeats(records)):
+        if (each.hash, each.recipe_hash, each.dataset, each.seed_index, each.recorded_sha256) == seed:
+            return each
     return None
 
 
@@ -153,39 +149,19 @@ def read_recorded(records: Path, evidence: Record, index: int) -> WeightFile:
     path = path_of(records, evidence, index)
     if run is None or not path.exists():
         kept = kept_indices(records, evidence)
-        there = f"kept are those of {_listed(kept)}" if kept else "none are kept"
-        others = {folder.name.partition("-")[0] for folder in (records / FOLDER).glob("*-*-*")} - {evidence.hash}
+        there = f"kept are those of {', '.join(map(str, kept))}" if kept else "none are kept"
+        again = typed("verify", evidence.hash, "--seeds", str(index + 1))
         raise ContentError(
             f"no weights of seed {index} of {evidence.hash} with recipe {evidence.recipe_name}: {there}",
-            hint=None if kept else _elsewhere(evidence, index, others),
+            hint=None if kept else f"{again} trains and tests it again",
         )
     found = read(path)
     # The recorded ones, or those of a repeat that made the recorded errors.
     repeat = None if found.sha256 == run.weights_sha256 else repeat_of(records, evidence, run)
-    if found.sha256 != (repeat.weights_sha256 if repeat else run.weights_sha256):
-        raise ContentError(
-            f"{path} holds the weights {found.sha256[:12]}, but those of the record are "
-            f"{(run.weights_sha256 or 'not known')[:12]}: the file was changed, or belongs to another training"
-        )
-    if (stated := found.about.get("weights_sha256", found.sha256)) != found.sha256:
-        raise ContentError(f"{path} states its weights_sha256 as {stated}, but its weights have {found.sha256}")
-    for name, due in _due(evidence, run).items():
-        # The digest is of the numbers alone: in another order of ops they would say something else of an image.
-        if (said := found.about.get(name, None if name == "architecture" else due)) != due:
-            raise ContentError(f"{path} states its {name} as {said}, but the record has {due}")
-    return found
-
-
-def _elsewhere(evidence: Record, index: int, others: set[str]) -> str:
-    """Return what can be done where no weights of a record are kept."""
-    which = "it" if index == 0 else f"seeds 0 to {index}"
-    again = f"{typed('verify', evidence.hash, '--seeds', str(index + 1))} trains and tests {which} again"
-    return f"{again}; weights are kept of {', '.join(sorted(others))}" if others else again
-
-
-def _due(evidence: Record, run: SeedRun) -> dict[str, str]:
-    """Return what a file says of itself as the record has it; its weights alone do not tell which network they are."""
-    return {
+    due = {
+        "weights": repeat.weights_sha256 if repeat else run.weights_sha256,
+        # What a file says of itself: its weights alone do not tell which network they are, as the digest is of the
+        # numbers, and in another order of ops they would say something else of an image.
         "architecture": str(evidence.architecture),
         "hash": evidence.hash,
         "recipe_hash": evidence.recipe_hash,
@@ -193,11 +169,15 @@ def _due(evidence: Record, run: SeedRun) -> dict[str, str]:
         "seed_index": str(run.index),
         "seed": str(run.seed),
         "parameters": str(evidence.parameters),
+        "weights_sha256": found.sha256,
         **pixel_properties(dataset(evidence.dataset)),
     }
-
-
-def _listed(indices: list[int]) -> str:
-    if len(indices) > 2 and indices == list(range(indices[0], indices[-1] + 1)):
-        return f"seeds {indices[0]} to {indices[-1]}"
-    return f"seed{'s' if len(indices) > 1 else ''} " + ", ".join(map(str, indices))
+    stated = {**dict.fromkeys(due, None), **found.about, "weights": found.sha256}
+    for name, computed in due.items():
+        # Older files say less of themselves, but all say which network they are.
+        if stated[name] != computed and (stated[name] is not None or name in ("weights", "architecture")):
+            if name == "weights":
+                said = f"holds the weights {found.sha256[:12]}, but those of the record are {str(computed)[:12]}"
+                raise ContentError(f"{path} {said}: the file was changed, or belongs to another training")
+            raise ContentError(f"{path} states its {name} as {stated[name]}, but the record has {computed}")
+    return found
