@@ -63,10 +63,7 @@ def report(names: tuple[str, ...], as_json: bool, storage: str | None, **given: 
         document = _study(folder, place, given)
     if given["opened"] and not given["watch"]:
         _open(Path(document["report"]))
-    if as_json:
-        options.print_json(document)
-    else:
-        click.echo("\n".join([document["report"], *document.get("files", [])]))
+    options.answer(as_json, document, "\n".join([document["report"], *document.get("files", [])]))
     return 0
 
 
@@ -80,21 +77,19 @@ def _study_of_path(name: str, place: Workspace) -> str:
 
 def _check(names: tuple[str, ...], given: dict[str, bool], storage: str | None) -> None:
     """Refuse options that do not go together."""
-    if len(names) > _MOST:
-        raise UsageError(f"{len(names)} names were given, but at most {_MOST} can be compared")
-    if given["everything"] and names:
-        raise UsageError("--all is of all studies, so no name goes with it")
-    for name in ("watch", "figures", "tables"):
-        if given[name] and (given["everything"] or len(names) > 1):
-            raise UsageError(f"--{name} is of one study")
-    if storage is not None and (given["everything"] or given["watch"] or given["markdown"] or len(names) > 1):
-        raise UsageError(
-            "--storage writes the files of one study to a database, so --all, --watch and --markdown do not go with it"
-        )
-    others = [name for name in ("watch", "figures", "tables") if given[name]]
-    others += [flag for flag, name in (("all", "everything"), ("open", "opened")) if given[name]]
-    if given["markdown"] and others:
-        raise UsageError(f"--markdown prints and writes nothing, so --{others[0]} does not go with it")
+    several = given["everything"] or len(names) > 1
+    flags = {"all": "everything", "open": "opened", "watch": "watch", "figures": "figures", "tables": "tables"}
+    asked = [flag for flag, name in flags.items() if given[name]]
+    rules = (
+        (len(names) > _MOST, f"{len(names)} names were given, but at most {_MOST} can be compared"),
+        (given["everything"] and names, "--all is of all studies, so no name goes with it"),
+        (several and {"watch", "figures", "tables"} & {*asked}, "--watch, --figures and --tables are of one study"),
+        (storage is not None and (several or given["watch"] or given["markdown"]), "--storage is of one study's page"),
+        (given["markdown"] and asked, f"--markdown prints and writes nothing, so --{''.join(asked[:1])} does not fit"),
+    )
+    for broken, message in rules:
+        if broken:
+            raise UsageError(message)
 
 
 def _study(folder: Path, place: Workspace, given: dict[str, bool]) -> dict[str, Any]:
@@ -113,7 +108,19 @@ def _study(folder: Path, place: Workspace, given: dict[str, bool]) -> dict[str, 
             path = write_report(folder, place)
     document: dict[str, Any] = {"report": str(path), "study": folder.name}
     if given["figures"] or given["tables"]:
-        document["files"] = [str(file) for file in _files(folder, place, given)]
+        from reports.study.study_files import read_study
+        from reports.study.study_info import study_info
+
+        info, files = study_info(read_study(folder, place)), list[Path]()
+        if given["figures"]:
+            from reports.extracts.figures_study import write_figures
+
+            files += write_figures(info, folder / "figures")
+        if given["tables"]:
+            from reports.extracts.summary_tables import write_tables
+
+            files += write_tables(info, folder)
+        document["files"] = [str(file) for file in files]
     return document
 
 
@@ -134,22 +141,6 @@ def _store(folder: Path, url: str) -> None:
     ):
         if not mirror.finish(seconds=None):
             raise UsageError("the database of --storage could not be brought up to date; the same command goes on")
-
-
-def _files(folder: Path, place: Workspace, given: dict[str, bool]) -> list[Path]:
-    from reports.study.study_files import read_study
-    from reports.study.study_info import study_info
-
-    info, written = study_info(read_study(folder, place)), []
-    if given["figures"]:
-        from reports.extracts.figures_study import write_figures
-
-        written += write_figures(info, folder / "figures")
-    if given["tables"]:
-        from reports.extracts.summary_tables import write_tables
-
-        written += write_tables(info, folder)
-    return written
 
 
 def _watch(folder: Path, place: Workspace, *, opened: bool) -> None:
@@ -217,10 +208,7 @@ def _say_markdown(names: tuple[str, ...], place: Workspace, as_json: bool) -> in
     else:
         folder = _folder(place, names[0] if names else None)
         text = summary.study_summary(study_info(read_study(folder, place)))
-    if as_json:
-        options.print_json({"markdown": text})
-    else:
-        click.echo(text, nl=False)
+    options.answer(as_json, {"markdown": text}, text.removesuffix("\n"))
     return 0
 
 
@@ -230,35 +218,23 @@ def _compared(names: tuple[str, ...], place: Workspace) -> tuple[list[Path], lis
     Raises:
         UsageError: an unknown name, one that was given twice, or studies and networks together.
     """
-    studies = _studies(place)
-    known = [name for name in names if name in studies]
-    if known and len(known) < len(names):
-        other = next(name for name in names if name not in studies)
-        raise UsageError(
-            f"{known[0]!r} is a study and {other[:60]!r} is not; studies are compared with studies",
-            hint=f"to compare networks, give hashes; the studies are {', '.join(sorted(studies))}",
-        )
-    if known:
-        _check_distinct([(name, name) for name in names])
-        return [studies[name] for name in names], []
-    networks = [_network(name, place, studies) for name in names]
-    _check_distinct([(name, architecture.hash) for name, (_, architecture) in zip(names, networks, strict=True)])
-    return [], networks
-
-
-def _network(name: str, place: Workspace, studies: dict[str, Path]) -> tuple[str, Architecture]:
     from harness.commands.shared.network_argument import read_network
     from search_spaces.catalog import PRESETS
     from search_spaces.task import MNIST
 
-    if re.fullmatch(r"[\w.-]+", name) and name != "-" and not _is_of_network(name):
-        hint = nearest(name, [*studies, *PRESETS])
-        listed = ", ".join(sorted(studies)) or "none"
-        short = re.fullmatch(r"[0-9a-f]{1,5}", name)
-        hint = "a hash is given by its first 6 to 12 digits" if short and hint is None else hint
-        raise UsageError(f"no study and no network is called {name[:60]!r}; studies: {listed}", hint=hint)
-    given = read_network(name, place, MNIST)
-    return given.name, given.architecture
+    studies = _studies(place)
+    listed = f"the studies are {', '.join(sorted(studies)) or 'none'}"
+    known = [name for name in names if name in studies]
+    if known and len(known) < len(names):
+        raise UsageError(f"{known[0]!r} is a study; studies are compared with studies", hint=listed)
+    for name in names if not known else ():
+        if re.fullmatch(r"[\w.-]+", name) and name != "-" and not _is_of_network(name):
+            hint = nearest(name, [*studies, *PRESETS]) or listed
+            raise UsageError(f"no study and no network is called {name[:60]!r}", hint=hint)
+    read = [read_network(name, place, MNIST) for name in names] if not known else []
+    if len({given.architecture.hash for given in read} or {*names}) < len(names):
+        raise UsageError("the same study or network is given twice")
+    return [studies[name] for name in known], [(given.name, given.architecture) for given in read]
 
 
 def _is_of_network(name: str) -> bool:
@@ -266,15 +242,6 @@ def _is_of_network(name: str) -> bool:
     from search_spaces.catalog import PATTERN, PRESETS
 
     return name in PRESETS or bool(re.fullmatch(r"[0-9a-f]{6,12}", name) or PATTERN.fullmatch(name))
-
-
-def _check_distinct(meant: list[tuple[str, str]]) -> None:
-    first: dict[str, str] = {}
-    for name, what in meant:
-        if what in first:
-            twice = repr(name[:60]) if first[what] == name else f"{first[what][:60]!r} and {name[:60]!r}"
-            raise UsageError(f"{twice} {'is given twice' if first[what] == name else 'are the same network'}")
-        first[what] = name
 
 
 def _open(path: Path) -> None:

@@ -26,17 +26,9 @@ def two_studies(workspace: Path) -> None:
         logged.note(folder, "session", 0.0, command=["harness", "search"], workers=2, device="cpu")
 
 
-@pytest.mark.parametrize(
-    ("content", "rule"),
-    [
-        ('{"config": {', "Invalid JSON: EOF while parsing"),
-        ('{"config": 5, "origins": {}}', "config is 5: Input should be"),
-        (None, "No such file or directory"),
-    ],
-    ids=["truncated", "type", "missing"],
-)
+@pytest.mark.parametrize("content", ['{"config": {', '{"config": 5, "origins": {}}', None])
 def test_a_damaged_study_is_named_and_stops_nothing(
-    content: str | None, rule: str, two_studies: None, workspace: Path, capsys: pytest.CaptureFixture[str]
+    content: str | None, two_studies: None, workspace: Path, capsys: pytest.CaptureFixture[str]
 ):
     damaged = workspace / "runs" / "b" / "config.json"
     if content is None:
@@ -50,7 +42,6 @@ def test_a_damaged_study_is_named_and_stops_nothing(
     assert written == "a: report written"
     assert line.startswith("warning: left out: ")
     assert (line.count(str(damaged)), "Errno" in line) == (1, False)
-    assert rule in line
     page = checked((workspace / "runs/index.html").read_text(encoding="utf-8"), links=("a/report.html",))
     assert "Studies that cannot be read." in page.text("caption")
     assert page.text("bdi").count(line.removeprefix("warning: left out: ")) == 1
@@ -86,12 +77,9 @@ def test_a_log_that_was_removed_is_named(
     assert line.removeprefix("warning: left out: ") in page.text("bdi")
 
 
-@pytest.mark.parametrize(
-    ("content", "rule"), [('{"name": "', "Invalid JSON: EOF while parsing"), ("[]", "Input should be an object")]
-)
+@pytest.mark.parametrize("content", ['{"name": "', "[]"])
 def test_a_damaged_record_is_named_on_every_page_and_stops_none(
     content: str,
-    rule: str,
     two_studies: None,
     workspace: Path,
     new_record: Any,
@@ -106,7 +94,6 @@ def test_a_damaged_record_is_named_on_every_page_and_stops_none(
     *written, line = capsys.readouterr().err.splitlines()
     assert written == ["a: report written", "b: report written"]
     assert line.startswith(f"warning: left out: the record {damaged}: ")
-    assert rule in line
     assert run(["report", "a", "b"]) == 0
     for name in ("index.html", "a/report.html", "comparison-a-b.html"):
         source = (workspace / "runs" / name).read_text(encoding="utf-8")
