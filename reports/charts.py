@@ -46,6 +46,11 @@ def named(name: str) -> alt.NamedData:
     return alt.NamedData(name=name)
 
 
+def over(rows: Sequence[Row]) -> alt.Chart:
+    """Return a chart of rows of its own."""
+    return alt.Chart(alt.InlineData(values=[dict(row) for row in rows]))
+
+
 def errors_pct(accuracy_pct: float) -> float:
     """Return where an accuracy lies on ``accuracy_axis``: its share of errors, never 0."""
     return max(100 - accuracy_pct, _FEWEST_ERRORS_PCT)
@@ -93,3 +98,58 @@ def toy_rates(curves: Mapping[float, Sequence[float]]) -> Any:
         strokeDash=alt.StrokeDash("learning rate:N"),
     )
     return finished(drawn, "Loss of the toy over its updates, by learning rate.", curves=rows)
+
+
+_TIERS = {
+    "certified": "certified or verified",
+    "verified": "certified or verified",
+    "at the target": "measured",
+    "measured": "measured",
+    "searched": "searched (validation)",
+    "claimed": "published by others",
+}
+
+
+def frontier(rows: Sequence[Mapping[str, Any]], target_pct: float, *, height: int = 400) -> Any:
+    """Return sizes against accuracies, those that are smallest at their target joined and named.
+
+    Args:
+        rows: ``network``, ``parameters``, ``accuracy`` and ``target`` in per cent, ``tier``, ``recipe``, whether it is
+            ``best`` at its target, and ``href``, where a click leads.
+        target_pct: the accuracy that has a line.
+    """
+    points = [{**row, "errors": errors_pct(row["accuracy"]), "kind": _TIERS[row["tier"]]} for row in rows]
+    if len({(row["parameters"], row["accuracy"]) for row in points}) < 3:
+        return None  # two points make no picture that a table does not
+    x = log_axis(alt.X, "parameters", "parameters (logarithmic)")
+    y: Any = accuracy_axis("errors", "accuracy, % (errors logarithmic)")
+    # The ends of the axes stay where a filter takes points away.
+    sizes, errors = ([row[name] for row in points] for name in ("parameters", "errors"))
+    x.scale.domain, y.scale.domain = [min(sizes) / 1.15, max(sizes) * 1.15], [min(errors) / 1.25, max(errors) * 1.15]
+    kinds = [kind for kind in dict.fromkeys(_TIERS.values()) if any(row["kind"] == kind for row in points)]
+    looks = dict(zip(dict.fromkeys(_TIERS.values()), (GREEN, ORANGE, BLUE, PURPLE), strict=True))
+    shapes = dict(zip(dict.fromkeys(_TIERS.values()), ("square", "diamond", "circle", "triangle-up"), strict=True))
+    legend = alt.Legend(columns=2)
+    colour = alt.Color("kind:N", scale=alt.Scale(domain=kinds, range=[looks[kind] for kind in kinds]), legend=legend)
+    shape = alt.Shape("kind:N", scale=alt.Scale(domain=kinds, range=[shapes[kind] for kind in kinds]), legend=legend)
+    tooltip = [
+        "network:N",
+        alt.Tooltip("parameters:Q", format=",d"),
+        alt.Tooltip("accuracy:Q", title="accuracy, %", format=".3f"),
+        "tier:N",
+        alt.Tooltip("target:Q", title="target, %"),
+        "recipe:N",
+    ]
+    best = alt.Chart(named("rows")).transform_filter("datum.best")
+    line = over([{"errors": errors_pct(target_pct)}]).mark_rule(strokeDash=[6, 4], color=TEXT).encode(y=y)
+    joined = best.mark_line(color=GREEN).encode(x=x, y=y)
+    marks = alt.Chart(named("rows")).mark_point(filled=True, size=70, opacity=0.85, cursor="pointer")
+    marks = marks.encode(x=x, y=y, color=colour, shape=shape, tooltip=tooltip)
+    words = best.mark_text(dy=-13, color=TEXT).encode(x=x, y=y, text=alt.Text("parameters:Q", format=",d"))
+    said = "; ".join(f"{row['target']:g} % with {row['parameters']:,}" for row in points if row["best"])
+    return finished(
+        alt.layer(line, joined, marks.add_params(alt.selection_interval(bind="scales")), words),
+        f"Parameters against accuracy. The smallest network verified or certified for each target: {said or 'none'}.",
+        height,
+        rows=points,
+    )

@@ -140,7 +140,7 @@ page.draw = async (figure) => {
   if (name in page.views || figure.closest("details:not([open])")) return;
   page.views[name] = null;
   const spec = { ...page.charts[name], datasets: page.datasets };
-  const options = { ast: true, renderer: "svg", actions: false, defaultStyle: false, tooltip: { theme: "page" } };
+  const options = { ast: true, renderer: "svg", actions: false, defaultStyle: false, logLevel: 1, tooltip: { theme: "page" } };
   const drawn = await vegaEmbed(figure.querySelector(".drawing"), spec, options);
   const { view } = drawn;
   page.views[name] = view;

@@ -109,7 +109,7 @@ def leaderboard(
     ][:limit]
     page = {}
     if html:
-        from reports.board.leaderboard_page import write_leaderboard
+        from reports.board import write_leaderboard
 
         page = {"page": str(write_leaderboard(place, found))}
     if as_json:

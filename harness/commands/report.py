@@ -165,7 +165,7 @@ def _watch(folder: Path, place: Workspace, *, opened: bool) -> None:
 
 
 def _index(place: Workspace) -> dict[str, Any]:
-    from reports.board.index import read_index, write_index, write_lacking_reports
+    from reports.board import read_index, write_index, write_lacking_reports
 
     problems = []
     for name, problem in write_lacking_reports(place):

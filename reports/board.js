@@ -1,0 +1,139 @@
+"use strict";
+// Tabs of the targets, one filter over chart and tables, and two to four rows side by side. What a row unfolds to is a
+// row of its own below it. Without this script all tables are in sight, and are complete.
+(() => {
+  const MOST = 4;
+  const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+  const foldOf = (row) => (row.nextElementSibling?.classList.contains("fold") ? row.nextElementSibling : null);
+  const rowsOf = (table) => all(":scope > tbody > tr:not(.fold)", table);
+  const words = (cell) => [...cell.childNodes].map((part) => (part.localName === "svg" ? "" : part.textContent)).join("").trim().replace(/\s+/gu, " ");
+
+  // The address names the part in sight, or a row within it.
+  for (const place of all("[data-tabs]")) {
+    const list = place.querySelector("ul");
+    const links = all("a", list);
+    const parts = links.map((link) => document.getElementById(decodeURIComponent(link.hash.slice(1))));
+    const select = (chosen) => links.forEach((link, at) => {
+      link.setAttribute("aria-selected", String(at === chosen));
+      link.tabIndex = at === chosen ? 0 : -1;
+      parts[at].classList.toggle("off", at !== chosen);
+    });
+    const named = () => {
+      const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+      return parts.findIndex((part) => target && part.contains(target));
+    };
+    const go = (chosen) => {
+      select(chosen);
+      history.replaceState(null, "", links[chosen].hash);
+      links[chosen].focus();
+    };
+    const follow = () => {
+      if (named() < 0) return;
+      select(named());
+      const row = document.getElementById(location.hash.slice(1));
+      if (row?.tagName !== "TR") return;
+      foldOf(row).querySelector("details").open = true;
+      row.scrollIntoView({ block: "center" });
+    };
+    list.setAttribute("role", "tablist");
+    links.forEach((link, at) => {
+      link.parentElement.setAttribute("role", "presentation");
+      link.setAttribute("role", "tab");
+      link.id = `${parts[at].id}-tab`;
+      link.setAttribute("aria-controls", parts[at].id);
+      parts[at].setAttribute("role", "tabpanel");
+      parts[at].setAttribute("aria-labelledby", link.id);
+      link.addEventListener("click", (event) => {
+        event.preventDefault();
+        go(at);
+      });
+      link.addEventListener("keydown", (event) => {
+        const last = links.length - 1;
+        const next = { ArrowRight: at === last ? 0 : at + 1, ArrowLeft: at === 0 ? last : at - 1, Home: 0, End: last };
+        if (!(event.key in next)) return;
+        event.preventDefault();
+        go(next[event.key]);
+      });
+    });
+    select(Math.max(named(), 0));
+    follow();
+    addEventListener("hashchange", follow);
+  }
+
+  const tables = all("[data-choose] table");
+  if (tables.length) {
+    const input = make("input", { type: "search" });
+    const said = make("span", { role: "status" });
+    const before = document.querySelector("figure.chart") ?? document.querySelector("[data-choose]");
+    before.before(make("p", { class: "finder" }, make("label", {}, "Filter: ", input), " ", said));
+    input.addEventListener("input", () => {
+      const wanted = input.value.toLowerCase().split(/\s+/u).filter(Boolean);
+      const found = (text) => wanted.every((word) => text.toLowerCase().includes(word));
+      let [shown, rows] = [0, 0];
+      const passed = new Set();
+      for (const row of tables.flatMap(rowsOf)) {
+        const parts = [row, foldOf(row)].filter(Boolean);
+        const passes = found(parts.map((part) => part.textContent).join(" "));
+        for (const part of parts) part.hidden = !passes;
+        if (passes) passed.add(`#${row.id}`);
+        shown += passes;
+        rows += 1;
+      }
+      said.textContent = wanted.length ? `${shown} of ${rows} rows` : "";
+      if (page.datasets.rows) page.filter("rows", (row) => passed.has(row.href));
+    });
+  }
+
+  const dialog = make("dialog", { "aria-labelledby": "chosen-heading" });
+  document.querySelector("main").append(dialog);
+  const quoted = (name) => (/^[\w.-]+$/u.test(name) ? name : `'${name.replaceAll("'", "'\\''")}'`);
+
+  function compare(table, rows, command) {
+    const line = (name, cells) =>
+      make("tr", {}, make("th", { scope: "row" }, name), ...cells.map((cell) => make("td", {}, make("bdi", {}, words(cell)))));
+    const names = rows.map((row) => make("th", { scope: "col" }, make("bdi", {}, words(row.querySelector("th")))));
+    const made = make("table", {}, make("caption", { id: "chosen-caption" }, "The selected rows, a column each."));
+    made.createTHead().append(make("tr", {}, make("th", { scope: "col" }, "column"), ...names));
+    const body = made.createTBody();
+    [...table.tHead.rows[0].cells].forEach((heading, place) => {
+      const cells = rows.map((row) => row.cells[place]);
+      if (place && cells[0].tagName === "TD" && cells.some(words)) body.append(line(words(heading), cells));
+    });
+    const notations = rows.map((row) => foldOf(row)?.querySelector(".notation"));
+    if (notations.every(Boolean)) body.append(line("notation", notations));
+    const keys = [...new Set(rows.map((row) => row.querySelector("[data-key]").dataset.key))];
+    dialog.replaceChildren(
+      make("h2", { id: "chosen-heading" }, "Side by side"),
+      make("div", { class: "scroll", role: "region", "aria-labelledby": "chosen-caption", tabindex: 0 }, made),
+      ...(keys.length > 1 ? [make("p", {}, "Their whole comparison: ", make("code", {}, `${command} ${keys.map(quoted).join(" ")}`))] : []),
+      button("Close", () => dialog.close()),
+    );
+    dialog.showModal();
+  }
+
+  for (const place of all("[data-choose]")) {
+    const table = place.querySelector("table");
+    if (rowsOf(table).length < 2) continue;
+    const said = make("span", { role: "status" });
+    let chosen = [];
+    const show = (more = "") => {
+      said.textContent = more || (chosen.length ? `${chosen.length} of 2\u2013${MOST} ${place.dataset.choose} selected` : `Select 2\u2013${MOST} ${place.dataset.choose} to compare`);
+      open.disabled = chosen.length < 2;
+    };
+    const open = button("Compare", () => compare(table, chosen, place.dataset.command));
+    table.tHead.rows[0].prepend(make("th", { scope: "col", class: "choice" }, "pick"));
+    for (const row of rowsOf(table)) {
+      const box = make("input", { type: "checkbox", "aria-label": `Compare ${words(row.querySelector("th"))}` });
+      box.addEventListener("change", () => {
+        const full = box.checked && chosen.length === MOST;
+        if (full) box.checked = false;
+        else chosen = box.checked ? [...chosen, row] : chosen.filter((other) => other !== row);
+        show(full ? `No more than ${MOST} can be compared.` : "");
+      });
+      row.prepend(make("td", { class: "choice" }, box));
+      if (foldOf(row)) foldOf(row).cells[0].colSpan += 1;
+    }
+    place.append(make("div", { class: "chooser", role: "group", "aria-label": `Comparison of ${place.dataset.choose}` }, said, " ", open));
+    show();
+  }
+})();

@@ -1,0 +1,330 @@
+"""The leaderboard as a page, and the index of a workspace: its studies above its leaderboard."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from harness.data.datasets import DATASETS
+from harness.evidence import weight_file
+from harness.evidence.events import SessionBegan
+from harness.evidence.leaderboard import PROVEN, LeaderboardRow, Survey, Tier
+from harness.evidence.record import Record
+from harness.evidence.study import is_owned
+from harness.search.nearest_miss import allowed_errors
+from harness.system import files
+from harness.system.errors import ContentError, typed
+from harness.system.files import Workspace
+from reports import charts
+from reports.layers import strip, thumbnail
+from reports.numbers import duration, short
+from reports.render import page
+from reports.study.caveats_box import TIERS
+from reports.study.provenance import recipe_options
+from reports.study.standings import accuracy_words
+from reports.study.study_files import Standings, StudyFiles, read_standings, read_study
+from reports.study.study_info import StudyInfo, study_info
+from reports.study.study_page import write_report
+from search_spaces.catalog import network_names
+from search_spaces.cost import Analysis, analyse
+from search_spaces.task import MNIST
+
+# A strip of layers takes some eight kilobytes of the page.
+_MOST_STRIPS = 40
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One row.
+
+    Attributes:
+        name: of the network, the same in all its rows and no other network's.
+        errors: wrong test images of each seed; empty where no record holds them.
+        allowed: the most errors with which a seed's own accuracy reaches the target.
+        commands: what to type, each with what it does.
+    """
+
+    row: LeaderboardRow
+    name: str
+    analysis: Analysis
+    errors: tuple[int, ...]
+    allowed: int
+    commands: tuple[tuple[str, str], ...]
+
+    @property
+    def accuracy_pct(self) -> float | None:
+        """On the test set; on validation of what was only searched."""
+        row = self.row
+        return row.validation_accuracy_pct if row.tier is Tier.SEARCHED else row.mean_test_accuracy_pct
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The rows of one data set and target, best first."""
+
+    dataset: str
+    target_pct: float
+    entries: tuple[Entry, ...]
+
+    @property
+    def anchor(self) -> str:
+        """Its place on the page: ``mnist-99.4``."""
+        return f"{self.dataset}-{short(self.target_pct)}"
+
+    @property
+    def proven(self) -> list[Entry]:
+        """Those that are certified or verified, the smallest network first."""
+        proven = [entry for entry in self.entries if entry.row.tier in PROVEN]
+        return sorted(proven, key=lambda entry: entry.row.parameters)
+
+
+def groups(
+    rows: Sequence[LeaderboardRow], records: Iterable[Record], kept: Iterable[tuple[Any, ...]] = ()
+) -> tuple[Group, ...]:
+    """Return the groups: the default target of the first data set, then the others in the order of the standings.
+
+    Args:
+        rows: ranked.
+        records: of the workspace.
+        kept: keys of the records whose first seed's weights are at hand.
+    """
+    by_key = {record.key: record for record in records}
+    names = network_names((row.architecture, row.parameters) for row in rows)
+    names |= {row.hash: row.name for row in rows if row.name}
+
+    def entry(row: LeaderboardRow) -> Entry:
+        record = by_key.get(row.key[:5]) if row.tier is not Tier.CLAIMED else None
+        # A file may hold rows of other versions of this program.
+        task = DATASETS[row.dataset].task if row.dataset in DATASETS else MNIST
+        seeds = record.seeds if record else ()
+        return Entry(
+            row=row,
+            name=names[row.hash],
+            analysis=analyse(row.architecture, task),
+            errors=tuple(run.test_errors for run in seeds),
+            allowed=allowed_errors(row.target_pct, seeds[0].test_size) if seeds else 0,
+            commands=_commands(row, [item for item in by_key.values() if item.hash == row.hash], record, set(kept)),
+        )
+
+    made = [
+        Group(dataset, target_pct, tuple(map(entry, group)))
+        for (dataset, target_pct), group in groupby(rows, key=lambda row: (row.dataset, row.target_pct))
+    ]
+    first = made[0].dataset if made else ""
+    default = DATASETS[first].target_pct if first in DATASETS else None
+    return tuple(sorted(made, key=lambda group: (group.dataset, group.target_pct) != (first, default)))
+
+
+def _commands(
+    row: LeaderboardRow, records: Sequence[Record], record: Record | None, kept: set[tuple[Any, ...]]
+) -> tuple[tuple[str, str], ...]:
+    """Return the commands, the quickest first; ``records`` are all of the network, ``record`` that of the row."""
+    explain = (typed("explain", row.hash), "shows its layers and their costs")
+    if record is None:
+        recipe = recipe_options(row.recipe, row.epochs) if row.recipe else []
+        verify = typed("verify", row.hash, *recipe, "--dataset", row.dataset, "--target", short(row.target_pct))
+        return (verify, "trains it on fresh seeds and reads the test set"), explain
+
+    def several(name: str) -> bool:
+        return len({getattr(item, name) for item in records}) > 1
+
+    dataset = ["--dataset", record.dataset] if several("dataset") else []
+    target = ["--target", short(record.target_pct)] if several("target_pct") else []
+    recipe = recipe_options(record.recipe_name, record.recipe.epochs) if several("recipe_hash") else []
+    seeds = str(max((run.index for run in record.seeds), default=0) + 1)
+    verify = typed("verify", row.hash, *recipe, *dataset, *target, "--seeds", seeds)
+    found = [(verify, "trains the recorded seeds again and compares them with the record"), explain]
+    if record.key in kept:
+        which = ["--recipe", record.recipe_name] if recipe else []
+        said = "loads its weights and counts its errors on the test set: seconds"
+        found.insert(0, (typed("evaluate", row.hash, *which, *dataset), said))
+    return tuple(found)
+
+
+def write_leaderboard(workspace: Workspace, found: Survey) -> Path:
+    """Write the leaderboard as a page beside its CSV file and return its path.
+
+    Raises:
+        UsageError: the folder cannot be written.
+    """
+    path = workspace.leaderboard.with_suffix(".html")
+    made = groups(found.rows, found.records, _with_weights(workspace, found.records))
+    damage = [error.told for error in found.damage]
+    files.write_text(path, page("leaderboard.html", damage=damage, **_board(made)))
+    return path
+
+
+def _with_weights(workspace: Workspace, records: Iterable[Record]) -> list[tuple[Any, ...]]:
+    return [record.key for record in records if 0 in weight_file.kept_indices(workspace.records, record)[:1]]
+
+
+def _board(made: Sequence[Group]) -> dict[str, Any]:
+    """Return what the templates print of the groups: the chart, each row's seeds as dots, its layers."""
+    chart = charts.frontier(*frontier_rows(made)) if made else None
+    return {
+        "charts": {"frontier": chart} if chart else {},
+        "styles": ["board.css"],
+        "scripts": ["board.js"],
+        "groups": made,
+        "dots": _dots,
+        "tiers": {tier.value: words for tier, words in TIERS.items()},
+        "accuracy_words": accuracy_words,
+        "thumbnail": lambda entry: thumbnail(entry.row.architecture, entry.analysis.task),
+        "strip": lambda entry, place: strip(entry.analysis) if place <= _MOST_STRIPS else "",
+    }
+
+
+def frontier_rows(made: Sequence[Group]) -> tuple[list[dict[str, object]], float]:
+    """Return the points of the chart, on the first data set, and its default target; those best at a target first."""
+    rows: list[dict[str, object]] = []
+    for number, group in enumerate(made, start=1):
+        best = group.proven[0] if group.proven else None
+        for place, entry in enumerate(group.entries, start=1):
+            row = entry.row
+            if group.dataset != made[0].dataset or entry.accuracy_pct is None or row.parameters <= 0:
+                continue
+            rows.append(
+                {
+                    "network": entry.name,
+                    "parameters": row.parameters,
+                    "accuracy": entry.accuracy_pct,
+                    "tier": row.tier.value,
+                    "target": group.target_pct,
+                    "recipe": row.recipe,
+                    "best": entry is best,
+                    "href": f"#row-{number}-{place}",
+                }
+            )
+    return sorted(rows, key=lambda row: not row["best"]), made[0].target_pct
+
+
+def _dots(group: Group) -> list[dict[str, Any] | None]:
+    """Return a small picture for each row: a dot a seed on one axis of errors, and a tick at the errors allowed."""
+    width, height, margin, radius = 120, 24, 5, 3.0
+    measured = [entry for entry in group.entries if entry.errors]
+    errors = [number for entry in measured for number in (*entry.errors, entry.allowed)]
+    low = max(min(errors, default=1), 1) / 1.05
+    # Seeds that diverged lie at the end of the axis: they must not squeeze all others into one place.
+    high = max(min(max(errors, default=1), 2 * max((entry.allowed for entry in measured), default=1)), low + 1) * 1.05
+
+    def across(number: int) -> float:
+        share = math.log(min(max(number, low), high) / low) / math.log(high / low)
+        return round(margin + share * (width - 2 * margin), 1)
+
+    found: list[dict[str, Any] | None] = []
+    for entry in group.entries:
+        places = Counter(map(across, entry.errors))
+        step = min(2.5, (height / 2 - radius) / max(1, max(places.values(), default=1) - 1))
+        stacked: Counter[float] = Counter()
+        marks = []
+        for x, reached in sorted((across(number), number <= entry.allowed) for number in entry.errors):
+            marks.append((x, round(height / 2 - step * stacked[x], 1), reached))
+            stacked[x] += 1
+        found.append({"tick": across(entry.allowed), "marks": marks} if entry.errors else None)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """All facts of the index.
+
+    Attributes:
+        studies: each with how far its search has come and the address of its report, None where it has none; the one
+            that was worked on last comes first.
+        unreadable: why, by the name of each folder that looks like a study and cannot be read.
+        standings: the leaderboard, by data set and target.
+        problem: why the standings cannot be read, empty where they can.
+        damage: what is wrong with files that the standings lack.
+    """
+
+    studies: tuple[tuple[StudyInfo, str, str | None], ...]
+    unreadable: dict[str, str]
+    standings: tuple[Group, ...]
+    problem: str
+    damage: tuple[str, ...] = ()
+
+    @property
+    def left_out(self) -> list[str]:
+        """All that could not be read and why, each once: a damaged study is missing from the standings too."""
+        return list(dict.fromkeys([*self.unreadable.values(), *self.damage]))
+
+
+def read_index(workspace: Workspace) -> Index:
+    """Read all studies and the standings of a workspace; what cannot be read is named and stops nothing."""
+    problem = ""
+    try:
+        standings = read_standings(workspace)
+    except ContentError as error:
+        standings, problem = Standings(), error.told
+    studies, unreadable = [], {}
+    for folder in _study_folders(workspace):
+        try:
+            found = read_study(folder, workspace, standings)
+        except ContentError as error:
+            unreadable[folder.name] = error.told
+            continue
+        link = f"{quote(os.fsencode(folder.name))}/report.html" if (folder / "report.html").exists() else None
+        studies.append((study_info(found), state_of(found, running=is_owned(folder)), link))
+    # The folders came in order of their names, which the sort keeps where times are equal.
+    studies.sort(key=lambda study: study[0].provenance.last_utc, reverse=True)
+    made = groups(standings.rows, standings.records, _with_weights(workspace, standings.records))
+    return Index(tuple(studies), unreadable, made, problem, standings.left_out)
+
+
+def _study_folders(workspace: Workspace) -> list[Path]:
+    """Return the folders of all studies, in order of their names; one that has lost its configuration is one too."""
+    return sorted({path.parent for name in ("config.json", "log.jsonl") for path in workspace.runs.glob(f"*/{name}")})
+
+
+def state_of(found: StudyFiles, *, running: bool) -> str:
+    """Return how far a search has come: ``Running: 28 of 45 min``."""
+    last, spent = found.last_turn, duration(found.elapsed)
+    limit = found.time_limit
+    if running and limit is not None and limit >= 60:
+        return f"Running: {found.elapsed / 60:.0f} of {limit / 60:.0f} min"
+    if running:
+        return f"Running: {spent}"
+    if last is None:
+        return "Not begun"
+    if isinstance(last.event, SessionBegan) or last.event.reason == "interrupted":
+        return f"Interrupted after {spent}"
+    return f"Ended after {spent}"
+
+
+def write_index(workspace: Workspace, index: Index) -> Path:
+    """Write the index of all studies beside them, and return its path.
+
+    Raises:
+        UsageError: the folder cannot be written.
+    """
+    path = workspace.runs / "index.html"
+    # Studies that cannot be read are named by themselves.
+    damage = [message for message in index.damage if message not in index.unreadable.values()]
+    files.write_text(path, page("index.html", index=index, damage=damage, **_board(index.standings)))
+    return path
+
+
+def write_lacking_reports(workspace: Workspace) -> Iterator[tuple[str, str]]:
+    """Write the reports that are missing or older than their study; yield each study's name, and what went wrong.
+
+    Raises:
+        UsageError: a folder cannot be written.
+    """
+    for folder in _study_folders(workspace):
+        report = folder / "report.html"
+        parts = [path for path in (folder / "config.json", folder / "log.jsonl", folder / "results") if path.exists()]
+        if report.exists() and all(os.stat(path).st_mtime_ns <= os.stat(report).st_mtime_ns for path in parts):
+            continue
+        try:
+            write_report(folder, workspace)
+        except ContentError as error:
+            yield folder.name, error.told
+        else:
+            yield folder.name, ""
