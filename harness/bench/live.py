@@ -32,11 +32,10 @@ from harness.training.cluster.cluster import Asked, Kinds, joined_by
 from harness.training.cluster.ray_link import Link
 from harness.training.native.native import choose_engine
 from harness.training.recipe import check_batch, named_recipe
-from harness.training.result import Purpose, Result
+from harness.training.result import Purpose
 from harness.training.run import Job
 from harness.training.workers import ExecutorOf, Limits, Processes, Source
 from search_spaces.catalog import space as space_of
-from search_spaces.network import Architecture
 
 # Checkpoints of a repeat, below the comparison's folder.
 WORK = "work"
@@ -160,35 +159,30 @@ def judged(traces: Iterable[Trace], task: SearchTask, running: Running, seeds: i
     """Train every network that was an answer on so many fresh seeds and return their means."""
     answers = {answer.hash: answer for trace in traces for answer in trace.answers if answer.hash is not None}
     jobs = [
-        _job(task, running.effort, answer.architecture, index, folder)
+        Job(
+            architecture=answer.architecture,
+            recipe=task.recipe,
+            recipe_name=task.recipe_name,
+            purpose=Purpose.BENCH,
+            seed_index=index,
+            device=running.effort.device,
+            engine=running.effort.engine,
+            teachers=folder / WORK / ".teachers",
+        )
         for answer in answers.values()
         if answer.architecture is not None
         for index in range(seeds)
     ]
     executor = running.executor_of(running.source, running.effort.limits)
     results = list(train_one_by_one(jobs, executor, task.workers, lambda event: None))
-    accuracies = {key: _mean_pct(results, key) for key in answers}
+    # A run that diverged has the accuracy that it has.
+    accuracies = {
+        key: statistics.mean([found.validation_accuracy_pct or 0.0 for found in results if found.hash == key])
+        for key in answers
+    }
     reaching = [
         answer.parameters
         for key, answer in answers.items()
         if answer.parameters is not None and statistics.reaches(accuracies[key], task.target_pct)
     ]
     return Judged(accuracies_pct=dict(sorted(accuracies.items())), smallest=min(reaching, default=None))
-
-
-def _job(task: SearchTask, effort: Effort, architecture: Architecture, index: int, folder: Path) -> Job:
-    return Job(
-        architecture=architecture,
-        recipe=task.recipe,
-        recipe_name=task.recipe_name,
-        purpose=Purpose.BENCH,
-        seed_index=index,
-        device=effort.device,
-        engine=effort.engine,
-        teachers=folder / WORK / ".teachers",
-    )
-
-
-def _mean_pct(results: Sequence[Result], network_hash: str) -> float:
-    """Return the mean of a network's runs; one that diverged has the accuracy that it has."""
-    return statistics.mean([found.validation_accuracy_pct or 0.0 for found in results if found.hash == network_hash])

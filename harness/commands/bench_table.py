@@ -137,15 +137,8 @@ def _merge(names: tuple[str, ...], into: str, as_json: bool) -> int:
     folder = Path(into) if "/" in into else place.table(into)
     _check_free(folder, place)
     found = merged([_read(name) for name in names], folder.name)
-    write_table(folder, found.table)
-    if found.equal or found.first_kept:
-        click.echo(
-            f"{found.equal:,} runs were in more than one table and equal; {found.first_kept:,} come from machines "
-            "whose bits may differ, of which the first table's are kept (validation differs by up to "
-            f"{found.largest_difference_pct:.2f} points)",
-            err=True,
-        )
-    _show(found.table, as_json, folder)
+    write_table(folder, found)
+    _show(found, as_json, folder)
     return 0
 
 

@@ -200,7 +200,7 @@ def test_what_is_recorded_is_what_one_training_without_stops_gives(place: Path, 
     assert run(recording("mine", "--seeds", "1", "--plan")) == 0
     assert "2 runs, 2 of them ended" in capsys.readouterr().out
     assert run(recording("mine", "--seeds", "1", "--recipe", "smoke", "--epochs", "4")) == 4
-    assert "was begun with another recipe; a recording never changes" in capsys.readouterr().err
+    assert "was begun with another recipe" in capsys.readouterr().err
 
 
 @pytest.fixture
