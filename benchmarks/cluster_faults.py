@@ -51,12 +51,8 @@ def _marked(place: Path) -> Iterator[None]:
 
 def of_searches(place: Path) -> list[int]:
     """Return the processes that searches have started on the nodes of a place: actors and their workers."""
-    return [number for number in marked(f"{MARK}={place}") if is_of_search(words_of(number))]
-
-
-def is_of_search(words: str) -> bool:
-    """Return whether a command line is that of an actor of ours, or of a worker process that it has started."""
-    return words.startswith("ray::NodeActor") or "spawn_main" in words
+    found = {number: words_of(number) for number in marked(f"{MARK}={place}")}
+    return [number for number, words in found.items() if words.startswith("ray::NodeActor") or "spawn_main" in words]
 
 
 def left_on(place: Path) -> list[str]:
@@ -66,15 +62,11 @@ def left_on(place: Path) -> list[str]:
 
 def descendants(number: int) -> list[int]:
     """Return a process and all that come from it, it first."""
-    children = [child for task in Path(f"/proc/{number}/task").glob("*") for child in _words(task / "children")]
-    return [number, *(each for child in children for each in descendants(int(child)))]
-
-
-def _words(path: Path) -> list[str]:
-    try:
-        return path.read_text().split()
-    except OSError:
-        return []
+    children: list[int] = []
+    for task in Path(f"/proc/{number}/task").glob("*"):
+        with suppress(OSError):
+            children += map(int, (task / "children").read_text().split())
+    return [number, *(each for child in children for each in descendants(child))]
 
 
 def send(numbers: Sequence[int], what: signal.Signals) -> None:

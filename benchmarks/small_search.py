@@ -70,14 +70,9 @@ class SmallSearch:
         """The folder of its study."""
         return self.work / "runs" / "s"
 
-    @property
-    def arguments(self) -> list[str]:
-        """What ``harness`` is given."""
-        return ["search", *OPTIONS, *self.more]
-
     def start(self) -> None:
         """Begin, or go on where the last process has left the study."""
-        self.process = self._begun(self.arguments)
+        self.process = self._begun(["search", *OPTIONS, *self.more])
 
     def report(self, *options: str) -> int:
         """Run ``harness report`` for the study; return its exit code."""
@@ -162,44 +157,31 @@ class SmallSearch:
         for number in self.processes():
             with suppress(ProcessLookupError):
                 os.kill(number, signal.SIGKILL)
-        _waited(self.processes)
+        survivors(self.processes)
 
 
 def survivors(look: Callable[[], list[int]]) -> list[str]:
     """Return the processes that a look still finds when they have had a while to end, each by its command."""
-    found = (words_of(number).split("\0") for number in _waited(look))
-    return ["process " + " ".join(Path(word).name for word in words if word) for words in found]
+    until = time.monotonic() + GRACE_SECONDS
+    while (found := look()) and time.monotonic() < until:
+        time.sleep(0.02)
+    return ["process " + " ".join(Path(word).name for word in words_of(number).split("\0") if word) for number in found]
 
 
 def marked(mark: str) -> list[int]:
     """Return the processes that are not dead with ``NAME=value`` in their environment."""
-    return [
-        number
-        for number in map(int, (folder.name for folder in Path("/proc").glob("[0-9]*")))
-        if mark.encode() in _read(number, "environ").split(b"\0") and not _is_dead(number)
-    ]
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            state = (folder / "stat").read_bytes().rpartition(b")")[2].split()[:1]
+            if mark.encode() in (folder / "environ").read_bytes().split(b"\0") and state not in ([b"Z"], [b"X"]):
+                found.append(int(folder.name))
+    return found
 
 
 def words_of(number: int) -> str:
     """Return the command line of a process, its words divided by NUL; empty where it is gone."""
-    return _read(number, "cmdline").decode(errors="replace")
-
-
-def _waited(look: Callable[[], list[int]]) -> list[int]:
-    """Return the processes that are there after a while, at once where there are none."""
-    until = time.monotonic() + GRACE_SECONDS
-    while (found := look()) and time.monotonic() < until:
-        time.sleep(0.02)
-    return found
-
-
-def _is_dead(number: int) -> bool:
-    state = _read(number, "stat").rpartition(b")")[2].split()[:1]
-    return state in ([], [b"Z"], [b"X"])
-
-
-def _read(number: int, name: str) -> bytes:
     try:
-        return Path(f"/proc/{number}/{name}").read_bytes()
+        return Path(f"/proc/{number}/cmdline").read_bytes().decode(errors="replace")
     except OSError:
-        return b""
+        return ""

@@ -25,16 +25,15 @@ from typing import Any
 from benchmarks.machine import machine
 from harness.evidence import record
 from harness.evidence.bounds import error_ratio_of
-from harness.evidence.verify import Plan, run_seeds
+from harness.evidence.verify import Plan, run_seeds, train_one_by_one
 from harness.system import files
 from harness.system.files import workspace
 from harness.system.machine import core_count
 from harness.system.statistics import mean, reaches
-from harness.training import workers
 from harness.training.recipe import NamedRecipe, Recipe, named_recipe
 from harness.training.result import Purpose
 from harness.training.run import Job
-from harness.training.workers import Broken, Finished, Limits, Source
+from harness.training.workers import Limits, Processes, Source
 from search_spaces.catalog import PRESETS
 from search_spaces.network import Architecture
 from search_spaces.notation import parse_network
@@ -47,32 +46,19 @@ TARGET_PCT = 99.4
 
 def validated(network: Architecture, recipe: Recipe, folder: Path | None) -> list[float]:
     """Return the validation accuracies of five seeds, per cent."""
-    waiting = [
-        Job(
-            architecture=network,
-            recipe=recipe,
-            recipe_name=f"fast, {recipe.epochs} epochs",
-            purpose=Purpose.REFERENCE,
-            seed_index=index,
-            engine="native",
-        )
-        for index in range(SEEDS)
+    job = Job(
+        architecture=network,
+        recipe=recipe,
+        recipe_name=f"fast, {recipe.epochs} epochs",
+        purpose=Purpose.REFERENCE,
+        seed_index=0,
+        engine="native",
+    )
+    jobs = [replace(job, seed_index=index) for index in range(SEEDS)]
+    executor = Processes(Source("mnist", folder), Limits())
+    return [
+        run.validation_accuracy_pct or 0.0 for run in train_one_by_one(jobs, executor, core_count(), lambda event: None)
     ]
-    found: dict[int, float] = {}
-    pool = workers.start(Source("mnist", folder), min(SEEDS, core_count()))
-    try:
-        while len(found) < SEEDS:
-            for worker in pool:
-                if worker.job is None and waiting:
-                    workers.assign(worker, waiting.pop())
-            for event in workers.poll(pool, Limits(), 1.0):
-                if isinstance(event, Broken):
-                    raise SystemExit(event.message)
-                if isinstance(event, Finished):
-                    found[event.result.seed_index] = event.result.validation_accuracy_pct or 0.0
-    finally:
-        workers.stop(pool)
-    return [found[index] for index in range(SEEDS)]
 
 
 def shortest(

@@ -91,14 +91,6 @@ def test_a_planted_loss_is_found(what: str, work: Path):
     assert lost(before, books(work))
 
 
-def test_more_than_before_is_no_loss(work: Path):
-    before = books(work)
-    append(work / accounts.LOG, proposed(2), finished(2))
-    write(work / "runs/s/results/trial-00002-search-0.json", run_of(2))
-
-    assert lost(before, books(work)) == []
-
-
 def test_a_result_that_the_log_does_not_tell_is_found_and_an_end_without_its_result(work: Path):
     write(work / "runs/s/results/trial-00002-confirm-1.json", run_of(2))
     assert unnoted(books(work)) == ["trial-00002-confirm-1.json"]
@@ -112,12 +104,6 @@ def test_a_planted_repeat_is_found(again: dict[str, Any], work: Path):
     append(work / accounts.LOG, again)
 
     assert len(repeated(books(work))) >= 1
-
-
-def test_a_network_may_be_trained_for_another_number_of_epochs(work: Path):
-    append(work / accounts.LOG, proposed(7, epochs=9) | {"hash": "h0"})
-
-    assert repeated(books(work)) == []
 
 
 def test_a_test_set_that_was_read_twice_for_a_seed_is_found(work: Path):
@@ -144,14 +130,6 @@ def test_a_planted_leftover_is_found(left: str, work: Path):
     assert len(leftovers(work, work.parent / "tmp")) == 1
 
 
-def test_the_checkpoint_of_a_training_that_may_go_on_is_none(work: Path):
-    path = work / "runs/s/checkpoints/trial-00009-search-0.pt"
-    path.parent.mkdir()
-    path.touch()
-
-    assert leftovers(work, work.parent / "tmp") == []
-
-
 def test_a_lock_that_is_held_is_left_over(work: Path):
     with (work / "runs/s/.lock").open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
@@ -175,11 +153,3 @@ def test_an_answer_differs_with_any_bit_of_it(name: str, old: str, new: str, wor
     change(work / name, old, new)
 
     assert answer(work) != before
-
-
-def test_an_answer_knows_no_times(work: Path):
-    before = answer(work)
-    append(work / accounts.LOG, {"event": "session", "elapsed": 9.5})
-    change(work / RESULT, '"trial"', '"train_seconds": 3, "trial"')
-
-    assert answer(work) == before
