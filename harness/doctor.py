@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.data import data_files, datasets
 from harness.system.errors import DISTRIBUTION, DeviceError, HarnessError, UsageError, typed
@@ -23,7 +23,11 @@ from harness.system.machine import core_count, cores_by_quota, cores_shown, proc
 from harness.system.terminal import counted
 from harness.training.native import native
 
-REINSTALL = "run 'pip install .' again in a fresh environment"
+if TYPE_CHECKING:
+    from harness.training.build import Network
+    from search_spaces.cost import Analysis
+
+_REINSTALL = "run 'pip install .' again in a fresh environment"
 # A study keeps some kilobytes a run; the rest is room for checkpoints, a download and the reports.
 _ENOUGH_DISK_BYTES = 500 * 2**20
 # The distribution that torchinfo grew out of; it installs a module of torchsummary's name.
@@ -102,7 +106,7 @@ def _check(name: str, probe: Callable[[], _Found]) -> Check:
         # Whatever is wrong with a library shows here, and the checks after it must still run.
         reason = (str(error).strip().splitlines() or ["no message"])[0]
         message, code = f"{type(error).__name__}: {reason}", DeviceError.exit_code
-        return Check(name=name, message=message, verdict=Verdict.FAIL, hint=REINSTALL, exit_code=code)
+        return Check(name=name, message=message, verdict=Verdict.FAIL, hint=_REINSTALL, exit_code=code)
     return Check(
         name=name,
         message=message,
@@ -117,7 +121,7 @@ def _python() -> _Found:
     return f"{version} at {sys.executable}", {"version": version, "executable": sys.executable}
 
 
-def packages() -> list[str]:
+def _needed() -> list[str]:
     """Return the packages that this one says it needs, without those of its extras."""
     lines = importlib.metadata.requires(DISTRIBUTION) or []
     return [re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in lines if "extra ==" not in line]
@@ -125,13 +129,13 @@ def packages() -> list[str]:
 
 def _packages() -> _Found:
     found: dict[str, Any] = {}
-    for name in packages():
+    for name in _needed():
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             found[name] = None
     if missing := [name for name, version in found.items() if version is None]:
-        raise DeviceError(f"not installed: {', '.join(missing)}", hint=REINSTALL)
+        raise DeviceError(f"not installed: {', '.join(missing)}", hint=_REINSTALL)
     return ", ".join(f"{name} {version}" for name, version in found.items()), found
 
 
@@ -228,40 +232,41 @@ def _disk(place: Workspace) -> _Found:
     return found if enough else (*found, f"make room: {_ENOUGH_DISK_BYTES // 2**20} MiB are enough")
 
 
+def _probe() -> tuple[Network, Analysis]:
+    from harness.training.build import build
+    from search_spaces.cost import analyse
+    from search_spaces.notation import parse_network
+    from search_spaces.task import MNIST
+
+    architecture = parse_network(_PROBE)
+    return build(architecture, MNIST), analyse(architecture, MNIST)
+
+
 def _torchsummary() -> _Found:
     """Which package is imported as torchsummary, and whether it counts a network's parameters."""
     import torchsummary
 
     from harness.cross_check import summary_total, tied_repeats
-    from harness.training.build import build
-    from search_spaces.cost import analyse
-    from search_spaces.notation import parse_network
-    from search_spaces.task import MNIST
 
     path = str(torchsummary.__file__)
     owners = importlib.metadata.packages_distributions().get("torchsummary", [])
     if _OLD_NAME in owners:
         hint = f"pip uninstall {_OLD_NAME}, then pip install --force-reinstall torchsummary"
         raise DeviceError(f"{path} comes from {_OLD_NAME}, another package", hint=hint)
-    architecture = parse_network(_PROBE)
-    network = build(architecture, MNIST)
-    counted, due = summary_total(network, MNIST) - tied_repeats(network), analyse(architecture, MNIST).parameters
+    network, analysis = _probe()
+    counted, due = summary_total(network, analysis.task) - tied_repeats(network), analysis.parameters
     if counted != due:
-        raise DeviceError(f"{path} counts {counted:,} parameters where {due:,} are", hint=REINSTALL)
+        raise DeviceError(f"{path} counts {counted:,} parameters where {due:,} are", hint=_REINSTALL)
     return f"{path}, counts as it should", {"file": path, "distributions": owners}
 
 
 def _fvcore() -> _Found:
-    from harness.cross_check import fvcore_macs
-    from harness.training.build import build
-    from search_spaces.cost import analyse
-    from search_spaces.notation import parse_network
-    from search_spaces.task import MNIST
+    from harness.cross_check import fvcore_counts
 
-    architecture = parse_network(_PROBE)
-    counted, due = fvcore_macs(build(architecture, MNIST), MNIST), analyse(architecture, MNIST).macs
+    network, analysis = _probe()
+    counted, due = fvcore_counts(network, analysis.task)[1], analysis.macs
     if counted != due:
-        raise DeviceError(f"its trace counts {counted:,} multiply-adds where {due:,} are", hint=REINSTALL)
+        raise DeviceError(f"its trace counts {counted:,} multiply-adds where {due:,} are", hint=_REINSTALL)
     return "traces a network and counts as it should", {}
 
 

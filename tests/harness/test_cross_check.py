@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from harness import cross_check as module
-from harness.cross_check import Checks, cross_check, fvcore_macs, summary_total, tied_repeats
+from harness.cross_check import Checks, cross_check, fvcore_counts, summary_total, tied_repeats
 from harness.system.errors import HarnessError
 from harness.training.build import build
 from search_spaces.catalog import PRESETS, SPACES, space
@@ -62,7 +62,7 @@ def test_only_convolutions_and_linear_layers_count_as_multiply_adds():
     plain = build(parse_network("conv3x3(4) | maxpool | linear(10)"), MNIST)
     more = build(parse_network("conv3x3(4) bn relu dropout(0.1) res(bn relu) | maxpool | linear(10)"), MNIST)
 
-    assert fvcore_macs(plain, MNIST) == fvcore_macs(more, MNIST) == 36 * 784 + 784 * 10
+    assert fvcore_counts(plain, MNIST)[1] == fvcore_counts(more, MNIST)[1] == 36 * 784 + 784 * 10
 
 
 def test_a_check_prints_nothing_and_leaves_torch_as_it_was(capfd: pytest.CaptureFixture[str]):
@@ -86,7 +86,7 @@ def test_torchsummary_does_not_move_the_statistics_of_what_it_counts():
 
 def test_every_library_that_disagrees_is_an_internal_fault_and_named(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(module, "summary_total", lambda network, task: 10_000)
-    monkeypatch.setattr(module, "fvcore_parameters", lambda network: 7)
+    monkeypatch.setattr(module, "fvcore_counts", lambda network, task: (7, 0))
 
     with pytest.raises(HarnessError) as caught:
         cross_check(TIED, analyse(TIED, MNIST))
