@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -151,33 +152,19 @@ def rows_text(rows: tuple[Row, ...]) -> str:
 
 
 def _rows(content: bytes, path: Path) -> list[Row]:
+    columns = {item.name: str(item.type) for item in fields(Row)}
+    made: dict[str, Callable[[str], Any]] = {"str": unguarded, "int": int, "float": finite, "Status": Status}
     try:
         lines = list(csv.reader(io.StringIO(content.decode("utf-8"), newline="")))
     except (UnicodeDecodeError, csv.Error) as error:
         raise TableError(f"{path} is no CSV in UTF-8: {error}", hint=_MEND) from error
-    columns = [item.name for item in fields(Row)]
-    if not lines or lines[0] != columns:
+    if not lines or lines[0] != list(columns):
         raise TableError(f"{path} has other columns than {', '.join(columns)}", hint=_MEND)
-    return [_row(cells, f"{path}, line {number}") for number, cells in enumerate(lines[1:], start=2)]
-
-
-def _row(cells: list[str], where: str) -> Row:
-    columns = fields(Row)
-    if len(cells) != len(columns):
-        raise TableError(f"{where}: {len(cells)} cells, but there are {len(columns)} columns", hint=_MEND)
-    try:
-        return Row(**{item.name: _value(str(item.type), cell) for item, cell in zip(columns, cells, strict=True)})
-    except ValueError as error:
-        raise TableError(f"{where}: {error}", hint=_MEND) from error
-
-
-def _value(kind: str, cell: str) -> Any:
-    match kind:
-        case "int":
-            return int(cell)
-        case "float":
-            return finite(cell)
-        case "Status":
-            return Status(cell)
-        case _:
-            return unguarded(cell)
+    rows = []
+    for number, cells in enumerate(lines[1:], start=2):
+        try:
+            values = {name: made[kind](cell) for (name, kind), cell in zip(columns.items(), cells, strict=True)}
+            rows.append(Row(**values))
+        except ValueError as error:
+            raise TableError(f"{path}, line {number}: {error}", hint=_MEND) from error
+    return rows

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import random
-import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -65,10 +64,6 @@ def test_a_chooser_sees_each_decision_once_with_its_options():
     assert [decision.size for decision in found.decisions] == [2, 2, 2, 3, 2]
 
 
-def test_one_value_makes_no_decision():
-    assert draw(parse_space("net = <bn> conv3x3({4}) relu{2} dropout(0.5..0.5)"), First()).decisions == ()
-
-
 def test_a_let_is_drawn_once_and_a_rule_at_each_mention():
     space = parse_space("let a = {4, 8}; b = {4, 8}; net = conv3x3(a) conv3x3(a) conv1x1(b) conv1x1(b)")
     texts = {str(found.architecture) for found in enumerate_draws(space)}
@@ -129,31 +124,11 @@ def test_uniform_draws_keep_the_conditions_and_the_budget(name: str, budget: int
         assert analyse(found.architecture, MNIST).parameters <= (budget or 20_000)
 
 
-def test_uniform_draws_repeat_with_their_seed():
-    def some() -> list[Draw]:
-        rng = random.Random(9)
-        return [draw_uniform(space("card"), rng, 8000) for _ in range(5)]
-
-    assert some() == some()
-
-
 def test_a_space_without_accepted_networks_says_why():
     impossible = parse_space("net = conv3x3({4, 8}) <gap linear(10) / gap>; where parameters <= 50", "narrow")
     with pytest.raises(DrawError) as caught:
         draw_uniform(impossible, random.Random(0), attempts=100)
     assert lacking(caught.value.message, "'narrow'", "parameters 58", "shape 42") == []
-
-
-def test_random_networks_are_drawn_named_and_costed_fast():
-    card, rng = space("card"), random.Random(0)
-    begin = time.process_time()
-    for _ in range(500):
-        found = draw(card, Uniform(rng))
-        assert len(found.architecture.hash) == 12
-        judge(card, found.architecture)
-    seconds = time.process_time() - begin
-    # The requirement is 2,000 a second; about 6,000 were measured, and a busy machine is allowed for.
-    assert 500 / seconds > 1000
 
 
 NETWORK = parse_network("conv3x3(8) | gap | linear(10)")  # 162 parameters, 56,528 multiply-adds, field 3
@@ -258,11 +233,6 @@ def test_a_change_comes_with_the_judgement_that_accepted_it(seed: int):
     assert judgement == judge(found, child.architecture)
     assert judgement.accepted
     assert child == child_of(found, parent.indices, random.Random(seed))
-
-
-def test_a_space_of_one_network_cannot_change():
-    with pytest.raises(DrawError, match="'one'"):
-        child_of(parse_space("net = linear(10)", "one"), {}, random.Random(0))
 
 
 @pytest.mark.parametrize("changes", [1, 2])

@@ -200,16 +200,6 @@ def test_each_mistake_is_pointed_at(marked: str):
     assert (caught.value.position, caught.value.text) == (position, text)
 
 
-@pytest.mark.parametrize(
-    ("text", "hint"),
-    [("nett = bn;", "nett"), ("unit = bn; net = unti", "unit"), ("net = bn; where parms <= 3", "parameters")],
-)
-def test_the_nearest_name_is_suggested(text: str, hint: str):
-    with pytest.raises(NotationError) as caught:
-        parse_space(text)
-    assert caught.value.hint == f"did you mean '{hint}'?"
-
-
 def test_chains_of_rules_and_brackets_together_are_limited():
     def chain(name: str, length: int, end: str) -> str:
         return "".join(f"{name}{index} = {name}{index + 1};" for index in range(length)) + f"{name}{length} = {end};"
