@@ -26,9 +26,9 @@ from reports import charts
 from reports.layers import strip, thumbnail
 from reports.numbers import duration, short
 from reports.render import page
-from reports.study.caveats_box import TIERS
+from reports.study.answer import TIERS
+from reports.study.networks import accuracy_words
 from reports.study.provenance import recipe_options
-from reports.study.standings import accuracy_words
 from reports.study.study_files import Standings, StudyFiles, read_standings, read_study
 from reports.study.study_info import StudyInfo, study_info
 from reports.study.study_page import write_report

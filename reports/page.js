@@ -3,6 +3,11 @@
 document.documentElement.classList.add("js");
 const page = JSON.parse(document.getElementById("page-data").textContent);
 page.views = {};
+// Data sets come column by column.
+for (const [name, columns] of Object.entries(page.datasets)) {
+  const values = Object.entries(columns);
+  page.datasets[name] = (values[0]?.[1] ?? []).map((_, n) => Object.fromEntries(values.map(([column, list]) => [column, list[n]])));
+}
 
 function make(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
@@ -134,7 +139,7 @@ function download(name, address) {
 }
 
 // Charts are drawn by Vega-Lite, whose expressions are interpreted, so that no text ever becomes a program. One in a fold
-// is drawn when the fold opens, because only then it has a width.
+// is drawn when the fold opens, because only then it has a width. A filter may leave nothing, which is no warning.
 page.draw = async (figure) => {
   const name = figure.dataset.chart;
   if (name in page.views || figure.closest("details:not([open])")) return;

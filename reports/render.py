@@ -33,6 +33,7 @@ def page(
     styles: Sequence[str] = (),
     scripts: Sequence[str] = (),
     data: Mapping[str, object] | None = None,
+    datasets: Mapping[str, Sequence[Mapping[str, object]]] | None = None,
     **facts: object,
 ) -> str:
     """Return a page.
@@ -44,12 +45,13 @@ def page(
         styles: style sheets of this package beside ``page.css``.
         scripts: scripts of this package that run after ``page.js``.
         data: what these scripts read as ``page.data``.
+        datasets: rows that scripts read as ``page.datasets``, beside those of the charts.
         facts: what the template prints.
     """
-    specs, datasets = {}, {}
+    specs, embedded = {}, dict(datasets or {})
     for name, chart in (charts or {}).items():
         specs[name] = chart.to_dict(validate=False)
-        datasets.update(specs[name].pop("datasets", {}))
+        embedded.update(specs[name].pop("datasets", {}))
     texts = [_vega()] if specs else []
     texts += map(_resource, ("page.js", *scripts))
     return (
@@ -59,12 +61,23 @@ def page(
             policy=_policy(texts),
             styles=[Markup(_resource(name)) for name in ("page.css", *styles)],
             scripts=[Markup(text) for text in texts],
-            page_data=_embedded({"charts": specs, "datasets": datasets, "data": data or {}}),
+            # Column by column, because the names of the columns weigh as much as the rows.
+            page_data=_embedded(
+                {
+                    "charts": specs,
+                    "datasets": {name: _columns(rows) for name, rows in embedded.items()},
+                    "data": data or {},
+                }
+            ),
             descriptions={name: spec.get("description", "") for name, spec in specs.items()},
             heights={name: spec.get("height", 0) for name, spec in specs.items()},
             **facts,
         )
     )
+
+
+def _columns(rows: Sequence[Mapping[str, object]]) -> dict[str, list[object]]:
+    return {name: [row.get(name) for row in rows] for name in dict.fromkeys(name for row in rows for name in row)}
 
 
 def _policy(scripts: Sequence[str]) -> str:

@@ -15,12 +15,12 @@ from harness.training.inspection import Inspection
 from harness.training.result import Result
 from reports.comparison.comparison import Quantity, accuracy_sentence, known, more_or_fewer, of_known, plain, quantity
 from reports.numbers import count, decimal, duration, plural, short, spread
-from reports.study.caveats import CONFIRMED_LABEL_ERRORS
-from reports.study.network.mistakes import Mistakes as AllMistakes
-from reports.study.network.mistakes import mistakes as all_mistakes
-from reports.study.network.shared_mistakes import SharedMistake, shared_mistakes
+from reports.study.answer import CONFIRMED_LABEL_ERRORS
+from reports.study.mistakes import Mistakes as AllMistakes
+from reports.study.mistakes import SharedMistake, shared_mistakes
+from reports.study.mistakes import mistakes as all_mistakes
+from reports.study.networks import accuracy_words
 from reports.study.provenance import shown
-from reports.study.standings import accuracy_words
 from reports.study.study_files import inspections_of
 from search_spaces.catalog import network_names
 from search_spaces.cost import Analysis, analyse, stored_numbers

@@ -11,6 +11,7 @@ from harness.evidence.leaderboard import VERIFIED_SEEDS
 from harness.system import files
 from harness.system.errors import typed
 from harness.system.files import Workspace
+from reports import layers
 from reports.comparison import comparison_pictures
 from reports.comparison.comparison import Quantity, ratio_text
 from reports.comparison.comparison_networks import (
@@ -21,7 +22,6 @@ from reports.comparison.comparison_networks import (
     read_networks,
 )
 from reports.comparison.comparison_studies import StudyComparison, study_comparison
-from reports.html import thumbnail
 from reports.html.page import (
     Column,
     Html,
@@ -40,8 +40,8 @@ from reports.html.page import (
     text,
 )
 from reports.numbers import DASH, count, decimal, plural
+from reports.study.mistakes import SharedMistake
 from reports.study.network import shared_mistakes
-from reports.study.network.shared_mistakes import SharedMistake
 from reports.study.study_files import read_standings, read_study
 from reports.study.study_info import StudyInfo, study_info
 from search_spaces.network import Architecture
@@ -206,7 +206,8 @@ def _cell(words: str, ratio: float | None) -> Html:
 
 def _layers(sides: Sequence[NetworkSide]) -> Html:
     """Return each network's layers with its name."""
-    drawn = (joined([thumbnail.draw(side.architecture, side.analysis.task), foreign(side.name)]) for side in sides)
+    pictures = [Html(layers.thumbnail(side.architecture, side.analysis.task)) for side in sides]
+    drawn = (joined([picture, foreign(side.name)]) for picture, side in zip(pictures, sides, strict=True))
     return items(drawn, class_="layers")
 
 

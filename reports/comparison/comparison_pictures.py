@@ -13,7 +13,7 @@ from reports.html import svg
 from reports.html.page import Html, element, items, joined, text
 from reports.html.svg import errors_pct
 from reports.numbers import count, duration, pct, plural, short
-from reports.study.course.accuracy_picture import Point
+from reports.study.search_course import Point
 from reports.study.study_info import StudyInfo
 from search_spaces.op_specs import op_text
 from search_spaces.ops import BatchNorm, Conv, Linear, Op
@@ -160,7 +160,7 @@ def fronts_picture(infos: Sequence[StudyInfo]) -> Html:
         places = [(area.across.position(p.cost), area.up.position(errors_pct(p.accuracy_pct))) for p in front]
         parts.append(svg.path(svg.staircase(places, area.across.end), f"side-line side-{place + 1}"))
         parts += [
-            svg.mark(SHAPES[place], x, y, f"side-{place + 1}", f"{info.name}\n{point.words}")
+            svg.mark(SHAPES[place], x, y, f"side-{place + 1}", f"{info.name}\n{point.label}")
             for point, (x, y) in zip(front, places, strict=True)
         ]
     said = [f"{info.name}: {_front_words(front)}" for info, front in zip(infos, fronts, strict=True)]

@@ -8,8 +8,7 @@ from dataclasses import asdict, dataclass
 from harness.evidence.study import StudyConfig
 from reports.comparison.comparison import Quantity, known, more_or_fewer, of_known, plain, quantity
 from reports.numbers import count, decimal, duration, plural, short
-from reports.study.networks import Network, State
-from reports.study.standings import accuracy_words
+from reports.study.networks import Network, State, accuracy_words
 from reports.study.study_info import StudyInfo
 
 MOST_SHARED = 25

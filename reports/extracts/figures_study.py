@@ -15,7 +15,7 @@ from reports.html.figures import GRID
 from reports.html.page import style
 from reports.html.svg import FEWEST_ERRORS_PCT, errors_pct
 from reports.numbers import count, short
-from reports.study.course.accuracy_picture import Kind, Point
+from reports.study.search_course import Kind, Point
 from reports.study.study_info import StudyInfo
 
 # Those of the report on light ground.

@@ -12,8 +12,7 @@ from reports.comparison.comparison import Quantity, ratio_text
 from reports.comparison.comparison_networks import NetworkComparison
 from reports.comparison.comparison_studies import StudyComparison
 from reports.numbers import DASH, count, duration, pct, plural, short, spread
-from reports.study.networks import Network, minimised
-from reports.study.standings import accuracy_words
+from reports.study.networks import Network, accuracy_words, minimised
 from reports.study.study_info import StudyInfo
 from search_spaces.space import OBJECTIVES
 

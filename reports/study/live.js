@@ -1,4 +1,3 @@
-"use strict";
 // Reloads the page now and then while its search goes on, and brings back what a person had opened. It waits while
 // somebody is at work on the page, and stops when it is told to.
 (() => {

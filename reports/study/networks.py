@@ -10,12 +10,12 @@ from enum import StrEnum
 
 from harness.data.datasets import dataset
 from harness.evidence.events import Confirmed, FailedConfirmation, Proposal, RungReached, WinnerChosen
-from harness.evidence.leaderboard import LeaderboardRow, pareto_front, validation_runs
+from harness.evidence.leaderboard import LeaderboardRow, Tier, pareto_front, validation_runs
 from harness.evidence.study import StudyConfig
 from harness.search.race import why_refuted
 from harness.system import statistics
 from harness.training.result import Purpose, Result, Status
-from reports.numbers import count, plural
+from reports.numbers import count, decimal, mean_and_deviation, plural
 from reports.study.study_files import StudyFiles
 from search_spaces.catalog import network_name
 from search_spaces.cost import analyse
@@ -180,6 +180,17 @@ def named(of: Sequence[Network]) -> list[Network]:
         replace(network, name=network_name(network.architecture, network.parameters)) for network in of[:MOST_NAMED]
     ]
     return [*best, *of[MOST_NAMED:]]
+
+
+def accuracy_words(row: LeaderboardRow) -> str:
+    """Return mean and deviation on the test set, per cent; v marks validation accuracy, c an unchecked claim."""
+    match row.tier:
+        case Tier.SEARCHED:
+            return f"{decimal(row.validation_accuracy_pct, 2)} v"
+        case Tier.CLAIMED:
+            return f"{decimal(row.mean_test_accuracy_pct, 2)} c"
+        case _:
+            return mean_and_deviation(row.mean_test_accuracy_pct, row.std_test_accuracy_pct, 3)
 
 
 def front_of(of: Iterable[Network]) -> list[Network]:

@@ -11,8 +11,8 @@ from harness.system.errors import typed
 from harness.training.recipe import recipe_document
 from harness.training.result import Environment
 from reports.numbers import DASH, plural
+from reports.study.answer import Winner
 from reports.study.study_files import StudyFiles
-from reports.study.winner import Winner
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,239 +1,147 @@
-"""The report of one study: one page that needs no network, no other file, and no script to say all it has to say."""
+"""The report of one study: one page that works offline, and reloads itself while its search goes on."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from harness.data.datasets import dataset
-from harness.search import race
+from harness.evidence.leaderboard import PROVEN, Tier
 from harness.system import files
+from harness.system.errors import typed
 from harness.system.files import Workspace
-from reports.html.dataset_tag import MNIST, dataset_banner
-from reports.html.funnel import funnel
-from reports.html.page import (
-    Html,
-    Section,
-    element,
-    figures,
-    foreign,
-    joined,
-    left_out,
-    page,
-    paragraph,
-    resource,
-    terms,
-    text,
-)
-from reports.html.shares import shares_table
-from reports.numbers import DASH, count, duration, mean_and_deviation, pct, plural, short
-from reports.study import caveats_box
-from reports.study.course import (
-    accuracy_picture,
-    budget_picture,
-    learning_curves,
-    seed_spread,
-    time_spent,
-    winners_curse_picture,
-)
-from reports.study.course.accounting import Accounting
-from reports.study.course.choices_table import choices_tables
-from reports.study.course.rungs import FEWEST, Rungs
-from reports.study.course.rungs_tables import rungs_tables
-from reports.study.headline import Outcome
-from reports.study.network.network_info import NetworkInfo
-from reports.study.network.network_section import about, network_section
-from reports.study.networks import minimised
-from reports.study.next_step import NextStep
-from reports.study.progress import cards, running_table
-from reports.study.provenance_tables import provenance_tables
-from reports.study.standings import anchor, leaderboard_table, networks_table
-from reports.study.study_controls import filter_bar, study_data, study_script
+from reports import charts, layers, render
+from reports.study.answer import TIERS, binomial_error
+from reports.study.choices import FEWEST_NETWORKS
+from reports.study.mistakes import image_uri
+from reports.study.networks import MOST_NAMED, State, accuracy_words
 from reports.study.study_files import read_study
 from reports.study.study_info import StudyInfo, study_info
+from search_spaces.cost import stored_numbers
+from search_spaces.op_specs import op_text
+from search_spaces.space import OBJECTIVES, Metric
+from search_spaces.task import shape_text
 
-GLOSSARY = {
-    "parameters": "learned numbers, a shared kernel once; the running statistics of batch normalisation are not "
-    "learned and not counted",
-    "budget": "the most parameters a network may have; the effective budget falls below that of the best confirmed one",
-    "seed": "the number that fixes first weights, order of the images and augmentation of one training run",
-    "fresh seeds": "seeds that played no part in choosing the network",
-    "first look": "the validation accuracy of the run that the search chose by, one seed",
-    "poses": "rotated or mirrored copies of one kernel that share its weights, as in p4 and p4m group convolutions",
-    "confirmed": f"by its fresh validation seeds, {race.CONFIRM_SEEDS} at the least, the chance that its verification "
-    f"passes is {100 * race.CONFIDENCE:g} % or more",
-    "failed confirmation": f"it met the threshold with its first seed, but not on fresh ones: {race.MOST_SEEDS} were "
-    f"run, or the chance that more confirm it is below {100 * race.LEAST_CHANCE:g} %; their mean itself may meet it",
-    "pruned": "stopped early, because at most one training in ten would reach the threshold from there",
-    "rung": "an epoch after which it is decided whether a run is pruned",
-    "exempt": "trained to the end whatever its rungs said: one network in ten, by its hash, so that wrong pruning can "
-    "be counted",
-    "diverged": "its loss stopped being a finite number",
-    "Pareto front": "the networks that are more accurate than every network of equal or smaller size",
-    "recipe": "everything that training does to a network except the network, the images and the seed",
-    "epochs": "how often a training goes through all images; a search may choose them for each network",
-    "prior": "earlier trainings that the model of the errors begins with",
-}
+_RELOAD_SECONDS = 10
+# So long after somebody's last touch the page waits.
+_QUIET_SECONDS = 5
+# An image takes about 400 bytes of the page.
+_MOST_PICTURES, _MOST_KERNELS = 24, 64
 
 
-def write_report(folder: Path, workspace: Workspace) -> Path:
+def write_report(folder: Path, workspace: Workspace, *, live: bool = False) -> Path:
     """Write the report of the study in ``folder`` and return its path.
+
+    Args:
+        folder: of the study.
+        workspace: that it belongs to.
+        live: the page reloads itself, because its search goes on.
 
     Raises:
         ContentError: there is no study, or one of its files or the ledger does not hold together.
         UsageError: the folder cannot be written.
     """
     path = folder / "report.html"
-    files.write_text(path, render(study_info(read_study(folder, workspace))))
+    files.write_text(path, page(study_info(read_study(folder, workspace)), live=live))
     return path
 
 
-def render(info: StudyInfo, top: Html | None = None, last_scripts: Sequence[str] = ()) -> str:
-    """Return the page; ``top`` stands before all else, and ``last_scripts`` are loaded last."""
-    introduction = joined(
-        [
-            element("h1", text("Study "), foreign(info.name)),
-            dataset_banner(info.config.dataset),
-            _verdict(info),
-            paragraph(info.headline.progress),
-            left_out(info.left_out),
-            _figures(info),
-            *([running_table(info.progress)] if info.progress.searching else []),
-        ]
-    )
-    when = info.provenance.last_utc or "unknown time"
-    footer = joined(
-        [
-            paragraph(f"Made by harness from the study's files as of {when}; the same files give the same page."),
-            paragraph("Folded sections are not printed; unfold them first.", class_="print-only"),
-        ]
-    )
-    return page(
-        f"{info.headline.outcome}: study {info.name}",
-        introduction,
-        [part for part in _sections(info) if part.content],
-        footer,
-        toolbar=filter_bar(info.networks, info.config.minimise) if info.networks else None,
-        toolbar_group=SEARCH,
-        styles=resource("study/study.css"),
-        script=study_script(),
-        data=study_data(info) if info.networks else None,
-        last_scripts=last_scripts,
-        top=top or Html(""),
-    )
-
-
-ANSWER, EVIDENCE, SEARCH, PROVENANCE = "Answer", "Evidence", "Search", "Provenance"
-
-
-def _sections(info: StudyInfo) -> list[Section]:
-    """Return the sections in the order in which a reader asks; those without content have nothing to say yet."""
-    config = info.config
-    task = dataset(config.dataset).task
-    answer = next((item for item in info.closer if info.answer and item.network.hash == info.answer.hash), None)
-    others = [item for item in info.closer if item is not answer]
-    rows = leaderboard_table(info.rows, config.dataset, config.target_pct, config.minimise) if info.rows else Html("")
-    networks = networks_table(info.networks, task, config.threshold_pct, config.minimise)
-    glossary = terms({word: f"{meaning}." for word, meaning in GLOSSARY.items()})
-    return [
-        Section("picture", info.picture.title, accuracy_picture.draw(info.picture), ANSWER),
-        Section("winner", "The winner", network_section(answer, unfolded=True) if answer else Html(""), ANSWER),
-        Section("next", "What to do next", _next(info.next_step), ANSWER),
-        Section("caveats", "Can this be believed?", caveats_box.box(info.caveats), EVIDENCE),
-        Section("seeds", "Variation between seeds", seed_spread.draw(info.seeds), EVIDENCE),
-        Section("curse", "How much was luck?", winners_curse_picture.draw(info.curse), EVIDENCE, folded=True),
-        Section("leaderboard", "Leaderboard", rows, EVIDENCE),
-        Section("budget", "The search over time", budget_picture.draw(info.budget, info.tried, info.lanes), SEARCH),
-        Section("networks", "Networks of this study", networks, SEARCH),
-        Section("closer", "Other networks in detail", _closer(others, len(info.networks)), SEARCH),
-        Section("curves", "Learning curves", learning_curves.draw(info.curves), SEARCH, folded=True),
-        Section("rungs", "Was early stopping right?", _rungs(info.rungs), SEARCH, folded=True),
-        Section("choices", "Which choices mattered", choices_tables(info.choices), SEARCH, folded=True),
-        Section("time", "Where the time went", time_spent.draw(info.time), SEARCH, folded=True),
-        Section("proposals", "Where the proposals went", _accounting(info.accounting), SEARCH, folded=True),
-        Section("provenance", "Commands, code and machine", provenance_tables(info.provenance), PROVENANCE),
-        Section("glossary", "Glossary", glossary, PROVENANCE, folded=True),
-    ]
-
-
-def _verdict(info: StudyInfo) -> Html:
-    kinds = {Outcome.REACHED: "verdict reached", Outcome.MISSED: "verdict missed"}
-    # Green is for a success on the data set that the program is about.
-    doubtful = info.headline.outcome is Outcome.REACHED and info.config.dataset != MNIST
-    kind = "verdict" if doubtful else kinds.get(info.headline.outcome, "verdict")
-    return element("p", text(info.headline.verdict), class_=kind)
-
-
-def _next(step: NextStep | None) -> Html:
-    if step is None:
-        return Html("")
-    return element("p", element("code", foreign(step.command)), text(f" {step.words}."))
-
-
-def _figures(info: StudyInfo) -> Html:
-    """Return the figures of the answer; without one, where the search stands."""
-    if info.answer is None:
-        return cards(info.progress)
-    answer, row = info.answer, info.answer.row
-    network = next((item for item in info.networks if item.hash == answer.hash), None)
-    label = answer.hash if network is None else network.label
-    closer = {item.network.hash for item in info.closer}
-    place = about(answer.hash) if answer.hash in closer else anchor(answer.hash)
-    shown = [
-        ("network", element("a", text(label), href=f"#{place}")),
-        ("parameters", text(count(answer.parameters))),
-    ]
-    if row is not None:
-        wrong = DASH if row.test_errors_mean is None else short(round(row.test_errors_mean, 1))
-        shown += [
-            ("mean test accuracy, %", text(mean_and_deviation(row.mean_test_accuracy_pct, row.std_test_accuracy_pct))),
-            ("test images wrong, mean", text(wrong)),
-            ("99 % lower bound", text(pct(row.lower_bound_pct))),
-        ]
-    shown += [
-        ("target", text(f"{short(info.config.target_pct)} % on {info.config.dataset}")),
-        ("budget", text(count(info.config.budget))),
-        *((name, text(words)) for name, words in minimised(network, info.config)),
-        ("time in all", text(duration(info.provenance.wall_seconds))),
-    ]
-    return figures(shown)
-
-
-def _closer(others: Sequence[NetworkInfo], networks: int) -> Html:
-    if not others:
-        return Html("")
-    note = paragraph(
-        f"{len(others)} of {count(networks)} networks: those that were tested, those that were confirmed or failed "
-        "confirmation, and those on the Pareto front.",
-        class_="note",
-    )
-    return joined([note, *map(network_section, others)])
-
-
-def _rungs(facts: Sequence[Rungs]) -> Html:
-    """Return the tables of each length of a training that has some to say, the shortest first."""
-    facts = [item for item in facts if item.finished >= FEWEST or any(part.spared for part in item.pruning)]
-    several = len(facts) > 1
-    return joined(rungs_tables(item, f"rungs-{item.epochs}" if several else "rungs") for item in facts)
-
-
-def _accounting(facts: Accounting) -> Html:
-    if not facts.proposed and not facts.runs:
-        return Html("")
-    return joined(
-        [
-            funnel("From proposals to a verified network", facts.steps, "funnel"),
-            paragraph(
-                "Every step counts proposals: a network with one length of its training. Within the limits: not "
-                "rejected for its size, its shape or its cost. Bars are logarithmic."
+def page(info: StudyInfo, *, live: bool = False) -> str:
+    """Return the page of a study."""
+    config, closer = info.config, info.closer
+    data = dataset(config.dataset)
+    unit = OBJECTIVES[config.minimise]
+    row = info.answer.row if info.answer else None
+    network = closer.network if closer else None
+    ranges = [("parameters", "smallest", "largest"), ("validation, %", "least", "most")]
+    if config.minimise is not Metric.PARAMETERS:
+        ranges.insert(0, (unit, "least_macs", "most_macs"))
+    present = {item.state for item in info.networks}
+    found = closer.mistakes if closer else None
+    confused = found.confusion if found and found.confusion else ()
+    cells = [value for label, line in enumerate(confused) for said, value in enumerate(line) if said != label]
+    return render.page(
+        "study.html",
+        charts=study_charts(info),
+        styles=["study/study.css"],
+        scripts=["study/study.js", *(["study/live.js"] if live else [])],
+        datasets={"networks": charts.networks_rows(info)},
+        data={"study": info.name, "verify": typed("verify"), "remarks": _remarks(info)},
+        info=info,
+        config=config,
+        dataset=data,
+        live=live,
+        reload_seconds=_RELOAD_SECONDS,
+        quiet_seconds=_QUIET_SECONDS,
+        unit=unit,
+        row=row,
+        cost=network.cost if network else info.answer.parameters if info.answer else None,
+        offset=config.threshold_pct - config.target_pct,
+        noise=binomial_error(config.target_pct, data.test_size),
+        many=len(info.networks) >= FEWEST_NETWORKS,
+        pictures=[item for item in found.mistakes if item.pixels is not None][:_MOST_PICTURES] if found else [],
+        most_confused=max(cells, default=0),
+        columns=[f"#{label}" for label in range(len(confused))],
+        states=[state for state in State if state in present],
+        ranges=ranges,
+        most_named=MOST_NAMED,
+        tier_kinds={tier: "good filled" if tier is Tier.CERTIFIED else "good" for tier in PROVEN},
+        tiers=TIERS,
+        accuracy_words=accuracy_words,
+        thumbnail=lambda item: layers.thumbnail(item.architecture, data.task),
+        strip=layers.strip(closer.analysis) if closer and closer.analysis else "",
+        stored=stored_numbers(network.architecture, data.task) if network else None,
+        op_text=op_text,
+        shape_text=shape_text,
+        image_uri=image_uri,
+        kernels=_kernels(info),
+        provenance=[
+            ("facts", "Code, machine and data behind the results", info.provenance.facts),
+            (
+                "settings",
+                "Configuration, with the origin of each value",
+                [(item.name, f"{item.value} ({item.origin})") for item in info.provenance.settings],
             ),
-            paragraph(
-                f"{plural(facts.proposed, 'proposal')} = {count(facts.rejected)} rejected before training "
-                f"+ {count(facts.repeated)} repeated + {count(facts.to_train)} to train. Trained so far: "
-                f"{count(facts.trained)}. There are {plural(facts.runs, 'finished run')}: what reaches the threshold "
-                "is trained on further seeds."
-            ),
-            shares_table("Rejections by reason", "reason", "count", facts.rejections, "rejections-caption"),
-            shares_table("Finished runs by outcome", "ended", "count", facts.outcomes, "outcomes-caption"),
-        ]
+            ("recipe", "Training recipe of the search", info.provenance.recipe),
+        ],
     )
+
+
+def study_charts(info: StudyInfo) -> dict[str, object]:
+    """Return the charts of a study that have something to show, by name."""
+    accounting = info.accounting
+    made = {
+        "accuracy": charts.accuracy_over_cost(info),
+        "seeds": charts.seeds_of_networks(info),
+        "over-time": charts.search_over_time(info),
+        "learning-curves": charts.learning_curves(info),
+        "choices": info.choices
+        and charts.bars(info.choices.importances[:20], "importance", "Importance of choices", digits=".0%"),
+        "steps": charts.bars(_shares(accounting.steps), "proposals", "From proposals to a verified network", logs=True),
+        "rejections": charts.bars(_shares(accounting.rejections), "proposals", "Rejections by reason"),
+        "outcomes": charts.bars(_shares(accounting.outcomes), "runs", "Finished runs by outcome"),
+        "time": charts.bars(_shares(info.time.spent), "seconds", "Where the time of all workers went"),
+    }
+    return {name: chart for name, chart in made.items() if chart is not None}
+
+
+def _shares(parts: object) -> list[tuple[str, float]]:
+    return [(part.name, part.count) for part in parts]  # type: ignore[attr-defined]
+
+
+def _remarks(info: StudyInfo) -> dict[str, str]:
+    """Return what is to be said of single networks, by their number."""
+    return {str(number): network.remark for number, network in enumerate(info.networks) if network.remark}
+
+
+def _kernels(info: StudyInfo) -> list[tuple[str, str]]:
+    """Return the first kernels of the answer as images, each with its numbers in words."""
+    inspection = info.closer.kernels if info.closer else None
+    if inspection is None:
+        return []
+    largest = max((abs(value) for kernel in inspection.kernels for value in kernel), default=0.0) or 1.0
+    edge, found = inspection.kernel_edge, []
+    for number, kernel in enumerate(inspection.kernels[:_MOST_KERNELS], start=1):
+        pixels = bytes(round(127.5 + 127.5 * (value / largest)) for value in kernel)
+        words = ", ".join(f"{value:.2f}" for value in kernel)
+        found.append((image_uri(pixels, (edge, edge)), f"kernel {number}: {words}"))
+    return found

@@ -24,7 +24,7 @@ from harness.training.recipe import Recipe
 from harness.training.result import Environment, Epoch, Purpose, Result, Status, derive_seed
 from reports.study.study_files import StudyFiles, read_study
 from reports.study.study_info import study_info
-from reports.study.study_page import render
+from reports.study.study_page import page
 from search_spaces.cost import analyse
 from search_spaces.draw import Decision
 from search_spaces.network import Architecture
@@ -336,7 +336,7 @@ def realistic_files(realistic_template: SyntheticStudy) -> StudyFiles:
 
 @pytest.fixture(scope="session")
 def realistic_report(realistic_files: StudyFiles, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    (path := tmp_path_factory.mktemp("report") / "report.html").write_text(render(study_info(realistic_files)), "utf-8")
+    (path := tmp_path_factory.mktemp("report") / "report.html").write_text(page(study_info(realistic_files)), "utf-8")
     return path
 
 

@@ -15,7 +15,7 @@ from harness.evidence.leaderboard import survey
 from harness.system.files import Workspace
 from reports.board import read_index, write_index, write_leaderboard
 from reports.comparison.comparison_page import write_network_comparison, write_study_comparison
-from reports.study.live import write_live_report
+from reports.study.study_page import write_report
 from search_spaces.catalog import PRESETS
 from search_spaces.notation import parse_network
 from tests import axe, browser
@@ -51,7 +51,7 @@ def pages(realistic_template: Any, tmp_path_factory: pytest.TempPathFactory) -> 
     return {
         "networks": write_network_comparison(named, place),
         "studies": write_study_comparison(studies, place),
-        "live": write_live_report(begun.folder, place),
+        "live": write_report(begun.folder, place, live=True),
         "index": write_index(place, read_index(place)),
         "leaderboard": write_leaderboard(place, survey(place)),
     }

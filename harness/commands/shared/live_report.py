@@ -17,12 +17,14 @@ if TYPE_CHECKING:
 # Of the search's time after the first page, and of a watcher's.
 SEARCH_SHARE, WATCH_SHARE = 0.02, 0.05
 SOONEST_SECONDS = 10.0
+# So long the page is written as soon as that, whatever its share.
+WATCHED_SECONDS = 600.0
 # The next report may take longer than the last one: there is more to say.
 _GROWTH = 1.5
 
 
 class LiveReport:
-    """Writes the report of a search at once, then now and then, in at most a fiftieth of the search's time."""
+    """Writes the report of a search at once, every ten seconds at first, later in a fiftieth of the search's time."""
 
     def __init__(
         self,
@@ -48,11 +50,11 @@ class LiveReport:
         """Write the report if it is time to; what goes wrong is said once and does not end the search."""
         if self._broken or self._clock() < self._due:
             return
-        from reports.study.live import write_live_report
+        from reports.study.study_page import write_report
 
         before = self._clock()
         try:
-            path = write_live_report(self._folder, self._place)
+            path = write_report(self._folder, self._place, live=True)
         except Exception as error:
             # A page is not worth a search: whatever is wrong with it will be met again, and raised, at the end.
             self._broken = True
@@ -62,9 +64,10 @@ class LiveReport:
         cost = self._clock() - before
         if self._told:
             self._spent += cost
-            # So that all together stay below their share.
-            share = self._began + (self._spent + _GROWTH * cost) / SEARCH_SHARE
-            self._due = max(share, self._clock() + SOONEST_SECONDS)
+            # While people watch; then so that all together stay below their share.
+            self._due = self._clock() + SOONEST_SECONDS
+            if self._clock() - self._began > WATCHED_SECONDS:
+                self._due = max(self._due, self._began + (self._spent + _GROWTH * cost) / SEARCH_SHARE)
         else:
             # The first page loads what pages are made of; its cost says nothing about the next.
             self._told = True
@@ -90,7 +93,6 @@ def watch(
         ContentError: a file of the study or the workspace does not hold together.
         UsageError: the folder cannot be written.
     """
-    from reports.study.live import write_live_report
     from reports.study.study_page import write_report
 
     shown, ran = None, False
@@ -99,7 +101,7 @@ def watch(
         found, before = _changes(folder, place), time.perf_counter()
         if found != shown:
             shown = found
-            on_written(write_live_report(folder, place))
+            on_written(write_report(folder, place, live=True))
         # On a small machine the search and its watcher share the cores.
         sleep(max(2.0, (time.perf_counter() - before) / WATCH_SHARE))
     on_written(write_report(folder, place))

@@ -14,7 +14,7 @@ from harness.system.files import Workspace
 from harness.training.result import Status
 from harness.training.workers import Broken
 from reports.study import study_page
-from reports.study.next_step import NextStep, next_step
+from reports.study.answer import NextStep, next_step
 from reports.study.study_files import read_study
 from tests.harness import scripted
 from tests.harness.scripted import Trainer

@@ -7,9 +7,9 @@ import pytest
 from harness.evidence.record import path_of
 from harness.system.files import Workspace
 from harness.training.result import Status
-from reports.study.caveats import CONFIRMED_LABEL_ERRORS, binomial_error, caveats, errors_outside
+from reports.study.answer import CONFIRMED_LABEL_ERRORS, binomial_error, caveats, errors_outside, winner
+from reports.study.networks import networks
 from reports.study.study_files import read_study
-from reports.study.winner import winner
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def verified(new_study: Any, synthetic: Any) -> Any:
 
 def facts(study: Any, place: Workspace) -> Any:
     files = read_study(study.write(), place)
-    return caveats(files, winner(files))
+    return caveats(files, networks(files), winner(files))
 
 
 def test_the_standard_error_is_that_of_the_literature():
@@ -78,3 +78,19 @@ def test_without_an_answer_there_is_nothing_to_count(new_study: Any, place: Work
     found = facts(new_study(), place)
 
     assert (found.winner_reads, found.workspace_reads, found.seeds, found.label_errors) == (0, 0, (), None)
+
+
+def test_the_fall_from_the_first_run_is_the_mean_over_networks_that_passed(
+    new_study: Any, place: Workspace, synthetic: Any
+):
+    study = new_study()
+    for width, first, fresh in ((8, 50, [56, 58]), (9, 40, [44]), (10, 90, [10])):
+        proposal = study.propose(synthetic.network(width, 8, 8))
+        study.finish(proposal, first)
+        study.confirm(proposal, fresh)
+
+    found = facts(study, place)
+
+    # The third missed the threshold at first, so its first run chose nothing.
+    assert found.fallen == 2
+    assert found.fall_points == pytest.approx(0.055)

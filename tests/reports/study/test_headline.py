@@ -8,11 +8,9 @@ from harness.evidence import ledger, record
 from harness.evidence.study import owned
 from harness.system.files import Workspace
 from harness.training.result import Status
-from reports.study.headline import Headline, Outcome, headline
+from reports.study.answer import Headline, Outcome, headline, next_step, winner
 from reports.study.networks import networks
-from reports.study.next_step import next_step
 from reports.study.study_files import read_study
-from reports.study.winner import winner
 from tests.wording import lacking
 
 
@@ -50,7 +48,7 @@ def test_a_search_that_stopped_early_says_what_for(study: Any, place: Workspace,
 
     found = said(study, place)
 
-    assert lacking(found.progress, "stopped after 5 min", "of 10 min", "verification", "of 9 networks none") == []
+    assert lacking(found.progress, "stopped after 5 min", "of 10 min", "verification") == []
 
 
 def test_a_missed_target_says_by_how_much(study: Any, place: Workspace, synthetic: Any):
@@ -162,7 +160,7 @@ def test_trainings_that_were_stopped_early_are_no_result_and_are_counted(study: 
     for width in (6, 8):
         study.finish(study.propose(synthetic.network(width, 8, 8)), 300, epochs=4, status=Status.PRUNED)
 
-    assert lacking(said(study, place).verdict, "No result yet", "2 trainings were stopped early") == []
+    assert lacking(said(study, place).verdict, "No result yet", "2 runs were pruned") == []
 
 
 def test_a_study_without_a_finished_run_says_so(study: Any, place: Workspace):
@@ -170,7 +168,7 @@ def test_a_study_without_a_finished_run_says_so(study: Any, place: Workspace):
 
     assert found.outcome is Outcome.NOTHING
     assert found.verdict.startswith("No result yet: ")
-    assert "stopped early" not in found.verdict
+    assert "pruned" not in found.verdict
 
 
 def test_an_ended_study_without_a_trained_network_missed(study: Any, place: Workspace):
@@ -179,7 +177,7 @@ def test_an_ended_study_without_a_trained_network_missed(study: Any, place: Work
     found = said(study, place)
 
     assert found.outcome is Outcome.MISSED
-    assert found.progress.endswith("its space had nothing new to offer (all 16 networks are known).")
+    assert "no remaining candidate" in found.progress
 
 
 def test_an_interrupted_study_has_no_verdict_yet(study: Any, place: Workspace):

@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 
 from harness.system.files import Workspace
-from reports.study.next_step import NextStep, next_step
+from reports.study.answer import NextStep, next_step, winner
 from reports.study.study_files import read_study
-from reports.study.winner import winner
 
 SEARCH = "harness search --budget 20000"
 

@@ -6,10 +6,9 @@ from typing import Any
 from harness.search import prior
 from harness.search.prior import shipped
 from harness.system.files import Workspace
+from reports.study.answer import winner
 from reports.study.provenance import Provenance, Setting, provenance
-from reports.study.provenance_tables import provenance_tables
 from reports.study.study_files import read_study
-from reports.study.winner import winner
 
 
 def found(study: Any, place: Workspace) -> Provenance:
@@ -32,30 +31,6 @@ def test_lengths_that_a_search_chooses_from_stand_in_the_recipe(new_study: Any, 
 
     assert ("epochs", str(fixed.config.recipe.epochs)) in found(fixed, place).recipe
     assert ("epochs", "5, 12: chosen for each network") in found(chosen, place).recipe
-
-
-def test_commands_are_quoted_for_a_shell(new_study: Any, place: Workspace):
-    study = new_study()
-    study.note("session", command=["harness", "search", "--study", "two words; rm"], workers=3, device="cuda:0")
-
-    made = provenance_tables(found(study, place))
-
-    assert (
-        "2026-11-20T08:00:01+00:00</th>"
-        "<td><code><bdi>harness search --study &#x27;two words; rm&#x27;</bdi></code></td>"
-        '<td class="number">3</td><td><bdi>cuda:0</bdi></td>'
-    ) in made
-
-
-def test_a_session_without_details_is_shown_with_dashes(new_study: Any, place: Workspace):
-    study = new_study()
-    study.note("session")
-
-    made = provenance_tables(found(study, place))
-
-    assert (
-        '</th><td><code><bdi>\u2013</bdi></code></td><td class="number">\u2013</td><td><bdi>\u2013</bdi></td>'
-    ) in made
 
 
 def test_the_earlier_trainings_that_a_search_began_with_are_counted(new_study: Any, place: Workspace, synthetic: Any):

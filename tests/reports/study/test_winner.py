@@ -3,8 +3,8 @@ from __future__ import annotations
 from typing import Any
 
 from harness.system.files import Workspace
+from reports.study.answer import winner
 from reports.study.study_files import read_study
-from reports.study.winner import winner
 
 
 def answer(study: Any, place: Workspace) -> Any:

@@ -4,9 +4,8 @@ from typing import Any
 
 from harness.system.files import Workspace
 from harness.training.result import Status
-from reports.html.shares import Share
-from reports.study.course.accounting import accounting
 from reports.study.networks import networks
+from reports.study.search_course import Share, accounting
 from reports.study.study_files import StudyFiles, read_study
 from tests.harness import logged
 
@@ -37,7 +36,7 @@ def test_the_steps_of_the_funnel_are_counted_from_the_log(realistic_study: Any, 
         "proposed": sum(kind in ("rejected", "repeated", "proposed") for kind in kinds),
         "within the limits": kinds.count("proposed") + kinds.count("repeated"),
         "trained": len(ends),
-        "not stopped early": len(whole),
+        "not pruned": len(whole),
         "reached the threshold": sum(event["validation_errors"] <= 55 for event in whole),
         "confirmed": kinds.count("standing"),
         "verified": 1,
@@ -66,7 +65,7 @@ def test_the_steps_of_the_funnel_count_the_same_thing(new_study: Any, place: Wor
     steps = {step.name: step.count for step in accounting(files, networks(files)).steps}
 
     # One network, proposed twice.
-    assert [steps[name] for name in ("proposed", "trained", "not stopped early", "reached the threshold")] == [2] * 4
+    assert [steps[name] for name in ("proposed", "trained", "not pruned", "reached the threshold")] == [2] * 4
 
 
 def test_a_training_that_was_broken_off_is_not_counted_as_trained(new_study: Any, place: Workspace, synthetic: Any):

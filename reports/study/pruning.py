@@ -1,51 +1,23 @@
-"""Whether an early reading predicts the end: rank correlations by size, and how often pruning would have been wrong.
+"""Whether pruning was right: how many of the runs that it would have stopped reached the threshold all the same.
 
 One network in ten is exempt from pruning by lot (``harness/search/race.py``). Only these show the fate of what
-pruning ends, so only they can tell how often it is wrong; all others that went to the end were let through by their
-readings.
+pruning ends; all others that went to the end were let through by their validations.
 """
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from harness.evidence.events import Proposal, RungReached
-from harness.search.pruning import is_exempt, rungs_of
+from harness.search.pruning import rungs_of
 from harness.system import statistics
 from harness.training.result import Purpose, Result, Status
 from reports.study.study_files import StudyFiles
 from search_spaces.count import clopper_pearson
 
-# Below so many networks an interval spans nearly everything, so none is given.
-FEWEST = 8
-CONFIDENCE = 0.95
-# Of a bootstrap: fewer for more networks, whose intervals are narrow, so that a report of thousands takes seconds.
-MOST_RESAMPLES, FEWEST_RESAMPLES, RESAMPLED = 2_000, 200, 400_000
-# Upper ends of the size bands, in parameters: doublings, so that studies can be compared.
-BAND_ENDS = (1_000, 2_000, 4_000, 8_000, 16_000)
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """How well the errors at a rung rank a group of networks as the errors at the end do.
-
-    Attributes:
-        epoch: of the rung.
-        group: which networks, for people.
-        spearman: rank correlation, with its bootstrap interval from ``low`` to ``high``; None with ``kendall`` where
-            fewer than ``FEWEST`` networks, or equal readings, leave nothing to be said.
-    """
-
-    epoch: int
-    group: str
-    networks: int
-    spearman: float | None = None
-    low: float | None = None
-    high: float | None = None
-    kendall: float | None = None
+_CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,26 +47,14 @@ class WrongPruning:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rungs:
-    """What studies with the same data, recipe, length and rungs say about their early readings.
-
-    Attributes:
-        finished: networks that were trained to the end in their first run and read at every rung.
-        exempt: how many of these pruning would have passed over whatever they read.
-    """
+    """What studies with the same data, recipe, length and rungs say about pruning."""
 
     studies: int
     dataset: str
     recipe_name: str
     epochs: int
     rungs: tuple[int, ...]
-    finished: int
-    exempt: int
-    predictions: tuple[Prediction, ...]
     pruning: tuple[WrongPruning, ...]
-
-
-# A run to the end of a training, with its errors at each rung and at the end.
-_Reading = tuple[Result, tuple[int, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,9 +78,9 @@ def rungs_by_protocol(studies: Iterable[StudyFiles]) -> list[Rungs]:
 
 
 def rungs_by_length(files: StudyFiles) -> tuple[Rungs, ...]:
-    """Return the facts of one study for each length of its trainings that has any, one at the least."""
-    found = tuple(rungs([files], epochs) for epochs in files.config.all_lengths)
-    return tuple(item for item in found if item.finished or item.pruning[-1].pruned) or found[-1:]
+    """Return the facts of one study for each length of its trainings at which something was pruned or spared."""
+    found = (rungs([files], epochs) for epochs in files.config.all_lengths)
+    return tuple(item for item in found if any(part.pruned or part.spared for part in item.pruning))
 
 
 def rungs(studies: Sequence[StudyFiles], epochs: int | None = None) -> Rungs:
@@ -134,8 +94,6 @@ def rungs(studies: Sequence[StudyFiles], epochs: int | None = None) -> Rungs:
     config = studies[0].config
     epochs = config.recipe.epochs if epochs is None else epochs
     at = rungs_of(config, epochs)
-    found = [reading for files in studies for reading in _readings(files, epochs)]
-    readings = list({(run.hash, run.seed): (run, errors) for run, errors in found}.values())
     decisions = [decision for files in studies for decision in _decisions(files, epochs)]
     return Rungs(
         studies=len(studies),
@@ -143,55 +101,8 @@ def rungs(studies: Sequence[StudyFiles], epochs: int | None = None) -> Rungs:
         recipe_name=config.recipe_of(epochs)[1],
         epochs=epochs,
         rungs=at,
-        finished=len(readings),
-        exempt=sum(is_exempt(run.hash) for run, _ in readings),
-        predictions=tuple(_predictions(at, readings)),
         pruning=tuple(_wrong(decisions, epoch) for epoch in (*at, None)),
     )
-
-
-def _readings(files: StudyFiles, epochs: int) -> list[_Reading]:
-    """Return the networks whose first run went to the end and was looked at where pruning is decided."""
-    found = []
-    at = rungs_of(files.config, epochs)
-    for run in files.results:
-        if run.recipe.epochs != epochs:
-            continue
-        known = {item.epoch: item.validation_errors for item in run.history}
-        looks = [*(known.get(rung) for rung in at), run.validation_errors]
-        errors = tuple(look for look in looks if look is not None)
-        if run.purpose is Purpose.SEARCH and run.status is Status.COMPLETE and len(errors) == len(looks):
-            found.append((run, errors))
-    return found
-
-
-def _predictions(at: Sequence[int], readings: Sequence[_Reading]) -> Iterable[Prediction]:
-    lots = [reading for reading in readings if is_exempt(reading[0].hash)]
-    groups = {"all that went to the end": list(readings), "those exempt by lot": lots, **_bands(readings)}
-    for place, epoch in enumerate(at):
-        for group, members in groups.items():
-            early = [float(errors[place]) for _, errors in members]
-            yield _prediction(epoch, group, early, [float(errors[-1]) for _, errors in members])
-
-
-def _prediction(epoch: int, group: str, early: Sequence[float], final: Sequence[float]) -> Prediction:
-    if len(early) < FEWEST or len(set(early)) == 1 or len(set(final)) == 1:
-        return Prediction(epoch, group, len(early))
-    resamples = max(FEWEST_RESAMPLES, min(MOST_RESAMPLES, RESAMPLED // len(early)))
-    low, high = statistics.spearman_interval(early, final, CONFIDENCE, resamples)
-    spearman, kendall = statistics.spearman(early, final), statistics.kendall(early, final)
-    return Prediction(epoch, group, len(early), spearman, low, high, kendall)
-
-
-def _bands(readings: Sequence[_Reading]) -> dict[str, list[_Reading]]:
-    """Return the readings by size, the smallest band first; bands without any are left out."""
-    found: dict[str, list[_Reading]] = {}
-    for low, high in zip((0, *BAND_ENDS), (*BAND_ENDS, None), strict=True):
-        members = [item for item in readings if low < item[0].parameters <= (high or math.inf)]
-        words = f"over {low:,}" if high is None else f"{low + 1:,} to {high:,}"
-        if members:
-            found[f"{words} parameters"] = members
-    return found
 
 
 def _decisions(files: StudyFiles, epochs: int) -> list[_Decision]:
@@ -231,5 +142,5 @@ def _wrong(decisions: Sequence[_Decision], epoch: int | None) -> WrongPruning:
     pruned = {item.run for item in there if item.reached is None}
     spared = {item.run: item.reached for item in there if item.reached is not None}
     reached = sum(spared.values())
-    interval = clopper_pearson(reached, len(spared), CONFIDENCE) if spared else (None, None)
+    interval = clopper_pearson(reached, len(spared), _CONFIDENCE) if spared else (None, None)
     return WrongPruning(epoch, len(pruned), len(spared), reached, *interval)

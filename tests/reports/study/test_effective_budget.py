@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from reports.study.course.effective_budget import effective_budget
+from reports.study.search_course import effective_budget
 from reports.study.study_files import StudyFiles
 from tests.harness import logged
 

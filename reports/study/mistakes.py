@@ -1,4 +1,4 @@
-"""The test images that a network's seeds got wrong, and what they were said to be.
+"""The test images that a network's seeds got wrong, what they were said to be, and what they look like.
 
 A record has the indices and the classes said. Labels and pixels come from inspections, which verifications leave on the
 machine that ran them; nothing here reads the test set.
@@ -6,13 +6,16 @@ machine that ran them; nothing here reads the test set.
 
 from __future__ import annotations
 
+import base64
+import struct
+import zlib
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.evidence.record import Record
 from harness.training.inspection import Inspection, Miss, unpacked
-from reports.study.caveats import CONFIRMED_LABEL_ERRORS
+from reports.study.answer import CONFIRMED_LABEL_ERRORS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,3 +100,67 @@ def _confusion(found: Sequence[Mistake], label_counts: Sequence[int], seeds: int
     for label, images in enumerate(label_counts):
         table[label][label] = images * seeds - sum(table[label])
     return tuple(tuple(row) for row in table)
+
+
+@dataclass(frozen=True, slots=True)
+class SharedMistake:
+    """One test image.
+
+    Attributes:
+        label: the class that it has.
+        pixels: a byte each.
+        said: for each network the classes said, most frequent first, and the share of its seeds that got it wrong.
+        mislabelled: its label is a confirmed error.
+    """
+
+    image: int
+    label: int
+    pixels: bytes
+    shape: tuple[int, int]
+    said: tuple[tuple[tuple[int, ...], float], ...]
+    mislabelled: bool
+
+
+def shared_mistakes(images: Collection[int], sides: Sequence[Mistakes]) -> tuple[SharedMistake, ...]:
+    """Return those of these images whose pixels are known, the one that most seeds get wrong first.
+
+    Args:
+        images: their indices.
+        sides: the mistakes of each network.
+    """
+    by_image = [{mistake.image: mistake for mistake in side.mistakes} for side in sides]
+    found = []
+    for image in images:
+        made = [mistakes.get(image) for mistakes in by_image]
+        known = [
+            (one.label, one.pixels, side.image_shape, one.mislabelled)
+            for one, side in zip(made, sides, strict=True)
+            if one is not None
+        ]
+        for label, pixels, shape, mislabelled in known:
+            if label is not None and pixels is not None and shape is not None:
+                said = tuple(_said(one, side.seeds) for one, side in zip(made, sides, strict=True))
+                found.append(SharedMistake(image, label, pixels, shape, said, mislabelled))
+                break
+    return tuple(sorted(found, key=lambda item: (-sum(share for _, share in item.said), item.image)))
+
+
+def _said(mistake: Mistake | None, seeds: int) -> tuple[tuple[int, ...], float]:
+    if mistake is None:
+        return (), 0.0
+    return tuple(answer for answer, _ in mistake.said), mistake.seeds / seeds
+
+
+def image_uri(pixels: bytes, shape: tuple[int, int]) -> str:
+    """Return grey pixels, a byte each, row by row, as an address that holds a PNG (RFC 2083) of 16 shades."""
+    height, width = shape
+    rows = bytearray()
+    for row in range(height):
+        line = [pixels[row * width + column] >> 4 for column in range(width)] + [0] * (width % 2)
+        rows.append(0)  # no filter
+        rows.extend(high << 4 | low for high, low in zip(line[::2], line[1::2], strict=True))
+    header = struct.pack(">IIBBBBB", width, height, 4, 0, 0, 0, 0)
+    content = b"\x89PNG\r\n\x1a\n"
+    for kind, part in ((b"IHDR", header), (b"IDAT", zlib.compress(bytes(rows), 9)), (b"IEND", b"")):
+        content += struct.pack(">I", len(part)) + kind + part + struct.pack(">I", zlib.crc32(kind + part))
+    return "data:image/png;base64," + base64.b64encode(content).decode("ascii")
