@@ -9,11 +9,12 @@ from harness.evidence.leaderboard import PROVEN, Tier
 from harness.system import files
 from harness.system.errors import typed
 from harness.system.files import Workspace
-from reports import charts, layers, render
+from reports import layers, render
 from reports.study.answer import TIERS, binomial_error
 from reports.study.choices import FEWEST_NETWORKS
 from reports.study.mistakes import image_uri
 from reports.study.networks import MOST_NAMED, State, accuracy_words
+from reports.study.study_charts import networks_rows, study_charts
 from reports.study.study_files import read_study
 from reports.study.study_info import StudyInfo, study_info
 from search_spaces.cost import stored_numbers
@@ -64,7 +65,7 @@ def page(info: StudyInfo, *, live: bool = False) -> str:
         charts=study_charts(info),
         styles=["study/study.css"],
         scripts=["study/study.js", *(["study/live.js"] if live else [])],
-        datasets={"networks": charts.networks_rows(info)},
+        datasets={"networks": networks_rows(info)},
         data={"study": info.name, "verify": typed("verify"), "remarks": _remarks(info)},
         info=info,
         config=config,
@@ -104,28 +105,6 @@ def page(info: StudyInfo, *, live: bool = False) -> str:
             ("recipe", "Training recipe of the search", info.provenance.recipe),
         ],
     )
-
-
-def study_charts(info: StudyInfo) -> dict[str, object]:
-    """Return the charts of a study that have something to show, by name."""
-    accounting = info.accounting
-    made = {
-        "accuracy": charts.accuracy_over_cost(info),
-        "seeds": charts.seeds_of_networks(info),
-        "over-time": charts.search_over_time(info),
-        "learning-curves": charts.learning_curves(info),
-        "choices": info.choices
-        and charts.bars(info.choices.importances[:20], "importance", "Importance of choices", digits=".0%"),
-        "steps": charts.bars(_shares(accounting.steps), "proposals", "From proposals to a verified network", logs=True),
-        "rejections": charts.bars(_shares(accounting.rejections), "proposals", "Rejections by reason"),
-        "outcomes": charts.bars(_shares(accounting.outcomes), "runs", "Finished runs by outcome"),
-        "time": charts.bars(_shares(info.time.spent), "seconds", "Where the time of all workers went"),
-    }
-    return {name: chart for name, chart in made.items() if chart is not None}
-
-
-def _shares(parts: object) -> list[tuple[str, float]]:
-    return [(part.name, part.count) for part in parts]  # type: ignore[attr-defined]
 
 
 def _remarks(info: StudyInfo) -> dict[str, str]:
