@@ -1,11 +1,17 @@
-"""``harness bench run``: what it prints and leaves, and the same bytes for the same seeds."""
+"""``harness bench run``: the same bytes for the same seeds, what is refused, and Ctrl-C."""
 
 from __future__ import annotations
 
 import csv
 import json
-import re
+import os
+import signal
+import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +20,7 @@ from harness.bench import replay as repeats
 from harness.bench import table_files
 from harness.bench.replay import replay
 from harness.bench.simulation import TableReadings
+from harness.bench.table import Sample, Table
 from harness.cli import run
 from harness.evidence import study
 from tests.harness.bench import made_up_table
@@ -51,25 +58,6 @@ def files_of(place: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in place.iterdir()}
 
 
-def test_the_text_names_every_method_and_what_follows(folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    out = tmp_path / "out"
-
-    assert run(["bench", "run", folder, *SHORT, "--method", "random", "--method", "default", "--out", str(out)]) == 0
-
-    shown = capsys.readouterr().out
-    assert shown.startswith("table made-up: 6 repeats, 3 min 20 s each on 2 workers, target 98.3 % validation\n")
-    assert "\nrandom " in shown
-    assert "\ndefault " in shown
-    assert re.search(r"\nrandom .* (never|\d+ s \([1-6] of 6\))\n", shown)
-    assert "misses counted (repeats that got there)\n" in shown
-    assert "default is not shown to differ from random: its answers over time are " in shown or " than random" in shown
-    assert shown.endswith(f"report: {out}/report.html\n")
-    assert set(files_of(out)) == {
-        *(".lock", "comparison.json", "traces.jsonl", "judged.json", "report.html"),
-        *("methods.csv", "times.csv", "runtimes.csv", "pairs.csv"),
-    }
-
-
 def test_json_is_one_document_with_the_figures_of_the_csv(
     folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
@@ -94,19 +82,8 @@ def test_json_is_one_document_with_the_figures_of_the_csv(
 
 def test_the_same_command_gives_the_same_bytes_elsewhere(folder: str, tmp_path: Path):
     for name in ("one", "two"):
-        words = [
-            "bench",
-            "run",
-            folder,
-            *SHORT,
-            "--method",
-            "tpe",
-            "--method",
-            "halving",
-            "--out",
-            str(tmp_path / name),
-        ]
-        assert run(words) == 0
+        words = [folder, *SHORT, "--method=tpe", "--method=halving", f"--out={tmp_path / name}"]
+        assert run(["bench", "run", *words]) == 0
 
     assert files_of(tmp_path / "one") == files_of(tmp_path / "two")
 
@@ -145,19 +122,8 @@ def test_two_calls_do_not_work_in_one_folder(folder: str, tmp_path: Path, capsys
 
     with study.owned(out):
         assert run(words) == 2
-        line, *_ = capsys.readouterr().err.splitlines()
-        assert line == f"error: another process is working in {out}; wait for it or stop it"
         assert set(files_of(out)) == {".lock"}
     assert run(words) == 0
-
-
-def test_a_folder_that_cannot_be_made_is_named(folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    (tmp_path / "out").write_text("a file")
-
-    assert run(["bench", "run", folder, "--repeats", "2", "--method", "random", "--out", str(tmp_path / "out")]) == 2
-
-    line, *_ = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"error: cannot write to the folder {tmp_path}/out: ")
 
 
 def test_repeats_are_kept_for_a_method_as_it_was(folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -254,28 +220,128 @@ def test_a_target_that_no_network_reaches_is_no_fault(folder: str, tmp_path: Pat
 
     assert run(["bench", "run", folder, *words, "--method", "random", "--method", "halving", "--out", str(out)]) == 0
 
-    shown = capsys.readouterr().out
-    assert "none known" in shown
     checked((out / "report.html").read_text(encoding="utf-8"))
 
 
 def test_a_method_that_misbehaves_ends_the_comparison_with_its_name(
     folder: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ):
-    words = [
-        "bench",
-        "run",
-        folder,
-        *SHORT,
-        "--method",
-        "random",
-        "--program",
-        "mine=true",
-        "--out",
-        str(tmp_path / "o"),
-    ]
+    words = [folder, *SHORT, "--method=random", "--program=mine=true", f"--out={tmp_path / 'o'}"]
 
-    assert run(words) == 4
+    assert run(["bench", "run", *words]) == 4
 
     line, *_ = capsys.readouterr().err.splitlines()
     assert line.startswith("error: method 'mine', repeat 0, question 1: ")
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ([], 2),
+        (["--live", "--space", "tiny"], 2),
+        (["{table}", "--space", "tiny"], 2),
+        (["{table}", "--live", "--recipe", "small"], 2),
+        (["{table}", "--live", "--spread", "recorded"], 2),
+        (["{table}", "--judge-seeds", "9"], 2),
+        (["{table}", "--method", "randm"], 2),
+        (["{table}", "--method", "random", "--method", "random"], 2),
+        (["{table}", "--program", "mine"], 2),
+        (["{table}", "--program", "random=true"], 2),
+        (["{table}", "--program", "mine='"], 2),
+        (["{table}", "--out", "{table}/table.csv"], 2),
+        (["{table}", "--budget", "10"], 4),
+        (["no-such-table"], 2),
+    ],
+)
+def test_misuse_is_refused_before_anything_is_replayed(
+    words: list[str], code: int, folder: str, capsys: pytest.CaptureFixture[str]
+):
+    assert run(["bench", "run", *(word.format(table=folder) for word in words)]) == code
+    assert capsys.readouterr().out == ""
+
+
+def test_a_table_without_a_rung_that_a_method_needs_is_refused(
+    folder: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+):
+    whole = made_up_table.table(made_up_table.TINY)
+    rows = tuple(row for row in whole.rows if row.rung in (1, 8))
+    table_files.write_table(tmp_path / "coarse", Table(replace(whole.facts, rungs=(1, 8)), rows))
+
+    assert run(["bench", "run", f"{tmp_path}/coarse", "--method", "default"]) == 4
+
+
+def test_a_sample_of_a_space_is_refused_before_anything_is_replayed(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    whole = made_up_table.table(made_up_table.TINY)
+    facts = replace(whole.facts, samples=(Sample(seed=0, networks=8, bands=8),))
+    table_files.write_table(tmp_path / "part", Table(facts, whole.rows))
+
+    assert run(["bench", "run", f"{tmp_path}/part", "--method", "random", "--out", f"{tmp_path}/out"]) == 4
+
+    assert not (tmp_path / "out").exists()
+
+
+REPOSITORY = Path(__file__).parents[3]
+PATIENCE = 60.0
+linux = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="asks Linux who has started whom")
+
+
+def children(pid: int) -> list[str]:
+    """Return the command lines of the processes that one has started."""
+    pids = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [Path(f"/proc/{child}/cmdline").read_text() for child in pids]
+
+
+@pytest.fixture
+def comparison(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A long comparison whose two processes have just been started."""
+    table_files.write_table(tmp_path / "made-up", made_up_table.table())
+    words = ["bench", "run", f"{tmp_path}/made-up", "--method", "random", "--repeats", "100000", "--processes", "2"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "harness", *words],
+        cwd=tmp_path,
+        env=os.environ | {"HARNESS_WORKSPACE": str(tmp_path), "PYTHONPATH": str(REPOSITORY)},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # As in a terminal, where the tests themselves may run in the background, deaf to it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    try:
+        until = time.monotonic() + PATIENCE
+        while sum("spawn_main" in command for command in children(process.pid)) < 2:
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < until, "no process was started"
+            time.sleep(0.01)
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+@pytest.mark.slow
+@linux
+@pytest.mark.parametrize("seconds", [(0.3,), (1.0,), (4.0, 0.5, 0.5)])
+def test_interrupts_at_any_time_are_one_line_and_leave_no_process(
+    seconds: tuple[float, ...], comparison: subprocess.Popen[str]
+):
+    # At first they are loading what they need.
+    for wait in seconds:
+        time.sleep(wait)
+        with suppress(ProcessLookupError):
+            os.killpg(comparison.pid, signal.SIGINT)
+    # This waits for all that hold the other end, those that were started too.
+    said = comparison.communicate(timeout=PATIENCE)[1]
+
+    assert comparison.returncode == 130
+    assert said.splitlines()[-2] == "error: interrupted"
+    assert "Traceback" not in said
+
+
+@pytest.mark.slow
+@linux
+def test_a_kill_leaves_no_process(comparison: subprocess.Popen[str]):
+    time.sleep(4.0)
+    comparison.kill()
+
+    comparison.communicate(timeout=PATIENCE)

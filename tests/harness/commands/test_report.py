@@ -1,47 +1,318 @@
+"""``harness report``: pages of studies, comparisons, the index, figures, tables, summaries; damage; watching."""
+
 from __future__ import annotations
 
 import json
 import os
+import webbrowser
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harness.cli import run
-from harness.evidence import study
+from harness.commands.shared import live_report
+from harness.commands.shared.live_report import SEARCH_SHARE, SOONEST_SECONDS, LiveReport, watch
+from harness.evidence import record, study
+from harness.system.errors import UsageError
+from harness.system.files import Workspace
+from harness.training import result
+from harness.training.result import Result
+from search_spaces.catalog import PRESETS
 from tests.harness import logged
 from tests.harness.some_study import CONFIG
+from tests.outline import checked
 
 
 @pytest.fixture
-def begin(workspace: Path) -> Callable[[str, float], Path]:
-    """Begin a study that was last worked on at a time, in seconds."""
+def begin(workspace: Path) -> Callable[..., Path]:
+    """Begin studies; the one that is named last was worked on last."""
 
-    def new(name: str, at: float) -> Path:
-        folder = workspace / "runs" / name
-        study.open_study(folder, CONFIG, {})
-        logged.note(folder, "session", 0.0, command=["harness", "search"], workers=2, device="cpu")
-        os.utime(folder / "log.jsonl", (at, at))
+    def new(*names: str) -> Path:
+        for at, name in enumerate(names):
+            folder = workspace / "runs" / name
+            study.open_study(folder, CONFIG, {})
+            logged.note(folder, "session", 0.0, command=["harness", "search"], workers=2, device="cpu")
+            os.utime(folder / "log.jsonl", (at, at))
         return folder
 
     return new
 
 
-def test_the_report_is_written_and_named(begin: Callable[..., Path], capsys: pytest.CaptureFixture[str]):
-    folder = begin("one", 100)
+def document_of(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return document
 
-    assert run(["report", "one"]) == 0
+
+# Comparisons ----------------------------------------------------------------------------------------------------
+
+
+def test_two_studies_are_compared_on_a_page_below_runs(
+    begin: Callable[..., Path], workspace: Path, capsys: pytest.CaptureFixture[str]
+):
+    begin("a", "b", "c")
+
+    assert run(["report", "b", "a"]) == 0
+
+    path = workspace / "runs" / "comparison-b-a.html"
+    assert capsys.readouterr().out == f"{path}\n"
+    assert "Comparison of studies" in path.read_text(encoding="utf-8")
+
+
+def test_networks_are_given_as_presets_hashes_notations_and_files(
+    workspace: Path, new_record: Any, capsys: pytest.CaptureFixture[str]
+):
+    made = new_record([60], "conv3x3(4) bn relu | gap | linear(10)")
+    record.write(workspace / "records", made)
+    (workspace / "net.txt").write_text("conv3x3(7) bn relu | gap | linear(10)", encoding="utf-8")
+
+    arguments = ["seed4", made.hash[:8], "conv3x3(5) bn relu | gap | linear(10)", "@net.txt"]
+    assert run(["report", *arguments, "--json"]) == 0
+
+    document = document_of(capsys)
+    assert len(set(document["networks"])) == 4
+    assert document["networks"][1] == made.hash
+    assert Path(document["report"]).parent == workspace / "runs"
+    assert Path(document["report"]).exists()
+
+
+def test_networks_are_given_by_their_names(workspace: Path, new_record: Any, capsys: pytest.CaptureFixture[str]):
+    made = [new_record([60], f"conv3x3({width}) gap linear(10)") for width in (4, 5)]
+    for each in made:
+        record.write(workspace / "records", each)
+
+    # 10 + 19 parameters a channel.
+    assert run(["report", "plain-86", "plain-105", "--json"]) == 0
+
+    assert document_of(capsys)["networks"] == [each.hash for each in made]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["a", "seed4"],
+        ["a", "a"],
+        ["seed4", PRESETS["seed4"].text],
+        ["a", "b", "c", "d", "e"],
+        ["sede4", "seed1"],
+        ["389", "seed1"],
+        ["--all", "a"],
+        ["a", "b", "--watch"],
+        ["--all", "--figures"],
+        ["a", "b", "--tables"],
+        ["--markdown", "--open"],
+        ["--markdown", "--all"],
+        ["a", "--watch", "--storage", "sqlite:///x.db"],
+    ],
+)
+def test_names_and_options_that_do_not_go_together_are_refused(
+    arguments: list[str], begin: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+):
+    begin("a", "b")
+
+    assert run(["report", *arguments]) == 2
+    assert capsys.readouterr().out == ""
+
+
+# The index ------------------------------------------------------------------------------------------------------
+
+
+def test_all_writes_the_reports_that_lack_and_an_index_of_them(
+    begin: Callable[..., Path], workspace: Path, capsys: pytest.CaptureFixture[str]
+):
+    begin("a", "b")
+
+    assert run(["report", "--all"]) == 0
+
+    captured = capsys.readouterr()
+    assert captured.out == f"{workspace / 'runs' / 'index.html'}\n"
+    assert captured.err == "a: report written\nb: report written\n"
+    assert 'href="a/report.html"' in (workspace / "runs/index.html").read_text(encoding="utf-8")
+    assert run(["report", "--all"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+# Exports --------------------------------------------------------------------------------------------------------
+
+
+def test_figures_and_tables_lie_beside_the_report(begin: Callable[..., Path], capsys: pytest.CaptureFixture[str]):
+    folder = begin("one")
+
+    assert run(["report", "--figures", "--tables"]) == 0
+
+    written = [Path(line) for line in capsys.readouterr().out.splitlines()]
+    assert written[0] == folder / "report.html"
+    assert {path.relative_to(folder).as_posix() for path in written[1:]} == {
+        *(f"figures/{name}.{kind}" for name in ("accuracy", "budget", "proposals") for kind in ("svg", "png")),
+        "networks.csv",
+        "networks.json",
+    }
+    assert all(path.stat().st_size for path in written)
+    assert (folder / "networks.csv").read_text(encoding="utf-8").startswith("place,hash,parameters,")
+    assert json.loads((folder / "networks.json").read_text(encoding="utf-8"))["study"] == "one"
+
+
+@pytest.mark.parametrize(
+    ("names", "head"), [([], "### "), (["a", "b"], "### Studies side"), (["seed1", "seed4"], "### Net")]
+)
+def test_a_summary_is_printed_and_nothing_is_written(
+    names: list[str],
+    head: str,
+    begin: Callable[..., Path],
+    workspace: Path,
+    capsys: pytest.CaptureFixture[str],
+):
+    begin("a", "b")
+    before = sorted(workspace.rglob("*"))
+
+    assert run(["report", *names, "--markdown"]) == 0
+    text = capsys.readouterr().out
+    assert run(["report", *names, "--markdown", "--json"]) == 0
+
+    assert document_of(capsys) == {"markdown": text}
+    assert text.startswith(head)
+    assert sorted(workspace.rglob("*")) == before
+
+
+# Opening and watching -------------------------------------------------------------------------------------------
+
+
+def test_the_page_is_opened_in_the_browser(
+    begin: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    folder = begin("odd name")
+    opened: list[str] = []
+    monkeypatch.setattr(webbrowser, "open", lambda address: not opened.append(address))  # type: ignore[func-returns-value]
+
+    assert run(["report", "--open"]) == 0
+
+    assert opened == [(folder / "report.html").as_uri()]
+    assert capsys.readouterr().err == ""
+
+
+def test_watching_a_study_on_which_nobody_works_writes_its_report_and_says_so(
+    begin: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+):
+    folder = begin("one")
+
+    assert run(["report", "--watch"]) == 0
 
     captured = capsys.readouterr()
     assert captured.out == f"{folder / 'report.html'}\n"
-    assert captured.err == ""
-    assert "Study <bdi>one</bdi>" in (folder / "report.html").read_text(encoding="utf-8")
+    assert 'id="live"' not in (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_watcher_writes_what_is_new_and_ends_with_the_search(begin: Callable[..., Path], workspace: Path):
+    folder = begin("one")
+    place, steps, pages = Workspace(workspace), iter(range(4)), []
+    owner = study.owned(folder)
+    owner.__enter__()
+
+    def sleep(seconds: float) -> None:
+        assert seconds >= 2
+        match next(steps):
+            case 1:
+                logged.note(folder, "rejected", 1.0, reason="parameters", parameters=30_000, hash="0" * 12, origin="x")
+            case 3:
+                owner.__exit__(None, None, None)
+
+    assert watch(folder, place, lambda path: pages.append(path.read_text(encoding="utf-8")), sleep)
+
+    # Once at the start, once for the event, once at the end; the last page no longer reloads itself.
+    assert ['id="live"' in page for page in pages] == [True, True, False]
+
+
+def test_ctrl_c_ends_the_watching_and_the_report_is_named(
+    begin: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    folder = begin("one")
+
+    def interrupted(*arguments: Any) -> bool:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(live_report, "watch", interrupted)
+
+    assert run(["report", "--watch"]) == 0
+    assert capsys.readouterr().out == f"{folder / 'report.html'}\n"
+
+
+# During a search ------------------------------------------------------------------------------------------------
+
+
+class Clock:
+    """A clock that goes on when it is told to, and by ``cost`` seconds whenever a report is written."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, cost: float = 0.0, error: Exception | None = None) -> None:
+        self.now = 1000.0
+        self.written: list[float] = []
+        self.said: list[str] = []
+
+        def write(folder: Path, place: Workspace) -> Path:
+            self.written.append(self.now)
+            self.now += cost
+            if error is not None:
+                raise error
+            return folder / "report.html"
+
+        monkeypatch.setattr("reports.study.live.write_live_report", write)
+
+    def live(self) -> LiveReport:
+        return LiveReport(Path("one"), Workspace(Path()), self.said.append, lambda: self.now)
+
+
+def test_the_first_report_is_written_at_once_and_named(monkeypatch: pytest.MonkeyPatch):
+    clock = Clock(monkeypatch, cost=3.0)
+
+    clock.live().refresh()
+
+    assert clock.written == [1000.0]
+    assert [line.endswith(" one/report.html") for line in clock.said] == [True]
+
+
+def test_a_search_gives_its_later_reports_no_more_than_their_share_of_its_time(monkeypatch: pytest.MonkeyPatch):
+    clock = Clock(monkeypatch, cost=0.5)
+    live = clock.live()
+
+    for _ in range(3600):
+        clock.now += 1.0
+        live.refresh()
+
+    elapsed = clock.now - 1000.0
+    later = len(clock.written) - 1
+    assert later * 0.5 <= SEARCH_SHARE * elapsed
+    assert later >= 0.6 * SEARCH_SHARE * elapsed / 0.5
+    assert len(clock.said) == 1
+
+
+def test_a_report_that_costs_nothing_is_not_written_all_the_time(monkeypatch: pytest.MonkeyPatch):
+    clock = Clock(monkeypatch)
+    live = clock.live()
+
+    for _ in range(100):
+        clock.now += 1.0
+        live.refresh()
+
+    assert len(clock.written) == 1 + 99 // SOONEST_SECONDS
+
+
+@pytest.mark.parametrize(("error", "said"), [(UsageError("no room"), "no room"), (KeyError("x"), "KeyError: 'x'")])
+def test_a_report_that_cannot_be_written_does_not_end_the_search(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
+):
+    clock = Clock(monkeypatch, error=error)
+    live = clock.live()
+
+    for _ in range(100):
+        clock.now += 1.0
+        live.refresh()
+
+    assert len(clock.written) == 1
+    assert clock.said == [f"the report cannot be written while the search goes on: {said}"]
 
 
 def test_without_a_name_it_is_the_study_worked_on_last(begin: Callable[..., Path], capsys: pytest.CaptureFixture[str]):
-    begin("a", 300)
-    begin("b", 900)
-    begin("c", 600)
+    begin("a", "c", "b")
 
     assert run(["report", "--json"]) == 0
 
@@ -57,29 +328,16 @@ def test_without_a_name_it_is_the_study_worked_on_last(begin: Callable[..., Path
 def test_a_study_may_be_named_by_the_path_of_its_folder_or_report(
     given: str, begin: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ):
-    begin("one", 100)
-    begin("two", 200)
+    begin("one", "two")
 
     assert run(["report", given, "--json"]) == 0
 
     assert json.loads(capsys.readouterr().out)["study"] == "one"
 
 
-def test_a_study_without_a_journal_counts_from_its_configuration(
-    begin: Callable[..., Path], capsys: pytest.CaptureFixture[str]
-):
-    begin("old", 100)
-    folder = begin("new", 100)
-    (folder / "log.jsonl").unlink()
-
-    run(["report", "--json"])
-
-    assert json.loads(capsys.readouterr().out)["study"] == "new"
-
-
 @pytest.mark.parametrize("name", ["mnist-crad", "seed4", "0123ab", "plain-178", "../one", "a/b", "..", "x" * 201])
 def test_what_is_no_study_is_refused(name: str, begin: Callable[..., Path], capsys: pytest.CaptureFixture[str]):
-    begin("mnist-card", 100)
+    begin("mnist-card")
 
     assert run(["report", name]) == 2
     assert capsys.readouterr().out == ""
@@ -88,9 +346,93 @@ def test_what_is_no_study_is_refused(name: str, begin: Callable[..., Path], caps
 def test_a_damaged_study_is_refused_and_nothing_is_written(
     begin: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ):
-    folder = begin("one", 100)
+    folder = begin("one")
     (folder / "config.json").write_text("{", encoding="utf-8")
 
     assert run(["report", "one"]) == 4
     assert "config.json: " in capsys.readouterr().err
     assert not (folder / "report.html").exists()
+
+
+@pytest.fixture
+def two_studies(workspace: Path) -> None:
+    """The studies ``a`` and ``b``, which have only begun."""
+    for name in ("a", "b"):
+        folder = workspace / "runs" / name
+        study.open_study(folder, CONFIG, {})
+        logged.note(folder, "session", 0.0, command=["harness", "search"], workers=2, device="cpu")
+
+
+@pytest.mark.parametrize("content", ['{"config": {', '{"config": 5, "origins": {}}', None])
+def test_a_damaged_study_is_named_and_stops_nothing(
+    content: str | None, two_studies: None, workspace: Path, capsys: pytest.CaptureFixture[str]
+):
+    damaged = workspace / "runs" / "b" / "config.json"
+    if content is None:
+        damaged.unlink()
+    else:
+        damaged.write_text(content, encoding="utf-8")
+
+    assert run(["report", "--all"]) == 0
+
+    written, line = capsys.readouterr().err.splitlines()
+    assert written == "a: report written"
+    assert line.startswith("warning: left out: ")
+    assert (line.count(str(damaged)), "Errno" in line) == (1, False)
+    page = checked((workspace / "runs/index.html").read_text(encoding="utf-8"), links=("a/report.html",))
+    assert "Studies that cannot be read." in page.text("caption")
+    assert page.text("bdi").count(line.removeprefix("warning: left out: ")) == 1
+
+
+def test_a_damaged_line_of_the_log_is_named_and_stops_nothing(
+    two_studies: None, workspace: Path, capsys: pytest.CaptureFixture[str]
+):
+    log = workspace / "runs" / "a" / "log.jsonl"
+    log.write_text(log.read_text(encoding="utf-8") + '{"event": "proposed"}\n', encoding="utf-8")
+
+    assert run(["report", "a"]) == 0
+
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"warning: left out: line 2 of {log} is no event of this program")
+    page = checked((workspace / "runs/a/report.html").read_text(encoding="utf-8"))
+    assert line.removeprefix("warning: left out: ") in page.text("bdi")
+
+
+def test_a_log_that_was_removed_is_named(
+    two_studies: None, workspace: Path, new_result: Callable[..., Result], capsys: pytest.CaptureFixture[str]
+):
+    folder = workspace / "runs" / "a"
+    for trial in (0, 1):
+        result.write(study.result_path(folder, trial, "search", 0), new_result(trial=trial))
+    (folder / "log.jsonl").unlink()
+
+    assert run(["report", "a"]) == 0
+
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"warning: left out: {folder}/log.jsonl lacks 2 networks with results")
+    page = checked((folder / "report.html").read_text(encoding="utf-8"))
+    assert line.removeprefix("warning: left out: ") in page.text("bdi")
+
+
+@pytest.mark.parametrize("content", ['{"name": "', "[]"])
+def test_a_damaged_record_is_named_on_every_page_and_stops_none(
+    content: str,
+    two_studies: None,
+    workspace: Path,
+    new_record: Any,
+    capsys: pytest.CaptureFixture[str],
+):
+    record.write(workspace / "records", new_record([50] * 5))
+    damaged = workspace / "records" / "0123456789ab-d0a55561f5cb-mnist-99_4.json"
+    damaged.write_text(content, encoding="utf-8")
+
+    assert run(["report", "--all"]) == 0
+
+    *written, line = capsys.readouterr().err.splitlines()
+    assert written == ["a: report written", "b: report written"]
+    assert line.startswith(f"warning: left out: the record {damaged}: ")
+    assert run(["report", "a", "b"]) == 0
+    for name in ("index.html", "a/report.html", "comparison-a-b.html"):
+        source = (workspace / "runs" / name).read_text(encoding="utf-8")
+        assert source.count(damaged.name) == 1
+        assert "They are left out" in source

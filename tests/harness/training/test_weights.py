@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.numpy import load
 from safetensors.torch import load_model
+from torch import Tensor
 
 from harness.data.datasets import DATASETS
 from harness.data.training_images import ImageData
@@ -17,6 +18,7 @@ from harness.evidence.evaluate import network_of
 from harness.evidence.weight_file import WeightFile
 from harness.system.errors import ContentError
 from harness.training.build import build
+from harness.training.recipe import Recipe
 from harness.training.result import Purpose, Result
 from harness.training.run import Job, TrainingData, execute_and_keep
 from harness.training.steps import Images
@@ -24,15 +26,26 @@ from harness.training.train import Training, predictions
 from harness.training.weights import final_network, properties, to_safetensors
 from search_spaces.cost import analyse
 from search_spaces.notation import parse_network
-from tests.harness.tied_run import TIED, some_images, tied_run
 
 MNIST = DATASETS["mnist"]
+TIED = "conv3x3(4) bn relu maxpool(4) conv3x3(4, tie=a) bn relu conv3x3(4, tie=a) bn relu | gap | linear(10)"
+
+
+def some_images(count: int) -> tuple[Tensor, Tensor]:
+    """Return noise, uint8 (count, 1, 28, 28), and labels, int64 (count,)."""
+    source = torch.Generator().manual_seed(4)
+    pixels = torch.randint(0, 256, (count, 1, 28, 28), generator=source, dtype=torch.uint8)
+    return pixels, torch.arange(count) % 10
 
 
 @pytest.fixture(scope="module")
 def trained() -> tuple[Result, Training]:
     """A tied network, trained for two epochs on a hundred images, with averaged weights."""
-    return tied_run()
+    spec = replace(DATASETS["mnist-5k"], name="toy", train_size=80, validation_size=20)
+    bench = TrainingData.of(ImageData(spec, *some_images(100), data_hash="abc", source="memory", folder=None))
+    recipe = Recipe(epochs=2, batch_size=16, average_start=0.3)
+    job = Job(architecture=parse_network(TIED), recipe=recipe, recipe_name="toy", purpose=Purpose.VERIFY, seed_index=1)
+    return execute_and_keep(job, bench)
 
 
 @pytest.fixture

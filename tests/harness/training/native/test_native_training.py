@@ -35,7 +35,6 @@ from search_spaces.cost import analyse
 from search_spaces.network import Architecture
 from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
-from tests.harness.dropout_masks import assert_masks
 from tests.harness.training.native.networks import NETWORKS, POSED, SHARED, SIMPLY_POSED, gradients
 
 MEAN, DEVIATION = 0.13, 0.31
@@ -296,6 +295,22 @@ def behind_dropout(op: str, rate: float, level: _Level, seeds: int) -> Tensor:
         seen.append(gradient[80:-10].view(10, 40, 784)[1] * 10)
 
     return torch.stack(seen)
+
+
+def assert_masks(inputs: Tensor, op: str, rate: float, values: int) -> None:
+    """Inputs behind dropout of ones, (seeds, channels, positions); ``values`` positions of a channel are drawn."""
+    zero = inputs == 0
+    rate = round(rate * 65_536) / 65_536  # a draw has 16 bits
+    torch.testing.assert_close(inputs[~zero], torch.full_like(inputs[~zero], 1 / (1 - rate)), rtol=1e-9, atol=0)
+    if op == "dropout2d":
+        assert bool((zero.all(2) | (~zero).all(2)).all())
+    draws = zero[:, :, :values].double()
+    # Five standard deviations of a share.
+    assert abs(draws.mean() - rate) < 5 * math.sqrt(rate * (1 - rate) / draws.numel())
+    # Neighbours, and the masks of two seeds, know nothing of each other.
+    for first, second in ((draws[1:], draws[:-1]), (draws[:, 1:], draws[:, :-1])):
+        both = (first * second).mean()
+        assert abs(both - rate**2) < 5 * rate / math.sqrt(first.numel())
 
 
 @pytest.mark.parametrize(("op", "values"), [("dropout", 784), ("dropout2d", 1)])
