@@ -23,7 +23,7 @@ from harness.system.document import document_of, documented, read_as
 from harness.system.errors import ContentError
 from harness.training.recipe import Recipe, recipe_document
 
-ASKED, TRACES, JUDGED = "comparison.json", "traces.jsonl", "judged.json"
+_ASKED, TRACES, JUDGED = "comparison.json", "traces.jsonl", "judged.json"
 
 
 class NoiseModel(StrEnum):
@@ -154,7 +154,7 @@ def begin(folder: Path, comparison: Comparison) -> list[Trace]:
         UsageError: the folder cannot be written.
         ContentError: it holds another comparison, or something else.
     """
-    path = folder / ASKED
+    path = folder / _ASKED
     if not path.exists():
         files.write_json(path, document(comparison))
         return []

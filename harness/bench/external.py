@@ -105,7 +105,7 @@ Begin = Callable[[Problem], Ask]
 
 
 @dataclass(slots=True)
-class Asker:
+class _Asker:
     """Proposes to a search what somebody's method says, which is asked by ``ask``."""
 
     name: str
@@ -186,7 +186,7 @@ def installed() -> dict[str, tuple[str, ...]]:
     return {name: tuple(sorted({point.value for point in points.select(name=name)})) for name in sorted(points.names)}
 
 
-def asker_of(method: Method, task: SearchTask, seed: int, repeat: int) -> Asker:
+def asker_of(method: Method, task: SearchTask, seed: int, repeat: int) -> _Asker:
     """Return the method's side of a search, without its voice."""
     problem = Problem(
         space=task.space,
@@ -198,11 +198,11 @@ def asker_of(method: Method, task: SearchTask, seed: int, repeat: int) -> Asker:
         networks=task.networks,
     )
     space = parse_space(task.space, task.space_name, dataset(task.dataset).task)
-    return Asker(method.name, repeat, space, problem)
+    return _Asker(method.name, repeat, space, problem)
 
 
 @contextmanager
-def opened(method: Method, task: SearchTask, seed: int, repeat: int, answer_seconds: float) -> Iterator[Asker | None]:
+def opened(method: Method, task: SearchTask, seed: int, repeat: int, answer_seconds: float) -> Iterator[_Asker | None]:
     """Be ready to ask a method for the block; None for one that comes with the bench.
 
     Raises:
@@ -237,7 +237,7 @@ class _Talk:
 
     process: subprocess.Popen[bytes]
     complaints: IO[bytes]
-    asker: Asker
+    asker: _Asker
     answer_seconds: float
     unsent: dict[str, Any]
     is_late: bool = False

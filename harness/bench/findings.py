@@ -35,7 +35,7 @@ from harness.system.terminal import counted, duration_text
 from harness.training.result import finite
 
 # The method that a search uses, and what it must beat.
-DEFAULT, BASELINE = "default", "random"
+DEFAULT, _BASELINE = "default", "random"
 # The two scores that methods are compared by.
 OVER_TIME, AT_THE_END = "over time", "at the end"
 
@@ -175,9 +175,9 @@ def too_few(repeats: int, *families: Sequence[Pair]) -> list[str]:
 
 def sentences(ranked: Ranking, compared: Sequence[Pair], varied: Sequence[Pair]) -> list[str]:
     """Return what follows, the default against random first."""
-    found = [_said(pair, DEFAULT, BASELINE) for pair in compared if {pair.first, pair.second} == {DEFAULT, BASELINE}]
+    found = [_said(pair, DEFAULT, _BASELINE) for pair in compared if {pair.first, pair.second} == {DEFAULT, _BASELINE}]
     best = next(iter(ranked.mean_ranks), None)
-    rivals = [pair for pair in compared if {pair.first, pair.second} == {DEFAULT, best} and best != BASELINE]
+    rivals = [pair for pair in compared if {pair.first, pair.second} == {DEFAULT, best} and best != _BASELINE]
     found += [_first(ranked, compared)] if len(ranked.mean_ranks) > 1 else []
     found += [_said(pair, DEFAULT, str(best)) for pair in rivals]
     return found + [_said(pair, pair.first, DEFAULT) for pair in varied]

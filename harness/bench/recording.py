@@ -34,16 +34,16 @@ from search_spaces.space import SearchSpace
 
 BANDS = 8
 # Spaces with no more configurations than this are looked at as a whole: ten seconds.
-MOST_ENUMERATED = 100_000
+_MOST_ENUMERATED = 100_000
 # Of larger spaces so many times the networks wanted are drawn at most, and so many draws a network wanted looked at:
 # a band that a space seldom hits is filled from far more draws than the others.
-POOL_FACTOR = 20
-DRAWS_FACTOR = 500
-LEAST_DRAWS = 10_000
+_POOL_FACTOR = 20
+_DRAWS_FACTOR = 500
+_LEAST_DRAWS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class SampledNetwork:
+class _SampledNetwork:
     """One network that was chosen, and what it costs."""
 
     architecture: Architecture
@@ -52,7 +52,7 @@ class SampledNetwork:
 
 
 @dataclass(frozen=True, slots=True)
-class SampledNetworks:
+class _SampledNetworks:
     """The networks that were chosen, in an order of which each beginning has all sizes.
 
     Attributes:
@@ -60,12 +60,12 @@ class SampledNetworks:
     """
 
     sample: Sample
-    networks: tuple[SampledNetwork, ...]
+    networks: tuple[_SampledNetwork, ...]
     considered: int
     enumerated: bool
 
 
-def sampled(space: SearchSpace, count: int, seed: int, budget: int | None = None) -> SampledNetworks:
+def sampled(space: SearchSpace, count: int, seed: int, budget: int | None = None) -> _SampledNetworks:
     """Choose ``count`` distinct networks of a space, or all where it has no more.
 
     They are stratified by size: the same number from each of eight bands of parameters that are equally wide in the
@@ -75,9 +75,9 @@ def sampled(space: SearchSpace, count: int, seed: int, budget: int | None = None
         DrawError: no network of the space was accepted.
     """
     rng = random.Random(seed)
-    enumerated = configurations(space) <= MOST_ENUMERATED
-    drawn = (draw(space, Uniform(rng)) for _ in range(max(LEAST_DRAWS, DRAWS_FACTOR * count)))
-    draws, most = (enumerate_draws(space), math.inf) if enumerated else (drawn, POOL_FACTOR * count)
+    enumerated = configurations(space) <= _MOST_ENUMERATED
+    drawn = (draw(space, Uniform(rng)) for _ in range(max(_LEAST_DRAWS, _DRAWS_FACTOR * count)))
+    draws, most = (enumerate_draws(space), math.inf) if enumerated else (drawn, _POOL_FACTOR * count)
     pool = _pool(space, draws, most, budget)
     if not pool:
         raise DrawError(
@@ -87,16 +87,18 @@ def sampled(space: SearchSpace, count: int, seed: int, budget: int | None = None
         )
     chosen = tuple(_stratified(pool, rng))[:count]
     bands = 0 if enumerated and len(pool) <= count else BANDS
-    return SampledNetworks(Sample(seed=seed, networks=count, bands=bands, budget=budget), chosen, len(pool), enumerated)
+    return _SampledNetworks(
+        Sample(seed=seed, networks=count, bands=bands, budget=budget), chosen, len(pool), enumerated
+    )
 
 
-def _pool(space: SearchSpace, draws: Iterable[Draw], most: float, budget: int | None) -> list[SampledNetwork]:
+def _pool(space: SearchSpace, draws: Iterable[Draw], most: float, budget: int | None) -> list[_SampledNetwork]:
     """Return the distinct networks of draws that are accepted, at most so many."""
-    found: dict[str, SampledNetwork] = {}
+    found: dict[str, _SampledNetwork] = {}
     for each in draws:
         judgement = judge(space, each.architecture, budget)
         if judgement.accepted and (analysis := judgement.analysis) is not None:
-            network = SampledNetwork(each.architecture, analysis.parameters, analysis.macs)
+            network = _SampledNetwork(each.architecture, analysis.parameters, analysis.macs)
             found.setdefault(each.architecture.hash, network)
         # Before the next draw, which would take random numbers.
         if len(found) >= most:
@@ -104,11 +106,11 @@ def _pool(space: SearchSpace, draws: Iterable[Draw], most: float, budget: int | 
     return list(found.values())
 
 
-def _stratified(pool: list[SampledNetwork], rng: random.Random) -> Iterator[SampledNetwork]:
+def _stratified(pool: list[_SampledNetwork], rng: random.Random) -> Iterator[_SampledNetwork]:
     """Yield all networks, one from each band in turn, within a band in a random order."""
     low = math.log(min(network.parameters for network in pool))
     high = math.log(max(network.parameters for network in pool))
-    bands: list[list[SampledNetwork]] = [[] for _ in range(BANDS)]
+    bands: list[list[_SampledNetwork]] = [[] for _ in range(BANDS)]
     for network in pool:
         share = (math.log(network.parameters) - low) / (high - low) if high > low else 0.0
         bands[min(BANDS - 1, int(share * BANDS))].append(network)
@@ -312,7 +314,7 @@ class Prepared:
     """A recording with what is needed to train it here."""
 
     recording: Recording
-    chosen: SampledNetworks
+    chosen: _SampledNetworks
     source: Source
     device: torch.device
     choice: Choice

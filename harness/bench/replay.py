@@ -38,7 +38,7 @@ from harness.training.workers import Executor, Limits
 from search_spaces.resolve import parse_space
 
 # One run in so many goes on: rungs of a table double, so each round costs the same.
-REDUCTION = 2
+_REDUCTION = 2
 
 
 @dataclass(slots=True)
@@ -65,11 +65,11 @@ class Halving:
         ranked = self.seen.setdefault(len(found.history), [])
         ranked.append(place)
         ranked.sort()
-        return place > ranked[max(1, len(ranked) // REDUCTION) - 1]
+        return place > ranked[max(1, len(ranked) // _REDUCTION) - 1]
 
 
 @dataclass(slots=True)
-class Watch:
+class _Watch:
     """Notes what the answer is after each event, and ends the search when the time is up."""
 
     seconds: float
@@ -134,7 +134,7 @@ def run_repeat(
     built_in = method if isinstance(method, BuiltIn) else None
     stops = built_in.stops if built_in else Stops.NEVER
     config = study_config(task, built_in.sampler if built_in else "random", rungs_of(stops, task), own_seed)
-    watch = Watch(task.seconds)
+    watch = _Watch(task.seconds)
     spent = effort or Effort(seconds=None, trials=None, workers=task.workers, device="cpu", limits=Limits())
     with opened(method, task, own_seed, repeat, answer_seconds) as asker:
         switches = built_in.switches if built_in else BARE

@@ -54,7 +54,7 @@ class Trace:
 
 
 # Marks of the time axis, besides its beginning.
-STEPS = 60
+_STEPS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ def final_score(found: Steps, judge: Judge, seconds: float) -> float:
 
 def times(seconds: float) -> list[float]:
     """Return the marks of the time axis, evenly spread."""
-    return [seconds * step / STEPS for step in range(STEPS + 1)]
+    return [seconds * step / _STEPS for step in range(_STEPS + 1)]
 
 
 def size_targets(smallest: float) -> list[int]:
@@ -185,7 +185,7 @@ def _median(sizes: Any) -> Any:
     return np.partition(sizes, middle, axis=0)[middle]
 
 
-def mean_interval(values: Sequence[float]) -> tuple[float, float]:
+def _mean_interval(values: Sequence[float]) -> tuple[float, float]:
     """Return the bootstrap interval of a mean."""
     given = np.array(values)
     low, high = interval(lambda chosen: given[chosen].mean(axis=1), len(given))
@@ -247,7 +247,7 @@ def expected_seconds(hits: Sequence[float], seconds: float) -> float:
 
 LEVEL = 0.05
 # Decimals of a score: sums of the same spans of time in other pieces differ by what floats round.
-DECIMALS = 12
+_DECIMALS = 12
 # Up to so many repeats that are not alike, Wilcoxon's p is counted out; with more the normal approximation is good.
 MOST_COUNTED = 50
 
@@ -296,7 +296,7 @@ def ranking(scores: Mapping[str, Sequence[float]]) -> Ranking:
     """Return the ranks of methods by their scores, one a repeat; the lowest score is best, equal ones share a rank."""
     from scipy.stats import friedmanchisquare, rankdata
 
-    table = np.array(list(scores.values())).round(DECIMALS)  # (methods, repeats)
+    table = np.array(list(scores.values())).round(_DECIMALS)  # (methods, repeats)
     means = rankdata(table, axis=0).mean(axis=1)
     ordered = sorted(zip(scores, map(float, means), strict=True), key=lambda pair: pair[1])
     differ = len(scores) > 2 and bool((table != table[0]).any())
@@ -317,7 +317,7 @@ def pairs(scored: Mapping[str, Mapping[str, Sequence[float]]], compared: Sequenc
     for (when, first, second), (p, balance), corrected_p in zip(asked, tested, corrected, strict=True):
         scores = scored[when]
         differences = [ours - theirs for ours, theirs in zip(scores[first], scores[second], strict=True)]
-        low, high = mean_interval(differences)
+        low, high = _mean_interval(differences)
         ratio = math.exp(math.fsum(differences) / len(differences))
         found.append(Pair(first, second, when, ratio, math.exp(low), math.exp(high), p, corrected_p, balance))
     return found
@@ -348,7 +348,7 @@ def _tested(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, floa
     """Return Wilcoxon's p and the balance that it goes by; repeats that are alike have ranks, but no sign."""
     from scipy.stats import rankdata, wilcoxon
 
-    differences = (np.array(ours) - np.array(theirs)).round(DECIMALS)
+    differences = (np.array(ours) - np.array(theirs)).round(_DECIMALS)
     # Twice the ranks: shared ones are halves. Those of Pratt (1959), who ranks the alike too and then leaves them out.
     signed = (2 * rankdata(np.abs(differences)) * np.sign(differences)).astype(int)
     signed = signed[signed != 0]

@@ -27,7 +27,7 @@ from search_spaces.errors import nearest
 
 # What a table's task is where nobody says: a target that a quarter of the networks reach, and the time in which an
 # eighth of them could be trained. Methods differ while the smallest are hard to find and cannot all be tried.
-REACHING = 0.25
+_REACHING = 0.25
 TRAINED = 1 / 8
 # Live, a method's name is part of the name of a folder that is removed afterwards.
 _NAME = re.compile(r"[^\W_][\w.-]*")
@@ -254,4 +254,4 @@ def setting(
 def _target(accuracies_pct: Sequence[float]) -> float:
     """Return the accuracy that a quarter of the networks reach, to a hundredth."""
     ranked = sorted(accuracies_pct, reverse=True)
-    return round(ranked[int(REACHING * (len(ranked) - 1))], 2)
+    return round(ranked[int(_REACHING * (len(ranked) - 1))], 2)

@@ -25,7 +25,7 @@ from harness.training.run import Job
 from harness.training.workers import Event, Finished
 
 # Networks nearest in errors that lend the spread between their seeds.
-LENDERS = 20
+_LENDERS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class TableReadings:
         # Equal means keep the table's order, which is fixed.
         self.lenders = sorted(lent, key=lambda pair: pair[0])
         seeds = max(len(known.rows) for known in self.known.values())
-        self.lent = min(LENDERS * seeds, len(self.lenders))
+        self.lent = min(_LENDERS * seeds, len(self.lenders))
 
     def read(self, job: Job, repeat: int) -> Reading:
         """Return the run.
@@ -145,7 +145,7 @@ def _whole(errors: float, size: int) -> int:
 
 
 @dataclass(slots=True)
-class SimulatedWorker:
+class _SimulatedWorker:
     """One place of the executor; ``until`` is when its job ends, in seconds of the clock."""
 
     job: Job | None = None
@@ -164,7 +164,7 @@ class SimulatedExecutor:
     repeat: int
     end: float
     clock: float = 0.0
-    workers: list[SimulatedWorker] = field(default_factory=list)
+    workers: list[_SimulatedWorker] = field(default_factory=list)
 
     @property
     def jobs(self) -> dict[int, Job | None]:
@@ -177,13 +177,13 @@ class SimulatedExecutor:
 
     def start(self, count: int) -> None:
         """Make so many workers."""
-        self.workers = [SimulatedWorker() for _ in range(count)]
+        self.workers = [_SimulatedWorker() for _ in range(count)]
 
     def assign(self, place: int, job: Job) -> None:
         """Give an idle worker a job, which goes on from the seconds that its earlier part has taken."""
         reading = self.readings.read(job, self.repeat)
         last = job.until_epoch or job.recipe.epochs
-        self.workers[place] = SimulatedWorker(job, self.clock + reading.seconds[last] - job.spent_seconds)
+        self.workers[place] = _SimulatedWorker(job, self.clock + reading.seconds[last] - job.spent_seconds)
 
     def poll(self, timeout: float) -> list[Event]:
         """Go on to the next end of a job and return it, or to the end of the clock where that comes first.

@@ -25,7 +25,7 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rung:
+class _Rung:
     """What is known at one rung.
 
     Attributes:
@@ -45,7 +45,7 @@ class Rung:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Summary:
+class _Summary:
     """The facts of a table."""
 
     networks: int
@@ -55,17 +55,17 @@ class Summary:
     seeds: tuple[int, int]
     parameters: Spread
     macs: Spread
-    rungs: tuple[Rung, ...]
+    rungs: tuple[_Rung, ...]
     train_seconds: float
 
 
-def summary(table: Table) -> Summary:
+def summary(table: Table) -> _Summary:
     """Return the facts of a table that has rows."""
     last = table.rungs[-1]
     finals = [row for row in table.rows if row.rung == last]
     firsts = [next(iter(runs.values()))[last] for runs in table.runs.values()]
     seeds = [len(runs) for runs in table.runs.values()]
-    return Summary(
+    return _Summary(
         networks=len(table.runs),
         runs=len(finals),
         rows=len(table.rows),
@@ -78,18 +78,18 @@ def summary(table: Table) -> Summary:
     )
 
 
-def means_at(table: Table, rung: int) -> list[float]:
+def _means_at(table: Table, rung: int) -> list[float]:
     """Return the networks' mean validation accuracies at a rung, in order of the table."""
     return [statistics.fmean(at[rung].validation_accuracy_pct for at in runs.values()) for runs in table.runs.values()]
 
 
-def _rung(table: Table, rung: int) -> Rung:
+def _rung(table: Table, rung: int) -> _Rung:
     rows = [row for row in table.rows if row.rung == rung]
-    means = means_at(table, rung)
+    means = _means_at(table, rung)
     seeds = [[at[rung].validation_accuracy_pct for at in runs.values()] for runs in table.runs.values()]
     # Two pairs always agree, or always disagree.
-    correlation = spearman(means, means_at(table, table.rungs[-1])) if len(means) > 2 else math.nan
-    return Rung(
+    correlation = spearman(means, _means_at(table, table.rungs[-1])) if len(means) > 2 else math.nan
+    return _Rung(
         epoch=rung,
         accuracy_pct=_spread(means),
         seed_deviation_pct=finite(pooled_deviation(seeds)[0]),
@@ -107,7 +107,7 @@ def places(machines: Sequence[Machine]) -> set[Machine]:
     return {replace(each, environment=replace(each.environment, commit=None, dirty=None)) for each in machines}
 
 
-def summary_text(table: Table, found: Summary) -> str:
+def summary_text(table: Table, found: _Summary) -> str:
     """Return the facts of a table for people."""
     facts = table.facts
     extent = "all" if is_exhaustive(facts) else "a sample"
@@ -136,7 +136,7 @@ def range_text(spread: Spread) -> str:
     return f"{spread.low:,.0f} to {spread.high:,.0f} (median {spread.median:,.0f})"
 
 
-def seeds_text(found: Summary) -> str:
+def seeds_text(found: _Summary) -> str:
     """Return the number of seeds of a network, or the fewest and the most."""
     return " to ".join(map(str, dict.fromkeys(found.seeds)))
 
@@ -174,7 +174,7 @@ def datasheet(table: Table, rows_sha256: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _what(table: Table, found: Summary) -> str:
+def _what(table: Table, found: _Summary) -> str:
     return "\n".join(
         (
             f"- {found.networks:,} distinct networks of {range_text(found.parameters)} parameters and "
@@ -208,7 +208,7 @@ def _chosen(table: Table) -> str:
     return "\n".join(lines)
 
 
-def _rungs(found: Summary) -> str:
+def _rungs(found: _Summary) -> str:
     lines = [
         "| epoch | validation accuracy %, lowest, median, highest network | deviation between seeds | rank correlation "
         "with the last rung | median seconds |",

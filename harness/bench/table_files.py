@@ -27,7 +27,7 @@ ROWS = "table.csv"
 FACTS = "table.json"
 DATASHEET = "DATASHEET.md"
 # For other programs; the latter in the form that `sha256sum --check` reads.
-PARQUET, CHECKSUMS = "table.parquet", "SHA256SUMS"
+_PARQUET, _CHECKSUMS = "table.parquet", "SHA256SUMS"
 # The tables that come with the checkout.
 COMMITTED = Path(__file__).resolve().parents[2] / "benchmarks" / "tables"
 _MEND = "fetch the table again, or record it anew with 'harness bench table'"
@@ -102,9 +102,9 @@ def export_table(table: Table, folder: Path) -> list[Path]:
         DeviceError: pyarrow is not installed; nothing is written.
         UsageError: the folder cannot be written.
     """
-    written = contents(table) | {PARQUET: parquet(table)}
+    written = contents(table) | {_PARQUET: parquet(table)}
     sums = "".join(f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in sorted(written.items()))
-    written[CHECKSUMS] = sums.encode()
+    written[_CHECKSUMS] = sums.encode()
     files.write_together({folder / name: content for name, content in written.items()})
     return [folder / name for name in written]
 
