@@ -18,7 +18,6 @@ from __future__ import annotations
 import errno
 import os
 import shlex
-import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import ClassVar
@@ -141,15 +140,5 @@ def require(extra: str, modules: Sequence[str], purpose: str) -> None:
 
 
 def install_command(extra: str) -> str:
-    """Return what to type to install an extra of pyproject.toml into the environment that this program runs in.
-
-    It names the packages, with their versions, not the extra: pip would ask its index for this program itself.
-    """
-    import importlib.metadata
-
-    lines = [line.partition(";") for line in importlib.metadata.requires(DISTRIBUTION) or []]
-    packages = [
-        wanted.strip() for wanted, _, marker in lines if marker.split()[-1:] in ([f'"{extra}"'], [f"'{extra}'"])
-    ]
-    python = os.path.relpath(sys.executable)
-    return shlex.join([sys.executable if python.startswith(os.pardir) else python, "-m", "pip", "install", *packages])
+    """Return what to type, in a checkout, to install an extra of pyproject.toml."""
+    return f"pip install '.[{extra}]'"
