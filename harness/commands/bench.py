@@ -1,4 +1,4 @@
-"""``harness bench``: tables of recorded trainings, and methods of search compared on them or on real trainings."""
+"""``harness bench``: tables of recorded runs, and methods of search compared on them or on real runs."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
     from harness.bench.setting import Setting
     from harness.bench.table import Table
 
-# Options that a table answers by itself, those of real trainings, and those of a replay.
+# Options that a table answers by itself, those of real runs, and those of a replay.
 _OF_A_TABLE = ("space", "recipe", "dataset")
-_OF_TRAININGS = ("folder", "device", "engine", "judge_seeds", "cluster")
+_OF_LIVE_RUNS = ("folder", "device", "engine", "judge_seeds", "cluster")
 _OF_A_REPLAY = ("spread", "processes")
 
 
-@click.group(short_help="Compare search methods on recorded trainings.")
+@click.group(short_help="Compare search methods on recorded runs.")
 def bench() -> None:
-    """Compare search methods on tables of recorded trainings, and record such tables.
+    """Compare search methods on tables of recorded runs, and record such tables.
 
     \b
     harness bench table NAME --space bench --plan    what recording a table would take
@@ -42,7 +42,7 @@ def bench() -> None:
     """
 
 
-@bench.command(short_help="Record, show, merge or export a table of trainings.")
+@bench.command(short_help="Record, show, merge or export a table of runs.")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option("--space", help="Record NAME from this search space, or @FILE; without it NAME is shown.")
 @click.option(
@@ -228,7 +228,7 @@ def _record(name: str, given: dict[str, Any], only_plan: bool, as_json: bool) ->
 )
 @click.option("--budget", type=click.IntRange(1), help="Parameter budget [default: the largest network's].")
 @click.option("--time", "seconds", type=DURATION, help="Time of a repeat [default: an eighth of the table trained].")
-@click.option("--workers", type=click.IntRange(1, 256), default=2, show_default=True, help="Trainings side by side.")
+@click.option("--workers", type=click.IntRange(1, 256), default=2, show_default=True, help="Runs side by side.")
 @click.option(
     "--spread",
     type=click.Choice(["pooled", "recorded"]),
@@ -245,7 +245,7 @@ def _record(name: str, given: dict[str, Any], only_plan: bool, as_json: bool) ->
     help="Time limit for an answer of your own method.",
 )
 @click.option("--processes", type=click.IntRange(1, 256), help="Processes that replay [default: one a core].")
-@click.option("--live", is_flag=True, help="Real trainings on this machine; a TABLE then only names the task.")
+@click.option("--live", is_flag=True, help="Real runs on this machine; a TABLE then only names the task.")
 @click.option("--space", help="With --live alone: a space's name, or @FILE.")
 @click.option("--recipe", default="fast", show_default=True, help="With --live alone: a recipe's name, or @FILE.toml.")
 @click.option(
@@ -265,7 +265,7 @@ def _record(name: str, given: dict[str, Any], only_plan: bool, as_json: bool) ->
 def run(ctx: click.Context, /, as_json: bool, **given: Any) -> int:
     """Compare methods of search: which finds the smallest network that reaches the target, and how fast.
 
-    On a TABLE of recorded trainings the clock is simulated: a training takes the seconds that it took when it was
+    On a TABLE of recorded runs the clock is simulated: a run takes the seconds that it took when it was
     recorded, asking a method takes none. The same seeds give the same bytes. All methods have the same space, recipe,
     budget, time and seeds; a network counts once it has passed on fresh seeds; and an answer is judged by the table's
     mean over seeds, which no method sees.
@@ -328,12 +328,12 @@ def _check_form(ctx: click.Context, given: dict[str, Any]) -> None:
         raise UsageError("a TABLE is replayed and --live trains; give one of them, or both")
     if given["table"] is None and (given["space"] is None or given["target"] is None or given["seconds"] is None):
         raise UsageError("--live without a TABLE needs --space, --target and --time: nothing else says what is asked")
-    replayed = "belongs to replaying: real trainings have their own seeds and processes"
+    replayed = "belongs to replaying: real runs have their own seeds and processes"
     wrong = dict.fromkeys(_OF_A_REPLAY, replayed) if given["live"] else {}
     if given["table"] is not None:
         wrong |= dict.fromkeys(_OF_A_TABLE, "belongs to --live without a TABLE: a table has its own")
     if not given["live"]:
-        wrong |= dict.fromkeys(_OF_TRAININGS, "belongs to --live: a replay trains nothing")
+        wrong |= dict.fromkeys(_OF_LIVE_RUNS, "belongs to --live: a replay trains nothing")
     for name, why in wrong.items():
         if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             raise UsageError(f"--{'data' if name == 'folder' else name.replace('_', '-')} {why}")

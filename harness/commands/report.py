@@ -157,8 +157,7 @@ def _watch(folder: Path, place: Workspace, *, opened: bool) -> None:
         shown = True
 
     try:
-        if not watch(folder, place, on_written):
-            click.echo("no search is working on this study, so its report stays as it is", err=True)
+        watch(folder, place, on_written)
     except KeyboardInterrupt:
         # The ordinary end of a watch; the search goes on, and rewrites its report by itself.
         click.echo("", err=True)
@@ -247,8 +246,7 @@ def _is_of_network(name: str) -> bool:
 def _open(path: Path) -> None:
     import webbrowser
 
-    if not webbrowser.open(path.absolute().as_uri()):
-        click.echo(f"no browser could be started; open {path} yourself", err=True)
+    webbrowser.open(path.absolute().as_uri())
 
 
 def _folder(place: Workspace, name: str | None) -> Path:

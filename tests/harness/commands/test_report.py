@@ -248,14 +248,14 @@ class Clock:
         self.written: list[float] = []
         self.said: list[str] = []
 
-        def write(folder: Path, place: Workspace) -> Path:
+        def write(folder: Path, place: Workspace, *, live: bool) -> Path:
             self.written.append(self.now)
             self.now += cost
             if error is not None:
                 raise error
             return folder / "report.html"
 
-        monkeypatch.setattr("reports.study.live.write_live_report", write)
+        monkeypatch.setattr("reports.study.study_page.write_report", write)
 
     def live(self) -> LiveReport:
         return LiveReport(Path("one"), Workspace(Path()), self.said.append, lambda: self.now)
