@@ -77,12 +77,6 @@ def test_damage_is_found_when_loading_in_the_files_of_the_test_set_too(toy, tmp_
         load("toy", tmp_path)
 
 
-def test_auto_is_mnist_where_there_is_a_copy(toy_as_mnist, tmp_path: Path, capsys):
-    toy_as_mnist.write(tmp_path)
-    assert resolve("auto", tmp_path).dataset is toy_as_mnist.spec
-    assert capsys.readouterr().err == ""
-
-
 def test_auto_falls_back_to_mnist_5k_with_a_warning(cache: Path, no_network, capsys):
     data = resolve("auto", None)
     assert data.dataset.name == "mnist-5k"

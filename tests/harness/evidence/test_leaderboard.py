@@ -28,7 +28,6 @@ from harness.system.files import Workspace
 from harness.training import result
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose, Result, Status
-from search_spaces.catalog import PRESETS
 from search_spaces.network import Architecture
 from search_spaces.notation import parse_network
 from tests.harness import unrun
@@ -59,23 +58,6 @@ def place(tmp_path: Path) -> Workspace:
 
 
 # Tiers, figures and order ----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("errors", "tier", "reached"),
-    [
-        ([60] * 5, Tier.VERIFIED, True),
-        ([60, 60, 60, 60, 61], Tier.MEASURED, False),
-        ([10] * 4, Tier.MEASURED, False),
-        ([60] * 30, Tier.VERIFIED, True),
-    ],
-)
-def test_five_seeds_whose_mean_reaches_the_target_verify(
-    new_record: NewRecord, errors: list[int], tier: Tier, reached: bool
-):
-    row = leaderboard.row_of_record(new_record(errors))
-
-    assert (row.tier, row.reached, row.seeds) == (tier, reached, len(errors))
 
 
 def test_only_a_certified_attempt_certifies(place: Workspace, new_record: NewRecord):
@@ -115,6 +97,9 @@ def test_a_row_counts_all_attempts_at_its_target_and_says_how_sure_its_own_was(p
         ([57, 58, 60, 62, 63], Tier.AT_TARGET, True),
         ([57, 58, 60, 62, 64], Tier.MEASURED, False),
         ([57, 58, 59, 60], Tier.MEASURED, False),
+        ([60] * 5, Tier.VERIFIED, True),
+        ([60, 60, 60, 60, 61], Tier.MEASURED, False),
+        ([60] * 30, Tier.VERIFIED, True),
     ],
 )
 def test_a_mean_at_the_target_whose_90_pct_bound_is_below_it_is_at_the_target(
@@ -153,13 +138,6 @@ def test_a_declared_seed_that_has_not_been_run_holds_its_row_up(
     row = leaderboard.row_of_record(made, ledger.Ledger(declarations=[replace(declared, **changes)]))
 
     assert (row.tier, row.reached) == (tier, tier is Tier.VERIFIED)
-
-
-def test_a_row_counts_the_statistics_of_bn_among_what_is_stored(new_record: NewRecord):
-    row = leaderboard.row_of_record(new_record([40] * 5, "conv3x3(4) bn relu | gap | linear(10)"))
-
-    # 36 weights, 4 scales and shifts, 50 of the classifier; 4 means and variances.
-    assert (row.parameters, row.stored_numbers) == (94, 102)
 
 
 def test_the_figures_of_a_row_are_those_of_its_seeds(new_record: NewRecord):
@@ -276,12 +254,6 @@ def test_fresh_seeds_speak_for_a_network_not_the_draw_that_chose_it(new_result: 
     assert leaderboard.validation_runs([]) == []
 
 
-def test_a_preset_is_called_by_its_name(new_record: NewRecord):
-    assert leaderboard.row_of_record(new_record([50], PRESETS["seed4"].text)).name == "seed4"
-    assert leaderboard.row_of_record(new_record([50], name="mine")).name == "mine"
-    assert leaderboard.row_of_record(new_record([50])).name == ""
-
-
 # Sources ---------------------------------------------------------------------------------------------
 
 
@@ -356,16 +328,6 @@ def test_each_length_of_a_networks_training_is_judged_by_its_own_runs(place: Wor
     assert [(row.recipe, row.epochs) for row in leaderboard._rows_of_study(only_short)] == [("fast-5ep", 5)]
 
 
-def test_a_measured_row_stands_in_place_of_the_searched_one(
-    place: Workspace, new_record: NewRecord, new_result: NewResult
-):
-    add_study(place, "s", [new_result(errors=50)])
-    assert [item.tier for item in leaderboard.collect(place)] == [Tier.SEARCHED]
-    record.write(place.records, new_record([50]))
-
-    assert [item.tier for item in leaderboard.collect(place)] == [Tier.MEASURED]
-
-
 def test_rows_of_studies_on_another_machine_are_kept(
     place: Workspace, new_result: NewResult, new_record: NewRecord, new_found: Callable[..., Found]
 ):
@@ -402,15 +364,6 @@ def test_refreshes_at_once_leave_a_whole_file_and_readers_never_see_half_of_one(
     assert min(lengths) >= 6
     assert len(leaderboard.refresh(place)) == 14
     assert [path.name for path in place.root.iterdir() if path.is_file()] == ["leaderboard.csv"]
-
-
-def test_a_damaged_table_is_refused_and_left_as_it_is(place: Workspace, new_record: NewRecord):
-    record.write(place.records, new_record([50]))
-    place.leaderboard.write_text("something else\n", encoding="utf-8")
-
-    with pytest.raises(ContentError):
-        leaderboard.refresh(place)
-    assert place.leaderboard.read_text(encoding="utf-8") == "something else\n"
 
 
 def test_a_torn_ledger_costs_a_row_its_certificate_and_no_more(place: Workspace, new_record: NewRecord):
@@ -507,6 +460,14 @@ def test_in_a_clone_what_is_tried_out_does_not_change_what_is_published(place: W
 # The table -------------------------------------------------------------------------------------------
 
 
+OLD_COLUMNS = (
+    "rank,name,tier,target_pct,reached,parameters,macs,receptive_field,mean_test_accuracy_pct,std_test_accuracy_pct,"
+    "min_test_accuracy_pct,lower_bound_pct,test_errors_mean,best_epoch_test_accuracy_pct,seeds,seeds_at_target,diverged,"
+    "attempts,holds_corrected,validation_accuracy_pct,validation_seeds,epochs,train_seconds,teacher_seconds,"
+    "search_seconds,dataset,recipe,recipe_hash,device,architecture,hash,study,commit,date_utc,note,protocol_version,"
+    "schema_version"
+)
+OTHER_COLUMNS = (("holds_corrected", "holds_otherwise"), ("parameters,", "macs,"), (",seeds,", ",seeds,seeds,"))
 ROW = LeaderboardRow(
     rank=1,
     tier=Tier.VERIFIED,
@@ -566,17 +527,16 @@ def test_no_text_begins_as_a_formula_does(text: str):
     assert not [cell for cell in cells if cell[:1] in ("=", "+", "-", "@", "\t", "\r", "\n")]
 
 
-def test_columns_are_the_fields_in_order_and_numbers_are_exact():
-    header, line = to_csv([ROW]).splitlines()
-
-    assert header.startswith(
-        "rank,name,tier,target_pct,reached,parameters,stored_numbers,macs,receptive_field,mean_test_accuracy_pct,"
-    )
-    assert line.startswith("1,,verified,99.4,true,12088,,400000,20,99.41000000000001,,")
-
-
 @pytest.mark.parametrize(
-    "content", [b"", b"rank,name\n", b"\xff\xfe", to_csv([]).replace("rank", "place", 1).encode(), b'"unended']
+    "content",
+    [
+        b"",
+        b"rank,name\n",
+        *(OLD_COLUMNS.replace(old, new, 1).encode() for old, new in OTHER_COLUMNS),
+        b"\xff\xfe",
+        to_csv([]).replace("rank", "place", 1).encode(),
+        b'"unended',
+    ],
 )
 def test_another_file_is_refused(path: Path, content: bytes):
     path.write_bytes(content)
@@ -604,15 +564,6 @@ def test_a_value_that_does_not_fit_is_refused_with_its_line(path: Path, old: str
     assert f"{path}, line 2: " in caught.value.message
 
 
-OLD_COLUMNS = (
-    "rank,name,tier,target_pct,reached,parameters,macs,receptive_field,mean_test_accuracy_pct,std_test_accuracy_pct,"
-    "min_test_accuracy_pct,lower_bound_pct,test_errors_mean,best_epoch_test_accuracy_pct,seeds,seeds_at_target,diverged,"
-    "attempts,holds_corrected,validation_accuracy_pct,validation_seeds,epochs,train_seconds,teacher_seconds,"
-    "search_seconds,dataset,recipe,recipe_hash,device,architecture,hash,study,commit,date_utc,note,protocol_version,"
-    "schema_version"
-)
-
-
 OLD_LINE = (
     "3,mine,certified,99.4,true,5994,1000,20,99.45,0.02,99.4,99.43,55.0,,24,24,0,4,true,,0,20,50.5,0.0,,mnist,fast,"
     "0123456789ab,some CPU,conv3x3(8) | gap | linear(10),ba9876543210,,000000000000,2026-11-20T08:00:00+00:00,,1,2"
@@ -634,16 +585,6 @@ def test_a_table_of_schema_2_is_read_without_what_it_lacks(path: Path):
     )
     assert (row.stored_numbers, row.lower_bound_images_pct, row.confidence) == (None, None, None)
     assert (row.date_utc, row.protocol_version, row.schema_version) == ("2026-11-20T08:00:00+00:00", 1, SCHEMA_VERSION)
-
-
-@pytest.mark.parametrize(
-    ("old", "new"), [("holds_corrected", "holds_otherwise"), ("parameters,", "macs,"), (",seeds,", ",seeds,seeds,")]
-)
-def test_other_columns_than_those_of_a_version_are_refused(path: Path, old: str, new: str):
-    path.write_text(OLD_COLUMNS.replace(old, new, 1) + "\n", encoding="utf-8")
-
-    with pytest.raises(ContentError):
-        read(path)
 
 
 # Claims ----------------------------------------------------------------------------------------------

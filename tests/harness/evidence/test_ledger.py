@@ -52,14 +52,6 @@ def write_old(path: Path, count: int) -> None:
         files.append_line(path, json.dumps(entry))
 
 
-def test_an_attempt_counts_from_its_declaration(path: Path):
-    declared = ledger.declare(path, KEY, 10, 30)
-
-    assert ledger.read(path).attempts == [declared]
-    assert ledger.open_attempt(path, KEY) == declared
-    assert (declared.number, declared.first_index, declared.seeds, declared.outcome) == (1, 10, 30, Outcome.OPEN)
-
-
 @pytest.mark.parametrize("outcome", [Outcome.CERTIFIED, Outcome.FAILED, Outcome.FUTILE])
 def test_an_ended_attempt_stays_in_the_ledger(path: Path, outcome: Outcome):
     declared = ledger.declare(path, KEY, 0, 30)
@@ -215,16 +207,6 @@ def test_an_evaluation_on_other_images_is_entered_once_and_ends_once(path: Path)
     assert ledger.register(path, replace(REGISTRATION, on_sha256="cd" * 32)).errors == ()
     assert ledger.register(path, replace(REGISTRATION, indices=(0, 1, 2))).errors == ()
     assert len(path.read_text(encoding="utf-8").splitlines()) == 5
-
-
-def test_an_end_without_its_declaration_is_found(path: Path):
-    attempt = ledger.declare(path, KEY, 0, 30)
-    ended = ledger.close(path, attempt, Outcome.FAILED, 99.3)
-    assert ledger.read(path).undeclared == []
-
-    path.write_text(path.read_text(encoding="utf-8").splitlines()[1] + "\n", encoding="utf-8")
-
-    assert ledger.read(path).undeclared == [ended]
 
 
 def test_only_the_line_that_declared_an_attempt_declares_it(path: Path):
