@@ -20,7 +20,7 @@ from search_spaces.errors import SearchSpaceError
 from search_spaces.notation import parse_network
 from search_spaces.task import Task
 
-BATCH = 500
+_BATCH = 500
 # Two classes are as good as equal where their probabilities differ by less: processors and libraries round in other
 # orders. bfloat16 keeps eight bits.
 TIE = {Precision.FP32: 1e-4, Precision.BF16: 0.05}
@@ -96,7 +96,7 @@ def probabilities(weights: WeightFile, pixels: Tensor, spec: Dataset, precision:
     network = network_of(weights, spec.task)
     found = []
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=precision is Precision.BF16):
-        for part in torch.split(pixels, BATCH):
+        for part in torch.split(pixels, _BATCH):
             found.append(network(normalised(part.float().div_(255), spec.mean, spec.std)).float())
     return torch.cat(found).softmax(1)
 

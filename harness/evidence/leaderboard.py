@@ -396,7 +396,7 @@ def survey(workspace: Workspace) -> Survey:
     entered = ledger.read_sound(workspace.ledger)
     attempts = entered.attempts
     readable, damage = record.read_sound(workspace.records)
-    faults = [ledger_fault(item, attempts, workspace.ledger) for item in readable]
+    faults = [_ledger_fault(item, attempts, workspace.ledger) for item in readable]
     records = [item for item, fault in zip(readable, faults, strict=True) if fault is None]
     contradicted = [fault for fault in faults if fault is not None]
     claimed, unclear = read_each(read_claims, [workspace.records / "claims.json"])
@@ -415,7 +415,7 @@ def survey(workspace: Workspace) -> Survey:
     return Survey(tuple(records), tuple(ranked(list(rows.values()))), found)
 
 
-def ledger_fault(evidence: Record, attempts: Iterable[Attempt], path: Path) -> ContentError | None:
+def _ledger_fault(evidence: Record, attempts: Iterable[Attempt], path: Path) -> ContentError | None:
     """Return how a record and the attempts of its row contradict each other; None where they do not."""
     own = [attempt for attempt in attempts if attempt.key == evidence.key]
     for attempt in own:

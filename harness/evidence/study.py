@@ -11,7 +11,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -109,7 +109,7 @@ def open_study(folder: Path, config: StudyConfig, origins: dict[str, str]) -> bo
         ContentError: a study of that name has another configuration, or its log is damaged or does not fit its results.
     """
     path = folder / "config.json"
-    check_log(folder)
+    _check_log(folder)
     if not path.exists():
         whole = _ConfigFile(config=config, origins=origins)
         files.write_json(path, asdict(whole) | {"config": config_document(config)})
@@ -142,32 +142,22 @@ def check_config(folder: Path, config: StudyConfig) -> None:
             )
 
 
-def check_log(folder: Path) -> None:
+def _check_log(folder: Path) -> None:
     """Refuse a log that a search cannot go on with: it would begin anew, over the results that are there.
 
     A line that a kill has torn is no JSON. Nothing followed from it, so it is passed over.
-
-    Raises:
-        ContentError: a whole line is no event, or the log lacks the network of a result.
     """
     path = folder / "log.jsonl"
+    hint = "bring log.jsonl back, or give --study another name; a report shows what is left"
     for number, text in enumerate(_lines(path), 1):
-        if events.read_line(text) is None and _is_json(text):
-            hint = "bring the log back, or give --study another name"
-            raise ContentError(f"line {number} of {path} is no event of this program", hint=hint)
+        if events.read_line(text) is None:
+            with suppress(ValueError):
+                json.loads(text)
+                raise ContentError(f"line {number} of {path} is no event of this program", hint=hint)
     known = {f"{proposal.trial:05d}" for proposal in proposals(read_events(folder))}
     for found in sorted((folder / "results").glob("trial-*.json")):
         if found.name.split("-")[1] not in known:
-            hint = "bring log.jsonl back, or give --study another name; a report shows what is left"
             raise ContentError(f"{path} lacks the network of the result {found.name}", hint=hint)
-
-
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except ValueError:
-        return False
-    return True
 
 
 def read_config(folder: Path) -> StudyConfig:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
 
 
 def reaches(value: float, target: float) -> bool:
@@ -85,46 +84,10 @@ def chance_that_lower(fresh: Sequence[float], recorded: Sequence[float]) -> floa
 
 def spearman(first: Sequence[float], second: Sequence[float]) -> float:
     """Return the rank correlation of pairs (Spearman 1904), ties at their mean rank; NaN where one side is constant."""
-    import numpy as np
+    from scipy.stats import spearmanr
 
-    return float(_spearman(np.array([first], dtype=float), np.array([second], dtype=float))[0])
-
-
-def kendall(first: Sequence[float], second: Sequence[float]) -> float:
-    """Return Kendall's rank correlation of pairs, corrected for ties (tau-b, Kendall 1945); NaN as for Spearman's."""
-    from scipy.stats import kendalltau
-
-    return float(kendalltau(first, second).statistic)
-
-
-def spearman_interval(
-    first: Sequence[float], second: Sequence[float], confidence: float, resamples: int = 2_000, seed: int = 0
-) -> tuple[float, float]:
-    """Return the percentile bootstrap interval (Efron 1979) of the rank correlation, the same for the same seed.
-
-    Resamples in which one side is constant are left out; NaN where all are.
-    """
-    import numpy as np
-
-    drawn = np.random.default_rng(seed).integers(len(first), size=(resamples, len(first)))
-    # (resamples, pairs)
-    found = _spearman(np.array(first, dtype=float)[drawn], np.array(second, dtype=float)[drawn])
-    found = found[~np.isnan(found)]
-    if not found.size:
-        return math.nan, math.nan
-    low, high = np.quantile(found, (0.5 - confidence / 2, 0.5 + confidence / 2))
-    return float(low), float(high)
-
-
-def _spearman(first: Any, second: Any) -> Any:
-    """Return the correlations of the rows' ranks; both are (rows, pairs)."""
-    import numpy as np
-    from scipy.stats import rankdata
-
-    ranks = [rankdata(side, axis=1) for side in (first, second)]
-    left, right = (side - side.mean(axis=1, keepdims=True) for side in ranks)
-    scale = np.sqrt((left**2).sum(axis=1) * (right**2).sum(axis=1))
-    return np.where(scale > 0, (left * right).sum(axis=1) / np.where(scale > 0, scale, 1.0), np.nan)
+    is_constant = min(len(set(first)), len(set(second))) < 2
+    return math.nan if is_constant else float(spearmanr(first, second).statistic)
 
 
 def pooled_deviation(groups: Sequence[Sequence[float]]) -> tuple[float, int]:
