@@ -228,34 +228,31 @@ METHODS, TIMES, RUNTIMES, PAIRS = "methods.csv", "times.csv", "runtimes.csv", "p
 _METHOD_COLUMNS = ("method", "is_variant", "mean_rank", "ratio", "final_size", "answered", "false", "networks", "runs")
 
 
-def write_figures(folder: Path, facts: Findings) -> list[Path]:
+def write_figures(folder: Path, document: dict[str, Any], facts: Findings) -> list[Path]:
     """Write the CSV files and return their paths; an empty cell stands for infinity, which is no answer.
+
+    Args:
+        document: of ``figures_document``.
 
     Raises:
         UsageError: the folder cannot be written.
     """
-    methods = [
-        [document["name" if column == "method" else column] for column in _METHOD_COLUMNS]
-        for document in (_method_document(method, facts) for method in facts.methods)
-    ]
+    methods = [method | {"method": method["name"]} for method in document["methods"]]
     times = [
         [method.name, *map(finite, line)]
         for method in facts.methods
         for line in zip(method.curve.times, method.curve.median, method.curve.low, method.curve.high, strict=True)
     ]
-    runtimes = [
-        [method.name, *_plain(asdict(runtime)).values()] for method in facts.methods for runtime in method.runtimes
-    ]
-    compared = [_plain(asdict(pair)).values() for pair in (*facts.pairs, *facts.variants)]
+    runtimes = [[method["name"], *runtime.values()] for method in methods for runtime in method["runtimes"]]
+    pairs = [[pair[name] for name in _names(Pair)] for pair in (*document["pairs"], *document["variants"])]
     contents = {
-        METHODS: csv_text(_METHOD_COLUMNS, methods),
+        METHODS: csv_text(_METHOD_COLUMNS, [[method[name] for name in _METHOD_COLUMNS] for method in methods]),
         TIMES: csv_text(("method", "seconds", "median_size", "low", "high"), times),
         RUNTIMES: csv_text(("method", *_names(Runtime)), runtimes),
-        PAIRS: csv_text(_names(Pair), [[*values] for values in compared]),
+        PAIRS: csv_text(_names(Pair), pairs),
     }
-    made = {folder / name: text.encode() for name, text in contents.items()}
-    files.write_together(made)
-    return list(made)
+    files.write_together({folder / name: text.encode() for name, text in contents.items()})
+    return [folder / name for name in contents]
 
 
 def figures_document(comparison: Comparison, facts: Findings) -> dict[str, Any]:
@@ -269,7 +266,22 @@ def figures_document(comparison: Comparison, facts: Findings) -> dict[str, Any]:
         "smallest": finite(facts.judge.smallest),
         "sentences": list(facts.sentences),
         "friedman_p": finite(facts.ranking.p),
-        "methods": [_method_document(method, facts) for method in facts.methods],
+        "methods": [
+            {
+                "name": method.name,
+                "says": method.says,
+                "is_variant": method.is_variant,
+                "mean_rank": facts.ranking.mean_ranks.get(method.name),
+                "ratio": finite(method.ratio),
+                "final_size": finite(method.final_size),
+                "answered": method.answered,
+                "false": method.false,
+                "networks": method.networks,
+                "runs": method.runs,
+                "runtimes": [_plain(asdict(item)) for item in method.runtimes],
+            }
+            for method in facts.methods
+        ],
         "pairs": [_plain(asdict(pair)) | {"differs": pair.differs} for pair in facts.pairs],
         "variants": [_plain(asdict(pair)) | {"differs": pair.differs} for pair in facts.variants],
     }
@@ -294,8 +306,9 @@ def figures_text(comparison: Comparison, facts: Findings) -> str:
         for line in lines
     )
     smallest = f"{facts.judge.smallest:,.0f} parameters" if math.isfinite(facts.judge.smallest) else "none known"
+    # The middle one of the sizes: a terminal has room for one.
     runtimes = facts.methods[0].runtimes
-    aim = f"{runtimes[_shown(runtimes)].size:,} parameters" if runtimes else "no size, since none reaches"
+    aim = f"{runtimes[len(runtimes) // 2].size:,} parameters" if runtimes else "no size, since none reaches"
     note = (
         f"over time: size of the answers over the smallest that reaches ({smallest}), geometric mean; at the end: "
         f"median size; expected time: to {aim}, misses counted (repeats that got there)"
@@ -303,14 +316,9 @@ def figures_text(comparison: Comparison, facts: Findings) -> str:
     return "\n".join([head, "", table, "", note, *facts.sentences])
 
 
-def _shown(runtimes: tuple[object, ...]) -> int:
-    """Return which of the sizes a terminal has room for: the middle one."""
-    return len(runtimes) // 2
-
-
 def _line(method: MethodFinding, facts: Findings) -> tuple[str, ...]:
     rank = facts.ranking.mean_ranks.get(method.name)
-    runtime = method.runtimes[_shown(method.runtimes)] if method.runtimes else None
+    runtime = method.runtimes[len(method.runtimes) // 2] if method.runtimes else None
     never = runtime is None or not math.isfinite(runtime.expected_seconds)
     return (
         method.name,
@@ -322,22 +330,6 @@ def _line(method: MethodFinding, facts: Findings) -> tuple[str, ...]:
         if never or runtime is None
         else f"{duration_text(runtime.expected_seconds)} ({runtime.hits} of {runtime.repeats})",
     )
-
-
-def _method_document(method: MethodFinding, facts: Findings) -> dict[str, Any]:
-    return {
-        "name": method.name,
-        "says": method.says,
-        "is_variant": method.is_variant,
-        "mean_rank": facts.ranking.mean_ranks.get(method.name),
-        "ratio": finite(method.ratio),
-        "final_size": finite(method.final_size),
-        "answered": method.answered,
-        "false": method.false,
-        "networks": method.networks,
-        "runs": method.runs,
-        "runtimes": [_plain(asdict(item)) for item in method.runtimes],
-    }
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:

@@ -317,9 +317,11 @@ def _show(folder: Path, made: Setting, traces: list[Trace], judged: Judged, as_j
 
     comparison.write_judged(folder, judged)
     facts = findings.found(made.comparison, traces, judged)
-    files = [str(path) for path in (*findings.write_figures(folder, facts), write_page(folder, made.comparison, facts))]
+    document = findings.figures_document(made.comparison, facts)
+    written = [*findings.write_figures(folder, document, facts), write_page(folder, made.comparison, facts)]
+    files = [str(path) for path in written]
     text = f"{findings.figures_text(made.comparison, facts)}\nreport: {files[-1]}"
-    options.answer(as_json, findings.figures_document(made.comparison, facts) | {"files": files}, text)
+    options.answer(as_json, document | {"files": files}, text)
 
 
 def _check_form(ctx: click.Context, given: dict[str, Any]) -> None:

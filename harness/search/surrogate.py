@@ -37,7 +37,7 @@ class Scales:
     """The hyperparameters of the process, all for the logarithm of errors.
 
     Round values near the optimum of the evidence; on forms that were held out they were the better ones
-    (``benchmarks/error_model.py``).
+    (docs/lab, "how good is the model of the errors").
 
     Attributes:
         level: deviation of the mean at the centre.
