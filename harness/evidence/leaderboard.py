@@ -67,7 +67,7 @@ class LeaderboardRow:
     ``lower_bound_pct`` is the one-sided 99 % t bound of the mean. ``seeds_at_target`` counts the seeds whose own
     accuracy reaches the target; None where the test set was not read. ``train_seconds`` is the mean of a seed.
     ``stored_numbers`` are the parameters and the statistics of BN. ``lower_bound_images_pct`` is the 99 % bound over
-    seeds and images (``variance_components``). ``attempts`` counts the certification attempts at the row's target on
+    seeds and images (``bounds.components``). ``attempts`` counts the certification attempts at the row's target on
     its data set, whichever network they were about; ``confidence`` is the one at which a certified row was decided.
     """
 

@@ -114,7 +114,7 @@ class Registration:
         on: the other images, ``images`` of them; ``on_sha256`` of their bytes.
         errors: wrong images of each seed, empty while open.
         lower_bound_pct: one-sided 99 % lower t bound over seeds.
-        lower_bound_images_pct: the same over seeds and images (``variance_components``).
+        lower_bound_images_pct: the same over seeds and images (``bounds.components``).
     """
 
     kind: Literal["evaluation"] = "evaluation"
