@@ -68,6 +68,9 @@ def onnx_model(network: nn.Module, dataset: Dataset, about: Mapping[str, str]) -
         network: in evaluation mode, on a CPU.
         about: what the model's metadata say.
     """
+    from onnx_ir.passes.common import DeduplicateInitializersPass
+    from onnxscript import optimizer
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what torch uses itself
         program = torch.onnx.export(
@@ -80,9 +83,14 @@ def onnx_model(network: nn.Module, dataset: Dataset, about: Mapping[str, str]) -
             opset_version=_OPSET,
             dynamo=True,
             external_data=False,
+            optimize=False,
             verbose=False,
         )
     assert program is not None, "a program is returned where no file is named"
+    # Not torch's own optimisation, which folds BN into kernels: one that layers share would be stored for each of them.
+    optimizer.fold_constants(program.model)
+    optimizer.remove_unused_nodes(program.model)
+    DeduplicateInitializersPass(size_limit=1_000_000)(program.model)
     model = program.model_proto
     # The exporter notes lines and paths of this program beside every node.
     graph: Any = model.graph
