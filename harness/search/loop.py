@@ -41,7 +41,7 @@ from harness.search.session import (
     closing_seconds,
     confirmed,
     enter_result,
-    free_indices,
+    free_index,
     job_for,
     jobs_at_work,
     least_verify_seconds,
@@ -50,7 +50,6 @@ from harness.search.session import (
     note_finished,
     remaining_seconds,
     run_seconds,
-    smallest_standing,
     summary_of,
     time_left,
     trial_of,
@@ -79,7 +78,7 @@ def show(session: Session) -> None:
     jobs = session.executor.jobs
     at = Moment(
         elapsed=session.elapsed,
-        standing=smallest_standing(session),
+        standing=session.standing,
         nearest=session.nearest,
         jobs=tuple(jobs.values()),
         nodes=tuple(map(session.executor.node, jobs)),
@@ -115,7 +114,7 @@ def _at_rung(session: Session, job: Job, found: Result) -> None:
 def _ended(session: Session, job: Job, found: Result) -> None:
     """File a finished run and draw the consequences."""
     candidate = session.candidates[trial_of(job)]
-    before = smallest_standing(session)
+    before = session.standing
     open_before = not race.refuted(candidate, session.config.threshold_pct)
     session.log.keep(trial_of(job), found)
     enter_result(session, found)
@@ -145,7 +144,7 @@ def _note_decision(
     if has_fallen or (open_before and race.refuted(candidate, threshold_pct)):
         decided = FailedConfirmation(**summary_of(candidate))
         note(session, decided)
-    after = smallest_standing(session)
+    after = session.standing
     if after is None or after is before:
         return decided
     note(session, smaller := confirmed(after))
@@ -234,7 +233,7 @@ def _next_job(session: Session) -> Job | None:
     # Of several workers the first may have taken the last trial.
     explored = _stop_reason(session) == "trials" or bool(session.exhausted)
     if (candidate := _confirmable(session, explored=explored)) is not None:
-        return job_for(session, candidate, Purpose.CONFIRM, next(free_indices(session, candidate)))
+        return job_for(session, candidate, Purpose.CONFIRM, free_index(session, candidate))
     return None if explored else _propose(session)
 
 
@@ -246,7 +245,7 @@ def _confirmable(session: Session, *, explored: bool) -> Candidate | None:
     """
     workers, half = session.workers, max(1, session.workers // 2)
     flying = Counter(trial_of(job) for job in jobs_at_work(session) if job.purpose is Purpose.CONFIRM)
-    stands = smallest_standing(session) is not None
+    stands = session.standing is not None
     # One that is still in its first training wants no fresh seeds yet.
     candidates = [each for each in session.contenders.values() if each.first is not None]
     in_time = [item for item in candidates if remaining_seconds(session, item, workers) <= session.left]
@@ -293,7 +292,7 @@ def _propose(session: Session) -> Job | None:
 
 def _ceiling(session: Session) -> int:
     """Return the highest cost worth proposing: below the lowest of a network that stands."""
-    standing = smallest_standing(session) if session.switches.falling_budget else None
+    standing = session.standing if session.switches.falling_budget else None
     return session.config.ceiling if standing is None else min(session.config.ceiling, standing.cost - 1)
 
 

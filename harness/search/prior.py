@@ -1,6 +1,7 @@
-"""What earlier trainings a search begins with: those that come with the package, a person's own, or none.
+"""What earlier runs a search begins with: those that come with the package, a person's own, or none.
 
-They are kept in the study's folder, so that a study goes on with what it began with.
+Only whole runs on the search split count, and only their validation images: no test error is ever in here. Which ship
+is decided by ``benchmarks/trainings.py``. A study keeps what it began with in its folder.
 """
 
 from __future__ import annotations
@@ -8,16 +9,15 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from functools import cache
 from importlib import resources
+from importlib.resources.abc import Traversable
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from harness.evidence.study import finished_results, read_config
 from harness.search.surrogate import Observation, training_row
@@ -40,7 +40,15 @@ IMAGES = 10_000
 # "what bf16 costs the certified network").
 BASES = ("small", "fast")
 FREE_FIELDS = ("epochs", "batch_size", "augmented_share", "learning_rate", "precision")
-_REINSTALL = "install the harness anew, or write the file with 'python -m benchmarks.trainings collect'"
+FILE = "prior.csv"
+
+
+class Prior(StrEnum):
+    """Which earlier runs: of the package; these and those of the workspace's studies on the same data; none."""
+
+    SHIPPED = "shipped"
+    OWN = "own"
+    NONE = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +87,7 @@ class PastTraining:
             raise ContentError(f"form is {self.form!r}; allowed are {', '.join(Form)}")
 
 
-_COLUMNS = {item.name: str(item.type) for item in fields(PastTraining)}
+_COLUMNS = [item.name for item in fields(PastTraining)]
 
 
 def comparable(recipe: Recipe) -> bool:
@@ -105,25 +113,13 @@ def past_training(architecture: Architecture, recipe: Recipe, errors: float, run
 
 @cache
 def shipped(dataset: str) -> tuple[PastTraining, ...]:
-    """Return the trainings that come with the package; none for a data set that has no file.
+    """Return the runs that come with the package; none for a data set that has no file.
 
     Raises:
         ContentError: the file is damaged.
     """
-    folder = resources.files("harness.search")
-    path, noted = folder / f"trainings-{dataset}.csv", folder / f"trainings-{dataset}.json"
-    if not path.is_file():
-        return ()
-    try:
-        content = path.read_bytes().decode("utf-8")
-        expected = json.loads(noted.read_bytes())["sha256"]
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise ContentError(
-            f"cannot read the past trainings {path} and {noted.name}: {reason(error)}", hint=_REINSTALL
-        ) from error
-    if hashlib.sha256(content.encode()).hexdigest() != expected:
-        raise ContentError(f"{path} is not the file that {noted.name} was written with", hint=_REINSTALL)
-    return parse(content, str(path), _REINSTALL)
+    path = resources.files("harness.search") / f"trainings-{dataset}.csv"
+    return _read(path, "install the harness anew") if path.is_file() else ()
 
 
 def own(place: Workspace, dataset: str, data_hash: str) -> tuple[tuple[PastTraining, ...], tuple[ContentError, ...]]:
@@ -168,61 +164,28 @@ def _of_runs(runs: list[Result]) -> PastTraining:
 
 def text(trainings: Iterable[PastTraining]) -> str:
     """Return trainings as CSV; the columns are the fields of ``PastTraining``."""
-    return csv_text(list(_COLUMNS), ([getattr(item, name) for name in _COLUMNS] for item in trainings))
-
-
-def parse(content: str, where: str, hint: str = "") -> tuple[PastTraining, ...]:
-    """Return the trainings of a CSV that ``text`` wrote.
-
-    Raises:
-        ContentError: it is not one; ``where`` begins the message, ``hint`` says what helps.
-    """
-    try:
-        lines = list(csv.reader(io.StringIO(content, newline=""), strict=True))
-    except csv.Error as error:
-        raise ContentError(f"{where} is no CSV: {error}", hint=hint) from error
-    if not lines or lines[0] != list(_COLUMNS):
-        raise ContentError(f"{where} has other columns than {', '.join(_COLUMNS)}", hint=hint)
-    return tuple(_row(cells, f"{where}, row {number}", hint) for number, cells in enumerate(lines[1:], start=1))
+    return csv_text(_COLUMNS, ([getattr(item, name) for name in _COLUMNS] for item in trainings))
 
 
 def digest(trainings: Iterable[PastTraining]) -> str:
-    """Return the SHA-256 of trainings as CSV: what a model was fitted to."""
+    """Return the SHA-256 of trainings as CSV: what a surrogate was fitted to."""
     return hashlib.sha256(text(trainings).encode()).hexdigest()
 
 
-def _row(cells: list[str], where: str, hint: str) -> PastTraining:
-    if len(cells) != len(_COLUMNS):
-        raise ContentError(f"{where}: {len(cells)} cells, but there are {len(_COLUMNS)} columns", hint=hint)
-    readers: dict[str, Callable[[str], Any]] = {
-        "int": int,
-        "float": float,
-        "str": unguarded,
-        "Architecture": parse_notation,
-    }
-    values = []
-    for (name, kind), cell in zip(_COLUMNS.items(), cells, strict=True):
-        try:
-            values.append(readers[kind](cell))
-        except NotationError as error:
-            raise ContentError(f"{where}: {error.message}", hint=hint, position=error.position, text=cell) from error
-        except ValueError as error:
-            raise ContentError(f"{where}: {name} is {cell!r}, which is no {kind}", hint=hint) from error
+def _read(path: Traversable, hint: str) -> tuple[PastTraining, ...]:
+    """Return the trainings of a CSV that ``text`` wrote; raises ContentError where it is none."""
+    found: list[PastTraining] = []
     try:
-        return PastTraining(*values)
-    except ContentError as error:
-        raise ContentError(f"{where}: {error.message}", hint=hint) from error
-
-
-FILE = "prior.csv"
-
-
-class Prior(StrEnum):
-    """Which earlier trainings: of the package; these and those of the workspace's studies on the same data; none."""
-
-    SHIPPED = "shipped"
-    OWN = "own"
-    NONE = "none"
+        lines = list(csv.reader(io.StringIO(path.read_bytes().decode("utf-8"), newline=""), strict=True))
+        if lines[:1] != [_COLUMNS]:
+            raise ContentError(f"the columns are not {', '.join(_COLUMNS)}")
+        for network, epochs, batch, share, rate, errors, runs, kind, source in lines[1:]:
+            training = (int(epochs), int(batch), float(share), float(rate), float(errors), int(runs))
+            found.append(PastTraining(parse_notation(network), *training, unguarded(kind), unguarded(source)))
+    except (OSError, ValueError, csv.Error, ContentError, NotationError) as error:
+        where = f"{path}, row {len(found) + 1}"
+        raise ContentError(f"cannot read the past trainings {where}: {reason(error)}", hint=hint) from error
+    return tuple(found)
 
 
 def past_trainings(
@@ -233,14 +196,10 @@ def past_trainings(
     Raises:
         ContentError: the trainings of the package are damaged.
     """
-    match prior:
-        case Prior.NONE:
-            return (), ()
-        case Prior.SHIPPED:
-            return shipped(dataset), ()
-        case Prior.OWN:
-            mine, damaged = own(place, dataset, data_hash)
-            return (*shipped(dataset), *mine), damaged
+    if prior is Prior.NONE:
+        return (), ()
+    mine, damaged = own(place, dataset, data_hash) if prior is Prior.OWN else ((), ())
+    return (*shipped(dataset), *mine), damaged
 
 
 def keep(folder: Path, trainings: Iterable[PastTraining]) -> None:
@@ -255,13 +214,7 @@ def kept(folder: Path) -> tuple[PastTraining, ...] | None:
         ContentError: the file is damaged.
     """
     path = folder / FILE
-    if not path.exists():
-        return None
-    try:
-        text = files.read_bytes(path).decode("utf-8")
-        return parse(text, str(path), "bring the file back, or begin another study: --study NAME")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ContentError(f"cannot read the study's past trainings {path}: {reason(error)}") from error
+    return _read(path, "bring the file back, or begin another study: --study NAME") if path.exists() else None
 
 
 def observations(trainings: Iterable[PastTraining], recipe: Recipe, task: Task) -> tuple[Observation, ...]:

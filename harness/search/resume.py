@@ -26,7 +26,6 @@ from harness.search.session import (
     note,
     note_finished,
     runs_of,
-    smallest_standing,
 )
 from harness.training.result import Purpose
 from harness.training.workers import ExecutorOf, Processes, Source
@@ -138,6 +137,6 @@ def _mend(session: Session, proposer: Proposer, events: list[Entry[Event]]) -> N
                 note_finished(session, found)
         tell_outcome(proposer, candidate)
     stood = [entry.event.trial for entry in of_kind(events, Confirmed)]
-    standing = smallest_standing(session)
+    standing = session.standing
     if standing is not None and standing.proposal.trial not in stood[-1:]:
         note(session, confirmed(standing))

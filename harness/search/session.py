@@ -263,25 +263,17 @@ def _look_for_standing(session: Session) -> None:
 
 def look_for_nearest(session: Session) -> None:
     """Note what came nearest to standing, while nothing stands; it can change when a run ends."""
-    standing = smallest_standing(session)
     known = session.candidates.values()
-    session.nearest = nearest_miss(known, session.config.threshold_pct) if standing is None else None
+    session.nearest = nearest_miss(known, session.config.threshold_pct) if session.standing is None else None
 
 
-def smallest_standing(session: Session) -> Candidate | None:
-    """Return the network of the lowest cost that stands."""
-    return session.standing
-
-
-def free_indices(session: Session, candidate: Candidate) -> Iterator[int]:
-    """Yield the fresh seeds of a network that have neither been run nor are being run, lowest first."""
-    used = {
-        job.seed_index
-        for job in jobs_at_work(session)
-        if job.purpose is Purpose.CONFIRM and job.trial == candidate.proposal.trial
-    }
-    used |= {run.seed_index for run in candidate.fresh}
-    return (index for index in itertools.count() if index not in used)
+def free_index(session: Session, candidate: Candidate) -> int:
+    """Return the lowest fresh seed of a network that has neither been run nor is being run."""
+    used = {run.seed_index for run in candidate.fresh}
+    for job in jobs_at_work(session):
+        if job.purpose is Purpose.CONFIRM and job.trial == candidate.proposal.trial:
+            used.add(job.seed_index)
+    return next(index for index in itertools.count() if index not in used)
 
 
 def runs_of(candidate: Candidate) -> Iterator[Result]:

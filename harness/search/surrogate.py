@@ -134,15 +134,6 @@ def predicted(model: Model, rows: Sequence[tuple[float, ...]]) -> tuple[Any, Any
     return means, np.sqrt(np.maximum(variances, scales.network**2))
 
 
-def evidence(observations: Sequence[Observation], scales: Scales) -> float:
-    """Return the logarithm of the probability of the observations, by which hyperparameters are chosen."""
-    model = fitted(observations, scales)
-    logs = np.log([max(1.0, item.errors) for item in observations]) - _before(model.rows, model.belief)
-    return float(
-        -0.5 * logs @ model.weights - np.log(np.diag(model.root)).sum() - 0.5 * len(logs) * math.log(2 * math.pi)
-    )
-
-
 def _before(rows: Any, belief: float) -> Any:
     names = [name for name, _, _ in (*NAMES, *TRAINING)]
     found = np.full(len(rows), math.log(belief))

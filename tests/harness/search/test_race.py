@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -12,12 +14,14 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from harness.search import pruning, race
+from harness.search.pruning import Ratios
 from harness.search.race import Candidate, Outcome
 from harness.training.recipe import Recipe
-from harness.training.result import Epoch, Purpose, Status
+from harness.training.result import Epoch, Purpose, Result, Status
 from tests.harness.raced import SIZE, THRESHOLD, candidate, proposal, result
 
 DRAWS = 200_000
+
 
 # What stands ------------------------------------------------------------------------------------------------
 
@@ -37,18 +41,6 @@ def test_the_bound_of_standing_is_students_at_80_per_cent_with_the_seeds_of_othe
     assert not race.is_confirmed(candidate(95, 95), THRESHOLD)
     assert race.is_confirmed(candidate(905, 905), 100 - 9.63)
     assert not race.is_confirmed(candidate(905, 905), 100 - 9.62)
-
-
-def test_more_fresh_seeds_of_the_same_errors_say_more():
-    chances = [race.chance_to_verify(candidate(*[92] * count), THRESHOLD) for count in range(7)]
-
-    assert chances[0] == 0.0
-    assert chances == sorted(chances)
-    assert len(set(chances)) == 7
-
-
-def test_seeds_that_differ_more_than_those_of_other_networks_say_less():
-    assert race.chance_to_verify(candidate(60, 110), THRESHOLD) < race.chance_to_verify(candidate(85, 85), THRESHOLD)
 
 
 @pytest.mark.parametrize("errors", [(85, 95), (96, 84, 90), (104, 94), (92, 108, 99, 101)])
@@ -85,11 +77,6 @@ def test_the_needed_share_is_what_two_equal_seeds_just_stand_on():
     just, more = round(SIZE / 10 * share), math.ceil(SIZE / 10 * share * 1.01)
     assert race.is_confirmed(candidate(just, just), 90.0)
     assert not race.is_confirmed(candidate(more, more), 90.0)
-
-
-def test_a_lucky_first_run_does_not_help_a_network_to_stand():
-    assert not race.is_confirmed(candidate(101, 101, first=0), THRESHOLD)
-    assert not race.is_confirmed(candidate(first=0), THRESHOLD)
 
 
 def test_without_confirmation_the_first_run_suffices():
@@ -151,11 +138,6 @@ def test_a_network_is_refuted_when_its_chance_to_stand_is_below_a_quarter():
     assert race.chance_to_stand(open_, THRESHOLD) >= 0.25 > race.chance_to_stand(given_up, THRESHOLD)
 
 
-def test_a_network_without_a_fresh_seed_is_not_refuted():
-    assert not race.refuted(candidate(first=5000), THRESHOLD)
-    assert not race.refuted(Candidate(proposal(), 1000), THRESHOLD)
-
-
 def test_seeds_that_leave_a_network_in_doubt_leave_it_open_until_the_sixth():
     assert not race.refuted(candidate(94, 96, first=88), THRESHOLD)
     assert not race.refuted(candidate(94, 97, 94, 97, 95, first=88), THRESHOLD)
@@ -182,22 +164,10 @@ def test_the_sampler_learns_how_far_a_network_stays_below_the_threshold():
     assert race.outcome(candidate(first=50), THRESHOLD) == Outcome(1000, -0.5, True)
 
 
-@pytest.mark.parametrize("status", [Status.DIVERGED, Status.TIMED_OUT, Status.OUT_OF_MEMORY, Status.CRASHED])
-def test_the_sampler_learns_nothing_from_a_run_that_failed(status: Status):
-    failed = Candidate(proposal(), 1000, result(9000, status=status, purpose=Purpose.SEARCH))
-
-    assert race.outcome(failed, THRESHOLD) == Outcome(1000, None, False)
-
-
 def test_a_pruned_run_is_a_shortfall_that_is_not_complete():
     pruned = Candidate(proposal(), 1000, result(300, status=Status.PRUNED, purpose=Purpose.SEARCH))
 
     assert race.outcome(pruned, THRESHOLD) == Outcome(1000, 2.0, False)
-
-
-def test_a_network_without_a_run_has_no_outcome():
-    with pytest.raises(AssertionError, match=r"^only finished trials have an outcome$"):
-        race.outcome(candidate(first=None), THRESHOLD)
 
 
 @pytest.mark.parametrize(
@@ -242,9 +212,161 @@ def test_the_expected_errors_are_the_mean_of_all_runs_and_a_guess_where_a_run_wa
     assert race.expected_errors(pruned(8)) == pruning.TYPICAL_RATIO[0.5] * 200
 
 
-@pytest.mark.parametrize("status", [Status.CRASHED, Status.TIMED_OUT, Status.DIVERGED])
-def test_a_run_that_failed_says_nothing_of_the_errors(status: Status):
-    failed = Candidate(proposal(), 1000, result(None, status=status, purpose=Purpose.SEARCH))
+BUDGET = 2_000
 
-    assert race.expected_errors(failed) is None
-    assert race.expected_errors(Candidate(proposal(), 1000)) is None
+
+def test_a_network_that_passed_gets_two_seeds_at_once_and_then_one_after_the_other():
+    assert race.passed_first(candidate(), THRESHOLD)
+    assert [race.seeds_wanted(candidate(*[95] * count, first=80), THRESHOLD) for count in range(5)] == [2, 2, 3, 4, 5]
+
+
+def test_a_network_that_passed_by_a_hair_or_was_lucky_once_gets_none():
+    # 100 errors of a first run count as 108, far from the 90 that stand.
+    assert race.seeds_wanted(candidate(first=100), THRESHOLD) == 0
+    assert race.seeds_wanted(candidate(first=94), THRESHOLD) == 2
+    assert race.seeds_wanted(candidate(120, first=90), THRESHOLD) == 1
+
+
+def test_a_network_that_missed_gets_one_seed_for_each_time_it_was_proposed_again():
+    missed = candidate(first=101)
+
+    assert race.seeds_wanted(missed, THRESHOLD) == 0
+    missed.repeats = 2
+    assert race.seeds_wanted(missed, THRESHOLD) == 2
+    assert race.next_to_confirm([missed], THRESHOLD, BUDGET, {0: 1}) is missed
+    assert race.next_to_confirm([missed], THRESHOLD, BUDGET, {0: 2}) is None
+
+
+def test_one_that_passed_clearly_is_confirmed_before_a_smaller_one_that_may_have_been_lucky():
+    clear, lucky = candidate(first=60, trial=0, parameters=900), candidate(first=90, trial=1, parameters=800)
+    assert race.next_to_confirm([clear, lucky], THRESHOLD, BUDGET, {}) is clear
+
+    # Far smaller, it is worth the risk; and below a network that stands at 910 there is little to be had from 900.
+    small = candidate(first=85, trial=1, parameters=100)
+    assert race.next_to_confirm([clear, small], THRESHOLD, BUDGET, {}) is small
+    standing = candidate(80, 80, trial=2, parameters=910)
+    assert race.next_to_confirm([clear, lucky, standing], THRESHOLD, BUDGET, {}) is lucky
+
+
+def test_a_seed_that_takes_less_time_is_worth_more():
+    small, large = candidate(first=80, trial=0, parameters=800), candidate(first=80, trial=1, parameters=900)
+    networks = [small, large]
+
+    # The fall from 2,001 is 0.917 and 0.799 in the logarithm: 1.147 times as much.
+    for seconds, taken in ((7.0, small), (114.0, small), (115.0, large)):
+        found = race.next_to_confirm(networks, THRESHOLD, BUDGET, {}, seconds_of({0: seconds, 1: min(seconds, 100.0)}))
+        assert found is taken
+
+
+def seconds_of(known: dict[int, float]) -> Callable[[Candidate], float]:
+    return lambda network: known[network.proposal.trial]
+
+
+def test_the_chance_to_stand_is_that_of_all_runs_the_first_discounted():
+    # By hand, with a printed table of the normal distribution; two seeds stand on a mean of 93.94 errors. A first run
+    # of 80 counts 83.2, and its deviation with that of two seeds' mean is 0.09798: 1.239 deviations, so 0.8923.
+    assert race.chance_to_stand(candidate(first=80), THRESHOLD) == pytest.approx(0.8923, abs=0.001)
+    # One that missed is not lucky: 110, 1.611 deviations above.
+    assert race.chance_to_stand(candidate(first=110), THRESHOLD) == pytest.approx(0.0536, abs=0.001)
+    # With fresh runs of 90 and 96 the mean of all is 89.73, so that of three fresh ones may come to 91.91, where 94.57
+    # stand; the deviation is a third of that of one seed and of what is known of the mean, 0.03079: 0.928.
+    assert race.chance_to_stand(candidate(90, 96, first=80), THRESHOLD) == pytest.approx(0.8233, abs=0.002)
+    assert race.chance_to_stand(candidate(0, 0, 0, first=0), THRESHOLD) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("first", [70, 80, 90, 98])
+def test_the_chance_to_stand_is_how_often_two_fresh_seeds_make_few_enough_errors(first: int):
+    draw = np.random.default_rng(3)
+    own = draw.normal(math.log(first * 1.04), 0.08, 200_000)
+    two = np.exp(own + draw.normal(0, 0.08, (2, 200_000)).mean(axis=0))
+
+    chance = race.chance_to_stand(candidate(first=first), THRESHOLD)
+
+    assert chance == pytest.approx((two <= 100 * race.needed_share()).mean(), abs=0.01)
+
+
+def test_what_is_not_smaller_than_the_smallest_that_stands_is_not_confirmed():
+    standing = candidate(80, 80, trial=0, parameters=800)
+
+    assert race.next_to_confirm([standing, candidate(first=80, trial=1, parameters=800)], THRESHOLD, BUDGET, {}) is None
+    smaller = candidate(first=80, trial=1, parameters=799)
+    assert race.next_to_confirm([standing, smaller], THRESHOLD, BUDGET, {}) is smaller
+
+
+@pytest.mark.parametrize(
+    ("epochs", "expected"),
+    [(1, ()), (2, (1,)), (3, (1, 2)), (4, (1, 2)), (5, (2, 3)), (8, (2, 4)), (15, (4, 8)), (30, (8, 15))],
+)
+def test_rungs_are_a_quarter_and_a_half_of_the_epochs(epochs: int, expected: tuple[int, ...]):
+    assert pruning.rungs(epochs) == expected
+
+
+def full_run(at_rung: int, at_end: int, rung: int = 4) -> Result:
+    history = tuple(Epoch(number, 0.1, 0.1, 1.0, at_rung if number == rung else None) for number in range(1, 16))
+    return result(at_end, history=history)
+
+
+def ratios(runs: Iterable[Result]) -> Ratios:
+    found: Ratios = {}
+    for run in runs:
+        pruning.add_run(found, run, (4, 8))
+    return found
+
+
+def test_the_ratio_is_the_prior_until_eight_runs_of_the_study_say_better():
+    seven = [full_run(200, 180) for _ in range(7)]
+
+    assert pruning.hopeful_ratio(ratios(seven), 4, 15) == pruning.PRIOR_RATIO[0.25]
+    assert pruning.hopeful_ratio(ratios(seven), 8, 15) == pruning.PRIOR_RATIO[0.5]
+    assert pruning.hopeful_ratio(ratios([*seven, full_run(200, 180)]), 4, 15) == 0.9
+
+
+def test_the_ratio_is_that_of_the_luckiest_tenth():
+    runs = [full_run(100, errors) for errors in range(30, 50)]
+    backwards = runs[::-1]
+
+    assert pruning.hopeful_ratio(ratios(runs), 4, 15) == 0.32
+    assert pruning.hopeful_ratio(ratios(backwards), 4, 15) == 0.32
+    assert pruning.hopeful_ratio(ratios(runs[:9]), 4, 15) == 0.30
+    assert pruning.hopeful_ratio(ratios(runs[:10]), 4, 15) == 0.31
+
+
+def test_only_runs_to_the_end_that_were_looked_at_at_the_rung_have_a_ratio():
+    seven = [full_run(200, 180) for _ in range(7)]
+    others = [
+        replace(full_run(200, 2), status=Status.PRUNED),
+        replace(full_run(200, 2), status=Status.DIVERGED),
+        full_run(200, 2, rung=8),
+        full_run(0, 2),
+        result(2),
+        replace(full_run(200, 2), recipe=Recipe(epochs=30)),
+    ]
+
+    assert pruning.hopeful_ratio(ratios([*seven, *others]), 4, 15) == pruning.PRIOR_RATIO[0.25]
+
+
+@pytest.mark.parametrize(
+    ("epochs", "shares"), [(5, (0.4, 0.6)), (8, (0.25, 0.5)), (15, (0.25, 0.5)), (30, (0.25, 0.5))]
+)
+def test_the_prior_of_a_rung_is_that_of_the_nearest_share_of_the_epochs(epochs: int, shares: tuple[float, ...]):
+    found = [pruning.hopeful_ratio({}, rung, epochs) for rung in pruning.rungs(epochs)]
+
+    assert found == [pruning.PRIOR_RATIO[share] for share in shares]
+
+
+@given(st.integers(0, 2000), st.sampled_from([0.3, 0.55, 0.32, 0.9]), st.sampled_from([99.0, 99.4, 97.25]))
+def test_what_can_reach_the_threshold_by_the_ratio_is_hoped_for_and_nothing_else(
+    errors: int, ratio: float, threshold: float
+):
+    end = Fraction(str(ratio)) * errors
+    allowed = (100 - Fraction(str(threshold))) / 100 * SIZE
+
+    assert (pruning.predicted_pct(errors, SIZE, ratio) >= threshold - 1e-9) == (end <= allowed)
+
+
+def test_every_tenth_network_is_spared_by_its_hash():
+    hashes = [f"{number:012x}" for number in range(1000)]
+
+    assert sum(pruning.is_exempt(name) for name in hashes) == 100
+    assert pruning.is_exempt("00000000000a")
+    assert not pruning.is_exempt("00000000000b")

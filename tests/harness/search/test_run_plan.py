@@ -1,8 +1,9 @@
-"""The resolved plan of a search: every value, where it came from, and what is refused before anything is written."""
+"""The resolved plan of a search: every value, and what is refused before anything is written."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,14 @@ from harness.commands.searching.search_plan import plan_facts
 from harness.evidence import bounds as offset_module
 from harness.evidence import study
 from harness.search import run_plan
+from harness.search.prior import keep, shipped
 from harness.search.run_plan import SearchPlan, make_plan, plan_document
 from harness.system.errors import ContentError, DeviceError, HarnessError, UsageError
 from harness.system.files import Workspace
 from harness.training.recipe import Recipe
 from search_spaces.count import feasible
 from search_spaces.errors import SearchSpaceError, UnknownNameError
+from search_spaces.resolve import parse_space
 from search_spaces.space import Condition, Metric
 
 GIVEN: dict[str, Any] = {
@@ -88,10 +91,6 @@ def test_the_threshold_is_the_target_and_the_offset(tmp_path: Path, monkeypatch:
     assert "0.800 test errors" in plan_facts(plan_document(plan(tmp_path)))["threshold"]
 
 
-def test_a_target_of_zero_is_a_target(tmp_path: Path):
-    assert plan(tmp_path, target=0.0).config.target_pct == 0.0
-
-
 def test_a_plan_writes_nothing(tmp_path: Path):
     plan_document(plan(tmp_path / "nowhere"))
 
@@ -119,16 +118,6 @@ def test_a_study_without_a_name_has_one_that_no_other_configuration_has(tmp_path
     assert len(names) == 8
     assert plan(tmp_path).folder.name in names
     assert all(name.startswith(("mnist-5k-card-20000-", "mnist-5k-tiny-20000-")) for name in names)
-
-
-def test_effort_is_no_part_of_what_a_study_is(tmp_path: Path):
-    changes = {"trials": 5, "seconds": 60.0, "workers": 1, "trial_time": 9.0, "trial_memory": 100}
-
-    assert plan(tmp_path, **changes).folder == plan(tmp_path).folder
-
-
-def test_a_name_that_is_given_is_kept(tmp_path: Path):
-    assert plan(tmp_path, name="mine").folder == tmp_path / "runs" / "mine"
 
 
 @pytest.mark.parametrize("name", ["", "../x", "a/b", ".", "..", "x" * 300, "a\nb", "a\0b"])
@@ -239,51 +228,6 @@ def test_the_expected_seconds_are_those_of_a_median_network_and_of_all_lengths(t
     assert "5 or 20 epochs;" in facts["recipe"]
 
 
-def test_a_recipe_without_rungs_is_not_pruned(tmp_path: Path):
-    facts = plan_facts(plan_document(plan(tmp_path, recipe="smoke")))
-
-    assert facts["recipe"].startswith("smoke; batches of 128; 1 epoch; every training ")
-
-
-def test_the_plan_says_so_where_no_network_was_met_that_keeps_the_budget(tmp_path: Path):
-    document = plan_document(plan(tmp_path, budget=560))
-
-    assert document["feasible"]["low"] == 0 < document["feasible"]["high"]
-    assert document["estimated_seconds_a_training"] is None
-    assert plan_facts(document)["expected"].startswith("unknown: none of 2,000 networks ")
-
-
-def test_people_are_told_every_matter(tmp_path: Path):
-    facts = plan_facts(plan_document(plan(tmp_path, budget=5_000, trials=7)))
-
-    assert list(facts) == [
-        "study", "target", "threshold", "space", "share", "sampler", "prior", "recipe", "confirmed", "effort", "limits",
-        "expected", "set by you",
-    ]  # fmt: skip
-    assert facts["study"].endswith(f"(new) in {plan(tmp_path, budget=5_000).folder}")
-    assert facts["recipe"].startswith("fast; batches of 64; 5, 8, ")
-    assert facts["prior"].startswith("none: ")
-    assert " 2 to 6 " in facts["confirmed"]
-    assert facts["effort"] == "2 workers on cpu, torch engine; 45 min 0 s in all, at most 7 networks"
-    assert facts["limits"] == "30 min 0 s a training, 4096 MiB a worker"
-    assert facts["sampler"] == "surrogate, seed 0"
-    assert facts["set by you"] == "--budget, --trials"
-    assert "2,000 drawn" in facts["share"]
-    assert "5,000 parameters" in facts["share"]
-
-
-@pytest.mark.parametrize(
-    ("origins", "words"),
-    [
-        ({"budget": "default"}, "nothing"),
-        ({"seconds": "commandline", "trial_time": "commandline"}, "--time, --trial-time"),
-        ({"folder": "environment"}, "--data (environment)"),
-    ],
-)
-def test_options_are_named_as_they_are_typed(origins: dict[str, str], words: str, tmp_path: Path):
-    assert plan_facts({**plan_document(plan(tmp_path)), "origins": origins})["set by you"] == words
-
-
 def test_a_space_of_more_derivations_than_a_float_holds_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(run_plan, "feasible", lambda space, budget: feasible(space, budget, samples=20))
     space = tmp_path / "huge.space"
@@ -313,3 +257,80 @@ def test_the_name_of_a_study_is_the_one_it_was_begun_with():
     )
 
     assert run_plan.default_name(config) == "mnist-card-20000-73f624"
+
+
+def test_the_lengths_are_those_given_in_order_and_each_once(tmp_path: Path):
+    assert plan(tmp_path, epochs=(20, 5, 20)).config.lengths == (5, 20)
+
+
+@pytest.mark.parametrize("epochs", [(0,), (5, -1), (10_001,)])
+def test_a_length_out_of_range_is_refused(epochs: tuple[int, ...], tmp_path: Path):
+    with pytest.raises(UsageError, match=r"^--epochs .*: each is from 1 to 10,000$"):
+        plan(tmp_path, epochs=epochs)
+
+
+def test_a_study_goes_on_with_the_trainings_that_it_keeps(tmp_path: Path):
+    new = plan(tmp_path, name="mine", dataset="mnist-5k", prior="shipped")
+    kept = replace(shipped("mnist")[0], source="kept")
+    keep(new.folder, (kept,))
+
+    assert new.past == ()
+    assert plan(tmp_path, name="mine", prior="shipped").past == (kept,)
+    assert plan(tmp_path, name="mine", prior="own").past == (kept,)
+
+
+def test_a_study_that_cannot_be_read_is_left_out_and_named(tmp_path: Path):
+    odd = tmp_path / "runs" / "odd" / "config.json"
+    odd.parent.mkdir(parents=True)
+    odd.write_text("{}")
+
+    made = plan(tmp_path, prior="own")
+
+    assert made.past == ()
+    [left_out] = made.left_out
+    assert str(odd) in left_out
+
+
+def test_a_limit_is_a_condition_of_the_space_that_the_study_keeps(tmp_path: Path):
+    limits = (Condition(Metric.MACS, "<=", 700_000),)
+    made = plan(tmp_path, limits=limits)
+
+    assert parse_space(made.config.space_text).conditions[-1:] == limits
+    assert made.config.ceiling == 20_000
+    assert made.folder.name != plan(tmp_path).folder.name
+
+
+def test_what_is_minimised_begins_at_the_least_limit_of_it(tmp_path: Path):
+    limits = (Condition(Metric.MACS, "<=", 700_000), Condition(Metric.MACS, "<", 600_000))
+    made = plan(tmp_path, minimise="macs", limits=limits)
+
+    assert (made.config.minimise, made.config.ceiling) == (Metric.MACS, 599_999)
+    # The budget goes on holding.
+    assert Condition(Metric.PARAMETERS, "<=", 20_000) in made.space.conditions
+
+
+def test_what_is_minimised_needs_a_limit(tmp_path: Path):
+    with pytest.raises(UsageError, match=r"^--minimise macs needs an upper limit"):
+        plan(tmp_path, minimise="macs")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_budget_that_no_network_of_the_space_keeps_is_refused_with_the_least_there_is(tmp_path: Path):
+    space = tmp_path / "few.space"
+    space.write_text("net = conv3x3({4, 8, 12, 16}) gap linear(10); where parameters >= 170")
+
+    # conv3x3(8) gap linear(10) has 8 * 9 + 90 parameters, conv3x3(12) 12 * 9 + 130.
+    with pytest.raises(ContentError, match=r"budget of 200 parameters: its smallest has 238$") as caught:
+        plan(tmp_path, space=f"@{space}", budget=200)
+    assert caught.value.hint is not None
+    assert "238" in caught.value.hint
+    assert plan_document(plan(tmp_path, space=f"@{space}", budget=238))["feasible"]["high"] == 1
+
+
+def test_a_space_whose_conditions_nothing_keeps_is_refused(tmp_path: Path):
+    space = tmp_path / "none.space"
+    space.write_text("net = conv3x3({4, 8}) gap linear(10); where macs <= 10")
+
+    with pytest.raises(ContentError, match=r"'.*none' keeps all conditions \(macs <= 10\)$") as caught:
+        plan(tmp_path, space=f"@{space}")
+    assert f"spaces check @{space}" in (caught.value.hint or "")

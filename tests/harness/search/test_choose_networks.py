@@ -1,4 +1,4 @@
-"""What the model of the errors proposes, in spaces where it is known what it should."""
+"""Where the choices of the surrogate come from: draws and their changes, for one worker and for many."""
 
 from __future__ import annotations
 
@@ -6,26 +6,34 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from harness.search import choose as acquisition
+from harness.search import choose as aim
 from harness.search import choose as aim_module
+from harness.search import optuna_sampler as sampler
+from harness.search import propose as proposer
 from harness.search import pruning, race
-from harness.search.choose import _aim_of, _observed, aimed
+from harness.search.choose import Aimed, _aim_of, _observed, aimed
 from harness.search.clock import PACES, TimeLeft
 from harness.search.proposal_step import ProposalStep
 from harness.search.propose import Found, Proposer
 from harness.search.race import Candidate
+from harness.search.resume import open_session
 from harness.search.surrogate import Observation, predicted, row_of, training_row
 from harness.training.recipe import Recipe
 from harness.training.result import Status
+from harness.training.workers import Source
 from search_spaces.catalog import space
 from search_spaces.draw import Draw
 from search_spaces.notation import parse_network
 from search_spaces.resolve import parse_space
 from search_spaces.task import MNIST
 from tests.harness import scripted
+from tests.harness.scripted import Trainer
+from tests.harness.silent import Silent
 
 WIDE = "width = 1..100; net = conv3x3(width) gap linear(10);"  # 10 + 19 a channel
 FEW = "net = conv3x3({4, 8, 12}) gap linear(10);"
@@ -75,49 +83,6 @@ def proposed(proposer: Proposer, *candidates: Candidate, budget: int = 20_000, t
     return proposer.propose(budget, {item.proposal.trial: item for item in candidates}, time_left)
 
 
-# The ladder -------------------------------------------------------------------------------------------------
-
-
-def test_where_earlier_trainings_are_known_there_is_no_ladder():
-    assert new(WIDE, LARGER_IS_BETTER).ladder == []
-    assert new(WIDE).ladder != []
-
-
-# The first proposal -----------------------------------------------------------------------------------------
-
-
-def test_the_first_network_has_a_fair_chance_and_costs_little():
-    found = proposed(new(WIDE, LARGER_IS_BETTER)).proposal
-
-    assert found is not None
-    assert found.origin == "aim"
-    assert found.chance is not None
-    assert found.chance >= 0.5
-    # 40 channels make a hundred errors; twice as many are safe, and all beyond costs more.
-    assert 10 + 19 * 40 < found.parameters < 10 + 19 * 80
-
-
-def test_with_more_trainings_that_say_so_smaller_networks_are_worth_it():
-    better = [replace(item, errors=item.errors / 4) for item in LARGER_IS_BETTER]
-    found, other = (proposed(new(WIDE, past)).proposal for past in (better, LARGER_IS_BETTER))
-
-    assert found is not None
-    assert other is not None
-    assert found.parameters < other.parameters
-
-
-# Later proposals --------------------------------------------------------------------------------------------
-
-
-def test_an_aim_is_below_the_smallest_that_passed_and_above_what_has_no_chance():
-    missed, passed = network(0, 12, 500), network(1, 50, 50, fresh=(50, 50))
-
-    found = proposed(new(WIDE, LARGER_IS_BETTER), missed, passed, budget=10 + 19 * 50 - 1).proposal
-
-    assert found is not None
-    assert 10 + 19 * 12 < found.parameters < 10 + 19 * 50
-
-
 def test_a_network_that_fell_on_fresh_seeds_is_not_taken_for_what_its_first_run_said():
     lucky, fallen = network(0, 20, 50), network(0, 20, 50, fresh=(300, 300))
     model = {name: _aim_of(step(item), LARGER_IS_BETTER).model for name, item in (("lucky", lucky), ("fell", fallen))}
@@ -125,13 +90,6 @@ def test_a_network_that_fell_on_fresh_seeds_is_not_taken_for_what_its_first_run_
 
     # 20 channels were known for 200 errors.
     assert predicted(model["lucky"], [row])[0][0] < math.log(200) < predicted(model["fell"], [row])[0][0]
-
-
-def test_the_budget_is_kept():
-    found = proposed(new(WIDE, LARGER_IS_BETTER), budget=67).proposal
-
-    assert found is not None
-    assert found.parameters <= 67
 
 
 @pytest.mark.parametrize("lengths", [(), (5, 10)])
@@ -168,16 +126,6 @@ def card(seed: int = 0, **changes: object) -> Proposer:
     found = space("card")
     config = scripted.config(space_text=found.text, space="card", sampler="surrogate", seed=seed, **changes)
     return Proposer.new(found, config, past=LARGER_IS_BETTER)
-
-
-def test_the_same_seed_and_history_give_the_same_proposal():
-    first, again, *others = (proposed(card(seed), budget=4_000).proposal for seed in (1, 1, 2, 3, 4))
-
-    assert first == again
-    assert first is not None
-    # Most looks end at the same best network, not all.
-    assert len({other.hash for other in (first, *others) if other}) > 1
-    assert first.parameters <= 4_000
 
 
 def test_the_best_of_the_draws_and_of_their_neighbours_is_taken(monkeypatch: pytest.MonkeyPatch):
@@ -224,21 +172,6 @@ def test_the_latest_networks_are_changed_even_where_none_has_passed(monkeypatch:
     assert missed.proposal.hash in {each.architecture.hash for each in parents}
 
 
-def test_where_hardly_a_draw_keeps_the_budget_one_is_looked_for_longer(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(aim_module, "AIM_LOOKS", 0)
-    asked = replace(step(), space=space("card"), ceiling=4_000)
-
-    assert aimed(asked, LARGER_IS_BETTER, random.Random(0)).choice is not None
-
-
-def test_what_is_looked_at_and_rejected_is_counted_by_its_reason():
-    found = proposed(card(), budget=1_200)
-
-    assert found.proposal is not None
-    assert found.rejected["parameters"] > 0
-    assert set(found.rejected) <= {"parameters", "macs", "receptive_field", "shape"}
-
-
 # What the model is told -------------------------------------------------------------------------------------
 
 
@@ -249,14 +182,6 @@ def test_a_network_teaches_the_mean_of_its_runs_under_its_own_length():
 
     row = row_of(parse_network("conv3x3(20) gap linear(10)"), replace(scripted.RECIPE, epochs=5), MNIST)
     assert _observed(trained, config, MNIST) == [Observation(row, 90.0, 3, 0.0)]
-
-
-def test_errors_count_as_of_ten_thousand_images():
-    trained = network(0, 20, 90)
-    assert trained.first is not None
-    trained.first = replace(trained.first, validation_size=5_000)
-
-    assert [seen.errors for seen in _observed(trained, scripted.config(), MNIST)] == [180.0]
 
 
 def test_a_pruned_run_teaches_a_guess_and_a_failed_one_nothing():
@@ -290,3 +215,119 @@ def test_an_aim_knows_what_stands_and_what_may_come_to():
     # Four that were trained, and what was known before.
     told = _aim_of(step(training, passed, missed, standing, refuted), LARGER_IS_BETTER)
     assert len(told.model.rows) == 4 + len(LARGER_IS_BETTER)
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[ProposalStep]:
+    """Return what is filled with each look that is taken with the model."""
+    seen: list[ProposalStep] = []
+
+    def noted(step: ProposalStep, past: Sequence[Observation], rng: random.Random) -> Aimed:
+        seen.append(step)
+        return aimed(step, past, rng)
+
+    monkeypatch.setattr(proposer, "aimed", noted)
+    return seen
+
+
+def trained(asked: Proposer, workers: int, count: int = 8) -> list[Candidate]:
+    """Return so many networks that were proposed one after the other and are all in training."""
+    found: list[Candidate] = []
+    for _ in range(count):
+        proposal = proposed(asked, *found, time_left=replace(ROOM, workers=workers)).proposal
+        assert proposal is not None
+        found.append(Candidate(proposal, proposal.parameters))
+    return found
+
+
+@pytest.mark.parametrize("workers", [1, 2, 15])
+def test_with_few_workers_each_proposal_is_the_first_choice_of_a_look_of_its_own(workers: int):
+    asked, other = new(WIDE, LARGER_IS_BETTER), new(WIDE, LARGER_IS_BETTER)
+    found = trained(asked, workers)
+
+    for number, each in enumerate(found):
+        before = found[:number]
+        taken = frozenset((one.proposal.hash, one.proposal.epochs or 0) for one in before)
+        known = step(*before, time_left=replace(ROOM, workers=workers), sampler="surrogate")
+        first = aimed(replace(known, taken=taken), LARGER_IS_BETTER, sampler.generator(other.index)).choice
+        assert first is not None
+        assert (each.proposal.hash, each.proposal.chance) == (first.option.hash, first.chance)
+        other.enter(each.proposal)
+    assert asked.ahead == []
+
+
+def test_the_next_look_knows_all_that_was_proposed_of_the_last_one(looks: list[ProposalStep]):
+    found = trained(new(WIDE, LARGER_IS_BETTER), 24, 4)
+
+    _, second = looks
+    assert [each.proposal.hash for each in second.candidates.values()] == [each.proposal.hash for each in found[:3]]
+    assert aim._aim_of(second, LARGER_IS_BETTER).open == tuple((each.cost, each.proposal.chance) for each in found[:3])
+
+
+def test_what_a_look_has_left_is_passed_over_where_it_is_known_or_takes_too_long(looks: list[ProposalStep]):
+    asked, many = new(WIDE, LARGER_IS_BETTER), replace(ROOM, workers=40)
+    first = proposed(asked, time_left=many).proposal
+    assert first is not None
+    known, slow, good, *_ = asked.ahead
+    asked.ahead[1] = replace(slow, option=replace(slow.option, work=1e18))
+    again = scripted.proposal(1, str(known.option.found.architecture))
+    candidates = [Candidate(first, first.parameters), Candidate(replace(again, epochs=known.epochs), again.parameters)]
+
+    found = proposed(asked, *candidates, time_left=replace(many, seconds=1e6)).proposal
+
+    assert found is not None
+    assert (found.hash, found.epochs, found.chance) == (good.option.hash, good.epochs, good.chance)
+    assert len(looks) == 1
+
+
+def test_what_a_look_has_left_is_dropped_when_another_network_stands(looks: list[ProposalStep]):
+    asked, many = new(WIDE, LARGER_IS_BETTER), replace(ROOM, workers=40)
+    proposed(asked, time_left=many)
+    standing = network(0, 90, 40, fresh=(40, 40))
+
+    found = proposed(asked, standing, budget=standing.cost - 1, time_left=many).proposal
+
+    assert found is not None
+    assert found.parameters < standing.cost
+    assert len(looks) == 2
+    assert {each.option.cost < standing.cost for each in asked.ahead} == {True}
+
+
+def test_of_too_many_earlier_trainings_every_form_keeps_its_share(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(aim, "MOST_OBSERVATIONS", 5)
+    past = [replace(LARGER_IS_BETTER[0], errors=float(errors)) for errors in range(8)]
+    own = [replace(LARGER_IS_BETTER[0], errors=100.0)]
+
+    assert [seen.errors for seen in aim._learned(past, own)] == [0, 2, 4, 6, 100]
+    assert aim._learned(past, own * 5) == own * 5
+    assert aim._learned(past[:2], own) == [*past[:2], *own]
+
+
+# A whole search ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
+    return scripted.without_processes(monkeypatch)
+
+
+def test_a_search_with_many_workers_repeats_itself_and_no_network(trainer: Trainer, tmp_path: Path):
+    config, effort = scripted.config(sampler="surrogate"), scripted.effort(workers=32, trials=60)
+
+    first, again = (scripted.run(tmp_path / name, config, effort) for name in ("first", "again"))
+
+    proposals = [each.proposal for each in first.candidates.values()]
+    assert len({each.hash for each in proposals}) == len(proposals) == 60
+    assert proposals == [each.proposal for each in again.candidates.values()]
+    assert [each.fresh_pct for each in first.candidates.values()] == [
+        each.fresh_pct for each in again.candidates.values()
+    ]
+
+
+def test_a_search_with_many_workers_counts_its_questions_on_after_a_stop(trainer: Trainer, tmp_path: Path):
+    config = scripted.config(sampler="surrogate")
+    found = scripted.run(tmp_path, config, scripted.effort(workers=32, trials=40))
+
+    opened = open_session(tmp_path, config, scripted.effort(workers=32), Source("mnist", None), Silent())
+
+    assert scripted.proposer_of(opened).index.asked == scripted.proposer_of(found).index.asked

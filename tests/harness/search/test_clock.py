@@ -1,24 +1,154 @@
-"""What a run takes, what there is room for, and the time that is kept for the verification of the winner."""
+"""What the time of a search allows: estimates, room and effort against numbers worked out by hand."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harness.evidence.events import Verified
 from harness.search import session
 from harness.search import session as time_left
+from harness.search.clock import (
+    PACES,
+    Pace,
+    Timing,
+    add_timing,
+    is_spent,
+    slowdown,
+    taught,
+    training_seconds,
+)
 from harness.search.features import work
 from harness.search.race import Candidate
 from harness.search.session import Session
-from harness.training.result import Purpose, Status
+from harness.training.recipe import Recipe
+from harness.training.result import Epoch, Purpose, Result, Status
+from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
-from tests.harness import scripted
+from tests.harness import logged, scripted
 from tests.harness.scripted import Made, Trainer
 from tests.harness.search.conftest import PROPOSAL
+
+IMAGES = 50_000
+PACE = Pace(1e-4, 2e-11)
+# 36 * 784 + 40 multiply-adds, 4 * 784 + 4 + 10 numbers in its maps, 9 of them each, and 86 parameters, 22 each.
+NETWORK = "conv3x3(4) gap linear(10)"
+WORK = 28_264 + 9 * 3_150 + 22 * 86
+
+
+def test_an_estimate_is_the_sum_over_all_images():
+    # 15 epochs of 50,000 images, 0.1 ms each and 0.02 ns a multiply-add.
+    assert training_seconds(15, IMAGES, 0, PACE) == pytest.approx(75.0)
+    assert training_seconds(15, IMAGES, 1_000_000, PACE) == pytest.approx(75.0 + 15.0)
+
+
+# Two trainings of the gate's searches, at once on one core of 229 GFLOP/s: seconds and epochs.
+@pytest.mark.parametrize(
+    ("text", "epochs", "seconds"),
+    [
+        (f"conv3x3(8) bn relu | avgpool | {' '.join(['conv3x3(12, pad=0) bn relu'] * 4)} | gap | linear(10)", 20, 57.4),
+        (
+            "conv3x3(14, stride=2) bn relu | conv3x3(4) bn relu dropout(0.05) | avgpool | "
+            f"{' '.join(['conv3x3(24, pad=0) bn relu'] * 3)} | gap | linear(10)",
+            30,
+            64.1,
+        ),
+    ],
+)
+def test_the_native_engine_takes_what_was_measured(text: str, epochs: int, seconds: float):
+    estimated = training_seconds(epochs, IMAGES, work(parse_network(text), MNIST), PACES["native"])
+
+    assert estimated == pytest.approx(seconds, rel=0.1)
+
+
+def test_a_student_takes_the_time_of_its_teachers_forward_passes_too():
+    recipe = Recipe(teacher=NETWORK, teacher_recipe=Recipe(), teacher_seeds=3)
+
+    more = training_seconds(1, IMAGES, 1000, taught(PACE, recipe, MNIST)) - training_seconds(1, IMAGES, 1000, PACE)
+
+    # A training step is a forward pass and two of its kind back.
+    assert more == pytest.approx(IMAGES * 2e-11 * 3 * WORK / 3)
+    assert taught(PACE, Recipe(), MNIST) == PACE
+
+
+# What was measured ------------------------------------------------------------------------------------------
+
+
+def timed(runs: Iterable[Result], place: Callable[[Result], str] = lambda run: "") -> Timing:
+    found = Timing(IMAGES, PACE)
+    for run in runs:
+        add_timing(found, run, WORK, place(run))
+    return found
+
+
+def measured(new_result: Callable[..., Result], epochs: int, seconds: float) -> Result:
+    history = tuple(Epoch(number, 0.1, 0.1, 1.0, 60) for number in range(1, epochs + 1))
+    return replace(new_result(NETWORK), history=history, train_seconds=seconds)
+
+
+def test_a_slowdown_is_the_measured_over_the_estimated_seconds_of_all_runs(new_result: Callable[..., Result]):
+    one = IMAGES * (1e-4 + 2e-11 * WORK)
+    runs = [measured(new_result, 10, 25 * one), measured(new_result, 5, 5 * one)]
+
+    assert work(parse_network(NETWORK), MNIST) == pytest.approx(WORK)
+    assert slowdown(timed(runs)) == pytest.approx(2.0)
+
+
+def test_runs_without_an_epoch_or_a_size_tell_nothing(new_result: Callable[..., Result]):
+    one = IMAGES * (1e-4 + 2e-11 * WORK)
+    crashed = measured(new_result, 0, 100.0)
+    unknown = replace(measured(new_result, 10, 100.0), macs=0)
+
+    known = measured(new_result, 10, 10 * one)
+
+    assert slowdown(timed([])) is None
+    assert slowdown(timed([crashed, unknown])) is None
+    assert slowdown(timed([crashed, known])) == pytest.approx(1.0)
+
+
+def test_of_several_places_the_slowest_by_all_its_runs_is_told(new_result: Callable[..., Result]):
+    one = 10 * IMAGES * (1e-4 + 2e-11 * WORK)
+    seconds = (("a", 1.0), ("b", 4.0), ("a", 3.0), ("b", 1.0), ("c", 2.2))
+    runs = [replace(measured(new_result, 10, factor * one), node=node) for node, factor in seconds]
+
+    assert slowdown(timed(runs, lambda run: run.node)) == pytest.approx(2.5)
+    assert slowdown(timed(runs)) == pytest.approx((1 + 4 + 3 + 1 + 2.2) / 5)
+
+
+def test_the_order_of_the_runs_does_not_matter_to_the_last_bit(new_result: Callable[..., Result]):
+    runs = [measured(new_result, 1 + number % 7, 0.1 * 1.7**number) for number in range(40)]
+
+    assert slowdown(timed(runs)) == slowdown(timed(reversed(runs)))
+
+
+@pytest.mark.parametrize(
+    ("ended", "given", "finished"),
+    [
+        ({"reason": "time", "seconds": 60.0, "trials": None}, {"seconds": 60.0}, True),
+        ({"reason": "time", "seconds": 60.0, "trials": None}, {"seconds": 61.0}, False),
+        ({"reason": "time", "seconds": 60.0, "trials": None}, {"seconds": None}, False),
+        ({"reason": "trials", "seconds": 60.0, "trials": 9}, {"trials": 9, "seconds": 90.0}, True),
+        ({"reason": "trials", "seconds": 60.0, "trials": 9}, {"trials": 10}, False),
+        ({"reason": "trials", "seconds": 60.0, "trials": 9}, {"trials": None}, False),
+        ({"reason": "exhausted", "seconds": 60.0, "trials": 9}, {"trials": 99, "seconds": 60.0}, True),
+        ({"reason": "exhausted", "seconds": 60.0, "trials": 9}, {"trials": 9, "seconds": 61.0}, False),
+        ({"reason": "exhausted", "seconds": None, "trials": 9}, {"trials": 99, "seconds": 9e9}, True),
+        ({"reason": "interrupted", "seconds": 60.0, "trials": 9}, {"trials": 9, "seconds": 60.0}, False),
+    ],
+)
+def test_a_search_is_finished_when_no_more_effort_is_given(
+    ended: dict[str, Any], given: dict[str, object], finished: bool
+):
+    spent = scripted.effort(**given)
+
+    assert is_spent(spent, [logged.entry("ended", **ended)]) is finished
+    assert not is_spent(spent, [logged.entry("ended", **ended), logged.entry("session")])
+    assert not is_spent(spent, [])
+
 
 STANDS = (99.4, 99.4)
 
@@ -54,13 +184,6 @@ def test_a_run_of_a_network_that_was_not_trained_takes_the_pace_of_the_others(op
     assert estimated == pytest.approx(8 * 50_000 * (1.85e-4 + 3.35e-11 * work(PROPOSAL.architecture, MNIST)))
 
 
-def test_without_an_end_there_is_room_for_any_training(opened: Session):
-    found = time_left.time_left(opened)
-
-    assert (found.seconds, found.left, found.images, found.workers) == (None, float("inf"), 50_000, 1)
-    assert found.pace == time_left.pace_of(opened)
-
-
 @pytest.mark.parametrize(
     ("workers", "rounds"),
     # The first run, two fresh seeds, and five of 1.2 times the length to verify; the workers share what they can.
@@ -76,16 +199,6 @@ def test_a_training_has_room_if_its_network_can_be_confirmed_and_verified(worker
     assert found.left == pytest.approx(1_000, rel=1e-3)
     opened.before = 990.0
     assert time_left.time_left(opened).seconds == 0.0
-
-
-# The end ----------------------------------------------------------------------------------------------------
-
-
-def test_no_time_is_kept_for_the_end_while_nothing_stands_or_time_has_no_end(trainer: Trainer, tmp_path: Path):
-    one, two = Made(4, fresh=(99.4,)), Made(4, fresh=STANDS)
-
-    assert time_left.closing_seconds(scripted.opened(tmp_path / "a", [one], seconds=1000.0)) == 0.0
-    assert time_left.closing_seconds(scripted.opened(tmp_path / "b", [two], seconds=None)) == 0.0
 
 
 # Each made-up run takes 8 s; a verification trains on a fifth more images. All is raised by 10 %, and 12 s are kept for
@@ -118,11 +231,6 @@ def test_what_is_spare_leaves_time_for_the_winner_and_for_the_quickest_of_the_ot
     assert time_left.time_left(opened).spare == pytest.approx(1000 - two_verifications, abs=0.5)
     alone = scripted.opened(tmp_path / "alone", [Made(8, fresh=STANDS)], seconds=1000.0)
     assert time_left.time_left(alone).spare == pytest.approx(1000 - (1.1 * 1.2 * 5 * 8 + 12), abs=0.5)
-
-
-def test_all_time_is_spare_while_nothing_stands_or_time_has_no_end(trainer: Trainer, tmp_path: Path):
-    assert math.isinf(time_left.time_left(scripted.opened(tmp_path / "a", [Made(8)], seconds=1000.0)).spare)
-    assert math.isinf(time_left.time_left(scripted.opened(tmp_path / "b", [Made(8, fresh=STANDS)])).spare)
 
 
 def test_time_is_kept_for_the_smallest_that_has_not_missed_and_for_none_above_one_that_has_met_the_target(

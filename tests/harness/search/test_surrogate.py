@@ -1,17 +1,15 @@
-"""The model of the errors, against the normal distribution conditioned step by step."""
+"""The surrogate against the conditioned normal distribution."""
 
 from __future__ import annotations
 
 import math
 import random
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import multivariate_normal
 
 from harness.search.features import NAMES, network_features
 from harness.search.surrogate import (
@@ -19,7 +17,6 @@ from harness.search.surrogate import (
     TRAINING,
     Observation,
     Scales,
-    evidence,
     fitted,
     predicted,
     row_of,
@@ -116,76 +113,10 @@ def test_before_any_training_the_belief_is_the_prior():
     assert deviations.tolist() == pytest.approx([math.sqrt(variance) for variance in own])
 
 
-def test_larger_and_longer_is_better_before_any_training():
-    small, large = (parse_network(f"conv3x3({width}) bn relu gap linear(10)") for width in (8, 24))
-    asked = [training_row(network, epochs, 64, 0.7, MNIST) for network in (small, large) for epochs in (5, 30)]
-
-    means, _ = predicted(fitted([]), asked)
-
-    assert means[0] > means[1] > means[3]
-    assert means[0] > means[2] > means[3]
-
-
-def test_without_noise_the_process_goes_through_what_was_seen():
-    exact = replace(SCALES, network=1e-4, seed=1e-4)
-    observations = [replace(item, doubt=0.0) for item in some_observations(12)]
-
-    means, deviations = predicted(fitted(observations, exact), [item.row for item in observations])
-
-    assert np.exp(means).tolist() == pytest.approx([item.errors for item in observations], rel=1e-3)
-    assert max(deviations) < 1e-3
-
-
-def test_more_runs_leave_less_doubt_and_a_guess_leaves_more():
-    def deviation(runs: int = 1, doubt: float = 0.0) -> float:
-        return float(predicted(fitted([Observation(CENTRE, 90.0, runs, doubt)]), [CENTRE])[1][0])
-
-    found = [deviation(runs=runs) for runs in (1, 2, 6, 100)]
-
-    assert found == sorted(found, reverse=True)
-    assert len(set(found)) == 4
-    assert deviation(doubt=0.15) > deviation(doubt=0.05) > deviation()
-
-
-def test_more_runs_draw_the_mean_nearer_to_what_was_seen():
-    means = [float(predicted(fitted([Observation(CENTRE, 50.0, runs)]), [CENTRE])[0][0]) for runs in (1, 6)]
-
-    assert math.log(100) > means[0] > means[1] > math.log(50)
-
-
-def test_a_network_like_one_that_was_trained_is_known_better_than_a_strange_one():
-    near, far = ((0.1,) * WIDTH, (3.0,) * WIDTH)
-
-    _, deviations = predicted(fitted([Observation(CENTRE, 90.0, 3)]), [CENTRE, near, far])
-
-    assert deviations[0] < deviations[1] < deviations[2]
-
-
-def test_what_networks_of_the_same_features_differ_by_is_never_known():
-    many = [Observation(CENTRE, 90.0, 10)] * 300
-
-    _, deviations = predicted(fitted(many), [CENTRE])
-
-    assert deviations[0] >= SCALES.network
-
-
 def test_no_errors_at_all_count_as_one():
     none, one = (predicted(fitted([Observation(CENTRE, errors)]), [CENTRE])[0][0] for errors in (0.0, 1.0))
 
     assert none == one
-
-
-@pytest.mark.parametrize("scales", [SCALES, OTHER])
-@pytest.mark.parametrize("count", [1, 2, 25])
-def test_the_evidence_is_the_density_of_the_joint_normal_distribution(count: int, scales: Scales):
-    observations = some_observations(count, seed=3)
-    centre = [before(item.row) for item in observations]
-
-    expected = multivariate_normal.logpdf(
-        [math.log(item.errors) for item in observations], centre, joint(observations, scales)
-    )
-
-    assert evidence(observations, scales) == pytest.approx(float(expected))
 
 
 def test_a_row_is_the_scaled_numbers_of_the_network_and_of_its_training():

@@ -1,4 +1,4 @@
-"""What is worth a training: chances by simulation, falls by every outcome there is, and the order that follows."""
+"""What the surrogate chooses: worth and chances against simulation, looks at draws and neighbours."""
 
 from __future__ import annotations
 
@@ -104,22 +104,6 @@ def test_the_expected_fall_is_the_mean_over_all_outcomes(parameters: int, open_:
     assert found == {parameters: pytest.approx(fall_by_outcomes(parameters, 1_000, open_))}
 
 
-def test_alone_a_network_takes_the_whole_fall_and_behind_a_certain_smaller_one_none():
-    assert expected_falls([500], 1_000, []) == {500: pytest.approx(math.log(2))}
-    assert expected_falls([500], 1_000, [(400, 1.0)]) == {500: 0.0}
-    assert expected_falls([1_000], 500, []) == {1_000: 0.0}
-
-
-# Several choices --------------------------------------------------------------------------------------------
-
-
-def test_one_choice_is_the_first():
-    asked = aim(stands=True)
-    ranked = choices(asked, options())
-
-    assert acquisition.one_by_one(asked, ranked, 1) == ranked[:1]
-
-
 @pytest.mark.parametrize(("metric", "limit"), [(Metric.PARAMETERS, 3_000), (Metric.MACS, 1_100_000)])
 @pytest.mark.parametrize(("errors", "stands"), [((150, 90, 60, 60, 40), True), ((100, 90, 80, 70, 50), False)])
 def test_several_choices_are_those_that_asking_again_would_give(
@@ -141,12 +125,6 @@ def test_several_choices_are_those_that_asking_again_would_give(
     assert expected != [each.option.hash for each in ranked[:4]]
 
 
-def test_there_are_no_more_choices_than_networks():
-    asked = aim(stands=True)
-
-    assert len(acquisition.one_by_one(asked, choices(asked, options()), 50)) == len(WIDTHS)
-
-
 # Chances ----------------------------------------------------------------------------------------------------
 
 
@@ -164,10 +142,6 @@ def test_the_chance_to_stand_is_how_often_two_seeds_make_few_enough_errors():
     assert found == sorted(found)
 
 
-def test_no_allowed_error_is_no_chance():
-    assert max(chances(aim(allowed=0.0), [(each.row, 8) for each in options()])) < 1e-6
-
-
 # Order ------------------------------------------------------------------------------------------------------
 
 
@@ -183,12 +157,6 @@ def test_each_network_is_chosen_once_with_its_best_length():
         assert choice.chance == pytest.approx(alone[choice.epochs].chance)
 
 
-def test_what_is_worth_most_comes_first():
-    found = choices(aim(), options())
-
-    assert [choice.worth for choice in found] == sorted((choice.worth for choice in found), reverse=True)
-
-
 def test_the_worth_is_chance_and_fall_by_the_seconds_of_first_run_and_fresh_seeds():
     # Two workers run both fresh seeds at once, one worker one after the other; they run where the first one passes.
     for workers, rounds in ((1, 2), (2, 1), (5, 1)):
@@ -198,18 +166,6 @@ def test_the_worth_is_chance_and_fall_by_the_seconds_of_first_run_and_fresh_seed
             fall = math.log(20_001 / choice.option.cost)
             worth = choice.chance * fall / (seconds * (1 + rounds * choice.chance))
             assert choice.worth == pytest.approx(worth)
-
-
-def test_of_networks_with_the_same_chance_and_time_the_smaller_comes_first():
-    small, large = (replace(options()[3], cost=size, hash=str(size)) for size in (300, 600))
-
-    assert sizes(choices(aim(), [large, small])) == [300, 600]
-
-
-def test_of_networks_with_the_same_chance_and_size_the_quicker_comes_first():
-    quick, slow = (replace(options()[3], work=work, hash=str(work)) for work in (1e7, 2e7))
-
-    assert [choice.option.work for choice in choices(aim(), [slow, quick])] == [1e7, 2e7]
 
 
 def test_what_was_proposed_with_a_length_is_not_chosen_with_it_again():
@@ -236,20 +192,6 @@ def test_only_networks_and_lengths_that_there_is_time_for_are_chosen():
     assert set(lengths) == {10 + 19 * width for width in (4, 8, 16, 32)}
     assert lengths[10 + 19 * 32] == 4
     assert choices(aim(time_left=replace(ROOM, seconds=0.0)), options()) == []
-
-
-def test_while_nothing_stands_a_sure_and_quick_network_comes_before_a_small_one():
-    # The chances are those of 96 and of 25 errors where 100 are allowed; the falls are 0.80 and 5.99.
-    errors = (400, 200, 96, 50, 25)
-    sure = replace(options()[4], hash="sure", cost=9_000, work=1e5)
-    small = replace(options()[2], hash="small", cost=50, work=1e5)
-    slow = replace(options()[4], hash="slow", cost=50, work=1e9)
-    found = choices(aim(errors=errors), [small, slow, sure])
-
-    assert found[0].option is sure
-    assert {choice.option.hash: choice.chance > 0.9 for choice in found} == {"sure": True, "small": False, "slow": True}
-    # By its small size the quick but doubtful one is worth more than the sure one once there is an answer.
-    assert choices(aim(errors=errors, stands=True), [small, sure])[0].option is small
 
 
 @pytest.mark.parametrize(
@@ -319,29 +261,3 @@ def test_where_all_chances_are_as_good_as_none_what_comes_nearest_is_first():
 
         assert found[0].option is not options()[0]
         assert found[0].option.cost == 10 + 19 * WIDTHS[-1]
-
-
-def test_once_something_stands_a_training_is_not_the_better_for_being_short():
-    quick = replace(options()[3], hash="quick", cost=900, work=1e4)
-    far = replace(options()[3], hash="far", cost=300, work=1e5)
-
-    # The falls from 1,001 are 0.11 and 1.2; ten times the work takes ten times the seconds.
-    stood = aim(stands=True, below=1_001)
-    assert choices(replace(stood, time_left=replace(ROOM, left=0.0)), [quick, far])[0].option is far
-    nearer = replace(far, cost=500)
-    assert choices(replace(stood, time_left=replace(ROOM, left=0.0)), [quick, nearer])[0].option is quick
-    assert choices(replace(stood, time_left=replace(ROOM, left=3_600.0)), [quick, nearer])[0].option is nearer
-
-
-def test_likely_smaller_networks_on_their_way_take_the_worth_of_larger_ones():
-    small, large = options()[3], options()[4]
-
-    first = choices(aim(open=((500, 1.0),)), [small, large])
-
-    # 618 parameters stand already if 500 do; 1,226 too.
-    assert {choice.worth for choice in first} == {0.0}
-    assert choices(aim(open=((1_000, 1.0),)), [small, large])[0].option is small
-
-
-def test_nothing_to_choose_from_is_no_choice():
-    assert choices(aim(), []) == []

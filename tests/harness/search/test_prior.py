@@ -1,11 +1,8 @@
-"""Past trainings: as text, as they ship, and as the studies of a workspace hold them."""
+"""Earlier runs: as text, as they ship, as studies hold them, and what the surrogate learns from them."""
 
 from __future__ import annotations
 
 import hashlib
-import importlib.resources
-import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +11,19 @@ import pytest
 
 from harness.evidence.study import open_study, result_path
 from harness.search import prior as trainings
-from harness.search.prior import PastTraining, comparable, digest, own, parse, shipped, text
+from harness.search.prior import (
+    FILE,
+    PastTraining,
+    comparable,
+    digest,
+    keep,
+    kept,
+    observations,
+    own,
+    shipped,
+    text,
+)
+from harness.search.surrogate import Observation, training_row
 from harness.system.errors import ContentError
 from harness.system.files import Workspace
 from harness.training import result
@@ -22,6 +31,7 @@ from harness.training.recipe import RECIPES, Recipe
 from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job
 from search_spaces.notation import parse_network
+from search_spaces.task import MNIST
 from tests.harness.some_study import CONFIG
 from tests.harness.unrun import Seeds
 
@@ -39,77 +49,12 @@ ONE = PastTraining(
 PACKAGED = Path(trainings.__file__).parent
 
 
-def test_trainings_read_back_as_they_were_written():
-    several = (ONE, replace(ONE, errors=0.1 + 0.2, source='"quoted", =\nodd', form="tied"), replace(ONE, source="=1"))
-
-    assert parse(text(several), "x") == several
-    assert parse(text(()), "x") == ()
-    assert digest(several) == hashlib.sha256(text(several).encode()).hexdigest() != digest(several[:2])
-
-
-@pytest.mark.parametrize(
-    ("broken", "message"),
-    [
-        ("", "x has other columns than architecture, "),
-        (text([ONE]).replace("errors", "test_errors"), "x has other columns"),
-        (text([ONE]).replace("plain", "plain,1"), "x, row 1: 10 cells, but there are 9 columns"),
-        (text([ONE, ONE]).replace(",8,", ",eight,"), "x, row 1: epochs is 'eight', which is no int"),
-        (text([ONE, replace(ONE, form="tied")]).replace("tied", "odd"), "x, row 2: form is 'odd'; allowed are plain, "),
-        (text([ONE]).replace(repr(ONE.errors), "nan"), "x, row 1: errors is nan, but must be from 0 to 10000"),
-        (text([ONE]).replace(repr(ONE.errors), "10000.5"), "x, row 1: errors is 10000.5, but"),
-        (text([ONE]) + '"', "x is no CSV: "),
-    ],
-)
-def test_what_is_no_table_of_trainings_is_refused_with_its_place(broken: str, message: str):
-    with pytest.raises(ContentError) as caught:
-        parse(broken, "x")
-    assert caught.value.message.startswith(message)
-    assert "\n" not in caught.value.message
-
-
 @pytest.mark.parametrize(
     "changes", [{"epochs": 0}, {"batch_size": 0}, {"augmented_share": 1.1}, {"learning_rate": 0.0}, {"runs": 0}]
 )
 def test_a_training_is_checked_when_it_is_made(changes: dict[str, Any]):
     with pytest.raises(ContentError, match=f"^{next(iter(changes))} is "):
         replace(ONE, **changes)
-
-
-@pytest.fixture
-def packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Let a folder stand for the package, and forget what was read of either."""
-    monkeypatch.setattr(importlib.resources, "files", lambda package: tmp_path)
-    shipped.cache_clear()
-    yield tmp_path
-    shipped.cache_clear()
-
-
-def ship(folder: Path, content: str, noted: str | None = None) -> None:
-    (folder / "trainings-mnist.csv").write_text(content, newline="")
-    facts = {"sha256": hashlib.sha256(content.encode()).hexdigest() if noted is None else noted}
-    (folder / "trainings-mnist.json").write_text(json.dumps(facts))
-
-
-def test_what_ships_is_read_once_and_other_data_sets_have_none(packaged: Path):
-    ship(packaged, text([ONE]))
-
-    assert shipped("mnist") == (ONE,)
-    assert shipped("mnist") is shipped("mnist")
-    assert shipped("mnist-5k") == ()
-
-
-def test_a_damaged_file_is_named_in_one_line(packaged: Path):
-    for prepare, message in (
-        (lambda: ship(packaged, text([ONE]), "ab"), r"trainings-mnist\.csv is not the file that"),
-        (lambda: ship(packaged, "odd"), r"trainings-mnist\.csv has other columns than"),
-        (lambda: (packaged / "trainings-mnist.json").write_text("[]"), r"^cannot read the past trainings "),
-        (lambda: (packaged / "trainings-mnist.json").unlink(), r"^cannot read the past trainings "),
-        (lambda: (packaged / "trainings-mnist.csv").write_bytes(b"\xff"), r"^cannot read the past trainings "),
-    ):
-        prepare()
-        with pytest.raises(ContentError, match=message) as caught:
-            shipped("mnist")
-        assert "\n" not in caught.value.message
 
 
 def test_the_trainings_that_ship_are_of_networks_in_canonical_text():
@@ -147,7 +92,7 @@ def run(trial: int, errors: int | None, **changes: Any) -> Result:
     return replace(plain, **{"validation_errors": errors, "validation_size": 10_000, **changes})
 
 
-def keep(folder: Path, *runs: Result, **config: Any) -> None:
+def keep_study(folder: Path, *runs: Result, **config: Any) -> None:
     open_study(folder, replace(CONFIG, **config), {})
     for item in runs:
         result.write(result_path(folder, item.trial or 0, item.purpose, item.seed_index), item)
@@ -157,7 +102,7 @@ def test_whole_runs_of_all_studies_on_the_same_images_are_ones_own(tmp_path: Pat
     place = Workspace(tmp_path)
     short = replace(Recipe(), epochs=3)
     again = run(9, 77, seed=1, study="second")
-    keep(
+    keep_study(
         place.study("first"),
         run(0, 70, seed=1),
         run(1, 81, seed=2),
@@ -166,9 +111,9 @@ def test_whole_runs_of_all_studies_on_the_same_images_are_ones_own(tmp_path: Pat
         run(4, None, seed=5),
         run(5, 60, seed=6, recipe=replace(short, weight_decay=0.0)),
     )
-    keep(place.study("second"), replace(again, validation_errors=70), replace(again, seed=7, trial=10))
-    keep(place.study("elsewhere"), run(0, 60, seed=8), data_hash="cd" * 32)
-    keep(place.study("other"), run(0, 60, seed=9), dataset="fashion-mnist")
+    keep_study(place.study("second"), replace(again, validation_errors=70), replace(again, seed=7, trial=10))
+    keep_study(place.study("elsewhere"), run(0, 60, seed=8), data_hash="cd" * 32)
+    keep_study(place.study("other"), run(0, 60, seed=9), dataset="fashion-mnist")
 
     found, damage = own(place, "mnist", CONFIG.data_hash)
 
@@ -183,15 +128,15 @@ def test_whole_runs_of_all_studies_on_the_same_images_are_ones_own(tmp_path: Pat
 
 def test_a_damaged_study_is_left_out_and_named(tmp_path: Path):
     place = Workspace(tmp_path)
-    keep(place.study("whole"), run(0, 70))
-    keep(place.study("torn"), run(0, 80))
+    keep_study(place.study("whole"), run(0, 70))
+    keep_study(place.study("torn"), run(0, 80))
     next((place.study("torn") / "results").iterdir()).write_text("{")
     place.study("empty").mkdir()
 
-    keep(place.study("strange"), run(0, 60), run(1, 50, seed=2))
+    keep_study(place.study("strange"), run(0, 60), run(1, 50, seed=2))
     damaged = result_path(place.study("strange"), 0, Purpose.SEARCH, 0)
     damaged.write_text(damaged.read_text().replace(TEXT, "conv9x9(4)"))
-    keep(place.study("many"), run(0, 60, validation_size=10, seed=3))
+    keep_study(place.study("many"), run(0, 60, validation_size=10, seed=3))
 
     found, damage = own(place, "mnist", CONFIG.data_hash)
 
@@ -200,3 +145,56 @@ def test_a_damaged_study_is_left_out_and_named(tmp_path: Path):
     for name, error in zip(("many", "strange", "torn"), damage, strict=True):
         assert name in error.message
     assert own(Workspace(tmp_path / "nowhere"), "mnist", CONFIG.data_hash) == ((), ())
+
+
+MINE = replace(ONE, epochs=5, source="mine")
+
+
+def test_what_is_kept_reads_back_as_it_was(tmp_path: Path):
+    several = (ONE, replace(ONE, errors=0.1 + 0.2, source='"quoted", =\nodd', form="tied"), replace(ONE, source="=1"))
+    keep(tmp_path, several)
+    keep(tmp_path / "none", ())
+
+    assert kept(tmp_path) == several
+    assert digest(several) == hashlib.sha256((tmp_path / FILE).read_bytes()).hexdigest() != digest(several[:2])
+    assert kept(tmp_path / "none") == ()
+    assert kept(tmp_path / "elsewhere") is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "architecture,errors\n1,2\n",
+        text([ONE]).replace("plain", "plain,1"),
+        text([ONE]).replace(",8,", ",eight,"),
+        text([replace(ONE, form="tied")]).replace("tied", "odd"),
+        text([ONE]).replace(repr(ONE.errors), "nan"),
+        text([ONE]).replace(repr(ONE.errors), "10000.5"),
+        text([ONE]).replace("conv3x3", "conv0x0"),
+        text([ONE]) + '"',
+        "\udcff",
+    ],
+)
+def test_a_damaged_file_is_named_in_one_line(content: str, tmp_path: Path):
+    (tmp_path / FILE).write_bytes(content.encode("utf-8", "surrogateescape"))
+
+    with pytest.raises(ContentError) as caught:
+        kept(tmp_path)
+    assert str(tmp_path / FILE) in caught.value.message
+    assert "\n" not in caught.value.message
+
+
+def test_the_model_learns_from_trainings_with_the_learning_rate_of_the_recipe_only():
+    other = replace(ONE, learning_rate=0.05)
+
+    found = observations((ONE, other, MINE), Recipe(learning_rate=0.1), MNIST)
+
+    network = ONE.architecture
+    assert found == (
+        Observation(training_row(network, 8, 64, 0.7, MNIST), 100 / 3, 3),
+        Observation(training_row(network, 5, 64, 0.7, MNIST), 100 / 3, 3),
+    )
+    assert observations((ONE, MINE), Recipe(learning_rate=0.05), MNIST) == ()
+    # Of another weight decay they say nothing.
+    assert observations((ONE, MINE), Recipe(learning_rate=0.1, weight_decay=0.0), MNIST) == ()

@@ -1,24 +1,166 @@
-"""Aging evolution: who may have children, what a child is, and that it finds smaller networks than drawing does."""
+"""Samplers of Optuna, aging evolution among them."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from statistics import median
 
+import optuna
 import pytest
+from optuna.trial import TrialState
 
 from harness.search import optuna_sampler as evolution
 from harness.search import optuna_sampler as sampler
-from harness.search.optuna_sampler import Index, Member, fitness, living, offspring
+from harness.search.optuna_sampler import SAMPLERS, Index, Member, fitness, living, offspring
 from harness.search.race import Outcome
+from harness.system.errors import UsageError
 from search_spaces.catalog import space
 from search_spaces.cost import analyse
-from search_spaces.draw import Decision, Draw, draw_uniform, judge
+from search_spaces.draw import Decision, Draw, Uniform, draw, draw_uniform, judge
 from search_spaces.resolve import parse_space
 from search_spaces.space import Condition, Metric, SearchSpace
 from search_spaces.task import MNIST
+
+CARD = space("card")
+ALL = pytest.mark.parametrize("name", sorted(SAMPLERS))
+
+
+def decisions_of(found: Draw) -> tuple[Decision, ...]:
+    return found.decisions
+
+
+def made_up(found: Draw, number: int) -> Outcome:
+    """Return an outcome of each kind in turn: above and below the threshold, pruned, failed."""
+    analysis = judge(CARD, found.architecture).analysis
+    assert analysis is not None
+    kind = number % 5
+    return Outcome(analysis.parameters, None if kind == 4 else 0.1 * (kind - 1), kind != 3)
+
+
+def ask_and_tell(index: Index, count: int, within: SearchSpace = CARD) -> list[Draw]:
+    """Return so many proposals; those over 20,000 parameters are rejected, the others told."""
+    asked = []
+    for number in range(count):
+        trial, found = sampler.ask(index, within)
+        asked.append(found)
+        analysis = judge(within, found.architecture).analysis
+        if analysis is None:
+            sampler.forget(index, trial)
+        elif analysis.parameters > 20_000:
+            sampler.reject(index, trial, analysis.parameters, analysis.parameters / 20_000 - 1)
+        else:
+            sampler.tell(index, trial, made_up(found, number))
+    return asked
+
+
+def test_an_unknown_sampler_is_refused_with_the_known_ones():
+    with pytest.raises(
+        UsageError, match=r"^unknown sampler 'tpee'; known are auto, tpe, nsga2, evolution, random, surrogate$"
+    ) as caught:
+        sampler.sampler_name("tpee")
+
+    assert caught.value.hint == "did you mean 'tpe'?"
+
+
+@ALL
+def test_the_same_seed_gives_the_same_proposals_and_another_seed_others(name: str):
+    first, second, other = (ask_and_tell(sampler.new_index(name, seed), 25) for seed in (3, 3, 4))
+
+    assert first == second
+    assert first != other
+
+
+@ALL
+def test_the_proposals_after_a_restart_are_those_that_would_have_come(name: str):
+    """40 questions: NSGA-II has 20 complete trials a generation, evolution 20 parents, TPE 10 random ones first."""
+    for stop in (0, 1, 9, 24, 39):
+        live, again = sampler.new_index(name, 7), sampler.new_index(name, 7)
+        for number, found in enumerate(ask_and_tell(live, stop)):
+            _repeat(again, found, number)
+        onward = ask_and_tell(live, 3)
+
+        assert again.asked == stop
+        assert ask_and_tell(again, 3) == onward, f"after {stop} questions"
+
+
+def _repeat(index: Index, found: Draw, number: int) -> None:
+    """Enter what ``ask_and_tell`` did, as a later session does it from the journal."""
+    analysis = judge(CARD, found.architecture).analysis
+    trial = sampler.impose(index, decisions_of(found))
+    if analysis is None:
+        sampler.forget(index, trial)
+    elif analysis.parameters > 20_000:
+        sampler.reject(index, trial, analysis.parameters, analysis.parameters / 20_000 - 1)
+    else:
+        sampler.tell(index, trial, made_up(found, number))
+
+
+@ALL
+def test_an_imposed_network_is_entered_as_it_is(name: str):
+    index = sampler.new_index(name, 0)
+    ask_and_tell(index, 25)
+    found = draw(CARD, Uniform(random.Random(5)))
+
+    trial = sampler.impose(index, decisions_of(found))
+
+    assert trial.params == found.indices
+    assert index.study.trials[-1].state is TrialState.RUNNING
+    assert index.asked == 26
+
+
+@pytest.mark.parametrize(
+    ("outcome", "name", "state", "value", "constraint"),
+    [
+        (Outcome(500, -0.25, True), "tpe", TrialState.COMPLETE, 500, -0.25),
+        (Outcome(500, 0.25, True), "tpe", TrialState.COMPLETE, 500, 0.25),
+        (Outcome(500, 2.5, False), "tpe", TrialState.PRUNED, None, 2.5),
+        (Outcome(500, 2.5, False), "nsga2", TrialState.COMPLETE, 500, 2.5),
+        (Outcome(500, None, True), "tpe", TrialState.FAIL, None, None),
+        (Outcome(500, None, False), "nsga2", TrialState.FAIL, None, None),
+    ],
+)
+def test_optuna_is_told_the_size_to_minimise_and_the_accuracy_as_a_constraint(
+    outcome: Outcome, name: str, state: TrialState, value: int | None, constraint: float | None
+):
+    index = sampler.new_index(name, 0)
+    trial, _ = sampler.ask(index, CARD)
+
+    sampler.tell(index, trial, outcome)
+
+    (told,) = index.study.trials
+    assert (told.state, told.value) == (state, value)
+    assert told.constraints == ({} if constraint is None else {"accuracy": constraint})
+
+
+@pytest.mark.parametrize(
+    ("name", "state", "value"), [("tpe", TrialState.PRUNED, None), ("nsga2", TrialState.COMPLETE, 30_000)]
+)
+def test_a_rejection_is_told_as_a_broken_constraint(name: str, state: TrialState, value: int | None):
+    index = sampler.new_index(name, 0)
+    trial, _ = sampler.ask(index, CARD)
+
+    sampler.reject(index, trial, 30_000, 0.5)
+
+    (told,) = index.study.trials
+    assert (told.state, told.value, told.constraints) == (state, value, {"limits": 0.5})
+
+
+def test_the_database_is_one_that_optuna_opens(tmp_path: Path):
+    index = sampler.new_index("tpe", 0)
+    ask_and_tell(index, 6)
+    sampler.impose(index, decisions_of(draw(CARD, Uniform(random.Random(5)))))
+    path = tmp_path / "study.db"
+    path.write_text("an older one")
+
+    sampler.write_database(index, path)
+
+    study = optuna.load_study(study_name="search", storage=f"sqlite:///{path}")
+    assert [trial.params for trial in study.trials] == [trial.params for trial in index.study.trials[:6]]
+    assert [path.name for path in tmp_path.iterdir()] == ["study.db"]
+
 
 # Each width is one of ten; 10 + 9 a + 9 ab + 9 bc + 10 c parameters.
 WIDTHS = parse_space(
@@ -65,10 +207,6 @@ def test_what_reaches_counts_by_size_and_what_misses_by_its_shortfall():
     assert sorted(reversed(ranked), key=fitness) == ranked
 
 
-def test_a_run_that_was_stopped_early_has_not_reached_whatever_it_read():
-    assert fitness(member(0, 0, 0, violation=-0.1, parameters=None)) > fitness(member(0, 0, 0, violation=-0.1))
-
-
 # Age --------------------------------------------------------------------------------------------------------
 
 
@@ -94,16 +232,6 @@ def test_the_best_of_a_sample_is_the_parent(one_change: None, monkeypatch: pytes
     assert {distance(child, member(9, 9, 9)) for child in born} == {1}
 
 
-def test_until_the_population_is_complete_networks_are_drawn():
-    few = [member(0, 0, 0)] * (evolution.POPULATION - 1)
-
-    born = children(few, 60)
-
-    # A uniform draw shares no decision with a given network in 0.9 ** 3 = 73 % of the cases.
-    assert 30 < sum(distance(child, member(0, 0, 0)) == 3 for child in born) < 55
-    assert born == children([], 60)
-
-
 # Children ---------------------------------------------------------------------------------------------------
 
 
@@ -125,24 +253,6 @@ def test_children_keep_space_and_budget_though_their_parents_do_not(name: str):
     within = limited(space(name), 2_500)
 
     assert all(judge(within, child.architecture).accepted for child in children(members, 10, within))
-
-
-def test_networks_that_are_known_are_not_born_again():
-    parents = [member(4, 4, 4)] * evolution.POPULATION
-    born = [child.architecture.hash for child in children(parents, 50)]
-
-    again = [offspring(WIDTHS, parents, set(born), random.Random(seed)).architecture.hash for seed in range(50)]
-
-    assert set(born) & set(again) == set()
-
-
-def test_where_no_network_is_accepted_a_rejected_one_is_proposed(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(evolution, "DRAWS", 20)
-    within = limited(WIDTHS, 5)
-
-    (found,) = children([member(4, 4, 4)] * evolution.POPULATION, 1, within)
-
-    assert not judge(within, found.architecture).accepted
 
 
 # As a sampler -----------------------------------------------------------------------------------------------

@@ -1,19 +1,19 @@
-"""Proposals: a ladder of sizes where nothing is known, then the sampler's; what is over the budget is never trained."""
+"""Which network is proposed next: the ladder, the sampler, the surrogate, and what is passed over."""
 
 from __future__ import annotations
 
+import itertools
 import random
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from harness.evidence.events import Rejected, Repeated
+from harness.search import proposal_step as enumeration
 from harness.search import propose as proposer_module
 from harness.search.clock import PACES, TimeLeft
+from harness.search.features import work_of
 from harness.search.propose import ALL_ON, Found, Proposer, Switches, size_ladder, violation
 from harness.search.race import Candidate, Outcome
 from search_spaces.catalog import space
@@ -32,8 +32,6 @@ ALLOWED, FORBIDDEN = (
 )
 FEW = "net = conv3x3({4, 8, 12}) gap linear(10);"  # 86, 162 and 238 parameters
 WIDE = "width = 1..100; net = conv3x3(width) gap linear(10);"  # 10 + 19 a channel
-
-
 ROOM = TimeLeft(images=50_000, pace=PACES["native"])
 
 
@@ -100,31 +98,6 @@ def test_the_ladder_keeps_budget_and_conditions():
     assert max(analyse(step.architecture, MNIST).parameters for step in steps) == 200
 
 
-def test_a_space_of_few_networks_has_a_short_ladder():
-    steps = size_ladder(parse_space(FEW), 300, Metric.PARAMETERS, random.Random(0))
-    sizes = [analyse(step.architecture, MNIST).parameters for step in steps]
-
-    assert sorted(sizes) == [86, 162, 238]
-
-
-def test_where_nothing_is_within_the_budget_the_ladder_is_empty():
-    assert size_ladder(parse_space(FEW), 85, Metric.PARAMETERS, random.Random(0)) == []
-
-
-def test_the_draws_for_a_ladder_end_where_networks_within_the_budget_are_rare(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(proposer_module, "DRAWS", 50)
-    steps = size_ladder(parse_space(WIDE), 29, Metric.PARAMETERS, random.Random(0))
-    sizes = [analyse(step.architecture, MNIST).parameters for step in steps]
-
-    assert sizes in ([], [29])
-
-
-def test_enough_networks_for_a_ladder_end_the_draws(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(proposer_module, "LADDER_DRAWS", 2)
-
-    assert len(size_ladder(parse_space(WIDE), 20_000, Metric.PARAMETERS, random.Random(0))) == 2
-
-
 def test_the_first_proposals_are_the_ladder():
     proposer = new()
     steps = [step.architecture for step in proposer.ladder]
@@ -167,32 +140,6 @@ def test_no_proposal_is_over_the_budget_and_every_rejection_has_a_reason(sampler
     assert all(item.parameters is not None and item.parameters > 1_500 for item in rejected)
 
 
-def test_a_budget_is_kept_to_the_parameter():
-    candidates, answers = take(without_ladder(f"net = <{ALLOWED} / {FORBIDDEN}>;"), 2)
-
-    assert [candidate.proposal.parameters for candidate in candidates.values()] == [20_000]
-    assert {item.parameters for item in rejections(answers)} == {20_001}
-    assert answers[1].proposal is None
-
-
-def test_a_shape_that_does_not_fit_is_rejected_without_a_size():
-    # A pad of 0 leaves a map of 24x24, which is too small for the larger pooling: 4 of 6 networks fit.
-    proposer = only_asking("net = conv5x5({2, 4}, pad=0)? <maxpool(28) / maxpool(2)> gap linear(10);")
-
-    candidates, answers = take(proposer, 5)
-
-    assert len(candidates) == 4
-    assert {(item.reason, item.parameters) for item in rejections(answers)} == {("shape", None)}
-
-
-def test_a_condition_of_the_space_is_a_reason_of_its_own():
-    proposer = only_asking("net = conv3x3({2, 4}){1..4} gap linear(10); where receptive_field >= 5, macs <= 90000;")
-
-    _, answers = take(proposer, 8)
-
-    assert {item.reason for item in rejections(answers)} == {"receptive_field", "macs"}
-
-
 @pytest.mark.parametrize(
     ("condition", "budget", "expected"),
     [
@@ -213,17 +160,6 @@ def test_the_violation_sums_what_is_broken_as_shares_of_the_limits(condition: st
     assert found == pytest.approx(expected)
 
 
-def test_only_the_first_rejections_of_a_proposal_are_lessons():
-    proposer = only_asking(WIDE, sampler="random", seed=2)
-
-    found = proposer.propose(29, {}, ROOM)
-
-    told = [item.violation is not None for item in rejections([found])]
-    assert len(told) > proposer_module.LESSONS
-    assert told == [number < proposer_module.LESSONS for number in range(len(told))]
-    assert all(bool(item.indices) == (item.violation is not None) for item in rejections([found]))
-
-
 # What is known already --------------------------------------------------------------------------------------
 
 
@@ -234,27 +170,6 @@ def test_a_known_network_is_a_repeat_and_not_proposed_again():
     for repeat in repeats(answers):
         assert repeat.trial in candidates
         assert repeat.indices
-
-
-def test_the_sampler_is_told_again_what_is_known_of_a_repeat():
-    proposer = only_asking(FEW, sampler="random")
-    _, answers = take(proposer, 3)
-
-    told = [trial.value for trial in proposer.index.study.trials]
-
-    assert len(repeats(answers)) > 0
-    assert len(told) == 3 + len(repeats(answers))
-    assert None not in told
-
-
-def test_a_repeat_of_a_network_in_training_tells_nothing():
-    proposer = only_asking(FEW, sampler="random")
-
-    _, answers = take(proposer, 3, finished=False)
-
-    states = Counter(trial.state.name for trial in proposer.index.study.trials)
-    assert states == {"RUNNING": 3, "FAIL": len(repeats(answers))}
-    assert len(repeats(answers)) > 0
 
 
 def test_where_the_sampler_finds_nothing_new_a_network_is_drawn(monkeypatch: pytest.MonkeyPatch):
@@ -275,21 +190,109 @@ def test_a_space_that_is_used_up_says_so_and_keeps_count_of_what_was_passed():
     assert len(answers[-1].passed) == proposer_module.ASKS
 
 
-# Repeatability ----------------------------------------------------------------------------------------------
+def test_every_second_network_is_the_model_s_with_a_sampler_that_was_asked_for():
+    _, answers = take(without_ladder(sampler="random"), 6)
+
+    assert [found.proposal.origin for found in answers if found.proposal] == ["aim", "random"] * 3
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "nsga2", "evolution", "random"])
-def test_the_same_seed_proposes_the_same_networks(sampler: str):
-    first, again, other = (take(new(sampler=sampler, seed=seed), 15)[1] for seed in (5, 5, 6))
-
-    assert first == again
-    assert first != other
+# Length -----------------------------------------------------------------------------------------------------
 
 
-@given(st.integers(1, 40))
-def test_what_lies_at_two_thirds_comes_first(count: int):
-    order = proposer_module._upper_middle_first(count)
+@pytest.mark.parametrize("origin", ["ladder", "aim", "random", "draw"])
+def test_every_network_is_trained_for_one_of_the_lengths(origin: str, monkeypatch: pytest.MonkeyPatch):
+    proposer = new(sampler="random", lengths=(5, 10), switches=Switches(ladder=origin == "ladder", aim=origin == "aim"))
+    if origin == "draw":
+        monkeypatch.setattr(proposer_module, "ASKS", 0)
 
-    assert sorted(order) == list(range(count))
-    distances = [abs(3 * step - 2 * (count - 1)) for step in order]
-    assert distances == sorted(distances)
+    found = proposer.propose(20_000, {}, ROOM)
+
+    assert found.proposal is not None
+    assert found.proposal.origin == origin
+    assert found.proposal.epochs in (5, 10)
+    assert found.proposal.chance is not None
+    assert 0 <= found.proposal.chance <= 1
+
+
+@pytest.mark.parametrize("ladder", [True, False])
+def test_of_two_lengths_the_one_that_there_is_time_for_is_taken(ladder: bool):
+    only = "net = conv3x3(12) gap linear(10);"
+    proposer = new(only, Switches(ladder=ladder, aim=False), sampler="random", lengths=(5, 10))
+    seconds = ROOM.takes(5, work_of_channels(12)) + 1e-6
+
+    found = proposer.propose(20_000, {}, replace(ROOM, seconds=seconds))
+
+    assert found.proposal is not None
+    assert found.proposal.epochs == 5
+
+
+# Time -------------------------------------------------------------------------------------------------------
+
+
+def work_of_channels(channels: int) -> float:
+    analysis = analyse(parse_network(f"conv3x3({channels}) gap linear(10)"), MNIST)
+    return work_of(analysis)
+
+
+def for_channels(channels: int) -> TimeLeft:
+    """Return time for eight epochs of a network of so many channels."""
+    return replace(ROOM, seconds=ROOM.takes(8, work_of_channels(channels)) + 1e-6)
+
+
+@pytest.mark.parametrize("ladder", [True, False])
+def test_networks_that_take_too_long_are_rejected_for_their_multiply_adds(ladder: bool):
+    proposer = new(WIDE, Switches(ladder=ladder, aim=False), sampler="random")
+
+    found = proposer.propose(20_000, {}, for_channels(5))
+
+    assert found.proposal is not None
+    assert found.proposal.parameters <= 10 + 19 * 5
+    assert {item.reason for item in rejections([found])} == {"macs"}
+
+
+@pytest.mark.parametrize("sampler", ["surrogate", "random"])
+def test_a_search_without_time_for_any_network_says_so(sampler: str):
+    found = without_ladder(WIDE, sampler=sampler).propose(20_000, {}, replace(ROOM, seconds=0.25))
+
+    assert found.proposal is None
+    assert found.lacks_time
+    assert "at most 20,000 parameters" in found.why
+    assert "at most 0 s" in found.why
+
+
+@pytest.mark.parametrize("sampler", ["surrogate", "random"])
+def test_a_space_that_is_used_up_lacks_no_time(sampler: str):
+    candidates, _ = take(without_ladder(FEW, sampler=sampler), 3)
+
+    used_up = without_ladder(FEW, sampler=sampler).propose(20_000, candidates, replace(ROOM, seconds=1_000.0))
+    del candidates[2]
+    slow = without_ladder(FEW, sampler=sampler).propose(20_000, candidates, replace(ROOM, seconds=0.0))
+
+    assert [(found.proposal, found.lacks_time) for found in (used_up, slow)] == [(None, False), (None, True)]
+    assert "the space has no further network" in used_up.why
+    assert "the space has no further network" in slow.why
+
+
+def test_a_space_too_large_to_be_listed_is_drawn_from_a_bounded_number_of_times(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(enumeration, "MOST", 10)
+
+    for sampler, end in (("surrogate", "further draws was"), ("random", "further draws was a new network")):
+        found = without_ladder(WIDE, sampler=sampler).propose(20_000, {}, replace(ROOM, seconds=0.0))
+
+        assert found.proposal is None
+        assert found.lacks_time
+        assert end in found.why
+
+
+@pytest.mark.parametrize("sampler", ["surrogate", "random"])
+def test_a_look_that_finds_nothing_ends_with_the_time_of_the_search(sampler: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(enumeration, "MOST", 10)
+    asked = itertools.count(1)
+    time_left = replace(ROOM, seconds=0.0, is_over=lambda: next(asked) > 50)
+
+    found = without_ladder(WIDE, sampler=sampler).propose(20_000, {}, time_left)
+
+    assert found.proposal is None
+    assert found.lacks_time
+    assert found.why == "the time was over before a further network was found"
+    assert sum(found.rejected.values()) <= 50

@@ -1,0 +1,610 @@
+"""Whole searches with scripted workers: what is begun, pruned, confirmed, and what ends them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState
+from torch import nn
+
+from harness.evidence import study
+from harness.evidence.events import Verified
+from harness.search import loop as exploration
+from harness.search import loop as reactions
+from harness.search import loop as search
+from harness.search import pruning, race, session
+from harness.search import session as time_left
+from harness.search.loop import poll
+from harness.search.race import Candidate
+from harness.search.session import Session
+from harness.system.errors import DataError, HarnessError
+from harness.training import build
+from harness.training.result import Purpose, Status, derive_seed
+from harness.training.run import Job
+from harness.training.workers import Broken, Event, Finished
+from search_spaces.notation import parse_network
+from search_spaces.space import Metric
+from search_spaces.task import MNIST
+from tests.harness import logged, scripted
+from tests.harness.scripted import Made, Trainer
+
+FEW = "net = conv3x3({4, 8, 12}) gap linear(10);"
+# 20,000 and 20,001 parameters.
+ALLOWED = "conv3x3(31) conv3x3(57) conv1x1(56, bias) gap linear(10)"
+
+
+@pytest.fixture
+def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
+    return scripted.without_processes(monkeypatch)
+
+
+def always(accuracy_pct: float):
+    return lambda parameters, seed: accuracy_pct
+
+
+def test_no_module_is_built_by_the_coordinator(trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    made: list[str] = []
+    initialise = nn.Module.__init__
+
+    def spy(module: nn.Module, *arguments: object, **named: object) -> None:
+        made.append(type(module).__name__)
+        initialise(module, *arguments, **named)
+
+    monkeypatch.setattr(nn.Module, "__init__", spy)
+    build.build(parse_network(ALLOWED), MNIST)
+    assert made, "the spy sees nothing"
+    made.clear()
+
+    scripted.run(tmp_path, scripted.config(budget=1_500, sampler="random"), scripted.effort())
+
+    assert scripted.events(tmp_path, "rejected")
+    assert made == []
+
+
+def test_no_run_of_a_search_may_read_the_test_set(trainer: Trainer, tmp_path: Path):
+    scripted.run(tmp_path, scripted.config(), scripted.effort())
+
+    assert scripted.events(tmp_path, "winner")
+    assert {(job.test_log, job.test_each_epoch) for job in trainer.asked} == {(None, False)}
+    assert {job.purpose for job in trainer.asked} == {Purpose.SEARCH, Purpose.CONFIRM}
+
+
+# Budget and repeats -----------------------------------------------------------------------------------------
+
+
+def test_the_ceiling_falls_only_when_two_fresh_seeds_stand(trainer: Trainer, tmp_path: Path):
+    scripted.run(tmp_path, scripted.config(seed=2), scripted.effort(trials=30))
+
+    budget = 20_000
+    fresh: dict[int, list[float]] = {}
+    for event in scripted.events(tmp_path):
+        match event["event"]:
+            case "proposed":
+                assert event["parameters"] <= budget
+            case "finished" if event["purpose"] == "confirm":
+                fresh.setdefault(event["trial"], []).append(100 - event["validation_errors"] / 100)
+            case "standing":
+                assert len(fresh[event["trial"]]) >= 2
+                assert event["validation_seeds"] == len(fresh[event["trial"]])
+                assert event["budget"] == event["parameters"] - 1 < budget
+                budget = event["budget"]
+    assert budget < 20_000
+
+
+def test_one_lucky_run_lowers_no_budget(trainer: Trainer, tmp_path: Path):
+    seeds_of_search = {}
+
+    def lucky_once(parameters: int, seed: int) -> float:
+        return 99.9 if seed in seeds_of_search else 98.9
+
+    for width in (4, 8, 12):
+        network = parse_network(f"conv3x3({width}) gap linear(10)")
+        seeds_of_search[derive_seed(network.hash, scripted.RECIPE_HASH, Purpose.SEARCH, 0, 0)] = width
+    trainer.accuracy_pct = lucky_once
+    found = scripted.run(tmp_path, scripted.config(space_text=FEW), scripted.effort())
+
+    assert all(race.passed_first(candidate, 99.0) for candidate in found.candidates.values())
+    assert scripted.events(tmp_path, "standing", "winner") == []
+    assert {event["trial"] for event in scripted.events(tmp_path, "refuted")} == {0, 1, 2}
+    # Two fresh seeds that agree are enough to give a network up.
+    assert [len(candidate.fresh) for candidate in found.candidates.values()] == [2, 2, 2]
+
+
+def test_a_network_that_stood_and_falls_gives_the_budget_back(trainer: Trainer, tmp_path: Path):
+    """Three seeds of it were begun when two had not ended; the third is bad."""
+    opened = scripted.opened(tmp_path, [Made(20, fresh=(99.2, 99.2)), Made(12, fresh=(99.2, 99.2))], workers=2)
+    assert exploration._ceiling(opened) == 10 + 19 * 12 - 1
+    opened.executor.assign(0, session.job_for(opened, opened.candidates[1], Purpose.CONFIRM, 2))
+    trainer.accuracy_pct = always(90.0)
+
+    poll(opened)
+
+    assert [event["trial"] for event in scripted.events(tmp_path, "refuted")] == [1]
+    [standing] = scripted.events(tmp_path, "standing")
+    assert (standing["trial"], standing["budget"]) == (0, 10 + 19 * 20 - 1)
+    assert exploration._ceiling(opened) == 10 + 19 * 20 - 1
+
+
+def test_a_repeated_proposal_becomes_a_further_seed_of_a_network_that_missed(trainer: Trainer, tmp_path: Path):
+    trainer.accuracy_pct = always(98.93)
+
+    found = scripted.run(tmp_path, scripted.config(space_text=FEW, sampler="random"), scripted.effort(workers=3))
+
+    repeats = {trial: 0 for trial in found.candidates}
+    for event in scripted.events(tmp_path, "repeated"):
+        repeats[event["trial"]] += 1
+    assert sum(repeats.values()) > 0
+    assert {trial: candidate.repeats for trial, candidate in found.candidates.items()} == repeats
+    for trial, candidate in found.candidates.items():
+        # One seed refutes it; two more may have been in flight.
+        assert min(repeats[trial], 1) <= len(candidate.fresh) <= min(repeats[trial], 3)
+    seeds = [(job.trial, job.purpose, job.seed_index) for job in trainer.asked if job.until_epoch is None]
+    assert len(seeds) == len(set(seeds))
+
+
+# The end ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_no_more_networks_are_begun_than_allowed(workers: int, trainer: Trainer, tmp_path: Path):
+    found = scripted.run(tmp_path, scripted.config(), scripted.effort(trials=4, workers=workers))
+
+    assert len(scripted.events(tmp_path, "proposed")) == len(found.candidates) == 4
+    assert all(candidate.first for candidate in found.candidates.values())
+    assert found.reason == "trials"
+
+
+def test_a_small_space_is_used_up(trainer: Trainer, tmp_path: Path):
+    found = scripted.run(tmp_path, scripted.config(space_text=FEW), scripted.effort())
+
+    assert found.reason == "exhausted"
+    assert sorted(candidate.proposal.parameters for candidate in found.candidates.values()) == [86, 162, 238]
+
+
+def test_networks_that_there_is_no_time_for_end_a_search_for_lack_of_time(trainer: Trainer, tmp_path: Path):
+    # A training is thought to take 74 s, until one was measured.
+    found = scripted.run(tmp_path, scripted.config(space_text=FEW), scripted.effort(seconds=100.0, trials=None))
+
+    assert found.candidates == {}
+    assert scripted.events(tmp_path, "ended")[-1]["reason"] == "time"
+
+
+def test_the_search_ends_when_the_time_of_the_verification_has_come(trainer: Trainer, tmp_path: Path):
+    opened = scripted.opened(tmp_path, [Made(30, fresh=(99.4, 99.4))], seconds=1_000.0)
+    assert exploration._stop_reason(opened) == ""
+
+    opened.before = 1_000.0 - time_left.closing_seconds(opened)
+
+    assert exploration._stop_reason(opened) == "time"
+    exploration.explore(opened)
+    assert opened.reason == "time"
+    assert trainer.asked == []
+
+
+def test_time_counts_over_all_sessions(trainer: Trainer, tmp_path: Path):
+    trainer.accuracy_pct = always(98.0)
+    scripted.run(tmp_path, scripted.config(), scripted.effort(trials=2))
+    logged.note(tmp_path, "rung", 100.0)
+
+    found = scripted.run(tmp_path, scripted.config(), scripted.effort(trials=5, seconds=100.5))
+
+    assert found.before == 100.0
+    assert found.left < 0.5
+
+
+def test_a_finished_search_is_left_as_it_is(trainer: Trainer, tmp_path: Path):
+    scripted.run(tmp_path, scripted.config(), scripted.effort(trials=5))
+    journal, asked = (tmp_path / "log.jsonl").read_bytes(), len(trainer.asked)
+
+    found = scripted.run(tmp_path, scripted.config(), scripted.effort(trials=5))
+
+    assert found.finished
+    assert (tmp_path / "log.jsonl").read_bytes() == journal
+    assert len(trainer.asked) == asked
+
+
+def test_more_trials_go_on_with_a_finished_search(trainer: Trainer, tmp_path: Path):
+    scripted.run(tmp_path, scripted.config(), scripted.effort(trials=5))
+    scripted.run(tmp_path, scripted.config(), scripted.effort(trials=8))
+
+    scripted.run(tmp_path / "at-once", scripted.config(), scripted.effort(trials=8))
+
+    assert len(scripted.events(tmp_path, "proposed")) == 8
+    assert len(scripted.events(tmp_path, "ended")) == 2
+
+
+# Status of a run --------------------------------------------------------------------------------------------
+
+
+def test_runs_are_pruned_by_the_journal_and_complete_by_the_results(trainer: Trainer, tmp_path: Path):
+    found = scripted.run(tmp_path, scripted.config(), scripted.effort(trials=12))
+
+    pruned = {event["trial"] for event in scripted.events(tmp_path, "rung") if event["pruned"]}
+    assert pruned
+    for trial, candidate in found.candidates.items():
+        assert candidate.first is not None
+        assert (candidate.first.status is Status.PRUNED) == (trial in pruned)
+
+
+# 70, 92 and 60 errors where a hundred are allowed: likely to stand, not so likely, and standing.
+LIKELY, UNLIKELY = 99.30, 99.08
+STANDING = Made(30, fresh=(99.4, 99.4))
+
+
+def begun(opened: session.Session) -> list[tuple[int | None, str]]:
+    """Give each worker what it does next; return trials and purposes."""
+    for place in opened.executor.jobs:
+        job = exploration._next_job(opened)
+        assert job is not None
+        opened.executor.assign(place, job)
+    return [(job.trial, job.purpose.value) for job in session.jobs_at_work(opened)]
+
+
+def test_while_nothing_stands_all_workers_run_the_fresh_seeds_of_one_that_passed(trainer: Trainer, tmp_path: Path):
+    opened = scripted.opened(tmp_path, [Made(20, first=UNLIKELY)], workers=2)
+
+    assert begun(opened) == [(0, "confirm"), (0, "confirm")]
+
+
+def test_once_something_stands_half_of_the_workers_go_on_searching(trainer: Trainer, tmp_path: Path):
+    opened = scripted.opened(tmp_path, [STANDING, Made(20, first=UNLIKELY)], workers=2)
+    assert race.LEAST_CHANCE < race.chance_to_stand(opened.candidates[1], 99.0) < race.LIKELY
+
+    assert begun(opened) == [(1, "confirm"), (2, "search")]
+
+
+def test_the_fresh_seeds_of_a_network_that_is_likely_to_stand_take_all_workers(trainer: Trainer, tmp_path: Path):
+    opened = scripted.opened(tmp_path, [STANDING, Made(20, first=LIKELY)], workers=2)
+    assert race.chance_to_stand(opened.candidates[1], 99.0) >= race.LIKELY
+
+    assert begun(opened) == [(1, "confirm"), (1, "confirm")]
+
+
+def test_where_nothing_is_left_to_propose_all_workers_run_fresh_seeds(trainer: Trainer, tmp_path: Path):
+    opened = scripted.opened(tmp_path, [STANDING, Made(20, first=UNLIKELY)], workers=2, trials=2)
+
+    assert begun(opened) == [(1, "confirm"), (1, "confirm")]
+
+
+# A run takes 8 s: both fresh seeds on two workers 1.1 * 8, the verification in three rounds 1.1 * 1.2 * 3 * 8 + 12.
+@pytest.mark.parametrize(("spare", "confirmed"), [(-1.0, False), (1.0, True)])
+def test_a_network_that_could_not_be_verified_any_more_is_not_confirmed(
+    spare: float, confirmed: bool, trainer: Trainer, tmp_path: Path
+):
+    seconds = 8.8 + 31.68 + 12 + spare
+    opened = scripted.opened(tmp_path, [STANDING, Made(20, first=LIKELY)], workers=2, seconds=seconds)
+    opened.began = opened.executor.now()
+
+    assert (exploration._confirmable(opened, explored=False) is not None) is confirmed
+
+
+def test_where_nothing_stands_a_network_is_confirmed_even_if_its_verification_must_wait(
+    trainer: Trainer, tmp_path: Path
+):
+    opened = scripted.opened(tmp_path, [Made(20, first=LIKELY)], workers=2, seconds=30.0)
+    opened.began = opened.executor.now()
+
+    assert exploration._confirmable(opened, explored=False) is opened.candidates[0]
+
+
+FAILURES = [Status.DIVERGED, Status.TIMED_OUT, Status.OUT_OF_MEMORY, Status.CRASHED]
+
+
+def constant(accuracy_pct: float) -> Callable[[int, int], float]:
+    return lambda parameters, seed: accuracy_pct
+
+
+def broken(job: Job, status: Status) -> Event:
+    """Return what a worker reports of a run that fails so; a loss that is not finite is a result with errors."""
+    if status is Status.DIVERGED:
+        return Finished(job, replace(scripted.made_result(job, constant(10.0), 3), status=status))
+    return Broken(job, status, f"it was {status}")
+
+
+def states(found: Session) -> list[str]:
+    return [trial.state.name for trial in scripted.proposer_of(found).index.study.trials]
+
+
+# Rungs ------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_that_cannot_reach_the_threshold_is_pruned_at_the_first_rung(trainer: Trainer, tmp_path: Path):
+    # 98.8 %: 120 errors at the end, 347 after 2 of 8 epochs; 0.3 of these are 104, and 100 are allowed.
+    trainer.accuracy_pct = constant(98.8)
+
+    found = scripted.run(tmp_path, scripted.config(space_text=FEW), scripted.effort(trials=1))
+
+    (rung,) = scripted.events(tmp_path, "rung")
+    assert (rung["epoch"], rung["validation_errors"], rung["pruned"], rung["exempt"]) == (2, 347, True, False)
+    assert (rung["ratio"], rung["predicted_pct"]) == (0.3, pytest.approx(100 - 1.041))
+    first = found.candidates[0].first
+    assert first is not None
+    assert (first.status, len(first.history)) == (Status.PRUNED, 2)
+    assert all(figure in first.message for figure in ("epoch 2", "98.9590 %", "99.0000 %"))
+    assert states(found) == ["PRUNED"]
+    assert scripted.proposer_of(found).index.study.trials[0].constraints == {"accuracy": pytest.approx(2.47)}
+
+
+def test_a_run_that_still_can_goes_on_to_the_next_rung_and_the_end(trainer: Trainer, tmp_path: Path):
+    # 98.95 %: 105 errors, 304 at the first rung (0.3 of them: 91), 174 at the second (0.55 of them: 96).
+    trainer.accuracy_pct = constant(98.95)
+
+    found = scripted.run(tmp_path, scripted.config(space_text=FEW), scripted.effort(trials=1))
+
+    assert [(job.until_epoch, job.spent_seconds) for job in trainer.asked] == [(2, 0.0), (4, 2.0), (None, 4.0)]
+    assert [event["pruned"] for event in scripted.events(tmp_path, "rung")] == [False, False]
+    assert found.candidates[0].first is not None
+    assert found.candidates[0].first.status is Status.COMPLETE
+    assert states(found) == ["COMPLETE"]
+
+
+def test_an_exempt_network_goes_to_its_end_and_says_so(
+    trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    trainer.accuracy_pct = constant(98.0)
+    monkeypatch.setattr(pruning, "is_exempt", lambda network_hash: True)
+
+    found = scripted.run(tmp_path, scripted.config(space_text=FEW), scripted.effort(trials=1))
+
+    rungs = scripted.events(tmp_path, "rung")
+    assert [(event["epoch"], event["pruned"], event["exempt"]) for event in rungs] == [
+        (2, False, True),
+        (4, False, True),
+    ]
+    assert found.candidates[0].first is not None
+    assert found.candidates[0].first.status is Status.COMPLETE
+
+
+def test_after_eight_runs_to_the_end_the_study_prunes_by_its_own_ratio(
+    trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(pruning, "is_exempt", lambda network_hash: False)
+    # 104 errors at the end, 301 at the rung: the prior of 0.3 hopes for 90, the study's own 0.3455 for 104.
+    trainer.accuracy_pct = constant(98.96)
+
+    found = scripted.run(tmp_path, scripted.config(sampler="random", rungs=(2,)), scripted.effort(trials=12))
+
+    ends = [found.candidates[trial].first for trial in range(12)]
+    assert [end.status for end in ends if end] == [Status.COMPLETE] * 8 + [Status.PRUNED] * 4
+
+
+# Failures ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", FAILURES)
+def test_a_failed_first_run_is_an_outcome_and_the_search_goes_on(status: Status, trainer: Trainer, tmp_path: Path):
+    trainer.special = lambda job: broken(job, status) if job.trial == 1 else None
+
+    found = scripted.run(tmp_path, scripted.config(), scripted.effort(trials=6))
+
+    failed = found.candidates[1].first
+    assert failed is not None
+    assert failed.status is status
+    assert failed.message == ("" if status is Status.DIVERGED else f"it was {status}")
+    others = [candidate.first for trial, candidate in found.candidates.items() if trial != 1]
+    assert len(others) == 5
+    assert all(first and first.status in (Status.COMPLETE, Status.PRUNED) for first in others)
+    assert scripted.proposer_of(found).index.study.trials[1].state is TrialState.FAIL
+    assert found.candidates[1].fresh == []
+    asked = [job for job in trainer.asked if job.trial == 1]
+    assert len(asked) == (2 if status is Status.CRASHED else 1)
+    assert [result for result in study.finished_results(tmp_path) if result.trial == 1] == [failed]
+
+
+def test_a_run_whose_worker_crashed_once_is_run_again_from_its_rung(trainer: Trainer, tmp_path: Path):
+    trainer.accuracy_pct = constant(99.5)
+    crashes = iter([True])
+    trainer.special = lambda job: (
+        Broken(job, Status.CRASHED, "signal 9") if job.until_epoch == 4 and next(crashes, False) else None
+    )
+
+    found = scripted.run(tmp_path, scripted.config(space_text=FEW), scripted.effort(trials=1))
+
+    assert [job.until_epoch for job in trainer.asked][:4] == [2, 4, 4, None]
+    assert found.candidates[0].first is not None
+    assert found.candidates[0].first.status is Status.COMPLETE
+
+
+@pytest.mark.parametrize("status", FAILURES)
+def test_a_failed_fresh_seed_counts_against_a_network(status: Status, trainer: Trainer, tmp_path: Path):
+    trainer.accuracy_pct = constant(99.5)
+    trainer.special = lambda job: (
+        broken(job, status) if job.purpose is Purpose.CONFIRM and job.seed_index == 1 else None
+    )
+
+    found = scripted.run(tmp_path, scripted.config(space_text=FEW), scripted.effort())
+
+    assert scripted.events(tmp_path, "winner") == []
+    for candidate in found.candidates.values():
+        assert [run.status for run in candidate.fresh][1] is status
+        assert not race.is_confirmed(candidate, 99.0)
+
+
+def test_ten_crashes_in_a_row_end_the_search_with_the_last_message(trainer: Trainer, tmp_path: Path):
+    trainer.special = lambda job: Broken(job, Status.CRASHED, f"CUDA error {job.trial}")
+
+    with pytest.raises(HarnessError, match=r"^10 runs in a row crashed, the last one with: CUDA error 9$") as caught:
+        scripted.run(tmp_path, scripted.config(), scripted.effort())
+
+    assert caught.value.exit_code == 1
+    assert len(study.finished_results(tmp_path)) == reactions.MOST_CRASHES == 10
+
+
+def test_data_that_are_gone_end_the_search(trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def gone(job: Job) -> Event:
+        raise DataError("the data went away")
+
+    trainer.special = gone
+
+    with pytest.raises(DataError, match=r"^the data went away$"):
+        scripted.run(tmp_path, scripted.config(), scripted.effort())
+
+    assert study.finished_results(tmp_path) == []
+
+
+# Files ------------------------------------------------------------------------------------------------------
+
+
+def test_a_finished_run_leaves_a_result_and_no_checkpoint(trainer: Trainer, tmp_path: Path):
+    found = scripted.run(tmp_path, scripted.config(), scripted.effort(trials=6))
+
+    runs = sum(1 + len(candidate.fresh) for candidate in found.candidates.values())
+    assert len(study.finished_results(tmp_path)) == runs
+    assert list((tmp_path / "checkpoints").iterdir()) == []
+    assert len(scripted.events(tmp_path, "finished")) == runs
+
+
+SIZES = {4: 86, 8: 162, 12: 238}
+STANDS = (99.4, 99.4)
+
+
+def winner_of(folder: Path) -> dict[str, object]:
+    return scripted.events(folder, "winner")[-1]
+
+
+def slow(opened: Session, trial: int, seconds: float = 1_000.0) -> Candidate:
+    """Let the runs of a network have taken so long."""
+    candidate = opened.candidates[trial]
+    assert candidate.first is not None
+    candidate.first = replace(candidate.first, train_seconds=seconds)
+    candidate.fresh = [replace(run, train_seconds=seconds) for run in candidate.fresh]
+    return candidate
+
+
+def test_the_smallest_that_stands_on_two_fresh_seeds_wins(trainer: Trainer, tmp_path: Path):
+    confirmed = {
+        derive_seed(
+            parse_network(f"conv3x3({width}) gap linear(10)").hash, scripted.RECIPE_HASH, Purpose.CONFIRM, index, 0
+        ): accuracy_pct
+        for width, accuracy_pct in ((4, 98.0), (8, 99.15), (12, 99.4))
+        for index in range(6)
+    }
+    trainer.accuracy_pct = lambda parameters, seed: confirmed.get(seed, 99.5)
+
+    scripted.run(tmp_path, scripted.config(space_text=FEW), scripted.effort())
+
+    winner = winner_of(tmp_path)
+    assert (winner["parameters"], winner["validation_seeds"]) == (SIZES[8], 2)
+    assert winner["validation_accuracy_pct"] == pytest.approx(99.15)
+    assert SIZES[4] in {event["parameters"] for event in scripted.events(tmp_path, "refuted")}
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_each_fresh_seed_is_run_once(workers: int, trainer: Trainer, tmp_path: Path):
+    trainer.accuracy_pct = lambda parameters, seed: 99.4
+
+    found = scripted.run(tmp_path, scripted.config(space_text=FEW), scripted.effort(workers=workers))
+
+    for candidate in found.candidates.values():
+        indices = [run.seed_index for run in candidate.fresh]
+        assert indices == sorted(set(indices))
+    jobs = [(job.trial, job.seed_index) for job in trainer.asked if job.purpose is Purpose.CONFIRM]
+    assert jobs
+    assert len(jobs) == len(set(jobs))
+
+
+def test_where_time_is_short_a_network_that_can_be_verified_in_it_wins(trainer: Trainer, tmp_path: Path):
+    networks = [Made(12, fresh=STANDS), Made(8, fresh=STANDS), Made(4, fresh=STANDS)]
+    opened = scripted.opened(tmp_path, networks, seconds=90.0)
+    slow(opened, 2)
+
+    search.choose(opened)
+
+    assert winner_of(tmp_path)["trial"] == 1
+
+
+def test_where_none_can_be_verified_in_time_the_smallest_wins(trainer: Trainer, tmp_path: Path):
+    opened = scripted.opened(tmp_path, [Made(12, fresh=STANDS), Made(8, fresh=STANDS)], seconds=90.0)
+    slow(opened, 0)
+    slow(opened, 1)
+
+    search.choose(opened)
+
+    assert winner_of(tmp_path)["trial"] == 1
+
+
+def test_what_has_missed_in_its_verification_is_not_chosen_again(trainer: Trainer, tmp_path: Path):
+    networks = [Made(12, fresh=STANDS), Made(8, fresh=STANDS), Made(4, fresh=STANDS)]
+    opened = scripted.opened(tmp_path, networks)
+    opened.verdicts[2] = Verified(passed=False)
+
+    search.choose(opened)
+
+    assert winner_of(tmp_path)["trial"] == 1
+    opened.verdicts |= {0: Verified(passed=False), 1: Verified(passed=False)}
+    assert search.choose(opened) is None
+    assert len(scripted.events(tmp_path, "winner")) == 1
+
+
+def test_what_has_met_the_target_needs_no_more_time_and_stays_in_spite_of_further_seeds(
+    trainer: Trainer, tmp_path: Path
+):
+    fallen = (99.4, 98.4, 98.4)
+    opened = scripted.opened(tmp_path, [Made(12, fresh=STANDS), Made(8, fresh=fallen)], seconds=90.0)
+    slow(opened, 1)
+    opened.verdicts[1] = Verified(passed=True)
+
+    search.choose(opened)
+
+    assert winner_of(tmp_path)["trial"] == 1
+
+
+# The fewest parameters: 8 channels, 64,640 multiply-adds or more. The fewest multiply-adds: 16 channels at half the
+# rows and columns, 28,384.
+SPACE = "net = <conv3x3({8, 12, 16}) / conv3x3({16, 24}, stride=2)> bn relu gap linear(10);"
+
+
+@pytest.mark.parametrize("sampler", ["surrogate", "evolution", "tpe", "random"])
+@pytest.mark.parametrize(
+    ("minimise", "most", "parameters"), [(Metric.PARAMETERS, None, 178), (Metric.MACS, 200_000, 346)]
+)
+def test_the_answer_has_the_fewest_of_what_is_minimised(
+    sampler: str,
+    minimise: Metric,
+    most: int | None,
+    parameters: int,
+    trainer: Trainer,
+    tmp_path: Path,
+):
+    trainer.accuracy_pct = lambda parameters, seed: 99.6
+    configured = scripted.config(space_text=SPACE, sampler=sampler, minimise=minimise, most=most)
+
+    found = scripted.run(tmp_path, configured, scripted.effort(trials=30))
+
+    standing = found.standing
+    assert standing is not None
+    assert standing.proposal.parameters == parameters
+    costs = {candidate.proposal.hash: candidate.cost for candidate in found.candidates.values()}
+    limits = [event["budget"] for event in scripted.events(tmp_path, "standing")]
+    assert limits == sorted(limits, reverse=True)
+    assert limits[-1] == costs[standing.proposal.hash] - 1
+
+
+@pytest.mark.parametrize("sampler", ["surrogate", "evolution", "tpe", "nsga2", "random"])
+def test_a_search_that_was_stopped_goes_on_as_if_it_had_not_been(sampler: str, trainer: Trainer, tmp_path: Path):
+    trainer.accuracy_pct = scripted.by_size
+    configured = scripted.config(
+        space_text="width = 1..100; net = conv3x3(width, stride={1, 2}) bn relu conv3x3(40) gap linear(10);",
+        sampler=sampler,
+        minimise=Metric.MACS,
+        most=4_000_000,
+    )
+    whole = scripted.run(tmp_path / "whole", configured, scripted.effort(trials=20))
+    for trials in (9, 12, 20):
+        parts = scripted.run(tmp_path / "parts", configured, scripted.effort(trials=trials))
+
+    assert [item.proposal.hash for item in whole.candidates.values()] == [
+        item.proposal.hash for item in parts.candidates.values()
+    ]
+    assert [item.cost for item in parts.candidates.values()] == [item.cost for item in whole.candidates.values()]
+    # What a sampler was told, of rejections too, is multiply-adds in both.
+    values = [
+        sorted(trial.values for trial in scripted.proposer_of(found).index.study.get_trials() if trial.values)
+        for found in (whole, parts)
+    ]
+    assert values[0] == values[1]
+    told = [event for event in scripted.events(tmp_path / "parts", "rejected") if event["violation"] is not None]
+    assert bool(told) is (sampler in ("tpe", "nsga2", "random"))
