@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import altair as alt
 import vl_convert
+
+if TYPE_CHECKING:
+    from harness.bench.findings import Findings
 
 BLUE, NAVY, GREY, ORANGE, PURPLE = "#0072b2", "#1d3f8a", "#6f7a84", "#c14a00", "#8a4a80"
 GREEN, RED, AMBER, TEXT = "#10693a", "#a3271b", "#7a4b00", "#1b2127"
@@ -170,4 +173,57 @@ def frontier(rows: Sequence[Mapping[str, Any]], target_pct: float, *, height: in
         f"Parameters against accuracy. The smallest network verified or certified for each target: {said or 'none'}.",
         height,
         rows=points,
+    )
+
+
+def bench_curves(facts: Findings) -> Any:
+    """Return the median size of each method's answer over time, the best-ranked first; None where none has one."""
+    ranks = list(facts.ranking.mean_ranks)
+    whole = [method for method in facts.methods if not method.is_variant]
+    methods = sorted(whole, key=lambda method: ranks.index(method.name) if method.name in ranks else len(ranks))
+    unit, seconds = ("minutes", 60.0) if facts.seconds > 300 else ("seconds", 1.0)
+    highest = max((size for method in whole for size in method.curve.median if math.isfinite(size)), default=None)
+    if highest is None:
+        return None
+    rows = [
+        {
+            "method": method.name,
+            "at": at / seconds,
+            "size": size if math.isfinite(size) else None,
+            "low": low if math.isfinite(low) else None,
+            # A band whose upper end has no size reaches the top.
+            "high": min(high, 1.1 * highest) if math.isfinite(low) else None,
+        }
+        for method in methods
+        for at, size, low, high in zip(
+            method.curve.times, method.curve.median, method.curve.low, method.curve.high, strict=True
+        )
+    ]
+    names = [method.name for method in methods]
+    x = alt.X("at:Q", title=f"time, {unit}", scale=alt.Scale(nice=False))
+    y = log_axis(alt.Y, "size", "parameters of the answer (logarithmic)")
+    picked = alt.selection_point(fields=["method"], bind="legend")
+    colour = alt.Color("method:N", sort=names, legend=alt.Legend(columns=4))
+    base = alt.Chart(named("curves"))
+    band = base.transform_filter({"param": picked.name, "empty": False}).mark_area(
+        interpolate="step-after", opacity=0.2
+    )
+    lines = base.mark_line(interpolate="step-after", strokeWidth=2).encode(
+        x=x,
+        y=y,
+        color=colour,
+        strokeDash=alt.StrokeDash("method:N", sort=names, legend=None),
+        opacity=alt.condition(picked, alt.value(1), alt.value(0.15)),
+        tooltip=["method:N", alt.Tooltip("at:Q", title=unit), alt.Tooltip("size:Q", format=",d")],
+    )
+    layers = [band.encode(x=x, y=alt.Y("low:Q"), y2="high:Q", color=colour), lines.add_params(picked)]
+    if math.isfinite(facts.judge.smallest):
+        smallest = over([{"size": facts.judge.smallest, "words": "smallest size that reaches the target"}])
+        layers.append(smallest.mark_rule(strokeDash=[6, 4], color=TEXT).encode(y=y, tooltip=["words:N", "size:Q"]))
+    said = "; ".join(
+        f"{method.name} {method.final_size:,.0f}" if math.isfinite(method.final_size) else f"{method.name} none"
+        for method in methods
+    )
+    return finished(
+        alt.layer(*layers), f"Size of the answer in the median repeat at the end: {said}.", 400, curves=rows
     )

@@ -313,7 +313,7 @@ def run(ctx: click.Context, /, as_json: bool, **given: Any) -> int:
 
 def _show(folder: Path, made: Setting, traces: list[Trace], judged: Judged, as_json: bool) -> None:
     from harness.bench import comparison, findings
-    from reports.bench.bench_page import write_page
+    from reports.bench_page import write_page
 
     comparison.write_judged(folder, judged)
     facts = findings.found(made.comparison, traces, judged)
