@@ -55,6 +55,11 @@ def over(rows: Sequence[Row]) -> alt.Chart:
     return alt.Chart(alt.InlineData(values=[dict(row) for row in rows]))
 
 
+def zoom() -> alt.Parameter:
+    """Return what moves a chart by dragging; the wheel zooms it while Shift is held, so that pages still scroll."""
+    return alt.selection_interval(bind="scales", zoom="wheel![event.shiftKey]")
+
+
 def errors_pct(accuracy_pct: float) -> float:
     """Return where an accuracy lies on ``accuracy_axis``: its share of errors, never 0."""
     return max(100 - accuracy_pct, _FEWEST_ERRORS_PCT)

@@ -157,7 +157,7 @@ def _accuracy_over_cost(info: StudyInfo) -> Any:
     networks = alt.Chart(charts.named("networks")).transform_filter("isValid(datum.errors)")
     spread = networks.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=1)
     layers.append(spread.encode(x=x, y=alt.Y("low:Q"), y2="high:Q", color=colour))
-    zoom = alt.selection_interval(bind="scales")
+    zoom = charts.zoom()
     points = networks.mark_point(filled=True, size=55, opacity=0.8, cursor="pointer")
     layers.append(
         points.encode(x=x, y=y, color=colour, shape=shape, tooltip=_networks_tooltip(picture.unit)).add_params(zoom)
@@ -218,7 +218,7 @@ def _search_over_time(info: StudyInfo) -> Any:
     points = first.mark_point(filled=True, size=45, opacity=0.7, cursor="pointer").encode(
         x=x, y=y, color=colour, shape=shape, tooltip=_networks_tooltip(facts.unit)
     )
-    layers = [line.encode(x=x, y=y), points.add_params(alt.selection_interval(bind="scales"))]
+    layers = [line.encode(x=x, y=y), points.add_params(charts.zoom())]
     if tries:
         marks = charts.over(tries).mark_point(filled=True, size=110)
         layers.append(marks.encode(x=x, y=y, color=colour, shape=shape, tooltip=["fate:N", "cost:Q"]))
@@ -311,7 +311,7 @@ def _learning_curves(info: StudyInfo) -> Any:
         detail="n:N",
         color=alt.Color("end:N", scale=alt.Scale(domain=kinds, range=colours[: len(kinds)])),
         tooltip=["network:N", "epoch:Q", alt.Tooltip("validation_pct:Q", title="validation, %", format=".2f"), "end:N"],
-    ).add_params(alt.selection_interval(bind="scales"))
+    ).add_params(charts.zoom())
     return charts.finished(
         chart, f"Validation accuracy by epoch of the first runs of {len(info.curves)} networks.", 320, curves=rows
     )
