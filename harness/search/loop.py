@@ -1,9 +1,8 @@
 """The search: one coordinator asks the proposer, rejects, hands runs to workers, prunes, confirms, and names a winner.
 
 Workers only train. What has happened is in the study's folder at any moment, so a killed search goes on where it was.
-``opening`` reads what earlier sessions left, ``exploration`` holds the open part, ``reactions`` what follows from a
-worker's report, ``pruning`` and ``race`` the decisions, ``proposer`` the proposals, ``replay`` how they go on after a
-stop, ``study`` the files.
+``resume`` reads what earlier sessions left, ``session`` holds the state, ``pruning`` and ``race`` the decisions,
+``propose`` the proposals, ``clock`` the time, ``study`` the files.
 """
 
 from __future__ import annotations
