@@ -28,7 +28,7 @@ from typing import Any, cast
 
 from benchmarks.machine import machine
 from harness.bench.simulation import Reading, SimulatedExecutor
-from harness.commands.searching.search_progress import SearchReporter
+from harness.commands.search_progress import SearchReporter
 from harness.data.datasets import DATASETS
 from harness.evidence.bounds import error_ratio_of
 from harness.evidence.events import Proposal

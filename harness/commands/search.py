@@ -1,4 +1,4 @@
-"""``harness search``: the main job."""
+"""``harness search``: the main job, from its options to its answer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,16 @@ from harness.data.datasets import dataset as dataset_named
 from harness.data.datasets import task_of
 from harness.evidence.storage_url import check_url, hidden
 from harness.system.files import check_writable, workspace
-from harness.system.terminal import DURATION, busy, console, duration_option, duration_text, say, show_grid
+from harness.system.terminal import (
+    DURATION,
+    busy,
+    console,
+    counted,
+    duration_option,
+    duration_text,
+    say,
+    show_grid,
+)
 
 if TYPE_CHECKING:
     from harness.evidence.mirror import Mirror
@@ -22,55 +31,53 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Search for the smallest network that reaches the target.")
-@click.option(
-    "--budget", type=click.IntRange(1, 10**9), default=20_000, show_default=True, help="Most parameters of a network."
-)
+@click.option("--budget", type=click.IntRange(1, 10**9), default=20_000, show_default=True, help="Parameter budget.")
 @click.option(
     "--minimise",
     type=click.Choice(["parameters", "macs"]),
     default="parameters",
     show_default=True,
-    help="What to make as small as possible.",
+    help="Objective to minimise.",
 )
 @click.option(
     "--limit",
     "limits",
     type=options.CONDITIONS,
-    help="Conditions that every network must meet, such as 'macs<=1000000,receptive_field>=20'.",
+    help="Constraints on every network, such as 'macs<=1000000,receptive_field>=20'.",
 )
-@click.option("--target", type=options.PER_CENT, help="Test accuracy to reach, in per cent [default: the data set's].")
-@click.option("--space", default="all", show_default=True, help="A space's name, or @FILE.")
+@click.option("--target", type=options.PER_CENT, help="Target test accuracy in per cent [default: the data set's].")
+@click.option("--space", default="all", show_default=True, help="Search space: a name, or @FILE.")
 @click.option(
     "--sampler",
     default="auto",
     show_default=True,
     help="auto (the same as surrogate), surrogate, evolution, tpe, nsga2 or random.",
 )
-@click.option("--recipe", default="small", show_default=True, help="A recipe's name, or @FILE.toml.")
+@click.option("--recipe", default="small", show_default=True, help="Training recipe: a name, or @FILE.toml.")
 @click.option(
     "--epochs",
     type=options.EPOCHS,
-    help="Lengths of a training to choose from, such as 5,10,30 [default: 5,8,12,20,30,60; with --recipe its own].",
+    help="Numbers of epochs to choose from, such as 5,10,30 [default: 5,8,12,20,30,60; with --recipe its own].",
 )
 @click.option(
     "--prior",
     type=click.Choice(["shipped", "own", "none"]),
     default="shipped",
     show_default=True,
-    help="Earlier trainings to learn from: the package's; these and those of your own studies; or none.",
+    help="Past runs to learn from: shipped with the package, own (these and your own studies'), or none.",
 )
-@click.option("--trials", type=click.IntRange(1), help="Networks to train at most [default: no end].")
+@click.option("--trials", type=click.IntRange(1), help="Maximum number of trials [default: unlimited].")
 @click.option(
     "--time",
     "seconds",
     type=DURATION,
     default="57m",
     show_default=True,
-    help="Time for everything, verification included.",
+    help="Time budget, verification included.",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the search.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Random seed of the search.")
 @click.option("--study", "name", help="Name of the study [default: made from the configuration].")
-@click.option("--trial-time", type=DURATION, default="30m", show_default=True, help="Time limit of one training.")
+@click.option("--trial-time", type=DURATION, default="30m", show_default=True, help="Time limit of one run.")
 @click.option(
     "--trial-memory",
     type=click.IntRange(64),
@@ -79,10 +86,10 @@ if TYPE_CHECKING:
     help="Memory limit of one worker in MiB, mapped files not counted.",
 )
 @options.storage_option(
-    help="Show the search in this database too, for optuna-dashboard: postgresql://..., sqlite:///FILE."
+    help="Mirror the study in this database, for optuna-dashboard: postgresql://..., sqlite:///FILE."
 )
 @click.option("--plan", "plan_only", is_flag=True, help="Print the plan of the search; train nothing.")
-@click.option("--verbose", "-v", is_flag=True, help="Print a line for every training.")
+@click.option("--verbose", "-v", is_flag=True, help="Print a line for every run.")
 @options.workers_option
 @options.cluster_option
 @options.device_option
@@ -95,7 +102,7 @@ def search(
 ) -> int:
     """Search for the smallest network that reaches the target, verify the best one found, and rank it.
 
-    Networks over the budget are rejected before they are built. The same command goes on with a study that
+    Networks over the budget are rejected before they are built. The same command resumes a study that
     was interrupted. Exit code 3 when no network reached the target.
 
     \b
@@ -104,7 +111,7 @@ def search(
     harness search --minimise macs --limit 'macs<=1000000'
     harness search --plan
     """
-    from harness.commands.searching.search_plan import plan_facts
+    from harness.search.clock import least_seconds
     from harness.search.run_plan import make_plan, on_cluster, plan_document
 
     if storage is not None:
@@ -112,10 +119,14 @@ def search(
     origins = {
         name: (source.name.lower() if (source := ctx.get_parameter_source(name)) else "default") for name in given
     }
-    with busy("reading the images and earlier trainings"):
+    with busy("reading the images and past runs"):
         plan = make_plan(given, origins, workspace())
-    for warning in _warnings(plan):
-        say(warning, "warning")
+    for name in plan.space.unused:
+        say(f"'net' of the space '{plan.space.name}' does not use {name!r}", "warning")
+    seconds, least = plan.effort.seconds, least_seconds(plan.config.dataset)
+    if seconds is not None and seconds < least:
+        enough = f"{duration_text(least)} are usually enough on two cores"
+        say(f"{duration_text(seconds)} may be too short to train, confirm and verify a network; {enough}", "warning")
     with options.resumable(), options.cluster(given["cluster"], plan.effort.workers) as link:
         if link is not None:
             plan = on_cluster(plan, link, given["workers"])
@@ -134,35 +145,31 @@ def search(
         return _run(plan, storage, _given(ctx), as_json, verbose=verbose)
 
 
-def _run(
-    plan: SearchPlan,
-    storage: str | None,
-    given: dict[str, str],
-    as_json: bool,
-    *,
-    verbose: bool,
-) -> int:
-    from harness.commands.searching.search_outcome import outcome, outcome_document, outcome_text
-    from harness.commands.searching.search_progress import SearchReporter
+def _run(plan: SearchPlan, storage: str | None, given: dict[str, str], as_json: bool, *, verbose: bool) -> int:
+    from harness.commands.search_progress import SearchReporter
     from harness.commands.shared.live_report import LiveReport
     from harness.evidence.events import Advised
-    from harness.evidence.study import elapsed_seconds, open_study, owned, read_log
-    from harness.search.ending.conclusion import conclude
+    from harness.evidence.leaderboard import collect
+    from harness.evidence.study import open_study, owned, read_log
+    from harness.search.conclusion import conclude
     from harness.search.loop import run_search
+    from harness.search.outcome import outcome_of
     from harness.search.prior import keep
     from harness.search.session import note
     from reports.study.study_page import write_report
 
-    _check_place(plan)
-    for message in plan.left_out:
-        say(f"left out of the prior: {message}", "warning")
+    # Find out now, not after an hour, that results cannot be written or the standings cannot be read.
+    collect(plan.workspace)
+    for folder in (plan.workspace.root, plan.workspace.records, plan.folder):
+        check_writable(folder)
+    options.say_left_out(plan.left_out)
     with owned(plan.folder), _mirrored(plan, storage) as mirror:
         if not (plan.folder / "config.json").exists():
             keep(plan.folder, plan.past)
         fresh = open_study(plan.folder, plan.config, plan.origins)
-        events, left_out = read_log(plan.folder)
+        _, left_out = read_log(plan.folder)
         options.say_left_out(left_out)
-        click.echo("\n".join(_beginning(plan, elapsed_seconds(events), fresh)), err=True)
+        _say_beginning(plan, fresh)
         with SearchReporter(plan.folder, plan.config, plan.effort, verbose=verbose) as reporter:
             live = LiveReport(plan.folder, plan.workspace, reporter.say)
             reporter.heartbeat = live.refresh
@@ -176,54 +183,31 @@ def _run(
             if not session.interrupted:
                 reporter.verifying()
                 verdict = conclude(plan, session, reporter.on_event, reporter.say)
-        end = None if session.interrupted else outcome(plan, session, verdict, given)
-        if end is not None and end.words is not None:
-            advised = Advised(arguments=end.words.arguments, advice=end.words.advice)
+        end = None if session.interrupted else outcome_of(plan, session, verdict, given)
+        if end is not None and (words := end.words()) is not None:
+            advised = Advised(arguments=words.arguments, advice=words.advice)
             if end.events[-1].event != advised:
                 note(session, advised)
         report = write_report(plan.folder, plan.workspace)
     if end is None:
         raise KeyboardInterrupt
-    if as_json:
-        options.print_json(outcome_document(end, report))
-    else:
-        click.echo(f"{outcome_text(end)}\nreport: {report}")
+    options.print_json(end.document(report)) if as_json else click.echo(f"{end.text()}\nreport: {report}")
     return 0 if verdict is not None and verdict.passed else 3
 
 
-def _beginning(plan: SearchPlan, used: float, fresh: bool) -> tuple[str, str]:
-    """Return what a search says first: which study it is, how many seconds are used, and what it looks for."""
+def _say_beginning(plan: SearchPlan, fresh: bool) -> None:
+    """Say which study it is, how much of its time is used, and what it looks for."""
+    from harness.evidence.study import elapsed_seconds, read_events
     from search_spaces.space import OBJECTIVES
 
-    config = plan.config
-    where = f"study {plan.folder.name} in {plan.folder}"
-    if fresh:
-        where = f"new {where}"
-    elif plan.effort.seconds is None or used < plan.effort.seconds:
-        where = f"going on with {where}; {duration_text(used)} used"
-    else:
-        where += (
-            f" has used {duration_text(used)}, all of its time; a longer --time goes on, another --seed begins a new "
-            "search"
-        )
-    target = f"target: {config.target_pct:g} % on {dataset_named(config.dataset).title}"
-    threshold = f"{config.threshold_pct:.2f} % on validation images"
-    return where, f"{target}; threshold: {threshold}; at most {config.ceiling:,} {OBJECTIVES[config.minimise]}"
-
-
-def _warnings(plan: SearchPlan) -> list[str]:
-    """Return what may keep the search from an answer, or is a slip in the text of the space."""
-    from harness.search.clock import least_seconds
-
-    found = [f"'net' of the space '{plan.space.name}' does not use {name!r}" for name in plan.space.unused]
-    seconds, least = plan.effort.seconds, least_seconds(plan.config.dataset)
-    if seconds is not None and seconds < least:
-        title = dataset_named(plan.config.dataset).title
-        found.append(
-            f"{duration_text(seconds)} may be too short to train, confirm and verify a network of {title}; on two "
-            f"cores {duration_text(least)} are usually enough"
-        )
-    return found
+    config, seconds, used = plan.config, plan.effort.seconds, elapsed_seconds(read_events(plan.folder))
+    say(f"{'new' if fresh else 'resuming'} study {plan.folder.name} in {plan.folder}")
+    time = "no time limit" if seconds is None else duration_text(seconds)
+    say(
+        f"target {config.target_pct:g} % on {dataset_named(config.dataset).title} ({config.threshold_pct:.2f} % on "
+        f"validation images); at most {config.ceiling:,} {OBJECTIVES[config.minimise]}; {time}"
+        + ("" if fresh else f", {duration_text(used)} used")
+    )
 
 
 def _mirrored(plan: SearchPlan, storage: str | None) -> AbstractContextManager[Mirror | None]:
@@ -236,22 +220,19 @@ def _mirrored(plan: SearchPlan, storage: str | None) -> AbstractContextManager[M
     if (plan.folder / "config.json").exists():
         check_config(plan.folder, plan.config)
     with busy("opening the database"):
-        return Mirror(plan.folder, plan.config, storage, lambda line: click.echo(line, err=True))
-
-
-def _check_place(plan: SearchPlan) -> None:
-    """Find out now, not after an hour, that results cannot be written or the standings cannot be read."""
-    from harness.evidence.leaderboard import collect
-
-    collect(plan.workspace)
-    for folder in (plan.workspace.root, plan.workspace.records, plan.folder):
-        check_writable(folder)
+        return Mirror(plan.folder, plan.config, storage, say)
 
 
 def _given(ctx: click.Context) -> dict[str, str]:
-    """Return the options of the command line and their values, as they are typed."""
+    """Return the options of the command line and their values, as they are typed, but for passwords."""
+
+    def typed(value: Any, is_duration: bool) -> str:
+        if is_duration:
+            return duration_option(value)
+        return ",".join(map(str, value)) if isinstance(value, tuple) else hidden(str(value))
+
     return {
-        option.opts[0]: _typed(option, value)
+        option.opts[0]: typed(value, option.type is DURATION)
         for option in ctx.command.params
         if option.name is not None
         and ctx.get_parameter_source(option.name) is ParameterSource.COMMANDLINE
@@ -261,8 +242,56 @@ def _given(ctx: click.Context) -> dict[str, str]:
     }
 
 
-def _typed(option: click.Parameter, value: Any) -> str:
-    """Return the value of an option as it is typed, but for a password."""
-    if option.type is DURATION:
-        return duration_option(value)
-    return ",".join(map(str, value)) if isinstance(value, tuple) else hidden(str(value))
+def plan_facts(document: dict[str, Any]) -> dict[str, str]:
+    """Return a plan for people, a line a matter.
+
+    Args:
+        document: as ``harness.search.run_plan.plan_document`` gives it.
+    """
+    from search_spaces.count import configurations_text
+    from search_spaces.space import OBJECTIVES, Metric
+
+    config, effort, feasible = document["config"], document["effort"], document["feasible"]
+    *shorter, longest = map(str, document["lengths"])
+    epochs = f"{', '.join(shorter)} or {longest} epochs" if shorter else counted(int(longest), "epoch")
+    low, high = (100 * share for share in document["feasible_share"])
+    share = f"{low:.3g} %" if feasible["exact"] else f"about {(low + high) / 2:.3g} %"
+    objective = f"{document['config']['budget']:,} parameters"
+    if "minimise" in config:
+        objective += f"; minimised: {OBJECTIVES[Metric(config['minimise'])]}, at most {config['most']:,}"
+    runs = f"recipe {config['recipe_name']}, {epochs}"
+    if config["rungs"]:
+        runs += ", pruned at 25 % and 50 %"
+    if (each := document["estimated_seconds_a_training"]) is not None:
+        least, most = (f"{seconds:.0f}" for seconds in each)
+        runs += f"; about {least if least == most else f'{least} to {most}'} s each on one core"
+    ends = [
+        "no time limit" if effort["seconds"] is None else duration_text(effort["seconds"]),
+        *([] if effort["trials"] is None else [f"at most {counted(effort['trials'], 'trial')}"]),
+    ]
+    nodes = [
+        f"{node['name']} ({counted(node['cores'], 'core')}"
+        + (f", {counted(node['gpus'], 'GPU')})" if node["gpus"] else ")")
+        for node in document["nodes"]
+    ]
+    words = {"seconds": "time", "folder": "data", "limits": "limit"}
+    given = [
+        f"--{words.get(name, name).replace('_', '-')}{' (environment)' if origin == 'environment' else ''}"
+        for name, origin in document["origins"].items()
+        if origin not in ("default", "default_map")
+    ]
+    return {
+        "study": f"{document['study']} ({'resumed' if document['exists'] else 'new'}) in {document['folder']}",
+        "target": f"{config['target_pct']:g} % on the test images of {dataset_named(config['dataset']).title}; "
+        f"{config['threshold_pct']:g} % on validation images",
+        "budget": objective,
+        "space": f"{config['space']}: {configurations_text(document['derivations'])}, {share} feasible",
+        "runs": runs,
+        "sampler": f"{config['sampler']}, seed {config['seed']}; prior {config['prior']}: "
+        + counted(document["past_trainings"], "past run"),
+        "effort": f"{counted(effort['workers'], 'worker')} on {effort['device']}, {effort['engine']} engine; "
+        + ", ".join(ends),
+        **({"nodes": ", ".join(nodes)} if nodes else {}),
+        **({"storage": document["storage"]} if "storage" in document else {}),
+        "set by you": ", ".join(given) or "nothing",
+    }

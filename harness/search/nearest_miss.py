@@ -1,4 +1,4 @@
-"""The network that came nearest to standing, and by how many validation images it missed."""
+"""The network that came nearest to being confirmed, and by how many validation images it missed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from search_spaces.space import Metric, size_text
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NearestMiss:
-    """A network that does not stand.
+    """A network that is not confirmed.
 
     Attributes:
         epochs: of its recipe.
@@ -48,16 +48,42 @@ def allowed_errors(threshold_pct: float, size: int) -> int:
 
 
 def nearest_miss(candidates: Iterable[Candidate], threshold_pct: float) -> NearestMiss | None:
-    """Return the network with the fewest errors of those that do not stand, the smallest of equal ones.
+    """Return the network with the fewest errors of those that are not confirmed, the smallest of equal ones.
 
     One that was pruned is named only where none went to its end; None where no run has ended with a count of errors.
     """
-    usable = [(candidate, first) for candidate in candidates if (first := _usable(candidate)) is not None]
-    # After each event of a search: whether one stands is asked of the nearest only.
-    for candidate, first in sorted(usable, key=_order):
+    usable = [
+        (first.status is Status.PRUNED, _errors(candidate, first), *by_cost(candidate), candidate, first)
+        for candidate in candidates
+        if (first := candidate.first) is not None
+        and first.validation_errors is not None
+        and first.status in (Status.COMPLETE, Status.PRUNED)
+    ]
+    # After each event of a search: whether one is confirmed is asked of the nearest only.
+    for pruned, errors, _, _, candidate, first in sorted(usable, key=lambda each: each[:4]):
         if not race.is_confirmed(candidate, threshold_pct):
-            return _miss(candidate, first, threshold_pct)
+            size = first.validation_size or 0
+            return NearestMiss(
+                trial=candidate.proposal.trial,
+                hash=candidate.proposal.hash,
+                parameters=candidate.proposal.parameters,
+                epochs=first.recipe.epochs,
+                errors=errors,
+                runs=max(1, len(candidate.fresh)),
+                allowed=allowed_errors(threshold_pct, size),
+                size=size,
+                pruned_after=len(first.history) if pruned else None,
+                cost=candidate.cost,
+            )
     return None
+
+
+def _errors(candidate: Candidate, first: Result) -> float:
+    runs = candidate.fresh or [first]
+    # A fresh run that failed counts as chance level, as everywhere.
+    failed = round((1 - CHANCE_PCT / 100) * (first.validation_size or 0))
+    errors = [failed if run.validation_errors is None else run.validation_errors for run in runs]
+    return errors[0] if len(errors) == 1 else sum(errors) / len(errors)
 
 
 def miss_text(miss: NearestMiss, minimise: Metric) -> str:
@@ -65,49 +91,10 @@ def miss_text(miss: NearestMiss, minimise: Metric) -> str:
     size = size_text(miss.parameters, miss.cost, minimise)
     if miss.pruned_after is not None:
         return (
-            f"{size}, {miss.errors:,.0f} errors when it was stopped after epoch "
-            f"{miss.pruned_after} of {miss.epochs}, {miss.allowed:,} allowed at the end"
+            f"{size}, {miss.errors:,.0f} errors at epoch {miss.pruned_after} of {miss.epochs}, {miss.allowed:,} allowed"
         )
     errors = f"{miss.errors:,.0f} errors" if miss.runs == 1 else f"mean {miss.errors:,.1f} errors of {miss.runs} runs"
-    # One that passed by luck, or whose runs differ too much, is near in errors and yet does not stand.
-    unsure = "passed once, still to be confirmed" if miss.runs == 1 else "not sure enough to be confirmed"
-    doubt = f" ({unsure})" if miss.errors <= miss.allowed else ""
+    # One that passed by luck, or whose runs differ too much, is near in errors and yet not confirmed.
+    unsure = "passed once" if miss.runs == 1 else "too uncertain"
+    doubt = f" ({unsure}, not confirmed)" if miss.errors <= miss.allowed else ""
     return f"{size}, {errors}, {miss.allowed:,} allowed{doubt}"
-
-
-def _miss(candidate: Candidate, first: Result, threshold_pct: float) -> NearestMiss:
-    size = first.validation_size or 0
-    return NearestMiss(
-        trial=candidate.proposal.trial,
-        hash=candidate.proposal.hash,
-        parameters=candidate.proposal.parameters,
-        epochs=first.recipe.epochs,
-        errors=_errors(candidate, first),
-        runs=max(1, len(candidate.fresh)),
-        allowed=allowed_errors(threshold_pct, size),
-        size=size,
-        pruned_after=len(first.history) if first.status is Status.PRUNED else None,
-        cost=candidate.cost,
-    )
-
-
-def _usable(candidate: Candidate) -> Result | None:
-    """Return a network's run in the search where that has a count of errors to go by."""
-    first = candidate.first
-    if first is None or first.validation_errors is None or first.status not in (Status.COMPLETE, Status.PRUNED):
-        return None
-    return first
-
-
-def _order(usable: tuple[Candidate, Result]) -> tuple[bool, float, int, int]:
-    candidate, first = usable
-    return (first.status is Status.PRUNED, _errors(candidate, first), *by_cost(candidate))
-
-
-def _errors(candidate: Candidate, first: Result) -> float:
-    """Return the mean errors on fresh seeds, those of the first run where there are none."""
-    runs = candidate.fresh or [first]
-    # A fresh run that failed counts as chance level, as everywhere.
-    failed = round((1 - CHANCE_PCT / 100) * (first.validation_size or 0))
-    errors = [failed if run.validation_errors is None else run.validation_errors for run in runs]
-    return errors[0] if len(errors) == 1 else sum(errors) / len(errors)

@@ -26,9 +26,15 @@ LARGER = parse_network("conv3x3(8) gap linear(10)")
 
 def searched(folder: Path, *, lengths: tuple[int, ...] = (), **effort: object) -> tuple[SearchPlan, Session]:
     """Return a search that has come to its end, and its session."""
+    found = plan(folder, lengths=lengths, **effort)
+    return found, scripted.run(found.folder, found.config, found.effort)
+
+
+def plan(folder: Path, *, lengths: tuple[int, ...] = (), **effort: object) -> SearchPlan:
+    """Return the plan of that search."""
     configured, spent = scripted.config(space_text=SPACE, lengths=lengths), scripted.effort(**effort)
     place = Workspace(folder)
-    plan = SearchPlan(
+    return SearchPlan(
         workspace=place,
         folder=place.study("a-study"),
         config=configured,
@@ -42,7 +48,6 @@ def searched(folder: Path, *, lengths: tuple[int, ...] = (), **effort: object) -
         left_out=(),
         origins={},
     )
-    return plan, scripted.run(plan.folder, configured, spent)
 
 
 def misses(seeds: Seeds, *networks: Architecture) -> None:

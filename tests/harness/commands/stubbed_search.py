@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from harness.evidence.verify import Verdict
+from harness.search import conclusion
 from harness.search import loop as search
-from harness.search.ending import conclusion
 from harness.search.session import FolderLog
 from reports.study import study_page
 from tests.harness import logged

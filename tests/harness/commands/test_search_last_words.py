@@ -99,15 +99,12 @@ def test_a_space_that_is_used_up_begins_a_study_of_another_configuration(
     assert (plan["config"]["budget"], plan["config"]["space"], plan["exists"]) == (600, "few", False)
 
 
-def test_trainings_that_ran_out_of_memory_are_not_counted_as_trained(
-    trainer: Trainer, capsys: pytest.CaptureFixture[str]
-):
+def test_runs_that_ran_out_of_memory_are_not_counted_as_trained(trainer: Trainer, capsys: pytest.CaptureFixture[str]):
     trainer.special = lambda job: Broken(job, Status.OUT_OF_MEMORY, "took 300 MiB; 64 MiB allowed")
     document = documents(capsys, *SEARCH, "--trials", "2", "--trial-memory", "64")
 
-    assert (document["trained"], document["last_words"]["why"]) == (0, "limit")
-    plan = planned(capsys, document["last_words"]["command"])
-    assert (plan["effort"]["limits"]["memory_mb"], plan["exists"]) == (128, False)
+    assert (document["trained"], document["last_words"]["why"]) == (0, "trials")
+    assert "2 runs ended out of memory" in document["last_words"]["sentences"][0]
 
 
 def test_a_target_out_of_reach_is_lowered(trainer: Trainer, capsys: pytest.CaptureFixture[str]):

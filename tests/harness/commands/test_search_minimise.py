@@ -63,4 +63,3 @@ def test_a_search_without_an_answer_says_so_in_multiply_adds_and_its_report_too(
     assert "at most 40,000 multiply-adds" in " ".join(document["last_words"]["sentences"])
     page = (place / "runs" / "few" / "report.html").read_text(encoding="utf-8")
     assert "fewest multiply-adds confirmed" in page
-    assert "multiply-adds (logarithmic)" in page

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness.commands.searching.search_plan import plan_facts
+from harness.commands.search import plan_facts
 from harness.evidence import bounds as offset_module
 from harness.evidence import study
 from harness.search import run_plan
@@ -88,7 +88,6 @@ def test_the_threshold_is_the_target_and_the_offset(tmp_path: Path, monkeypatch:
 
     # 2.5 % wrong by 0.8.
     assert plan(tmp_path, target=97.5).config.threshold_pct == pytest.approx(96.875)
-    assert "0.800 test errors" in plan_facts(plan_document(plan(tmp_path)))["threshold"]
 
 
 def test_a_plan_writes_nothing(tmp_path: Path):
@@ -223,9 +222,18 @@ def test_the_expected_seconds_are_those_of_a_median_network_and_of_all_lengths(t
     work = 28 * 28 * 9 * 8 + 80 + 9 * (8 * 784 + 8 + 10) + 22 * (72 + 90)
     epoch = 4_000 * (1.85e-4 + 3.35e-11 * work)
     assert document["estimated_seconds_a_training"] == pytest.approx([5 * epoch, 20 * epoch])
-    facts = plan_facts(document)
-    assert facts["expected"].startswith(f"{5 * epoch:.0f} to {20 * epoch:.0f} s ")
-    assert "5 or 20 epochs;" in facts["recipe"]
+    runs = plan_facts(document)["runs"]
+    assert f"5 or 20 epochs, pruned at 25 % and 50 %; about {5 * epoch:.0f} to {20 * epoch:.0f} s" in runs
+
+
+def test_people_are_told_every_matter(tmp_path: Path):
+    facts = plan_facts(plan_document(plan(tmp_path, budget=5_000, trials=7)))
+
+    assert list(facts) == ["study", "target", "budget", "space", "runs", "sampler", "effort", "set by you"]
+    assert facts["study"].endswith(f"(new) in {plan(tmp_path, budget=5_000).folder}")
+    assert facts["effort"] == "2 workers on cpu, torch engine; 45 min 0 s, at most 7 trials"
+    assert facts["sampler"] == "surrogate, seed 0; prior none: 0 past runs"
+    assert (facts["budget"], facts["set by you"]) == ("5,000 parameters", "--budget, --trials")
 
 
 def test_a_space_of_more_derivations_than_a_float_holds_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from harness.data.datasets import dataset
 from harness.evidence import study
 from harness.evidence.events import Entry, Event, Postponed, Verified, WinnerChosen, of_kind
 from harness.evidence.leaderboard import refresh
@@ -37,7 +36,7 @@ def conclude(
     """
     verdict = _verify_winner(plan, session, on_event, say)
     if verdict is not None and not verdict.passed and (second := choose(session)) is not None:
-        say(f"{verdict.record.parameters:,} parameters miss the target; next: {second.parameters:,} parameters")
+        say(f"missed: {verdict.record.parameters:,} parameters; next: {second.parameters:,} parameters")
         verdict = _verify_winner(plan, session, on_event, say) or verdict
     refresh(plan.workspace)
     return verdict
@@ -67,13 +66,9 @@ def _verify_winner(
         return None
 
     if open_seeds:
-        data = dataset(plan.config.dataset)
-        say(
-            f"verification of {size_text(winner.parameters, candidate.cost, plan.config.minimise)}: "
-            f"{counted(open_seeds, 'fresh seed')}, each trained on all {data.train_size + data.validation_size:,} "
-            f"images, then tested on {data.test_size:,} that the search never read; it takes at most about "
-            f"{duration_text(needed)}"
-        )
+        size = size_text(winner.parameters, candidate.cost, plan.config.minimise)
+        seeds = f"{counted(open_seeds, 'fresh seed')} on the test images"
+        say(f"verifying: {size}, {seeds}, at most about {duration_text(needed)}")
 
     def on_verdict(verdict: Verdict) -> None:
         session.verdicts[winner.trial] = _verified(verdict)

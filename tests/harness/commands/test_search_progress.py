@@ -1,0 +1,274 @@
+"""What a person sees of a search: a panel on a terminal, a line an event, and one a minute elsewhere."""
+
+from __future__ import annotations
+
+import io
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.commands.search_progress import MOST_LINES, SearchReporter
+from harness.evidence.events import FailedConfirmation
+from harness.search.nearest_miss import NearestMiss
+from harness.search.race import Candidate
+from harness.search.session import Moment, confirmed, summary_of
+from harness.system.terminal import console
+from harness.training.result import Epoch, Purpose, Result, Status
+from harness.training.workers import Broken, Finished, Progress
+from tests.harness import scripted
+from tests.harness.system.test_terminal import terminal
+
+PROPOSAL = scripted.proposal(3, "conv3x3(40) relu conv3x3(8) relu gap linear(10)")
+JOB = scripted.first_job(PROPOSAL)
+NEAREST = NearestMiss(
+    trial=3, hash="0" * 12, parameters=2140, epochs=8, errors=70, runs=1, allowed=69, size=10_000, cost=2140
+)
+CONFIG = scripted.config(dataset="kmnist", target_pct=99.4, threshold_pct=99.3)
+EFFORT = scripted.effort(seconds=2700.0, trials=None)
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def reporter(folder: str = "/there/mine", *, verbose: bool = False) -> SearchReporter:
+    return SearchReporter(Path(folder), CONFIG, EFFORT, verbose=verbose, clock=Clock())
+
+
+def validated(errors: int | None, status: Status = Status.COMPLETE, message: str = "", **changes: object) -> Result:
+    plain = scripted.made_result(JOB, lambda parameters, seed: 99.0, 8)
+    size = None if errors is None else 10_000
+    result = replace(plain, validation_errors=errors, validation_size=size, status=status, message=message)
+    return replace(result, train_seconds=12.4, **changes)  # type: ignore[arg-type]
+
+
+def on_seeds(*errors: int) -> Candidate:
+    """A network with runs on fresh seeds, of these errors."""
+    fresh = [validated(each, purpose=Purpose.CONFIRM, seed_index=index) for index, each in enumerate(errors, start=1)]
+    return Candidate(PROPOSAL, PROPOSAL.parameters, fresh=fresh)
+
+
+def seen(of: SearchReporter, monkeypatch: pytest.MonkeyPatch, width: int = 80) -> str:
+    """Return the panel as text."""
+    stream = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stream)
+    where = console(stderr=True)
+    where.width = width
+    where.print(of.panel())
+    return stream.getvalue()
+
+
+# Lines ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("result", "verbose", "line"),
+    [
+        (
+            validated(None, Status.TIMED_OUT, "still training after 9 s; 8 allowed"),
+            False,
+            "first run): timed_out, still training after 9 s; 8 allowed, 12 s",
+        ),
+        (validated(104), False, None),
+        (validated(300, Status.PRUNED, "at best 98 %"), False, None),
+        (validated(104), True, "first run): complete, 98.96 % validation, 12 s"),
+        (
+            validated(90, purpose=Purpose.CONFIRM, seed_index=1),
+            True,
+            "fresh seed 1): complete, 99.10 % validation, 12 s",
+        ),
+    ],
+)
+def test_a_run_that_went_wrong_is_a_line_and_others_are_on_demand(
+    result: Result, verbose: bool, line: str | None, capsys: pytest.CaptureFixture[str]
+):
+    reporter(verbose=verbose).ended(Candidate(PROPOSAL, PROPOSAL.parameters), result, None)
+
+    assert capsys.readouterr().err == ("" if line is None else f"0:00  trial 3 (3,330 parameters, {line}\n")
+
+
+def test_what_is_decided_of_a_network_is_one_line(capsys: pytest.CaptureFixture[str]):
+    stood, failed = on_seeds(90, 95, 91), on_seeds(120, 130)
+    shown = reporter()
+    shown.tick(Moment(31.0, stood, None, [None]))
+    capsys.readouterr()
+    shown.ended(stood, stood.fresh[-1], confirmed(stood))
+    shown.ended(failed, failed.fresh[-1], FailedConfirmation(**summary_of(failed)))
+    stood.fresh += on_seeds(200, 210).fresh
+    shown.ended(stood, stood.fresh[-1], FailedConfirmation(**summary_of(stood)))
+
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "0:31  confirmed: 3,330 parameters, 99.08 % (3 seeds); budget now 3,329"
+    assert lines[1].startswith("0:31  not confirmed: 3,330 parameters, 98.75 % (2 seeds); ")
+    assert lines[2].startswith("0:31  no longer confirmed: 3,330 parameters, 98.63 % (5 seeds); ")
+
+
+@pytest.mark.parametrize(("last", "said"), [(20, "confirmed"), (150, "not confirmed")])
+def test_while_another_seed_still_trains_a_network_has_not_failed(
+    last: int, said: str, capsys: pytest.CaptureFixture[str]
+):
+    network, shown = on_seeds(20, 130), reporter()
+    jobs = [replace(JOB, purpose=Purpose.CONFIRM, seed_index=seed) for seed in (2, 3)]
+    shown.tick(Moment(31.0, None, None, jobs))
+    capsys.readouterr()
+    shown.ended(network, network.fresh[-1], FailedConfirmation(**summary_of(network)))
+    assert capsys.readouterr().err == ""
+
+    shown.tick(Moment(31.2, None, None, jobs[1:]))
+    network.fresh.append(validated(last, purpose=Purpose.CONFIRM, seed_index=3))
+    shown.ended(network, network.fresh[-1], confirmed(network) if said == "confirmed" else None)
+
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"0:31  {said}: ")
+
+
+def test_only_first_runs_that_gave_an_accuracy_count_as_trained_networks():
+    shown = reporter()
+    for result in (
+        replace(validated(104), status=Status.CRASHED, validation_errors=None),
+        validated(104),
+        validated(104, purpose=Purpose.CONFIRM),
+    ):
+        shown.ended(Candidate(PROPOSAL, PROPOSAL.parameters), result, None)
+
+    assert shown.trained == 1
+
+
+@pytest.mark.parametrize(
+    ("moments", "said"),
+    [
+        # A farther one is no news.
+        ([(1.0, 75), (2.0, 80), (3.0, 70), (4.0, 70)], ["0:01  nearest: 2,140 parameters, 75", "0:03  nearest: "]),
+        # Of one second the first, then what is left.
+        ([(1.0, 80), (1.1, 75), (1.2, 72), (3.0, 72)], ["0:01  nearest: 2,140 parameters, 80", "0:03  nearest: "]),
+        # The line of a minute says it, so no other does.
+        ([(61.0, 75)], ["1:01  nearest 2,140 parameters, 75"]),
+    ],
+)
+def test_a_nearer_miss_is_a_line(moments: list[tuple[float, int]], said: list[str], capsys: pytest.CaptureFixture[str]):
+    shown = reporter()
+    shown.tick(Moment(0.0, None, None, [None]))
+    for elapsed, errors in moments:
+        shown.tick(Moment(elapsed, None, replace(NEAREST, errors=errors), [None]))
+
+    lines = capsys.readouterr().err.splitlines()[1:]
+    assert len(lines) == len(said)
+    assert all(line.startswith(beginning) for line, beginning in zip(lines, said, strict=True))
+
+
+def test_without_a_terminal_a_search_says_from_time_to_time_where_it_is(capsys: pytest.CaptureFixture[str]):
+    shown = reporter()
+    shown.rejected = 7
+    for elapsed in (0.4, 8.0, 11.0, 20.0, 900.0, 950.0, 961.5):
+        shown.tick(Moment(elapsed, None, None, [JOB, replace(JOB, trial=4, until_epoch=2), None]))
+
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split("  ")[0] for line in lines] == ["0:00", "0:11", "15:00", "16:02"]
+    assert all("7 rejected" in line and line.endswith("2 running") for line in lines)
+
+
+def test_a_terminal_that_cannot_move_its_cursor_has_lines(monkeypatch: pytest.MonkeyPatch):
+    stream = terminal(monkeypatch, 80, colours=True, name="stderr")
+    monkeypatch.setenv("TERM", "dumb")
+    with reporter() as shown:
+        shown.tick(Moment(61.0, None, None, [None]))
+
+    assert stream.getvalue().startswith("1:01  nearest none yet; ")
+    assert "\x1b" not in stream.getvalue()
+
+
+def test_on_a_terminal_lines_stay_and_break_between_words_and_the_panel_goes(monkeypatch: pytest.MonkeyPatch):
+    stream = terminal(monkeypatch, 40, colours=True, name="stderr")
+    with reporter() as shown:
+        shown.say("a line that stays and is longer than the terminal")
+
+    told = stream.getvalue()
+    assert "0:00  a line that stays and is longer \nthan the terminal\n" in told
+    assert "mine" in told
+    # Erased: up and clear, once for each line of the panel.
+    assert told.rstrip().endswith("\x1b[2K")
+
+
+# The panel --------------------------------------------------------------------------------------------------
+
+
+def test_the_panel_goes_on_between_two_events_and_counts_from_the_last(monkeypatch: pytest.MonkeyPatch):
+    clock = Clock()
+    shown = SearchReporter(Path("/there/mine"), CONFIG, EFFORT, clock=clock)
+    shown.tick(Moment(60.0, None, NEAREST, [JOB, None]))
+    clock.now += 7.0
+
+    text = seen(shown, monkeypatch)
+
+    for fact in (
+        "searching 1:07 of 45:00",
+        "2,140 parameters, 70 errors, 69 allowed",
+        "99.4 % on kmnist (not MNIST): at most 70 errors",
+        "trial 3: plain-3330, to epoch 8, for 0:07",
+        "idle",
+        "/there/mine/report.html",
+    ):
+        assert fact in text
+    # What is confirmed takes its place.
+    shown.tick(Moment(68.0, Candidate(PROPOSAL, PROPOSAL.parameters), None, [None]))
+    text = seen(shown, monkeypatch)
+    assert "3,330 parameters" in text
+    assert "2,140" not in text
+
+
+def test_the_panel_names_the_node_of_each_worker_and_nothing_steers_the_terminal(monkeypatch: pytest.MonkeyPatch):
+    shown = reporter("a\x1b[2Jb/s[bold]1\x1b[2J")
+    shown.tick(Moment(1.0, None, None, [JOB, None, None], ["forge", "anvil\x1b", ""]))
+
+    text = seen(shown, monkeypatch)
+
+    rows = [line for line in text.splitlines() if "worker" in line]
+    assert [" ".join(row.split()[:4]) for row in rows] == ["worker 1 on forge", "worker 2 on anvil?", "worker 3 idle"]
+    assert "s[bold]1?[2J" in text
+    assert "\x1b" not in text
+
+
+def test_the_panel_shows_the_seeds_of_the_verification(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    verify = [replace(JOB, purpose=Purpose.VERIFY, seed_index=index) for index in (0, 1, 2)]
+    shown = reporter()
+    shown.tick(Moment(60.0, Candidate(PROPOSAL, PROPOSAL.parameters), None, [JOB, None]))
+    shown.verifying()
+    assert "trial 3" not in seen(shown, monkeypatch)
+    for job in verify:
+        shown.on_event(Progress(job, Epoch(3, 0.1, 0.1, 1.0)))
+    shown.on_event(Finished(verify[0], validated(None, test_errors=57, test_size=10_000)))
+    shown.on_event(Broken(verify[1], Status.CRASHED, "signal 9"))
+    said = capsys.readouterr().err
+
+    text = seen(shown, monkeypatch)
+
+    assert "seed 0: complete, 99.43 % test" in said
+    assert "seed 1: crashed, signal 9" in said
+    assert "verifying 1:0" in text
+    assert "seed 2: plain-3330, epoch 3 of 8" in text
+    assert "seed 0" not in text
+
+
+def test_a_search_without_an_end_shows_its_trials(monkeypatch: pytest.MonkeyPatch):
+    text = seen(SearchReporter(Path("/there/mine"), CONFIG, scripted.effort(trials=20)), monkeypatch)
+
+    assert "0 of 20 trained" in text
+    assert " of 45:00" not in text
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_the_panel_keeps_to_the_width_and_to_some_lines(width: int, monkeypatch: pytest.MonkeyPatch):
+    shown = reporter()
+    shown.tick(Moment(1.0, None, None, [replace(JOB, trial=number) for number in range(MOST_LINES + 3)]))
+
+    lines = seen(shown, monkeypatch, width).splitlines()
+
+    assert max(map(len, lines)) <= width
+    assert any("and 3 more" in line for line in lines)
