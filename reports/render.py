@@ -14,6 +14,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+import altair as alt
 import jinja2
 import vl_convert
 from markupsafe import Markup
@@ -50,8 +51,12 @@ def page(
     """
     specs, embedded = {}, dict(datasets or {})
     for name, chart in (charts or {}).items():
-        specs[name] = chart.to_dict(validate=False)
-        embedded.update(specs[name].pop("datasets", {}))
+        # Rows go around Altair, which would look at every value of theirs.
+        rows, bare = chart._get("datasets"), chart.copy(deep=False)
+        bare.datasets = alt.Undefined
+        specs[name] = bare.to_dict(validate=False)
+        if rows is not alt.Undefined:
+            embedded.update(rows)
     texts = [_vega()] if specs else []
     texts += map(_resource, ("page.js", *scripts))
     return (
