@@ -72,7 +72,7 @@ class LiveReport:
             # The first page loads what pages are made of; its cost says nothing about the next.
             self._told = True
             self._due = self._clock() + SOONEST_SECONDS
-            self._say(f"report, rewritten now and then: {path}")
+            self._say(f"live report: {path}")
 
 
 def watch(
