@@ -94,86 +94,6 @@ class Fault:
     message: str
 
 
-@dataclass(slots=True)
-class Worker:
-    """A process for one job at a time; ``job`` is None while it is idle.
-
-    Attributes:
-        since: when it was given its job, on the monotonic clock.
-    """
-
-    process: SpawnProcess
-    pipe: Connection
-    source: Source
-    job: Job | None = None
-    since: float = 0.0
-
-
-def start(source: Source, count: int) -> list[Worker]:
-    """Start ``count`` processes that load the data and wait for jobs."""
-    return [_started(source) for _ in range(count)]
-
-
-def assign(worker: Worker, job: Job) -> None:
-    """Give an idle worker a job; a process that has died while it was idle is replaced first."""
-    assert worker.job is None, "a worker does one job at a time"
-    if not worker.process.is_alive():
-        abandon(worker)
-    worker.job, worker.since = job, time.monotonic()
-    # A process that dies in this very moment is found out by the next poll.
-    with suppress(ConnectionError):
-        worker.pipe.send(job)
-
-
-def poll(workers: list[Worker], limits: Limits, timeout: float) -> list[Event]:
-    """Return what has happened, after at most ``timeout`` seconds; broken processes are replaced in place.
-
-    Raises:
-        DataError: a worker could not load the data.
-        StorageError: a worker could not write a file.
-    """
-    events: list[Event] = []
-    busy = {worker.pipe: worker for worker in workers if worker.job is not None}
-    for pipe in wait(list(busy), timeout):
-        assert isinstance(pipe, Connection)
-        events.extend(_receive(busy[pipe]))
-    for worker in workers:
-        if worker.job is not None and (fault := _over_limit(worker, worker.job, limits)) is not None:
-            events.append(Broken(worker.job, fault.status, fault.message))
-            abandon(worker)
-    return events
-
-
-def abandon(worker: Worker) -> None:
-    """Replace a worker's process by a fresh idle one; what it had done since its checkpoint is lost."""
-    stop([worker])
-    fresh = _started(worker.source)
-    worker.process, worker.pipe, worker.job = fresh.process, fresh.pipe, None
-
-
-def stop(workers: list[Worker]) -> None:
-    """End all processes now; what they were doing is lost but for its checkpoint."""
-    for worker in workers:
-        worker.process.kill()
-    for worker in workers:
-        worker.process.join()
-        worker.pipe.close()
-        if worker.job is not None:
-            _sweep(worker.job)
-
-
-def _own_memory_mb(process_id: int) -> float:
-    """Return the resident memory of a process in MiB, 0 where it cannot be read.
-
-    Pages of files are left out: the libraries of CUDA alone are some GiB, which the system takes back when it needs to.
-    """
-    try:
-        resident, of_files = map(int, Path(f"/proc/{process_id}/statm").read_text().split()[1:3])
-    except (OSError, ValueError):
-        return 0.0
-    return (resident - of_files) * _PAGE_BYTES / 2**20
-
-
 class Executor(Protocol):
     """Several places, each with one job at a time, and the clock that they work by."""
 
@@ -207,45 +127,102 @@ class Executor(Protocol):
 
 
 @dataclass(slots=True)
+class Worker:
+    """A process for one job at a time; ``job``, given at ``since`` on the monotonic clock, is None while it is idle."""
+
+    process: SpawnProcess
+    pipe: Connection
+    job: Job | None = None
+    since: float = 0.0
+
+
+@dataclass(slots=True)
 class Processes:
-    """Worker processes of this machine."""
+    """Worker processes of this machine, each for one place; one that breaks is replaced by a fresh idle one."""
 
     source: Source
     limits: Limits
-    pool: list[Worker] = field(default_factory=list)
+    pool: dict[int, Worker] = field(default_factory=dict)
 
     @property
     def jobs(self) -> dict[int, Job | None]:
         """What each process trains."""
-        return {place: worker.job for place, worker in enumerate(self.pool)}
+        return {place: worker.job for place, worker in self.pool.items()}
 
     def node(self, place: int) -> str:
         """Return an empty name: all places are on this machine."""
         return ""
 
     def start(self, count: int) -> None:
-        """Start so many processes."""
-        self.pool = start(self.source, count)
+        """Start so many processes, which load the data and wait for jobs."""
+        self.pool = {place: _started(self.source) for place in range(count)}
 
     def assign(self, place: int, job: Job) -> None:
-        """Give an idle process a job."""
-        assign(self.pool[place], job)
+        """Give an idle process a job; one that is not there, or has died while it was idle, is started first."""
+        if place not in self.pool:
+            self.pool[place] = _started(self.source)
+        elif not self.pool[place].process.is_alive():
+            self.abandon(place)
+        worker = self.pool[place]
+        assert worker.job is None, "a worker does one job at a time"
+        worker.job, worker.since = job, time.monotonic()
+        # A process that dies in this very moment is found out by the next poll.
+        with suppress(ConnectionError):
+            worker.pipe.send(job)
 
     def poll(self, timeout: float) -> list[Event]:
-        """Return what has happened; a process over a limit is replaced."""
-        return poll(self.pool, self.limits, timeout)
+        """Return what has happened, after at most ``timeout`` seconds; a process over a limit is replaced.
+
+        Raises:
+            DataError: a worker could not load the data.
+            StorageError: a worker could not write a file.
+        """
+        events: list[Event] = []
+        ready = wait([worker.pipe for worker in self.pool.values() if worker.job is not None], timeout)
+        for place, worker in list(self.pool.items()):
+            if worker.job is not None and worker.pipe in ready:
+                events.extend(self._receive(place, worker))
+        for place, worker in list(self.pool.items()):
+            if worker.job is not None and (fault := _over_limit(worker, worker.job, self.limits)) is not None:
+                events.append(Broken(worker.job, fault.status, fault.message))
+                self.abandon(place)
+        return events
 
     def abandon(self, place: int) -> None:
-        """End a job in favour of a fresh idle process."""
-        abandon(self.pool[place])
+        """Replace a process by a fresh idle one; what it had done since its checkpoint is lost."""
+        _end([self.pool[place]])
+        self.pool[place] = _started(self.source)
 
     def stop(self) -> None:
-        """End all processes."""
-        stop(self.pool)
+        """End all processes now; what they were doing is lost but for its checkpoint."""
+        _end(list(self.pool.values()))
 
     def now(self) -> float:
         """Return the monotonic clock."""
         return time.monotonic()
+
+    def _receive(self, place: int, worker: Worker) -> list[Event]:
+        events: list[Event] = []
+        try:
+            while worker.job is not None and worker.pipe.poll():
+                job, said = worker.job, worker.pipe.recv()
+                if isinstance(said, Epoch):
+                    events.append(Progress(job, said))
+                    continue
+                worker.job = None
+                if isinstance(said, HarnessError):
+                    raise said
+                events.append(
+                    Finished(job, said) if isinstance(said, Result) else Broken(job, said.status, said.message)
+                )
+        except (EOFError, OSError):
+            assert worker.job is not None
+            worker.process.join(5)
+            code = worker.process.exitcode
+            killed = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+            events.append(Broken(worker.job, Status.CRASHED, f"the worker process ended with {killed}"))
+            self.abandon(place)
+        return events
 
 
 # Makes an executor for data, and for what one job may use.
@@ -258,37 +235,30 @@ def _started(source: Source) -> Worker:
     with ignoring_sigint():
         process.start()
     theirs.close()
-    return Worker(process, ours, source)
+    return Worker(process, ours)
 
 
-def _sweep(job: Job) -> None:
-    # Half-written by a process that was killed. What cannot be removed now is removed when the command starts again.
-    for path in (job.checkpoint, job.weights, job.inspection):
-        if path is not None:
-            with suppress(OSError):
-                files.sweep(path.parent, escape(path.name))
+def _end(workers: list[Worker]) -> None:
+    for worker in workers:
+        worker.process.kill()
+    for worker in workers:
+        worker.process.join()
+        worker.pipe.close()
+        # Half-written by a process that was killed. What cannot be removed now is removed at the command's next start.
+        for path in (worker.job.checkpoint, worker.job.weights, worker.job.inspection) if worker.job else ():
+            if path is not None:
+                with suppress(OSError):
+                    files.sweep(path.parent, escape(path.name))
 
 
-def _receive(worker: Worker) -> list[Event]:
-    events: list[Event] = []
+def _own_memory_mb(process_id: int) -> float:
+    # Resident memory, 0 where it cannot be read. Pages of files are left out: the libraries of CUDA alone are some GiB,
+    # which the system takes back when it needs to.
     try:
-        while worker.job is not None and worker.pipe.poll():
-            job, said = worker.job, worker.pipe.recv()
-            if isinstance(said, Epoch):
-                events.append(Progress(job, said))
-                continue
-            worker.job = None
-            if isinstance(said, HarnessError):
-                raise said
-            events.append(Finished(job, said) if isinstance(said, Result) else Broken(job, said.status, said.message))
-    except (EOFError, OSError):
-        assert worker.job is not None
-        worker.process.join(5)
-        code = worker.process.exitcode
-        killed = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
-        events.append(Broken(worker.job, Status.CRASHED, f"the worker process ended with {killed}"))
-        abandon(worker)
-    return events
+        resident, of_files = map(int, Path(f"/proc/{process_id}/statm").read_text().split()[1:3])
+    except (OSError, ValueError):
+        return 0.0
+    return (resident - of_files) * _PAGE_BYTES / 2**20
 
 
 def _over_limit(worker: Worker, job: Job, limits: Limits) -> Fault | None:

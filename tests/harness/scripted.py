@@ -30,11 +30,10 @@ from harness.search.race import Candidate
 from harness.search.resume import open_session
 from harness.search.session import Session, enter_result, job_for, update_contenders
 from harness.system import files
-from harness.training import workers
 from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Purpose, Result, Status, derive_seed
 from harness.training.run import Job
-from harness.training.workers import Event, Finished, Limits, Source, Worker
+from harness.training.workers import Event, Finished, Limits, Processes, Source, Worker
 from search_spaces.cost import analyse
 from search_spaces.network import Architecture
 from search_spaces.notation import parse_network
@@ -200,29 +199,29 @@ def without_processes(monkeypatch: pytest.MonkeyPatch) -> Trainer:
     """Put a trainer in the place of worker processes."""
     made = Trainer(by_size)
 
-    def start(source: Source, count: int) -> list[Worker]:
-        return [Worker(FakeProcess(), None, source) for _ in range(count)]  # type: ignore[arg-type]
+    def start(self: Processes, count: int) -> None:
+        self.pool = {place: Worker(FakeProcess(), None) for place in range(count)}  # type: ignore[arg-type]
 
-    def assign(worker: Worker, job: Job) -> None:
+    def assign(self: Processes, place: int, job: Job) -> None:
         made.point()
-        assert worker.job is None
-        worker.job = job
+        assert self.pool[place].job is None
+        self.pool[place].job = job
 
-    def poll(pool: list[Worker], limits: Limits, timeout: float) -> list[Event]:
+    def poll(self: Processes, timeout: float) -> list[Event]:
         events: list[Event] = []
-        for worker in pool if timeout else ():
+        for worker in self.pool.values() if timeout else ():
             if worker.job is not None:
                 made.point()
                 job, worker.job = worker.job, None
                 events.append(made.answer(job))
         return events
 
-    def abandon(worker: Worker) -> None:
-        worker.job = None
+    def abandon(self: Processes, place: int) -> None:
+        self.pool[place].job = None
 
-    for name, function in (("start", start), ("assign", assign), ("poll", poll), ("abandon", abandon)):
-        monkeypatch.setattr(workers, name, function)
-    monkeypatch.setattr(workers, "stop", lambda pool: None)
+    for function in (start, assign, poll, abandon):
+        monkeypatch.setattr(Processes, function.__name__, function)
+    monkeypatch.setattr(Processes, "stop", lambda self: None)
     monkeypatch.setattr(sampler, "write_database", lambda index, path: None)
     monkeypatch.setattr(proposer, "LADDER_DRAWS", 40)
     # Made-up runs fall to 0.35 and 0.6 times the errors of their rungs, whatever the real ones are measured to do.

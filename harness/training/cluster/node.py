@@ -24,12 +24,11 @@ from harness.data.training_images import load
 from harness.system import files
 from harness.system.errors import DataError, HarnessError
 from harness.system.machine import choose_device, processor_name
-from harness.training import workers
 from harness.training.native import native
 from harness.training.native.native import TORCH
 from harness.training.result import Environment, Epoch, Result, Status, environment
 from harness.training.run import Job
-from harness.training.workers import Broken, Event, Fault, Finished, Limits, Progress, Source, Worker
+from harness.training.workers import Broken, Event, Fault, Finished, Limits, Processes, Progress, Source
 
 # How soon an order is obeyed, at the latest; and how long a coordinator may be silent, asleep or at a long proposal.
 _POLL_SECONDS = 0.1
@@ -188,14 +187,12 @@ class _Work:
 
     Attributes:
         folder: where jobs keep their files while they run; ``teachers`` where trained teachers stay.
-        workers: by the number of their place, as ``running``.
+        running: by the number of their place.
     """
 
-    source: Source
-    limits: Limits
+    processes: Processes
     folder: Path
     teachers: Path
-    workers: dict[int, Worker] = field(default_factory=dict)
     running: dict[int, _Running] = field(default_factory=dict)
 
     def obey(self, order: Order) -> None:
@@ -206,30 +203,20 @@ class _Work:
                 local = _files_on_node(job, folder, self.teachers)
                 if local.checkpoint is not None and checkpoint is not None:
                     files.write_bytes(local.checkpoint, checkpoint)
-                if place not in self.workers:
-                    (self.workers[place],) = workers.start(self.source, 1)
-                workers.assign(self.workers[place], local)
+                self.processes.assign(place, local)
                 self.running[place] = _Running(key, local, folder)
             case End(key, place):
                 if place in self.running and self.running[place].key == key:
-                    workers.abandon(self.workers[place])
+                    self.processes.abandon(place)
                     self._forget(place)
-
-    def poll(self, timeout: float) -> list[Said]:
-        """Return what the workers say, after at most ``timeout`` seconds.
-
-        Raises:
-            DataError: a process could not load the data.
-        """
-        return [self._said(event) for event in workers.poll(list(self.workers.values()), self.limits, timeout)]
 
     def stop(self) -> None:
         """End all processes and remove what they have left."""
-        workers.stop(list(self.workers.values()))
-        self.workers, self.running = {}, {}
+        self.processes.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _said(self, event: Event) -> Said:
+    def said(self, event: Event) -> Said:
+        """Return what a worker says as it travels."""
         # A worker reports the very job that it was given.
         place, running = next(item for item in self.running.items() if item[1].job is event.job)
         match event:
@@ -325,12 +312,13 @@ class Node:
         """Obey and listen until the end; the body of the thread, which is the parent of all processes."""
         assert self._source is not None, "who has no data is given no order"
         terms, folder = self._terms, _work_folder()
-        work = _Work(self._source, terms.limits, folder, cache_folder() / "cluster" / "teachers")
+        processes = Processes(self._source, terms.limits)
+        work = _Work(processes, folder, cache_folder() / "cluster" / "teachers")
         try:
             while not self._ended and time.monotonic() - self._heard < self._silence_seconds:
                 while not self._orders.empty():
                     work.obey(self._orders.get())
-                self._say(work.poll(_POLL_SECONDS))
+                self._say([work.said(event) for event in processes.poll(_POLL_SECONDS)])
         except Exception as error:
             self._fail(error.message if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}")
         else:

@@ -25,7 +25,7 @@ from harness.training import workers
 from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Purpose, Status
 from harness.training.run import Job
-from harness.training.workers import Broken, Event, Fault, Finished, Limits, Progress, Source, Worker
+from harness.training.workers import Broken, Event, Fault, Finished, Limits, Processes, Progress, Source
 from search_spaces.notation import parse_network
 
 JOB = Job(
@@ -46,21 +46,23 @@ class Crash:
 
 
 @pytest.fixture(scope="module")
-def pool() -> Iterator[list[Worker]]:
-    made = workers.start(Source("mnist-5k", None), 1)
+def pool() -> Iterator[Processes]:
+    made = Processes(Source("mnist-5k", None), PATIENT)
+    made.start(1)
     yield made
-    workers.stop(made)
+    made.stop()
 
 
-def events_until_idle(pool: list[Worker], limits: Limits = PATIENT) -> list[Event]:
+def events_until_idle(pool: Processes) -> list[Event]:
     events: list[Event] = []
-    while any(worker.job is not None for worker in pool):
-        events += workers.poll(pool, limits, timeout=5.0)
+    pool.limits = PATIENT
+    while any(pool.jobs.values()):
+        events += pool.poll(timeout=5.0)
     return events
 
 
-def test_a_worker_reports_its_epochs_and_then_its_result(pool: list[Worker]):
-    workers.assign(pool[0], JOB)
+def test_a_worker_reports_its_epochs_and_then_its_result(pool: Processes):
+    pool.assign(0, JOB)
 
     *progress, finished = events_until_idle(pool)
 
@@ -77,22 +79,22 @@ def test_a_worker_reports_its_epochs_and_then_its_result(pool: list[Worker]):
     assert finished.result.environment.threads == 1
 
 
-def test_a_worker_keeps_its_process_and_repeats_its_bits(pool: list[Worker]):
-    process, results = pool[0].process.pid, []
+def test_a_worker_keeps_its_process_and_repeats_its_bits(pool: Processes):
+    process, results = pool.pool[0].process.pid, []
     for _ in range(2):
-        workers.assign(pool[0], JOB)
+        pool.assign(0, JOB)
         event = events_until_idle(pool)[-1]
         assert isinstance(event, Finished)
         results.append(event.result.weights_sha256)
     assert results[0] == results[1]
-    assert pool[0].process.pid == process
+    assert pool.pool[0].process.pid == process
 
 
-def test_what_is_wrong_with_a_job_is_its_outcome_and_not_the_end_of_the_worker(pool: list[Worker]):
-    process = pool[0].process.pid
+def test_what_is_wrong_with_a_job_is_its_outcome_and_not_the_end_of_the_worker(pool: Processes):
+    process = pool.pool[0].process.pid
     outcomes = []
     for bad in (replace(JOB, device="cuda:99"), replace(JOB, recipe=replace(JOB.recipe, batch_size=4001))):
-        workers.assign(pool[0], bad)
+        pool.assign(0, bad)
         outcomes += events_until_idle(pool)
 
     assert [type(event) for event in outcomes] == [Broken, Broken]
@@ -100,65 +102,67 @@ def test_what_is_wrong_with_a_job_is_its_outcome_and_not_the_end_of_the_worker(p
     assert messages[0].startswith("cuda:99 was asked for, but torch ")
     assert messages[1] == "recipe: batch_size is 4001, but there are only 4000 images to train on"
     assert {event.status for event in outcomes if isinstance(event, Broken)} == {Status.CRASHED}
-    assert pool[0].process.pid == process
+    assert pool.pool[0].process.pid == process
 
 
-def test_ctrl_c_is_left_to_the_coordinator(pool: list[Worker]):
-    process = pool[0].process
+def test_ctrl_c_is_left_to_the_coordinator(pool: Processes):
+    process = pool.pool[0].process
     assert process.pid is not None
     os.kill(process.pid, signal.SIGINT)
-    workers.assign(pool[0], JOB)
+    pool.assign(0, JOB)
     assert isinstance(events_until_idle(pool)[-1], Finished)
-    assert pool[0].process is process
+    assert pool.pool[0].process is process
 
 
-def test_a_worker_that_crashes_is_replaced_by_one_that_works(pool: list[Worker]):
-    process = pool[0].process.pid
-    workers.assign(pool[0], replace(JOB, study=Crash()))  # type: ignore[arg-type]  # that is the crash
+def test_a_worker_that_crashes_is_replaced_by_one_that_works(pool: Processes):
+    process = pool.pool[0].process.pid
+    pool.assign(0, replace(JOB, study=Crash()))  # type: ignore[arg-type]  # that is the crash
     events = events_until_idle(pool)
     assert [(type(event), getattr(event, "status", None)) for event in events] == [(Broken, Status.CRASHED)]
     assert isinstance(events[0], Broken)
     assert events[0].message == "the worker process ended with exit code 7"
-    assert pool[0].process.pid != process
-    assert pool[0].process.is_alive()
+    assert pool.pool[0].process.pid != process
+    assert pool.pool[0].process.is_alive()
 
 
-def test_what_a_killed_worker_has_half_written_is_removed_and_nothing_else(pool: list[Worker], tmp_path: Path):
+def test_what_a_killed_worker_has_half_written_is_removed_and_nothing_else(pool: Processes, tmp_path: Path):
     checkpoint = tmp_path / "trial-00001-search-0.pt"
     weights = tmp_path / "seed-0001.safetensors"
     half = [tmp_path / f".{path.name}.eis10mem" for path in (checkpoint, weights)]
     others = tmp_path / ".trial-00002-search-0.pt.abc"
-    workers.assign(pool[0], replace(JOB, checkpoint=checkpoint, weights=weights))
+    pool.assign(0, replace(JOB, checkpoint=checkpoint, weights=weights))
     for path in (*half, others):
         path.write_bytes(b"the beginning of a file")
-    pool[0].process.kill()
+    pool.pool[0].process.kill()
     events_until_idle(pool)
     assert [path.exists() for path in (*half, others)] == [False, False, True]
 
 
-def test_a_worker_that_died_while_it_was_idle_is_replaced_before_it_gets_a_job(pool: list[Worker]):
-    process = pool[0].process
+def test_a_worker_that_died_while_it_was_idle_is_replaced_before_it_gets_a_job(pool: Processes):
+    process = pool.pool[0].process
     process.kill()
     process.join()
-    workers.assign(pool[0], JOB)
+    pool.assign(0, JOB)
     assert isinstance(events_until_idle(pool)[-1], Finished)
-    assert pool[0].process is not process
+    assert pool.pool[0].process is not process
 
 
-def test_the_time_before_a_rung_counts_for_the_limit(pool: list[Worker]):
-    workers.assign(pool[0], replace(JOB, recipe=replace(JOB.recipe, epochs=1000), spent_seconds=100.0))
-    (event,) = workers.poll(pool, Limits(seconds=99.0), timeout=0.0)
+def test_the_time_before_a_rung_counts_for_the_limit(pool: Processes):
+    pool.assign(0, replace(JOB, recipe=replace(JOB.recipe, epochs=1000), spent_seconds=100.0))
+    pool.limits = Limits(seconds=99.0)
+    (event,) = pool.poll(timeout=0.0)
     assert isinstance(event, Broken)
     assert event.status is Status.TIMED_OUT
     assert re.fullmatch(r"still training after 10\d s; 99 allowed", event.message)
 
 
-def test_a_job_over_its_time_is_stopped(pool: list[Worker]):
-    workers.assign(pool[0], replace(JOB, recipe=replace(JOB.recipe, epochs=1000)))
-    process = pool[0].process
-    pool[0].since -= 100
+def test_a_job_over_its_time_is_stopped(pool: Processes):
+    pool.assign(0, replace(JOB, recipe=replace(JOB.recipe, epochs=1000)))
+    process = pool.pool[0].process
+    pool.pool[0].since -= 100
 
-    events = workers.poll(pool, Limits(seconds=99.0), timeout=0.0)
+    pool.limits = Limits(seconds=99.0)
+    events = pool.poll(timeout=0.0)
 
     assert [(type(event), getattr(event, "message", "")) for event in events] == [
         (Broken, "still training after 100 s; 99 allowed")
@@ -166,18 +170,19 @@ def test_a_job_over_its_time_is_stopped(pool: list[Worker]):
     assert isinstance(events[0], Broken)
     assert events[0].status is Status.TIMED_OUT
     assert not is_running(process.pid)
-    assert pool[0].job is None
+    assert pool.pool[0].job is None
 
 
-def test_a_job_over_its_memory_is_stopped_and_the_next_one_is_done(pool: list[Worker]):
-    workers.assign(pool[0], replace(JOB, recipe=replace(JOB.recipe, epochs=1000)))
-    wait_for(lambda: workers._own_memory_mb(pool[0].process.pid or 0) > 20)
-    events = workers.poll(pool, Limits(memory_mb=1.0), timeout=0.0)
+def test_a_job_over_its_memory_is_stopped_and_the_next_one_is_done(pool: Processes):
+    pool.assign(0, replace(JOB, recipe=replace(JOB.recipe, epochs=1000)))
+    wait_for(lambda: workers._own_memory_mb(pool.pool[0].process.pid or 0) > 20)
+    pool.limits = Limits(memory_mb=1.0)
+    events = pool.poll(timeout=0.0)
     (broken,) = [event for event in events if isinstance(event, Broken)]
     assert broken.status is Status.OUT_OF_MEMORY
     assert broken.message.startswith("took ")
     assert broken.message.endswith(" MiB; 1 MiB allowed")
-    workers.assign(pool[0], JOB)
+    pool.assign(0, JOB)
     assert isinstance(events_until_idle(pool)[-1], Finished)
 
 
@@ -212,9 +217,10 @@ def test_pages_of_a_file_are_no_memory_of_the_process(tmp_path: Path):
 @pytest.mark.slow
 def test_workers_die_with_their_coordinator():
     program = (
-        "import time\nfrom harness.training import workers\n"
-        "made = workers.start(workers.Source('mnist-5k', None), 1)\n"
-        "print(made[0].process.pid, flush=True)\n"
+        "import time\nfrom harness.training.workers import Limits, Processes, Source\n"
+        "made = Processes(Source('mnist-5k', None), Limits())\n"
+        "made.start(1)\n"
+        "print(made.pool[0].process.pid, flush=True)\n"
         "time.sleep(600)\n"
     )
     coordinator = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
@@ -231,12 +237,12 @@ def test_workers_die_with_their_coordinator():
     assert workers._own_memory_mb(worker) == 0
 
 
-def test_a_file_that_cannot_be_written_ends_more_than_a_job(pool: list[Worker], tmp_path: Path):
+def test_a_file_that_cannot_be_written_ends_more_than_a_job(pool: Processes, tmp_path: Path):
     (tmp_path / "file").touch()
-    workers.assign(pool[0], replace(JOB, checkpoint=tmp_path / "file" / "state.pt"))
+    pool.assign(0, replace(JOB, checkpoint=tmp_path / "file" / "state.pt"))
     with pytest.raises(StorageError, match=r"state\.pt"):
         events_until_idle(pool)
-    assert pool[0].job is None
+    assert pool.pool[0].job is None
 
 
 @pytest.mark.parametrize("faults", [0, 1, 2])
