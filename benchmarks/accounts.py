@@ -18,13 +18,7 @@ LOGS = (LOG, READS, LEDGER)
 
 @dataclass(frozen=True, slots=True)
 class Books:
-    """What a workspace holds of finished work.
-
-    Attributes:
-        results: hashes of the files of finished runs, by their names.
-        lines: whole lines of each log that can be read, in order.
-        seeds: what the records say of each verified seed, by row and index.
-    """
+    """What a workspace holds: hashes of the files of finished runs, whole lines of each log, each verified seed."""
 
     results: Mapping[str, str]
     lines: Mapping[str, tuple[str, ...]]
@@ -72,18 +66,14 @@ def read_again(after: Books) -> list[str]:
 
 
 def leftovers(work: Path, temporary: Path) -> list[str]:
-    """Return the files of a search that has ended which belong to nothing, and locks that somebody still holds.
-
-    Args:
-        temporary: the folder for temporary files that no other program has used.
-    """
+    """Return the files of an ended search which belong to nothing, of ``temporary`` too, and locks that are held."""
     # torch keeps an empty folder there for everybody.
     found = [path for path in temporary.iterdir() if not path.name.startswith("torchinductor_")]
     found += [path for path in work.rglob(".*.*") if path.is_file() and path.suffix != ".lock"]
     found += work.glob("runs/.verify-*")
-    found += [path for path in work.glob("runs/s/checkpoints/*.pt") if _result_of(path).exists()]
+    results = work / "runs/s/results"
+    found += [path for path in work.glob("runs/s/checkpoints/*.pt") if (results / f"{path.stem}.json").exists()]
     found += [path for path in work.rglob("*.lock") if _is_held(path)]
-    found += [path for path in work.rglob(".lock") if _is_held(path)]
     return sorted({str(path.relative_to(work.parent)) for path in found})
 
 
@@ -92,16 +82,12 @@ def answer(work: Path) -> dict[str, Any]:
     after = books(work)
     kept = ("trial", "hash", "parameters", "origin", "epochs")
     runs = [json.loads(path.read_bytes()) for path in sorted(work.glob("runs/s/results/trial-*"))]
+    facts = {"status": "status", "errors": "validation_errors", "weights": "weights_sha256"}
     seeds = {name: json.loads(text) for name, text in sorted(after.seeds.items())}
     return {
         "proposed": [{name: event.get(name) for name in kept} for event in _events(after, "proposed")],
         "runs": [
-            {
-                "run": [run["trial"], run["purpose"], run["seed_index"]],
-                "status": run["status"],
-                "errors": run["validation_errors"],
-                "weights": run["weights_sha256"],
-            }
+            {"run": [run["trial"], run["purpose"], run["seed_index"]], **{key: run[of] for key, of in facts.items()}}
             for run in runs
         ],
         "winner": [event["hash"] for event in _events(after, "winner")][-1:],
@@ -120,10 +106,6 @@ def _run(event: Mapping[str, Any]) -> str:
 
 def _twice(items: Iterable[Hashable]) -> list[str]:
     return [f"{item} ({count} times)" for item, count in Counter(items).items() if count > 1]
-
-
-def _result_of(checkpoint: Path) -> Path:
-    return checkpoint.parent.parent / "results" / f"{checkpoint.stem}.json"
 
 
 def _lines(path: Path) -> list[str]:

@@ -41,20 +41,14 @@ SPREAD_SECONDS = 1.0
 
 
 def disturbed(kind: Kind, place: Path, rng: random.Random, faults: int, work_seconds: float) -> dict[str, Any]:
-    """Run one search in an empty folder, disturb it up to so many times, let it end, and count.
+    """Run one search in an empty folder, disturb it up to so many times at moments of chance, let it end, and count.
 
-    A moment is chosen by chance: after the search has begun to work, or after a further run has ended, a time that is
-    drawn evenly. What was finished at the moment is read before the fault and compared afterwards.
-
-    Args:
-        work_seconds: what it takes without faults, from its first line in the log to its end.
-
-    Raises:
-        Stuck: it does not go on.
+    What was finished at a moment is read before the fault and compared afterwards. ``work_seconds`` is what the search
+    takes without faults, from its first line in the log to its end.
     """
     struck, lost = 0, list[str]()
     with kind.around(place) as given:
-        search = SmallSearch(place, more=given.options, within=given.within)
+        search = SmallSearch(place, more=given.options)
         search.start()
         try:
             while struck < faults and _moment_comes(kind, search, rng, work_seconds):
@@ -78,7 +72,6 @@ def disturbed(kind: Kind, place: Path, rng: random.Random, faults: int, work_sec
 
 
 def _moment_comes(kind: Kind, search: SmallSearch, rng: random.Random, work_seconds: float) -> bool:
-    """Wait until the next fault is due; return whether the search is still there."""
 
     def log() -> bytes:
         path = search.study / "log.jsonl"
@@ -113,15 +106,11 @@ def undisturbed_search(place: Path) -> tuple[dict[str, Any], float]:
 
 
 def is_equal(kind: Kind, found: Mapping[str, Any], undisturbed: Mapping[str, Any]) -> bool:
-    """Return whether a disturbed search has the answer of an undisturbed one.
-
-    Where the order of events depends on the fault, the answer is that there is one, and that it is verified.
-    """
-    if found["codes"][-1:] != [0]:
-        return False
-    if kind.is_repeatable:
-        return bool(found["answer"] == undisturbed)
-    return bool(found["answer"]["winner"]) and bool(found["answer"]["seeds"])
+    """Return whether a disturbed search has the answer of an undisturbed one, or a verified one where that varies."""
+    same = (
+        found["answer"] == undisturbed if kind.is_repeatable else found["answer"]["winner"] and found["answer"]["seeds"]
+    )
+    return found["codes"][-1:] == [0] and bool(same)
 
 
 def wrong_ends(kind: Kind, codes: Sequence[int], said: str) -> list[str]:
@@ -191,10 +180,8 @@ def _measured(given: argparse.Namespace) -> bool:
             ends, equal = wrong_ends(kind, found["codes"], said), is_equal(kind, found, undisturbed)
             del found["codes"], found["answer"]
             facts = {"wrong_ends": ends, "equal": equal, "seconds": round(took, 1), "commit": commit, "dirty": dirty}
-            date_utc = date.isoformat(timespec="seconds")
-            searches.append(
-                {"kind": name, "seed": given.seed, "number": number, **found, **facts, "date_utc": date_utc}
-            )
+            facts["date_utc"] = date.isoformat(timespec="seconds")
+            searches.append({"kind": name, "seed": given.seed, "number": number, **found, **facts})
             # Read again: another kind may have been measured meanwhile.
             others = [each for each in json.loads(RESULTS.read_bytes())["searches"] if each["kind"] != name]
             files.write_json(RESULTS, {"machine": machine(), "searches": [*others, *searches]})

@@ -66,15 +66,10 @@ class MadeUp:
         final = 60 * (analysis.parameters / 1_500) ** -0.5 * (epochs / 20) ** -0.3 * math.exp(rng.gauss(0, 0.08))
         seconds = MINUTE * rng.uniform(0.9, 1.1)
         shares = {number: number / epochs for number in range(1, epochs + 1)}
-        return Reading(
-            network_hash=job.architecture.hash,
-            parameters=analysis.parameters,
-            macs=analysis.macs,
-            size=SIZE,
-            errors={number: round(final * (1 + 4 * (1 - share) ** 2.6)) for number, share in shares.items()},
-            seconds={number: seconds * share for number, share in shares.items()},
-            status=Status.COMPLETE,
-        )
+        errors = {number: round(final * (1 + 4 * (1 - share) ** 2.6)) for number, share in shares.items()}
+        spent = {number: seconds * share for number, share in shares.items()}
+        size = analysis.parameters, analysis.macs
+        return Reading(job.architecture.hash, *size, SIZE, errors, spent, Status.COMPLETE)
 
 
 class Timed:
@@ -100,11 +95,7 @@ class Timed:
 
 @dataclass(slots=True)
 class Drawing:
-    """Draws networks, which takes no time, until the real proposer is to be asked.
-
-    Attributes:
-        known: hashes of what was drawn.
-    """
+    """Draws networks, which takes no time, until the real proposer is to be asked."""
 
     real: Proposer
     rng: random.Random
@@ -137,14 +128,10 @@ class Drawing:
 
 
 class Meter(SearchReporter):
-    """Shows a search to nobody, and measures it between two numbers of networks that were trained.
-
-    Attributes:
-        marks: (trainings that have ended, processor seconds in all, asking, recording) at these two moments.
-    """
+    """Shows a search to nobody, and measures it between two numbers of networks: ``marks`` are at these moments."""
 
     def __init__(self, folder: Path, config: StudyConfig, effort: Effort, drawn: int, count: int) -> None:
-        """Measure ``count`` networks after ``drawn`` others; the session and what is timed are to be set."""
+        """Measure ``count`` networks after ``drawn`` others."""
         super().__init__(folder, config, effort)
         self.ends = [drawn, drawn + count]
         self.session: Session
@@ -152,6 +139,7 @@ class Meter(SearchReporter):
         self.asking: Timed
         self.recording: Timed
         self.runs = 0
+        # Trainings that have ended, processor seconds in all, asking, recording.
         self.marks: list[tuple[int, float, float, float]] = []
 
     def ended(self, candidate: Candidate, found: Result, decided: Any) -> None:

@@ -30,14 +30,12 @@ class Surroundings:
         options: of ``harness search``.
         thing: what the fault strikes or takes notes in: a database, a cluster, a list; None where it is the search.
         lacks: looks for what is missing at the end, beyond the search's own files; ``left`` for what is left over.
-        within: the command that starts the search; empty where nothing does.
     """
 
     options: Sequence[str] = ()
     thing: Any = None
     lacks: Callable[[SmallSearch], list[str]] = lambda search: []
     left: Callable[[], list[str]] = list
-    within: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +76,6 @@ def _kill_worker(search: SmallSearch, rng: random.Random, given: Surroundings) -
 
 
 def _stop_worker(search: SmallSearch, rng: random.Random, given: Surroundings) -> None:
-    """Stop a worker until its coordinator has given it up, then let it go on if it is still there."""
     if (worker := _worker(search, rng)) is not None:
         os.kill(worker, signal.SIGSTOP)
         search.wait_for(lambda: worker not in search.workers())
@@ -87,7 +84,6 @@ def _stop_worker(search: SmallSearch, rng: random.Random, given: Surroundings) -
 
 
 def _worker(search: SmallSearch, rng: random.Random) -> int | None:
-    """Return a worker, once there is one; None where the search ends before."""
     found: list[int] = []
 
     def is_found() -> bool:
@@ -139,31 +135,25 @@ def _kill_database(search: SmallSearch, rng: random.Random, given: Surroundings)
     given.thing.start()
 
 
-def _short_time(place: Path) -> AbstractContextManager[Surroundings]:
-    return nullcontext(Surroundings(("--workers", "1", "--trial-time", TIME_LIMIT)))
-
-
-def _one_worker(place: Path) -> AbstractContextManager[Surroundings]:
-    return nullcontext(Surroundings(("--workers", "1")))
+def _one_worker(place: Path, *more: str) -> AbstractContextManager[Surroundings]:
+    return nullcontext(Surroundings(("--workers", "1", *more)))
 
 
 @contextmanager
 def _small_disk(place: Path) -> Iterator[Surroundings]:
-    """Put the workspace on a small disk in memory; keep the answers of searches that end in order while it is full."""
     work = place / "work"
     work.mkdir(parents=True)
     _mount(work)
     answers: list[dict[str, Any]] = []
+
+    def unfinished(search: SmallSearch) -> list[str]:
+        last = accounts.answer(search.work)
+        return [f"an end with exit code 0 before the last line: {each}" for each in answers if each != last]
+
     try:
-        yield Surroundings(("--workers", "1"), answers, lambda search: _unfinished(search, answers))
+        yield Surroundings(("--workers", "1"), answers, unfinished)
     finally:
         subprocess.run(["umount", str(work)], check=True)
-
-
-def _unfinished(search: SmallSearch, answers: list[dict[str, Any]]) -> list[str]:
-    """Return the answers of searches that ended in order on a full disk, though something was left to do."""
-    last = accounts.answer(search.work)
-    return [f"an end with exit code 0 before the last line: {each}" for each in answers if each != last]
 
 
 def _mount(folder: Path) -> None:
@@ -174,7 +164,6 @@ def _mount(folder: Path) -> None:
 
 @contextmanager
 def _database(place: Path) -> Iterator[Surroundings]:
-    """Keep the search in a PostgreSQL server of its own, too."""
     programs = postgres_server.programs()
     assert programs is not None, "who has no server is told so before"
     with postgres_server.server(programs) as server:
@@ -188,7 +177,7 @@ def _not_mirrored(search: SmallSearch, url: str) -> list[str]:
 
     It may have been away when the search ended; then ``harness report --storage`` catches up, as the search says.
     """
-    code = search.report("--storage", url)
+    code = search.begun(["report", "s", "--storage", url]).wait()
     if code != 0:
         return [f"harness report --storage has ended with exit code {code}"]
     import optuna
@@ -217,10 +206,6 @@ def _no_mounting() -> str:
     return ""
 
 
-def _no_database() -> str:
-    return "" if postgres_server.programs() else "there is no PostgreSQL server (initdb)"
-
-
 KINDS = {
     "coordinator": Kind(
         what="SIGKILL of the command; then the same command again",
@@ -245,7 +230,7 @@ KINDS = {
     "stopped": Kind(
         what=f"SIGSTOP of a worker process beyond its time limit of {TIME_LIMIT}, then SIGCONT",
         strike=_stop_worker,
-        around=_short_time,
+        around=lambda place: _one_worker(place, "--trial-time", TIME_LIMIT),
         each_session=False,
         is_repeatable=False,
         # A time limit is the outcome of a training: with more faults, each of its five trainings may be lost.
@@ -255,7 +240,7 @@ KINDS = {
         what="SIGKILL of the PostgreSQL server behind `--storage`; started again within 3 s",
         strike=_kill_database,
         around=_database,
-        why_not=_no_database,
+        why_not=lambda: "" if postgres_server.programs() else "there is no PostgreSQL server (initdb)",
         each_session=False,
         at_once=4,
     ),

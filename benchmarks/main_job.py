@@ -52,12 +52,9 @@ PRIOR = ROOT / "harness" / "search" / "trainings-mnist.csv"
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Searches that differ in nothing but their seed: options, seeds, and what the answer may have at most.
+    """Searches that differ in nothing but their seed; ``most`` parameters are asked for, ``goal`` is hoped for.
 
-    Attributes:
-        goal: parameters that are hoped for, which decides nothing.
-        busy: other processes beside the search.
-        full_speed: the search has all cores, also where the others have one because the machine is fast.
+    ``busy`` processes run beside it; at ``full_speed`` it has all cores also where the others have one.
     """
 
     options: str
@@ -180,16 +177,8 @@ def outcome(folder: Path) -> dict[str, Any]:
         elif event["event"] == "refuted" and event["trial"] == standing:
             standing = None
             sizes.append((event["elapsed"], None))
-    kept = [
-        "hash",
-        "tier",
-        "parameters",
-        "architecture",
-        "recipe",
-        "mean_test_accuracy_pct",
-        "std_test_accuracy_pct",
-        "seeds",
-    ]
+    accuracies = ["mean_test_accuracy_pct", "std_test_accuracy_pct"]
+    kept = ["hash", "tier", "parameters", "architecture", "recipe", *accuracies, "seeds"]
     return {
         "reached": printed["reached"],
         "winner": None if row is None else {name: row[name] for name in kept},
@@ -261,7 +250,6 @@ def _first_answer(found: dict[str, Any]) -> float | None:
 
 
 def _processor_seconds() -> float:
-    """Return processor time of all processes that this one has begun and waited for, and of those they have."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 

@@ -25,13 +25,7 @@ PATIENCE_SECONDS = 120.0
 
 @dataclass(slots=True)
 class Server:
-    """A server that listens on this machine only.
-
-    Attributes:
-        programs: folder of its programs.
-        folder: of its data.
-        process: None while it does not run.
-    """
+    """A server that listens on this machine only; ``folder`` has its data, ``process`` is None while it rests."""
 
     programs: Path
     folder: Path
@@ -101,8 +95,7 @@ def programs() -> Path | None:
 
 @contextmanager
 def server(programs: Path) -> Iterator[Server]:
-    """Run a new, empty server with these programs for the block."""
-    # Other folders may be closed to other users.
+    """Run a new, empty server for the block."""
     folder = Path(tempfile.mkdtemp(prefix="harness-postgres-"))
     try:
         given = unprivileged()

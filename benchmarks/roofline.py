@@ -3,7 +3,7 @@
 Measured in one run: the core's multiply-adds a second and its memory bandwidth (benchmarks/peak.cpp), and the engine's
 images a second for some networks. A step counts three times the multiply-adds of the forward pass (less the first
 layer's input gradient, which nobody needs), and nothing else: BN, ReLU, pooling, augmentation and the update are
-overhead. The traffic of a step is what must move if every map is written once and read as often as an op needs it.
+overhead.
 
     python -m benchmarks.roofline --data FOLDER
 
@@ -26,29 +26,14 @@ from benchmarks.machine import machine
 from benchmarks.throughput import NETWORKS, by_harness
 from harness.system import files
 from harness.training.native import native
-from harness.training.native.instruction import Code
-from harness.training.native.program import Program, program
 from search_spaces.cost import analyse
 from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "roofline.json"
-FLOAT_BYTES = 4
 # Tiles need a quarter of the multiply-adds that are counted, so a share may lie above 1, and never above this.
 MOST_SHARE = 4.0
-# Reads and writes of a map of `in` and one of `out` that each instruction makes, forward and backward.
-_PASSES = {
-    Code.CONVOLUTION: (3, 3),  # x, y; dy, w: x, dy; dx: dy, dx
-    Code.DEPTHWISE: (3, 3),
-    Code.POINTWISE: (5, 5),  # statistics and result forward; two passes backward
-    Code.MAX_POOL: (3, 3),
-    Code.AVERAGE_POOL: (2, 2),
-    Code.LINEAR: (3, 2),
-    Code.BRANCH: (3, 2),
-    Code.SUM: (4, 3),
-    Code.UNSHUFFLE: (2, 2),
-}
 
 
 def limits() -> tuple[float, float]:
@@ -68,16 +53,6 @@ def flops_of(text: str) -> float:
     layers = analyse(parse_network(text), MNIST).layers
     macs = [layer.macs for layer in layers]
     return 2 * (3 * sum(macs) - next(count for count in macs if count))
-
-
-def bytes_of(flat: Program) -> float:
-    """Return bytes that a training step moves between kernels, an image."""
-    total = 0
-    for item in flat.instructions:
-        sizes = [flat.values[index] for index in (item.source, item.target)]
-        reads = [value.channels * value.height * value.width for value in sizes]
-        total += sum(count * size for count, size in zip(_PASSES[item.code], reads, strict=True))
-    return float(total * FLOAT_BYTES)
 
 
 def main() -> None:
@@ -104,7 +79,6 @@ def main() -> None:
 
 
 def _is_alike(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Return whether two lines are of one kind of machine; a processor's name alone does not tell its speed."""
     low, high = sorted(float(line["peak_gflops"]) for line in (one, other))
     return one["machine"]["processor"] == other["machine"]["processor"] and bool(high < 1.15 * low)
 
@@ -129,7 +103,6 @@ def _row(name: str, text: str, speed: float, peak: float) -> dict[str, Any]:
         "network": name,
         "images_a_second": round(speed),
         "flops_an_image": flops,
-        "flops_a_byte": round(flops / bytes_of(program(parse_network(text), MNIST.input_shape)), 2),
         "gflops": round(flops * speed / 1e9, 1),
         "share_of_peak": round(flops * speed / 1e9 / peak, 3),
     }

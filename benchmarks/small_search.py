@@ -41,53 +41,37 @@ class SmallSearch:
     Attributes:
         place: folder of its own: ``work`` is the workspace, ``tmp`` for temporary files, ``said.txt`` its messages.
         more: options besides those that all have.
-        within: the command that starts it, such as ``ip netns exec NAME``; empty where nothing does.
+        work: its workspace; ``study`` is the folder of its study.
         codes: how its processes have ended, oldest first.
         survivors: processes that have lived on although their coordinator had gone.
     """
 
     place: Path
     more: Sequence[str] = ()
-    within: Sequence[str] = ()
     process: subprocess.Popen[bytes] | None = None
+    work: Path = field(init=False)
+    study: Path = field(init=False)
     codes: list[int] = field(default_factory=list)
     survivors: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Write the space and the recipe."""
+        self.work, self.study = self.place / "work", self.place / "work" / "runs" / "s"
         for folder in (self.work, self.place / "tmp"):
             folder.mkdir(parents=True, exist_ok=True)
         (self.place / "few.space").write_text(SPACE)
         (self.place / "short.toml").write_text(RECIPE)
 
-    @property
-    def work(self) -> Path:
-        """Its workspace."""
-        return self.place / "work"
-
-    @property
-    def study(self) -> Path:
-        """The folder of its study."""
-        return self.work / "runs" / "s"
-
     def start(self) -> None:
         """Begin, or go on where the last process has left the study."""
-        self.process = self._begun(["search", *OPTIONS, *self.more])
-
-    def report(self, *options: str) -> int:
-        """Run ``harness report`` for the study; return its exit code."""
-        return self._begun(["report", "s", *options]).wait(PATIENCE_SECONDS)
+        self.process = self.begun(["search", *OPTIONS, *self.more])
 
     def is_running(self) -> bool:
         """Return whether its process has not ended."""
         return self.process is not None and self.process.poll() is None
 
     def wait_for(self, has_happened: Callable[[], bool]) -> bool:
-        """Wait until something has happened; return False where the process has ended before.
-
-        Raises:
-            Stuck: neither has come about.
-        """
+        """Wait for something; return False where the process has ended before, raise Stuck where neither comes."""
         until = time.monotonic() + PATIENCE_SECONDS
         while not has_happened():
             if not self.is_running():
@@ -98,11 +82,7 @@ class SmallSearch:
         return True
 
     def wait(self) -> int:
-        """Wait for the end of the process and of all that it has started; return its exit code.
-
-        Raises:
-            Stuck: it does not end.
-        """
+        """Wait for the end of the process; return its exit code, or raise Stuck."""
         assert self.process is not None, "it has been started"
         try:
             code = self.process.wait(PATIENCE_SECONDS)
@@ -136,13 +116,13 @@ class SmallSearch:
             self.kill()
         self._end_survivors()
 
-    def _begun(self, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
+    def begun(self, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
         """Start a command of this checkout, which hears nothing of this process's settings."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("HARNESS_") or name in KEPT}
         made = {"HARNESS_WORKSPACE": str(self.work), "TMPDIR": str(self.place / "tmp"), "PYTHONPATH": str(ROOT)}
         with (self.place / "said.txt").open("ab") as said:
             return subprocess.Popen(
-                [*self.within, sys.executable, "-m", "harness", *arguments],
+                [sys.executable, "-m", "harness", *arguments],
                 cwd=self.place,
                 env=kept | made,
                 stdin=subprocess.DEVNULL,
@@ -152,7 +132,6 @@ class SmallSearch:
             )
 
     def _end_survivors(self) -> None:
-        """Give processes without their coordinator a while to end; note and end those that do not."""
         self.survivors += survivors(self.processes)
         for number in self.processes():
             with suppress(ProcessLookupError):

@@ -1,10 +1,8 @@
 """Training throughput on a processor: the harness beside a loop as the source documents write it.
 
-All sides train the same network on MNIST, one process of one thread a core, evaluation left out. The seed-style loop
-is torchvision's data set, a transform an image (to a tensor, normalised; the documents move no image), a DataLoader
-without workers, or with one, and eager fp32. The harness moves its images as the recipe ``fast`` does, by torch and by
-the compiled engine. Sides are interleaved; each figure is the median over the rounds, of the images a second of all
-processes together.
+All sides train the same network on MNIST, one process of one thread a core, evaluation left out: torchvision's data
+set with a transform an image, a DataLoader without workers or with one, and eager fp32; the harness with moved images,
+by torch and by the compiled engine. Each figure is the median over interleaved rounds, of all processes together.
 
     python -m benchmarks.throughput --rounds 5 --data FOLDER
 
@@ -148,9 +146,7 @@ def main() -> None:
     """Measure all sides, round after round, and write and print the medians."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument(
-        "--data", type=Path, default=os.environ.get("HARNESS_DATA"), required="HARNESS_DATA" not in os.environ
-    )
+    parser.add_argument("--data", type=Path, default=os.environ.get("HARNESS_DATA"))
     given = parser.parse_args()
     load_engine()
     found: dict[str, dict[str, list[float]]] = {name: {} for name in NETWORKS}
@@ -169,7 +165,6 @@ def main() -> None:
 
 
 def _row(name: str, sides: dict[str, list[float]]) -> dict[str, Any]:
-    """Return the best seed-style loop beside the engine, and their ratio round by round."""
     best = max((side for side in sides if side.startswith("seed")), key=lambda side: median(sides[side]))
     ratios = [ours / theirs for ours, theirs in zip(sides["harness, native"], sides[best], strict=True)]
     over_torch = [ours / torchs for ours, torchs in zip(sides["harness, native"], sides["harness, torch"], strict=True)]

@@ -1,12 +1,9 @@
 """Time to 99.4 %: the shortest fixed schedule that reaches it, beside a document's recipe on the same cores.
 
-For each number of epochs, in rising order, five fresh seeds of the network train on the search split; the first whose
-mean validation accuracy stands for the target, by the measured offset, is taken, so nothing is chosen on the test
-set. Five seeds of that schedule then train on all images and read the test set; they are fresh where no record has
-them. The document's side is its own record: the mean at the last epoch of its own recipe, and the time that its epochs
-take one process by the best seed-style loop of benchmarks/results/throughput.json, which is measured on the same cores,
-one process a core on both sides. Where the document's mean misses the target its time is a lower bound. The ratio is
-that of the epochs, which the recipe saves, times that of an epoch's seconds, which the engine does.
+Of rising numbers of epochs the first is taken whose mean validation accuracy over five fresh seeds stands for the
+target: nothing is chosen on the test set, which five seeds of that schedule read. The document's side is its record,
+and the time of its epochs by the best seed-style loop of benchmarks/results/throughput.json: a lower bound where its
+mean misses the target. The ratio is that of the epochs times that of an epoch's seconds.
 
     python -m benchmarks.time_to_target --network seed4 --data FOLDER
 
@@ -44,36 +41,28 @@ SEEDS = 5
 TARGET_PCT = 99.4
 
 
-def validated(network: Architecture, recipe: Recipe, folder: Path | None) -> list[float]:
-    """Return the validation accuracies of five seeds, per cent."""
-    job = Job(
-        architecture=network,
-        recipe=recipe,
-        recipe_name=f"fast, {recipe.epochs} epochs",
-        purpose=Purpose.REFERENCE,
-        seed_index=0,
-        engine="native",
-    )
-    jobs = [replace(job, seed_index=index) for index in range(SEEDS)]
-    executor = Processes(Source("mnist", folder), Limits())
-    return [
-        run.validation_accuracy_pct or 0.0 for run in train_one_by_one(jobs, executor, core_count(), lambda event: None)
-    ]
-
-
 def shortest(
     network: Architecture, base: NamedRecipe, epochs: list[int], folder: Path | None
 ) -> tuple[Recipe, list[Any]]:
-    """Return the shortest schedule whose mean validation accuracy suffices, and what each gave."""
+    """Return the shortest schedule whose mean validation accuracy over five seeds suffices, and what each gave."""
     threshold = error_ratio_of("mnist").threshold_pct(TARGET_PCT)
     tried = []
     for count in epochs:
-        recipe = replace(base.recipe, epochs=count)
-        accuracies = validated(network, recipe, folder)
+        job = Job(
+            architecture=network,
+            recipe=replace(base.recipe, epochs=count),
+            recipe_name=f"fast, {count} epochs",
+            purpose=Purpose.REFERENCE,
+            seed_index=0,
+            engine="native",
+        )
+        jobs = [replace(job, seed_index=index) for index in range(SEEDS)]
+        runs = train_one_by_one(jobs, Processes(Source("mnist", folder), Limits()), core_count(), lambda event: None)
+        accuracies = [run.validation_accuracy_pct or 0.0 for run in runs]
         tried.append({"epochs": count, "validation_accuracy_pct": accuracies, "mean": mean(accuracies)})
         print(tried[-1], flush=True)
         if reaches(mean(accuracies), threshold):
-            return recipe, tried
+            return job.recipe, tried
     raise SystemExit(f"none of {epochs} epochs reaches {threshold:.3f} % on validation")
 
 

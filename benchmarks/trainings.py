@@ -2,10 +2,9 @@
 
     python -m benchmarks.trainings collect
 
-writes harness/search/trainings-mnist.csv, one row a network and recipe, and trainings-mnist.json beside it:
-what each source gave, what was left out and why. Only whole trainings on the fixed 50,000 images of mnist count, only
-their validation errors at the last epoch, and only recipes that are ``small`` or ``fast`` but for epochs, batch, rate
-and share of moved images.
+writes harness/search/trainings-mnist.csv, a row a network and recipe, and trainings-mnist.json: what each source gave.
+Only whole trainings on the fixed 50,000 images of mnist count, by their validation errors at the last epoch, and only
+recipes that are ``small`` or ``fast`` but for epochs, batch, rate and share of moved images.
 
     python -m benchmarks.trainings keep STUDY ...
 
@@ -44,12 +43,7 @@ _ANOTHER = "another recipe"
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """One training, or the mean of several where only that is on file.
-
-    Attributes:
-        errors: validation errors of 10,000 images, mean over ``runs``.
-        seed: the run's purpose and index; empty for a mean.
-    """
+    """One training, its errors of 10,000 images and what draws its numbers, or the mean of several without ``seed``."""
 
     architecture: Architecture
     recipe: Recipe
@@ -72,10 +66,9 @@ class Source:
     left_out: dict[str, int]
 
 
-def _errors(accuracy_pct: float, runs: int = 1) -> int:
-    """Return the errors of all runs together that a mean accuracy stands for, which are a whole number."""
-    errors = (100 - accuracy_pct) * IMAGES / 100 * runs
-    assert abs(errors - round(errors)) < 1e-6, f"{accuracy_pct} % is no accuracy of {runs} times {IMAGES:,} images"
+def _errors(accuracy_pct: float) -> int:
+    errors = (100 - accuracy_pct) * IMAGES / 100
+    assert abs(errors - round(errors)) < 1e-6, f"{accuracy_pct} % is no accuracy of {IMAGES:,} images"
     return round(errors)
 
 
@@ -92,7 +85,6 @@ def _of_table(path: Path) -> Iterator[Told | str]:
 
 
 def _of_rows(path: Path) -> Iterator[Told | str]:
-    """Read rows of one network and one recipe each, with a run a seed."""
     document = json.loads(path.read_bytes())
     recipes = {name: recipe_from(stated, str(path)) for name, stated in document["recipes"].items()}
     for row in document["rows"]:
@@ -111,14 +103,12 @@ def _of_recording(path: Path) -> Iterator[Told | str]:
 
 
 def _drawn_by(line: Mapping[str, Any]) -> str:
-    """Return what a run's random numbers come from; no other run of the network and the recipe has the same."""
     if (purpose := line.get("purpose", Purpose.REFERENCE)) == Purpose.REFERENCE:
         return f"{purpose} {line['seed']}"
     return f"{purpose} {line['seed']}, study {line['study_seed']}"
 
 
 def _of_leaderboard(path: Path) -> Iterator[Told | str]:
-    """Read what searches have found: means over the seeds that speak for a network, of the best of each study only."""
     for row in read(path):
         if row.tier is not Tier.SEARCHED or row.dataset != DATASET:
             continue
@@ -144,8 +134,7 @@ READERS: dict[str, Callable[[Path], Iterable[Told | str]]] = {
 
 def sources(root: Path) -> dict[str, Source]:
     """Return what each file of a repository tells, by its name; a run that two files tell, by the first alone."""
-    known: set[tuple[str, str, str]] = set()
-    found = {}
+    known, found = set[tuple[str, str, str]](), dict[str, Source]()
     for name, reader in READERS.items():
         told, left_out = list[Told](), Counter[str]()
         for item in reader(root / name):
@@ -186,22 +175,18 @@ def collected(found: Mapping[str, Source]) -> tuple[PastTraining, ...]:
 
 def provenance(found: Mapping[str, Source], trainings: tuple[PastTraining, ...]) -> dict[str, Any]:
     """Return where trainings come from, as plain JSON values; runs and what is left out are counted in runs."""
+
+    def of_source(name: str, source: Source) -> dict[str, Any]:
+        counted = {"rows": len({told.key for told in source.told}), "runs": sum(told.runs for told in source.told)}
+        return {"name": name, "sha256": source.sha256, **counted, "left_out": source.left_out}
+
     return {
         "dataset": DATASET,
         "command": "python -m benchmarks.trainings collect",
         "sha256": hashlib.sha256(text(trainings).encode()).hexdigest(),
         "rows": len(trainings),
         "runs": sum(item.runs for item in trainings),
-        "sources": [
-            {
-                "name": name,
-                "sha256": source.sha256,
-                "rows": len({told.key for told in source.told}),
-                "runs": sum(told.runs for told in source.told),
-                "left_out": source.left_out,
-            }
-            for name, source in found.items()
-        ],
+        "sources": [of_source(name, source) for name, source in found.items()],
     }
 
 
@@ -220,19 +205,10 @@ def keep(studies: Iterable[Path], path: Path) -> int:
                 continue
             # Searches of before their seeds were a hash of their configuration had the study's own.
             drawn = derive_seed(run.hash, run.recipe_hash, run.purpose, run.seed_index, config.run_seed)
-            line = {
-                "hash": run.hash,
-                "recipe": "small",
-                "epochs": run.recipe.epochs,
-                "seed": run.seed_index,
-                "parameters": run.parameters,
-                "macs": run.macs,
-                "errors": run.validation_errors,
-                "seconds": round(run.train_seconds, 1),
-                "network": str(run.architecture),
-                "purpose": run.purpose,
-                "study_seed": config.run_seed if run.seed == drawn else config.seed,
-            }
+            line = {"hash": run.hash, "recipe": "small", "epochs": run.recipe.epochs, "seed": run.seed_index}
+            line |= {"parameters": run.parameters, "macs": run.macs, "errors": run.validation_errors}
+            line |= {"seconds": round(run.train_seconds, 1), "network": str(run.architecture), "purpose": run.purpose}
+            line["study_seed"] = config.run_seed if run.seed == drawn else config.seed
             if (key := (run.hash, run.recipe.epochs, _drawn_by(line))) not in done:
                 files.append_line(path, json.dumps(line, allow_nan=False))
                 done.add(key)

@@ -172,7 +172,6 @@ class _Asker:
         return architecture
 
     def fault(self, what: str) -> MethodError:
-        """Return an error that says where it happened."""
         place = f"question {self.asked}" if self.asked else "the beginning"
         return MethodError(f"method {self.name!r}, repeat {self.repeat}, {place}: {what}")
 
@@ -259,7 +258,6 @@ class _Talk:
         return network
 
     def _exchange(self, question: dict[str, Any]) -> bytes:
-        """Send a question and return the line that answers it; a program that is late is ended, which ends the wait."""
         stdin, stdout = self.process.stdin, self.process.stdout
         assert stdin is not None
         assert stdout is not None
@@ -295,7 +293,6 @@ class _Talk:
         self._kill()
 
     def _last_words(self) -> str:
-        """Return the last line that a program wrote to stderr."""
         self.complaints.seek(max(0, self.complaints.seek(0, os.SEEK_END) - 4096))
         lines = [line.strip() for line in self.complaints.read().decode("utf-8", "replace").split("\n")]
         last = next((line for line in reversed(lines) if line), "")
@@ -306,7 +303,6 @@ class _Talk:
             os.killpg(self.process.pid, signal.SIGKILL)
 
     def end(self) -> None:
-        """End the program and all that it has started."""
         self._kill()
         with self.process, suppress(OSError):
             pass

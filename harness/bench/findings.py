@@ -184,7 +184,6 @@ def sentences(ranked: Ranking, compared: Sequence[Pair], varied: Sequence[Pair])
 
 
 def _first(ranked: Ranking, compared: Sequence[Pair]) -> str:
-    """Return which method is ranked first, and than which others it is better by more than chance."""
     least = min(ranked.mean_ranks.values())
     first, *equal = [name for name, rank in ranked.mean_ranks.items() if rank == least]
     if equal:
@@ -203,7 +202,6 @@ def _first(ranked: Ranking, compared: Sequence[Pair]) -> str:
 
 
 def _said(pair: Pair, name: str, other: str) -> str:
-    """Return how one method does beside another, by one score."""
     ratio, low, high = _seen_from(pair, name)
     tested = f"uncorrected interval {low:.3f} to {high:.3f}, corrected p {p_text(pair.corrected_p)}"
     size = f"its answers {pair.when} are {ratio:.3f} times as large ({tested})"
@@ -213,7 +211,6 @@ def _said(pair: Pair, name: str, other: str) -> str:
 
 
 def _seen_from(pair: Pair, name: str) -> tuple[float, float, float]:
-    """Return the ratio and its interval with ``name`` in the numerator."""
     if pair.first == name:
         return pair.ratio, pair.low, pair.high
     return 1 / pair.ratio, 1 / pair.high, 1 / pair.low
@@ -333,7 +330,6 @@ def _line(method: MethodFinding, facts: Findings) -> tuple[str, ...]:
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    """Return the values with None for each number that is not finite."""
     return {name: finite(value) if isinstance(value, float) else value for name, value in values.items()}
 
 

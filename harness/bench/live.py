@@ -90,7 +90,6 @@ def on_cluster(running: Running, link: Link) -> Running:
 
 
 def _asked(given: dict[str, Any], data: ImageData) -> SearchTask:
-    """Return the task that the options alone describe."""
     recipe, space = named_recipe(given["recipe"]), space_of(given["space"])
     check_batch(recipe.recipe, data.dataset.train_size)
     epochs = recipe.recipe.epochs

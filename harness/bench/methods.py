@@ -72,7 +72,6 @@ def _bare(sampler: str, says: str, stops: Stops = Stops.NEVER, name: str = "") -
 
 
 def _aided(sampler: str) -> BuiltIn:
-    """Return a sampler with what any search can have: rungs, and no proposals above what stands."""
     return BuiltIn(
         name=f"{sampler}-aided",
         says=f"{sampler}, with the default's rungs and falling budget",

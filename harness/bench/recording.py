@@ -93,7 +93,6 @@ def sampled(space: SearchSpace, count: int, seed: int, budget: int | None = None
 
 
 def _pool(space: SearchSpace, draws: Iterable[Draw], most: float, budget: int | None) -> list[_SampledNetwork]:
-    """Return the distinct networks of draws that are accepted, at most so many."""
     found: dict[str, _SampledNetwork] = {}
     for each in draws:
         judgement = judge(space, each.architecture, budget)
@@ -107,7 +106,6 @@ def _pool(space: SearchSpace, draws: Iterable[Draw], most: float, budget: int | 
 
 
 def _stratified(pool: list[_SampledNetwork], rng: random.Random) -> Iterator[_SampledNetwork]:
-    """Yield all networks, one from each band in turn, within a band in a random order."""
     low = math.log(min(network.parameters for network in pool))
     high = math.log(max(network.parameters for network in pool))
     bands: list[list[_SampledNetwork]] = [[] for _ in range(BANDS)]

@@ -80,7 +80,6 @@ class _Watch:
     trained: int = 0
 
     def tick(self, at: Moment) -> None:
-        """Note a changed answer; after the end nothing counts."""
         if at.elapsed <= self.seconds:
             proposal = at.standing.proposal if at.standing else None
             last = self.answers[-1].hash if self.answers else None
@@ -97,7 +96,6 @@ class _Watch:
             self.session.interrupted = True
 
     def ended(self, candidate: Candidate, found: Result, decided: Confirmed | FailedConfirmation | None) -> None:
-        """Count a run."""
         self.runs += 1
 
 
@@ -266,7 +264,6 @@ def run_repeats(
 
 @contextmanager
 def _interrupts_afterwards() -> Iterator[None]:
-    """Let Ctrl-C wait for the end of the block."""
     noted: list[int] = []
     kept = signal.signal(signal.SIGINT, lambda number, frame: noted.append(number))
     try:
@@ -278,7 +275,6 @@ def _interrupts_afterwards() -> Iterator[None]:
 
 
 def _wait_for(ready: Semaphore, count: int, futures: Sequence[Future[list[Trace]]]) -> None:
-    """Wait until so many processes are prepared, or one was killed, which ends all pieces."""
     while count and not any(future.done() and isinstance(future.exception(), BrokenProcessPool) for future in futures):
         if ready.acquire(timeout=0.05):
             count -= 1
@@ -304,7 +300,6 @@ def _prepare(
 
 
 def _end_with(parent: BaseProcess) -> None:
-    """End this process when the one that started it has gone, as by kill -9; it would wait for a piece for ever."""
     parent.join()
     os._exit(1)
 

@@ -180,13 +180,11 @@ def curve(repeats: Sequence[Steps], times: Sequence[float]) -> Curve:
 
 
 def _median(sizes: Any) -> Any:
-    """Return the lower median of each column: a value that was seen, so that infinity is no trouble."""
     middle = (len(sizes) - 1) // 2
     return np.partition(sizes, middle, axis=0)[middle]
 
 
 def _mean_interval(values: Sequence[float]) -> tuple[float, float]:
-    """Return the bootstrap interval of a mean."""
     given = np.array(values)
     low, high = interval(lambda chosen: given[chosen].mean(axis=1), len(given))
     return float(low), float(high)
@@ -345,7 +343,6 @@ def holm(values: Sequence[float]) -> list[float]:
 
 
 def _tested(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float]:
-    """Return Wilcoxon's p and the balance that it goes by; repeats that are alike have ranks, but no sign."""
     from scipy.stats import rankdata, wilcoxon
 
     differences = (np.array(ours) - np.array(theirs)).round(_DECIMALS)
@@ -362,7 +359,6 @@ def _tested(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, floa
 
 
 def _counted(ranks: Any, positive: int) -> float:
-    """Return the two-sided p of a sum of those ranks that have a plus, where each has one with an even chance."""
     chances = np.ones(1)  # (sums,)
     for rank in ranks:
         chances = (np.pad(chances, (0, rank)) + np.pad(chances, (rank, 0))) / 2

@@ -159,7 +159,6 @@ def record(
 
 
 def _train_all(folder: Path, ready: Prepared, waiting: list[Job], reporter: Reporter, executor: Executor) -> None:
-    """Train these runs, from rung to rung; one whose worker broke from its last rung, then from its beginning."""
     rungs, broken = ready.recording.rungs, Counter[Key]()
     try:
         executor.start(min(ready.recording.machine.workers, len(waiting)))

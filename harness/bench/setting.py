@@ -101,7 +101,6 @@ def _program(text: str) -> Program:
 
 
 def _code_sha256() -> str:
-    """Return the SHA-256 of the program's code and of the versions of the libraries that decide a repeat."""
     root = Path(__file__).resolve().parents[2]
     whole = hashlib.sha256(" ".join(f"{name} {version(name)}" for name in ("numpy", "optuna", "scipy")).encode())
     for path in sorted([*root.glob("search_spaces/**/*"), *root.glob("harness/**/*")]):
@@ -252,6 +251,5 @@ def setting(
 
 
 def _target(accuracies_pct: Sequence[float]) -> float:
-    """Return the accuracy that a quarter of the networks reach, to a hundredth."""
     ranked = sorted(accuracies_pct, reverse=True)
     return round(ranked[int(_REACHING * (len(ranked) - 1))], 2)

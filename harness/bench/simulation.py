@@ -110,7 +110,6 @@ class TableReadings:
         return Reading(network_hash, first.parameters, first.macs, self.size, errors, seconds, first.status)
 
     def _lent(self, errors: float, rng: random.Random) -> Mapping[int, float]:
-        """Return how far a run of a network of about so many errors lay off its mean."""
         middle = bisect_left(self.lenders, errors, key=lambda pair: pair[0])
         low = min(max(0, middle - self.lent // 2), len(self.lenders) - self.lent)
         return self.lenders[low + rng.randrange(self.lent)][1]
@@ -244,7 +243,6 @@ def result_of(job: Job, reading: Reading) -> Result:
 
 
 def _history(reading: Reading, last: int) -> tuple[Epoch, ...]:
-    """Return the epochs of a run; only those that are rungs were looked at and timed."""
     epochs, seconds = [], 0.0
     for number in range(1, last + 1):
         seconds = reading.seconds.get(number, seconds)

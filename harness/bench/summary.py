@@ -79,7 +79,6 @@ def summary(table: Table) -> _Summary:
 
 
 def _means_at(table: Table, rung: int) -> list[float]:
-    """Return the networks' mean validation accuracies at a rung, in order of the table."""
     return [statistics.fmean(at[rung].validation_accuracy_pct for at in runs.values()) for runs in table.runs.values()]
 
 

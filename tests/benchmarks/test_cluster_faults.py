@@ -1,4 +1,4 @@
-"""Faults of a cluster, struck on processes that play its nodes; and a network that can be cut."""
+"""Faults of a cluster, struck on processes that play its nodes."""
 
 from __future__ import annotations
 
@@ -128,31 +128,3 @@ def test_what_a_search_leaves_on_a_node_is_found(words: str, tmp_path: Path, mon
 
     assert left.startswith("process ")
     assert cluster_faults.left_on(tmp_path) == []
-
-
-def answers(network: cluster_faults.Network, seconds: float) -> bool:
-    """Return whether the head, which listens, can be reached from the first node."""
-    ask = f"import socket; socket.create_connection(('{cluster_faults.ADDRESSES}1', 6379), {seconds})"
-    command = [*network.within(1), sys.executable, "-c", ask]
-    return subprocess.run(command, check=False, capture_output=True).returncode == 0
-
-
-def test_a_network_is_cut_and_mended_and_nothing_of_it_stays():
-    if why_not := KINDS["cut"].why_not():
-        pytest.skip(why_not)
-    listen = f"import socket, time; s = socket.create_server(('{cluster_faults.ADDRESSES}1', 6379))"
-    listen += "; print(flush=True); time.sleep(600)"
-    with cluster_faults.network(2) as network:
-        served = subprocess.Popen([*network.within(0), sys.executable, "-c", listen], stdout=subprocess.PIPE)
-        assert served.stdout is not None
-        served.stdout.readline()
-        assert answers(network, 60)
-        network.plug(1, "down")
-        assert not answers(network, 0.5)
-        network.plug(1, "up")
-        until(lambda: answers(network, 5))
-
-    assert served.wait(60) == -signal.SIGKILL
-    served.stdout.close()
-    there = subprocess.run(["ip", "netns", "list"], check=True, capture_output=True, text=True).stdout
-    assert network.names[0] not in there
