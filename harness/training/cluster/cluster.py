@@ -2,8 +2,8 @@
 
 Whoever uses it sees places, as with the processes of one machine. A job whose node is gone waits at its place until
 another node has room, and goes on from its last rung. Each attempt at a job has a number; the first result counts,
-whoever sends it, and a later one is dropped. Nothing is written but the files of jobs. The roster knows which nodes
-train: they are asked to join, checked, listened to, and given up where they do not answer.
+whoever sends it, and a later one is dropped. Nothing is written but the files of jobs. Nodes are asked to join,
+checked, listened to, and given up where they do not answer.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from __future__ import annotations
 import itertools
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import partial
-from typing import Any, assert_never
+from typing import Any
 
 from harness.data.data_files import stored_files
 from harness.data.datasets import dataset
@@ -23,7 +24,7 @@ from harness.data.training_images import load
 from harness.system.errors import DeviceError
 from harness.training.cluster.node import Begin, End, Facts, Key, Order, Said, Terms, facts_here, put_files
 from harness.training.cluster.ray_link import Link, NodeFault, NodeInfo, NodeLost
-from harness.training.result import Epoch, Result, Status, same_bits_due
+from harness.training.result import Epoch, Status, same_bits_due
 from harness.training.run import Job
 from harness.training.workers import Broken, Event, ExecutorOf, Fault, Finished, Limits, Progress, Source
 
@@ -105,46 +106,50 @@ class _Member:
     is_supplied: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Joined:
-    """A node may be given jobs."""
-
-    member: _Member
+# A job that loses its node so often has crashed: it may be what takes the nodes down.
+_MOST_ATTEMPTS = 5
 
 
-@dataclass(frozen=True, slots=True)
-class _Gone:
-    """A node will not do its jobs."""
+@dataclass(slots=True, eq=False)
+class _Task:
+    """A job with its number, and the number of its present attempt; 0 before the first."""
 
-    member: _Member
-
-
-@dataclass(frozen=True, slots=True)
-class _Word:
-    """A node, perhaps one that was given up, has said something of a job."""
-
-    member: _Member
-    said: Said
+    number: int
+    job: Job
+    attempt: int = 0
 
 
-@dataclass(slots=True, kw_only=True)
-class _Roster:
-    """The nodes that train.
+@dataclass(slots=True, eq=False)
+class _Place:
+    """Room for one job on a node, which knows it by ``number``; ``member`` is None where the node is gone."""
+
+    member: _Member | None
+    number: int = 0
+    task: _Task | None = None
+
+
+@dataclass(slots=True)
+class Cluster:
+    """An ``Executor`` whose places are on the nodes of a cluster.
 
     Attributes:
+        terms: what nodes are asked to do, and ``ours`` what this machine is; from the start on.
         members: nodes that have been asked, by their ids; ``refused`` says why others may not join.
         losses: when a node was lost.
         late: calls to nodes that were lost, which may still be answered.
         kind: what nodes have to be like to join; None for any.
         data: the files of the data set as nodes get them; None until one has asked for them.
+        ended: jobs that had several attempts, of which one may still report late, by number.
+        served: when there was a node last.
     """
 
+    source: Source
+    limits: Limits
     link: Link
     asked: Asked
-    terms: Terms
-    ours: Facts
-    patience: _Patience
-    say: Callable[[str], None] = lambda line: print(line, file=sys.stderr, flush=True)
+    patience: _Patience = field(default_factory=_Patience)
+    terms: Terms = field(init=False)
+    ours: Facts = field(init=False)
     members: dict[str, _Member] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     losses: dict[str, list[float]] = field(default_factory=dict)
@@ -152,39 +157,90 @@ class _Roster:
     kind: Facts | None = None
     data: Any = None
     looked: float = float("-inf")
+    places: dict[int, _Place] = field(default_factory=dict)
+    ended: dict[int, Job] = field(default_factory=dict)
+    served: float = 0.0
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    @property
+    def jobs(self) -> dict[int, Job | None]:
+        """What each place is doing."""
+        return {number: None if place.task is None else place.task.job for number, place in self.places.items()}
 
     @property
     def joined(self) -> list[_Member]:
         """The nodes that may be given jobs."""
         return [member for member in self.members.values() if member.facts is not None]
 
-    def hear(self, timeout: float) -> list[_Joined | _Gone | _Word]:
-        """Return what the nodes answer in so many seconds, and which are gone; ask those to join that have come.
+    def node(self, place: int) -> str:
+        """Return the name of a place's node; empty while it has none."""
+        member = self.places[place].member
+        return "" if member is None else member.node.name
+
+    def start(self, count: int) -> None:
+        """Ask all nodes to join, and wait for those that are there.
 
         Raises:
-            DeviceError: the cluster itself does not answer any more.
+            DataError: the data are missing or damaged here.
+            DeviceError: no node may join, or none answers.
+        """
+        data_hash = load(self.source.dataset, self.source.folder, allow_download=False).data_hash
+        device, engine = self.asked.device, self.asked.engine
+        self.terms = Terms(source=self.source, data_hash=data_hash, device=device, engine=engine, limits=self.limits)
+        self.ours = facts_here(device, engine, data_hash)
+        self.kind = self.ours if self.asked.kinds is Kinds.OURS else None
+        began = self.served = self.now()
+        while len(self.joined) < len(self.members) or not (self.joined or self.refused):
+            is_awaited = self.members and not self.places
+            if self.now() - began > (self.patience.join if is_awaited else self.patience.start):
+                break
+            self.poll(0.5)
+        if self.asked.kinds is Kinds.ONE and self.joined:
+            self._keep_one_kind()
+        if not self.places:
+            why = "; ".join(dict.fromkeys(self.refused.values())) or "none has joined in time"
+            raise DeviceError(f"no node of the cluster can train: {why}")
+        self.served = self.now()
+
+    def assign(self, place: int, job: Job) -> None:
+        """Give an idle place a job; where its node has gone meanwhile, the job waits for another."""
+        there = self.places.setdefault(place, _Place(None))
+        assert there.task is None, "a place has one job at a time"
+        there.task = _Task(next(self._numbers), job)
+        if there.member is not None:
+            _begin(there.member, there.number, there.task)
+
+    def poll(self, timeout: float) -> list[Event]:
+        """Return what has happened, after at most ``timeout`` seconds; nodes that come are used.
+
+        Raises:
+            DeviceError: the cluster does not answer any more, or has had no node for long.
         """
         self._send()
-        heard = self._answers(timeout)
-        heard += [gone for member in list(self.members.values()) for gone in self._check(member)]
+        events = self._answers(timeout)
+        for member in list(self.members.values()):
+            allowed = self.patience.answer if member.facts else self.patience.join
+            since = member.called if member.taking is None else min(member.called, member.told)
+            if time.monotonic() - since > allowed:
+                self._lost(member, f"it has not answered for {allowed:.0f} s")
         if time.monotonic() - self.looked > self.patience.look:
             self._look()
+        events += self._move()
         self._send()
-        return heard
+        if self.joined:
+            self.served = self.now()
+        elif self.now() - self.served > self.patience.alone:
+            raise DeviceError(
+                f"the cluster has had no node that can train for {self.patience.alone:.0f} s",
+                hint="finished runs are kept; the same command continues",
+            )
+        return events
 
-    def keep_one_kind(self) -> list[_Gone]:
-        """Part from all nodes but those of the kind that has most places; no other may join from here on."""
+    def abandon(self, place: int) -> None:
+        """End the job of a place now."""
+        self._close(place, is_at_work=True)
 
-        def like(kind: _Member) -> list[_Member]:
-            assert kind.facts is not None
-            return [each for each in self.joined if each.facts is not None and _same_kind(kind.facts, each.facts)]
-
-        kept = max(map(like, self.joined), key=lambda found: sum(self.asked.places_of(each.node) for each in found))
-        self.kind = kept[0].facts
-        others = [(each, each.facts) for each in self.joined if each.facts is not None and each not in kept]
-        return [gone for each, facts in others for gone in self._refused(each, _other_kind(facts))]
-
-    def end(self) -> None:
+    def stop(self) -> None:
         """End all nodes; those at work are let clear away what they have left."""
         leaving = [self.link.call(member.handle, "leave") for member in self.joined]
         until = time.monotonic() + _LEAVE_SECONDS
@@ -193,6 +249,11 @@ class _Roster:
             leaving = [call for call in leaving if call not in ended]
         for member in self.members.values():
             self.link.end(member.handle)
+        self.members, self.places = {}, {}
+
+    def now(self) -> float:
+        """Return the monotonic clock."""
+        return time.monotonic()
 
     def _look(self) -> None:
         self.looked = time.monotonic()
@@ -206,89 +267,173 @@ class _Roster:
                 self.members[node.id] = _Member(node, handle, self.link.call(handle, "join"), time.monotonic())
 
     def _send(self) -> None:
-        """Send the orders that wait; one call at a time, as two might overtake each other."""
+        # One call at a time, as two might overtake each other.
         for member in self.members.values():
             if member.orders and member.taking is None:
                 member.taking, member.told = self.link.call(member.handle, "take", member.orders), time.monotonic()
                 member.orders = []
 
-    def _answers(self, timeout: float) -> list[_Joined | _Gone | _Word]:
+    def _ask(self, member: _Member, method: str, argument: Any) -> None:
+        member.call, member.called = self.link.call(member.handle, method, argument), time.monotonic()
+
+    def _answers(self, timeout: float) -> list[Event]:
         whose = {member.call: member for member in self.members.values()}
         whose |= {member.taking: member for member in self.members.values() if member.taking is not None}
-        heard: list[_Joined | _Gone | _Word] = []
+        events: list[Event] = []
         for call in self.link.wait([*whose, *self.late], timeout):
             if (late := self.late.pop(call, None)) is not None:
-                heard += self._last_words(late, call)
+                with suppress(NodeLost):
+                    answer = self.link.result(call)
+                    events += self._words(late, answer if isinstance(answer, list) else [])
             elif (member := whose[call]) is self.members.get(member.node.id):
-                heard += self._answer(member, call)
-        return heard
+                events += self._answer(member, call)
+        return events
 
-    def _answer(self, member: _Member, call: Any) -> list[_Joined | _Gone | _Word]:
+    def _answer(self, member: _Member, call: Any) -> list[Event]:
         try:
             answer = self.link.result(call)
-        except NodeFault as error:
-            # What cannot join now cannot in a minute: its libraries or its device are not there.
-            return [*self._refused(member, str(error))] if member.facts is None else self._lost(member, str(error))
         except NodeLost as error:
-            return self._lost(member, str(error))
+            # What cannot join now cannot in a minute: its libraries or its device are not there.
+            if isinstance(error, NodeFault) and member.facts is None:
+                self._refuse(member, str(error))
+            else:
+                self._lost(member, str(error))
+            return []
         if call == member.taking:
             member.taking = None
             return []
         if isinstance(answer, Facts):
-            return self._introduced(member, answer)
+            self._introduce(member, answer)
+            return []
         self._ask(member, "events", self.patience.events)
-        return [_Word(member, said) for said in answer]
+        return self._words(member, answer)
 
-    def _last_words(self, member: _Member, call: Any) -> list[_Joined | _Gone | _Word]:
-        try:
-            answer = self.link.result(call)
-        except NodeLost:
-            return []
-        return [_Word(member, said) for said in answer] if isinstance(answer, list) else []
-
-    def _introduced(self, member: _Member, facts: Facts) -> list[_Joined | _Gone | _Word]:
+    def _introduce(self, member: _Member, facts: Facts) -> None:
         why = _refusal(self.ours, facts)
-        if why is None and not facts.environment.data_hash and member.is_supplied:
-            why = "the data that it was sent are not whole there"
         if why is None and not facts.environment.data_hash:
-            member.is_supplied = True
-            if self.data is None:
-                self.data = self.link.share(stored_files(dataset(self.terms.source.dataset), self.terms.source.folder))
-            self._ask(member, "receive", self.data)
-            return []
-        member.facts = facts
+            if not member.is_supplied:
+                member.is_supplied = True
+                if self.data is None:
+                    self.data = self.link.share(stored_files(dataset(self.source.dataset), self.source.folder))
+                self._ask(member, "receive", self.data)
+                return
+            why = "the data that it was sent are not whole there"
         if why is None and self.kind is not None and not _same_kind(self.kind, facts):
             why = _other_kind(facts)
         if why is not None:
-            return [*self._refused(member, why)]
-        self.say(f"node {member.node.name} has joined: {self.asked.places_of(member.node)} places; {_kind_text(facts)}")
+            self._refuse(member, why)
+            return
+        member.facts = facts
+        count = self.asked.places_of(member.node)
+        _say(f"node {member.node.name} has joined: {count} places; {_kind_text(facts)}")
         self._ask(member, "events", self.patience.events)
-        return [_Joined(member)]
+        if self.asked.places is not None:
+            count = min(count, max(0, self.asked.places - len(self.places)))
+        first = max(self.places, default=-1) + 1
+        self.places |= {first + number: _Place(member, number) for number in range(count)}
 
-    def _ask(self, member: _Member, method: str, argument: Any) -> None:
-        member.call, member.called = self.link.call(member.handle, method, argument), time.monotonic()
+    def _keep_one_kind(self) -> None:
+        """Part from all nodes but those of the kind that has most places; no other may join from here on."""
+        kinds = [
+            [other for other in self.joined if other.facts and _same_kind(one.facts, other.facts)]
+            for one in self.joined
+            if one.facts
+        ]
+        kept = max(kinds, key=lambda found: sum(self.asked.places_of(each.node) for each in found))
+        self.kind = kept[0].facts
+        for each in self.joined:
+            if each.facts and each not in kept:
+                self._refuse(each, _other_kind(each.facts))
 
-    def _check(self, member: _Member) -> list[_Gone]:
-        allowed = self.patience.answer if member.facts else self.patience.join
-        since = member.called if member.taking is None else min(member.called, member.told)
-        if time.monotonic() - since <= allowed:
-            return []
-        return self._lost(member, f"it has not answered for {allowed:.0f} s")
-
-    def _lost(self, member: _Member, why: str) -> list[Any]:
+    def _lost(self, member: _Member, why: str) -> None:
         self.losses.setdefault(member.node.id, []).append(time.monotonic())
         self.late[member.call] = member
-        return self._parted(member, f"node {member.node.name} is lost: {why}")
+        self._part(member, f"node {member.node.name} is lost: {why}")
 
-    def _refused(self, member: _Member, why: str) -> list[_Gone]:
+    def _refuse(self, member: _Member, why: str) -> None:
         self.refused[member.node.id] = f"node {member.node.name} is refused: {why}"
-        return self._parted(member, self.refused[member.node.id])
+        self._part(member, self.refused[member.node.id])
 
-    def _parted(self, member: _Member, why: str) -> list[_Gone]:
+    def _part(self, member: _Member, why: str) -> None:
         self.members.pop(member.node.id)
         self.link.end(member.handle)
-        self.say(why)
-        return [_Gone(member)]
+        _say(why)
+        # Places with a job wait with it.
+        for number, place in list(self.places.items()):
+            if place.member is member:
+                place.member = None
+                self._drop(number)
+
+    def _drop(self, number: int) -> None:
+        """Remove a place that has neither a node nor a job.
+
+        The last one stays: who finds no place believes that nothing is left to do. What it is given waits for a node.
+        """
+        place = self.places[number]
+        if place.member is None and place.task is None and len(self.places) > 1:
+            del self.places[number]
+
+    def _close(self, number: int, *, is_at_work: bool) -> None:
+        place = self.places[number]
+        if is_at_work and place.member is not None and place.task is not None:
+            place.member.orders.append(End(Key(place.task.number, place.task.attempt), place.number))
+        place.task = None
+        self._drop(number)
+
+    def _move(self) -> list[Event]:
+        """Give idle places the jobs whose nodes are gone; return those that have lost too many."""
+        events: list[Event] = []
+        idle = [place for place in self.places.values() if place.member is not None and place.task is None]
+        for number, place in list(self.places.items()):
+            if place.member is not None:
+                continue
+            if (task := place.task) is not None and task.attempt >= _MOST_ATTEMPTS:
+                events.append(Broken(task.job, Status.CRASHED, f"its node was lost {task.attempt} times"))
+                place.task = None
+            elif task is not None and idle:
+                other = idle.pop(0)
+                other.task, place.task = task, None
+                assert other.member is not None
+                _begin(other.member, other.number, task)
+            self._drop(number)
+        return events
+
+    def _words(self, member: _Member, words: list[Said]) -> list[Event]:
+        return [event for said in words if (event := self._event(member, said)) is not None]
+
+    def _event(self, member: _Member, said: Said) -> Event | None:
+        """Return what a node's word means; the first result of a job counts, whichever attempt it is of."""
+        what, places = said.what, self.places.items()
+        of_job = ((number, each.task) for number, each in places if each.task and each.task.number == said.key.job)
+        number, task = next(of_job, (0, None))
+        if task is None:
+            # A late result is dropped, but what it has read of the test set is a read all the same.
+            if (job := self.ended.get(said.key.job)) is not None:
+                put_files(job, {key: text for key, text in said.files.items() if key == "test_log"})
+            return None
+        is_present = said.key.attempt == task.attempt
+        if isinstance(what, Epoch):
+            return Progress(task.job, what) if is_present else None
+        if isinstance(what, Fault) and not is_present:
+            return None
+        put_files(task.job, said.files)
+        self._close(number, is_at_work=not is_present)
+        if isinstance(what, Fault):
+            return Broken(task.job, what.status, what.message)
+        if task.attempt > 1:
+            self.ended[task.number] = task.job
+        return Finished(task.job, replace(what, node=member.node.name))
+
+
+def _begin(member: _Member, place: int, task: _Task) -> None:
+    task.attempt += 1
+    path = task.job.checkpoint
+    state = path.read_bytes() if path is not None and path.exists() else None
+    member.orders.append(Begin(Key(task.number, task.attempt), place, task.job, state))
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _other_kind(facts: Facts) -> str:
@@ -327,236 +472,6 @@ def _kind_text(facts: Facts) -> str:
 
 def _short(commit: str | None) -> str:
     return "unknown (no git checkout)" if commit is None else commit[:10]
-
-
-# A job that loses its node so often has crashed: it may be what takes the nodes down.
-_MOST_ATTEMPTS = 5
-
-
-@dataclass(slots=True, eq=False)
-class _Task:
-    """A job with its number, and the number of its present attempt; 0 before the first."""
-
-    number: int
-    job: Job
-    attempt: int = 0
-
-    @property
-    def key(self) -> Key:
-        """The present attempt."""
-        return Key(self.number, self.attempt)
-
-
-@dataclass(slots=True, eq=False)
-class _Place:
-    """Room for one job on a node, which knows it by ``number``; ``member`` is None where the node is gone."""
-
-    member: _Member | None
-    number: int = 0
-    task: _Task | None = None
-
-
-@dataclass(slots=True)
-class Cluster:
-    """An ``Executor`` whose places are on the nodes of a cluster.
-
-    Attributes:
-        tasks: jobs without a result, by number.
-        ended: jobs that had several attempts, of which one may still report late.
-        served: when there was a node last.
-    """
-
-    source: Source
-    limits: Limits
-    link: Link
-    asked: Asked
-    patience: _Patience = field(default_factory=_Patience)
-    roster: _Roster | None = None
-    places: dict[int, _Place] = field(default_factory=dict)
-    tasks: dict[int, _Task] = field(default_factory=dict)
-    ended: dict[int, Job] = field(default_factory=dict)
-    served: float = 0.0
-    _numbers: Iterator[int] = field(default_factory=itertools.count)
-
-    @property
-    def jobs(self) -> dict[int, Job | None]:
-        """What each place is doing."""
-        return {number: None if place.task is None else place.task.job for number, place in self.places.items()}
-
-    def node(self, place: int) -> str:
-        """Return the name of a place's node; empty while it has none."""
-        member = self.places[place].member
-        return "" if member is None else member.node.name
-
-    def start(self, count: int) -> None:
-        """Ask all nodes to join, and wait for those that are there.
-
-        Raises:
-            DataError: the data are missing or damaged here.
-            DeviceError: no node may join, or none answers.
-        """
-        data = load(self.source.dataset, self.source.folder, allow_download=False)
-        terms = Terms(
-            source=self.source,
-            data_hash=data.data_hash,
-            device=self.asked.device,
-            engine=self.asked.engine,
-            limits=self.limits,
-        )
-        ours = facts_here(self.asked.device, self.asked.engine, data.data_hash)
-        roster = _Roster(link=self.link, asked=self.asked, terms=terms, ours=ours, patience=self.patience)
-        roster.kind = ours if self.asked.kinds is Kinds.OURS else None
-        self.roster, began = roster, self.now()
-        while True:
-            if len(roster.joined) == len(roster.members) and (roster.joined or roster.refused):
-                break
-            is_awaited = roster.members and not self.places
-            if self.now() - began > (self.patience.join if is_awaited else self.patience.start):
-                break
-            self._meet(roster.hear(0.5))
-        if self.asked.kinds is Kinds.ONE and roster.joined:
-            self._meet(roster.keep_one_kind())
-        if not self.places:
-            why = "; ".join(dict.fromkeys(roster.refused.values())) or "none has joined in time"
-            raise DeviceError(f"no node of the cluster can train: {why}")
-        self.served = self.now()
-
-    def assign(self, place: int, job: Job) -> None:
-        """Give an idle place a job; where its node has gone meanwhile, the job waits for another."""
-        task = _Task(next(self._numbers), job)
-        there = self.places.setdefault(place, _Place(None))
-        assert there.task is None, "a place has one job at a time"
-        there.task = self.tasks[task.number] = task
-        if there.member is not None:
-            self._begin(there)
-
-    def poll(self, timeout: float) -> list[Event]:
-        """Return what has happened, after at most ``timeout`` seconds; nodes that come are used.
-
-        Raises:
-            DeviceError: the cluster does not answer any more, or has had no node for long.
-        """
-        assert self.roster is not None, "who has not started has nothing to hear"
-        events = self._meet(self.roster.hear(timeout))
-        events += self._move()
-        if self.roster.joined:
-            self.served = self.now()
-        elif self.now() - self.served > self.patience.alone:
-            raise DeviceError(
-                f"the cluster has had no node that can train for {self.patience.alone:.0f} s",
-                hint="finished runs are kept; the same command continues",
-            )
-        return events
-
-    def abandon(self, place: int) -> None:
-        """End the job of a place now."""
-        there = self.places[place]
-        if there.task is not None:
-            self._close(there)
-            self._drop(place)
-
-    def stop(self) -> None:
-        """End everything now."""
-        if self.roster is not None:
-            self.roster.end()
-        self.roster, self.places, self.tasks = None, {}, {}
-
-    def now(self) -> float:
-        """Return the monotonic clock."""
-        return time.monotonic()
-
-    def _meet(self, heard: list[_Joined | _Gone | _Word] | list[_Gone]) -> list[Event]:
-        events: list[Event] = []
-        for each in heard:
-            match each:
-                case _Joined(member):
-                    count = self.asked.places_of(member.node)
-                    if self.asked.places is not None:
-                        count = min(count, max(0, self.asked.places - len(self.places)))
-                    first = max(self.places, default=-1) + 1
-                    self.places |= {first + number: _Place(member, number) for number in range(count)}
-                case _Gone(member):
-                    # Places with a job wait with it.
-                    for number, place in list(self.places.items()):
-                        if place.member is member:
-                            place.member = None
-                            self._drop(number)
-                case _Word(member, said):
-                    events += self._said(member, said)
-                case _:
-                    assert_never(each)
-        return events
-
-    def _drop(self, number: int) -> None:
-        """Remove a place that has neither a node nor a job.
-
-        The last one stays: who finds no place believes that nothing is left to do. What it is given waits for a node.
-        """
-        place = self.places[number]
-        if place.member is None and place.task is None and len(self.places) > 1:
-            del self.places[number]
-
-    def _move(self) -> list[Event]:
-        """Give idle places the jobs whose nodes are gone; return those that have lost too many."""
-        events: list[Event] = []
-        idle = [place for place in self.places.values() if place.member is not None and place.task is None]
-        for number, place in list(self.places.items()):
-            if place.member is not None:
-                continue
-            if place.task is not None and place.task.attempt >= _MOST_ATTEMPTS:
-                message = f"its node was lost {place.task.attempt} times"
-                events.append(Broken(place.task.job, Status.CRASHED, message))
-                self._close(place)
-            elif place.task is not None and idle:
-                other = idle.pop(0)
-                other.task, place.task = place.task, None
-                self._begin(other)
-            self._drop(number)
-        return events
-
-    def _begin(self, place: _Place) -> None:
-        task, member = place.task, place.member
-        assert task is not None, "a place without a job has nothing to begin"
-        assert member is not None, "a place without a node cannot begin"
-        task.attempt += 1
-        path = task.job.checkpoint
-        state = path.read_bytes() if path is not None and path.exists() else None
-        member.orders.append(Begin(task.key, place.number, task.job, state))
-
-    def _close(self, place: _Place, *, has_ended: bool = False) -> None:
-        task, place.task = place.task, None
-        assert task is not None
-        self.tasks.pop(task.number)
-        if place.member is not None and not has_ended:
-            place.member.orders.append(End(task.key, place.number))
-
-    def _said(self, member: _Member, said: Said) -> list[Event]:
-        """Return what a node's word means; the first result of a job counts, whichever attempt it is of."""
-        task, what = self.tasks.get(said.key.job), said.what
-        if task is None:
-            # A late result is dropped, but what it has read of the test set is a read all the same.
-            if said.key.job in self.ended:
-                put_files(
-                    self.ended[said.key.job], {key: text for key, text in said.files.items() if key == "test_log"}
-                )
-            return []
-        is_present = said.key == task.key
-        if isinstance(what, Epoch) or not (is_present or isinstance(what, Result)):
-            return [Progress(task.job, what)] if is_present and isinstance(what, Epoch) else []
-        put_files(task.job, said.files)
-        number, place = next((number, place) for number, place in self.places.items() if place.task is task)
-        self._close(place, has_ended=is_present)
-        self._drop(number)
-        match what:
-            case Fault(status, message):
-                return [Broken(task.job, status, message)]
-            case Result():
-                found = replace(what, node=member.node.name)
-                if task.attempt > 1:
-                    self.ended[task.number] = task.job
-                return [Finished(task.job, found)]
-            case _:
-                assert_never(what)
 
 
 def joined_by(link: Link, asked: Asked) -> ExecutorOf:

@@ -133,13 +133,12 @@ def test_a_node_that_does_not_answer_is_given_up_and_its_late_result_is_dropped(
     cluster.assign(0, clustered.job())
     after(cluster)
     one.is_silent = True
-    assert cluster.roster is not None
-    cluster.roster.patience = _Patience(answer=-1.0, look=60.0)
+    cluster.patience = _Patience(answer=-1.0, look=60.0)
     assert cluster.poll(0.0) == []
-    cluster.roster.patience = _Patience(look=60.0)
+    cluster.patience = _Patience(look=60.0)
     # Two was asked in the same moment, so it is lost too; both may come again.
-    cluster.roster.looked = float("-inf")
-    cluster.roster.losses.clear()
+    cluster.looked = float("-inf")
+    cluster.losses.clear()
     one.is_silent, first = False, one.begun[0]
     after(cluster)
     (again,) = [*one.begun[1:], *two.begun]
@@ -161,8 +160,7 @@ def test_the_first_result_counts_also_that_of_an_earlier_attempt():
     after(cluster)
     first = one.begun[0]
     one.is_silent = True
-    assert cluster.roster is not None
-    cluster._meet(cluster.roster._lost(cluster.roster.members["id-one"], "no answer"))
+    cluster._lost(cluster.members["id-one"], "no answer")
     link.there = [two]
     after(cluster)
     assert [order.key for order in two.begun] == [Key(0, 2)]
@@ -186,8 +184,7 @@ def test_what_a_late_attempt_has_read_of_the_test_set_is_taken_down_too(tmp_path
     cluster.assign(0, clustered.job(test_log=tmp_path / "reads", weights=tmp_path / "weights"))
     after(cluster)
     one.is_silent = True
-    assert cluster.roster is not None
-    cluster._meet(cluster.roster._lost(cluster.roster.members["id-one"], "no answer"))
+    cluster._lost(cluster.members["id-one"], "no answer")
     link.there = [two]
     after(cluster)
     two.say(two.begun[0], clustered.result(), test_log=b"the second\n", weights=b"w")
@@ -238,9 +235,8 @@ def test_a_node_that_is_lost_again_and_again_is_not_asked_any_more():
     cluster = begun(one, two)
     one.lost = "its disk is full"
     after(cluster, 20)
-    assert cluster.roster is not None
-    assert len(cluster.roster.losses["id-one"]) == _MOST_LOSSES
-    assert [member.node.name for member in cluster.roster.joined] == ["two"]
+    assert len(cluster.losses["id-one"]) == _MOST_LOSSES
+    assert [member.node.name for member in cluster.joined] == ["two"]
 
 
 @pytest.mark.parametrize(
@@ -293,15 +289,14 @@ def test_where_one_kind_is_asked_for_the_kind_with_most_places_trains():
 
     cluster.start(1)
     # Two places of either kind: the first that was asked decides.
-    assert cluster.roster is not None
-    assert [member.node.name for member in cluster.roster.joined] == ["small", "also"]
+    assert [member.node.name for member in cluster.joined] == ["small", "also"]
     assert large.is_killed
 
     link.there.append(clustered.node("later", facts=other))
     cluster.poll(0.0)
     cluster.poll(0.0)
     assert len(cluster.jobs) == 2
-    assert "it is another kind of machine" in cluster.roster.refused["id-later"]
+    assert "it is another kind of machine" in cluster.refused["id-later"]
 
 
 def test_a_node_that_fails_to_join_is_refused_and_one_that_is_lost_meanwhile_is_not():
@@ -309,6 +304,5 @@ def test_a_node_that_fails_to_join_is_refused_and_one_that_is_lost_meanwhile_is_
     gone = clustered.node("gone", lost="it cannot be reached")
     cluster, _ = clustered.cluster(broken, gone, clustered.node("one"))
     cluster.start(1)
-    assert cluster.roster is not None
-    assert cluster.roster.refused == {"id-broken": "node broken is refused: No module named 'harness'"}
-    assert "id-gone" in cluster.roster.losses
+    assert cluster.refused == {"id-broken": "node broken is refused: No module named 'harness'"}
+    assert "id-gone" in cluster.losses
