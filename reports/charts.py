@@ -232,3 +232,72 @@ def bench_curves(facts: Findings) -> Any:
     return finished(
         alt.layer(*layers), f"Size of the answer in the median repeat at the end: {said}.", 400, curves=rows
     )
+
+
+def seeds_side_by_side(rows: Sequence[Row], means: Sequence[Row], targets_pct: Sequence[float]) -> Any:
+    """Return each seed's test ``accuracy``, a line a ``network``; ``means`` have ``mean``, ``low`` and ``high``."""
+    if not rows:
+        return None
+    names = [str(row["network"]) for row in means]
+    x = alt.X("accuracy:Q", title="test accuracy, %", scale=alt.Scale(zero=False, padding=12))
+    y = alt.Y("network:N", sort=names, title=None, axis=alt.Axis(labelLimit=220))
+    colour = alt.Color("network:N", sort=names, legend=None)
+    lines = over([{"accuracy": value, "words": f"target {value:g} %"} for value in targets_pct])
+    seeds, of_all = (over(part).encode(y=y, color=colour) for part in (rows, means))
+    chart = alt.layer(
+        lines.mark_rule(strokeDash=[6, 4], color=TEXT).encode(x=x, tooltip="words:N"),
+        of_all.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q"), x2="high:Q"),
+        seeds.mark_point(filled=True, size=40, opacity=0.7).encode(x=x, tooltip=["network:N", "seed:O", "accuracy:Q"]),
+        of_all.mark_point(filled=True, size=160, shape="diamond").encode(
+            x=alt.X("mean:Q"), tooltip=["network:N", "mean:Q"]
+        ),
+    )
+    return finished(chart, f"Test accuracy of {len(rows)} seeds, a line a network.", 80 + 56 * len(names))
+
+
+def parts(rows: Sequence[Row], names: Sequence[str]) -> Any:
+    """Return where ``parameters`` sit: a bar a ``network``, a part an ``op`` in the order ``at``, by ``kind``."""
+    if not rows:
+        return None
+    bars_ = over(rows).mark_bar(stroke="white", height={"band": 0.6})
+    chart = bars_.encode(
+        x=alt.X("parameters:Q"),
+        y=alt.Y("network:N", sort=list(names), title=None, axis=alt.Axis(labelLimit=220)),
+        color=alt.Color("kind:N", scale=alt.Scale(domain=list(dict.fromkeys(str(row["kind"]) for row in rows)))),
+        order="at:Q",
+        tooltip=["network:N", "op:N", alt.Tooltip("parameters:Q", format=",d")],
+    )
+    return finished(chart, f"Parameters by op of {', '.join(names)}.", 80 + 44 * len(names))
+
+
+def fronts(rows: Sequence[Mapping[str, Any]], names: Sequence[str], thresholds_pct: Sequence[float], unit: str) -> Any:
+    """Return the Pareto fronts of several studies: ``cost`` and validation ``accuracy`` of each ``network``."""
+    if not rows:
+        return None
+    x, y = log_axis(alt.X, "cost", unit), accuracy_axis("errors", "validation accuracy, %")
+    domain = alt.Scale(domain=list(names))
+    colour = alt.Color("study:N", scale=domain)
+    points = over([{**row, "errors": errors_pct(row["accuracy"])} for row in rows]).encode(x=x, y=y, color=colour)
+    lines = over([{"errors": errors_pct(value), "words": f"threshold {value:g} %"} for value in thresholds_pct])
+    tooltip = ["study:N", "network:N", alt.Tooltip("cost:Q", format=",d"), "accuracy:Q"]
+    chart = alt.layer(
+        lines.mark_rule(strokeDash=[6, 4], color=TEXT).encode(y=y, tooltip="words:N"),
+        points.mark_line(interpolate="step-after"),
+        points.mark_point(filled=True, size=70).encode(shape=alt.Shape("study:N", scale=domain), tooltip=tooltip),
+    )
+    return finished(chart, f"Pareto fronts on validation of {', '.join(names)}; {len(rows)} networks.", 400)
+
+
+def budgets(rows: Sequence[Row], names: Sequence[str]) -> Any:
+    """Return how the effective ``budget`` of several studies fell over their ``minutes``."""
+    domain = alt.Scale(domain=list(names))
+    colour = alt.Color("study:N", scale=domain)
+    chart = over(rows).mark_line(interpolate="step-after", strokeWidth=2, point={"size": 40})
+    chart = chart.encode(
+        x=alt.X("minutes:Q", title="minutes of the search"),
+        y=log_axis(alt.Y, "budget", "effective budget"),
+        color=colour,
+        strokeDash=alt.StrokeDash("study:N", scale=domain, legend=None),
+        tooltip=["study:N", "minutes:Q", alt.Tooltip("budget:Q", format=",d")],
+    )
+    return finished(chart, f"Effective budgets over time of {', '.join(names)}.", 320)

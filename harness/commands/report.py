@@ -113,11 +113,11 @@ def _study(folder: Path, place: Workspace, given: dict[str, bool]) -> dict[str, 
 
         info, files = study_info(read_study(folder, place)), list[Path]()
         if given["figures"]:
-            from reports.extracts.figures_study import write_figures
+            from reports.extracts import write_figures
 
             files += write_figures(info, folder / "figures")
         if given["tables"]:
-            from reports.extracts.summary_tables import write_tables
+            from reports.extracts import write_tables
 
             files += write_tables(info, folder)
         document["files"] = [str(file) for file in files]
@@ -191,22 +191,22 @@ def _comparison(names: tuple[str, ...], place: Workspace) -> dict[str, Any]:
 
 
 def _say_markdown(names: tuple[str, ...], place: Workspace, as_json: bool) -> int:
+    from reports import extracts
     from reports.comparison.comparison_networks import network_comparison, read_networks
     from reports.comparison.comparison_page import read_studies
-    from reports.extracts import summary
     from reports.study.study_files import read_study
     from reports.study.study_info import study_info
 
     if len(names) > 1:
         folders, networks = _compared(names, place)
         text = (
-            summary.studies_summary(read_studies(folders, place))
+            extracts.studies_summary(read_studies(folders, place))
             if folders
-            else summary.networks_summary(network_comparison(read_networks(networks, place)))
+            else extracts.networks_summary(network_comparison(read_networks(networks, place)))
         )
     else:
         folder = _folder(place, names[0] if names else None)
-        text = summary.study_summary(study_info(read_study(folder, place)))
+        text = extracts.study_summary(study_info(read_study(folder, place)))
     options.answer(as_json, {"markdown": text}, text.removesuffix("\n"))
     return 0
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from harness.system.files import Workspace
-from reports.extracts.summary import study_summary
+from reports.extracts import study_summary
 from reports.study.networks import front_of, networks
 from reports.study.study_files import StudyFiles, read_study
 from reports.study.study_info import study_info

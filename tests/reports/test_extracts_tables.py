@@ -11,7 +11,7 @@ import pytest
 
 from harness.system.errors import UsageError
 from harness.system.files import Workspace
-from reports.extracts.summary_tables import NetworkLine, lines, write_tables
+from reports.extracts import NetworkLine, lines, write_figures, write_tables
 from reports.study.study_files import read_study
 from reports.study.study_info import StudyInfo, study_info
 from search_spaces.notation import parse_network
@@ -102,3 +102,15 @@ def test_a_folder_that_cannot_be_written_is_the_user_s_to_mend(realistic_study: 
 
     with pytest.raises(UsageError, match=r"cannot write .*file/networks.csv"):
         write_tables(info_of(realistic_study, place), place.root / "file")
+
+
+def test_the_charts_come_as_svg_and_png_with_every_network(realistic_study: Any, place: Workspace, tmp_path: Path):
+    info = study_info(read_study(realistic_study.folder, place))
+
+    written = write_figures(info, tmp_path)
+
+    assert [path.name for path in written] == [
+        f"{name}.{kind}" for name in ("accuracy", "budget", "proposals") for kind in ("svg", "png")
+    ]
+    for path in written:
+        assert path.read_bytes().startswith(b"\x89PNG" if path.suffix == ".png" else b"<svg")

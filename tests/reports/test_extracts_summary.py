@@ -9,7 +9,7 @@ from harness.evidence import record
 from harness.system.files import Workspace
 from reports.comparison.comparison_networks import network_comparison, read_networks
 from reports.comparison.comparison_page import read_studies
-from reports.extracts.summary import MOST_NETWORKS, code, networks_summary, sentence, studies_summary, study_summary
+from reports.extracts import MOST_NETWORKS, code, networks_summary, sentence, studies_summary, study_summary
 from reports.study.study_files import read_study
 from reports.study.study_info import study_info
 from search_spaces.catalog import PRESETS
