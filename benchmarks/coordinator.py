@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from benchmarks.machine import machine
-from harness.bench.simulation import Reading, SimulatedExecutor
+from harness.bench.replay import Reading, SimulatedExecutor
 from harness.commands.search_progress import SearchReporter
 from harness.data.datasets import DATASETS
 from harness.evidence.bounds import error_ratio_of

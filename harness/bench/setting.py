@@ -17,8 +17,7 @@ from typing import Any
 from harness.bench import external
 from harness.bench.comparison import Comparison, Judged, Named, NoiseModel, SearchTask
 from harness.bench.methods import ABLATIONS, BUILT_IN, DEFAULT, MAIN, BuiltIn, EntryPoint, Method, Program, Stops
-from harness.bench.replay import rungs_of
-from harness.bench.simulation import true_accuracies_pct
+from harness.bench.replay import rungs_of, true_accuracies_pct
 from harness.bench.table import Machine, Table, is_exhaustive
 from harness.bench.table_files import rows_text
 from harness.system import statistics

@@ -1,4 +1,4 @@
-"""A table on disk: a folder with ``table.csv`` (the rows), ``table.json`` (the facts) and ``DATASHEET.md``.
+"""A table on disk: a folder with ``table.csv`` (the rows) and ``table.json`` (the facts).
 
 ``table.json`` has the SHA-256 of ``table.csv``, so that damage and edits are found when a table is read.
 """
@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.bench.summary import datasheet
 from harness.bench.table import Facts, Row, Table, TableError
 from harness.system import errors, files
 from harness.system.document import csv_text, documented, finite, read_as, unguarded
@@ -25,7 +24,6 @@ from search_spaces.errors import nearest
 
 ROWS = "table.csv"
 FACTS = "table.json"
-DATASHEET = "DATASHEET.md"
 # For other programs; the latter in the form that `sha256sum --check` reads.
 _PARQUET, _CHECKSUMS = "table.parquet", "SHA256SUMS"
 # The tables that come with the checkout.
@@ -54,7 +52,7 @@ def write_table(folder: Path, table: Table) -> None:
 
 def holds_table(folder: Path) -> bool:
     """Return whether a folder has any of a table's files."""
-    return any((folder / name).exists() for name in (ROWS, FACTS, DATASHEET))
+    return any((folder / name).exists() for name in (ROWS, FACTS))
 
 
 def contents(table: Table) -> dict[str, bytes]:
@@ -64,7 +62,7 @@ def contents(table: Table) -> dict[str, bytes]:
     whole = _FactsFile(facts=table.facts, networks=len(table.runs), rows=len(table.rows), rows_sha256=digest)
     document = asdict(whole)
     document["facts"]["recipe"] = recipe_document(table.recipe)
-    return {ROWS: rows, FACTS: files.json_text(document).encode(), DATASHEET: datasheet(table, digest).encode()}
+    return {ROWS: rows, FACTS: files.json_text(document).encode()}
 
 
 def read_table(folder: Path) -> Table:
@@ -96,7 +94,7 @@ def read_table(folder: Path) -> Table:
 
 
 def export_table(table: Table, folder: Path) -> list[Path]:
-    """Write a table as CSV and Parquet with its facts, its datasheet and checksums; return the files.
+    """Write a table as CSV and Parquet with its facts and checksums; return the files.
 
     Raises:
         DeviceError: pyarrow is not installed; nothing is written.

@@ -169,8 +169,16 @@ def _merge(names: tuple[str, ...], into: str, as_json: bool) -> int:
 
 
 def _record(name: str, given: dict[str, Any], only_plan: bool, as_json: bool) -> int:
-    from harness.bench.recording import Near, check_recording, finished_runs, prepared
-    from harness.bench.session import on_cluster, plan_document, plan_text, record
+    from harness.bench.recording import (
+        Near,
+        check_recording,
+        finished_runs,
+        on_cluster,
+        plan_document,
+        plan_text,
+        prepared,
+        record,
+    )
     from harness.bench.table_files import write_table
     from harness.evidence import study
     from harness.training.progress import Reporter

@@ -12,9 +12,8 @@ import pytest
 from harness.bench import external
 from harness.bench.external import MethodError
 from harness.bench.methods import EntryPoint, Method, Program
-from harness.bench.replay import replay
+from harness.bench.replay import TableReadings, replay
 from harness.bench.scores import Trace
-from harness.bench.simulation import TableReadings
 from tests.harness.bench import made_up_table
 
 TABLE = made_up_table.table(made_up_table.TINY)

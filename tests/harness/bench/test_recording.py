@@ -1,33 +1,52 @@
+"""A recording: its networks, what it never mixes, its rows, and what a kill at any moment of it costs."""
+
 from __future__ import annotations
 
-from dataclasses import replace
+import itertools
+import math
+import os
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from harness.bench.recording import (
+    BANDS,
     Near,
+    Recording,
     check_rungs,
     default_rungs,
     finished_runs,
     keys_of,
     open_recording,
+    record,
     rows_of,
     run_path,
+    sampled,
     split_digest,
     table_of,
 )
-from harness.bench.table import Sample
+from harness.bench.table import Sample, Table
 from harness.search import pruning
-from harness.system.errors import ContentError
+from harness.system import files
+from harness.system.errors import ContentError, HarnessError
 from harness.training import result
+from harness.training.progress import Reporter
 from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Purpose, Result, Status, derive_seed
+from harness.training.run import Job
+from harness.training.workers import Broken, Event, Executor, Finished, Progress
+from search_spaces.catalog import space
 from search_spaces.cost import analyse
+from search_spaces.errors import DrawError
 from search_spaces.notation import parse_network
+from search_spaces.resolve import parse_space
 from search_spaces.task import MNIST
-from tests.harness.bench.some_table import ENVIRONMENT, HASHES, MACHINE, RECIPE, TEXTS, some_recording
+from tests.harness.bench.some_table import ENVIRONMENT, HASHES, MACHINE, RECIPE, RUNGS, TEXTS, some_recording
 
 
 def some_run(network: int = 0, seed: int = 0, errors: tuple[int, ...] = (50, 40, 30, 20), **changes: Any) -> Result:
@@ -160,3 +179,277 @@ def test_a_table_names_the_code_of_each_run():
     assert {machine.workers for machine in table.facts.machines} == {2}
     assert table.facts.samples == (Sample(seed=0, networks=3, bands=0),)
     assert len(table.rows) == 9
+
+
+WIDE = parse_space("net = conv3x3(60..1000) gap linear(10)", "wide")
+
+
+def test_a_space_with_no_more_networks_than_wanted_is_taken_whole():
+    found = sampled(space("bench"), 400, seed=0)
+
+    assert len({network.architecture.hash for network in found.networks}) == found.considered == 384
+    assert found.enumerated
+    assert found.sample.bands == 0
+
+
+def test_the_whole_of_a_space_is_taken_below_a_budget():
+    found = sampled(space("bench"), 1000, seed=0, budget=1000)
+
+    assert 0 < len(found.networks) < 384
+    assert found.considered == len(found.networks)
+    assert all(network.parameters <= 1000 for network in found.networks)
+    assert (found.sample.bands, found.sample.budget) == (0, 1000)
+
+
+def test_networks_that_two_derivations_spell_count_once():
+    twice = parse_space("net = conv3x3({4, 8}) <bn / bn> gap linear(10)", "twice")
+
+    assert len(sampled(twice, 10, seed=0).networks) == 2
+
+
+def test_every_band_of_sizes_gives_the_same_number():
+    found = sampled(WIDE, 160, seed=3)
+
+    everything = sampled(WIDE, 6400, seed=0).networks
+    low, high = (math.log(limit(network.parameters for network in everything)) for limit in (min, max))
+    edges = [math.exp(low + (high - low) * band / BANDS) for band in range(1, BANDS)]
+    counts = [0] * BANDS
+    for network in found.networks:
+        counts[sum(network.parameters >= edge for edge in edges)] += 1
+    assert len(found.networks) == 160
+    assert counts == [20] * BANDS
+
+
+def test_a_band_with_too_few_networks_is_made_up_for_by_the_others():
+    lopsided = parse_space("net = conv3x3({1, 41..80}) gap linear(10)", "lopsided")
+
+    found = sampled(lopsided, 30, seed=0)
+
+    assert len(found.networks) == 30
+    assert min(network.parameters for network in found.networks) == 9 + 20
+
+
+def test_a_space_too_large_to_enumerate_is_sampled_by_drawing():
+    found = sampled(space("card"), 16, seed=1, budget=4000)
+
+    assert len({network.architecture.hash for network in found.networks}) == 16
+    assert not found.enumerated
+    assert found.considered == 320
+    for network in found.networks:
+        analysis = analyse(network.architecture, MNIST)
+        assert (network.parameters, network.macs) == (analysis.parameters, analysis.macs)
+        assert network.parameters <= 4000
+
+
+def test_the_same_seed_chooses_the_same_networks_and_another_seed_others():
+    first, again, other = (sampled(space("card"), 8, seed=seed, budget=4000) for seed in (5, 5, 6))
+
+    assert first == again
+    assert set(first.networks) != set(other.networks)
+
+
+def test_a_beginning_of_the_order_has_all_sizes():
+    beginning = sampled(space("bench"), 384, seed=0).networks[:BANDS]
+
+    sizes = [network.parameters for network in beginning]
+    assert sizes == sorted(sizes)
+    assert sizes[-1] > 8 * sizes[0]
+
+
+def test_a_budget_below_every_network_is_refused():
+    with pytest.raises(DrawError) as caught:
+        sampled(space("bench"), 10, seed=0, budget=100)
+
+    assert caught.value.message == (
+        "no network of the space 'bench' keeps its conditions and the budget of 100 parameters"
+    )
+
+
+RECORDING = some_recording()
+# What the made-up training of a network gives: wrong images after each epoch, by network and seed.
+ERRORS = {
+    (text, seed): tuple(100 * number + 50 * seed + 40 - 10 * epoch for epoch in range(4))
+    for number, text in enumerate(TEXTS)
+    for seed in range(4)
+}
+FIRST = {key: errors for key, errors in ERRORS.items() if key[1] < 2}
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL."""
+
+
+@dataclass(slots=True)
+class Trainer:
+    """Trains an epoch by counting it; what it has done is in the checkpoints.
+
+    Attributes:
+        epochs: trained, by network and seed, those that a kill lost included.
+        breaks: how often the worker of a run breaks before it answers.
+        kill_at: number of the touch of the disk at which the session dies; ``touches`` counts them.
+    """
+
+    epochs: Counter[tuple[str, int]] = field(default_factory=Counter)
+    breaks: Counter[tuple[str, int]] = field(default_factory=Counter)
+    diverging: tuple[str, int] | None = None
+    asked: list[Job] = field(default_factory=list)
+    kill_at: int | None = None
+    touches: int = 0
+    jobs: dict[int, Job | None] = field(default_factory=dict)
+
+    def start(self, count: int) -> None:
+        self.jobs = dict.fromkeys(range(count))
+
+    def assign(self, place: int, job: Job) -> None:
+        self.jobs[place] = job
+
+    def poll(self, timeout: float) -> list[Event]:
+        events = []
+        for place, job in self.jobs.items():
+            self.jobs[place] = None
+            events += self.answers(job) if job else []
+        return events
+
+    def stop(self) -> None:
+        self.jobs = {}
+
+    def touch(self) -> None:
+        self.touches += 1
+        if self.touches == self.kill_at:
+            raise Killed
+
+    def answers(self, job: Job) -> list[Event]:
+        key = (str(job.architecture), job.seed_index)
+        self.asked.append(job)
+        if self.breaks[key]:
+            self.breaks[key] -= 1
+            return [Broken(job, Status.CRASHED, "no reason")]
+        assert job.checkpoint is not None
+        done = int(job.checkpoint.read_text()) if job.checkpoint.exists() else 0
+        last = 2 if key == self.diverging else max(done, job.until_epoch or 4)
+        self.epochs[key] += last - done
+        files.write_text(job.checkpoint, str(last))
+        ended = {2: Status.DIVERGED} if key == self.diverging else {4: Status.COMPLETE}
+        found = some_run(
+            TEXTS.index(str(job.architecture)),
+            job.seed_index,
+            ERRORS[key][:last],
+            status=ended.get(last, Status.RUNNING),
+        )
+        return [*(Progress(job, epoch) for epoch in found.history[done:]), Finished(job, found)]
+
+
+@pytest.fixture
+def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
+    """Two workers that answer at once, on a disk that can kill."""
+    made = Trainer()
+
+    def writing(write: Callable[..., None]) -> Callable[..., None]:
+        def touched(*arguments: Any) -> None:
+            made.touch()
+            write(*arguments)
+            made.touch()
+
+        return touched
+
+    monkeypatch.setattr(files, "write_together", writing(files.write_together))
+    # The kernel's cache is enough for a test, and many times as fast.
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
+    return made
+
+
+def run_session(trainer: Trainer, folder: Path, recording: Recording = RECORDING) -> Table:
+    ready: Any = SimpleNamespace(recording=recording, source=None, device="cpu")
+    with Reporter(6, "runs") as reporter:
+        return record(folder, ready, folder / "teachers", reporter, lambda source, limits: cast(Executor, trainer))
+
+
+def test_every_network_is_trained_with_every_seed_and_read_at_every_rung(trainer: Trainer, tmp_path: Path):
+    table = run_session(trainer, tmp_path)
+
+    read = {(row.hash, row.seed, row.rung): row.validation_accuracy_pct for row in table.rows}
+    assert read == {
+        (HASHES[TEXTS.index(text)], seed, rung): 100 - errors[rung - 1] / 10
+        for (text, seed), errors in FIRST.items()
+        for rung in RUNGS
+    }
+    assert trainer.epochs == dict.fromkeys(FIRST, 4)
+    assert list((tmp_path / "checkpoints").iterdir()) == []
+
+
+def test_networks_near_the_target_get_their_further_runs_after_the_others(trainer: Trainer, tmp_path: Path):
+    # The means of the first two seeds are 96.5, 86.5 and 76.5 % of a thousand images.
+    near = replace(RECORDING, near=Near(target_pct=90.0, within_pct=7.0, seeds=4))
+
+    table = run_session(trainer, tmp_path, near)
+
+    seeds = {HASHES.index(network): sorted(runs) for network, runs in table.runs.items()}
+    assert seeds == {0: [0, 1, 2, 3], 1: [0, 1, 2, 3], 2: [0, 1]}
+    begun = [(TEXTS.index(str(job.architecture)), job.seed_index) for job in trainer.asked if job.until_epoch == 1]
+    assert begun[6:] == [(0, 2), (1, 2), (0, 3), (1, 3)]
+
+
+def test_a_run_stops_at_every_rung_and_the_first_seeds_come_first(trainer: Trainer, tmp_path: Path):
+    run_session(trainer, tmp_path)
+
+    begun = [(str(job.architecture), job.seed_index) for job in trainer.asked if job.until_epoch == 1]
+    assert begun == [(text, seed) for seed in range(2) for text in TEXTS]
+    for _, jobs in itertools.groupby(
+        sorted(trainer.asked, key=lambda job: (str(job.architecture), job.seed_index)),
+        key=lambda job: (str(job.architecture), job.seed_index),
+    ):
+        assert [job.until_epoch for job in jobs] == list(RUNGS)
+
+
+def test_a_recording_killed_at_any_touch_of_the_disk_ends_as_if_it_had_not_been(trainer: Trainer, tmp_path: Path):
+    expected = run_session(trainer, tmp_path / "whole")
+    touches = trainer.touches
+    assert touches > 2 * 6 * (len(RUNGS) + 1)
+
+    for point in range(1, touches + 1):
+        folder = tmp_path / str(point)
+        trainer.touches, trainer.kill_at = 0, point
+        trainer.epochs.clear()
+        with pytest.raises(Killed):
+            run_session(trainer, folder)
+        trainer.kill_at = None
+        ended = set(finished_runs(folder, RECORDING))
+        before = trainer.epochs.copy()
+
+        assert run_session(trainer, folder) == expected
+        again = {key for key in FIRST if trainer.epochs[key] > before[key]}
+        assert not {(HASHES[TEXTS.index(text)], seed) for text, seed in again} & ended
+        # What was trained since a rung is all that is lost: at most two epochs on each of two workers.
+        assert sum(trainer.epochs.values()) - 6 * 4 <= 2 * 2
+
+
+def test_a_run_whose_worker_breaks_is_trained_again_from_its_rung(trainer: Trainer, tmp_path: Path):
+    key = (TEXTS[1], 0)
+    trainer.breaks[key] = 2
+
+    run_session(trainer, tmp_path)
+
+    assert trainer.epochs == dict.fromkeys(FIRST, 4)
+
+
+def test_a_run_that_breaks_its_worker_three_times_ends_the_recording_and_keeps_the_others(
+    trainer: Trainer, tmp_path: Path
+):
+    trainer.breaks[TEXTS[1], 1] = 3
+
+    with pytest.raises(HarnessError, match=r"^seed 1 of .* failed 3 times: no reason$") as caught:
+        run_session(trainer, tmp_path)
+
+    assert "same command" in str(caught.value.hint)
+    assert len(finished_runs(tmp_path, RECORDING)) == 5
+
+
+def test_a_run_that_diverges_has_ended(trainer: Trainer, tmp_path: Path):
+    trainer.diverging = (TEXTS[2], 0)
+
+    table = run_session(trainer, tmp_path)
+
+    rows = table.runs[HASHES[2]][0]
+    assert {row.status for row in rows.values()} == {Status.DIVERGED}
+    assert rows[4].validation_accuracy_pct == rows[2].validation_accuracy_pct
+    assert trainer.epochs[TEXTS[2], 0] == 2

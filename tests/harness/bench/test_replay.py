@@ -16,10 +16,9 @@ from harness.bench import replay as replay_module
 from harness.bench.external import Ask, Problem, Trial
 from harness.bench.findings import findings
 from harness.bench.methods import ABLATIONS, BUILT_IN, MAIN, EntryPoint, Method
-from harness.bench.replay import replay
+from harness.bench.replay import TableReadings, replay, true_accuracies_pct
 from harness.bench.scores import Judge, Trace, curve, fewest_repeats, pairs, score, steps, times
 from harness.bench.setting import table_judged
-from harness.bench.simulation import TableReadings, true_accuracies_pct
 from harness.search.propose import Switches
 from tests.harness.bench import made_up_table
 

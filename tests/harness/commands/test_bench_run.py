@@ -18,8 +18,7 @@ import pytest
 
 from harness.bench import replay as repeats
 from harness.bench import table_files
-from harness.bench.replay import replay
-from harness.bench.simulation import TableReadings
+from harness.bench.replay import TableReadings, replay
 from harness.bench.table import Sample, Table
 from harness.cli import run
 from harness.evidence import study

@@ -105,7 +105,7 @@ def test_tables_of_two_machines_are_merged_and_shown(place: Path, capsys: pytest
     assert set(read_table(place / "benchmarks" / "tables" / "both").runs) == set(HASHES[:2])
 
 
-@pytest.mark.parametrize("name", ["table.csv", "table.json", "DATASHEET.md"])
+@pytest.mark.parametrize("name", ["table.csv", "table.json"])
 def test_a_merge_writes_over_nothing(name: str, place: Path, capsys: pytest.CaptureFixture[str]):
     (place / "both").mkdir()
     (place / "both" / name).write_text("mine")
@@ -139,7 +139,7 @@ def test_a_table_is_exported_for_other_programs(place: Path, capsys: pytest.Capt
     assert run(["bench", "table", "here", "--export", "out"]) == 0
 
     names = {Path(line).name for line in capsys.readouterr().out.splitlines()}
-    assert names == {"table.csv", "table.json", "DATASHEET.md", "table.parquet", "SHA256SUMS"}
+    assert names == {"table.csv", "table.json", "table.parquet", "SHA256SUMS"}
     assert {path.name for path in (place / "out").iterdir()} == names
 
 
