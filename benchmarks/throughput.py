@@ -34,7 +34,7 @@ from harness.data.datasets import dataset
 from harness.data.training_images import load
 from harness.system import files
 from harness.system.machine import core_count
-from harness.training.build import build
+from harness.training.modules import build
 from harness.training.native.native import load as load_engine
 from harness.training.recipe import Recipe
 from harness.training.steps import Images

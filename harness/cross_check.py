@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from harness.system.errors import HarnessError, typed
-from harness.training.build import build
+from harness.training.modules import build
 from search_spaces.cost import Analysis
 from search_spaces.network import Architecture
 from search_spaces.task import Task

@@ -24,7 +24,7 @@ from harness.system.terminal import counted
 from harness.training.native import native
 
 if TYPE_CHECKING:
-    from harness.training.build import Network
+    from harness.training.modules import Network
     from search_spaces.cost import Analysis
 
 _REINSTALL = "run 'pip install .' again in a fresh environment"
@@ -233,7 +233,7 @@ def _disk(place: Workspace) -> _Found:
 
 
 def _probe() -> tuple[Network, Analysis]:
-    from harness.training.build import build
+    from harness.training.modules import build
     from search_spaces.cost import analyse
     from search_spaces.notation import parse_network
     from search_spaces.task import MNIST

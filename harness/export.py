@@ -1,6 +1,6 @@
 """A trained network as an ONNX model for other programs, by torch's exporter, compared with torch before it is written.
 
-``onnx``, ``onnxruntime`` and ``onnxscript`` are the optional extra ``export``; ``harness.training.weights`` has the
+``onnx``, ``onnxruntime`` and ``onnxscript`` are the optional extra ``export``; ``harness.training.train`` has the
 other format.
 """
 

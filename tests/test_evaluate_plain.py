@@ -19,9 +19,9 @@ import torch
 from harness.data.datasets import DATASETS
 from harness.evidence.evaluate import evaluated, probabilities
 from harness.evidence.weight_file import read
-from harness.training.build import Network, build
+from harness.training.modules import Network, build
 from harness.training.recipe import Precision
-from harness.training.weights import to_safetensors
+from harness.training.train import to_safetensors
 from search_spaces.notation import parse_network
 from tests.conftest import REPOSITORY
 from tests.harness.data.test_other_images import idx

@@ -94,7 +94,7 @@ def export(
     from harness.data.training_images import resolve
     from harness.evidence.weight_file import path_of, read_recorded
     from harness.training.recipe import check_batch, check_statistics
-    from harness.training.weights import final_network, properties, to_safetensors
+    from harness.training.train import final_network, properties, to_safetensors
     from search_spaces.cost import analyse, stored_numbers
 
     data = resolve(row.dataset if row and row.dataset and dataset == "auto" else dataset, folder)

@@ -12,7 +12,7 @@ from harness.data.datasets import Dataset
 from harness.evidence.record import SeedRun
 from harness.evidence.weight_file import WeightFile
 from harness.system.errors import ContentError
-from harness.training.build import Network, build
+from harness.training.modules import Network, build
 from harness.training.recipe import Precision
 from harness.training.result import accuracy_pct
 from harness.training.steps import normalised

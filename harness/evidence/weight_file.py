@@ -1,6 +1,6 @@
 """The file that holds what one recorded seed has learned: where it lies, and whether it is what the record says.
 
-No torch here: a check of all files takes no network. ``harness.training.weights`` makes the files and builds networks
+No torch here: a check of all files takes no network. ``harness.training.train`` makes the files and builds networks
 of them. A seed whose weights were not kept may be trained again where a processor rounds otherwise: such weights are
 kept when they make the recorded errors, image by image, and a line says that they are not the recorded bits.
 """
@@ -54,7 +54,7 @@ class WeightFile:
 
     Attributes:
         kept: float32 arrays by torch's names, a tied kernel under the name of its first user.
-        about: what the file says of itself (``harness.training.weights.properties``).
+        about: what the file says of itself (``harness.training.train.properties``).
         tied: the other names of tied kernels, and the name that each is kept under.
         state: all names in the order of torch's ``state_dict``.
     """

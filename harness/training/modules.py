@@ -1,19 +1,23 @@
-"""The torch module of every op, for one network and for several side by side: a row of ``MODULES`` each."""
+"""From an architecture to a torch network with first weights; each op has its module in a row of ``MODULES``."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
+from harness.training.recipe import Initialisation, Recipe
 from search_spaces import ops as spec
-from search_spaces.cost import output_shape
+from search_spaces.cost import analyse, output_shape
+from search_spaces.network import Architecture
 from search_spaces.poses import channel_order, mirrored, turns
-from search_spaces.task import Shape
+from search_spaces.task import Shape, Task
 
 
 class _Residual(nn.Module):
@@ -24,7 +28,6 @@ class _Residual(nn.Module):
         self.ops = ops
 
     def forward(self, values: Tensor) -> Tensor:
-        """Return a tensor of the input's shape."""
         return values + self.ops(values)  # type: ignore[no-any-return]  # Sequential returns Any
 
 
@@ -32,7 +35,6 @@ class _FlatLinear(nn.Linear):
     """A linear layer that flattens a map first, so that one op stays one module."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """Return (batch, features)."""
         return super().forward(torch.flatten(input, 1))
 
 
@@ -69,14 +71,12 @@ class _GroupedLinear(nn.Module):
     """A linear layer a member; its weights are stored as those of all members one below the other."""
 
     def __init__(self, features: int, out_features: int, members: int) -> None:
-        """Make room for the weights: (members * out_features, features)."""
         super().__init__()
         self.members = members
         self.weight = nn.Parameter(torch.empty(members * out_features, features))
         self.bias = nn.Parameter(torch.empty(members * out_features))
 
     def forward(self, values: Tensor) -> Tensor:
-        """Return (batch, members * out_features)."""
         each = values.reshape(len(values), self.members, -1)  # (batch, members, features)
         weight = self.weight.view(self.members, -1, each.shape[-1])
         return torch.einsum("nmf,mof->nmo", each, weight).flatten(1) + self.bias
@@ -90,7 +90,6 @@ class _GroupedPReLU(nn.Module):
         self.weight = nn.Parameter(torch.empty(members))
 
     def forward(self, values: Tensor) -> Tensor:
-        """Return a tensor of the shape of ``values``."""
         each = values.reshape(len(values), len(self.weight), -1)  # (batch, members, features)
         return functional.prelu(each, self.weight).view(values.shape)
 
@@ -132,7 +131,6 @@ def _depthwise(op: spec.DepthwiseConv, shape: Shape, members: int | None) -> nn.
 
 
 def _batch_norm(op: spec.BatchNorm, shape: Shape, members: int | None) -> nn.Module:
-    """Return a BN of maps or of vectors; where it is unscaled, it has no scale that could be trained."""
     channels = (members or 1) * shape[0]
     if op.poses > 1:
         norm: nn.Module = _PosedBatchNorm(channels, op.poses, shared=op.shared)
@@ -172,10 +170,7 @@ MODULES: Mapping[type[spec.Op], Callable[[Any, Shape, int | None], nn.Module]] =
 
 
 def _in_poses(kernel: Tensor, poses: int) -> Tensor:
-    """Return a learned kernel in all its poses: (out, in, rows, rows) to (out * poses, in, rows, rows).
-
-    The poses of one kernel lie side by side, as the next kernel expects them.
-    """
+    # (out, in, rows, rows) to (out * poses, in, rows, rows), the poses of one kernel side by side as the next expects.
     posed = []
     for pose in range(poses):
         seen = _reordered(kernel, pose, poses)
@@ -186,7 +181,6 @@ def _in_poses(kernel: Tensor, poses: int) -> Tensor:
 
 
 def _reordered(kernel: Tensor, pose: int, poses: int) -> Tensor:
-    """Return a kernel whose input channels have changed places with a pose; one channel has no other place."""
     if kernel.shape[1] == 1:
         return kernel
     # Not an index: it would be copied to the device at each use, which the capture of a CUDA graph forbids.
@@ -213,7 +207,7 @@ class PosedConv2d(nn.Conv2d):
         )
 
 
-class _PosedBatchNorm(nn.modules.batchnorm._BatchNorm):
+class _PosedBatchNorm(_BatchNorm):
     """Batch normalisation of maps or vectors with one shift, and one scale, for each ``poses`` neighbouring channels.
 
     Statistics are each channel's own, (channels,), or those of all values of these neighbours where they are
@@ -221,7 +215,6 @@ class _PosedBatchNorm(nn.modules.batchnorm._BatchNorm):
     """
 
     def __init__(self, channels: int, poses: int, *, shared: bool = False) -> None:
-        """Make room for shifts and scales, (channels / poses,), and for statistics."""
         super().__init__(channels // poses if shared else channels)
         self.poses = poses
         self.shared = shared
@@ -229,7 +222,6 @@ class _PosedBatchNorm(nn.modules.batchnorm._BatchNorm):
         self.bias = nn.Parameter(torch.zeros(channels // poses))
 
     def forward(self, input: Tensor) -> Tensor:
-        """Return a tensor of the input's shape."""
         if self.training and self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
         if self.shared:
@@ -242,3 +234,143 @@ class _PosedBatchNorm(nn.modules.batchnorm._BatchNorm):
     def _normalised(self, values: Tensor, scale: Tensor | None, shift: Tensor) -> Tensor:
         statistics, momentum = (self.running_mean, self.running_var), self.momentum or 0.0
         return functional.batch_norm(values, *statistics, scale, shift, self.training, momentum, self.eps)
+
+
+# What may stand behind a head that says nothing yet: it lets the gradient through all the same.
+_TRANSPARENT = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, FastDropout)
+
+
+class Network(nn.Module):
+    """The ops of an architecture in order; takes (batch, channels, rows, columns), gives (batch, classes) logits."""
+
+    def __init__(self, ops: nn.Sequential) -> None:
+        super().__init__()
+        self.ops = ops
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits, (batch, classes)."""
+        # A network may end in a 1x1 map; the loss wants a vector.
+        return torch.flatten(self.ops(images), 1)
+
+
+def build(architecture: Architecture, task: Task) -> Network:
+    """Return the network as a module with torch's own first weights.
+
+    Raises:
+        ShapeError: the ops do not fit together.
+        AssertionError: torch counts other parameters than ``search_spaces.cost``; a fault of this program.
+    """
+    expected = analyse(architecture, task).parameters
+    network = Network(sequence(architecture.ops, task.input_shape))
+    counted = sum(parameter.numel() for parameter in network.parameters())
+    if counted != expected:
+        raise AssertionError(
+            f"torch counts {counted} parameters, search_spaces.cost {expected}: please report this network"
+        )
+    return network
+
+
+def _initialise(network: Network, initialisation: Initialisation) -> None:
+    # A tied kernel is drawn once.
+    if initialisation is Initialisation.TORCH:
+        return
+    drawn: set[int] = set()
+    for module in network.modules():
+        if not isinstance(module, nn.Conv2d):
+            continue
+        if id(module.weight) not in drawn:
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            drawn.add(id(module.weight))
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def draw_first_weights(network: Network, recipe: Recipe) -> None:
+    """Give a network the recipe's first weights, from torch's own generator."""
+    _initialise(network, recipe.initialisation)
+    if recipe.initialisation is Initialisation.DIRAC:
+        _identity_init(network)
+    if recipe.zero_head:
+        _zero_init_head(network)
+
+
+def _identity_init(network: Network) -> None:
+    for module in network.modules():
+        if not isinstance(module, nn.Conv2d):
+            continue
+        poses = module.poses if isinstance(module, PosedConv2d) else 1
+        if module.in_channels == poses * module.out_channels:
+            nn.init.zeros_(module.weight)
+            # The first pose of a kernel hands on the first pose of its input, and so each pose its like.
+            nn.init.dirac_(module.weight[:, ::poses], module.groups)
+
+
+def _zero_init_head(network: Network) -> None:
+    """Set the last convolution or linear layer to zero, so that all classes begin equal.
+
+    It stays as drawn where a BN or a ReLU behind it would make nothing of that, or where its kernel is another's too.
+    """
+    layers = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    last = next((module for module in reversed(list(network.ops)) if not isinstance(module, _TRANSPARENT)), None)
+    if not isinstance(last, nn.Conv2d | nn.Linear) or sum(layer.weight is last.weight for layer in layers) > 1:
+        return
+    nn.init.zeros_(last.weight)
+    if last.bias is not None:
+        nn.init.zeros_(last.bias)
+
+
+def seed_dropout(network: Network, generator: torch.Generator) -> None:
+    """Make every dropout of the network draw from ``generator``."""
+    for module in network.modules():
+        if isinstance(module, FastDropout):
+            module.generator = generator
+
+
+@contextmanager
+def drawing_from(seed: int) -> Iterator[None]:
+    """Let torch draw from this seed in the block, as first weights are drawn; its generator stays as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
+
+
+def recompute_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Set the running statistics of every BN to those of all that the batches bring it, dropout off.
+
+    Averaged weights come with averaged statistics, but those are of the weights that were averaged, not of the average
+    (Izmailov et al., arXiv 1803.05407, section 3.2). On the way each BN normalises by the batch's own statistics, so
+    that layers behind it get what they will get; with some hundred images a batch that holds closely. The network is
+    left in evaluation mode.
+    """
+    counts: dict[nn.Module, int] = {}
+    sums: dict[nn.Module, Tensor] = {}
+
+    def add(norm: nn.Module, given: tuple[Tensor, ...]) -> None:
+        by_channel = given[0].detach().double().transpose(0, 1)  # (channels, batch, ...)
+        # (means, values): channels that share a mean are neighbours.
+        each = by_channel.reshape(sums[norm].shape[1], -1)
+        counts[norm] += each.shape[1]
+        sums[norm] += torch.stack([each.sum(1), (each * each).sum(1)])
+
+    norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
+    network.eval()
+    for norm in norms:
+        # Not the scale's device: a BN may have no scale.
+        assert norm.running_mean is not None
+        counts[norm] = 0
+        sums[norm] = torch.zeros(2, norm.num_features, dtype=torch.float64, device=norm.running_mean.device)
+    hooks = [norm.train().register_forward_pre_hook(add) for norm in norms]
+    try:
+        with torch.no_grad():
+            for batch in batches:
+                network(batch)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    network.eval()
+    for norm in norms:
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        count, (mean, square) = counts[norm], sums[norm] / counts[norm]
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_((square - mean * mean).clamp(min=0) * (count / max(1, count - 1)))

@@ -30,17 +30,19 @@ from harness.training.train import (
     Training,
     checkpoint,
     count_errors,
+    final_network,
     finish_average,
     holding,
     predicting_state,
     predictions,
     probabilities,
+    properties,
     resume,
     start,
+    to_safetensors,
     train_epoch,
     weights_digest,
 )
-from harness.training.weights import final_network, properties, to_safetensors
 from search_spaces.cost import analyse
 from search_spaces.draw import Decision
 from search_spaces.network import Architecture
@@ -209,10 +211,7 @@ def _resumes(run: Training, path: Path) -> bool:
 
 
 def _captures(device: torch.device) -> bool:
-    """Return whether a single network trains as a population of one, its step captured once and replayed.
-
-    Launching the hundred kernels of a tiny network's step one by one takes a GPU longer than running them.
-    """
+    # Launching the hundred kernels of a tiny network's step one by one takes a GPU longer than running them.
     return device.type == "cuda"
 
 
@@ -222,10 +221,7 @@ def _together(members: int) -> str:
 
 
 def _images_of(job: Job, loaded: TrainingData, device: torch.device) -> tuple[Images, Images | None]:
-    """Return what the job trains on and what it is validated on; a verification has no validation images.
-
-    All jobs of a process have the same copy, which stays as long as the process.
-    """
+    # All jobs of a process have the same copy, which stays as long as the process.
     divided = job.purpose is not Purpose.VERIFY
     if (placed := loaded.placed.get((device, divided))) is not None:
         return placed
@@ -332,7 +328,6 @@ def _finish_result(
 
 
 def _inspect(run: Training, test: Images, result: Result) -> Inspection:
-    """Return what a finished run made of the test images; ``result`` says which it got wrong."""
     sure = probabilities(run, test)
     misses = []
     for index, said in result.wrong:

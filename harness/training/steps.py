@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from harness.training.build import Network
+from harness.training.modules import Network
 from harness.training.recipe import Recipe, Schedule, first_averaged_step
 from search_spaces.network import Architecture
 from search_spaces.task import Task

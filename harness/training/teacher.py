@@ -17,7 +17,7 @@ import torch
 
 from harness.system import files
 from harness.system.errors import ContentError
-from harness.training.build import Network, build, drawing_from
+from harness.training.modules import Network, build, drawing_from
 from harness.training.native.native import TORCH, Engine, choose_engine
 from harness.training.native.native_training import state_tensors
 from harness.training.recipe import Recipe

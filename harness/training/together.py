@@ -16,8 +16,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
-from harness.training.build import Network, drawing_from, seed_dropout
-from harness.training.modules import sequence
+from harness.training.modules import Network, drawing_from, seed_dropout, sequence
 from harness.training.native.native_training import (
     MEMORIES,
     average_tensors,
@@ -90,7 +89,6 @@ class _Population:
 
     @property
     def first(self) -> Training:
-        """A member; all have its recipe, teacher and device."""
         return self.members[0]
 
 
@@ -157,7 +155,6 @@ def _gather(population: _Population) -> None:
 
 
 def _spread(flat: Sequence[Tensor], tensors: list[Tensor]) -> None:
-    """Copy the flat states of members into the tensors of a grouped network, which has a member's rows together."""
     sizes = [tensor.numel() // len(flat) for tensor in tensors]
     with torch.no_grad():
         for tensor, parts in zip(tensors, torch.split(torch.stack(list(flat)), sizes, 1), strict=True):
@@ -165,15 +162,11 @@ def _spread(flat: Sequence[Tensor], tensors: list[Tensor]) -> None:
 
 
 def _collected(tensors: list[Tensor], members: int) -> Tensor:
-    """Return the flat state of each member, (members, size), from the tensors of a grouped network."""
     return torch.cat([tensor.detach().reshape(members, -1) for tensor in tensors], 1)
 
 
 def _renewed(population: _Population, fresh: _EpochSteps) -> _EpochSteps:
-    """Return the schedule of an epoch in the tensors that a captured step reads; another kind of step is not captured.
-
-    The kinds are with and without transforms: a recipe may leave them out of its last epochs.
-    """
+    # A captured step reads these tensors; one with transforms is another than one without, and is captured anew.
     kept = population.schedule
     if kept is None or (kept.maps is None) != (fresh.maps is None):
         population.schedule, population.graph = fresh, None
@@ -207,7 +200,6 @@ def _schedule(population: _Population, steps: int) -> _EpochSteps:
 
 
 def _run(population: _Population, step: Callable[[], None], steps: int, on_step: Callable[[], None]) -> None:
-    """Take so many steps; on a GPU a step is captured once, after the first ones, and replayed."""
     if population.first.device.type != "cuda" or steps <= _WARM_UP:
         for _ in range(steps):
             step()
@@ -236,7 +228,6 @@ def _run(population: _Population, step: Callable[[], None], steps: int, on_step:
 
 
 def _step(population: _Population, schedule: _EpochSteps) -> None:
-    """Take one step; every tensor that changes from step to step is read at ``schedule.step``."""
     recipe, images, members = population.first.recipe, population.images, len(population.members)
     chosen = schedule.order.index_select(0, schedule.step)[0]
     pixels = images.pixels[chosen].float().div_(255)  # (members * batch, channels, rows, columns)
@@ -272,7 +263,6 @@ def _step(population: _Population, schedule: _EpochSteps) -> None:
 
 
 def _update(population: _Population, parameters: list[Tensor], gradients: list[Tensor], schedule: _EpochSteps) -> None:
-    """Update as torch.optim.SGD and torch.optim.Adam do, the learning rate read from the device."""
     recipe, rate = population.first.recipe, schedule.rates.index_select(0, schedule.step)
     for parameter, gradient in zip(parameters, gradients, strict=True):
         if decay := decay_of(recipe, kernel=parameter.ndim > 1):

@@ -1,4 +1,4 @@
-"""The one training loop: network, recipe, images and seed in; a trained network and its history out.
+"""The one training loop: network, recipe, images and seed in; a trained network, its history and its file out.
 
 Nothing here splits data, chooses networks or reads the test set. The same code runs on a CPU and on a GPU; on
 one device, with the same torch and the same number of threads, the same seed gives the same bits.
@@ -8,17 +8,28 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as functional
+from safetensors.numpy import save
 from torch import Tensor, nn
 
-from harness.training.build import Network, build, draw_first_weights, drawing_from, recompute_statistics, seed_dropout
+from harness.data.datasets import Dataset, pixel_properties
+from harness.training.modules import (
+    Network,
+    build,
+    draw_first_weights,
+    drawing_from,
+    recompute_statistics,
+    seed_dropout,
+)
 from harness.training.native import native_training
 from harness.training.native.native import Engine
 from harness.training.native.native_training import NativeProgram, state_tensors
@@ -33,7 +44,7 @@ from harness.training.recipe import (
     first_averaged_step,
     recipe_of_epoch,
 )
-from harness.training.result import Epoch
+from harness.training.result import Epoch, Result
 from harness.training.steps import (
     Images,
     Steps,
@@ -120,7 +131,6 @@ def start(
 
 
 def _optimizer_of(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Return the optimizer of a network's parameters; kernels have more than one dimension."""
     kernels = [parameter for parameter in network.parameters() if parameter.ndim > 1]
     others = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
     groups = [
@@ -171,7 +181,6 @@ def end_epoch(run: Training, loss: float, rate: float, seconds: float) -> Epoch:
 def _train_steps(
     run: Training, images: Images, order: Tensor, moving: Steps, on_step: Callable[[], None] | None
 ) -> float:
-    """Take an epoch's steps with torch and return the sum of their losses."""
     total = torch.zeros((), device=run.device)
     transforms = recipe_of_epoch(run.recipe, len(run.history))
     for step, rate in enumerate(moving.rates):
@@ -206,7 +215,7 @@ def _averaged(
 
 
 def _native(run: Training, engine: Engine, images: Images) -> NativeProgram:
-    """Return the engine's program of a run, made at first use: only images know how they are normalised."""
+    # Made at first use: only images know how they are normalised.
     if run.native is None:
         run.native = native_training.open_program(engine, run.architecture, run.recipe, images, run.teacher)
     return run.native
@@ -311,7 +320,6 @@ def resume(run: Training, saved: dict[str, Any]) -> None:
 
 
 def _step(run: Training, batch: Tensor, labels: Tensor) -> Tensor:
-    """Take one optimizer step on a batch and return its loss, a scalar on the device."""
     with autocast(run):
         logits = run.network(batch)
     loss = functional.cross_entropy(logits.float(), labels, label_smoothing=run.recipe.label_smoothing)
@@ -327,7 +335,6 @@ def _step(run: Training, batch: Tensor, labels: Tensor) -> Tensor:
 
 
 def _batch(images: Images, chosen: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
-    """Return the chosen images, moved as the recipe says and normalised, (batch, channels, rows, columns)."""
     return _normalised(images, augment(images.pixels[chosen].float().div_(255), recipe, generator))
 
 
@@ -356,3 +363,59 @@ def autocast(run: Training) -> contextlib.AbstractContextManager[object]:
     if run.recipe.precision is Precision.FP32:
         return contextlib.nullcontext()
     return torch.autocast(run.device.type, dtype=torch.bfloat16)
+
+
+def properties(result: Result, dataset: Dataset) -> dict[str, str]:
+    """Return what a file of weights says of itself: the network and where its weights come from."""
+    return {
+        "architecture": str(result.architecture),
+        "hash": result.hash,
+        "parameters": str(result.parameters),
+        "recipe": result.recipe_name,
+        "recipe_hash": result.recipe_hash,
+        "recipe_fields": json.dumps(asdict(result.recipe), sort_keys=True),
+        "dataset": result.dataset,
+        **pixel_properties(dataset),
+        "seed_index": str(result.seed_index),
+        "seed": str(result.seed),
+        "weights_sha256": result.weights_sha256 or "",
+        "engine": result.environment.engine if result.environment else "",
+        "protocol_version": str(result.protocol_version),
+    }
+
+
+def final_network(run: Training) -> Network:
+    """Return a copy of the network that predicts, in evaluation mode: averaged where the recipe averages."""
+    with holding(run, predicting_state(run)):
+        network = build(run.architecture, run.task)
+        network.load_state_dict(run.network.state_dict())
+    return network.eval()
+
+
+def weights_of(network: nn.Module) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, str]]:
+    """Return all weights and statistics by torch's names, a tied kernel once, and what its other names stand for."""
+    kept: dict[str, np.ndarray[Any, Any]] = {}
+    tied: dict[str, str] = {}
+    first: dict[int, str] = {}
+    for name, tensor in network.state_dict().items():
+        if not tensor.is_floating_point():
+            continue  # How many batches BN has seen has no part in what it predicts.
+        known = first.setdefault(tensor.data_ptr(), name)
+        if known == name:
+            kept[name] = tensor.detach().cpu().numpy().copy(order="C")
+        else:
+            tied[name] = known
+    return kept, tied
+
+
+def to_safetensors(network: nn.Module, about: Mapping[str, str]) -> bytes:
+    """Return the weights as a safetensors file that reads back bit for bit.
+
+    A tied kernel is stored once, under the name of its first user; the other names stand in the metadata.
+    """
+    kept, tied = weights_of(network)
+    # One entry, because the library writes several in no fixed order.
+    state = [name for name, tensor in network.state_dict().items() if tensor.is_floating_point()]
+    metadata = {"harness": json.dumps({**about, "tied": tied, "state": state})}
+    content: bytes = save(kept, metadata)
+    return content

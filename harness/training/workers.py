@@ -303,7 +303,7 @@ def _data(source: Source) -> TrainingData:
 
 
 def _fault(error: Exception) -> DataError | StorageError | Fault:
-    """Return what the coordinator is told: data or storage that fail end the search, all else is the run's outcome."""
+    # Data or storage that fail end the search, all else is the run's outcome.
     if isinstance(error, DataError):
         return error
     if (full := refused_storage(error)) is not None:

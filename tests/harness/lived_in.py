@@ -15,9 +15,9 @@ import torch
 from harness.evidence import leaderboard, ledger, verify, weight_file
 from harness.system import files
 from harness.system.files import Workspace
-from harness.training.build import build
+from harness.training.modules import build
 from harness.training.run import Job
-from harness.training.weights import to_safetensors
+from harness.training.train import to_safetensors
 from search_spaces.task import MNIST
 from tests.harness import unrun
 

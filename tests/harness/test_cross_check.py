@@ -10,7 +10,7 @@ import torch
 from harness import cross_check as module
 from harness.cross_check import Checks, cross_check, fvcore_counts, summary_total, tied_repeats
 from harness.system.errors import HarnessError
-from harness.training.build import build
+from harness.training.modules import build
 from search_spaces.catalog import PRESETS, SPACES, space
 from search_spaces.cost import analyse
 from search_spaces.draw import draw_uniform

@@ -365,10 +365,7 @@ class Cluster:
                 self._drop(number)
 
     def _drop(self, number: int) -> None:
-        """Remove a place that has neither a node nor a job.
-
-        The last one stays: who finds no place believes that nothing is left to do. What it is given waits for a node.
-        """
+        # The last place stays: who finds none believes that nothing is left to do. What it is given waits for a node.
         place = self.places[number]
         if place.member is None and place.task is None and len(self.places) > 1:
             del self.places[number]
@@ -402,7 +399,7 @@ class Cluster:
         return [event for said in words if (event := self._event(member, said)) is not None]
 
     def _event(self, member: _Member, said: Said) -> Event | None:
-        """Return what a node's word means; the first result of a job counts, whichever attempt it is of."""
+        # The first result of a job counts, whichever attempt it is of.
         what, places = said.what, self.places.items()
         of_job = ((number, each.task) for number, each in places if each.task and each.task.number == said.key.job)
         number, task = next(of_job, (0, None))
@@ -441,11 +438,8 @@ def _other_kind(facts: Facts) -> str:
 
 
 def _refusal(ours: Facts, theirs: Facts) -> str | None:
-    """Return why a node may not join, None where it may.
-
-    Another processor is no reason: its results say so. Another code or torch is one: nobody could say any more what a
-    search has run.
-    """
+    # Another processor is no reason: its results say so. Another code or torch is one: nobody could say any more what
+    # a search has run.
     here, there = ours.environment, theirs.environment
     if here.commit != there.commit:
         return f"its code is commit {_short(there.commit)}, not {_short(here.commit)}"
@@ -459,12 +453,11 @@ def _refusal(ours: Facts, theirs: Facts) -> str | None:
 
 
 def _same_kind(one: Facts, other: Facts) -> bool:
-    """Return whether equal seeds give equal bits on both machines, in about equal time."""
+    # Equal seeds give equal bits there, in about equal time.
     return one.processor == other.processor and same_bits_due(one.environment, other.environment)
 
 
 def _kind_text(facts: Facts) -> str:
-    """Return what decides the bits of a training there, for people."""
     where = facts.environment
     place = facts.processor if where.device == "cpu" else where.device
     return f"{place}, {where.instructions}, {where.engine}, torch {where.torch}, Python {where.python}"

@@ -143,7 +143,6 @@ def _code_sha256() -> str:
 
 
 def _files_on_node(job: Job, folder: Path, teachers: Path) -> Job:
-    """Return the job with all its files in a folder of the node, which no other job has."""
     here = {name: folder / path.name for name, path in _paths(job).items()}
     return replace(job, teachers=None if job.teachers is None else teachers, **here)  # type: ignore[arg-type]
 
@@ -196,7 +195,6 @@ class _Work:
     running: dict[int, _Running] = field(default_factory=dict)
 
     def obey(self, order: Order) -> None:
-        """Begin a job or leave one; an order to leave what is not at work any more has no effect."""
         match order:
             case Begin(key, place, job, checkpoint):
                 folder = self.folder / f"{key.job}-{key.attempt}"
@@ -211,12 +209,10 @@ class _Work:
                     self._forget(place)
 
     def stop(self) -> None:
-        """End all processes and remove what they have left."""
         self.processes.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def said(self, event: Event) -> Said:
-        """Return what a worker says as it travels."""
         # A worker reports the very job that it was given.
         place, running = next(item for item in self.running.items() if item[1].job is event.job)
         match event:
@@ -339,12 +335,11 @@ class Node:
 
 
 def _data_folder(data_hash: str) -> Path:
-    """Return where a node keeps the data that it was sent, for the next time too."""
     return cache_folder() / "cluster" / f"data-{data_hash[:16]}"
 
 
 def _work_folder() -> Path:
-    """Return a new folder for the files of jobs; those of processes that were killed are removed."""
+    # The folders of processes that were killed are removed.
     above = cache_folder() / "cluster"
     above.mkdir(parents=True, exist_ok=True)
     for left in above.glob("work-*"):

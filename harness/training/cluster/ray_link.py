@@ -172,7 +172,7 @@ class _NodeActor(Node):
     """A ``Node`` as Ray starts it."""
 
     def __init__(self, terms: Terms) -> None:
-        """Let worker processes not load Ray: a new process imports the file of its parent's main module."""
+        # Worker processes do not load Ray: a new process imports the file of its parent's main module.
         vars(sys.modules["__main__"]).pop("__file__", None)
         super().__init__(terms)
 
@@ -269,7 +269,7 @@ class _RayLink:
 
 
 def _line(error: BaseException) -> str:
-    """Return what an error says, in one line: the first, or the last of a trace."""
+    # The first line, or the last of a trace.
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1 if "Traceback" in str(error) else 0] if lines else type(error).__name__
 

@@ -98,7 +98,6 @@ class Instruction:
 
 
 def _header() -> str:
-    """Return the C++ of what this file declares."""
     parts = [
         "// Written by `python -m harness.training.native.instruction`, whose file says what each number means.",
         "#pragma once",

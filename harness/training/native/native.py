@@ -196,15 +196,10 @@ def compiler() -> list[str]:
 
 
 def _source_files() -> list[Path]:
-    """Return the engine's sources and headers, in order of their names."""
     return sorted((*_SOURCES.glob("*.cpp"), *_SOURCES.glob("*.h")))
 
 
 def _built(options: tuple[str, ...]) -> Path:
-    """Return the shared library for these options, named after all that decides its content.
-
-    It is kept in the user's cache, or in the folder that HARNESS_ENGINE_CACHE names.
-    """
     command = [*compiler(), *options]
     digest = hashlib.sha256("\0".join([*command, compiler_version()]).encode())
     for source in _source_files():
@@ -230,7 +225,7 @@ def _digest(path: Path) -> bytes:
 
 
 def _is_whole(path: Path) -> bool:
-    """Return whether a library is as it was compiled; a process that runs a truncated one is killed without a word."""
+    # A process that runs a truncated library is killed without a word.
     seal = path.with_suffix(".sha256")
     return path.exists() and seal.exists() and seal.read_bytes() == _digest(path)
 

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.training.build import Network
+from harness.training.modules import Network
 from harness.training.native.native import Engine, TeacherRow, TrainingRow, TrainingRow64
 from harness.training.native.program import Program, program, rows
 from harness.training.recipe import Optimizer, Precision, Recipe, decay_of, first_averaged_step, recipe_of_epoch
@@ -206,19 +206,16 @@ def _real(engine: Engine) -> torch.dtype:
 
 
 def _check_pixels(pixels: Tensor, count: int, task: Task) -> None:
-    """Raise AssertionError unless these are the pixels of so many images of the task."""
     _check_layout("the pixels", pixels, torch.uint8, (count, *task.input_shape))
 
 
 def _check_images(pixels: Tensor, labels: Tensor, task: Task) -> None:
-    """Raise AssertionError unless each label is a class and has its image."""
     _check_pixels(pixels, len(labels), task)
     _check_layout("the labels", labels, torch.int64, (len(labels),))
     _check_range("the labels", labels, task.classes)
 
 
 def _check_order(order: Tensor, taken: int, images: int) -> None:
-    """Raise AssertionError unless an order has at least the ``taken`` indices that steps take, all of images."""
     _check_layout("the order", order, torch.int64, (len(order),))
     if len(order) < taken:
         raise AssertionError(f"the order names {len(order)} images, but the steps take {taken}")
@@ -251,7 +248,6 @@ def flat_state(network: nn.Module, real: torch.dtype) -> Tensor:
 
 
 def _parts(network: nn.Module, flat: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Return each tensor of the network with its part of a flat state."""
     tensors = engine_tensors(network)
     parts = torch.split(flat, [tensor.numel() for tensor in tensors])
     return [(tensor, part.view(tensor.shape)) for tensor, part in zip(tensors, parts, strict=True)]

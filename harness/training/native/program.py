@@ -81,7 +81,6 @@ class _Draft:
         return len(self.values) - 1
 
     def widen(self, index: int, *, margin: int = 0, gradient_margin: int = 0) -> None:
-        """Give a value at least these margins."""
         value = self.values[index]
         self.values[index] = replace(
             value,
@@ -90,13 +89,11 @@ class _Draft:
         )
 
     def parameter(self, size: int, *, kernel: bool) -> int:
-        """Return the offset of a new parameter."""
         offset = sum(known for known, _ in self.parameters)
         self.parameters.append((size, kernel))
         return offset
 
     def kernel(self, size: int, tie: str | None) -> int:
-        """Return the offset of a kernel, which a tie may have given one already."""
         if tie is None:
             return self.parameter(size, kernel=True)
         if tie not in self.tied:
@@ -124,10 +121,7 @@ def _sequence(draft: _Draft, ops: tuple[spec.Op, ...], shape: Shape, source: int
 
 
 def _pointwise_count(ops: tuple[spec.Op, ...]) -> int:
-    """Return how many ops from the first one instruction takes.
-
-    They are activation, BN, activation and dropout in this order, each or none; a second activation only after BN.
-    """
+    # Activation, BN, activation and dropout in this order, each or none; a second activation only after BN.
     count = 0
     for kinds in (_ACTIVATIONS, {spec.BatchNorm}, _ACTIVATIONS, _DROPOUTS):
         second = kinds is _ACTIVATIONS and count > 0 and not isinstance(ops[count - 1], spec.BatchNorm)
@@ -175,7 +169,7 @@ def _slope(draft: _Draft, op: spec.Op) -> int:
 
 
 def _window(code: Code) -> _Writer:
-    """Return the writer of an op over windows; the window of what has no size is the whole map."""
+    # The window of what has no size is the whole map.
 
     def written(draft: _Draft, op: Any, shape: Shape, source: int) -> int:
         size = getattr(op, "size", 0)

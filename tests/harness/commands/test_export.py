@@ -29,7 +29,7 @@ from harness.system import errors
 from harness.system.files import Workspace
 from harness.training import run as run_module
 from harness.training import train
-from harness.training.build import build
+from harness.training.modules import build
 from harness.training.recipe import Recipe
 from search_spaces.network import Architecture
 from search_spaces.notation import parse_network

@@ -16,7 +16,7 @@ from harness.cli import run
 from harness.data import training_images as data
 from harness.data.datasets import DATASETS
 from harness.data.training_images import ImageData
-from harness.training import build, train
+from harness.training import modules, train
 from harness.training import run as run_module
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose, derive_seed
@@ -96,7 +96,7 @@ def test_the_test_set_is_not_read_and_nothing_is_written(recipe: str, workspace:
 def test_a_network_over_the_budget_is_refused_before_anything_is_built(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    for module in (build, train):
+    for module in (modules, train):
         monkeypatch.setattr(module, "build", lambda *_: pytest.fail("a network was built"))
 
     assert run(["train", NETWORK, "--budget", "93"]) == 4

@@ -24,11 +24,11 @@ from harness.system import files
 from harness.system.errors import ContentError, HarnessError, StorageError, UsageError
 from harness.system.files import Workspace
 from harness.training import workers
-from harness.training.build import build
+from harness.training.modules import build
 from harness.training.recipe import RECIPES, NamedRecipe, Recipe
 from harness.training.result import Purpose, Result, Status, derive_seed
 from harness.training.run import Job, TrainingData, execute
-from harness.training.weights import to_safetensors
+from harness.training.train import to_safetensors
 from harness.training.workers import Broken, Event, Finished, Limits, Processes, Source, Worker
 from search_spaces.notation import parse_network
 from search_spaces.task import MNIST

@@ -16,8 +16,8 @@ from safetensors.numpy import save
 from harness.evidence.record import Record
 from harness.evidence.weight_file import kept_indices, path_of, read, read_recorded
 from harness.system.errors import ContentError
-from harness.training.build import Network, build
-from harness.training.weights import to_safetensors
+from harness.training.modules import Network, build
+from harness.training.train import to_safetensors
 from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
 

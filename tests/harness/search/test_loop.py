@@ -21,7 +21,7 @@ from harness.search.loop import poll
 from harness.search.race import Candidate
 from harness.search.session import Session
 from harness.system.errors import DataError, HarnessError
-from harness.training import build
+from harness.training import modules
 from harness.training.result import Purpose, Status, derive_seed
 from harness.training.run import Job
 from harness.training.workers import Broken, Event, Finished
@@ -54,7 +54,7 @@ def test_no_module_is_built_by_the_coordinator(trainer: Trainer, tmp_path: Path,
         initialise(module, *arguments, **named)
 
     monkeypatch.setattr(nn.Module, "__init__", spy)
-    build.build(parse_network(ALLOWED), MNIST)
+    modules.build(parse_network(ALLOWED), MNIST)
     assert made, "the spy sees nothing"
     made.clear()
 

@@ -16,8 +16,15 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.evidence import record
-from harness.training.build import Network, _initialise, build, draw_first_weights, recompute_statistics, seed_dropout
-from harness.training.modules import _Residual
+from harness.training.modules import (
+    Network,
+    _initialise,
+    _Residual,
+    build,
+    draw_first_weights,
+    recompute_statistics,
+    seed_dropout,
+)
 from harness.training.native import native
 from harness.training.recipe import AverageStatistics, Initialisation, Recipe
 from harness.training.together import population_of, train_epoch_together

@@ -10,8 +10,15 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from harness.training.build import build, draw_first_weights
-from harness.training.modules import MODULES, FastDropout, PosedConv2d, _in_poses, _PosedBatchNorm
+from harness.training.modules import (
+    MODULES,
+    FastDropout,
+    PosedConv2d,
+    _in_poses,
+    _PosedBatchNorm,
+    build,
+    draw_first_weights,
+)
 from harness.training.recipe import Initialisation, Recipe
 from search_spaces.notation import parse_network
 from search_spaces.ops import BatchNorm

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from harness.system.errors import ContentError
 from harness.training import teacher as teacher_module
-from harness.training.build import Network, _initialise, build
+from harness.training.modules import Network, _initialise, build
 from harness.training.native import native
 from harness.training.native.native_training import open_program, state_tensors
 from harness.training.recipe import Initialisation, Optimizer, Recipe

@@ -17,13 +17,12 @@ from harness.evidence import weight_file
 from harness.evidence.evaluate import network_of
 from harness.evidence.weight_file import WeightFile
 from harness.system.errors import ContentError
-from harness.training.build import build
+from harness.training.modules import build
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose, Result
 from harness.training.run import Job, TrainingData, execute_and_keep
 from harness.training.steps import Images
-from harness.training.train import Training, predictions
-from harness.training.weights import final_network, properties, to_safetensors
+from harness.training.train import Training, final_network, predictions, properties, to_safetensors
 from search_spaces.cost import analyse
 from search_spaces.notation import parse_network
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.grad import conv2d_input, conv2d_weight
 
-from harness.training.build import _initialise, build
+from harness.training.modules import _initialise, build
 from harness.training.native import native
 from harness.training.native.native import LEVELS, Choice, _Level, choose_engine
 from harness.training.native.native_training import open_program

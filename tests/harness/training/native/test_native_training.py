@@ -16,8 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.system.errors import ContentError
 from harness.system.machine import processor_flags
-from harness.training.build import Network, _initialise, build
-from harness.training.modules import FastDropout
+from harness.training.modules import FastDropout, Network, _initialise, build
 from harness.training.native import native
 from harness.training.native.native import LEVELS, Engine, _Level
 from harness.training.native.native_training import (

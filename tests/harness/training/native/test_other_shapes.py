@@ -10,7 +10,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 from torch.nn import functional
 
-from harness.training.build import build
+from harness.training.modules import build
 from harness.training.native import native
 from harness.training.native.native_training import open_program, predict, state_tensors
 from harness.training.recipe import Recipe

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from harness.training.build import build
+from harness.training.modules import build
 from harness.training.native.instruction import _HEADER, Code, _header
 from harness.training.native.program import program
 from search_spaces.cost import analyse
