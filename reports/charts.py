@@ -151,7 +151,7 @@ def frontier(rows: Sequence[Mapping[str, Any]], target_pct: float, *, height: in
     y: Any = accuracy_axis("errors", "accuracy, % (errors logarithmic)")
     # The ends of the axes stay where a filter takes points away.
     sizes, errors = ([row[name] for row in points] for name in ("parameters", "errors"))
-    x.scale.domain, y.scale.domain = [min(sizes) / 1.15, max(sizes) * 1.15], [min(errors) / 1.25, max(errors) * 1.15]
+    x.scale.domain, y.scale.domain = [min(sizes) / 1.15, max(sizes) * 1.15], [min(errors) / 1.4, max(errors) * 1.15]
     kinds = [kind for kind in dict.fromkeys(_TIERS.values()) if any(row["kind"] == kind for row in points)]
     looks = dict(zip(dict.fromkeys(_TIERS.values()), (GREEN, ORANGE, BLUE, PURPLE), strict=True))
     shapes = dict(zip(dict.fromkeys(_TIERS.values()), ("square", "diamond", "circle", "triangle-up"), strict=True))

@@ -55,6 +55,7 @@ def page(
         rows, bare = chart._get("datasets"), chart.copy(deep=False)
         bare.datasets = alt.Undefined
         specs[name] = bare.to_dict(validate=False)
+        embedded.update(specs[name].pop("datasets", {}))  # Altair has moved there what ``over`` was given
         if rows is not alt.Undefined:
             embedded.update(rows)
     texts = [_vega()] if specs else []

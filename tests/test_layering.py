@@ -14,7 +14,7 @@ PACKAGES = ("search_spaces", "harness", "reports")
 FOLDERS = ("system", "data", "training", "evidence", "search", "bench", "toy", "commands")
 # Too slow to load before a command has begun its work.
 LAZY_LIBRARIES = {
-    "altair", "jinja2", "matplotlib", "onnx", "onnxruntime", "optuna", "pandas", "psycopg", "pyarrow", "pydantic",
+    "altair", "jinja2", "onnx", "onnxruntime", "optuna", "pandas", "psycopg", "pyarrow", "pydantic",
     "ray", "scipy", "sqlalchemy", "torch", "torchvision", "vl_convert", "xlsxwriter",
 }  # fmt: skip
 

@@ -65,6 +65,8 @@ def test_both_themes_are_without_violation_and_complaint(tab: browser.Page, page
         tab.evaluate("document.getElementById('live-button')?.click()")  # or it might reload under axe
         tab.evaluate("document.querySelectorAll('details').forEach((item) => { item.open = true; })")
         tab.evaluate("typeof page === 'undefined' ? 0 : page.ready?.then(() => 0)")
+        empty = "[...document.querySelectorAll('.drawing')].filter((item) => !item.querySelector('.role-mark path'))"
+        assert tab.evaluate(f"{empty}.map((item) => item.parentElement.id)") == []
         assert axe.violations(tab) == []
         if tab.evaluate("document.querySelectorAll('.chooser').length"):
             press_compare(tab, 0, 1)
