@@ -271,10 +271,9 @@ _DOCUMENTS = Recipe(
 _OPEN = tuple(item.name for item in fields(Recipe) if item.name not in _LATER_DEFAULTS)
 
 
-def _document(name: str, stated: dict[str, Any]) -> NamedRecipe:
+def _document(name: str, **stated: Any) -> NamedRecipe:
     assumed = tuple(name for name in _OPEN if name not in stated)
-    recipe = replace(_DOCUMENTS, **stated)
-    return NamedRecipe(name, recipe, f"source document of {name}", assumed, test_each_epoch=True)
+    return NamedRecipe(name, replace(_DOCUMENTS, **stated), f"source document of {name}", assumed, test_each_epoch=True)
 
 
 # For networks of some thousand parameters, from two factorials (docs/lab).
@@ -294,26 +293,18 @@ RECIPES: dict[str, NamedRecipe] = {
         NamedRecipe("small", _SMALL),
         NamedRecipe("small-bf16", replace(_SMALL, precision=Precision.BF16)),
         NamedRecipe("smoke", Recipe(epochs=1, batch_size=128)),
-        NamedRecipe(
-            "documents",
-            _DOCUMENTS,
-            "what the source documents have in common",
-            _OPEN,
-            test_each_epoch=True,
-        ),
+        NamedRecipe("documents", _DOCUMENTS, "what the source documents have in common", _OPEN, test_each_epoch=True),
         _document(
             "seed1",
-            {
-                "epochs": 19,
-                "batch_size": 128,
-                "learning_rate": 0.01,
-                "schedule": Schedule.STEP,
-                "step_epochs": (10,),
-                "step_factor": 0.1,
-            },
+            epochs=19,
+            batch_size=128,
+            learning_rate=0.01,
+            schedule=Schedule.STEP,
+            step_epochs=(10,),
+            step_factor=0.1,
         ),
-        _document("seed2", {"epochs": 20}),
-        _document("seed4", {"optimizer": Optimizer.SGD, "learning_rate": 0.04, "batch_size": 128, "epochs": 20}),
+        _document("seed2", epochs=20),
+        _document("seed4", optimizer=Optimizer.SGD, learning_rate=0.04, batch_size=128, epochs=20),
     )
 }
 

@@ -211,7 +211,8 @@ def _resumes(run: Training, path: Path) -> bool:
 
 
 def _captures(device: torch.device) -> bool:
-    # Launching the hundred kernels of a tiny network's step one by one takes a GPU longer than running them.
+    # A GPU takes longer to launch the hundred kernels of a tiny network's step one by one than to run them: there it
+    # trains as a population of one, whose step is captured once and replayed.
     return device.type == "cuda"
 
 
@@ -223,17 +224,12 @@ def _together(members: int) -> str:
 def _images_of(job: Job, loaded: TrainingData, device: torch.device) -> tuple[Images, Images | None]:
     # All jobs of a process have the same copy, which stays as long as the process.
     divided = job.purpose is not Purpose.VERIFY
-    if (placed := loaded.placed.get((device, divided))) is not None:
-        return placed
-    dataset = loaded.data.dataset
-    pixels, labels = loaded.data.train_images.to(device), loaded.data.train_labels.to(device)
-
-    def part(index: torch.Tensor | slice) -> Images:
-        return Images(pixels[index], labels[index], dataset.mean, dataset.std, dataset.classes)
-
-    whole, split_ = part(slice(None)), loaded.split
-    placed = (part(split_.train.to(device)), part(split_.validation.to(device))) if divided else (whole, None)
-    loaded.placed[device, divided] = placed
+    if (placed := loaded.placed.get((device, divided))) is None:
+        dataset = loaded.data.dataset
+        pixels, labels = loaded.data.train_images.to(device), loaded.data.train_labels.to(device)
+        indices = (loaded.split.train.to(device), loaded.split.validation.to(device)) if divided else (slice(None),)
+        parts = [Images(pixels[at], labels[at], dataset.mean, dataset.std, dataset.classes) for at in indices]
+        loaded.placed[device, divided] = placed = (parts[0], parts[1] if divided else None)
     return placed
 
 

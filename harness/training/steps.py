@@ -77,8 +77,7 @@ def augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tenso
         return images
     # One draw for all seven numbers an image: on a GPU each call is a launch.
     draws = torch.rand(7, len(images), generator=generator, device=generator.device)
-    rows, columns = images.shape[-2:]
-    theta = _maps_of(draws, rows, columns, recipe)
+    theta = _maps_of(draws, images.shape[-2], images.shape[-1], recipe)
     grid = functional.affine_grid(theta, list(images.shape), align_corners=False)
     return functional.grid_sample(images, grid, align_corners=False)
 

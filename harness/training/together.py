@@ -18,12 +18,12 @@ from torch import Tensor
 
 from harness.training.modules import Network, drawing_from, seed_dropout, sequence
 from harness.training.native.native_training import (
-    MEMORIES,
     average_tensors,
     engine_tensors,
     flat_of,
     flat_optimizer_state,
     flat_state,
+    memories_of,
     restore,
     restore_optimizer,
 )
@@ -95,12 +95,8 @@ class _Population:
 def _grouped_network(architecture: Architecture, members: int, task: Task) -> Network:
     """Return several copies of one network as one network: channels side by side, every convolution grouped by member.
 
-    Nothing of one member reaches another: kernels are grouped, BN statistics are those of a channel or of the poses of
-    one kernel, which are one member's. So a population trains in as many kernel launches as a single network, which is
-    what a GPU needs for networks this small.
-
-    It takes (batch, members * channels, rows, columns) and gives (batch, members * classes). Its parameters
-    and buffers come in the order of the single network's, each with ``members`` times the rows.
+    Nothing of one member reaches another. It takes (batch, members * channels, rows, columns) and gives (batch, members
+    * classes); parameters and buffers come in the single network's order, each with ``members`` times the rows.
     """
     return Network(sequence(architecture.ops, task.input_shape, members))
 
@@ -118,8 +114,8 @@ def population_of(runs: Sequence[Training], images: Images) -> _Population:
         network = _grouped_network(runs[0].architecture, len(runs), runs[0].task).to(device)
     network.train()
     seed_dropout(network, runs[0].generator)
-    names = MEMORIES[recipe.optimizer]
-    optimizer_state = [[torch.zeros_like(parameter) for parameter in network.parameters()] for _ in names]
+    memories = memories_of(runs[0].optimizer)
+    optimizer_state = [[torch.zeros_like(parameter) for parameter in network.parameters()] for _ in memories]
     average = [torch.zeros_like(tensor) for tensor in engine_tensors(network)]
     return _Population(runs, network, images, optimizer_state, average)
 

@@ -99,10 +99,7 @@ class Executor(Protocol):
 
     @property
     def jobs(self) -> Mapping[int, Job | None]:
-        """What each place is doing, by its number; None where it is idle.
-
-        A place keeps its number as long as it is there. The nodes of a cluster, and their places, come and go.
-        """
+        """What each place is doing, None where idle, by its number, which it keeps; those of a cluster come and go."""
 
     def node(self, place: int) -> str:
         """Return the name of the cluster's node that a place is on; empty on this machine, and while it has none."""

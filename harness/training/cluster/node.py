@@ -156,11 +156,7 @@ def _paths(job: Job) -> dict[str, Path]:
 
 
 def put_files(job: Job, content: Mapping[str, bytes]) -> None:
-    """Write the files of a job where they belong; lines of the log of reads are added to those that are there.
-
-    Raises:
-        UsageError: a file cannot be written.
-    """
+    """Write the files of a job where they belong; lines of the log of reads are added to those that are there."""
     for name, written_bytes in content.items():
         path: Path | None = getattr(job, name)
         assert path is not None, "a node returns only what was asked for"
@@ -316,24 +312,20 @@ class Node:
                     work.obey(self._orders.get())
                 self._say([work.said(event) for event in processes.poll(_POLL_SECONDS)])
         except Exception as error:
-            self._fail(error.message if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}")
+            self._say([], error.message if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}")
         else:
-            self._fail("it was left alone by its coordinator")
+            self._say([], "it was left alone by its coordinator")
         finally:
             work.stop()
 
-    def _say(self, said: list[Said]) -> None:
-        if said:
-            with self._news:
-                self._said += said
-                self._news.notify()
-
-    def _fail(self, why: str) -> None:
+    def _say(self, said: list[Said], failure: str = "") -> None:
         with self._news:
-            self._failure = why
+            self._said += said
+            self._failure = failure
             self._news.notify()
 
 
+# Where a node keeps the data that it was sent, for the next time too.
 def _data_folder(data_hash: str) -> Path:
     return cache_folder() / "cluster" / f"data-{data_hash[:16]}"
 

@@ -44,13 +44,7 @@ class NodeFault(NodeLost):
 
 @dataclass(frozen=True, slots=True)
 class NodeInfo:
-    """A node of the cluster.
-
-    Attributes:
-        id: that no other node has.
-        name: for people; that of the machine where no other node has it.
-        cores: that it offers; ``gpus`` likewise.
-    """
+    """A node of the cluster: its id, its name for people (the machine's, where no other has it), and what it offers."""
 
     id: str
     name: str
@@ -62,40 +56,25 @@ class Link(Protocol):
     """Starts a ``Node`` on each node of a cluster and calls it. A call is made once and never repeated."""
 
     def nodes(self) -> list[NodeInfo]:
-        """Return the nodes that are there now.
-
-        Raises:
-            DeviceError: the cluster itself does not answer any more.
-        """
-        ...
+        """Return the nodes that are there now; raise DeviceError where the cluster itself does not answer any more."""
 
     def start(self, node: NodeInfo, terms: Terms, processes: int) -> Any:
         """Start a ``Node`` for so many processes, and return its handle at once."""
-        ...
 
     def call(self, handle: Any, method: str, *arguments: Any) -> Any:
         """Call a method of a node, and return the call at once."""
-        ...
 
     def wait(self, calls: Sequence[Any], timeout: float) -> list[Any]:
         """Return the calls that have ended, as soon as there is one, after at most ``timeout`` seconds."""
-        ...
 
     def result(self, call: Any) -> Any:
-        """Return what a call that has ended has given.
-
-        Raises:
-            NodeLost: nothing, and nothing will come; ``NodeFault`` where the node says why.
-        """
-        ...
+        """Return what an ended call has given; raise NodeLost where nothing will come, NodeFault where it says why."""
 
     def share(self, value: Any) -> Any:
         """Return a stand-in for a large argument, which travels to a node once."""
-        ...
 
     def end(self, handle: Any) -> None:
         """End a ``Node`` and its processes now."""
-        ...
 
 
 @contextmanager
@@ -192,17 +171,12 @@ class _RayLink:
             return []
         alive = [node for node in self._ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]  # Ray leaves it untyped
         names = Counter(node["NodeManagerHostname"] for node in alive)
-
-        def name(node: dict[str, Any]) -> str:
-            host: str = node["NodeManagerHostname"]
-            return host if names[host] == 1 else f"{host}-{node['NodeID'][:6]}"
-
-        return [
-            NodeInfo(
-                node["NodeID"], name(node), int(node["Resources"].get("CPU", 0)), int(node["Resources"].get("GPU", 0))
-            )
-            for node in alive
-        ]
+        found = []
+        for node in alive:
+            id_, host, offered = node["NodeID"], node["NodeManagerHostname"], node["Resources"]
+            name = host if names[host] == 1 else f"{host}-{id_[:6]}"
+            found.append(NodeInfo(id_, name, int(offered.get("CPU", 0)), int(offered.get("GPU", 0))))
+        return found
 
     def start(self, node: NodeInfo, terms: Terms, processes: int) -> Any:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy

@@ -31,8 +31,7 @@ _CHUNK = 100
 
 
 class _Trained(Protocol):
-    """What the engine reads and changes of a ``Training``, which is declared above it."""
-
+    # Of a ``Training``, which is declared above the engine.
     network: Network
     optimizer: torch.optim.Optimizer
     generator: torch.Generator
@@ -49,7 +48,6 @@ class NativeProgram:
     """A network's program with the engine's buffers; they are freed with this object.
 
     Attributes:
-        handle: the engine's own object.
         row: what the engine reads of the recipe.
         decay: L2 coefficient of each parameter, (parameter_count,).
         teacher: what the engine reads of the teachers of the recipe, None where it has none; it points to ``kept``.
@@ -139,7 +137,7 @@ def train_steps(
     """
     recipe, steps = native.recipe, len(moving.rates)
     _check_images(images.pixels, images.labels, native.task)
-    _check_order(order, steps * recipe.batch_size, len(images))
+    _check("order", order[: steps * recipe.batch_size], torch.int64, (steps * recipe.batch_size,), len(images))
     maps = epoch_maps(recipe_of_epoch(recipe, len(run.history)), run.generator, steps, native.task)
     # A network without dropout draws nothing for its masks.
     if any(item.dropout for item in native.program.instructions):
@@ -191,7 +189,7 @@ def train_steps(
 
 def predict(native: NativeProgram, network: nn.Module, tensors: list[Tensor], pixels: Tensor) -> Tensor:
     """Return the class said for each image, int64 (n,), with a state in the order of ``state_tensors``."""
-    _check_pixels(pixels, len(pixels), native.task)
+    _check("pixels", pixels, torch.uint8, (len(pixels), *native.task.input_shape))
     state = flat_of(network, tensors, _real(native.engine))
     assert state.numel() == native.program.state_size, "the network is not that of the program"
     predicted = torch.empty(len(pixels), dtype=torch.int64)
@@ -205,36 +203,18 @@ def _real(engine: Engine) -> torch.dtype:
     return torch.float64 if engine.double else torch.float32
 
 
-def _check_pixels(pixels: Tensor, count: int, task: Task) -> None:
-    _check_layout("the pixels", pixels, torch.uint8, (count, *task.input_shape))
+def _check(name: str, tensor: Tensor, dtype: torch.dtype, shape: tuple[int, ...], limit: int | None = None) -> None:
+    """Raise AssertionError unless a tensor lies as the engine reads it, with numbers from 0 to below the limit."""
+    if tensor.dtype is not dtype or tensor.shape != shape or not tensor.is_contiguous() or tensor.device.type != "cpu":
+        found = f"{tensor.dtype} {tuple(tensor.shape)} on {tensor.device}, contiguous {tensor.is_contiguous()}"
+        raise AssertionError(f"the {name}: {found}; the engine reads contiguous {dtype} {shape} on cpu")
+    if limit is not None and (int(tensor.min()) < 0 or int(tensor.max()) >= limit):
+        raise AssertionError(f"the {name}: numbers below 0 or from {limit} on; the engine reads none of them")
 
 
 def _check_images(pixels: Tensor, labels: Tensor, task: Task) -> None:
-    _check_pixels(pixels, len(labels), task)
-    _check_layout("the labels", labels, torch.int64, (len(labels),))
-    _check_range("the labels", labels, task.classes)
-
-
-def _check_order(order: Tensor, taken: int, images: int) -> None:
-    _check_layout("the order", order, torch.int64, (len(order),))
-    if len(order) < taken:
-        raise AssertionError(f"the order names {len(order)} images, but the steps take {taken}")
-    _check_range("the order", order, images)
-
-
-def _check_layout(name: str, tensor: Tensor, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
-    contiguous = tensor.is_contiguous()
-    if tensor.dtype is not dtype or tuple(tensor.shape) != shape or not contiguous or tensor.device.type != "cpu":
-        raise AssertionError(
-            f"{name}: {tensor.dtype} {tuple(tensor.shape)} on {tensor.device}{'' if contiguous else ', not contiguous'}"
-            f"; the engine reads contiguous {dtype} {shape} on cpu"
-        )
-
-
-def _check_range(name: str, tensor: Tensor, limit: int) -> None:
-    least, most = torch.stack(tensor.aminmax()).tolist()
-    if least < 0 or most >= limit:
-        raise AssertionError(f"{name}: from {least} to {most}; the engine reads 0 to {limit - 1}")
+    _check("pixels", pixels, torch.uint8, (len(labels), *task.input_shape))
+    _check("labels", labels, torch.int64, (len(labels),), task.classes)
 
 
 def engine_tensors(network: nn.Module) -> list[Tensor]:
@@ -277,18 +257,15 @@ def state_tensors(network: nn.Module) -> list[Tensor]:
     return [tensor for tensor in network.state_dict().values() if tensor.is_floating_point()]
 
 
-# What an optimizer remembers of each parameter, by torch's names.
-MEMORIES = {Optimizer.SGD: ("momentum_buffer",), Optimizer.ADAM: ("exp_avg", "exp_avg_sq")}
-
-
-def _kind(optimizer: torch.optim.Optimizer) -> Optimizer:
-    return Optimizer.ADAM if isinstance(optimizer, torch.optim.Adam) else Optimizer.SGD
+def memories_of(optimizer: torch.optim.Optimizer) -> tuple[str, ...]:
+    """Return what an optimizer remembers of each parameter, by torch's names."""
+    return ("exp_avg", "exp_avg_sq") if isinstance(optimizer, torch.optim.Adam) else ("momentum_buffer",)
 
 
 def flat_optimizer_state(network: nn.Module, optimizer: torch.optim.Optimizer, real: torch.dtype) -> list[Tensor]:
     """Return each kind of state that the optimizer keeps, flat, (parameter_count,); zeros before the first step."""
     found = []
-    for name in MEMORIES[_kind(optimizer)]:
+    for name in memories_of(optimizer):
         kept = [(parameter, optimizer.state.get(parameter, {}).get(name)) for parameter in network.parameters()]
         parts = [torch.zeros_like(parameter) if value is None else value for parameter, value in kept]
         found.append(torch.cat([part.detach().reshape(-1) for part in parts]).to(real))
@@ -299,9 +276,9 @@ def restore_optimizer(network: nn.Module, optimizer: torch.optim.Optimizer, memo
     """Copy flat state back into the optimizer, as torch leaves it after so many steps."""
     parameters = list(network.parameters())
     sizes = [parameter.numel() for parameter in parameters]
-    for name, memory in zip(MEMORIES[_kind(optimizer)], memories, strict=True):
+    for name, memory in zip(memories_of(optimizer), memories, strict=True):
         for parameter, part in zip(parameters, torch.split(memory, sizes), strict=True):
             optimizer.state[parameter][name] = part.view(parameter.shape).to(parameter.dtype).clone()
-    if _kind(optimizer) is Optimizer.ADAM:
+    if isinstance(optimizer, torch.optim.Adam):
         for parameter in parameters:
             optimizer.state[parameter]["step"] = torch.tensor(float(steps))

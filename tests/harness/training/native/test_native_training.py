@@ -21,8 +21,8 @@ from harness.training.native import native
 from harness.training.native.native import LEVELS, Engine, _Level
 from harness.training.native.native_training import (
     NativeProgram,
+    _check,
     _check_images,
-    _check_order,
     open_program,
     predict,
     state_tensors,
@@ -364,7 +364,7 @@ PIXELS, LABELS = torch.zeros(4, 1, 28, 28, dtype=torch.uint8), torch.tensor([0, 
 
 def test_what_the_engine_reads_is_accepted():
     _check_images(PIXELS, LABELS, MNIST)
-    _check_order(torch.tensor([3, 0, 1]), 2, 4)
+    _check("order", torch.tensor([3, 0, 1]), torch.int64, (3,), 4)
 
 
 @pytest.mark.parametrize(
@@ -381,7 +381,7 @@ def test_what_the_engine_reads_is_accepted():
 )
 def test_an_order_is_of_images_that_are_there(order: Tensor):
     with pytest.raises(AssertionError, match="the order"):
-        _check_order(order, 3, 4)
+        _check("order", order, torch.int64, (3,), 4)
 
 
 @pytest.mark.parametrize(
