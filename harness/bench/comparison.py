@@ -148,12 +148,7 @@ class Judged:
 
 
 def begin(folder: Path, comparison: Comparison) -> list[Trace]:
-    """Write what is asked, or check that the same is asked of a folder that is there; return the traces it has.
-
-    Raises:
-        UsageError: the folder cannot be written.
-        ContentError: it holds another comparison, or something else.
-    """
+    """Write what is asked, or check that the same is asked of a folder that is there; return the traces it has."""
     path = folder / _ASKED
     if not path.exists():
         files.write_json(path, document(comparison))

@@ -38,6 +38,7 @@ from harness.search.propose import ASKS, Found
 from harness.search.race import Candidate, Outcome
 from harness.system.errors import ContentError, reason
 from harness.training.result import Status
+from search_spaces.cost import analyse
 from search_spaces.draw import draw_uniform, judge
 from search_spaces.errors import DrawError, SearchSpaceError
 from search_spaces.network import Architecture
@@ -117,11 +118,7 @@ class _Asker:
     checked: dict[str, Architecture] = field(default_factory=dict)
 
     def propose(self, ceiling: int, candidates: Mapping[int, Candidate], time_left: TimeLeft) -> Found:
-        """Return the next network: the method's, or a uniform draw where it names known ones ``ASKS`` times in a row.
-
-        Raises:
-            MethodError: its answer may not be proposed.
-        """
+        """Return the next network: the method's, or a draw where it names known ones ``ASKS`` times in a row."""
         known = {candidate.proposal.hash: trial for trial, candidate in candidates.items()}
         tried = tuple(_tried(candidate, self.problem.target_pct) for candidate in candidates.values())
         passed: list[Rejected | Repeated] = []
@@ -145,16 +142,9 @@ class _Asker:
         """Do nothing: the history says it at the next question."""
 
     def _proposal(self, trial: int, architecture: Architecture, origin: str) -> Proposal:
-        analysis = judge(self.space, architecture).analysis
-        assert analysis is not None
-        return Proposal(
-            trial=trial,
-            architecture=architecture,
-            hash=architecture.hash,
-            parameters=analysis.parameters,
-            origin=origin,
-            decisions=(),
-        )
+        size = analyse(architecture, self.space.task).parameters
+        key = architecture.hash
+        return Proposal(trial=trial, architecture=architecture, hash=key, parameters=size, origin=origin, decisions=())
 
     def _checked(self, answer: str) -> Architecture:
         if answer in self.checked:
@@ -202,11 +192,7 @@ def asker_of(method: Method, task: SearchTask, seed: int, repeat: int) -> _Asker
 
 @contextmanager
 def opened(method: Method, task: SearchTask, seed: int, repeat: int, answer_seconds: float) -> Iterator[_Asker | None]:
-    """Be ready to ask a method for the block; None for one that comes with the bench.
-
-    Raises:
-        MethodError: it cannot be started.
-    """
+    """Be ready to ask a method for the block; None for one that comes with the bench."""
     if isinstance(method, BuiltIn):
         yield None
         return
@@ -242,11 +228,7 @@ class _Talk:
     is_late: bool = False
 
     def ask(self, tried: Sequence[Trial]) -> str:
-        """Return the text that answers a question.
-
-        Raises:
-            MethodError: there is none in time, or it is no answer.
-        """
+        """Return the text that answers a question."""
         answer = self._exchange({"tried": [asdict(item) for item in tried]})
         try:
             document = json.loads(answer)

@@ -16,7 +16,6 @@ from harness.bench.scores import (
     Pair,
     Ranking,
     Runtime,
-    Steps,
     Trace,
     curve,
     fewest_repeats,
@@ -89,17 +88,11 @@ class Findings:
 
 def found(comparison: Comparison, traces: Sequence[Trace], judged: Judged) -> Findings:
     """Return what the repeats of a comparison show."""
-    task = comparison.task
-    judge = Judge(
-        judged.accuracies_pct, task.target_pct, task.budget, math.inf if judged.smallest is None else judged.smallest
-    )
-    return findings(
-        traces,
-        {method.name: method.says for method in comparison.methods},
-        frozenset(method.name for method in comparison.methods if method.is_variant),
-        task.seconds,
-        judge,
-    )
+    task, smallest = comparison.task, math.inf if judged.smallest is None else judged.smallest
+    judge = Judge(judged.accuracies_pct, task.target_pct, task.budget, smallest)
+    says = {method.name: method.says for method in comparison.methods}
+    variants = frozenset(method.name for method in comparison.methods if method.is_variant)
+    return findings(traces, says, variants, task.seconds, judge)
 
 
 def findings(
@@ -115,52 +108,42 @@ def findings(
     stepped = {name: [steps(trace, judge) for trace in group] for name, group in grouped.items()}
     scores = {name: [score(found, judge, seconds) for found in group] for name, group in stepped.items()}
     whole = [name for name in says if name not in variants]
-    ends = {name: [final_score(found, judge, seconds) for found in group] for name, group in stepped.items()}
-    scored = {OVER_TIME: scores, AT_THE_END: ends}
+    last = {name: [final_score(found, judge, seconds) for found in group] for name, group in stepped.items()}
+    scored = {OVER_TIME: scores, AT_THE_END: last}
     compared = pairs(scored, list(combinations(whole, 2)))
     varied = pairs(scored, [(name, DEFAULT) for name in says if name in variants])
     ranked = ranking({name: scores[name] for name in whole})
+    repeats = len(next(iter(grouped.values())))
+    methods = []
+    for name, group in grouped.items():
+        made = curve(stepped[name], times(seconds))
+        ends = [trace.answers[-1].hash if trace.answers else None for trace in group]
+        answered = [network for network in ends if network is not None]
+        false = sum(not judge.reaches(network) for network in answered)
+        methods.append(
+            MethodFinding(
+                name=name,
+                says=says[name],
+                is_variant=name in variants,
+                curve=made,
+                runtimes=tuple(runtime(stepped[name], size, seconds) for size in size_targets(judge.smallest)),
+                ratio=math.exp(statistics.mean(scores[name])) if math.isfinite(judge.smallest) else math.nan,
+                final_size=made.median[-1],
+                answered=len(answered) / len(group),
+                false=false / len(answered) if answered else 0.0,
+                networks=statistics.mean([float(trace.networks) for trace in group]),
+                runs=statistics.mean([float(trace.runs) for trace in group]),
+            )
+        )
     return Findings(
         seconds=seconds,
-        repeats=len(next(iter(grouped.values()))),
+        repeats=repeats,
         judge=judge,
-        methods=tuple(
-            _method(name, says[name], name in variants, grouped[name], stepped[name], scores[name], seconds, judge)
-            for name in says
-        ),
+        methods=tuple(methods),
         ranking=ranked,
         pairs=tuple(compared),
         variants=tuple(varied),
-        sentences=(*too_few(len(next(iter(grouped.values()))), compared, varied), *sentences(ranked, compared, varied)),
-    )
-
-
-def _method(
-    name: str,
-    says: str,
-    is_variant: bool,
-    traces: Sequence[Trace],
-    stepped: Sequence[Steps],
-    scores: Sequence[float],
-    seconds: float,
-    judge: Judge,
-) -> MethodFinding:
-    made = curve(stepped, times(seconds))
-    ends = [trace.answers[-1].hash if trace.answers else None for trace in traces]
-    answered = [network for network in ends if network is not None]
-    false = sum(not judge.reaches(network) for network in answered)
-    return MethodFinding(
-        name=name,
-        says=says,
-        is_variant=is_variant,
-        curve=made,
-        runtimes=tuple(runtime(stepped, size, seconds) for size in size_targets(judge.smallest)),
-        ratio=math.exp(statistics.mean(scores)) if math.isfinite(judge.smallest) else math.nan,
-        final_size=made.median[-1],
-        answered=len(answered) / len(traces),
-        false=false / len(answered) if answered else 0.0,
-        networks=statistics.mean([float(trace.networks) for trace in traces]),
-        runs=statistics.mean([float(trace.runs) for trace in traces]),
+        sentences=(*too_few(repeats, compared, varied), *sentences(ranked, compared, varied)),
     )
 
 
@@ -221,7 +204,6 @@ def p_text(p: float) -> str:
     return "below 0.0001" if p < 0.0001 else f"{p:.2g}"
 
 
-METHODS, TIMES, RUNTIMES, PAIRS = "methods.csv", "times.csv", "runtimes.csv", "pairs.csv"
 _METHOD_COLUMNS = ("method", "is_variant", "mean_rank", "ratio", "final_size", "answered", "false", "networks", "runs")
 
 
@@ -230,9 +212,6 @@ def write_figures(folder: Path, document: dict[str, Any], facts: Findings) -> li
 
     Args:
         document: of ``figures_document``.
-
-    Raises:
-        UsageError: the folder cannot be written.
     """
     methods = [method | {"method": method["name"]} for method in document["methods"]]
     times = [
@@ -243,10 +222,10 @@ def write_figures(folder: Path, document: dict[str, Any], facts: Findings) -> li
     runtimes = [[method["name"], *runtime.values()] for method in methods for runtime in method["runtimes"]]
     pairs = [[pair[name] for name in _names(Pair)] for pair in (*document["pairs"], *document["variants"])]
     contents = {
-        METHODS: csv_text(_METHOD_COLUMNS, [[method[name] for name in _METHOD_COLUMNS] for method in methods]),
-        TIMES: csv_text(("method", "seconds", "median_size", "low", "high"), times),
-        RUNTIMES: csv_text(("method", *_names(Runtime)), runtimes),
-        PAIRS: csv_text(_names(Pair), pairs),
+        "methods.csv": csv_text(_METHOD_COLUMNS, [[method[name] for name in _METHOD_COLUMNS] for method in methods]),
+        "times.csv": csv_text(("method", "seconds", "median_size", "low", "high"), times),
+        "runtimes.csv": csv_text(("method", *_names(Runtime)), runtimes),
+        "pairs.csv": csv_text(_names(Pair), pairs),
     }
     files.write_together({folder / name: text.encode() for name, text in contents.items()})
     return [folder / name for name in contents]
@@ -265,16 +244,9 @@ def figures_document(comparison: Comparison, facts: Findings) -> dict[str, Any]:
         "friedman_p": finite(facts.ranking.p),
         "methods": [
             {
-                "name": method.name,
-                "says": method.says,
-                "is_variant": method.is_variant,
+                **{name: getattr(method, name) for name in ("name", "says", "is_variant")},
                 "mean_rank": facts.ranking.mean_ranks.get(method.name),
-                "ratio": finite(method.ratio),
-                "final_size": finite(method.final_size),
-                "answered": method.answered,
-                "false": method.false,
-                "networks": method.networks,
-                "runs": method.runs,
+                **_plain({name: getattr(method, name) for name in _METHOD_COLUMNS[3:]}),
                 "runtimes": [_plain(asdict(item)) for item in method.runtimes],
             }
             for method in facts.methods

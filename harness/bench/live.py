@@ -1,8 +1,4 @@
-"""A comparison on real trainings: processes instead of a table, the machine's clock instead of a simulated one.
-
-A stop loses one repeat. Asking a method takes its time here. When all repeats have ended every network that was an
-answer is judged on fresh seeds of its own, which is on nobody's clock.
-"""
+"""A comparison on real trainings and the machine's clock; in the end every answer is judged on fresh seeds."""
 
 from __future__ import annotations
 
@@ -55,11 +51,6 @@ def prepared(given: dict[str, Any], table: Table | None) -> tuple[Setting, Runni
 
     Args:
         table: where it is given, its task is the comparison's: the same question, answered by trainings.
-
-    Raises:
-        UsageError: an unknown method, recipe, data set, device or engine.
-        ContentError: the recipe does not suit the data set, or the data are not those of the table.
-        DataError: the data are missing or damaged.
     """
     data = resolve(table.facts.dataset if table else given["dataset"], given["folder"])
     if table is not None and data.data_hash != table.facts.data_hash:
@@ -79,11 +70,7 @@ def prepared(given: dict[str, Any], table: Table | None) -> tuple[Setting, Runni
 
 
 def on_cluster(running: Running, link: Link) -> Running:
-    """Return what trains with the nodes of a cluster in place of this machine; only such as this one, and as many.
-
-    Raises:
-        DeviceError: none of them has anything to offer.
-    """
+    """Return what trains with the nodes of a cluster in place of this machine; only such as this one, and as many."""
     effort = running.effort
     asked = Asked(device=effort.device, engine=effort.engine, places=effort.workers, kinds=Kinds.OURS)
     return replace(running, executor_of=joined_by(link, asked))
@@ -113,12 +100,7 @@ def _asked(given: dict[str, Any], data: ImageData) -> SearchTask:
 def carried_out(
     made: Setting, running: Running, folder: Path, there: Sequence[Trace], say: Callable[[str], None]
 ) -> tuple[list[Trace], Judged]:
-    """Run the repeats that are missing and judge all answers.
-
-    Raises:
-        DataError: the data went away.
-        MethodError: a method of somebody else's misbehaved.
-    """
+    """Run the repeats that are missing and judge all answers."""
     asked = made.comparison
     done = {(trace.method, trace.repeat): trace for trace in there}
     # Repeat by repeat, so that a comparison that is stopped has as many of each method.
@@ -140,12 +122,7 @@ def carried_out(
 
 
 def live_repeat(method: Method, asked: Comparison, repeat: int, running: Running, folder: Path) -> Trace:
-    """Run one repeat.
-
-    Raises:
-        DataError: the data went away.
-        MethodError: a method of somebody else's misbehaved.
-    """
+    """Run one repeat."""
     place = folder / WORK / f"{method.name}-{repeat}"
     executor = running.executor_of(running.source, running.effort.limits)
     try:

@@ -80,9 +80,6 @@ def sampled(space: SearchSpace, count: int, seed: int, budget: int | None = None
 
     They are stratified by size: the same number from each of eight bands of parameters that are equally wide in the
     logarithm, and where a band has too few, more from the others.
-
-    Raises:
-        DrawError: no network of the space was accepted.
     """
     rng = random.Random(seed)
     enumerated = configurations(space) <= _MOST_ENUMERATED
@@ -195,12 +192,7 @@ def split_digest(validation: Sequence[int]) -> str:
 
 
 def open_recording(folder: Path, recording: Recording) -> None:
-    """Write a new recording's configuration, or check it against the one that is there.
-
-    Raises:
-        UsageError: the folder cannot be written.
-        ContentError: a recording of that name is another one.
-    """
+    """Write a new recording's configuration, or check it against the one that is there."""
     path = folder / "recording.json"
     if path.exists():
         check_recording(folder, recording)
@@ -231,11 +223,7 @@ def checkpoint_path(folder: Path, key: Key) -> Path:
 
 
 def finished_runs(folder: Path, recording: Recording) -> dict[Key, Result]:
-    """Return all finished runs.
-
-    Raises:
-        ContentError: a file is no result, or is one of another recipe, engine or machine.
-    """
+    """Return all finished runs."""
     found: dict[Key, Result] = {}
     for path in sorted((folder / "results").glob("*.json")):
         each = result.read(path)
@@ -351,9 +339,6 @@ def prepared(
     Args:
         rungs: None for those of the recipe.
         workers: None for one a core.
-
-    Raises:
-        HarnessError, SearchSpaceError: an option has no such value, or the data are missing.
     """
     named = named_recipe(recipe, epochs=epochs)
     rungs = default_rungs(named.recipe.epochs) if rungs is None else rungs
@@ -467,11 +452,7 @@ def plan_text(ready: Prepared, plan: Mapping[str, Any]) -> str:
 
 
 def on_cluster(ready: Prepared, link: Link) -> ExecutorOf:
-    """Return what trains a recording on a cluster: nodes such as the machine that the table names, each as busy.
-
-    Raises:
-        DeviceError: no node has anything to offer.
-    """
+    """Return what trains a recording on a cluster: nodes such as the machine that the table names, each as busy."""
     machine = ready.recording.machine
     asked = Asked(device=str(ready.device), engine=engine_kind(machine), processes=machine.workers, kinds=Kinds.OURS)
     return joined_by(link, asked)
@@ -480,13 +461,7 @@ def on_cluster(ready: Prepared, link: Link) -> ExecutorOf:
 def record(
     folder: Path, ready: Prepared, teachers: Path, reporter: Reporter, executor_of: ExecutorOf = Processes
 ) -> Table:
-    """Train what is left of a recording and return its table; each run that ends leaves its result.
-
-    Raises:
-        ContentError: the folder holds another recording.
-        HarnessError: a run broke its worker three times.
-        DataError: the data went away.
-    """
+    """Train what is left of a recording and return its table; each run that ends leaves its result."""
     recording = ready.recording
     study.mend(folder)
     open_recording(folder, recording)

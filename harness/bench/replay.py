@@ -115,11 +115,7 @@ class TableReadings:
         self.lent = min(_LENDERS * seeds, len(self.lenders))
 
     def read(self, job: Job, repeat: int) -> Reading:
-        """Return the run.
-
-        Raises:
-            NotInTable: the table has no such network.
-        """
+        """Return the run."""
         network_hash = job.architecture.hash
         runs_of(self.table, network_hash)
         known = self.known[network_hash]
@@ -243,6 +239,11 @@ def result_of(job: Job, reading: Reading) -> Result:
     """Return the result that the job's training would have given."""
     last = job.until_epoch or job.recipe.epochs
     status = Status.RUNNING if last < job.recipe.epochs else reading.status
+    history, seconds = list[Epoch](), 0.0
+    for number in range(1, last + 1):
+        # Only epochs that are rungs were looked at and timed.
+        seconds = reading.seconds.get(number, seconds)
+        history.append(Epoch(number, 0.0, None, seconds, reading.errors.get(number)))
     return Result(
         architecture=job.architecture,
         hash=reading.network_hash,
@@ -257,21 +258,13 @@ def result_of(job: Job, reading: Reading) -> Result:
         seed=0,
         status=status,
         message="the loss was not finite" if status is Status.DIVERGED else "",
-        history=_history(reading, last),
+        history=tuple(history),
         validation_errors=reading.errors[last],
         validation_size=reading.size,
         train_seconds=reading.seconds[last],
         trial=job.trial,
         decisions=job.decisions,
     )
-
-
-def _history(reading: Reading, last: int) -> tuple[Epoch, ...]:
-    epochs, seconds = [], 0.0
-    for number in range(1, last + 1):
-        seconds = reading.seconds.get(number, seconds)
-        epochs.append(Epoch(number, 0.0, None, seconds, reading.errors.get(number)))
-    return tuple(epochs)
 
 
 # One run in so many goes on: rungs of a table double, so each round costs the same.
@@ -339,12 +332,7 @@ class _Watch:
 def replay(
     method: Method, task: SearchTask, readings: Readings, seed: int, repeat: int, answer_seconds: float
 ) -> Trace:
-    """Run one repeat on a simulated clock.
-
-    Raises:
-        NotInTable: the method proposed a network that the table lacks.
-        MethodError: a method of somebody else's misbehaved.
-    """
+    """Run one repeat on a simulated clock."""
     executor = SimulatedExecutor(readings, repeat_seed(seed, repeat), task.seconds)
     return run_repeat(method, task, executor, seed, repeat, answer_seconds)
 
@@ -449,11 +437,6 @@ def run_repeats(
     Args:
         there: of earlier calls; these are not done again.
         on_traces: told which repeats have just been done.
-
-    Raises:
-        NotInTable: a method proposed a network that the table lacks.
-        MethodError: a method of somebody else's misbehaved.
-        HarnessError: a process was killed.
     """
     done = {(trace.method, trace.repeat): trace for trace in there}
     # Repeat by repeat, so that a comparison that is stopped has about as many of each method.

@@ -139,8 +139,8 @@ def size_targets(smallest: float) -> list[int]:
     return [math.floor(smallest * factor) for factor in (1.0, 1.1, 1.25, 1.5, 2.0)] if math.isfinite(smallest) else []
 
 
-DRAWS = 2_000
-CONFIDENCE = 0.95
+_DRAWS = 2_000
+_CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,15 +157,15 @@ class Curve:
     high: tuple[float, ...]
 
 
-def interval(drawn: Callable[[Any], Any], count: int, method: Any = "linear") -> Any:
+def _interval(drawn: Callable[[Any], Any], count: int, method: Any = "linear") -> Any:
     """Return the ends of a bootstrap interval.
 
     Args:
-        drawn: what is wanted of ``count`` repeats, for each row of their numbers, (DRAWS, count).
+        drawn: what is wanted of ``count`` repeats, for each row of their numbers, (_DRAWS, count).
         method: how ``numpy.quantile`` comes to a quantile.
     """
-    chosen = np.random.default_rng(0).integers(0, count, (DRAWS, count))
-    tail = (1 - CONFIDENCE) / 2
+    chosen = np.random.default_rng(0).integers(0, count, (_DRAWS, count))
+    tail = (1 - _CONFIDENCE) / 2
     return np.quantile(drawn(chosen), [tail, 1 - tail], axis=0, method=method)
 
 
@@ -173,10 +173,8 @@ def curve(repeats: Sequence[Steps], times: Sequence[float]) -> Curve:
     """Return the curve of at least one repeat."""
     sizes = np.array([[found.at(time) for time in times] for found in repeats])  # (repeats, times)
     # Between a number and infinity nothing can be interpolated, so ends are values that were seen.
-    low, high = interval(
-        lambda chosen: np.array([_median(sizes[rows]) for rows in chosen]), len(repeats), "inverted_cdf"
-    )
-    return Curve(tuple(times), *(tuple(map(float, line)) for line in (_median(sizes), low, high)))
+    ends = _interval(lambda chosen: np.array([_median(sizes[rows]) for rows in chosen]), len(repeats), "inverted_cdf")
+    return Curve(tuple(times), *(tuple(map(float, line)) for line in (_median(sizes), *ends)))
 
 
 def _median(sizes: Any) -> Any:
@@ -184,9 +182,8 @@ def _median(sizes: Any) -> Any:
     return np.partition(sizes, middle, axis=0)[middle]
 
 
-def _mean_interval(values: Sequence[float]) -> tuple[float, float]:
-    given = np.array(values)
-    low, high = interval(lambda chosen: given[chosen].mean(axis=1), len(given))
+def _mean_interval(values: Any) -> tuple[float, float]:
+    low, high = _interval(lambda chosen: values[chosen].mean(axis=1), len(values))
     return float(low), float(high)
 
 
@@ -227,14 +224,11 @@ def runtime(repeats: Sequence[Steps], size: int, seconds: float) -> Runtime:
     spent = np.array([min(hit, seconds) for hit in hits])
     there = np.array([hit <= seconds for hit in hits])
     with np.errstate(divide="ignore"):
-        low, high = interval(
-            lambda chosen: spent[chosen].sum(axis=1) / there[chosen].sum(axis=1), len(hits), "inverted_cdf"
-        )
+        ends = _interval(lambda rows: spent[rows].sum(axis=1) / there[rows].sum(axis=1), len(hits), "inverted_cdf")
+    low, high = map(float, ends)
     count = int(there.sum())
-    share_low, share_high = clopper_pearson(count, len(hits), CONFIDENCE)
-    return Runtime(
-        size, expected_seconds(hits, seconds), float(low), float(high), count, len(hits), share_low, share_high
-    )
+    share = clopper_pearson(count, len(hits), _CONFIDENCE)
+    return Runtime(size, expected_seconds(hits, seconds), low, high, count, len(hits), *share)
 
 
 def expected_seconds(hits: Sequence[float], seconds: float) -> float:
@@ -315,7 +309,7 @@ def pairs(scored: Mapping[str, Mapping[str, Sequence[float]]], compared: Sequenc
     for (when, first, second), (p, balance), corrected_p in zip(asked, tested, corrected, strict=True):
         scores = scored[when]
         differences = [ours - theirs for ours, theirs in zip(scores[first], scores[second], strict=True)]
-        low, high = _mean_interval(differences)
+        low, high = _mean_interval(np.array(differences))
         ratio = math.exp(math.fsum(differences) / len(differences))
         found.append(Pair(first, second, when, ratio, math.exp(low), math.exp(high), p, corrected_p, balance))
     return found

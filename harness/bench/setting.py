@@ -27,7 +27,7 @@ from search_spaces.errors import nearest
 # What a table's task is where nobody says: a target that a quarter of the networks reach, and the time in which an
 # eighth of them could be trained. Methods differ while the smallest are hard to find and cannot all be tried.
 _REACHING = 0.25
-TRAINED = 1 / 8
+_TRAINED = 1 / 8
 # Live, a method's name is part of the name of a folder that is removed afterwards.
 _NAME = re.compile(r"[^\W_][\w.-]*")
 _NAME_RULE = "a name has letters, digits, dots, - and _, a letter or digit first"
@@ -48,9 +48,6 @@ def methods_of(names: Sequence[str], programs: Sequence[str], *, ablations: bool
         names: of methods that come with it or are installed.
         programs: each ``NAME=COMMAND``.
         ablations: the default too, where it is not named, and each of its variants.
-
-    Raises:
-        UsageError: an unknown name, one given twice, or a program without a name or command.
     """
     # A program alone is compared with all that come with the bench.
     found: list[Method] = [named(name) for name in names] if names else list(MAIN.values())
@@ -64,11 +61,7 @@ def methods_of(names: Sequence[str], programs: Sequence[str], *, ablations: bool
 
 
 def named(name: str) -> Method:
-    """Return a method that comes with the bench or is installed.
-
-    Raises:
-        UsageError: there is none, or more than one.
-    """
+    """Return a method that comes with the bench or is installed."""
     installed = external.installed()
     theirs = installed.get(name, ())
     ours = ("the bench itself",) if name in BUILT_IN else ()
@@ -132,11 +125,7 @@ def _source_sha256(method: Method) -> str | None:
 
 
 def table_task(table: Table, given: dict[str, Any]) -> SearchTask:
-    """Return the task on a table; what the options leave open is chosen from the table.
-
-    Raises:
-        ContentError: no network is within the budget, or no time is given and none was recorded.
-    """
+    """Return the task on a table; what the options leave open is chosen from the table."""
     truth = true_accuracies_pct(table)
     sizes = {key: next(iter(runs.values()))[table.rungs[0]].parameters for key, runs in table.runs.items()}
     budget = given["budget"] or max(sizes.values())
@@ -144,7 +133,7 @@ def table_task(table: Table, given: dict[str, Any]) -> SearchTask:
     if not within:
         raise ContentError(f"the table {table.facts.name!r} has no network of at most {budget:,} parameters")
     wholes = [run[table.rungs[-1]].seconds for runs in table.runs.values() for run in runs.values()]
-    share = statistics.mean(wholes) * len(sizes) * TRAINED / given["workers"]
+    share = statistics.mean(wholes) * len(sizes) * _TRAINED / given["workers"]
     # A share that rounds to nothing is left as it is.
     seconds = given["seconds"] or round(share, 1) or share
     if not seconds:
@@ -152,6 +141,10 @@ def table_task(table: Table, given: dict[str, Any]) -> SearchTask:
             f"the trainings of the table {table.facts.name!r} took no time, so none can be derived from them",
             hint="give --time",
         )
+    ranked = sorted(within.values(), reverse=True)
+    target = given["target"]
+    if target is None:
+        target = round(ranked[int(_REACHING * (len(ranked) - 1))], 2)
     rows = (runs[min(runs)][table.rungs[0]] for key, runs in table.runs.items() if key in within)
     return SearchTask(
         dataset=table.facts.dataset,
@@ -162,7 +155,7 @@ def table_task(table: Table, given: dict[str, Any]) -> SearchTask:
         recipe_name=table.facts.recipe_name,
         rungs=table.rungs,
         budget=budget,
-        target_pct=given["target"] if given["target"] is not None else _target(list(within.values())),
+        target_pct=target,
         seconds=seconds,
         workers=given["workers"],
         # A sample is not replayed, and real trainings are not bound to it.
@@ -204,11 +197,8 @@ def table_judged(table: Table, task: SearchTask) -> Judged:
     """Return what a table says of all its networks within the budget."""
     truth = true_accuracies_pct(table)
     sizes = {key: next(iter(runs.values()))[table.rungs[0]].parameters for key, runs in table.runs.items()}
-    reaching = [
-        sizes[key]
-        for key, pct in truth.items()
-        if sizes[key] <= task.budget and statistics.reaches(pct, task.target_pct)
-    ]
+    within = {key: size for key, size in sizes.items() if size <= task.budget}
+    reaching = [size for key, size in within.items() if statistics.reaches(truth[key], task.target_pct)]
     return Judged(accuracies_pct=dict(sorted(truth.items())), smallest=min(reaching, default=None))
 
 
@@ -247,8 +237,3 @@ def setting(
         machine=machine,
     )
     return Setting(comparison, methods)
-
-
-def _target(accuracies_pct: Sequence[float]) -> float:
-    ranked = sorted(accuracies_pct, reverse=True)
-    return round(ranked[int(_REACHING * (len(ranked) - 1))], 2)

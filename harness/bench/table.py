@@ -147,11 +147,7 @@ class Table:
     runs: Mapping[str, Runs] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Put the rows in order and by network.
-
-        Raises:
-            TableError: there are none, two contradict each other, or a run lacks a rung.
-        """
+        """Put the rows in order and by network."""
         rows = tuple(sorted(self.rows, key=lambda row: (row.parameters, row.hash, row.seed, row.rung)))
         object.__setattr__(self, "rows", rows)
         object.__setattr__(self, "runs", _by_network(self.facts, rows))
@@ -168,11 +164,7 @@ class Table:
 
 
 def runs_of(table: Table, network_hash: str) -> Runs:
-    """Return the rows of a network by seed and rung: ``runs_of(table, hash)[seed][rung]``.
-
-    Raises:
-        NotInTable: the table has no such network.
-    """
+    """Return the rows of a network by seed and rung: ``runs_of(table, hash)[seed][rung]``."""
     found = table.runs.get(network_hash)
     if found is None:
         whole = "all " if is_exhaustive(table.facts) else ""

@@ -42,11 +42,7 @@ class _FactsFile:
 
 
 def write_table(folder: Path, table: Table) -> None:
-    """Write a table's files, all or none.
-
-    Raises:
-        UsageError: the folder cannot be written.
-    """
+    """Write a table's files, all or none."""
     files.write_together({folder / name: content for name, content in contents(table).items()})
 
 
@@ -94,12 +90,7 @@ def read_table(folder: Path) -> Table:
 
 
 def export_table(table: Table, folder: Path) -> list[Path]:
-    """Write a table as CSV and Parquet with its facts and checksums; return the files.
-
-    Raises:
-        DeviceError: pyarrow is not installed; nothing is written.
-        UsageError: the folder cannot be written.
-    """
+    """Write a table as CSV and Parquet with its facts and checksums; return the files."""
     written = contents(table) | {_PARQUET: parquet(table)}
     sums = "".join(f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in sorted(written.items()))
     written[_CHECKSUMS] = sums.encode()
@@ -108,11 +99,7 @@ def export_table(table: Table, folder: Path) -> list[Path]:
 
 
 def parquet(table: Table) -> bytes:
-    """Return the rows as a Parquet file: a column a field of ``Row``, in the order of the table.
-
-    Raises:
-        DeviceError: pyarrow is not installed.
-    """
+    """Return the rows as a Parquet file: a column a field of ``Row``, in the order of the table."""
     errors.require("export", ("pyarrow",), "Parquet")
     import pandas
 
@@ -123,11 +110,7 @@ def parquet(table: Table) -> bytes:
 
 
 def table_folder(name: str, place: Workspace) -> Path:
-    """Return where the table of that name is: a folder that is named with a slash, a person's own, or a committed one.
-
-    Raises:
-        UsageError: there is none.
-    """
+    """Return where the table of that name is: a folder named with a slash, a person's own, or a committed one."""
     if "/" in name:
         return Path(name)
     own = place.tables / name

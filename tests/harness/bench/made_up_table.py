@@ -11,13 +11,13 @@ import random
 from functools import cache
 
 from harness.bench.comparison import SearchTask
-from harness.bench.table import Facts, Machine, Row, Sample, Table
+from harness.bench.table import Facts, Row, Sample, Table
 from harness.training.recipe import Recipe
-from harness.training.result import Environment
 from search_spaces.cost import analyse
 from search_spaces.draw import enumerate_draws, judge
 from search_spaces.resolve import parse_space
 from search_spaces.task import MNIST
+from tests.harness.bench.some_table import MACHINE
 
 SPACE = """width = {4, 6, 8, 12};
 stage(channels) = conv3x3(channels) bn relu;
@@ -29,18 +29,6 @@ TINY = "net = conv3x3({4, 8}) bn relu | maxpool | conv3x3({4, 8}) bn relu | gap 
 RECIPE = Recipe(epochs=8)
 RUNGS = (1, 2, 4, 8)
 SIZE = 10_000
-ENVIRONMENT = Environment(
-    commit=None,
-    dirty=None,
-    python="3.11.7",
-    torch="2.13.0",
-    device="cpu",
-    instructions="none",
-    threads=1,
-    data_hash="0" * 64,
-    engine="native none 01234567",
-)
-MACHINE = Machine(processor="made up", cores=2, workers=2, environment=ENVIRONMENT)
 
 
 @cache

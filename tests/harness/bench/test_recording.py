@@ -90,13 +90,6 @@ def test_what_is_near_the_target_is_due_once_all_have_their_first_runs():
     assert [key for _, key in keys_of(replace(recording, near=None), runs)] == first
 
 
-@pytest.mark.parametrize(
-    ("epochs", "rungs"), [(1, (1,)), (2, (1, 2)), (8, (1, 2, 4, 8)), (15, (1, 4, 8, 15)), (30, (3, 8, 15, 30))]
-)
-def test_rungs_that_nobody_names_are_a_few_up_to_the_end(epochs: int, rungs: tuple[int, ...]):
-    assert default_rungs(epochs) == rungs
-
-
 @pytest.mark.parametrize("epochs", range(1, 70))
 def test_rungs_that_nobody_names_hold_those_at_which_a_search_stops(epochs: int):
     check_rungs(default_rungs(epochs), epochs)
@@ -248,21 +241,9 @@ def test_the_same_seed_chooses_the_same_networks_and_another_seed_others():
     assert set(first.networks) != set(other.networks)
 
 
-def test_a_beginning_of_the_order_has_all_sizes():
-    beginning = sampled(space("bench"), 384, seed=0).networks[:BANDS]
-
-    sizes = [network.parameters for network in beginning]
-    assert sizes == sorted(sizes)
-    assert sizes[-1] > 8 * sizes[0]
-
-
 def test_a_budget_below_every_network_is_refused():
-    with pytest.raises(DrawError) as caught:
+    with pytest.raises(DrawError):
         sampled(space("bench"), 10, seed=0, budget=100)
-
-    assert caught.value.message == (
-        "no network of the space 'bench' keeps its conditions and the budget of 100 parameters"
-    )
 
 
 RECORDING = some_recording()
@@ -291,7 +272,6 @@ class Trainer:
 
     epochs: Counter[tuple[str, int]] = field(default_factory=Counter)
     breaks: Counter[tuple[str, int]] = field(default_factory=Counter)
-    diverging: tuple[str, int] | None = None
     asked: list[Job] = field(default_factory=list)
     kill_at: int | None = None
     touches: int = 0
@@ -326,15 +306,14 @@ class Trainer:
             return [Broken(job, Status.CRASHED, "no reason")]
         assert job.checkpoint is not None
         done = int(job.checkpoint.read_text()) if job.checkpoint.exists() else 0
-        last = 2 if key == self.diverging else max(done, job.until_epoch or 4)
+        last = max(done, job.until_epoch or 4)
         self.epochs[key] += last - done
         files.write_text(job.checkpoint, str(last))
-        ended = {2: Status.DIVERGED} if key == self.diverging else {4: Status.COMPLETE}
         found = some_run(
             TEXTS.index(str(job.architecture)),
             job.seed_index,
             ERRORS[key][:last],
-            status=ended.get(last, Status.RUNNING),
+            status=Status.COMPLETE if last == 4 else Status.RUNNING,
         )
         return [*(Progress(job, epoch) for epoch in found.history[done:]), Finished(job, found)]
 
@@ -442,14 +421,3 @@ def test_a_run_that_breaks_its_worker_three_times_ends_the_recording_and_keeps_t
 
     assert "same command" in str(caught.value.hint)
     assert len(finished_runs(tmp_path, RECORDING)) == 5
-
-
-def test_a_run_that_diverges_has_ended(trainer: Trainer, tmp_path: Path):
-    trainer.diverging = (TEXTS[2], 0)
-
-    table = run_session(trainer, tmp_path)
-
-    rows = table.runs[HASHES[2]][0]
-    assert {row.status for row in rows.values()} == {Status.DIVERGED}
-    assert rows[4].validation_accuracy_pct == rows[2].validation_accuracy_pct
-    assert trainer.epochs[TEXTS[2], 0] == 2
