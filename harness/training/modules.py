@@ -155,9 +155,7 @@ MODULES: Mapping[type[spec.Op], Callable[[Any, Shape, int | None], nn.Module]] =
     spec.ReLU: lambda op, shape, members: nn.ReLU(),
     spec.LeakyReLU: lambda op, shape, members: nn.LeakyReLU(op.slope),
     # One slope, 0.25 at first.
-    spec.PReLU: lambda op, shape, members: (
-        _GroupedPReLU(members) if members else nn.PReLU()
-    ),  # one slope, 0.25 at first
+    spec.PReLU: lambda op, shape, members: _GroupedPReLU(members) if members else nn.PReLU(),
     spec.Swish: lambda op, shape, members: nn.SiLU(),
     spec.Dropout: lambda op, shape, members: FastDropout(op.p),
     spec.Dropout2d: lambda op, shape, members: FastDropout(op.p, channels=True),

@@ -13,7 +13,7 @@ import subprocess
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from harness.system import files
 from harness.system.document import WrittenNetwork, document_of, documented, read_as
@@ -186,14 +186,9 @@ def finite(number: float | None) -> float | None:
     return number if number is not None and math.isfinite(number) else None
 
 
-def to_document(result: Result) -> dict[str, Any]:
-    """Return the result as plain JSON values."""
-    return document_of(result) | {"recipe": recipe_document(result.recipe)}
-
-
 def write(path: Path, result: Result) -> None:
     """Write one result to one file, whole or not at all."""
-    files.write_json(path, to_document(result))
+    files.write_json(path, document_of(result) | {"recipe": recipe_document(result.recipe)})
 
 
 def read(path: Path) -> Result:

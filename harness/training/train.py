@@ -392,30 +392,23 @@ def final_network(run: Training) -> Network:
     return network.eval()
 
 
-def weights_of(network: nn.Module) -> tuple[dict[str, np.ndarray[Any, Any]], dict[str, str]]:
-    """Return all weights and statistics by torch's names, a tied kernel once, and what its other names stand for."""
-    kept: dict[str, np.ndarray[Any, Any]] = {}
-    tied: dict[str, str] = {}
-    first: dict[int, str] = {}
-    for name, tensor in network.state_dict().items():
-        if not tensor.is_floating_point():
-            continue  # How many batches BN has seen has no part in what it predicts.
-        known = first.setdefault(tensor.data_ptr(), name)
-        if known == name:
-            kept[name] = tensor.detach().cpu().numpy().copy(order="C")
-        else:
-            tied[name] = known
-    return kept, tied
-
-
 def to_safetensors(network: nn.Module, about: Mapping[str, str]) -> bytes:
     """Return the weights as a safetensors file that reads back bit for bit.
 
     A tied kernel is stored once, under the name of its first user; the other names stand in the metadata.
     """
-    kept, tied = weights_of(network)
+    kept: dict[str, np.ndarray[Any, Any]] = {}
+    tied: dict[str, str] = {}
+    first: dict[int, str] = {}
+    # How many batches BN has seen has no part in what it predicts.
+    state = {name: tensor for name, tensor in network.state_dict().items() if tensor.is_floating_point()}
+    for name, tensor in state.items():
+        known = first.setdefault(tensor.data_ptr(), name)
+        if known == name:
+            kept[name] = tensor.detach().cpu().numpy().copy(order="C")
+        else:
+            tied[name] = known
     # One entry, because the library writes several in no fixed order.
-    state = [name for name, tensor in network.state_dict().items() if tensor.is_floating_point()]
-    metadata = {"harness": json.dumps({**about, "tied": tied, "state": state})}
+    metadata = {"harness": json.dumps({**about, "tied": tied, "state": list(state)})}
     content: bytes = save(kept, metadata)
     return content

@@ -28,7 +28,7 @@ from harness.training.native import native
 from harness.training.native.native import TORCH
 from harness.training.result import Environment, Epoch, Result, Status, environment
 from harness.training.run import Job
-from harness.training.workers import Broken, Event, Fault, Finished, Limits, Processes, Progress, Source
+from harness.training.workers import Broken, Event, Fault, Limits, Processes, Progress, Source
 
 # How soon an order is obeyed, at the latest; and how long a coordinator may be silent, asleep or at a long proposal.
 _POLL_SECONDS = 0.1
@@ -176,61 +176,6 @@ class _Running:
     folder: Path
 
 
-@dataclass(slots=True)
-class _Work:
-    """The places of a node. A process is started with its first job.
-
-    Attributes:
-        folder: where jobs keep their files while they run; ``teachers`` where trained teachers stay.
-        running: by the number of their place.
-    """
-
-    processes: Processes
-    folder: Path
-    teachers: Path
-    running: dict[int, _Running] = field(default_factory=dict)
-
-    def obey(self, order: Order) -> None:
-        match order:
-            case Begin(key, place, job, checkpoint):
-                folder = self.folder / f"{key.job}-{key.attempt}"
-                local = _files_on_node(job, folder, self.teachers)
-                if local.checkpoint is not None and checkpoint is not None:
-                    files.write_bytes(local.checkpoint, checkpoint)
-                self.processes.assign(place, local)
-                self.running[place] = _Running(key, local, folder)
-            case End(key, place):
-                if place in self.running and self.running[place].key == key:
-                    self.processes.abandon(place)
-                    self._forget(place)
-
-    def stop(self) -> None:
-        self.processes.stop()
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def said(self, event: Event) -> Said:
-        # A worker reports the very job that it was given.
-        place, running = next(item for item in self.running.items() if item[1].job is event.job)
-        match event:
-            case Progress(_, epoch):
-                return Said(running.key, epoch)
-            case Finished(job, found):
-                content = _written_files(job)
-                # Its state is wanted only where it goes on.
-                if found.status is not Status.RUNNING:
-                    content.pop("checkpoint", None)
-                self._forget(place)
-                return Said(running.key, found, content)
-            case Broken(job, status, message):
-                # What it has read of the test set before it broke is a read all the same.
-                content = {name: text for name, text in _written_files(job).items() if name == "test_log"}
-                self._forget(place)
-                return Said(running.key, Fault(status, message), content)
-
-    def _forget(self, place: int) -> None:
-        shutil.rmtree(self.running.pop(place).folder, ignore_errors=True)
-
-
 class Node:
     """The worker processes of a machine, and what they have said since the coordinator asked last."""
 
@@ -245,6 +190,8 @@ class Node:
         self._heard = time.monotonic()
         self._silence_seconds = _SILENCE_SECONDS
         self._thread: threading.Thread | None = None
+        # What each place is at.
+        self._running: dict[int, _Running] = {}
 
     def join(self) -> Facts:
         """Return what this machine is; without the data set, where it does not have it.
@@ -303,20 +250,53 @@ class Node:
     def _work(self) -> None:
         """Obey and listen until the end; the body of the thread, which is the parent of all processes."""
         assert self._source is not None, "who has no data is given no order"
-        terms, folder = self._terms, _work_folder()
-        processes = Processes(self._source, terms.limits)
-        work = _Work(processes, folder, cache_folder() / "cluster" / "teachers")
+        folder, processes = _work_folder(), Processes(self._source, self._terms.limits)
         try:
             while not self._ended and time.monotonic() - self._heard < self._silence_seconds:
                 while not self._orders.empty():
-                    work.obey(self._orders.get())
-                self._say([work.said(event) for event in processes.poll(_POLL_SECONDS)])
+                    self._obey(processes, folder, self._orders.get())
+                self._say([self._report(event) for event in processes.poll(_POLL_SECONDS)])
         except Exception as error:
             self._say([], error.message if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}")
         else:
             self._say([], "it was left alone by its coordinator")
         finally:
-            work.stop()
+            processes.stop()
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _obey(self, processes: Processes, folder: Path, order: Order) -> None:
+        match order:
+            case Begin(key, place, job, checkpoint):
+                own = folder / f"{key.job}-{key.attempt}"
+                local = _files_on_node(job, own, cache_folder() / "cluster" / "teachers")
+                if local.checkpoint is not None and checkpoint is not None:
+                    files.write_bytes(local.checkpoint, checkpoint)
+                # A process is started with its first job.
+                processes.assign(place, local)
+                self._running[place] = _Running(key, local, own)
+            # An order to leave what is not at work any more has no effect.
+            case End(key, place) if place in self._running and self._running[place].key == key:
+                processes.abandon(place)
+                self._forget(place)
+
+    def _report(self, event: Event) -> Said:
+        # A worker reports the very job that it was given.
+        place, running = next(item for item in self._running.items() if item[1].job is event.job)
+        if isinstance(event, Progress):
+            return Said(running.key, event.epoch)
+        content = _written_files(event.job)
+        self._forget(place)
+        if isinstance(event, Broken):
+            # What it has read of the test set before it broke is a read all the same.
+            log = {name: text for name, text in content.items() if name == "test_log"}
+            return Said(running.key, Fault(event.status, event.message), log)
+        # Its state is wanted only where it goes on.
+        if event.result.status is not Status.RUNNING:
+            content.pop("checkpoint", None)
+        return Said(running.key, event.result, content)
+
+    def _forget(self, place: int) -> None:
+        shutil.rmtree(self._running.pop(place).folder, ignore_errors=True)
 
     def _say(self, said: list[Said], failure: str = "") -> None:
         with self._news:

@@ -195,14 +195,10 @@ def compiler() -> list[str]:
     raise EngineUnavailable(f"no C++ compiler found ({given or 'c++, g++, clang++'})")
 
 
-def _source_files() -> list[Path]:
-    return sorted((*_SOURCES.glob("*.cpp"), *_SOURCES.glob("*.h")))
-
-
 def _built(options: tuple[str, ...]) -> Path:
     command = [*compiler(), *options]
     digest = hashlib.sha256("\0".join([*command, compiler_version()]).encode())
-    for source in _source_files():
+    for source in sorted((*_SOURCES.glob("*.cpp"), *_SOURCES.glob("*.h"))):
         digest.update(source.read_bytes())
     named = os.environ.get("HARNESS_ENGINE_CACHE")
     # A name without a slash would be looked for among the system's libraries.
@@ -235,7 +231,7 @@ def _compile(command: list[str], path: Path) -> None:
         shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".build-{path.stem}-") as folder:
         made = Path(folder) / path.name
-        units = [str(source) for source in _source_files() if source.suffix == ".cpp"]
+        units = [str(source) for source in sorted(_SOURCES.glob("*.cpp"))]
         environment = os.environ | {"TMPDIR": folder}
         answer = subprocess.run(
             [*command, "-o", str(made), *units],
