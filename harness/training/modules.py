@@ -38,7 +38,7 @@ class _FlatLinear(nn.Linear):
         return super().forward(torch.flatten(input, 1))
 
 
-class FastDropout(nn.Module):
+class _FastDropout(nn.Module):
     """Dropout whose mask costs two random bytes a value; ``p`` is kept to within 1/65,536.
 
     torch draws a Bernoulli variable a value, which was 40 % of a training step of ``seed4`` on a CPU. Here
@@ -121,7 +121,7 @@ def _convolution(op: spec.Conv, shape: Shape, members: int | None) -> nn.Module:
     channels, out, groups = ((members or 1) * count for count in (shape[0], op.out_channels, op.groups))
     window, padding = spec.kernel_shape(op), spec.paddings(op)
     if op.poses > 1:
-        return PosedConv2d(op.poses, channels, out, window[0], op.stride, padding, groups=groups, bias=op.bias)
+        return _PosedConv2d(op.poses, channels, out, window[0], op.stride, padding, groups=groups, bias=op.bias)
     return nn.Conv2d(channels, out, window, op.stride, padding, groups=groups, bias=op.bias)
 
 
@@ -157,8 +157,8 @@ MODULES: Mapping[type[spec.Op], Callable[[Any, Shape, int | None], nn.Module]] =
     # One slope, 0.25 at first.
     spec.PReLU: lambda op, shape, members: _GroupedPReLU(members) if members else nn.PReLU(),
     spec.Swish: lambda op, shape, members: nn.SiLU(),
-    spec.Dropout: lambda op, shape, members: FastDropout(op.p),
-    spec.Dropout2d: lambda op, shape, members: FastDropout(op.p, channels=True),
+    spec.Dropout: lambda op, shape, members: _FastDropout(op.p),
+    spec.Dropout2d: lambda op, shape, members: _FastDropout(op.p, channels=True),
     spec.MaxPool: lambda op, shape, members: nn.MaxPool2d(op.size),
     spec.AvgPool: lambda op, shape, members: nn.AvgPool2d(op.size),
     spec.Unshuffle: lambda op, shape, members: nn.PixelUnshuffle(op.size),
@@ -186,7 +186,7 @@ def _reordered(kernel: Tensor, pose: int, poses: int) -> Tensor:
     return torch.stack([parts[place] for place in channel_order(pose, poses, poses)], 2).flatten(1, 2)
 
 
-class PosedConv2d(nn.Conv2d):
+class _PosedConv2d(nn.Conv2d):
     """A convolution with one learned kernel, and one bias, for each ``poses`` neighbouring outputs."""
 
     def __init__(self, poses: int, channels: int, out: int, *further: Any, **named: Any) -> None:
@@ -235,7 +235,7 @@ class _PosedBatchNorm(_BatchNorm):
 
 
 # What may stand behind a head that says nothing yet: it lets the gradient through all the same.
-_TRANSPARENT = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, FastDropout)
+_TRANSPARENT = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, _FastDropout)
 
 
 class Network(nn.Module):
@@ -296,7 +296,7 @@ def _identity_init(network: Network) -> None:
     for module in network.modules():
         if not isinstance(module, nn.Conv2d):
             continue
-        poses = module.poses if isinstance(module, PosedConv2d) else 1
+        poses = module.poses if isinstance(module, _PosedConv2d) else 1
         if module.in_channels == poses * module.out_channels:
             nn.init.zeros_(module.weight)
             # The first pose of a kernel hands on the first pose of its input, and so each pose its like.
@@ -320,7 +320,7 @@ def _zero_init_head(network: Network) -> None:
 def seed_dropout(network: Network, generator: torch.Generator) -> None:
     """Make every dropout of the network draw from ``generator``."""
     for module in network.modules():
-        if isinstance(module, FastDropout):
+        if isinstance(module, _FastDropout):
             module.generator = generator
 
 

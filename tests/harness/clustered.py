@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.training.cluster.cluster import Asked, Cluster, _Patience
-from harness.training.cluster.node import Begin, End, Facts, Said, Terms
+from harness.training.cluster.node import Facts, Order, Said, Terms
 from harness.training.cluster.ray_link import NodeFault, NodeInfo, NodeLost
 from harness.training.recipe import Recipe
 from harness.training.result import Environment, Epoch, Purpose, Result, Status
@@ -90,8 +90,8 @@ class FakeNode:
 
     info: NodeInfo
     facts: Facts = OURS
-    begun: list[Begin] = field(default_factory=list)
-    ended: list[End] = field(default_factory=list)
+    begun: list[Order] = field(default_factory=list)
+    ended: list[Order] = field(default_factory=list)
     says: list[Said] = field(default_factory=list)
     is_silent: bool = False
     lost: str = ""
@@ -100,7 +100,7 @@ class FakeNode:
     processes: int = 0
     is_killed: bool = False
 
-    def say(self, order: Begin, what: Any, **files: bytes) -> None:
+    def say(self, order: Order, what: Any, **files: bytes) -> None:
         """Say something of a job at the next call."""
         self.says.append(Said(order.key, what, files))
 
@@ -112,7 +112,7 @@ class FakeNode:
                 self.facts = replace(self.facts, environment=replace(self.facts.environment, data_hash=DATA))
             case "take":
                 for order in arguments[0]:
-                    (self.begun if isinstance(order, Begin) else self.ended).append(order)
+                    (self.begun if order.job is not None else self.ended).append(order)
                 return None
             case "events":
                 said, self.says = self.says, []

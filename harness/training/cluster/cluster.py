@@ -22,7 +22,7 @@ from harness.data.data_files import stored_files
 from harness.data.datasets import dataset
 from harness.data.training_images import load
 from harness.system.errors import DeviceError
-from harness.training.cluster.node import Begin, End, Facts, Key, Order, Said, Terms, facts_here, put_files
+from harness.training.cluster.node import Facts, Key, Order, Said, Terms, facts_here, put_files
 from harness.training.cluster.ray_link import Link, NodeFault, NodeInfo, NodeLost
 from harness.training.result import Epoch, Status, same_bits_due
 from harness.training.run import Job
@@ -373,7 +373,7 @@ class Cluster:
     def _close(self, number: int, *, is_at_work: bool) -> None:
         place = self.places[number]
         if is_at_work and place.member is not None and place.task is not None:
-            place.member.orders.append(End(Key(place.task.number, place.task.attempt), place.number))
+            place.member.orders.append(Order(Key(place.task.number, place.task.attempt), place.number))
         place.task = None
         self._drop(number)
 
@@ -426,7 +426,7 @@ def _begin(member: _Member, place: int, task: _Task) -> None:
     task.attempt += 1
     path = task.job.checkpoint
     state = path.read_bytes() if path is not None and path.exists() else None
-    member.orders.append(Begin(Key(task.number, task.attempt), place, task.job, state))
+    member.orders.append(Order(Key(task.number, task.attempt), place, task.job, state))
 
 
 def _say(line: str) -> None:

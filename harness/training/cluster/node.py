@@ -65,24 +65,13 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True)
-class Begin:
-    """Asks a node to train; ``checkpoint`` is the state to go on from, None for the beginning."""
+class Order:
+    """Asks a node to train, from the state ``checkpoint`` on where there is one; without a job, to leave its place."""
 
     key: Key
     place: int
-    job: Job
+    job: Job | None = None
     checkpoint: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """Asks a node to leave a job that nobody wants any more."""
-
-    key: Key
-    place: int
-
-
-Order = Begin | End
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,19 +254,19 @@ class Node:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _obey(self, processes: Processes, folder: Path, order: Order) -> None:
-        match order:
-            case Begin(key, place, job, checkpoint):
-                own = folder / f"{key.job}-{key.attempt}"
-                local = _files_on_node(job, own, cache_folder() / "cluster" / "teachers")
-                if local.checkpoint is not None and checkpoint is not None:
-                    files.write_bytes(local.checkpoint, checkpoint)
-                # A process is started with its first job.
-                processes.assign(place, local)
-                self._running[place] = _Running(key, local, own)
-            # An order to leave what is not at work any more has no effect.
-            case End(key, place) if place in self._running and self._running[place].key == key:
-                processes.abandon(place)
-                self._forget(place)
+        key, place = order.key, order.place
+        if order.job is not None:
+            own = folder / f"{key.job}-{key.attempt}"
+            local = _files_on_node(order.job, own, cache_folder() / "cluster" / "teachers")
+            if local.checkpoint is not None and order.checkpoint is not None:
+                files.write_bytes(local.checkpoint, order.checkpoint)
+            # A process is started with its first job.
+            processes.assign(place, local)
+            self._running[place] = _Running(key, local, own)
+        # An order to leave what is not at work any more has no effect.
+        elif place in self._running and self._running[place].key == key:
+            processes.abandon(place)
+            self._forget(place)
 
     def _report(self, event: Event) -> Said:
         # A worker reports the very job that it was given.

@@ -50,7 +50,7 @@ class _Level:
 
 
 _AVX512 = frozenset({"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl", "avx2", "fma", "bmi2"})
-LEVELS = (
+_LEVELS = (
     # Computes as the next one does, and multiplies in bf16 where a recipe asks for it.
     _Level("avx512bf16", ("-march=x86-64-v4", "-mavx512bf16", "-mprefer-vector-width=512"), _AVX512 | {"avx512_bf16"}),
     _Level("avx512", ("-march=x86-64-v4", "-mprefer-vector-width=512"), _AVX512),
@@ -124,9 +124,9 @@ class Engine:
 def level() -> _Level:
     """Return the best instruction set of this processor."""
     if platform.machine() not in ("x86_64", "AMD64"):
-        return LEVELS[-1]
+        return _LEVELS[-1]
     flags = processor_flags()
-    return next(item for item in LEVELS if item.needs <= flags)
+    return next(item for item in _LEVELS if item.needs <= flags)
 
 
 def load(wanted: _Level | None = None, *, double: bool = False, extra: tuple[str, ...] = ()) -> Engine:
@@ -151,12 +151,12 @@ def load(wanted: _Level | None = None, *, double: bool = False, extra: tuple[str
 
 @functools.cache
 def _outcome(wanted: _Level | None, double: bool, extra: tuple[str, ...]) -> Engine | EngineUnavailable:
-    best = LEVELS.index(wanted or level())
+    best = _LEVELS.index(wanted or level())
     problems: list[str] = []
-    for candidate in LEVELS[best : best + 1 if wanted else None]:
+    for candidate in _LEVELS[best : best + 1 if wanted else None]:
         try:
             engine = _loaded(candidate, double, extra)
-            skipped = zip(LEVELS[best:], problems, strict=False)
+            skipped = zip(_LEVELS[best:], problems, strict=False)
             return replace(engine, skipped=tuple(f"without {level.name}: {why}" for level, why in skipped))
         except _CompilerRefuses as error:
             # An old compiler may not know the newest instruction set.

@@ -16,7 +16,7 @@ from harness.cli import run
 from harness.evidence import record
 from harness.system.files import Workspace
 from harness.training.cluster import ray_link
-from harness.training.cluster.node import Begin, Node, Terms
+from harness.training.cluster.node import Node, Terms
 from harness.training.cluster.ray_link import NodeFault, NodeInfo
 
 NETWORK = "conv3x3(2, stride=2) relu | maxpool(4) | gap | linear(10)"
@@ -46,7 +46,7 @@ class NodesHere:
 
     def call(self, handle: Node, method: str, *arguments: Any) -> Future[Any]:
         if method == "take":
-            begun = sum(isinstance(order, Begin) for order in arguments[0])
+            begun = sum(order.job is not None for order in arguments[0])
             self.trained[id(handle)] = self.trained.get(id(handle), 0) + begun
         return self.pool.submit(getattr(handle, method), *arguments)
 

@@ -12,10 +12,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from harness.training.modules import (
     MODULES,
-    FastDropout,
-    PosedConv2d,
+    _FastDropout,
     _in_poses,
     _PosedBatchNorm,
+    _PosedConv2d,
     build,
     draw_first_weights,
 )
@@ -69,7 +69,7 @@ def test_a_kernel_that_reads_one_channel_is_turned_and_nothing_more():
 
 
 def test_the_gradient_of_a_kernel_is_the_sum_of_those_of_its_poses():
-    layer = PosedConv2d(4, 8, 8, 3, padding=(1, 1)).double()
+    layer = _PosedConv2d(4, 8, 8, 3, padding=(1, 1)).double()
     images = torch.rand(2, 8, 6, 6, dtype=torch.float64)
     assert torch.autograd.gradcheck(
         lambda kernel: functional.conv2d(images, _in_poses(kernel, 4), padding=1), layer.weight
@@ -164,7 +164,7 @@ def test_a_dirac_kernel_in_poses_hands_its_input_on():
 
 @pytest.mark.parametrize("p", [0.01, 0.069, 0.1, 0.5, 0.9])
 def test_dropout_zeroes_its_share_and_keeps_the_mean(p: float):
-    dropout = FastDropout(p)
+    dropout = _FastDropout(p)
     dropout.generator = torch.Generator().manual_seed(1)
     dropped = dropout(torch.ones(100, 10, 40, 25))
     count = dropped.numel()
@@ -177,7 +177,7 @@ def test_dropout_zeroes_its_share_and_keeps_the_mean(p: float):
 
 def test_dropout_zeroes_neighbours_independently_of_each_other():
     # Four values share one 64-bit draw; a mask that repeated itself would show as correlation at these lags.
-    dropout = FastDropout(0.5)
+    dropout = _FastDropout(0.5)
     dropout.generator = torch.Generator().manual_seed(2)
     kept = (dropout(torch.ones(400_000)) != 0).double() - 0.5
     for lag in (1, 2, 3, 4, 8):
@@ -186,7 +186,7 @@ def test_dropout_zeroes_neighbours_independently_of_each_other():
 
 
 def test_channel_dropout_zeroes_whole_channels_each_image_by_itself():
-    dropout = FastDropout(0.3, channels=True)
+    dropout = _FastDropout(0.3, channels=True)
     dropout.generator = torch.Generator().manual_seed(3)
     dropped = dropout(torch.ones(500, 20, 4, 4).contiguous(memory_format=torch.channels_last))
     zeroed = (dropped == 0).flatten(2)
@@ -200,13 +200,13 @@ def test_channel_dropout_zeroes_whole_channels_each_image_by_itself():
 @pytest.mark.parametrize("channels", [False, True])
 def test_dropout_is_the_identity_in_evaluation_and_at_rate_zero(channels: bool):
     values = torch.randn(3, 4, 5, 5)
-    assert FastDropout(0.5, channels=channels).eval()(values) is values
-    assert FastDropout(0.0, channels=channels).train()(values) is values
+    assert _FastDropout(0.5, channels=channels).eval()(values) is values
+    assert _FastDropout(0.0, channels=channels).train()(values) is values
 
 
 def test_the_mask_lies_over_the_values_in_the_order_of_their_memory():
     values = torch.ones(3, 4, 5, 5).contiguous(memory_format=torch.channels_last)
-    dropout, kept = FastDropout(0.5), []
+    dropout, kept = _FastDropout(0.5), []
     for order in (values, values.permute(0, 2, 3, 1)):
         dropout.generator = torch.Generator().manual_seed(4)
         kept.append(dropout(order))
@@ -215,7 +215,7 @@ def test_the_mask_lies_over_the_values_in_the_order_of_their_memory():
 
 def test_dropout_passes_the_gradient_where_it_kept_the_value():
     values = torch.ones(1000, requires_grad=True)
-    dropped = FastDropout(0.25)(values)
+    dropped = _FastDropout(0.25)(values)
     dropped.sum().backward()
     assert values.grad is not None
     assert torch.equal(values.grad, dropped.detach())

@@ -11,7 +11,7 @@ import pytest
 from harness.system.errors import DeviceError
 from harness.training.cluster import cluster as module
 from harness.training.cluster.cluster import _MOST_ATTEMPTS, _MOST_LOSSES, Cluster, Kinds, _Patience
-from harness.training.cluster.node import Begin, End, Key
+from harness.training.cluster.node import Key, Order
 from harness.training.result import Epoch, Status
 from harness.training.workers import Broken, Event, Finished, Progress
 from tests.harness import clustered
@@ -55,7 +55,7 @@ def test_a_job_is_begun_with_its_state_and_its_result_names_the_node(tmp_path: P
     cluster.assign(0, job)
     after(cluster)
     (order,) = one.begun
-    assert order == Begin(Key(0, 1), 0, job, b"after two epochs")
+    assert order == Order(Key(0, 1), 0, job, b"after two epochs")
     one.say(order, Epoch(3, 0.1, 0.5, 1.0))
     one.say(order, clustered.result(Status.RUNNING), checkpoint=b"after three")
 
@@ -99,7 +99,7 @@ def test_a_job_whose_node_is_lost_goes_on_elsewhere_from_its_last_rung(tmp_path:
 
     two.say(two.begun[0], clustered.result())
     assert [type(event) for event in after(cluster)] == [Finished]
-    assert two.begun[1] == Begin(Key(0, 2), 0, clustered.job(0, state), b"a rung")
+    assert two.begun[1] == Order(Key(0, 2), 0, clustered.job(0, state), b"a rung")
     assert cluster.jobs == {1: clustered.job(0, state)}
     two.say(two.begun[1], clustered.result())
     (finished,) = after(cluster)
@@ -171,7 +171,7 @@ def test_the_first_result_counts_also_that_of_an_earlier_attempt():
     events = after(cluster)
 
     assert [type(event) for event in events] == [Finished]
-    assert two.ended == [End(Key(0, 2), 0)]
+    assert two.ended == [Order(Key(0, 2), 0)]
     assert clustered.job() not in cluster.jobs.values()
     two.say(two.begun[0], clustered.result())
     assert after(cluster) == []
@@ -208,7 +208,7 @@ def test_a_job_that_is_abandoned_is_left_and_what_comes_of_it_is_dropped():
     cluster.assign(0, clustered.job(1))
     after(cluster)
 
-    assert one.ended == [End(Key(0, 1), 0)]
+    assert one.ended == [Order(Key(0, 1), 0)]
     assert [order.key for order in one.begun] == [Key(0, 1), Key(1, 1)]
     one.say(one.begun[0], clustered.result())
     assert after(cluster) == []

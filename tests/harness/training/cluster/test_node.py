@@ -16,7 +16,7 @@ from harness.data.training_images import load
 from harness.system.errors import HarnessError
 from harness.training.cluster import node
 from harness.training.cluster.cluster import _same_kind
-from harness.training.cluster.node import Begin, End, Key, Node, Said, Terms
+from harness.training.cluster.node import Key, Node, Order, Said, Terms
 from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Purpose, Result, Status
 from harness.training.run import Job, TrainingData, execute
@@ -69,7 +69,7 @@ def heard(of: Node, count: int) -> list[Said]:
 
 def test_a_training_that_goes_on_through_messages_ends_with_the_bits_of_one_machine(begun: Node, tmp_path: Path):
     job = replace(JOB, checkpoint=tmp_path / "there" / "state.pt")
-    begun.take([Begin(Key(0, 1), 0, job)])
+    begun.take([Order(Key(0, 1), 0, job)])
     epoch, rung = heard(begun, 2)
     assert isinstance(epoch.what, Epoch)
     assert isinstance(rung.what, Result)
@@ -77,7 +77,7 @@ def test_a_training_that_goes_on_through_messages_ends_with_the_bits_of_one_mach
     # The coordinator's folder is not the node's.
     assert not (tmp_path / "there").exists()
 
-    begun.take([Begin(Key(1, 1), 0, replace(job, until_epoch=None), rung.files["checkpoint"])])
+    begun.take([Order(Key(1, 1), 0, replace(job, until_epoch=None), rung.files["checkpoint"])])
     whole = heard(begun, 2)[-1]
     assert isinstance(whole.what, Result)
     assert (whole.what.status, whole.files) == (Status.COMPLETE, {})
@@ -89,7 +89,7 @@ def test_a_training_that_goes_on_through_messages_ends_with_the_bits_of_one_mach
 
 def test_a_job_that_is_left_says_nothing_and_its_place_is_free(begun: Node):
     long = replace(JOB, recipe=replace(JOB.recipe, epochs=1000), until_epoch=None)
-    begun.take([Begin(Key(0, 1), 0, long), End(Key(0, 1), 0), Begin(Key(1, 1), 0, JOB), End(Key(0, 1), 0)])
+    begun.take([Order(Key(0, 1), 0, long), Order(Key(0, 1), 0), Order(Key(1, 1), 0, JOB), Order(Key(0, 1), 0)])
     said = heard(begun, 2)
     assert {each.key for each in said} == {Key(1, 1)}
     assert isinstance(said[-1].what, Result)

@@ -16,7 +16,15 @@ from harness.commands.shared import options
 from harness.system.errors import DeviceError
 from harness.training.native import native
 from harness.training.native import native as engine_choice
-from harness.training.native.native import _SOURCES, LEVELS, OPTIONS, Choice, EngineUnavailable, choose_engine, compiler
+from harness.training.native.native import (
+    _LEVELS,
+    _SOURCES,
+    OPTIONS,
+    Choice,
+    EngineUnavailable,
+    choose_engine,
+    compiler,
+)
 from harness.training.recipe import Recipe
 
 REPOSITORY = Path(__file__).resolve().parents[4]
@@ -41,7 +49,7 @@ def program(path: Path, text: str) -> Path:
 @pytest.fixture(scope="module")
 def library() -> Path:
     """An engine that the real compiler has made, for this processor or any other of its kind."""
-    return Path(native.load(LEVELS[-1], extra=("-O0",)).path)
+    return Path(native.load(_LEVELS[-1], extra=("-O0",)).path)
 
 
 def copying(path: Path, library: Path, first: str = "") -> Path:
@@ -55,9 +63,9 @@ def test_an_engine_is_compiled_once_and_then_kept(
 ):
     monkeypatch.setenv("CXX", str(copying(tmp_path / "noting", library, f'echo "$*" >> {tmp_path}/runs')))
 
-    first = native.load(LEVELS[-1])
+    first = native.load(_LEVELS[-1])
     native._outcome.cache_clear()
-    second = native.load(LEVELS[-1])
+    second = native.load(_LEVELS[-1])
 
     (run,) = (tmp_path / "runs").read_text().splitlines()
     assert sorted(word for word in run.split() if word.endswith(".cpp")) == sorted(
@@ -84,7 +92,7 @@ def test_an_engine_that_cannot_be_had_is_asked_for_once(cache: Path, tmp_path: P
         reasons.append((str(caught.value), len(caught.traceback)))
     assert reasons == [(f"{tmp_path}/failing fails: error: no", 2)] * 3
     # One compilation an instruction set.
-    assert len((tmp_path / "calls").read_text().splitlines()) == len(LEVELS) - LEVELS.index(native.level())
+    assert len((tmp_path / "calls").read_text().splitlines()) == len(_LEVELS) - _LEVELS.index(native.level())
 
 
 @pytest.mark.parametrize(
@@ -239,7 +247,7 @@ def test_the_engine_is_clean_under_the_sanitizers():
 def test_the_instruction_sets_that_were_skipped_are_said(
     library: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    monkeypatch.setattr(native, "level", lambda: LEVELS[-2])
+    monkeypatch.setattr(native, "level", lambda: _LEVELS[-2])
     monkeypatch.setenv("CXX", str(copying(tmp_path / "old", library, UNKNOWN)))
     engine = native.load()
     assert engine.skipped == (f"without avx2: {tmp_path}/old fails: error: bad value for -march",)

@@ -18,7 +18,7 @@ from torch.nn.grad import conv2d_input, conv2d_weight
 
 from harness.training.modules import _initialise, build
 from harness.training.native import native
-from harness.training.native.native import LEVELS, Choice, _Level, choose_engine
+from harness.training.native.native import _LEVELS, Choice, _Level, choose_engine
 from harness.training.native.native_training import open_program
 from harness.training.recipe import Initialisation, Optimizer, Precision, Recipe
 from harness.training.train import start, train_epoch, weights_digest
@@ -228,7 +228,7 @@ WIDE = "maxpool(4) conv1x1(9) bn relu conv1x1(23, bias) relu gap linear(10)"
 
 def digest(text: str, recipe: Recipe, *options: str) -> str:
     """Return what an engine that is compiled with these options learns in a few steps."""
-    engine = native.load(LEVELS[-1], extra=("-O0", *options))
+    engine = native.load(_LEVELS[-1], extra=("-O0", *options))
     run = start(parse_network(text), recipe, 3, torch.device("cpu"), engine, task=MNIST)
     train_epoch(run, some_images(70))
     return weights_digest(run)
@@ -251,7 +251,7 @@ def test_the_width_of_vectors_is_not_in_the_bits(text: str, recipe: Recipe):
 
 
 def test_bf16_it_declines_where_the_processor_has_no_products_of_it(monkeypatch: pytest.MonkeyPatch):
-    recipe, plain = Recipe(precision=Precision.BF16), native.load(LEVELS[-1], extra=("-O0",))
+    recipe, plain = Recipe(precision=Precision.BF16), native.load(_LEVELS[-1], extra=("-O0",))
     why = f"{plain.name} has no products of bf16, for which the recipe asks"
     # It may be the compiler that does not know them.
     unknown = replace(plain, skipped=("without avx512bf16: c++ fails", "without avx512: c++ fails"))

@@ -16,9 +16,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.system.errors import ContentError
 from harness.system.machine import processor_flags
-from harness.training.modules import FastDropout, Network, _initialise, build
+from harness.training.modules import Network, _FastDropout, _initialise, build
 from harness.training.native import native
-from harness.training.native.native import LEVELS, Engine, _Level
+from harness.training.native.native import _LEVELS, Engine, _Level
 from harness.training.native.native_training import (
     NativeProgram,
     _check,
@@ -38,7 +38,7 @@ from tests.harness.training.native.networks import NETWORKS, POSED, SHARED, SIMP
 
 MEAN, DEVIATION = 0.13, 0.31
 CPU = torch.device("cpu")
-HERE = [item for item in LEVELS if item.needs <= processor_flags()]
+HERE = [item for item in _LEVELS if item.needs <= processor_flags()]
 # Products in bf16 are of fp32 builds alone: in float64 that instruction set gives the code of the next one.
 HERE_IN_FLOAT64 = [item for item in HERE if not item.name.endswith("bf16")]
 
@@ -74,7 +74,7 @@ def compared(architecture: Architecture, batch: int, engine: Engine) -> None:
         if parameter.ndim == 1:
             parameter.data += 0.3 * torch.randn(parameter.shape, dtype=torch.float64)
     for module in network.modules():
-        if isinstance(module, FastDropout):
+        if isinstance(module, _FastDropout):
             module.p = 0.0
         elif isinstance(module, _BatchNorm):
             # What no batch has: a mean or variance that is another's is seen.
