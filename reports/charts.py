@@ -221,7 +221,7 @@ def bench_curves(facts: Findings) -> Any:
         opacity=alt.condition(picked, alt.value(1), alt.value(0.15)),
         tooltip=["method:N", alt.Tooltip("at:Q", title=unit), alt.Tooltip("size:Q", format=",d")],
     )
-    layers = [band.encode(x=x, y=alt.Y("low:Q"), y2="high:Q", color=colour), lines.add_params(picked)]
+    layers = [band.encode(x=x, y=alt.Y("low:Q"), y2="high:Q", detail="method:N"), lines.add_params(picked)]
     if math.isfinite(facts.judge.smallest):
         smallest = over([{"size": facts.judge.smallest, "words": "smallest size that reaches the target"}])
         layers.append(smallest.mark_rule(strokeDash=[6, 4], color=TEXT).encode(y=y, tooltip=["words:N", "size:Q"]))

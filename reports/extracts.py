@@ -259,10 +259,11 @@ def write_figures(info: StudyInfo, folder: Path) -> list[Path]:
         UsageError: the folder cannot be written.
     """
     drawn = study_charts(info)
+    words = charts.over([{"words": "nothing yet"}]).mark_text(fontSize=14).encode(text="words:N")
+    nothing = charts.finished(words, "Nothing yet.")
     made: dict[Path, bytes] = {}
     for name, chart in (("accuracy", "accuracy"), ("budget", "over-time"), ("proposals", "steps")):
-        if chart in drawn:
-            made[folder / f"{name}.svg"] = charts.svg(drawn[chart]).encode()
-            made[folder / f"{name}.png"] = charts.png(drawn[chart])
+        made[folder / f"{name}.svg"] = charts.svg(drawn.get(chart, nothing)).encode()
+        made[folder / f"{name}.png"] = charts.png(drawn.get(chart, nothing))
     files.write_together(made)
     return list(made)
