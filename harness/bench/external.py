@@ -46,9 +46,9 @@ from search_spaces.notation import parse_network
 from search_spaces.resolve import parse_space
 from search_spaces.space import SearchSpace
 
-GROUP = "harness.bench"
+_GROUP = "harness.bench"
 # In bytes. No network and no reason to say more is as long.
-LONGEST_ANSWER = 1 << 20
+_LONGEST_ANSWER = 1 << 20
 # Characters of an answer or of last words that an error shows.
 _SHOWN = 80
 # Draws of networks that are known already, where a method had none that was new.
@@ -171,7 +171,7 @@ def installed() -> dict[str, tuple[str, ...]]:
 
     More than one: several packages have a method of that name.
     """
-    points = entry_points(group=GROUP)
+    points = entry_points(group=_GROUP)
     return {name: tuple(sorted({point.value for point in points.select(name=name)})) for name in sorted(points.names)}
 
 
@@ -253,15 +253,15 @@ class _Talk:
             left, self.unsent = memoryview("".join(f"{line}\n" for line in lines).encode()), {}
             while left:
                 left = left[stdin.write(left) :]
-            answer: bytes = stdout.readline(LONGEST_ANSWER + 1)
+            answer: bytes = stdout.readline(_LONGEST_ANSWER + 1)
         except BrokenPipeError:
             answer = b""
         finally:
             timer.cancel()
         if self.is_late:
             raise self.asker.fault(f"gave no answer in {self.answer_seconds:g} s{self._last_words()}")
-        if len(answer) > LONGEST_ANSWER:
-            raise self.asker.fault(f"answered more than {LONGEST_ANSWER:,} bytes: {_shown(answer)}")
+        if len(answer) > _LONGEST_ANSWER:
+            raise self.asker.fault(f"answered more than {_LONGEST_ANSWER:,} bytes: {_shown(answer)}")
         if not answer.endswith(b"\n"):
             with suppress(subprocess.TimeoutExpired):
                 self.process.wait(5.0)
@@ -297,7 +297,7 @@ def host(name: str) -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
     # Where several packages have it, all mean the same function.
-    point, *_ = entry_points(group=GROUP, name=name)
+    point, *_ = entry_points(group=_GROUP, name=name)
     begin: Begin = point.load()
     told = json.loads(questions.readline())["begin"]
     ask = begin(Problem(**told | {"networks": told["networks"] and tuple(told["networks"])}))

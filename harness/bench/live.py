@@ -34,7 +34,7 @@ from harness.training.workers import ExecutorOf, Limits, Processes, Source
 from search_spaces.catalog import space as space_of
 
 # Checkpoints of a repeat, below the comparison's folder.
-WORK = "work"
+_WORK = "work"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +117,13 @@ def carried_out(
     assert asked.judge_seeds is not None, "real trainings are judged by real trainings"
     say("judging the answers on fresh seeds")
     found = judged(traces, asked.task, running, asked.judge_seeds, folder)
-    shutil.rmtree(folder / WORK, ignore_errors=True)
+    shutil.rmtree(folder / _WORK, ignore_errors=True)
     return traces, found
 
 
 def live_repeat(method: Method, asked: Comparison, repeat: int, running: Running, folder: Path) -> Trace:
     """Run one repeat."""
-    place = folder / WORK / f"{method.name}-{repeat}"
+    place = folder / _WORK / f"{method.name}-{repeat}"
     executor = running.executor_of(running.source, running.effort.limits)
     try:
         return run_repeat(method, asked.task, executor, asked.seed, repeat, asked.answer_seconds, place, running.effort)
@@ -143,7 +143,7 @@ def judged(traces: Iterable[Trace], task: SearchTask, running: Running, seeds: i
             seed_index=index,
             device=running.effort.device,
             engine=running.effort.engine,
-            teachers=folder / WORK / ".teachers",
+            teachers=folder / _WORK / ".teachers",
         )
         for answer in answers.values()
         if answer.architecture is not None

@@ -130,7 +130,7 @@ def _stratified(pool: list[_SampledNetwork], rng: random.Random) -> Iterator[_Sa
 
 
 # A run of a recording: hash of its network, index of its seed.
-Key = tuple[str, int]
+_Key = tuple[str, int]
 
 
 @documented
@@ -212,19 +212,14 @@ def check_recording(folder: Path, recording: Recording) -> None:
         )
 
 
-def run_path(folder: Path, key: Key) -> Path:
+def run_path(folder: Path, key: _Key) -> Path:
     """Return the file of one finished run."""
     return folder / "results" / f"{key[0]}-{key[1]}.json"
 
 
-def checkpoint_path(folder: Path, key: Key) -> Path:
-    """Return where an unfinished run keeps its state."""
-    return folder / "checkpoints" / f"{key[0]}-{key[1]}.pt"
-
-
-def finished_runs(folder: Path, recording: Recording) -> dict[Key, Result]:
+def finished_runs(folder: Path, recording: Recording) -> dict[_Key, Result]:
     """Return all finished runs."""
-    found: dict[Key, Result] = {}
+    found: dict[_Key, Result] = {}
     for path in sorted((folder / "results").glob("*.json")):
         each = result.read(path)
         ours = recording.machine.environment
@@ -244,7 +239,7 @@ def finished_runs(folder: Path, recording: Recording) -> dict[Key, Result]:
     return found
 
 
-def keys_of(recording: Recording, runs: Mapping[Key, Result]) -> list[tuple[Architecture, Key]]:
+def keys_of(recording: Recording, runs: Mapping[_Key, Result]) -> list[tuple[Architecture, _Key]]:
     """Return the network and the key of each run that is due, in the order in which they are trained.
 
     All networks with the first seed come first, then with the next. What is near the target is known, and so due, once
@@ -264,7 +259,7 @@ def keys_of(recording: Recording, runs: Mapping[Key, Result]) -> list[tuple[Arch
     return due + [(each, (key, seed)) for seed in more for each, key in near]
 
 
-def table_of(recording: Recording, runs: Mapping[Key, Result]) -> Table:
+def table_of(recording: Recording, runs: Mapping[_Key, Result]) -> Table:
     """Return the table that finished runs make."""
     ordered = [runs[key] for key in sorted(runs)]
     machines: list[Machine] = []
@@ -283,30 +278,17 @@ def table_of(recording: Recording, runs: Mapping[Key, Result]) -> Table:
 
 def rows_of(run: Result, rungs: Sequence[int], machine: int) -> list[Row]:
     """Return a finished run's rows; after it has diverged they keep what its last weights gave."""
-    rows = []
+    rows, network = [], (str(run.architecture), run.hash, run.parameters, run.macs)
     for rung in rungs:
         epoch = run.history[min(rung, len(run.history)) - 1]
         accuracy = accuracy_pct(epoch.validation_errors, run.validation_size)
         assert accuracy is not None, "a recording looks at every rung"
-        rows.append(
-            Row(
-                architecture=str(run.architecture),
-                hash=run.hash,
-                parameters=run.parameters,
-                macs=run.macs,
-                seed=run.seed_index,
-                rung=rung,
-                validation_accuracy_pct=accuracy,
-                seconds=round(epoch.train_seconds, 3),
-                status=run.status,
-                machine=machine,
-            )
-        )
+        rows.append(Row(*network, run.seed_index, rung, accuracy, round(epoch.train_seconds, 3), run.status, machine))
     return rows
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class _Prepared:
     """A recording with what is needed to train it here."""
 
     recording: Recording
@@ -333,7 +315,7 @@ def prepared(
     device: str,
     engine: str,
     near: Near | None = None,
-) -> Prepared:
+) -> _Prepared:
     """Choose the networks, load the data and name the machine.
 
     Args:
@@ -368,7 +350,7 @@ def prepared(
         networks=tuple(network.architecture for network in chosen.networks),
         near=near,
     )
-    return Prepared(recording, chosen, Source(data.dataset.name, folder), trainer, choice)
+    return _Prepared(recording, chosen, Source(data.dataset.name, folder), trainer, choice)
 
 
 def this_machine(device: torch.device, data_hash: str, engine: str, workers: int) -> Machine:
@@ -378,10 +360,10 @@ def this_machine(device: torch.device, data_hash: str, engine: str, workers: int
     return Machine(processor=processor, cores=core_count(), workers=workers, environment=facts)
 
 
-RETRIES = 2
+_RETRIES = 2
 
 
-def plan_document(ready: Prepared, ended: Mapping[Key, Result]) -> dict[str, Any]:
+def plan_document(ready: _Prepared, ended: Mapping[_Key, Result]) -> dict[str, Any]:
     """Return what a recording is and what is left of it, of which these runs have ended; hashes stand for what is long.
 
     The estimate is of training on one core, with the recording's workers side by side; runs that have ended here
@@ -425,7 +407,7 @@ def plan_document(ready: Prepared, ended: Mapping[Key, Result]) -> dict[str, Any
     }
 
 
-def plan_text(ready: Prepared, plan: Mapping[str, Any]) -> str:
+def plan_text(ready: _Prepared, plan: Mapping[str, Any]) -> str:
     """Return the plan for people."""
     recording, near = ready.recording, ready.recording.near
     if plan["enumerated"] and plan["networks"] == plan["considered"]:
@@ -451,7 +433,7 @@ def plan_text(ready: Prepared, plan: Mapping[str, Any]) -> str:
     )
 
 
-def on_cluster(ready: Prepared, link: Link) -> ExecutorOf:
+def on_cluster(ready: _Prepared, link: Link) -> ExecutorOf:
     """Return what trains a recording on a cluster: nodes such as the machine that the table names, each as busy."""
     machine = ready.recording.machine
     asked = Asked(device=str(ready.device), engine=engine_kind(machine), processes=machine.workers, kinds=Kinds.OURS)
@@ -459,7 +441,7 @@ def on_cluster(ready: Prepared, link: Link) -> ExecutorOf:
 
 
 def record(
-    folder: Path, ready: Prepared, teachers: Path, reporter: Reporter, executor_of: ExecutorOf = Processes
+    folder: Path, ready: _Prepared, teachers: Path, reporter: Reporter, executor_of: ExecutorOf = Processes
 ) -> Table:
     """Train what is left of a recording and return its table; each run that ends leaves its result."""
     recording = ready.recording
@@ -478,7 +460,7 @@ def record(
                 device=str(ready.device),
                 engine=engine_kind(recording.machine),
                 until_epoch=recording.rungs[0],
-                checkpoint=checkpoint_path(folder, key),
+                checkpoint=folder / "checkpoints" / f"{key[0]}-{key[1]}.pt",
                 teachers=teachers,
                 study=recording.name,
             )
@@ -492,8 +474,8 @@ def record(
         _train_all(folder, ready, waiting, reporter, executor_of(ready.source, Limits()))
 
 
-def _train_all(folder: Path, ready: Prepared, waiting: list[Job], reporter: Reporter, executor: Executor) -> None:
-    rungs, broken = ready.recording.rungs, Counter[Key]()
+def _train_all(folder: Path, ready: _Prepared, waiting: list[Job], reporter: Reporter, executor: Executor) -> None:
+    rungs, broken = ready.recording.rungs, Counter[_Key]()
     try:
         executor.start(min(ready.recording.machine.workers, len(waiting)))
         while waiting or any(executor.jobs.values()):
@@ -515,12 +497,12 @@ def _train_all(folder: Path, ready: Prepared, waiting: list[Job], reporter: Repo
                 elif isinstance(event, Broken):
                     broken[key] += 1
                     told = f"seed {job.seed_index} of {job.architecture}"
-                    if broken[key] > RETRIES:
+                    if broken[key] > _RETRIES:
                         raise HarnessError(
                             f"{told} failed {broken[key]} times: {event.message}",
                             hint="finished trainings are kept; the same command continues",
                         )
-                    if broken[key] == RETRIES:
+                    if broken[key] == _RETRIES:
                         job.checkpoint.unlink(missing_ok=True)
                     reporter.say(f"{told}: {event.message}; it is run again")
                     waiting.append(replace(job, until_epoch=rungs[0], spent_seconds=0.0))

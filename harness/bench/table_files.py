@@ -22,12 +22,12 @@ from harness.training.recipe import recipe_document
 from harness.training.result import Status
 from search_spaces.errors import nearest
 
-ROWS = "table.csv"
+_ROWS = "table.csv"
 FACTS = "table.json"
 # For other programs; the latter in the form that `sha256sum --check` reads.
 _PARQUET, _CHECKSUMS = "table.parquet", "SHA256SUMS"
 # The tables that come with the checkout.
-COMMITTED = Path(__file__).resolve().parents[2] / "benchmarks" / "tables"
+_COMMITTED = Path(__file__).resolve().parents[2] / "benchmarks" / "tables"
 _MEND = "fetch the table again, or record it anew with 'harness bench table'"
 
 
@@ -48,7 +48,7 @@ def write_table(folder: Path, table: Table) -> None:
 
 def holds_table(folder: Path) -> bool:
     """Return whether a folder has any of a table's files."""
-    return any((folder / name).exists() for name in (ROWS, FACTS))
+    return any((folder / name).exists() for name in (_ROWS, FACTS))
 
 
 def contents(table: Table) -> dict[str, bytes]:
@@ -58,7 +58,7 @@ def contents(table: Table) -> dict[str, bytes]:
     whole = _FactsFile(facts=table.facts, networks=len(table.runs), rows=len(table.rows), rows_sha256=digest)
     document = asdict(whole)
     document["facts"]["recipe"] = recipe_document(table.recipe)
-    return {ROWS: rows, FACTS: files.json_text(document).encode()}
+    return {_ROWS: rows, FACTS: files.json_text(document).encode()}
 
 
 def read_table(folder: Path) -> Table:
@@ -68,7 +68,7 @@ def read_table(folder: Path) -> Table:
         TableError: it is missing, damaged or of another version of this program.
     """
     try:
-        text, rows = (folder / FACTS).read_bytes(), (folder / ROWS).read_bytes()
+        text, rows = (folder / FACTS).read_bytes(), (folder / _ROWS).read_bytes()
     except OSError as error:
         raise TableError(f"cannot read the table in {folder}: {reason(error)}: {error.filename}", hint=_MEND) from error
     try:
@@ -78,14 +78,14 @@ def read_table(folder: Path) -> Table:
     digest = hashlib.sha256(rows).hexdigest()
     if digest != whole.rows_sha256:
         raise TableError(
-            f"{folder / ROWS} is not the file that {FACTS} was written with: its SHA-256 is {digest[:12]}..., but "
+            f"{folder / _ROWS} is not the file that {FACTS} was written with: its SHA-256 is {digest[:12]}..., but "
             f"{whole.rows_sha256[:12]}... is noted",
             hint=_MEND,
         )
-    table = Table(whole.facts, tuple(_rows(rows, folder / ROWS)))
+    table = Table(whole.facts, tuple(_rows(rows, folder / _ROWS)))
     for what, noted, found in (("rows", whole.rows, len(table.rows)), ("networks", whole.networks, len(table.runs))):
         if noted != found:
-            raise TableError(f"{folder / ROWS} has {found:,} {what}, but {FACTS} notes {noted:,}", hint=_MEND)
+            raise TableError(f"{folder / _ROWS} has {found:,} {what}, but {FACTS} notes {noted:,}", hint=_MEND)
     return table
 
 
@@ -115,7 +115,7 @@ def table_folder(name: str, place: Workspace) -> Path:
         return Path(name)
     own = place.tables / name
     known = {
-        path.parent.name: path.parent for folder in (COMMITTED, place.tables) for path in folder.glob(f"*/{FACTS}")
+        path.parent.name: path.parent for folder in (_COMMITTED, place.tables) for path in folder.glob(f"*/{FACTS}")
     }
     if name in known or own.exists():
         return known.get(name, own)
