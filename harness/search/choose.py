@@ -54,10 +54,10 @@ MOST_ATTEMPTS = 4.0
 SELECTION_BIAS_SD = 1.0
 # Once something stands this share of the time left, by the rounds of a network that comes to stand, is added to the
 # time of every training: many small steps down cost more than one large one.
-STRIDE_SHARE = 0.05
-CERTAIN = 1 - 1e-12
+_STRIDE_SHARE = 0.05
+_CERTAIN = 1 - 1e-12
 # Where one look chooses several networks, it compares so many times as many: those that are worth most.
-SHORTLIST_FACTOR = 4
+_SHORTLIST_FACTOR = 4
 # What cannot improve the answer is not proposed once there is one.
 LEAST_CHANCE = 0.03
 # What was given less chance has hardly ever come to stand: 1 of 242 networks (docs/lab, "what an unlikely
@@ -69,15 +69,15 @@ UNLIKELY = 0.2
 AIM_DRAWS, AIM_LOOKS = 600, 1600
 PARENTS, CHILDREN = 24, 8
 # A look chooses one network for each so many workers: with a look for each network hundreds of workers would wait.
-WORKERS_A_CHOICE = 8
+_WORKERS_A_CHOICE = 8
 # The model is fitted to so many observations at most, as its time grows with their cube.
 MOST_OBSERVATIONS = 1_500
 # The rounds end when so many have not raised the highest worth by this share, and after so many in all.
 PATIENCE, RISE, MOST_ROUNDS = 6, 0.01, 25
 # Errors that are believed of a network of middling size where no earlier training tells, by those that are allowed.
-PRIOR_ERROR_FACTOR = 1.5
+_PRIOR_ERROR_FACTOR = 1.5
 # What a run that was pruned would have come to is a guess: further deviation of its logarithm.
-PRUNED_DOUBT = 0.15
+_PRUNED_DOUBT = 0.15
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,14 +169,14 @@ def choices(aim: Aim, options: Sequence[Option], taken: frozenset[tuple[str, int
     if aim.stands:
         if not math.isinf(aim.time_left.left):
             hopeful = chances >= _least_chances(aim.time_left, seconds)
-            seconds = seconds + STRIDE_SHARE * aim.time_left.left / (1 + more)
+            seconds = seconds + _STRIDE_SHARE * aim.time_left.left / (1 + more)
         # The fresh seeds are run where the first one passes.
         worths = chances * falls / (seconds * (1 + more * chances))
     else:
         in_time = max(SECURE_SECONDS - aim.time_left.passed, LEAST_SECURE_SECONDS)
         worker_seconds = min(in_time, SECURE_SHARE * aim.time_left.left) * aim.time_left.workers
         attempts = np.minimum(MOST_ATTEMPTS, worker_seconds / (seconds * (1 + CONFIRM_SEEDS * chances)))
-        none_stands = np.maximum(1.0, attempts) * np.log1p(-np.minimum(chances, CERTAIN))
+        none_stands = np.maximum(1.0, attempts) * np.log1p(-np.minimum(chances, _CERTAIN))
         # The verification of what stands first is kept until the end: what it leaves is for networks below.
         kept = np.array([verifying(float(each), aim.time_left.workers) for each in seconds])
         free = np.maximum(0.0, 1 - kept / aim.time_left.left)
@@ -199,7 +199,6 @@ def is_timely(choice: Choice, time_left: TimeLeft) -> bool:
 
 
 def _least_chances(time_left: TimeLeft, seconds: Any) -> Any:
-    """Return the chance that a network must have once something stands, for each training that takes so long."""
     return np.where(CAUTION * seconds <= time_left.spare, LEAST_CHANCE, UNLIKELY)
 
 
@@ -212,7 +211,7 @@ def one_by_one(aim: Aim, ranked: Sequence[Choice], count: int) -> list[Choice]:
         ranked: of ``choices``, not empty.
     """
     found, open_ = [ranked[0]], list(aim.open)
-    left = list(ranked[1 : SHORTLIST_FACTOR * count])
+    left = list(ranked[1 : _SHORTLIST_FACTOR * count])
     costs = {each.option.cost for each in left}
     alone = expected_falls(costs, aim.below, open_)
     while left and len(found) < count:
@@ -296,7 +295,7 @@ def aimed(step: ProposalStep, past: Sequence[Observation], rng: random.Random) -
         for each in options
     )
     if ranked:
-        first, *further = one_by_one(aim, ranked, max(1, step.time_left.workers // WORKERS_A_CHOICE))
+        first, *further = one_by_one(aim, ranked, max(1, step.time_left.workers // _WORKERS_A_CHOICE))
         return Aimed(first, new, further=tuple(further))
     endless = replace(aim, time_left=replace(aim.time_left, seconds=None, spare=math.inf))
     return Aimed(None, new, lacks_time=bool(choices(endless, options, step.taken)))
@@ -305,7 +304,6 @@ def aimed(step: ProposalStep, past: Sequence[Observation], rng: random.Random) -
 def _climbed(
     step: ProposalStep, aim: Aim, options: list[Option], ranked: list[Choice], rng: random.Random
 ) -> list[Choice]:
-    """Return the choices among networks and changes of the best of them, until these are no better; add to options."""
     known, changed = {each.hash for each in options}, set[str]()
     parents, worths = _parents(step), [0.0]
     while len(worths) <= MOST_ROUNDS and (len(worths) <= PATIENCE or worths[-1] > (1 + RISE) * worths[-1 - PATIENCE]):
@@ -324,22 +322,17 @@ def _climbed(
 
 
 def _learned(past: Sequence[Observation], latest: Sequence[Observation]) -> list[Observation]:
-    """Return the latest of a search's own observations, and as many of the past as there is room for.
-
-    These are taken evenly: they are sorted by form, and no form is forgotten first.
-    """
     count = min(len(past), MOST_OBSERVATIONS - len(latest))
     return [*(past[number * len(past) // count] for number in range(count)), *latest]
 
 
 def _aim_of(step: ProposalStep, past: Sequence[Observation]) -> Aim:
-    """Return what the model is asked for, fitted to all that is known at the moment."""
     config, candidates = step.config, list(step.candidates.values())
     observed = (seen for candidate in reversed(candidates) for seen in _observed(candidate, config, step.space.task))
     latest = list(itertools.islice(observed, MOST_OBSERVATIONS))[::-1]
     allowed = (100 - config.threshold_pct) * 100
     return Aim(
-        model=fitted(_learned(past, latest), belief=PRIOR_ERRORS if past else PRIOR_ERROR_FACTOR * max(1.0, allowed)),
+        model=fitted(_learned(past, latest), belief=PRIOR_ERRORS if past else _PRIOR_ERROR_FACTOR * max(1.0, allowed)),
         recipe=config.recipe,
         lengths=step.config.all_lengths,
         allowed=allowed,
@@ -351,7 +344,6 @@ def _aim_of(step: ProposalStep, past: Sequence[Observation]) -> Aim:
 
 
 def _is_open(candidate: Candidate, config: StudyConfig) -> bool:
-    """Return whether a network may yet come to stand: in training, or passed and neither standing nor refuted."""
     if candidate.first is None:
         return True
     passed = passed_first(candidate, config.threshold_pct)
@@ -364,18 +356,16 @@ def _open(candidate: Candidate, threshold_pct: float) -> tuple[int, float]:
 
 
 def _observed(candidate: Candidate, config: StudyConfig, task: Task) -> list[Observation]:
-    """Return what a trained network teaches the model; nothing where it failed."""
     errors, first = expected_errors(candidate), candidate.first
     if errors is None or first is None or not first.validation_size:
         return []
     recipe, _ = config.recipe_of(candidate.proposal.epochs)
-    doubt = 0.0 if first.status is Status.COMPLETE else PRUNED_DOUBT
+    doubt = 0.0 if first.status is Status.COMPLETE else _PRUNED_DOUBT
     scaled = errors * 10_000 / first.validation_size
     return [Observation(row_of(candidate.proposal.architecture, recipe, task), scaled, 1 + len(candidate.fresh), doubt)]
 
 
 def _listed(step: ProposalStep, rng: random.Random) -> list[Option]:
-    """Return what the model looks at first: all that is open of a small space, else draws."""
     if enumerated(step.space) is not None:
         known = _all_options(step.space.text, step.space.name, step.space.task, step.config.minimise)
         return [each for each in known if each.cost <= step.ceiling]
@@ -394,7 +384,6 @@ def _all_options(text: str, name: str, task: Task, metric: Metric) -> tuple[Opti
 
 
 def _parents(step: ProposalStep) -> list[Draw]:
-    """Return the smallest networks of this search that passed once, and the latest: changes of them may be better."""
     candidates = [step.candidates[trial] for trial in sorted(step.candidates)]
     passed = [each for each in candidates if passed_first(each, step.config.threshold_pct)]
     smallest = sorted(passed, key=by_cost)[:PARENTS]
@@ -403,7 +392,6 @@ def _parents(step: ProposalStep) -> list[Draw]:
 
 
 def _children(step: ProposalStep, parents: Sequence[Draw], rng: random.Random) -> Iterator[Option]:
-    """Yield networks that differ from a parent by a decision or two, within the limits."""
     limited = step.limited
     for parent in parents:
         for number in range(CHILDREN):

@@ -37,9 +37,9 @@ LEAST_VERIFY_SEEDS, MOST_VERIFY_SEEDS = 5, 8
 CAUTION = 1.1
 CAUTION_SECONDS = 12.0
 # Searches of this length usually end with an answer on two cores; of few images (mnist-5k) they need less.
-LEAST_SECONDS = 600.0
-LEAST_SECONDS_OF_FEW = 180.0
-FEW_IMAGES = 10_000
+_LEAST_SECONDS = 600.0
+_LEAST_SECONDS_OF_FEW = 180.0
+_FEW_IMAGES = 10_000
 
 
 @dataclass(slots=True)
@@ -163,7 +163,7 @@ class Effort:
 
 def least_seconds(name: str) -> float:
     """Return the seconds in which a search on a data set usually has an answer."""
-    return LEAST_SECONDS_OF_FEW if dataset(name).train_size <= FEW_IMAGES else LEAST_SECONDS
+    return _LEAST_SECONDS_OF_FEW if dataset(name).train_size <= _FEW_IMAGES else _LEAST_SECONDS
 
 
 def is_spent(effort: Effort, events: list[Entry[Event]]) -> bool:

@@ -87,7 +87,6 @@ def _verify_winner(
 
 
 def _verified(verdict: Verdict) -> Verified:
-    """Return the event that the winner was verified."""
     return Verified(
         hash=verdict.record.hash,
         recipe_hash=verdict.record.recipe_hash,

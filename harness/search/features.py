@@ -28,7 +28,7 @@ from search_spaces.ops import (
 from search_spaces.task import Task
 
 # A receptive field beyond the image adds nothing.
-WIDEST_FIELD = 40
+_WIDEST_FIELD = 40
 # Multiply-adds that take as long as moving one number of a map through BN, rectifier, pooling and their gradients; as
 # the optimizer's step for one parameter, by image of a batch of 32; and as a multiply-add of a depthwise or grouped
 # kernel takes besides. Fitted to 176 trainings, the last to 43 of seven forms, on two-core CPU machines:
@@ -83,7 +83,7 @@ def features(architecture: Architecture, analysis: Analysis) -> tuple[float, ...
         math.log(max(1.0, laid_out)),
         math.log(max(1, analysis.macs)),
         float(len(spatial)),
-        float(min(WIDEST_FIELD, analysis.receptive_field)),
+        float(min(_WIDEST_FIELD, analysis.receptive_field)),
         math.log2(max((op.poses for op in full), default=1)),
         _share(sum(isinstance(op, DepthwiseConv) or op.groups > 1 for op in spatial), len(spatial)),
         _share(sum(isinstance(op, Residual) for op in architecture.ops), len(spatial)),
@@ -130,7 +130,6 @@ NAMES: tuple[tuple[str, float, float], ...] = (
 
 
 def _flat(ops: tuple[Op, ...]) -> Iterator[Op]:
-    """Yield all ops in order of execution, those of residual branches too."""
     for op in ops:
         if isinstance(op, Residual):
             yield from _flat(op.ops)

@@ -62,10 +62,10 @@ from search_spaces.cost import analyse
 
 # Runs that crash one after the other tell of the machine, not of the networks.
 MOST_CRASHES = 10
-POLL_SECONDS = 0.5
+_POLL_SECONDS = 0.5
 
 
-def poll(session: Session, seconds: float = POLL_SECONDS) -> None:
+def poll(session: Session, seconds: float = _POLL_SECONDS) -> None:
     """Wait a moment for the workers, act on what they report, and show where the search is."""
     for event in session.executor.poll(seconds):
         _on_event(session, event)
@@ -98,7 +98,6 @@ def _on_event(session: Session, event: Event) -> None:
 
 
 def _at_rung(session: Session, job: Job, found: Result) -> None:
-    """Decide at a rung whether a run goes on."""
     rung = pruning.at_rung(found, session.ratios, session.config.threshold_pct, session.is_hopeless)
     note(session, rung)
     if rung.pruned:
@@ -111,7 +110,6 @@ def _at_rung(session: Session, job: Job, found: Result) -> None:
 
 
 def _ended(session: Session, job: Job, found: Result) -> None:
-    """File a finished run and draw the consequences."""
     candidate = session.candidates[trial_of(job)]
     before = session.standing
     open_before = not race.refuted(candidate, session.config.threshold_pct)
@@ -136,7 +134,6 @@ def _ended(session: Session, job: Job, found: Result) -> None:
 def _note_decision(
     session: Session, candidate: Candidate, before: Candidate | None, *, open_before: bool
 ) -> Confirmed | FailedConfirmation | None:
-    """Note what a further run of a network has changed; return what it has decided about this network."""
     threshold_pct = session.config.threshold_pct
     decided: Confirmed | FailedConfirmation | None = None
     has_fallen = candidate is before and not race.is_confirmed(candidate, threshold_pct)
@@ -151,7 +148,6 @@ def _note_decision(
 
 
 def _on_broken(session: Session, event: Broken) -> None:
-    """Try a crashed run once more; any other breakage, and a second crash, is its outcome."""
     job = event.job
     key = (trial_of(job), job.purpose.value, job.seed_index)
     session.broken[key] = session.broken.get(key, 0) + 1
@@ -202,7 +198,6 @@ def explore(session: Session) -> None:
 
 
 def _begin(session: Session) -> bool:
-    """Give every idle worker what there is to do; return whether there was something."""
     begun = False
     for place, running in session.executor.jobs.items():
         if running is not None or (job := _next_job(session)) is None:
@@ -217,7 +212,6 @@ def _begin(session: Session) -> bool:
 
 
 def _stop_reason(session: Session) -> str:
-    """Return why no new network is begun: time for the verification has come, or the trials are used up."""
     if session.left <= closing_seconds(session):
         return "time"
     if session.effort.trials is not None and len(session.candidates) >= session.effort.trials:
@@ -226,7 +220,6 @@ def _stop_reason(session: Session) -> str:
 
 
 def _next_job(session: Session) -> Job | None:
-    """Return what a free worker does next: what is waiting, then a fresh seed, then a new network."""
     if session.waiting:
         return session.waiting.pop(0)
     # Of several workers the first may have taken the last trial.
@@ -237,11 +230,6 @@ def _next_job(session: Session) -> Job | None:
 
 
 def _confirmable(session: Session, *, explored: bool) -> Candidate | None:
-    """Return the network whose fresh seeds are wanted, those in flight counted, if there is time for them.
-
-    Once something stands half of the workers go on with new networks, unless it is likely to stand or time is short: a
-    smaller one that passes makes the seeds of a larger one superfluous.
-    """
     workers, half = session.workers, max(1, session.workers // 2)
     flying = Counter(trial_of(job) for job in jobs_at_work(session) if job.purpose is Purpose.CONFIRM)
     stands = session.standing is not None
@@ -265,7 +253,6 @@ def _next(session: Session, candidates: list[Candidate], flying: Counter[int]) -
 
 
 def _propose(session: Session) -> Job | None:
-    """Return the first run of a new network; None when the space has no further one."""
     found = session.proposer.propose(_ceiling(session), session.candidates, time_left(session))
     for passed in found.passed:
         match passed:
@@ -290,7 +277,6 @@ def _propose(session: Session) -> Job | None:
 
 
 def _ceiling(session: Session) -> int:
-    """Return the highest cost worth proposing: below the lowest of a network that stands."""
     standing = session.standing if session.switches.falling_budget else None
     return session.config.ceiling if standing is None else min(session.config.ceiling, standing.cost - 1)
 
@@ -372,8 +358,6 @@ def choose(session: Session) -> WinnerChosen | None:
 
 @contextmanager
 def _signals(session: Session) -> Iterator[None]:
-    """Let the first Ctrl-C or SIGTERM end the search in order; a second one ends it at once."""
-
     def on_signal(number: int, frame: FrameType | None) -> None:
         if session.interrupted:
             raise KeyboardInterrupt

@@ -35,7 +35,7 @@ SAMPLE = 5
 MORE_CHANGES = 0.5
 # Parents tried for one child, and mutations of each; then a network is drawn instead.
 PARENTS = 10
-MUTATIONS = 20
+_MUTATIONS = 20
 DRAWS = 500
 
 
@@ -85,7 +85,7 @@ def offspring(space: SearchSpace, members: Sequence[Member], known: Container[st
                 changes += 1
             try:
                 known_parent = replay(space, parent.indices, Uniform(rng))
-                child, _ = mutate(space, known_parent, rng, attempts=MUTATIONS, changes=changes)
+                child, _ = mutate(space, known_parent, rng, attempts=_MUTATIONS, changes=changes)
             except DrawError:
                 continue
             if child.architecture.hash not in known:
@@ -118,7 +118,7 @@ class Question:
     known: Container[str] = frozenset()
 
 
-class EvolutionSampler(BaseSampler):
+class _EvolutionSampler(BaseSampler):
     """Aging evolution in the language of the space, for one question of a study; see ``evolution``.
 
     Optuna asks its samplers by inheritance, so this is a class. It proposes whole networks: all decisions at once.
@@ -149,10 +149,6 @@ class EvolutionSampler(BaseSampler):
 
 
 def _members(study: optuna.Study) -> list[Member]:
-    """Return what was trained, in order of proposal, so that it does not matter which of several runs ended first.
-
-    Rejected, failed and running trials are none. A repeated proposal tells what is known again: no second birth.
-    """
     born: dict[frozenset[tuple[str, Any]], Member] = {}
     for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)):
         if ACCURACY in trial.constraints:
@@ -181,13 +177,13 @@ def _nsga2(seed: int) -> BaseSampler:
     return NSGAIISampler(population_size=20, mutation_prob=None, crossover_prob=0.9, swapping_prob=0.5, seed=seed)
 
 
-NSGA2 = "nsga2"
+_NSGA2 = "nsga2"
 # The model of the errors proposes (``choose``); Optuna keeps the study, and draws where the model is left out.
 SURROGATE = "surrogate"
 SAMPLERS: dict[str, Callable[[Question], BaseSampler]] = {
     "tpe": lambda question: _tpe(question.seed),
-    NSGA2: lambda question: _nsga2(question.seed),
-    "evolution": EvolutionSampler,
+    _NSGA2: lambda question: _nsga2(question.seed),
+    "evolution": _EvolutionSampler,
     "random": lambda question: RandomSampler(seed=question.seed),
     SURROGATE: lambda question: RandomSampler(seed=question.seed),
 }
@@ -261,7 +257,7 @@ def impose(index: Index, decisions: tuple[Decision, ...]) -> Trial:
     distributions = {decision.name: _distribution(decision) for decision in decisions}
     index.study.enqueue_trial({decision.name: decision.index for decision in decisions})
     trial = index.study.ask(distributions)
-    if index.sampler == NSGA2:
+    if index.sampler == _NSGA2:
         # It numbers the generation of a trial when it works out parameters, which nobody has asked for here.
         index.study.sampler = _nsga2(_seed(index))
         _ = trial.relative_params
@@ -313,7 +309,7 @@ def write_database(index: Index, path: Path) -> None:
 
 def _end(index: Index, trial: Trial, cost: int, *, complete: bool) -> None:
     # NSGA-II learns from complete trials only; the constraint keeps the others from being parents of choice.
-    if complete or index.sampler == NSGA2:
+    if complete or index.sampler == _NSGA2:
         index.study.tell(trial, cost)
     else:
         index.study.tell(trial, state=TrialState.PRUNED)

@@ -154,7 +154,6 @@ class Outcome:
         return "\n".join(lines)
 
     def _missed(self) -> list[tuple[str, Any]]:
-        """Return the networks that were verified and missed the target, but for the one that is named, and sizes."""
         config, named = self.plan.config, None if self.verdict is None else self.verdict.record
         networks = {each.trial: each for each in study.proposals(self.events)}
         return [
@@ -222,10 +221,6 @@ class Outcome:
         return self._advised("verification", (said,), changes, "begins a search with another seed")
 
     def _advised(self, why: Why, sentences: tuple[str, ...], changes: Mapping[str, str], advice: str) -> LastWords:
-        """Return these words with the command that was given but for some options.
-
-        Where another study begins it has a name of its own, and time enough for an answer.
-        """
         kept = {**self.given, **changes}
         if changes.keys() - _EFFORT:
             kept.pop("--study", None)
@@ -236,7 +231,6 @@ class Outcome:
         return LastWords(why=why, sentences=sentences, arguments=arguments, advice=advice)
 
     def _more_effort(self, sentences: tuple[str, ...]) -> tuple[Why, tuple[str, ...], dict[str, str]]:
-        """Return twice the trials where they ran out, else twice the time, or both where the time would not last."""
         elapsed, seconds = self.elapsed, self.plan.effort.seconds
         changes: dict[str, str] = {}
         by_trials = self._ended().reason == "trials"
@@ -252,7 +246,6 @@ class Outcome:
         return "trials" if by_trials else "time", sentences, changes
 
     def _larger(self) -> dict[str, str]:
-        """Return the option that allows twice as much of what is minimised."""
         minimise, twice = self.plan.config.minimise, 2 * self.plan.config.ceiling
         if minimise is Metric.PARAMETERS:
             return {"--budget": f"{twice}"}
@@ -261,7 +254,6 @@ class Outcome:
         return {"--limit": ",".join([*others, f"{minimise}<={twice}"])}
 
     def _target_in_reach(self, nearest: NearestMiss) -> float:
-        """Return the highest target, in hundredths, that the nearest may reach with what fresh seeds differ by."""
         errors = min(nearest.size, math.ceil(nearest.errors * (1 + SEED_SHARE)))
         for hundredths in range(math.floor(100 * self.plan.config.target_pct), 0, -1):
             if allowed_errors(self.plan.offset.threshold_pct(hundredths / 100), nearest.size) >= errors:

@@ -38,8 +38,8 @@ IMAGES = 10_000
 # A training says all that a model needs of its recipe if the rest of the recipe is that of one of these. It does not
 # say the precision: for the one network that was compared, bf16 and fp32 differed by less than the seeds (docs/lab,
 # "what bf16 costs the certified network").
-BASES = ("small", "fast")
-FREE_FIELDS = ("epochs", "batch_size", "augmented_share", "learning_rate", "precision")
+_BASES = ("small", "fast")
+_FREE_FIELDS = ("epochs", "batch_size", "augmented_share", "learning_rate", "precision")
 FILE = "prior.csv"
 
 
@@ -91,9 +91,9 @@ _COLUMNS = [item.name for item in fields(PastTraining)]
 
 
 def comparable(recipe: Recipe) -> bool:
-    """Return whether a recipe is one of ``BASES`` in all but what a past training states of it."""
-    free = {name: getattr(recipe, name) for name in FREE_FIELDS}
-    return any(replace(RECIPES[name].recipe, **free) == recipe for name in BASES)
+    """Return whether a recipe is one of ``_BASES`` in all but what a past training states of it."""
+    free = {name: getattr(recipe, name) for name in _FREE_FIELDS}
+    return any(replace(RECIPES[name].recipe, **free) == recipe for name in _BASES)
 
 
 def past_training(architecture: Architecture, recipe: Recipe, errors: float, runs: int, source: str) -> PastTraining:
@@ -173,7 +173,6 @@ def digest(trainings: Iterable[PastTraining]) -> str:
 
 
 def _read(path: Traversable, hint: str) -> tuple[PastTraining, ...]:
-    """Return the trainings of a CSV that ``text`` wrote; raises ContentError where it is none."""
     found: list[PastTraining] = []
     try:
         lines = list(csv.reader(io.StringIO(path.read_bytes().decode("utf-8"), newline=""), strict=True))

@@ -25,14 +25,14 @@ from search_spaces.cost import Analysis
 from search_spaces.draw import Draw, Judgement, Uniform, draw, judge, measured
 from search_spaces.space import OBJECTIVES, Metric, SearchSpace
 
-LADDER_STEPS = 7
+_LADDER_STEPS = 7
 LADDER_DRAWS = 300
 # Rejected or known proposals in a row after which a network is drawn below the ceiling instead.
 ASKS = 40
 # With a sampler that was asked for every second network after the ladder is the model's.
-AIM_EVERY = 2
+_AIM_EVERY = 2
 # Rejections the sampler is told about, a proposal; more would only slow it down.
-LESSONS = 10
+_LESSONS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,15 +169,14 @@ def size_ladder(space: SearchSpace, ceiling: int, metric: Metric, rng: random.Ra
         return []
     low, high = math.log(min(sized)), math.log(max(sized))
     rungs: dict[int, Draw] = {}
-    for step in _upper_middle_first(LADDER_STEPS):
-        wanted = low + (high - low) * step / (LADDER_STEPS - 1)
+    for step in _upper_middle_first(_LADDER_STEPS):
+        wanted = low + (high - low) * step / (_LADDER_STEPS - 1)
         nearest = min(sized, key=lambda size: abs(math.log(size) - wanted))
         rungs.setdefault(nearest, sized[nearest])
     return list(rungs.values())
 
 
 def _why_nothing(step: ProposalStep, aimed: Aimed | None) -> tuple[str, bool]:
-    """Return why there is no further network, none found, no time or no hope of the model's; and whether time helps."""
     if step.time_left.is_over():
         return "the time was over before a further network was found", True
     limits, in_time = f"at most {step.ceiling:,} {OBJECTIVES[step.config.minimise]}", ""
@@ -197,7 +196,7 @@ def _why_nothing(step: ProposalStep, aimed: Aimed | None) -> tuple[str, bool]:
 
 def is_aimed(sampler_name: str, trial: int) -> bool:
     """Return whether a network of that number is the model's, unless it is of the ladder."""
-    return sampler_name == SURROGATE or trial % AIM_EVERY == 0
+    return sampler_name == SURROGATE or trial % _AIM_EVERY == 0
 
 
 def tell_repeat(proposer: Proposer, trial: Trial, candidate: Candidate) -> None:
@@ -218,7 +217,6 @@ def violation(space: SearchSpace, analysis: Analysis) -> float:
 
 
 def _climb(proposer: Proposer, step: ProposalStep) -> Proposal | None:
-    """Take the next network of the ladder that is new and below the ceiling."""
     while proposer.ladder:
         found = proposer.ladder.pop(0)
         if found.architecture.hash in step.known:
@@ -231,7 +229,6 @@ def _climb(proposer: Proposer, step: ProposalStep) -> Proposal | None:
 
 
 def _aim(proposer: Proposer, step: ProposalStep) -> Proposal | Aimed | None:
-    """Take the model's choice, where it is its turn; where it has none, return what it says of that."""
     if not proposer.switches.aim or not is_aimed(proposer.config.sampler, step.number):
         return None
     # One question a proposal, whether its look was taken before or not: so they are counted after a stop.
@@ -246,10 +243,6 @@ def _aim(proposer: Proposer, step: ProposalStep) -> Proposal | Aimed | None:
 
 
 def _ahead(proposer: Proposer, step: ProposalStep) -> Choice | None:
-    """Return the next network that the last look has left and that is still new and in time.
-
-    Once another network stands something else is worth most, so all of it is dropped.
-    """
     if proposer.ahead_ceiling != step.ceiling:
         proposer.ahead.clear()
     while proposer.ahead:
@@ -261,13 +254,12 @@ def _ahead(proposer: Proposer, step: ProposalStep) -> Choice | None:
 
 
 def _ask(proposer: Proposer, step: ProposalStep) -> Proposal | None:
-    """Ask the sampler until it proposes a new network below the ceiling, ``ASKS`` times at most."""
     limited = step.limited
     for asked in range(ASKS):
         trial, found = optuna_sampler.ask(proposer.index, limited, step.known)
         judgement = step.judge(found)
         if not judgement.accepted:
-            step.passed.append(_reject(proposer, step, trial, found, judgement, lesson=asked < LESSONS))
+            step.passed.append(_reject(proposer, step, trial, found, judgement, lesson=asked < _LESSONS))
         elif found.architecture.hash in step.known:
             known = step.candidates[step.known[found.architecture.hash]]
             repeat = Repeated(trial=known.proposal.trial, hash=known.proposal.hash, indices=found.indices)
@@ -280,7 +272,6 @@ def _ask(proposer: Proposer, step: ProposalStep) -> Proposal | None:
 
 
 def _draw(proposer: Proposer, step: ProposalStep) -> Proposal | None:
-    """Draw uniformly until there is a new network below the ceiling, where the sampler found none."""
     for found, judgement in accepted(step, optuna_sampler.generator(proposer.index)):
         return _entered(proposer, step, found, judgement, "draw")
     return None
@@ -334,5 +325,4 @@ def _proposal(
 
 
 def _upper_middle_first(count: int) -> list[int]:
-    """Return 0 to count - 1, those at two thirds first: of seven 4, 3, 5, 2, 6, 1, 0."""
     return sorted(range(count), key=lambda step: (abs(3 * step - 2 * (count - 1)), step))

@@ -16,23 +16,23 @@ from harness.system import statistics
 from harness.training.result import Result, Status
 
 # Shares of the epochs after which pruning is decided.
-RUNG_SHARES = (0.25, 0.5)
+_RUNG_SHARES = (0.25, 0.5)
 # Errors at the end per error at a rung, at the edge of the best tenth, by share of the epochs; used until a study has
 # runs of its own (docs/lab, "rungs").
 PRIOR_RATIO = {0.25: 0.50, 0.4: 0.62, 0.5: 0.72, 0.6: 0.80}
 # The same for the run in the middle.
 TYPICAL_RATIO = {0.25: 0.62, 0.4: 0.74, 0.5: 0.81, 0.6: 0.89}
-OWN_RATIOS = 8
+_OWN_RATIOS = 8
 # One network in so many is never pruned. These alone can be counted to tell how often pruning is wrong; a share of what
 # it lets through would flatter it.
-EXEMPT_SHARE = 10
+_EXEMPT_SHARE = 10
 # Errors at the end per error at a rung, of the runs that went to the end, the least first; by length and rung.
 Ratios = dict[tuple[int, int], list[float]]
 
 
 def rungs(epochs: int) -> tuple[int, ...]:
     """Return the epochs after which pruning is decided, for a recipe of so many epochs."""
-    return _inside((share * epochs for share in RUNG_SHARES), epochs)
+    return _inside((share * epochs for share in _RUNG_SHARES), epochs)
 
 
 def rungs_of(config: StudyConfig, epochs: int) -> tuple[int, ...]:
@@ -97,7 +97,7 @@ def hopeful_ratio(ratios: Ratios, rung: int, epochs: int) -> float:
     Few networks have been trained to the end when a search begins; then a figure measured beforehand holds.
     """
     known = ratios.get((epochs, rung), [])
-    if len(known) < OWN_RATIOS:
+    if len(known) < _OWN_RATIOS:
         return PRIOR_RATIO[min(PRIOR_RATIO, key=lambda share: abs(share * epochs - rung))]
     return known[len(known) // 10]
 
@@ -116,7 +116,7 @@ def guessed_errors(pruned: Result) -> float:
 
 def is_exempt(network_hash: str) -> bool:
     """Return whether a network is trained to the end whatever its rungs say; its hash is the lot."""
-    return int(network_hash, 16) % EXEMPT_SHARE == 0
+    return int(network_hash, 16) % _EXEMPT_SHARE == 0
 
 
 def _inside(epochs: Iterable[float], last: int) -> tuple[int, ...]:

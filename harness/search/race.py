@@ -39,7 +39,7 @@ CHANCE_PCT = 10.0
 SEED_SHARE = 0.08
 # A first run that passed is luckier than others: by a whole deviation of a seed where networks are drawn from many that
 # miss (docs/lab, "what first looks owe to luck"), by less where they are chosen for their predicted chance.
-SELECTION_BIAS_SHARE = 0.04
+_SELECTION_BIAS_SHARE = 0.04
 SEED_FREEDOM = 20
 # What networks differ by in the ratio of errors on unseen images to errors on the validation images, as a share: 0.032
 # among five of five to eight epochs, nothing beyond their seeds among five of 12 to 60 (docs/lab, "the
@@ -179,11 +179,11 @@ def chance_to_verify(candidate: Candidate, threshold_pct: float) -> float:
     squares = math.fsum((miss / centre - 1) ** 2 for miss in misses)
     freedom = SEED_FREEDOM + len(misses) - 1
     share = (SEED_FREEDOM * SEED_SHARE**2 + squares) / freedom
-    deviation = math.sqrt(share / len(misses) + verify_square())
+    deviation = math.sqrt(share / len(misses) + _verify_square())
     return statistics.student_share(_log_ratio(100 - threshold_pct, centre) / deviation, freedom)
 
 
-def verify_square() -> float:
+def _verify_square() -> float:
     """Return the squared relative deviation of a verification's mean from a network's mean on validation."""
     return SEED_SHARE**2 / VERIFY_SEEDS + NETWORK_SHARE**2
 
@@ -193,7 +193,7 @@ def needed_share(seeds: int = CONFIRM_SEEDS) -> float:
 
     That is where the seeds differ by as much as they usually do.
     """
-    square = SEED_SHARE**2 / seeds + verify_square()
+    square = SEED_SHARE**2 / seeds + _verify_square()
     return math.exp(-statistics.quantile(CONFIDENCE, SEED_FREEDOM + seeds - 1) * math.sqrt(square))
 
 
@@ -243,7 +243,7 @@ def chance_to_stand(candidate: Candidate, threshold_pct: float) -> float:
     What its next seeds come to is guessed from all of them; what it stands on is the mean of the fresh ones alone.
     """
     first = candidate.first.validation_accuracy_pct if candidate.first is not None else None
-    luck = 1 + SELECTION_BIAS_SHARE if passed_first(candidate, threshold_pct) else 1.0
+    luck = 1 + _SELECTION_BIAS_SHARE if passed_first(candidate, threshold_pct) else 1.0
     fresh = [100 - accuracy for accuracy in candidate.fresh_pct]
     misses = [luck * (100 - (first or 0.0)), *fresh]
     wanted = max(CONFIRM_SEEDS, len(fresh) + 1)

@@ -34,7 +34,7 @@ from search_spaces.draw import Draw, Uniform, measured, replay
 from search_spaces.resolve import parse_space
 
 
-def replay_journal(proposer: Proposer, events: list[Entry[Event]], candidates: Mapping[int, Candidate]) -> None:
+def _replay_journal(proposer: Proposer, events: list[Entry[Event]], candidates: Mapping[int, Candidate]) -> None:
     """Ask and tell a new proposer what the journal says; networks without a result are running afterwards."""
     for event in (entry.event for entry in events):
         match event:
@@ -48,12 +48,12 @@ def replay_journal(proposer: Proposer, events: list[Entry[Event]], candidates: M
             case Repeated(trial=trial) if trial in candidates:
                 _repeat(proposer, event, candidates[trial])
             case RunEnded(trial=int(trial), purpose=Purpose.SEARCH) if trial in candidates:
-                tell_outcome(proposer, candidates[trial])
+                _tell_outcome(proposer, candidates[trial])
     taken = {entry.event.hash for entry in of_kind(events, Rejected) if entry.event.origin == "ladder"}
     proposer.ladder = [found for found in proposer.ladder if found.architecture.hash not in taken]
 
 
-def tell_outcome(proposer: Proposer, candidate: Candidate) -> None:
+def _tell_outcome(proposer: Proposer, candidate: Candidate) -> None:
     """Tell what came of a network's first run, where it has ended and that is news."""
     if candidate.first is not None and candidate.proposal.trial in proposer.running:
         proposer.tell(candidate.proposal.trial, race.outcome(candidate, proposer.config.threshold_pct))
@@ -100,7 +100,7 @@ def open_session(
     task = dataset(config.dataset).task
     past = observations(kept(folder) or (), config.recipe, task)
     proposer = Proposer.new(parse_space(config.space_text, config.space, task), config, past=past)
-    replay_journal(proposer, events, candidates)
+    _replay_journal(proposer, events, candidates)
     executor = executor_of(source, effort.limits)
     session = Session(
         folder=folder,
@@ -128,14 +128,13 @@ def open_session(
 
 
 def _mend(session: Session, proposer: Proposer, events: list[Entry[Event]]) -> None:
-    """Draw the consequences of results that were written just before the search was killed."""
     ends = [entry.event for entry in of_kind(events, RunEnded)]
     noted = {(event.trial, event.purpose, event.seed_index) for event in ends}
     for candidate in session.candidates.values():
         for found in runs_of(candidate):
             if (found.trial, found.purpose, found.seed_index) not in noted:
                 note_finished(session, found)
-        tell_outcome(proposer, candidate)
+        _tell_outcome(proposer, candidate)
     stood = [entry.event.trial for entry in of_kind(events, Confirmed)]
     standing = session.standing
     if standing is not None and standing.proposal.trial not in stood[-1:]:

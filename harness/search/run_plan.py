@@ -36,7 +36,7 @@ from search_spaces.space import Condition, Metric, SearchSpace, contradictory
 # Epochs that the default recipe may have: a large network reaches in a few what a small one needs many for. Each is at
 # most twice the one before, as errors fall by a seventh or so when the length doubles.
 LENGTHS = (5, 8, 12, 20, 30, 60)
-MOST_EPOCHS = 10_000
+_MOST_EPOCHS = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,26 +166,19 @@ def on_cluster(plan: SearchPlan, link: Link, processes: int | None) -> SearchPla
 
 
 def _lengths(given: tuple[int, ...] | None, recipe: Recipe, *, chosen: bool) -> tuple[int, ...]:
-    """Return the lengths of a training to choose from: those given, those of the default recipe, or the recipe's own.
-
-    Args:
-        chosen: somebody named the recipe, and with it its length.
-    """
     if given is None:
         return (recipe.epochs,) if chosen else LENGTHS
-    if not all(1 <= epochs <= MOST_EPOCHS for epochs in given):
-        raise UsageError(f"--epochs {','.join(map(str, given))}: each is from 1 to {MOST_EPOCHS:,}")
+    if not all(1 <= epochs <= _MOST_EPOCHS for epochs in given):
+        raise UsageError(f"--epochs {','.join(map(str, given))}: each is from 1 to {_MOST_EPOCHS:,}")
     return tuple(sorted(set(given)))
 
 
 def _shipped_digest(prior: Prior, name: str) -> str:
-    """Return the digest of the package's earlier trainings on a data set; empty where none are or none are taken."""
     found = () if prior is Prior.NONE else shipped(name)
     return digest(found) if found else ""
 
 
 def _check_target(target_pct: float, data: Dataset) -> None:
-    """Raise UsageError where a target allows no wrong test image: no mean of several seeds proves that."""
     highest = 100 * (1 - 1 / data.test_size)
     if not statistics.reaches(highest, target_pct):
         raise UsageError(
@@ -195,11 +188,6 @@ def _check_target(target_pct: float, data: Dataset) -> None:
 
 
 def _most(space: SearchSpace, metric: Metric) -> int:
-    """Return the most that a space allows of a metric, below which a search can begin.
-
-    Raises:
-        UsageError: it allows any number.
-    """
     bounds = _upper_bounds(space.conditions, metric)
     if not bounds:
         raise UsageError(
@@ -210,19 +198,16 @@ def _most(space: SearchSpace, metric: Metric) -> int:
 
 
 def _upper_bounds(conditions: Iterable[Condition], metric: Metric) -> list[int]:
-    """Return the most that each condition on a metric allows."""
     upper = [each for each in conditions if each.metric is metric and each.comparison in ("<=", "<", "==")]
     return [each.bound - (each.comparison == "<") for each in upper]
 
 
 def _check_limits(limits: Sequence[Condition]) -> None:
-    """Raise UsageError where no number meets all limits of a metric."""
     if clash := contradictory(limits):
         raise UsageError(f"--limit {', '.join(map(str, clash))}: no network can meet these together")
 
 
 def _check_budget(space: SearchSpace, name: str, budget: int, *, is_limited: bool) -> None:
-    """Raise ContentError where no network of a small space keeps its conditions and the budget."""
     if configurations(space) > MOST_EXACT:
         return
     fewest = smallest(space)

@@ -343,10 +343,6 @@ def time_left(session: Session) -> TimeLeft:
 
 
 def _spare_seconds(session: Session) -> float:
-    """Return the time that is left besides two verifications: the winner's, and the quickest other one should it miss.
-
-    Infinite where nothing is to be verified.
-    """
     waiting = _to_verify(session)
     if not waiting:
         return float("inf")
@@ -355,10 +351,6 @@ def _spare_seconds(session: Session) -> float:
 
 
 def _to_verify(session: Session) -> list[Candidate]:
-    """Return the networks that may be verified at the end, in order.
-
-    They stand, they have not missed, and none smaller has met the target.
-    """
     waiting = []
     for each in race.final_order(list(session.contenders.values()), session.config.threshold_pct):
         verdict = session.verdicts.get(each.proposal.trial)

@@ -29,7 +29,7 @@ TRAINING: tuple[tuple[str, float, float], ...] = (
 # What is believed before any training: so many errors of ten thousand at the centre, and a power of the parameters and
 # of the epochs (docs/lab, "what says how many errors a network makes").
 PRIOR_ERRORS = 100.0
-PRIOR_SLOPES = {"log parameters": -0.5, "log epochs": -0.3}
+_PRIOR_SLOPES = {"log parameters": -0.5, "log epochs": -0.3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,7 @@ def predicted(model: Model, rows: Sequence[tuple[float, ...]]) -> tuple[Any, Any
 def _before(rows: Any, belief: float) -> Any:
     names = [name for name, _, _ in (*NAMES, *TRAINING)]
     found = np.full(len(rows), math.log(belief))
-    for name, slope in PRIOR_SLOPES.items():
+    for name, slope in _PRIOR_SLOPES.items():
         at = names.index(name)
         # Rows are scaled; a slope is one of the logarithm itself.
         found = found + slope * (*NAMES, *TRAINING)[at][2] * rows[:, at]
@@ -145,7 +145,6 @@ def _before(rows: Any, belief: float) -> Any:
 
 
 def _kernel(left: Any, right: Any, scales: Scales) -> Any:
-    """Return the covariances of two sets of rows, (left, right)."""
     reaches = np.array([scales.reach] * len(NAMES) + [scales.training_reach] * len(TRAINING))
     one, two = left / reaches, right / reaches
     squares = (one**2).sum(axis=1)[:, None] + (two**2).sum(axis=1)[None, :] - 2 * one @ two.T
@@ -154,7 +153,6 @@ def _kernel(left: Any, right: Any, scales: Scales) -> Any:
 
 
 def _own(rows: Any, scales: Scales) -> Any:
-    """Return the variance of each row before any observation."""
     return scales.level**2 + scales.slope**2 * (rows**2).sum(axis=1) + scales.bend**2
 
 

@@ -20,10 +20,9 @@ import pytest
 from harness.evidence import study
 from harness.evidence.events import Proposal
 from harness.evidence.study import StudyConfig
-from harness.search import loop as search
+from harness.search import loop, pruning
 from harness.search import optuna_sampler as sampler
 from harness.search import propose as proposer
-from harness.search import pruning
 from harness.search.clock import Effort
 from harness.search.propose import Proposer
 from harness.search.race import Candidate
@@ -291,7 +290,7 @@ def effort(**changes: object) -> Effort:
 def run(folder: Path, configured: StudyConfig, spent: Effort, watcher: Silent | None = None) -> Session:
     """Run one session of a search, which nobody watches where no watcher is given."""
     study.open_study(folder, configured, {})
-    return search.run_search(folder, configured, spent, Source("mnist", None), watcher or Silent(), ["harness"])
+    return loop.run_search(folder, configured, spent, Source("mnist", None), watcher or Silent(), ["harness"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,6 +153,14 @@ def test_conditions_and_budget(where: str, budget: int | None, reason: str | Non
     assert found.analysis == analyse(NETWORK, MNIST)
 
 
+@pytest.mark.parametrize(("first", "second", "parameters"), [(241, 71, 20_000), (457, 34, 20_001)])
+def test_the_limit_itself_is_within_the_limit(first: int, second: int, parameters: int):
+    network = parse_network(f"conv3x3({first}) | conv1x1({second}) | gap | linear(10)")
+    assert parameters == 9 * first + first * second + 10 * second + 10
+    assert analyse(network, MNIST).parameters == parameters
+    assert judge(parse_space("net = bn"), network, 20_000).accepted is (parameters == 20_000)
+
+
 def test_ops_that_do_not_fit_are_rejected_without_analysis():
     found = judge(parse_space("net = bn"), Architecture((Conv(3, 8), GlobalAvgPool())))
     assert (found.reason, found.analysis, found.accepted) == ("shape", None, False)

@@ -13,8 +13,7 @@ import pytest
 
 from harness.cli import run
 from harness.evidence import mirror, study
-from harness.search import conclusion
-from harness.search import loop as search
+from harness.search import conclusion, loop
 from harness.search.session import FolderLog
 from reports.study import study_page
 from tests.harness import logged
@@ -36,7 +35,7 @@ def begun(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         return SimpleNamespace(interrupted=False, candidates={}, elapsed=90.0, log=FolderLog(folder))
 
     monkeypatch.delenv("HARNESS_DATA", raising=False)
-    monkeypatch.setattr(search, "run_search", search_nothing)
+    monkeypatch.setattr(loop, "run_search", search_nothing)
     monkeypatch.setattr(conclusion, "conclude", lambda *arguments: None)
     monkeypatch.setattr(study_page, "write_report", lambda folder, place: folder / "report.html")
     return commands

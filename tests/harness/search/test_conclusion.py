@@ -12,8 +12,7 @@ import pytest
 
 from harness.evidence import record, verify
 from harness.evidence.events import Verified
-from harness.search import conclusion
-from harness.search import loop as search
+from harness.search import conclusion, loop
 from harness.search.conclusion import conclude
 from harness.search.outcome import outcome_of
 from harness.search.session import Session
@@ -299,7 +298,7 @@ def test_a_search_that_is_killed_between_two_verifications_goes_on_with_the_seco
 
     def killed(session: Session) -> None:
         if noted:
-            search.choose(session)
+            loop.choose(session)
         raise Killed
 
     with monkeypatch.context() as patch:
@@ -361,7 +360,7 @@ def test_a_smaller_network_that_was_confirmed_and_had_no_time_is_named_after_the
     small.first, small.fresh = replace(slow[0], purpose=Purpose.SEARCH), slow
     session.effort = replace(session.effort, seconds=session.elapsed + 300.0)
     # Now that less time is left.
-    assert search.choose(session) is not None
+    assert loop.choose(session) is not None
 
     end = outcome_of(plan, session, conclude(plan, session), {})
 

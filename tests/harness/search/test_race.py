@@ -345,6 +345,13 @@ def test_only_runs_to_the_end_that_were_looked_at_at_the_rung_have_a_ratio():
     assert pruning.hopeful_ratio(ratios([*seven, *others]), 4, 15) == pruning.PRIOR_RATIO[0.25]
 
 
+def test_a_ratio_at_a_rung_is_kept_by_the_length_of_training():
+    found = ratios([replace(full_run(200, 180), recipe=Recipe(epochs=30)) for _ in range(8)])
+
+    assert pruning.hopeful_ratio(found, 4, 30) == 0.9
+    assert pruning.hopeful_ratio(found, 4, 15) == pruning.PRIOR_RATIO[0.25]
+
+
 @pytest.mark.parametrize(
     ("epochs", "shares"), [(5, (0.4, 0.6)), (8, (0.25, 0.5)), (15, (0.25, 0.5)), (30, (0.25, 0.5))]
 )

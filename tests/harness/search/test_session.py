@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.search import loop as exploration
-from harness.search import race, session
+from harness.search import loop, race, session
 from harness.search import session as time_left
 from harness.search.loop import poll
 from harness.search.nearest_miss import nearest_miss
@@ -140,7 +139,7 @@ def test_what_a_search_shows_is_what_all_of_its_networks_say(
         assert found.nearest == (nearest_miss(every, threshold_pct) if standing is None else None)
         seen.add("standing" if standing else "nearest" if found.nearest else "neither")
 
-    monkeypatch.setattr(exploration, "poll", checked)
+    monkeypatch.setattr(loop, "poll", checked)
     config = scripted.config(sampler="surrogate")
 
     scripted.run(tmp_path, config, scripted.effort(workers=workers, trials=12))
