@@ -152,7 +152,6 @@ def _has_groups(op: Op) -> bool:
 
 
 def _walk(op: Op, before: Shape) -> Iterator[tuple[Op, Shape, Shape]]:
-    """Yield an op with the shapes that it reads and writes, or those of a residual branch one after the other."""
     if isinstance(op, Residual):
         for inner in op.ops:
             yield from _walk(inner, before)
@@ -168,7 +167,7 @@ def check_budget(parameters: int, budget: int) -> None:
 
 
 def _layer(op: Op, shape: Shape, field: _Field, tied: dict[str, Shape]) -> tuple[Layer, _Field]:
-    """Return an op with what it costs, and the field after it; ``tied`` maps tie names to kernels and is added to."""
+    # ``tied`` maps tie names to kernels and is added to.
     if isinstance(op, Residual):
         return _residual_layer(op, shape, field, tied)
     alone, further, after, kernel = _alone(op, shape, field)
@@ -200,10 +199,8 @@ def _residual_layer(op: Residual, shape: Shape, field: _Field, tied: dict[str, S
 
 @lru_cache(maxsize=50_000)
 def _alone(op: Op, shape: Shape, field: _Field) -> tuple[Layer, Layer, _Field, Shape | None]:
-    """Return an op as the first user of its kernel and as a further one, the field after it, and the kernel's shape.
-
-    The thousands of networks that a search looks at are made of the same few ops, shapes and fields.
-    """
+    # Returned: the op as first user of its kernel, and as a further one. A search looks at thousands of networks that
+    # are made of the same few ops, shapes and fields, so this is cached.
     spec, after = SPECS[type(op)], output_shape(op, shape)
     grown = _field_after(op, shape, field)
     if not isinstance(op, Kernel):
@@ -246,7 +243,6 @@ def output_shape(op: Op, shape: Shape) -> Shape:
 
 
 def _field_after(op: Op, shape: Shape, field: _Field) -> _Field:
-    """Return the receptive field after ``op``, which is no ``res``, given the shape and the field before it."""
     if is_global(op, shape):
         # It sees the whole map, as a window of the map's size would.
         return _grown(field, shape[1], shape[2], 1)
@@ -275,7 +271,6 @@ def normalised_values(ops: tuple[Op, ...], shape: Shape) -> Iterator[int]:
 
 
 def _check_output(shape: Shape, classes: int) -> None:
-    """Raise ShapeError unless ``shape`` is one value a class, as a vector or as a 1x1 map."""
     if shape not in ((classes,), (classes, 1, 1)):
         raise ShapeError(
             f"the network ends in {shape_text(shape)}; it must end in {classes} values, one for each class "

@@ -111,7 +111,6 @@ def smallest(space: SearchSpace) -> int | None:
 def _judged(
     space: SearchSpace, draws: Iterable[Draw], budget: int | None
 ) -> tuple[list[Analysis], tuple[Rejection, ...]]:
-    """Return what is accepted, and why the others are not."""
     accepted: list[Analysis] = []
     times: Counter[str] = Counter()
     first: dict[str, tuple[str, str]] = {}
@@ -126,7 +125,6 @@ def _judged(
 
 
 def _medians(found: list[Analysis]) -> tuple[int | None, int | None, int | None]:
-    """Return the medians of the multiply-adds, of the numbers in maps and of the parameters."""
     if not found:
         return None, None, None
     macs = statistics.median_low([analysis.macs for analysis in found])

@@ -111,7 +111,7 @@ class Draw:
         return {decision.name: decision.index for decision in self.decisions}
 
 
-class Chooser(Protocol):
+class _Chooser(Protocol):
     """Whoever decides: a random generator, a sampler's trial, a record."""
 
     def choose(self, name: str, options: Options) -> int:
@@ -151,7 +151,7 @@ class _Replay:
     """Decides as recorded, and as ``fallback`` does where nothing or nothing possible is recorded."""
 
     indices: Mapping[str, int]
-    fallback: Chooser
+    fallback: _Chooser
 
     def choose(self, name: str, options: Options) -> int:
         """Return the recorded index."""
@@ -159,7 +159,7 @@ class _Replay:
         return index if 0 <= index < options.size else self.fallback.choose(name, options)
 
 
-def draw(space: SearchSpace, chooser: Chooser) -> Draw:
+def draw(space: SearchSpace, chooser: _Chooser) -> Draw:
     """Return the network that ``chooser`` decides on; it may not fit together."""
     walk = _Walk(chooser)
     for part in space.shared:
@@ -191,7 +191,7 @@ def draw_uniform(space: SearchSpace, rng: random.Random, budget: int | None = No
     )
 
 
-def replay(space: SearchSpace, indices: Mapping[str, int], fallback: Chooser) -> Draw:
+def replay(space: SearchSpace, indices: Mapping[str, int], fallback: _Chooser) -> Draw:
     """Return the network of recorded decisions; those missing or out of range fall to ``fallback``."""
     return draw(space, _Replay(indices, fallback))
 
@@ -237,7 +237,7 @@ _Environment = Mapping[str, Scalar]
 class _Walk:
     """One pass through a space's parts; paths end in a slash or are empty."""
 
-    chooser: Chooser
+    chooser: _Chooser
     decisions: list[Decision] = field(default_factory=list)
     shared_values: dict[str, Scalar] = field(default_factory=dict)
     shared_ops: dict[str, _Ops] = field(default_factory=dict)
@@ -308,7 +308,6 @@ class _Walk:
 
 @lru_cache(maxsize=10_000)
 def _made(op: Callable[..., Op], values: tuple[Scalar, ...]) -> Op:
-    """Return an op; the same few thousand come up again and again."""
     return op(*values)
 
 
@@ -344,6 +343,5 @@ def mutate(
 
 
 def _other(decision: Decision, rng: random.Random) -> int:
-    """Return any other option of a decision."""
     index = rng.randrange(decision.size - 1)
     return index + (index >= decision.index)

@@ -76,7 +76,6 @@ def _parser() -> lark.Lark:
 
 
 def _check_extent(text: str) -> None:
-    """Refuse what no person writes, before it costs time or stack."""
     if len(text) > _LONGEST_TEXT:
         raise NotationError(
             f"the text has {len(text):,} characters; at most {_LONGEST_TEXT:,} are read", position=_LONGEST_TEXT
@@ -118,7 +117,6 @@ def _unexpected(error: lark.UnexpectedToken, text: str, start: str) -> NotationE
 
 
 def _symbols(terminals: Iterable[str]) -> list[str]:
-    """Return terminals as they are written, in a fixed order, names and numbers first."""
     patterns = {terminal.name: terminal.pattern for terminal in _parser().terminals}
     written = [
         str(patterns[name].value) if name in patterns and patterns[name].type == "str" else name for name in terminals

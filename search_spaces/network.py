@@ -77,7 +77,6 @@ def _canonical(
 
 @lru_cache(maxsize=10_000)
 def _renamed(op: Kernel, tie: str | None) -> Op:
-    """Return a convolution with another tie; a search draws the same ones again and again."""
     return replace(op, tie=tie)
 
 
@@ -120,7 +119,6 @@ def _ties_within_sums(ops: tuple[Op, ...]) -> bool:
 
 
 def _squeezes_a_later_use(used: list[Kernel]) -> bool:
-    """Whether a 1x1 convolution stands before a use of a tied kernel that is not the kernel's first."""
     seen = {used[0].tie} if used else set()
     for before, kernel in pairwise(used):
         if _reads_neighbours(kernel) and kernel.tie in seen and kernel_shape(before) == (1, 1):
@@ -130,5 +128,4 @@ def _squeezes_a_later_use(used: list[Kernel]) -> bool:
 
 
 def _reads_neighbours(kernel: Kernel) -> bool:
-    """Whether a kernel is used more than once and is larger than 1x1."""
     return kernel.tie is not None and kernel_shape(kernel) != (1, 1)

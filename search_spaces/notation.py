@@ -263,7 +263,6 @@ def plain_name(operand: Operand) -> str | None:
 
 
 def _target(call: Call, signature: Signature, argument: Argument, taken: bool) -> Parameter:
-    """Return the parameter that an argument is for; ``taken`` says that the op has its number already."""
     if argument.keyword is not None:
         option = signature.options.get(argument.keyword)
         if option is None:
@@ -283,7 +282,6 @@ def _target(call: Call, signature: Signature, argument: Argument, taken: bool) -
 
 
 def _word(argument: Argument) -> str | None:
-    """Return the name that an argument without keyword consists of, made optional or not."""
     match argument.operand:
         case Sequence(items=(Maybe(body=Call(name=name, arguments=())),)):
             return name

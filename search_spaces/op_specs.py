@@ -114,7 +114,6 @@ def op_text(op: Op, *, bars: bool = True) -> str:
 
 @lru_cache(maxsize=10_000)
 def _plain_text(op: Op) -> str:
-    """Return an op other than ``res`` in notation; a search names the same few thousand again and again."""
     name = f"conv{op.kernel_size}x{op.kernel_width}" if isinstance(op, Conv) else _NAMES[type(op)]
     signature, default = SIGNATURES[name], _DEFAULTS[name]
     given = []
@@ -178,7 +177,6 @@ def _out_channels(op: Conv, channels: int) -> int:
 def _windows(
     op: Op, size: tuple[int, int], kernel: tuple[int, int], stride: int, padding: tuple[int, int]
 ) -> tuple[int, int]:
-    """Return how many windows fit in, along rows and along columns."""
     height, width = ((size[axis] + 2 * padding[axis] - kernel[axis]) // stride + 1 for axis in (0, 1))
     if height < 1 or width < 1:
         raise ShapeError(

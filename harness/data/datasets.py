@@ -127,7 +127,6 @@ def pixel_properties(dataset: Dataset) -> dict[str, str]:
 
 
 def _files(*hashes: tuple[str | None, str]) -> tuple[DataFile, ...]:
-    """Name the four files; ``hashes`` has SHA-256 and MD5 of each, in the order of ``all_files``."""
     names_and_shapes = (
         ("train-images-idx3-ubyte", (60_000, 28, 28)),
         ("train-labels-idx1-ubyte", (60_000,)),

@@ -107,7 +107,6 @@ def _only(folder: Path, kind: str) -> Path:
 
 
 def _read(path: Path) -> np.ndarray[Any, Any]:
-    """Return what an IDX file holds; it may be packed."""
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
         zeros, kind, rank = struct.unpack(">HBB", content[:4])
@@ -160,14 +159,6 @@ def own_images(place: Path) -> tuple[list[OwnImage], list[DataError]]:
 
 
 def _own_image(path: Path) -> OwnImage:
-    """Return one picture as MNIST would have it.
-
-    What is white on black and 28x28 already is taken as it is. Else paper that is brighter than ink is turned over, the
-    digit is cut out, scaled into a box of 20 pixels and put with its centre of mass in the middle.
-
-    Raises:
-        DataError: the file is no picture, or all of it is one shade.
-    """
     try:
         with Image.open(path) as picture:
             # A phone stores what its sensor saw, and beside it which side is up.
@@ -191,12 +182,10 @@ def _own_image(path: Path) -> OwnImage:
 
 
 def _border(grey: np.ndarray[Any, Any]) -> float:
-    """Return the shade at the edges of a picture, (rows, columns)."""
     return float(np.median(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])))
 
 
 def _centred(grey: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Return the digit of a picture, (rows, columns) white on black, in an image of 28x28."""
     paper = np.median(grey)
     if paper > (grey.min() + grey.max()) / 2:
         paper = _border(grey)  # The digit fills most of the picture.

@@ -101,17 +101,8 @@ def is_futile(
 
 
 def _chance(accuracies_pct: Sequence[float], declared: int, target_pct: float, confidence: float = CONFIDENCE) -> float:
-    """Return the predictive probability that the bound over all declared seeds will reach the target.
-
-    The mean of the remaining seeds, given those that were run, has a Student distribution around their mean (Geisser
-    1993, normal seeds and a flat prior); the deviation that will enter the bound is taken as the one seen so far.
-
-    Args:
-        accuracies_pct: of the seeds that have been run, at least two and fewer than declared.
-        declared: seeds that the attempt has declared.
-        target_pct: test accuracy to reach.
-        confidence: of the bound that decides.
-    """
+    # Predictive: the mean of the remaining seeds, given those that were run, has a Student distribution around their
+    # mean (Geisser 1993, normal seeds and a flat prior); the deviation in the bound is taken as the one seen so far.
     seen, left = len(accuracies_pct), declared - len(accuracies_pct)
     centre, deviation = statistics.mean(accuracies_pct), statistics.standard_deviation(accuracies_pct)
     all_need = target_pct + statistics.quantile(confidence, declared - 1) * deviation / math.sqrt(declared)

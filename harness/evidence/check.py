@@ -65,7 +65,6 @@ def vanished(place: Workspace) -> list[str]:
 
 
 def _lost(place: Workspace, memory: Memory) -> Iterator[str]:
-    """Name what was committed once and is gone, a file or a line of it, or a seed of a record."""
     for path, (commit, _) in sorted(memory.blobs.items()):
         if not path.exists() and path.suffix in (".json", ".jsonl", ".safetensors"):
             yield f"{path}: committed in {commit.name[:12]}, and removed since ('git restore' brings it back)"
@@ -86,7 +85,6 @@ def _lost(place: Workspace, memory: Memory) -> Iterator[str]:
 
 
 def _entries(text: str, *, is_record: bool) -> dict[str, None]:
-    """Return the lines of a log, or the seeds of a record, whole or one line of it, each in one spelling."""
     if not is_record:
         return dict.fromkeys(text.splitlines())
     try:
@@ -98,7 +96,6 @@ def _entries(text: str, *, is_record: bool) -> dict[str, None]:
 
 
 def _changed(lost: str, added: Iterable[str]) -> str:
-    """Return in which field a line that git does not know differs from one that is gone."""
     for now in added:
         try:
             old, new = json.loads(lost), json.loads(now)
@@ -111,7 +108,6 @@ def _changed(lost: str, added: Iterable[str]) -> str:
 
 
 def _table_faults(place: Workspace, found: Survey) -> Iterator[str]:
-    """Compare leaderboard.csv with what the records and claims make of it."""
     if not place.leaderboard.exists():
         return
     rows = read(place.leaderboard)
@@ -170,7 +166,6 @@ def _weight_faults(place: Workspace, memory: Memory, records: Iterable[Record]) 
 
 
 def _ledger_faults(path: Path, entered: Ledger, records: Iterable[Record], memory: Memory) -> Iterator[str]:
-    """Hold declarations to the recorded seeds, and to the commits that they were in."""
     attempts, declared = entered.attempts, entered.declarations
     evidence_of = {evidence.key: evidence for evidence in records}
     numbers = {attempt.number for attempt in attempts}
@@ -220,7 +215,6 @@ def _late(name: str, declared: str, indices: Iterable[int], begun: dict[int, str
 
 
 def _committed(lines: dict[str, Commit], attempt: Attempt) -> str | None:
-    """Return when the line that declared an attempt was first committed, None where it never was."""
     dates = [commit.utc for line, commit in lines.items() if ledger.declares(line, attempt)]
     return min(dates, key=_time, default=None)
 
@@ -248,7 +242,6 @@ class _Read:
 
 
 def _reads(path: Path) -> list[tuple[str, str, str, int]]:
-    """Return the reads for verifications in a log, in order."""
     found = []
     for number, line in enumerate(files.log_text(path).splitlines(), start=1):
         seen = read_as(_Read, line, f"the log {path}, line {number}")
@@ -261,7 +254,6 @@ def _reads(path: Path) -> list[tuple[str, str, str, int]]:
 
 
 def _read_faults(place: Workspace, entered: Ledger, records: Iterable[Record]) -> Iterator[str]:
-    """Look for the read of each recorded seed, and the seed of each read; name one a row."""
     evaluated = {(network, dataset, index) for network, _, dataset, index in _reads(place.test_log)}
     for evidence in records:
         unread = [run.index for run in evidence.seeds if (evidence.hash, evidence.dataset, run.index) not in evaluated]
@@ -272,7 +264,7 @@ def _read_faults(place: Workspace, entered: Ledger, records: Iterable[Record]) -
 
 
 def _unrecorded_reads(place: Workspace, entered: Ledger, records: Iterable[Record]) -> Iterator[str]:
-    """A seed that was read and is not on record yet is in the ledger: its attempt, or its verification, declares it."""
+    # A seed that was read and is not on record yet is declared in the ledger, by its attempt or its verification.
     hashes = defaultdict(set, {name: {known.recipe.hash} for name, known in RECIPES.items()})
     seeds: set[tuple[Any, ...]] = set()
     for evidence in records:

@@ -23,8 +23,7 @@ KINDS: dict[str, type[Any]] = {}
 
 
 def _logged(word: str) -> Callable[[type[_T]], type[_T]]:
-    """Enter a dataclass as one that a log holds: fields of other versions are passed over, nan is refused."""
-
+    # Fields of other versions are passed over, nan is refused.
     def entered(kind: type[_T]) -> type[_T]:
         kind.__pydantic_config__ = {"extra": "ignore", "allow_inf_nan": False}  # type: ignore[attr-defined]
         KINDS[word] = kind

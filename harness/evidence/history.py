@@ -77,7 +77,6 @@ def is_tracked(path: Path) -> bool:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    """Return what git prints; None where it fails, or is not installed."""
     if not folder.is_dir():
         return None
     try:

@@ -119,11 +119,6 @@ class LeaderboardRow:
 
 
 def _columns_of(architecture: Architecture, task: Task) -> dict[str, Any]:
-    """Return the columns of a row that follow from its network.
-
-    Raises:
-        SearchSpaceError: its ops do not fit together.
-    """
     analysis = analyse(architecture, task)
     return {
         "architecture": architecture,
@@ -238,7 +233,6 @@ def row_of_record(evidence: Record, entered: Ledger = _NO_LEDGER) -> Leaderboard
 
 
 def _elsewhere_text(item: Registration) -> str:
-    """Return how seeds did on other images, in words."""
     mean = 100 - 100 * statistics.mean(item.errors) / item.images
     bounds = (
         f" (99 % lower bound {item.lower_bound_pct:.3f} over seeds, {item.lower_bound_images_pct:.3f} over images too)"
@@ -249,7 +243,6 @@ def _elsewhere_text(item: Registration) -> str:
 
 
 def _rows_of_study(folder: Path) -> list[LeaderboardRow]:
-    """Return the rows of a study's networks that no other of the study beats in both size and validation accuracy."""
     config = read_config(folder)
     # A search may train a network for several lengths; each is a training of its own.
     runs: dict[tuple[str, str], list[Result]] = defaultdict(list)
@@ -416,7 +409,6 @@ def survey(workspace: Workspace) -> Survey:
 
 
 def _ledger_fault(evidence: Record, attempts: Iterable[Attempt], path: Path) -> ContentError | None:
-    """Return how a record and the attempts of its row contradict each other; None where they do not."""
     own = [attempt for attempt in attempts if attempt.key == evidence.key]
     for attempt in own:
         if (fault := bounds.contradiction(attempt, evidence)) is not None:
@@ -544,7 +536,6 @@ def read(path: Path) -> list[LeaderboardRow]:
 def _searched_elsewhere(
     workspace: Workspace, rows: Iterable[LeaderboardRow]
 ) -> tuple[list[LeaderboardRow], list[ContentError]]:
-    """Return those rows that only a study on another machine speaks for, and why some of them are left out."""
     kept, damage = [], []
     for row in rows:
         if row.tier is Tier.SEARCHED and not (workspace.runs / row.study).exists():
@@ -556,13 +547,7 @@ def _searched_elsewhere(
 
 
 def _searched(path: Path, row: LeaderboardRow) -> LeaderboardRow:
-    """Return a searched row with its stored numbers, which files of older versions lack.
-
-    Its study is elsewhere; but what follows from its network can be computed here.
-
-    Raises:
-        ContentError: the row contradicts its own network, or states what only a verification gives.
-    """
+    # Its study is elsewhere, but what follows from its network can be computed here; older files lack stored_numbers.
     task = DATASETS[row.dataset].task if row.dataset in DATASETS else MNIST
     try:
         columns = _columns_of(row.architecture, task)

@@ -139,7 +139,6 @@ class Mirror:
         _close(study)
 
     def _push(self, study: optuna.Study, present: dict[int, str]) -> None:
-        """Add the finished runs that the study lacks, and what has changed of its attributes."""
         self._log.read_on()
         for number, network in present.items():
             if network != self._log.hashes.get(number):
@@ -219,7 +218,6 @@ class _Log:
         return 100.0 * errors / dataset(self._config.dataset).validation_size
 
     def _ended(self, number: int, event: RunEnded, ended_utc: str) -> FrozenTrial:
-        """Return a network and its first run; the values are validation error in per cent and what is minimised."""
         config = self._config
         proposal, began_utc = self._proposed[number]
         recipe, recipe_name = config.recipe_of(proposal.epochs)
@@ -259,11 +257,6 @@ class _Log:
 
 
 def _opened(url: str, name: str, config: StudyConfig) -> tuple[optuna.Study, dict[int, str]]:
-    """Return the study of that name, made where there is none, and the hashes of its networks by their numbers.
-
-    Raises:
-        UsageError: a study of that name is another.
-    """
     wanted = _known_by(config)
     with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
         storage = RDBStorage(url)
@@ -286,7 +279,6 @@ def _opened(url: str, name: str, config: StudyConfig) -> tuple[optuna.Study, dic
 
 
 def _known_by(config: StudyConfig) -> dict[str, Any]:
-    """Return what a configuration is told from others by, as attributes that people can read."""
     return {
         "dataset": config.dataset,
         "data sha256": config.data_hash,
@@ -307,7 +299,6 @@ def _known_by(config: StudyConfig) -> dict[str, Any]:
 
 
 def _refusal(error: Exception, url: str) -> UsageError | None:
-    """Return what is wrong for good with URL, driver or study; None where the database may be back later."""
     match error:
         case UsageError():
             return error
@@ -325,7 +316,6 @@ def _refusal(error: Exception, url: str) -> UsageError | None:
 
 
 def _words(error: Exception, url: str) -> str:
-    """Return what a driver has said, below the wrappings of the libraries, in one line without the password."""
     found: BaseException | None = error
     while found is not None:
         if (said := getattr(found, "orig", None)) is not None:
@@ -335,7 +325,6 @@ def _words(error: Exception, url: str) -> str:
 
 
 def _close(study: optuna.Study | None) -> None:
-    """Give the connections back."""
     storage = None if study is None else getattr(study._storage, "_backend", study._storage)
     if isinstance(storage, RDBStorage):
         storage.remove_session()
@@ -347,5 +336,4 @@ def _distribution(size: int, *, ordered: bool) -> BaseDistribution:
 
 
 def _local(utc: str) -> datetime:
-    """Return a time as Optuna keeps it: of this machine, without its zone."""
     return datetime.fromisoformat(utc).astimezone().replace(tzinfo=None) if utc else datetime.now()

@@ -206,7 +206,7 @@ def read(path: Path) -> Record:
 
 
 def _check(record: Record, path: Path, network: str) -> None:
-    """Refuse a record whose parts do not fit: evidence that was edited is no evidence."""
+    # Evidence that was edited is no evidence.
     task = dataset(record.dataset).task
     try:
         analysis = analyse(record.architecture, task)
@@ -236,7 +236,6 @@ def _check(record: Record, path: Path, network: str) -> None:
 
 
 def _seed_facts(record: Record, run: SeedRun) -> dict[str, tuple[object, object]]:
-    """Return what a seed states beside what follows from the rest of the record."""
     images = [index for index, _ in run.wrong]
     counted = sorted({index for index in images if 0 <= index < run.test_size})
     classes = range(dataset(record.dataset).classes)
@@ -260,7 +259,6 @@ def _seed_facts(record: Record, run: SeedRun) -> dict[str, tuple[object, object]
 
 
 def _json(document: dict[str, Any]) -> str:
-    """Return the document with one line a field and one line a seed: whole to read, small to diff."""
     lines = []
     for item in fields(Record):
         value = document[item.name]

@@ -143,10 +143,8 @@ def check_config(folder: Path, config: StudyConfig) -> None:
 
 
 def _check_log(folder: Path) -> None:
-    """Refuse a log that a search cannot go on with: it would begin anew, over the results that are there.
-
-    A line that a kill has torn is no JSON. Nothing followed from it, so it is passed over.
-    """
+    # A search would begin anew, over the results that are there. What a kill has torn is no JSON, and nothing followed
+    # from it, so it is passed over.
     path = folder / "log.jsonl"
     hint = "bring log.jsonl back, or give --study another name; a report shows what is left"
     for number, text in enumerate(_lines(path), 1):

@@ -66,7 +66,6 @@ class Plan:
 
 
 def _record_of(plan: Plan, place: Workspace) -> Record:
-    """Return the record of the plan's row as it is on disk, or a new one without seeds."""
     analysis = analyse(plan.architecture, dataset(plan.dataset).task)
     fresh = Record(
         name=plan.name,
@@ -91,7 +90,6 @@ def _record_of(plan: Plan, place: Workspace) -> Record:
 
 
 def _folder_of(plan: Plan, place: Workspace) -> Path:
-    """Return where an unfinished verification keeps what it has finished."""
     row = f"{plan.architecture.hash}-{plan.recipe.recipe.hash}-{plan.dataset}-{plan.target_pct:.12g}"
     return place.runs / f".verify-{row}"
 
@@ -160,11 +158,6 @@ def declare(plan: Plan, place: Workspace, seeds: int) -> Attempt:
 
 
 def _as_declared(plan: Plan, place: Workspace) -> Plan:
-    """Return the plan of a certification with the seeds that its attempt has declared.
-
-    Raises:
-        UsageError: nothing is declared for this row, or the declaration is in no commit.
-    """
     attempt = ledger.open_attempt(place.ledger, _record_of(plan, place).key)
     if attempt is None:
         raise UsageError(
@@ -187,7 +180,6 @@ def _as_declared(plan: Plan, place: Workspace) -> Plan:
 
 
 def _declare_fresh(plan: Plan, place: Workspace, evidence: Record) -> None:
-    """Enter the seeds of a verification that neither the record nor a declaration has."""
     known = {run.index for run in evidence.seeds}
     for item in ledger.read(place.ledger).declarations:
         if item.key == evidence.key:
@@ -295,10 +287,8 @@ def recorded_verdict(plan: Plan, place: Workspace) -> Verdict:
 
 
 def _pooled(evidence: Record, plan: Plan, place: Workspace, found: Result) -> Record:
-    """Return the record with a seed, written; the seed's weights go beside it first: what it names is there.
-
-    A repeat with other bits is kept where nothing was, if it made the recorded errors, image by image; a line says so.
-    """
+    # The seed's weights go first: what the record names is there. A repeat with other bits is kept where nothing was,
+    # if it made the recorded errors, image by image; a line says so.
     attempt = plan.attempt.number if plan.attempt else None
     evidence = record.with_seed(evidence, record.seed_run(found, attempt))
     evidence = replace(evidence, teacher_seconds=evidence.teacher_seconds or found.teacher_seconds)
@@ -330,21 +320,16 @@ def _pooled(evidence: Record, plan: Plan, place: Workspace, found: Result) -> Re
 
 
 def _weights(folder: Path, index: int) -> Path:
-    """Return where a worker leaves what a seed has learned."""
     return folder / f"seed-{index:04d}.safetensors"
 
 
 def _interrupted(folder: Path) -> dict[int, Result]:
-    """Return what an earlier call finished before it was interrupted."""
     found = [result.read(path) for path in sorted(folder.glob("seed-*.json"))]
     return {item.seed_index: item for item in found}
 
 
 def _closed_if_futile(plan: Plan, place: Workspace, done: dict[int, Result]) -> Attempt | None:
-    """Enter the end of a certification that its remaining seeds hardly can save, and return it; None otherwise.
-
-    It is entered at once: seeds that are still being trained, or a later call, must not make a success of it.
-    """
+    # Entered at once: seeds that are still being trained, or a later call, must not make a success of it.
     if plan.attempt is None or not done:
         return None
     runs = list(done.values())
@@ -390,11 +375,6 @@ def train_one_by_one(
 def _train_together(
     waiting: list[Job], source: Source, on_event: Callable[[Event], None]
 ) -> Generator[Result, None, None]:
-    """Train what is waiting, seeds of one network and recipe, many at once in this process; yield their results.
-
-    Raises:
-        DeviceError: the GPU's memory is too small, or it refuses the captured step.
-    """
     loaded = TrainingData.of(load(source.dataset, source.folder)) if waiting else None
     while waiting and loaded is not None:
         jobs = waiting[:_MOST_TOGETHER]
@@ -416,15 +396,6 @@ def _verdict_of(
     before: Sequence[SeedRun] = (),
     attempt: Attempt | None = None,
 ) -> Verdict:
-    """Return the verdict on a record with all its seeds.
-
-    Args:
-        evidence: the record, the new seeds included.
-        entered: the whole ledger.
-        runs: the seeds of this call.
-        before: those that the record held when it began.
-        attempt: the certification attempt as it ended.
-    """
     # An interrupted call has recorded its runs itself; those are no reruns.
     ours = {(run.index, run.started_utc, run.train_seconds) for run in runs}
     recorded = {run.index: run for run in before if (run.index, run.started_utc, run.train_seconds) not in ours}

@@ -25,7 +25,6 @@ from harness.system.errors import ContentError, reason, typed
 from harness.training.result import Environment
 
 FOLDER = "weights"
-REPEATS = "repeats.jsonl"
 
 
 @documented
@@ -87,7 +86,7 @@ def kept_indices(records: Path, evidence: Record) -> list[int]:
 
 def repeats_file(records: Path) -> Path:
     """Return the file of all repeats, one JSON line each."""
-    return records / FOLDER / REPEATS
+    return records / FOLDER / "repeats.jsonl"
 
 
 def repeats(records: Path) -> list[Repeat]:

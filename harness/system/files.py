@@ -90,7 +90,6 @@ def sweep(folder: Path, name: str = "*") -> None:
 
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Turn what the system refuses into an error that names the file."""
     try:
         yield
     except OSError as error:

@@ -100,7 +100,6 @@ def show_grid(where: Any, rows: Sequence[Sequence[str]], styles: Sequence[Sequen
 
 
 def _show(where: Any, made: Any) -> None:
-    """Print what rich has laid out, in a pipe without the blanks that fill lines up."""
     if where.is_terminal:
         where.print(made)
         return
@@ -157,7 +156,7 @@ class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic since click 
             self.fail(str(error), param, ctx)
 
 
-def duration_seconds(text: str) -> float:
+def _duration_seconds(text: str) -> float:
     """Return the seconds of a text such as 1h30m; a bare number has no unit and is refused with ValueError."""
     match = _FORM.fullmatch(text)
     parts = match.groups() if match else ()
@@ -169,7 +168,7 @@ def duration_seconds(text: str) -> float:
     return seconds
 
 
-DURATION = Parsed("duration", duration_seconds)
+DURATION = Parsed("duration", _duration_seconds)
 
 
 def duration_text(seconds: float) -> str:
