@@ -26,7 +26,7 @@ from harness.system.errors import (
 from harness.system.terminal import printable_json, say
 from search_spaces.errors import SearchSpaceError, UnknownNameError, caret
 
-INTERRUPTED = 130
+_INTERRUPTED = 130
 # What a shell reports for a program that SIGPIPE has ended.
 OUTPUT_CLOSED = 141
 # The variable by which a shell asks for completions.
@@ -110,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         code = run(list(sys.argv[1:] if arguments is None else arguments))
     except KeyboardInterrupt:
-        code = INTERRUPTED
+        code = _INTERRUPTED
     except BrokenPipeError:
         code = OUTPUT_CLOSED
     except OSError:  # Where errors cannot be shown either, the exit code is all that is left.

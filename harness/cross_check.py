@@ -27,7 +27,7 @@ _COMPARABLE_OPERATORS = ("conv", "linear", "addmm")
 
 
 @dataclass(frozen=True, slots=True)
-class Checks:
+class _Checks:
     """What the other libraries say.
 
     Attributes:
@@ -45,7 +45,7 @@ class Checks:
     tied_repeats: int
 
 
-def cross_check(architecture: Architecture, analysis: Analysis) -> Checks:
+def cross_check(architecture: Architecture, analysis: Analysis) -> _Checks:
     """Build the network, let every library count it, and compare with ``analysis``.
 
     torch's random state is left as it was, and nothing is printed.
@@ -61,7 +61,7 @@ def cross_check(architecture: Architecture, analysis: Analysis) -> Checks:
         except ImportError as error:
             raise HarnessError(f"cannot count: {error}", hint=f"'{typed('doctor')}' shows what is installed") from error
     torch_count = sum(parameter.numel() for parameter in network.parameters())
-    checks = Checks(torch_count, summary - repeats, fvcore, macs, repeats)
+    checks = _Checks(torch_count, summary - repeats, fvcore, macs, repeats)
     expected = dict.fromkeys(("torch", "torchsummary", "fvcore"), analysis.parameters) | {"fvcore_macs": analysis.macs}
     wrong = [
         f"{name} counts {getattr(checks, name):,} where search_spaces.cost counts {number:,}"

@@ -167,7 +167,7 @@ def _with_weights(workspace: Workspace, records: Iterable[Record]) -> list[tuple
 
 def _board(made: Sequence[Group]) -> dict[str, Any]:
     """Return what the templates print of the groups: the chart, each row's seeds as dots, its layers."""
-    chart = charts.frontier(*frontier_rows(made)) if made else None
+    chart = charts.frontier(*_frontier_rows(made)) if made else None
     return {
         "charts": {"frontier": chart} if chart else {},
         "styles": ["board.css"],
@@ -181,7 +181,7 @@ def _board(made: Sequence[Group]) -> dict[str, Any]:
     }
 
 
-def frontier_rows(made: Sequence[Group]) -> tuple[list[dict[str, object]], float]:
+def _frontier_rows(made: Sequence[Group]) -> tuple[list[dict[str, object]], float]:
     """Return the points of the chart, on the first data set, and its default target; those best at a target first."""
     rows: list[dict[str, object]] = []
     for number, group in enumerate(made, start=1):
@@ -271,7 +271,7 @@ def read_index(workspace: Workspace) -> Index:
             unreadable[folder.name] = error.told
             continue
         link = f"{quote(os.fsencode(folder.name))}/report.html" if (folder / "report.html").exists() else None
-        studies.append((study_info(found), state_of(found, running=is_owned(folder)), link))
+        studies.append((study_info(found), _state_of(found, running=is_owned(folder)), link))
     # The folders came in order of their names, which the sort keeps where times are equal.
     studies.sort(key=lambda study: study[0].provenance.last_utc, reverse=True)
     made = groups(standings.rows, standings.records, _with_weights(workspace, standings.records))
@@ -283,7 +283,7 @@ def _study_folders(workspace: Workspace) -> list[Path]:
     return sorted({path.parent for name in ("config.json", "log.jsonl") for path in workspace.runs.glob(f"*/{name}")})
 
 
-def state_of(found: StudyFiles, *, running: bool) -> str:
+def _state_of(found: StudyFiles, *, running: bool) -> str:
     """Return how far a search has come: ``Running: 28 of 45 min``."""
     last, spent = found.last_turn, duration(found.elapsed)
     limit = found.time_limit

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 BLUE, NAVY, GREY, ORANGE, PURPLE = "#0072b2", "#1d3f8a", "#6f7a84", "#c14a00", "#8a4a80"
 GREEN, RED, AMBER, TEXT = "#10693a", "#a3271b", "#7a4b00", "#1b2127"
-SERIES = [BLUE, ORANGE, PURPLE, NAVY, GREEN, AMBER, RED, GREY]
+_SERIES = [BLUE, ORANGE, PURPLE, NAVY, GREEN, AMBER, RED, GREY]
 
 Row = Mapping[str, object]
 
@@ -33,7 +33,7 @@ _CONFIG: dict[str, Any] = {
     "view": {"stroke": None},
     "axis": {**_WORDS, "gridColor": _LINES, "domainColor": GREY, "tickColor": GREY, "labelOverlap": True},
     "legend": {**_WORDS, "orient": "top", "title": None, "symbolSize": 90, "labelLimit": 400},
-    "range": {"category": SERIES},
+    "range": {"category": _SERIES},
 }
 # Fewer errors cannot be told apart on 10,000 images, and a logarithmic axis has no 0.
 _FEWEST_ERRORS_PCT = 0.05

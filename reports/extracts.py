@@ -28,7 +28,7 @@ from reports.study.study_info import StudyInfo
 from search_spaces.cost import analyse
 from search_spaces.space import OBJECTIVES
 
-MOST_NETWORKS = 8
+_MOST_NETWORKS = 8
 _LONGEST = 300
 # What stands for a bar inside the cell of a table.
 _BAR = "\\|"
@@ -43,7 +43,7 @@ def study_summary(info: StudyInfo) -> str:
         _table(("", ""), _facts(info)),
     ]
     if info.networks:
-        shown = info.networks[:MOST_NETWORKS]
+        shown = info.networks[:_MOST_NETWORKS]
         parts.append(
             f"The first {len(shown)} of {plural(len(info.networks), 'network')} in the order of the standings:"
         )
@@ -164,7 +164,7 @@ _SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NetworkLine:
+class _NetworkLine:
     """One network; the names of the fields are the columns, in this order. What is not known is None.
 
     ``place`` is that of the report's table, best first; ``macs`` is younger than the others, and so stands last.
@@ -192,7 +192,7 @@ class NetworkLine:
     macs: int
 
 
-def lines(info: StudyInfo) -> list[NetworkLine]:
+def lines(info: StudyInfo) -> list[_NetworkLine]:
     """Return a line a network, best first."""
     return [_line(place, network, info) for place, network in enumerate(info.networks, start=1)]
 
@@ -203,7 +203,7 @@ def write_tables(info: StudyInfo, folder: Path) -> list[Path]:
     Raises:
         UsageError: the folder cannot be written.
     """
-    columns = [item.name for item in fields(NetworkLine)]
+    columns = [item.name for item in fields(_NetworkLine)]
     rows = [[getattr(line, column) for column in columns] for line in lines(info)]
     document = {
         "study": info.name.encode(errors="replace").decode(),
@@ -221,9 +221,9 @@ def write_tables(info: StudyInfo, folder: Path) -> list[Path]:
     return list(made)
 
 
-def _line(place: int, network: Network, info: StudyInfo) -> NetworkLine:
+def _line(place: int, network: Network, info: StudyInfo) -> _NetworkLine:
     row, accuracies = network.row, network.validation_accuracies_pct
-    return NetworkLine(
+    return _NetworkLine(
         place=place,
         hash=network.hash,
         parameters=network.parameters,

@@ -18,12 +18,12 @@ from xlsxwriter.utility import xl_col_to_name
 from harness.toy.backprop import BACKWARD, EXAMPLE, FORWARD, LEARNING_RATES, UPDATE, WEIGHTS, losses, train, with_names
 
 UPDATES = 1_000
-FIRST_ROW = 5
+_FIRST_ROW = 5
 """The row of iteration 0 on the sheet Training, counted from 1 as spreadsheets do."""
 COLUMNS = ("iteration", *WEIGHTS, *FORWARD, *BACKWARD)
 PRINTED_UPDATES = 50
 # Where the inputs stand on the sheet Inputs.
-INPUT_CELLS = {
+_INPUT_CELLS = {
     "learning_rate": "B4",
     **{name: f"B{row}" for row, name in enumerate(EXAMPLE, start=7)},
     **{name: f"B{row}" for row, name in enumerate(WEIGHTS, start=13)},
@@ -90,9 +90,9 @@ def _cells(start: Mapping[str, float], learning_rate: float) -> Iterator[_Cell]:
     """Yield every formula of the sheet Training and the value it has, row by row."""
     formulas = FORWARD | _SIGMOIDS | BACKWARD
     letters = {name: xl_col_to_name(place) for place, name in enumerate(COLUMNS)}
-    fixed = {name: f"Inputs!${cell[0]}${cell[1:]}" for name, cell in INPUT_CELLS.items()}
+    fixed = {name: f"Inputs!${cell[0]}${cell[1:]}" for name, cell in _INPUT_CELLS.items()}
     for iteration, known in enumerate(islice(train(start, learning_rate), UPDATES + 1)):
-        row = FIRST_ROW + iteration
+        row = _FIRST_ROW + iteration
         here = {"exp": "EXP", **fixed, **{name: f"{letter}{row}" for name, letter in letters.items()}}
         above = {"learning_rate": fixed["learning_rate"]}
         above |= {name: f"{letter}{row - 1}" for name, letter in letters.items()}
@@ -114,13 +114,13 @@ def _write_inputs(sheet: Any, formats: Mapping[str, Any], numbers: Mapping[str, 
     sheet.write("A2", _NOTES[0], formats["note"])
     sheet.write("A6", "Example", formats["heading"])
     sheet.write("A12", "First weights", formats["heading"])
-    for name, cell in INPUT_CELLS.items():
+    for name, cell in _INPUT_CELLS.items():
         row = int(cell[1:]) - 1
         sheet.write(row, 0, name)
         sheet.write_number(row, 1, numbers[name], formats["input"])
         sheet.write(row, 2, _MEANINGS[name], formats["note"])
     sheet.data_validation(
-        INPUT_CELLS["learning_rate"],
+        _INPUT_CELLS["learning_rate"],
         {
             "validate": "list",
             "source": list(LEARNING_RATES),
@@ -131,7 +131,7 @@ def _write_inputs(sheet: Any, formats: Mapping[str, Any], numbers: Mapping[str, 
             "from 200 nothing moves.",
         },
     )
-    last = FIRST_ROW + UPDATES
+    last = _FIRST_ROW + UPDATES
     sheet.write("A22", "Results", formats["heading"])
     for row, updates in enumerate((0, 1, 10, 100, UPDATES), start=22):
         sheet.write(row, 0, f"loss after {updates:,}")
@@ -164,16 +164,16 @@ def _write_training(sheet: Any, formats: Mapping[str, Any], start: Mapping[str, 
     sheet.fit_to_pages(4, 0)
     sheet.repeat_rows(2, 3)
     sheet.repeat_columns(0)
-    sheet.print_area(0, 0, FIRST_ROW - 1 + PRINTED_UPDATES, len(COLUMNS) - 1)
+    sheet.print_area(0, 0, _FIRST_ROW - 1 + PRINTED_UPDATES, len(COLUMNS) - 1)
     for iteration in range(UPDATES + 1):
-        sheet.write_number(FIRST_ROW - 1 + iteration, 0, iteration)
+        sheet.write_number(_FIRST_ROW - 1 + iteration, 0, iteration)
     for cell in _cells(start, learning_rate):
         sheet.write_formula(cell.row - 1, cell.column, cell.formula, formats["number"], cell.value)
 
 
 def _chart(book: Any, logarithmic: bool) -> Any:
     column = COLUMNS.index("E_total")
-    first, last = FIRST_ROW - 1, FIRST_ROW - 1 + UPDATES
+    first, last = _FIRST_ROW - 1, _FIRST_ROW - 1 + UPDATES
     chart = book.add_chart({"type": "scatter", "subtype": "straight"})
     chart.add_series(
         {

@@ -26,7 +26,7 @@ from search_spaces.task import Shape, Task, shape_text
 
 
 @dataclass(frozen=True, slots=True)
-class Layer:
+class _Layer:
     """One top-level op and what it costs.
 
     Attributes:
@@ -48,7 +48,7 @@ class Analysis:
     """A network's layers and totals for a task; ``receptive_field`` is the one before the first global op."""
 
     task: Task
-    layers: tuple[Layer, ...]
+    layers: tuple[_Layer, ...]
     parameters: int
     macs: int
     receptive_field: int
@@ -65,7 +65,7 @@ def analyse(architecture: Architecture, task: Task) -> Analysis:
 
 def analyse_ops(ops: tuple[Op, ...], task: Task) -> Analysis:
     """Do as ``analyse`` for ops that need not be canonical, so that errors keep the indices of a text."""
-    layers: list[Layer] = []
+    layers: list[_Layer] = []
     tied: dict[str, Shape] = {}
     shape: Shape = task.input_shape
     field, local = _Field(), 0
@@ -166,7 +166,7 @@ def check_budget(parameters: int, budget: int) -> None:
         raise SearchSpaceError(f"{parameters:,} parameters are {parameters - budget:,} over the budget of {budget:,}")
 
 
-def _layer(op: Op, shape: Shape, field: _Field, tied: dict[str, Shape]) -> tuple[Layer, _Field]:
+def _layer(op: Op, shape: Shape, field: _Field, tied: dict[str, Shape]) -> tuple[_Layer, _Field]:
     # ``tied`` maps tie names to kernels and is added to.
     if isinstance(op, Residual):
         return _residual_layer(op, shape, field, tied)
@@ -185,7 +185,7 @@ def _layer(op: Op, shape: Shape, field: _Field, tied: dict[str, Shape]) -> tuple
     return further, after
 
 
-def _residual_layer(op: Residual, shape: Shape, field: _Field, tied: dict[str, Shape]) -> tuple[Layer, _Field]:
+def _residual_layer(op: Residual, shape: Shape, field: _Field, tied: dict[str, Shape]) -> tuple[_Layer, _Field]:
     output_shape(op, shape)  # first of all its ops fit together
     parameters, macs, inside = 0, 0, shape
     for index, inner in enumerate(op.ops):
@@ -194,24 +194,24 @@ def _residual_layer(op: Residual, shape: Shape, field: _Field, tied: dict[str, S
         except ShapeError as error:
             raise ShapeError(error.message, path=(index, *error.path)) from None
         parameters, macs, inside = parameters + found.parameters, macs + found.macs, found.output_shape
-    return Layer(op, inside, parameters, macs, field.size), field
+    return _Layer(op, inside, parameters, macs, field.size), field
 
 
 @lru_cache(maxsize=50_000)
-def _alone(op: Op, shape: Shape, field: _Field) -> tuple[Layer, Layer, _Field, Shape | None]:
+def _alone(op: Op, shape: Shape, field: _Field) -> tuple[_Layer, _Layer, _Field, Shape | None]:
     # Returned: the op as first user of its kernel, and as a further one. A search looks at thousands of networks that
     # are made of the same few ops, shapes and fields, so this is cached.
     spec, after = SPECS[type(op)], output_shape(op, shape)
     grown = _field_after(op, shape, field)
     if not isinstance(op, Kernel):
-        found = Layer(op, after, *spec.cost(op, shape), grown.size)
+        found = _Layer(op, after, *spec.cost(op, shape), grown.size)
         return found, found, grown, None
     assert spec.kernel is not None, "a convolution has a kernel"
     kernel = spec.kernel(op, shape)
     weights, biases = math.prod(kernel), kernel[0] if op.bias else 0
     poses = op.poses if isinstance(op, Conv) else 1
     macs = poses * weights * after[1] * after[2]
-    first, further = (Layer(op, after, stored + biases, macs, grown.size) for stored in (weights, 0))
+    first, further = (_Layer(op, after, stored + biases, macs, grown.size) for stored in (weights, 0))
     return first, further, grown, kernel
 
 

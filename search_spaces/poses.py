@@ -25,7 +25,7 @@ def mirrored(pose: int) -> bool:
     return pose >= 4
 
 
-def composed(second: int, first: int, poses: int) -> int:
+def _composed(second: int, first: int, poses: int) -> int:
     """Return the pose that is ``first``, then ``second``."""
     if poses == 8:
         turned = second % 4 + (-(first % 4) if mirrored(second) else first % 4)
@@ -42,5 +42,5 @@ def channel_order(pose: int, poses: int, channels: int) -> tuple[int, ...]:
     """
     if channels == 1:
         return (0,)
-    inverse = {composed(pose, first, poses): first for first in range(poses)}
+    inverse = {_composed(pose, first, poses): first for first in range(poses)}
     return tuple(channel // poses * poses + inverse[channel % poses] for channel in range(channels))

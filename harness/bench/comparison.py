@@ -154,7 +154,7 @@ def begin(folder: Path, comparison: Comparison) -> list[Trace]:
         files.write_json(path, document(comparison))
         return []
     there = read_as(Comparison, path.read_bytes(), f"the comparison {path}")
-    traces = read_traces(folder)
+    traces = _read_traces(folder)
     if there != comparison:
         differs = ", ".join(
             item.name for item in fields(Comparison) if getattr(there, item.name) != getattr(comparison, item.name)
@@ -178,7 +178,7 @@ def document(comparison: Comparison) -> dict[str, object]:
     return whole
 
 
-def read_traces(folder: Path) -> list[Trace]:
+def _read_traces(folder: Path) -> list[Trace]:
     """Read the repeats that have ended; a line that a kill has torn is passed over."""
     path = folder / TRACES
     if not path.exists():

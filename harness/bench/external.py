@@ -57,7 +57,7 @@ _DRAWS = 2_000
 _HOST = "import sys; name, *sys.path = sys.argv[1:]; from harness.bench.external import host; host(name)"
 
 
-class MethodError(ContentError):
+class _MethodError(ContentError):
     """Raise when a method of somebody else's does not keep to the rules; says which, in which repeat and at what."""
 
 
@@ -161,9 +161,9 @@ class _Asker:
         self.checked[answer] = architecture
         return architecture
 
-    def fault(self, what: str) -> MethodError:
+    def fault(self, what: str) -> _MethodError:
         place = f"question {self.asked}" if self.asked else "the beginning"
-        return MethodError(f"method {self.name!r}, repeat {self.repeat}, {place}: {what}")
+        return _MethodError(f"method {self.name!r}, repeat {self.repeat}, {place}: {what}")
 
 
 def installed() -> dict[str, tuple[str, ...]]:
@@ -175,7 +175,7 @@ def installed() -> dict[str, tuple[str, ...]]:
     return {name: tuple(sorted({point.value for point in points.select(name=name)})) for name in sorted(points.names)}
 
 
-def asker_of(method: Method, task: SearchTask, seed: int, repeat: int) -> _Asker:
+def _asker_of(method: Method, task: SearchTask, seed: int, repeat: int) -> _Asker:
     """Return the method's side of a search, without its voice."""
     problem = Problem(
         space=task.space,
@@ -196,7 +196,7 @@ def opened(method: Method, task: SearchTask, seed: int, repeat: int, answer_seco
     if isinstance(method, BuiltIn):
         yield None
         return
-    asker = asker_of(method, task, seed, repeat)
+    asker = _asker_of(method, task, seed, repeat)
     command = (sys.executable, "-c", _HOST, method.name, *sys.path)
     if isinstance(method, Program):
         command = method.command

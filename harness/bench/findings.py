@@ -40,7 +40,7 @@ OVER_TIME, AT_THE_END = "over time", "at the end"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MethodFinding:
+class _MethodFinding:
     """One method.
 
     Attributes:
@@ -79,7 +79,7 @@ class Findings:
     seconds: float
     repeats: int
     judge: Judge
-    methods: tuple[MethodFinding, ...]
+    methods: tuple[_MethodFinding, ...]
     ranking: Ranking
     pairs: tuple[Pair, ...]
     variants: tuple[Pair, ...]
@@ -121,7 +121,7 @@ def findings(
         answered = [network for network in ends if network is not None]
         false = sum(not judge.reaches(network) for network in answered)
         methods.append(
-            MethodFinding(
+            _MethodFinding(
                 name=name,
                 says=says[name],
                 is_variant=name in variants,
@@ -143,11 +143,11 @@ def findings(
         ranking=ranked,
         pairs=tuple(compared),
         variants=tuple(varied),
-        sentences=(*too_few(repeats, compared, varied), *sentences(ranked, compared, varied)),
+        sentences=(*_too_few(repeats, compared, varied), *sentences(ranked, compared, varied)),
     )
 
 
-def too_few(repeats: int, *families: Sequence[Pair]) -> list[str]:
+def _too_few(repeats: int, *families: Sequence[Pair]) -> list[str]:
     """Return what is to be said where no outcome could have shown a difference; each family is corrected by itself."""
     tests = max(map(len, families))
     needed = fewest_repeats(tests)
@@ -285,7 +285,7 @@ def figures_text(comparison: Comparison, facts: Findings) -> str:
     return "\n".join([head, "", table, "", note, *facts.sentences])
 
 
-def _line(method: MethodFinding, facts: Findings) -> tuple[str, ...]:
+def _line(method: _MethodFinding, facts: Findings) -> tuple[str, ...]:
     rank = facts.ranking.mean_ranks.get(method.name)
     runtime = method.runtimes[len(method.runtimes) // 2] if method.runtimes else None
     never = runtime is None or not math.isfinite(runtime.expected_seconds)

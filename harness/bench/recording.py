@@ -42,7 +42,7 @@ from search_spaces.errors import DrawError
 from search_spaces.network import Architecture
 from search_spaces.space import SearchSpace
 
-BANDS = 8
+_BANDS = 8
 # Spaces with no more configurations than this are looked at as a whole: ten seconds.
 _MOST_ENUMERATED = 100_000
 # Of larger spaces so many times the networks wanted are drawn at most, and so many draws a network wanted looked at:
@@ -75,7 +75,7 @@ class _SampledNetworks:
     enumerated: bool
 
 
-def sampled(space: SearchSpace, count: int, seed: int, budget: int | None = None) -> _SampledNetworks:
+def _sampled(space: SearchSpace, count: int, seed: int, budget: int | None = None) -> _SampledNetworks:
     """Choose ``count`` distinct networks of a space, or all where it has no more.
 
     They are stratified by size: the same number from each of eight bands of parameters that are equally wide in the
@@ -93,7 +93,7 @@ def sampled(space: SearchSpace, count: int, seed: int, budget: int | None = None
             hint="raise the budget, or loosen the space's conditions",
         )
     chosen = tuple(_stratified(pool, rng))[:count]
-    bands = 0 if enumerated and len(pool) <= count else BANDS
+    bands = 0 if enumerated and len(pool) <= count else _BANDS
     return _SampledNetworks(
         Sample(seed=seed, networks=count, bands=bands, budget=budget), chosen, len(pool), enumerated
     )
@@ -115,10 +115,10 @@ def _pool(space: SearchSpace, draws: Iterable[Draw], most: float, budget: int | 
 def _stratified(pool: list[_SampledNetwork], rng: random.Random) -> Iterator[_SampledNetwork]:
     low = math.log(min(network.parameters for network in pool))
     high = math.log(max(network.parameters for network in pool))
-    bands: list[list[_SampledNetwork]] = [[] for _ in range(BANDS)]
+    bands: list[list[_SampledNetwork]] = [[] for _ in range(_BANDS)]
     for network in pool:
         share = (math.log(network.parameters) - low) / (high - low) if high > low else 0.0
-        bands[min(BANDS - 1, int(share * BANDS))].append(network)
+        bands[min(_BANDS - 1, int(share * _BANDS))].append(network)
     for band in bands:
         # The order of the pool is that of the draws; that of the hashes is nobody's.
         band.sort(key=lambda network: network.architecture.hash)
@@ -151,7 +151,7 @@ class Near:
 
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recording(Question):
+class _Recording(Question):
     """What decides the content of a table; a recording never changes it.
 
     Attributes:
@@ -181,17 +181,17 @@ def check_rungs(rungs: Sequence[int], epochs: int) -> None:
         )
 
 
-def default_rungs(epochs: int) -> tuple[int, ...]:
+def _default_rungs(epochs: int) -> tuple[int, ...]:
     """Return the rungs of a search, an earlier one and the last epoch, ascending: 1, 2, 4, 8 of 8."""
     return tuple(sorted({max(1, epochs // 8), *pruning.rungs(epochs), epochs}))
 
 
-def split_digest(validation: Sequence[int]) -> str:
+def _split_digest(validation: Sequence[int]) -> str:
     """Return the SHA-256 of the validation images' indices, ascending, joined by commas."""
     return hashlib.sha256(",".join(map(str, validation)).encode()).hexdigest()
 
 
-def open_recording(folder: Path, recording: Recording) -> None:
+def _open_recording(folder: Path, recording: _Recording) -> None:
     """Write a new recording's configuration, or check it against the one that is there."""
     path = folder / "recording.json"
     if path.exists():
@@ -200,11 +200,11 @@ def open_recording(folder: Path, recording: Recording) -> None:
         files.write_json(path, document_of(recording) | {"recipe": recipe_document(recording.recipe)})
 
 
-def check_recording(folder: Path, recording: Recording) -> None:
+def check_recording(folder: Path, recording: _Recording) -> None:
     """Raise ContentError where a folder holds another recording: a table never mixes recipes, engines or splits."""
     path = folder / "recording.json"
-    there = read_as(Recording, path.read_bytes(), f"the recording {path}") if path.exists() else recording
-    other = [item.name for item in fields(Recording) if getattr(recording, item.name) != getattr(there, item.name)]
+    there = read_as(_Recording, path.read_bytes(), f"the recording {path}") if path.exists() else recording
+    other = [item.name for item in fields(_Recording) if getattr(recording, item.name) != getattr(there, item.name)]
     if other:
         raise ContentError(
             f"the recording {recording.name!r} in {folder} was begun with another {other[0]}",
@@ -217,7 +217,7 @@ def run_path(folder: Path, key: _Key) -> Path:
     return folder / "results" / f"{key[0]}-{key[1]}.json"
 
 
-def finished_runs(folder: Path, recording: Recording) -> dict[_Key, Result]:
+def finished_runs(folder: Path, recording: _Recording) -> dict[_Key, Result]:
     """Return all finished runs."""
     found: dict[_Key, Result] = {}
     for path in sorted((folder / "results").glob("*.json")):
@@ -239,7 +239,7 @@ def finished_runs(folder: Path, recording: Recording) -> dict[_Key, Result]:
     return found
 
 
-def keys_of(recording: Recording, runs: Mapping[_Key, Result]) -> list[tuple[Architecture, _Key]]:
+def _keys_of(recording: _Recording, runs: Mapping[_Key, Result]) -> list[tuple[Architecture, _Key]]:
     """Return the network and the key of each run that is due, in the order in which they are trained.
 
     All networks with the first seed come first, then with the next. What is near the target is known, and so due, once
@@ -259,7 +259,7 @@ def keys_of(recording: Recording, runs: Mapping[_Key, Result]) -> list[tuple[Arc
     return due + [(each, (key, seed)) for seed in more for each, key in near]
 
 
-def table_of(recording: Recording, runs: Mapping[_Key, Result]) -> Table:
+def _table_of(recording: _Recording, runs: Mapping[_Key, Result]) -> Table:
     """Return the table that finished runs make."""
     ordered = [runs[key] for key in sorted(runs)]
     machines: list[Machine] = []
@@ -269,14 +269,14 @@ def table_of(recording: Recording, runs: Mapping[_Key, Result]) -> Table:
         machine = replace(recording.machine, environment=run.environment)
         if machine not in machines:
             machines.append(machine)
-        rows += rows_of(run, recording.rungs, machines.index(machine))
+        rows += _rows_of(run, recording.rungs, machines.index(machine))
     asked = {item.name: getattr(recording, item.name) for item in fields(Question)}
     version = recording.protocol_version
     facts = Facts(**asked, samples=(recording.sample,), machines=tuple(machines), protocol_version=version)
     return Table(facts, tuple(rows))
 
 
-def rows_of(run: Result, rungs: Sequence[int], machine: int) -> list[Row]:
+def _rows_of(run: Result, rungs: Sequence[int], machine: int) -> list[Row]:
     """Return a finished run's rows; after it has diverged they keep what its last weights gave."""
     rows, network = [], (str(run.architecture), run.hash, run.parameters, run.macs)
     for rung in rungs:
@@ -291,7 +291,7 @@ def rows_of(run: Result, rungs: Sequence[int], machine: int) -> list[Row]:
 class _Prepared:
     """A recording with what is needed to train it here."""
 
-    recording: Recording
+    recording: _Recording
     chosen: _SampledNetworks
     source: Source
     device: torch.device
@@ -323,10 +323,10 @@ def prepared(
         workers: None for one a core.
     """
     named = named_recipe(recipe, epochs=epochs)
-    rungs = default_rungs(named.recipe.epochs) if rungs is None else rungs
+    rungs = _default_rungs(named.recipe.epochs) if rungs is None else rungs
     check_rungs(rungs, named.recipe.epochs)
     known = space_of(space, task_of(dataset))
-    chosen = sampled(known, networks, seed, budget)
+    chosen = _sampled(known, networks, seed, budget)
     for network in chosen.networks:
         check_statistics(named.recipe, network.architecture, known.task)
     trainer = choose_device(device)
@@ -334,11 +334,11 @@ def prepared(
     data = resolve(dataset, folder)
     check_batch(named.recipe, data.dataset.train_size)
     built = TORCH if choice.engine is None else choice.engine.name
-    recording = Recording(
+    recording = _Recording(
         name=name,
         dataset=data.dataset.name,
         data_hash=data.data_hash,
-        split_sha256=split_digest(split(data).validation.tolist()),
+        split_sha256=_split_digest(split(data).validation.tolist()),
         space=known.text,
         space_name=known.name,
         recipe=named.recipe,
@@ -376,7 +376,7 @@ def plan_document(ready: _Prepared, ended: Mapping[_Key, Result]) -> dict[str, A
     for run in ended.values():
         add_timing(timing, run, work(run.architecture, data.task))
     slow = slowdown(timing)
-    keys = keys_of(recording, ended)
+    keys = _keys_of(recording, ended)
     left = Counter(network for network, key in keys if key not in ended)
     epochs, workers = recording.recipe.epochs, recording.machine.workers
     seconds = sum(
@@ -446,10 +446,10 @@ def record(
     """Train what is left of a recording and return its table; each run that ends leaves its result."""
     recording = ready.recording
     study.mend(folder)
-    open_recording(folder, recording)
+    _open_recording(folder, recording)
     while True:
         ended = finished_runs(folder, recording)
-        keys = keys_of(recording, ended)
+        keys = _keys_of(recording, ended)
         waiting = [
             Job(
                 architecture=network,
@@ -468,7 +468,7 @@ def record(
             if key not in ended
         ]
         if not waiting:
-            return table_of(recording, ended)
+            return _table_of(recording, ended)
         # Once all have their first runs, those near the target are due.
         reporter.show(total=len(keys))
         _train_all(folder, ready, waiting, reporter, executor_of(ready.source, Limits()))

@@ -71,7 +71,7 @@ class Reading:
     status: Status
 
 
-class Readings(Protocol):
+class _Readings(Protocol):
     """Whoever knows what trainings give."""
 
     def read(self, job: Job, repeat: int) -> Reading:
@@ -93,7 +93,7 @@ class _Known:
     offs: tuple[Mapping[int, float], ...]
 
 
-class TableReadings:
+class _TableReadings:
     """Runs as a table tells them.
 
     Attributes:
@@ -179,7 +179,7 @@ class SimulatedExecutor:
         repeat: seed of the repeat.
     """
 
-    readings: Readings
+    readings: _Readings
     repeat: int
     end: float
     clock: float = 0.0
@@ -219,7 +219,7 @@ class SimulatedExecutor:
             # Jobs that end at the same moment end in the order of their workers.
             if worker.until <= self.clock and worker.job is not None:
                 job, worker.job = worker.job, None
-                events.append(Finished(job, result_of(job, self.readings.read(job, self.repeat))))
+                events.append(Finished(job, _result_of(job, self.readings.read(job, self.repeat))))
         return events
 
     def abandon(self, place: int) -> None:
@@ -235,7 +235,7 @@ class SimulatedExecutor:
         return self.clock
 
 
-def result_of(job: Job, reading: Reading) -> Result:
+def _result_of(job: Job, reading: Reading) -> Result:
     """Return the result that the job's training would have given."""
     last = job.until_epoch or job.recipe.epochs
     status = Status.RUNNING if last < job.recipe.epochs else reading.status
@@ -330,7 +330,7 @@ class _Watch:
 
 
 def replay(
-    method: Method, task: SearchTask, readings: Readings, seed: int, repeat: int, answer_seconds: float
+    method: Method, task: SearchTask, readings: _Readings, seed: int, repeat: int, answer_seconds: float
 ) -> Trace:
     """Run one repeat on a simulated clock."""
     executor = SimulatedExecutor(readings, repeat_seed(seed, repeat), task.seconds)
@@ -414,7 +414,7 @@ def rungs_of(stops: Stops, task: SearchTask) -> tuple[int, ...]:
 
 
 # Repeats of one method that a process does in one go.
-CHUNK = 5
+_CHUNK = 5
 
 # How a process does a repeat of a method, and the sign to stop; made once in each.
 _WORKER: tuple[Callable[[Method, int], Trace], Sign] | None = None
@@ -442,11 +442,11 @@ def run_repeats(
     # Repeat by repeat, so that a comparison that is stopped has about as many of each method.
     pieces = [
         (method, missing)
-        for first in range(0, repeats, CHUNK)
+        for first in range(0, repeats, _CHUNK)
         for method in methods
         if (
             missing := tuple(
-                repeat for repeat in range(first, min(first + CHUNK, repeats)) if (method.name, repeat) not in done
+                repeat for repeat in range(first, min(first + _CHUNK, repeats)) if (method.name, repeat) not in done
             )
         )
     ]
@@ -514,7 +514,7 @@ def _prepare(
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if (parent := multiprocessing.parent_process()) is not None:
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    readings = TableReadings(table, spread)
+    readings = _TableReadings(table, spread)
     _WORKER = (lambda method, repeat: replay(method, task, readings, seed, repeat, answer_seconds)), stopped
     ready.release()
 

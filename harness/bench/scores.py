@@ -99,7 +99,7 @@ def steps(trace: Trace, judge: Judge) -> Steps:
     return Steps(tuple(starts), tuple(sizes))
 
 
-def first_hit(found: Steps, size: float) -> float:
+def _first_hit(found: Steps, size: float) -> float:
     """Return when the answer first was of at most that size; infinite where it never was."""
     hits = (start for start, known in zip(found.starts, found.sizes, strict=True) if known <= size)
     return next(hits, math.inf)
@@ -220,7 +220,7 @@ def runtime(repeats: Sequence[Steps], size: int, seconds: float) -> Runtime:
         repeats: at least one.
         seconds: the end of each repeat.
     """
-    hits = [first_hit(found, size) for found in repeats]
+    hits = [_first_hit(found, size) for found in repeats]
     spent = np.array([min(hit, seconds) for hit in hits])
     there = np.array([hit <= seconds for hit in hits])
     with np.errstate(divide="ignore"):
@@ -304,7 +304,7 @@ def pairs(scored: Mapping[str, Mapping[str, Sequence[float]]], compared: Sequenc
     """
     asked = [(when, first, second) for when in scored for first, second in compared]
     tested = [_tested(scored[when][first], scored[when][second]) for when, first, second in asked]
-    corrected = holm([p for p, _ in tested])
+    corrected = _holm([p for p, _ in tested])
     found = []
     for (when, first, second), (p, balance), corrected_p in zip(asked, tested, corrected, strict=True):
         scores = scored[when]
@@ -326,7 +326,7 @@ def fewest_repeats(tests: int) -> int:
     return repeats
 
 
-def holm(values: Sequence[float]) -> list[float]:
+def _holm(values: Sequence[float]) -> list[float]:
     """Return p values corrected by Holm's step-down procedure."""
     order = sorted(range(len(values)), key=lambda index: values[index])
     corrected, largest = [0.0] * len(values), 0.0

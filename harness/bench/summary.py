@@ -14,7 +14,7 @@ from harness.training.result import Status, finite
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spread:
+class _Spread:
     """Smallest, middle and largest of some values."""
 
     low: float
@@ -36,10 +36,10 @@ class _Rung:
     """
 
     epoch: int
-    accuracy_pct: Spread
+    accuracy_pct: _Spread
     seed_deviation_pct: float | None
     rank_correlation: float | None
-    seconds: Spread
+    seconds: _Spread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +51,8 @@ class _Summary:
     rows: int
     diverged: int
     seeds: tuple[int, int]
-    parameters: Spread
-    macs: Spread
+    parameters: _Spread
+    macs: _Spread
     rungs: tuple[_Rung, ...]
     train_seconds: float
 
@@ -95,8 +95,8 @@ def _rung(table: Table, rung: int) -> _Rung:
     )
 
 
-def _spread(values: list[int] | list[float]) -> Spread:
-    return Spread(low=min(values), median=statistics.median(values), high=max(values))
+def _spread(values: list[int] | list[float]) -> _Spread:
+    return _Spread(low=min(values), median=statistics.median(values), high=max(values))
 
 
 def _places(machines: Sequence[Machine]) -> set[Machine]:

@@ -21,7 +21,7 @@ class TableError(DataError):
     """Raise when a table is missing or damaged, or does not hold together."""
 
 
-class NotInTable(ContentError):
+class _NotInTable(ContentError):
     """Raise when a table has no runs of a network."""
 
 
@@ -168,7 +168,7 @@ def runs_of(table: Table, network_hash: str) -> Runs:
     found = table.runs.get(network_hash)
     if found is None:
         whole = "all " if is_exhaustive(table.facts) else ""
-        raise NotInTable(
+        raise _NotInTable(
             f"network {network_hash} is not in the table {table.facts.name!r}, which holds {whole}"
             f"{len(table.runs):,} networks of the space {table.facts.space_name!r}",
             hint="propose networks of the table only, or record a table that holds it with 'harness bench table'",

@@ -138,7 +138,7 @@ def search(
             if as_json:
                 options.print_json(document)
             else:
-                facts = list(plan_facts(document).items())
+                facts = list(_plan_facts(document).items())
                 show_grid(console(), facts, [("bold", "")] * len(facts))
             return 0
         options.say_teacher(plan.recipe.recipe, task_of(plan.config.dataset), plan.workspace.teachers)
@@ -242,7 +242,7 @@ def _given(ctx: click.Context) -> dict[str, str]:
     }
 
 
-def plan_facts(document: dict[str, Any]) -> dict[str, str]:
+def _plan_facts(document: dict[str, Any]) -> dict[str, str]:
     """Return a plan for people, a line a matter.
 
     Args:

@@ -115,7 +115,7 @@ def _chance(accuracies_pct: Sequence[float], declared: int, target_pct: float, c
 
 
 @dataclass(frozen=True, slots=True)
-class Components:
+class _Components:
     """What the mean accuracy of a row is uncertain by, in per cent.
 
     Attributes:
@@ -143,7 +143,7 @@ class Components:
         return self.mean_pct - max(both, statistics.quantile(confidence, self.seeds - 1) * self.seeds_error_pct)
 
 
-def components(wrong: Sequence[Sequence[int]], images: int) -> Components | None:
+def components(wrong: Sequence[Sequence[int]], images: int) -> _Components | None:
     """Return the components of a row's mean accuracy; None below two seeds or two images.
 
     Args:
@@ -169,7 +169,7 @@ def components(wrong: Sequence[Sequence[int]], images: int) -> Components | None
         for square, freedom in zip(squares, (seeds - 1, images - 1, (seeds - 1) * (images - 1)), strict=True)
     )
     scale = 100 / math.sqrt(seeds * images)
-    return Components(
+    return _Components(
         seeds=seeds,
         mean_pct=100 * (1 - centre),
         seeds_error_pct=scale * math.sqrt(squares[0]),

@@ -165,7 +165,7 @@ class Sized(Protocol):
 _Sized = TypeVar("_Sized", bound=Sized)
 
 
-def tier_of(evidence: Record, entered: Ledger) -> Tier:
+def _tier_of(evidence: Record, entered: Ledger) -> Tier:
     """Return the tier that a record's seeds, certification attempts and declared verifications have earned."""
     attempts = [attempt for attempt in entered.attempts if attempt.key == evidence.key]
     if bounds.is_certified(attempts, evidence):
@@ -186,7 +186,7 @@ def row_of_record(evidence: Record, entered: Ledger = _NO_LEDGER) -> Leaderboard
     """Return the row that a record makes, with the whole ledger beside it."""
     accuracies = evidence.accuracies_pct
     own = [attempt for attempt in entered.attempts if attempt.key == evidence.key]
-    tier = tier_of(evidence, entered)
+    tier = _tier_of(evidence, entered)
     size = evidence.seeds[0].test_size if evidence.seeds else 1
     parts = bounds.components([[image for image, _ in run.wrong] for run in evidence.seeds], size)
     subject = (evidence.hash, evidence.recipe_hash, evidence.dataset, evidence.protocol_version)
@@ -315,7 +315,7 @@ def _validation_mean_pct(results: list[Result]) -> float:
 
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
+class _Claim:
     """One claim.
 
     Attributes:
@@ -337,7 +337,7 @@ class Claim:
     protocol_version: int = PROTOCOL_VERSION
 
 
-def read_claims(path: Path) -> list[Claim]:
+def read_claims(path: Path) -> list[_Claim]:
     """Return the claims of a file, none where there is no file.
 
     Raises:
@@ -345,7 +345,7 @@ def read_claims(path: Path) -> list[Claim]:
     """
     if not path.exists():
         return []
-    found = read_as(list[Claim], path, f"the file of claims {path}")
+    found = read_as(list[_Claim], path, f"the file of claims {path}")
     for claim in found:
         for name in ("test_accuracy_pct", "target_pct"):
             if not 0 <= (value := getattr(claim, name)) <= 100:
@@ -363,7 +363,7 @@ def read_claims(path: Path) -> list[Claim]:
     return found
 
 
-def row_of_claim(claim: Claim) -> LeaderboardRow:
+def row_of_claim(claim: _Claim) -> LeaderboardRow:
     """Return the row of a claim; it never counts as reached."""
     return LeaderboardRow(
         name=claim.name,
@@ -455,7 +455,7 @@ def refresh(workspace: Workspace, *, publish: bool = False) -> list[LeaderboardR
         rows = collect(workspace)
         path = workspace.leaderboard if publish else standings_file(workspace)
         files.sweep(path.parent, path.name)
-        files.write_text(path, to_csv(rows))
+        files.write_text(path, _to_csv(rows))
     return rows
 
 
@@ -493,7 +493,7 @@ def standings_file(workspace: Workspace) -> Path:
     return workspace.local_leaderboard if is_tracked(workspace.leaderboard) else workspace.leaderboard
 
 
-def to_csv(rows: Iterable[LeaderboardRow]) -> str:
+def _to_csv(rows: Iterable[LeaderboardRow]) -> str:
     """Return the rows as CSV: raw numbers in their shortest exact form, nothing for None."""
     columns = [item.name for item in fields(LeaderboardRow)]
     return csv_text(columns, ([getattr(row, column) for column in columns] for row in rows))

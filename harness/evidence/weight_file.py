@@ -84,7 +84,7 @@ def kept_indices(records: Path, evidence: Record) -> list[int]:
     return [run.index for run in evidence.seeds if path_of(records, evidence, run.index).exists()]
 
 
-def repeats_file(records: Path) -> Path:
+def _repeats_file(records: Path) -> Path:
     """Return the file of all repeats, one JSON line each."""
     return records / FOLDER / "repeats.jsonl"
 
@@ -95,14 +95,14 @@ def repeats(records: Path) -> list[Repeat]:
     Raises:
         ContentError: a line is none, or the file cannot be read.
     """
-    path = repeats_file(records)
+    path = _repeats_file(records)
     lines = enumerate(files.log_text(path).splitlines(), start=1)
     return [read_as(Repeat, line, f"{path}, line {number}", BRING_BACK) for number, line in lines]
 
 
 def add_repeat(records: Path, repeat: Repeat) -> None:
     """Append a repeat."""
-    files.append_line(repeats_file(records), json.dumps(asdict(repeat)))
+    files.append_line(_repeats_file(records), json.dumps(asdict(repeat)))
 
 
 def repeat_of(records: Path, evidence: Record, run: SeedRun) -> Repeat | None:

@@ -48,10 +48,10 @@ from search_spaces.task import Task
 # second network came too late where the first one failed its confirmation (docs/lab, "first answers").
 SECURE_SECONDS, LEAST_SECURE_SECONDS, SECURE_SHARE, CERTAINTY = 75.0, 60.0, 0.33, 4.0
 # More attempts are no surer: where the model is wrong about one network it is wrong about others like it.
-MOST_ATTEMPTS = 4.0
+_MOST_ATTEMPTS = 4.0
 # What looks best among hundreds is rather too good to be true, and the more so the less is known of it: the errors
 # that are predicted are raised by so many of their deviations (docs/lab, "chances of small networks").
-SELECTION_BIAS_SD = 1.0
+_SELECTION_BIAS_SD = 1.0
 # Once something stands this share of the time left, by the rounds of a network that comes to stand, is added to the
 # time of every training: many small steps down cost more than one large one.
 _STRIDE_SHARE = 0.05
@@ -109,7 +109,7 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
-class Aim:
+class _Aim:
     """What is asked for.
 
     Attributes:
@@ -142,7 +142,7 @@ def option(found: Draw, judgement: Judgement, metric: Metric) -> Option:
     return Option(found, judgement, found.architecture.hash, measured(analysis, metric), row, work_of(analysis))
 
 
-def choices(aim: Aim, options: Sequence[Option], taken: frozenset[tuple[str, int]] = frozenset()) -> list[Choice]:
+def choices(aim: _Aim, options: Sequence[Option], taken: frozenset[tuple[str, int]] = frozenset()) -> list[Choice]:
     """Return networks with lengths that there is time for, each network once, what is worth most first.
 
     Once something stands and time has an end, what has hardly a chance is left out, and what is unlikely where it
@@ -159,10 +159,10 @@ def choices(aim: Aim, options: Sequence[Option], taken: frozenset[tuple[str, int
     ]
     if not pairs:
         return []
-    margins = margins_to_stand(aim, [(each.row, epochs) for each, epochs in pairs])
+    margins = _margins_to_stand(aim, [(each.row, epochs) for each, epochs in pairs])
     chances = np.array([statistics.normal_share(float(margin)) for margin in margins])
     seconds = np.array([aim.time_left.takes(epochs, each.work) for each, epochs in pairs])
-    fall_of = expected_falls({each.cost for each, _ in pairs}, aim.below, aim.open)
+    fall_of = _expected_falls({each.cost for each, _ in pairs}, aim.below, aim.open)
     falls = np.array([fall_of[each.cost] for each, _ in pairs])
     more = rounds(CONFIRM_SEEDS, aim.time_left.workers)
     hopeful = np.full(len(pairs), fill_value=True)
@@ -175,7 +175,7 @@ def choices(aim: Aim, options: Sequence[Option], taken: frozenset[tuple[str, int
     else:
         in_time = max(SECURE_SECONDS - aim.time_left.passed, LEAST_SECURE_SECONDS)
         worker_seconds = min(in_time, SECURE_SHARE * aim.time_left.left) * aim.time_left.workers
-        attempts = np.minimum(MOST_ATTEMPTS, worker_seconds / (seconds * (1 + CONFIRM_SEEDS * chances)))
+        attempts = np.minimum(_MOST_ATTEMPTS, worker_seconds / (seconds * (1 + CONFIRM_SEEDS * chances)))
         none_stands = np.maximum(1.0, attempts) * np.log1p(-np.minimum(chances, _CERTAIN))
         # The verification of what stands first is kept until the end: what it leaves is for networks below.
         kept = np.array([verifying(float(each), aim.time_left.workers) for each in seconds])
@@ -202,7 +202,7 @@ def _least_chances(time_left: TimeLeft, seconds: Any) -> Any:
     return np.where(CAUTION * seconds <= time_left.spare, LEAST_CHANCE, UNLIKELY)
 
 
-def one_by_one(aim: Aim, ranked: Sequence[Choice], count: int) -> list[Choice]:
+def _one_by_one(aim: _Aim, ranked: Sequence[Choice], count: int) -> list[Choice]:
     """Return so many choices where there are as many: each is worth most with those before it in training, too.
 
     A worth is in proportion to the expected fall, and that is all of it that networks in training lessen.
@@ -213,10 +213,10 @@ def one_by_one(aim: Aim, ranked: Sequence[Choice], count: int) -> list[Choice]:
     found, open_ = [ranked[0]], list(aim.open)
     left = list(ranked[1 : _SHORTLIST_FACTOR * count])
     costs = {each.option.cost for each in left}
-    alone = expected_falls(costs, aim.below, open_)
+    alone = _expected_falls(costs, aim.below, open_)
     while left and len(found) < count:
         open_.append((found[-1].option.cost, found[-1].chance))
-        falls = expected_falls(costs, aim.below, open_)
+        falls = _expected_falls(costs, aim.below, open_)
         worths = [
             each.worth * falls[each.option.cost] / alone[each.option.cost] if alone[each.option.cost] else 0.0
             for each in left
@@ -225,7 +225,7 @@ def one_by_one(aim: Aim, ranked: Sequence[Choice], count: int) -> list[Choice]:
     return found
 
 
-def margins_to_stand(aim: Aim, trainings: Sequence[tuple[tuple[float, ...], int]]) -> Any:
+def _margins_to_stand(aim: _Aim, trainings: Sequence[tuple[tuple[float, ...], int]]) -> Any:
     """Return by how many deviations networks with these rows make fewer errors than they need to stand, (trainings,).
 
     The chance to stand after so many epochs is the normal distribution's at the margin.
@@ -240,10 +240,10 @@ def margins_to_stand(aim: Aim, trainings: Sequence[tuple[tuple[float, ...], int]
     # The fresh seeds that decide waver too.
     spread = np.sqrt(deviations**2 + aim.model.scales.seed**2 / CONFIRM_SEEDS)
     needed = aim.allowed * needed_share()
-    return (math.log(max(1e-9, needed)) - means - SELECTION_BIAS_SD * deviations) / spread
+    return (math.log(max(1e-9, needed)) - means - _SELECTION_BIAS_SD * deviations) / spread
 
 
-def expected_falls(costs: Iterable[int], below: int, open_: Sequence[tuple[int, float]]) -> dict[int, float]:
+def _expected_falls(costs: Iterable[int], below: int, open_: Sequence[tuple[int, float]]) -> dict[int, float]:
     """Return by how much a network of each cost that stands lowers the cost to get below, in the logarithm.
 
     Args:
@@ -295,14 +295,14 @@ def aimed(step: ProposalStep, past: Sequence[Observation], rng: random.Random) -
         for each in options
     )
     if ranked:
-        first, *further = one_by_one(aim, ranked, max(1, step.time_left.workers // _WORKERS_A_CHOICE))
+        first, *further = _one_by_one(aim, ranked, max(1, step.time_left.workers // _WORKERS_A_CHOICE))
         return Aimed(first, new, further=tuple(further))
     endless = replace(aim, time_left=replace(aim.time_left, seconds=None, spare=math.inf))
     return Aimed(None, new, lacks_time=bool(choices(endless, options, step.taken)))
 
 
 def _climbed(
-    step: ProposalStep, aim: Aim, options: list[Option], ranked: list[Choice], rng: random.Random
+    step: ProposalStep, aim: _Aim, options: list[Option], ranked: list[Choice], rng: random.Random
 ) -> list[Choice]:
     known, changed = {each.hash for each in options}, set[str]()
     parents, worths = _parents(step), [0.0]
@@ -326,12 +326,12 @@ def _learned(past: Sequence[Observation], latest: Sequence[Observation]) -> list
     return [*(past[number * len(past) // count] for number in range(count)), *latest]
 
 
-def _aim_of(step: ProposalStep, past: Sequence[Observation]) -> Aim:
+def _aim_of(step: ProposalStep, past: Sequence[Observation]) -> _Aim:
     config, candidates = step.config, list(step.candidates.values())
     observed = (seen for candidate in reversed(candidates) for seen in _observed(candidate, config, step.space.task))
     latest = list(itertools.islice(observed, MOST_OBSERVATIONS))[::-1]
     allowed = (100 - config.threshold_pct) * 100
-    return Aim(
+    return _Aim(
         model=fitted(_learned(past, latest), belief=PRIOR_ERRORS if past else _PRIOR_ERROR_FACTOR * max(1.0, allowed)),
         recipe=config.recipe,
         lengths=step.config.all_lengths,

@@ -34,8 +34,8 @@ _WIDEST_FIELD = 40
 # kernel takes besides. Fitted to 176 trainings, the last to 43 of seven forms, on two-core CPU machines:
 # docs/lab, "what a training takes, with the faster engine" and "what a training takes, again".
 NUMBER_MACS = 9.0
-PARAMETER_MACS = 22.0
-GROUPED_MACS = 0.8
+_PARAMETER_MACS = 22.0
+_GROUPED_MACS = 0.8
 
 
 @lru_cache(maxsize=50_000)
@@ -53,12 +53,12 @@ def work(architecture: Architecture, task: Task) -> float:
 def work_of(analysis: Analysis) -> float:
     """Do as ``work`` for a network that has been analysed."""
     of_all = step_work(analysis.macs, map_numbers(analysis), analysis.parameters)
-    return of_all + GROUPED_MACS * grouped_macs(analysis)
+    return of_all + _GROUPED_MACS * grouped_macs(analysis)
 
 
 def step_work(macs: int, numbers: int, parameters: int) -> float:
     """Return the work of a network of which only these totals are known, as if no kernel were depthwise or grouped."""
-    return macs + NUMBER_MACS * numbers + PARAMETER_MACS * parameters
+    return macs + NUMBER_MACS * numbers + _PARAMETER_MACS * parameters
 
 
 def features(architecture: Architecture, analysis: Analysis) -> tuple[float, ...]:

@@ -40,7 +40,7 @@ DRAWS = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class _Member:
     """A trained network.
 
     Attributes:
@@ -54,19 +54,19 @@ class Member:
     cost: int | None
 
 
-def fitness(member: Member) -> tuple[bool, float]:
+def _fitness(member: _Member) -> tuple[bool, float]:
     """Return what is lowest for the fittest: one that reaches counts by its cost, any other by its violation."""
     if member.cost is not None and member.violation_pct <= 0:
         return (False, float(member.cost))
     return (True, member.violation_pct)
 
 
-def living(members: Sequence[Member]) -> Sequence[Member]:
+def living(members: Sequence[_Member]) -> Sequence[_Member]:
     """Return the population, of all members in order of their birth: the youngest."""
     return members[-POPULATION:]
 
 
-def offspring(space: SearchSpace, members: Sequence[Member], known: Container[str], rng: random.Random) -> Draw:
+def _offspring(space: SearchSpace, members: Sequence[_Member], known: Container[str], rng: random.Random) -> Draw:
     """Return the next network to try, accepted by the space and not known, where a bounded search finds one.
 
     A child of the population once that is complete; else, or where no child is to be had, a uniform draw.
@@ -79,7 +79,7 @@ def offspring(space: SearchSpace, members: Sequence[Member], known: Container[st
     if len(members) >= POPULATION:
         for _ in range(PARENTS):
             # With replacement, as in the paper.
-            parent = min(rng.choices(living(members), k=SAMPLE), key=fitness)
+            parent = min(rng.choices(living(members), k=SAMPLE), key=_fitness)
             changes = 1
             while rng.random() < MORE_CHANGES:
                 changes += 1
@@ -131,7 +131,7 @@ class _EvolutionSampler(BaseSampler):
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         """Decide on a network, and return the decisions that it has."""
-        found = offspring(self._question.space, _members(study), self._question.known, self._rng)
+        found = _offspring(self._question.space, _members(study), self._question.known, self._rng)
         self._proposed[trial.number] = found
         return {decision.name: _distribution(decision) for decision in found.decisions}
 
@@ -148,13 +148,13 @@ class _EvolutionSampler(BaseSampler):
         raise AssertionError(f"'{param_name}' is no decision of the proposed network")
 
 
-def _members(study: optuna.Study) -> list[Member]:
-    born: dict[frozenset[tuple[str, Any]], Member] = {}
+def _members(study: optuna.Study) -> list[_Member]:
+    born: dict[frozenset[tuple[str, Any]], _Member] = {}
     for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)):
         if ACCURACY in trial.constraints:
             # A pruned trial has no value.
             cost = None if trial.value is None else int(trial.value)
-            member = Member(dict(trial.params), trial.constraints[ACCURACY], cost)
+            member = _Member(dict(trial.params), trial.constraints[ACCURACY], cost)
             born.setdefault(frozenset(trial.params.items()), member)
     return list(born.values())
 

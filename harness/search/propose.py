@@ -116,7 +116,7 @@ class Proposer:
             space,
             config,
             optuna_sampler.new_index(config.sampler, config.seed),
-            size_ladder(space, config.ceiling, config.minimise, random.Random(config.seed)) if has_ladder else [],
+            _size_ladder(space, config.ceiling, config.minimise, random.Random(config.seed)) if has_ladder else [],
             past=tuple(past),
             switches=switches,
         )
@@ -148,7 +148,7 @@ class Proposer:
         optuna_sampler.tell(self.index, self.running.pop(trial), outcome)
 
 
-def size_ladder(space: SearchSpace, ceiling: int, metric: Metric, rng: random.Random) -> list[Draw]:
+def _size_ladder(space: SearchSpace, ceiling: int, metric: Metric, rng: random.Random) -> list[Draw]:
     """Return networks of many draws whose costs are spread evenly in the logarithm, those above the middle first.
 
     It brackets the cost at which the target becomes reachable with a handful of runs, whatever the space's

@@ -21,7 +21,7 @@ _RUNG_SHARES = (0.25, 0.5)
 # runs of its own (docs/lab, "rungs").
 PRIOR_RATIO = {0.25: 0.50, 0.4: 0.62, 0.5: 0.72, 0.6: 0.80}
 # The same for the run in the middle.
-TYPICAL_RATIO = {0.25: 0.62, 0.4: 0.74, 0.5: 0.81, 0.6: 0.89}
+_TYPICAL_RATIO = {0.25: 0.62, 0.4: 0.74, 0.5: 0.81, 0.6: 0.89}
 _OWN_RATIOS = 8
 # One network in so many is never pruned. These alone can be counted to tell how often pruning is wrong; a share of what
 # it lets through would flatter it.
@@ -58,7 +58,7 @@ def at_rung(
         is_hopeless: another rule in place of this one, which spares nobody.
     """
     errors, epoch = found.validation_errors or 0, len(found.history)
-    ratio = hopeful_ratio(ratios, epoch, found.recipe.epochs)
+    ratio = _hopeful_ratio(ratios, epoch, found.recipe.epochs)
     hoped = predicted_pct(errors, found.validation_size or 1, ratio)
     hopeless = is_hopeless(found) if is_hopeless else not statistics.reaches(hoped, threshold_pct)
     spared = hopeless and is_hopeless is None and is_exempt(found.hash)
@@ -91,7 +91,7 @@ def add_run(ratios: Ratios, ended: Result, asked: Container[int]) -> None:
                 insort(known, ended.validation_errors / epoch.validation_errors)
 
 
-def hopeful_ratio(ratios: Ratios, rung: int, epochs: int) -> float:
+def _hopeful_ratio(ratios: Ratios, rung: int, epochs: int) -> float:
     """Return the errors at the end per error at a rung, so that a tenth of the runs that went to the end had fewer.
 
     Few networks have been trained to the end when a search begins; then a figure measured beforehand holds.
@@ -110,7 +110,7 @@ def predicted_pct(errors: int, size: int, ratio: float) -> float:
 def guessed_errors(pruned: Result) -> float:
     """Return the validation errors that a pruned run would have made at its end, as the run in the middle does."""
     done = len(pruned.history) / pruned.recipe.epochs
-    ratio = TYPICAL_RATIO[min(TYPICAL_RATIO, key=lambda share: abs(share - done))]
+    ratio = _TYPICAL_RATIO[min(_TYPICAL_RATIO, key=lambda share: abs(share - done))]
     return ratio * (pruned.validation_errors or 0)
 
 

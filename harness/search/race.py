@@ -40,11 +40,11 @@ SEED_SHARE = 0.08
 # A first run that passed is luckier than others: by a whole deviation of a seed where networks are drawn from many that
 # miss (docs/lab, "what first looks owe to luck"), by less where they are chosen for their predicted chance.
 _SELECTION_BIAS_SHARE = 0.04
-SEED_FREEDOM = 20
+_SEED_FREEDOM = 20
 # What networks differ by in the ratio of errors on unseen images to errors on the validation images, as a share: 0.032
 # among five of five to eight epochs, nothing beyond their seeds among five of 12 to 60 (docs/lab, "the
 # threshold from ..."). The larger is kept.
-NETWORK_SHARE = 0.032
+_NETWORK_SHARE = 0.032
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ def passed_first(candidate: Candidate, threshold_pct: float) -> bool:
     )
 
 
-def seeds_wanted(candidate: Candidate, threshold_pct: float) -> int:
+def _seeds_wanted(candidate: Candidate, threshold_pct: float) -> int:
     """Return how many fresh seeds, those in flight included, a network should have by now.
 
     One that passed is to be confirmed: ``STAND_SEEDS`` at once, then one after the other, while it has a chance to
@@ -135,7 +135,7 @@ def is_confirmed(candidate: Candidate, threshold_pct: float) -> bool:
     if not candidate.confirm_seeds:
         return passed_first(candidate, threshold_pct)
     known = len(candidate.fresh)
-    return known >= candidate.confirm_seeds and chance_to_verify(candidate, threshold_pct) >= CONFIDENCE
+    return known >= candidate.confirm_seeds and _chance_to_verify(candidate, threshold_pct) >= CONFIDENCE
 
 
 def refuted(candidate: Candidate, threshold_pct: float) -> bool:
@@ -150,7 +150,7 @@ def settled(candidate: Candidate, threshold_pct: float) -> bool:
     """Return whether a network neither stands nor is to have another run, as far as its runs tell."""
     if candidate.first is None or is_confirmed(candidate, threshold_pct):
         return False
-    return seeds_wanted(candidate, threshold_pct) <= len(candidate.fresh) or refuted(candidate, threshold_pct)
+    return _seeds_wanted(candidate, threshold_pct) <= len(candidate.fresh) or refuted(candidate, threshold_pct)
 
 
 def why_refuted(fresh_seeds: int, *, stood: bool) -> str:
@@ -166,7 +166,7 @@ def why_refuted(fresh_seeds: int, *, stood: bool) -> str:
     return f"the chance that more seeds confirm it is below {100 * LEAST_CHANCE:g} %"
 
 
-def chance_to_verify(candidate: Candidate, threshold_pct: float) -> float:
+def _chance_to_verify(candidate: Candidate, threshold_pct: float) -> float:
     """Return the probability that the mean of the verification's seeds reaches the target, by the fresh seeds.
 
     They differ from the mean of the fresh seeds by what seeds differ by, and by what networks differ by in the ratio of
@@ -177,15 +177,15 @@ def chance_to_verify(candidate: Candidate, threshold_pct: float) -> float:
     misses = [100 - accuracy for accuracy in candidate.fresh_pct]
     centre = max(1e-9, statistics.mean(misses))
     squares = math.fsum((miss / centre - 1) ** 2 for miss in misses)
-    freedom = SEED_FREEDOM + len(misses) - 1
-    share = (SEED_FREEDOM * SEED_SHARE**2 + squares) / freedom
+    freedom = _SEED_FREEDOM + len(misses) - 1
+    share = (_SEED_FREEDOM * SEED_SHARE**2 + squares) / freedom
     deviation = math.sqrt(share / len(misses) + _verify_square())
     return statistics.student_share(_log_ratio(100 - threshold_pct, centre) / deviation, freedom)
 
 
 def _verify_square() -> float:
     """Return the squared relative deviation of a verification's mean from a network's mean on validation."""
-    return SEED_SHARE**2 / VERIFY_SEEDS + NETWORK_SHARE**2
+    return SEED_SHARE**2 / VERIFY_SEEDS + _NETWORK_SHARE**2
 
 
 def needed_share(seeds: int = CONFIRM_SEEDS) -> float:
@@ -194,7 +194,7 @@ def needed_share(seeds: int = CONFIRM_SEEDS) -> float:
     That is where the seeds differ by as much as they usually do.
     """
     square = SEED_SHARE**2 / seeds + _verify_square()
-    return math.exp(-statistics.quantile(CONFIDENCE, SEED_FREEDOM + seeds - 1) * math.sqrt(square))
+    return math.exp(-statistics.quantile(CONFIDENCE, _SEED_FREEDOM + seeds - 1) * math.sqrt(square))
 
 
 def smallest_standing(candidates: Sequence[Candidate], threshold_pct: float) -> Candidate | None:
@@ -223,7 +223,7 @@ def next_to_confirm(
         for candidate in candidates
         # What costs little to ask comes first: there may be thousands.
         if candidate.cost < below
-        and seeds_wanted(candidate, threshold_pct) > len(candidate.fresh) + flying.get(candidate.proposal.trial, 0)
+        and _seeds_wanted(candidate, threshold_pct) > len(candidate.fresh) + flying.get(candidate.proposal.trial, 0)
         and not is_confirmed(candidate, threshold_pct)
         and not refuted(candidate, threshold_pct)
     ]

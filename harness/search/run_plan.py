@@ -117,7 +117,7 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
         minimise=minimise,
         most=most,
     )
-    folder = place.study(default_name(config) if name is None else name)
+    folder = place.study(_default_name(config) if name is None else name)
     left_out: tuple[str, ...] = ()
     past = kept(folder)
     if past is None:
@@ -262,7 +262,7 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
     }
 
 
-def default_name(config: StudyConfig) -> str:
+def _default_name(config: StudyConfig) -> str:
     """Return a name that no other configuration has."""
     digest = hashlib.sha256(json.dumps(config_document(config), sort_keys=True).encode()).hexdigest()[:6]
     return f"{config.dataset}-{config.space}-{config.budget}-{digest}"

@@ -324,7 +324,7 @@ def summary_of(candidate: Candidate) -> dict[str, Any]:
 
 def time_left(session: Session) -> TimeLeft:
     """Return what there is time for: a training whose network can still be confirmed and verified."""
-    pace, images, workers = pace_of(session), dataset(session.config.dataset).train_size, session.workers
+    pace, images, workers = _pace_of(session), dataset(session.config.dataset).train_size, session.workers
     if session.effort.seconds is None:
         return TimeLeft(images, pace, workers=workers)
     confirmed = CAUTION * (1 + rounds(CONFIRM_SEEDS, workers))
@@ -361,7 +361,7 @@ def _to_verify(session: Session) -> list[Candidate]:
     return waiting
 
 
-def pace_of(session: Session) -> Pace:
+def _pace_of(session: Session) -> Pace:
     """Return the pace as it was measured, that of the slowest node of a cluster; a guess until a run has ended."""
     return scaled(session.timing.pace, slowdown(session.timing) or 1.0)
 
@@ -373,7 +373,7 @@ def run_seconds(session: Session, candidate: Candidate) -> float:
         return statistics.mean(seconds)
     proposal, data = candidate.proposal, dataset(session.config.dataset)
     epochs = proposal.epochs or session.config.recipe.epochs
-    return training_seconds(epochs, data.train_size, work(proposal.architecture, data.task), pace_of(session))
+    return training_seconds(epochs, data.train_size, work(proposal.architecture, data.task), _pace_of(session))
 
 
 def closing_seconds(session: Session) -> float:

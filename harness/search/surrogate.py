@@ -33,7 +33,7 @@ _PRIOR_SLOPES = {"log parameters": -0.5, "log epochs": -0.3}
 
 
 @dataclass(frozen=True, slots=True)
-class Scales:
+class _Scales:
     """The hyperparameters of the process, all for the logarithm of errors.
 
     Round values near the optimum of the evidence; on forms that were held out they were the better ones
@@ -58,7 +58,7 @@ class Scales:
     seed: float = 0.08
 
 
-SCALES = Scales()
+_SCALES = _Scales()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ class Model:
     rows: Any
     weights: Any
     root: Any
-    scales: Scales
+    scales: _Scales
     belief: float
 
 
@@ -109,7 +109,7 @@ def training_row(
     return tuple((value - centre) / width for value, (_, centre, width) in zip(raw, (*NAMES, *TRAINING), strict=True))
 
 
-def fitted(observations: Sequence[Observation], scales: Scales = SCALES, belief: float = PRIOR_ERRORS) -> Model:
+def fitted(observations: Sequence[Observation], scales: _Scales = _SCALES, belief: float = PRIOR_ERRORS) -> Model:
     """Return the process after these observations; of none it is the belief before any."""
     width = len(NAMES) + len(TRAINING)
     rows = np.array([item.row for item in observations], dtype=float).reshape(-1, width)
@@ -144,7 +144,7 @@ def _before(rows: Any, belief: float) -> Any:
     return found
 
 
-def _kernel(left: Any, right: Any, scales: Scales) -> Any:
+def _kernel(left: Any, right: Any, scales: _Scales) -> Any:
     reaches = np.array([scales.reach] * len(NAMES) + [scales.training_reach] * len(TRAINING))
     one, two = left / reaches, right / reaches
     squares = (one**2).sum(axis=1)[:, None] + (two**2).sum(axis=1)[None, :] - 2 * one @ two.T
@@ -152,7 +152,7 @@ def _kernel(left: Any, right: Any, scales: Scales) -> Any:
     return scales.level**2 + scales.slope**2 * (left @ right.T) + smooth
 
 
-def _own(rows: Any, scales: Scales) -> Any:
+def _own(rows: Any, scales: _Scales) -> Any:
     return scales.level**2 + scales.slope**2 * (rows**2).sum(axis=1) + scales.bend**2
 
 

@@ -11,7 +11,7 @@ from harness.system.errors import HarnessError, UsageError
 from harness.toy.backprop import EXAMPLE, WEIGHTS, gradients, passes, train
 
 # The slowest of the documents' rates needs 1,199 updates for a loss of 0.01; five digits are room to try others.
-MOST_UPDATES = 20_000
+_MOST_UPDATES = 20_000
 # A steepest slope below this share of the error is none: 1,000 updates then change the loss by less than 0.2 %.
 _NO_SLOPE = 5e-5
 # A rate is small if its first update takes less than this share off the loss: one below 0.02 at the documents' weights.
@@ -57,14 +57,14 @@ def rate_curve(start: Mapping[str, float], learning_rate: float, updates: int, t
     reached_after = next((number for number, loss in enumerate(losses) if loss < target), None)
     if reached_after is None:
         before = last
-        for number, step in enumerate(islice(steps, max(MOST_UPDATES - updates, 0)), start=updates + 1):
+        for number, step in enumerate(islice(steps, max(_MOST_UPDATES - updates, 0)), start=updates + 1):
             if step["E_total"] < target:
                 reached_after = number
                 break
             if step == before or not math.isfinite(step["E_total"]):
                 break
             before = step
-    return RateCurve(learning_rate, tuple(losses), reached_after, max(updates, MOST_UPDATES), last)
+    return RateCurve(learning_rate, tuple(losses), reached_after, max(updates, _MOST_UPDATES), last)
 
 
 def remarks(curves: Sequence[RateCurve], target: float) -> list[str]:

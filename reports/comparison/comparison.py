@@ -12,7 +12,7 @@ from reports.numbers import DASH, count, decimal, plural
 
 FEWEST, MOST = 2, 4
 # Below it a difference is called more than chance; the usual convention (Fisher 1925), and no more than that.
-CHANCE = 0.05
+_CHANCE = 0.05
 TIMES = "\N{MULTIPLICATION SIGN}"
 
 
@@ -41,7 +41,7 @@ def quantity(
     comparable: bool = True,
 ) -> Quantity:
     """Return a line of numbers; where they are not ``comparable`` it has no ratios."""
-    ratios = ratios_to_first(values) if comparable else (None,) * len(values)
+    ratios = _ratios_to_first(values) if comparable else (None,) * len(values)
     return Quantity(name, tuple(shown(value) for value in values), ratios)
 
 
@@ -61,7 +61,7 @@ def known(quantities: Iterable[Quantity]) -> list[Quantity]:
     return [line for line in quantities if set(line.words) != {DASH}]
 
 
-def ratios_to_first(values: Sequence[float | None]) -> tuple[float | None, ...]:
+def _ratios_to_first(values: Sequence[float | None]) -> tuple[float | None, ...]:
     """Return each value as a multiple of the first, None for the first and where that means nothing."""
     first = values[0]
     return (None, *(_ratio(value, first) for value in values[1:]))
@@ -92,16 +92,16 @@ def accuracy_sentence(names: tuple[str, str], accuracies_pct: tuple[Sequence[flo
     gap = statistics.mean(theirs) - statistics.mean(ours)
     beside = f"points {'below' if gap < 0 else 'above'} that of {names[0]}"
     said = f"The mean test accuracy of {names[1]} is {decimal(abs(gap), 3)} {beside}"
-    chance = two_sided(ours, theirs)
+    chance = _two_sided(ours, theirs)
     if not math.isfinite(chance):
         return f"{said}; with a single seed on a side nobody can say whether that is chance."
     seeds = f"Welch's test over {len(ours)} and {plural(len(theirs), 'seed')}"
-    if chance < CHANCE:
+    if chance < _CHANCE:
         return f"{said}, more than the choice of seeds explains (p = {chance:.2g}, {seeds})."
     return f"{said}, which the choice of seeds alone may explain (p = {chance:.2f}, {seeds})."
 
 
-def two_sided(ours: Sequence[float], theirs: Sequence[float]) -> float:
+def _two_sided(ours: Sequence[float], theirs: Sequence[float]) -> float:
     """Return the p value of "the two means are equal", two-sided Welch test; NaN below two values on a side."""
     lower = statistics.chance_that_lower(ours, theirs)
     higher = statistics.chance_that_lower(theirs, ours)

@@ -37,7 +37,7 @@ def write_network_comparison(named: Sequence[tuple[str, Architecture]], workspac
         UsageError: the folder cannot be written.
     """
     facts = network_comparison(read_networks(named, workspace))
-    path = workspace.runs / file_name([architecture.hash for _, architecture in named])
+    path = workspace.runs / _file_name([architecture.hash for _, architecture in named])
     made = _network_charts(facts.sides)
     files.write_text(path, _page("comparison.html", made, facts=facts, studies=None))
     return path
@@ -50,7 +50,7 @@ def write_study_comparison(folders: Sequence[Path], workspace: Workspace) -> Pat
         ContentError: a file of a study or the workspace does not hold together.
         UsageError: the folder cannot be written.
     """
-    path = workspace.runs / file_name([folder.name for folder in folders])
+    path = workspace.runs / _file_name([folder.name for folder in folders])
     studies = read_studies(folders, workspace)
     answers = _answers(studies.infos, workspace)
     made = {"fronts": _fronts(studies.infos), "budgets": _budgets(studies.infos)}
@@ -69,7 +69,7 @@ def read_studies(folders: Sequence[Path], workspace: Workspace) -> StudyComparis
     return study_comparison([study_info(read_study(folder, workspace, standings)) for folder in folders])
 
 
-def file_name(names: Sequence[str]) -> str:
+def _file_name(names: Sequence[str]) -> str:
     """Return what the page of a comparison is called; long and odd names are cut, and told apart by a digest."""
     plain = "-".join(re.sub(r"[^\w.-]", "_", name, flags=re.ASCII) for name in names)
     if len(plain) <= 120 and plain == "-".join(names):

@@ -11,7 +11,7 @@ from reports.numbers import count, decimal, duration, plural, short
 from reports.study.networks import Network, State, accuracy_words
 from reports.study.study_info import StudyInfo
 
-MOST_SHARED = 25
+_MOST_SHARED = 25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,7 @@ def study_comparison(infos: Sequence[StudyInfo]) -> StudyComparison:
         quantities=tuple(known(_quantities(infos))),
         settings=tuple(line for line in settings if len(set(line.words)) > 1),
         equal=tuple(line.name for line in settings if len(set(line.words)) == 1),
-        shared=tuple(shared[:MOST_SHARED]),
+        shared=tuple(shared[:_MOST_SHARED]),
         shared_count=len(shared),
         notes=tuple(_notes(infos)),
     )

@@ -338,7 +338,7 @@ def _given(files: StudyFiles) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class LabelErrors:
+class _LabelErrors:
     """The winner's accuracy when images with a confirmed wrong label are left out.
 
     Attributes:
@@ -369,7 +369,7 @@ class Caveats:
     winner_reads: int
     workspace_reads: int
     seeds: tuple[SeedRun, ...]
-    label_errors: LabelErrors | None
+    label_errors: _LabelErrors | None
     diverged_in_search: int
     fall_points: float | None
     fallen: int
@@ -414,11 +414,11 @@ def errors_outside(run: SeedRun, suspects: frozenset[int]) -> int:
     return sum(index not in suspects for index, _ in run.wrong)
 
 
-def _label_errors(runs: tuple[SeedRun, ...], suspects: frozenset[int]) -> LabelErrors:
+def _label_errors(runs: tuple[SeedRun, ...], suspects: frozenset[int]) -> _LabelErrors:
     outside = [errors_outside(run, suspects) for run in runs]
     among = [len(run.wrong) - count for run, count in zip(runs, outside, strict=True)]
     others = runs[0].test_size - len(suspects)
-    return LabelErrors(
+    return _LabelErrors(
         images=len(suspects),
         errors_among=statistics.mean(among),
         errors_outside=statistics.mean(outside),

@@ -19,7 +19,7 @@ from reports.study.answer import CONFIRMED_LABEL_ERRORS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mistake:
+class _Mistake:
     """One test image that at least one seed got wrong.
 
     Attributes:
@@ -51,7 +51,7 @@ class Mistakes:
     """
 
     seeds: int
-    mistakes: tuple[Mistake, ...]
+    mistakes: tuple[_Mistake, ...]
     confusion: tuple[tuple[int, ...], ...] | None
     image_shape: tuple[int, int] | None
 
@@ -76,9 +76,9 @@ def mistakes(record: Record, inspections: Sequence[Inspection]) -> Mistakes:
     )
 
 
-def _mistake(image: int, said: Mapping[int, int], seen: Sequence[Miss], mislabelled: bool) -> Mistake:
+def _mistake(image: int, said: Mapping[int, int], seen: Sequence[Miss], mislabelled: bool) -> _Mistake:
     confidences = [miss.confidence for miss in seen]
-    return Mistake(
+    return _Mistake(
         image=image,
         label=seen[0].label if seen else None,
         said=tuple(sorted(said.items(), key=lambda pair: (-pair[1], pair[0]))),
@@ -89,7 +89,9 @@ def _mistake(image: int, said: Mapping[int, int], seen: Sequence[Miss], mislabel
     )
 
 
-def _confusion(found: Sequence[Mistake], label_counts: Sequence[int], seeds: int) -> tuple[tuple[int, ...], ...] | None:
+def _confusion(
+    found: Sequence[_Mistake], label_counts: Sequence[int], seeds: int
+) -> tuple[tuple[int, ...], ...] | None:
     classes = len(label_counts)
     table = [[0] * classes for _ in range(classes)]
     for mistake in found:
@@ -145,7 +147,7 @@ def shared_mistakes(images: Collection[int], sides: Sequence[Mistakes]) -> tuple
     return tuple(sorted(found, key=lambda item: (-sum(share for _, share in item.said), item.image)))
 
 
-def _said(mistake: Mistake | None, seeds: int) -> tuple[tuple[int, ...], float]:
+def _said(mistake: _Mistake | None, seeds: int) -> tuple[tuple[int, ...], float]:
     if mistake is None:
         return (), 0.0
     return tuple(answer for answer, _ in mistake.said), mistake.seeds / seeds

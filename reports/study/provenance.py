@@ -75,12 +75,12 @@ def provenance(files: StudyFiles, answer: Winner | None) -> Provenance:
         facts=_facts(files, answer),
         wall_seconds=files.elapsed,
         train_seconds=sum(result.train_seconds for result in files.results),
-        rerun=rerun_command(answer) if answer else None,
+        rerun=_rerun_command(answer) if answer else None,
         last_utc=files.events[-1].utc if files.events else "",
     )
 
 
-def rerun_command(answer: Winner) -> str:
+def _rerun_command(answer: Winner) -> str:
     """Return the command that repeats a verification, or makes the first one."""
     if answer.row is None:
         return typed("verify", answer.hash)

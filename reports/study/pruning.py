@@ -21,7 +21,7 @@ _CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True, slots=True)
-class WrongPruning:
+class _WrongPruning:
     """How often pruning at a rung ended what would have reached.
 
     Attributes:
@@ -54,7 +54,7 @@ class Rungs:
     recipe_name: str
     epochs: int
     rungs: tuple[int, ...]
-    pruning: tuple[WrongPruning, ...]
+    pruning: tuple[_WrongPruning, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class _Decision:
     reached: bool | None
 
 
-def rungs_by_protocol(studies: Iterable[StudyFiles]) -> list[Rungs]:
+def _rungs_by_protocol(studies: Iterable[StudyFiles]) -> list[Rungs]:
     """Return the facts of all studies that prune, those of equal data, recipe, length and rungs together."""
     groups: dict[tuple[str, int, str, tuple[int, ...]], list[StudyFiles]] = defaultdict(list)
     for files in studies:
@@ -137,10 +137,10 @@ def _reached(run: Result | None, threshold_pct: float) -> bool | None:
     return run.status is Status.COMPLETE and accuracy is not None and statistics.reaches(accuracy, threshold_pct)
 
 
-def _wrong(decisions: Sequence[_Decision], epoch: int | None) -> WrongPruning:
+def _wrong(decisions: Sequence[_Decision], epoch: int | None) -> _WrongPruning:
     there = [item for item in decisions if epoch is None or item.epoch == epoch]
     pruned = {item.run for item in there if item.reached is None}
     spared = {item.run: item.reached for item in there if item.reached is not None}
     reached = sum(spared.values())
     interval = clopper_pearson(reached, len(spared), _CONFIDENCE) if spared else (None, None)
-    return WrongPruning(epoch, len(pruned), len(spared), reached, *interval)
+    return _WrongPruning(epoch, len(pruned), len(spared), reached, *interval)

@@ -219,7 +219,7 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
+class _Point:
     """One network in the picture of cost against accuracy.
 
     Attributes:
@@ -241,7 +241,7 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
-class Ghost:
+class _Ghost:
     """A network of the leaderboard that this study did not find, with its mean test accuracy."""
 
     label: str
@@ -257,12 +257,12 @@ class AccuracyPicture:
         ghosts: the networks of the leaderboard that reach the target at the lowest cost.
     """
 
-    points: tuple[Point, ...]
+    points: tuple[_Point, ...]
     config: StudyConfig
-    ghosts: tuple[Ghost, ...] = ()
+    ghosts: tuple[_Ghost, ...] = ()
 
     @property
-    def front(self) -> list[Point]:
+    def front(self) -> list[_Point]:
         """The Pareto front, the lowest cost first."""
         return sorted((point for point in self.points if point.on_front), key=lambda point: point.cost)
 
@@ -286,7 +286,7 @@ def accuracy_picture(files: StudyFiles, of: Sequence[Network]) -> AccuracyPictur
         accuracies, row = network.validation_accuracies_pct, network.row
         if network.parameters > 0 and accuracies:
             points.append(
-                Point(
+                _Point(
                     kind=Kind.PRUNED if network.state is State.PRUNED else Kind.TRAINED,
                     number=number,
                     label=network.label,
@@ -298,7 +298,7 @@ def accuracy_picture(files: StudyFiles, of: Sequence[Network]) -> AccuracyPictur
             )
         if network.parameters > 0 and row is not None and row.mean_test_accuracy_pct is not None:
             points.append(
-                Point(
+                _Point(
                     kind=Kind.TESTED,
                     number=number,
                     label=network.label,
@@ -318,7 +318,7 @@ def accuracy_picture(files: StudyFiles, of: Sequence[Network]) -> AccuracyPictur
         (row for row in others.values() if row.hash not in known), key=lambda row: cost_of(row, config.minimise)
     )
     ghosts = [
-        Ghost(
+        _Ghost(
             network_name(row.architecture, row.parameters) or row.hash[:DIGITS],
             cost_of(row, config.minimise),
             row.mean_test_accuracy_pct,
@@ -367,7 +367,7 @@ def _curve_points(run: Result | None) -> tuple[tuple[int, float], ...]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SeedRow:
+class _SeedRow:
     """The seeds of one network, per cent.
 
     Attributes:
@@ -390,7 +390,7 @@ class SeedSpread:
         pooled_points: deviation within networks over fresh and test seeds together, None where no network has two.
     """
 
-    rows: tuple[SeedRow, ...]
+    rows: tuple[_SeedRow, ...]
     pooled_points: float | None
     left_out: int = 0
 
@@ -399,7 +399,7 @@ def seed_spread(files: StudyFiles, of: Sequence[Network]) -> SeedSpread:
     """Return how far the seeds of a study's networks lie apart."""
     test = {item.record.hash: item.record.accuracies_pct for item in reversed(files.measured)}
     found = [
-        SeedRow(number=number, network=network, fresh=network.fresh_pct, test=test.get(network.hash, ()))
+        _SeedRow(number=number, network=network, fresh=network.fresh_pct, test=test.get(network.hash, ()))
         for number, network in enumerate(of)
     ]
     several = [row for row in found if len(row.fresh) + len(row.test) > 1]

@@ -38,7 +38,7 @@ from search_spaces.cost import Analysis, analyse
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WinnerInfo:
+class _WinnerInfo:
     """The answer, looked at closely.
 
     Attributes:
@@ -71,7 +71,7 @@ class StudyInfo:
     config: StudyConfig
     headline: Headline
     answer: Winner | None
-    closer: WinnerInfo | None
+    closer: _WinnerInfo | None
     next_step: NextStep | None
     caveats: Caveats
     networks: tuple[Network, ...]
@@ -120,12 +120,12 @@ def study_info(files: StudyFiles) -> StudyInfo:
     )
 
 
-def _closer(files: StudyFiles, of: tuple[Network, ...], answer: Winner) -> WinnerInfo:
+def _closer(files: StudyFiles, of: tuple[Network, ...], answer: Winner) -> _WinnerInfo:
     network = next((item for item in of if item.hash == answer.hash), None)
     row = answer.row
     measured = next((item for item in files.measured if row is not None and item.row.key == row.key), None)
     inspections = measured.inspections if measured else ()
-    return WinnerInfo(
+    return _WinnerInfo(
         network=network,
         analysis=analyse(network.architecture, dataset(files.config.dataset).task) if network else None,
         mistakes=mistakes(measured.record, inspections) if measured else None,

@@ -15,7 +15,7 @@ import pytest
 
 from harness.bench.table_files import read_table, write_table
 from harness.evidence import leaderboard, ledger, record, weight_file
-from harness.evidence.leaderboard import Claim
+from harness.evidence.leaderboard import _Claim
 from harness.evidence.ledger import Attempt, Declaration, Registration
 from harness.system.document import document_of, read_as
 
@@ -53,10 +53,10 @@ def test_lines_of_the_ledger_are_entries():
 
 def test_repeats_and_claims_are_as_they_are_committed():
     repeats = [json.dumps(asdict(repeat)) for repeat in weight_file.repeats(RECORDS)]
-    assert repeats == weight_file.repeats_file(RECORDS).read_text(encoding="utf-8").splitlines()
+    assert repeats == weight_file._repeats_file(RECORDS).read_text(encoding="utf-8").splitlines()
 
     lines = [json.dumps(claim, ensure_ascii=False) for claim in json.loads((RECORDS / "claims.json").read_bytes())]
-    assert [restated(Claim, line) for line in lines] == lines
+    assert [restated(_Claim, line) for line in lines] == lines
     assert len(leaderboard.read_claims(RECORDS / "claims.json")) == len(lines)
 
 

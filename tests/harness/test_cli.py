@@ -322,5 +322,5 @@ def test_an_interrupt_while_modules_are_loaded_is_one_line(
     with pytest.raises(SystemExit) as end:
         started()
 
-    assert end.value.code == cli.INTERRUPTED
+    assert end.value.code == cli._INTERRUPTED
     assert capsys.readouterr().err == "error: interrupted\n"

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from harness import cross_check as module
-from harness.cross_check import Checks, cross_check, fvcore_counts, summary_total, tied_repeats
+from harness.cross_check import _Checks, cross_check, fvcore_counts, summary_total, tied_repeats
 from harness.system.errors import HarnessError
 from harness.training.modules import build
 from search_spaces.catalog import PRESETS, SPACES, space
@@ -24,7 +24,7 @@ TIED = parse_network(
 )
 
 
-def checked(text: str) -> tuple[Checks, int, int]:
+def checked(text: str) -> tuple[_Checks, int, int]:
     architecture = parse_network(text)
     analysis = analyse(architecture, MNIST)
     return cross_check(architecture, analysis), analysis.parameters, analysis.macs
@@ -34,7 +34,7 @@ def checked(text: str) -> tuple[Checks, int, int]:
 def test_all_libraries_count_the_presets_alike(name: str):
     checks, parameters, macs = checked(PRESETS[name].text)
 
-    assert checks == Checks(parameters, parameters, parameters, macs, 0)
+    assert checks == _Checks(parameters, parameters, parameters, macs, 0)
 
 
 @pytest.mark.parametrize("name", SPACES)
@@ -52,7 +52,7 @@ def test_a_tied_kernel_is_allowed_for_in_the_open():
     checks, parameters, macs = checked(str(TIED))
 
     # One 4-4 kernel of 144 and one depthwise kernel of 36 are met a second time.
-    assert checks == Checks(parameters, parameters, parameters, macs, 144 + 36)
+    assert checks == _Checks(parameters, parameters, parameters, macs, 144 + 36)
     network = build(TIED, MNIST)
     assert tied_repeats(network) == 180
     assert summary_total(network, MNIST) == parameters + 180

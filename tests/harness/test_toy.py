@@ -29,7 +29,7 @@ from harness.toy.backprop import (
     update,
     with_numbers,
 )
-from harness.toy.rates import MOST_UPDATES, RateCurve, checked_gradients, rate_curve, remarks, shortest
+from harness.toy.rates import _MOST_UPDATES, RateCurve, checked_gradients, rate_curve, remarks, shortest
 
 some_numbers = st.fixed_dictionaries(dict.fromkeys(START, st.floats(-2, 2)))
 
@@ -155,7 +155,7 @@ def test_the_target_is_first_met_where_the_curve_first_falls_below_it(learning_r
 def test_what_is_out_of_the_ordinary_is_said(curve: RateCurve, reached: int | None, word: str):
     said = remarks([curve], 0.01)
 
-    assert (curve.reached_after, curve.searched) == (reached, MOST_UPDATES)
+    assert (curve.reached_after, curve.searched) == (reached, _MOST_UPDATES)
     assert [word in sentence for sentence in said] == [True] * bool(word)
 
 

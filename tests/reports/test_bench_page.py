@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness.bench.findings import Findings, MethodFinding
+from harness.bench.findings import Findings, _MethodFinding
 from harness.bench.scores import Curve, Judge, Pair, Ranking, Runtime
 from reports import charts
 from reports.bench_page import matrix, render
@@ -26,8 +26,8 @@ def pair(first: str, second: str, ratio: float, corrected_p: float = 1.0, when: 
 
 @pytest.fixture
 def facts() -> Findings:
-    def method(name: str, *sizes: float) -> MethodFinding:
-        return MethodFinding(
+    def method(name: str, *sizes: float) -> _MethodFinding:
+        return _MethodFinding(
             name=name,
             says=f"what {name} does",
             is_variant=False,

@@ -17,7 +17,7 @@ from harness.system.files import Workspace
 from harness.training.recipe import Recipe
 from harness.training.result import Status
 from reports import board
-from reports.board import Group, groups, read_index, state_of, write_index, write_lacking_reports, write_leaderboard
+from reports.board import Group, _state_of, groups, read_index, write_index, write_lacking_reports, write_leaderboard
 from reports.study import study_files
 from search_spaces.task import MNIST
 from tests.outline import checked
@@ -53,7 +53,7 @@ def test_the_chart_joins_the_smallest_proven_network_of_each_target(place: Works
         ),
     )
 
-    rows, target_pct = board.frontier_rows(made)
+    rows, target_pct = board._frontier_rows(made)
 
     assert target_pct == 99.4
     assert [(row["best"], row["target"]) for row in rows[:3]] == [(True, 99.4), (True, 99.6), (True, 99.0)]
@@ -180,7 +180,7 @@ def test_a_study_says_how_far_its_search_has_come(
     for event in events:
         study.note("ended", **event)
 
-    assert state_of(study_files.read_study(study.write(), place), running=running) == state
+    assert _state_of(study_files.read_study(study.write(), place), running=running) == state
 
 
 def test_a_workspace_without_anything_has_pages_too(place: Workspace):

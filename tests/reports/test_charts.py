@@ -26,7 +26,7 @@ def test_the_style_sheet_exchanges_every_colour_of_the_charts():
     style = resources.files("reports").joinpath("page.css").read_text(encoding="utf-8")
     light = dict(re.findall(r"--(\w+): (#\w+);", style.partition("@media")[0]))
 
-    for colour in (*charts.SERIES, charts.TEXT):
+    for colour in (*charts._SERIES, charts.TEXT):
         assert colour in light.values()
         for paint in ("fill", "stroke"):
             [name] = re.findall(rf'\[{paint}="{colour}"\] \{{ {paint}: var\(--(\w+)\); \}}', style)

@@ -9,7 +9,7 @@ from harness.evidence import record
 from harness.system.files import Workspace
 from reports.comparison.comparison_networks import network_comparison, read_networks
 from reports.comparison.comparison_page import read_studies
-from reports.extracts import MOST_NETWORKS, code, networks_summary, sentence, studies_summary, study_summary
+from reports.extracts import _MOST_NETWORKS, code, networks_summary, sentence, studies_summary, study_summary
 from reports.study.study_files import read_study
 from reports.study.study_info import study_info
 from search_spaces.catalog import PRESETS
@@ -42,7 +42,7 @@ def test_the_summary_says_what_won_and_how_to_check_it(realistic_study: Any, pla
     assert values["tier"] == "verified"
     # Errors 55, 58, 52, 61, 57, 54: deviation 3.189; 99.43833 - 3.36493 (t of 0.99, 5 degrees) * 0.03189 / sqrt(6).
     assert values["mean test accuracy"].startswith("99.438 \u00b1 0.032 % over 6 seeds, 99 % lower bound 99.395 %")
-    assert len(networks) == 2 + MOST_NETWORKS
+    assert len(networks) == 2 + _MOST_NETWORKS
     assert f"```console\nharness search --budget 20000\nharness verify {info.answer.hash} --seeds 6\n```" in text
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from harness.system.errors import UsageError
 from harness.system.files import Workspace
-from reports.extracts import NetworkLine, lines, write_figures, write_tables
+from reports.extracts import _NetworkLine, lines, write_figures, write_tables
 from reports.study.study_files import read_study
 from reports.study.study_info import StudyInfo, study_info
 from search_spaces.notation import parse_network
@@ -35,7 +35,7 @@ def test_both_tables_hold_every_network_in_the_order_of_the_report(realistic_stu
     assert [row["hash"] for row in rows] == hashes
     assert [row["hash"] for row in document["networks"]] == hashes
     assert [row["place"] for row in document["networks"]] == list(range(1, len(hashes) + 1))
-    assert list(rows[0]) == list(document["networks"][0]) == [item.name for item in fields(NetworkLine)]
+    assert list(rows[0]) == list(document["networks"][0]) == [item.name for item in fields(_NetworkLine)]
     first = ["place", "hash", "parameters", "tier", "state", "remark", "epochs", "validation_accuracy_pct"]
     assert list(rows[0])[: len(first)] == first
     assert (document["study"], document["target_pct"], document["schema_version"]) == (info.name, 99.4, 1)

@@ -82,11 +82,11 @@ def test_the_smallest_network_of_a_small_space_is_known():
 def test_many_derivations_give_an_interval_that_says_so():
     text = "net = conv3x3(1..40) conv3x3(1..40) gap linear(10); where parameters <= 3000"
     exact = feasible(parse_space(text))
-    sampled = feasible(parse_space(text), most_exact=100, rng=random.Random(1), samples=400, confidence=0.99)
+    _sampled = feasible(parse_space(text), most_exact=100, rng=random.Random(1), samples=400, confidence=0.99)
     assert exact.exact
-    assert not sampled.exact
-    assert sampled.low < exact.low < sampled.high
-    assert (sampled.derivations, sampled.looked_at, sampled.confidence) == (1600, 400, 0.99)
+    assert not _sampled.exact
+    assert _sampled.low < exact.low < _sampled.high
+    assert (_sampled.derivations, _sampled.looked_at, _sampled.confidence) == (1600, 400, 0.99)
 
 
 def test_the_interval_holds_the_true_number_as_often_as_it_says():

@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from search_spaces.poses import channel_order, composed, mirrored, turns
+from search_spaces.poses import _composed, channel_order, mirrored, turns
 
 SQUARE = np.arange(9).reshape(3, 3)
 
@@ -24,12 +24,12 @@ def test_a_square_looks_different_in_every_pose(poses: int):
 @pytest.mark.parametrize("poses", [1, 2, 4, 8])
 def test_one_pose_after_the_other_is_the_pose_that_they_compose(poses: int):
     for first, second in product(range(poses), repeat=2):
-        once = posed(SQUARE, composed(second, first, poses), poses)
+        once = posed(SQUARE, _composed(second, first, poses), poses)
         assert np.array_equal(posed(posed(SQUARE, first, poses), second, poses), once)
 
 
 def test_the_first_pose_changes_nothing():
-    assert [composed(0, pose, 8) for pose in range(8)] == list(range(8))
+    assert [_composed(0, pose, 8) for pose in range(8)] == list(range(8))
     assert channel_order(0, 8, 16) == tuple(range(16))
 
 

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 # Of the search's time after the first page, and of a watcher's.
 SEARCH_SHARE, WATCH_SHARE = 0.02, 0.05
-SOONEST_SECONDS = 10.0
+_SOONEST_SECONDS = 10.0
 # So long the page is written as soon as that, whatever its share.
-WATCHED_SECONDS = 600.0
+_WATCHED_SECONDS = 600.0
 # The next report may take longer than the last one: there is more to say.
 _GROWTH = 1.5
 
@@ -65,13 +65,13 @@ class LiveReport:
         if self._told:
             self._spent += cost
             # While people watch; then so that all together stay below their share.
-            self._due = self._clock() + SOONEST_SECONDS
-            if self._clock() - self._began > WATCHED_SECONDS:
+            self._due = self._clock() + _SOONEST_SECONDS
+            if self._clock() - self._began > _WATCHED_SECONDS:
                 self._due = max(self._due, self._began + (self._spent + _GROWTH * cost) / SEARCH_SHARE)
         else:
             # The first page loads what pages are made of; its cost says nothing about the next.
             self._told = True
-            self._due = self._clock() + SOONEST_SECONDS
+            self._due = self._clock() + _SOONEST_SECONDS
             self._say(f"live report: {path}")
 
 

@@ -44,7 +44,7 @@ class KnownRow:
     target_pct: float | None
 
 
-NETWORK_ALONE = KnownRow(None, "", None, None)
+_NETWORK_ALONE = KnownRow(None, "", None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +218,7 @@ def _searched(workspace: Workspace, records: Iterable[Record], given: str) -> li
     # What a study has trained is on the leaderboard too, or was claimed; a second row of it would ask for a choice.
     recipes = {evidence.recipe_hash: evidence.recipe for evidence in records}
     ranked = [(row, _row_of(row, recipes)) for row in _standings(workspace) if row.tier is not Tier.CLAIMED]
-    for known in (ranked, [(claim, NETWORK_ALONE) for claim in claimed]):
+    for known in (ranked, [(claim, _NETWORK_ALONE) for claim in claimed]):
         before = {architecture.hash for architecture, _, _ in found}
         for told, meant in known:
             if told.hash not in before and _is_meant(told.architecture, told.parameters, given):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from harness.bench.recording import Recording
+from harness.bench.recording import _Recording
 from harness.bench.table import Facts, Machine, Row, Sample, Table
 from harness.training.recipe import Recipe
 from harness.training.result import Environment
@@ -63,9 +63,9 @@ def some_table(*runs: list[Row], **changes: Any) -> Table:
     return Table(replace(FACTS, **changes), tuple(row for run in chosen for row in run))
 
 
-def some_recording(**changes: Any) -> Recording:
+def some_recording(**changes: Any) -> _Recording:
     """Return a recording of the three networks with two seeds each."""
-    whole = Recording(
+    whole = _Recording(
         name="made-up",
         dataset="mnist",
         data_hash="d" * 64,

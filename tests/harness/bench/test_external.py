@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from harness.bench import external
-from harness.bench.external import MethodError
+from harness.bench.external import _MethodError
 from harness.bench.methods import EntryPoint, Method, Program
-from harness.bench.replay import TableReadings, replay
+from harness.bench.replay import _TableReadings, replay
 from harness.bench.scores import Trace
 from tests.harness.bench import made_up_table
 
 TABLE = made_up_table.table(made_up_table.TINY)
-READINGS = TableReadings(TABLE)
+READINGS = _TableReadings(TABLE)
 NETWORKS = [runs[0][8].architecture for runs in TABLE.runs.values()]
 ROOT = Path(__file__).resolve().parents[3]
 # Nothing to be found fault with.
@@ -63,7 +63,7 @@ def test_the_examples_play_along(install: Install, monkeypatch: pytest.MonkeyPat
 
 def blamed(method: Method, words: str, limit: float = 20.0) -> None:
     began = time.monotonic()
-    with pytest.raises(MethodError) as caught:
+    with pytest.raises(_MethodError) as caught:
         run(method, limit)
     assert caught.value.message.startswith("method 'theirs', repeat 2, question ")
     assert words in caught.value.message
@@ -139,7 +139,7 @@ def test_a_program_that_misbehaves_ends_in_one_line_that_says_how(way: str, word
 
 
 def test_a_program_that_cannot_be_started_says_why():
-    with pytest.raises(MethodError, match="no-such-program"):
+    with pytest.raises(_MethodError, match="no-such-program"):
         run(Program(name="theirs", command=("no-such-program",)))
 
 
@@ -152,7 +152,7 @@ def test_no_process_of_a_program_is_left(tmp_path: Path):
         f"pathlib.Path({str(note)!r}).write_text(str(child.pid))\n"
         "time.sleep(60)\n"
     )
-    with pytest.raises(MethodError):
+    with pytest.raises(_MethodError):
         run(program(str(script)), limit=3.0)
 
     state = Path(f"/proc/{note.read_text()}/stat")

@@ -8,19 +8,19 @@ from itertools import product
 import pytest
 
 from harness.bench import scores as ranks
-from harness.bench.findings import OVER_TIME, sentences, too_few
+from harness.bench.findings import OVER_TIME, _too_few, sentences
 from harness.bench.scores import (
     Answer,
     Judge,
     Pair,
     Steps,
     Trace,
+    _first_hit,
+    _holm,
     curve,
     expected_seconds,
     fewest_repeats,
     final_score,
-    first_hit,
-    holm,
     pairs,
     ranking,
     runtime,
@@ -52,10 +52,10 @@ def test_too_few_repeats_to_show_anything_are_said_to_be_too_few():
 
     # Five repeats of one sign have p = 2 / 32; twice that is above 5 %, and so it is with six: 2 * 2 / 64.
     said = "5 repeats are too few to show any difference by 2 tests, whatever came out; 7 can."
-    assert too_few(5, [pair, pair], [pair]) == [said]
-    assert too_few(6, [pair, pair], []) != []
-    assert too_few(7, [pair, pair], []) == []
-    assert too_few(1, [], []) == []
+    assert _too_few(5, [pair, pair], [pair]) == [said]
+    assert _too_few(6, [pair, pair], []) != []
+    assert _too_few(7, [pair, pair], []) == []
+    assert _too_few(1, [], []) == []
     assert [fewest_repeats(tests) for tests in (1, 2, 30)] == [6, 7, 11]
 
 
@@ -65,7 +65,7 @@ def test_an_answer_that_does_not_reach_has_no_size_while_it_is_the_answer():
     assert [found.at(time) for time in (0, 9.9, 10, 29, 30, 59, 60, 79, 80, 99)] == [
         *(NEVER, NEVER, 2_000, 2_000, NEVER, NEVER, NEVER, NEVER, 1_000, 1_000)
     ]
-    assert (first_hit(found, 2_000), first_hit(found, 1_999), first_hit(found, 999)) == (10.0, 80.0, NEVER)
+    assert (_first_hit(found, 2_000), _first_hit(found, 1_999), _first_hit(found, 999)) == (10.0, 80.0, NEVER)
 
 
 def test_the_score_is_the_mean_logarithm_over_time_with_the_budget_for_no_answer():
@@ -133,9 +133,9 @@ def test_a_band_narrows_with_repeats_and_holds_the_median():
 
 def test_holm_by_hand():
     """0.01 x 4, 0.03 x 3, 0.04 x 2 raised to the one before, 0.5."""
-    assert holm([0.04, 0.01, 0.5, 0.03]) == pytest.approx([0.09, 0.04, 0.5, 0.09])
-    assert holm([0.9, 0.8]) == [1.0, 1.0]
-    assert holm([]) == []
+    assert _holm([0.04, 0.01, 0.5, 0.03]) == pytest.approx([0.09, 0.04, 0.5, 0.09])
+    assert _holm([0.9, 0.8]) == [1.0, 1.0]
+    assert _holm([]) == []
 
 
 def test_ranks_are_means_over_repeats_and_equal_scores_share_theirs():

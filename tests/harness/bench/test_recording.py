@@ -15,20 +15,20 @@ from typing import Any, cast
 import pytest
 
 from harness.bench.recording import (
-    BANDS,
+    _BANDS,
     Near,
-    Recording,
+    _default_rungs,
+    _keys_of,
+    _open_recording,
+    _Recording,
+    _rows_of,
+    _sampled,
+    _split_digest,
+    _table_of,
     check_rungs,
-    default_rungs,
     finished_runs,
-    keys_of,
-    open_recording,
     record,
-    rows_of,
     run_path,
-    sampled,
-    split_digest,
-    table_of,
 )
 from harness.bench.table import Sample, Table
 from harness.search import pruning
@@ -84,21 +84,21 @@ def test_what_is_near_the_target_is_due_once_all_have_their_first_runs():
     }
     one_short = {key: run for key, run in runs.items() if key != (HASHES[2], 1)}
 
-    assert [key for _, key in keys_of(recording, one_short)] == first
+    assert [key for _, key in _keys_of(recording, one_short)] == first
     more = [(HASHES[network], seed) for seed in (2, 3) for network in (0, 1)]
-    assert [key for _, key in keys_of(recording, runs)] == first + more
-    assert [key for _, key in keys_of(replace(recording, near=None), runs)] == first
+    assert [key for _, key in _keys_of(recording, runs)] == first + more
+    assert [key for _, key in _keys_of(replace(recording, near=None), runs)] == first
 
 
 @pytest.mark.parametrize("epochs", range(1, 70))
 def test_rungs_that_nobody_names_hold_those_at_which_a_search_stops(epochs: int):
-    check_rungs(default_rungs(epochs), epochs)
-    assert set(pruning.rungs(epochs)) <= set(default_rungs(epochs))
+    check_rungs(_default_rungs(epochs), epochs)
+    assert set(pruning.rungs(epochs)) <= set(_default_rungs(epochs))
 
 
 def test_the_digest_of_a_split_is_that_of_its_indices():
     # printf '3,5,8' | sha256sum
-    assert split_digest([3, 5, 8]) == "d8c85d93367f9ebb51148c0a399b58ca7386e2de1a4ffcc5e925048f6d4e2250"
+    assert _split_digest([3, 5, 8]) == "d8c85d93367f9ebb51148c0a399b58ca7386e2de1a4ffcc5e925048f6d4e2250"
 
 
 @pytest.mark.parametrize(
@@ -114,11 +114,11 @@ def test_the_digest_of_a_split_is_that_of_its_indices():
     ids=["recipe", "split", "rungs", "networks", "workers", "engine"],
 )
 def test_a_recording_never_mixes(changes: dict[str, Any], tmp_path: Path):
-    open_recording(tmp_path, some_recording())
-    open_recording(tmp_path, some_recording())
+    _open_recording(tmp_path, some_recording())
+    _open_recording(tmp_path, some_recording())
 
     with pytest.raises(ContentError):
-        open_recording(tmp_path, some_recording(**changes))
+        _open_recording(tmp_path, some_recording(**changes))
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_a_run_that_is_not_of_the_recording_is_refused(changes: dict[str, Any], 
 
 
 def test_rows_have_the_accuracy_and_the_seconds_of_their_rungs():
-    rows = rows_of(some_run(1, seed=1), (1, 2, 4), machine=0)
+    rows = _rows_of(some_run(1, seed=1), (1, 2, 4), machine=0)
 
     assert [(row.rung, row.validation_accuracy_pct, row.seconds) for row in rows] == [
         (1, 95.0, 1.5),
@@ -153,7 +153,7 @@ def test_rows_have_the_accuracy_and_the_seconds_of_their_rungs():
 def test_a_run_that_diverged_keeps_what_its_last_weights_gave():
     diverged = some_run(errors=(50, 902), status=Status.DIVERGED)
 
-    rows = rows_of(diverged, (1, 2, 4), machine=0)
+    rows = _rows_of(diverged, (1, 2, 4), machine=0)
 
     assert [row.validation_accuracy_pct for row in rows] == [95.0, 9.8, 9.8]
     assert [row.seconds for row in rows] == [1.5, 3.0, 3.0]
@@ -163,7 +163,7 @@ def test_a_run_that_diverged_keeps_what_its_last_weights_gave():
 def test_a_table_names_the_code_of_each_run():
     runs = [some_run(), some_run(1, environment=replace(ENVIRONMENT, commit="e" * 40, dirty=True)), some_run(2)]
 
-    table = table_of(some_recording(), {(run.hash, run.seed_index): run for run in runs})
+    table = _table_of(some_recording(), {(run.hash, run.seed_index): run for run in runs})
 
     assert {machine.environment.commit for machine in table.facts.machines} == {"c" * 40, "e" * 40}
     assert {table.facts.machines[row.machine].environment.commit for row in table.rows if row.hash == HASHES[1]} == {
@@ -178,7 +178,7 @@ WIDE = parse_space("net = conv3x3(60..1000) gap linear(10)", "wide")
 
 
 def test_a_space_with_no_more_networks_than_wanted_is_taken_whole():
-    found = sampled(space("bench"), 400, seed=0)
+    found = _sampled(space("bench"), 400, seed=0)
 
     assert len({network.architecture.hash for network in found.networks}) == found.considered == 384
     assert found.enumerated
@@ -186,7 +186,7 @@ def test_a_space_with_no_more_networks_than_wanted_is_taken_whole():
 
 
 def test_the_whole_of_a_space_is_taken_below_a_budget():
-    found = sampled(space("bench"), 1000, seed=0, budget=1000)
+    found = _sampled(space("bench"), 1000, seed=0, budget=1000)
 
     assert 0 < len(found.networks) < 384
     assert found.considered == len(found.networks)
@@ -197,33 +197,33 @@ def test_the_whole_of_a_space_is_taken_below_a_budget():
 def test_networks_that_two_derivations_spell_count_once():
     twice = parse_space("net = conv3x3({4, 8}) <bn / bn> gap linear(10)", "twice")
 
-    assert len(sampled(twice, 10, seed=0).networks) == 2
+    assert len(_sampled(twice, 10, seed=0).networks) == 2
 
 
 def test_every_band_of_sizes_gives_the_same_number():
-    found = sampled(WIDE, 160, seed=3)
+    found = _sampled(WIDE, 160, seed=3)
 
-    everything = sampled(WIDE, 6400, seed=0).networks
+    everything = _sampled(WIDE, 6400, seed=0).networks
     low, high = (math.log(limit(network.parameters for network in everything)) for limit in (min, max))
-    edges = [math.exp(low + (high - low) * band / BANDS) for band in range(1, BANDS)]
-    counts = [0] * BANDS
+    edges = [math.exp(low + (high - low) * band / _BANDS) for band in range(1, _BANDS)]
+    counts = [0] * _BANDS
     for network in found.networks:
         counts[sum(network.parameters >= edge for edge in edges)] += 1
     assert len(found.networks) == 160
-    assert counts == [20] * BANDS
+    assert counts == [20] * _BANDS
 
 
 def test_a_band_with_too_few_networks_is_made_up_for_by_the_others():
     lopsided = parse_space("net = conv3x3({1, 41..80}) gap linear(10)", "lopsided")
 
-    found = sampled(lopsided, 30, seed=0)
+    found = _sampled(lopsided, 30, seed=0)
 
     assert len(found.networks) == 30
     assert min(network.parameters for network in found.networks) == 9 + 20
 
 
 def test_a_space_too_large_to_enumerate_is_sampled_by_drawing():
-    found = sampled(space("card"), 16, seed=1, budget=4000)
+    found = _sampled(space("card"), 16, seed=1, budget=4000)
 
     assert len({network.architecture.hash for network in found.networks}) == 16
     assert not found.enumerated
@@ -235,7 +235,7 @@ def test_a_space_too_large_to_enumerate_is_sampled_by_drawing():
 
 
 def test_the_same_seed_chooses_the_same_networks_and_another_seed_others():
-    first, again, other = (sampled(space("card"), 8, seed=seed, budget=4000) for seed in (5, 5, 6))
+    first, again, other = (_sampled(space("card"), 8, seed=seed, budget=4000) for seed in (5, 5, 6))
 
     assert first == again
     assert set(first.networks) != set(other.networks)
@@ -243,7 +243,7 @@ def test_the_same_seed_chooses_the_same_networks_and_another_seed_others():
 
 def test_a_budget_below_every_network_is_refused():
     with pytest.raises(DrawError):
-        sampled(space("bench"), 10, seed=0, budget=100)
+        _sampled(space("bench"), 10, seed=0, budget=100)
 
 
 RECORDING = some_recording()
@@ -337,7 +337,7 @@ def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
     return made
 
 
-def run_session(trainer: Trainer, folder: Path, recording: Recording = RECORDING) -> Table:
+def run_session(trainer: Trainer, folder: Path, recording: _Recording = RECORDING) -> Table:
     ready: Any = SimpleNamespace(recording=recording, source=None, device="cpu")
     with Reporter(6, "runs") as reporter:
         return record(folder, ready, folder / "teachers", reporter, lambda source, limits: cast(Executor, trainer))

@@ -16,14 +16,14 @@ from harness.bench import replay as replay_module
 from harness.bench.external import Ask, Problem, Trial
 from harness.bench.findings import findings
 from harness.bench.methods import ABLATIONS, BUILT_IN, MAIN, EntryPoint, Method
-from harness.bench.replay import TableReadings, replay, true_accuracies_pct
+from harness.bench.replay import _TableReadings, replay, true_accuracies_pct
 from harness.bench.scores import Judge, Trace, curve, fewest_repeats, pairs, score, steps, times
 from harness.bench.setting import table_judged
 from harness.search.propose import Switches
 from tests.harness.bench import made_up_table
 
 TABLE = made_up_table.table()
-READINGS = TableReadings(TABLE)
+READINGS = _TableReadings(TABLE)
 # A quarter of the networks reach it.
 TARGET_PCT = sorted(true_accuracies_pct(TABLE).values())[3 * len(TABLE.runs) // 4]
 TASK = made_up_table.task(TABLE, seconds=300.0, target_pct=TARGET_PCT)
@@ -61,7 +61,7 @@ def planted(monkeypatch: pytest.MonkeyPatch, begin: external.Begin) -> EntryPoin
     def opened(method: Method, task: Any, seed: int, repeat: int, answer_seconds: float) -> Any:
         if method.name != "planted":
             return nullcontext()
-        asker = external.asker_of(method, task, seed, repeat)
+        asker = external._asker_of(method, task, seed, repeat)
         asker.ask = begin(asker.problem)
         return nullcontext(asker)
 

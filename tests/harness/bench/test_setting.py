@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.bench.comparison import TRACES, append_trace, read_traces
+from harness.bench.comparison import TRACES, _read_traces, append_trace
 from harness.bench.methods import ABLATIONS, MAIN, EntryPoint, Program
 from harness.bench.scores import Answer, Trace
 from harness.bench.setting import _source_sha256, check_whole, methods_of, table_task
@@ -74,7 +74,7 @@ def test_what_may_be_proposed_is_listed_within_the_budget():
     assert set(listed) == {text for text, size in rows.items() if size <= budget} != set(rows)
 
 
-def sampled(*taken: tuple[int, int | None]) -> Table:
+def _sampled(*taken: tuple[int, int | None]) -> Table:
     """Return the table as if its networks had been chosen in so many bands, below a budget."""
     samples = tuple(Sample(seed=0, networks=8, bands=bands, budget=budget) for bands, budget in taken)
     return Table(replace(TABLE.facts, samples=samples), TABLE.rows)
@@ -84,7 +84,7 @@ def sampled(*taken: tuple[int, int | None]) -> Table:
 def test_a_table_that_lacks_networks_of_the_budget_is_not_replayed(
     taken: list[tuple[int, int | None]], budget: int | None
 ):
-    table = sampled(*taken)
+    table = _sampled(*taken)
 
     with pytest.raises(ContentError):
         check_whole(table, table_task(table, GIVEN | {"budget": budget}))
@@ -94,7 +94,7 @@ def test_a_table_that_lacks_networks_of_the_budget_is_not_replayed(
 def test_a_table_that_has_all_networks_of_the_budget_is_replayed(
     taken: list[tuple[int, int | None]], budget: int | None
 ):
-    table = sampled(*taken)
+    table = _sampled(*taken)
 
     check_whole(table, table_task(table, GIVEN | {"budget": budget}))
 
@@ -148,7 +148,7 @@ def test_a_line_torn_at_the_brace_of_an_answer_is_passed_over(tmp_path: Path):
     whole = path.read_text()
     path.write_text(whole[: whole.rindex("}]") + 1])
 
-    assert read_traces(tmp_path) == [trace(0)]
+    assert _read_traces(tmp_path) == [trace(0)]
 
 
 @pytest.mark.parametrize("name", ["../../x", "a/b", "..", ".x", "-x", " x", "a\nb"])

@@ -13,7 +13,7 @@ import pytest
 from harness.bench import replay as repeats
 from harness.bench.comparison import NoiseModel
 from harness.bench.methods import MAIN
-from harness.bench.replay import Reading, SimulatedExecutor, TableReadings, result_of, true_accuracies_pct
+from harness.bench.replay import Reading, SimulatedExecutor, _result_of, _TableReadings, true_accuracies_pct
 from harness.bench.scores import Trace
 from harness.bench.table import Table
 from harness.system.errors import HarnessError
@@ -112,16 +112,16 @@ def test_the_clock_stops_at_its_end_and_what_is_at_work_then_has_no_result():
 
 
 def test_a_history_has_an_epoch_each_and_errors_at_the_rungs_only():
-    found = result_of(JOB, Fixed().read(JOB, 0))
+    found = _result_of(JOB, Fixed().read(JOB, 0))
 
     assert [(epoch.epoch, epoch.validation_errors) for epoch in found.history] == [(1, 40), (2, 30), (3, None), (4, 20)]
     assert found.validation_accuracy_pct == 80.0
 
 
 def test_a_run_that_diverged_says_so_at_its_end():
-    assert result_of(JOB, Fixed(Status.DIVERGED).read(JOB, 0)).status is Status.DIVERGED
+    assert _result_of(JOB, Fixed(Status.DIVERGED).read(JOB, 0)).status is Status.DIVERGED
     at_rung = replace(JOB, until_epoch=2)
-    assert result_of(at_rung, Fixed(Status.DIVERGED).read(JOB, 0)).status is Status.RUNNING
+    assert _result_of(at_rung, Fixed(Status.DIVERGED).read(JOB, 0)).status is Status.RUNNING
 
 
 TABLE = made_up_table.table(made_up_table.TINY)
@@ -146,7 +146,7 @@ def recorded_errors(network_hash: str) -> list[int]:
 
 
 def test_recorded_runs_are_those_of_the_table_with_their_seconds():
-    readings = TableReadings(TABLE, NoiseModel.RECORDED)
+    readings = _TableReadings(TABLE, NoiseModel.RECORDED)
     found = [readings.read(job(FIRST, index), 0) for index in range(30)]
 
     assert {reading.errors[8] for reading in found} == set(recorded_errors(FIRST))
@@ -158,7 +158,7 @@ def test_recorded_runs_are_those_of_the_table_with_their_seconds():
 
 @pytest.mark.parametrize("spread", list(NoiseModel))
 def test_the_mean_of_many_runs_is_that_of_the_table(spread: NoiseModel):
-    readings = TableReadings(made_up_table.table(), spread)
+    readings = _TableReadings(made_up_table.table(), spread)
     network_hash, runs = next(iter(readings.table.runs.items()))
     one = replace(job(FIRST), architecture=parse_network(runs[0][1].architecture))
     drawn = [readings.read(replace(one, seed_index=index), 0).errors[8] for index in range(3_000)]
@@ -170,7 +170,7 @@ def test_the_mean_of_many_runs_is_that_of_the_table(spread: NoiseModel):
 
 def test_pooled_runs_differ_as_much_as_the_seeds_that_made_the_table():
     """The made-up noise is 0.12 of the errors between seeds and 0.05 between looks: 0.13 together."""
-    readings = TableReadings(made_up_table.table(), NoiseModel.POOLED)
+    readings = _TableReadings(made_up_table.table(), NoiseModel.POOLED)
     relative = []
     for runs in list(readings.table.runs.values())[:60]:
         one = replace(job(FIRST), architecture=parse_network(runs[0][1].architecture))
@@ -181,9 +181,9 @@ def test_pooled_runs_differ_as_much_as_the_seeds_that_made_the_table():
 
 
 def test_the_same_run_of_the_same_repeat_is_the_same_and_others_are_not():
-    readings = TableReadings(TABLE)
+    readings = _TableReadings(TABLE)
 
-    assert readings.read(job(FIRST), 5) == TableReadings(TABLE).read(job(FIRST), 5)
+    assert readings.read(job(FIRST), 5) == _TableReadings(TABLE).read(job(FIRST), 5)
     others = [readings.read(job(FIRST), 6), readings.read(job(FIRST, 1), 5), readings.read(job(FIRST), 7)]
     others.append(readings.read(job(FIRST, purpose=Purpose.SEARCH), 5))
     assert len({tuple(reading.errors.values()) for reading in (readings.read(job(FIRST), 5), *others)}) > 2
@@ -195,7 +195,7 @@ def test_a_run_that_diverged_is_one_in_replay_too_and_lends_nobody_its_errors():
         replace(row, status=Status.DIVERGED, validation_accuracy_pct=10.0) if bad.get(row.hash) == row.seed else row
         for row in TABLE.rows
     )
-    readings = TableReadings(Table(TABLE.facts, rows))
+    readings = _TableReadings(Table(TABLE.facts, rows))
 
     found = [readings.read(job(FIRST, index), 0) for index in range(40)]
     assert {reading.status for reading in found} == {Status.COMPLETE, Status.DIVERGED}
@@ -245,4 +245,4 @@ def test_a_process_that_is_killed_is_told_in_one_line_and_what_has_ended_is_kept
         repeats.run_repeats([MAIN["random"]], TASK, TABLE, NoiseModel.POOLED, 200, 0, 10.0, 1, (), keep_and_kill)
 
     assert type(caught.value) is HarnessError
-    assert [trace.repeat for trace in kept][: repeats.CHUNK] == list(range(repeats.CHUNK))
+    assert [trace.repeat for trace in kept][: repeats._CHUNK] == list(range(repeats._CHUNK))

@@ -15,8 +15,8 @@ import pandas
 import pytest
 from scipy.stats import spearmanr
 
-from harness.bench.summary import Spread, summary
-from harness.bench.table import NotInTable, Row, Sample, Table, TableError, merged, runs_of
+from harness.bench.summary import _Spread, summary
+from harness.bench.table import Row, Sample, Table, TableError, _NotInTable, merged, runs_of
 from harness.bench.table_files import contents, export_table, read_table, table_folder, write_table
 from harness.system import errors
 from harness.system.errors import ContentError, DeviceError
@@ -37,7 +37,7 @@ def test_the_runs_of_a_network_are_found_by_seed_and_rung():
 
 
 def test_a_network_that_a_table_has_not_is_an_error_that_says_what_the_table_has():
-    with pytest.raises(NotInTable) as caught:
+    with pytest.raises(_NotInTable) as caught:
         runs_of(some_table(), "0123456789ab")
 
     assert caught.value.exit_code == 4
@@ -279,7 +279,7 @@ def test_counts_are_of_networks_runs_and_rows():
     assert (found.networks, found.runs, found.rows, found.diverged, found.seeds) == (3, 5, 15, 0, (1, 2))
     assert found.train_seconds == 5 * 4.0
     # (9 + 2) * width + 10 * (width + 1), which is 21 * width + 10.
-    assert found.parameters == Spread(low=52, median=73, high=94)
+    assert found.parameters == _Spread(low=52, median=73, high=94)
 
 
 TABLE = some_table(run_rows(0, 0, (9.0, 99.12, 0.1 + 0.2)), run_rows(1, 1))

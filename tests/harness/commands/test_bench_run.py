@@ -18,7 +18,7 @@ import pytest
 
 from harness.bench import replay as repeats
 from harness.bench import table_files
-from harness.bench.replay import TableReadings, replay
+from harness.bench.replay import _TableReadings, replay
 from harness.bench.table import Sample, Table
 from harness.cli import run
 from harness.evidence import study
@@ -40,7 +40,7 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Replay here: starting processes takes seconds, and one test below does start them."""
 
     def run_repeats(methods, task, table, spread, count, seed, limits, processes, there, on_traces):
-        readings = TableReadings(table, spread)
+        readings = _TableReadings(table, spread)
         done = {(trace.method, trace.repeat): trace for trace in there}
         for method in methods:
             for number in range(count):

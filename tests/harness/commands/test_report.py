@@ -13,7 +13,7 @@ import pytest
 
 from harness.cli import run
 from harness.commands.shared import live_report
-from harness.commands.shared.live_report import SEARCH_SHARE, SOONEST_SECONDS, WATCHED_SECONDS, LiveReport, watch
+from harness.commands.shared.live_report import _SOONEST_SECONDS, _WATCHED_SECONDS, SEARCH_SHARE, LiveReport, watch
 from harness.evidence import record, study
 from harness.system.errors import UsageError
 from harness.system.files import Workspace
@@ -279,8 +279,8 @@ def test_a_search_writes_often_at_first_and_later_in_its_share_of_the_time(monke
         live.refresh()
 
     elapsed = clock.now - 1000.0
-    early = [at for at in clock.written if at - 1000.0 <= WATCHED_SECONDS]
-    assert 0.8 * WATCHED_SECONDS / SOONEST_SECONDS <= len(early) <= 1 + WATCHED_SECONDS / SOONEST_SECONDS
+    early = [at for at in clock.written if at - 1000.0 <= _WATCHED_SECONDS]
+    assert 0.8 * _WATCHED_SECONDS / _SOONEST_SECONDS <= len(early) <= 1 + _WATCHED_SECONDS / _SOONEST_SECONDS
     assert 0.6 * SEARCH_SHARE * elapsed <= (len(clock.written) - 1) * 0.5 <= SEARCH_SHARE * elapsed
     assert len(clock.said) == 1
 
@@ -293,7 +293,7 @@ def test_a_report_that_costs_nothing_is_not_written_all_the_time(monkeypatch: py
         clock.now += 1.0
         live.refresh()
 
-    assert len(clock.written) == 1 + 99 // SOONEST_SECONDS
+    assert len(clock.written) == 1 + 99 // _SOONEST_SECONDS
 
 
 @pytest.mark.parametrize(("error", "said"), [(UsageError("no room"), "no room"), (KeyError("x"), "KeyError: 'x'")])

@@ -18,7 +18,7 @@ from scipy.stats import t
 
 from harness.data.datasets import DATASETS
 from harness.evidence import bounds, record
-from harness.evidence.bounds import Components, components, error_ratio_of, is_futile
+from harness.evidence.bounds import _Components, components, error_ratio_of, is_futile
 from harness.evidence.ledger import Attempt, Outcome
 from harness.evidence.record import Record
 from harness.system.statistics import lower_bound
@@ -55,7 +55,7 @@ def lists(found: np.ndarray) -> list[list[int]]:
     return [np.flatnonzero(row).tolist() for row in found]
 
 
-def made(wrong: list[list[int]], images: int) -> Components:
+def made(wrong: list[list[int]], images: int) -> _Components:
     found = components(wrong, images)
     assert found is not None
     return found

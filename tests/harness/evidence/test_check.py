@@ -221,7 +221,7 @@ def with_rows(
 ) -> Callable[[Workspace], object]:
     def changed(place: Workspace) -> None:
         rows = change(leaderboard.read(place.leaderboard))
-        files.write_text(place.leaderboard, leaderboard.to_csv(rows))
+        files.write_text(place.leaderboard, leaderboard._to_csv(rows))
 
     return changed
 
@@ -330,7 +330,7 @@ def test_a_failed_attempt_that_the_ledger_calls_certified_is_not_ranked(place: W
     with_entry(is_end, lower_bound_pct=bound)(place)
 
     assert outcome is Outcome.FAILED
-    assert leaderboard.tier_of(evidence, ledger.read(place.ledger)) is not Tier.CERTIFIED
+    assert leaderboard._tier_of(evidence, ledger.read(place.ledger)) is not Tier.CERTIFIED
     assert [row.target_pct for row in leaderboard.survey(place).rows] == [99.0]
     with pytest.raises(ContentError):
         leaderboard.refresh(place, publish=True)

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.evidence import leaderboard, ledger, record, study
-from harness.evidence.leaderboard import SCHEMA_VERSION, LeaderboardRow, Tier, read, read_claims, to_csv
+from harness.evidence.leaderboard import SCHEMA_VERSION, LeaderboardRow, Tier, _to_csv, read, read_claims
 from harness.evidence.ledger import Declaration, Outcome
 from harness.evidence.record import Found, Record
 from harness.system import files
@@ -67,7 +67,7 @@ def test_only_a_certified_attempt_certifies(place: Workspace, new_record: NewRec
     for outcome in (None, Outcome.CERTIFIED):
         if outcome is not None:
             ledger.close(place.ledger, attempt, outcome, 99.6)
-        tiers.append(leaderboard.tier_of(made, ledger.read(place.ledger)))
+        tiers.append(leaderboard._tier_of(made, ledger.read(place.ledger)))
 
     assert tiers == [Tier.VERIFIED, Tier.CERTIFIED]
 
@@ -387,7 +387,7 @@ def test_searched_rows_of_an_old_table_gain_their_stored_numbers(place: Workspac
     elsewhere = add_study(place, "elsewhere", [new_result(network(4), 90)])
     [row] = leaderboard.refresh(place)
     os.rename(elsewhere, place.root / "gone")
-    files.write_text(place.leaderboard, leaderboard.to_csv([replace(row, stored_numbers=None)]))
+    files.write_text(place.leaderboard, leaderboard._to_csv([replace(row, stored_numbers=None)]))
 
     # Two statistics for each of 4 + 8 channels.
     assert [item.stored_numbers for item in leaderboard.collect(place)] == [row.parameters + 24]
@@ -412,7 +412,7 @@ def test_a_searched_row_that_contradicts_its_network_is_left_out_and_named(
     rows = leaderboard.refresh(place)
     os.rename(elsewhere, place.root / "gone")
     forged = [replace(rows[0], **changes), rows[1]]
-    files.write_text(place.leaderboard, leaderboard.to_csv(forged))
+    files.write_text(place.leaderboard, leaderboard._to_csv(forged))
 
     found = leaderboard.survey(place)
 
@@ -515,14 +515,14 @@ ROWS = st.builds(LeaderboardRow, **{item.name: VALUES[str(item.type)] for item i
 @given(rows=st.lists(ROWS, max_size=4))
 def test_reading_gives_the_very_rows_that_were_written(rows: list[LeaderboardRow], tmp_path_factory: Any):
     path = tmp_path_factory.getbasetemp() / "round-trip.csv"
-    path.write_bytes(to_csv(rows).encode("utf-8"))
+    path.write_bytes(_to_csv(rows).encode("utf-8"))
 
     assert read(path) == [replace(row, schema_version=SCHEMA_VERSION) for row in rows]
 
 
 @given(text=TEXT)
 def test_no_text_begins_as_a_formula_does(text: str):
-    [_, cells] = csv.reader(io.StringIO(to_csv([replace(ROW, name=text, note=text)]), newline=""))
+    [_, cells] = csv.reader(io.StringIO(_to_csv([replace(ROW, name=text, note=text)]), newline=""))
 
     assert not [cell for cell in cells if cell[:1] in ("=", "+", "-", "@", "\t", "\r", "\n")]
 
@@ -534,7 +534,7 @@ def test_no_text_begins_as_a_formula_does(text: str):
         b"rank,name\n",
         *(OLD_COLUMNS.replace(old, new, 1).encode() for old, new in OTHER_COLUMNS),
         b"\xff\xfe",
-        to_csv([]).replace("rank", "place", 1).encode(),
+        _to_csv([]).replace("rank", "place", 1).encode(),
         b'"unended',
     ],
 )
@@ -557,7 +557,7 @@ def test_another_file_is_refused(path: Path, content: bytes):
     ],
 )
 def test_a_value_that_does_not_fit_is_refused_with_its_line(path: Path, old: str, new: str):
-    path.write_text(to_csv([ROW]).replace(old, new), encoding="utf-8")
+    path.write_text(_to_csv([ROW]).replace(old, new), encoding="utf-8")
 
     with pytest.raises(ContentError) as caught:
         read(path)

@@ -667,7 +667,7 @@ def test_without_its_line_a_repeat_is_a_file_of_other_weights(place: Workspace, 
     repeated.weights = lambda index: digest(index, tmp_path)
     unrun.run(place, unrun.plan(range(1)))
     [evidence] = record.read_all(place.records)
-    weight_file.repeats_file(place.records).unlink()
+    weight_file._repeats_file(place.records).unlink()
 
     with pytest.raises(ContentError):
         weight_file.read_recorded(place.records, evidence, 0)

@@ -15,20 +15,20 @@ from hypothesis import strategies as st
 
 from harness.search import choose as acquisition
 from harness.search.choose import (
+    _MOST_ATTEMPTS,
+    _SELECTION_BIAS_SD,
     LEAST_CHANCE,
-    MOST_ATTEMPTS,
-    SELECTION_BIAS_SD,
     UNLIKELY,
-    Aim,
     Option,
+    _Aim,
+    _expected_falls,
+    _margins_to_stand,
     choices,
-    expected_falls,
     is_timely,
-    margins_to_stand,
 )
 from harness.search.clock import Pace, TimeLeft
 from harness.search.race import needed_share
-from harness.search.surrogate import SCALES, Observation, fitted, predicted, training_row
+from harness.search.surrogate import _SCALES, Observation, fitted, predicted, training_row
 from harness.training.recipe import Recipe
 from search_spaces.draw import enumerate_draws, judge
 from search_spaces.resolve import parse_space
@@ -58,9 +58,9 @@ def known(errors: Sequence[float], epochs: int = 8) -> list[Observation]:
     ]
 
 
-def aim(errors: Sequence[float] = (400, 200, 100, 50, 25), **changes: object) -> Aim:
+def aim(errors: Sequence[float] = (400, 200, 100, 50, 25), **changes: object) -> _Aim:
     """Return an aim at 100 errors below 20,000 parameters, where such errors are known."""
-    plain = Aim(
+    plain = _Aim(
         model=fitted(known(errors)),
         recipe=RECIPE,
         lengths=(8,),
@@ -73,8 +73,8 @@ def aim(errors: Sequence[float] = (400, 200, 100, 50, 25), **changes: object) ->
     return replace(plain, **changes)  # type: ignore[arg-type]
 
 
-def chances(asked: Aim, trainings: list[tuple[tuple[float, ...], int]]) -> list[float]:
-    return [NormalDist().cdf(margin) for margin in margins_to_stand(asked, trainings)]
+def chances(asked: _Aim, trainings: list[tuple[tuple[float, ...], int]]) -> list[float]:
+    return [NormalDist().cdf(margin) for margin in _margins_to_stand(asked, trainings)]
 
 
 def sizes(found: Sequence[acquisition.Choice]) -> list[int]:
@@ -99,7 +99,7 @@ def fall_by_outcomes(parameters: int, limit: int, open_: Sequence[tuple[int, flo
     st.lists(st.tuples(st.integers(100, 2_000), st.floats(0, 1)), max_size=5),
 )
 def test_the_expected_fall_is_the_mean_over_all_outcomes(parameters: int, open_: list[tuple[int, float]]):
-    found = expected_falls([parameters], 1_000, open_)
+    found = _expected_falls([parameters], 1_000, open_)
 
     assert found == {parameters: pytest.approx(fall_by_outcomes(parameters, 1_000, open_))}
 
@@ -119,7 +119,7 @@ def test_several_choices_are_those_that_asking_again_would_give(
         expected.append(best.option.hash)
         again = replace(again, open=(*again.open, (best.option.cost, best.chance)))
 
-    found = acquisition.one_by_one(asked, ranked, 4)
+    found = acquisition._one_by_one(asked, ranked, 4)
 
     assert [each.option.hash for each in found] == expected
     assert expected != [each.option.hash for each in ranked[:4]]
@@ -134,9 +134,9 @@ def test_the_chance_to_stand_is_how_often_two_seeds_make_few_enough_errors():
     draw = np.random.default_rng(4)
 
     means, deviations = predicted(asked.model, [item.row for item in known((1,) * 5)])
-    logs = draw.normal(means, deviations, (200_000, 5)) + draw.normal(0, SCALES.seed, (2, 200_000, 5)).mean(axis=0)
+    logs = draw.normal(means, deviations, (200_000, 5)) + draw.normal(0, _SCALES.seed, (2, 200_000, 5)).mean(axis=0)
 
-    expected = (logs + SELECTION_BIAS_SD * deviations <= math.log(100 * needed_share())).mean(axis=0)
+    expected = (logs + _SELECTION_BIAS_SD * deviations <= math.log(100 * needed_share())).mean(axis=0)
     found = chances(asked, rows)
     assert found == pytest.approx(expected, abs=0.005)
     assert found == sorted(found)
@@ -215,7 +215,7 @@ def test_while_nothing_stands_the_worth_is_the_chance_that_one_of_several_attemp
         (choice,) = choices(aim(time_left=time_left), [network])
 
         # Each attempt is a first run and, where that passes, two fresh seeds.
-        attempts = min(MOST_ATTEMPTS, seconds / (8e-6 * work * (1 + 2 * choice.chance)))
+        attempts = min(_MOST_ATTEMPTS, seconds / (8e-6 * work * (1 + 2 * choice.chance)))
         sure = min(1, attempts) * (1 - (1 - choice.chance) ** max(1, attempts))
         # Five seeds on a fifth more images, in rounds of all workers, a tenth of caution and twelve seconds.
         verification = 1.1 * 1.2 * math.ceil(5 / workers) * 8e-6 * work + 12

@@ -135,7 +135,7 @@ def test_the_best_of_the_draws_and_of_their_neighbours_is_taken(monkeypatch: pyt
     choices = acquisition.choices
 
     def spy(
-        aim: acquisition.Aim, options: Sequence[acquisition.Option], taken: frozenset[tuple[str, int]]
+        aim: acquisition._Aim, options: Sequence[acquisition.Option], taken: frozenset[tuple[str, int]]
     ) -> list[acquisition.Choice]:
         seen.append(list(options))
         return choices(aim, options, taken)
@@ -190,7 +190,7 @@ def test_a_pruned_run_teaches_a_guess_and_a_failed_one_nothing():
     stopped = replace(trained.first, status=Status.PRUNED, history=trained.first.history[:2])
     [guess] = _observed(replace_first(trained, stopped), scripted.config(), MNIST)
 
-    assert guess.errors == pytest.approx(300 * pruning.TYPICAL_RATIO[0.25])
+    assert guess.errors == pytest.approx(300 * pruning._TYPICAL_RATIO[0.25])
     assert guess.doubt > 0
     failed = replace(trained.first, status=Status.DIVERGED, validation_errors=None, validation_size=None)
     assert _observed(replace_first(trained, failed), scripted.config(), MNIST) == []

@@ -172,14 +172,14 @@ def test_a_run_takes_what_the_whole_ones_before_took(opened: Session):
 
 def test_a_run_of_a_network_that_was_not_trained_takes_the_pace_of_the_others(opened: Session):
     estimated = time_left.run_seconds(opened, opened.candidates[0])
-    pace = time_left.pace_of(opened)
+    pace = time_left._pace_of(opened)
 
     slow = file(opened, 3 * estimated)
     other = Candidate(replace(PROPOSAL, trial=1, epochs=16), PROPOSAL.parameters)
 
     assert time_left.run_seconds(opened, other) == pytest.approx(3 * 2 * estimated)
     assert time_left.run_seconds(opened, slow) == pytest.approx(3 * estimated)
-    assert time_left.pace_of(opened).seconds_an_image == pytest.approx(3 * pace.seconds_an_image)
+    assert time_left._pace_of(opened).seconds_an_image == pytest.approx(3 * pace.seconds_an_image)
     # 8 epochs of 50,000 images by the figures of torch.
     assert estimated == pytest.approx(8 * 50_000 * (1.85e-4 + 3.35e-11 * work(PROPOSAL.architecture, MNIST)))
 

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.search.features import (
-    GROUPED_MACS,
+    _GROUPED_MACS,
+    _PARAMETER_MACS,
     NAMES,
     NUMBER_MACS,
-    PARAMETER_MACS,
     features,
     network_features,
     work,
@@ -138,7 +138,7 @@ def test_every_network_has_finite_numbers_and_shares_are_shares(network: Archite
     ],
 )
 def test_work_is_multiply_adds_numbers_of_all_maps_and_parameters(text: str, macs: int, numbers: int, parameters: int):
-    expected = macs + NUMBER_MACS * numbers + PARAMETER_MACS * parameters
+    expected = macs + NUMBER_MACS * numbers + _PARAMETER_MACS * parameters
 
     assert work(parse_network(text), MNIST) == pytest.approx(expected)
 
@@ -146,8 +146,8 @@ def test_work_is_multiply_adds_numbers_of_all_maps_and_parameters(text: str, mac
 def test_a_multiply_add_of_a_depthwise_kernel_takes_longer_than_others():
     numbers = 2 * 8 * 784 + 8 + 10
 
-    moved = NUMBER_MACS * numbers + PARAMETER_MACS * (8 + 9 * 8 + 90)
+    moved = NUMBER_MACS * numbers + _PARAMETER_MACS * (8 + 9 * 8 + 90)
 
     assert work(parse_network("conv1x1(8) dwconv3x3 gap linear(10)"), MNIST) == pytest.approx(
-        (8 + 9 * 8) * 784 + 80 + moved + GROUPED_MACS * 9 * 8 * 784
+        (8 + 9 * 8) * 784 + 80 + moved + _GROUPED_MACS * 9 * 8 * 784
     )

@@ -14,7 +14,7 @@ from optuna.trial import TrialState
 
 from harness.search import optuna_sampler as evolution
 from harness.search import optuna_sampler as sampler
-from harness.search.optuna_sampler import SAMPLERS, Index, Member, fitness, living, offspring
+from harness.search.optuna_sampler import SAMPLERS, Index, _fitness, _Member, _offspring, living
 from harness.search.race import Outcome
 from harness.system.errors import UsageError
 from search_spaces.catalog import space
@@ -169,8 +169,8 @@ WIDTHS = parse_space(
 NAMES = ("channels", "channels.2", "channels.3")
 
 
-def member(*indices: int, violation: float = 0.5, parameters: int | None = 1_000) -> Member:
-    return Member(dict(zip(NAMES, indices, strict=True)), violation, parameters)
+def member(*indices: int, violation: float = 0.5, parameters: int | None = 1_000) -> _Member:
+    return _Member(dict(zip(NAMES, indices, strict=True)), violation, parameters)
 
 
 def limited(within: SearchSpace, parameters: int) -> SearchSpace:
@@ -178,11 +178,11 @@ def limited(within: SearchSpace, parameters: int) -> SearchSpace:
     return replace(within, conditions=(*within.conditions, limit))
 
 
-def children(members: Sequence[Member], count: int, within: SearchSpace = WIDTHS) -> list[Draw]:
-    return [offspring(within, members, frozenset(), random.Random(seed)) for seed in range(count)]
+def children(members: Sequence[_Member], count: int, within: SearchSpace = WIDTHS) -> list[Draw]:
+    return [_offspring(within, members, frozenset(), random.Random(seed)) for seed in range(count)]
 
 
-def distance(found: Draw, parent: Member) -> int:
+def distance(found: Draw, parent: _Member) -> int:
     return sum(found.indices[name] != index for name, index in parent.indices.items())
 
 
@@ -204,7 +204,7 @@ def test_what_reaches_counts_by_size_and_what_misses_by_its_shortfall():
         member(0, 0, 0, violation=3.0, parameters=None),
     ]
 
-    assert sorted(reversed(ranked), key=fitness) == ranked
+    assert sorted(reversed(ranked), key=_fitness) == ranked
 
 
 # Age --------------------------------------------------------------------------------------------------------
@@ -249,7 +249,7 @@ def test_half_of_the_children_differ_by_one_decision_and_few_by_many():
 def test_children_keep_space_and_budget_though_their_parents_do_not(name: str):
     above = Condition(Metric.PARAMETERS, ">", 2_500)
     large, rng = replace(space(name), conditions=(*space(name).conditions, above)), random.Random(0)
-    members = [Member(draw_uniform(large, rng).indices, 0.1, 3_000) for _ in range(evolution.POPULATION)]
+    members = [_Member(draw_uniform(large, rng).indices, 0.1, 3_000) for _ in range(evolution.POPULATION)]
     within = limited(space(name), 2_500)
 
     assert all(judge(within, child.architecture).accepted for child in children(members, 10, within))

@@ -17,7 +17,7 @@ from harness.evidence.leaderboard import row_of_record
 from harness.evidence.record import Record
 from harness.evidence.verify import Verdict
 from harness.search.nearest_miss import NearestMiss
-from harness.search.outcome import LastWords, Outcome, outcome_of
+from harness.search.outcome import Outcome, _LastWords, outcome_of
 from harness.training.result import Status
 from harness.training.workers import Limits
 from search_spaces.space import Metric
@@ -53,7 +53,7 @@ def end(tmp_path: Path) -> Callable[..., Outcome]:
     return made
 
 
-def words(end: Outcome) -> LastWords:
+def words(end: Outcome) -> _LastWords:
     found = end.words()
     assert found is not None
     return found

@@ -14,7 +14,7 @@ from harness.search import proposal_step as enumeration
 from harness.search import propose as proposer_module
 from harness.search.clock import PACES, TimeLeft
 from harness.search.features import work_of
-from harness.search.propose import ALL_ON, Found, Proposer, Switches, size_ladder, violation
+from harness.search.propose import ALL_ON, Found, Proposer, Switches, _size_ladder, violation
 from harness.search.race import Candidate, Outcome
 from search_spaces.catalog import space
 from search_spaces.cost import analyse
@@ -80,7 +80,7 @@ def repeats(answers: Sequence[Found]) -> list[Repeated]:
 
 @pytest.mark.parametrize("name", ["card", "tiny", "tied", "posed", "seeds"])
 def test_the_ladder_spreads_sizes_evenly_in_the_logarithm_those_above_the_middle_first(name: str):
-    steps = size_ladder(space(name), 20_000, Metric.PARAMETERS, random.Random(0))
+    steps = _size_ladder(space(name), 20_000, Metric.PARAMETERS, random.Random(0))
 
     sizes = [analyse(step.architecture, MNIST).parameters for step in steps]
     order = [sorted(sizes).index(size) for size in sizes]
@@ -91,7 +91,7 @@ def test_the_ladder_spreads_sizes_evenly_in_the_logarithm_those_above_the_middle
 
 def test_the_ladder_keeps_budget_and_conditions():
     text = "width = 1..100; net = conv3x3(width) gap linear(10); where macs >= 7056;"
-    steps = size_ladder(parse_space(text), 200, Metric.PARAMETERS, random.Random(0))
+    steps = _size_ladder(parse_space(text), 200, Metric.PARAMETERS, random.Random(0))
 
     # macs: 7,056 a channel and 10 more, so one channel keeps the condition; 200 parameters are ten channels.
     assert {analyse(step.architecture, MNIST).parameters for step in steps} <= set(range(29, 201))

@@ -52,7 +52,7 @@ def test_the_chance_to_verify_is_how_often_six_further_seeds_keep_to_the_allowed
     verified = elsewhere + draw.normal(0, 0.08, (6, DRAWS)).mean(axis=0)
 
     # The deviation is known from many networks only: t with its 21 degrees of freedom is within a hundredth.
-    assert race.chance_to_verify(candidate(*errors), THRESHOLD) == pytest.approx(
+    assert race._chance_to_verify(candidate(*errors), THRESHOLD) == pytest.approx(
         (verified <= math.log(100)).mean(), abs=0.02
     )
 
@@ -66,7 +66,7 @@ def test_the_chance_to_verify_is_that_of_scipy_with_a_pooled_deviation(errors: l
 
     expected = stats.t.cdf(math.log(100), freedom, math.log(np.mean(errors)), spread)
 
-    assert race.chance_to_verify(candidate(*errors), THRESHOLD) == pytest.approx(expected, abs=1e-9)
+    assert race._chance_to_verify(candidate(*errors), THRESHOLD) == pytest.approx(expected, abs=1e-9)
 
 
 def test_the_needed_share_is_what_two_equal_seeds_just_stand_on():
@@ -208,8 +208,8 @@ def pruned(epochs: int) -> Candidate:
 def test_the_expected_errors_are_the_mean_of_all_runs_and_a_guess_where_a_run_was_pruned():
     assert race.expected_errors(candidate(90, 80, first=100)) == 90.0
     assert race.expected_errors(candidate(first=100)) == 100.0
-    assert race.expected_errors(pruned(16)) == pruning.TYPICAL_RATIO[0.25] * 200
-    assert race.expected_errors(pruned(8)) == pruning.TYPICAL_RATIO[0.5] * 200
+    assert race.expected_errors(pruned(16)) == pruning._TYPICAL_RATIO[0.25] * 200
+    assert race.expected_errors(pruned(8)) == pruning._TYPICAL_RATIO[0.5] * 200
 
 
 BUDGET = 2_000
@@ -217,22 +217,22 @@ BUDGET = 2_000
 
 def test_a_network_that_passed_gets_two_seeds_at_once_and_then_one_after_the_other():
     assert race.passed_first(candidate(), THRESHOLD)
-    assert [race.seeds_wanted(candidate(*[95] * count, first=80), THRESHOLD) for count in range(5)] == [2, 2, 3, 4, 5]
+    assert [race._seeds_wanted(candidate(*[95] * count, first=80), THRESHOLD) for count in range(5)] == [2, 2, 3, 4, 5]
 
 
 def test_a_network_that_passed_by_a_hair_or_was_lucky_once_gets_none():
     # 100 errors of a first run count as 108, far from the 90 that stand.
-    assert race.seeds_wanted(candidate(first=100), THRESHOLD) == 0
-    assert race.seeds_wanted(candidate(first=94), THRESHOLD) == 2
-    assert race.seeds_wanted(candidate(120, first=90), THRESHOLD) == 1
+    assert race._seeds_wanted(candidate(first=100), THRESHOLD) == 0
+    assert race._seeds_wanted(candidate(first=94), THRESHOLD) == 2
+    assert race._seeds_wanted(candidate(120, first=90), THRESHOLD) == 1
 
 
 def test_a_network_that_missed_gets_one_seed_for_each_time_it_was_proposed_again():
     missed = candidate(first=101)
 
-    assert race.seeds_wanted(missed, THRESHOLD) == 0
+    assert race._seeds_wanted(missed, THRESHOLD) == 0
     missed.repeats = 2
-    assert race.seeds_wanted(missed, THRESHOLD) == 2
+    assert race._seeds_wanted(missed, THRESHOLD) == 2
     assert race.next_to_confirm([missed], THRESHOLD, BUDGET, {0: 1}) is missed
     assert race.next_to_confirm([missed], THRESHOLD, BUDGET, {0: 2}) is None
 
@@ -316,19 +316,19 @@ def ratios(runs: Iterable[Result]) -> Ratios:
 def test_the_ratio_is_the_prior_until_eight_runs_of_the_study_say_better():
     seven = [full_run(200, 180) for _ in range(7)]
 
-    assert pruning.hopeful_ratio(ratios(seven), 4, 15) == pruning.PRIOR_RATIO[0.25]
-    assert pruning.hopeful_ratio(ratios(seven), 8, 15) == pruning.PRIOR_RATIO[0.5]
-    assert pruning.hopeful_ratio(ratios([*seven, full_run(200, 180)]), 4, 15) == 0.9
+    assert pruning._hopeful_ratio(ratios(seven), 4, 15) == pruning.PRIOR_RATIO[0.25]
+    assert pruning._hopeful_ratio(ratios(seven), 8, 15) == pruning.PRIOR_RATIO[0.5]
+    assert pruning._hopeful_ratio(ratios([*seven, full_run(200, 180)]), 4, 15) == 0.9
 
 
 def test_the_ratio_is_that_of_the_luckiest_tenth():
     runs = [full_run(100, errors) for errors in range(30, 50)]
     backwards = runs[::-1]
 
-    assert pruning.hopeful_ratio(ratios(runs), 4, 15) == 0.32
-    assert pruning.hopeful_ratio(ratios(backwards), 4, 15) == 0.32
-    assert pruning.hopeful_ratio(ratios(runs[:9]), 4, 15) == 0.30
-    assert pruning.hopeful_ratio(ratios(runs[:10]), 4, 15) == 0.31
+    assert pruning._hopeful_ratio(ratios(runs), 4, 15) == 0.32
+    assert pruning._hopeful_ratio(ratios(backwards), 4, 15) == 0.32
+    assert pruning._hopeful_ratio(ratios(runs[:9]), 4, 15) == 0.30
+    assert pruning._hopeful_ratio(ratios(runs[:10]), 4, 15) == 0.31
 
 
 def test_only_runs_to_the_end_that_were_looked_at_at_the_rung_have_a_ratio():
@@ -342,21 +342,21 @@ def test_only_runs_to_the_end_that_were_looked_at_at_the_rung_have_a_ratio():
         replace(full_run(200, 2), recipe=Recipe(epochs=30)),
     ]
 
-    assert pruning.hopeful_ratio(ratios([*seven, *others]), 4, 15) == pruning.PRIOR_RATIO[0.25]
+    assert pruning._hopeful_ratio(ratios([*seven, *others]), 4, 15) == pruning.PRIOR_RATIO[0.25]
 
 
 def test_a_ratio_at_a_rung_is_kept_by_the_length_of_training():
     found = ratios([replace(full_run(200, 180), recipe=Recipe(epochs=30)) for _ in range(8)])
 
-    assert pruning.hopeful_ratio(found, 4, 30) == 0.9
-    assert pruning.hopeful_ratio(found, 4, 15) == pruning.PRIOR_RATIO[0.25]
+    assert pruning._hopeful_ratio(found, 4, 30) == 0.9
+    assert pruning._hopeful_ratio(found, 4, 15) == pruning.PRIOR_RATIO[0.25]
 
 
 @pytest.mark.parametrize(
     ("epochs", "shares"), [(5, (0.4, 0.6)), (8, (0.25, 0.5)), (15, (0.25, 0.5)), (30, (0.25, 0.5))]
 )
 def test_the_prior_of_a_rung_is_that_of_the_nearest_share_of_the_epochs(epochs: int, shares: tuple[float, ...]):
-    found = [pruning.hopeful_ratio({}, rung, epochs) for rung in pruning.rungs(epochs)]
+    found = [pruning._hopeful_ratio({}, rung, epochs) for rung in pruning.rungs(epochs)]
 
     assert found == [pruning.PRIOR_RATIO[share] for share in shares]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness.commands.search import plan_facts
+from harness.commands.search import _plan_facts
 from harness.evidence import bounds as offset_module
 from harness.evidence import study
 from harness.search import run_plan
@@ -222,12 +222,12 @@ def test_the_expected_seconds_are_those_of_a_median_network_and_of_all_lengths(t
     work = 28 * 28 * 9 * 8 + 80 + 9 * (8 * 784 + 8 + 10) + 22 * (72 + 90)
     epoch = 4_000 * (1.85e-4 + 3.35e-11 * work)
     assert document["estimated_seconds_a_training"] == pytest.approx([5 * epoch, 20 * epoch])
-    runs = plan_facts(document)["runs"]
+    runs = _plan_facts(document)["runs"]
     assert f"5 or 20 epochs, pruned at 25 % and 50 %; about {5 * epoch:.0f} to {20 * epoch:.0f} s" in runs
 
 
 def test_people_are_told_every_matter(tmp_path: Path):
-    facts = plan_facts(plan_document(plan(tmp_path, budget=5_000, trials=7)))
+    facts = _plan_facts(plan_document(plan(tmp_path, budget=5_000, trials=7)))
 
     assert list(facts) == ["study", "target", "budget", "space", "runs", "sampler", "effort", "set by you"]
     assert facts["study"].endswith(f"(new) in {plan(tmp_path, budget=5_000).folder}")
@@ -244,7 +244,7 @@ def test_a_space_of_more_derivations_than_a_float_holds_is_no_obstacle(tmp_path:
     document = plan_document(plan(tmp_path, space=f"@{space}"))
 
     assert document["derivations"] == 100**200
-    assert plan_facts(document)["space"].startswith("huge: 1.00e400 configurations")
+    assert _plan_facts(document)["space"].startswith("huge: 1.00e400 configurations")
 
 
 def test_the_name_of_a_study_is_the_one_it_was_begun_with():
@@ -264,7 +264,7 @@ def test_the_name_of_a_study_is_the_one_it_was_begun_with():
         seed=0,
     )
 
-    assert run_plan.default_name(config) == "mnist-card-20000-73f624"
+    assert run_plan._default_name(config) == "mnist-card-20000-73f624"
 
 
 def test_the_lengths_are_those_given_in_order_and_each_once(tmp_path: Path):

@@ -72,13 +72,13 @@ def test_a_network_of_another_length_is_trained_so_and_stops_at_rungs_of_its_own
 
 def test_the_pace_is_that_of_the_slowest_node_also_where_a_search_goes_on(opened: Session):
     candidate = opened.candidates[0]
-    pace = time_left.pace_of(opened).seconds_an_image
+    pace = time_left._pace_of(opened).seconds_an_image
     estimated = time_left.run_seconds(opened, candidate)
     for index, (node, factor) in enumerate((("near", 1.0), ("far", 3.0), ("near", 2.0))):
         run = scripted.made_result(session.job_for(opened, candidate, Purpose.CONFIRM, index), scripted.by_size, 8)
         session.enter_result(opened, replace(run, node=node, train_seconds=factor * estimated))
 
-    assert time_left.pace_of(opened).seconds_an_image == pytest.approx(3 * pace)
+    assert time_left._pace_of(opened).seconds_an_image == pytest.approx(3 * pace)
 
     fields = {each.name: getattr(opened, each.name) for each in dataclasses.fields(opened) if each.init}
     again = Session(**fields)

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from harness.search.features import NAMES, network_features
 from harness.search.surrogate import (
-    SCALES,
+    _SCALES,
     TRAINING,
     Observation,
-    Scales,
+    _Scales,
     fitted,
     predicted,
     row_of,
@@ -54,7 +54,7 @@ def before(row: Row) -> float:
     return math.log(100 * (parameters / math.exp(8.0)) ** -0.5 * (epochs / math.exp(2.3)) ** -0.3)
 
 
-def covariance(left: Row, right: Row, scales: Scales) -> float:
+def covariance(left: Row, right: Row, scales: _Scales) -> float:
     linear = scales.slope**2 * sum(one * two for one, two in zip(left, right, strict=True))
     square = 0.0
     for place, (one, two) in enumerate(zip(left, right, strict=True)):
@@ -63,11 +63,11 @@ def covariance(left: Row, right: Row, scales: Scales) -> float:
     return scales.level**2 + linear + scales.bend**2 * math.exp(-square / 2)
 
 
-def noise(observation: Observation, scales: Scales) -> float:
+def noise(observation: Observation, scales: _Scales) -> float:
     return scales.network**2 + scales.seed**2 / observation.runs + observation.doubt**2
 
 
-def joint(observations: Sequence[Observation], scales: Scales) -> np.ndarray:
+def joint(observations: Sequence[Observation], scales: _Scales) -> np.ndarray:
     return np.array(
         [
             [covariance(one.row, two.row, scales) + (one is two) * noise(one, scales) for two in observations]
@@ -76,7 +76,7 @@ def joint(observations: Sequence[Observation], scales: Scales) -> np.ndarray:
     )
 
 
-def conditioned(observations: Sequence[Observation], row: Row, scales: Scales) -> tuple[float, float]:
+def conditioned(observations: Sequence[Observation], row: Row, scales: _Scales) -> tuple[float, float]:
     """Return mean and deviation of a network, given the observations."""
     across = np.array([covariance(item.row, row, scales) for item in observations])
     apart = np.array([math.log(item.errors) - before(item.row) for item in observations])
@@ -86,12 +86,12 @@ def conditioned(observations: Sequence[Observation], row: Row, scales: Scales) -
     return float(mean), math.sqrt(variance)
 
 
-OTHER = Scales(level=0.8, slope=0.1, bend=0.4, reach=2.5, training_reach=1.0, network=0.1, seed=0.2)
+OTHER = _Scales(level=0.8, slope=0.1, bend=0.4, reach=2.5, training_reach=1.0, network=0.1, seed=0.2)
 
 
-@pytest.mark.parametrize("scales", [SCALES, OTHER])
+@pytest.mark.parametrize("scales", [_SCALES, OTHER])
 @pytest.mark.parametrize("count", [1, 2, 30])
-def test_mean_and_deviation_are_those_of_the_conditioned_normal_distribution(count: int, scales: Scales):
+def test_mean_and_deviation_are_those_of_the_conditioned_normal_distribution(count: int, scales: _Scales):
     observations = some_observations(count)
     asked = [*some_rows(4, seed=9), observations[0].row, CENTRE]
 
@@ -109,7 +109,7 @@ def test_before_any_training_the_belief_is_the_prior():
 
     assert means.tolist() == pytest.approx([before(row) for row in rows])
     assert math.exp(means[0]) == pytest.approx(100)
-    own = [covariance(row, row, SCALES) + SCALES.network**2 for row in rows]
+    own = [covariance(row, row, _SCALES) + _SCALES.network**2 for row in rows]
     assert deviations.tolist() == pytest.approx([math.sqrt(variance) for variance in own])
 
 

@@ -22,7 +22,7 @@ from harness.training.modules import (
 from harness.training.recipe import Initialisation, Recipe
 from search_spaces.notation import parse_network
 from search_spaces.ops import BatchNorm
-from search_spaces.poses import composed, mirrored, turns
+from search_spaces.poses import _composed, mirrored, turns
 from search_spaces.task import MNIST
 
 
@@ -34,7 +34,7 @@ def moved(maps: Tensor, pose: int, poses: int) -> Tensor:
     """Maps in a pose whose channels have changed places with it."""
     order = [0] * maps.shape[1]
     for channel in range(maps.shape[1]):
-        order[channel // poses * poses + composed(pose, channel % poses, poses)] = channel
+        order[channel // poses * poses + _composed(pose, channel % poses, poses)] = channel
     return posed(maps, pose, poses)[:, order]
 
 

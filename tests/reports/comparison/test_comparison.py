@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 from scipy.stats import ttest_ind
 
 from reports.comparison.comparison import (
+    _two_sided,
     accuracy_sentence,
     known,
     more_or_fewer,
     plain,
     quantity,
     ratio_text,
-    two_sided,
 )
 from reports.numbers import decimal
 from tests.wording import lacking
@@ -112,14 +112,14 @@ def test_chance_is_that_of_welchs_test(ours: list[float], theirs: list[float]):
     # scipy warns where the values of a sample are nearly equal.
     assume(all(max(values) - min(values) > 1e-3 for values in (ours, theirs)))
 
-    assert two_sided(ours, theirs) == pytest.approx(ttest_ind(ours, theirs, equal_var=False).pvalue, abs=1e-9)
+    assert _two_sided(ours, theirs) == pytest.approx(ttest_ind(ours, theirs, equal_var=False).pvalue, abs=1e-9)
 
 
 def test_chance_is_the_same_from_both_sides_and_unknown_for_single_seeds():
-    assert two_sided(A, B) == pytest.approx(two_sided(B, A))
-    assert math.isnan(two_sided(A, B[:1]))
-    assert two_sided((99.4, 99.4), (99.4, 99.4)) == 1.0
-    assert two_sided((99.4, 99.4), (99.5, 99.5)) == 0.0
+    assert _two_sided(A, B) == pytest.approx(_two_sided(B, A))
+    assert math.isnan(_two_sided(A, B[:1]))
+    assert _two_sided((99.4, 99.4), (99.4, 99.4)) == 1.0
+    assert _two_sided((99.4, 99.4), (99.5, 99.5)) == 0.0
 
 
 def test_a_difference_beyond_chance_is_called_so():

@@ -8,7 +8,7 @@ import pytest
 from harness.evidence import record
 from harness.system.errors import ContentError, UsageError
 from harness.system.files import Workspace
-from reports.comparison.comparison_page import file_name, write_network_comparison, write_study_comparison
+from reports.comparison.comparison_page import _file_name, write_network_comparison, write_study_comparison
 from search_spaces.catalog import PRESETS, network_name
 from search_spaces.cost import analyse
 from search_spaces.network import Architecture
@@ -141,16 +141,16 @@ def test_figures_that_are_not_finite_become_dashes(new_study: Any, place: Worksp
 
 
 def test_a_file_is_named_after_what_it_compares():
-    assert file_name(["a", "b.c-2"]) == "comparison-a-b.c-2.html"
+    assert _file_name(["a", "b.c-2"]) == "comparison-a-b.c-2.html"
 
 
 @pytest.mark.parametrize("names", [["<x>", "y"], ["x" * 200, "y" * 200], ["a b", "c"], ["\udcff", "d"], ["ä", "ö"]])
 def test_odd_and_long_names_give_a_short_plain_file_name_of_their_own(names: list[str]):
-    name = file_name(names)
+    name = _file_name(names)
 
     assert len(name.encode()) < 140
     assert name.isascii()
-    assert name != file_name(names[::-1])
+    assert name != _file_name(names[::-1])
 
 
 def test_a_folder_that_cannot_be_written_is_the_user_s_to_mend(place: Workspace):

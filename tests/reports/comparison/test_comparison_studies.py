@@ -8,7 +8,7 @@ import pytest
 from harness.system.files import Workspace
 from harness.training.result import Status
 from reports.comparison.comparison import more_or_fewer
-from reports.comparison.comparison_studies import MOST_SHARED, StudyComparison, study_comparison
+from reports.comparison.comparison_studies import _MOST_SHARED, StudyComparison, study_comparison
 from reports.study.study_files import read_study
 from reports.study.study_info import StudyInfo, study_info
 
@@ -91,7 +91,7 @@ def test_networks_that_several_studies_have_trained_are_listed_smallest_first(
     new_study: Any, place: Workspace, synthetic: Any
 ):
     studies = [new_study(name=name) for name in ("first", "second", "third")]
-    shared = [synthetic.network(4, 5, width) for width in range(5, 5 + MOST_SHARED + 3)]
+    shared = [synthetic.network(4, 5, width) for width in range(5, 5 + _MOST_SHARED + 3)]
     for more, study in enumerate(studies[:2]):
         for number, network in enumerate(shared):
             study.finish(study.propose(network), 60 + number + more)
@@ -104,7 +104,7 @@ def test_networks_that_several_studies_have_trained_are_listed_smallest_first(
     facts = facts_of(place, *studies)
 
     assert facts.shared_count == len(shared)
-    assert [network.hash for network, _ in facts.shared] == [network.hash for network in shared[:MOST_SHARED]]
+    assert [network.hash for network, _ in facts.shared] == [network.hash for network in shared[:_MOST_SHARED]]
     # A pruned run is no figure of a whole training.
     assert facts.shared[0][1] == (99.4, 99.39, None)
 

@@ -14,7 +14,7 @@ import pytest
 from harness.cli import run
 from harness.commands.shared import network_argument
 from harness.commands.shared.network_argument import (
-    NETWORK_ALONE,
+    _NETWORK_ALONE,
     KnownRow,
     NetworkArgument,
     only_row,
@@ -167,7 +167,7 @@ def test_a_hash_of_a_claim_names_the_network_alone(place: Workspace):
 
     found = read_network(parse_network(OTHER).hash, place, MNIST)
 
-    assert (found.architecture, found.rows) == (parse_network(OTHER), (NETWORK_ALONE,))
+    assert (found.architecture, found.rows) == (parse_network(OTHER), (_NETWORK_ALONE,))
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_a_row_is_trained_with_its_own_recipe_unless_another_is_asked_for():
 
     assert recipe_of(own, None, None).name == "small"
     assert recipe_of(own, "smoke", None).name == "smoke"
-    assert recipe_of(None, None, 3).name == recipe_of(NETWORK_ALONE, None, 3).name == "fast-3ep"
+    assert recipe_of(None, None, 3).name == recipe_of(_NETWORK_ALONE, None, 3).name == "fast-3ep"
 
 
 def test_a_recipe_that_is_known_by_name_alone_is_not_replaced_by_another():
