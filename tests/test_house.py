@@ -13,11 +13,11 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
-    "product lines": 42_500,
-    "test lines": 53_000,
-    "benchmark lines": 8_300,
-    "public names": 1_750,
-    "files": 1_030,
+    "product lines": 30_750,
+    "test lines": 33_300,
+    "benchmark lines": 2_500,
+    "public names": 1_100,
+    "files": 580,
 }
 
 

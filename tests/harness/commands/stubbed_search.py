@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from harness.evidence.verify import Verdict
-from harness.search import conclusion
-from harness.search import loop as search
+from harness.search import conclusion, loop
 from harness.search.session import FolderLog
 from reports.study import study_page
 from tests.harness import logged
@@ -22,7 +21,7 @@ SEARCH = ("search", "--dataset", "mnist-5k", "--device", "cpu", "--workers", "1"
 def stub(monkeypatch: pytest.MonkeyPatch) -> None:
     """Train nothing and draw no report."""
     monkeypatch.delenv("HARNESS_DATA", raising=False)
-    monkeypatch.setattr(search, "run_search", lambda *arguments: pytest.fail("a search was begun"))
+    monkeypatch.setattr(loop, "run_search", lambda *arguments: pytest.fail("a search was begun"))
     monkeypatch.setattr(study_page, "write_report", lambda folder, place: folder / "report.html")
 
 
@@ -40,7 +39,7 @@ def searched(monkeypatch: pytest.MonkeyPatch, verdict: Verdict | None = None, **
             log=FolderLog(folder),
         )
 
-    monkeypatch.setattr(search, "run_search", end)
+    monkeypatch.setattr(loop, "run_search", end)
     monkeypatch.setattr(conclusion, "conclude", lambda *arguments: verdict)
 
 

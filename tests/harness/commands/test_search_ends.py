@@ -16,8 +16,7 @@ from harness.commands.shared import live_report
 from harness.evidence.leaderboard import row_of_record
 from harness.evidence.record import Record
 from harness.evidence.verify import Verdict
-from harness.search import conclusion
-from harness.search import loop as search
+from harness.search import conclusion, loop
 from harness.search.race import Candidate
 from tests.harness import scripted
 from tests.harness.commands.stubbed_search import SEARCH, searched, stub, typed
@@ -131,7 +130,7 @@ def test_an_interrupted_search_says_how_it_goes_on(monkeypatch: pytest.MonkeyPat
 
 def test_a_search_refreshes_its_report_at_every_beat(monkeypatch: pytest.MonkeyPatch):
     searched(monkeypatch)
-    end: Any = search.run_search
+    end: Any = loop.run_search
     refreshed: list[object] = []
     monkeypatch.setattr(live_report.LiveReport, "refresh", lambda self: refreshed.append(self))
 
@@ -140,7 +139,7 @@ def test_a_search_refreshes_its_report_at_every_beat(monkeypatch: pytest.MonkeyP
         reporter.heartbeat()
         return end(folder)
 
-    monkeypatch.setattr(search, "run_search", beat)
+    monkeypatch.setattr(loop, "run_search", beat)
 
     assert run([*SEARCH, "--study", "one"]) == 3
     assert len(refreshed) == 2

@@ -23,13 +23,12 @@ from harness.evidence.verify import Verdict, declare, machines_of, recorded_verd
 from harness.system import files
 from harness.system.errors import ContentError, HarnessError, StorageError, UsageError
 from harness.system.files import Workspace
-from harness.training import workers
 from harness.training.modules import build
 from harness.training.recipe import RECIPES, NamedRecipe, Recipe
 from harness.training.result import Purpose, Result, Status, derive_seed
 from harness.training.run import Job, TrainingData, execute
 from harness.training.train import to_safetensors
-from harness.training.workers import Broken, Event, Finished, Limits, Processes, Source, Worker
+from harness.training.workers import Broken, Event, Finished, Processes, Source, Worker
 from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
 from tests.harness import unrun
@@ -334,28 +333,15 @@ def test_a_full_disk_is_met_before_a_seed_is_run(
     assert seeds.asked == []
 
 
-@pytest.fixture
-def pool(monkeypatch: pytest.MonkeyPatch) -> list[Worker]:
-    """Workers that answer at once; ``breaking`` says which break."""
-    started: list[Worker] = []
+def breaking(times: dict[int, int], answers: Seeds, monkeypatch: pytest.MonkeyPatch) -> list[Processes]:
+    """Let the workers of some seeds break so many times; return the pools that were stopped."""
 
-    def start(source: Source, count: int) -> list[Worker]:
-        started.extend(Worker(None, None, source) for _ in range(count))  # type: ignore[arg-type]
-        return started
+    def start(pool: Processes, count: int) -> None:
+        pool.pool = {place: Worker(None, None) for place in range(count)}  # type: ignore[arg-type]
 
-    monkeypatch.setattr(workers, "start", start)
-    monkeypatch.setattr(workers, "assign", lambda worker, job: setattr(worker, "job", job))
-    monkeypatch.setattr(workers, "stop", lambda pool: pool.clear())
-    monkeypatch.setattr("os.fsync", lambda handle: None)
-    return started
-
-
-def breaking(times: dict[int, int], answers: Seeds, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the workers of some seeds break so many times."""
-
-    def poll(pool: list[Worker], limits: Limits, timeout: float) -> list[Event]:
+    def poll(pool: Processes, timeout: float) -> list[Event]:
         events: list[Event] = []
-        for worker in pool:
+        for worker in pool.pool.values():
             if (job := worker.job) is not None:
                 worker.job = None
                 if times.get(job.seed_index, 0) > 0:
@@ -365,29 +351,35 @@ def breaking(times: dict[int, int], answers: Seeds, monkeypatch: pytest.MonkeyPa
                     events.append(Finished(job, answers.answer(job, "mnist")))
         return events
 
-    monkeypatch.setattr(workers, "poll", poll)
+    stopped: list[Processes] = []
+    monkeypatch.setattr(Processes, "start", start)
+    monkeypatch.setattr(Processes, "assign", lambda pool, place, job: setattr(pool.pool[place], "job", job))
+    monkeypatch.setattr(Processes, "poll", poll)
+    monkeypatch.setattr(Processes, "stop", lambda pool: stopped.append(pool))
+    monkeypatch.setattr("os.fsync", lambda handle: None)
+    return stopped
 
 
-def test_a_seed_whose_worker_breaks_is_run_again(place: Workspace, pool: list[Worker], monkeypatch: pytest.MonkeyPatch):
+def test_a_seed_whose_worker_breaks_is_run_again(place: Workspace, monkeypatch: pytest.MonkeyPatch):
     seeds = Seeds()
-    breaking({1: 2, 3: 1}, seeds, monkeypatch)
+    stopped = breaking({1: 2, 3: 1}, seeds, monkeypatch)
 
     verdict = unrun.run(place, unrun.plan(workers=2))
 
     assert sorted(seeds.indices) == [0, 1, 2, 3, 4]
     assert [run.index for run in verdict.runs] == [0, 1, 2, 3, 4]
-    assert pool == []
+    assert len(stopped) == 1
 
 
 def test_a_seed_that_breaks_three_times_ends_it_and_the_others_are_kept(
-    place: Workspace, pool: list[Worker], monkeypatch: pytest.MonkeyPatch
+    place: Workspace, monkeypatch: pytest.MonkeyPatch
 ):
-    breaking({1: 3}, Seeds(), monkeypatch)
+    stopped = breaking({1: 3}, Seeds(), monkeypatch)
 
     with pytest.raises(HarnessError):
         unrun.run(place, unrun.plan(range(3)))
 
-    assert pool == []
+    assert len(stopped) == 1
     assert verify.finished_indices(unrun.plan(range(3)), place) == {0, 2}
 
 

@@ -12,10 +12,7 @@ from torch import nn
 
 from harness.evidence import study
 from harness.evidence.events import Verified
-from harness.search import loop as exploration
-from harness.search import loop as reactions
-from harness.search import loop as search
-from harness.search import pruning, race, session
+from harness.search import loop, pruning, race, session
 from harness.search import session as time_left
 from harness.search.loop import poll
 from harness.search.race import Candidate
@@ -116,7 +113,7 @@ def test_one_lucky_run_lowers_no_budget(trainer: Trainer, tmp_path: Path):
 def test_a_network_that_stood_and_falls_gives_the_budget_back(trainer: Trainer, tmp_path: Path):
     """Three seeds of it were begun when two had not ended; the third is bad."""
     opened = scripted.opened(tmp_path, [Made(20, fresh=(99.2, 99.2)), Made(12, fresh=(99.2, 99.2))], workers=2)
-    assert exploration._ceiling(opened) == 10 + 19 * 12 - 1
+    assert loop._ceiling(opened) == 10 + 19 * 12 - 1
     opened.executor.assign(0, session.job_for(opened, opened.candidates[1], Purpose.CONFIRM, 2))
     trainer.accuracy_pct = always(90.0)
 
@@ -125,7 +122,7 @@ def test_a_network_that_stood_and_falls_gives_the_budget_back(trainer: Trainer, 
     assert [event["trial"] for event in scripted.events(tmp_path, "refuted")] == [1]
     [standing] = scripted.events(tmp_path, "standing")
     assert (standing["trial"], standing["budget"]) == (0, 10 + 19 * 20 - 1)
-    assert exploration._ceiling(opened) == 10 + 19 * 20 - 1
+    assert loop._ceiling(opened) == 10 + 19 * 20 - 1
 
 
 def test_a_repeated_proposal_becomes_a_further_seed_of_a_network_that_missed(trainer: Trainer, tmp_path: Path):
@@ -174,12 +171,12 @@ def test_networks_that_there_is_no_time_for_end_a_search_for_lack_of_time(traine
 
 def test_the_search_ends_when_the_time_of_the_verification_has_come(trainer: Trainer, tmp_path: Path):
     opened = scripted.opened(tmp_path, [Made(30, fresh=(99.4, 99.4))], seconds=1_000.0)
-    assert exploration._stop_reason(opened) == ""
+    assert loop._stop_reason(opened) == ""
 
     opened.before = 1_000.0 - time_left.closing_seconds(opened)
 
-    assert exploration._stop_reason(opened) == "time"
-    exploration.explore(opened)
+    assert loop._stop_reason(opened) == "time"
+    loop.explore(opened)
     assert opened.reason == "time"
     assert trainer.asked == []
 
@@ -237,7 +234,7 @@ STANDING = Made(30, fresh=(99.4, 99.4))
 def begun(opened: session.Session) -> list[tuple[int | None, str]]:
     """Give each worker what it does next; return trials and purposes."""
     for place in opened.executor.jobs:
-        job = exploration._next_job(opened)
+        job = loop._next_job(opened)
         assert job is not None
         opened.executor.assign(place, job)
     return [(job.trial, job.purpose.value) for job in session.jobs_at_work(opened)]
@@ -278,7 +275,7 @@ def test_a_network_that_could_not_be_verified_any_more_is_not_confirmed(
     opened = scripted.opened(tmp_path, [STANDING, Made(20, first=LIKELY)], workers=2, seconds=seconds)
     opened.began = opened.executor.now()
 
-    assert (exploration._confirmable(opened, explored=False) is not None) is confirmed
+    assert (loop._confirmable(opened, explored=False) is not None) is confirmed
 
 
 def test_where_nothing_stands_a_network_is_confirmed_even_if_its_verification_must_wait(
@@ -287,7 +284,7 @@ def test_where_nothing_stands_a_network_is_confirmed_even_if_its_verification_mu
     opened = scripted.opened(tmp_path, [Made(20, first=LIKELY)], workers=2, seconds=30.0)
     opened.began = opened.executor.now()
 
-    assert exploration._confirmable(opened, explored=False) is opened.candidates[0]
+    assert loop._confirmable(opened, explored=False) is opened.candidates[0]
 
 
 FAILURES = [Status.DIVERGED, Status.TIMED_OUT, Status.OUT_OF_MEMORY, Status.CRASHED]
@@ -430,7 +427,7 @@ def test_ten_crashes_in_a_row_end_the_search_with_the_last_message(trainer: Trai
         scripted.run(tmp_path, scripted.config(), scripted.effort())
 
     assert caught.value.exit_code == 1
-    assert len(study.finished_results(tmp_path)) == reactions.MOST_CRASHES == 10
+    assert len(study.finished_results(tmp_path)) == loop.MOST_CRASHES == 10
 
 
 def test_data_that_are_gone_end_the_search(trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -511,7 +508,7 @@ def test_where_time_is_short_a_network_that_can_be_verified_in_it_wins(trainer: 
     opened = scripted.opened(tmp_path, networks, seconds=90.0)
     slow(opened, 2)
 
-    search.choose(opened)
+    loop.choose(opened)
 
     assert winner_of(tmp_path)["trial"] == 1
 
@@ -521,7 +518,7 @@ def test_where_none_can_be_verified_in_time_the_smallest_wins(trainer: Trainer, 
     slow(opened, 0)
     slow(opened, 1)
 
-    search.choose(opened)
+    loop.choose(opened)
 
     assert winner_of(tmp_path)["trial"] == 1
 
@@ -531,11 +528,11 @@ def test_what_has_missed_in_its_verification_is_not_chosen_again(trainer: Traine
     opened = scripted.opened(tmp_path, networks)
     opened.verdicts[2] = Verified(passed=False)
 
-    search.choose(opened)
+    loop.choose(opened)
 
     assert winner_of(tmp_path)["trial"] == 1
     opened.verdicts |= {0: Verified(passed=False), 1: Verified(passed=False)}
-    assert search.choose(opened) is None
+    assert loop.choose(opened) is None
     assert len(scripted.events(tmp_path, "winner")) == 1
 
 
@@ -547,7 +544,7 @@ def test_what_has_met_the_target_needs_no_more_time_and_stays_in_spite_of_furthe
     slow(opened, 1)
     opened.verdicts[1] = Verified(passed=True)
 
-    search.choose(opened)
+    loop.choose(opened)
 
     assert winner_of(tmp_path)["trial"] == 1
 

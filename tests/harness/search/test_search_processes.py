@@ -144,7 +144,7 @@ def test_a_killed_search_goes_on_from_its_rung_and_repeats_nothing(search: Calla
     code, out, err = killed.run()
 
     assert code == 0, err
-    assert "going on with study s in " in err
+    assert "resuming study s in " in err
     assert out.splitlines()[-1].startswith("report: ")
     after = killed.results()
     assert before.items() <= after.items()
