@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import time
 import tomllib
 from pathlib import Path
@@ -66,19 +65,14 @@ def test_the_first_call_installs_and_passes_everything_on(checkout: Checkout):
     assert "Collecting torch" in (checkout.root / ".venv/install.log").read_text()
 
 
-def test_the_second_call_installs_nothing_and_says_nothing(checkout: Checkout):
+def test_the_second_call_installs_nothing_and_keeps_a_workspace_that_is_set(checkout: Checkout):
     checkout.run("scripts/harness")
 
-    code, _, stderr = checkout.run("scripts/harness")
+    code, stdout, stderr = checkout.run("scripts/harness", HARNESS_WORKSPACE="elsewhere")
 
     assert (code, stderr) == (0, "")
-    assert checkout.calls == ["venv", "pip ."]
-
-
-def test_a_workspace_that_is_set_is_kept(checkout: Checkout):
-    _, stdout, _ = checkout.run("scripts/harness", HARNESS_WORKSPACE="elsewhere")
-
     assert stdout.splitlines()[1] == "elsewhere"
+    assert checkout.calls == ["venv", "pip ."]
 
 
 def test_the_command_is_told_what_was_typed(checkout: Checkout):
@@ -100,18 +94,10 @@ def test_a_link_to_the_script_finds_its_repository(checkout: Checkout):
     assert stdout.splitlines() == [str(checkout.root.parent), str(checkout.root)]
 
 
-def test_a_changed_pyproject_is_installed_again(checkout: Checkout):
+@pytest.mark.parametrize("name", ["pyproject.toml", "constraints.txt"])
+def test_what_was_changed_is_installed_again(checkout: Checkout, name: str):
     checkout.run("scripts/harness")
-    (checkout.root / "pyproject.toml").write_text("[project]\nname = 'harness'\n")
-
-    checkout.run("scripts/harness")
-
-    assert checkout.calls == ["venv", "pip ."] * 2
-
-
-def test_changed_constraints_are_installed(checkout: Checkout):
-    checkout.run("scripts/harness")
-    (checkout.root / "constraints.txt").write_text("torch==2.12.0\n")
+    (checkout.root / name).write_text("# changed\n")
 
     checkout.run("scripts/harness")
 
@@ -182,26 +168,12 @@ def test_an_interrupted_installation_is_repeated(checkout: Checkout):
     assert checkout.calls == ["venv", "pip ."] * 2
 
 
-@pytest.mark.parametrize(
-    ("output", "hint"),
-    [
-        (
-            "NewConnectionError: Failed to establish a new connection",
-            "The package index could not be reached",
-        ),
-        ("OSError: [Errno 28] No space left on device", "The disk is full"),
-        ("ERROR: Failed building wheel for fvcore", "Mend what the last lines name"),
-    ],
-)
-def test_a_failed_installation_shows_its_end_and_is_repeated(checkout: Checkout, output: str, hint: str):
-    code, stdout, stderr = checkout.run("scripts/harness", PIP_FAILS=output)
+def test_a_failed_installation_shows_its_end_and_is_repeated(checkout: Checkout):
+    code, stdout, stderr = checkout.run("scripts/harness", PIP_FAILS="OSError: [Errno 28] No space left on device")
     repeated, _, _ = checkout.run("scripts/harness")
 
-    assert (code, stdout) == (ENVIRONMENT_ERROR, "")
-    assert f"    | {output}\n" in stderr
-    assert f"the installation failed; above are the last lines of {checkout.root}/.venv/install.log" in stderr
-    assert hint in stderr
-    assert repeated == 0
+    assert (code, stdout, repeated) == (ENVIRONMENT_ERROR, "", 0)
+    assert "    | OSError: [Errno 28] No space left on device\n" in stderr
     assert checkout.calls == ["venv", "pip ."] * 2
 
 
@@ -210,16 +182,16 @@ def test_without_python_the_message_names_what_is_needed(bare_checkout: Checkout
     code, stdout, stderr = bare_checkout.run(script)
 
     assert (code, stdout) == (ENVIRONMENT_ERROR, "")
-    assert stderr.startswith("harness: no Python 3.11 or newer was found.\n")
-    assert "python3.13, python3.12, python3.11, python3 and python" in stderr
+    assert "3.11" in stderr
     assert not (bare_checkout.root / ".venv").exists()
 
 
-def test_an_old_python_is_named(checkout: Checkout):
-    code, _, stderr = checkout.run("scripts/harness", VERSION="(3, 10, 14)")
+@pytest.mark.parametrize("what", [{"VERSION": "(3, 10, 14)"}, {"NO_VENV": "1"}])
+def test_a_python_that_does_not_serve_is_named(checkout: Checkout, what: dict[str, str]):
+    code, _, stderr = checkout.run("scripts/harness", **what)
 
     assert code == ENVIRONMENT_ERROR
-    assert f"Older or not working: {checkout.path}/python3." in stderr
+    assert f"{checkout.path}/python3" in stderr
 
 
 def test_a_shim_that_does_not_work_is_passed_over(checkout: Checkout):
@@ -230,15 +202,6 @@ def test_a_shim_that_does_not_work_is_passed_over(checkout: Checkout):
     code, _, _ = checkout.run("scripts/harness")
 
     assert code == 0
-
-
-def test_a_python_without_venv_names_the_missing_package(checkout: Checkout):
-    code, _, stderr = checkout.run("scripts/harness", NO_VENV="1")
-
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    assert code == ENVIRONMENT_ERROR
-    assert f"{checkout.path}/python3 cannot create virtual environments" in stderr
-    assert f"sudo apt install python{version}-venv" in stderr
 
 
 @pytest.mark.parametrize("obstacle", [".venv", ".venv/lock/x"])
@@ -292,18 +255,18 @@ def test_the_test_script_passes_arguments_to_pytest_alone(checkout: Checkout):
     assert checkout.calls == ["venv", "pip .[dev]", "pytest -m slow"]
 
 
-def test_what_the_tests_installed_serves_the_command_too(checkout: Checkout):
-    checkout.run("scripts/check")
-    checkout.run("scripts/harness")
+@pytest.mark.parametrize(
+    ("scripts", "installed"),
+    [
+        (("scripts/check", "scripts/harness"), ["pip .[dev]"]),
+        (("scripts/harness", "scripts/check"), ["pip .", "pip .[dev]"]),
+    ],
+)
+def test_what_the_tests_need_serves_the_command_too(checkout: Checkout, scripts: tuple[str, ...], installed: list[str]):
+    for script in scripts:
+        checkout.run(script)
 
-    assert [call for call in checkout.calls if call.startswith("pip")] == ["pip .[dev]"]
-
-
-def test_the_command_installed_alone_does_not_serve_the_tests(checkout: Checkout):
-    checkout.run("scripts/harness")
-    checkout.run("scripts/check")
-
-    assert [call for call in checkout.calls if call.startswith("pip")] == ["pip .", "pip .[dev]"]
+    assert [call for call in checkout.calls if call.startswith("pip")] == installed
 
 
 @pytest.mark.parametrize("there", [True, False])

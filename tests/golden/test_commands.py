@@ -118,6 +118,11 @@ def place(
     return copy
 
 
+def files(folder: Path) -> set[Path]:
+    """Return all files but locks."""
+    return {path for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
+
+
 @pytest.mark.parametrize(
     ("place", "case"),
     [(case["in"], case) for case in CASES],
@@ -126,5 +131,7 @@ def place(
 )
 def test_a_command_line_answers_as_before(place: Path, case: dict[str, Any]):
     given = {name: case[name] for name in ("in", "run")}
+    before = files(place)
 
     assert given | answered(case["run"]) == case
+    assert case["code"] != 2 or files(place) == before, "what is refused writes nothing"

@@ -233,32 +233,6 @@ def test_a_method_that_misbehaves_ends_the_comparison_with_its_name(
     assert line.startswith("error: method 'mine', repeat 0, question 1: ")
 
 
-@pytest.mark.parametrize(
-    ("words", "code"),
-    [
-        ([], 2),
-        (["--live", "--space", "tiny"], 2),
-        (["{table}", "--space", "tiny"], 2),
-        (["{table}", "--live", "--recipe", "small"], 2),
-        (["{table}", "--live", "--spread", "recorded"], 2),
-        (["{table}", "--judge-seeds", "9"], 2),
-        (["{table}", "--method", "randm"], 2),
-        (["{table}", "--method", "random", "--method", "random"], 2),
-        (["{table}", "--program", "mine"], 2),
-        (["{table}", "--program", "random=true"], 2),
-        (["{table}", "--program", "mine='"], 2),
-        (["{table}", "--out", "{table}/table.csv"], 2),
-        (["{table}", "--budget", "10"], 4),
-        (["no-such-table"], 2),
-    ],
-)
-def test_misuse_is_refused_before_anything_is_replayed(
-    words: list[str], code: int, folder: str, capsys: pytest.CaptureFixture[str]
-):
-    assert run(["bench", "run", *(word.format(table=folder) for word in words)]) == code
-    assert capsys.readouterr().out == ""
-
-
 def test_a_table_without_a_rung_that_a_method_needs_is_refused(
     folder: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ):

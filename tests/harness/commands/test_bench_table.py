@@ -65,31 +65,6 @@ def test_a_plan_as_json_is_one_document(place: Path, capsys: pytest.CaptureFixtu
     assert document["estimated_seconds_left"] > 0
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code"),
-    [
-        (("mine", "--plan"), 2),
-        (("here", "there"), 2),
-        (("--merge", "here", "--into", "both"), 2),
-        (("--merge", "here", "there"), 2),
-        (("here", "--merge", "--into", "x", "--export", "y"), 2),
-        (("mine", "--space", "tiny", "--rungs", "1,2,4,8"), 2),
-        (("mine", "--space", "tiny", "--rungs", "1;2"), 2),
-        (("a/b", "--space", "tiny", "--epochs", "8"), 2),
-        (("here", "--space", "tiny", "--epochs", "8"), 2),
-        (("mine",), 2),
-        (("./none",), 5),
-    ],
-)
-def test_what_cannot_be_done_is_one_line_and_an_exit_code(
-    arguments: tuple[str, ...], code: int, place: Path, capsys: pytest.CaptureFixture[str]
-):
-    given, said = refused(capsys, *arguments)
-
-    assert given == code
-    assert "\n" not in said
-
-
 def test_a_table_is_shown_by_its_name(place: Path, capsys: pytest.CaptureFixture[str]):
     assert run(["bench", "table", "here"]) == 0
 

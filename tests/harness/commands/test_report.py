@@ -19,7 +19,6 @@ from harness.system.errors import UsageError
 from harness.system.files import Workspace
 from harness.training import result
 from harness.training.result import Result
-from search_spaces.catalog import PRESETS
 from tests.harness import logged
 from tests.harness.some_study import CONFIG
 from tests.outline import checked
@@ -86,33 +85,6 @@ def test_networks_are_given_by_their_names(workspace: Path, new_record: Any, cap
     assert run(["report", "plain-86", "plain-105", "--json"]) == 0
 
     assert document_of(capsys)["networks"] == [each.hash for each in made]
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["a", "seed4"],
-        ["a", "a"],
-        ["seed4", PRESETS["seed4"].text],
-        ["a", "b", "c", "d", "e"],
-        ["sede4", "seed1"],
-        ["389", "seed1"],
-        ["--all", "a"],
-        ["a", "b", "--watch"],
-        ["--all", "--figures"],
-        ["a", "b", "--tables"],
-        ["--markdown", "--open"],
-        ["--markdown", "--all"],
-        ["a", "--watch", "--storage", "sqlite:///x.db"],
-    ],
-)
-def test_names_and_options_that_do_not_go_together_are_refused(
-    arguments: list[str], begin: Callable[..., Path], capsys: pytest.CaptureFixture[str]
-):
-    begin("a", "b")
-
-    assert run(["report", *arguments]) == 2
-    assert capsys.readouterr().out == ""
 
 
 # The index ------------------------------------------------------------------------------------------------------

@@ -215,26 +215,6 @@ def test_a_certification_of_fewer_than_twenty_seeds_is_refused(
     assert not place.ledger.exists()
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (["--declare-only"], "--declare-only declares a certification: give --certify with it"),
-        (["--certify", "--seeds", "20"], "--seeds has no effect on a declared certification"),
-        (["--certify"], "nothing is declared for this network, recipe and target"),
-    ],
-)
-def test_a_certification_that_is_not_declared_first_is_refused_in_a_line(
-    arguments: list[str], said: str, seeds: Seeds, place: Workspace, capsys: pytest.CaptureFixture[str]
-):
-    assert run(["verify", NETWORK, "--recipe", "fast", *arguments]) == 2
-
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert said in captured.err
-    assert seeds.asked == []
-    assert not place.ledger.exists()
-
-
 def test_a_declaration_says_what_was_declared_and_what_to_do(
     seeds: Seeds, place: Workspace, capsys: pytest.CaptureFixture[str]
 ):
@@ -285,14 +265,6 @@ def test_a_network_with_several_rows_needs_a_choice(seeds: Seeds, place: Workspa
     assert "has several rows: fast on mnist, target 99.0; fast on mnist, target 99.4" in capsys.readouterr().err
     assert run([*given, "--target", "99"]) == 0
     assert len(record.read_all(place.records)) == 2
-
-
-def test_epochs_for_the_recipe_of_a_row_need_its_name(capsys: pytest.CaptureFixture[str]):
-    verified(capsys, "--seeds", "5")
-
-    assert run(["verify", unrun.NETWORK.hash, "--epochs", "3"]) == 2
-
-    assert "--epochs changes a recipe, so name it too" in capsys.readouterr().err
 
 
 def test_ctrl_c_says_how_to_go_on(seeds: Seeds, capsys: pytest.CaptureFixture[str]):
