@@ -1,7 +1,7 @@
 """The contract of the command line: exit code, kind of error and keys of the JSON document of several hundred lines.
 
 ``commands.jsonl`` has a line a command: in which folder it is given, what is given, its exit code, and with ``--json``
-the kind of error or the paths of all keys. ``python -m tests.golden.write_commands`` answers all lines anew.
+the kind of error or the paths of all keys. The answer of a new line is what its test says that it is.
 """
 
 from __future__ import annotations
