@@ -37,7 +37,7 @@ from hypothesis import settings  # noqa: E402  (it reads the variable above)
 
 from tests import random_networks  # noqa: E402, F401  (st.from_type(Architecture) gives what it registers)
 
-settings.register_profile("harness", derandomize=True, deadline=None, database=None)
+settings.register_profile("harness", max_examples=25, derandomize=True, deadline=None, database=None)
 settings.load_profile("harness")
 
 

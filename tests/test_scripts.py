@@ -6,6 +6,7 @@ They run in a copy of the repository where a stub plays the installation, see ``
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import time
 import tomllib
@@ -279,7 +280,9 @@ def test_the_build_machine_tests_on_the_data_beside_the_repository(checkout: Che
 
     assert code == 0
     assert stdout.splitlines()[-1] == (str(data) if there else "no data")
-    assert checkout.calls[-1] == ALL_TESTS
+    # Nothing says what has changed since the main branch, so that all that is nightly runs too.
+    nightly = "pytest --numprocesses auto --dist loadfile -m (nightly or browser or office) and not slow tests"
+    assert checkout.calls[-2:] == [ALL_TESTS, nightly]
 
 
 @pytest.fixture
@@ -315,3 +318,31 @@ def test_the_tests_run_where_axe_cannot_be_installed(checkout: Checkout, npm: Pa
         assert "axe-core could not be installed" in stderr
 
     assert [call.split()[0] for call in checkout.calls] == ["venv", "pip", "npm", "pytest", "npm", "pytest"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "folders"),
+    [
+        ("reports/page.py", "tests/reports"),
+        ("harness/search/loop.py", "tests/harness tests/benchmarks"),
+        ("docs/usage.md", None),
+        ("pyproject.toml", "tests"),
+        (None, "tests"),
+    ],
+)
+def test_what_is_nightly_runs_where_its_folder_changed(checkout: Checkout, changed: str | None, folders: str | None):
+    (checkout.path / "git").symlink_to(str(shutil.which("git")))
+    git = ["git", "-C", str(checkout.root), "-c", "user.name=a", "-c", "user.email=a@b"]
+    for command in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "main"]):
+        subprocess.run([*git, *command], check=True)
+    subprocess.run([*git, "update-ref", "refs/remotes/origin/main", "HEAD"], check=True)
+    if changed is not None:
+        (checkout.root / changed).parent.mkdir(parents=True, exist_ok=True)
+        (checkout.root / changed).write_text("# changed\n")
+        subprocess.run([*git, "add", "-f", changed], check=True)
+        subprocess.run([*git, "commit", "-q", "-m", "change"], check=True)
+
+    assert checkout.run(".ci/run")[0] == 0
+
+    nightly = [call.partition(" and not slow ")[2] for call in checkout.calls if "nightly" in call]
+    assert nightly == ([] if folders is None else [folders])

@@ -21,6 +21,7 @@ from benchmarks.chaos import KINDS, is_equal, wrong_ends
 from benchmarks.faults import Kind, Surroundings
 from benchmarks.small_search import SmallSearch
 
+pytestmark = pytest.mark.nightly
 TRAININGS = 6
 PROGRAM = """
 import json, os, pathlib, signal, subprocess, sys, time

@@ -20,7 +20,7 @@ from harness.cli import cli
 GOLDEN = Path(__file__).with_name("evaluations.json")
 REPOSITORY = Path(__file__).parents[2]
 CASES: dict[str, dict[str, Any]] = json.loads(GOLDEN.read_text(encoding="utf-8"))
-QUICK = ("c5cf23574b69", "a9bda73dc360")
+QUICK = "c5cf23574b69"
 
 
 def evaluated(folder: Path, network: str, recipe: str, seed: str) -> dict[str, Any]:
@@ -36,11 +36,10 @@ def evaluated(folder: Path, network: str, recipe: str, seed: str) -> dict[str, A
     return document
 
 
-@pytest.mark.parametrize("network", QUICK)
-def test_the_first_seed_of_a_network_makes_its_errors(network: str, workspace: Path, mnist_folder: Path):
-    case = CASES[network]
+def test_the_first_seed_of_a_network_makes_its_errors(workspace: Path, mnist_folder: Path):
+    case = CASES[QUICK]
 
-    found = evaluated(workspace, network, case["recipe"], "0")
+    found = evaluated(workspace, QUICK, case["recipe"], "0")
 
     assert found["seeds"] == case["seeds"][:1]
 

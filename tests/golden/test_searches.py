@@ -91,6 +91,7 @@ LONG = (
     "prior",
     "prior, resumed",
     "surrogate",
+    "lengths",
     "lengths and prior",
     "lengths, resumed",
     "multiply-adds",

@@ -16,6 +16,7 @@ from harness.bench.replay import _TableReadings, replay
 from harness.bench.scores import Trace
 from tests.harness.bench import made_up_table
 
+pytestmark = pytest.mark.nightly
 TABLE = made_up_table.table(made_up_table.TINY)
 READINGS = _TableReadings(TABLE)
 NETWORKS = [runs[0][8].architecture for runs in TABLE.runs.values()]

@@ -279,6 +279,7 @@ def decided(folder: Path) -> list[dict[str, Any]]:
     return [{key: value for key, value in event.items() if key not in drop} for event in scripted.events(folder)]
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("fault", ["killed", "hangs"])
 def test_a_search_decides_the_same_and_all_is_written_when_its_server_is_disturbed(
     fault: str, server: Server, ended: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -300,6 +301,7 @@ def test_a_search_decides_the_same_and_all_is_written_when_its_server_is_disturb
         optuna.delete_study(study_name="study", storage=found._storage)
 
 
+@pytest.mark.nightly
 def test_a_wrong_password_is_refused(server: Server, ended: Path):
     with pytest.raises(UsageError) as caught:
         mirrored(ended, server.url("wr0ng"))

@@ -24,6 +24,7 @@ from harness.training.result import Purpose, Result
 from tests.conftest import REPOSITORY
 from tests.harness import logged
 
+pytestmark = pytest.mark.nightly
 SPACE = "net = conv3x3({2, 3, 4}, stride=2) bn relu | maxpool(4) | conv1x1({4, 8}) bn relu | gap | linear(10);"
 RECIPE = "epochs = 4\nbatch_size = 500\naugmented_share = 0.0\nlearning_rate = 0.2\naverage_start = 0.5\n"
 PATIENCE = 240.0
