@@ -6,8 +6,7 @@ pruning ends; all others that went to the end were let through by their validati
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.evidence.events import Proposal, RungReached
@@ -47,10 +46,8 @@ class _WrongPruning:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rungs:
-    """What studies with the same data, recipe, length and rungs say about pruning."""
+    """What a study says about pruning its runs of one length, rung by rung and then at all rungs together."""
 
-    studies: int
-    dataset: str
     recipe_name: str
     epochs: int
     rungs: tuple[int, ...]
@@ -61,48 +58,21 @@ class Rungs:
 class _Decision:
     """What was decided about one run at one rung; ``reached`` is None where it was stopped there."""
 
-    run: tuple[str, int]
+    trial: int
     epoch: int
     reached: bool | None
 
 
-def _rungs_by_protocol(studies: Iterable[StudyFiles]) -> list[Rungs]:
-    """Return the facts of all studies that prune, those of equal data, recipe, length and rungs together."""
-    groups: dict[tuple[str, int, str, tuple[int, ...]], list[StudyFiles]] = defaultdict(list)
-    for files in studies:
-        for epochs in files.config.all_lengths:
-            if at := rungs_of(files.config, epochs):
-                recipe, _ = files.config.recipe_of(epochs)
-                groups[files.config.dataset, epochs, recipe.hash, at].append(files)
-    return [rungs(group, epochs) for (_, epochs, _, _), group in sorted(groups.items(), key=lambda item: item[0])]
-
-
 def rungs_by_length(files: StudyFiles) -> tuple[Rungs, ...]:
-    """Return the facts of one study for each length of its trainings at which something was pruned or spared."""
-    found = (rungs([files], epochs) for epochs in files.config.all_lengths)
-    return tuple(item for item in found if any(part.pruned or part.spared for part in item.pruning))
-
-
-def rungs(studies: Sequence[StudyFiles], epochs: int | None = None) -> Rungs:
-    """Return what studies of one protocol say about their rungs; at least one study is needed.
-
-    Studies of one seed train the same network to the same errors; that is one run, and is counted once.
-
-    Args:
-        epochs: of the trainings that are looked at; None for those of the recipe.
-    """
-    config = studies[0].config
-    epochs = config.recipe.epochs if epochs is None else epochs
-    at = rungs_of(config, epochs)
-    decisions = [decision for files in studies for decision in _decisions(files, epochs)]
-    return Rungs(
-        studies=len(studies),
-        dataset=config.dataset,
-        recipe_name=config.recipe_of(epochs)[1],
-        epochs=epochs,
-        rungs=at,
-        pruning=tuple(_wrong(decisions, epoch) for epoch in (*at, None)),
-    )
+    """Return the facts of a study for each length of its runs at which something was pruned or spared."""
+    found = []
+    for epochs in files.config.all_lengths:
+        at, decisions = rungs_of(files.config, epochs), _decisions(files, epochs)
+        pruning = tuple(_wrong(decisions, epoch) for epoch in (*at, None))
+        if decisions:
+            name = files.config.recipe_of(epochs)[1]
+            found.append(Rungs(recipe_name=name, epochs=epochs, rungs=at, pruning=pruning))
+    return tuple(found)
 
 
 def _decisions(files: StudyFiles, epochs: int) -> list[_Decision]:
@@ -120,12 +90,11 @@ def _decisions(files: StudyFiles, epochs: int) -> list[_Decision]:
         run = firsts.get(trial)
         if (run.recipe.epochs if run else lengths.get(trial) or files.config.recipe.epochs) != epochs:
             continue
-        key = (files.name, trial) if run is None else (run.hash, run.seed)
         # A killed search may have decided the same again.
         if event.pruned:
-            found[trial, epoch] = _Decision(key, epoch, None)
+            found[trial, epoch] = _Decision(trial, epoch, None)
         elif event.exempt and (reached := _reached(run, files.config.threshold_pct)) is not None:
-            found[trial, epoch] = _Decision(key, epoch, reached)
+            found[trial, epoch] = _Decision(trial, epoch, reached)
     return list(found.values())
 
 
@@ -139,8 +108,8 @@ def _reached(run: Result | None, threshold_pct: float) -> bool | None:
 
 def _wrong(decisions: Sequence[_Decision], epoch: int | None) -> _WrongPruning:
     there = [item for item in decisions if epoch is None or item.epoch == epoch]
-    pruned = {item.run for item in there if item.reached is None}
-    spared = {item.run: item.reached for item in there if item.reached is not None}
+    pruned = {item.trial for item in there if item.reached is None}
+    spared = {item.trial: item.reached for item in there if item.reached is not None}
     reached = sum(spared.values())
     interval = clopper_pearson(reached, len(spared), _CONFIDENCE) if spared else (None, None)
     return _WrongPruning(epoch, len(pruned), len(spared), reached, *interval)

@@ -273,6 +273,9 @@ def test_seeds_that_are_all_alike_leave_nothing_to_chance(declared: int):
         ([80, 81, 79, 80], False),  # few seeds say too little
         ([80, 81, 79, 80, 80], True),
         ([54, 60, 62, 59, 58, 55], False),
+        # 0.0099 and 0.0100 by scipy's Student distributions, the bound with 19 degrees of freedom; 20 would not do.
+        ([66, 55, 56, 62, 60, 54, 51, 65, 63, 64, 64, 61, 50], True),
+        ([59, 64, 59, 54, 63, 58, 61, 58, 63, 63], True),
         ([60, 59] * 10, False),  # a whole attempt is judged by its bound
         ([80] * 20, False),
     ],

@@ -10,14 +10,8 @@ import pytest
 from scipy import stats
 
 from harness.evidence.events import Entry, Event
-from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Purpose, Result, Status
-from reports.study.pruning import (
-    _rungs_by_protocol,
-    _WrongPruning,
-    rungs,
-    rungs_by_length,
-)
+from reports.study.pruning import _WrongPruning, rungs_by_length
 from reports.study.study_files import StudyFiles
 from search_spaces.notation import parse_network
 from tests.harness import logged
@@ -91,7 +85,7 @@ def judged() -> StudyFiles:
 
 
 def test_wrong_pruning_is_the_share_of_spared_networks_that_reached(judged: StudyFiles):
-    first, second, whole = rungs([judged]).pruning
+    ((first, second, whole),) = (facts.pruning for facts in rungs_by_length(judged))
 
     # Five were spared at epoch 4: one reached, three missed, one diverged.
     assert (first.epoch, first.pruned, first.spared, first.reached, first.share) == (4, 2, 5, 1, 0.2)
@@ -102,7 +96,7 @@ def test_wrong_pruning_is_the_share_of_spared_networks_that_reached(judged: Stud
 
 
 def test_without_a_spared_network_nothing_is_said_of_wrong_pruning():
-    facts = rungs([files([run(3, 1_500, (90, 80, 70))], [rung(1, 4, "pruned"), rung(2, 4, "hopeful")])])
+    (facts,) = rungs_by_length(files([run(3, 1_500, (90, 80, 70))], [rung(1, 4, "pruned"), rung(2, 4, "hopeful")]))
 
     assert facts.pruning[-1] == _WrongPruning(None, 1, 0, 0, None, None)
     assert facts.pruning[-1].share is None
@@ -132,26 +126,3 @@ def test_each_length_of_a_training_has_its_own_rungs_and_counts():
     assert (long.recipe_name, long.epochs, long.rungs) == ("fast-30ep", 30, (8, 16))
     assert [item.pruned for item in short.pruning] == [1, 0, 1]
     assert [(item.epoch, item.pruned, item.reached) for item in long.pruning] == [(8, 1, 0), (16, 0, 1), (None, 1, 1)]
-    assert [facts.epochs for facts in _rungs_by_protocol([both])] == [15, 30, 60]
-
-
-# Several studies --------------------------------------------------------------------------------------------
-
-
-def test_studies_of_one_protocol_are_counted_together_and_others_apart(judged: StudyFiles):
-    other = replace(judged, name="b", results=tuple(replace(result, seed=1) for result in judged.results))
-    longer = replace(judged, name="c", config=replace(CONFIG, recipe=Recipe(epochs=30), rungs=(8, 15)))
-    short = replace(judged, name="d", config=replace(CONFIG, recipe=Recipe(epochs=1), rungs=()))
-
-    found = _rungs_by_protocol([judged, other, longer, short])
-
-    assert sorted((facts.studies, facts.epochs) for facts in found) == [(1, 30), (2, EPOCHS)]
-    [both] = [facts for facts in found if facts.studies == 2]
-    # Trials of one number in two studies are two runs.
-    assert (both.pruning[-1].pruned, both.pruning[-1].spared) == (6, 10)
-
-
-def test_the_same_run_in_two_studies_is_counted_once(judged: StudyFiles):
-    twice = rungs([judged, replace(judged, name="b")])
-
-    assert (twice.pruning[-1].spared, twice.pruning[-1].reached) == (5, 1)
