@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.evidence.study import StudyConfig
@@ -48,25 +48,25 @@ def choices(of: Sequence[Network], config: StudyConfig) -> Choices | None:
     compared = [(run, errors) for run, errors in read if errors is not None]
     if len(compared) < FEWEST_NETWORKS:
         return None
-    from optuna.distributions import CategoricalDistribution, FloatDistribution
-    from optuna.trial import FrozenTrial, create_trial
-
-    trials: dict[str, list[FrozenTrial]] = {}
     sizes = [math.log(max(run.parameters, 1)) for run, _ in compared]
-    span = FloatDistribution(min(sizes), max(sizes)) if max(sizes) > min(sizes) else None
-    for (run, errors), size in zip(compared, sizes, strict=True):
-        # In the logarithm of the errors 99 to 99.5 % is as far as 98 to 99 %.
-        value = math.log(max(errors, 1))
-        if span is not None:
-            made = create_trial(params={SIZE: size}, distributions={SIZE: span}, value=value)
-            trials.setdefault(SIZE, []).append(made)
+    made: dict[str, dict[int, float]] = {SIZE: dict(enumerate(sizes))}
+    options: dict[str, int | None] = {SIZE: None}
+    for place, (run, _) in enumerate(compared):
         for decision in run.decisions:
             # A choice may be called as the size is.
             name = f"{decision.name} " if decision.name == SIZE else decision.name
-            options = CategoricalDistribution(range(decision.size))
-            made = create_trial(params={name: decision.index}, distributions={name: options}, value=value)
-            trials.setdefault(name, []).append(made)
-    found = {name: _importance(name, made) for name, made in trials.items() if len(made) >= FEWEST_NETWORKS // 2}
+            made.setdefault(name, {})[place] = decision.index
+            options[name] = decision.size
+    # In the logarithm of the errors 99 to 99.5 % is as far as 98 to 99 %.
+    values = [math.log(max(errors, 1)) for _, errors in compared]
+    # Optuna compares what all trials of a study have; a choice below another is made by some networks only.
+    groups: dict[frozenset[int], list[str]] = {}
+    for name, by_place in made.items():
+        if len(by_place) >= FEWEST_NETWORKS // 2 and len(set(by_place.values())) > 1:
+            groups.setdefault(frozenset(by_place), []).append(name)
+    found: dict[str, float] = {}
+    for places, names in groups.items():
+        found |= _importances({name: made[name] for name in names}, options, {at: values[at] for at in places})
     total = sum(found.values())
     if not total:
         return None
@@ -75,19 +75,33 @@ def choices(of: Sequence[Network], config: StudyConfig) -> Choices | None:
     return Choices(networks=len(compared), epochs=epochs, epoch=epoch, importances=ordered)
 
 
-def _importance(name: str, trials: Sequence[object]) -> float:
-    """Return how far the best networks' choices differ from all (PED-ANOVA), 0 where there was one option."""
+def _importances(
+    made: Mapping[str, Mapping[int, float]], options: Mapping[str, int | None], values: Mapping[int, float]
+) -> dict[str, float]:
+    """Return how far the best networks' choices differ from all (PED-ANOVA), by name.
+
+    Args:
+        made: by name and network, the index of the option, or a number.
+        options: how many there are, None for a number.
+        values: by network, what is made small.
+    """
     import optuna
+    from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
     from optuna.importance import PedAnovaImportanceEvaluator
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    options = {trial.params[name] for trial in trials}  # type: ignore[attr-defined]
-    if len(options) < 2:
-        return 0.0
+    distributions: dict[str, BaseDistribution] = {
+        name: FloatDistribution(min(given.values()), max(given.values()))
+        if (size := options[name]) is None
+        else CategoricalDistribution(range(size))
+        for name, given in made.items()
+    }
     study = optuna.create_study(direction="minimize")
-    study.add_trials(trials)  # type: ignore[arg-type]
-    value = PedAnovaImportanceEvaluator().evaluate(study, params=[name])[name]
-    return value if math.isfinite(value) else 0.0
+    for place, value in values.items():
+        params = {name: given[place] for name, given in made.items()}
+        study.add_trial(optuna.trial.create_trial(params=params, distributions=distributions, value=value))
+    found = PedAnovaImportanceEvaluator().evaluate(study, params=list(made))
+    return {name: value for name, value in found.items() if math.isfinite(value)}
 
 
 def _errors(run: Result, epoch: int | None) -> int | None:
