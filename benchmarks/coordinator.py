@@ -43,10 +43,10 @@ from harness.search.resume import open_session
 from harness.search.run_plan import LENGTHS
 from harness.search.session import FolderLog, Session
 from harness.system import files
+from harness.training.executor import Executor, Limits, Source
 from harness.training.recipe import named_recipe
 from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job
-from harness.training.workers import Executor, Limits, Source
 from search_spaces.catalog import space
 from search_spaces.cost import analyse
 from search_spaces.draw import draw_uniform

@@ -22,15 +22,16 @@ from typing import Any
 from benchmarks.machine import machine
 from harness.evidence import record
 from harness.evidence.bounds import error_ratio_of
-from harness.evidence.verify import Plan, run_seeds, train_one_by_one
+from harness.evidence.verify import Plan, run_seeds
 from harness.system import files
 from harness.system.files import workspace
 from harness.system.machine import core_count
 from harness.system.statistics import mean, reaches
+from harness.training.executor import Limits, Source, run_all
+from harness.training.processes import Processes
 from harness.training.recipe import NamedRecipe, Recipe, named_recipe
 from harness.training.result import Purpose
 from harness.training.run import Job
-from harness.training.workers import Limits, Processes, Source
 from search_spaces.catalog import PRESETS
 from search_spaces.network import Architecture
 from search_spaces.notation import parse_network
@@ -57,8 +58,8 @@ def shortest(
             engine="native",
         )
         jobs = [replace(job, seed_index=index) for index in range(SEEDS)]
-        runs = train_one_by_one(jobs, Processes(Source("mnist", folder), Limits()), core_count(), lambda event: None)
-        accuracies = [run.validation_accuracy_pct or 0.0 for run in runs]
+        runs = run_all(jobs, Processes(Source("mnist", folder), Limits()), core_count())
+        accuracies = [ended.result.validation_accuracy_pct or 0.0 for ended in runs]
         tried.append({"epochs": count, "validation_accuracy_pct": accuracies, "mean": mean(accuracies)})
         print(tried[-1], flush=True)
         if reaches(mean(accuracies), threshold):

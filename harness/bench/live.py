@@ -17,7 +17,6 @@ from harness.bench.scores import Trace
 from harness.bench.setting import Setting, check_rungs, methods_of, setting, table_task
 from harness.bench.table import Table
 from harness.data.training_images import ImageData, resolve
-from harness.evidence.verify import train_one_by_one
 from harness.search.clock import Effort
 from harness.search.pruning import rungs
 from harness.system import statistics
@@ -26,11 +25,12 @@ from harness.system.machine import choose_device
 from harness.system.terminal import duration_text
 from harness.training.cluster.cluster import Asked, Kinds, joined_by
 from harness.training.cluster.ray_link import Link
+from harness.training.executor import ExecutorOf, Limits, Source, run_all
 from harness.training.native.native import choose_engine
+from harness.training.processes import Processes
 from harness.training.recipe import check_batch, named_recipe
 from harness.training.result import Purpose
 from harness.training.run import Job
-from harness.training.workers import ExecutorOf, Limits, Processes, Source
 from search_spaces.catalog import space as space_of
 
 # Checkpoints of a repeat, below the comparison's folder.
@@ -150,7 +150,7 @@ def judged(traces: Iterable[Trace], task: SearchTask, running: Running, seeds: i
         for index in range(seeds)
     ]
     executor = running.executor_of(running.source, running.effort.limits)
-    results = list(train_one_by_one(jobs, executor, task.workers, lambda event: None))
+    results = [ended.result for ended in run_all(jobs, executor, task.workers)]
     # A run that diverged has the accuracy that it has.
     accuracies = {
         key: statistics.mean([found.validation_accuracy_pct or 0.0 for found in results if found.hash == key])

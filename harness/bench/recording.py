@@ -23,18 +23,19 @@ from harness.search.clock import PACES, Timing, add_timing, slowdown, taught, tr
 from harness.search.features import work
 from harness.system import files, statistics
 from harness.system.document import WrittenNetwork, document_of, documented, read_as
-from harness.system.errors import ContentError, HarnessError, UsageError
+from harness.system.errors import ContentError, UsageError
 from harness.system.machine import choose_device, core_count, device_name, processor_name, worker_count
 from harness.system.terminal import duration_text
 from harness.training import result
 from harness.training.cluster.cluster import Asked, Kinds, joined_by
 from harness.training.cluster.ray_link import Link
+from harness.training.executor import Broken, Event, Executor, ExecutorOf, Limits, Source, run_all
 from harness.training.native.native import TORCH, Choice, choose_engine
+from harness.training.processes import Processes
 from harness.training.progress import Reporter
 from harness.training.recipe import check_batch, check_statistics, named_recipe, recipe_document
 from harness.training.result import PROTOCOL_VERSION, Purpose, Result, Status, accuracy_pct, environment, same_bits_due
 from harness.training.run import Job
-from harness.training.workers import Broken, Executor, ExecutorOf, Finished, Limits, Processes, Source
 from search_spaces.catalog import space as space_of
 from search_spaces.count import configurations
 from search_spaces.draw import Draw, Uniform, draw, enumerate_draws, judge
@@ -360,9 +361,6 @@ def this_machine(device: torch.device, data_hash: str, engine: str, workers: int
     return Machine(processor=processor, cores=core_count(), workers=workers, environment=facts)
 
 
-_RETRIES = 2
-
-
 def plan_document(ready: _Prepared, ended: Mapping[_Key, Result]) -> dict[str, Any]:
     """Return what a recording is and what is left of it, of which these runs have ended; hashes stand for what is long.
 
@@ -475,36 +473,17 @@ def record(
 
 
 def _train_all(folder: Path, ready: _Prepared, waiting: list[Job], reporter: Reporter, executor: Executor) -> None:
-    rungs, broken = ready.recording.rungs, Counter[_Key]()
-    try:
-        executor.start(min(ready.recording.machine.workers, len(waiting)))
-        while waiting or any(executor.jobs.values()):
-            for place, running in executor.jobs.items():
-                if running is None and waiting:
-                    executor.assign(place, waiting.pop(0))
-            for event in executor.poll(timeout=1.0):
-                job = event.job
-                key = (job.architecture.hash, job.seed_index)
-                assert job.checkpoint is not None, "every run of a recording keeps its state"
-                if isinstance(event, Finished) and event.result.status is Status.RUNNING:
-                    until = next(rung for rung in rungs if rung > len(event.result.history))
-                    spent = event.result.train_seconds
-                    waiting.insert(0, replace(job, until_epoch=until, spent_seconds=spent))
-                elif isinstance(event, Finished):
-                    result.write(run_path(folder, key), event.result)
-                    job.checkpoint.unlink(missing_ok=True)
-                    reporter.advance()
-                elif isinstance(event, Broken):
-                    broken[key] += 1
-                    told = f"seed {job.seed_index} of {job.architecture}"
-                    if broken[key] > _RETRIES:
-                        raise HarnessError(
-                            f"{told} failed {broken[key]} times: {event.message}",
-                            hint="finished trainings are kept; the same command continues",
-                        )
-                    if broken[key] == _RETRIES:
-                        job.checkpoint.unlink(missing_ok=True)
-                    reporter.say(f"{told}: {event.message}; it is run again")
-                    waiting.append(replace(job, until_epoch=rungs[0], spent_seconds=0.0))
-    finally:
-        executor.stop()
+    def say(event: Event) -> None:
+        if isinstance(event, Broken):
+            reporter.say(f"seed {event.job.seed_index} of {event.job.architecture}: {event.message}; it is run again")
+
+    for ended in run_all(waiting, executor, ready.recording.machine.workers, say):
+        job, found = ended.job, ended.result
+        if found.status is Status.RUNNING:
+            until = next(rung for rung in ready.recording.rungs if rung > len(found.history))
+            waiting.insert(0, replace(job, until_epoch=until, spent_seconds=found.train_seconds))
+            continue
+        result.write(run_path(folder, (job.architecture.hash, job.seed_index)), found)
+        assert job.checkpoint is not None, "every run of a recording keeps its state"
+        job.checkpoint.unlink(missing_ok=True)
+        reporter.advance()

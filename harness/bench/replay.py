@@ -43,9 +43,9 @@ from harness.search.session import MemoryLog, Moment, Session
 from harness.system import statistics
 from harness.system.errors import HarnessError
 from harness.system.machine import ignoring_sigint
+from harness.training.executor import Event, Executor, Finished, Limits, Place
 from harness.training.result import Epoch, Result, Status
 from harness.training.run import Job
-from harness.training.workers import Event, Executor, Finished, Limits
 from search_spaces.resolve import parse_space
 
 # Networks nearest in errors that lend the spread between their seeds.
@@ -172,7 +172,7 @@ class _SimulatedWorker:
 
 
 @dataclass(slots=True)
-class SimulatedExecutor:
+class SimulatedExecutor(Executor):
     """Workers and their clock, which stops at ``end``.
 
     Attributes:
@@ -185,31 +185,27 @@ class SimulatedExecutor:
     clock: float = 0.0
     workers: list[_SimulatedWorker] = field(default_factory=list)
 
-    @property
-    def jobs(self) -> dict[int, Job | None]:
-        """What each worker is doing."""
-        return {place: worker.job for place, worker in enumerate(self.workers)}
-
-    def node(self, place: int) -> str:
-        """Return an empty name: no machine trains."""
-        return ""
+    def places(self) -> list[Place]:
+        """Return what each worker is doing."""
+        return [Place(worker.job) for worker in self.workers]
 
     def start(self, count: int) -> None:
         """Make so many workers."""
         self.workers = [_SimulatedWorker() for _ in range(count)]
 
-    def assign(self, place: int, job: Job) -> None:
-        """Give an idle worker a job, which goes on from the seconds that its earlier part has taken."""
+    def submit(self, job: Job) -> None:
+        """Give the first idle worker a job, which goes on from the seconds that its earlier part has taken."""
         reading = self.readings.read(job, self.repeat)
         last = job.until_epoch or job.recipe.epochs
+        place = next(place for place, worker in enumerate(self.workers) if worker.job is None)
         self.workers[place] = _SimulatedWorker(job, self.clock + reading.seconds[last] - job.spent_seconds)
 
-    def poll(self, timeout: float) -> list[Event]:
+    def wait(self, seconds: float) -> list[Event]:
         """Go on to the next end of a job and return it, or to the end of the clock where that comes first.
 
         Who does not wait hears nothing: the clock stands still.
         """
-        if not timeout:
+        if not seconds:
             return []
         busy = [worker for worker in self.workers if worker.job is not None]
         next_end = min((worker.until for worker in busy), default=self.end)
@@ -221,10 +217,6 @@ class SimulatedExecutor:
                 job, worker.job = worker.job, None
                 events.append(Finished(job, _result_of(job, self.readings.read(job, self.repeat))))
         return events
-
-    def abandon(self, place: int) -> None:
-        """Clear a worker."""
-        self.workers[place].job = None
 
     def stop(self) -> None:
         """Clear all workers."""

@@ -181,8 +181,8 @@ def _record(name: str, given: dict[str, Any], only_plan: bool, as_json: bool) ->
     )
     from harness.bench.table_files import write_table
     from harness.evidence import study
+    from harness.training.processes import Processes
     from harness.training.progress import Reporter
-    from harness.training.workers import Processes
 
     place = workspace()
     out, folder = place.table(name), place.recording(name)

@@ -20,10 +20,10 @@ from harness.search.race import Candidate, is_confirmed
 from harness.search.session import Moment
 from harness.system import statistics
 from harness.system.terminal import console, counted, printable
+from harness.training.executor import Broken, Event, Finished
 from harness.training.progress import plain_seconds, test_outcome
 from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job
-from harness.training.workers import Broken, Event, Finished, Progress
 from search_spaces.catalog import network_name
 from search_spaces.cost import analyse
 from search_spaces.space import size_text
@@ -59,11 +59,10 @@ class SearchReporter:
         self.folder, self.config, self.effort, self.verbose, self._clock = folder, config, effort, verbose, clock
         self.heartbeat: Callable[[], None] = lambda: None
         self.rejected = self.trained = 0
-        # What another thread draws is replaced, never changed: where the search was when this clock ticked, when each
-        # training began, and the epochs that each one of a verification has had.
+        # What another thread draws is replaced, never changed: where the search was when this clock ticked, and when
+        # each training began.
         self._at, self._ticked = Moment(0.0, None, None, ()), clock()
         self._began: Mapping[object, float] = {}
-        self._epochs: Mapping[Job, int] = {}
         self._is_verifying = False
         self._said, self._told_at = -math.inf, ""
         self._told: NearestMiss | None = None
@@ -152,19 +151,11 @@ class SearchReporter:
 
     def on_event(self, event: Event) -> None:
         """Show what a worker has reported about the verification of the winner."""
-        job, epochs, elapsed = event.job, dict(self._epochs), self.elapsed
         match event:
-            case Progress(_, epoch):
-                epochs[job] = epoch.epoch
-            case Finished(_, result):
-                epochs.pop(job, None)
+            case Finished(job, result):
                 self.say(f"seed {job.seed_index}: {test_outcome(result)}")
-            case Broken(_, status, message):
-                epochs.pop(job, None)
+            case Broken(job, status, message):
                 self.say(f"seed {job.seed_index}: {status}, {message}; it is run again")
-        self._at = Moment(elapsed, self._at.standing, self._at.nearest, tuple(epochs))
-        self._ticked, self._epochs = self._clock(), epochs
-        self._say_where()
         self.heartbeat()
 
     def _say_where(self) -> None:
@@ -229,23 +220,20 @@ class SearchReporter:
         facts.add_row("networks", self._counts())
         nodes = at.nodes or [""] * len(at.jobs)
         for number, (job, node) in enumerate(zip(at.jobs[:MOST_LINES], nodes, strict=False), start=1):
-            place = "training" if self._is_verifying else f"worker {number}"
             on = f" on {node}" if node else ""
             run = Text("idle", style="dim") if job is None else Text(self._run_text(job))
-            facts.add_row(printable(place + on), run)
+            facts.add_row(printable(f"worker {number}{on}"), run)
         if len(at.jobs) > MOST_LINES:
             facts.add_row("", f"and {len(at.jobs) - MOST_LINES} more")
         facts.add_row("report", Text(printable(str(self.folder / "report.html"))))
         return Group(clock, facts)
 
     def _run_text(self, job: Job) -> str:
-        what = f"seed {job.seed_index}" if self._is_verifying else f"trial {job.trial}"
         parameters = analyse(job.architecture, dataset(self.config.dataset).task).parameters
-        last, epoch = job.until_epoch or job.recipe.epochs, self._epochs.get(job)
-        done = f"to epoch {last}" if epoch is None else f"epoch {epoch} of {last}"
+        name, last = network_name(job.architecture, parameters), job.until_epoch or job.recipe.epochs
         began = self._began.get(_key(job))
         lasts = "" if began is None else f", for {_clock(self._clock() - began)}"
-        return f"{what}: {network_name(job.architecture, parameters)}, {done}{lasts}"
+        return f"trial {job.trial}: {name}, to epoch {last}{lasts}"
 
 
 def _key(job: Job) -> object:

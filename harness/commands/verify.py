@@ -18,7 +18,7 @@ from harness.system.terminal import counted, say
 if TYPE_CHECKING:
     from harness.evidence.verify import Plan, Rerun, Verdict
     from harness.training.cluster.ray_link import Link
-    from harness.training.workers import Source
+    from harness.training.executor import Source
 
 
 @click.command(short_help="Train a network on the seeds for tests and read the test set.")
@@ -81,9 +81,9 @@ def verify(
     from harness.evidence.leaderboard import collect
     from harness.evidence.verify import Plan
     from harness.system.machine import choose_device, worker_count
+    from harness.training.executor import Source
     from harness.training.native.native import choose_engine
     from harness.training.recipe import check_batch, check_statistics
-    from harness.training.workers import Source
 
     place = workspace()
     task = task_of(dataset)
@@ -156,8 +156,9 @@ def _run(plan: Plan, place: Workspace, source: Source, link: Link | None, proces
     from harness.evidence.leaderboard import refresh
     from harness.evidence.verify import run_seeds
     from harness.training.cluster.cluster import Asked, Kinds, joined_by
+    from harness.training.executor import ExecutorOf, Limits
+    from harness.training.processes import Processes
     from harness.training.progress import Reporter
-    from harness.training.workers import ExecutorOf, Limits, Processes
 
     executor_of: ExecutorOf = Processes
     if link is not None:

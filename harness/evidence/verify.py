@@ -20,20 +20,20 @@ from harness.evidence.ledger import Attempt, Ledger, Outcome
 from harness.evidence.record import Found, Record, SeedRun
 from harness.evidence.study import is_owned, owned
 from harness.system import files, statistics
-from harness.system.errors import DeviceError, HarnessError, UsageError
+from harness.system.errors import DeviceError, UsageError
 from harness.system.files import Workspace
 from harness.training import inspection, result
+from harness.training.executor import Event, ExecutorOf, Finished, Limits, Source, run_all
 from harness.training.native.native import engine_of_repeat
+from harness.training.processes import Processes
 from harness.training.recipe import NamedRecipe
 from harness.training.result import Environment, Purpose, Result, code_version
 from harness.training.run import Job, TrainingData, execute_together
-from harness.training.workers import Broken, Event, Executor, ExecutorOf, Finished, Limits, Processes, Source
 from search_spaces.cost import analyse
 from search_spaces.network import Architecture
 
 # Of a one-sided test that says a re-run is worse than its record.
 _SIGNIFICANCE = 0.05
-_RETRIES = 2
 # Seeds that train at once; more would only ask for more memory.
 _MOST_TOGETHER = 32
 
@@ -205,7 +205,7 @@ def run_seeds(
 
     Raises:
         UsageError: another process is verifying the same row, or its certification is not declared in a commit.
-        HarnessError: a seed broke its worker three times.
+        HarnessError: a seed broke its worker twice.
     """
     folder = _folder_of(plan, place)
     with owned(folder):
@@ -247,9 +247,10 @@ def run_seeds(
         if at_once and not plan.recipe.test_each_epoch and not plan.certify:
             training = _train_together(waiting, source, on_event)
         else:
-            training = train_one_by_one(waiting, executor_of(source, limits), plan.workers, on_event)
+            training = run_all(waiting, executor_of(source, limits), plan.workers, on_event)
         with closing(training) as results:
-            for found in results:
+            for finished in results:
+                found = finished.result
                 done[found.seed_index] = found
                 result.write(folder / f"seed-{found.seed_index:04d}.json", found)
                 evidence = _pooled(evidence, plan, place, found)
@@ -341,40 +342,7 @@ def _closed_if_futile(plan: Plan, place: Workspace, done: dict[int, Result]) -> 
     return ledger.close(place.ledger, plan.attempt, Outcome.FUTILE, result.finite(bound))
 
 
-def train_one_by_one(
-    waiting: list[Job], executor: Executor, workers: int, on_event: Callable[[Event], None]
-) -> Generator[Result, None, None]:
-    """Train what is waiting, which the caller may empty, on so many workers, and yield each result as it comes.
-
-    Raises:
-        HarnessError: a seed broke its worker three times.
-    """
-    if not waiting:
-        return
-    broken: dict[int, int] = {}
-    try:
-        executor.start(min(workers, len(waiting)))
-        while waiting or any(executor.jobs.values()):
-            for place, running in executor.jobs.items():
-                if running is None and waiting:
-                    executor.assign(place, waiting.pop(0))
-            for event in executor.poll(timeout=1.0):
-                on_event(event)
-                if isinstance(event, Finished):
-                    yield event.result
-                elif isinstance(event, Broken):
-                    index = event.job.seed_index
-                    broken[index] = broken.get(index, 0) + 1
-                    if broken[index] > _RETRIES:
-                        raise HarnessError(f"seed {index} failed {broken[index]} times: {event.message}")
-                    waiting.append(event.job)
-    finally:
-        executor.stop()
-
-
-def _train_together(
-    waiting: list[Job], source: Source, on_event: Callable[[Event], None]
-) -> Generator[Result, None, None]:
+def _train_together(waiting: list[Job], source: Source, on_event: Callable[[Event], None]) -> Generator[Finished]:
     loaded = TrainingData.of(load(source.dataset, source.folder)) if waiting else None
     while waiting and loaded is not None:
         jobs = waiting[:_MOST_TOGETHER]
@@ -385,8 +353,8 @@ def _train_together(
             message = f"{len(jobs)} seeds cannot be trained together: {str(error).strip().splitlines()[0]}"
             raise DeviceError(message, hint="--engine torch trains them one after the other") from error
         for job, found in zip(jobs, results, strict=True):
-            on_event(Finished(job, found))
-            yield found
+            on_event(ended := Finished(job, found))
+            yield ended
 
 
 def _verdict_of(

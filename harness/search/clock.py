@@ -10,9 +10,9 @@ from fractions import Fraction
 from harness.data.datasets import dataset
 from harness.evidence.events import Entry, Event, SessionBegan, SessionEnded
 from harness.search.features import work
+from harness.training.executor import Limits
 from harness.training.recipe import Recipe
 from harness.training.result import Result
-from harness.training.workers import Limits
 from search_spaces.notation import parse_network
 from search_spaces.task import Task
 

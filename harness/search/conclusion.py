@@ -15,14 +15,14 @@ from harness.search.loop import choose
 from harness.search.run_plan import SearchPlan
 from harness.search.session import Session, least_verify_seconds, note, verify_seconds
 from harness.system.terminal import counted, duration_text
-from harness.training import workers
+from harness.training import executor
 from search_spaces.space import size_text
 
 
 def conclude(
     plan: SearchPlan,
     session: Session,
-    on_event: Callable[[workers.Event], None] = lambda event: None,
+    on_event: Callable[[executor.Event], None] = lambda event: None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Verdict | None:
     """Verify the study's winner and rewrite the leaderboard; where it misses, verify a second network.
@@ -43,7 +43,7 @@ def conclude(
 
 
 def _verify_winner(
-    plan: SearchPlan, session: Session, on_event: Callable[[workers.Event], None], say: Callable[[str], None]
+    plan: SearchPlan, session: Session, on_event: Callable[[executor.Event], None], say: Callable[[str], None]
 ) -> Verdict | None:
     events = study.read_events(plan.folder)
     winners = of_kind(events, WinnerChosen)

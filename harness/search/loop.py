@@ -55,9 +55,10 @@ from harness.search.session import (
     update_contenders,
 )
 from harness.system.errors import HarnessError
+from harness.training.executor import Broken, Event, ExecutorOf, Finished, Source
+from harness.training.processes import Processes
 from harness.training.result import Purpose, Result, Status, derive_seed
 from harness.training.run import Job
-from harness.training.workers import Broken, Event, ExecutorOf, Finished, Processes, Progress, Source
 from search_spaces.cost import analyse
 
 # Runs that crash one after the other tell of the machine, not of the networks.
@@ -67,28 +68,26 @@ _POLL_SECONDS = 0.5
 
 def poll(session: Session, seconds: float = _POLL_SECONDS) -> None:
     """Wait a moment for the workers, act on what they report, and show where the search is."""
-    for event in session.executor.poll(seconds):
+    for event in session.executor.wait(seconds):
         _on_event(session, event)
     show(session)
 
 
 def show(session: Session) -> None:
     """Show where the search is to whoever watches it."""
-    jobs = session.executor.jobs
+    places = session.executor.places()
     at = Moment(
         elapsed=session.elapsed,
         standing=session.standing,
         nearest=session.nearest,
-        jobs=tuple(jobs.values()),
-        nodes=tuple(map(session.executor.node, jobs)),
+        jobs=tuple(place.job for place in places),
+        nodes=tuple(place.node for place in places),
     )
     session.reporter.tick(at)
 
 
 def _on_event(session: Session, event: Event) -> None:
     match event:
-        case Progress():
-            pass
         case Finished(job, found) if found.status is Status.RUNNING:
             _at_rung(session, job, found)
         case Finished(job, found):
@@ -190,19 +189,14 @@ def explore(session: Session) -> None:
         poll(session)
     if session.interrupted:
         session.reason = "interrupted"
-        return
-    # What is in flight has its last rung on disk, or is not needed for what follows.
-    for place, running in session.executor.jobs.items():
-        if running is not None:
-            session.executor.abandon(place)
 
 
 def _begin(session: Session) -> bool:
     begun = False
-    for place, running in session.executor.jobs.items():
-        if running is not None or (job := _next_job(session)) is None:
+    for _ in range(session.executor.idle()):
+        if (job := _next_job(session)) is None:
             continue
-        session.executor.assign(place, job)
+        session.executor.submit(job)
         begun = True
         # A proposal takes seconds: those at work are heard in between, and so is whoever ends the search.
         poll(session, seconds=0.0)

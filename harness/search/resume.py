@@ -27,8 +27,9 @@ from harness.search.session import (
     note_finished,
     runs_of,
 )
+from harness.training.executor import ExecutorOf, Source
+from harness.training.processes import Processes
 from harness.training.result import Purpose
-from harness.training.workers import ExecutorOf, Processes, Source
 from search_spaces.cost import analyse
 from search_spaces.draw import Draw, Uniform, measured, replay
 from search_spaces.resolve import parse_space

@@ -25,9 +25,10 @@ from harness.system.files import Workspace
 from harness.system.machine import choose_device, worker_count
 from harness.training.cluster.cluster import Asked, joined_by, nodes_that_train
 from harness.training.cluster.ray_link import Link, NodeInfo
+from harness.training.executor import ExecutorOf, Limits, Source
 from harness.training.native.native import Choice, choose_engine
+from harness.training.processes import Processes
 from harness.training.recipe import NamedRecipe, Recipe, check_batch, named_recipe
-from harness.training.workers import ExecutorOf, Limits, Processes, Source
 from search_spaces.catalog import space as space_of
 from search_spaces.count import MOST_EXACT, configurations, feasible, smallest
 from search_spaces.resolve import with_conditions

@@ -38,9 +38,9 @@ from harness.search.pruning import Ratios, next_rung
 from harness.search.race import CONFIRM_SEEDS, Candidate
 from harness.system import statistics
 from harness.training import result
+from harness.training.executor import Executor
 from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job
-from harness.training.workers import Executor
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +179,7 @@ class Session:
     @property
     def workers(self) -> int:
         """Networks that train at once; before any can, those planned. The nodes of a cluster come and go."""
-        return len(self.executor.jobs) or self.effort.workers
+        return len(self.executor.places()) or self.effort.workers
 
     @property
     def left(self) -> float:
@@ -211,7 +211,7 @@ def job_for(session: Session, candidate: Candidate, purpose: Purpose, index: int
 
 def jobs_at_work(session: Session) -> list[Job]:
     """Return what is being trained."""
-    return [job for job in session.executor.jobs.values() if job is not None]
+    return [place.job for place in session.executor.places() if place.job is not None]
 
 
 def enter_result(session: Session, found: Result) -> None:

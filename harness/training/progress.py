@@ -9,9 +9,9 @@ from typing import Self
 
 from rich import progress
 
-from harness.system.terminal import console, duration_text
+from harness.system.terminal import console
+from harness.training.executor import Broken, Event, Finished
 from harness.training.result import Result
-from harness.training.workers import Broken, Event, Finished, Progress
 
 
 def plain_seconds(elapsed: float) -> float:
@@ -58,13 +58,10 @@ class Reporter:
         self._bar.advance(self._task, count)
         self._done += count
         # Called at every step of a training, so the line is made only when it is due.
-        if self._is_due():
+        now = time.monotonic()
+        if not self.terminal and now - self._said >= plain_seconds(now - self._began):
             of = "" if self._total is None else f" of {self._total:,}"
             self.say(f"{self._done:,}{of} {self._unit}")
-
-    def _is_due(self) -> bool:
-        now = time.monotonic()
-        return not self.terminal and now - self._said >= plain_seconds(now - self._began)
 
     def say(self, line: str) -> None:
         """Print one line above the bar."""
@@ -77,12 +74,6 @@ class Reporter:
     def on_event(self, event: Event) -> None:
         """Show what a worker has reported about a verification."""
         match event:
-            case Progress(job, epoch):
-                left = duration_text(epoch.train_seconds / epoch.epoch * (job.recipe.epochs - epoch.epoch))
-                where = f"seed {job.seed_index}: epoch {epoch.epoch} of {job.recipe.epochs}, about {left} left"
-                self.show(where)
-                if self._is_due():
-                    self.say(where)
             case Finished(job, result):
                 self.say(f"seed {job.seed_index}: {test_outcome(result)}")
                 self.advance()

@@ -8,10 +8,10 @@ from harness.evidence.bounds import error_ratio_of
 from harness.search.run_plan import SearchPlan
 from harness.search.session import Session
 from harness.system.files import Workspace
+from harness.training.executor import Source
 from harness.training.native.native import Choice
 from harness.training.recipe import NamedRecipe
 from harness.training.run import Job
-from harness.training.workers import Source
 from search_spaces.network import Architecture
 from search_spaces.notation import parse_network
 from search_spaces.resolve import parse_space

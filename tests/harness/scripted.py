@@ -29,15 +29,16 @@ from harness.search.race import Candidate
 from harness.search.resume import open_session
 from harness.search.session import Session, enter_result, job_for, update_contenders
 from harness.system import files
+from harness.training.executor import Event, Finished, Limits, Source
 from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Purpose, Result, Status, derive_seed
 from harness.training.run import Job
-from harness.training.workers import Event, Finished, Limits, Processes, Source, Worker
 from search_spaces.cost import analyse
 from search_spaces.network import Architecture
 from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
 from tests.harness import logged
+from tests.harness.desks import Desks, in_place_of_processes
 from tests.harness.silent import Silent
 
 # Sizes from 330 to some 40,000; one network a pair of widths.
@@ -184,43 +185,10 @@ def by_size(parameters: int, seed: int, *, reached_at: int = 3_000, noise: float
     return TARGET_PCT + rise + random.Random(seed).gauss(0, noise)
 
 
-@dataclass(frozen=True, slots=True)
-class FakeProcess:
-    """As much of a process as is asked of one that is not there."""
-
-    pid: int = 0
-
-    def is_alive(self) -> bool:
-        return True
-
-
 def without_processes(monkeypatch: pytest.MonkeyPatch) -> Trainer:
     """Put a trainer in the place of worker processes."""
     made = Trainer(by_size)
-
-    def start(self: Processes, count: int) -> None:
-        self.pool = {place: Worker(FakeProcess(), None) for place in range(count)}  # type: ignore[arg-type]
-
-    def assign(self: Processes, place: int, job: Job) -> None:
-        made.point()
-        assert self.pool[place].job is None
-        self.pool[place].job = job
-
-    def poll(self: Processes, timeout: float) -> list[Event]:
-        events: list[Event] = []
-        for worker in self.pool.values() if timeout else ():
-            if worker.job is not None:
-                made.point()
-                job, worker.job = worker.job, None
-                events.append(made.answer(job))
-        return events
-
-    def abandon(self: Processes, place: int) -> None:
-        self.pool[place].job = None
-
-    for function in (start, assign, poll, abandon):
-        monkeypatch.setattr(Processes, function.__name__, function)
-    monkeypatch.setattr(Processes, "stop", lambda self: None)
+    in_place_of_processes(Desks(made.answer, made.point), monkeypatch)
     monkeypatch.setattr(sampler, "write_database", lambda index, path: None)
     monkeypatch.setattr(proposer, "LADDER_DRAWS", 40)
     # Made-up runs fall to 0.35 and 0.6 times the errors of their rungs, whatever the real ones are measured to do.

@@ -15,10 +15,11 @@ from harness.evidence import verify
 from harness.evidence.ledger import Attempt
 from harness.evidence.verify import Plan, Verdict
 from harness.system.files import Workspace
+from harness.training.executor import Event, Finished, Limits, Source
+from harness.training.processes import Processes
 from harness.training.recipe import RECIPES
 from harness.training.result import Environment, Result, Status, derive_seed
 from harness.training.run import Job
-from harness.training.workers import Event, Limits, Processes, Source
 from search_spaces.cost import analyse
 from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
@@ -91,19 +92,19 @@ class Seeds:
         executor: Processes,
         workers: int,
         on_event: Callable[[Event], None],
-    ) -> Iterator[Result]:
-        """Stand in for ``train_one_by_one``."""
+    ) -> Iterator[Finished]:
+        """Stand in for ``run_all``."""
         launched: list[Job] = []
         while waiting or launched:
             while waiting and len(launched) < self.in_flight:
                 launched.append(waiting.pop(0))
-            yield self.answer(launched.pop(0), executor.source.dataset)
+            yield Finished(job := launched.pop(0), self.answer(job, executor.source.dataset))
 
 
 def without_training(monkeypatch: pytest.MonkeyPatch) -> Seeds:
     """Put made-up seeds in the place of training."""
     made = Seeds()
-    monkeypatch.setattr(verify, "train_one_by_one", made.trained)
+    monkeypatch.setattr(verify, "run_all", made.trained)
     # The kernel's cache is enough for a test, and many times as fast.
     monkeypatch.setattr("os.fsync", lambda handle: None)
     return made

@@ -24,9 +24,10 @@ from harness.data.training_images import load
 from harness.system.errors import DeviceError
 from harness.training.cluster.node import Facts, Key, Order, Said, Terms, facts_here, put_files
 from harness.training.cluster.ray_link import Link, NodeFault, NodeInfo, NodeLost
-from harness.training.result import Epoch, Status, same_bits_due
+from harness.training.executor import Broken, Event, Executor, ExecutorOf, Finished, Limits, Place, Source
+from harness.training.processes import Fault
+from harness.training.result import Status, same_bits_due
 from harness.training.run import Job
-from harness.training.workers import Broken, Event, ExecutorOf, Fault, Finished, Limits, Progress, Source
 
 # A node that is lost so often is not asked again.
 _MOST_LOSSES = 3
@@ -120,7 +121,7 @@ class _Task:
 
 
 @dataclass(slots=True, eq=False)
-class _Place:
+class _Room:
     """Room for one job on a node, which knows it by ``number``; ``member`` is None where the node is gone."""
 
     member: _Member | None
@@ -129,7 +130,7 @@ class _Place:
 
 
 @dataclass(slots=True)
-class Cluster:
+class Cluster(Executor):
     """An ``Executor`` whose places are on the nodes of a cluster.
 
     Attributes:
@@ -157,25 +158,22 @@ class Cluster:
     kind: Facts | None = None
     data: Any = None
     looked: float = float("-inf")
-    places: dict[int, _Place] = field(default_factory=dict)
+    rooms: dict[int, _Room] = field(default_factory=dict)
     ended: dict[int, Job] = field(default_factory=dict)
     served: float = 0.0
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
-    @property
-    def jobs(self) -> dict[int, Job | None]:
-        """What each place is doing."""
-        return {number: None if place.task is None else place.task.job for number, place in self.places.items()}
+    def places(self) -> list[Place]:
+        """Return what each place is doing."""
+        return [
+            Place(None if room.task is None else room.task.job, "" if room.member is None else room.member.node.name)
+            for room in self.rooms.values()
+        ]
 
     @property
     def joined(self) -> list[_Member]:
         """The nodes that may be given jobs."""
         return [member for member in self.members.values() if member.facts is not None]
-
-    def node(self, place: int) -> str:
-        """Return the name of a place's node; empty while it has none."""
-        member = self.places[place].member
-        return "" if member is None else member.node.name
 
     def start(self, count: int) -> None:
         """Ask all nodes to join, and wait for those that are there.
@@ -191,33 +189,37 @@ class Cluster:
         self.kind = self.ours if self.asked.kinds is Kinds.OURS else None
         began = self.served = self.now()
         while len(self.joined) < len(self.members) or not (self.joined or self.refused):
-            is_awaited = self.members and not self.places
+            is_awaited = self.members and not self.rooms
             if self.now() - began > (self.patience.join if is_awaited else self.patience.start):
                 break
-            self.poll(0.5)
+            self.wait(0.5)
         if self.asked.kinds is Kinds.ONE and self.joined:
             self._keep_one_kind()
-        if not self.places:
+        if not self.rooms:
             why = "; ".join(dict.fromkeys(self.refused.values())) or "none has joined in time"
             raise DeviceError(f"no node of the cluster can train: {why}")
         self.served = self.now()
 
+    def submit(self, job: Job) -> None:
+        """Give a job to the first idle place."""
+        self.assign(next(number for number, room in self.rooms.items() if room.task is None), job)
+
     def assign(self, place: int, job: Job) -> None:
         """Give an idle place a job; where its node has gone meanwhile, the job waits for another."""
-        there = self.places.setdefault(place, _Place(None))
+        there = self.rooms.setdefault(place, _Room(None))
         assert there.task is None, "a place has one job at a time"
         there.task = _Task(next(self._numbers), job)
         if there.member is not None:
             _begin(there.member, there.number, there.task)
 
-    def poll(self, timeout: float) -> list[Event]:
-        """Return what has happened, after at most ``timeout`` seconds; nodes that come are used.
+    def wait(self, seconds: float) -> list[Event]:
+        """Return what has happened, after at most ``seconds``; nodes that come are used.
 
         Raises:
             DeviceError: the cluster does not answer any more, or has had no node for long.
         """
         self._send()
-        events = self._answers(timeout)
+        events = self._answers(seconds)
         for member in list(self.members.values()):
             allowed = self.patience.answer if member.facts else self.patience.join
             since = member.called if member.taking is None else min(member.called, member.told)
@@ -236,10 +238,6 @@ class Cluster:
             )
         return events
 
-    def abandon(self, place: int) -> None:
-        """End the job of a place now."""
-        self._close(place, is_at_work=True)
-
     def stop(self) -> None:
         """End all nodes; those at work are let clear away what they have left."""
         leaving = [self.link.call(member.handle, "leave") for member in self.joined]
@@ -249,7 +247,7 @@ class Cluster:
             leaving = [call for call in leaving if call not in ended]
         for member in self.members.values():
             self.link.end(member.handle)
-        self.members, self.places = {}, {}
+        self.members, self.rooms = {}, {}
 
     def now(self) -> float:
         """Return the monotonic clock."""
@@ -328,9 +326,9 @@ class Cluster:
         _say(f"node {member.node.name} has joined: {count} places; {_kind_text(facts)}")
         self._ask(member, "events", self.patience.events)
         if self.asked.places is not None:
-            count = min(count, max(0, self.asked.places - len(self.places)))
-        first = max(self.places, default=-1) + 1
-        self.places |= {first + number: _Place(member, number) for number in range(count)}
+            count = min(count, max(0, self.asked.places - len(self.rooms)))
+        first = max(self.rooms, default=-1) + 1
+        self.rooms |= {first + number: _Room(member, number) for number in range(count)}
 
     def _keep_one_kind(self) -> None:
         """Part from all nodes but those of the kind that has most places; no other may join from here on."""
@@ -359,19 +357,19 @@ class Cluster:
         self.link.end(member.handle)
         _say(why)
         # Places with a job wait with it.
-        for number, place in list(self.places.items()):
+        for number, place in list(self.rooms.items()):
             if place.member is member:
                 place.member = None
                 self._drop(number)
 
     def _drop(self, number: int) -> None:
         # The last place stays: who finds none believes that nothing is left to do. What it is given waits for a node.
-        place = self.places[number]
-        if place.member is None and place.task is None and len(self.places) > 1:
-            del self.places[number]
+        place = self.rooms[number]
+        if place.member is None and place.task is None and len(self.rooms) > 1:
+            del self.rooms[number]
 
     def _close(self, number: int, *, is_at_work: bool) -> None:
-        place = self.places[number]
+        place = self.rooms[number]
         if is_at_work and place.member is not None and place.task is not None:
             place.member.orders.append(Order(Key(place.task.number, place.task.attempt), place.number))
         place.task = None
@@ -380,8 +378,8 @@ class Cluster:
     def _move(self) -> list[Event]:
         """Give idle places the jobs whose nodes are gone; return those that have lost too many."""
         events: list[Event] = []
-        idle = [place for place in self.places.values() if place.member is not None and place.task is None]
-        for number, place in list(self.places.items()):
+        idle = [place for place in self.rooms.values() if place.member is not None and place.task is None]
+        for number, place in list(self.rooms.items()):
             if place.member is not None:
                 continue
             if (task := place.task) is not None and task.attempt >= _MOST_ATTEMPTS:
@@ -400,7 +398,7 @@ class Cluster:
 
     def _event(self, member: _Member, said: Said) -> Event | None:
         # The first result of a job counts, whichever attempt it is of.
-        what, places = said.what, self.places.items()
+        what, places = said.what, self.rooms.items()
         of_job = ((number, each.task) for number, each in places if each.task and each.task.number == said.key.job)
         number, task = next(of_job, (0, None))
         if task is None:
@@ -409,8 +407,6 @@ class Cluster:
                 put_files(job, {key: text for key, text in said.files.items() if key == "test_log"})
             return None
         is_present = said.key.attempt == task.attempt
-        if isinstance(what, Epoch):
-            return Progress(task.job, what) if is_present else None
         if isinstance(what, Fault) and not is_present:
             return None
         put_files(task.job, said.files)

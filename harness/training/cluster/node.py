@@ -24,11 +24,12 @@ from harness.data.training_images import load
 from harness.system import files
 from harness.system.errors import DataError, HarnessError
 from harness.system.machine import choose_device, processor_name
+from harness.training.executor import Broken, Event, Limits, Source
 from harness.training.native import native
 from harness.training.native.native import TORCH
-from harness.training.result import Environment, Epoch, Result, Status, environment
+from harness.training.processes import Fault, Processes
+from harness.training.result import Environment, Result, Status, environment
 from harness.training.run import Job
-from harness.training.workers import Broken, Event, Fault, Limits, Processes, Progress, Source
 
 # How soon an order is obeyed, at the latest; and how long a coordinator may be silent, asleep or at a long proposal.
 _POLL_SECONDS = 0.1
@@ -76,14 +77,14 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What a node says of a job: an epoch that has ended, or how the job itself has.
+    """What a node says of a job: how it has ended.
 
     Attributes:
         files: what the job has written, by the field of ``Job`` that says where it belongs.
     """
 
     key: Key
-    what: Epoch | Result | Fault
+    what: Result | Fault
     files: Mapping[str, bytes] = field(default_factory=dict)
 
 
@@ -244,7 +245,7 @@ class Node:
             while not self._ended and time.monotonic() - self._heard < self._silence_seconds:
                 while not self._orders.empty():
                     self._obey(processes, folder, self._orders.get())
-                self._say([self._report(event) for event in processes.poll(_POLL_SECONDS)])
+                self._say([self._report(event) for event in processes.wait(_POLL_SECONDS)])
         except Exception as error:
             self._say([], error.message if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}")
         else:
@@ -271,8 +272,6 @@ class Node:
     def _report(self, event: Event) -> Said:
         # A worker reports the very job that it was given.
         place, running = next(item for item in self._running.items() if item[1].job is event.job)
-        if isinstance(event, Progress):
-            return Said(running.key, event.epoch)
         content = _written_files(event.job)
         self._forget(place)
         if isinstance(event, Broken):

@@ -19,11 +19,12 @@ from harness.bench.table import Table
 from harness.data.training_images import load
 from harness.search.clock import Effort
 from harness.system.errors import ContentError
+from harness.training.executor import Event, Executor, Finished, Source
+from harness.training.executor import Limits as RunLimits
+from harness.training.processes import Processes
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose, Status
 from harness.training.run import Job
-from harness.training.workers import Event, Executor, Finished, Processes, Source
-from harness.training.workers import Limits as RunLimits
 from search_spaces.notation import parse_network
 from tests.harness.bench import made_up_table
 
@@ -159,9 +160,9 @@ def warmed() -> tuple[Processes, float]:
     took: list[float] = []
     for recipe in (Recipe(epochs=1), RECIPE):
         for place in range(2):
-            executor.assign(place, replace(WARM, recipe=recipe, seed_index=place))
-        while any(job is not None for job in executor.jobs.values()):
-            took += [event.result.train_seconds for event in executor.poll(1.0) if isinstance(event, Finished)]
+            executor.submit(replace(WARM, recipe=recipe, seed_index=place))
+        while executor.idle() < 2:
+            took += [event.result.train_seconds for event in executor.wait(1.0) if isinstance(event, Finished)]
     return executor, sum(took[2:]) / 2
 
 
@@ -179,16 +180,16 @@ class Noting:
         self.inner.start(count)
         self.began = self.inner.now()
 
-    def poll(self, timeout: float) -> list[Event]:
-        events = self.inner.poll(timeout)
+    def wait(self, seconds: float) -> list[Event]:
+        events = self.inner.wait(seconds)
         for event in events:
             if isinstance(event, Finished):
                 found, key = event.result, key_of(event.job)
                 looks = [each for each in found.history if each.validation_errors is not None]
                 errors = {each.epoch: each.validation_errors or 0 for each in looks}
-                seconds = {each.epoch: each.train_seconds for each in looks}
+                took = {each.epoch: each.train_seconds for each in looks}
                 sizes = found.parameters, found.macs, found.validation_size or 0
-                self.known[key] = Reading(found.hash, *sizes, errors, seconds, Status.COMPLETE)
+                self.known[key] = Reading(found.hash, *sizes, errors, took, Status.COMPLETE)
                 if found.status is not Status.RUNNING:
                     self.ends.append((self.inner.now() - self.began, key))
         return events

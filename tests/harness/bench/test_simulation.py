@@ -17,10 +17,10 @@ from harness.bench.replay import Reading, SimulatedExecutor, _result_of, _TableR
 from harness.bench.scores import Trace
 from harness.bench.table import Table
 from harness.system.errors import HarnessError
+from harness.training.executor import Finished
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job
-from harness.training.workers import Finished
 from search_spaces.notation import parse_network
 from tests.harness.bench import made_up_table
 
@@ -54,13 +54,13 @@ def executor(places: int, end: float = 100.0, status: Status = Status.COMPLETE) 
 
 
 def ends(made: SimulatedExecutor) -> list[tuple[int | None, float]]:
-    events = made.poll(0.5)
+    events = made.wait(0.5)
     assert all(isinstance(event, Finished) for event in events)
     return [(event.job.trial, made.now()) for event in events]
 
 
 def finished(made: SimulatedExecutor) -> Result:
-    (event,) = made.poll(0.5)
+    (event,) = made.wait(0.5)
     assert isinstance(event, Finished)
     return event.result
 
@@ -68,22 +68,22 @@ def finished(made: SimulatedExecutor) -> Result:
 def test_jobs_end_in_the_order_of_a_schedule_by_hand():
     """Trials of 4, 8 and 12 seconds on two workers: 0 and 1 begin at 0, 2 at 4, and a further 0 at 8, to the end."""
     made = executor(2, end=16.0)
-    made.assign(0, JOB)
-    made.assign(1, replace(JOB, trial=1))
+    made.submit(JOB)
+    made.submit(replace(JOB, trial=1))
 
     assert ends(made) == [(0, 4.0)]
-    made.assign(0, replace(JOB, trial=2))
+    made.submit(replace(JOB, trial=2))
     assert ends(made) == [(1, 8.0)]
-    made.assign(1, JOB)
+    made.submit(JOB)
     assert ends(made) == [(0, 12.0)]
     assert ends(made) == [(2, 16.0)]
-    assert made.jobs == {0: None, 1: None}
+    assert made.idle() == 2
 
 
 def test_jobs_that_end_together_are_told_together_in_the_order_of_their_desks():
     made = executor(3)
-    for place in (2, 0, 1):
-        made.assign(place, replace(JOB, trial=place % 2))
+    for place in range(3):
+        made.submit(replace(JOB, trial=place % 2))
 
     assert ends(made) == [(0, 4.0), (0, 4.0)]
     assert ends(made) == [(1, 8.0)]
@@ -91,24 +91,24 @@ def test_jobs_that_end_together_are_told_together_in_the_order_of_their_desks():
 
 def test_a_run_that_goes_on_from_a_rung_takes_the_difference():
     made = executor(1)
-    made.assign(0, replace(JOB, trial=2, until_epoch=1))
+    made.submit(replace(JOB, trial=2, until_epoch=1))
 
     at_rung = finished(made)
     assert (at_rung.status, at_rung.validation_errors, at_rung.train_seconds, made.now()) == ("running", 40, 3.0, 3.0)
-    made.assign(0, replace(JOB, trial=2, spent_seconds=3.0))
+    made.submit(replace(JOB, trial=2, spent_seconds=3.0))
     whole = finished(made)
     assert (whole.status, whole.validation_errors, whole.train_seconds, made.now()) == ("complete", 20, 12.0, 12.0)
 
 
 def test_the_clock_stops_at_its_end_and_what_is_at_work_then_has_no_result():
     made = executor(2, end=5.0)
-    made.assign(0, JOB)
-    made.assign(1, replace(JOB, trial=1))
+    made.submit(JOB)
+    made.submit(replace(JOB, trial=1))
 
     assert ends(made) == [(0, 4.0)]
     assert ends(made) == []
     assert made.now() == 5.0
-    assert [job.trial for job in made.jobs.values() if job] == [1]
+    assert [place.job.trial for place in made.places() if place.job] == [1]
 
 
 def test_a_history_has_an_epoch_each_and_errors_at_the_rungs_only():

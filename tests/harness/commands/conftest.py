@@ -16,7 +16,7 @@ from harness.data.training_images import load
 from harness.evidence import record, verify
 from harness.evidence.record import Record
 from harness.system.files import Workspace
-from harness.training.result import Result
+from harness.training.executor import Finished
 from harness.training.run import Job, TrainingData, execute
 
 NETWORK = "conv3x3(4) bn relu maxpool(4) | conv3x3(4, tie=t1) bn res(conv3x3(4, tie=t1) bn) | gap | linear(10)"
@@ -32,12 +32,12 @@ class Trainer:
         self.bench = replace(TrainingData.of(whole), data=part)
         self.shift = 0
 
-    def trained(self, waiting: list[Job], *_: Any) -> Iterator[Result]:
-        """Stand in for ``train_one_by_one``."""
+    def trained(self, waiting: list[Job], *_: Any) -> Iterator[Finished]:
+        """Stand in for ``run_all``."""
         while waiting:
             job = waiting.pop(0)
             found = execute(replace(job, seed_index=job.seed_index + self.shift), self.bench)
-            yield replace(found, seed_index=job.seed_index)
+            yield Finished(job, replace(found, seed_index=job.seed_index))
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +46,7 @@ def verified(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Trainer]:
     folder, trainer = tmp_path_factory.mktemp("verified"), Trainer()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HARNESS_WORKSPACE", str(folder))
-        patch.setattr(verify, "train_one_by_one", trainer.trained)
+        patch.setattr(verify, "run_all", trainer.trained)
         assert run(["verify", NETWORK, *ROW, "--seeds", "2"]) in (0, 3)
     return folder, trainer
 
@@ -60,7 +60,7 @@ def place(verified: tuple[Path, Trainer], workspace: Path, capsys: pytest.Captur
 
 @pytest.fixture
 def trainer(verified: tuple[Path, Trainer], monkeypatch: pytest.MonkeyPatch) -> Trainer:
-    monkeypatch.setattr(verify, "train_one_by_one", verified[1].trained)
+    monkeypatch.setattr(verify, "run_all", verified[1].trained)
     monkeypatch.setattr(verified[1], "shift", 0)
     return verified[1]
 

@@ -11,8 +11,8 @@ import pytest
 
 from harness.cli import run
 from harness.system.files import Workspace
+from harness.training.executor import Broken
 from harness.training.result import Status
-from harness.training.workers import Broken
 from reports.study import study_page
 from reports.study.answer import NextStep, next_step
 from reports.study.study_files import read_study

@@ -15,8 +15,8 @@ from harness.search.nearest_miss import NearestMiss
 from harness.search.race import Candidate
 from harness.search.session import Moment, confirmed, summary_of
 from harness.system.terminal import console
-from harness.training.result import Epoch, Purpose, Result, Status
-from harness.training.workers import Broken, Finished, Progress
+from harness.training.executor import Broken, Finished
+from harness.training.result import Purpose, Result, Status
 from tests.harness import scripted
 from tests.harness.system.test_terminal import terminal
 
@@ -236,13 +236,11 @@ def test_the_panel_names_the_node_of_each_worker_and_nothing_steers_the_terminal
 def test_the_panel_shows_the_seeds_of_the_verification(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    verify = [replace(JOB, purpose=Purpose.VERIFY, seed_index=index) for index in (0, 1, 2)]
+    verify = [replace(JOB, purpose=Purpose.VERIFY, seed_index=index) for index in (0, 1)]
     shown = reporter()
     shown.tick(Moment(60.0, Candidate(PROPOSAL, PROPOSAL.parameters), None, [JOB, None]))
     shown.verifying()
     assert "trial 3" not in seen(shown, monkeypatch)
-    for job in verify:
-        shown.on_event(Progress(job, Epoch(3, 0.1, 0.1, 1.0)))
     shown.on_event(Finished(verify[0], validated(None, test_errors=57, test_size=10_000)))
     shown.on_event(Broken(verify[1], Status.CRASHED, "signal 9"))
     said = capsys.readouterr().err
@@ -252,8 +250,6 @@ def test_the_panel_shows_the_seeds_of_the_verification(
     assert "seed 0: complete, 99.43 % test" in said
     assert "seed 1: crashed, signal 9" in said
     assert "verifying 1:0" in text
-    assert "seed 2: plain-3330, epoch 3 of 8" in text
-    assert "seed 0" not in text
 
 
 def test_a_search_without_an_end_shows_its_trials(monkeypatch: pytest.MonkeyPatch):

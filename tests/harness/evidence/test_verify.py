@@ -23,15 +23,17 @@ from harness.evidence.verify import Verdict, declare, machines_of, recorded_verd
 from harness.system import files
 from harness.system.errors import ContentError, HarnessError, StorageError, UsageError
 from harness.system.files import Workspace
+from harness.training.executor import Broken, Event, Finished, Source
 from harness.training.modules import build
+from harness.training.processes import Processes
 from harness.training.recipe import RECIPES, NamedRecipe, Recipe
-from harness.training.result import Purpose, Result, Status, derive_seed
+from harness.training.result import Purpose, Status, derive_seed
 from harness.training.run import Job, TrainingData, execute
 from harness.training.train import to_safetensors
-from harness.training.workers import Broken, Event, Finished, Processes, Source, Worker
 from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
 from tests.harness import unrun
+from tests.harness.desks import Desks, in_place_of_processes
 from tests.harness.unrun import NETWORK, Seeds
 
 CERTIFY = unrun.plan(certify=True)
@@ -73,11 +75,11 @@ def interrupted(place: Workspace, seeds: Seeds, at: int, indices: range) -> None
 
 def in_this_process(
     waiting: list[Job], executor: Processes, workers: int, on_event: Callable[[Event], None]
-) -> Iterator[Result]:
+) -> Iterator[Finished]:
     """Train without a worker process, which takes a while to start."""
     bench = TrainingData.of(load(executor.source.dataset, executor.source.folder, allow_download=False))
     while waiting:
-        yield execute(waiting.pop(0), bench)
+        yield Finished(job := waiting.pop(0), execute(job, bench))
 
 
 # Which seeds -----------------------------------------------------------------------------------------
@@ -101,7 +103,7 @@ def test_a_real_verification_runs_the_fixed_seeds_and_repeats_them_bit_for_bit(
     planned = unrun.plan(range(2), architecture=network, recipe=smoke, dataset="mnist-5k", target_pct=97.0)
 
     first = unrun.run(place, planned)
-    monkeypatch.setattr(verify, "train_one_by_one", in_this_process)
+    monkeypatch.setattr(verify, "run_all", in_this_process)
     again = unrun.run(place, replace(planned, indices=(1,)))
 
     ours = [run.seed for run in first.runs]
@@ -129,9 +131,9 @@ def test_on_a_gpu_all_seeds_of_a_plain_verification_train_together(
 ):
     asked: list[int] = []
 
-    def trained(waiting: list[Job], source: Source, on_event: Callable[[Event], None]) -> Iterator[Result]:
+    def trained(waiting: list[Job], source: Source, on_event: Callable[[Event], None]) -> Iterator[Finished]:
         asked.extend(job.seed_index for job in waiting)
-        yield from (seeds.answer(job, source.dataset) for job in waiting)
+        yield from (Finished(job, seeds.answer(job, source.dataset)) for job in waiting)
 
     monkeypatch.setattr(verify, "_train_together", trained)
 
@@ -333,53 +335,37 @@ def test_a_full_disk_is_met_before_a_seed_is_run(
     assert seeds.asked == []
 
 
-def breaking(times: dict[int, int], answers: Seeds, monkeypatch: pytest.MonkeyPatch) -> list[Processes]:
-    """Let the workers of some seeds break so many times; return the pools that were stopped."""
+def breaking(times: dict[int, int], answers: Seeds, monkeypatch: pytest.MonkeyPatch) -> Desks:
+    """Let the workers of some seeds break so many times."""
 
-    def start(pool: Processes, count: int) -> None:
-        pool.pool = {place: Worker(None, None) for place in range(count)}  # type: ignore[arg-type]
+    def answer(job: Job) -> Event:
+        if times.get(job.seed_index, 0) > 0:
+            times[job.seed_index] -= 1
+            return Broken(job, Status.CRASHED, "ended with signal 9")
+        return Finished(job, answers.answer(job, "mnist"))
 
-    def poll(pool: Processes, timeout: float) -> list[Event]:
-        events: list[Event] = []
-        for worker in pool.pool.values():
-            if (job := worker.job) is not None:
-                worker.job = None
-                if times.get(job.seed_index, 0) > 0:
-                    times[job.seed_index] -= 1
-                    events.append(Broken(job, Status.CRASHED, "ended with signal 9"))
-                else:
-                    events.append(Finished(job, answers.answer(job, "mnist")))
-        return events
-
-    stopped: list[Processes] = []
-    monkeypatch.setattr(Processes, "start", start)
-    monkeypatch.setattr(Processes, "assign", lambda pool, place, job: setattr(pool.pool[place], "job", job))
-    monkeypatch.setattr(Processes, "poll", poll)
-    monkeypatch.setattr(Processes, "stop", lambda pool: stopped.append(pool))
     monkeypatch.setattr("os.fsync", lambda handle: None)
-    return stopped
+    return in_place_of_processes(Desks(answer), monkeypatch)
 
 
-def test_a_seed_whose_worker_breaks_is_run_again(place: Workspace, monkeypatch: pytest.MonkeyPatch):
+def test_a_seed_whose_worker_breaks_is_run_once_more(place: Workspace, monkeypatch: pytest.MonkeyPatch):
     seeds = Seeds()
-    stopped = breaking({1: 2, 3: 1}, seeds, monkeypatch)
+    desks = breaking({1: 1, 3: 1}, seeds, monkeypatch)
 
     verdict = unrun.run(place, unrun.plan(workers=2))
 
     assert sorted(seeds.indices) == [0, 1, 2, 3, 4]
     assert [run.index for run in verdict.runs] == [0, 1, 2, 3, 4]
-    assert len(stopped) == 1
+    assert desks.stopped == 1
 
 
-def test_a_seed_that_breaks_three_times_ends_it_and_the_others_are_kept(
-    place: Workspace, monkeypatch: pytest.MonkeyPatch
-):
-    stopped = breaking({1: 3}, Seeds(), monkeypatch)
+def test_a_seed_that_breaks_twice_ends_it_and_the_others_are_kept(place: Workspace, monkeypatch: pytest.MonkeyPatch):
+    desks = breaking({1: 2}, Seeds(), monkeypatch)
 
     with pytest.raises(HarnessError):
         unrun.run(place, unrun.plan(range(3)))
 
-    assert len(stopped) == 1
+    assert desks.stopped == 1
     assert verify.finished_indices(unrun.plan(range(3)), place) == {0, 2}
 
 

@@ -9,7 +9,7 @@ import pytest
 from harness.search.race import Candidate
 from harness.search.resume import open_session
 from harness.search.session import Session, update_contenders
-from harness.training.workers import Source
+from harness.training.executor import Source
 from tests.harness import scripted
 from tests.harness.scripted import Trainer
 from tests.harness.silent import Silent

@@ -23,9 +23,9 @@ from harness.search.propose import Found, Proposer
 from harness.search.race import Candidate
 from harness.search.resume import open_session
 from harness.search.surrogate import Observation, predicted, row_of, training_row
+from harness.training.executor import Source
 from harness.training.recipe import Recipe
 from harness.training.result import Status
-from harness.training.workers import Source
 from search_spaces.catalog import space
 from search_spaces.draw import Draw
 from search_spaces.notation import parse_network

@@ -16,9 +16,10 @@ from harness.search import conclusion, loop
 from harness.search.conclusion import conclude
 from harness.search.outcome import outcome_of
 from harness.search.session import Session
-from harness.training.result import Purpose, Result
+from harness.training.executor import Event, Finished, Limits
+from harness.training.processes import Processes
+from harness.training.result import Purpose
 from harness.training.run import Job
-from harness.training.workers import Event, Limits, Processes
 from tests.harness import scripted, unrun
 from tests.harness.concluded import LARGER, WINNER, misses, searched
 from tests.harness.scripted import Trainer
@@ -208,11 +209,11 @@ def test_the_runs_may_take_longer_than_those_of_the_search(
 
     def trained(
         waiting: list[Job], executor: Processes, workers: int, on_event: Callable[[Event], None]
-    ) -> Iterator[Result]:
+    ) -> Iterator[Finished]:
         given.append(executor.limits)
         return seeds.trained(waiting, executor, workers, on_event)
 
-    monkeypatch.setattr(verify, "train_one_by_one", trained)
+    monkeypatch.setattr(verify, "run_all", trained)
     plan, session = searched(tmp_path, limits=Limits(100.0, 512.0))
 
     conclude(plan, session)

@@ -19,9 +19,9 @@ from harness.search.race import Candidate
 from harness.search.session import Session
 from harness.system.errors import DataError, HarnessError
 from harness.training import modules
+from harness.training.executor import Broken, Event, Finished
 from harness.training.result import Purpose, Status, derive_seed
 from harness.training.run import Job
-from harness.training.workers import Broken, Event, Finished
 from search_spaces.notation import parse_network
 from search_spaces.space import Metric
 from search_spaces.task import MNIST
@@ -114,7 +114,7 @@ def test_a_network_that_stood_and_falls_gives_the_budget_back(trainer: Trainer, 
     """Three seeds of it were begun when two had not ended; the third is bad."""
     opened = scripted.opened(tmp_path, [Made(20, fresh=(99.2, 99.2)), Made(12, fresh=(99.2, 99.2))], workers=2)
     assert loop._ceiling(opened) == 10 + 19 * 12 - 1
-    opened.executor.assign(0, session.job_for(opened, opened.candidates[1], Purpose.CONFIRM, 2))
+    opened.executor.submit(session.job_for(opened, opened.candidates[1], Purpose.CONFIRM, 2))
     trainer.accuracy_pct = always(90.0)
 
     poll(opened)
@@ -233,10 +233,10 @@ STANDING = Made(30, fresh=(99.4, 99.4))
 
 def begun(opened: session.Session) -> list[tuple[int | None, str]]:
     """Give each worker what it does next; return trials and purposes."""
-    for place in opened.executor.jobs:
+    for _ in range(opened.executor.idle()):
         job = loop._next_job(opened)
         assert job is not None
-        opened.executor.assign(place, job)
+        opened.executor.submit(job)
     return [(job.trial, job.purpose.value) for job in session.jobs_at_work(opened)]
 
 

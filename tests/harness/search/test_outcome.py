@@ -18,8 +18,8 @@ from harness.evidence.record import Record
 from harness.evidence.verify import Verdict
 from harness.search.nearest_miss import NearestMiss
 from harness.search.outcome import Outcome, _LastWords, outcome_of
+from harness.training.executor import Limits
 from harness.training.result import Status
-from harness.training.workers import Limits
 from search_spaces.space import Metric
 from tests.harness import concluded, logged, scripted
 from tests.harness.scripted import Made

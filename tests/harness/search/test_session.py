@@ -20,8 +20,8 @@ from harness.search.pruning import next_rung
 from harness.search.race import Candidate
 from harness.search.resume import open_session
 from harness.search.session import Session
+from harness.training.executor import Source
 from harness.training.result import Purpose
-from harness.training.workers import Source
 from tests.harness import scripted
 from tests.harness.raced import THRESHOLD, candidate, result
 from tests.harness.scripted import Made, Trainer

@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import pytest
 
+from harness.training.executor import Broken, Finished
 from harness.training.progress import Reporter
-from harness.training.result import Epoch, Purpose, Result, Status
-from harness.training.workers import Broken, Finished, Progress
+from harness.training.result import Purpose, Result, Status
 from tests.harness import scripted
 
 PROPOSAL = scripted.proposal(3, "conv3x3(40) relu conv3x3(8) relu gap linear(10)")
@@ -39,7 +39,6 @@ def with_test_errors(errors: int | None, status: Status = Status.COMPLETE) -> Re
 
 def test_each_seed_of_a_verification_is_one_plain_line(capsys: pytest.CaptureFixture[str]):
     with Reporter(2, "seeds") as reporter:
-        reporter.on_event(Progress(VERIFY, Epoch(1, 0.1, 0.1, 1.0)))
         reporter.on_event(Finished(VERIFY, with_test_errors(57)))
         reporter.on_event(Finished(VERIFY, with_test_errors(8_987, Status.DIVERGED)))
         reporter.on_event(Finished(VERIFY, with_test_errors(None)))
@@ -58,11 +57,9 @@ def test_each_seed_of_a_verification_is_one_plain_line(capsys: pytest.CaptureFix
 def test_on_a_terminal_a_bar_counts_the_seeds(monkeypatch: pytest.MonkeyPatch):
     terminal = on_terminal(monkeypatch)
     with Reporter(2, "seeds") as reporter:
-        reporter.on_event(Progress(VERIFY, Epoch(3, 0.1, 0.1, 1.0)))
         reporter.on_event(Finished(VERIFY, with_test_errors(57)))
     shown = terminal.getvalue()
     assert "seed 2: complete, 99.43 % test\n" in shown
-    assert "seed 2: epoch 3 of 8" in shown
     assert "1/2" in shown
 
 
@@ -75,11 +72,5 @@ def test_without_a_terminal_long_work_says_from_time_to_time_where_it_is(
     with Reporter(7_000, "steps") as reporter:
         for now[0] in (101.0, 109.0, 110.0, 119.0):
             reporter.advance(1_000)
-        for now[0], epoch in ((121.0, 2), (130.0, 3)):
-            reporter.on_event(Progress(VERIFY, Epoch(epoch, 0.1, 0.1, 21.0)))
 
-    # Two of eight epochs took 21 s, so six take 63.
-    assert capsys.readouterr().err.splitlines() == [
-        "3,000 of 7,000 steps",
-        "seed 2: epoch 2 of 8, about 1 min 3 s left",
-    ]
+    assert capsys.readouterr().err.splitlines() == ["3,000 of 7,000 steps"]

@@ -1,9 +1,7 @@
 """Who trains: worker processes, one job at a time, that may die without taking the search with them.
 
 Processes are started once and keep the data; jobs and results travel over a pipe. The coordinator enforces the limits
-of a run from outside, because a process that hangs or swaps cannot be trusted to stop itself. Whoever searches sees an
-``Executor``: these processes, the nodes of a cluster, or a table of recorded runs, so that the code which the bench
-judges is the code that searches.
+of a run from outside, because a process that hangs or swaps cannot be trusted to stop itself.
 """
 
 from __future__ import annotations
@@ -14,14 +12,13 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from glob import escape
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
+from multiprocessing.connection import wait as first_of
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from typing import Protocol
 
 import torch
 
@@ -29,7 +26,8 @@ from harness.data.training_images import load
 from harness.system import files
 from harness.system.errors import DataError, HarnessError, StorageError, refused_memory, refused_storage
 from harness.system.machine import die_with, ignoring_sigint
-from harness.training.result import Epoch, Result, Status
+from harness.training.executor import Broken, Event, Executor, Finished, Limits, Place, Source
+from harness.training.result import Result, Status
 from harness.training.run import Job, TrainingData, execute
 
 # Ends a process whose GPU may have gone with a fault; its coordinator replaces it.
@@ -43,84 +41,11 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """Where a worker finds its data."""
-
-    dataset: str
-    folder: Path | None
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one job may use: seconds of wall-clock, and MiB of memory of its process."""
-
-    seconds: float = 3600.0
-    memory_mb: float = 4096.0
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """An epoch of a job has ended."""
-
-    job: Job
-    epoch: Epoch
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """A job has its result."""
-
-    job: Job
-    result: Result
-
-
-@dataclass(frozen=True, slots=True)
-class Broken:
-    """A job has none: its worker was stopped at a limit, or crashed."""
-
-    job: Job
-    status: Status
-    message: str
-
-
-Event = Progress | Finished | Broken
-
-
-@dataclass(frozen=True, slots=True)
 class Fault:
     """Why a job has no result, as its worker says it."""
 
     status: Status
     message: str
-
-
-class Executor(Protocol):
-    """Several places, each with one job at a time, and the clock that they work by."""
-
-    @property
-    def jobs(self) -> Mapping[int, Job | None]:
-        """What each place is doing, None where idle, by its number, which it keeps; those of a cluster come and go."""
-
-    def node(self, place: int) -> str:
-        """Return the name of the cluster's node that a place is on; empty on this machine, and while it has none."""
-
-    def start(self, count: int) -> None:
-        """Make so many places; a cluster has as many as its nodes have, whatever ``count`` is."""
-
-    def assign(self, place: int, job: Job) -> None:
-        """Give an idle place a job."""
-
-    def poll(self, timeout: float) -> list[Event]:
-        """Return what has happened, after at most ``timeout`` seconds."""
-
-    def abandon(self, place: int) -> None:
-        """End the job of a place now."""
-
-    def stop(self) -> None:
-        """End everything now."""
-
-    def now(self) -> float:
-        """Return the seconds of a clock that never goes back."""
 
 
 @dataclass(slots=True)
@@ -134,25 +59,24 @@ class Worker:
 
 
 @dataclass(slots=True)
-class Processes:
+class Processes(Executor):
     """Worker processes of this machine, each for one place; one that breaks is replaced by a fresh idle one."""
 
     source: Source
     limits: Limits
     pool: dict[int, Worker] = field(default_factory=dict)
 
-    @property
-    def jobs(self) -> dict[int, Job | None]:
-        """What each process trains."""
-        return {place: worker.job for place, worker in self.pool.items()}
-
-    def node(self, place: int) -> str:
-        """Return an empty name: all places are on this machine."""
-        return ""
+    def places(self) -> list[Place]:
+        """Return what each process trains."""
+        return [Place(worker.job) for worker in self.pool.values()]
 
     def start(self, count: int) -> None:
         """Start so many processes, which load the data and wait for jobs."""
         self.pool = {place: _started(self.source) for place in range(count)}
+
+    def submit(self, job: Job) -> None:
+        """Give a job to the first idle process."""
+        self.assign(next(place for place, worker in self.pool.items() if worker.job is None), job)
 
     def assign(self, place: int, job: Job) -> None:
         """Give an idle process a job; one that is not there, or has died while it was idle, is started first."""
@@ -163,19 +87,19 @@ class Processes:
         worker = self.pool[place]
         assert worker.job is None, "a worker does one job at a time"
         worker.job, worker.since = job, time.monotonic()
-        # A process that dies in this very moment is found out by the next poll.
+        # A process that dies in this very moment is found out by the next wait.
         with suppress(ConnectionError):
             worker.pipe.send(job)
 
-    def poll(self, timeout: float) -> list[Event]:
-        """Return what has happened, after at most ``timeout`` seconds; a process over a limit is replaced.
+    def wait(self, seconds: float) -> list[Event]:
+        """Return what has happened, after at most ``seconds``; a process over a limit is replaced.
 
         Raises:
             DataError: a worker could not load the data.
             StorageError: a worker could not write a file.
         """
         events: list[Event] = []
-        ready = wait([worker.pipe for worker in self.pool.values() if worker.job is not None], timeout)
+        ready = first_of([worker.pipe for worker in self.pool.values() if worker.job is not None], seconds)
         for place, worker in list(self.pool.items()):
             if worker.job is not None and worker.pipe in ready:
                 events.extend(self._receive(place, worker))
@@ -203,9 +127,6 @@ class Processes:
         try:
             while worker.job is not None and worker.pipe.poll():
                 job, said = worker.job, worker.pipe.recv()
-                if isinstance(said, Epoch):
-                    events.append(Progress(job, said))
-                    continue
                 worker.job = None
                 if isinstance(said, HarnessError):
                     raise said
@@ -220,10 +141,6 @@ class Processes:
             events.append(Broken(worker.job, Status.CRASHED, f"the worker process ended with {killed}"))
             self.abandon(place)
         return events
-
-
-# Makes an executor for data, and for what one job may use.
-ExecutorOf = Callable[[Source, Limits], Executor]
 
 
 def _started(source: Source) -> Worker:
@@ -285,7 +202,7 @@ def _serve(pipe: Connection, source: Source, parent: int) -> None:
         with contextlib.suppress(ConnectionError):
             try:
                 loaded = loaded or _data(source)
-                pipe.send(execute(job, loaded, on_epoch=pipe.send))
+                pipe.send(execute(job, loaded))
             except ConnectionError:
                 raise
             except Exception as error:

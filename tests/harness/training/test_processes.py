@@ -21,11 +21,12 @@ import torch
 
 from harness.data.training_images import load as load_images
 from harness.system.errors import ContentError, DataError, StorageError, refused_memory
-from harness.training import workers
+from harness.training import processes
+from harness.training.executor import Broken, Event, Finished, Limits, Source
+from harness.training.processes import Fault, Processes
 from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Purpose, Status
 from harness.training.run import Job
-from harness.training.workers import Broken, Event, Fault, Finished, Limits, Processes, Progress, Source
 from search_spaces.notation import parse_network
 
 JOB = Job(
@@ -56,23 +57,20 @@ def pool() -> Iterator[Processes]:
 def events_until_idle(pool: Processes) -> list[Event]:
     events: list[Event] = []
     pool.limits = PATIENT
-    while any(pool.jobs.values()):
-        events += pool.poll(timeout=5.0)
+    while not pool.idle():
+        events += pool.wait(5.0)
     return events
 
 
-def test_a_worker_reports_its_epochs_and_then_its_result(pool: Processes):
-    pool.assign(0, JOB)
+def test_a_worker_reports_its_result(pool: Processes):
+    pool.submit(JOB)
 
-    *progress, finished = events_until_idle(pool)
+    (finished,) = events_until_idle(pool)
 
-    assert [type(event) for event in progress] == [Progress, Progress]
-    epochs = [event.epoch for event in progress if isinstance(event, Progress)]
-    assert [epoch.epoch for epoch in epochs] == [1, 2]
     assert isinstance(finished, Finished)
     assert finished.job == JOB
     assert finished.result.status is Status.COMPLETE
-    assert finished.result.history == tuple(epochs)
+    assert [epoch.epoch for epoch in finished.result.history] == [1, 2]
     assert finished.result.dataset == "mnist-5k"
     assert finished.result.validation_size == 500
     assert finished.result.environment is not None
@@ -82,7 +80,7 @@ def test_a_worker_reports_its_epochs_and_then_its_result(pool: Processes):
 def test_a_worker_keeps_its_process_and_repeats_its_bits(pool: Processes):
     process, results = pool.pool[0].process.pid, []
     for _ in range(2):
-        pool.assign(0, JOB)
+        pool.submit(JOB)
         event = events_until_idle(pool)[-1]
         assert isinstance(event, Finished)
         results.append(event.result.weights_sha256)
@@ -94,7 +92,7 @@ def test_what_is_wrong_with_a_job_is_its_outcome_and_not_the_end_of_the_worker(p
     process = pool.pool[0].process.pid
     outcomes = []
     for bad in (replace(JOB, device="cuda:99"), replace(JOB, recipe=replace(JOB.recipe, batch_size=4001))):
-        pool.assign(0, bad)
+        pool.submit(bad)
         outcomes += events_until_idle(pool)
 
     assert [type(event) for event in outcomes] == [Broken, Broken]
@@ -109,14 +107,14 @@ def test_ctrl_c_is_left_to_the_coordinator(pool: Processes):
     process = pool.pool[0].process
     assert process.pid is not None
     os.kill(process.pid, signal.SIGINT)
-    pool.assign(0, JOB)
+    pool.submit(JOB)
     assert isinstance(events_until_idle(pool)[-1], Finished)
     assert pool.pool[0].process is process
 
 
 def test_a_worker_that_crashes_is_replaced_by_one_that_works(pool: Processes):
     process = pool.pool[0].process.pid
-    pool.assign(0, replace(JOB, study=Crash()))  # type: ignore[arg-type]  # that is the crash
+    pool.submit(replace(JOB, study=Crash()))  # type: ignore[arg-type]  # that is the crash
     events = events_until_idle(pool)
     assert [(type(event), getattr(event, "status", None)) for event in events] == [(Broken, Status.CRASHED)]
     assert isinstance(events[0], Broken)
@@ -130,7 +128,7 @@ def test_what_a_killed_worker_has_half_written_is_removed_and_nothing_else(pool:
     weights = tmp_path / "seed-0001.safetensors"
     half = [tmp_path / f".{path.name}.eis10mem" for path in (checkpoint, weights)]
     others = tmp_path / ".trial-00002-search-0.pt.abc"
-    pool.assign(0, replace(JOB, checkpoint=checkpoint, weights=weights))
+    pool.submit(replace(JOB, checkpoint=checkpoint, weights=weights))
     for path in (*half, others):
         path.write_bytes(b"the beginning of a file")
     pool.pool[0].process.kill()
@@ -142,27 +140,27 @@ def test_a_worker_that_died_while_it_was_idle_is_replaced_before_it_gets_a_job(p
     process = pool.pool[0].process
     process.kill()
     process.join()
-    pool.assign(0, JOB)
+    pool.submit(JOB)
     assert isinstance(events_until_idle(pool)[-1], Finished)
     assert pool.pool[0].process is not process
 
 
 def test_the_time_before_a_rung_counts_for_the_limit(pool: Processes):
-    pool.assign(0, replace(JOB, recipe=replace(JOB.recipe, epochs=1000), spent_seconds=100.0))
+    pool.submit(replace(JOB, recipe=replace(JOB.recipe, epochs=1000), spent_seconds=100.0))
     pool.limits = Limits(seconds=99.0)
-    (event,) = pool.poll(timeout=0.0)
+    (event,) = pool.wait(0.0)
     assert isinstance(event, Broken)
     assert event.status is Status.TIMED_OUT
     assert re.fullmatch(r"still training after 10\d s; 99 allowed", event.message)
 
 
 def test_a_job_over_its_time_is_stopped(pool: Processes):
-    pool.assign(0, replace(JOB, recipe=replace(JOB.recipe, epochs=1000)))
+    pool.submit(replace(JOB, recipe=replace(JOB.recipe, epochs=1000)))
     process = pool.pool[0].process
     pool.pool[0].since -= 100
 
     pool.limits = Limits(seconds=99.0)
-    events = pool.poll(timeout=0.0)
+    events = pool.wait(0.0)
 
     assert [(type(event), getattr(event, "message", "")) for event in events] == [
         (Broken, "still training after 100 s; 99 allowed")
@@ -174,15 +172,15 @@ def test_a_job_over_its_time_is_stopped(pool: Processes):
 
 
 def test_a_job_over_its_memory_is_stopped_and_the_next_one_is_done(pool: Processes):
-    pool.assign(0, replace(JOB, recipe=replace(JOB.recipe, epochs=1000)))
-    wait_for(lambda: workers._own_memory_mb(pool.pool[0].process.pid or 0) > 20)
+    pool.submit(replace(JOB, recipe=replace(JOB.recipe, epochs=1000)))
+    wait_for(lambda: processes._own_memory_mb(pool.pool[0].process.pid or 0) > 20)
     pool.limits = Limits(memory_mb=1.0)
-    events = pool.poll(timeout=0.0)
+    events = pool.wait(0.0)
     (broken,) = [event for event in events if isinstance(event, Broken)]
     assert broken.status is Status.OUT_OF_MEMORY
     assert broken.message.startswith("took ")
     assert broken.message.endswith(" MiB; 1 MiB allowed")
-    pool.assign(0, JOB)
+    pool.submit(JOB)
     assert isinstance(events_until_idle(pool)[-1], Finished)
 
 
@@ -205,19 +203,19 @@ def test_pages_of_a_file_are_no_memory_of_the_process(tmp_path: Path):
     size = 64 * 2**20
     file = tmp_path / "library"
     file.write_bytes(bytes(size))
-    before = workers._own_memory_mb(os.getpid())
+    before = processes._own_memory_mb(os.getpid())
     with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, prot=mmap.PROT_READ) as mapped:
         assert sum(mapped[at] for at in range(0, size, 4096)) == 0
-        assert workers._own_memory_mb(os.getpid()) < before + 16
+        assert processes._own_memory_mb(os.getpid()) < before + 16
     held = bytearray(b"x" * size)
-    assert workers._own_memory_mb(os.getpid()) > before + 48
+    assert processes._own_memory_mb(os.getpid()) > before + 48
     assert len(held) == size
 
 
 @pytest.mark.slow
 def test_workers_die_with_their_coordinator():
     program = (
-        "import time\nfrom harness.training.workers import Limits, Processes, Source\n"
+        "import time\nfrom harness.training.processes import Limits, Processes, Source\n"
         "made = Processes(Source('mnist-5k', None), Limits())\n"
         "made.start(1)\n"
         "print(made.pool[0].process.pid, flush=True)\n"
@@ -227,19 +225,19 @@ def test_workers_die_with_their_coordinator():
     assert coordinator.stdout is not None
     worker = int(coordinator.stdout.readline())
     # Long enough for the worker to have asked for its signal.
-    wait_for(lambda: workers._own_memory_mb(worker) > 150)
+    wait_for(lambda: processes._own_memory_mb(worker) > 150)
 
     coordinator.kill()
     coordinator.communicate()
 
     # A dead process that nobody has waited for yet still has its number, but no memory.
-    wait_for(lambda: workers._own_memory_mb(worker) == 0)
-    assert workers._own_memory_mb(worker) == 0
+    wait_for(lambda: processes._own_memory_mb(worker) == 0)
+    assert processes._own_memory_mb(worker) == 0
 
 
 def test_a_file_that_cannot_be_written_ends_more_than_a_job(pool: Processes, tmp_path: Path):
     (tmp_path / "file").touch()
-    pool.assign(0, replace(JOB, checkpoint=tmp_path / "file" / "state.pt"))
+    pool.submit(replace(JOB, checkpoint=tmp_path / "file" / "state.pt"))
     with pytest.raises(StorageError, match=r"state\.pt"):
         events_until_idle(pool)
     assert pool.pool[0].job is None
@@ -271,9 +269,9 @@ def test_a_worker_loads_the_data_before_it_has_a_job(faults: int, monkeypatch: p
             if not isinstance(report, Epoch):
                 happened.append(type(report).__name__)
 
-    monkeypatch.setattr(workers, "load", load)
-    monkeypatch.setattr(workers, "die_with", lambda parent: None)
-    workers._serve(Coordinator(), Source("mnist-5k", None), 0)  # type: ignore[arg-type]  # it has what is asked of a pipe
+    monkeypatch.setattr(processes, "load", load)
+    monkeypatch.setattr(processes, "die_with", lambda parent: None)
+    processes._serve(Coordinator(), Source("mnist-5k", None), 0)  # type: ignore[arg-type]  # it has what is asked of a pipe
 
     # What went wrong is said of the first job, before which it is tried again.
     again, end = (["load"] if faults else []), "DataError" if faults == 2 else "Result"
@@ -299,7 +297,7 @@ def caused_by(fault: BaseException) -> RuntimeError:
     ],
 )
 def test_a_fault_in_a_run_is_typed(error: Exception, status: Status, words: str, capsys: pytest.CaptureFixture[str]):
-    found = workers._fault(error)
+    found = processes._fault(error)
     assert isinstance(found, Fault)
     assert (found.status, words in found.message) == (status, True)
     # The log of the search shows the trace of a fault of ours.
@@ -322,14 +320,14 @@ def test_real_memory_that_torch_refuses_on_a_cpu_is_recognised():
     ],
 )
 def test_storage_that_fails_is_no_outcome_of_a_run(error: Exception):
-    assert isinstance(workers._fault(error), StorageError)
+    assert isinstance(processes._fault(error), StorageError)
 
 
 @pytest.mark.parametrize("unread", [True, False])
 def test_a_process_whose_coordinator_was_killed_ends_without_a_word(unread: bool, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(workers, "die_with", lambda parent: None)
+    monkeypatch.setattr(processes, "die_with", lambda parent: None)
     ours, theirs = Pipe()
     if unread:
         theirs.send("what the coordinator has not read yet")
     ours.close()
-    workers._serve(theirs, Source("mnist-5k", None), 0)
+    processes._serve(theirs, Source("mnist-5k", None), 0)
