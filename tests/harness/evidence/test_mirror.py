@@ -237,6 +237,7 @@ def until(found: Callable[[], Any]) -> Any:
         time.sleep(0.1)
 
 
+@pytest.mark.nightly
 def test_the_dashboard_shows_the_networks_of_a_search(ended: Path, url: str):
     mirrored(ended, url)
 

@@ -95,6 +95,7 @@ def test_each_seed_is_a_verification_that_reads_the_test_set_into_the_log(place:
         assert not job.test_each_epoch
 
 
+@pytest.mark.nightly
 def test_a_real_verification_runs_the_fixed_seeds_and_repeats_them_bit_for_bit(
     place: Workspace, monkeypatch: pytest.MonkeyPatch
 ):
