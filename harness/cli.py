@@ -31,23 +31,13 @@ _INTERRUPTED = 130
 OUTPUT_CLOSED = 141
 # The variable by which a shell asks for completions.
 _COMPLETION = "_HARNESS_COMPLETE"
-# In the order of the help. A command is what its file in harness/commands is called.
-COMMANDS = (
-    "search",
-    "train",
-    "verify",
-    "evaluate",
-    "explain",
-    "spaces",
-    "leaderboard",
-    "report",
-    "export",
-    "bench",
-    "toy",
-    "data",
-    "doctor",
-    "completion",
-)
+# In the order of the help; a command is what its file in harness/commands is called, but for some of one story.
+COMMANDS = {
+    **{name: name for name in ("search", "train", "verify", "evaluate")},
+    "explain": "spaces",
+    **{name: name for name in ("spaces", "leaderboard", "report", "export", "bench", "toy")},
+    **dict.fromkeys(("data", "doctor", "completion"), "doctor"),
+}
 
 
 class _Group(click.Group):
@@ -59,7 +49,7 @@ class _Group(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"harness.commands.{cmd_name}"), cmd_name)
+        command: click.Command = getattr(import_module(f"harness.commands.{COMMANDS[cmd_name]}"), cmd_name)
         return command
 
 
@@ -137,32 +127,38 @@ def run(arguments: list[str]) -> int:
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         return 2
-    except click.ClickException as error:
-        message = " ".join(error.format_message().split()).rstrip(".")
-        where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else typed()
-        words = message.replace("a valid integer range", "a whole number").replace("a valid float range", "a number")
-        return _fail(as_json, UsageError(words, hint=f"see '{where} --help'"))
-    except HarnessError as error:
-        return _fail(as_json, error)
-    except UnknownNameError as error:
-        return _fail(as_json, UsageError(error.message, hint=error.hint))
-    except SearchSpaceError as error:
-        return _fail(as_json, ContentError(error.message, position=error.position, hint=error.hint, text=error.text))
-    except (KeyboardInterrupt, click.Abort):
-        return _fail(as_json, Interrupted("interrupted"))
     except SystemExit as end:
         # Click ends a program by itself that answers a shell, or whose output nobody reads.
         return int(end.code or 0) if _COMPLETION in os.environ else OUTPUT_CLOSED
-    except Exception as error:
-        if (refused := refused_memory(error)) is not None:
-            return _fail(
-                as_json, DeviceError(refused, hint="where a recipe is trained, a smaller batch_size takes less")
-            )
-        if (full := refused_storage(error)) is not None:
-            return _fail(as_json, full)
+    except (Exception, KeyboardInterrupt) as error:
+        if (told := _told(error)) is not None:
+            return _fail(as_json, told)
         # A fault of the program: its trace is for those who mend it.
         traceback.print_exc()
         return _fail(True, HarnessError(f"{type(error).__name__}: {error}")) if as_json else 1
+
+
+def _told(error: BaseException) -> HarnessError | None:
+    """Return an error as one of ours, with its exit code; None for a fault of the program."""
+    match error:
+        case HarnessError():
+            return error
+        case click.Abort() | KeyboardInterrupt():
+            return Interrupted("interrupted")
+        case click.ClickException():
+            message = " ".join(error.format_message().split()).rstrip(".")
+            where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else typed()
+            words = message.replace("a valid integer range", "a whole number").replace(
+                "a valid float range", "a number"
+            )
+            return UsageError(words, hint=f"see '{where} --help'")
+        case UnknownNameError():
+            return UsageError(error.message, hint=error.hint)
+        case SearchSpaceError():
+            return ContentError(error.message, position=error.position, hint=error.hint, text=error.text)
+    if (refused := refused_memory(error)) is not None:
+        return DeviceError(refused, hint="where a recipe is trained, a smaller batch_size takes less")
+    return refused_storage(error)
 
 
 def _fail(as_json: bool, error: HarnessError) -> int:

@@ -99,14 +99,18 @@ def diagnose(place: Workspace, dataset: str = datasets.AUTO, folder: Path | None
 def _check(name: str, probe: Callable[[], _Found]) -> Check:
     try:
         message, facts, *hint = probe()
-    except HarnessError as error:
-        code = error.exit_code if error.exit_code > 1 else DeviceError.exit_code
-        return Check(name=name, message=error.message, verdict=Verdict.FAIL, hint=str(error.hint or ""), exit_code=code)
     except Exception as error:
         # Whatever is wrong with a library shows here, and the checks after it must still run.
-        reason = (str(error).strip().splitlines() or ["no message"])[0]
-        message, code = f"{type(error).__name__}: {reason}", DeviceError.exit_code
-        return Check(name=name, message=message, verdict=Verdict.FAIL, hint=_REINSTALL, exit_code=code)
+        if isinstance(error, HarnessError):
+            message, advice, code = error.message, error.hint or "", error.exit_code
+        else:
+            message, advice = (
+                f"{type(error).__name__}: {(str(error).strip().splitlines() or ['no message'])[0]}",
+                _REINSTALL,
+            )
+            code = 1
+        code = code if code > 1 else DeviceError.exit_code
+        return Check(name=name, message=message, verdict=Verdict.FAIL, hint=advice, exit_code=code)
     return Check(
         name=name,
         message=message,

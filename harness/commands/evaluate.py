@@ -93,8 +93,8 @@ def evaluate(
 
 def _evidence(network: str, place: Workspace, dataset: str | None, recipe: str | None) -> Record:
     """Return the record that is meant; of several targets the one with most seeds: a target has no part in weights."""
-    from harness.commands.shared.network_argument import read_network
     from harness.evidence import record
+    from harness.networks import read_network
 
     network_hash = read_network(network, place, datasets.task_of(dataset or datasets.AUTO)).architecture.hash
     there = [item for item in record.read_all(place.records) if item.hash == network_hash]

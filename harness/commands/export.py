@@ -16,9 +16,9 @@ from harness.system.files import check_writable, workspace, write_together
 from harness.system.terminal import counted
 
 if TYPE_CHECKING:
-    from harness.commands.shared.network_argument import NetworkArgument
     from harness.data.training_images import ImageData
     from harness.evidence.record import SeedRun
+    from harness.networks import NetworkArgument
     from harness.training.recipe import NamedRecipe
     from harness.training.result import Result
     from harness.training.run import Job
@@ -74,7 +74,7 @@ def export(
     """
     targets = {"--onnx": onnx, "--safetensors": safetensors}
     _check_places({option: path for option, path in targets.items() if path is not None})
-    from harness.commands.shared.network_argument import only_row, read_network, recipe_of, recorded_rows
+    from harness.networks import only_row, read_network, recipe_of, recorded_rows
 
     place = workspace()
     given = read_network(network, place, datasets.task_of(dataset))

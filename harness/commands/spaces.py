@@ -1,4 +1,4 @@
-"""``harness spaces``: which networks a search may build, without building any."""
+"""``harness explain`` and ``harness spaces``: what a network costs, and which ones a search may build; builds none."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import click
 
 from harness.commands.shared import options
 from harness.system.errors import ContentError
+from harness.system.files import workspace
 from harness.system.terminal import say
 
 if TYPE_CHECKING:
@@ -19,6 +20,40 @@ if TYPE_CHECKING:
 
 _budget = click.option("--budget", type=click.IntRange(1), help="Parameter budget.")
 _seed = click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random numbers.")
+
+
+@click.command(short_help="Say what a network costs, op by op.")
+@click.argument("network")
+@click.option("--budget", type=click.IntRange(1), help="Exit with 4 when there are more parameters.")
+@click.option("--torch", "with_torch", is_flag=True, help="Count with torch, torchsummary and fvcore too.")
+@options.as_json
+def explain(network: str, budget: int | None, with_torch: bool, as_json: bool) -> None:
+    """Say what NETWORK costs, op by op; trains nothing.
+
+    NETWORK is a hash or name of the leaderboard, a preset such as seed4, the notation in quotes, @FILE, or '-'
+    (stdin). With --torch the network is built, and other counts are an internal fault (exit code 1).
+
+    \b
+    harness explain seed4
+    harness explain 'conv3x3(8) bn relu | gap | linear(10)' --budget 20000 --json
+    """
+    from harness.explain import Explanation
+    from harness.networks import read_network
+    from search_spaces.cost import analyse, check_budget
+    from search_spaces.task import MNIST
+
+    architecture = read_network(network, workspace(), MNIST).architecture
+    analysis = analyse(architecture, MNIST)
+    if budget is not None:
+        check_budget(analysis.parameters, budget)
+    checks = None
+    if with_torch:
+        from harness.cross_check import cross_check
+
+        checks = cross_check(architecture, analysis)
+    found = Explanation(architecture, analysis, checks)
+    left = "" if budget is None else f"\nbudget {budget:,}: {budget - analysis.parameters:,} parameters left"
+    options.answer(as_json, found.document(), f"{found}{left}")
 
 
 @click.group(short_help="List, show, sample, count and check search spaces.")
@@ -42,11 +77,11 @@ def list_spaces(as_json: bool) -> None:
     from search_spaces.count import count_text
 
     found = [_facts(space(name)) | {"description": text} for name, text in SPACES.items()]
-    if as_json:
-        options.print_json({"spaces": found})
-        return
-    for facts in found:
-        click.echo(f"{facts['name']:<8}{count_text(facts['derivations']):>14} configurations  {facts['description']}")
+    lines = [
+        f"{each['name']:<8}{count_text(each['derivations']):>14} configurations  {each['description']}"
+        for each in found
+    ]
+    options.answer(as_json, {"spaces": found}, "\n".join(lines))
 
 
 @spaces.command()
@@ -74,13 +109,12 @@ def sample(name: str, count: int, seed: int, budget: int | None, as_json: bool) 
     from search_spaces.cost import analyse
     from search_spaces.draw import draw_uniform
 
-    found = space(name)
-    rng = random.Random(seed)
+    found, rng = space(name), random.Random(seed)
     networks: list[dict[str, Any]] = []
     for _ in range(count):
         drawn = draw_uniform(found, rng, budget)
         analysis = analyse(drawn.architecture, found.task)
-        costs = {name: getattr(analysis, name) for name in ("parameters", "macs", "receptive_field")}
+        costs = {metric: getattr(analysis, metric) for metric in ("parameters", "macs", "receptive_field")}
         facts = {"architecture": str(drawn.architecture), "hash": drawn.architecture.hash}
         networks.append(facts | costs | {"decisions": drawn.indices})
     lines = [f"{network['hash']} {network['parameters']:>7,}  {network['architecture']}" for network in networks]
@@ -153,24 +187,19 @@ def _facts(found: SearchSpace) -> dict[str, Any]:
 
 
 def _told(counted: Count) -> str:
-    """Return how many configurations are accepted, and why others are not, for people."""
     from search_spaces.count import count_text
 
-    accepted = f"accepted: {counted.accepted:,} of {counted.looked_at:,}"
+    said = f"accepted: {counted.accepted:,} of {counted.looked_at:,}"
     if counted.exact:
-        lines = [f"{accepted} (all were looked at)"]
+        lines = [f"{said} (all were looked at)"]
     else:
-        low, high = (100 * (number / counted.derivations) for number in (counted.low, counted.high))
-        lines = [
-            f"{accepted} drawn at random; so {low:.2f} to {high:.2f} % of all, {count_text(counted.low)} to "
-            f"{count_text(counted.high)}, with {100 * counted.confidence:g} % confidence"
-        ]
+        share = f"{100 * (counted.low / counted.derivations):.2f} to {100 * (counted.high / counted.derivations):.2f} %"
+        number = f"{count_text(counted.low)} to {count_text(counted.high)}"
+        lines = [f"{said} drawn at random: {share} of all, {number}, with {100 * counted.confidence:g} % confidence"]
     for each in counted.rejected:
         lines += [f"rejected: {each.times:,}, {_reason(each)}, such as", f"  {each.network}", f"  {each.message}"]
     return "\n".join(lines)
 
 
 def _reason(rejection: Rejection) -> str:
-    if rejection.reason == "shape":
-        return "because their layers do not fit together"
-    return f"for their {rejection.reason}"
+    return "layers do not fit together" if rejection.reason == "shape" else f"by {rejection.reason}"

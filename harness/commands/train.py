@@ -58,7 +58,7 @@ def train(
     harness train seed4 --epochs 3
     harness train 'conv3x3(8) bn relu | maxpool | conv3x3(16) bn relu | gap | linear(10)' --json
     """
-    from harness.commands.shared.network_argument import read_network
+    from harness.networks import read_network
     from harness.training.recipe import check_statistics, named_recipe
     from search_spaces.cost import analyse, check_budget
 

@@ -75,11 +75,11 @@ def verify(
     harness verify 4b8be5 --seeds 5
     harness verify 'conv3x3(8) bn relu | maxpool | conv3x3(16) bn relu | gap | linear(10)'
     """
-    from harness.commands.shared.network_argument import only_row, read_network, recipe_of
     from harness.data.training_images import resolve
     from harness.evidence import ledger
     from harness.evidence.leaderboard import collect
     from harness.evidence.verify import Plan
+    from harness.networks import only_row, read_network, recipe_of
     from harness.system.machine import choose_device, worker_count
     from harness.training.executor import Source
     from harness.training.native.native import choose_engine

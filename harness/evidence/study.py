@@ -134,7 +134,7 @@ def check_config(folder: Path, config: StudyConfig) -> None:
         if ours != theirs:
             shown = "" if item.name in ("space_text", "recipe") else f" ({theirs!r} there, {ours!r} here)"
             raise ContentError(
-                f"study {folder.name!r} in {folder} was begun with another {item.name}{shown}; "
+                f"study {folder.name!r} in {folder} was begun with another {item.name.removesuffix('_pct')}{shown}; "
                 "a study never changes its configuration",
                 hint="the offset between validation and test has been measured anew since: give --study another name"
                 if item.name == "threshold_pct"

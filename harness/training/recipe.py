@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import tomllib
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
@@ -323,6 +324,9 @@ def named_recipe(text: str, *, epochs: int | None = None) -> NamedRecipe:
         entry = NamedRecipe(Path(text[1:]).stem, _read(Path(text[1:])), text[1:])
     elif text in RECIPES:
         entry = RECIPES[text]
+    elif (own := re.fullmatch(r"(.+)-([1-9]\d{0,5})ep", text)) and own[1] in RECIPES:
+        # As such a recipe is called everywhere.
+        return named_recipe(own[1], epochs=int(own[2]) if epochs is None else epochs)
     else:
         known = ", ".join(RECIPES)
         # Of a text that can be no file's name it is false.

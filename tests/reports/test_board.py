@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from harness.commands.shared.network_argument import only_row, read_network
 from harness.evidence import record
 from harness.evidence.leaderboard import survey
+from harness.networks import only_row, read_network
 from harness.system.files import Workspace
 from harness.training.recipe import Recipe
 from harness.training.result import Status

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -15,7 +16,7 @@ from harness.system.errors import Interrupted
 from harness.system.terminal import Parsed, busy, counted, printable_json, say
 
 if TYPE_CHECKING:
-    from harness.commands.shared.network_argument import KnownRow
+    from harness.networks import KnownRow
     from harness.training.cluster.ray_link import Link
     from harness.training.native.native import Choice
     from harness.training.recipe import NamedRecipe, Recipe
@@ -107,27 +108,26 @@ def number_or(word: str, number: str, low: int, high: int | None = None, name: s
     """Return the type of a number of a range, or a word, which becomes None; errors call it ``number``."""
 
     def parse(text: str) -> int | None:
-        if text == word:
-            return None
-        if not text.isdecimal() or not low <= int(text) <= (high or int(text)):
+        if text != word and not (text.isdecimal() and low <= int(text) <= (high or int(text))):
             raise ValueError(f"{text!r} is neither {word} nor {number}")
-        return int(text)
+        return None if text == word else int(text)
 
     return Parsed(f"{name}|{word}", parse)
 
 
 def _address(text: str) -> str:
-    host, _, port = text.rpartition(":")
-    if text not in ("local", "auto") and not (host and port.isdecimal() and 0 < int(port) < 65536):
+    if (
+        not re.fullmatch(r"local|auto|.+:\d{1,5}", text)
+        or not 0 < int(text.rpartition(":")[2] if ":" in text else 1) < 65536
+    ):
         raise ValueError(f"{text!r} is none of local, auto and HOST:PORT, such as 10.0.0.1:6379")
     return text
 
 
 def _epochs(text: str) -> tuple[int, ...]:
-    parts = text.split(",")
-    if not all(part.strip().isdecimal() and len(part) < 7 for part in parts):
+    if not re.fullmatch(r"\s*\d{1,6}\s*(,\s*\d{1,6}\s*)*", text, re.ASCII):
         raise ValueError(f"{text!r} is not a list of epochs such as 1,2,4,8")
-    return tuple(map(int, parts))
+    return tuple(map(int, text.split(",")))
 
 
 def _per_cent(text: str) -> float:
@@ -135,11 +135,10 @@ def _per_cent(text: str) -> float:
         number = float(text.removesuffix("%"))
     except ValueError:
         number = math.nan
-    if not 0 < number <= 100:
-        raise ValueError(f"{text} is no accuracy to ask for; allowed are 1 to 100")
     # Whoever writes 0.994 means a share.
-    if number < 1:
-        raise ValueError(f"{text} is less than one per cent; did you mean {100 * number:.12g}?")
+    if not 1 <= number <= 100:
+        meant = f"; did you mean {100 * number:.12g}?" if 0 < number < 1 else ""
+        raise ValueError(f"{text} is no accuracy to ask for; allowed are 1 to 100{meant}")
     return number
 
 
@@ -150,8 +149,7 @@ def _conditions(text: str) -> tuple[Condition, ...]:
     try:
         return parse_conditions(text)
     except NotationError as error:
-        said = "; ".join(filter(None, (f"{error.message}, in {text!r}", error.hint)))
-        raise ValueError(f"{said}; conditions are such as macs<=1000000,receptive_field>=20") from error
+        raise ValueError(f"{error.message}, in {text!r}; {error.hint or 'such as macs<=1000000'}") from error
 
 
 PER_CENT = Parsed("per cent", _per_cent)

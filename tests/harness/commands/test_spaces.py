@@ -1,72 +1,150 @@
+"""``harness explain`` and ``harness spaces``; exit codes and keys of both are in ``tests/golden/commands.jsonl``."""
+
 from __future__ import annotations
 
 import json
 import random
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
-from harness.commands.spaces import spaces
-from harness.system.errors import ContentError
+from harness.cli import run
 from search_spaces.catalog import SPACES, space
 from search_spaces.draw import ByConfigurations, judge, replay
 from search_spaces.notation import parse_network
-from tests.wording import lacking
+
+GOLDEN = Path(__file__).parents[2] / "search_spaces" / "seed_layers.json"
+REPOSITORY = Path(__file__).parents[3]
 
 
-def run(*arguments: str) -> str:
-    """The command's stdout; errors are raised, as the group ``harness`` wants them."""
-    return CliRunner().invoke(spaces, list(arguments), catch_exceptions=False, standalone_mode=False).stdout
+@pytest.fixture(autouse=True)
+def empty_workspace(workspace: Path) -> None:
+    """No record, study or leaderboard answers to a hash."""
 
 
-def run_json(*arguments: str) -> dict[str, Any]:
-    output = run(*arguments, "--json")
-    document: dict[str, Any] = json.loads(output)
+def document_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+    assert run([*arguments, "--json"]) == 0
+    output = capsys.readouterr().out
     assert output.count("\n") == 1
+    document: dict[str, Any] = json.loads(output)
     return document
 
 
-def test_list_names_every_space_the_default_first():
-    lines = run("list").splitlines()
-    assert [line.split()[0] for line in lines] == list(SPACES)
-    assert "63,218,880 configurations" in lines[list(SPACES).index("card")]
-    assert "e42 configurations" in lines[list(SPACES).index("seeds")]
-    found = run_json("list")["spaces"]
+@pytest.mark.parametrize("seed", ["seed0", "seed1", "seed2", "seed3", "seed4"])
+def test_the_five_seeds_have_the_layers_of_their_documents(seed: str, capsys: pytest.CaptureFixture[str]):
+    golden = json.loads(GOLDEN.read_text(encoding="utf-8"))[seed]
+
+    found = document_of(capsys, "explain", seed)
+
+    layers = [
+        # What the tables of the documents call an op.
+        [
+            "conv" if one["op"].startswith("conv") else one["op"].partition("(")[0],
+            one["output_shape"],
+            one["parameters"],
+        ]
+        for one in found["layers"]
+    ]
+    place = 0
+    for expected in golden["layers"]:
+        # The tables leave out functional ReLUs and pooling, which hold no parameters.
+        while layers[place] != expected:
+            assert layers[place][0] in ("relu", "maxpool", "gap")
+            place += 1
+        place += 1
+    if golden["total"] is not None:
+        assert found["parameters"] == golden["total"]
+        assert [one[0] for one in layers[place:]] in ([], ["gap"])
+
+
+def test_the_document_of_a_network_counted_by_hand(capsys: pytest.CaptureFixture[str]):
+    text = "conv3x3(4, tie=a) relu res(conv3x3(4) bn) | maxpool | dropout(0) | linear(10)"
+    found = document_of(capsys, "explain", text)
+
+    # A tie used once and a dropout of nothing are gone; the map is 4 x 14 x 14 before the linear layer.
+    keys = ("op", "output_shape", "parameters", "macs", "receptive_field")
+    layers = [
+        ("conv3x3(4)", [4, 28, 28], 36, 36 * 784, 3),
+        ("relu", [4, 28, 28], 0, 0, 3),
+        ("res(conv3x3(4) bn)", [4, 28, 28], 152, 144 * 784, 5),
+        ("maxpool", [4, 14, 14], 0, 0, 6),
+        ("linear(10)", [10], 7850, 7840, 32),
+    ]
+    assert found == {
+        "architecture": "conv3x3(4) relu res(conv3x3(4) bn) | maxpool | linear(10)",
+        "hash": found["hash"],
+        "parameters": 36 + (144 + 8) + 7850,
+        # And a mean and a variance of four channels.
+        "stored_numbers": 36 + (144 + 8) + 7850 + 8,
+        "macs": 36 * 784 + 144 * 784 + 7840,
+        "receptive_field": 6,
+        "layers": [dict(zip(keys, layer, strict=True)) for layer in layers],
+    }
+
+
+def test_the_ops_of_a_residual_stand_below_it_and_shared_kernels_are_marked(capsys: pytest.CaptureFixture[str]):
+    text = "conv3x3(4) relu res(conv3x3(4, tie=b) bn) conv3x3(4, tie=b) | gap | linear(10)"
+    assert run(["explain", text, "--torch", "--budget", "12100"]) == 0
+
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    at = lines.index(["res(", "4x28x28", "152", "112,896", "5"])
+    assert lines[at + 1 : at + 5] == [
+        ["conv3x3(4,", "tie=t1)", "4x28x28"],
+        ["bn", "4x28x28"],
+        [")"],
+        ["conv3x3(4,", "tie=t1)", "4x28x28", "shared", "112,896", "7"],
+    ]
+
+
+def test_explain_loads_nothing_heavy():
+    program = (
+        "import sys\nfrom harness.cli import run\n"
+        "codes = [run(['explain', 'seed4', '--budget', '20000']), run(['explain', '012345'])]\n"
+        "heavy = sorted({'torch', 'numpy', 'scipy', 'pandas', 'optuna', 'matplotlib'} & set(sys.modules))\n"
+        "print(codes, heavy, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+
+    assert done.stderr.splitlines()[-1] == "[0, 4] []"
+
+
+# Spaces -----------------------------------------------------------------------------------------------------
+
+
+def test_list_names_every_space_the_default_first(capsys: pytest.CaptureFixture[str]):
+    found = document_of(capsys, "spaces", "list")["spaces"]
+
     assert [facts["name"] for facts in found] == list(SPACES)
-    assert set(found[0]) == {"name", "hash", "derivations", "conditions", "unused", "description"}
-    conditions = {facts["name"]: facts["conditions"] for facts in found}
-    assert conditions["card"] == ["parameters <= 20000", "receptive_field >= 20"]
+    by_name = {facts["name"]: facts for facts in found}
+    assert by_name["card"]["derivations"] == 63_218_880
+    assert by_name["card"]["conditions"] == ["parameters <= 20000", "receptive_field >= 20"]
+    assert document_of(capsys, "spaces", "show", "tiny")["text"] == space("tiny").text
 
 
-def test_show_prints_the_text_as_it_is():
-    assert run("show", "tiny") == space("tiny").text
-    assert run_json("show", "tiny")["text"] == space("tiny").text
+def test_sample_draws_accepted_networks_and_repeats_with_its_seed(capsys: pytest.CaptureFixture[str]):
+    given = ("spaces", "sample", "card", "--count", "4", "--seed", "7", "--budget", "6000")
+    document = document_of(capsys, *given)
 
-
-def test_sample_draws_accepted_networks_and_repeats_with_its_seed():
-    document = run_json("sample", "card", "--count", "4", "--seed", "7", "--budget", "6000")
     assert (document["space"], document["seed"], document["budget"]) == ("card", 7, 6000)
     assert len(document["networks"]) == 4
     for network in document["networks"]:
         parsed = parse_network(network["architecture"])
-        assert parsed.hash == network["hash"]
         assert judge(space("card"), parsed).accepted
         again = replay(space("card"), network["decisions"], ByConfigurations(random.Random(0)))
         assert again.architecture == parsed
-        assert network["parameters"] <= 6000
-        assert network["receptive_field"] >= 20
-        assert network["decisions"]["norm"] in (0, 1)
-    assert run_json("sample", "card", "--count", "4", "--seed", "7", "--budget", "6000") == document
+        assert (parsed.hash, network["parameters"] <= 6000) == (network["hash"], True)
+    assert document_of(capsys, *given) == document
 
 
-def test_count_is_exact_for_small_spaces(tmp_path: Path):
-    file = tmp_path / "small.space"
-    file.write_text("net = conv3x3({4, 8}) bn? gap linear(10); where parameters <= 100", encoding="utf-8")
-    said = run("count", f"@{file}")
-    assert lacking(said, "4 configurations", "accepted: 2 of 4", "rejected: 2", "conv3x3(8) gap linear(10)") == []
-    feasible = run_json("count", f"@{file}", "--budget", "90")["feasible"]
+def test_count_is_exact_for_small_spaces(workspace: Path, capsys: pytest.CaptureFixture[str]):
+    text = "net = conv3x3({4, 8}) bn? gap linear(10); where parameters <= 100"
+    (workspace / "small.space").write_text(text, encoding="utf-8")
+
+    feasible = document_of(capsys, "spaces", "count", "@small.space", "--budget", "90")["feasible"]
+
     assert [(each["reason"], each["times"]) for each in feasible.pop("rejected")] == [("parameters", 3)]
     assert feasible == {
         "low": 1,
@@ -83,48 +161,20 @@ def test_count_is_exact_for_small_spaces(tmp_path: Path):
     }
 
 
-def test_count_is_an_interval_for_large_spaces():
-    assert lacking(run("count", "seeds", "--samples", "100"), "of 100 drawn at random", "95 % confidence") == []
-    document = run_json("count", "card", "--samples", "200", "--seed", "3")
-    assert document["feasible"]["exact"] is False
-    assert 0 < document["feasible"]["low"] < document["feasible"]["high"] < document["derivations"]
+@pytest.mark.parametrize(
+    ("text", "warned"),
+    [
+        (
+            "net = conv3x3(4..90) bn? | conv3x3(4..90) | gap | linear(10); where parameters <= 50;",
+            "2,000 configurations",
+        ),
+        ("old = bn; w = {4, 8}; net = conv3x3(w) gap linear(10)", "'old'"),
+    ],
+)
+def test_check_warns_of_what_is_odd(text: str, warned: str, workspace: Path, capsys: pytest.CaptureFixture[str]):
+    (workspace / "posed").write_text(text, encoding="utf-8")
 
+    assert run(["spaces", "check", "posed"]) == 0
 
-def test_check_accepts_a_name_unless_a_file_is_called_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.chdir(tmp_path)
-    assert run_json("check", "posed")["derivations"] == 3360
-    (tmp_path / "posed").write_text("net = bn? linear(10)", encoding="utf-8")
-    assert run_json("check", "posed")["derivations"] == 2
-
-
-def checked(file: Path) -> tuple[str, str]:
-    """Return what the check of a space prints, and what it warns of."""
-    found = CliRunner().invoke(spaces, ["check", str(file)], catch_exceptions=False, standalone_mode=False)
-    return found.stdout, found.stderr
-
-
-def test_check_refuses_a_small_space_that_holds_no_network(tmp_path: Path):
-    file = tmp_path / "mine.space"
-    file.write_text("net = bn? linear(10); where parameters <= 50;", encoding="utf-8")
-
-    with pytest.raises(ContentError):
-        run("check", str(file))
-
-
-def test_check_warns_where_no_draw_of_a_large_space_keeps_the_conditions(tmp_path: Path):
-    file = tmp_path / "mine.space"
-    net = "net = conv3x3(4..90) bn? | conv3x3(4..90) | gap | linear(10)"
-    file.write_text(f"{net}; where parameters <= 50;", encoding="utf-8")
-
-    printed, warned = checked(file)
-
-    assert lacking(warned, "warning: none of 2,000 configurations", "parameters <= 50") == []
-    assert printed.startswith("mine is a search space: ")
-
-
-def test_check_names_what_net_does_not_use(tmp_path: Path):
-    file = tmp_path / "mine.space"
-    file.write_text("old = bn; w = {4, 8}; let v = {1, 2}; net = conv3x3(w) gap linear(10)", encoding="utf-8")
-
-    assert lacking(checked(file)[1], "'net' does not use 'old'", "'net' does not use 'v'") == []
-    assert run_json("check", str(file))["unused"] == ["old", "v"]
+    # A file goes before a name.
+    assert warned in capsys.readouterr().err

@@ -1,0 +1,240 @@
+"""The network that a person names: ``-``, ``@FILE``, a preset, the notation, a hash or a name; and the study."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness.evidence import leaderboard, record
+from harness.evidence.leaderboard import LeaderboardRow, Tier
+from harness.evidence.study import finished_results
+from harness.system.errors import ContentError, UsageError, reason, typed
+from harness.system.files import Workspace
+from harness.training.recipe import NamedRecipe, Recipe, named_recipe, recipe_by_hash, recipe_named_like
+from search_spaces.catalog import PATTERN, PRESETS, is_named, network_name
+from search_spaces.errors import NotationError, nearest
+from search_spaces.network import Architecture
+from search_spaces.notation import parse_network
+from search_spaces.op_specs import OP_NAMES
+from search_spaces.task import Task
+
+# A file of characters that is no network: a device that never ends, a data set given by mistake.
+_LONGEST_FILE = 1_000_000
+_HASH = re.compile(r"[0-9a-f]{6,12}")
+
+
+@dataclass(frozen=True, slots=True)
+class KnownRow:
+    """A recipe under which a network is known here, and where.
+
+    Attributes:
+        recipe: None where only the network is known, or the recipe's name alone.
+        target_pct: None where nothing was verified yet.
+    """
+
+    recipe: Recipe | None
+    recipe_name: str
+    dataset: str | None
+    target_pct: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkArgument:
+    """A network that a person has named.
+
+    Attributes:
+        rows: the rows that it has here, where it was named by a hash or a name.
+    """
+
+    architecture: Architecture
+    name: str = ""
+    rows: tuple[KnownRow, ...] = ()
+
+
+def only_row(
+    given: NetworkArgument, *, dataset: str | None, target_pct: float | None, recipe_given: bool
+) -> KnownRow | None:
+    """Return the row that is meant, None where the network has none that fits.
+
+    Rows of other targets count where none has this one: their recipe is the network's all the same.
+
+    Raises:
+        ContentError: several rows fit, and they differ in what was not given.
+    """
+    there = [row for row in given.rows if dataset is None or row.dataset in (None, dataset)]
+    at_target = [row for row in there if target_pct is None or row.target_pct in (None, target_pct)]
+    fitting = at_target or [replace(row, target_pct=None) for row in there]
+    recipes = [None if recipe_given else row.recipe.hash if row.recipe else row.recipe_name for row in fitting]
+    distinct = {(key, row.dataset, row.target_pct): row for key, row in zip(recipes, fitting, strict=True)}
+    if len(distinct) > 1:
+        rows = sorted(f"{row.recipe_name or 'any recipe'} on {row.dataset}, target {row.target_pct}" for row in fitting)
+        values = zip(("--recipe", "--dataset", "--target"), zip(*distinct, strict=True), strict=True)
+        choices = [option for option, each in values if len(set(each)) > 1]
+        raise ContentError(
+            f"{given.architecture.hash} has several rows: {'; '.join(rows)}",
+            hint=f"choose with {' and '.join(choices)}",
+        )
+    return next(iter(distinct.values()), None)
+
+
+def recipe_of(row: KnownRow | None, recipe: str | None, epochs: int | None) -> NamedRecipe:
+    """Return the recipe that is asked for (a name or ``@FILE.toml``), else the row's own, else ``fast``.
+
+    Raises:
+        UsageError: ``epochs`` without a recipe to change, or a row whose recipe is known here by its name alone.
+        ContentError: the file is not a recipe.
+    """
+    if recipe is not None or row is None or not row.recipe_name:
+        return named_recipe(recipe or "fast", epochs=epochs)
+    if row.recipe is None:
+        raise UsageError(
+            f"the row was trained with recipe {row.recipe_name!r}, which nothing here describes",
+            hint="name it: --recipe NAME or --recipe @FILE.toml",
+        )
+    if epochs is not None:
+        raise UsageError("--epochs changes a recipe, so name it too: --recipe NAME --epochs N")
+    return recipe_named_like(row.recipe, row.recipe_name)
+
+
+def recorded_rows(architecture: Architecture, place: Workspace) -> tuple[KnownRow, ...]:
+    """Return the rows of a network that have a record here, however it was named."""
+    records = record.read_all(place.records)
+    return tuple(
+        KnownRow(each.recipe, each.recipe_name, each.dataset, each.target_pct)
+        for each in records
+        if each.hash == architecture.hash
+    )
+
+
+def is_short(argument: str) -> bool:
+    """Return whether a word is a preset, or has the form of a network's hash or name."""
+    return argument in PRESETS or bool(_HASH.fullmatch(argument) or PATTERN.fullmatch(argument))
+
+
+def read_network(argument: str, place: Workspace, task: Task) -> NetworkArgument:
+    """Return the network that an argument names; its ops fit together for the task.
+
+    Raises:
+        UsageError: the file does not exist.
+        ContentError: the hash or name is unknown or ambiguous.
+        SearchSpaceError: the notation is wrong, or the ops do not fit together.
+    """
+    if argument == "-":
+        return NetworkArgument(parse_network(sys.stdin.read(_LONGEST_FILE), task))
+    if argument.startswith("@"):
+        return NetworkArgument(parse_network(_read_file(Path(argument[1:])), task))
+    if argument in PRESETS:
+        return NetworkArgument(parse_network(PRESETS[argument].text, task), argument)
+    if is_short(argument):
+        known = list(_known(argument, place))
+        hashes = sorted({architecture.hash for architecture, _, _ in known})
+        if not hashes:
+            raise ContentError(f"no network of this workspace is called {argument!r}", hint=_near(argument, place))
+        if len(hashes) > 1:
+            raise ContentError(f"{argument!r} is ambiguous: {', '.join(hashes)}", hint="give more digits")
+        return NetworkArgument(known[0][0], known[0][1], tuple(row for _, _, row in known))
+    try:
+        return NetworkArgument(parse_network(argument, task))
+    except NotationError as error:
+        if os.path.isfile(argument):  # false for what no file can be called
+            raise NotationError(f"{argument!r} is a file", hint=f"for the network in it, write @{argument}") from error
+        if re.fullmatch(r"[0-9a-f]{1,5}", argument):
+            raise ContentError(f"{argument!r} is too short for a hash: give at least 6 digits") from error
+        if re.fullmatch(r"[\w-]+", argument) and argument not in OP_NAMES:
+            message = f"{argument!r} is no preset, hash, name or op; presets are {', '.join(PRESETS)}"
+            raise NotationError(message, hint=_near(argument, place, *OP_NAMES)) from error
+        raise
+
+
+def studies(place: Workspace) -> dict[str, Path]:
+    """Return the folders of all studies by their names, the one worked on last at the end."""
+
+    def worked_on(folder: Path) -> tuple[float, str]:
+        log = folder / "log.jsonl"
+        return (log if log.exists() else folder / "config.json").stat().st_mtime, folder.name
+
+    return {
+        path.name: path for path in sorted((each.parent for each in place.runs.glob("*/config.json")), key=worked_on)
+    }
+
+
+def find_study(name: str, place: Workspace) -> Path | None:
+    """Return the folder of a study by its name, or by the path of its folder or report; None where there is none."""
+    path = Path(name).resolve() if "/" in name else place.runs.resolve() / name
+    path = path.parent if path.name == "report.html" else path
+    return studies(place).get(path.name) if path.parent == place.runs.resolve() else None
+
+
+def read_study(name: str | None, place: Workspace) -> Path:
+    """Return the folder of a study as ``find_study`` does, of the latest for None.
+
+    Raises:
+        UsageError: there is no study, or none of that name.
+    """
+    known = studies(place)
+    if not known:
+        raise UsageError(f"there is no study in {place.runs} yet", hint=f"'{typed('search')}' begins one")
+    if name is None:
+        return list(known.values())[-1]
+    if (found := find_study(name, place)) is None:
+        hint = nearest(name, known) or f"there are {', '.join(sorted(known))}"
+        raise UsageError(f"no study is called {name[:60]!r}", hint=hint)
+    return found
+
+
+def _near(argument: str, place: Workspace, *more: str) -> str:
+    """Return which known name an argument is most like, else where all of them are shown."""
+    names = (network_name(row.architecture, row.parameters) for row in _standings(place))
+    return nearest(argument, [*PRESETS, *names, *more]) or f"'{typed('leaderboard', '--all')}' shows hashes and names"
+
+
+def _standings(place: Workspace) -> list[LeaderboardRow]:
+    return leaderboard.read(place.leaderboard) if place.leaderboard.exists() else []
+
+
+def _read_file(path: Path) -> str:
+    try:
+        with path.open(encoding="utf-8") as file:
+            text = file.read(_LONGEST_FILE + 1)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"cannot read the network file {path}: {reason(error)}") from error
+    if len(text) > _LONGEST_FILE:
+        raise UsageError(f"the network file {path} holds more than {_LONGEST_FILE:,} characters")
+    return text
+
+
+def _known(given: str, place: Workspace) -> Iterator[tuple[Architecture, str, KnownRow]]:
+    """Yield networks whose hash begins so, or whose name it is: of records; else of studies, standings and claims."""
+
+    def is_meant(architecture: Architecture, parameters: int) -> bool:
+        return architecture.hash.startswith(given) or is_named(architecture, parameters, given)
+
+    records = record.read_all(place.records)
+    recorded = [each for each in records if is_meant(each.architecture, each.parameters)]
+    for each in recorded:
+        yield each.architecture, each.name, KnownRow(each.recipe, each.recipe_name, each.dataset, each.target_pct)
+    if recorded:
+        return
+    seen = set()
+    for folder in studies(place).values():
+        for run in finished_results(folder):
+            if is_meant(run.architecture, run.parameters):
+                seen.add(run.hash)
+                yield run.architecture, "", KnownRow(run.recipe, run.recipe_name, run.dataset, None)
+    # What a study has trained is on the leaderboard too, or was claimed; a second row of it would ask for a choice.
+    recipes = {each.recipe_hash: each.recipe for each in records}
+    ranked = [row for row in _standings(place) if row.tier is not Tier.CLAIMED]
+    claims = map(leaderboard.row_of_claim, leaderboard.read_claims(place.records / "claims.json"))
+    for rows in (ranked, claims):
+        found = [row for row in rows if row.hash not in seen and is_meant(row.architecture, row.parameters)]
+        seen |= {row.hash for row in found}
+        for row in found:
+            recipe = (recipe_by_hash(row.recipe_hash, row.epochs) if row.epochs else None) or recipes.get(
+                row.recipe_hash
+            )
+            known = KnownRow(recipe, row.recipe, row.dataset, None)
+            yield row.architecture, "", KnownRow(None, "", None, None) if row.tier is Tier.CLAIMED else known

@@ -1,0 +1,258 @@
+"""What people write where a command wants a network, and which of its rows they mean."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.evidence import record, study
+from harness.evidence.leaderboard import refresh
+from harness.evidence.record import Record
+from harness.networks import KnownRow, NetworkArgument, only_row, read_network, read_study, recipe_of
+from harness.system.errors import ContentError, UsageError
+from harness.system.files import Workspace
+from harness.training import result
+from harness.training.recipe import RECIPES, NamedRecipe, Recipe
+from harness.training.result import Result
+from search_spaces.catalog import PRESETS, network_name
+from search_spaces.errors import NotationError, SearchSpaceError
+from search_spaces.notation import parse_network
+from search_spaces.task import MNIST
+from tests.harness import scripted, unrun
+
+NETWORK = parse_network("conv3x3(8) bn relu | maxpool | conv3x3(8) bn relu | gap | conv1x1(10)")
+OTHER = "conv3x3(9) bn relu | gap | conv1x1(10)"
+ALONE = KnownRow(None, "", None, None)
+NewRecord = Callable[..., Record]
+NewResult = Callable[..., Result]
+
+
+@pytest.fixture
+def place(workspace: Path) -> Workspace:
+    return Workspace(workspace)
+
+
+def keep_study(place: Workspace, *results: Result, name: str = "a-study") -> None:
+    """Leave a study with these runs in the workspace."""
+    folder = place.study(name)
+    study.open_study(folder, scripted.config(), {})
+    for made in results:
+        assert made.trial is not None
+        result.write(study.result_path(folder, made.trial, made.purpose, made.seed_index), made)
+
+
+# How it is written -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("argument", "text", "name"),
+    [
+        ("-", "gap linear(10)", ""),
+        ("@net.txt", "gap linear(10)", ""),
+        ("seed4", PRESETS["seed4"].text, "seed4"),
+        ("gap linear(10)", "gap linear(10)", ""),
+    ],
+)
+def test_a_network_is_read_from_everywhere(
+    argument: str, text: str, name: str, place: Workspace, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("gap |\n linear(10)\n"))
+    (place.root / "net.txt").write_text("gap linear(10)", encoding="utf-8")
+
+    found = read_network(argument, place, MNIST)
+
+    assert (found.architecture.hash, found.name, found.rows) == (parse_network(text).hash, name, ())
+
+
+@pytest.mark.parametrize("argument", ["@none.txt", "@bytes.txt", "@/dev/zero"])
+def test_a_file_that_holds_no_text_is_a_usage_error(argument: str, place: Workspace):
+    (place.root / "bytes.txt").write_bytes(b"\xff\xfe")
+
+    with pytest.raises(UsageError):
+        read_network(argument, place, MNIST)
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"), [("sed4", "'seed4'"), ("quux", "leaderboard --all"), ("net.txt", "@net.txt")]
+)
+def test_a_word_that_names_no_network_gets_what_is_near(word: str, hint: str, place: Workspace):
+    (place.root / "net.txt").touch()
+
+    with pytest.raises(NotationError) as caught:
+        read_network(word, place, MNIST)
+    assert hint in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("text", ["conv3x3(8) bnn gap linear(10)", "conv3x3(", ""])
+def test_wrong_notation_keeps_its_own_message(text: str, place: Workspace):
+    with pytest.raises(SearchSpaceError) as ours:
+        read_network(text, place, MNIST)
+    with pytest.raises(SearchSpaceError) as theirs:
+        parse_network(text)
+    assert ours.value.message == theirs.value.message
+
+
+@pytest.mark.parametrize("text", ["2f6e0", "abc", "7", "abcdef", "plain-77"])
+def test_a_hash_that_is_short_or_unknown_and_an_unknown_name_are_content_errors(text: str, place: Workspace):
+    with pytest.raises(ContentError):
+        read_network(text, place, MNIST)
+
+
+# Where it is known ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("digits", [6, 12])
+def test_a_hash_is_looked_up_in_the_records(digits: int, place: Workspace, new_record: NewRecord):
+    record.write(place.records, new_record([55], name="mine"))
+
+    found = read_network(NETWORK.hash[:digits], place, MNIST)
+
+    assert found == NetworkArgument(NETWORK, "mine", (KnownRow(Recipe(), "fast", "mnist", 99.4),))
+
+
+def test_a_network_is_found_by_its_name_too(place: Workspace, new_record: NewRecord):
+    made = new_record([60])
+    record.write(place.records, made)
+    refresh(place)
+    name = network_name(made.architecture, made.parameters)
+
+    for given in (name, f"{name}-{made.hash[:4]}"):
+        assert read_network(given, place, MNIST).architecture.hash == made.hash
+    with pytest.raises(ContentError) as caught:
+        read_network(f"{name}9", place, MNIST)
+    assert caught.value.hint == f"did you mean {name!r}?"
+
+
+@pytest.mark.parametrize("ranked", [False, True])
+def test_a_hash_of_no_record_is_looked_up_in_the_studies(ranked: bool, place: Workspace, new_result: NewResult):
+    keep_study(place, new_result())
+    if ranked:
+        assert NETWORK.hash in {row.hash for row in refresh(place)}
+
+    found = read_network(NETWORK.hash, place, MNIST)
+
+    assert (found.architecture, found.rows) == (NETWORK, (KnownRow(Recipe(), "fast", "mnist", None),))
+
+
+def test_a_hash_of_a_claim_names_the_network_alone(place: Workspace):
+    claim = {"name": "theirs", "architecture": OTHER, "test_accuracy_pct": 99.5, "metric": "best epoch", "runs": 1}
+    claim |= {"epochs": 20, "recipe": "their own", "source": "a paper"}
+    place.records.mkdir()
+    (place.records / "claims.json").write_text(json.dumps([claim]), encoding="utf-8")
+    refresh(place)
+
+    found = read_network(parse_network(OTHER).hash, place, MNIST)
+
+    assert (found.architecture, found.rows) == (parse_network(OTHER), (ALONE,))
+
+
+MINE = Recipe(epochs=3, momentum=0.5)
+SMALL = RECIPES["small"].recipe
+
+
+@pytest.mark.parametrize(
+    ("name", "recipe", "is_known"),
+    [
+        ("small", SMALL, True),
+        ("small-120ep", replace(SMALL, epochs=120), True),
+        ("small", MINE, False),
+        # That of a record.
+        ("mine", Recipe(momentum=0.7), True),
+    ],
+)
+def test_a_row_that_was_trained_elsewhere_brings_the_recipe_that_it_names(
+    name: str,
+    recipe: Recipe,
+    is_known: bool,
+    place: Workspace,
+    new_result: NewResult,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    if name == "mine":
+        unrun.without_training(monkeypatch)
+        unrun.run(place, unrun.plan(range(1), architecture=parse_network(OTHER), recipe=NamedRecipe("mine", recipe)))
+    keep_study(place, replace(new_result(), recipe=recipe, recipe_name=name, recipe_hash=recipe.hash))
+    refresh(place)
+    (place.runs / "a-study" / "config.json").unlink()
+
+    rows = read_network(NETWORK.hash, place, MNIST).rows
+
+    assert rows == (KnownRow(recipe if is_known else None, name, "mnist", None),)
+
+
+def test_an_ambiguous_name_lists_what_it_may_mean(place: Workspace, new_record: NewRecord):
+    texts = ("conv3x3(8) bn relu | gap | linear(10)", "conv3x3(8) bn swish | gap | linear(10)")
+    for text in texts:
+        record.write(place.records, new_record([55], text))
+
+    with pytest.raises(ContentError) as caught:
+        read_network("plain-178", place, MNIST)
+    assert all(parse_network(text).hash in caught.value.message for text in texts)
+
+
+def test_a_study_is_found_by_name_by_path_and_as_the_latest(place: Workspace, new_result: NewResult):
+    with pytest.raises(UsageError):
+        read_study(None, place)
+    keep_study(place, name="one")
+
+    for given in (None, "one", "runs/one", "runs/one/", "./runs/../runs/one", "runs/one/report.html"):
+        assert read_study(given, place).name == "one"
+    for given in ("two", "../one", "a/b", "..", "", "x" * 201):
+        with pytest.raises(UsageError):
+            read_study(given, place)
+
+
+# The recipe of a row -----------------------------------------------------------------------------------------
+
+
+def test_a_row_is_trained_with_its_own_recipe_unless_another_is_asked_for():
+    own, unknown = KnownRow(SMALL, "small", "mnist", 99.4), KnownRow(None, "mine", "mnist", None)
+
+    assert recipe_of(own, None, None).name == "small"
+    assert recipe_of(own, "smoke", None).name == "smoke"
+    assert recipe_of(None, None, 3).name == recipe_of(ALONE, None, 3).name == "fast-3ep"
+    assert recipe_of(unknown, "small-120ep", None) == recipe_of(unknown, "small", 120)
+    for row, epochs in ((unknown, None), (own, 60)):
+        with pytest.raises(UsageError):
+            recipe_of(row, None, epochs)
+
+
+# Which row is meant ------------------------------------------------------------------------------------------
+
+FAST = KnownRow(Recipe(), "fast", "mnist", 99.4)
+ROWS = {
+    "target": replace(FAST, target_pct=99.0),
+    "dataset": replace(FAST, dataset="kmnist"),
+    "recipe": replace(FAST, recipe=Recipe(epochs=3), recipe_name="fast-3ep"),
+}
+UNVERIFIED = replace(FAST, target_pct=None)
+
+
+def meant(
+    *rows: KnownRow, dataset: str | None = None, target_pct: float | None = None, recipe_given: bool = False
+) -> KnownRow | None:
+    given = NetworkArgument(NETWORK, rows=rows)
+    return only_row(given, dataset=dataset, target_pct=target_pct, recipe_given=recipe_given)
+
+
+@pytest.mark.parametrize("differs", ROWS)
+def test_several_rows_need_a_choice(differs: str):
+    with pytest.raises(ContentError) as caught:
+        meant(FAST, ROWS[differs])
+    assert caught.value.hint == f"choose with --{differs}"
+
+
+def test_what_is_given_chooses_a_row():
+    assert meant(FAST, ROWS["target"], target_pct=99.0) == ROWS["target"]
+    assert meant(FAST, ROWS["dataset"], dataset="kmnist") == ROWS["dataset"]
+    assert meant(FAST, ROWS["recipe"], recipe_given=True) in (FAST, ROWS["recipe"])
+    # Rows of other targets have the network's recipe all the same.
+    assert meant(FAST, target_pct=99.5) == UNVERIFIED
+    assert meant(UNVERIFIED, UNVERIFIED, dataset="mnist", target_pct=98.0) == UNVERIFIED
+    assert meant(FAST, dataset="kmnist") is meant() is None
