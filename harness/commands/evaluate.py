@@ -18,8 +18,7 @@ from harness.system.terminal import busy, counted, say
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from harness.data.other_images import LabelledImages, OwnImage
-    from harness.data.training_images import ImageData
+    from harness.data.other_images import OwnImage
     from harness.evidence.evaluate import Evaluation
     from harness.evidence.record import Record
     from harness.evidence.weight_file import WeightFile
@@ -81,14 +80,62 @@ def evaluate(
         options.say_left_out(fault.message for fault in faults)
         return DataError.exit_code if faults else 0
 
-    if other is not None:
-        from harness.data.other_images import labelled_images
+    from harness.evidence.evaluate import evaluated
 
-        labelled = labelled_images(other, datasets.dataset(evidence.dataset), folder)
-        return _elsewhere(evidence, indices, weights, labelled, place, as_json)
-    from harness.data.training_images import load
+    precision = evidence.recipe.precision
+    runs = [evidence.seed(index) for index in indices]
+    if other is None:
+        from harness.data.testset import read_test_set
+        from harness.data.training_images import load
 
-    return _recorded(evidence, indices, weights, load(evidence.dataset, folder), place, as_json)
+        named = f"seed{'s' if len(indices) > 1 else ''} {', '.join(map(str, indices))}"
+        purpose = f"evaluate {evidence.hash} {evidence.recipe_name} {named}"
+        pixels, labels = read_test_set(load(evidence.dataset, folder), purpose=purpose, log=place.test_log)
+        found = [
+            replace(
+                evaluated(index, sure, labels, precision, run),
+                repeated=run is not None and kept.sha256 != run.weights_sha256,
+            )
+            for index, sure, kept, run in zip(
+                indices, _probabilities(evidence, weights, pixels), weights, runs, strict=True
+            )
+        ]
+        _show(evidence, found, f"{evidence.dataset} test", as_json)
+        return 0 if all(item.as_recorded for item in found) else 3
+
+    from harness.data.other_images import labelled_images
+    from harness.evidence import ledger
+    from harness.training.result import code_version
+
+    labelled = labelled_images(other, datasets.dataset(evidence.dataset), folder)
+    # Entered before a network sees the images; a second evaluation is held to the first.
+    entry = ledger.register(
+        place.ledger,
+        ledger.Registration(
+            hash=evidence.hash,
+            recipe_hash=evidence.recipe_hash,
+            dataset=evidence.dataset,
+            protocol_version=evidence.protocol_version,
+            on=labelled.name,
+            on_sha256=labelled.sha256,
+            images=len(labelled.labels),
+            indices=tuple(indices),
+            declared_utc="",
+            commit=code_version()[0],
+        ),
+    )
+    sures = _probabilities(evidence, weights, labelled.pixels)
+    found = [
+        evaluated(index, sure, labelled.labels, precision, None) for index, sure in zip(indices, sures, strict=True)
+    ]
+    errors = tuple(item.errors for item in found)
+    if not entry.errors:
+        ledger.end_registration(place.ledger, entry, errors, *_bounds(evidence, found))
+    _show(evidence, found, labelled.name, as_json, on_sha256=labelled.sha256)
+    if entry.errors and entry.errors != errors:
+        say(f"an earlier evaluation of these seeds and images had other errors: {entry.errors}", "warning")
+        return 3
+    return 0
 
 
 def _evidence(network: str, place: Workspace, dataset: str | None, recipe: str | None) -> Record:
@@ -112,7 +159,6 @@ def _evidence(network: str, place: Workspace, dataset: str | None, recipe: str |
 
 
 def _probabilities(evidence: Record, weights: list[WeightFile], pixels: Tensor) -> list[Tensor]:
-    """Return each seed's probabilities, (images, classes)."""
     from harness.evidence.evaluate import probabilities
 
     spec = datasets.dataset(evidence.dataset)
@@ -120,82 +166,14 @@ def _probabilities(evidence: Record, weights: list[WeightFile], pixels: Tensor) 
         return [probabilities(item, pixels, spec, evidence.recipe.precision) for item in weights]
 
 
-def _recorded(
-    evidence: Record, indices: list[int], weights: list[WeightFile], data: ImageData, place: Workspace, as_json: bool
-) -> int:
-    from harness.data.testset import read_test_set
-    from harness.evidence.evaluate import evaluated
-
-    named = f"seed{'s' if len(indices) > 1 else ''} {', '.join(map(str, indices))}"
-    purpose = f"evaluate {evidence.hash} {evidence.recipe_name} {named}"
-    pixels, labels = read_test_set(data, purpose=purpose, log=place.test_log)
-    by_seed = _probabilities(evidence, weights, pixels)
-    found = []
-    for index, each, kept in zip(indices, by_seed, weights, strict=True):
-        run = evidence.seed(index)
-        made = evaluated(index, each, labels, evidence.recipe.precision, run)
-        found.append(replace(made, repeated=run is not None and kept.sha256 != run.weights_sha256))
-    _show(evidence, found, f"{evidence.dataset} test", as_json)
-    return 0 if all(item.as_recorded for item in found) else 3
-
-
-def _elsewhere(
-    evidence: Record,
-    indices: list[int],
-    weights: list[WeightFile],
-    images: LabelledImages,
-    place: Workspace,
-    as_json: bool,
-) -> int:
-    """Enter an evaluation on other images, make it, and enter what came of it; a second one is held to the first."""
-    from harness.evidence import ledger
-    from harness.evidence.evaluate import evaluated
-    from harness.training.result import code_version
-
-    entry = ledger.register(
-        place.ledger,
-        ledger.Registration(
-            hash=evidence.hash,
-            recipe_hash=evidence.recipe_hash,
-            dataset=evidence.dataset,
-            protocol_version=evidence.protocol_version,
-            on=images.name,
-            on_sha256=images.sha256,
-            images=len(images.labels),
-            indices=tuple(indices),
-            declared_utc="",
-            commit=code_version()[0],
-        ),
-    )
-    by_seed = _probabilities(evidence, weights, images.pixels)
-    found = [
-        evaluated(index, each, images.labels, evidence.recipe.precision, None)
-        for index, each in zip(indices, by_seed, strict=True)
-    ]
-    errors = tuple(item.errors for item in found)
-    if not entry.errors:
-        ledger.end_registration(place.ledger, entry, errors, *_bounds(evidence, found))
-    _show(evidence, found, images.name, as_json, on_sha256=images.sha256)
-    if entry.errors and entry.errors != errors:
-        say(f"an earlier evaluation of these seeds and images had other errors: {entry.errors}", "warning")
-        return 3
-    return 0
-
-
 def _bounds(evidence: Record, found: list[Evaluation]) -> tuple[float | None, float | None]:
-    """Return the 99 % lower bounds over seeds, and over seeds and images; None for one seed or a part of the record's.
+    from harness.evidence.bounds import over_images, over_seeds
 
-    The seeds whose weights are kept, or that somebody chose, may not be a random sample.
-    """
-    from harness.evidence.bounds import components
-    from harness.evidence.ledger import CONFIDENCE
-    from harness.training.result import finite
-
+    # The seeds whose weights are kept, or that somebody chose, may not be a random sample.
     if len(found) < len(evidence.seeds):
         return None, None
-    over_seeds = finite(statistics.lower_bound([item.accuracy_pct for item in found], CONFIDENCE))
-    parts = components([[image for image, _ in item.wrong] for item in found], found[0].images)
-    return over_seeds, None if parts is None else finite(parts.lower_bound_pct(CONFIDENCE))
+    wrong = [[image for image, _ in item.wrong] for item in found]
+    return over_seeds([item.accuracy_pct for item in found]), over_images(wrong, found[0].images)
 
 
 def _show(evidence: Record, found: list[Evaluation], images: str, as_json: bool, **more: Any) -> None:
@@ -220,31 +198,19 @@ def _show(evidence: Record, found: list[Evaluation], images: str, as_json: bool,
         f"{evidence.hash}, {evidence.parameters:,} parameters, recipe {evidence.recipe_name}, trained on "
         f"{evidence.dataset}; {found[0].images:,} {images} images"
     ]
-    lines += [f"seed {item.index}: {item.errors:,} errors ({item.accuracy_pct:.2f} %){_told(item)}" for item in found]
-    if again := ", ".join(str(item.index) for item in found if item.repeated):
-        lines.append(
-            f"seed {again}: these weights come from a repeat of the run on another kind of processor, so their last "
-            "bits differ from the recorded ones (records/weights/repeats.jsonl)"
-        )
-    if bound is not None and image_bound is not None:
-        bounds = f"{bound:.3f} % over seeds, {image_bound:.3f} % over seeds and images"
-        lines.append(f"{len(found)} seeds: mean {mean:.3f} %; 99 % lower bound {bounds}")
-    elif len(found) > 1:
-        recorded = f"{len(found)} seeds of the {len(evidence.seeds)} on record"
-        lines.append(f"{recorded}: mean {mean:.3f} %; bounds need all of them")
+    for item in found:
+        line = f"seed {item.index}: {item.errors:,} errors ({item.accuracy_pct:.2f} %)"
+        if item.recorded_errors is not None:
+            shown = ", ".join(map(str, item.differing[:8])) + (", ..." if len(item.differing) > 8 else "")
+            line += ", as recorded" if item.as_recorded else f", NOT as recorded ({item.recorded_errors:,} errors)"
+            line += f", other classes: {shown}" if shown else ", image by image"
+            line += f" ({item.ties} of them between two almost equal classes)" if item.ties else ""
+            line += "; weights of a repeat, with other last bits" if item.repeated else ""
+        lines.append(line)
+    if len(found) > 1:
+        bounds = "" if bound is None else f"; 99 % lower bound {bound:.3f} %, over images too {image_bound:.3f} %"
+        lines.append(f"{len(found)} of {len(evidence.seeds)} recorded seeds: mean {mean:.3f} %{bounds}")
     options.answer(as_json, document, "\n".join(lines))
-
-
-def _told(found: Evaluation) -> str:
-    if found.recorded_errors is None:
-        return ""
-    if not found.differing:
-        return ", as recorded, image by image"
-    shown = ", ".join(map(str, found.differing[:8])) + (", ..." if len(found.differing) > 8 else "")
-    if found.as_recorded:
-        return f", as recorded but for {counted(found.ties, 'image')} with two almost equal classes: {shown}"
-    other = counted(len(found.differing), "image")
-    return f": NOT as recorded ({found.recorded_errors:,} errors there); {other} got another class: {shown}"
 
 
 def _own(evidence: Record, weights: list[WeightFile], pictures: list[OwnImage], as_json: bool) -> None:
@@ -266,8 +232,7 @@ def _own(evidence: Record, weights: list[WeightFile], pictures: list[OwnImage], 
         }
         for number, picture in enumerate(pictures)
     ]
-    lines = [f"the mean of {len(weights)} networks, one for each seed"] if len(weights) > 1 else []
-    lines += [
+    lines = [
         f"{item['file']}: {item['says']}, confidence {100 * item['confidence']:.1f} %; "
         f"next {item['next']}, {100 * item['next_confidence']:.1f} %" + (f"  ({item['done']})" if item["done"] else "")
         for item in found

@@ -24,7 +24,7 @@ from harness.training.result import finite
 _FEWEST_RUN = 5
 _SMALLEST_CHANCE = 0.01
 # Of bounds in per cent: far above the rounding of floats, far below one test image in a hundred seeds.
-_TOLERANCE = 1e-6
+TOLERANCE = 1e-6
 
 
 def ending(attempt: Attempt, evidence: Record) -> tuple[Outcome, float | None]:
@@ -49,31 +49,33 @@ def is_certified(attempts: Iterable[Attempt], evidence: Record) -> bool:
 
 
 def contradiction(attempt: Attempt, evidence: Record) -> str | None:
-    """Return how an attempt of a record's row contradicts the rules or the recorded seeds; None where it does not."""
+    """Return what an attempt of a record's row states, and what its seeds give; None where both are the same."""
     name = f"attempt {attempt.number}"
     if not 0 < attempt.alpha <= ALPHA_SHARE * ALPHA:
-        return f"{name} spends {attempt.alpha:g}, but no attempt may spend more than {ALPHA_SHARE * ALPHA:g}"
+        return f"{name}: alpha: {attempt.alpha:g} stated, at most {ALPHA_SHARE * ALPHA:g} allowed"
     if attempt.outcome not in (Outcome.CERTIFIED, Outcome.FAILED):
         return None
     if attempt.seeds < FEWEST_SEEDS:
-        return (
-            f"{name} is {attempt.outcome} over {attempt.seeds} seeds, but a certification has at least {FEWEST_SEEDS}"
-        )
+        return f"{name}: seeds: {attempt.seeds} stated, at least {FEWEST_SEEDS} allowed"
     outcome, bound = ending(attempt, evidence)
     if bound is None:
         lacking = next((index for index in attempt.indices if evidence.seed(index) is None), attempt.first_index)
-        return (
-            f"{name} is {attempt.outcome}, but the record of {attempt.hash} lacks seed {lacking}: "
-            f"{attempt.seeds} seeds were declared"
-        )
+        return f"{name}: outcome: {attempt.outcome} stated, but the record of {attempt.hash} lacks seed {lacking}"
     stated = attempt.lower_bound_pct
-    if outcome is attempt.outcome and stated is not None and abs(stated - bound) < _TOLERANCE:
+    if outcome is attempt.outcome and stated is not None and abs(stated - bound) < TOLERANCE:
         return None
-    said = "no bound" if stated is None else f"the bound {stated:.4f} %"
-    return (
-        f"{name} is {attempt.outcome} with {said}, but its {attempt.seeds} recorded seeds give {outcome} with the "
-        f"bound {bound:.4f} %"
-    )
+    return f"{name}: outcome: {attempt.outcome} with bound {stated} stated, {outcome} with {bound} computed"
+
+
+def over_seeds(accuracies_pct: Sequence[float]) -> float | None:
+    """Return the one-sided 99 % t bound of the mean; None below two seeds."""
+    return finite(statistics.lower_bound(accuracies_pct, CONFIDENCE))
+
+
+def over_images(wrong: Sequence[Sequence[int]], images: int) -> float | None:
+    """Return the 99 % bound over seeds and images, None where ``components`` gives nothing."""
+    parts = components(wrong, images)
+    return None if parts is None else finite(parts.lower_bound_pct(CONFIDENCE))
 
 
 def is_futile(

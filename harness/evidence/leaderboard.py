@@ -188,7 +188,6 @@ def row_of_record(evidence: Record, entered: Ledger = _NO_LEDGER) -> Leaderboard
     own = [attempt for attempt in entered.attempts if attempt.key == evidence.key]
     tier = _tier_of(evidence, entered)
     size = evidence.seeds[0].test_size if evidence.seeds else 1
-    parts = bounds.components([[image for image, _ in run.wrong] for run in evidence.seeds], size)
     subject = (evidence.hash, evidence.recipe_hash, evidence.dataset, evidence.protocol_version)
     said = [f"recipe fields assumed: {', '.join(evidence.assumed)}"] if evidence.assumed else []
     said += [_elsewhere_text(item) for item in entered.registrations if item.errors and item.subject == subject]
@@ -202,8 +201,8 @@ def row_of_record(evidence: Record, entered: Ledger = _NO_LEDGER) -> Leaderboard
         mean_test_accuracy_pct=finite(statistics.mean(accuracies)),
         std_test_accuracy_pct=finite(statistics.standard_deviation(accuracies)),
         min_test_accuracy_pct=min(accuracies, default=None),
-        lower_bound_pct=finite(statistics.lower_bound(accuracies, ledger.CONFIDENCE)),
-        lower_bound_images_pct=None if parts is None else finite(parts.lower_bound_pct(ledger.CONFIDENCE)),
+        lower_bound_pct=bounds.over_seeds(accuracies),
+        lower_bound_images_pct=bounds.over_images([[image for image, _ in run.wrong] for run in evidence.seeds], size),
         test_errors_mean=finite(statistics.mean([run.test_errors for run in evidence.seeds])),
         best_epoch_test_accuracy_pct=100 - 100 * statistics.mean(best) / size if best else None,
         seeds=len(evidence.seeds),

@@ -77,6 +77,11 @@ class Attempt:
         """The seeds that it has declared."""
         return range(self.first_index, self.first_index + self.seeds)
 
+    @property
+    def declared(self) -> Attempt:
+        """As it was declared, without its end."""
+        return replace(self, outcome=Outcome.OPEN, lower_bound_pct=None, ended_utc=None)
+
 
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,26 +144,23 @@ class Registration:
         return (self.hash, self.recipe_hash, self.dataset, self.protocol_version)
 
 
-Entry = Attempt | Declaration | Registration
-_KINDS: dict[str, type[Entry]] = {"verification": Declaration, "evaluation": Registration}
+_KINDS: dict[str, type[Attempt | Declaration | Registration]] = {
+    "verification": Declaration,
+    "evaluation": Registration,
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """What a ledger holds, in the order of the declarations.
+    """What a ledger holds, in the order of the declarations; ``damage`` says why lines are left out.
 
     Attributes:
-        attempts: each as it ended.
-        declarations: of verifications.
-        registrations: evaluations on other images, each as it ended.
-        undeclared: attempts whose end is there, and whose declaration is not.
-        damage: why lines are left out.
+        attempts: each as it ended; ``registrations`` as well.
     """
 
     attempts: list[Attempt] = field(default_factory=list)
     declarations: list[Declaration] = field(default_factory=list)
     registrations: list[Registration] = field(default_factory=list)
-    undeclared: list[Attempt] = field(default_factory=list)
     damage: list[ContentError] = field(default_factory=list)
 
     @property
@@ -179,7 +181,7 @@ def read_sound(path: Path) -> Ledger:
         lines = []
     for number, line in enumerate(lines, start=1):
         try:
-            entry = entry_of(line, f"the ledger {path}, line {number}")
+            entry = _entry_of(line, f"{path}, line {number}")
         except ContentError as error:
             found.damage.append(error)
             continue
@@ -191,17 +193,13 @@ def read_sound(path: Path) -> Ledger:
                 if not evaluated.get(opened, opened).errors:
                     evaluated[opened] = entry
             case Attempt():
-                # Not the number alone: two clones of a workspace may have declared attempts of the same number, and
-                # both count.
-                declared = replace(entry, outcome=Outcome.OPEN, lower_bound_pct=None, ended_utc=None)
-                known = attempts.get(declared, declared)
-                if declared not in attempts and entry != declared:
-                    found.undeclared.append(entry)
+                # Not the number alone: two clones may have declared attempts of the same number, and both count.
+                known = attempts.get(entry.declared, entry.declared)
                 if known.outcome is Outcome.OPEN:
-                    attempts[declared] = entry
+                    attempts[entry.declared] = entry
                 elif entry.outcome not in (Outcome.OPEN, known.outcome):
-                    fault = f"attempt {entry.number} is {entry.outcome}, but it has ended as {known.outcome}"
-                    found.damage.append(ContentError(f"{path}, line {number}: {fault}"))
+                    stated = f"outcome of attempt {entry.number}: {entry.outcome} stated, {known.outcome} before"
+                    found.damage.append(ContentError(f"{path}, line {number}: {stated}"))
     found.attempts.extend(sorted(attempts.values(), key=lambda attempt: attempt.number))
     found.registrations.extend(evaluated.values())
     return found
@@ -219,12 +217,7 @@ def read(path: Path) -> Ledger:
     return found
 
 
-def entry_of(line: str, where: str) -> Entry:
-    """Return what a line holds.
-
-    Raises:
-        ContentError: it is no entry.
-    """
+def _entry_of(line: str, where: str) -> Attempt | Declaration | Registration:
     try:
         kind = _KINDS.get(json.loads(line).get("kind"), Attempt)
     except (ValueError, AttributeError, TypeError):
@@ -232,16 +225,12 @@ def entry_of(line: str, where: str) -> Entry:
     return read_as(kind, line, where, BRING_BACK)
 
 
-def declares(text: str, attempt: Attempt) -> bool:
-    """Return whether the text of a ledger has the line that declared an attempt."""
-    wanted = replace(attempt, outcome=Outcome.OPEN, lower_bound_pct=None, ended_utc=None)
-    for line in text.splitlines():
-        try:
-            if entry_of(line, "the ledger") == wanted:
-                return True
-        except ContentError:
-            continue
-    return False
+def is_declaration(line: str, attempt: Attempt) -> bool:
+    """Return whether a line declares an attempt."""
+    try:
+        return _entry_of(line, "the ledger") == attempt.declared
+    except ContentError:
+        return False
 
 
 def next_alpha(attempts: Iterable[Attempt], dataset: str, target_pct: float) -> float:
@@ -282,8 +271,8 @@ def declare(path: Path, key: Key, first_index: int, seeds: int, commit: str | No
     return attempt
 
 
-def declare_verification(path: Path, key: Key, indices: Iterable[int], commit: str | None = None) -> Declaration:
-    """Enter the seeds of a verification, before the first of them is run."""
+def declare_verification(path: Path, key: Key, indices: Iterable[int], commit: str | None = None) -> None:
+    """Enter the seeds of a verification, all at once, before the first of them is run."""
     network, recipe, dataset, target, protocol = key
     entry = Declaration(
         hash=network,
@@ -296,7 +285,6 @@ def declare_verification(path: Path, key: Key, indices: Iterable[int], commit: s
         commit=commit,
     )
     _append(path, entry)
-    return entry
 
 
 def register(path: Path, wanted: Registration) -> Registration:
@@ -312,7 +300,7 @@ def register(path: Path, wanted: Registration) -> Registration:
 
 def end_registration(
     path: Path, entry: Registration, errors: Iterable[int], bound_pct: float | None, images_bound_pct: float | None
-) -> Registration:
+) -> None:
     """Enter what came of an evaluation; the line that declared it stays."""
     ended = replace(
         entry,
@@ -322,7 +310,6 @@ def end_registration(
         ended_utc=_now(),
     )
     _append(path, ended)
-    return ended
 
 
 def close(path: Path, attempt: Attempt, outcome: Outcome, lower_bound_pct: float | None) -> Attempt:
@@ -334,13 +321,10 @@ def close(path: Path, attempt: Attempt, outcome: Outcome, lower_bound_pct: float
 
 def open_attempt(path: Path, key: Key) -> Attempt | None:
     """Return the attempt for a row that was declared and has not ended, if there is one."""
-    for attempt in read(path).attempts:
-        if attempt.outcome is Outcome.OPEN and attempt.key == key:
-            return attempt
-    return None
+    return next((item for item in read(path).attempts if item.outcome is Outcome.OPEN and item.key == key), None)
 
 
-def _append(path: Path, entry: Entry) -> None:
+def _append(path: Path, entry: Attempt | Declaration | Registration) -> None:
     files.append_line(path, json.dumps(asdict(entry)))
 
 

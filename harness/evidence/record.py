@@ -229,10 +229,7 @@ def _check(record: Record, path: Path, network: str) -> None:
         facts |= _seed_facts(record, run)
     for name, (stated, computed) in facts.items():
         if stated != computed:
-            raise ContentError(
-                f"{path}: {name} is stated as {stated}, but the record's own content gives {computed}",
-                hint=BRING_BACK,
-            )
+            raise ContentError(f"{path}: {name}: {stated} stated, {computed} computed", hint=BRING_BACK)
 
 
 def _seed_facts(record: Record, run: SeedRun) -> dict[str, tuple[object, object]]:

@@ -164,16 +164,10 @@ def _as_declared(plan: Plan, place: Workspace) -> Plan:
             "a certification is declared before it is run, and nothing is declared for this network, recipe and target",
             hint="run the same command with --declare-only, commit records/ledger.jsonl, then run it again without",
         )
-    there = history.committed(place.ledger)
-    if there is None:
+    committed = history.remembered(place.records).lines[place.ledger]
+    if not any(ledger.is_declaration(line, attempt) for line in committed):
         raise UsageError(
-            f"attempt {attempt.number} is declared, but {place.ledger.parent} is in no git repository: "
-            "a commit is what shows that it was declared beforehand",
-            hint="git init, and commit records/ledger.jsonl",
-        )
-    if not ledger.declares(there, attempt):
-        raise UsageError(
-            f"attempt {attempt.number} is declared, but {place.ledger} is not committed with it",
+            f"attempt {attempt.number} is declared, but no commit has its line in {place.ledger}",
             hint="git add records/ledger.jsonl, git commit, then the same command again",
         )
     return replace(plan, indices=tuple(attempt.indices), attempt=attempt)
@@ -288,34 +282,14 @@ def recorded_verdict(plan: Plan, place: Workspace) -> Verdict:
 
 
 def _pooled(evidence: Record, plan: Plan, place: Workspace, found: Result) -> Record:
-    # The seed's weights go first: what the record names is there. A repeat with other bits is kept where nothing was,
-    # if it made the recorded errors, image by image; a line says so.
+    # The seed's weights go first: what the record names is there.
     attempt = plan.attempt.number if plan.attempt else None
     evidence = record.with_seed(evidence, record.seed_run(found, attempt))
     evidence = replace(evidence, teacher_seconds=evidence.teacher_seconds or found.teacher_seconds)
     learned = _weights(_folder_of(plan, place), found.seed_index)
-    path = weight_file.path_of(place.records, evidence, found.seed_index)
     run = evidence.seed(found.seed_index)
-    assert run is not None, "it was put in"
-    assert found.environment is not None, "what has trained says where"
-    has_recorded_bits = run.weights_sha256 == found.weights_sha256
-    is_repeat = not path.exists() and run.weights_sha256 is not None and run.wrong == found.wrong
-    if learned.exists() and (has_recorded_bits or is_repeat):
-        if not has_recorded_bits:
-            weight_file.add_repeat(
-                place.records,
-                weight_file.Repeat(
-                    hash=evidence.hash,
-                    recipe_hash=evidence.recipe_hash,
-                    dataset=evidence.dataset,
-                    seed_index=run.index,
-                    recorded_sha256=run.weights_sha256 or "",
-                    weights_sha256=found.weights_sha256 or "",
-                    environment=found.environment,
-                    trained_utc=found.started_utc,
-                ),
-            )
-        files.write_bytes(path, learned.read_bytes())
+    if learned.exists() and run is not None and run.weights_sha256 == found.weights_sha256:
+        files.write_bytes(weight_file.path_of(place.records, evidence, run.index), learned.read_bytes())
     record.write(place.records, evidence)
     return evidence
 

@@ -1,8 +1,8 @@
 """The file that holds what one recorded seed has learned: where it lies, and whether it is what the record says.
 
 No torch here: a check of all files takes no network. ``harness.training.train`` makes the files and builds networks
-of them. A seed whose weights were not kept may be trained again where a processor rounds otherwise: such weights are
-kept when they make the recorded errors, image by image, and a line says that they are not the recorded bits.
+of them. Two seeds were trained again where a processor rounds otherwise: their weights make the recorded errors, image
+by image, and a line of ``repeats.jsonl`` says that they are not the recorded bits.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,31 +20,10 @@ from safetensors import SafetensorError, safe_open
 from harness.data.datasets import dataset, pixel_properties
 from harness.evidence.record import Record, SeedRun
 from harness.system import files
-from harness.system.document import BRING_BACK, documented, read_as
+from harness.system.document import BRING_BACK
 from harness.system.errors import ContentError, reason, typed
-from harness.training.result import Environment
 
 FOLDER = "weights"
-
-
-@documented
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Repeat:
-    """A recorded seed that was trained again, made the recorded errors, and has other last bits.
-
-    Attributes:
-        recorded_sha256: digest of the recorded weights; ``weights_sha256`` of those that are kept.
-        environment: where they were trained again.
-    """
-
-    hash: str
-    recipe_hash: str
-    dataset: str
-    seed_index: int
-    recorded_sha256: str
-    weights_sha256: str
-    environment: Environment
-    trained_utc: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,33 +63,17 @@ def kept_indices(records: Path, evidence: Record) -> list[int]:
     return [run.index for run in evidence.seeds if path_of(records, evidence, run.index).exists()]
 
 
-def _repeats_file(records: Path) -> Path:
-    """Return the file of all repeats, one JSON line each."""
-    return records / FOLDER / "repeats.jsonl"
-
-
-def repeats(records: Path) -> list[Repeat]:
-    """Return all repeats, in order.
-
-    Raises:
-        ContentError: a line is none, or the file cannot be read.
-    """
-    path = _repeats_file(records)
-    lines = enumerate(files.log_text(path).splitlines(), start=1)
-    return [read_as(Repeat, line, f"{path}, line {number}", BRING_BACK) for number, line in lines]
-
-
-def add_repeat(records: Path, repeat: Repeat) -> None:
-    """Append a repeat."""
-    files.append_line(_repeats_file(records), json.dumps(asdict(repeat)))
-
-
-def repeat_of(records: Path, evidence: Record, run: SeedRun) -> Repeat | None:
-    """Return the latest repeat of a recorded seed, None where there is none."""
+def _repeat_of(records: Path, evidence: Record, run: SeedRun) -> str | None:
+    # The digest of a recorded seed that was trained again, made the recorded errors, and has other last bits.
+    path = records / FOLDER / "repeats.jsonl"
     seed = (evidence.hash, evidence.recipe_hash, evidence.dataset, run.index, run.weights_sha256)
-    for each in reversed(repeats(records)):
-        if (each.hash, each.recipe_hash, each.dataset, each.seed_index, each.recorded_sha256) == seed:
-            return each
+    try:
+        for each in map(json.loads, files.log_text(path).splitlines()):
+            names = ("hash", "recipe_hash", "dataset", "seed_index", "recorded_sha256")
+            if tuple(each[name] for name in names) == seed:
+                return str(each["weights_sha256"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise ContentError(f"{path}: a line states no repeat: {reason(error)}", hint=BRING_BACK) from error
     return None
 
 
@@ -156,9 +119,9 @@ def read_recorded(records: Path, evidence: Record, index: int) -> WeightFile:
         )
     found = read(path)
     # The recorded ones, or those of a repeat that made the recorded errors.
-    repeat = None if found.sha256 == run.weights_sha256 else repeat_of(records, evidence, run)
+    repeat = None if found.sha256 == run.weights_sha256 else _repeat_of(records, evidence, run)
     due = {
-        "weights": repeat.weights_sha256 if repeat else run.weights_sha256,
+        "weights": repeat or run.weights_sha256,
         # What a file says of itself: its weights alone do not tell which network they are, as the digest is of the
         # numbers, and in another order of ops they would say something else of an image.
         "architecture": str(evidence.architecture),
@@ -175,8 +138,5 @@ def read_recorded(records: Path, evidence: Record, index: int) -> WeightFile:
     for name, computed in due.items():
         # Older files say less of themselves, but all say which network they are.
         if stated[name] != computed and (stated[name] is not None or name in ("weights", "architecture")):
-            if name == "weights":
-                said = f"holds the weights {found.sha256[:12]}, but those of the record are {str(computed)[:12]}"
-                raise ContentError(f"{path} {said}: the file was changed, or belongs to another training")
-            raise ContentError(f"{path} states its {name} as {stated[name]}, but the record has {computed}")
+            raise ContentError(f"{path}: {name}: {stated[name]} stated, {computed} by the record")
     return found

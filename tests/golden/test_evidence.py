@@ -1,4 +1,4 @@
-"""Committed evidence is read and written again to the same bytes: records, ledger, repeats, claims, bench tables.
+"""Committed evidence is read and written again to the same bytes: records, ledger, claims, bench tables.
 
 ``evidence.json`` names the files that an older version wrote in another form, with a digest of what is written today.
 """
@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness.bench.table_files import read_table, write_table
-from harness.evidence import leaderboard, ledger, record, weight_file
+from harness.evidence import leaderboard, ledger, record
 from harness.evidence.leaderboard import _Claim
 from harness.evidence.ledger import Attempt, Declaration, Registration
 from harness.system.document import document_of, read_as
@@ -51,10 +50,7 @@ def test_lines_of_the_ledger_are_entries():
     assert ledger.read_sound(RECORDS / "ledger.jsonl").damage == []
 
 
-def test_repeats_and_claims_are_as_they_are_committed():
-    repeats = [json.dumps(asdict(repeat)) for repeat in weight_file.repeats(RECORDS)]
-    assert repeats == weight_file._repeats_file(RECORDS).read_text(encoding="utf-8").splitlines()
-
+def test_claims_are_as_they_are_committed():
     lines = [json.dumps(claim, ensure_ascii=False) for claim in json.loads((RECORDS / "claims.json").read_bytes())]
     assert [restated(_Claim, line) for line in lines] == lines
     assert len(leaderboard.read_claims(RECORDS / "claims.json")) == len(lines)

@@ -40,7 +40,8 @@ def lived_in(root: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
 
     def train(job: Job) -> None:
         purpose = f"verify {unrun.NETWORK.hash} {job.recipe_name} seed {job.seed_index}"
-        files.append_line(place.test_log, json.dumps({"dataset": "mnist", "purpose": purpose}))
+        read = {"date_utc": str(len(seeds.asked)), "dataset": "mnist", "purpose": purpose}
+        files.append_line(place.test_log, json.dumps(read))
         assert job.weights is not None
         files.write_bytes(job.weights, learned(job.seed_index))
 

@@ -23,7 +23,7 @@ from harness.evidence import evaluate as evaluation
 from harness.evidence import ledger, record
 from harness.evidence.evaluate import probabilities
 from harness.evidence.record import Record
-from harness.evidence.weight_file import Repeat, WeightFile, add_repeat, path_of
+from harness.evidence.weight_file import WeightFile, path_of
 from harness.system.files import Workspace
 from harness.training.result import Purpose, derive_seed
 from tests.harness.commands.conftest import NETWORK, ROW, Trainer
@@ -77,7 +77,7 @@ def test_a_repeat_fills_in_weights_that_are_missing_or_damaged(
 
     assert (first.read_bytes(), second.read_bytes()) == whole
     assert record.read_all(place.records) == before
-    assert capsys.readouterr().out.count("identical to the record, bit for bit") == 2
+    assert capsys.readouterr().out.count("identical to the record") == 2
 
 
 @pytest.mark.parametrize("there", [True, False])
@@ -104,21 +104,14 @@ def test_weights_of_a_repeat_are_said_to_have_other_bits_as_expected_and_what_is
 ):
     kept = evidence.seeds[0]
     edit(place, lambda seed: seed.update(weights_sha256="0" * 64))
-    repeat = Repeat(
-        hash=evidence.hash,
-        recipe_hash=evidence.recipe_hash,
-        dataset=evidence.dataset,
-        seed_index=0,
-        recorded_sha256="0" * 64,
-        weights_sha256=kept.weights_sha256 or "",
-        environment=kept.environment,
-        trained_utc=kept.started_utc,
-    )
-    add_repeat(place.records, repeat)
+    names = ("hash", "recipe_hash", "dataset")
+    repeat = {name: getattr(evidence, name) for name in names} | {"seed_index": 0, "recorded_sha256": "0" * 64}
+    line = json.dumps(repeat | {"weights_sha256": kept.weights_sha256})
+    (place.records / "weights" / "repeats.jsonl").write_text(line + "\n", encoding="utf-8")
 
     assert run(["evaluate", NETWORK]) == 0
 
-    assert "repeats.jsonl" in capsys.readouterr().out
+    assert "weights of a repeat" in capsys.readouterr().out
     assert run(["export", evidence.hash[:8], "--seed", "0", "--safetensors", "kept.safetensors", "--json"]) == 0
     exported = json.loads(capsys.readouterr().out)
     assert (exported["match"], exported["trained"]) == ("repeated", False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,10 +17,8 @@ from harness.data.datasets import DATASETS
 from harness.evidence import ledger, record
 from harness.evidence.ledger import Outcome
 from harness.system.files import Workspace
-from search_spaces.notation import parse_network
 from tests.harness import unrun
 from tests.harness.unrun import Seeds
-from tests.wording import lacking
 
 NETWORK = str(unrun.NETWORK)
 
@@ -59,13 +58,9 @@ def test_the_teacher_s_time_is_said_recorded_and_ranked(
     seeds.teacher_seconds = 321.0
 
     found = verified(capsys, "--seeds", "5", "--recipe", f"@{recipe}")
-    assert run(["verify", NETWORK, "--seeds", "5", "--recipe", f"@{recipe}"]) == 0
-    shown = capsys.readouterr()
 
     assert found["teacher_seconds"] == found["row"]["teacher_seconds"] == 321.0
     assert [evidence.teacher_seconds for evidence in record.read_all(place.records)] == [321.0]
-    assert "teacher: 321 s of training, once for all seeds" in shown.out.splitlines()
-    assert shown.err.startswith("1 teacher of 20 parameters; ")
     assert {job.teachers for job in seeds.asked} == {place.teachers}
 
 
@@ -95,22 +90,6 @@ def test_ten_seeds_are_run_where_no_number_is_given(seeds: Seeds, place: Workspa
     assert NETWORK in place.leaderboard.read_text(encoding="utf-8")
 
 
-def test_the_recipe_that_nobody_asked_for_is_named(seeds: Seeds, place: Workspace, capsys: pytest.CaptureFixture[str]):
-    assert run(["verify", NETWORK, "--seeds", "5"]) == 0
-    assert "recipe fast, as none was given\n" in capsys.readouterr().err
-
-    hash_ = parse_network(NETWORK).hash
-    assert run(["verify", hash_, "--seeds", "5"]) == 0
-    captured = capsys.readouterr()
-    assert "recipe fast, the row's own\n" in captured.err
-    # What is about to be done, and that what came of it changes no record.
-    assert lacking(captured.err, "5 seeds of", "60,000 training images of MNIST", "10,000 test images") == []
-    assert "the record stays as it is; " in captured.out
-
-    assert run(["verify", hash_, "--seeds", "5", "--recipe", "fast"]) == 0
-    assert "recipe " not in capsys.readouterr().err
-
-
 def test_one_seed_has_no_deviation_and_misses(capsys: pytest.CaptureFixture[str]):
     found = verified(capsys, "--seeds", "1", code=3)
 
@@ -119,35 +98,21 @@ def test_one_seed_has_no_deviation_and_misses(capsys: pytest.CaptureFixture[str]
 
 
 @pytest.mark.parametrize(
-    ("count", "errors", "code", "said"),
-    [
-        ("1", 61, 3, ("measured", "99.4 % is not reached", "5 seeds or more", "mean")),
-        ("5", 60, 0, ("verified", "lower 90 % bound", "reaches 99.4 %")),
-        ("4", 40, 3, ("measured", "99.4 % is not reached", "5 seeds or more", "mean")),
-        ("5", 61, 3, ("measured", "99.4 % is not reached", "5 seeds or more", "mean")),
-    ],
-)
+    ("count", "errors", "code", "tier"),
+    [(1, [61], 3, "measured"), (5, [60], 0, "verified"), (4, [40], 3, "measured"), (5, [61], 3, "measured"),
+     (5, range(57, 62), 0, "at the target")],
+)  # fmt: skip
 def test_text_ends_with_the_verdict(
-    count: str, errors: int, code: int, said: tuple[str, ...], seeds: Seeds, capsys: pytest.CaptureFixture[str]
+    count: int, errors: Sequence[int], code: int, tier: str, seeds: Seeds, capsys: pytest.CaptureFixture[str]
 ):
-    seeds.errors = lambda index: errors
+    seeds.errors = lambda index: errors[index % len(errors)]
 
-    assert run(["verify", NETWORK, "--seeds", count]) == code
+    assert run(["verify", NETWORK, "--seeds", str(count)]) == code
 
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == f"seed 0: {100 - errors / 100:.2f} % ({errors} errors), 50 s"
-    seeds_run = "the only seed" if count == "1" else f"all {count} seeds"
-    assert lines[-2].startswith(f"the row, {seeds_run} ever run: mean {100 - errors / 100:.3f} %")
-    assert lacking(lines[-1], *said) == []
-
-
-def test_a_mean_at_the_target_whose_bound_is_not_is_said_to_be_so(seeds: Seeds, capsys: pytest.CaptureFixture[str]):
-    seeds.errors = lambda index: 57 + index
-
-    assert run(["verify", NETWORK, "--seeds", "5"]) == 0
-
-    last = capsys.readouterr().out.splitlines()[-1]
-    assert lacking(last, "at the target", "mean reaches", "90 % bound", "99.399 %, does not") == []
+    *lines, last = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines] == [f"seed {index}" for index in range(count)]
+    assert last.startswith(f"{tier} (target 99.4 %): mean ")
+    assert "nan" not in last
 
 
 def test_a_rerun_that_contradicts_the_record_misses(seeds: Seeds, capsys: pytest.CaptureFixture[str]):
@@ -157,8 +122,8 @@ def test_a_rerun_that_contradicts_the_record_misses(seeds: Seeds, capsys: pytest
     assert run(["verify", NETWORK, "--seeds", "5"]) == 3
 
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].endswith("; NOT the recorded weights (55 errors there) on an equal machine")
-    assert lines[-1] == "this re-run is worse than the record (one-sided test, 5 %)"
+    assert all("NOT the recorded weights" in line for line in lines[:5])
+    assert "worse than the record" in lines[-1]
 
 
 def test_a_rerun_of_the_same_weights_is_said_to_be_identical(capsys: pytest.CaptureFixture[str]):
@@ -185,9 +150,7 @@ def test_a_certification_that_fails_is_named_although_the_row_is_verified(
     assert (found["attempt"]["outcome"], found["attempt"]["number"]) == ("failed", 1)
     declared(place, capsys, "--seeds", "20")
     assert run(["verify", NETWORK, "--certify"]) == 3
-    last = capsys.readouterr().out.splitlines()[-1]
-    assert last.startswith("attempt 2, 20 seeds from index 20: failed, 99.2 % lower bound 99.")
-    assert last.endswith(" against 99.4 %; it stays in the ledger")
+    assert capsys.readouterr().out.splitlines()[-1].startswith("attempt 2: failed, 99.2 % lower bound 99.")
     assert [attempt.outcome for attempt in ledger.read(place.ledger).attempts] == [Outcome.FAILED] * 2
 
 
@@ -200,8 +163,6 @@ def test_a_certification_declares_thirty_seeds(seeds: Seeds, place: Workspace, c
     assert (attempt["seeds"], attempt["alpha"]) == (30, 0.01)
     assert len(seeds.asked) == 30
     assert (found["tier"], found["attempt"]["outcome"]) == ("certified", "certified")
-    assert run(["verify", NETWORK, "--seeds", "5"]) == 0
-    assert lacking(capsys.readouterr().out.splitlines()[-1], "certified", "declared first", "99.4 %") == []
 
 
 def test_a_certification_of_fewer_than_twenty_seeds_is_refused(
@@ -209,7 +170,6 @@ def test_a_certification_of_fewer_than_twenty_seeds_is_refused(
 ):
     for more in ([], ["--declare-only"]):
         assert run(["verify", NETWORK, "--certify", "--seeds", "19", *more]) == 2
-        assert "--seeds 19: a certification takes at least 20 seeds" in capsys.readouterr().err
 
     assert seeds.asked == []
     assert not place.ledger.exists()
@@ -220,27 +180,11 @@ def test_a_declaration_says_what_was_declared_and_what_to_do(
 ):
     assert run(["verify", NETWORK, "--certify", "--declare-only", "--seeds", "25"]) == 0
 
-    first, second = capsys.readouterr().out.splitlines()
-    assert first.startswith(f"attempt 1: {unrun.NETWORK.hash} with recipe ")
-    assert first.endswith(", mnist, target 99.4 %, seeds 0 to 24, 99 % lower bound")
-    assert second.startswith(f"commit {place.ledger}, then ")
+    assert str(place.ledger) in capsys.readouterr().out
     assert [attempt.seeds for attempt in ledger.read(place.ledger).attempts] == [25]
     assert seeds.asked == []
-
+    # No commit has the declaration.
     assert run(["verify", NETWORK, "--certify"]) == 2
-    assert "is in no git repository" in capsys.readouterr().err
-
-
-def test_a_row_with_seeds_that_were_promised_says_what_is_lacking(
-    seeds: Seeds, place: Workspace, capsys: pytest.CaptureFixture[str]
-):
-    key = verified(capsys, "--seeds", "5")["row"]
-    ledger.declare_verification(place.ledger, (key["hash"], key["recipe_hash"], "mnist", 99.4, 1), [5])
-
-    assert run(["verify", NETWORK, "--seeds", "5"]) == 3
-
-    last = capsys.readouterr().out.splitlines()[-1]
-    assert lacking(last, "measured", "99.4 % is not reached", "all seeds", "declared") == []
 
 
 # What is verified --------------------------------------------------------------------------------------------
@@ -262,7 +206,6 @@ def test_a_network_with_several_rows_needs_a_choice(seeds: Seeds, place: Workspa
     given = ["verify", unrun.NETWORK.hash, "--seeds", "5"]
 
     assert run(given) == 4
-    assert "has several rows: fast on mnist, target 99.0; fast on mnist, target 99.4" in capsys.readouterr().err
     assert run([*given, "--target", "99"]) == 0
     assert len(record.read_all(place.records)) == 2
 
@@ -278,12 +221,6 @@ def test_ctrl_c_says_how_to_go_on(seeds: Seeds, capsys: pytest.CaptureFixture[st
     assert "resume with the same command" in capsys.readouterr().err
 
 
-def test_one_seed_is_told_without_a_deviation(capsys: pytest.CaptureFixture[str]):
-    run(["verify", NETWORK, "--seeds", "1"])
-
-    assert "nan" not in capsys.readouterr().out
-
-
 def test_a_recipe_that_leaves_a_bn_without_variance_is_refused_before_a_seed_is_run(
     seeds: Seeds, place: Workspace, capsys: pytest.CaptureFixture[str]
 ):
@@ -291,5 +228,4 @@ def test_a_recipe_that_leaves_a_bn_without_variance_is_refused_before_a_seed_is_
 
     assert run(["verify", "gap bn linear(10)", "--recipe", "@one.toml"]) == 4
 
-    assert capsys.readouterr().err.startswith("error: recipe: batch_size is 1, and a bn of the network stands where")
     assert seeds.asked == []

@@ -207,20 +207,16 @@ def test_an_attempt_is_open_while_one_of_its_seeds_is_missing(new_record: NewRec
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"alpha": 0.5}, "spends 0.5, but no attempt may spend more than 0.01"),
-        ({"seeds": 10}, "is certified over 10 seeds, but a certification has at least 20"),
-    ],
+    ("changes", "field"), [({"alpha": 0.5}, "alpha"), ({"seeds": 10}, "seeds"), ({"lower_bound_pct": 99.7}, "outcome")]
 )
-def test_an_attempt_that_breaks_the_rules_certifies_nothing(changes: dict[str, Any], said: str, new_record: NewRecord):
+def test_an_attempt_that_breaks_the_rules_certifies_nothing(changes: dict[str, Any], field: str, new_record: NewRecord):
     evidence = new_record([40] * 20)
     attempt = attempt_at(evidence, outcome=Outcome.CERTIFIED, lower_bound_pct=99.6)
     assert bounds.is_certified([attempt], evidence)
 
     broken = replace(attempt, **changes)
 
-    assert bounds.contradiction(broken, evidence) == f"attempt 1 {said}"
+    assert (bounds.contradiction(broken, evidence) or "").startswith(f"attempt 1: {field}: ")
     assert not bounds.is_certified([broken], evidence)
 
 

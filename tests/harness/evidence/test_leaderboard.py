@@ -378,7 +378,7 @@ def test_a_torn_ledger_costs_a_row_its_certificate_and_no_more(place: Workspace,
 
     assert [(row.hash, row.tier) for row in found.rows] == [(made.hash, Tier.VERIFIED), (other.hash, Tier.MEASURED)]
     [damage] = found.damage
-    assert f"the ledger {place.ledger}, line 2: " in damage.message
+    assert f"{place.ledger}, line 2: " in damage.message
     with pytest.raises(ContentError):
         leaderboard.refresh(place, publish=True)
 

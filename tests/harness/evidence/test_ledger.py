@@ -125,7 +125,7 @@ def test_a_line_that_is_no_entry_costs_that_line_alone(path: Path):
 
     assert found.attempts == [first, second]
     [damage] = found.damage
-    assert f"the ledger {path}, line 3: " in damage.message
+    assert f"{path}, line 3: " in damage.message
     with pytest.raises(ContentError):
         ledger.read(path)
 
@@ -186,10 +186,10 @@ def test_another_target_or_data_set_starts_anew_but_no_other_network_or_recipe(
 
 
 def test_a_declared_verification_is_no_attempt(path: Path):
-    declared = ledger.declare_verification(path, KEY, range(3), "1" * 40)
+    ledger.declare_verification(path, KEY, range(3), "1" * 40)
     attempt = ledger.declare(path, KEY, 3, 30)
 
-    assert ledger.read(path).declarations == [declared]
+    [declared] = ledger.read(path).declarations
     assert ledger.read(path).attempts == [attempt]
     assert ledger.read(path).registrations == []
     assert (declared.indices, declared.key, declared.commit) == ((0, 1, 2), KEY, "1" * 40)
@@ -198,7 +198,8 @@ def test_a_declared_verification_is_no_attempt(path: Path):
 def test_an_evaluation_on_other_images_is_entered_once_and_ends_once(path: Path):
     first = ledger.register(path, REGISTRATION)
     assert ledger.register(path, REGISTRATION) == first
-    ended = ledger.end_registration(path, first, [3, 4], 95.0, None)
+    ledger.end_registration(path, first, [3, 4], 95.0, None)
+    [ended] = ledger.read(path).registrations
     ledger.end_registration(path, first, [0, 0], 100.0, 100.0)
 
     assert ledger.read(path).registrations == [ended]
@@ -214,11 +215,11 @@ def test_only_the_line_that_declared_an_attempt_declares_it(path: Path):
     ended = ledger.close(path, attempt, Outcome.FAILED, 99.3)
     declaring, ending = path.read_text(encoding="utf-8").splitlines()
 
-    assert ledger.declares(f"no entry\n{declaring}\n", attempt)
-    assert ledger.declares(declaring, ended)
-    assert not ledger.declares(ending, attempt)
-    assert not ledger.declares(declaring, replace(attempt, seeds=31))
-    assert not ledger.declares("", attempt)
+    assert ledger.is_declaration(declaring, attempt)
+    assert ledger.is_declaration(declaring, ended)
+    assert not ledger.is_declaration(ending, attempt)
+    assert not ledger.is_declaration(declaring, replace(attempt, seeds=31))
+    assert not ledger.is_declaration("no entry", attempt)
 
 
 @pytest.mark.parametrize(

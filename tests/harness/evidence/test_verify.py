@@ -11,33 +11,28 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from harness.data.training_images import load
-from harness.evidence import leaderboard, ledger, record, verify, weight_file
+from harness.evidence import leaderboard, ledger, record, verify
 from harness.evidence.leaderboard import Tier
 from harness.evidence.ledger import Attempt, Declaration, Outcome
 from harness.evidence.record import Record
 from harness.evidence.study import owned
 from harness.evidence.verify import Verdict, declare, machines_of, recorded_verdict
 from harness.system import files
-from harness.system.errors import ContentError, HarnessError, StorageError, UsageError
+from harness.system.errors import HarnessError, StorageError, UsageError
 from harness.system.files import Workspace
 from harness.training.executor import Broken, Event, Finished, Source
-from harness.training.modules import build
 from harness.training.processes import Processes
 from harness.training.recipe import RECIPES, NamedRecipe, Recipe
 from harness.training.result import Purpose, Status, derive_seed
 from harness.training.run import Job, TrainingData, execute
-from harness.training.train import to_safetensors
 from search_spaces.notation import parse_network
-from search_spaces.task import MNIST
 from tests.harness import unrun
 from tests.harness.desks import Desks, in_place_of_processes
-from tests.harness.unrun import NETWORK, Seeds
+from tests.harness.unrun import Seeds
 
 CERTIFY = unrun.plan(certify=True)
-RECORDED = ("ab" * 32, "cd" * 32)
 
 
 @pytest.fixture
@@ -587,81 +582,3 @@ def test_seeds_in_flight_do_not_make_a_success_of_what_was_given_up(place: Works
     assert verdict.row.tier is Tier.VERIFIED
     lines = place.ledger.read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["outcome"] for line in lines] == ["open", "futile"]
-
-
-# Weights of seeds that are trained again -------------------------------------------------------------
-
-
-@pytest.fixture
-def repeated(place: Workspace, monkeypatch: pytest.MonkeyPatch) -> Seeds:
-    """Two seeds on record, none of whose weights were kept, and workers that leave weights from now on."""
-    made = unrun.without_training(monkeypatch)
-    made.weights = lambda index: RECORDED[index]
-    unrun.run(place, unrun.plan(range(2)))
-    made.watch = lambda job: files.write_bytes(job.weights or place.root / "nowhere", learned(job.seed_index))
-    return made
-
-
-def learned(index: int) -> bytes:
-    """Return what a worker leaves of a seed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(index)
-        return to_safetensors(build(NETWORK, MNIST), {"architecture": str(NETWORK)})
-
-
-def digest(index: int, folder: Path) -> str:
-    path = folder / "learned.safetensors"
-    path.write_bytes(learned(index))
-    return weight_file.read(path).sha256
-
-
-def test_other_bits_that_make_the_recorded_errors_are_kept_and_a_line_says_so(
-    place: Workspace, repeated: Seeds, tmp_path: Path
-):
-    repeated.weights = lambda index: digest(index, tmp_path)
-
-    unrun.run(place, unrun.plan(range(2)))
-
-    [evidence] = record.read_all(place.records)
-    assert [run.weights_sha256 for run in evidence.seeds] == [*RECORDED]
-    lines = weight_file.repeats(place.records)
-    assert [(line.seed_index, line.recorded_sha256) for line in lines] == [(0, RECORDED[0]), (1, RECORDED[1])]
-    for index in range(2):
-        found = weight_file.read_recorded(place.records, evidence, index)
-        assert found.sha256 == lines[index].weights_sha256 == digest(index, tmp_path)
-
-
-def test_other_errors_are_not_kept(place: Workspace, repeated: Seeds, tmp_path: Path):
-    repeated.weights = lambda index: digest(index, tmp_path)
-    repeated.errors = lambda index: 55 + index
-
-    unrun.run(place, unrun.plan(range(2)))
-
-    [evidence] = record.read_all(place.records)
-    assert weight_file.kept_indices(place.records, evidence) == [0]
-    assert [line.seed_index for line in weight_file.repeats(place.records)] == [0]
-
-
-def test_without_its_line_a_repeat_is_a_file_of_other_weights(place: Workspace, repeated: Seeds, tmp_path: Path):
-    repeated.weights = lambda index: digest(index, tmp_path)
-    unrun.run(place, unrun.plan(range(1)))
-    [evidence] = record.read_all(place.records)
-    weight_file._repeats_file(place.records).unlink()
-
-    with pytest.raises(ContentError):
-        weight_file.read_recorded(place.records, evidence, 0)
-
-
-def test_a_repeat_never_takes_the_place_of_what_is_kept(place: Workspace, repeated: Seeds, tmp_path: Path):
-    repeated.weights = lambda index: digest(index, tmp_path)
-    unrun.run(place, unrun.plan(range(1)))
-    [evidence] = record.read_all(place.records)
-    path = weight_file.path_of(place.records, evidence, 0)
-    before = path.read_bytes()
-    repeated.watch = lambda job: files.write_bytes(job.weights or tmp_path / "nowhere", b"another")
-    repeated.weights = lambda index: "cd" * 32
-
-    unrun.run(place, unrun.plan(range(1)))
-
-    assert path.read_bytes() == before
-    assert len(weight_file.repeats(place.records)) == 1
