@@ -35,7 +35,9 @@ _COMPLETION = "_HARNESS_COMPLETE"
 COMMANDS = {
     **{name: name for name in ("search", "train", "verify", "evaluate")},
     "explain": "spaces",
-    **{name: name for name in ("spaces", "leaderboard", "report", "export", "bench", "toy")},
+    **{name: name for name in ("spaces", "leaderboard", "report")},
+    "export": "train",
+    **{name: name for name in ("bench", "toy")},
     **dict.fromkeys(("data", "doctor", "completion"), "doctor"),
 }
 

@@ -49,14 +49,16 @@ def match(result: Result, recorded: SeedRun | None) -> Match:
     return Match.DIFFERENT if same_bits_due(result.environment, recorded.environment) else Match.ELSEWHERE
 
 
-class _OfPixels(nn.Module):
-    """A network that takes pixels as the data set stores them, and normalises them itself."""
+class OfPixels(nn.Module):
+    """A network that takes raw pixels, 0 to 255, and normalises them itself; gives logits (images, classes)."""
 
     def __init__(self, network: nn.Module, dataset: Dataset) -> None:
         super().__init__()
         self.network, self.dataset = network, dataset
 
     def forward(self, pixels: Tensor) -> Tensor:
+        """Return the logits of pixels (images, channels, rows, columns), or (images, rows, columns) of one channel."""
+        pixels = pixels[:, None] if pixels.dim() == 3 else pixels
         images: Tensor = self.network(normalised(pixels.float() / 255, self.dataset.mean, self.dataset.std))
         return images
 
@@ -74,7 +76,7 @@ def onnx_model(network: nn.Module, dataset: Dataset, about: Mapping[str, str]) -
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what torch uses itself
         program = torch.onnx.export(
-            _OfPixels(network, dataset).eval(),
+            OfPixels(network, dataset).eval(),
             # One image would be taken for a model of one image only.
             (torch.zeros(2, *dataset.task.input_shape, dtype=torch.uint8),),
             input_names=["pixels"],
@@ -120,7 +122,7 @@ def to_onnx(
     session = InferenceSession(content, settings, providers=["CPUExecutionProvider"])
     theirs = torch.from_numpy(session.run(["logits"], {"pixels": pixels.numpy()})[0])
     with torch.inference_mode():
-        ours = _OfPixels(network, dataset)(pixels)
+        ours = OfPixels(network, dataset)(pixels)
     difference = float((ours - theirs).abs().max()) / max(float(ours.abs().max()), 1e-6)
     # Written so that a nan is refused too.
     if not difference <= _TOLERANCE:

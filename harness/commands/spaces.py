@@ -11,7 +11,6 @@ import click
 
 from harness.commands.shared import options
 from harness.system.errors import ContentError
-from harness.system.files import workspace
 from harness.system.terminal import say
 
 if TYPE_CHECKING:
@@ -37,22 +36,10 @@ def explain(network: str, budget: int | None, with_torch: bool, as_json: bool) -
     harness explain seed4
     harness explain 'conv3x3(8) bn relu | gap | linear(10)' --budget 20000 --json
     """
-    from harness.explain import Explanation
-    from harness.networks import read_network
-    from search_spaces.cost import analyse, check_budget
-    from search_spaces.task import MNIST
+    from harness import api
 
-    architecture = read_network(network, workspace(), MNIST).architecture
-    analysis = analyse(architecture, MNIST)
-    if budget is not None:
-        check_budget(analysis.parameters, budget)
-    checks = None
-    if with_torch:
-        from harness.cross_check import cross_check
-
-        checks = cross_check(architecture, analysis)
-    found = Explanation(architecture, analysis, checks)
-    left = "" if budget is None else f"\nbudget {budget:,}: {budget - analysis.parameters:,} parameters left"
+    found = api.explain(network, budget=budget, torch=with_torch)
+    left = "" if budget is None else f"\nbudget {budget:,}: {budget - found.analysis.parameters:,} parameters left"
     options.answer(as_json, found.document(), f"{found}{left}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,38 +63,44 @@ def toy(
     check = checked_gradients(START) if with_check else {}
     apart = {source: largest_difference(check, source) for source in check if source != "chain_rule"}
     written = [] if out is None else _write(out)
-    if as_json:
-        from harness.training.result import finite
-
-        document: dict[str, Any] = {
-            "initial_loss": known["E_total"],
-            "gradients": gradients(known),
-            "curves": {str(curve.learning_rate): [finite(loss) for loss in curve.losses] for curve in curves},
-            "target": target,
-            "updates_to_target": {str(curve.learning_rate): curve.reached_after for curve in curves},
-            "updates_searched": curves[0].searched,
-            "remarks": remarks(curves, target),
-        }
-        if check:
-            document["checks"] = {source: check[source] for source in apart}
-            document["checks"] |= {f"{source}_max_difference": most for source, most in apart.items()}
-        if written:
-            document["files"] = [str(path) for path in written]
-        options.print_json(document)
-        return
+    document: dict[str, Any] = {
+        "initial_loss": known["E_total"],
+        "gradients": gradients(known),
+        "curves": {str(curve.learning_rate): [_finite(loss) for loss in curve.losses] for curve in curves},
+        "target": target,
+        "updates_to_target": {str(curve.learning_rate): curve.reached_after for curve in curves},
+        "updates_searched": curves[0].searched,
+        "remarks": remarks(curves, target),
+    }
     parts = [_network_text(known), _rates_text(curves, target)]
     if check:
-        lines = [
-            f"  {name}  " + "  ".join(f"{check[source][name]:+.15f}" for source in check) for name in gradients(known)
-        ]
-        lines += [f"  the largest difference from {source} is {most:.1e}" for source, most in apart.items()]
-        parts.append("\n".join(["Check: chain rule, autograd (float64), central differences", "", *lines]))
-    parts += ["\n".join(map(str, written))] if written else []
-    click.echo("\n\n".join(parts))
+        document["checks"] = {source: check[source] for source in apart}
+        document["checks"] |= {f"{source}_max_difference": most for source, most in apart.items()}
+        parts.append(
+            "Check: chain rule, autograd (float64), central differences\n\n"
+            + "\n".join(
+                f"  {name}  " + "  ".join(f"{check[source][name]:+.15f}" for source in check)
+                for name in gradients(known)
+            )
+            + "".join(f"\n  the largest difference from {source} is {most:.1e}" for source, most in apart.items())
+        )
+    if written:
+        document["files"] = [str(path) for path in written]
+        parts.append("\n".join(document["files"]))
+    options.answer(as_json, document, "\n\n".join(parts))
+
+
+def _finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None
+
+
+def _table(rows: Sequence[Sequence[str]], align: str) -> list[str]:
+    """Return rows as lines, each column as wide as its longest cell and aligned as ``<`` or ``>`` says."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  " + "  ".join(f"{cell:{align}{width}}" for cell, width in zip(row, widths, strict=True)) for row in rows]
 
 
 def _network_text(numbers: Mapping[str, float]) -> str:
-    """Return both passes, each quantity as a formula, with the numbers put in, and as its value."""
     from harness.toy.backprop import BACKWARD, EXAMPLE, FORWARD, GRADIENTS, WEIGHTS, with_numbers
 
     lines = ["The network: 2 inputs, 2 sigmoid hidden units, 2 sigmoid outputs, 8 weights, no biases", ""]
@@ -102,13 +109,11 @@ def _network_text(numbers: Mapping[str, float]) -> str:
         ("Forward: what enters each unit, what leaves it, the loss", FORWARD),
         ("Backward: dE_dw1 is the derivative of E_total with respect to w1, and so on", BACKWARD),
     ):
-        put_in = {name: with_numbers(formula, numbers) for name, formula in formulas.items()}
-        widths = [max(map(len, texts)) for texts in (formulas, formulas.values(), put_in.values())]
-        lines += ["", title, ""]
-        lines += [
-            f"  {name:<{widths[0]}} = {formula:<{widths[1]}} = {put_in[name]:<{widths[2]}} = {numbers[name]: .12f}"
+        rows = [
+            (name, f"= {formula}", f"= {with_numbers(formula, numbers)}", f"= {numbers[name]: .12f}")
             for name, formula in formulas.items()
         ]
+        lines += ["", title, "", *_table(rows, "<")]
     lines += ["", "The eight gradients in one formula each", ""]
     lines += [f"  dE_d{name} = {numbers[f'dE_d{name}']: .12f} = {formula}" for name, formula in GRADIENTS.items()]
     return "\n".join(lines)
@@ -125,21 +130,18 @@ def _rates_text(curves: Sequence[RateCurve], target: float) -> str:
         losses = [f"{curve.losses[number]:.6g}" for number in shown]
         reached = f"none in {curve.searched:,}" if curve.reached_after is None else f"{curve.reached_after:,}"
         rows.append([shortest(curve.learning_rate), *losses, reached])
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [f"Learning rates: the loss, {curves[0].losses[0]:.9f} at the start, and after further updates", ""]
-    lines += ["  " + "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    head = f"Learning rates: the loss, {curves[0].losses[0]:.9f} at the start, and after further updates"
     said = remarks(curves, target)
-    return "\n".join([*lines, *([""] if said else []), *(f"  {sentence}" for sentence in said)])
+    return "\n".join([head, "", *_table(rows, ">"), *([""] if said else []), *(f"  {sentence}" for sentence in said)])
 
 
 def _write(out: str) -> list[Path]:
     """Write the files of the toy, all or none, and return their paths; they show the documents' rates."""
     if not out:
         raise UsageError("--out '': name a folder; . is the current one")
-    folder = Path(out)
-    check_writable(folder)
+    check_writable(Path(out))
     from reports.toy_page import contents
 
-    written = {folder / name: content for name, content in contents().items()}
+    written = {Path(out) / name: content for name, content in contents().items()}
     files.write_together(written)
     return list(written)

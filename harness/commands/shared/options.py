@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from harness.api import say_engine as say_engine
+from harness.api import say_teacher as say_teacher
 from harness.system.errors import Interrupted
-from harness.system.terminal import Parsed, busy, counted, printable_json, say
+from harness.system.terminal import Parsed, busy, printable_json, say
 
 if TYPE_CHECKING:
     from harness.networks import KnownRow
     from harness.training.cluster.ray_link import Link
-    from harness.training.native.native import Choice
-    from harness.training.recipe import NamedRecipe, Recipe
+    from harness.training.recipe import NamedRecipe
     from search_spaces.space import Condition
-    from search_spaces.task import Task
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -56,14 +56,6 @@ def data_options(command: _Command) -> _Command:
     )(data_option(command))
 
 
-def say_engine(choice: Choice) -> None:
-    """Say once on stderr why torch trains where another engine might have, or what the engine is built without."""
-    for reason in choice.engine.skipped if choice.engine is not None else ():
-        say(f"the engine is built {reason}")
-    if choice.why:
-        say(f"torch trains, not the native engine: {choice.why}")
-
-
 def say_recipe(named: NamedRecipe, asked: str | None, row: KnownRow | None) -> None:
     """Say on stderr which recipe trains where none was asked for."""
     if asked is None:
@@ -75,19 +67,6 @@ def say_left_out(damage: Iterable[str]) -> None:
     """Say on stderr what was left out because it does not hold together, a line each."""
     for message in damage:
         say(f"left out: {message}", "warning")
-
-
-def say_teacher(recipe: Recipe, task: Task, folder: Path) -> None:
-    """Say once on stderr that a teacher is trained before its students, where it is not kept."""
-    if recipe.teacher_recipe is not None:
-        from search_spaces.cost import analyse
-        from search_spaces.notation import parse_network
-
-        parameters = analyse(parse_network(recipe.teacher, task), task).parameters
-        say(
-            f"{counted(recipe.teacher_seeds, 'teacher')} of {parameters:,} parameters; a missing one is trained first, "
-            f"for {counted(recipe.teacher_recipe.epochs, 'epoch')}, and kept in {folder}"
-        )
 
 
 @contextmanager
