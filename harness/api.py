@@ -225,9 +225,10 @@ def _job(
     from harness.system.machine import choose_device
     from harness.training.native.native import choose_engine
     from harness.training.run import Job
+    from search_spaces.ops import op_types
 
     chosen = choose_device(device)
-    choice = choose_engine(engine, named.recipe, chosen)
+    choice = choose_engine(engine, named.recipe, chosen, op_types(architecture.ops))
     say_engine(choice)
     return Job(
         architecture=architecture,

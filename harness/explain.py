@@ -7,10 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from search_spaces.catalog import network_name
-from search_spaces.cost import Analysis, output_shape, stored_numbers
+from search_spaces.cost import Analysis, stored_numbers
 from search_spaces.network import Architecture
-from search_spaces.op_specs import op_text
-from search_spaces.ops import Conv, DepthwiseConv, Op, Residual
+from search_spaces.ops import Conv, DepthwiseConv, Op, Residual, op_text
 from search_spaces.task import Shape, shape_text
 
 if TYPE_CHECKING:
@@ -71,7 +70,7 @@ def _lines(ops: Sequence[Op], shape: Shape, used: set[str], indent: str = "") ->
     """Return op, output shape and whether its kernel was used before; ``used`` takes note of the names of kernels."""
     rows = []
     for op in ops:
-        output = output_shape(op, shape)
+        output = op.shape(shape)
         if isinstance(op, Residual):
             inner = _lines(op.ops, shape, used, indent + "  ")
             rows += [(f"{indent}res(", shape_text(output), ""), *inner, (f"{indent})", "", "")]

@@ -19,7 +19,7 @@ from search_spaces.catalog import PATTERN, PRESETS, is_named, network_name
 from search_spaces.errors import NotationError, nearest
 from search_spaces.network import Architecture
 from search_spaces.notation import parse_network
-from search_spaces.op_specs import OP_NAMES
+from search_spaces.ops import op_names
 from search_spaces.task import Task
 
 # A file of characters that is no network: a device that never ends, a data set given by mistake.
@@ -144,9 +144,9 @@ def read_network(argument: str, place: Workspace, task: Task) -> NetworkArgument
             raise NotationError(f"{argument!r} is a file", hint=f"for the network in it, write @{argument}") from error
         if re.fullmatch(r"[0-9a-f]{1,5}", argument):
             raise ContentError(f"{argument!r} is too short for a hash: give at least 6 digits") from error
-        if re.fullmatch(r"[\w-]+", argument) and argument not in OP_NAMES:
+        if re.fullmatch(r"[\w-]+", argument) and argument not in op_names():
             message = f"{argument!r} is no preset, hash, name or op; presets are {', '.join(PRESETS)}"
-            raise NotationError(message, hint=_near(argument, place, *OP_NAMES)) from error
+            raise NotationError(message, hint=_near(argument, place, *op_names())) from error
         raise
 
 

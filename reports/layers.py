@@ -16,10 +16,9 @@ from itertools import groupby
 from markupsafe import Markup, escape
 
 from reports.numbers import count, plural
-from search_spaces.cost import Analysis, is_global, is_pointwise, output_shape
+from search_spaces.cost import Analysis
 from search_spaces.network import Architecture
-from search_spaces.op_specs import op_text
-from search_spaces.ops import Conv, Kernel, Linear, Op, Residual, kernels
+from search_spaces.ops import Conv, DepthwiseConv, Linear, Op, Residual, kernels, op_text
 from search_spaces.task import Shape, Task, shape_text
 
 # The style sheet gives these widths in the size of the type.
@@ -80,11 +79,11 @@ def blocks(analysis: Analysis) -> tuple[Block, ...]:
     shape: Shape = analysis.task.input_shape
     seen_all = False
     for layer in analysis.layers:
-        seen_all = seen_all or is_global(layer.op, shape)
+        seen_all = seen_all or (layer.op.is_global and len(shape) == 3)
         shape = layer.output_shape
         words, field = op_text(layer.op), None if seen_all else layer.receptive_field
         last = found[-1] if found else None
-        if last is not None and is_pointwise(layer.op):
+        if last is not None and _is_pointwise(layer.op):
             followers = f"{last.followers} {words}".strip()
             found[-1] = replace(last, followers=followers, shape=shape)
         elif last is not None and words.startswith("res") and (last.op, last.shape) == (words, shape):
@@ -138,13 +137,13 @@ def bars(architecture: Architecture, task: Task) -> tuple[Bar, ...]:
         for inner, after in _walk(op, shape):
             if isinstance(inner, Linear):
                 found.append(Bar(1, inner.out_features, "linear"))
-            elif isinstance(inner, Kernel):
+            elif isinstance(inner, Conv | DepthwiseConv):
                 kind = "posed" if isinstance(inner, Conv) and inner.poses > 1 else "own"
                 if inner.tie is not None:
                     kind = f"tied-{ties.setdefault(inner.tie, len(ties)) % _TIES + 1}"
                 edge = after[1] if len(after) == 3 else 1
                 found.append(Bar(edge, after[0], kind, sums if isinstance(op, Residual) else 0))
-        shape = output_shape(op, shape)
+        shape = op.shape(shape)
     return tuple(found)
 
 
@@ -179,6 +178,10 @@ def thumbnail(architecture: Architecture, task: Task) -> Markup:
     return Markup(f"<svg {box}>{paths}</svg>")
 
 
+def _is_pointwise(op: Op) -> bool:
+    return not isinstance(op, Residual) and op.window() is None and not op.is_global
+
+
 def _block_kind(op: Op) -> str:
     used = kernels((op,))
     if any(kernel.tie or (isinstance(kernel, Conv) and kernel.poses > 1) for kernel in used):
@@ -189,11 +192,11 @@ def _block_kind(op: Op) -> str:
 def _walk(op: Op, before: Shape) -> Iterator[tuple[Op, Shape]]:
     """Yield an op with the shape of its output; a residual's ops one after the other."""
     if not isinstance(op, Residual):
-        yield op, output_shape(op, before)
+        yield op, op.shape(before)
         return
     for inner in op.ops:
         yield from _walk(inner, before)
-        before = output_shape(inner, before)
+        before = inner.shape(before)
 
 
 def _svg(width: int, parts: str, attributes: str = "") -> str:

@@ -16,8 +16,7 @@ from pathlib import Path
 
 from search_spaces.errors import NotationError, UnknownNameError, nearest, reason
 from search_spaces.network import Architecture, Form, form
-from search_spaces.notation import parse_network
-from search_spaces.resolve import parse_space
+from search_spaces.notation import parse_network, parse_space
 from search_spaces.space import SearchSpace
 from search_spaces.task import MNIST, Task
 

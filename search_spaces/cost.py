@@ -15,13 +15,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from search_spaces.errors import SearchSpaceError, ShapeError
 from search_spaces.network import Architecture
-from search_spaces.op_specs import SPECS
-from search_spaces.ops import BatchNorm, Conv, DepthwiseConv, Kernel, Op, Residual, kernel_shape
+from search_spaces.ops import BatchNorm, Conv, DepthwiseConv, Kernel, Op, Residual
 from search_spaces.task import Shape, Task, shape_text
 
 
@@ -54,6 +53,24 @@ class Analysis:
     receptive_field: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """What one position of a map sees of the image, in input pixels, not clipped to the image.
+
+    Attributes:
+        jump: distance of neighbouring positions.
+    """
+
+    height: int = 1
+    width: int = 1
+    jump: int = 1
+
+    @property
+    def size(self) -> int:
+        """Its shorter edge: what is seen along both axes."""
+        return min(self.height, self.width)
+
+
 def analyse(architecture: Architecture, task: Task) -> Analysis:
     """Return shapes, parameters, multiply-adds and receptive field of every op, and the totals.
 
@@ -74,18 +91,76 @@ def analyse_ops(ops: tuple[Op, ...], task: Task) -> Analysis:
             found, after = _layer(op, shape, field, tied)
         except ShapeError as error:
             raise ShapeError(error.message, path=(index, *error.path)) from None
-        if not local and is_global(op, shape):
+        if not local and op.is_global and len(shape) == 3:
             local = field.size
         layers.append(found)
         shape, field = found.output_shape, after
-    _check_output(shape, task.classes)
-    return Analysis(
-        task,
-        tuple(layers),
-        sum(layer.parameters for layer in layers),
-        sum(layer.macs for layer in layers),
-        local or field.size,
-    )
+    if shape not in ((task.classes,), (task.classes, 1, 1)):
+        raise ShapeError(
+            f"the network ends in {shape_text(shape)}; it must end in {task.classes} values, one for each class "
+            f"(for example 'gap linear({task.classes})' or 'conv1x1({task.classes}) gap')"
+        )
+    parameters, macs = (sum(getattr(layer, name) for layer in layers) for name in ("parameters", "macs"))
+    return Analysis(task, tuple(layers), parameters, macs, local or field.size)
+
+
+def _layer(op: Op, shape: Shape, field: _Field, tied: dict[str, Shape]) -> tuple[_Layer, _Field]:
+    # ``tied`` maps tie names to kernels and is added to.
+    if isinstance(op, Residual):
+        op.shape(shape)  # first of all its ops fit together
+        parameters, macs, inside = 0, 0, shape
+        for index, inner in enumerate(op.ops):
+            try:
+                found, field = _layer(inner, inside, field, tied)
+            except ShapeError as error:
+                raise ShapeError(error.message, path=(index, *error.path)) from None
+            parameters, macs, inside = parameters + found.parameters, macs + found.macs, found.output_shape
+        return _Layer(op, inside, parameters, macs, field.size), field
+    first, further, after, kernel = _alone(op, shape, field)
+    if not isinstance(op, Kernel) or op.tie is None or kernel is None:
+        return first, after
+    if op.tie not in tied:
+        tied[op.tie] = kernel
+        return first, after
+    known = tied[op.tie]
+    if known != kernel:
+        raise ShapeError(
+            f"tie={op.tie} shares a kernel of {shape_text(known)} with one of {shape_text(kernel)} "
+            "(out x in x height x width); tied kernels must have equal shapes"
+        )
+    return further, after
+
+
+@lru_cache(maxsize=50_000)
+def _alone(op: Op, shape: Shape, field: _Field) -> tuple[_Layer, _Layer, _Field, Shape | None]:
+    # Returned: the op as first user of its kernel, and as a further one. A search looks at thousands of networks that
+    # are made of the same few ops, shapes and fields, so this is cached.
+    after, kernel = op.shape(shape), op.kernel(shape)
+    window = op.window()
+    if op.is_global and len(shape) == 3:
+        # It sees the whole map, as a window of the map's size would.
+        window = shape[1], shape[2], 1
+    if window is not None:
+        rows, columns, stride = window
+        height, width = field.height + (rows - 1) * field.jump, field.width + (columns - 1) * field.jump
+        field = _Field(height, width, field.jump * stride)
+    parameters, macs = op.cost(shape)
+    first = _Layer(op, after, parameters, macs, field.size)
+    further = replace(first, parameters=parameters - math.prod(kernel)) if kernel else first
+    return first, further, field, kernel
+
+
+def walk(ops: tuple[Op, ...], before: Shape) -> Iterator[tuple[Op, Shape]]:
+    """Yield all ops, those within residual sums too and the sums behind theirs, each with the shape before it.
+
+    Raises:
+        ShapeError: two ops do not fit together.
+    """
+    for op in ops:
+        if isinstance(op, Residual):
+            yield from walk(op.ops, before)
+        yield op, before
+        before = op.shape(before)
 
 
 def stored_numbers(architecture: Architecture, task: Task) -> int:
@@ -104,18 +179,8 @@ def stored_numbers(architecture: Architecture, task: Task) -> int:
         >>> stored_numbers(network, MNIST)  # 94 learned, 4 means and variances
         102
     """
-    return analyse(architecture, task).parameters + _statistics(architecture.ops, task.input_shape)
-
-
-def _statistics(ops: tuple[Op, ...], shape: Shape) -> int:
-    found = 0
-    for op in ops:
-        if isinstance(op, BatchNorm):
-            found += 2 * (shape[0] // op.poses if op.shared else shape[0])
-        elif isinstance(op, Residual):
-            found += _statistics(op.ops, shape)
-        shape = output_shape(op, shape)
-    return found
+    statistics = sum(op.statistics(before) for op, before in walk(architecture.ops, task.input_shape))
+    return analyse(architecture, task).parameters + statistics
 
 
 def map_numbers(analysis: Analysis) -> int:
@@ -137,10 +202,10 @@ def grouped_macs(analysis: Analysis) -> int:
     for layer in analysis.layers:
         # Most kernels read all channels; their shapes are not needed.
         if layer.macs and _has_groups(layer.op):
-            for op, read, written in _walk(layer.op, before):
+            for op, read in walk((layer.op,), before):
                 if isinstance(op, Kernel) and _has_groups(op):
-                    channels = 1 if isinstance(op, DepthwiseConv) else read[0] // op.groups
-                    found += math.prod(written) * channels * math.prod(kernel_shape(op))
+                    channels = 1 if isinstance(op, DepthwiseConv) else read[0] // getattr(op, "groups", 1)
+                    found += math.prod(op.shape(read)) * channels * math.prod(op.edges)
         before = layer.output_shape
     return found
 
@@ -151,150 +216,14 @@ def _has_groups(op: Op) -> bool:
     return isinstance(op, DepthwiseConv) or (isinstance(op, Conv) and op.groups > 1)
 
 
-def _walk(op: Op, before: Shape) -> Iterator[tuple[Op, Shape, Shape]]:
-    if isinstance(op, Residual):
-        for inner in op.ops:
-            yield from _walk(inner, before)
-            before = output_shape(inner, before)
-    else:
-        yield op, before, output_shape(op, before)
-
-
 def check_budget(parameters: int, budget: int) -> None:
     """Raise SearchSpaceError when ``parameters`` are more than ``budget``."""
     if parameters > budget:
         raise SearchSpaceError(f"{parameters:,} parameters are {parameters - budget:,} over the budget of {budget:,}")
 
 
-def _layer(op: Op, shape: Shape, field: _Field, tied: dict[str, Shape]) -> tuple[_Layer, _Field]:
-    # ``tied`` maps tie names to kernels and is added to.
-    if isinstance(op, Residual):
-        return _residual_layer(op, shape, field, tied)
-    alone, further, after, kernel = _alone(op, shape, field)
-    if not isinstance(op, Kernel) or op.tie is None or kernel is None:
-        return alone, after
-    first = tied.get(op.tie)
-    if first is None:
-        tied[op.tie] = kernel
-        return alone, after
-    if first != kernel:
-        raise ShapeError(
-            f"tie={op.tie} shares a kernel of {shape_text(first)} with one of {shape_text(kernel)} "
-            "(out x in x height x width); tied kernels must have equal shapes"
-        )
-    return further, after
-
-
-def _residual_layer(op: Residual, shape: Shape, field: _Field, tied: dict[str, Shape]) -> tuple[_Layer, _Field]:
-    output_shape(op, shape)  # first of all its ops fit together
-    parameters, macs, inside = 0, 0, shape
-    for index, inner in enumerate(op.ops):
-        try:
-            found, field = _layer(inner, inside, field, tied)
-        except ShapeError as error:
-            raise ShapeError(error.message, path=(index, *error.path)) from None
-        parameters, macs, inside = parameters + found.parameters, macs + found.macs, found.output_shape
-    return _Layer(op, inside, parameters, macs, field.size), field
-
-
-@lru_cache(maxsize=50_000)
-def _alone(op: Op, shape: Shape, field: _Field) -> tuple[_Layer, _Layer, _Field, Shape | None]:
-    # Returned: the op as first user of its kernel, and as a further one. A search looks at thousands of networks that
-    # are made of the same few ops, shapes and fields, so this is cached.
-    spec, after = SPECS[type(op)], output_shape(op, shape)
-    grown = _field_after(op, shape, field)
-    if not isinstance(op, Kernel):
-        found = _Layer(op, after, *spec.cost(op, shape), grown.size)
-        return found, found, grown, None
-    assert spec.kernel is not None, "a convolution has a kernel"
-    kernel = spec.kernel(op, shape)
-    weights, biases = math.prod(kernel), kernel[0] if op.bias else 0
-    poses = op.poses if isinstance(op, Conv) else 1
-    macs = poses * weights * after[1] * after[2]
-    first, further = (_Layer(op, after, stored + biases, macs, grown.size) for stored in (weights, 0))
-    return first, further, grown, kernel
-
-
-@dataclass(frozen=True, slots=True)
-class _Field:
-    """What one position of a map sees of the image, in input pixels, not clipped to the image.
-
-    Attributes:
-        jump: distance of neighbouring positions.
-    """
-
-    height: int = 1
-    width: int = 1
-    jump: int = 1
-
-    @property
-    def size(self) -> int:
-        """Its shorter edge: what is seen along both axes."""
-        return min(self.height, self.width)
-
-
-def output_shape(op: Op, shape: Shape) -> Shape:
-    """Return the shape after ``op``, given the shape before it.
-
-    Raises:
-        ShapeError: the op cannot take this shape; ``path`` points below ``res`` where that is the cause.
-    """
-    return _residual_shape(op, shape) if isinstance(op, Residual) else SPECS[type(op)].shape(op, shape)
-
-
-def _field_after(op: Op, shape: Shape, field: _Field) -> _Field:
-    if is_global(op, shape):
-        # It sees the whole map, as a window of the map's size would.
-        return _grown(field, shape[1], shape[2], 1)
-    window = SPECS[type(op)].window
-    return field if window is None else _grown(field, *window(op))
-
-
-def is_global(op: Op, shape: Shape) -> bool:
-    """Return whether the op takes in a whole map at once."""
-    return not isinstance(op, Residual) and SPECS[type(op)].is_global and len(shape) == 3
-
-
-def is_pointwise(op: Op) -> bool:
-    """Return whether the op computes each value from the one in its place, as activations do."""
-    return not isinstance(op, Residual) and SPECS[type(op)].window is None and not SPECS[type(op)].is_global
-
-
 def normalised_values(ops: tuple[Op, ...], shape: Shape) -> Iterator[int]:
     """Yield, BN by BN, of how many values of one image each mean is: of a channel's, or of all that share it."""
-    for op in ops:
+    for op, before in walk(ops, shape):
         if isinstance(op, BatchNorm):
-            yield math.prod(shape[1:]) * (op.poses if op.shared else 1)
-        elif isinstance(op, Residual):
-            yield from normalised_values(op.ops, shape)
-        shape = output_shape(op, shape)
-
-
-def _check_output(shape: Shape, classes: int) -> None:
-    if shape not in ((classes,), (classes, 1, 1)):
-        raise ShapeError(
-            f"the network ends in {shape_text(shape)}; it must end in {classes} values, one for each class "
-            f"(for example 'gap linear({classes})' or 'conv1x1({classes}) gap')"
-        )
-
-
-def _residual_shape(op: Residual, shape: Shape) -> Shape:
-    if not op.ops:
-        raise ShapeError("res() is empty: it needs at least one op to add its input to")
-    after = shape
-    for index, inner in enumerate(op.ops):
-        try:
-            after = output_shape(inner, after)
-        except ShapeError as error:
-            raise ShapeError(error.message, path=(index, *error.path)) from None
-    if after != shape:
-        raise ShapeError(
-            f"res(...) turns {shape_text(shape)} into {shape_text(after)}; "
-            "it can add its input only to an output of equal shape"
-        )
-    return shape
-
-
-def _grown(field: _Field, rows: int, columns: int, stride: int) -> _Field:
-    height, width = field.height + (rows - 1) * field.jump, field.width + (columns - 1) * field.jump
-    return _Field(height, width, field.jump * stride)
+            yield math.prod(before[1:]) * (op.poses if op.shared else 1)

@@ -9,13 +9,13 @@ import math
 import random
 import statistics
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 
 from search_spaces.cost import Analysis, map_numbers
-from search_spaces.draw import ByConfigurations, Draw, draw, enumerate_draws, judge
-from search_spaces.space import Body, SearchSpace, value_ways
+from search_spaces.draw import Draw, by_configurations, draw, enumerate_draws, judge
+from search_spaces.space import Body, Choice, SearchSpace
 
 # So many configurations are all looked at.
 MOST_EXACT = 5_000
@@ -68,9 +68,13 @@ class Count:
 
 def configurations(space: SearchSpace) -> int:
     """Return the exact number of configurations, before any condition."""
-    contents = (part.content for part in space.shared)
-    shared = (content.configurations if isinstance(content, Body) else value_ways(content) for content in contents)
-    return math.prod(shared) * space.net.configurations
+    total = space.net.configurations
+    for content in space.shared.values():
+        if isinstance(content, Body):
+            total *= content.configurations
+        elif isinstance(content, Choice):
+            total *= len(content.values)
+    return total
 
 
 def feasible(
@@ -89,17 +93,24 @@ def feasible(
     with at least the stated confidence.
     """
     total = configurations(space)
-    if total <= most_exact:
-        found, rejected = _judged(space, enumerate_draws(space), budget)
-        return Count(len(found), len(found), total, True, total, len(found), 1.0, *_medians(found), rejected)
-    chooser = ByConfigurations(rng or random.Random(0))
-    found, rejected = _judged(space, (draw(space, chooser) for _ in range(samples)), budget)
-    accepted = len(found)
-    low, high = clopper_pearson(accepted, samples, confidence)
-    # What was seen is there, whatever the interval says.
-    lowest = max(math.floor(Fraction(low) * total), min(accepted, 1))
-    highest = min(math.ceil(Fraction(high) * total), total - (accepted < samples))
-    return Count(lowest, highest, total, False, samples, accepted, confidence, *_medians(found), rejected)
+    exact = total <= most_exact
+    chooser = by_configurations(rng or random.Random(0))
+    draws = enumerate_draws(space) if exact else (draw(space, chooser) for _ in range(samples))
+    found, rejected = _judged(space, draws, budget)
+    lowest = highest = accepted = len(found)
+    if exact:
+        samples, confidence = total, 1.0
+    else:
+        low, high = clopper_pearson(accepted, samples, confidence)
+        # What was seen is there, whatever the interval says.
+        lowest = max(math.floor(Fraction(low) * total), min(accepted, 1))
+        highest = min(math.ceil(Fraction(high) * total), total - (accepted < samples))
+
+    def median(figure: Callable[[Analysis], int]) -> int | None:
+        return statistics.median_low(map(figure, found)) if found else None
+
+    medians = median(lambda each: each.macs), median(map_numbers), median(lambda each: each.parameters)
+    return Count(lowest, highest, total, exact, samples, accepted, confidence, *medians, rejected)
 
 
 def smallest(space: SearchSpace) -> int | None:
@@ -124,14 +135,6 @@ def _judged(
     return accepted, tuple(Rejection(reason, number, *first[reason]) for reason, number in times.most_common())
 
 
-def _medians(found: list[Analysis]) -> tuple[int | None, int | None, int | None]:
-    if not found:
-        return None, None, None
-    macs = statistics.median_low([analysis.macs for analysis in found])
-    numbers = statistics.median_low([map_numbers(analysis) for analysis in found])
-    return macs, numbers, statistics.median_low([analysis.parameters for analysis in found])
-
-
 def count_text(number: int) -> str:
     """Return a count as people read it: in full up to 15 digits, else its order of magnitude."""
     digits = str(number)
@@ -145,27 +148,9 @@ def configurations_text(number: int) -> str:
 
 def clopper_pearson(successes: int, trials: int, confidence: float) -> tuple[float, float]:
     """Return the exact two-sided interval of a proportion."""
-
-    def at_least(count: int, share: float) -> float:
-        choose = math.lgamma(trials + 1)
-        logs = (
-            choose
-            - math.lgamma(found + 1)
-            - math.lgamma(trials - found + 1)
-            + found * math.log(share)
-            + (trials - found) * math.log1p(-share)
-            for found in range(count, trials + 1)
-        )
-        return math.fsum(map(math.exp, logs))
-
-    def where_likely(count: int, chance: float) -> float:
-        left, right = 0.0, 1.0
-        for _ in range(50):
-            middle = (left + right) / 2
-            left, right = (middle, right) if at_least(count, middle) < chance else (left, middle)
-        return (left + right) / 2
+    from scipy.special import betaincinv
 
     tail = (1 - confidence) / 2
-    low = where_likely(successes, tail) if successes > 0 else 0.0
-    high = where_likely(successes + 1, 1 - tail) if successes < trials else 1.0
-    return low, high
+    low = betaincinv(successes, trials - successes + 1, tail) if successes > 0 else 0.0
+    high = betaincinv(successes + 1, trials - successes, 1 - tail) if successes < trials else 1.0
+    return float(low), float(high)

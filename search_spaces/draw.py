@@ -2,9 +2,9 @@
 
 A draw may not fit together or break a condition; ``judge`` tells. ``draw_uniform`` rejects such draws.
 
-    >>> from search_spaces.resolve import parse_space
+    >>> from search_spaces.notation import parse_space
     >>> space = parse_space("net = conv3x3({4, 8}) bn? gap linear(10)")
-    >>> print(draw(space, Uniform(random.Random(1))).architecture)
+    >>> print(draw(space, uniform(random.Random(1))).architecture)
     conv3x3(4) gap linear(10)
 """
 
@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Protocol, assert_never, cast
+from typing import cast
 
 from search_spaces.cost import Analysis, analyse
 from search_spaces.errors import DrawError, ShapeError
@@ -24,16 +24,11 @@ from search_spaces.ops import Op, Residual
 from search_spaces.space import (
     Body,
     Choice,
-    Constant,
     Either,
-    Fixed,
-    Mark,
     Metric,
-    Node,
+    Named,
     Options,
-    RepeatNode,
     ResidualNode,
-    RuleRef,
     Scalar,
     SearchSpace,
     SharedOps,
@@ -41,6 +36,10 @@ from search_spaces.space import (
     Value,
     Variable,
 )
+
+# Whoever decides (a random generator, a sampler's trial, a record) returns the index of an option for the name of a
+# decision; it is asked once a name and draw.
+Chooser = Callable[[str, Options], int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +81,8 @@ def judge(
 
 
 def measured(analysis: Analysis, metric: Metric) -> int:
-    """Return what a network has of a metric."""
-    # A metric is named as the field of an analysis is.
-    value: int = getattr(analysis, metric)
-    return value
+    """Return what a network has of a metric, which is named as the field of an analysis is."""
+    return cast(int, getattr(analysis, metric))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,64 +108,34 @@ class Draw:
         return {decision.name: decision.index for decision in self.decisions}
 
 
-class _Chooser(Protocol):
-    """Whoever decides: a random generator, a sampler's trial, a record."""
-
-    def choose(self, name: str, options: Options) -> int:
-        """Return the index of an option; called once a name and draw."""
-        ...
+def uniform(rng: random.Random) -> Chooser:
+    """Decide with equal odds for every option."""
+    return lambda name, options: rng.randrange(options.size)
 
 
-@dataclass(frozen=True, slots=True)
-class Uniform:
-    """Decides with equal odds for every option."""
+def by_configurations(rng: random.Random) -> Chooser:
+    """Decide so that every configuration of the space has equal odds: in proportion to those behind each option."""
 
-    rng: random.Random
+    def chosen(name: str, options: Options) -> int:
+        rest, index = rng.randrange(sum(options.weights)), 0
+        while rest >= options.weights[index]:
+            rest -= options.weights[index]
+            index += 1
+        return index
 
-    def choose(self, name: str, options: Options) -> int:
-        """Return any index."""
-        return self.rng.randrange(options.size)
-
-
-@dataclass(frozen=True, slots=True)
-class ByConfigurations:
-    """Decides so that every configuration of the space has equal odds."""
-
-    rng: random.Random
-
-    def choose(self, name: str, options: Options) -> int:
-        """Return an index with odds in proportion to the configurations behind it."""
-        rest = self.rng.randrange(sum(options.weights))
-        for index, weight in enumerate(options.weights):
-            rest -= weight
-            if rest < 0:
-                return index
-        raise AssertionError("the weights sum to more than their sum")
+    return chosen
 
 
-@dataclass(frozen=True, slots=True)
-class _Replay:
-    """Decides as recorded, and as ``fallback`` does where nothing or nothing possible is recorded."""
-
-    indices: Mapping[str, int]
-    fallback: _Chooser
-
-    def choose(self, name: str, options: Options) -> int:
-        """Return the recorded index."""
-        index = self.indices.get(name, -1)
-        return index if 0 <= index < options.size else self.fallback.choose(name, options)
-
-
-def draw(space: SearchSpace, chooser: _Chooser) -> Draw:
+def draw(space: SearchSpace, chooser: Chooser) -> Draw:
     """Return the network that ``chooser`` decides on; it may not fit together."""
     walk = _Walk(chooser)
-    for part in space.shared:
-        if isinstance(part.content, Body):
-            walk.shared_ops[part.name] = walk.aside(part.content, {}, f"{part.name}/")
+    for name, content in space.shared.items():
+        if isinstance(content, Body):
+            walk.shared_ops[name] = walk.laid_out(content, {}, f"{name}/")
         else:
-            walk.shared_values[part.name] = walk.value(part.content, {}, f"{part.name}/")
-    found = walk.aside(space.net, {}, "")
-    return Draw(Architecture(tuple(found.ops), tuple(found.bars)), tuple(walk.decisions))
+            walk.shared_values[name] = walk.value(content, {}, f"{name}/")
+    ops, bars = walk.laid_out(space.net, {}, "")
+    return Draw(Architecture(tuple(ops), tuple(bars)), tuple(walk.decisions))
 
 
 def draw_uniform(space: SearchSpace, rng: random.Random, budget: int | None = None, attempts: int = 10_000) -> Draw:
@@ -179,7 +146,7 @@ def draw_uniform(space: SearchSpace, rng: random.Random, budget: int | None = No
     """
     reasons: Counter[str] = Counter()
     for _ in range(attempts):
-        found = draw(space, Uniform(rng))
+        found = draw(space, uniform(rng))
         judgement = judge(space, found.architecture, budget)
         if judgement.reason is None:
             return found
@@ -191,119 +158,94 @@ def draw_uniform(space: SearchSpace, rng: random.Random, budget: int | None = No
     )
 
 
-def replay(space: SearchSpace, indices: Mapping[str, int], fallback: _Chooser) -> Draw:
+def replay(space: SearchSpace, indices: Mapping[str, int], fallback: Chooser) -> Draw:
     """Return the network of recorded decisions; those missing or out of range fall to ``fallback``."""
-    return draw(space, _Replay(indices, fallback))
+
+    def recorded(name: str, options: Options) -> int:
+        index = indices.get(name, -1)
+        return index if 0 <= index < options.size else fallback(name, options)
+
+    return draw(space, recorded)
 
 
 def enumerate_draws(space: SearchSpace) -> Iterator[Draw]:
     """Yield every configuration of the space once, first options first."""
-    fixed: list[int] = []
+    given: list[int] = []
     while True:
-        odometer = _Odometer(fixed)
+        seen: list[tuple[int, int]] = []
+
+        def odometer(name: str, options: Options, given: list[int] = given, seen: list[tuple[int, int]] = seen) -> int:
+            index = given[len(seen)] if len(seen) < len(given) else 0
+            seen.append((index, options.size))
+            return index
+
         yield draw(space, odometer)
-        fixed = [index for index, _ in odometer.seen]
-        while fixed and fixed[-1] + 1 == odometer.seen[len(fixed) - 1][1]:
-            fixed.pop()
-        if not fixed:
+        while seen and seen[-1][0] + 1 == seen[-1][1]:
+            seen.pop()
+        if not seen:
             return
-        fixed[-1] += 1
+        given = [index for index, _ in seen]
+        given[-1] += 1
 
 
-@dataclass(slots=True)
-class _Odometer:
-    """Takes the first options as given and option 0 after them, and notes (index, size) of all."""
-
-    fixed: list[int]
-    seen: list[tuple[int, int]] = field(default_factory=list)
-
-    def choose(self, name: str, options: Options) -> int:
-        place = len(self.seen)
-        index = self.fixed[place] if place < len(self.fixed) else 0
-        self.seen.append((index, options.size))
-        return index
-
-
-@dataclass(slots=True)
-class _Ops:
-    ops: list[Op] = field(default_factory=list)
-    bars: list[int] = field(default_factory=list)
-
-
-_Environment = Mapping[str, Scalar]
+_Laid = tuple[list[Op], list[int]]
 
 
 @dataclass(slots=True)
 class _Walk:
     """One pass through a space's parts; paths end in a slash or are empty."""
 
-    chooser: _Chooser
+    chooser: Chooser
     decisions: list[Decision] = field(default_factory=list)
     shared_values: dict[str, Scalar] = field(default_factory=dict)
-    shared_ops: dict[str, _Ops] = field(default_factory=dict)
+    shared_ops: dict[str, _Laid] = field(default_factory=dict)
 
-    def aside(self, body: Body, values: _Environment, path: str) -> _Ops:
-        """Return the ops of a body by themselves."""
-        found = _Ops()
-        self._body(body, found, values, path)
+    def laid_out(self, body: Body, values: Mapping[str, Scalar], path: str) -> _Laid:
+        """Return the ops of a body by themselves, and where its bars stand."""
+        found: _Laid = ([], [])
+        self._visit(body, found, values, path)
         return found
 
-    def value(self, value: Value, values: _Environment, path: str) -> Scalar:
+    def value(self, value: Value, values: Mapping[str, Scalar], path: str) -> Scalar:
         """Return a value, drawn if it is a choice."""
-        match value:
-            case Constant():
-                return value.value
-            case Choice():
-                return value.values[self._decide(path, value.label, value.options)]
-            case Variable():
-                return (self.shared_values if value.shared else values)[value.name]
-            case _:
-                assert_never(value)
+        if isinstance(value, Choice):
+            return value.values[self._decide(path, value.label, value.options)]
+        if isinstance(value, Variable):
+            return (self.shared_values if value.shared else values)[value.name]
+        return value
 
     def _decide(self, path: str, label: str, options: Options) -> int:
         # A part that is nothing but a choice gives it its own name.
         name = path + label if label else path[:-1] or "net"
-        index = self.chooser.choose(name, options)
+        index = self.chooser(name, options)
         self.decisions.append(Decision(name, index, options.size, options.ordered))
         return index
 
-    def _body(self, body: Body, into: _Ops, values: _Environment, path: str) -> None:
+    def _visit(self, body: Body, into: _Laid, values: Mapping[str, Scalar], path: str) -> None:
+        ops, bars = into
         for node in body.nodes:
-            self._visit(node, into, values, path)
-
-    def _visit(self, node: Node, into: _Ops, values: _Environment, path: str) -> None:
-        match node:
-            case Fixed():
-                into.ops.append(node.op)
-            case Template():
-                # Nearly all fields are constants.
-                drawn = tuple(
-                    each.value if isinstance(each, Constant) else self.value(each, values, path)
-                    for _, each in node.fields
-                )
-                into.ops.append(_made(cast(Callable[..., Op], node.op), drawn))
-            case RuleRef():
-                path = f"{path}{node.label}/" if node.label else path
-                given = {name: self.value(value, values, path) for name, value in node.arguments}
-                self._body(node.body, into, given, path)
-            case RepeatNode():
-                count = node.low + (self._decide(path, f"{node.label}*", node.options) if node.options else 0)
-                for index in range(1, count + 1):
-                    self._body(node.body, into, values, f"{path}{node.label}[{index}]/")
-            case Either():
-                index = self._decide(path, node.label, node.options)
-                self._body(node.branches[index], into, values, path)
-            case Mark():
-                into.bars.append(len(into.ops))
-            case SharedOps():
-                shared = self.shared_ops[node.name]
-                into.bars.extend(len(into.ops) + bar for bar in shared.bars)
-                into.ops.extend(shared.ops)
-            case ResidualNode():
-                inner = self.aside(node.body, values, path)
-                into.ops.append(Residual(tuple(inner.ops), tuple(inner.bars)))
-            case _:
-                assert_never(node)
+            match node:
+                case Op():
+                    ops.append(node)
+                case Template():
+                    given = tuple(self.value(each, values, path) for each in node.fields)
+                    ops.append(_made(cast(Callable[..., Op], node.op), given))
+                case Named():
+                    inside = f"{path}{node.label}/" if node.label else path
+                    bound = {name: self.value(value, values, inside) for name, value in node.arguments}
+                    self._visit(node.body, into, {**values, **bound} if bound else values, inside)
+                case Either():
+                    chosen = self._decide(path, node.label, node.options)
+                    self._visit(node.branches[chosen], into, values, path)
+                case SharedOps():
+                    shared = self.shared_ops[node.name]
+                    bars.extend(len(ops) + bar for bar in shared[1])
+                    ops.extend(shared[0])
+                case ResidualNode():
+                    inner, marks = self.laid_out(node.body, values, path)
+                    ops.append(Residual(tuple(inner), tuple(marks)))
+                case "|":
+                    bars.append(len(ops))
 
 
 @lru_cache(maxsize=10_000)
@@ -329,15 +271,15 @@ def mutate(
         raise DrawError(f"'{space.name}' decides nothing, so its network cannot be changed")
     for _ in range(attempts):
         changed = rng.sample(parent.decisions, min(changes, len(parent.decisions)))
-        child = replay(space, {**parent.indices, **{each.name: _other(each, rng) for each in changed}}, Uniform(rng))
+        child = replay(space, {**parent.indices, **{each.name: _other(each, rng) for each in changed}}, uniform(rng))
         if child.architecture == parent.architecture:
             continue
         judgement = judge(space, child.architecture)
         if judgement.accepted:
             return child, judgement
+    noun = "one decision" if changes == 1 else f"{changes} decisions"
     raise DrawError(
-        f"none of {attempts:,} changes of {'one decision' if changes == 1 else f'{changes} decisions'} gave another "
-        f"accepted network of '{space.name}'",
+        f"none of {attempts:,} changes of {noun} gave another accepted network of '{space.name}'",
         hint="raise the budget, or start from another network",
     )
 

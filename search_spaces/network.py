@@ -16,10 +16,9 @@ from enum import StrEnum
 from functools import lru_cache
 from itertools import pairwise
 
-from search_spaces.op_specs import ops_text
-from search_spaces.ops import Conv, DepthwiseConv, Dropout, Dropout2d, Kernel, Op, Residual, kernel_shape, kernels
+from search_spaces.ops import Conv, DepthwiseConv, Dropout, Dropout2d, Op, Residual, kernels, ops_text
 
-_DROPOUTS = Dropout, Dropout2d
+_Kernel = Conv | DepthwiseConv
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +34,10 @@ class Architecture:
     bars: tuple[int, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
-        ops, bars = _canonical(self.ops, self.bars, _tie_names(self.ops))
+        uses = Counter(op.tie for op in kernels(self.ops) if op.tie is not None)
+        shared = [name for name, count in uses.items() if count > 1]
+        ties = {name: f"t{number}" for number, name in enumerate(shared, start=1)}
+        ops, bars = _canonical(self.ops, self.bars, ties)
         object.__setattr__(self, "ops", ops)
         object.__setattr__(self, "bars", bars)
 
@@ -48,12 +50,6 @@ class Architecture:
         return hashlib.sha256(ops_text(self.ops).encode()).hexdigest()[:12]
 
 
-def _tie_names(ops: tuple[Op, ...]) -> dict[str, str]:
-    uses = Counter(op.tie for op in kernels(ops) if op.tie is not None)
-    shared = [name for name, count in uses.items() if count > 1]
-    return {name: f"t{number}" for number, name in enumerate(shared, start=1)}
-
-
 def _canonical(
     ops: tuple[Op, ...], bars: tuple[int, ...], ties: dict[str, str]
 ) -> tuple[tuple[Op, ...], tuple[int, ...]]:
@@ -62,9 +58,9 @@ def _canonical(
     for index, op in enumerate(ops):
         if index in bars:
             moved.append(len(kept))
-        if isinstance(op, _DROPOUTS) and op.p == 0:
+        if isinstance(op, Dropout | Dropout2d) and op.p == 0:
             continue
-        if isinstance(op, Kernel) and op.tie is not None:
+        if isinstance(op, _Kernel) and op.tie is not None:
             name = ties.get(op.tie)
             op = op if name == op.tie else _renamed(op, name)
         elif isinstance(op, Residual):
@@ -76,7 +72,7 @@ def _canonical(
 
 
 @lru_cache(maxsize=10_000)
-def _renamed(op: Kernel, tie: str | None) -> Op:
+def _renamed(op: _Kernel, tie: str | None) -> Op:
     return replace(op, tie=tie)
 
 
@@ -107,25 +103,22 @@ def form(network: Architecture) -> Form:
         return Form.POSED_SEPARABLE if separable else Form.MIRRORED if poses == 8 else Form.POSED
     if separable:
         return Form.SEPARABLE
-    if _ties_within_sums(network.ops) or _squeezes_a_later_use(used):
+    sums = [op for op in network.ops if isinstance(op, Residual)]
+    if any(map(_reads_neighbours, kernels([op for each in sums for op in each.ops]))) or _squeezes_a_later_use(used):
         return Form.SQUEEZED
     if any(kernel.tie for kernel in used):
         return Form.TIED
-    return Form.SUMMED if any(isinstance(op, Residual) for op in network.ops) else Form.PLAIN
+    return Form.SUMMED if sums else Form.PLAIN
 
 
-def _ties_within_sums(ops: tuple[Op, ...]) -> bool:
-    return any(_reads_neighbours(kernel) for op in ops if isinstance(op, Residual) for kernel in kernels(op.ops))
-
-
-def _squeezes_a_later_use(used: list[Kernel]) -> bool:
+def _squeezes_a_later_use(used: list[_Kernel]) -> bool:
     seen = {used[0].tie} if used else set()
     for before, kernel in pairwise(used):
-        if _reads_neighbours(kernel) and kernel.tie in seen and kernel_shape(before) == (1, 1):
+        if _reads_neighbours(kernel) and kernel.tie in seen and before.edges == (1, 1):
             return True
         seen.add(kernel.tie)
     return False
 
 
-def _reads_neighbours(kernel: Kernel) -> bool:
-    return kernel.tie is not None and kernel_shape(kernel) != (1, 1)
+def _reads_neighbours(kernel: _Kernel) -> bool:
+    return kernel.tie is not None and kernel.edges != (1, 1)

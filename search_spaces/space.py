@@ -1,6 +1,6 @@
 """A search space with all its names resolved: what can be drawn, and under which conditions.
 
-Nothing here draws (``draw``), counts (``count``) or reads text (``resolve``). Names of decisions are local
+Nothing here draws (``draw``), counts (``count``) or reads text (``notation``). Names of decisions are local
 labels; a draw joins them to paths such as ``stage.2/unit[3]/pad``, so that one name means the same thing in
 every draw: ``.2`` is the second mention in its rule, ``[3]`` the third repetition, ``*`` a number of
 repetitions, ``?`` whether an optional part is there.
@@ -12,16 +12,18 @@ import operator
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
-from search_spaces.ops import Op
+from search_spaces.ops import Op, Residual, op_types
 from search_spaces.task import Task
 
 Scalar = int | float | str | None
+Mark = Literal["|"]
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a decision chooses from.
+    """What a decision chooses from, at least two.
 
     Attributes:
         texts: each option, for people.
@@ -35,15 +37,8 @@ class Options:
 
     @property
     def size(self) -> int:
-        """Number of options, at least two."""
+        """Number of options."""
         return len(self.texts)
-
-
-@dataclass(frozen=True, slots=True)
-class Constant:
-    """A value that is given."""
-
-    value: Scalar
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,19 +58,7 @@ class Variable:
     shared: bool
 
 
-Value = Constant | Choice | Variable
-
-
-def value_ways(value: Value) -> int:
-    """Return the number of values that can be drawn."""
-    return len(value.values) if isinstance(value, Choice) else 1
-
-
-@dataclass(frozen=True, slots=True)
-class Fixed:
-    """An op without choices."""
-
-    op: Op
+Value = Scalar | Choice | Variable
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +66,7 @@ class Template:
     """An op some of whose fields are drawn; ``fields`` are all of them, in the order of its dataclass."""
 
     op: type[Op]
-    fields: tuple[tuple[str, Value], ...]
+    fields: tuple[Value, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +77,8 @@ class ResidualNode:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
-    """A ``|``."""
-
-
-@dataclass(frozen=True, slots=True)
 class Either:
-    """One of several bodies; an optional part is the choice between none and it."""
+    """One of several bodies: alternatives, an optional part (none or it), a number of repetitions."""
 
     label: str
     branches: tuple[Body, ...]
@@ -108,27 +86,12 @@ class Either:
 
 
 @dataclass(frozen=True, slots=True)
-class RepeatNode:
-    """A body ``low`` times, and once more for each further option; fixed without ``options``."""
+class Named:
+    """A body under a name of its own, and the parameters of its rule. An empty label stands for the enclosing path."""
 
     label: str
     body: Body
-    low: int
-    options: Options | None
-
-    @property
-    def most(self) -> int:
-        """The highest number of times."""
-        return self.low + (self.options.size - 1 if self.options else 0)
-
-
-@dataclass(frozen=True, slots=True)
-class RuleRef:
-    """A rule, with the values of its parameters. An empty label stands for the enclosing path."""
-
-    label: str
-    body: Body
-    arguments: tuple[tuple[str, Value], ...]
+    arguments: tuple[tuple[str, Value], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,31 +101,24 @@ class SharedOps:
     name: str
 
 
-Node = Fixed | Template | ResidualNode | Mark | Either | RepeatNode | RuleRef | SharedOps
+# An op stands for itself.
+Part = Op | Mark | Template | ResidualNode | Either | Named | SharedOps
 
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """Nodes in order of execution.
+    """Parts in order of execution.
 
     Attributes:
         configurations: those of shared parts not included.
-        max_nodes: nodes that one draw visits at most.
+        max_nodes: parts that one draw visits at most.
         height: levels of nesting.
     """
 
-    nodes: tuple[Node, ...]
-    configurations: int
-    max_nodes: int
-    height: int
-
-
-@dataclass(frozen=True, slots=True)
-class SharedPart:
-    """A ``let``: drawn once, the same wherever it is named."""
-
-    name: str
-    content: Value | Body
+    nodes: tuple[Part, ...]
+    configurations: int = 1
+    max_nodes: int = 0
+    height: int = 0
 
 
 class Metric(StrEnum):
@@ -227,7 +183,7 @@ class SearchSpace:
     Attributes:
         text: as it was written.
         hash: first 12 hex digits of the SHA-256 of its text in normal form.
-        shared: the ``let`` parts that ``net`` uses, each after those it uses itself.
+        shared: the ``let`` parts that ``net`` uses by name, each after those it uses itself: each is drawn once.
         conditions: those of ``where``.
         task: what its networks are for.
         unused: names that are defined and that ``net`` does not use.
@@ -237,7 +193,25 @@ class SearchSpace:
     text: str
     hash: str
     net: Body
-    shared: tuple[SharedPart, ...]
+    shared: Mapping[str, Value | Body]
     conditions: tuple[Condition, ...]
     task: Task
     unused: tuple[str, ...] = ()
+
+    @property
+    def op_types(self) -> set[type[Op]]:
+        """Of which kinds the ops of its networks are."""
+        found: set[type[Op]] = set()
+        waiting = [self.net, *(content for content in self.shared.values() if isinstance(content, Body))]
+        while waiting:
+            for part in waiting.pop().nodes:
+                if isinstance(part, Op):
+                    found |= op_types([part])
+                elif isinstance(part, Template):
+                    found.add(part.op)
+                elif isinstance(part, Either):
+                    waiting += part.branches
+                elif isinstance(part, ResidualNode | Named):
+                    found |= {Residual} if isinstance(part, ResidualNode) else set()
+                    waiting.append(part.body)
+        return found

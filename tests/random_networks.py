@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from search_spaces.cost import output_shape
 from search_spaces.errors import ShapeError
 from search_spaces.network import Architecture
+from search_spaces.notation import parse_space
 from search_spaces.ops import (
     AvgPool,
     BatchNorm,
@@ -25,7 +25,6 @@ from search_spaces.ops import (
     Swish,
     Unshuffle,
 )
-from search_spaces.resolve import parse_space
 from search_spaces.space import SearchSpace
 from search_spaces.task import MNIST, Shape
 
@@ -90,7 +89,7 @@ def networks(draw: st.DrawFn) -> Architecture:
     for _ in range(draw(st.integers(0, 8))):
         op = draw(st.one_of(PLAIN_OPS, kernels(shape[0]), residuals(shape[0])))
         try:
-            after = output_shape(op, shape)
+            after = op.shape(shape)
         except ShapeError:
             continue
         # One unshuffle after the other makes more channels than anybody trains.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from harness.bench.external import Ask, Problem, Trial
 from search_spaces.draw import draw_uniform
 from search_spaces.errors import DrawError
-from search_spaces.resolve import parse_space
+from search_spaces.notation import parse_space
 
 
 def begin(problem: Problem) -> Ask:

@@ -13,8 +13,8 @@ from typing import Any
 import optuna
 
 from search_spaces.cost import analyse
-from search_spaces.draw import draw
-from search_spaces.resolve import parse_space
+from search_spaces.draw import Chooser, draw
+from search_spaces.notation import parse_space
 from search_spaces.space import Options, SearchSpace
 from search_spaces.task import MNIST
 
@@ -22,17 +22,15 @@ from search_spaces.task import MNIST
 PENALTY = 5_000
 
 
-class Suggest:
-    """Lets an Optuna trial decide what the space leaves open."""
+def suggested(trial: optuna.Trial) -> Chooser:
+    """Let an Optuna trial decide what the space leaves open."""
 
-    def __init__(self, trial: optuna.Trial) -> None:
-        self.trial = trial
-
-    def choose(self, name: str, options: Options) -> int:
-        """Return the option that the trial suggests."""
+    def choose(name: str, options: Options) -> int:
         if options.ordered:
-            return self.trial.suggest_int(name, 0, options.size - 1)
-        return int(self.trial.suggest_categorical(name, list(range(options.size))))
+            return trial.suggest_int(name, 0, options.size - 1)
+        return int(trial.suggest_categorical(name, list(range(options.size))))
+
+    return choose
 
 
 def main() -> None:
@@ -54,7 +52,7 @@ def propose(study: optuna.Study, space: SearchSpace, problem: dict[str, Any], as
     """Ask until a network is within the budget; larger ones are told as their size."""
     while True:
         trial = study.ask()
-        architecture = draw(space, Suggest(trial)).architecture
+        architecture = draw(space, suggested(trial)).architecture
         size = analyse(architecture, MNIST).parameters
         if size <= problem["budget"]:
             asked[str(architecture)] = trial

@@ -42,8 +42,7 @@ from search_spaces.cost import analyse
 from search_spaces.draw import draw_uniform, judge
 from search_spaces.errors import DrawError, SearchSpaceError
 from search_spaces.network import Architecture
-from search_spaces.notation import parse_network
-from search_spaces.resolve import parse_space
+from search_spaces.notation import parse_network, parse_space
 from search_spaces.space import SearchSpace
 
 _GROUP = "harness.bench"

@@ -32,6 +32,7 @@ from harness.training.recipe import check_batch, named_recipe
 from harness.training.result import Purpose
 from harness.training.run import Job
 from search_spaces.catalog import space as space_of
+from search_spaces.notation import parse_space
 
 # Checkpoints of a repeat, below the comparison's folder.
 _WORK = "work"
@@ -59,7 +60,7 @@ def prepared(given: dict[str, Any], table: Table | None) -> tuple[Setting, Runni
     methods = methods_of(given["names"], given["programs"], ablations=given["ablations"])
     check_rungs(methods, task)
     device = choose_device(given["device"])
-    engine = choose_engine(given["engine"], task.recipe, device)
+    engine = choose_engine(given["engine"], task.recipe, device, parse_space(task.space).op_types)
     effort = Effort(
         seconds=None, trials=None, workers=task.workers, device=str(device), limits=Limits(), engine=engine.kind
     )

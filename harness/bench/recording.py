@@ -38,7 +38,7 @@ from harness.training.result import PROTOCOL_VERSION, Purpose, Result, Status, a
 from harness.training.run import Job
 from search_spaces.catalog import space as space_of
 from search_spaces.count import configurations
-from search_spaces.draw import Draw, Uniform, draw, enumerate_draws, judge
+from search_spaces.draw import Draw, draw, enumerate_draws, judge, uniform
 from search_spaces.errors import DrawError
 from search_spaces.network import Architecture
 from search_spaces.space import SearchSpace
@@ -84,7 +84,7 @@ def _sampled(space: SearchSpace, count: int, seed: int, budget: int | None = Non
     """
     rng = random.Random(seed)
     enumerated = configurations(space) <= _MOST_ENUMERATED
-    drawn = (draw(space, Uniform(rng)) for _ in range(max(_LEAST_DRAWS, _DRAWS_FACTOR * count)))
+    drawn = (draw(space, uniform(rng)) for _ in range(max(_LEAST_DRAWS, _DRAWS_FACTOR * count)))
     draws, most = (enumerate_draws(space), math.inf) if enumerated else (drawn, _POOL_FACTOR * count)
     pool = _pool(space, draws, most, budget)
     if not pool:
@@ -331,7 +331,7 @@ def prepared(
     for network in chosen.networks:
         check_statistics(named.recipe, network.architecture, known.task)
     trainer = choose_device(device)
-    choice = choose_engine(engine, named.recipe, trainer)
+    choice = choose_engine(engine, named.recipe, trainer, known.op_types)
     data = resolve(dataset, folder)
     check_batch(named.recipe, data.dataset.train_size)
     built = TORCH if choice.engine is None else choice.engine.name

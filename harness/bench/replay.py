@@ -46,7 +46,7 @@ from harness.system.machine import ignoring_sigint
 from harness.training.executor import Event, Executor, Finished, Limits, Place
 from harness.training.result import Epoch, Result, Status
 from harness.training.run import Job
-from search_spaces.resolve import parse_space
+from search_spaces.notation import parse_space
 
 # Networks nearest in errors that lend the spread between their seeds.
 _LENDERS = 20

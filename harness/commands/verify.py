@@ -84,6 +84,7 @@ def verify(
     from harness.training.processes import Processes
     from harness.training.progress import Reporter
     from harness.training.recipe import check_batch, check_statistics
+    from search_spaces.ops import op_types
 
     place = workspace()
     task = task_of(dataset)
@@ -99,7 +100,7 @@ def verify(
     if certify and not declare_only and seeds is not None:
         raise UsageError("--seeds has no effect on a declared certification: give it with --declare-only")
     chosen = choose_device(device)
-    choice = choose_engine(engine, named.recipe, chosen)
+    choice = choose_engine(engine, named.recipe, chosen, op_types(given.architecture.ops))
     options.say_engine(choice)
     options.say_teacher(named.recipe, task, place.teachers)
     data = resolve(wanted or (row.dataset if row and row.dataset else dataset), folder)

@@ -38,7 +38,7 @@ from harness.training.recipe import Recipe
 from harness.training.result import Status
 from search_spaces.draw import Draw, Judgement, measured, mutate
 from search_spaces.errors import DrawError
-from search_spaces.resolve import parse_space
+from search_spaces.notation import parse_space
 from search_spaces.space import Metric
 from search_spaces.task import Task
 

@@ -23,7 +23,7 @@ from optuna.trial import Trial as Trial
 from harness.search.race import Outcome
 from harness.system import files
 from harness.system.errors import UsageError
-from search_spaces.draw import Decision, Draw, Uniform, draw, draw_uniform, mutate, replay
+from search_spaces.draw import Chooser, Decision, Draw, draw, draw_uniform, mutate, replay, uniform
 from search_spaces.errors import DrawError, nearest
 from search_spaces.space import Options, SearchSpace
 
@@ -84,7 +84,7 @@ def _offspring(space: SearchSpace, members: Sequence[_Member], known: Container[
             while rng.random() < MORE_CHANGES:
                 changes += 1
             try:
-                known_parent = replay(space, parent.indices, Uniform(rng))
+                known_parent = replay(space, parent.indices, uniform(rng))
                 child, _ = mutate(space, known_parent, rng, attempts=_MUTATIONS, changes=changes)
             except DrawError:
                 continue
@@ -94,7 +94,7 @@ def _offspring(space: SearchSpace, members: Sequence[_Member], known: Container[
         return draw_uniform(space, rng, attempts=DRAWS)
     except DrawError:
         # The coordinator rejects and counts it.
-        return draw(space, Uniform(rng))
+        return draw(space, uniform(rng))
 
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -217,16 +217,15 @@ class Index:
     asked: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _TrialChooser:
-    """Lets an Optuna trial decide."""
+def _by_trial(trial: Trial) -> Chooser:
+    """Let an Optuna trial decide."""
 
-    trial: Trial
-
-    def choose(self, name: str, options: Options) -> int:
+    def choose(name: str, options: Options) -> int:
         if options.ordered:
-            return self.trial.suggest_int(name, 0, options.size - 1)
-        return int(self.trial.suggest_categorical(name, list(range(options.size))))
+            return trial.suggest_int(name, 0, options.size - 1)
+        return int(trial.suggest_categorical(name, list(range(options.size))))
+
+    return choose
 
 
 def new_index(sampler: str, seed: int) -> Index:
@@ -249,7 +248,7 @@ def ask(index: Index, space: SearchSpace, known: Container[str] = frozenset()) -
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         trial = index.study.ask()
-        return trial, draw(space, _TrialChooser(trial))
+        return trial, draw(space, _by_trial(trial))
 
 
 def impose(index: Index, decisions: tuple[Decision, ...]) -> Trial:

@@ -14,8 +14,8 @@ from harness.search.clock import TimeLeft
 from harness.search.features import work_of
 from harness.search.race import Candidate
 from search_spaces.count import configurations
-from search_spaces.draw import Draw, Judgement, Uniform, draw, enumerate_draws, judge, measured
-from search_spaces.resolve import parse_space
+from search_spaces.draw import Draw, Judgement, draw, enumerate_draws, judge, measured, uniform
+from search_spaces.notation import parse_space
 from search_spaces.space import Condition, Metric, SearchSpace
 from search_spaces.task import Task
 
@@ -119,7 +119,7 @@ def accepted(step: ProposalStep, rng: random.Random, draws: int = DRAWS) -> Iter
     for _ in range(draws):
         if step.time_left.is_over():
             return
-        found = draw(step.space, Uniform(rng))
+        found = draw(step.space, uniform(rng))
         judgement = step.judge(found)
         if not judgement.accepted:
             step.rejected[str(judgement.reason)] += 1

@@ -22,7 +22,7 @@ from harness.search.proposal_step import DRAWS, ProposalStep, accepted, enumerat
 from harness.search.race import Candidate, Outcome, outcome
 from harness.search.surrogate import Observation
 from search_spaces.cost import Analysis
-from search_spaces.draw import Draw, Judgement, Uniform, draw, judge, measured
+from search_spaces.draw import Draw, Judgement, draw, judge, measured, uniform
 from search_spaces.space import OBJECTIVES, Metric, SearchSpace
 
 _LADDER_STEPS = 7
@@ -158,7 +158,7 @@ def _size_ladder(space: SearchSpace, ceiling: int, metric: Metric, rng: random.R
     sized: dict[int, Draw] = {}
     accepted = 0
     for _ in range(DRAWS):
-        found = draw(space, Uniform(rng))
+        found = draw(space, uniform(rng))
         judgement = judge(space, found.architecture, ceiling, metric)
         if judgement.accepted and judgement.analysis is not None:
             sized.setdefault(measured(judgement.analysis, metric), found)

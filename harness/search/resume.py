@@ -31,8 +31,8 @@ from harness.training.executor import ExecutorOf, Source
 from harness.training.processes import Processes
 from harness.training.result import Purpose
 from search_spaces.cost import analyse
-from search_spaces.draw import Draw, Uniform, measured, replay
-from search_spaces.resolve import parse_space
+from search_spaces.draw import Draw, measured, replay, uniform
+from search_spaces.notation import parse_space
 
 
 def _replay_journal(proposer: Proposer, events: list[Entry[Event]], candidates: Mapping[int, Candidate]) -> None:
@@ -79,7 +79,7 @@ def _repeat(proposer: Proposer, event: Repeated, candidate: Candidate) -> None:
 
 
 def _drawn(proposer: Proposer, indices: Mapping[str, int]) -> Draw:
-    return replay(proposer.space, indices, Uniform(random.Random(0)))
+    return replay(proposer.space, indices, uniform(random.Random(0)))
 
 
 def open_session(

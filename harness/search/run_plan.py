@@ -31,7 +31,7 @@ from harness.training.processes import Processes
 from harness.training.recipe import NamedRecipe, Recipe, check_batch, named_recipe
 from search_spaces.catalog import space as space_of
 from search_spaces.count import MOST_EXACT, configurations, feasible, smallest
-from search_spaces.resolve import with_conditions
+from search_spaces.notation import with_conditions
 from search_spaces.space import Condition, Metric, SearchSpace, contradictory
 
 # Epochs that the default recipe may have: a large network reaches in a few what a small one needs many for. Each is at
@@ -78,7 +78,6 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
     sampler = sampler_name(given["sampler"])
     recipe = named_recipe(given["recipe"])
     device = choose_device(given["device"])
-    engine = choose_engine(given["engine"], recipe.recipe, device)
     name = given["name"]
     if name is not None:
         place.study(name)
@@ -88,6 +87,7 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
     if minimise is not Metric.PARAMETERS:
         limits = (Condition(Metric.PARAMETERS, "<=", budget), *limits)
     space = with_conditions(space_of(given["space"], task_of(given["dataset"])), limits)
+    engine = choose_engine(given["engine"], recipe.recipe, device, space.op_types)
     most = None if minimise is Metric.PARAMETERS else _most(space, minimise)
     epochs = _lengths(given["epochs"], recipe.recipe, chosen=origins.get("recipe", "default") != "default")
     if given["target"] is not None:

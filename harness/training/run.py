@@ -46,6 +46,7 @@ from harness.training.train import (
 from search_spaces.cost import analyse
 from search_spaces.draw import Decision
 from search_spaces.network import Architecture
+from search_spaces.ops import op_types
 
 # A kernel is looked at as shades of grey; four digits are more than anyone sees.
 _DIGITS = 4
@@ -132,7 +133,7 @@ def execute_and_keep(
 ) -> tuple[Result, Training]:
     """Do as ``execute`` and return what was trained too."""
     device = choose_device(job.device)
-    engine = choose_engine(job.engine, job.recipe, device).engine
+    engine = choose_engine(job.engine, job.recipe, device, op_types(job.architecture.ops)).engine
     captured = engine is None and _captures(device)
     result = _start_result(job, loaded, device, _together(1) if captured else TORCH if engine is None else engine.name)
     training, validation = _images_of(job, loaded, device)

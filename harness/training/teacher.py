@@ -26,6 +26,7 @@ from harness.training.steps import Images, Teacher
 from harness.training.train import finish_average, predicting_state, start, train_epoch
 from search_spaces.network import Architecture
 from search_spaces.notation import parse_network
+from search_spaces.ops import op_types
 from search_spaces.task import Task
 
 
@@ -52,7 +53,7 @@ def teacher_of(
     if (own := recipe.teacher_recipe) is None:
         return None
     architecture = parse_network(recipe.teacher, images.task)
-    chosen = choose_engine(TORCH if engine == TORCH else "auto", own, device).engine
+    chosen = choose_engine(TORCH if engine == TORCH else "auto", own, device, op_types(architecture.ops)).engine
     facts = environment(device, data_hash, TORCH if chosen is None else chosen.name)
     # What may give other bits has another name; the commit may not, as when results are compared.
     known = [PROTOCOL_VERSION, asdict(replace(facts, commit=None, dirty=None))]

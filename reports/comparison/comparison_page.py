@@ -22,8 +22,7 @@ from reports.study.mistakes import image_uri
 from reports.study.study_files import read_standings, read_study
 from reports.study.study_info import StudyInfo, study_info
 from search_spaces.network import Architecture
-from search_spaces.op_specs import op_text
-from search_spaces.ops import BatchNorm, Conv, Linear, Op
+from search_spaces.ops import BatchNorm, Conv, Linear, Op, op_text
 from search_spaces.task import shape_text
 
 _MOST_PICTURES = 60

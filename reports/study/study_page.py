@@ -18,7 +18,7 @@ from reports.study.study_charts import networks_rows, study_charts
 from reports.study.study_files import read_study
 from reports.study.study_info import StudyInfo, study_info
 from search_spaces.cost import stored_numbers
-from search_spaces.op_specs import op_text
+from search_spaces.ops import op_text
 from search_spaces.space import OBJECTIVES, Metric
 from search_spaces.task import shape_text
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from search_spaces.catalog import space
-from search_spaces.draw import Uniform, draw, judge
+from search_spaces.draw import draw, judge, uniform
 
 GOLDEN = Path(__file__).with_name("draws.json")
 SPACES = ("all", "bench", "card", "forms", "posed", "seeds", "tied", "tiny")
@@ -28,7 +28,7 @@ def drawn(name: str, count: int) -> dict[str, Any]:
     lines: list[str] = []
     reasons: Counter[str] = Counter()
     for _ in range(count):
-        made = draw(found, Uniform(rng))
+        made = draw(found, uniform(rng))
         judged = judge(found, made.architecture, 20_000)
         reasons[judged.reason or "accepted"] += 1
         parameters = judged.analysis.parameters if judged.analysis else None

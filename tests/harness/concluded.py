@@ -13,8 +13,7 @@ from harness.training.native.native import Choice
 from harness.training.recipe import NamedRecipe
 from harness.training.run import Job
 from search_spaces.network import Architecture
-from search_spaces.notation import parse_network
-from search_spaces.resolve import parse_space
+from search_spaces.notation import parse_network, parse_space
 from tests.harness import scripted
 from tests.harness.unrun import Seeds
 

@@ -1,17 +1,48 @@
-"""Every op is known wherever an op has to be known: whoever adds one is told here what is missing."""
+"""Every op is known wherever an op has to be known; and a new one needs nothing but what it says of itself."""
 
 from __future__ import annotations
 
-from dataclasses import fields
+import json
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import get_args
+from typing import Any
 
-from harness.training.modules import MODULES
+import pytest
+import torch
+
+from harness.cli import run
+from harness.data import training_images as data
+from harness.data.datasets import DATASETS
+from harness.data.training_images import ImageData
+from harness.export import to_onnx
+from harness.system.errors import DeviceError
+from harness.training.modules import build
 from harness.training.native.instruction import Activation
-from harness.training.native.program import _ACTIVATIONS, _DROPOUTS, INSTRUCTIONS
-from search_spaces.notation import parse_network
-from search_spaces.op_specs import OP_NAMES, SPECS, Spec
-from search_spaces.ops import BatchNorm, Dropout, Dropout2d, Op, Residual
+from harness.training.native.native import choose_engine
+from harness.training.native.program import _ACTIVATIONS, KERNELS
+from harness.training.recipe import Recipe
+from search_spaces.cost import analyse
+from search_spaces.count import feasible
+from search_spaces.draw import draw_uniform, enumerate_draws
+from search_spaces.errors import NotationError, ShapeError
+from search_spaces.network import Architecture
+from search_spaces.notation import parse_network, parse_space
+from search_spaces.ops import (
+    SIGNATURES,
+    Dropout,
+    Dropout2d,
+    Kind,
+    Op,
+    Parameter,
+    Residual,
+    Signature,
+    op_names,
+    op_types,
+    written,
+)
+from search_spaces.task import MNIST, Shape
 from tests.harness.training.native.networks import NETWORKS
 
 # Also compared with torch as an ONNX model.
@@ -20,36 +51,97 @@ EVERY_OP = (
     "maxpool(3) avgpool conv1x1(6) leaky conv3x1(6, groups=2) prelu conv1x3(4) swish bn(unscaled) unshuffle(2) gap "
     "linear(12) bn relu linear(10)"
 )
-OPS = set(get_args(Op))
-DEFAULT_COST = next(field.default for field in fields(Spec) if field.name == "cost")
 GRAMMAR = Path(__file__).resolve().parents[2] / "docs" / "grammar.md"
 
 
-def ops_of(ops: tuple[Op, ...]) -> set[type[Op]]:
-    inner = [ops_of(op.ops) for op in ops if isinstance(op, Residual)]
-    return {type(op) for op in ops}.union(*inner)
+def known() -> set[type[Op]]:
+    return {type(each.make(**({each.number.field: 1} if each.number else {}))) for each in SIGNATURES.values()}
 
 
-def test_every_op_has_a_spec_a_module_and_an_instruction():
-    assert SPECS.keys() == OPS - {Residual}
-    assert MODULES.keys() == OPS - {Residual}
-    assert {*_ACTIVATIONS, *_DROPOUTS, *INSTRUCTIONS, BatchNorm} == OPS
-    assert {*_ACTIVATIONS.values()} == {*Activation} - {Activation.NONE}
-
-
-def test_every_op_is_among_the_networks_that_are_compared_with_torch():
-    native = {op for text in NETWORKS for op in ops_of(parse_network(text).ops)}
-
+def test_every_op_is_compared_with_torch_and_documented():
+    assert op_types(parse_network(EVERY_OP).ops) == known() | {Residual} == KERNELS
     # Dropout draws masks of its own in each engine.
-    assert native == OPS - {Dropout, Dropout2d}
-    assert ops_of(parse_network(EVERY_OP).ops) == OPS
-
-
-def test_every_op_is_documented():
+    assert {op for text in NETWORKS for op in op_types(parse_network(text).ops)} == KERNELS - {Dropout, Dropout2d}
+    assert {*_ACTIVATIONS.values()} == {*Activation} - {Activation.NONE}
     text = GRAMMAR.read_text(encoding="utf-8")
-    assert [name for name in OP_NAMES if f"`{name}" not in text] == []
+    assert [name for name in op_names() if f"`{name}" not in text] == []
 
 
-def test_what_an_op_with_a_kernel_costs_is_left_to_its_kernel():
-    """A cost of its own would be ignored."""
-    assert [spec.op for spec in SPECS.values() if spec.kernel is not None and spec.cost is not DEFAULT_COST] == []
+# The example of ARCHITECTURE.md.
+@dataclass(frozen=True, slots=True)
+class GroupNorm(Op):
+    """Group normalisation (Wu and He, arXiv 1803.08494)."""
+
+    groups: int
+
+    def shape(self, before: Shape) -> Shape:
+        if before[0] % self.groups:
+            raise ShapeError(f"groupnorm({self.groups}) gets {before[0]} channels, no multiple of its groups")
+        return before
+
+    def cost(self, before: Shape) -> tuple[int, int]:
+        return 2 * before[0], 0
+
+    def module(self, before: Shape, members: int | None) -> torch.nn.Module:
+        return torch.nn.GroupNorm((members or 1) * self.groups, (members or 1) * before[0])
+
+
+SPACE = "net = conv3x3({4, 8}) <bn / groupnorm({2, 4, 8})> relu | gap | linear(10); where parameters <= 200"
+NETWORK = "conv3x3(8) groupnorm(4) relu | gap | linear(10)"
+
+
+@pytest.fixture
+def groupnorm() -> Iterator[None]:
+    groups = Parameter("groups", "groups", Kind.COUNT, "number of groups")
+    written(groupnorm=Signature(groups, required=True))(GroupNorm)
+    yield
+    del SIGNATURES["groupnorm"]
+
+
+@pytest.mark.usefixtures("groupnorm")
+def test_a_new_op_is_parsed_counted_drawn_and_built():
+    network = parse_network(NETWORK)
+    assert (str(network), parse_network(str(network))) == (NETWORK, network)
+    # Torch counts the same, or it would not be built.
+    assert build(network, MNIST)
+    assert analyse(network, MNIST).parameters == 72 + 16 + 90
+    with pytest.raises(ShapeError):
+        parse_network("conv3x3(6) groupnorm(4) gap linear(10)")
+    with pytest.raises(NotationError):
+        parse_network("conv3x3(8) groupnorm(0) gap linear(10)")
+    space = parse_space(SPACE)
+    names = [decision.name for each in enumerate_draws(space) for decision in each.decisions]
+    assert names[-1] == "groups"
+    # Two widths with bn or one of three numbers of groups, of which one does not divide the smaller width.
+    assert feasible(space).accepted == 7
+    assert draw_uniform(space, random.Random(0)).decisions[0].name == "channels"
+
+
+@pytest.mark.usefixtures("groupnorm")
+def test_the_native_engine_leaves_it_to_torch_and_says_so(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    pixels = torch.randint(0, 256, (100, 1, 28, 28), dtype=torch.uint8)
+    spec = replace(DATASETS["mnist-5k"], train_size=80, validation_size=20, test_size=30)
+    whole = ImageData(spec, pixels, torch.arange(100) % 10, data_hash="abc", source="memory", folder=None)
+    monkeypatch.setattr(data, "resolve", lambda name, folder: whole)
+    (workspace / "quick.toml").write_text("batch_size = 16\nepochs = 2\n", encoding="utf-8")
+    line = ["train", NETWORK, "--dataset", "mnist-5k", "--recipe", "@quick.toml", "--json", "--engine"]
+    assert run([*line, "auto"]) == 0
+    shown = capsys.readouterr()
+    document: dict[str, Any] = json.loads(shown.out)
+    assert (document["status"], document["environment"]["engine"]) == ("complete", "torch")
+    assert "GroupNorm" in shown.err
+    assert run([*line, "native"]) == 6
+    # A search trains all its networks on one engine.
+    cpu = torch.device("cpu")
+    assert choose_engine("auto", Recipe(), cpu, parse_space(SPACE).op_types).kind == "torch"
+    with pytest.raises(DeviceError):
+        choose_engine("native", Recipe(), cpu, parse_space(SPACE).op_types)
+
+
+@pytest.mark.usefixtures("groupnorm")
+def test_a_new_op_is_exported():
+    network = build(Architecture(parse_network(NETWORK).ops), MNIST).eval()
+    pixels = torch.randint(0, 256, (20, 1, 28, 28), dtype=torch.uint8)
+    assert to_onnx(network, DATASETS["mnist"], pixels, {})[1]["classes_differ"] == 0

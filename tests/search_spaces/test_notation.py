@@ -1,14 +1,24 @@
+"""Texts are read as they say, and each mistake is pointed at."""
+
 from __future__ import annotations
 
-from decimal import Decimal
+import hashlib
+from collections.abc import Callable
+from importlib import resources
+from typing import Any
 
+import lark
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.lark import from_lark
 
+from search_spaces.count import configurations
+from search_spaces.draw import enumerate_draws, judge, replay
 from search_spaces.errors import NotationError, SearchSpaceError, ShapeError, caret, nearest
+from search_spaces.grammar import read
 from search_spaces.network import Architecture
-from search_spaces.notation import numbers, parse_network, parse_notation, whole
+from search_spaces.notation import parse_conditions, parse_network, parse_notation, parse_space, with_conditions
 from search_spaces.ops import (
     BatchNorm,
     Conv,
@@ -21,44 +31,39 @@ from search_spaces.ops import (
     ReLU,
     Residual,
 )
-from search_spaces.syntax import Number, Range, ValueSet
+from search_spaces.space import Metric, SearchSpace
+from search_spaces.task import MNIST, Task
 
+GRAMMAR = lark.Lark(
+    resources.files("search_spaces").joinpath("notation.lark").read_text("utf-8"),
+    parser="lalr",
+    start=["network", "space"],
+)
+# A blank after each word, because the generator joins tokens without one. Keys are terminals of the grammar.
+WORDS = {
+    "NAME": st.sampled_from(["conv3x3 ", "bn ", "gap ", "linear ", "res ", "tie ", "bias ", "net ", "c ", "macs "]),
+    "NUMBER": st.sampled_from(["0 ", "1 ", "2 ", "10 ", "0.5 ", "99999999999 "]),
+    "COMMENT": st.sampled_from(["#\n", "# bn é \r\n"]),
+    "SPACE": st.sampled_from([" ", "\r\n", "\t"]),
+}
 HEAD = (GlobalAvgPool(), Linear(10))
 
 
 def test_the_ops_of_a_text_in_their_order():
     text = """
-        conv3x3(8) bn relu dropout(0.05) | maxpool   # halves the map
+        conv3x3(8) bn relu dropout(0.05) | maxpool leaky(0.10) leaky(0.2)  # halves the map
         | conv1x1(8, pad=1, stride=2, bias) dwconv3x3(tie=k) res(dwconv3x3(tie=k) | relu) | gap | linear(10)
     """
-    assert parse_network(text) == Architecture(
-        (
-            Conv(3, 8),
-            BatchNorm(),
-            ReLU(),
-            Dropout(0.05),
-            MaxPool(2),
-            Conv(1, 8, padding=1, stride=2, bias=True),
-            DepthwiseConv(tie="k"),
-            Residual((DepthwiseConv(tie="k"), ReLU())),
-            *HEAD,
-        )
-    )
-
-
-def test_a_leaky_rectifier_has_slope_a_tenth_unless_it_says_otherwise():
-    spelled = parse_network("leaky(0.10) leaky(0.2) linear(10)")
-    assert spelled == Architecture((LeakyReLU(0.1), LeakyReLU(0.2), Linear(10)))
-    assert str(spelled) == "leaky leaky(0.2) linear(10)"
-    assert spelled.hash == parse_network("leaky leaky(0.20) linear(10)").hash
+    first = (Conv(3, 8), BatchNorm(), ReLU(), Dropout(0.05), MaxPool(2), LeakyReLU(0.1), LeakyReLU(0.2))
+    second = (Conv(1, 8, padding=1, stride=2, bias=True), DepthwiseConv(tie="k"))
+    assert parse_network(text) == Architecture((*first, *second, Residual((DepthwiseConv(tie="k"), ReLU())), *HEAD))
 
 
 @given(st.from_type(Architecture))
-def test_parse_print_parse_is_the_identity(network: Architecture):
-    again = parse_network(str(network))
-    assert again == network
-    assert str(again) == str(network)
-    assert again.hash == network.hash
+def test_a_network_reads_back_as_it_is_written(network: Architecture):
+    for text in (str(network), f" {network}  # a comment"):
+        for again in (parse_network(text), parse_notation(text)):
+            assert (again, str(again), again.hash) == (network, str(network), network.hash)
 
 
 @pytest.mark.parametrize(
@@ -75,89 +80,79 @@ def test_spellings_of_one_network_have_one_hash(spelling: str):
     assert parse_network(spelling).hash == Architecture((Conv(3, 8), BatchNorm(), *HEAD)).hash
 
 
-def place(marked: str) -> tuple[str, int]:
-    """Return a text without its mark, and where that stood."""
-    return marked.replace("^", ""), marked.index("^")
+@pytest.mark.parametrize(
+    ("text", "normal"),
+    [
+        ("net=bn", "net = bn;"),
+        ("let a={1,2..8 step 3};net=<a/|b/>?", "let a = {1, 2..8 step 3};net = <a / | b / >?;"),
+        (
+            "u(c)=x(c,pad={0,1}){1..3}<bn>{2}; net=u(4..16 step 2.0);",
+            "u(c) = x(c, pad={0, 1}){1..3} <bn>{2};net = u(4..16 step 2);",
+        ),
+        ("where parameters<=20000,macs > 5;\n net = u", "where parameters <= 20000, macs > 5;net = u;"),
+        ("letter = wherever", "letter = wherever;"),
+        ("step = {1..2 step 1}", "step = {1..2 step 1};"),
+    ],
+)
+def test_a_space_has_one_normal_form(text: str, normal: str):
+    assert "".join(f"{statement};" for statement in read(text, "space")) == normal
+
+
+PARSERS: dict[str, Callable[[str], Any]] = {
+    "network": parse_network,
+    "space": parse_space,
+    "conditions": parse_conditions,
+}
+# What is wrong stands behind the mark.
+MISTAKES = {
+    "network": """^ ;^ | # nothing;conv3x3(8^;^8;conv3x3(8,^);conv3x3(1^e4);net ^= bn;^let a = 3;bn{^};conv3x3(^-8)
+        conv3^\u00d73(8);bn^\x00;^\ud800;dropout(^.5);bn ^maxpol;^conv3x3 bn;^conv3x3(bias);^dropout;conv3x3(8, ^9)
+        conv3x3(8, pad=1, ^pad=1);conv3x3(8, bias, ^bias);conv3x3(8, ^bais);conv3x3(8, ^strid=2);maxpool(^k=2)
+        conv3x3(8, ^pad);conv3x3(8, ^bias=1);bn(^scaled);bn(poses=4, ^shared=4);relu(^1);leaky(^0);leaky(^1);leaky(^bn)
+        leaky(0.1, ^0.2);gap(^x);dwconv3x3(^8);conv3x3(^0);conv3x3(^2.5);conv3x3(^10001);conv3x3(8, stride=^0)
+        conv3x3(8, pad=^0.5);conv3x3(8, groups=^0);conv3x3(8, poses=^3);bn(poses=^0.5);conv1x3(8, ^poses=2)
+        dwconv3x3(^groups=2);unshuffle(^1);dropout(^1);conv3x3(^bn relu);conv3x3(8, pad=^no);conv3x3(8, ^tie=1)
+        conv3x3(8, ^tie=a b);bn ^res;res(bn, ^relu);res(^8);res(^ops=bn);bn ^res(dropout(0) |);conv3x3({^4, 8})
+        conv3x3(8, pad=^0..1);conv3x3(8, ^bias?);conv3x3(8, tie=^a?);^bn?;bn ^<relu / gap>;res(bn ^<relu>)
+        gap linear(^classes)""",
+    "space": """^ ;^# nothing\n|;a = bn b ^= gap;a = bn ^where parameters <= 3;a = <bn / relu^;a = bn{1..2}^{3}
+        where parameters ^= 3;where macs <= ^many;a = {4, ^b};let ^net = bn;^net = {4, 8};^net(c) = conv3x3(c)
+        net = ^conv3x3;net = ^res();net = ^<bn{100}>{100};net = conv3x3(8, ^bais?);unit = bn! net = ^unti
+        net = bn! ^net = relu;let a = bn! ^a = relu! net = a;^bn = relu! net = bn;net = bn! u(^3) = bn
+        net = bn! u(a, ^b=c) = bn;net = bn! u(a, ^a) = bn;net = bn! u(^gap) = bn;net = bn! unused = ^reul;net = bn ^net
+        net = a! a = bn b! b = ^a?;net = bn! let a = b! let b = ^a;u(c) = conv3x3(c)! net = ^u
+        u(c, p) = conv3x3(c, pad=p)! net = ^u(3);let u = bn! net = ^u(3);u(c) = conv3x3(c)! net = u(^c=3)
+        u(c) = conv3x3(c)! net = u(^bn relu);a = bn! net = conv3x3(^a);net = conv3x3(<^4>);net = conv3x3(^<bn / relu>)
+        w = {4, 8}! v = w! net = bn ^v;u(c) = bn ^c! net = u(3);^w(a) = {4, 8}! net = bn;net = bn ^classes linear(10)
+        w = {0, 4}! net = conv3x3(^w);let w = {0.5, 4}! net = conv3x3(^w)
+        u(c) = v(c)! v(d) = bn dropout(d)! net = u({^0.5, 1});net = conv3x3({4, ^4});net = conv3x3({1..5, ^3})
+        net = conv3x3(^8..4);net = conv3x3(^4..8 step 0);net = conv3x3(^1..1001)
+        net = dropout(^0..0.9 step 0.0000001);net = conv3x3({^1..999, 2000..2005});net = conv3x3({4, ^10001})
+        net = bn{^3..1};net = bn{^101};net = bn{^1.5};net = bn{1..^999999999999999999999999};net = bn! where ^parms <= 3
+        net = bn! where macs <= ^0.5;net = gap linear(10)! where macs <= 100, parameters <= 9, ^macs >= 101
+        net = gap linear(10)! where ^parameters < 1;a = ^b b b b! b = c c c c! c = bn{100}! net = a""",
+    "conditions": "^latency<=3;macs<=1^e9;macs^=3;macs<=3, ^;^where macs<=3;macs<=^0.5;macs<=^1000000000001",
+}
+
+
+@pytest.mark.parametrize("kind", MISTAKES)
+def test_each_mistake_is_pointed_at(kind: str):
+    for marked in MISTAKES[kind].replace("\n        ", ";").split(";"):
+        marked = marked.replace("!", ";")
+        text = marked.replace("^", "")
+        with pytest.raises(NotationError) as caught:
+            PARSERS[kind](text)
+        assert (caught.value.position, caught.value.text) == (marked.index("^"), text), marked
 
 
 @pytest.mark.parametrize(
-    "marked",
-    [
-        "^",
-        "^ | # nothing",
-        "bn ^maxpol",
-        "^conv3x3 bn",
-        "^conv3x3(bias)",
-        "^dropout",
-        "conv3x3(8, ^9)",
-        "conv3x3(8, pad=1, ^pad=1)",
-        "conv3x3(8, bias, ^bias)",
-        "conv3x3(8, ^bais)",
-        "conv3x3(8, ^strid=2)",
-        "maxpool(^k=2)",
-        "conv3x3(8, ^pad)",
-        "conv3x3(8, ^bias=1)",
-        "bn(^scaled)",
-        "bn(poses=4, ^shared=4)",
-        "relu(^1)",
-        "leaky(^0)",
-        "leaky(^1)",
-        "leaky(^bn)",
-        "leaky(0.1, ^0.2)",
-        "gap(^x)",
-        "dwconv3x3(^8)",
-        "conv3x3(^0)",
-        "conv3x3(^2.5)",
-        "conv3x3(^10001)",
-        "conv3x3(^" + "9" * 9999 + ")",
-        "conv3x3(8, stride=^0)",
-        "conv3x3(8, pad=^0.5)",
-        "conv3x3(8, groups=^0)",
-        "conv3x3(8, poses=^3)",
-        "bn(poses=^0.5)",
-        "conv1x3(8, ^poses=2)",
-        "dwconv3x3(^groups=2)",
-        "unshuffle(^1)",
-        "dropout(^1)",
-        "dropout2d(^0." + "9" * 40 + ")",
-        "conv3x3(^bn relu)",
-        "conv3x3(8, ^pad=no)",
-        "conv3x3(8, ^tie=1)",
-        "conv3x3(8, ^tie=a b)",
-        "bn ^res",
-        "res(bn, ^relu)",
-        "res(^8)",
-        "res(^ops=bn)",
-        "bn ^res(dropout(0) |)",
-        "conv3x3({^4, 8})",
-        "conv3x3(8, pad=^0..1)",
-        "conv3x3(8, ^bias?)",
-        "conv3x3(8, tie=^a?)",
-        "^bn?",
-        "bn ^<relu / gap>",
-        "res(bn ^<relu>)",
-    ],
+    ("text", "near"), [("maxpol", "maxpool"), ("conv3x3(8, bais)", "bias"), ("bn(scaled)", "unscaled")]
 )
-def test_each_mistake_is_pointed_at(marked: str):
-    text, position = place(marked)
+def test_the_nearest_name_is_suggested(text: str, near: str):
     with pytest.raises(NotationError) as caught:
         parse_network(text)
-    assert (caught.value.position, caught.value.text) == (position, text)
-
-
-@pytest.mark.parametrize(
-    ("text", "hint"),
-    [
-        ("maxpol", "maxpool"),
-        ("conv3x3(8, bais)", "bias"),
-        ("conv3x3(8, strid=2)", "stride"),
-        ("bn(scaled)", "unscaled"),
-    ],
-)
-def test_the_nearest_name_is_suggested(text: str, hint: str):
-    with pytest.raises(NotationError) as caught:
-        parse_network(text)
-    assert caught.value.hint == f"did you mean '{hint}'?"
+    assert caught.value.hint == f"did you mean '{near}'?"
+    assert nearest("zzz", ["maxpool", "avgpool"]) is None
 
 
 @pytest.mark.parametrize(
@@ -172,42 +167,24 @@ def test_the_nearest_name_is_suggested(text: str, hint: str):
         ("conv3x3(4) ^conv3x3(16, groups=2, poses=8) linear(10)", (1,)),
         ("conv3x3(6) ^bn(poses=4) gap linear(10)", (1,)),
         ("conv3x3(4) res(^bn(poses=1, shared)) gap linear(10)", (1, 0)),
-        ("linear(10) bn ^gap", (2,)),
-        ("conv3x3(4, tie=a) bn res(relu res(^conv3x3(4, tie=a))) gap linear(10)", (2, 1, 0)),
+        ("linear(10) bn | ^gap", (2,)),
+        ("conv3x3(4, tie=a) bn res(relu | res(^conv3x3(4, tie=a))) gap linear(10)", (2, 1, 0)),
         ("bn ^res(conv3x3(4)) gap linear(10)", (1,)),
     ],
 )
 def test_ops_that_do_not_fit_are_pointed_at(marked: str, path: tuple[int, ...]):
-    text, position = place(marked)
+    text = marked.replace("^", "")
     with pytest.raises(ShapeError) as caught:
         parse_network(text)
-    assert (caught.value.position, caught.value.path, caught.value.text) == (position, path, text)
+    assert (caught.value.position, caught.value.path, caught.value.text) == (marked.index("^"), path, text)
 
 
-def test_deep_residual_sums_are_read():
-    assert parse_network("res(" * 50 + "bn" + ")" * 50 + " linear(10)").ops[-1] == Linear(10)
-
-
-@pytest.mark.parametrize("text", ["res(" * 10_000, "(" * 50_000, "<" * 99_999, "bn " * 33_000 + "(", "\x00" * 1000])
-def test_hostile_texts_give_errors_and_nothing_else(text: str):
-    with pytest.raises(SearchSpaceError):
-        parse_network(text)
-
-
-@given(network=st.from_type(Architecture))
-def test_a_stored_text_is_read_as_any_other_with_its_bars(network: Architecture):
-    for text in (str(network), f" {network}  # a comment"):
-        assert (parse_notation(text), str(parse_notation(text))) == (network, str(parse_network(text)))
-
-
-@pytest.mark.parametrize(
-    "text", ["", "|", "conv3x3(8) bn nn", "conv3x3(8", "conv3x3(8) bn bn?", "conv3x3({4, 8})", "let"]
-)
+@pytest.mark.parametrize("text", ["", "|", "conv3x3(8) bn nn", "conv3x3(8", "conv3x3(8) bn bn?", "let"])
 def test_a_stored_text_that_is_no_network_has_the_error_of_any_other(text: str):
     errors = []
-    for read in (parse_network, parse_notation):
+    for parse in (parse_network, parse_notation):
         with pytest.raises(NotationError) as caught:
-            read(text)
+            parse(text)
         errors.append((caught.value.message, caught.value.position, caught.value.text, caught.value.hint))
     assert errors[0] == errors[1]
 
@@ -216,49 +193,190 @@ def test_a_stored_network_may_be_for_any_task():
     assert str(parse_notation("conv3x3(8) | gap | linear(3)")) == "conv3x3(8) | gap | linear(3)"
 
 
-def number(text: str) -> Number:
-    return Number(Decimal(text), 7)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(st.sampled_from(["network", "space"]).flatmap(lambda start: from_lark(GRAMMAR, start=start, explicit=WORDS)))
+def test_any_text_of_the_grammar_is_read_or_one_clear_error(text: str):
+    parsed_or_refused(text)
 
 
-def test_one_number_is_a_set_of_one():
-    assert numbers(number("4.0")) == (4,)
-    assert isinstance(numbers(number("4.0"))[0], int)
-    assert numbers(number("0.069")) == (0.069,)
+@given(st.text(alphabet=st.sampled_from("conv3x(8) bn|<>/?{}.,=;#\n\té0"), max_size=30))
+def test_any_text_at_all_is_read_or_refused(text: str):
+    parsed_or_refused(text)
 
 
-def test_sets_are_sorted_and_ranges_include_their_end():
-    spread = Range(number("2"), number("7"), number("2"), 7)
-    assert numbers(ValueSet((number("9"), spread, number("0.5")), 7)) == (0.5, 2, 4, 6, 9)
+@pytest.mark.parametrize("text", ["res(" * 10_000, "(" * 50_000, "<bn / res(" * 9_000, "bn " * 33_000 + "("])
+def test_hostile_texts_give_errors_and_nothing_else(text: str):
+    parsed_or_refused(text)
 
 
-@given(st.integers(0, 300), st.integers(0, 200), st.integers(1, 50))
+def parsed_or_refused(text: str) -> None:
+    for parse in (parse_network, parse_space):
+        try:
+            parse(text)
+        except SearchSpaceError as error:
+            refusal = error
+        else:
+            continue
+        assert "\n" not in refusal.message
+        assert refusal.position is not None
+        assert 0 <= refusal.position <= len(text)
+        assert refusal.text == text
+
+
+@pytest.mark.parametrize(
+    ("text", "networks"),
+    [
+        ("conv3x3(8) bn | gap", ["conv3x3(8) bn | gap"]),
+        ("conv3x3({8, 4}) bn?", ["conv3x3(4)", "conv3x3(4) bn", "conv3x3(8)", "conv3x3(8) bn"]),
+        (
+            "unit(c, p) = conv3x3(c, pad=p, bias) norm; pair(a) = unit(a, 0) unit(a, 1); norm = bn; net = pair(6) |",
+            ["conv3x3(6, pad=0, bias) bn conv3x3(6, bias) bn"],
+        ),
+        ("c = {4, 8}; unit(c) = conv3x3(c); net = unit(5)", ["conv3x3(5)"]),
+        ("net = <bn <relu>> <conv3x3(4) |>{2}", ["bn relu conv3x3(4) | conv3x3(4)"]),
+        ("net = dropout({0.5, 0.1..0.3 step 0.1})", [f"dropout({rate})" for rate in (0.1, 0.2, 0.3, 0.5)]),
+        ("unit(pad) = conv3x3(8, pad={0, 1}) conv1x1(4, pad=pad); net = unit(2)", None),
+        ("net = gap linear(classes)", ["gap linear(10)"]),
+        ("let classes = {4, 8}; net = conv3x3(classes)", ["conv3x3(4)", "conv3x3(8)"]),
+    ],
+)
+def test_a_space_holds_the_networks_that_it_spells(text: str, networks: list[str] | None):
+    if networks is None:
+        networks = ["conv3x3(8, pad=0) conv1x1(4, pad=2)", "conv3x3(8) conv1x1(4, pad=2)"]
+    assert [str(each.architecture) for each in enumerate_draws(parse_space(text))] == networks
+
+
+@given(st.integers(0, 60), st.integers(0, 39), st.integers(1, 20))
 def test_ranges_in_hundredths_equal_counting(low: int, length: int, step: int):
-    start, end, stride = (number(f"{value / 100:.2f}") for value in (low, low + length, step))
-    spread = Range(start, end, stride, 7)
-    assert numbers(spread) == tuple(value / 100 for value in range(low, low + length + 1, step))
+    space = parse_space(f"net = dropout({low / 100}..{(low + length) / 100} step {step / 100})")
+    expected = [Architecture((Dropout(value / 100),)) for value in range(low, low + length + 1, step)]
+    assert [each.architecture for each in enumerate_draws(space)] == expected
 
 
-def test_whole_numbers_have_their_bounds():
-    assert whole(number("3.0"), "it", 5) == 3
-    for wrong in ("6", "2.5"):
-        with pytest.raises(NotationError, match=wrong):
-            whole(number(wrong), "it", 5)
+def names(text: str) -> set[str]:
+    """The names of all decisions that any network of a space makes."""
+    found: set[str] = set()
+    waiting: list[dict[str, int]] = [{}]
+    space = parse_space(text)
+    while waiting:
+        made = replay(space, waiting.pop(), lambda name, options: 0)
+        for decision in made.decisions:
+            if decision.name not in found:
+                found.add(decision.name)
+                waiting += [made.indices | {decision.name: index} for index in range(1, decision.size)]
+    return found
 
 
-def test_nearest_suggests_only_what_is_near():
-    assert nearest("maxpol", ["maxpool", "avgpool"]) == "did you mean 'maxpool'?"
-    assert nearest("MAXPOOL", ["maxpool", "avgpool"]) == "did you mean 'maxpool'?"
-    assert nearest("zzz", ["maxpool", "avgpool"]) is None
+def test_decisions_are_named_by_where_they_stand():
+    text = """
+        let rate  = {0.1, 0.2};
+        let norm  = <bn relu / relu bn>;
+        let both  = <bn / relu> dropout(rate) bn?;
+        width     = {4, 8};
+        unit(c)   = conv3x3(c, pad={0, 1}, bias?, tie=a?) norm;
+        stage     = unit(width){1..2} both;
+        head      = <gap linear(10) / linear(10)>;
+        net       = conv1x1(width) dropout(rate) stage conv5x5({4, 8}) conv5x5({4, 8}) stage? <bn / relu>{2} head
+    """
+    unit = {f"unit[{index}]/{label}" for index in (1, 2) for label in ("c", "pad", "bias", "tie")}
+    stages = {f"{stage}/{label}" for stage in ("stage", "stage.2") for label in ("unit*", *unit)}
+    shared = {"rate", "norm", "both/group", "both/bn?"}
+    own = {"width", "channels", "channels.2", "stage.2?", "group[1]", "group[2]", "head"}
+    assert names(text) == shared | own | stages
+    # A label of net never meets the name of a let.
+    assert names("let rate = {0.1, 0.2}; net = dropout(rate) dropout({0.3, 0.4})") == {"rate", "rate.2"}
+    assert names("let group = {4, 8}; net = conv3x3(group) <bn / relu>") == {"group", "group.2"}
+    assert names("net = <bn / relu>") == {"net"}
+
+
+def test_shared_parts_come_after_those_they_use_and_unused_ones_not_at_all():
+    text = "let unused = {1, 2}; let ab = <a b>; let a = dropout(r); let r = {0.1, 0.2}; let b = bn?; net = ab ab"
+    assert list(parse_space(text).shared) == ["r", "a", "b", "ab"]
+    assert parse_space(text).unused == ("unused",)
+
+
+def test_conditions_are_kept_in_order():
+    conditions = parse_space("where parameters < 5, macs >= 7; net = bn; where receptive_field == 3;").conditions
+    assert [str(condition) for condition in conditions] == ["parameters < 5", "macs >= 7", "receptive_field == 3"]
+    assert [condition.metric for condition in conditions] == list(Metric)
+    assert [[condition.holds(value) for condition in conditions] for value in (5, 3)] == [
+        [False] * 3,
+        [True, False, True],
+    ]
+
+
+@pytest.mark.parametrize("text", ["macs<=1000000", " macs < 5 ,receptive_field>= 20", "macs > 5 # more\n, macs <= 7"])
+def test_conditions_by_themselves_are_those_that_a_space_reads_after_where(text: str):
+    found = parse_conditions(text)
+    assert found == parse_space(f"net = bn; where {text}").conditions
+    for start in ("bn", "net = bn", "net = bn; # more", "net = bn;"):
+        assert with_conditions(parse_space(start), found).conditions == found
+
+
+@pytest.mark.parametrize("end", ["", ";", "; # more"])
+def test_conditions_that_a_space_excludes_are_refused(end: str):
+    space = parse_space(f"net = gap linear(10); where parameters >= 100{end}", "mine")
+    with pytest.raises(NotationError):
+        with_conditions(space, parse_conditions("parameters <= 50"))
+
+
+@given(st.from_type(SearchSpace))
+def test_the_normal_form_reads_back_as_the_same_space(space: SearchSpace):
+    statements = read(space.text, "space")
+    normal = "".join(f"{statement};\n" for statement in statements)
+    again = parse_space(normal, space.name)
+    assert read(normal, "space") == statements
+    assert (again.hash, again.net, again.shared) == (space.hash, space.net, space.shared)
+    assert space.hash == hashlib.sha256(normal.encode()).hexdigest()[:12]
+
+
+def test_a_bare_network_has_the_hash_of_its_rule():
+    assert parse_space("conv3x3({4.0, 8}) bn").hash == parse_space("# a comment\nnet=conv3x3( {4,8} )   bn ;").hash
+
+
+def chain(name: str, length: int, end: str) -> str:
+    return "".join(f"{name}{index} = {name}{index + 1};" for index in range(length)) + f"{name}{length} = {end};"
+
+
+def test_chains_of_rules_and_brackets_together_are_limited():
+    for shallow in ("res(" * 50 + "bn" + ")" * 50, f"{chain('a', 48, 'bn')} net = a0"):
+        assert configurations(parse_space(shallow)) == 1
+    mixed = "".join(f"a{index} = {'<' * 40}a{index + 1}{'>' * 40};" for index in range(40)) + "a40 = bn; net = a0"
+    for deep in (
+        f"{chain('a', 60, 'bn')} net = a0",
+        mixed,
+        # Resolved first from a shallow place, then met from a deep one.
+        f"{chain('a', 20, 'bn')} net = a0 {'<' * 40}a0{'>' * 40}",
+        f"{chain('w', 60, '{4, 8}')} net = conv3x3(w0)",
+    ):
+        with pytest.raises(NotationError):
+            parse_space(deep)
+
+
+def test_a_draw_has_at_most_a_thousand_parts():
+    # The repetition counts 1, each of its 100 rounds 1 and its 8 ops.
+    full = f"net = <{'bn ' * 8}>{{0..100}} {'bn ' * 99}"
+    assert parse_space(full).net.max_nodes == 1000
+    lets = "".join(f"let a{index} = 1..9;" for index in range(600))
+    for text in (f"{full} bn", f"{lets} net = {' '.join(f'conv3x3(a{index})' for index in range(600))}"):
+        with pytest.raises(NotationError):
+            parse_space(text)
+
+
+def test_the_number_of_classes_is_the_task_s():
+    for task in (MNIST, Task((3, 32, 32), 7)):
+        found = parse_space("let outputs = classes; net = conv1x1(classes) gap linear(outputs)", task=task)
+        (drawn,) = enumerate_draws(found)
+        assert str(drawn.architecture).count(f"({task.classes})") == 2
+        assert judge(found, drawn.architecture).accepted
 
 
 @pytest.mark.parametrize(
     ("text", "position", "shown"),
     [
         ("bn reul gap", 3, "  bn reul gap\n     ^"),
-        ("bn\nreul", 3, "  line 2: reul\n          ^"),
         ("bn\r\nreul", 4, "  line 2: reul\n          ^"),
         ("bn\treul\x00\x1b", 3, "  bn reul  \n     ^"),
-        ("bn", 2, "  bn\n    ^"),
         ("bn", 99, "  bn\n    ^"),
         ("", 0, "  \n  ^"),
     ],

@@ -123,7 +123,7 @@ def _per_cent(text: str) -> float:
 
 def _conditions(text: str) -> tuple[Condition, ...]:
     from search_spaces.errors import NotationError
-    from search_spaces.resolve import parse_conditions
+    from search_spaces.notation import parse_conditions
 
     try:
         return parse_conditions(text)

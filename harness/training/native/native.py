@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,8 +25,11 @@ from harness.data.data_files import cache_folder
 from harness.system import files
 from harness.system.errors import DeviceError, UsageError, reason
 from harness.system.machine import processor_flags
+from harness.training.native.program import KERNELS
 from harness.training.recipe import Precision, Recipe
 from search_spaces.errors import nearest
+from search_spaces.notation import parse_notation
+from search_spaces.ops import Op, op_types
 
 if TYPE_CHECKING:
     import torch
@@ -303,8 +307,11 @@ class Choice:
         return TORCH if self.engine is None else "native"
 
 
-def choose_engine(name: str, recipe: Recipe, device: torch.device) -> Choice:
+def choose_engine(name: str, recipe: Recipe, device: torch.device, ops: Iterable[type[Op]] = ()) -> Choice:
     """Return the engine for one of ``_ENGINES``; the native one is compiled now where it never was.
+
+    Args:
+        ops: of the network, or of all that may be trained; the native engine has no kernel for some.
 
     Raises:
         UsageError: another name.
@@ -315,7 +322,12 @@ def choose_engine(name: str, recipe: Recipe, device: torch.device) -> Choice:
     if name == TORCH:
         return Choice(None)
     why = f"it runs on processors, not on {device.type}"
-    if device.type == "cpu":
+    # The engine trains with the teacher in the same call.
+    taught = op_types(parse_notation(recipe.teacher).ops) if recipe.teacher else ()
+    without = sorted({op.__name__ for op in (*ops, *taught) if op not in KERNELS})
+    if without:
+        why = f"it has no kernel for {', '.join(without)}"
+    elif device.type == "cpu":
         try:
             engine = load()
         except EngineUnavailable as error:

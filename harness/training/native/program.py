@@ -14,7 +14,6 @@ from typing import Any
 
 from harness.training.native.instruction import RATE_PARTS, SLOPE_PARTS, Activation, Code, Instruction, Value
 from search_spaces import ops as spec
-from search_spaces.cost import output_shape
 from search_spaces.network import Architecture
 from search_spaces.task import Shape
 
@@ -114,8 +113,8 @@ def _sequence(draft: _Draft, ops: tuple[spec.Op, ...], shape: Shape, source: int
             source = _pointwise(draft, ops[index : index + count], shape, source)
             index += count
             continue
-        source = INSTRUCTIONS[type(ops[index])](draft, ops[index], shape, source)
-        shape = output_shape(ops[index], shape)
+        source = _INSTRUCTIONS[type(ops[index])](draft, ops[index], shape, source)
+        shape = ops[index].shape(shape)
         index += 1
     return source
 
@@ -185,14 +184,14 @@ def _linear(draft: _Draft, op: spec.Linear, shape: Shape, source: int) -> int:
 
 
 def _write(draft: _Draft, op: spec.Op, shape: Shape, item: Instruction) -> int:
-    target = draft.value(output_shape(op, shape))
+    target = draft.value(op.shape(shape))
     draft.instructions.append(replace(item, target=target))
     return target
 
 
 def _convolution(draft: _Draft, op: spec.Conv | spec.DepthwiseConv, shape: Shape, source: int) -> int:
-    rows, columns = spec.kernel_shape(op)
-    above, left = spec.paddings(op)
+    rows, columns = op.edges
+    above, left = op.paddings
     out, groups = (op.out_channels, op.groups) if isinstance(op, spec.Conv) else (shape[0], shape[0])
     poses = op.poses if isinstance(op, spec.Conv) else 1
     learned = out // poses
@@ -237,7 +236,7 @@ _ACTIVATIONS: Mapping[type[spec.Op], Activation] = {
 }
 _DROPOUTS: Mapping[type[spec.Op], int] = {spec.Dropout: 1, spec.Dropout2d: 2}
 # Ops with instructions of their own: they write what reads one value, and return the value that it leaves.
-INSTRUCTIONS: Mapping[type[spec.Op], _Writer] = {
+_INSTRUCTIONS: Mapping[type[spec.Op], _Writer] = {
     spec.Conv: _convolution,
     spec.DepthwiseConv: _convolution,
     spec.MaxPool: _window(Code.MAX_POOL),
@@ -247,6 +246,8 @@ INSTRUCTIONS: Mapping[type[spec.Op], _Writer] = {
     spec.Linear: _linear,
     spec.Residual: _residual,
 }
+# Ops that the engine has a kernel for. A network with any other trains on torch.
+KERNELS = frozenset({*_ACTIVATIONS, *_DROPOUTS, spec.BatchNorm, *_INSTRUCTIONS})
 
 
 def rows(items: tuple[Value, ...] | tuple[Instruction, ...]) -> list[int]:

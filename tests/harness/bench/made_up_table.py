@@ -15,7 +15,7 @@ from harness.bench.table import Facts, Row, Sample, Table
 from harness.training.recipe import Recipe
 from search_spaces.cost import analyse
 from search_spaces.draw import enumerate_draws, judge
-from search_spaces.resolve import parse_space
+from search_spaces.notation import parse_space
 from search_spaces.task import MNIST
 from tests.harness.bench.some_table import MACHINE
 

@@ -43,8 +43,7 @@ from harness.training.run import Job
 from search_spaces.catalog import space
 from search_spaces.cost import analyse
 from search_spaces.errors import DrawError
-from search_spaces.notation import parse_network
-from search_spaces.resolve import parse_space
+from search_spaces.notation import parse_network, parse_space
 from search_spaces.task import MNIST
 from tests.harness.bench.some_table import ENVIRONMENT, HASHES, MACHINE, RECIPE, RUNGS, TEXTS, some_recording
 from tests.harness.desks import Desks

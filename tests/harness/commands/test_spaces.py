@@ -13,7 +13,7 @@ import pytest
 
 from harness.cli import run
 from search_spaces.catalog import SPACES, space
-from search_spaces.draw import ByConfigurations, judge, replay
+from search_spaces.draw import by_configurations, judge, replay
 from search_spaces.notation import parse_network
 
 GOLDEN = Path(__file__).parents[2] / "search_spaces" / "seed_layers.json"
@@ -133,7 +133,7 @@ def test_sample_draws_accepted_networks_and_repeats_with_its_seed(capsys: pytest
     for network in document["networks"]:
         parsed = parse_network(network["architecture"])
         assert judge(space("card"), parsed).accepted
-        again = replay(space("card"), network["decisions"], ByConfigurations(random.Random(0)))
+        again = replay(space("card"), network["decisions"], by_configurations(random.Random(0)))
         assert again.architecture == parsed
         assert (parsed.hash, network["parameters"] <= 6000) == (network["hash"], True)
     assert document_of(capsys, *given) == document

@@ -31,7 +31,7 @@ from harness.search.race import needed_share
 from harness.search.surrogate import _SCALES, Observation, fitted, predicted, training_row
 from harness.training.recipe import Recipe
 from search_spaces.draw import enumerate_draws, judge
-from search_spaces.resolve import parse_space
+from search_spaces.notation import parse_space
 from search_spaces.space import Metric
 from search_spaces.task import MNIST
 

@@ -28,8 +28,7 @@ from harness.training.recipe import Recipe
 from harness.training.result import Status
 from search_spaces.catalog import space
 from search_spaces.draw import Draw
-from search_spaces.notation import parse_network
-from search_spaces.resolve import parse_space
+from search_spaces.notation import parse_network, parse_space
 from search_spaces.task import MNIST
 from tests.harness import scripted
 from tests.harness.scripted import Trainer

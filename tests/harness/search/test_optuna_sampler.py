@@ -19,8 +19,8 @@ from harness.search.race import Outcome
 from harness.system.errors import UsageError
 from search_spaces.catalog import space
 from search_spaces.cost import analyse
-from search_spaces.draw import Decision, Draw, Uniform, draw, draw_uniform, judge
-from search_spaces.resolve import parse_space
+from search_spaces.draw import Decision, Draw, draw, draw_uniform, judge, uniform
+from search_spaces.notation import parse_space
 from search_spaces.space import Condition, Metric, SearchSpace
 from search_spaces.task import MNIST
 
@@ -102,7 +102,7 @@ def _repeat(index: Index, found: Draw, number: int) -> None:
 def test_an_imposed_network_is_entered_as_it_is(name: str):
     index = sampler.new_index(name, 0)
     ask_and_tell(index, 25)
-    found = draw(CARD, Uniform(random.Random(5)))
+    found = draw(CARD, uniform(random.Random(5)))
 
     trial = sampler.impose(index, decisions_of(found))
 
@@ -151,7 +151,7 @@ def test_a_rejection_is_told_as_a_broken_constraint(name: str, state: TrialState
 def test_the_database_is_one_that_optuna_opens(tmp_path: Path):
     index = sampler.new_index("tpe", 0)
     ask_and_tell(index, 6)
-    sampler.impose(index, decisions_of(draw(CARD, Uniform(random.Random(5)))))
+    sampler.impose(index, decisions_of(draw(CARD, uniform(random.Random(5)))))
     path = tmp_path / "study.db"
     path.write_text("an older one")
 

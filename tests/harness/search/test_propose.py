@@ -18,8 +18,7 @@ from harness.search.propose import ALL_ON, Found, Proposer, Switches, _size_ladd
 from harness.search.race import Candidate, Outcome
 from search_spaces.catalog import space
 from search_spaces.cost import analyse
-from search_spaces.notation import parse_network
-from search_spaces.resolve import parse_space
+from search_spaces.notation import parse_network, parse_space
 from search_spaces.space import Condition, Metric
 from search_spaces.task import MNIST
 from tests.harness import scripted

@@ -20,7 +20,7 @@ from harness.system.files import Workspace
 from harness.training.recipe import Recipe
 from search_spaces.count import feasible
 from search_spaces.errors import SearchSpaceError, UnknownNameError
-from search_spaces.resolve import parse_space
+from search_spaces.notation import parse_space
 from search_spaces.space import Condition, Metric
 
 GIVEN: dict[str, Any] = {

@@ -18,7 +18,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from harness.evidence import record
 from harness.training.modules import (
     Network,
-    _initialise,
     _Residual,
     build,
     draw_first_weights,
@@ -41,7 +40,7 @@ from harness.training.train import (
 )
 from search_spaces import ops as spec
 from search_spaces.catalog import PRESETS, SPACES, space
-from search_spaces.cost import analyse, output_shape, stored_numbers
+from search_spaces.cost import analyse, stored_numbers
 from search_spaces.draw import draw_uniform
 from search_spaces.errors import ShapeError
 from search_spaces.network import Architecture
@@ -66,7 +65,7 @@ def architectures(draw: st.DrawFn) -> Architecture:
     for _ in range(draw(st.integers(1, 7))):
         op = draw(_ops(shape[0]))
         try:
-            after = output_shape(op, shape)
+            after = op.shape(shape)
         except ShapeError:
             continue
         # One unshuffle after the other makes more channels than anybody trains.
@@ -236,7 +235,7 @@ def test_every_dropout_draws_from_the_generator_it_is_given_and_from_no_other():
 def test_kaiming_weights_are_scaled_by_fan_in_and_biases_are_zero():
     network = build(parse_network("conv3x3(32) conv3x3(64, bias) | gap | conv1x1(10, bias)"), MNIST)
     torch.manual_seed(1)
-    _initialise(network, Initialisation.KAIMING)
+    draw_first_weights(network, Recipe(initialisation=Initialisation.KAIMING))
     kernel = stored(network, 1)
     assert float(kernel.std()) == pytest.approx((2 / (32 * 9)) ** 0.5, rel=0.03)
     assert float(kernel.mean()) == pytest.approx(0, abs=0.002)

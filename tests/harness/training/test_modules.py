@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any, ClassVar
 
 import pytest
@@ -10,32 +11,38 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from harness.training.modules import (
-    MODULES,
-    _FastDropout,
-    _in_poses,
-    _PosedBatchNorm,
-    _PosedConv2d,
-    build,
-    draw_first_weights,
-)
+from harness.training.modules import build, draw_first_weights
 from harness.training.recipe import Initialisation, Recipe
+from search_spaces.modules import FastDropout, PosedBatchNorm, PosedConv2d, _in_poses, channel_order, composed
 from search_spaces.notation import parse_network
 from search_spaces.ops import BatchNorm
-from search_spaces.poses import _composed, mirrored, turns
 from search_spaces.task import MNIST
 
 
 def posed(maps: Tensor, pose: int, poses: int) -> Tensor:
-    return torch.rot90(maps.flip(3) if mirrored(pose) else maps, turns(pose, poses), (2, 3))
+    return torch.rot90(maps.flip(3) if pose >= 4 else maps, pose * (2 if poses == 2 else 1), (2, 3))
 
 
 def moved(maps: Tensor, pose: int, poses: int) -> Tensor:
     """Maps in a pose whose channels have changed places with it."""
     order = [0] * maps.shape[1]
     for channel in range(maps.shape[1]):
-        order[channel // poses * poses + _composed(pose, channel % poses, poses)] = channel
+        order[channel // poses * poses + composed(pose, channel % poses, poses)] = channel
     return posed(maps, pose, poses)[:, order]
+
+
+@pytest.mark.parametrize("poses", [1, 2, 4, 8])
+def test_one_pose_after_the_other_is_the_pose_that_they_compose(poses: int):
+    square = torch.arange(9).view(1, 1, 3, 3)
+    assert len({tuple(posed(square, pose, poses).flatten().tolist()) for pose in range(poses)}) == poses
+    for first, second in product(range(poses), repeat=2):
+        once = posed(square, composed(second, first, poses), poses)
+        assert torch.equal(posed(posed(square, first, poses), second, poses), once)
+
+
+def test_channels_change_places_among_the_poses_of_one_kernel_only():
+    # Turned by a quarter, what was seen in the last pose is seen in the first.
+    assert (channel_order(1, 4), channel_order(1, 2), channel_order(0, 8)) == ((3, 0, 1, 2), (1, 0), tuple(range(8)))
 
 
 @pytest.mark.parametrize("poses", [2, 4, 8])
@@ -69,7 +76,7 @@ def test_a_kernel_that_reads_one_channel_is_turned_and_nothing_more():
 
 
 def test_the_gradient_of_a_kernel_is_the_sum_of_those_of_its_poses():
-    layer = _PosedConv2d(4, 8, 8, 3, padding=(1, 1)).double()
+    layer = PosedConv2d(4, 8, 8, 3, padding=(1, 1)).double()
     images = torch.rand(2, 8, 6, 6, dtype=torch.float64)
     assert torch.autograd.gradcheck(
         lambda kernel: functional.conv2d(images, _in_poses(kernel, 4), padding=1), layer.weight
@@ -104,7 +111,7 @@ def test_no_step_copies_an_index_from_the_host_which_no_cuda_graph_can_hold(pose
 
 @pytest.mark.parametrize("shape", [(7, 8, 5, 5), (7, 8)])
 def test_a_bn_in_poses_is_one_whose_scales_and_shifts_are_alike(shape: tuple[int, ...]):
-    ours = _PosedBatchNorm(8, 4)
+    ours = PosedBatchNorm(8, 4)
     plain = (nn.BatchNorm2d if len(shape) == 4 else nn.BatchNorm1d)(8)
     with torch.no_grad():
         for name, learned in (("weight", [2.0, 3.0]), ("bias", [0.5, -1.0])):
@@ -122,7 +129,7 @@ def test_a_bn_in_poses_is_one_whose_scales_and_shifts_are_alike(shape: tuple[int
 @pytest.mark.parametrize("unscaled", [False, True])
 def test_a_bn_with_shared_statistics_is_one_to_which_poses_are_positions(shape: tuple[int, ...], unscaled: bool):
     op = BatchNorm(unscaled=unscaled, poses=4, shared=True)
-    ours, plain = MODULES[BatchNorm](op, shape[1:], None).double(), nn.BatchNorm2d(2).double()
+    ours, plain = op.module(shape[1:], None).double(), nn.BatchNorm2d(2).double()
     with torch.no_grad():
         for name, learned in (("weight", [1.0, 1.0] if unscaled else [2.0, 3.0]), ("bias", [0.5, -1.0])):
             for norm in (plain, *([] if unscaled and name == "weight" else [ours])):
@@ -164,7 +171,7 @@ def test_a_dirac_kernel_in_poses_hands_its_input_on():
 
 @pytest.mark.parametrize("p", [0.01, 0.069, 0.1, 0.5, 0.9])
 def test_dropout_zeroes_its_share_and_keeps_the_mean(p: float):
-    dropout = _FastDropout(p)
+    dropout = FastDropout(p)
     dropout.generator = torch.Generator().manual_seed(1)
     dropped = dropout(torch.ones(100, 10, 40, 25))
     count = dropped.numel()
@@ -177,7 +184,7 @@ def test_dropout_zeroes_its_share_and_keeps_the_mean(p: float):
 
 def test_dropout_zeroes_neighbours_independently_of_each_other():
     # Four values share one 64-bit draw; a mask that repeated itself would show as correlation at these lags.
-    dropout = _FastDropout(0.5)
+    dropout = FastDropout(0.5)
     dropout.generator = torch.Generator().manual_seed(2)
     kept = (dropout(torch.ones(400_000)) != 0).double() - 0.5
     for lag in (1, 2, 3, 4, 8):
@@ -186,7 +193,7 @@ def test_dropout_zeroes_neighbours_independently_of_each_other():
 
 
 def test_channel_dropout_zeroes_whole_channels_each_image_by_itself():
-    dropout = _FastDropout(0.3, channels=True)
+    dropout = FastDropout(0.3, channels=True)
     dropout.generator = torch.Generator().manual_seed(3)
     dropped = dropout(torch.ones(500, 20, 4, 4).contiguous(memory_format=torch.channels_last))
     zeroed = (dropped == 0).flatten(2)
@@ -200,13 +207,13 @@ def test_channel_dropout_zeroes_whole_channels_each_image_by_itself():
 @pytest.mark.parametrize("channels", [False, True])
 def test_dropout_is_the_identity_in_evaluation_and_at_rate_zero(channels: bool):
     values = torch.randn(3, 4, 5, 5)
-    assert _FastDropout(0.5, channels=channels).eval()(values) is values
-    assert _FastDropout(0.0, channels=channels).train()(values) is values
+    assert FastDropout(0.5, channels=channels).eval()(values) is values
+    assert FastDropout(0.0, channels=channels).train()(values) is values
 
 
 def test_the_mask_lies_over_the_values_in_the_order_of_their_memory():
     values = torch.ones(3, 4, 5, 5).contiguous(memory_format=torch.channels_last)
-    dropout, kept = _FastDropout(0.5), []
+    dropout, kept = FastDropout(0.5), []
     for order in (values, values.permute(0, 2, 3, 1)):
         dropout.generator = torch.Generator().manual_seed(4)
         kept.append(dropout(order))
@@ -215,7 +222,7 @@ def test_the_mask_lies_over_the_values_in_the_order_of_their_memory():
 
 def test_dropout_passes_the_gradient_where_it_kept_the_value():
     values = torch.ones(1000, requires_grad=True)
-    dropped = _FastDropout(0.25)(values)
+    dropped = FastDropout(0.25)(values)
     dropped.sum().backward()
     assert values.grad is not None
     assert torch.equal(values.grad, dropped.detach())

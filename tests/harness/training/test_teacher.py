@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from harness.system.errors import ContentError
 from harness.training import teacher as teacher_module
-from harness.training.modules import Network, _initialise, build
+from harness.training.modules import Network, build, draw_first_weights
 from harness.training.native import native
 from harness.training.native.native_training import open_program, state_tensors
 from harness.training.recipe import Initialisation, Optimizer, Recipe
@@ -164,7 +164,7 @@ def teacher_network(seed: int) -> Network:
     """A network that nobody has trained, but with weights and statistics of its own."""
     torch.manual_seed(seed)
     network = build(TEACHER, MNIST)
-    _initialise(network, Initialisation.KAIMING)
+    draw_first_weights(network, Recipe(initialisation=Initialisation.KAIMING))
     for name, tensor in network.state_dict().items():
         if "running" in name:
             tensor.copy_(tensor + torch.rand(tensor.shape))

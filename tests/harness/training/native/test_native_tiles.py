@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.grad import conv2d_input, conv2d_weight
 
-from harness.training.modules import _initialise, build
+from harness.training.modules import build, draw_first_weights
 from harness.training.native import native
 from harness.training.native.native import _LEVELS, Choice, _Level, choose_engine
 from harness.training.native.native_training import open_program
@@ -316,7 +316,7 @@ def test_gradients_in_bf16_are_those_of_rounded_factors(text: str, batch: int):
     images, recipe = some_images(batch), Recipe(batch_size=batch, precision=Precision.BF16)
     torch.manual_seed(1)
     network = build(parse_network(text), MNIST)
-    _initialise(network, Initialisation.KAIMING)
+    draw_first_weights(network, Recipe(initialisation=Initialisation.KAIMING))
     opened = open_program(native.load(), parse_network(text), recipe, some_images(1))
     loss, gradient = gradients(opened, network, images.pixels, images.labels)
     network.double()

@@ -16,7 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.system.errors import ContentError
 from harness.system.machine import processor_flags
-from harness.training.modules import Network, _FastDropout, _initialise, build
+from harness.training.modules import Network, build, draw_first_weights
 from harness.training.native import native
 from harness.training.native.native import _LEVELS, Engine, _Level
 from harness.training.native.native_training import (
@@ -31,6 +31,7 @@ from harness.training.recipe import Initialisation, Optimizer, Recipe
 from harness.training.steps import Images
 from harness.training.train import Training, checkpoint, count_errors, resume, start, train_epoch
 from search_spaces.cost import analyse
+from search_spaces.modules import FastDropout
 from search_spaces.network import Architecture
 from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
@@ -69,12 +70,12 @@ def compared(architecture: Architecture, batch: int, engine: Engine) -> None:
     images, recipe = some_images(batch), Recipe(batch_size=batch, label_smoothing=0.1)
     torch.manual_seed(1)
     network = build(architecture, MNIST).double()
-    _initialise(network, Initialisation.KAIMING)
+    draw_first_weights(network, Recipe(initialisation=Initialisation.KAIMING))
     for parameter in network.parameters():
         if parameter.ndim == 1:
             parameter.data += 0.3 * torch.randn(parameter.shape, dtype=torch.float64)
     for module in network.modules():
-        if isinstance(module, _FastDropout):
+        if isinstance(module, FastDropout):
             module.p = 0.0
         elif isinstance(module, _BatchNorm):
             # What no batch has: a mean or variance that is another's is seen.

@@ -1,0 +1,165 @@
+"""Torch modules of ops that torch has none for; imported by the ops' own ``module`` only, as it imports torch.
+
+A convolution with ``poses=4`` learns one kernel for each four outputs, which use it in its four quarter turns; with 8
+these and their mirror images, with 2 as it is and upside down. Where its input comes in poses too, the input channels
+of a kernel change places with its turns, so that a turned image leaves turned maps whose channels have changed places:
+a group convolution over p4, p4m or p2 (Cohen and Welling, "Group equivariant convolutional networks", ICML 2016).
+
+Pose ``k`` of eight is ``k % 4`` quarter turns against the clock, after a mirroring of left and right where ``k >= 4``.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+class FlatLinear(nn.Linear):
+    """A linear layer that flattens a map first, so that one op stays one module."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return (batch, features)."""
+        return super().forward(torch.flatten(input, 1))
+
+
+class FastDropout(nn.Module):
+    """Dropout whose mask costs two random bytes a value; ``p`` is kept to within 1/65,536.
+
+    torch draws a Bernoulli variable a value, which was 40 % of a training step of ``seed4`` on a CPU. Here
+    one 64-bit draw serves four values. ``channels`` drops whole channels instead of single values.
+
+    Attributes:
+        generator: given by whoever trains; torch's own until then.
+    """
+
+    def __init__(self, p: float, *, channels: bool = False) -> None:
+        super().__init__()
+        self.p = p
+        self.channels = channels
+        self.generator: torch.Generator | None = None
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Return the values, in training with a share ``p`` zeroed and the rest scaled by 1 / (1 - p)."""
+        if not self.training or self.p == 0:
+            return values
+        count = values.shape[0] * values.shape[1] if self.channels else values.numel()
+        draws = torch.empty((count + 3) // 4, dtype=torch.int64, device=values.device)
+        draws.random_(-(2**63), None, generator=self.generator)
+        threshold = min(round(self.p * 65_536) - 32_768, 32_767)
+        keep = (draws.view(torch.int16)[:count] >= threshold).to(values.dtype).mul_(1 / (1 - self.p))
+        if self.channels:
+            return values * keep.view(*values.shape[:2], *[1] * (values.dim() - 2))
+        # The mask has no order of its own, so it takes the memory order of the values: the product is dense.
+        return values * keep.as_strided(values.shape, values.stride())
+
+
+class GroupedLinear(nn.Module):
+    """A linear layer a member; its weights are stored as those of all members one below the other."""
+
+    def __init__(self, features: int, out_features: int, members: int) -> None:
+        super().__init__()
+        self.members = members
+        self.weight = nn.Parameter(torch.empty(members * out_features, features))
+        self.bias = nn.Parameter(torch.empty(members * out_features))
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Return (batch, members * out_features)."""
+        each = values.reshape(len(values), self.members, -1)  # (batch, members, features)
+        weight = self.weight.view(self.members, -1, each.shape[-1])
+        return torch.einsum("nmf,mof->nmo", each, weight).flatten(1) + self.bias
+
+
+class GroupedPReLU(nn.Module):
+    """A PReLU a member, each with one slope for all its channels: (members,)."""
+
+    def __init__(self, members: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(members))
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Return what came, its negative values multiplied."""
+        each = values.reshape(len(values), len(self.weight), -1)  # (batch, members, features)
+        return functional.prelu(each, self.weight).view(values.shape)
+
+
+class PosedConv2d(nn.Conv2d):
+    """A convolution with one learned kernel, and one bias, for each ``poses`` neighbouring outputs."""
+
+    def __init__(self, poses: int, channels: int, out: int, *further: Any, **named: Any) -> None:
+        """Make room for the weights, (out / poses, channels / groups, window, window); ``out`` counts all poses.
+
+        What follows are the arguments of ``nn.Conv2d``.
+        """
+        super().__init__(channels, out // poses, *further, **named)
+        self.poses = poses
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return (batch, out, height, width)."""
+        bias = None if self.bias is None else self.bias.repeat_interleave(self.poses)
+        kernel = _in_poses(self.weight, self.poses)
+        return functional.conv2d(input, kernel, bias, self.stride, self.padding, groups=self.groups)
+
+
+def _in_poses(kernel: Tensor, poses: int) -> Tensor:
+    # (out, in, rows, rows) to (out * poses, in, rows, rows), the poses of one kernel side by side as the next expects.
+    posed = []
+    for pose in range(poses):
+        seen = kernel
+        if kernel.shape[1] > 1:
+            # Not an index: it would be copied to the device at each use, which the capture of a CUDA graph forbids.
+            parts = kernel.reshape(len(kernel), -1, poses, *kernel.shape[2:]).unbind(2)
+            seen = torch.stack([parts[place] for place in channel_order(pose, poses)], 2).flatten(1, 2)
+        if pose >= 4:
+            seen = seen.flip(3)
+        posed.append(torch.rot90(seen, pose * (2 if poses == 2 else 1) % 4, (2, 3)))
+    return torch.stack(posed, 1).flatten(0, 1)
+
+
+@cache
+def channel_order(pose: int, poses: int) -> tuple[int, ...]:
+    """Return which of ``poses`` neighbouring channels of the learned kernel each channel of it in ``pose`` is."""
+    inverse = {composed(pose, first, poses): first for first in range(poses)}
+    return tuple(inverse[place] for place in range(poses))
+
+
+def composed(second: int, first: int, poses: int) -> int:
+    """Return the pose that is ``first``, then ``second``."""
+    if poses < 8:
+        return (first + second) % poses
+    turned = second % 4 + (-(first % 4) if second >= 4 else first % 4)
+    return turned % 4 + 4 * ((first >= 4) != (second >= 4))
+
+
+class PosedBatchNorm(_BatchNorm):
+    """Batch normalisation of maps or vectors with one shift, and one scale, for each ``poses`` neighbouring channels.
+
+    Statistics are each channel's own, (channels,), or those of all values of these neighbours where they are
+    ``shared``, (channels / poses,).
+    """
+
+    def __init__(self, channels: int, poses: int, *, shared: bool = False) -> None:
+        super().__init__(channels // poses if shared else channels)
+        self.poses = poses
+        self.shared = shared
+        self.weight = nn.Parameter(torch.ones(channels // poses))
+        self.bias = nn.Parameter(torch.zeros(channels // poses))
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the values normalised, in the shape that they came in."""
+        if self.training and self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+        if self.shared:
+            # What channels share they are given as one channel of more positions: (batch, channels / poses, values).
+            joined = input.reshape(input.shape[0], self.num_features, -1)
+            return self._normalised(joined, self.weight, self.bias).reshape(input.shape)
+        scale = None if self.weight is None else self.weight.repeat_interleave(self.poses)
+        return self._normalised(input, scale, self.bias.repeat_interleave(self.poses))
+
+    def _normalised(self, values: Tensor, scale: Tensor | None, shift: Tensor) -> Tensor:
+        statistics, momentum = (self.running_mean, self.running_var), self.momentum or 0.0
+        return functional.batch_norm(values, *statistics, scale, shift, self.training, momentum, self.eps)

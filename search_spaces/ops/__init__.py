@@ -1,0 +1,31 @@
+"""The ops of a network as values; every file of this folder is imported, and its ops are in the notation."""
+
+import importlib
+import pkgutil
+
+from search_spaces.ops.convolutions import Conv, DepthwiseConv, Kernel, kernels
+from search_spaces.ops.op import (
+    SIGNATURES,
+    Kind,
+    Op,
+    Parameter,
+    Residual,
+    Signature,
+    op_names,
+    op_text,
+    op_types,
+    ops_text,
+    plain,
+    written,
+)
+from search_spaces.ops.pointwise import BatchNorm, Dropout, Dropout2d, LeakyReLU, PReLU, ReLU, Swish
+from search_spaces.ops.windows import AvgPool, GlobalAvgPool, Linear, MaxPool, Unshuffle
+
+for _found in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_found.name}")
+
+__all__ = [
+    "SIGNATURES", "AvgPool", "BatchNorm", "Conv", "DepthwiseConv", "Dropout", "Dropout2d", "GlobalAvgPool", "Kernel",
+    "Kind", "LeakyReLU", "Linear", "MaxPool", "Op", "PReLU", "Parameter", "ReLU", "Residual", "Signature", "Swish",
+    "Unshuffle", "kernels", "op_names", "op_text", "op_types", "ops_text", "plain", "written",
+]  # fmt: skip

@@ -1,0 +1,170 @@
+"""Convolutions: kernels that a network may use several times, in groups of channels, and in several poses."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from search_spaces.errors import ShapeError
+from search_spaces.ops.op import Kind, Op, Parameter, Residual, Signature, op_text, written
+from search_spaces.task import Shape
+
+if TYPE_CHECKING:
+    from torch import nn
+
+POSES = {"poses": Parameter("poses", "poses", Kind.COUNT, "number of poses", among=(1, 2, 4, 8))}
+_CHANNELS = Parameter("out_channels", "channels", Kind.COUNT, "number of output channels")
+_WINDOW = {
+    "pad": Parameter("padding", "pad", Kind.COUNT, "padding", minimum=0),
+    "stride": Parameter("stride", "stride", Kind.COUNT, "stride"),
+}
+_ENDS = {"bias": Parameter("bias", "bias", Kind.FLAG, "bias"), "tie": Parameter("tie", "tie", Kind.TIE, "tie")}
+_GROUPS = {"groups": Parameter("groups", "groups", Kind.COUNT, "number of groups")}
+
+
+class Kernel(Op):
+    """A convolution. Those of one ``tie`` share one kernel, not the bias."""
+
+    __slots__ = ()
+    stride: int
+    bias: bool
+    tie: str | None
+
+    @property
+    def edges(self) -> tuple[int, int]:
+        return 3, 3
+
+    @property
+    def paddings(self) -> tuple[int, int]:
+        raise NotImplementedError
+
+    def window(self) -> tuple[int, int, int]:
+        return *self.edges, self.stride
+
+    def cost(self, before: Shape) -> tuple[int, int]:
+        out, height, width = self.shape(before)
+        kernel = self.kernel(before)
+        assert kernel is not None, "a convolution has a kernel"
+        learned = math.prod(kernel)
+        return learned + kernel[0] * self.bias, out // kernel[0] * learned * height * width
+
+
+def _square(edge: int) -> Signature:
+    return Signature(
+        _CHANNELS, True, {**_WINDOW, **_GROUPS, **POSES, **_ENDS}, {"kernel_size": edge, "kernel_width": edge}
+    )
+
+
+def _strip(rows: int, columns: int) -> Signature:
+    # A quarter turn of a kernel of one row is no kernel of one row: these take no poses.
+    return Signature(_CHANNELS, True, {**_WINDOW, **_GROUPS, **_ENDS}, {"kernel_size": rows, "kernel_width": columns})
+
+
+@written(conv1x1=_square(1), conv3x3=_square(3), conv5x5=_square(5), conv3x1=_strip(3, 1), conv1x3=_strip(1, 3))
+@dataclass(frozen=True, slots=True)
+class Conv(Kernel):
+    """A convolution over all channels; ``padding`` None keeps the map's size at stride 1.
+
+    Attributes:
+        kernel_size: rows of the kernel.
+        padding: zeros on each side; a kernel of one row or one column is padded along its length only.
+        kernel_width: columns of the kernel; None for as many as rows.
+        groups: parts of equal size into which input and output channels fall, each convolved by itself.
+        poses: so many neighbouring outputs have one learned kernel, turned and mirrored (``modules.channel_order``).
+    """
+
+    kernel_size: int
+    out_channels: int
+    padding: int | None = None
+    stride: int = 1
+    bias: bool = False
+    tie: str | None = None
+    kernel_width: int | None = None
+    groups: int = 1
+    poses: int = 1
+
+    def __post_init__(self) -> None:
+        """Resolve the defaults, so that equal ops compare equal."""
+        if self.kernel_width is None:
+            object.__setattr__(self, "kernel_width", self.kernel_size)
+        if self.padding is None:
+            object.__setattr__(self, "padding", max(self.edges) // 2)
+
+    @property
+    def edges(self) -> tuple[int, int]:
+        return self.kernel_size, self.kernel_width or self.kernel_size
+
+    @property
+    def paddings(self) -> tuple[int, int]:
+        (rows, columns), padding = self.edges, self.padding or 0
+        return padding if rows >= columns else 0, padding if columns >= rows else 0
+
+    def shape(self, before: Shape) -> Shape:
+        channels, out = self.map_of(before)[0], self.out_channels
+        if channels % self.groups or out % self.groups:
+            raise ShapeError(
+                f"{op_text(self)} parts {channels} channels and {out} outputs into {self.groups} groups; "
+                "both must be multiples of the number of groups"
+            )
+        read, made = channels // self.groups, out // self.groups
+        if made % self.poses or (read > 1 and read % self.poses):
+            each = "" if self.groups == 1 else " a group"
+            raise ShapeError(
+                f"{op_text(self)} reads {read} and writes {made} channels{each}; a kernel in {self.poses} poses "
+                f"writes a multiple of {self.poses}, and reads one channel or a multiple of {self.poses}"
+            )
+        return out, *self.windows(before, self.paddings)
+
+    def kernel(self, before: Shape) -> Shape:
+        return self.out_channels // self.poses, before[0] // self.groups, *self.edges
+
+    def module(self, before: Shape, members: int | None) -> nn.Module:
+        from torch import nn
+
+        from search_spaces.modules import PosedConv2d
+
+        channels, out, groups = ((members or 1) * count for count in (before[0], self.out_channels, self.groups))
+        if self.poses == 1:
+            return nn.Conv2d(channels, out, self.edges, self.stride, self.paddings, groups=groups, bias=self.bias)
+        edge, pad = self.kernel_size, self.paddings
+        return PosedConv2d(self.poses, channels, out, edge, self.stride, pad, groups=groups, bias=self.bias)
+
+
+@written(dwconv3x3=Signature(options={**_WINDOW, **_ENDS}))
+@dataclass(frozen=True, slots=True)
+class DepthwiseConv(Kernel):
+    """A 3x3 convolution of each channel by itself; keeps the number of channels."""
+
+    padding: int = 1
+    stride: int = 1
+    bias: bool = False
+    tie: str | None = None
+
+    @property
+    def paddings(self) -> tuple[int, int]:
+        return self.padding, self.padding
+
+    def shape(self, before: Shape) -> Shape:
+        return self.map_of(before)[0], *self.windows(before, self.paddings)
+
+    def kernel(self, before: Shape) -> Shape:
+        return before[0], 1, *self.edges
+
+    def module(self, before: Shape, members: int | None) -> nn.Module:
+        from torch import nn
+
+        channels = (members or 1) * before[0]
+        return nn.Conv2d(channels, channels, 3, self.stride, self.padding, groups=channels, bias=self.bias)
+
+
+def kernels(ops: Sequence[Op]) -> list[Conv | DepthwiseConv]:
+    """Return all convolutions in order of execution, those inside ``res`` included."""
+    found: list[Conv | DepthwiseConv] = []
+    for op in ops:
+        if isinstance(op, Conv | DepthwiseConv):
+            found.append(op)
+        elif isinstance(op, Residual):
+            found.extend(kernels(op.ops))
+    return found

@@ -1,0 +1,134 @@
+"""Ops that compute each value from the one in its place: batch normalisation, activations and dropout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from search_spaces.errors import ShapeError
+from search_spaces.ops.convolutions import POSES
+from search_spaces.ops.op import Kind, Op, Parameter, Signature, op_text, written
+from search_spaces.task import Shape
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_NORM = {
+    "unscaled": Parameter("unscaled", "unscaled", Kind.FLAG, "fixed scale"),
+    **POSES,
+    "shared": Parameter("shared", "shared", Kind.FLAG, "shared statistics"),
+}
+_RATE = Signature(Parameter("p", "rate", Kind.RATE, "rate"), required=True)
+
+
+@written(bn=Signature(options=_NORM))
+@dataclass(frozen=True, slots=True)
+class BatchNorm(Op):
+    """Batch normalisation with a shift and, unless ``unscaled``, a scale a channel; without one the scale is 1.
+
+    Attributes:
+        poses: so many neighbouring channels have one shift and one scale.
+        shared: these channels have one mean and one variance too.
+    """
+
+    unscaled: bool = False
+    poses: int = 1
+    shared: bool = False
+
+    def shape(self, before: Shape) -> Shape:
+        if self.shared and self.poses == 1:
+            raise ShapeError(f"{op_text(self)} has no poses to share statistics; it needs them, as bn(poses=4, shared)")
+        if before[0] % self.poses:
+            raise ShapeError(f"{op_text(self)} gets {before[0]} channels, no multiple of the number of poses")
+        return before
+
+    def cost(self, before: Shape) -> tuple[int, int]:
+        return (1 if self.unscaled else 2) * (before[0] // self.poses), 0
+
+    def statistics(self, before: Shape) -> int:
+        return 2 * (before[0] // self.poses if self.shared else before[0])
+
+    def module(self, before: Shape, members: int | None) -> nn.Module:
+        from torch import nn
+
+        from search_spaces.modules import PosedBatchNorm
+
+        channels = (members or 1) * before[0]
+        if self.poses > 1:
+            norm: nn.Module = PosedBatchNorm(channels, self.poses, shared=self.shared)
+        else:
+            norm = nn.BatchNorm2d(channels) if len(before) == 3 else nn.BatchNorm1d(channels)
+        if self.unscaled:
+            norm.register_parameter("weight", None)
+        return norm
+
+
+@written(relu=Signature())
+@dataclass(frozen=True, slots=True)
+class ReLU(Op):
+    """Rectifier."""
+
+    layer: ClassVar[str] = "ReLU"
+
+
+@written(leaky=Signature(Parameter("slope", "slope", Kind.SLOPE, "slope")))
+@dataclass(frozen=True, slots=True)
+class LeakyReLU(Op):
+    """Rectifier that multiplies what is negative by ``slope``, above 0 and below 1."""
+
+    layer: ClassVar[str] = "LeakyReLU"
+
+    slope: float = 0.1
+
+
+@written(prelu=Signature())
+@dataclass(frozen=True, slots=True)
+class PReLU(Op):
+    """Rectifier that multiplies what is negative by one parameter, the same for all channels, 0.25 at first."""
+
+    def cost(self, before: Shape) -> tuple[int, int]:
+        return 1, 0
+
+    def module(self, before: Shape, members: int | None) -> nn.Module:
+        from torch import nn
+
+        from search_spaces.modules import GroupedPReLU
+
+        return GroupedPReLU(members) if members else nn.PReLU()
+
+
+@written(swish=Signature())
+@dataclass(frozen=True, slots=True)
+class Swish(Op):
+    """x * sigmoid(x), also called SiLU (Ramachandran, Zoph and Le, arXiv 1710.05941)."""
+
+    layer: ClassVar[str] = "SiLU"
+
+
+@written(dropout=_RATE)
+@dataclass(frozen=True, slots=True)
+class Dropout(Op):
+    """Zeroes single values with probability ``p`` in training."""
+
+    p: float
+
+    def module(self, before: Shape, members: int | None) -> nn.Module:
+        from search_spaces.modules import FastDropout
+
+        return FastDropout(self.p)
+
+
+@written(dropout2d=_RATE)
+@dataclass(frozen=True, slots=True)
+class Dropout2d(Op):
+    """Zeroes whole channels with probability ``p`` in training."""
+
+    p: float
+
+    def shape(self, before: Shape) -> Shape:
+        return self.map_of(before)
+
+    def module(self, before: Shape, members: int | None) -> nn.Module:
+        from search_spaces.modules import FastDropout
+
+        return FastDropout(self.p, channels=True)

@@ -1,0 +1,107 @@
+"""Ops that make a map smaller: pools, the unshuffle and the heads that take in a whole map."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from search_spaces.errors import ShapeError
+from search_spaces.ops.op import Kind, Op, Parameter, Signature, op_text, written
+from search_spaces.task import Shape
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_SIZE = Signature(Parameter("size", "size", Kind.COUNT, "window size"))
+_UNSHUFFLED = Signature(Parameter("size", "size", Kind.COUNT, "window size", minimum=2))
+_FEATURES = Parameter("out_features", "outputs", Kind.COUNT, "number of outputs")
+
+
+class _Pool(Op):
+    __slots__ = ()
+    size: int
+
+    def window(self) -> tuple[int, int, int]:
+        return self.size, self.size, self.size
+
+    def shape(self, before: Shape) -> Shape:
+        return self.map_of(before)[0], *self.windows(before)
+
+
+@written(maxpool=_SIZE)
+@dataclass(frozen=True, slots=True)
+class MaxPool(_Pool):
+    """Maximum over windows of ``size`` x ``size``, stride ``size``, incomplete windows dropped."""
+
+    layer: ClassVar[str] = "MaxPool2d"
+    size: int = 2
+
+
+@written(avgpool=_SIZE)
+@dataclass(frozen=True, slots=True)
+class AvgPool(_Pool):
+    """Mean over windows of ``size`` x ``size``, stride ``size``, incomplete windows dropped."""
+
+    layer: ClassVar[str] = "AvgPool2d"
+    size: int = 2
+
+
+@written(unshuffle=_UNSHUFFLED)
+@dataclass(frozen=True, slots=True)
+class Unshuffle(_Pool):
+    """Lays the values of each ``size`` x ``size`` window into channels; unlike a pool it loses nothing.
+
+    Channel c becomes channels c * size^2 to (c + 1) * size^2 - 1, the window row by row, as in torch.
+    """
+
+    layer: ClassVar[str] = "PixelUnshuffle"
+    size: int = 2
+
+    def shape(self, before: Shape) -> Shape:
+        channels, height, width = self.map_of(before)
+        if height % self.size or width % self.size:
+            raise ShapeError(
+                f"{op_text(self)} needs a map whose edges are multiples of {self.size}, but gets {height}x{width}"
+            )
+        return channels * self.size**2, height // self.size, width // self.size
+
+
+@written(gap=Signature())
+@dataclass(frozen=True, slots=True)
+class GlobalAvgPool(Op):
+    """Mean over the whole map: (channels, 1, 1)."""
+
+    is_global: ClassVar[bool] = True
+
+    def shape(self, before: Shape) -> Shape:
+        return self.map_of(before)[0], 1, 1
+
+    def module(self, before: Shape, members: int | None) -> nn.Module:
+        from torch import nn
+
+        return nn.AdaptiveAvgPool2d(1)
+
+
+@written(linear=Signature(_FEATURES, required=True))
+@dataclass(frozen=True, slots=True)
+class Linear(Op):
+    """A fully connected layer with bias; flattens what it gets."""
+
+    out_features: int
+    is_global: ClassVar[bool] = True
+
+    def shape(self, before: Shape) -> Shape:
+        return (self.out_features,)
+
+    def cost(self, before: Shape) -> tuple[int, int]:
+        features = math.prod(before)
+        return (features + 1) * self.out_features, features * self.out_features
+
+    def module(self, before: Shape, members: int | None) -> nn.Module:
+        from search_spaces.modules import FlatLinear, GroupedLinear
+
+        features = math.prod(before)
+        if members:
+            return GroupedLinear(features, self.out_features, members)
+        return FlatLinear(features, self.out_features)
