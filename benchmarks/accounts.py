@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping
@@ -18,43 +17,34 @@ LOGS = (LOG, READS, LEDGER)
 
 @dataclass(frozen=True, slots=True)
 class Books:
-    """What a workspace holds: hashes of the files of finished runs, whole lines of each log, each verified seed."""
+    """What a workspace holds: whole lines of each log, the finished runs among them, and each verified seed."""
 
-    results: Mapping[str, str]
     lines: Mapping[str, tuple[str, ...]]
     seeds: Mapping[str, str]
 
 
 def books(work: Path) -> Books:
     """Read a workspace as it is now; a search may be at work in it."""
-    results = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in work.glob("runs/s/results/trial-*")}
     lines = {name: tuple(line for line in _lines(work / name) if _document(line) is not None) for name in LOGS}
     seeds = {
         f"{path.stem} seed {seed['index']}": json.dumps(seed, sort_keys=True)
         for path in work.glob("records/*-*.json")
         for seed in json.loads(path.read_bytes())["seeds"]
     }
-    return Books(results, lines, seeds)
+    return Books(lines, seeds)
 
 
 def lost(before: Books, after: Books) -> list[str]:
     """Return what was there before and is not there, or not the same, afterwards."""
-    found = [name for name, content in before.results.items() if after.results.get(name) != content]
-    found += [name for name, content in before.seeds.items() if after.seeds.get(name) != content]
+    found = [name for name, content in before.seeds.items() if after.seeds.get(name) != content]
     for name, lines in before.lines.items():
         found += [f"{name}: {line}" for line in (Counter(lines) - Counter(after.lines[name])).elements()]
     return found
 
 
-def unnoted(after: Books) -> list[str]:
-    """Return the finished runs whose end the log of the study does not tell, and those it tells that have no file."""
-    ends = {_run(event) for event in _events(after, "finished")}
-    return sorted(set(after.results) ^ ends)
-
-
 def repeated(after: Books) -> list[str]:
     """Return what was done again: runs that ended twice, networks that were proposed twice."""
-    found = _twice(_run(event) for event in _events(after, "finished"))
+    found = _twice(_run(event["run"]) for event in _events(after, "finished"))
     found += _twice(f"trial {event['trial']}" for event in _events(after, "proposed"))
     found += _twice((event["hash"], event.get("epochs")) for event in _events(after, "proposed"))
     return found
@@ -71,8 +61,8 @@ def leftovers(work: Path, temporary: Path) -> list[str]:
     found = [path for path in temporary.iterdir() if not path.name.startswith("torchinductor_")]
     found += [path for path in work.rglob(".*.*") if path.is_file() and path.suffix != ".lock"]
     found += work.glob("runs/.verify-*")
-    results = work / "runs/s/results"
-    found += [path for path in work.glob("runs/s/checkpoints/*.pt") if (results / f"{path.stem}.json").exists()]
+    ended = {_run(event["run"]) for event in _events(books(work), "finished")}
+    found += [path for path in work.glob("runs/s/checkpoints/*.pt") if path.stem in ended]
     found += [path for path in work.rglob("*.lock") if _is_held(path)]
     return sorted({str(path.relative_to(work.parent)) for path in found})
 
@@ -81,7 +71,7 @@ def answer(work: Path) -> dict[str, Any]:
     """Return all that a search has decided and found, without times: equal bits make equal answers."""
     after = books(work)
     kept = ("trial", "hash", "parameters", "origin", "epochs")
-    runs = [json.loads(path.read_bytes()) for path in sorted(work.glob("runs/s/results/trial-*"))]
+    runs = sorted((event["run"] for event in _events(after, "finished")), key=_run)
     facts = {"status": "status", "errors": "validation_errors", "weights": "weights_sha256"}
     seeds = {name: json.loads(text) for name, text in sorted(after.seeds.items())}
     return {
@@ -100,8 +90,8 @@ def _events(after: Books, kind: str) -> list[dict[str, Any]]:
     return [event for event in documents if event.get("event") == kind]
 
 
-def _run(event: Mapping[str, Any]) -> str:
-    return f"trial-{event['trial']:05d}-{event['purpose']}-{event['seed_index']}.json"
+def _run(run: Mapping[str, Any]) -> str:
+    return f"trial-{run['trial']:05d}-{run['purpose']}-{run['seed_index']}"
 
 
 def _twice(items: Iterable[Hashable]) -> list[str]:

@@ -62,7 +62,7 @@ def disturbed(kind: Kind, place: Path, rng: random.Random, faults: int, work_sec
         after = accounts.books(search.work)
         return {
             "faults": struck,
-            "lost": [*lost, *accounts.unnoted(after), *given.lacks(search)],
+            "lost": [*lost, *given.lacks(search)],
             "repeated": accounts.repeated(after),
             "read_again": accounts.read_again(after),
             "leftovers": [*search.survivors, *given.left(), *accounts.leftovers(search.work, place / "tmp")],

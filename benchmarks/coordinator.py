@@ -24,7 +24,7 @@ from contextlib import redirect_stderr
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from benchmarks.machine import machine
 from harness.bench.replay import Reading, SimulatedExecutor
@@ -34,14 +34,13 @@ from harness.evidence.bounds import error_ratio_of
 from harness.evidence.events import Proposal
 from harness.evidence.study import StudyConfig, open_study
 from harness.search.clock import Effort, TimeLeft
-from harness.search.loop import explore
+from harness.search.loop import explore, opened
 from harness.search.prior import keep, shipped
 from harness.search.propose import ALL_ON, Found, Proposer, Switches
 from harness.search.pruning import rungs
 from harness.search.race import Candidate, Outcome
-from harness.search.resume import open_session
 from harness.search.run_plan import LENGTHS
-from harness.search.session import FolderLog, Session
+from harness.search.state import Search
 from harness.system import files
 from harness.training.executor import Executor, Limits, Source
 from harness.training.recipe import named_recipe
@@ -134,7 +133,7 @@ class Meter(SearchReporter):
         """Measure ``count`` networks after ``drawn`` others."""
         super().__init__(folder, config, effort)
         self.ends = [drawn, drawn + count]
-        self.session: Session
+        self.search: Search
         self.drawing: Drawing
         self.asking: Timed
         self.recording: Timed
@@ -146,14 +145,14 @@ class Meter(SearchReporter):
         """Count a run; let the model choose after the first mark, and end the search at the second."""
         super().ended(candidate, found, decided)
         self.runs += 1
-        if found.purpose is not Purpose.SEARCH or self.trained != self.ends[0]:
+        if found.purpose is not Purpose.SEARCH or self.search.trained != self.ends[0]:
             return
         self.marks.append((self.runs, time.process_time(), self.asking.seconds, self.recording.seconds))
         self.ends.pop(0)
         if self.ends:
-            self.drawing.is_over, self.session.switches = True, ALL_ON
+            self.drawing.is_over, self.search.switches = True, ALL_ON
         else:
-            self.session.interrupted, self.ends = True, [-1]
+            self.search.interrupted, self.ends = True, [-1]
 
 
 def measured(workers: int, drawn: int, rounds: int, folder: Path) -> dict[str, Any]:
@@ -164,15 +163,15 @@ def measured(workers: int, drawn: int, rounds: int, folder: Path) -> dict[str, A
     effort = Effort(seconds=None, trials=None, workers=workers, device="cpu", limits=Limits(), engine="native")
     with redirect_stderr(io.StringIO()):
         meter = Meter(folder, config, effort, drawn, rounds * workers)
-        session = open_session(folder, config, effort, Source("mnist", None), meter, _simulated)
-        assert isinstance(session.proposer, Proposer), "a study's networks are the sampler's"
-        meter.session, meter.drawing = session, Drawing(session.proposer, random.Random(0))
+        search = opened(folder, config, effort, Source("mnist", None), _simulated)
+        assert isinstance(search.proposer, Proposer), "a study's networks are the sampler's"
+        meter.search, meter.drawing = search, Drawing(search.proposer, random.Random(0))
         # Below the smallest that stands there is hardly anything to draw.
-        session.switches = Switches(falling_budget=False)
-        meter.asking, meter.recording = Timed(meter.drawing), Timed(session.log)
-        session.proposer, session.log = meter.asking, cast(FolderLog, meter.recording)
-        session.executor.start(workers)
-        explore(session)
+        search.switches, search.watcher = Switches(falling_budget=False), meter
+        meter.asking, meter.recording = Timed(meter.drawing), Timed(search)
+        search.proposer, search.add = meter.asking, meter.recording.add  # type: ignore[method-assign]
+        search.executor.start(workers)
+        explore(search)
     (runs, *before), (more, *after) = meter.marks
     total, asking, recording = ((late - early) / (more - runs) for early, late in zip(before, after, strict=True))
     return {

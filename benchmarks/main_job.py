@@ -183,7 +183,7 @@ def outcome(folder: Path) -> dict[str, Any]:
         "reached": printed["reached"],
         "winner": None if row is None else {name: row[name] for name in kept},
         "sizes": sizes,
-        "trained": len({event["trial"] for event in events if event["event"] == "finished"}),
+        "trained": len({event["run"]["trial"] for event in events if event["event"] == "finished"}),
         "missed": len(printed.get("missed", [])),
     }
 

@@ -25,7 +25,7 @@ from typing import Any
 
 from harness.bench.table_files import read_table
 from harness.evidence.leaderboard import Tier, read
-from harness.evidence.study import finished_results, read_config
+from harness.evidence.study import Study
 from harness.search.prior import IMAGES, PastTraining, comparable, past_training, text
 from harness.system import files
 from harness.system.document import csv_text
@@ -196,8 +196,9 @@ def keep(studies: Iterable[Path], path: Path) -> int:
     done = {(line["hash"], line["epochs"], _drawn_by(line)) for line in lines}
     before = len(done)
     for folder in studies:
-        config = read_config(folder)
-        for run in finished_results(folder) if config.protocol_version == PROTOCOL_VERSION else ():
+        study = Study.read(folder)
+        config = study.config
+        for run in study.results if config.protocol_version == PROTOCOL_VERSION else ():
             if run.dataset != DATASET or run.purpose not in (Purpose.SEARCH, Purpose.CONFIRM):
                 continue
             small = named_recipe("small", epochs=run.recipe.epochs).recipe

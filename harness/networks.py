@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harness.evidence import leaderboard, record
 from harness.evidence.leaderboard import LeaderboardRow, Tier
-from harness.evidence.study import finished_results
+from harness.evidence.study import Study
 from harness.system.errors import ContentError, UsageError, reason, typed
 from harness.system.files import Workspace
 from harness.training.recipe import NamedRecipe, Recipe, named_recipe, recipe_by_hash, recipe_named_like
@@ -221,7 +221,7 @@ def _known(given: str, place: Workspace) -> Iterator[tuple[Architecture, str, Kn
         return
     seen = set()
     for folder in studies(place).values():
-        for run in finished_results(folder):
+        for run in Study.read(folder).results:
             if is_meant(run.architecture, run.parameters):
                 seen.add(run.hash)
                 yield run.architecture, "", KnownRow(run.recipe, run.recipe_name, run.dataset, None)

@@ -319,7 +319,7 @@ def write_lacking_reports(workspace: Workspace) -> Iterator[tuple[str, str]]:
     """
     for folder in _study_folders(workspace):
         report = folder / "report.html"
-        parts = [path for path in (folder / "config.json", folder / "log.jsonl", folder / "results") if path.exists()]
+        parts = [path for path in (folder / "config.json", folder / "log.jsonl") if path.exists()]
         if report.exists() and all(os.stat(path).st_mtime_ns <= os.stat(report).st_mtime_ns for path in parts):
             continue
         try:

@@ -17,7 +17,6 @@ import torch
 from harness.bench.table import Facts, Machine, Question, Row, Sample, Table, engine_kind
 from harness.data.datasets import dataset, task_of
 from harness.data.training_images import resolve, split
-from harness.evidence import study
 from harness.search import pruning
 from harness.search.clock import PACES, Timing, add_timing, slowdown, taught, training_seconds
 from harness.search.features import work
@@ -443,10 +442,13 @@ def record(
 ) -> Table:
     """Train what is left of a recording and return its table; each run that ends leaves its result."""
     recording = ready.recording
-    study.mend(folder)
+    for place in (folder, folder / "results", folder / "checkpoints"):
+        files.sweep(place)
     _open_recording(folder, recording)
     while True:
         ended = finished_runs(folder, recording)
+        for done in ended:
+            (folder / "checkpoints" / f"{done[0]}-{done[1]}.pt").unlink(missing_ok=True)
         keys = _keys_of(recording, ended)
         waiting = [
             Job(

@@ -39,7 +39,7 @@ from harness.search.clock import Effort
 from harness.search.loop import explore
 from harness.search.propose import Proposer, Proposing
 from harness.search.race import Candidate
-from harness.search.session import MemoryLog, Moment, Session
+from harness.search.state import Moment, Search, Watcher
 from harness.system import statistics
 from harness.system.errors import HarnessError
 from harness.system.machine import ignoring_sigint
@@ -291,15 +291,13 @@ class Halving:
 
 
 @dataclass(slots=True)
-class _Watch:
+class _Watch(Watcher):
     """Notes what the answer is after each event, and ends the search when the time is up."""
 
     seconds: float
-    session: Session | None = None
+    search: Search | None = None
     answers: list[Answer] = field(default_factory=list)
     runs: int = 0
-    rejected: int = 0
-    trained: int = 0
 
     def tick(self, at: Moment) -> None:
         if at.elapsed <= self.seconds:
@@ -314,8 +312,8 @@ class _Watch:
                         parameters=proposal.parameters if proposal else None,
                     )
                 )
-        if at.elapsed >= self.seconds and self.session is not None:
-            self.session.interrupted = True
+        if at.elapsed >= self.seconds and self.search is not None:
+            self.search.interrupted = True
 
     def ended(self, candidate: Candidate, found: Result, decided: Confirmed | FailedConfirmation | None) -> None:
         self.runs += 1
@@ -358,26 +356,23 @@ def run_repeat(
         if proposer is None:
             space = parse_space(task.space, task.space_name, dataset(task.dataset).task)
             proposer = Proposer.new(space, replace(config, rungs=()), switches=switches)
-        session = Session(
-            folder=folder,
-            config=config,
-            effort=replace(spent, seconds=None, trials=None, workers=task.workers),
-            executor=executor,
-            log=MemoryLog(),
-            proposer=proposer,
-            candidates={},
-            reporter=watch,
-            began=0.0,
-            before=0.0,
+        search = Search(
+            folder,
+            config,
+            replace(spent, seconds=None, trials=None, workers=task.workers),
+            executor,
+            proposer,
             switches=switches,
             is_hopeless=Halving(task.target_pct).is_hopeless if stops is Stops.HALVING else None,
+            in_memory=True,
         )
-        watch.session = session
+        search.watcher = watch
+        watch.search = search
         executor.start(task.workers)
         try:
-            session.began = executor.now()
-            explore(session)
-            ended = min(session.elapsed, task.seconds)
+            search.began = executor.now()
+            explore(search)
+            ended = min(search.elapsed, task.seconds)
         finally:
             executor.stop()
     return Trace(
@@ -385,9 +380,9 @@ def run_repeat(
         repeat=repeat,
         seed=own_seed,
         answers=tuple(watch.answers),
-        networks=len(session.candidates),
+        networks=len(search.candidates),
         runs=watch.runs,
-        rejected=watch.rejected,
+        rejected=search.rejected.total(),
         ended=round(ended, 3),
     )
 

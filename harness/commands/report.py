@@ -93,8 +93,7 @@ def _one(names: tuple[str, ...], place: Workspace) -> Path:
 
 def _study(folder: Path, place: Workspace, storage: str | None, given: dict[str, bool]) -> dict[str, Any]:
     """Write the report of a study and what else is asked for."""
-    from harness.evidence.study import read_log
-    from reports.study.study_files import lost_lines, read_study
+    from reports.study.study_files import read_study
     from reports.study.study_page import write_report
 
     if storage is not None:
@@ -108,8 +107,6 @@ def _study(folder: Path, place: Workspace, storage: str | None, given: dict[str,
             _open(path)
         watch(folder, place)
     else:
-        events, damage = read_log(folder)
-        options.say_left_out([*damage, *lost_lines(folder, events)])
         with busy(f"writing the report of {folder.name}"):
             path = write_report(folder, place)
     document: dict[str, Any] = {"report": str(path), "study": folder.name}
@@ -131,10 +128,11 @@ def _store(folder: Path, url: str) -> None:
         UsageError: the database cannot be used, or a search works on the study, which then keeps it there itself.
     """
     from harness.evidence.mirror import Mirror
-    from harness.evidence.study import owned, read_config
+    from harness.evidence.study import Study, owned
 
-    config, words = read_config(folder), f"writing {folder.name} to the database"
-    with owned(folder), busy(words), Mirror(folder, config, url, say) as mirror:
+    study, words = Study.read(folder), f"writing {folder.name} to the database"
+    with owned(folder), busy(words), Mirror(folder.name, study.config, url, say) as mirror:
+        mirror.entries = study.entries
         if not mirror.finish(seconds=None):
             raise UsageError("the database of --storage could not be brought up to date; the same command goes on")
 

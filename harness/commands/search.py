@@ -12,7 +12,7 @@ from click.core import ParameterSource
 from harness.commands.shared import options
 from harness.data.datasets import dataset as dataset_named
 from harness.data.datasets import task_of
-from harness.evidence.storage_url import check_url, hidden
+from harness.evidence.mirror import check_url, hidden
 from harness.system.files import check_writable, workspace
 from harness.system.terminal import (
     DURATION,
@@ -148,66 +148,49 @@ def search(
 def _run(plan: SearchPlan, storage: str | None, given: dict[str, str], as_json: bool, *, verbose: bool) -> int:
     from harness.commands.search_progress import SearchReporter
     from harness.commands.shared.live_report import LiveReport
-    from harness.evidence.events import Advised
     from harness.evidence.leaderboard import collect
-    from harness.evidence.study import open_study, owned, read_log
-    from harness.search.conclusion import conclude
-    from harness.search.loop import run_search
-    from harness.search.outcome import outcome_of
+    from harness.evidence.study import open_study, owned
+    from harness.search.finish import conclude, outcome_of
+    from harness.search.loop import opened, run_search
     from harness.search.prior import keep
-    from harness.search.session import note
     from reports.study.study_page import write_report
+    from search_spaces.space import OBJECTIVES
 
     # Find out now, not after an hour, that results cannot be written or the standings cannot be read.
     collect(plan.workspace)
     for folder in (plan.workspace.root, plan.workspace.records, plan.folder):
         check_writable(folder)
     options.say_left_out(plan.left_out)
+    config, seconds = plan.config, plan.effort.seconds
     with owned(plan.folder), _mirrored(plan, storage) as mirror:
         if not (plan.folder / "config.json").exists():
             keep(plan.folder, plan.past)
-        fresh = open_study(plan.folder, plan.config, plan.origins)
-        _, left_out = read_log(plan.folder)
-        options.say_left_out(left_out)
-        _say_beginning(plan, fresh)
-        with SearchReporter(plan.folder, plan.config, plan.effort, verbose=verbose) as reporter:
+        fresh = open_study(plan.folder, config, plan.origins)
+        found = opened(plan.folder, config, plan.effort, plan.source, plan.executor_of)
+        say(f"{'new' if fresh else 'resuming'} study {plan.folder.name} in {plan.folder}")
+        time = "no time limit" if seconds is None else duration_text(seconds)
+        say(
+            f"target {config.target_pct:g} % on {dataset_named(config.dataset).title} ({config.threshold_pct:.2f} % on "
+            f"validation images); at most {config.ceiling:,} {OBJECTIVES[config.minimise]}; {time}"
+            + ("" if fresh else f", {duration_text(found.seconds)} used")
+        )
+        with SearchReporter(plan.folder, config, plan.effort, verbose=verbose) as reporter:
             live = LiveReport(plan.folder, plan.workspace, reporter.say)
-            reporter.heartbeat = live.refresh
+            reporter.heartbeat, found.watcher = live.refresh, reporter
             if mirror is not None:
-                mirror.say = reporter.say
+                mirror.say, mirror.entries = reporter.say, found.entries
             command = [hidden(word) for word in ("harness", *sys.argv[1:])]
-            session = run_search(
-                plan.folder, plan.config, plan.effort, plan.source, reporter, command, plan.executor_of
-            )
+            run_search(found, command)
             verdict = None
-            if not session.interrupted:
+            if not found.interrupted:
                 reporter.verifying()
-                verdict = conclude(plan, session, reporter.on_event, reporter.say)
-        end = None if session.interrupted else outcome_of(plan, session, verdict, given)
-        if end is not None and (words := end.words()) is not None:
-            advised = Advised(arguments=words.arguments, advice=words.advice)
-            if end.events[-1].event != advised:
-                note(session, advised)
+                verdict = conclude(plan, found, reporter.on_event, reporter.say)
+        end = None if found.interrupted else outcome_of(plan, found, verdict, given)
         report = write_report(plan.folder, plan.workspace)
     if end is None:
         raise KeyboardInterrupt
     options.print_json(end.document(report)) if as_json else click.echo(f"{end.text()}\nreport: {report}")
     return 0 if verdict is not None and verdict.passed else 3
-
-
-def _say_beginning(plan: SearchPlan, fresh: bool) -> None:
-    """Say which study it is, how much of its time is used, and what it looks for."""
-    from harness.evidence.study import elapsed_seconds, read_events
-    from search_spaces.space import OBJECTIVES
-
-    config, seconds, used = plan.config, plan.effort.seconds, elapsed_seconds(read_events(plan.folder))
-    say(f"{'new' if fresh else 'resuming'} study {plan.folder.name} in {plan.folder}")
-    time = "no time limit" if seconds is None else duration_text(seconds)
-    say(
-        f"target {config.target_pct:g} % on {dataset_named(config.dataset).title} ({config.threshold_pct:.2f} % on "
-        f"validation images); at most {config.ceiling:,} {OBJECTIVES[config.minimise]}; {time}"
-        + ("" if fresh else f", {duration_text(used)} used")
-    )
 
 
 def _mirrored(plan: SearchPlan, storage: str | None) -> AbstractContextManager[Mirror | None]:
@@ -220,7 +203,7 @@ def _mirrored(plan: SearchPlan, storage: str | None) -> AbstractContextManager[M
     if (plan.folder / "config.json").exists():
         check_config(plan.folder, plan.config)
     with busy("opening the database"):
-        return Mirror(plan.folder, plan.config, storage, say)
+        return Mirror(plan.folder.name, plan.config, storage, say)
 
 
 def _given(ctx: click.Context) -> dict[str, str]:

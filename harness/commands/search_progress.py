@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -17,7 +18,7 @@ from harness.evidence.study import StudyConfig
 from harness.search.clock import Effort
 from harness.search.nearest_miss import NearestMiss, allowed_errors, miss_text
 from harness.search.race import Candidate, is_confirmed
-from harness.search.session import Moment
+from harness.search.state import Moment, Watcher
 from harness.system import statistics
 from harness.system.terminal import console, counted, printable
 from harness.training.executor import Broken, Event, Finished
@@ -32,12 +33,11 @@ from search_spaces.space import size_text
 MOST_LINES = 8
 
 
-class SearchReporter:
+class SearchReporter(Watcher):
     """Shows a search while it goes on; use it as a context manager.
 
     Attributes:
         heartbeat: called whenever there may be something new to show.
-        rejected: networks rejected so far; ``trained`` those whose first run has ended with an accuracy.
     """
 
     def __init__(
@@ -58,7 +58,6 @@ class SearchReporter:
         """
         self.folder, self.config, self.effort, self.verbose, self._clock = folder, config, effort, verbose, clock
         self.heartbeat: Callable[[], None] = lambda: None
-        self.rejected = self.trained = 0
         # What another thread draws is replaced, never changed: where the search was when this clock ticked, and when
         # each training began.
         self._at, self._ticked = Moment(0.0, None, None, ()), clock()
@@ -118,15 +117,13 @@ class SearchReporter:
 
     def verifying(self) -> None:
         """Take note that the search is over and its winner is verified."""
-        elapsed = self.elapsed
-        self._at, self._ticked = Moment(elapsed, self._at.standing, self._at.nearest, ()), self._clock()
+        self._at, self._ticked = replace(self._at, elapsed=self.elapsed, jobs=(), nodes=()), self._clock()
         self._began, self._is_verifying = {}, True
 
     def ended(self, candidate: Candidate, found: Result, decided: Confirmed | FailedConfirmation | None) -> None:
         """Say how a run has ended, if it decides about its network or went wrong."""
         trial = candidate.proposal.trial
         size = size_text(candidate.proposal.parameters, candidate.cost, self.config.minimise)
-        self.trained += found.purpose is Purpose.SEARCH and found.validation_errors is not None
         if self.verbose or found.status not in (Status.COMPLETE, Status.PRUNED):
             kind = "first run" if found.purpose is Purpose.SEARCH else f"fresh seed {found.seed_index}"
             accuracy = found.validation_accuracy_pct
@@ -189,7 +186,7 @@ class SearchReporter:
 
     def _counts(self) -> str:
         most = "" if self.effort.trials is None else f" of {self.effort.trials:,}"
-        return f"{self.trained:,}{most} trained, {self.rejected:,} rejected"
+        return f"{self._at.trained:,}{most} trained, {self._at.rejected:,} rejected"
 
     # The panel ------------------------------------------------------------------------------------------------
 

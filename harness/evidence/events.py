@@ -7,13 +7,14 @@ only this file knows the words in a log. Fields that older programs did not writ
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 from harness.system.document import WrittenNetwork, document_of, read_as
 from harness.system.errors import ContentError
-from harness.training.result import Status
+from harness.training.recipe import recipe_document
+from harness.training.result import Result
 from search_spaces.draw import Decision
 
 _T = TypeVar("_T")
@@ -143,13 +144,9 @@ class RungReached:
 @_logged("finished")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunEnded:
-    """A training has ended; its result is on disk."""
+    """A run has ended; all that it gave is here, and nowhere else."""
 
-    trial: int | None
-    purpose: str
-    seed_index: int = 0
-    status: Status = Status.COMPLETE
-    validation_errors: int | None = None
+    run: Result
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,7 +254,10 @@ def line(entry: Entry[Event]) -> str:
         ValueError: a number is not finite.
     """
     head = {"event": _WORDS[type(entry.event)], "elapsed": round(entry.elapsed, 3), "utc": entry.utc}
-    return json.dumps(head | document_of(entry.event), allow_nan=False)
+    document = document_of(entry.event)
+    if isinstance(entry.event, RunEnded):
+        document["run"]["recipe"] = recipe_document(entry.event.run.recipe)
+    return json.dumps(head | document, allow_nan=False)
 
 
 def read_line(text: str) -> Entry[Event] | None:
@@ -282,23 +282,3 @@ def entry_of(document: dict[str, Any]) -> Entry[Event] | None:
     except (ContentError, ValueError):
         return None
     return Entry(float(elapsed), event, utc)
-
-
-def of_kind(entries: Iterable[Entry[Event]], kind: type[_E]) -> list[Entry[_E]]:
-    """Return the entries of one kind of event, oldest first."""
-    return [cast("Entry[_E]", entry) for entry in entries if isinstance(entry.event, kind)]
-
-
-def verdicts(entries: Iterable[Entry[Event]]) -> dict[int, Verified]:
-    """Return what came of each winner that was verified, by its trial, in the order of the winners."""
-    found: dict[int, Verified] = {}
-    trial: int | None = None
-    for entry in entries:
-        match entry.event:
-            case WinnerChosen():
-                trial = entry.event.trial
-            case Verified() if trial is not None:
-                found[trial] = entry.event
-            case _:
-                pass
-    return found

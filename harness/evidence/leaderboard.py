@@ -20,7 +20,7 @@ from harness.evidence import bounds, ledger, record
 from harness.evidence.history import is_tracked
 from harness.evidence.ledger import Attempt, Ledger, Outcome, Registration
 from harness.evidence.record import Record
-from harness.evidence.study import finished_results, read_config
+from harness.evidence.study import Study
 from harness.system import files, statistics
 from harness.system.document import WrittenNetwork, csv_text, documented, read_as, read_each, unguarded
 from harness.system.errors import ContentError, reason
@@ -242,16 +242,16 @@ def _elsewhere_text(item: Registration) -> str:
 
 
 def _rows_of_study(folder: Path) -> list[LeaderboardRow]:
-    config = read_config(folder)
+    study = Study.read(folder)
     # A search may train a network for several lengths; each is a training of its own.
     runs: dict[tuple[str, str], list[Result]] = defaultdict(list)
-    for result in finished_results(folder):
+    for result in study.results:
         runs[result.hash, result.recipe_hash].append(result)
     speaking = {key: found for key, results in runs.items() if (found := validation_runs(results))}
     accuracy = {key: _validation_mean_pct(found) for key, found in speaking.items()}
     firsts = [found[0] for found in speaking.values()]
     front = pareto_front(firsts, lambda first: accuracy[first.hash, first.recipe_hash])
-    return [_searched_row(speaking[first.hash, first.recipe_hash], config.target_pct) for first in front]
+    return [_searched_row(speaking[first.hash, first.recipe_hash], study.config.target_pct) for first in front]
 
 
 def validation_runs(results: Iterable[Result]) -> list[Result]:

@@ -1,29 +1,22 @@
 """A study's finished runs in an Optuna storage, where optuna-dashboard shows them while a search runs.
 
-A daemon thread adds to the database what the files of the study hold more. Nothing is ever read back into a search, and
-nothing is ever deleted there. A database that hangs holds this thread and not the search, whose end leaves it behind.
+A daemon thread adds to the database what the study has more. Nothing is ever read back into a search, and nothing is
+ever deleted there. A database that hangs holds this thread and not the search, whose end leaves it behind.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
+import re
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
-
-import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
-from optuna.storages import RDBStorage
-from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import unquote
 
 from harness.data.datasets import dataset
-from harness.evidence import events
 from harness.evidence.events import (
     Confirmed,
     Entry,
@@ -31,47 +24,79 @@ from harness.evidence.events import (
     FailedConfirmation,
     Proposal,
     RunEnded,
-    RungReached,
     SessionBegan,
     SessionEnded,
     Verified,
     WinnerChosen,
 )
-from harness.evidence.storage_url import EXAMPLES, check_url, hidden, without_password
 from harness.evidence.study import StudyConfig
 from harness.system.errors import UsageError, install_command, typed
-from harness.training.result import Purpose, Status, derive_seed
+from harness.training.result import Purpose, Result, Status
 from search_spaces.catalog import network_name
 from search_spaces.cost import analyse
 from search_spaces.draw import measured
 from search_spaces.space import OBJECTIVES, Metric
 
-optuna.logging.set_verbosity(optuna.logging.WARNING)
+if TYPE_CHECKING:
+    import optuna
+    from optuna.trial import FrozenTrial
 
-# What the first answer of the database may take; between two looks at the files; between two attempts while it is away;
+# What the first answer of the database may take; between two looks at the study; between two attempts while it is away;
 # what the end of a search waits for it.
 ANSWER_SECONDS, PAUSE_SECONDS, AWAY_SECONDS, END_SECONDS = 20.0, 2.0, 10.0, 60.0
 
-_STATES = {Status.COMPLETE: TrialState.COMPLETE, Status.PRUNED: TrialState.PRUNED}
+_HIDDEN = "***"
+_USER = re.compile(r"(?<=://)([^:/@]*):(.*)@")
+_OPTION = re.compile(r"(?<=[?&])(\w*password)=([^&]*)")
+
+
+def check_url(url: str) -> None:
+    """Raise UsageError unless a text has the form of a database's URL."""
+    if not re.match(r"\w+(\+\w+)?://", url):
+        example = "such as postgresql://USER@HOST/DATABASE or sqlite:///FILE"
+        raise UsageError(f"--storage {hidden(url)!r} is no URL of a database, {example}")
+    if re.fullmatch(r"sqlite(\+\w+)?://(/?(:memory:)?)(\?.*)?", url):
+        raise UsageError(f"--storage {url!r} is a database in memory, which ends with the program; name a file")
+    if url.partition("://")[2].partition("?")[0].count("@") > 1:
+        raise UsageError("--storage: the URL holds '@' twice; in a user's name or a password it is written %40")
+
+
+def hidden(text: str) -> str:
+    """Return a text with stars in place of the password of each URL in it."""
+    return _OPTION.sub(rf"\1={_HIDDEN}", _USER.sub(rf"\1:{_HIDDEN}@", text))
+
+
+def without_password(error: Exception, url: str) -> str:
+    """Return what a driver says of a URL, in one line, with stars in place of its password."""
+    found: BaseException | None = error
+    while found is not None and not hasattr(found, "orig"):
+        found = found.__cause__
+    text = f"{type(error).__name__}: {error}" if found is None else str(found.orig)
+    for secret in {
+        spelling for each in (_USER, _OPTION) for _, word in each.findall(url) for spelling in (word, unquote(word))
+    }:
+        text = text.replace(secret, _HIDDEN) if secret else text
+    return " ".join(text.split())
 
 
 class Mirror:
-    """Keeps a database up to date with the files of a study; use it as a context manager.
+    """Keeps a database up to date with the events of a study; use it as a context manager.
 
     Attributes:
+        entries: of the study, which grow as it goes on; to be set once it is read.
         say: tells the person something.
     """
 
-    def __init__(self, folder: Path, config: StudyConfig, url: str, say: Callable[[str], None]) -> None:
+    def __init__(self, name: str, config: StudyConfig, url: str, say: Callable[[str], None]) -> None:
         """Start the thread and wait until it has opened the database.
 
         Raises:
             UsageError: URL, driver, server or the study there is wrong.
         """
         check_url(url)
+        self.entries: Sequence[Entry[Event]] = ()
         self.say = say
-        self._folder, self._config, self._url = folder, config, url
-        self._log = _Log(folder / "log.jsonl", config)
+        self._name, self._config, self._url = name, config, url
         self._opened, self._ending = threading.Event(), threading.Event()
         self._refused: UsageError | None = None
         self._is_current = False
@@ -93,7 +118,7 @@ class Mirror:
         if kind is not None:
             self._ending.set()
         elif not self.finish() and self._refused is None:
-            again = typed("report", self._folder.name, "--storage", "URL")
+            again = typed("report", self._name, "--storage", "URL")
             self.say(f"the database of --storage lacks some runs; {again!r} adds them")
 
     def finish(self, seconds: float | None = END_SECONDS) -> bool:
@@ -108,26 +133,24 @@ class Mirror:
         while not is_last:
             is_last = self._ending.is_set()
             try:
-                if study is None:
-                    study, present = _opened(self._url, self._folder.name, self._config)
-                self._push(study, present)
+                study = study or _study(self._url, self._name, self._config)
+                _push(study, list(self.entries), self._config)
                 self._is_current = True
             except Exception as error:
                 # SQLAlchemy and Optuna wrap what the driver says, and there are many drivers.
                 self._is_current = False
-                _close(study)
+                if study is not None:
+                    _close(study)
                 study = None
-                refusal = _refusal(error, self._url)
-                if refusal is None and not self._opened.is_set():
-                    refusal = UsageError(f"--storage {hidden(self._url)}: {_words(error, self._url)}")
-                if refusal is not None:
-                    self._refused = refusal
+                if isinstance(error, UsageError) or not self._opened.is_set():
+                    self._refused = _refusal(error, self._url)
                     if self._opened.is_set():
-                        self.say(f"nothing more is written to the database of --storage: {refusal.told}")
+                        self.say(f"nothing more is written to the database of --storage: {self._refused.told}")
                     self._opened.set()
                     return
                 if not is_away:
-                    self.say(f"the database of --storage is away; the search continues ({_words(error, self._url)})")
+                    why = without_password(error, self._url)
+                    self.say(f"the database of --storage is away; the search continues ({why})")
                 is_away = True
             else:
                 if is_away:
@@ -136,150 +159,15 @@ class Mirror:
             self._opened.set()
             if not is_last:
                 self._ending.wait(AWAY_SECONDS if is_away else PAUSE_SECONDS)
-        _close(study)
-
-    def _push(self, study: optuna.Study, present: dict[int, str]) -> None:
-        self._log.read_on()
-        for number, network in present.items():
-            if network != self._log.hashes.get(number):
-                name = self._folder.name
-                raise UsageError(
-                    f"the database of --storage holds another study {name!r}: its trial {number} is not that of "
-                    f"{self._log.path}",
-                    hint="give --study another name",
-                )
-        for number in [number for number in self._log.trials if number not in present]:
-            study.add_trial(self._log.trials[number])
-            present[number] = self._log.hashes[number]
-        there = study.user_attrs
-        for name, value in self._log.attributes.items():
-            if name not in there or there[name] != value:
-                study.set_user_attr(name, value)
+        if study is not None:
+            _close(study)
 
 
-class _Log:
-    """What the log of a study says so far, in the terms of Optuna.
+def _study(url: str, name: str, config: StudyConfig) -> optuna.Study:
+    import optuna
 
-    Attributes:
-        trials: first runs that have ended, by the number of their network, in the order of their ends.
-        hashes: of all proposed networks.
-        attributes: of the study; the errors of fresh seeds are here, as Optuna changes no trial that has ended.
-    """
-
-    def __init__(self, path: Path, config: StudyConfig) -> None:
-        self.path, self._config, self._offset = path, config, 0
-        self._proposed: dict[int, tuple[Proposal, str]] = {}
-        self._errors_pct: dict[int, dict[int, float]] = {}
-        self.trials: dict[int, FrozenTrial] = {}
-        self.hashes: dict[int, str] = {}
-        self.attributes: dict[str, Any] = {}
-
-    def read_on(self) -> None:
-        """Take in the lines that were added; one without its end is left for the next time."""
-        if not self.path.exists() or os.path.getsize(self.path) == self._offset:
-            return
-        with self.path.open("rb") as log:
-            log.seek(self._offset)
-            lines, end, _ = log.read().rpartition(b"\n")
-        self._offset += len(lines + end)
-        for line in lines.split(b"\n"):
-            if (entry := events.read_line(line.decode(errors="replace"))) is not None:
-                self._take(entry)
-
-    def _take(self, entry: Entry[Event]) -> None:
-        known = self.attributes
-        match event := entry.event:
-            case Proposal():
-                self._proposed[event.trial] = event, entry.utc
-                self.hashes[event.trial] = event.hash
-            case RungReached(purpose=Purpose.SEARCH, validation_errors=int(errors)):
-                self._errors_pct.setdefault(event.trial, {})[event.epoch] = self._pct(errors)
-            case RunEnded(purpose=Purpose.SEARCH, trial=int(trial)) if trial in self._proposed:
-                self.trials[trial] = self._ended(trial, event, entry.utc)
-            case RunEnded(purpose=Purpose.CONFIRM, trial=int(trial), validation_errors=int(errors)):
-                fresh = f"trial {trial}: errors on fresh seeds (%)"
-                known[fresh] = known.get(fresh, {}) | {str(event.seed_index): self._pct(errors)}
-            case Confirmed():
-                known |= {"smallest confirmed trial": event.trial, "smallest confirmed parameters": event.parameters}
-            case FailedConfirmation() if event.trial == known.get("smallest confirmed trial"):
-                known |= {"smallest confirmed trial": None, "smallest confirmed parameters": None}
-            case WinnerChosen():
-                known |= {"winner's trial": event.trial, "winner's parameters": event.parameters}
-            case Verified():
-                known |= {"verified": event.tier, "test accuracy (%)": event.mean_test_accuracy_pct}
-            case SessionBegan():
-                known["search"] = "running"
-            case SessionEnded():
-                known["search"] = f"ended: {event.reason}"
-            case _:
-                pass
-
-    def _pct(self, errors: int) -> float:
-        return 100.0 * errors / dataset(self._config.dataset).validation_size
-
-    def _ended(self, number: int, event: RunEnded, ended_utc: str) -> FrozenTrial:
-        config = self._config
-        proposal, began_utc = self._proposed[number]
-        recipe, recipe_name = config.recipe_of(proposal.epochs)
-        errors_pct = dict(self._errors_pct.get(number, {}))
-        state = TrialState.FAIL if event.validation_errors is None else _STATES.get(event.status, TrialState.FAIL)
-        cost = measured(analyse(proposal.architecture, dataset(config.dataset).task), config.minimise)
-        values = None
-        if state is TrialState.COMPLETE and event.validation_errors is not None:
-            errors_pct[recipe.epochs] = self._pct(event.validation_errors)
-            values = [errors_pct[recipe.epochs], float(cost)]
-        attributes = {
-            "trial": number,
-            "name": network_name(proposal.architecture, proposal.parameters),
-            "network": str(proposal.architecture),
-            "hash": proposal.hash,
-            "parameters": proposal.parameters,
-            **({} if config.minimise is Metric.PARAMETERS else {OBJECTIVES[config.minimise]: cost}),
-            "epochs": recipe.epochs,
-            "recipe": recipe_name,
-            "proposed by": proposal.origin,
-            "chance": proposal.chance,
-            "seed": derive_seed(proposal.hash, recipe.hash, Purpose.SEARCH, 0, config.run_seed),
-            "status": str(event.status),
-        }
-        trial = optuna.trial.create_trial(
-            state=state,
-            values=values,
-            params={decision.name: decision.index for decision in proposal.decisions},
-            distributions={
-                decision.name: _distribution(decision.size, ordered=decision.ordered) for decision in proposal.decisions
-            },
-            user_attrs={name: value for name, value in attributes.items() if value is not None},
-            intermediate_values=errors_pct,
-        )
-        trial.datetime_start, trial.datetime_complete = _local(began_utc), _local(ended_utc)
-        return trial
-
-
-def _opened(url: str, name: str, config: StudyConfig) -> tuple[optuna.Study, dict[int, str]]:
-    wanted = _known_by(config)
-    with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
-        storage = RDBStorage(url)
-        study = optuna.create_study(
-            study_name=name, storage=storage, directions=["minimize", "minimize"], load_if_exists=True
-        )
-        there, trials = study.user_attrs, study.get_trials(deepcopy=False)
-        if not there and not trials:
-            study.set_metric_names(["validation error (%)", OBJECTIVES[config.minimise]])
-    other = [key for key, value in wanted.items() if key in there and there[key] != value]
-    if other or (trials and not wanted.keys() & there.keys()):
-        _close(study)
-        what = f" ({other[0]}: {there[other[0]]!r} there, {wanted[other[0]]!r} here)" if other else ""
-        raise UsageError(
-            f"the database of --storage holds another study {name!r}{what}", hint="give --study another name"
-        )
-    for key in wanted.keys() - there.keys():
-        study.set_user_attr(key, wanted[key])
-    return study, {trial.user_attrs.get("trial", trial.number): trial.user_attrs.get("hash", "") for trial in trials}
-
-
-def _known_by(config: StudyConfig) -> dict[str, Any]:
-    return {
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    wanted = {
         "dataset": config.dataset,
         "data sha256": config.data_hash,
         "budget": config.budget,
@@ -296,44 +184,135 @@ def _known_by(config: StudyConfig) -> dict[str, Any]:
         "seed": config.seed,
         "prior": config.prior,
     }
+    with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
+        study = optuna.create_study(
+            study_name=name, storage=url, directions=["minimize", "minimize"], load_if_exists=True
+        )
+        there, trials = study.user_attrs, study.get_trials(deepcopy=False)
+        if not there and not trials:
+            study.set_metric_names(["validation error (%)", OBJECTIVES[config.minimise]])
+    other = [key for key, value in wanted.items() if key in there and there[key] != value]
+    if other or (trials and not wanted.keys() & there.keys()):
+        _close(study)
+        what = f" ({other[0]}: {there[other[0]]!r} there, {wanted[other[0]]!r} here)" if other else ""
+        raise UsageError(
+            f"the database of --storage holds another study {name!r}{what}", hint="give --study another name"
+        )
+    for key in wanted.keys() - there.keys():
+        study.set_user_attr(key, wanted[key])
+    return study
 
 
-def _refusal(error: Exception, url: str) -> UsageError | None:
-    match error:
-        case UsageError():
-            return error
-        case ArgumentError() | NoSuchModuleError():
-            said = without_password(str(error), url)
-            return UsageError(f"--storage {hidden(url)!r} is no URL of a database, {EXAMPLES}: {said}")
-        case ImportError():
-            cause = error.__cause__ if isinstance(error.__cause__, ImportError) else error
-            return UsageError(
-                f"--storage {hidden(url)} needs the driver {cause.name or 'of its database'}, which cannot be loaded",
-                hint=install_command("postgres") if cause.name == "psycopg" else None,
+def _push(study: optuna.Study, entries: Sequence[Entry[Event]], config: StudyConfig) -> None:
+    proposed = {entry.event.trial: (entry.event, entry.utc) for entry in entries if isinstance(entry.event, Proposal)}
+    there = {trial.user_attrs.get("trial"): trial.user_attrs.get("hash") for trial in study.get_trials(deepcopy=False)}
+    for number, network in there.items() if entries else ():
+        if number not in proposed or proposed[number][0].hash != network:
+            raise UsageError(
+                f"the database of --storage holds another study {study.study_name!r}: its trial {number} is not that "
+                "of this one",
+                hint="give --study another name",
             )
-        case _:
-            return None
+    runs = [(entry.event.run, entry.utc) for entry in entries if isinstance(entry.event, RunEnded)]
+    for run, ended_utc in runs:
+        if run.purpose is Purpose.SEARCH and run.trial is not None and run.trial not in there:
+            study.add_trial(_trial(run, *proposed[run.trial], ended_utc, config))
+    attributes = study.user_attrs
+    for name, value in _attributes(entries, config).items():
+        if name not in attributes or attributes[name] != value:
+            study.set_user_attr(name, value)
 
 
-def _words(error: Exception, url: str) -> str:
-    found: BaseException | None = error
-    while found is not None:
-        if (said := getattr(found, "orig", None)) is not None:
-            return without_password(str(said), url)
-        found = found.__cause__
-    return without_password(f"{type(error).__name__}: {error}", url)
+def _attributes(entries: Sequence[Entry[Event]], config: StudyConfig) -> dict[str, Any]:
+    """Return what is said of the whole study; errors on fresh seeds too, as Optuna changes no trial that has ended."""
+    known: dict[str, Any] = {}
+    for entry in entries:
+        match event := entry.event:
+            case RunEnded(run=run) if run.purpose is Purpose.CONFIRM and run.validation_errors is not None:
+                fresh = f"trial {run.trial}: errors on fresh seeds (%)"
+                known[fresh] = known.get(fresh, {}) | {str(run.seed_index): _pct(run.validation_errors, config)}
+            case Confirmed():
+                known |= {"smallest confirmed trial": event.trial, "smallest confirmed parameters": event.parameters}
+            case FailedConfirmation() if event.trial == known.get("smallest confirmed trial"):
+                known |= {"smallest confirmed trial": None, "smallest confirmed parameters": None}
+            case WinnerChosen():
+                known |= {"winner's trial": event.trial, "winner's parameters": event.parameters}
+            case Verified():
+                known |= {"verified": event.tier, "test accuracy (%)": event.mean_test_accuracy_pct}
+            case SessionBegan() | SessionEnded():
+                known["search"] = "running" if isinstance(event, SessionBegan) else f"ended: {event.reason}"
+            case _:
+                pass
+    return known
 
 
-def _close(study: optuna.Study | None) -> None:
-    storage = None if study is None else getattr(study._storage, "_backend", study._storage)
-    if isinstance(storage, RDBStorage):
-        storage.remove_session()
-        storage.engine.dispose()
+def _pct(errors: int, config: StudyConfig) -> float:
+    return 100.0 * errors / dataset(config.dataset).validation_size
 
 
-def _distribution(size: int, *, ordered: bool) -> BaseDistribution:
-    return IntDistribution(0, size - 1) if ordered else CategoricalDistribution(list(range(size)))
+def _trial(run: Result, proposal: Proposal, began_utc: str, ended_utc: str, config: StudyConfig) -> FrozenTrial:
+    from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+    from optuna.trial import TrialState, create_trial
+
+    errors_pct = {
+        each.epoch: _pct(each.validation_errors, config) for each in run.history if each.validation_errors is not None
+    }
+    cost = measured(analyse(proposal.architecture, dataset(config.dataset).task), config.minimise)
+    state, values = TrialState.FAIL, None
+    if run.validation_errors is not None and run.status is Status.PRUNED:
+        state = TrialState.PRUNED
+    elif run.validation_errors is not None and run.status is Status.COMPLETE:
+        state, values = TrialState.COMPLETE, [_pct(run.validation_errors, config), float(cost)]
+    distributions: dict[str, BaseDistribution] = {
+        each.name: IntDistribution(0, each.size - 1) if each.ordered else CategoricalDistribution([*range(each.size)])
+        for each in proposal.decisions
+    }
+    attributes = {
+        "trial": proposal.trial,
+        "name": network_name(proposal.architecture, proposal.parameters),
+        "network": str(proposal.architecture),
+        "hash": proposal.hash,
+        "parameters": proposal.parameters,
+        **({} if config.minimise is Metric.PARAMETERS else {OBJECTIVES[config.minimise]: cost}),
+        "epochs": run.recipe.epochs,
+        "recipe": run.recipe_name,
+        "proposed by": proposal.origin,
+        "chance": proposal.chance,
+        "seed": run.seed,
+        "status": str(run.status),
+    }
+    trial = create_trial(
+        state=state,
+        values=values,
+        params={each.name: each.index for each in proposal.decisions},
+        distributions=distributions,
+        user_attrs={name: value for name, value in attributes.items() if value is not None},
+        intermediate_values=errors_pct,
+    )
+    trial.datetime_start, trial.datetime_complete = _local(began_utc), _local(ended_utc)
+    return trial
 
 
 def _local(utc: str) -> datetime:
     return datetime.fromisoformat(utc).astimezone().replace(tzinfo=None) if utc else datetime.now()
+
+
+def _refusal(error: Exception, url: str) -> UsageError:
+    if isinstance(error, UsageError):
+        return error
+    if isinstance(error, ImportError):
+        cause = error.__cause__ if isinstance(error.__cause__, ImportError) else error
+        return UsageError(
+            f"--storage {hidden(url)} needs the driver {cause.name or 'of its database'}, which cannot be loaded",
+            hint=install_command("postgres") if cause.name == "psycopg" else None,
+        )
+    return UsageError(f"--storage {hidden(url)}: {without_password(error, url)}")
+
+
+def _close(study: optuna.Study) -> None:
+    from optuna.storages import RDBStorage
+
+    storage = getattr(study._storage, "_backend", study._storage)
+    if isinstance(storage, RDBStorage):
+        storage.remove_session()
+        storage.engine.dispose()

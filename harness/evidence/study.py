@@ -1,6 +1,7 @@
-"""A study's folder: its configuration, its journal and one file a finished run.
+"""A study: its configuration, and the fold of its log.
 
-These files are the record; the Optuna index is made from them.
+``log.jsonl`` holds everything that has happened, the documents of its runs included. ``Study`` is what follows from it,
+and nobody else reads the log; a study's state changes in ``Study.apply`` alone.
 """
 
 from __future__ import annotations
@@ -10,23 +11,37 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self, TypeVar, cast
 
 from harness.evidence import events
-from harness.evidence.events import Entry, Event, Looked, Proposal, Rejected, of_kind
+from harness.evidence.events import (
+    Entry,
+    Event,
+    Looked,
+    Proposal,
+    Rejected,
+    Repeated,
+    RunEnded,
+    Verified,
+    WinnerChosen,
+)
 from harness.system import files
 from harness.system.document import documented, read_as
 from harness.system.errors import ContentError, UsageError
 from harness.system.files import TEACHERS
 from harness.training import result
 from harness.training.recipe import Recipe, recipe_document
-from harness.training.result import PROTOCOL_VERSION, Result
+from harness.training.result import PROTOCOL_VERSION, Purpose, Result
 from search_spaces.space import Metric
+
+# Where older programs kept each run.
+_RESULTS = "results"
+_E = TypeVar("_E", bound=Event)
 
 
 @documented
@@ -106,16 +121,20 @@ def open_study(folder: Path, config: StudyConfig, origins: dict[str, str]) -> bo
 
     Raises:
         UsageError: the folder cannot be written.
-        ContentError: a study of that name has another configuration, or its log is damaged or does not fit its results.
+        ContentError: a study of that name has another configuration, or is of an older program.
     """
     path = folder / "config.json"
-    _check_log(folder)
-    if not path.exists():
-        whole = _ConfigFile(config=config, origins=origins)
-        files.write_json(path, asdict(whole) | {"config": config_document(config)})
-        return True
-    check_config(folder, config)
-    return False
+    if (folder / _RESULTS).is_dir():
+        raise ContentError(
+            f"study {folder.name!r} in {folder} is of an older version, which can be read but not continued",
+            hint="give --study another name",
+        )
+    if path.exists():
+        check_config(folder, config)
+        return False
+    whole = _ConfigFile(config=config, origins=origins)
+    files.write_json(path, asdict(whole) | {"config": config_document(config)})
+    return True
 
 
 def config_document(config: StudyConfig) -> dict[str, Any]:
@@ -140,22 +159,6 @@ def check_config(folder: Path, config: StudyConfig) -> None:
                 if item.name == "threshold_pct"
                 else "give --study another name, or repeat the command that began it",
             )
-
-
-def _check_log(folder: Path) -> None:
-    # A search would begin anew, over the results that are there. What a kill has torn is no JSON, and nothing followed
-    # from it, so it is passed over.
-    path = folder / "log.jsonl"
-    hint = "bring log.jsonl back, or give --study another name; a report shows what is left"
-    for number, text in enumerate(_lines(path), 1):
-        if events.read_line(text) is None:
-            with suppress(ValueError):
-                json.loads(text)
-                raise ContentError(f"line {number} of {path} is no event of this program", hint=hint)
-    known = {f"{proposal.trial:05d}" for proposal in proposals(read_events(folder))}
-    for found in sorted((folder / "results").glob("trial-*.json")):
-        if found.name.split("-")[1] not in known:
-            raise ContentError(f"{path} lacks the network of the result {found.name}", hint=hint)
 
 
 def read_config(folder: Path) -> StudyConfig:
@@ -207,11 +210,6 @@ def is_owned(folder: Path) -> bool:
     return False
 
 
-def result_path(folder: Path, trial: int, purpose: str, seed_index: int) -> Path:
-    """Return the file of one finished run."""
-    return folder / "results" / f"trial-{trial:05d}-{purpose}-{seed_index}.json"
-
-
 def checkpoint_path(folder: Path, trial: int, purpose: str, seed_index: int) -> Path:
     """Return where an unfinished run keeps its state."""
     return folder / "checkpoints" / f"trial-{trial:05d}-{purpose}-{seed_index}.pt"
@@ -222,73 +220,145 @@ def teachers_path(folder: Path) -> Path:
     return folder.parent / TEACHERS
 
 
-def finished_results(folder: Path) -> list[Result]:
-    """Return all finished runs, in order of trial, purpose and seed."""
-    found = [result.read(path) for path in (folder / "results").glob("trial-*.json")]
-    return sorted(found, key=lambda item: (item.trial or 0, item.purpose, item.seed_index))
+class Study:
+    """What has happened to a study.
 
-
-def note(folder: Path, event: Event, elapsed: float) -> None:
-    """Append an event to the log; ``elapsed`` counts the seconds of all sessions of the study."""
-    entry = Entry(elapsed, event, datetime.now(UTC).isoformat(timespec="seconds"))
-    files.append_line(folder / "log.jsonl", events.line(entry))
-
-
-def read_events(folder: Path) -> list[Entry[Event]]:
-    """Return what the log holds; a line that a kill has torn, or that no event fits, is passed over."""
-    return read_log(folder)[0]
-
-
-def read_log(folder: Path) -> tuple[list[Entry[Event]], list[str]]:
-    """Return what the log holds, and a message for each line that no event fits; the last may be in the making."""
-    path = folder / "log.jsonl"
-    found, damage = [], []
-    lines = _lines(path)
-    for number, text in enumerate(lines, 1):
-        entry = events.read_line(text)
-        if entry is not None:
-            found.append(entry)
-        elif text.strip() and number < len(lines):
-            damage.append(f"line {number} of {path} is no event of this program; a kill may have torn it")
-    return found, damage
-
-
-def _lines(path: Path) -> list[str]:
-    return files.log_text(path).split("\n") if path.exists() else []
-
-
-def mend(folder: Path) -> None:
-    """Remove files that a kill left half-written, and checkpoints of runs that have ended.
-
-    For the folder of a study or of a table's recording. A torn last line of a log stays a line of its own.
+    Attributes:
+        entries: its events with their times, oldest first.
+        proposals: networks that were chosen for training, by trial.
+        verdicts: what came of each winner that was verified, by trial, in the order of the winners.
+        rejected: networks that were rejected before anything was built, by reason: a sampler's proposals, and networks
+            that the surrogate would have chosen among; ``repeated`` counts proposals of known networks.
+        ended: the runs that have ended, by trial, purpose and seed.
+        seconds: that it had been worked on at its last event, all sessions together.
     """
-    for place in (folder, folder / "results", folder / "checkpoints"):
-        files.sweep(place)
-    for checkpoint in (folder / "checkpoints").glob("*.pt"):
-        if (folder / "results" / f"{checkpoint.stem}.json").exists():
-            checkpoint.unlink()
+
+    def __init__(self, folder: Path, config: StudyConfig, *, in_memory: bool = False) -> None:
+        """Begin with nothing.
+
+        Args:
+            in_memory: keep nothing in files.
+        """
+        self.folder, self.config, self.in_memory = folder, config, in_memory
+        self.entries: list[Entry[Event]] = []
+        self.proposals: dict[int, Proposal] = {}
+        self.verdicts: dict[int, Verified] = {}
+        self.rejected: Counter[str] = Counter()
+        self.repeated = 0
+        self.ended: dict[tuple[int, Purpose, int], Entry[RunEnded]] = {}
+        self.seconds = 0.0
+        self._winner: int | None = None
+
+    @classmethod
+    def read(cls, folder: Path) -> Study:
+        """Return the study of a folder, which may be one of an older program.
+
+        Raises:
+            ContentError: a file does not hold together.
+        """
+        return Study(folder, read_config(folder)).folded()
+
+    def folded(self) -> Self:
+        """Take in what the log holds; what follows its last end of line is in the making, or torn by a kill.
+
+        Raises:
+            ContentError: a line is no event of this program.
+        """
+        path = self.folder / "log.jsonl"
+        *lines, _ = files.log_text(path).split("\n")
+        entries = _of_before(self.folder, lines) if (self.folder / _RESULTS).is_dir() else map(events.read_line, lines)
+        for number, entry in enumerate(entries, 1):
+            if entry is None:
+                raise ContentError(
+                    f"line {number} of {path} is no event of this program",
+                    hint="bring log.jsonl back, or give --study another name",
+                )
+            self.take(entry)
+        return self
+
+    def take_up(self) -> Self:
+        """Take in the log to go on with it: a torn last line is cut off, and what a kill has left is cleared away."""
+        path = self.folder / "log.jsonl"
+        if path.exists() and not (whole := path.read_bytes()).endswith(b"\n"):
+            os.truncate(path, whole.rfind(b"\n") + 1)
+        self.folded()
+        for place in (self.folder, self.folder / "checkpoints"):
+            files.sweep(place)
+        for trial, purpose, seed_index in self.ended:
+            checkpoint_path(self.folder, trial, purpose, seed_index).unlink(missing_ok=True)
+        return self
+
+    def add(self, event: Event) -> None:
+        """Append an event to the log, then apply it."""
+        entry = Entry(self.elapsed, event, datetime.now(UTC).isoformat(timespec="seconds"))
+        if not self.in_memory:
+            files.append_line(self.folder / "log.jsonl", events.line(entry))
+        self.take(entry)
+
+    def take(self, entry: Entry[Event]) -> None:
+        """Apply an event that is in the log."""
+        self.entries.append(entry)
+        self.seconds = max(self.seconds, entry.elapsed)
+        self.apply(entry)
+
+    def apply(self, entry: Entry[Event]) -> None:
+        """Change the state by what has happened."""
+        match event := entry.event:
+            case Proposal():
+                self.proposals[event.trial] = event
+            case Rejected():
+                self.rejected[event.reason] += 1
+            case Looked():
+                self.rejected.update(event.rejected)
+            case Repeated():
+                self.repeated += 1
+            case RunEnded(run=run) if run.trial is not None:
+                self.ended[run.trial, run.purpose, run.seed_index] = cast("Entry[RunEnded]", entry)
+            case WinnerChosen():
+                self._winner = event.trial
+            case Verified() if self._winner is not None:
+                self.verdicts[self._winner] = event
+            case _:
+                pass
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds that it has been worked on until now, all sessions together."""
+        return self.seconds
+
+    @property
+    def results(self) -> list[Result]:
+        """All finished runs, in order of trial, purpose and seed."""
+        return [self.ended[key].event.run for key in sorted(self.ended)]
+
+    def of_kind(self, kind: type[_E]) -> list[Entry[_E]]:
+        """Return the entries of one kind of event, oldest first."""
+        return [cast("Entry[_E]", entry) for entry in self.entries if isinstance(entry.event, kind)]
 
 
-def proposals(entries: Iterable[Entry[Event]]) -> list[Proposal]:
-    """Return the networks that were chosen for training, in order."""
-    return [entry.event for entry in of_kind(entries, Proposal)]
+def _of_before(folder: Path, lines: list[str]) -> Iterator[Entry[Event]]:
+    """Yield the events of a study of an older program: each run had a file, and its end a line that named it.
 
-
-def rejections(entries: Iterable[Entry[Event]]) -> Counter[str]:
-    """Return how many networks were rejected before anything was built, by reason.
-
-    These are a sampler's proposals, and networks that the model of the errors would have chosen among.
+    Such a log may hold torn lines, which are passed over; a run whose line a kill has prevented comes at the end.
     """
-    found: Counter[str] = Counter()
-    for entry in entries:
-        match entry.event:
-            case Rejected(reason=reason):
-                found[reason] += 1
-            case Looked(rejected=counts):
-                found.update(counts)
-    return found
-
-
-def elapsed_seconds(entries: Iterable[Entry[Event]]) -> float:
-    """Return how long a study has been worked on, all sessions together."""
-    return max((entry.elapsed for entry in entries), default=0.0)
+    runs: dict[tuple[Any, ...], Result] = {}
+    for path in sorted((folder / _RESULTS).glob("trial-*.json")):
+        found = result.read(path)
+        runs[found.trial, found.purpose.value, found.seed_index] = found
+    elapsed = 0.0
+    for text in lines:
+        with suppress(ValueError):
+            document = json.loads(text)
+            if not isinstance(document, dict):
+                continue
+            if document.get("event") == "finished":
+                key = document.get("trial"), document.get("purpose"), document.get("seed_index", 0)
+                if (run := runs.pop(key, None)) is None:
+                    continue
+                elapsed = document.get("elapsed", 0.0)
+                yield Entry(elapsed, RunEnded(run=run), document.get("utc", ""))
+            elif (entry := events.entry_of(document)) is not None:
+                elapsed = entry.elapsed
+                yield entry
+    for run in runs.values():
+        yield Entry(elapsed, RunEnded(run=run))

@@ -19,7 +19,7 @@ from importlib.resources.abc import Traversable
 from itertools import chain
 from pathlib import Path
 
-from harness.evidence.study import finished_results, read_config
+from harness.evidence.study import Study
 from harness.search.surrogate import Observation, training_row
 from harness.system import files
 from harness.system.document import csv_text, read_each, unguarded
@@ -138,12 +138,13 @@ def own(place: Workspace, dataset: str, data_hash: str) -> tuple[tuple[PastTrain
 
 
 def _whole_runs(folder: Path, dataset: str, data_hash: str) -> list[Result]:
-    config = read_config(folder)
+    study = Study.read(folder)
+    config = study.config
     if (config.dataset, config.data_hash, config.protocol_version) != (dataset, data_hash, PROTOCOL_VERSION):
         return []
     runs = [
         run
-        for run in finished_results(folder)
+        for run in study.results
         if run.status is Status.COMPLETE and run.validation_accuracy_pct is not None and comparable(run.recipe)
     ]
     for run in runs:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from harness.data.datasets import dataset
-from harness.evidence import leaderboard, ledger, record, study
+from harness.evidence import leaderboard, ledger, record
 from harness.evidence.leaderboard import LeaderboardRow
 from harness.evidence.record import Record
+from harness.evidence.study import Study
 from harness.system.files import Workspace
 from harness.training.inspection import Inspection
 from harness.training.result import Result
@@ -109,7 +110,7 @@ def read_networks(named: Sequence[tuple[str, Architecture]], workspace: Workspac
     ranked = {row.key: row.rank for row in leaderboard.ranked([row for row, _ in rows])}
     runs: dict[str, list[Result]] = defaultdict(list)
     for folder in sorted(path.parent for path in workspace.runs.glob("*/config.json")):
-        for result in study.finished_results(folder):
+        for result in Study.read(folder).results:
             if result.hash in names:
                 runs[result.hash].append(result)
     return [

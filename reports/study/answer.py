@@ -14,7 +14,6 @@ from harness.evidence.events import (
     SessionEnded,
     Verified,
     WinnerChosen,
-    verdicts,
 )
 from harness.evidence.leaderboard import VERIFIED_CONFIDENCE, VERIFIED_SEEDS, LeaderboardRow, Tier, cost_of
 from harness.evidence.ledger import DEFAULT_SEEDS, FEWEST_SEEDS
@@ -140,7 +139,7 @@ def _also_missed(files: StudyFiles, of: Sequence[Network], answer: Winner | None
     named = record and (record.hash, record.recipe_hash)
     missed = [
         (next((network for network in of if network.trial == trial), None), verdict)
-        for trial, verdict in verdicts(files.events).items()
+        for trial, verdict in files.study.verdicts.items()
         if verdict.passed is False and (verdict.hash, verdict.recipe_hash) != named
     ]
     return "".join(
@@ -248,7 +247,7 @@ def _validation_figures(best: Network, config: StudyConfig) -> str:
 
 def _progress(files: StudyFiles) -> str:
     last = files.last_turn
-    if not files.events or last is None:
+    if last is None:
         return "The study has no events: it has only been set up, or its log is lost."
     runs = plural(len(files.results), "finished run")
     if files.searching:
@@ -262,7 +261,7 @@ def _end(files: StudyFiles, after: float, last: SessionEnded) -> str:
     """Return when and why a session ended, and how long all took where a verification followed."""
     reason, planned = last.reason, last.seconds
     if reason == "time" and planned is not None and after < _EARLY * planned:
-        ends = (entry.event for entry in reversed(files.events))
+        ends = (entry.event for entry in reversed(files.study.entries))
         postponed = next((each for each in ends if isinstance(each, Postponed | Verified | SessionEnded)), None)
         words = f"The search stopped after {duration(after)} of {duration(planned)}, "
         if isinstance(postponed, Postponed):

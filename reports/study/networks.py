@@ -150,9 +150,6 @@ def networks(files: StudyFiles) -> list[Network]:
     found: dict[str, list[Proposal]] = defaultdict(list)
     for proposal in (entry.event for entry in files.entries_of(Proposal)):
         found[proposal.hash].append(proposal)
-    # A result whose entry in the log is lost is a network all the same.
-    for network_hash, results in runs.items():
-        found.setdefault(network_hash, [_lost(results[0])])
     states = _states(files)
     rows = _best_rows(files)
     pruned = [entry.event for entry in files.entries_of(RungReached) if entry.event.pruned]
@@ -160,18 +157,6 @@ def networks(files: StudyFiles) -> list[Network]:
     made = [_network(key, events, runs[key], states.get(key), rows.get(key), hoped) for key, events in found.items()]
     counted = [replace(network, minimised=_minimised(network, files.config)) for network in made]
     return sorted(counted, key=lambda network: _order(network, files.config.threshold_pct))
-
-
-def _lost(first: Result) -> Proposal:
-    """Return the proposal that a result must have had."""
-    return Proposal(
-        trial=-1 if first.trial is None else first.trial,
-        architecture=first.architecture,
-        hash=first.hash,
-        parameters=first.parameters,
-        origin="",
-        decisions=first.decisions,
-    )
 
 
 def named(of: Sequence[Network]) -> list[Network]:
@@ -283,7 +268,7 @@ def _where_pruned(run: Result, hoped: Mapping[int, float | None]) -> str:
 def _states(files: StudyFiles) -> dict[str, _Decided]:
     """Return what the search has decided about networks; the last word counts, and there is one winner."""
     states: dict[str, _Decided] = {}
-    for event in (entry.event for entry in files.events):
+    for event in (entry.event for entry in files.study.entries):
         match event:
             case Confirmed(hash=key, trial=trial):
                 states[key] = _Decided(State.CONFIRMED, trial)

@@ -76,7 +76,7 @@ def provenance(files: StudyFiles, answer: Winner | None) -> Provenance:
         wall_seconds=files.elapsed,
         train_seconds=sum(result.train_seconds for result in files.results),
         rerun=_rerun_command(answer) if answer else None,
-        last_utc=files.events[-1].utc if files.events else "",
+        last_utc=files.study.entries[-1].utc if files.study.entries else "",
     )
 
 

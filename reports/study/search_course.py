@@ -14,13 +14,12 @@ from harness.evidence.events import (
     Event,
     FailedConfirmation,
     Proposal,
-    Repeated,
     RunEnded,
     RungReached,
     SessionBegan,
 )
 from harness.evidence.leaderboard import cost_of
-from harness.evidence.study import StudyConfig, rejections
+from harness.evidence.study import StudyConfig
 from harness.search.nearest_miss import allowed_errors
 from harness.system import statistics
 from harness.training.result import Purpose, Result, Status
@@ -81,7 +80,7 @@ class Accounting:
 def accounting(files: StudyFiles, of: Sequence[Network]) -> Accounting:
     """Return where the proposals of a study went."""
     words = Counter[str]()
-    for word, number in rejections(files.events).items():
+    for word, number in files.study.rejected.items():
         words[_REASONS.get(word, word)] += number
     reasons = [Share(name, words[name]) for name in sorted(words, key=lambda name: (-words[name], name))]
     if len(reasons) > _MOST_REASONS:
@@ -93,8 +92,8 @@ def accounting(files: StudyFiles, of: Sequence[Network]) -> Accounting:
     trained = [result for result in first if result.validation_errors is not None]
     whole = [result.validation_accuracy_pct or 0.0 for result in trained if result.status is Status.COMPLETE]
     # A result whose entry in the log is lost was proposed all the same.
-    to_train = len({entry.event.trial for entry in files.entries_of(Proposal)} | {run.trial for run in files.results})
-    repeated = len(files.entries_of(Repeated))
+    to_train = len(files.study.proposals)
+    repeated = files.study.repeated
     confirmed = [network for network in of if network.state in (State.WINNER, State.CONFIRMED)]
     steps = {
         "proposed": words.total() + to_train + repeated,
@@ -162,7 +161,7 @@ def effective_budget(files: StudyFiles, of: Sequence[Network]) -> EffectiveBudge
     budget, costs = config.ceiling, {network.hash: network.cost for network in of}
     smallest: str | None = None
     trials = []
-    decided = [entry for entry in files.events if isinstance(entry.event, Confirmed | FailedConfirmation)]
+    decided = [entry for entry in files.study.entries if isinstance(entry.event, Confirmed | FailedConfirmation)]
     for entry, following in zip_longest(decided, decided[1:]):
         match entry.event:
             case Confirmed(hash=smallest, budget=left):
@@ -198,8 +197,8 @@ def first_ends(files: StudyFiles, of: Sequence[Network]) -> dict[int, float]:
     numbers = _numbers(of)
     found: dict[int, float] = {}
     for entry in files.entries_of(RunEnded):
-        number = numbers.get(entry.event.trial)
-        if number is not None and entry.event.purpose == Purpose.SEARCH:
+        number = numbers.get(entry.event.run.trial)
+        if number is not None and entry.event.run.purpose is Purpose.SEARCH:
             found.setdefault(number, entry.elapsed)
     return found
 
@@ -527,7 +526,7 @@ def _running(files: StudyFiles, of: Sequence[Network]) -> list[Running]:
     numbers = _numbers(of)
     sessions = files.entries_of(SessionBegan)
     began = sessions[-1].elapsed if sessions else 0.0
-    ended: dict[int | None, float] = {entry.event.trial: entry.elapsed for entry in files.entries_of(RunEnded)}
+    ended: dict[int | None, float] = {entry.event.run.trial: entry.elapsed for entry in files.entries_of(RunEnded)}
     looks = {entry.event.trial: entry.event for entry in files.entries_of(RungReached)}
     proposed: Mapping[int | None, float] = {entry.event.trial: entry.elapsed for entry in files.entries_of(Proposal)}
     spans = [(trial, max(at, began), False) for trial, at in proposed.items() if trial not in ended]

@@ -7,23 +7,22 @@ killed, lacks events and results; nothing here needs any of them.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, cast
 
 from harness.data.datasets import dataset
-from harness.evidence import leaderboard, record, study
-from harness.evidence.events import Entry, Event, SessionBegan, SessionEnded, of_kind
+from harness.evidence import leaderboard, record
+from harness.evidence.events import Entry, Event, SessionBegan, SessionEnded
 from harness.evidence.leaderboard import LeaderboardRow
 from harness.evidence.record import Record
-from harness.evidence.study import StudyConfig
+from harness.evidence.study import Study, StudyConfig, is_owned, read_origins
 from harness.search import prior
 from harness.system.files import Workspace
 from harness.training import inspection
 from harness.training.inspection import Inspection
 from harness.training.result import Result
-from reports.numbers import plural
 
 _E = TypeVar("_E", bound=Event)
 
@@ -48,7 +47,7 @@ class StudyFiles:
 
     Attributes:
         origins: where each value of the configuration came from.
-        events: what the log holds, oldest first.
+        study: what has happened to it.
         measured: networks of this data set and target with a record, whichever study found them.
         rows: the standings of the whole workspace.
         test_reads: the purpose of each read of this data set's test set in this workspace; empty text where a line
@@ -58,11 +57,8 @@ class StudyFiles:
         at_work: a program works in its folder now.
     """
 
-    name: str
-    config: StudyConfig
+    study: Study
     origins: Mapping[str, str]
-    events: tuple[Entry[Event], ...] = ()
-    results: tuple[Result, ...] = ()
     measured: tuple[Measured, ...] = ()
     rows: tuple[LeaderboardRow, ...] = ()
     test_reads: tuple[str, ...] = ()
@@ -71,14 +67,30 @@ class StudyFiles:
     at_work: bool = False
 
     @property
+    def name(self) -> str:
+        """Name of the study."""
+        return self.study.folder.name
+
+    @property
+    def config(self) -> StudyConfig:
+        """What decides its outcome."""
+        return self.study.config
+
+    @property
+    def results(self) -> list[Result]:
+        """All finished runs, in order of trial, purpose and seed."""
+        return self.study.results
+
+    @property
     def elapsed(self) -> float:
         """Seconds that the study has been worked on, all sessions together."""
-        return study.elapsed_seconds(self.events)
+        return self.study.seconds
 
     @property
     def last_turn(self) -> Entry[SessionBegan] | Entry[SessionEnded] | None:
         """The last event that began or ended a session, None where there is none."""
-        turns = (entry for entry in reversed(self.events) if isinstance(entry.event, SessionBegan | SessionEnded))
+        entries = reversed(self.study.entries)
+        turns = (entry for entry in entries if isinstance(entry.event, SessionBegan | SessionEnded))
         return cast("Entry[SessionBegan] | Entry[SessionEnded] | None", next(turns, None))
 
     @property
@@ -94,7 +106,7 @@ class StudyFiles:
 
     def entries_of(self, kind: type[_E]) -> list[Entry[_E]]:
         """Return the events of one kind with their times, oldest first."""
-        return of_kind(self.events, kind)
+        return self.study.of_kind(kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,13 +146,12 @@ def read_study(folder: Path, workspace: Workspace, standings: Standings | None =
     Raises:
         ContentError: there is no study, or one of its files or the ledger does not hold together.
     """
-    config = study.read_config(folder)
+    study = Study.read(folder)
+    config = study.config
     standings = standings or read_standings(workspace)
     by_key = {row.key: row for row in standings.rows}
-    results = study.finished_results(folder)
-    events, damage = study.read_log(folder)
     past = prior.kept(folder)
-    known = {result.hash for result in results}
+    known = {result.hash for result in study.results}
     measured = [
         Measured(
             evidence,
@@ -151,30 +162,17 @@ def read_study(folder: Path, workspace: Workspace, standings: Standings | None =
         if (evidence.dataset, evidence.target_pct) == (config.dataset, config.target_pct)
     ]
     return StudyFiles(
-        name=folder.name,
-        config=config,
-        origins=study.read_origins(folder),
-        events=tuple(events),
-        results=tuple(results),
+        study=study,
+        origins=read_origins(folder),
         measured=tuple(measured),
         rows=standings.rows,
         test_reads=tuple(purpose for name, purpose in standings.test_reads if name in ("", config.dataset)),
         past_trainings=None
         if past is None
         else len(prior.observations(past, config.recipe, dataset(config.dataset).task)),
-        left_out=(*standings.left_out, *damage, *lost_lines(folder, events)),
-        at_work=study.is_owned(folder),
+        left_out=standings.left_out,
+        at_work=is_owned(folder),
     )
-
-
-def lost_lines(folder: Path, events: Iterable[Entry[Event]]) -> list[str]:
-    """Return what a study's log lacks of the networks that have results, in a sentence; nothing where it has all."""
-    known = {f"{proposal.trial:05d}" for proposal in study.proposals(events)}
-    lost = {path.name.split("-")[1] for path in (folder / "results").glob("trial-*.json")} - known
-    if not lost:
-        return []
-    networks = plural(len(lost), "network")
-    return [f"{folder / 'log.jsonl'} lacks {networks} with results: all of it or a part was removed"]
 
 
 def inspections_of(evidence: Record, workspace: Workspace) -> tuple[Inspection, ...]:

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 
 from benchmarks import accounts
-from benchmarks.accounts import answer, books, leftovers, lost, read_again, repeated, unnoted
+from benchmarks.accounts import answer, books, leftovers, lost, read_again, repeated
 
-RESULT = "runs/s/results/trial-00001-search-0.json"
 RECORD = "records/h1-r-mnist-5k-15.json"
 
 
@@ -34,7 +33,7 @@ def append(path: Path, *documents: dict[str, Any]) -> None:
 
 
 def finished(trial: int) -> dict[str, Any]:
-    return {"event": "finished", "trial": trial, "purpose": "search", "seed_index": 0}
+    return {"event": "finished", "run": run_of(trial)}
 
 
 def proposed(trial: int, epochs: int | None = None) -> dict[str, Any]:
@@ -46,7 +45,6 @@ def work(tmp_path: Path) -> Path:
     """A workspace of a search of two networks whose second one is verified with two seeds."""
     made = tmp_path / "work"
     for trial in range(2):
-        write(made / "runs" / "s" / "results" / f"trial-{trial:05d}-search-0.json", run_of(trial))
         append(made / accounts.LOG, proposed(trial), finished(trial))
     append(made / accounts.LOG, {"event": "winner", "hash": "h1"})
     append(made / accounts.READS, {"purpose": "verify h1 short seed 0"}, {"purpose": "verify h1 short seed 1"})
@@ -60,7 +58,7 @@ def work(tmp_path: Path) -> Path:
 def test_a_search_that_was_left_alone_has_lost_repeated_and_left_nothing(work: Path):
     there = books(work)
 
-    assert lost(there, books(work)) == unnoted(there) == repeated(there) == read_again(there) == []
+    assert lost(there, books(work)) == repeated(there) == read_again(there) == []
     assert leftovers(work, work.parent / "tmp") == []
 
 
@@ -70,8 +68,9 @@ def change(path: Path, old: str, new: str) -> None:
 
 
 LOSSES: dict[str, Callable[[Path], None]] = {
-    "a result": lambda work: (work / RESULT).unlink(),
-    "a result that is another": lambda work: change(work / RESULT, "39", "38"),
+    "a result that is another": lambda work: change(
+        work / accounts.LOG, '"validation_errors": 39', '"validation_errors": 38'
+    ),
     "a line of the log": lambda work: change(work / accounts.LOG, json.dumps(finished(0)) + "\n", ""),
     "a line that is torn": lambda work: change(
         work / accounts.LOG, '{"event": "winner", "hash": "h1"}', '{"event": "w'
@@ -91,14 +90,6 @@ def test_a_planted_loss_is_found(what: str, work: Path):
     assert lost(before, books(work))
 
 
-def test_a_result_that_the_log_does_not_tell_is_found_and_an_end_without_its_result(work: Path):
-    write(work / "runs/s/results/trial-00002-confirm-1.json", run_of(2))
-    assert unnoted(books(work)) == ["trial-00002-confirm-1.json"]
-
-    (work / RESULT).unlink()
-    assert len(unnoted(books(work))) == 2
-
-
 @pytest.mark.parametrize("again", [finished(1), proposed(1), proposed(7) | {"hash": "h0"}], ids=str)
 def test_a_planted_repeat_is_found(again: dict[str, Any], work: Path):
     append(work / accounts.LOG, again)
@@ -116,7 +107,6 @@ def test_a_test_set_that_was_read_twice_for_a_seed_is_found(work: Path):
     "left",
     [
         "tmp/made",
-        "work/runs/s/results/.trial-00001-search-0.json.x1",
         "work/.leaderboard.csv.a_9",
         "work/runs/.verify-h1/seed-0000.json",
         "work/runs/s/checkpoints/trial-00001-search-0.pt",
@@ -140,9 +130,9 @@ def test_a_lock_that_is_held_is_left_over(work: Path):
 @pytest.mark.parametrize(
     ("name", "old", "new"),
     [
-        (RESULT, '"w1"', '"w2"'),
-        (RESULT, "complete", "timed-out"),
-        (RESULT, "39", "38"),
+        (accounts.LOG, '"w1"', '"w2"'),
+        (accounts.LOG, "complete", "timed-out"),
+        (accounts.LOG, ": 39", ": 38"),
         (RECORD, '"v1"', '"v2"'),
         (accounts.LOG, '"winner", "hash": "h1"', '"winner", "hash": "h0"'),
         (accounts.LOG, '"parameters": 8', '"parameters": 7'),

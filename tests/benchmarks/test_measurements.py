@@ -14,6 +14,7 @@ import torch
 from benchmarks import coordinator, roofline, throughput, trainings
 from harness.data.datasets import DATASETS
 from harness.data.training_images import ImageData
+from harness.evidence.study import Study
 from harness.search import choose as aim
 from harness.search.prior import text
 from harness.system import files
@@ -57,13 +58,12 @@ def test_the_trainings_of_a_search_are_kept_once_whatever_came_of_them(monkeypat
         replace(run(Purpose.CONFIRM, 3, 64), dataset="mnist-5k"),
     ]
     seeds = {tmp_path / "a": 0, tmp_path / "b": 7}
-    monkeypatch.setattr(trainings, "finished_results", lambda folder: runs)
-    config = SimpleNamespace(protocol_version=PROTOCOL_VERSION)
-    monkeypatch.setattr(
-        trainings,
-        "read_config",
-        lambda folder: SimpleNamespace(**vars(config), seed=seeds[folder], run_seed=seeds[folder]),
-    )
+
+    def read(folder: Path) -> SimpleNamespace:
+        config = SimpleNamespace(protocol_version=PROTOCOL_VERSION, seed=seeds[folder], run_seed=seeds[folder])
+        return SimpleNamespace(config=config, results=runs)
+
+    monkeypatch.setattr(Study, "read", read)
     path = tmp_path / "trainings.jsonl"
     path.touch()
 

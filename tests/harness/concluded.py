@@ -6,7 +6,7 @@ from pathlib import Path
 
 from harness.evidence.bounds import error_ratio_of
 from harness.search.run_plan import SearchPlan
-from harness.search.session import Session
+from harness.search.state import Search
 from harness.system.files import Workspace
 from harness.training.executor import Source
 from harness.training.native.native import Choice
@@ -23,8 +23,8 @@ WINNER = parse_network("conv3x3(4) gap linear(10)")
 LARGER = parse_network("conv3x3(8) gap linear(10)")
 
 
-def searched(folder: Path, *, lengths: tuple[int, ...] = (), **effort: object) -> tuple[SearchPlan, Session]:
-    """Return a search that has come to its end, and its session."""
+def searched(folder: Path, *, lengths: tuple[int, ...] = (), **effort: object) -> tuple[SearchPlan, Search]:
+    """Return a search that has come to its end, and its state."""
     found = plan(folder, lengths=lengths, **effort)
     return found, scripted.run(found.folder, found.config, found.effort)
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from harness.evidence import study
-from harness.evidence.events import Entry, Event, entry_of
+from harness.evidence.events import Entry, Event, RunEnded, entry_of, line
+from harness.system import files
+from harness.training.result import Result
 
 # What an event must have; what a test does not name has no part in what it shows.
 BLANKS: dict[str, dict[str, Any]] = {
@@ -22,7 +25,6 @@ BLANKS: dict[str, dict[str, Any]] = {
     "looked": {"rejected": {}},
     "repeated": {"trial": 0},
     "rung": {"trial": 0, "epoch": 1},
-    "finished": {"trial": 0, "purpose": "search"},
     "standing": {"trial": 0, "hash": "", "parameters": 1},
     "refuted": {"trial": 0, "hash": "", "parameters": 1},
     "winner": {"trial": 0, "hash": "", "parameters": 1},
@@ -44,15 +46,32 @@ def entry(word: str, elapsed: float = 0.0, **values: Any) -> Entry[Event]:
 
 def note(folder: Path, word: str, elapsed: float, **values: Any) -> None:
     """Append an event to a study's log."""
-    study.note(folder, entry(word, elapsed, **values).event, elapsed)
+    add(folder, entry(word, elapsed, **values))
+
+
+def ran(folder: Path, *runs: Result) -> None:
+    """Append networks and their runs, which have ended, to a study's log."""
+    known: set[int | None] = set()
+    for run in runs:
+        if run.trial not in known:
+            network = {"architecture": str(run.architecture), "hash": run.hash, "parameters": run.parameters}
+            note(folder, "proposed", 0.0, trial=run.trial, **network)
+        known.add(run.trial)
+        add(folder, Entry(0.0, RunEnded(run=run)))
+
+
+def add(folder: Path, made: Entry[Event]) -> None:
+    """Append an entry to a study's log."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    files.append_line(folder / "log.jsonl", line(replace(made, utc=made.utc or now)))
 
 
 def documents(folder: Path) -> list[dict[str, Any]]:
     """Return what stands in a study's log, line by line; what is no JSON is passed over."""
     path, found = folder / "log.jsonl", []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         try:
-            found.append(json.loads(line))
+            found.append(json.loads(text))
         except ValueError:
             continue
     return found

@@ -18,18 +18,17 @@ from typing import Any
 import pytest
 
 from harness.evidence import study
-from harness.evidence.events import Proposal
+from harness.evidence.events import Entry, Event, Proposal, RunEnded
 from harness.evidence.study import StudyConfig
 from harness.search import loop, pruning
 from harness.search import optuna_sampler as sampler
 from harness.search import propose as proposer
 from harness.search.clock import Effort
 from harness.search.propose import Proposer
-from harness.search.race import Candidate
-from harness.search.resume import open_session
-from harness.search.session import Session, enter_result, job_for, update_contenders
+from harness.search.state import Search, Watcher
 from harness.system import files
-from harness.training.executor import Event, Finished, Limits, Source
+from harness.training.executor import Event as WorkerEvent
+from harness.training.executor import Finished, Limits, Source
 from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Purpose, Result, Status, derive_seed
 from harness.training.run import Job
@@ -39,7 +38,6 @@ from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
 from tests.harness import logged
 from tests.harness.desks import Desks, in_place_of_processes
-from tests.harness.silent import Silent
 
 # Sizes from 330 to some 40,000; one network a pair of widths.
 SPACE = "width = {4, 6, 8, 10, 12, 16, 20, 24, 32, 40}; net = conv3x3(width) relu conv3x3(width) relu gap linear(10);"
@@ -67,7 +65,7 @@ class Trainer:
     """
 
     accuracy_pct: Callable[[int, int], float]
-    special: Callable[[Job], Event | None] = lambda job: None
+    special: Callable[[Job], WorkerEvent | None] = lambda job: None
     asked: list[Job] = field(default_factory=list)
     completed: Counter[tuple[int, str, int]] = field(default_factory=Counter)
     epochs_done: dict[Path, int] = field(default_factory=dict)
@@ -81,7 +79,7 @@ class Trainer:
         if self.points == self.kill_at:
             raise Killed
 
-    def answer(self, job: Job) -> Event:
+    def answer(self, job: Job) -> WorkerEvent:
         """Return what a worker would report, at once."""
         self.asked.append(job)
         if (event := self.special(job)) is not None:
@@ -255,10 +253,13 @@ def effort(**changes: object) -> Effort:
     return replace(plain, **changes)  # type: ignore[arg-type]
 
 
-def run(folder: Path, configured: StudyConfig, spent: Effort, watcher: Silent | None = None) -> Session:
+def run(folder: Path, configured: StudyConfig, spent: Effort, watcher: Watcher | None = None) -> Search:
     """Run one session of a search, which nobody watches where no watcher is given."""
     study.open_study(folder, configured, {})
-    return loop.run_search(folder, configured, spent, Source("mnist", None), watcher or Silent(), ["harness"])
+    search = loop.opened(folder, configured, spent, Source("mnist", None))
+    search.watcher = watcher or Watcher()
+    loop.run_search(search, ["harness"])
+    return search
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,36 +275,50 @@ class Made:
     fresh: tuple[float, ...] = ()
 
 
-def opened(folder: Path, networks: Sequence[Made], *, sampler: str = "tpe", **spent: object) -> Session:
-    """Return a session in the midst of a search, its workers idle and these networks its trials from 0 on."""
+def opened(folder: Path, networks: Sequence[Made], *, sampler: str = "tpe", **spent: object) -> Search:
+    """Return a search in progress, its workers idle and these networks its trials from 0 on, of which no log tells."""
     configured = config(space_text=ONE_CONVOLUTION, sampler=sampler)
-    session = open_session(folder, configured, effort(**spent), Source("mnist", None), Silent())
-    session.executor.start(session.effort.workers)
+    search = loop.opened(folder, configured, effort(**spent), Source("mnist", None))
+    search.executor.start(search.effort.workers)
     for trial, made in enumerate(networks):
-        network = proposal(trial, f"conv3x3({made.width}) gap linear(10)")
-        session.candidates[trial] = candidate = Candidate(network, network.parameters)
+        apply(search, proposal(trial, f"conv3x3({made.width}) gap linear(10)"))
         if made.first is not None:
-            _file(session, candidate, Purpose.SEARCH, 0, made.first)
+            file(search, trial, Purpose.SEARCH, 0, made.first)
         for index, accuracy_pct in enumerate(made.fresh):
-            _file(session, candidate, Purpose.CONFIRM, index, accuracy_pct)
-        update_contenders(session, candidate)
-    return session
+            file(search, trial, Purpose.CONFIRM, index, accuracy_pct)
+    return search
 
 
-def _file(session: Session, candidate: Candidate, purpose: Purpose, index: int, accuracy_pct: float) -> None:
-    job = job_for(session, candidate, purpose, index)
-    enter_result(session, made_result(job, lambda parameters, seed: accuracy_pct, RECIPE.epochs))
+def apply(search: Search, event: Event) -> None:
+    """Let something have happened of which no log tells."""
+    search.take(Entry(0.0, event))
 
 
-def proposer_of(found: Session) -> Proposer:
+def file(search: Search, trial: int, purpose: Purpose, index: int, accuracy_pct: float) -> None:
+    """Let a run have ended."""
+    job = search.job(search.candidates[trial], purpose, index)
+    apply(search, RunEnded(run=made_result(job, lambda parameters, seed: accuracy_pct, RECIPE.epochs)))
+
+
+def proposer_of(found: Search) -> Proposer:
     """Return who proposed the networks of a session of a study."""
     assert isinstance(found.proposer, Proposer)
     return found.proposer
 
 
+def results(folder: Path) -> list[Result]:
+    """Return the runs that have ended."""
+    return study.Study.read(folder).results if (folder / "config.json").exists() else []
+
+
 def events(folder: Path, *kinds: str) -> list[dict[str, Any]]:
-    """Return the lines of a log, those of some kinds or all."""
-    return [event for event in logged.documents(folder) if not kinds or event["event"] in kinds]
+    """Return the lines of a log, those of some kinds or all; of a run that has ended its main facts."""
+    found = [event for event in logged.documents(folder) if not kinds or event["event"] in kinds]
+    facts = ("trial", "purpose", "seed_index", "status", "validation_errors")
+    for event in found:
+        if (run := event.pop("run", None)) is not None:
+            event |= {name: run[name] for name in facts}
+    return found
 
 
 @contextmanager

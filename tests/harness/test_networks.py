@@ -17,14 +17,13 @@ from harness.evidence.record import Record
 from harness.networks import KnownRow, NetworkArgument, only_row, read_network, read_study, recipe_of
 from harness.system.errors import ContentError, UsageError
 from harness.system.files import Workspace
-from harness.training import result
 from harness.training.recipe import RECIPES, NamedRecipe, Recipe
 from harness.training.result import Result
 from search_spaces.catalog import PRESETS, network_name
 from search_spaces.errors import NotationError, SearchSpaceError
 from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
-from tests.harness import scripted, unrun
+from tests.harness import logged, scripted, unrun
 
 NETWORK = parse_network("conv3x3(8) bn relu | maxpool | conv3x3(8) bn relu | gap | conv1x1(10)")
 OTHER = "conv3x3(9) bn relu | gap | conv1x1(10)"
@@ -42,9 +41,7 @@ def keep_study(place: Workspace, *results: Result, name: str = "a-study") -> Non
     """Leave a study with these runs in the workspace."""
     folder = place.study(name)
     study.open_study(folder, scripted.config(), {})
-    for made in results:
-        assert made.trial is not None
-        result.write(study.result_path(folder, made.trial, made.purpose, made.seed_index), made)
+    logged.ran(folder, *results)
 
 
 # How it is written -------------------------------------------------------------------------------------------

@@ -15,11 +15,13 @@ from typing import Any
 import pytest
 
 from harness.evidence import record, study
+from harness.evidence.events import Entry, Event
 from harness.evidence.record import Found, Record, SeedRun
 from harness.evidence.study import StudyConfig
 from harness.search.pruning import rungs_of
+from harness.system.document import document_of
 from harness.system.files import Workspace
-from harness.training import inspection, result
+from harness.training import inspection
 from harness.training.recipe import Recipe
 from harness.training.result import Environment, Epoch, Purpose, Result, Status, derive_seed
 from reports.study.study_files import StudyFiles, read_study
@@ -69,6 +71,14 @@ def network(first: int, second: int, third: int) -> Architecture:
         f"conv3x3({second}) bn relu dropout(0.05) | maxpool | conv3x3({third}) bn relu conv3x3({third}) bn relu "
         "| gap | conv1x1(10)"
     )
+
+
+def files_of(*entries: Entry[Event], config: StudyConfig = CONFIG) -> StudyFiles:
+    """Return the files of a study to which this has happened."""
+    made = study.Study(Path("s"), config, in_memory=True)
+    for entry in entries:
+        made.take(entry)
+    return StudyFiles(study=made, origins={})
 
 
 @dataclass
@@ -156,9 +166,7 @@ class SyntheticStudy:
             trial=proposal["trial"],
             decisions=decisions,
         )
-        result.write(study.result_path(self.folder, proposal["trial"], purpose, seed_index), made)
-        run = {"trial": proposal["trial"], "purpose": purpose, "seed_index": seed_index}
-        self.note("finished", 1.5 * epochs, **run, status=status, validation_errors=errors)
+        self.note("finished", 1.5 * epochs, run=document_of(made))
         return made
 
     def standing(self, event: str, proposal: dict[str, Any], errors: list[int], **more: Any) -> None:

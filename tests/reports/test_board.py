@@ -137,8 +137,7 @@ def test_what_cannot_be_read_is_named_once_and_stops_nothing(new_study: Any, pla
     for name in ("good", "torn", "foreign", "vanished"):
         new_study(name=name).write()
     (place.runs / "torn" / "config.json").write_text("{", encoding="utf-8")
-    (place.runs / "foreign" / "results").mkdir()
-    (place.runs / "foreign" / "results" / "trial-00000-search-0.json").write_text("[]", encoding="utf-8")
+    (place.runs / "foreign" / "log.jsonl").write_text("[]\n", encoding="utf-8")
     real = study_files.read_study
 
     def read(folder: Path, *rest: Any) -> Any:
@@ -200,8 +199,7 @@ def test_reports_that_are_missing_or_outdated_are_written_and_no_others(new_stud
         later = 10_000_000_000
         os.utime(report, (later, later))
     os.utime(place.runs / "outdated" / "log.jsonl", (later + 1, later + 1))
-    (place.runs / "torn" / "results").mkdir()
-    (place.runs / "torn" / "results" / "trial-00000-search-0.json").write_text("[]", encoding="utf-8")
+    (place.runs / "torn" / "log.jsonl").write_text("[]\n", encoding="utf-8")
 
     done = dict(write_lacking_reports(place))
 

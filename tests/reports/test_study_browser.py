@@ -214,7 +214,7 @@ def test_hard_studies_open_without_a_complaint(
     if kind == "hostile":
         for number, words in enumerate(HOSTILE):
             proposal = study.propose(synthetic.network(4 + number, 8, 8))
-            study.events[-1]["origin"] = study.events[-1]["architecture"] = words
+            study.events[-1]["origin"] = words
             study.finish(proposal, 50 + number, decisions=(Decision(words[:200], number % 2, 2, ordered=False),))
             study.note("rejected", reason=words)
         for width in range(60):

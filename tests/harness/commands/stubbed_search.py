@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from harness.evidence.events import SessionBegan, SessionEnded
 from harness.evidence.verify import Verdict
-from harness.search import conclusion, loop
-from harness.search.session import FolderLog
+from harness.search import finish, loop
+from harness.search.state import Search
 from reports.study import study_page
-from tests.harness import logged
 
 SEARCH = ("search", "--dataset", "mnist-5k", "--device", "cpu", "--workers", "1", "--space", "tiny")
 
@@ -26,21 +24,17 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def searched(monkeypatch: pytest.MonkeyPatch, verdict: Verdict | None = None, **ends: Any) -> None:
-    """Put a session in place of a search, and what concludes it."""
+    """Put a search that ends at once in place of one that trains, and what concludes it."""
 
-    def end(folder: Path, *arguments: Any) -> Any:
-        logged.note(folder, "session", 0.0, command=[], workers=1, device="cpu")
-        logged.note(folder, ends.pop("event", "ended"), 90.0, **ends.pop("values", {"reason": "time"}))
-        return SimpleNamespace(
-            interrupted=ends.get("interrupted", False),
-            candidates={},
-            contenders=ends.get("contenders", {}),
-            elapsed=90.0,
-            log=FolderLog(folder),
-        )
+    def end(search: Search, command: list[str]) -> None:
+        search.add(SessionBegan(workers=1, device="cpu"))
+        search.before += 90.0
+        search.interrupted = ends.get("interrupted", False)
+        search.contenders = ends.get("contenders", {})
+        search.add(ends.get("event", SessionEnded(reason="time")))
 
     monkeypatch.setattr(loop, "run_search", end)
-    monkeypatch.setattr(conclusion, "conclude", lambda *arguments: verdict)
+    monkeypatch.setattr(finish, "conclude", lambda *arguments: verdict)
 
 
 def typed(command: str) -> tuple[list[str], dict[str, str]]:

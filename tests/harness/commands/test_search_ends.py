@@ -13,10 +13,11 @@ import pytest
 
 from harness.cli import run
 from harness.commands.shared import live_report
+from harness.evidence.events import Postponed, SessionEnded
 from harness.evidence.leaderboard import row_of_record
 from harness.evidence.record import Record
 from harness.evidence.verify import Verdict
-from harness.search import conclusion, loop
+from harness.search import finish, loop
 from harness.search.race import Candidate
 from tests.harness import scripted
 from tests.harness.commands.stubbed_search import SEARCH, searched, stub, typed
@@ -53,7 +54,7 @@ def test_a_space_that_has_no_further_network_is_said_to_be_the_reason(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     why = "none of 20,000 draws keeps the budget"
-    searched(monkeypatch, event="ended", values={"reason": "exhausted", "message": why})
+    searched(monkeypatch, event=SessionEnded(reason="exhausted", message=why))
 
     assert run([*SEARCH, "--study", "one"]) == 3
     assert why in capsys.readouterr().out
@@ -62,7 +63,7 @@ def test_a_space_that_has_no_further_network_is_said_to_be_the_reason(
 def test_a_postponed_verification_names_the_time_that_it_needs(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    searched(monkeypatch, event="postponed", values={"parameters": 1234, "hash": "abc", "seconds": 271.0})
+    searched(monkeypatch, event=Postponed(parameters=1234, hash="abc", seconds=271.0))
 
     assert run([*SEARCH, "--study", "one", "--time", "5m"]) == 3
     shown = capsys.readouterr().out
@@ -120,7 +121,7 @@ def test_after_an_answer_the_command_that_trains_a_smaller_network_again_is_said
 
 def test_an_interrupted_search_says_how_it_goes_on(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     searched(monkeypatch, interrupted=True)
-    monkeypatch.setattr(conclusion, "conclude", lambda *arguments: pytest.fail("it was concluded"))
+    monkeypatch.setattr(finish, "conclude", lambda *arguments: pytest.fail("it was concluded"))
     monkeypatch.setattr(sys, "argv", ["harness", *SEARCH, "--study", "my study"])
     monkeypatch.setenv("HARNESS_COMMAND", "./scripts/harness")
 
@@ -134,10 +135,10 @@ def test_a_search_refreshes_its_report_at_every_beat(monkeypatch: pytest.MonkeyP
     refreshed: list[object] = []
     monkeypatch.setattr(live_report.LiveReport, "refresh", lambda self: refreshed.append(self))
 
-    def beat(folder: Path, config: Any, effort: Any, source: Any, reporter: Any, *more: Any) -> Any:
-        reporter.heartbeat()
-        reporter.heartbeat()
-        return end(folder)
+    def beat(search: Any, command: list[str]) -> None:
+        search.watcher.heartbeat()
+        search.watcher.heartbeat()
+        end(search, command)
 
     monkeypatch.setattr(loop, "run_search", beat)
 

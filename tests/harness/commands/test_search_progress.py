@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from harness.commands.search_progress import MOST_LINES, SearchReporter
-from harness.evidence.events import FailedConfirmation
+from harness.evidence.events import Confirmed, FailedConfirmation
 from harness.search.nearest_miss import NearestMiss
 from harness.search.race import Candidate
-from harness.search.session import Moment, confirmed, summary_of
+from harness.search.state import Moment, on_fresh_seeds
 from harness.system.terminal import console
 from harness.training.executor import Broken, Finished
 from harness.training.result import Purpose, Result, Status
@@ -51,6 +51,10 @@ def on_seeds(*errors: int) -> Candidate:
     """A network with runs on fresh seeds, of these errors."""
     fresh = [validated(each, purpose=Purpose.CONFIRM, seed_index=index) for index, each in enumerate(errors, start=1)]
     return Candidate(PROPOSAL, PROPOSAL.parameters, fresh=fresh)
+
+
+def confirmed(candidate: Candidate) -> Confirmed:
+    return Confirmed(**on_fresh_seeds(candidate), budget=candidate.cost - 1)
 
 
 def seen(of: SearchReporter, monkeypatch: pytest.MonkeyPatch, width: int = 80) -> str:
@@ -98,9 +102,9 @@ def test_what_is_decided_of_a_network_is_one_line(capsys: pytest.CaptureFixture[
     shown.tick(Moment(31.0, stood, None, [None]))
     capsys.readouterr()
     shown.ended(stood, stood.fresh[-1], confirmed(stood))
-    shown.ended(failed, failed.fresh[-1], FailedConfirmation(**summary_of(failed)))
+    shown.ended(failed, failed.fresh[-1], FailedConfirmation(**on_fresh_seeds(failed)))
     stood.fresh += on_seeds(200, 210).fresh
-    shown.ended(stood, stood.fresh[-1], FailedConfirmation(**summary_of(stood)))
+    shown.ended(stood, stood.fresh[-1], FailedConfirmation(**on_fresh_seeds(stood)))
 
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "0:31  confirmed: 3,330 parameters, 99.08 % (3 seeds); budget now 3,329"
@@ -116,7 +120,7 @@ def test_while_another_seed_still_trains_a_network_has_not_failed(
     jobs = [replace(JOB, purpose=Purpose.CONFIRM, seed_index=seed) for seed in (2, 3)]
     shown.tick(Moment(31.0, None, None, jobs))
     capsys.readouterr()
-    shown.ended(network, network.fresh[-1], FailedConfirmation(**summary_of(network)))
+    shown.ended(network, network.fresh[-1], FailedConfirmation(**on_fresh_seeds(network)))
     assert capsys.readouterr().err == ""
 
     shown.tick(Moment(31.2, None, None, jobs[1:]))
@@ -125,18 +129,6 @@ def test_while_another_seed_still_trains_a_network_has_not_failed(
 
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith(f"0:31  {said}: ")
-
-
-def test_only_first_runs_that_gave_an_accuracy_count_as_trained_networks():
-    shown = reporter()
-    for result in (
-        replace(validated(104), status=Status.CRASHED, validation_errors=None),
-        validated(104),
-        validated(104, purpose=Purpose.CONFIRM),
-    ):
-        shown.ended(Candidate(PROPOSAL, PROPOSAL.parameters), result, None)
-
-    assert shown.trained == 1
 
 
 @pytest.mark.parametrize(
@@ -163,9 +155,9 @@ def test_a_nearer_miss_is_a_line(moments: list[tuple[float, int]], said: list[st
 
 def test_without_a_terminal_a_search_says_from_time_to_time_where_it_is(capsys: pytest.CaptureFixture[str]):
     shown = reporter()
-    shown.rejected = 7
     for elapsed in (0.4, 8.0, 11.0, 20.0, 900.0, 950.0, 961.5):
-        shown.tick(Moment(elapsed, None, None, [JOB, replace(JOB, trial=4, until_epoch=2), None]))
+        jobs = [JOB, replace(JOB, trial=4, until_epoch=2), None]
+        shown.tick(Moment(elapsed, None, None, jobs, rejected=7))
 
     lines = capsys.readouterr().err.splitlines()
     assert [line.split("  ")[0] for line in lines] == ["0:00", "0:11", "15:00", "16:02"]

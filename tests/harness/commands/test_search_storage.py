@@ -6,17 +6,15 @@ import shutil
 import socket
 import sys
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from harness.cli import run
 from harness.evidence import mirror, study
-from harness.search import conclusion, loop
-from harness.search.session import FolderLog
+from harness.evidence.events import SessionBegan, SessionEnded
+from harness.search import finish, loop
+from harness.search.state import Search
 from reports.study import study_page
-from tests.harness import logged
 from tests.harness.evidence.test_mirror import loaded
 
 SEARCH = ("search", "--dataset", "mnist-5k", "--device", "cpu", "--workers", "1", "--space", "tiny", "--study", "mine")
@@ -28,15 +26,15 @@ def begun(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """Nothing is trained and no report is drawn; the command of each search that has begun is kept."""
     commands: list[list[str]] = []
 
-    def search_nothing(folder: Path, *arguments: Any) -> Any:
-        commands.append(arguments[4])
-        logged.note(folder, "session", 0.0, command=[], workers=1, device="cpu")
-        logged.note(folder, "ended", 90.0, reason="time")
-        return SimpleNamespace(interrupted=False, candidates={}, elapsed=90.0, log=FolderLog(folder))
+    def search_nothing(search: Search, command: list[str]) -> None:
+        commands.append(command)
+        search.add(SessionBegan(workers=1, device="cpu"))
+        search.before += 90.0
+        search.add(SessionEnded(reason="time"))
 
     monkeypatch.delenv("HARNESS_DATA", raising=False)
     monkeypatch.setattr(loop, "run_search", search_nothing)
-    monkeypatch.setattr(conclusion, "conclude", lambda *arguments: None)
+    monkeypatch.setattr(finish, "conclude", lambda *arguments: None)
     monkeypatch.setattr(study_page, "write_report", lambda folder, place: folder / "report.html")
     return commands
 

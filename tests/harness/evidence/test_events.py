@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -31,6 +32,7 @@ from harness.evidence.events import (
 from harness.training.result import Status
 from search_spaces.draw import Decision
 from search_spaces.notation import parse_network
+from tests.harness.raced import result
 
 UTC = "2026-11-22T03:00:00+00:00"
 NETWORK: dict[str, Any] = {"trial": 3, "hash": "0123456789ab", "parameters": 1_462}
@@ -49,7 +51,7 @@ EVENTS: list[Event] = [
     Rejected(reason="parameters", parameters=30_000, hash="ab", origin="sampler", violation=0.5, indices={"net.0": 1}),
     Repeated(trial=3, hash="ab", indices={"net.0": 1}),
     RungReached(trial=3, epoch=4, seed_index=1, validation_errors=80, predicted_pct=99.5, pruned=True),
-    RunEnded(trial=3, purpose="confirm", seed_index=1, status=Status.DIVERGED, validation_errors=None),
+    RunEnded(run=replace(result(90, index=1), status=Status.DIVERGED, trial=3)),
     Confirmed(**NETWORK, validation_accuracy_pct=99.4, validation_seeds=2, budget=1_461),
     FailedConfirmation(**NETWORK, validation_accuracy_pct=99.2, validation_seeds=2),
     WinnerChosen(**NETWORK, validation_accuracy_pct=99.4, validation_seeds=2),
@@ -120,7 +122,7 @@ def test_what_a_newer_program_adds_is_passed_over():
         '{"event": "session", "elapsed": 1, "utc": 5}',
         '{"event": "session", "elapsed": 1, "workers": "<b>"}',
         '{"event": "rung", "elapsed": 1, "trial": 0, "epoch": 1, "predicted_pct": NaN}',
-        '{"event": "finished", "elapsed": 1, "trial": 0, "purpose": "search", "status": "odd"}',
+        '{"event": "finished", "elapsed": 1, "trial": 0, "purpose": "search"}',
     ],
 )
 def test_a_line_that_no_event_fits_is_passed_over(text: str):

@@ -25,12 +25,11 @@ from harness.evidence.record import Found, Record
 from harness.system import files
 from harness.system.errors import ContentError
 from harness.system.files import Workspace
-from harness.training import result
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose, Result, Status
 from search_spaces.network import Architecture
 from search_spaces.notation import parse_network
-from tests.harness import unrun
+from tests.harness import logged, unrun
 from tests.harness.some_study import CONFIG
 
 NewRecord = Callable[..., Record]
@@ -264,9 +263,7 @@ def network(width: int) -> str:
 def add_study(place: Workspace, name: str, results: list[Result]) -> Path:
     folder = place.study(name)
     study.open_study(folder, CONFIG, {})
-    for number, item in enumerate(results):
-        made = replace(item, study=name, trial=number)
-        result.write(study.result_path(folder, number, made.purpose, made.seed_index), made)
+    logged.ran(folder, *(replace(item, study=name, trial=number) for number, item in enumerate(results)))
     return folder
 
 
@@ -336,7 +333,7 @@ def test_rows_of_studies_on_another_machine_are_kept(
     record.write(place.records, new_record([50], network(6), found=new_found()))
     leaderboard.refresh(place)
     os.rename(elsewhere, place.root / "gone")
-    (here / "results").rename(place.root / "results-gone")
+    (here / "log.jsonl").rename(place.root / "log-gone")
     for path in place.records.glob("*.json"):
         path.unlink()
 

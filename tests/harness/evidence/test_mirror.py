@@ -21,14 +21,15 @@ from optuna.storages import RDBStorage
 
 from benchmarks import postgres_server
 from benchmarks.postgres_server import Server
-from harness.evidence import mirror, study
-from harness.evidence.mirror import Mirror
-from harness.evidence.storage_url import hidden, without_password
-from harness.evidence.study import StudyConfig
+from harness.evidence import mirror
+from harness.evidence.mirror import Mirror, hidden, without_password
+from harness.evidence.study import Study, StudyConfig
+from harness.search import loop
+from harness.search.state import Moment, Watcher
 from harness.system.errors import UsageError
+from harness.training.executor import Source
 from tests.browser import lack
-from tests.harness import scripted
-from tests.harness.silent import Silent
+from tests.harness import logged, scripted
 
 CONFIG = scripted.config()
 PATIENCE_SECONDS = 120.0
@@ -68,8 +69,8 @@ def url(tmp_path: Path) -> str:
 
 def mirrored(folder: Path, url: str, config: StudyConfig = CONFIG) -> list[str]:
     said: list[str] = []
-    with Mirror(folder, config, url, said.append):
-        pass
+    with Mirror(folder.name, config, url, said.append) as made:
+        made.entries = Study(folder, config).folded().entries
     return said
 
 
@@ -77,7 +78,7 @@ def check(folder: Path, url: str) -> None:
     """Each finished first run of the files is in the database, once, with its state, values and errors."""
     with loaded(url) as found:
         trials, attributes = found.trials, found.user_attrs
-    first = {result.trial or 0: result for result in study.finished_results(folder) if result.purpose == "search"}
+    first = {result.trial or 0: result for result in scripted.results(folder) if result.purpose == "search"}
     assert sorted(trial.user_attrs["trial"] for trial in trials) == sorted(first)
     for trial in trials:
         result = first[trial.user_attrs["trial"]]
@@ -86,9 +87,7 @@ def check(folder: Path, url: str) -> None:
         assert trial.params == {decision.name: decision.index for decision in result.decisions}
         expected = {"network": str(result.architecture), "hash": result.hash, "seed": result.seed}
         assert {name: trial.user_attrs[name] for name in expected} == expected
-        assert trial.intermediate_values == {
-            epoch: 100 * errors[epoch] / scripted.SIZE for epoch in (2, 4, 8) if epoch in errors
-        }
+        assert trial.intermediate_values == {epoch: 100 * wrong / scripted.SIZE for epoch, wrong in errors.items()}
         complete = [100 * (result.validation_errors or 0) / scripted.SIZE, result.parameters]
         assert trial.values == (complete if result.status == "complete" else None)
     (winner,) = scripted.events(folder, "winner")
@@ -107,14 +106,13 @@ def test_optuna_finds_the_runs_of_the_files_and_a_second_call_adds_nothing(ended
     with loaded(url) as found:
         assert found.metric_names == ["validation error (%)", "parameters"]
         confirmed = {name for name in found.user_attrs if name.endswith("errors on fresh seeds (%)")}
-    runs = [result for result in study.finished_results(ended) if result.purpose == "confirm"]
+    runs = [result for result in scripted.results(ended) if result.purpose == "confirm"]
     assert confirmed == {f"trial {result.trial}: errors on fresh seeds (%)" for result in runs}
 
 
 def test_a_database_that_fails_at_any_write_ends_with_all_that_the_files_hold(
     ended: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    lines = (ended / "log.jsonl").read_text().splitlines(keepends=True)
     write, count = optuna.Study.add_trial, [0]
 
     def failing(there: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
@@ -127,19 +125,16 @@ def test_a_database_that_fails_at_any_write_ends_with_all_that_the_files_hold(
             raise ConnectionError("the server closed the connection")
 
     monkeypatch.setattr(optuna.Study, "add_trial", failing)
-    folder, said = tmp_path / "study", list[str]()
-    folder.mkdir()
-    with (folder / "log.jsonl").open("a") as log, Mirror(folder, CONFIG, f"sqlite:///{folder}.db", said.append):
-        for line in lines:
-            log.write(line)
-            log.flush()
+    entries, said, url = Study.read(ended).entries, list[str](), f"sqlite:///{tmp_path}/study.db"
+    with Mirror("study", CONFIG, url, said.append) as made:
+        for count_of in range(1, len(entries) + 1):
+            made.entries = entries[:count_of]
             time.sleep(0.02)
     monkeypatch.undo()
-    mirrored(folder, f"sqlite:///{folder}.db")
+    mirrored(ended, url)
 
     assert len(said) >= 2
-    shutil.copytree(ended / "results", folder / "results")
-    check(folder, f"sqlite:///{folder}.db")
+    check(ended, url)
 
 
 @pytest.mark.parametrize("change", [{"budget": 5_000}, {"space_text": scripted.ONE_CONVOLUTION}])
@@ -159,8 +154,10 @@ def test_a_study_of_somebody_else_and_runs_that_the_log_lacks_are_refused(ended:
         mirrored(ended, other)
 
     mirrored(ended, url)
-    with pytest.raises(UsageError):
-        mirrored(tmp_path / "study", url)
+    said: list[str] = []
+    with Mirror("study", CONFIG, url, said.append) as made:
+        made.entries = [logged.entry("proposed", trial=0)]
+    assert len(said) == 1
 
 
 @pytest.mark.parametrize(
@@ -204,7 +201,10 @@ def test_a_server_that_is_silent_is_not_waited_for(ended: Path, monkeypatch: pyt
     ],
 )
 def test_a_password_is_hidden_in_what_a_driver_says(said: str, url: str, shown: str):
-    assert without_password(said, url) == shown
+    error = Exception()
+    error.__cause__ = ConnectionError()
+    error.__cause__.orig = said  # type: ignore[attr-defined]
+    assert without_password(error, url) == shown
     assert hidden(url) == "postgresql://ann:***@host/name"
 
 
@@ -263,14 +263,14 @@ def server() -> Iterator[Server]:
         yield made
 
 
-class Disturbing(Silent):
+class Disturbing(Watcher):
     """Does something to the server when so many networks have been trained."""
 
     def __init__(self, at: dict[int, Callable[[], None]]) -> None:
         self.at = at
 
-    def tick(self, *where: object) -> None:
-        for trained in [trained for trained in self.at if trained <= self.trained]:
+    def tick(self, at: Moment) -> None:
+        for trained in [trained for trained in self.at if trained <= at.trained]:
             self.at.pop(trained)()
 
 
@@ -292,8 +292,11 @@ def test_a_search_decides_the_same_and_all_is_written_when_its_server_is_disturb
         "hangs": {4: lambda: server.hang(stopped=True), 9: lambda: server.hang(stopped=False)},
     }[fault]
 
-    with Mirror(folder, CONFIG, server.url(), said.append):
-        scripted.run(folder, CONFIG, scripted.effort(trials=12), Disturbing(faults))
+    search = loop.opened(folder, CONFIG, scripted.effort(trials=12), Source("mnist", None))
+    search.watcher = Disturbing(faults)
+    with Mirror("study", CONFIG, server.url(), said.append) as made:
+        made.entries = search.entries
+        loop.run_search(search, ["harness"])
 
     mirrored(folder, server.url())
     check(folder, server.url())

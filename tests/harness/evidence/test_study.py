@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from harness.evidence import study
-from harness.evidence.events import SessionBegan, SessionEnded
+from harness.evidence.events import Entry, SessionBegan, SessionEnded
+from harness.evidence.study import Study
 from harness.system.errors import ContentError, UsageError
 from harness.training import result
 from harness.training.recipe import Recipe
@@ -104,7 +105,7 @@ def test_another_configuration_is_refused(folder: Path, change: dict[str, Any]):
 
     with pytest.raises(ContentError) as caught:
         study.open_study(folder, replace(CONFIG, **change), ORIGINS)
-    assert next(iter(change)) in caught.value.message
+    assert next(iter(change)).removesuffix("_pct") in caught.value.message
     assert study.read_config(folder) == CONFIG
 
 
@@ -134,11 +135,10 @@ def test_results_come_in_the_order_of_trial_purpose_and_seed(folder: Path, new_r
         for trial in (100_001, 3, 12)
         for purpose, index in ((Purpose.SEARCH, 0), (Purpose.CONFIRM, 10), (Purpose.CONFIRM, 2))
     ]
-    for item in written:
-        result.write(study.result_path(folder, item.trial or 0, item.purpose, item.seed_index), item)
-    (folder / "results" / ".trial-00001-search-0.json.tmp").write_text("torn", encoding="utf-8")
+    study.open_study(folder, CONFIG, ORIGINS)
+    logged.ran(folder, *written)
 
-    found = study.finished_results(folder)
+    found = Study.read(folder).results
 
     assert [(item.trial, item.purpose.value, item.seed_index) for item in found] == [
         (trial, purpose, index)
@@ -149,42 +149,63 @@ def test_results_come_in_the_order_of_trial_purpose_and_seed(folder: Path, new_r
 
 
 def test_events_are_kept_in_order_with_their_time(folder: Path):
-    logged.note(folder, "session", 0.0004, command=["harness", "\u05d0\u2028"])
-    logged.note(folder, "ended", 61.25, reason="time")
+    made = Study(folder, CONFIG)
+    began, ended = SessionBegan(command=("harness", "\u05d0\u2028")), SessionEnded(reason="time")
+    made.add(began)
+    made.take(Entry(61.25, ended))
+    made.add(ended)
 
-    events = study.read_events(folder)
+    entries = Study(folder, CONFIG).folded().entries
 
-    assert [(entry.event, entry.elapsed) for entry in events] == [
-        (SessionBegan(command=("harness", "\u05d0\u2028")), 0.0),
-        (SessionEnded(reason="time"), 61.25),
-    ]
-    assert study.elapsed_seconds(events) == 61.25
-    assert all(entry.utc.endswith("+00:00") for entry in events)
+    assert [(entry.event, entry.elapsed) for entry in entries] == [(began, 0.0), (ended, 61.25)]
+    assert all(entry.utc.endswith("+00:00") for entry in entries)
 
 
-def test_what_a_kill_left_half_written_is_cleared_away_and_checkpoints_of_what_has_ended(tmp_path: Path):
-    for name in ("results/.a-0.json.x1", "checkpoints/.a-0.pt.x2", "checkpoints/b-0.pt", "checkpoints/c-0.pt"):
+def test_what_a_kill_left_half_written_is_cleared_away_and_checkpoints_of_what_has_ended(
+    tmp_path: Path, new_result: Callable[..., Result]
+):
+    for name in (
+        "checkpoints/.a-0.pt.x2",
+        "checkpoints/trial-00000-search-0.pt",
+        "checkpoints/trial-00001-search-0.pt",
+    ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    (tmp_path / "results" / "b-0.json").touch()
+    logged.ran(tmp_path, new_result(trial=0))
 
-    study.mend(tmp_path)
+    Study(tmp_path, CONFIG).take_up()
 
-    left = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file())
-    assert left == ["checkpoints/c-0.pt", "results/b-0.json"]
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["trial-00001-search-0.pt"]
 
 
-def test_rejections_are_those_of_proposals_and_of_what_was_only_looked_at():
-    events = [
-        logged.entry("rejected", reason="parameters"),
-        logged.entry("looked", rejected={"parameters": 3, "macs": 2}),
-        logged.entry("proposed"),
-        logged.entry("rejected"),
-        logged.entry("looked", rejected={"macs": 1}),
-    ]
+def test_rejections_are_those_of_proposals_and_of_what_was_only_looked_at(folder: Path):
+    made = Study(folder, CONFIG, in_memory=True)
+    for word, values in (
+        ("rejected", {"reason": "parameters"}),
+        ("looked", {"rejected": {"parameters": 3, "macs": 2}}),
+        ("proposed", {}),
+        ("rejected", {}),
+        ("looked", {"rejected": {"macs": 1}}),
+    ):
+        made.take(logged.entry(word, **values))
 
-    assert study.rejections(events) == {"parameters": 4, "macs": 3, "no reason given": 1}
-    assert study.rejections(events[2:3]) == {}
+    assert made.rejected == {"parameters": 4, "macs": 3, "no reason given": 1}
+
+
+def test_a_study_of_an_older_program_is_read_and_not_gone_on_with(folder: Path, new_result: Callable[..., Result]):
+    study.open_study(folder, CONFIG, {})
+    runs = [new_result(trial=0), new_result(trial=0, purpose=Purpose.CONFIRM, seed_index=1)]
+    logged.note(folder, "proposed", 1.0, trial=0)
+    with (folder / "log.jsonl").open("a", encoding="utf-8") as log:
+        log.write('{"event": "propo\n{"event": "finished", "elapsed": 8.0, "trial": 0, "purpose": "search"}\n')
+    for run in runs:
+        result.write(folder / "results" / f"trial-00000-{run.purpose}-{run.seed_index}.json", run)
+
+    found = Study.read(folder)
+
+    assert ({*found.results}, found.seconds) == ({*runs}, 8.0)
+    with pytest.raises(ContentError):
+        study.open_study(folder, CONFIG, {})
 
 
 def test_whether_somebody_works_on_a_study_can_be_asked_without_being_in_the_way(folder: Path):
@@ -205,69 +226,3 @@ def test_one_that_only_asks_does_not_keep_a_coordinator_away(folder: Path):
     with study.owned(folder):
         pass
     asker.join()
-
-
-# Logs that are torn or damaged ------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kept", range(0, 60, 7))
-def test_a_line_torn_anywhere_loses_neither_what_stands_before_nor_what_follows(folder: Path, kept: int):
-    for number in range(3):
-        logged.note(folder, "proposed", float(number), trial=number)
-    path = folder / "log.jsonl"
-    whole = path.read_bytes()
-    last = whole.splitlines(keepends=True)[-1]
-    path.write_bytes(whole[: len(whole) - len(last)] + last[:kept])
-
-    assert [proposal.trial for proposal in study.proposals(study.read_events(folder))] == [0, 1]
-    study.mend(folder)
-    logged.note(folder, "proposed", 3.0, trial=3)
-
-    assert [proposal.trial for proposal in study.proposals(study.read_events(folder))] == [0, 1, 3]
-
-
-def test_a_line_that_no_event_fits_is_named_but_for_one_in_the_making(folder: Path):
-    logged.note(folder, "session", 0.0)
-    path = folder / "log.jsonl"
-    whole = path.read_text(encoding="utf-8")
-    path.write_text('{"event": "propo\n' + whole + '{"event": "proposed"}\n\n' + whole + '{"event":', encoding="utf-8")
-
-    found, damage = study.read_log(folder)
-
-    assert [type(entry.event) for entry in found] == [SessionBegan, SessionBegan]
-    assert [message.partition(" of ")[0] for message in damage] == ["line 1", "line 3"]
-    assert all(f"{path} is no event of this program" in message for message in damage)
-
-
-@pytest.mark.parametrize("content", [None, b"", b"\x00\xff\n" * 9, b'{"event": "session"}\n'])
-def test_results_whose_networks_the_log_lacks_are_refused(
-    content: bytes | None, folder: Path, new_result: Callable[..., Result]
-):
-    study.open_study(folder, CONFIG, {})
-    logged.note(folder, "proposed", 1.0, trial=0)
-    made = replace(new_result(), trial=0)
-    path = study.result_path(folder, 0, made.purpose, 0)
-    result.write(path, made)
-    assert not study.open_study(folder, CONFIG, {})
-
-    log = folder / "log.jsonl"
-    log.unlink() if content is None else log.write_bytes(content)
-
-    with pytest.raises(ContentError):
-        study.open_study(folder, CONFIG, {})
-    # Nor does it begin a new one over the results.
-    (folder / "config.json").unlink()
-    with pytest.raises(ContentError):
-        study.open_study(folder, CONFIG, {})
-    assert not (folder / "config.json").exists()
-
-
-@pytest.mark.parametrize("line", ['{"event": "proposed"}', '{"event": "newer"}', "[]", '{"trial": 1}'])
-def test_a_search_does_not_go_on_with_a_whole_line_that_is_no_event(line: str, folder: Path):
-    study.open_study(folder, CONFIG, {})
-    logged.note(folder, "session", 0.0)
-    with (folder / "log.jsonl").open("a", encoding="utf-8") as file:
-        file.write(f'{{"event": "propo\n{line}\n')
-
-    with pytest.raises(ContentError):
-        study.open_study(folder, CONFIG, {})

@@ -13,15 +13,14 @@ import pytest
 from harness.search import choose as acquisition
 from harness.search import choose as aim
 from harness.search import choose as aim_module
+from harness.search import loop, pruning, race
 from harness.search import optuna_sampler as sampler
 from harness.search import propose as proposer
-from harness.search import pruning, race
 from harness.search.choose import Aimed, _aim_of, _observed, aimed
 from harness.search.clock import PACES, TimeLeft
 from harness.search.proposal_step import ProposalStep
 from harness.search.propose import Found, Proposer
 from harness.search.race import Candidate
-from harness.search.resume import open_session
 from harness.search.surrogate import Observation, predicted, row_of, training_row
 from harness.training.executor import Source
 from harness.training.recipe import Recipe
@@ -32,7 +31,6 @@ from search_spaces.notation import parse_network, parse_space
 from search_spaces.task import MNIST
 from tests.harness import scripted
 from tests.harness.scripted import Trainer
-from tests.harness.silent import Silent
 
 WIDE = "width = 1..100; net = conv3x3(width) gap linear(10);"  # 10 + 19 a channel
 FEW = "net = conv3x3({4, 8, 12}) gap linear(10);"
@@ -327,6 +325,6 @@ def test_a_search_with_many_workers_counts_its_questions_on_after_a_stop(trainer
     config = scripted.config(sampler="surrogate")
     found = scripted.run(tmp_path, config, scripted.effort(workers=32, trials=40))
 
-    opened = open_session(tmp_path, config, scripted.effort(workers=32), Source("mnist", None), Silent())
+    opened = loop.opened(tmp_path, config, scripted.effort(workers=32), Source("mnist", None))
 
     assert scripted.proposer_of(opened).index.asked == scripted.proposer_of(found).index.asked

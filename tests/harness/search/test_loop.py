@@ -10,13 +10,11 @@ import pytest
 from optuna.trial import TrialState
 from torch import nn
 
-from harness.evidence import study
 from harness.evidence.events import Verified
-from harness.search import loop, pruning, race, session
-from harness.search import session as time_left
+from harness.search import loop, pruning, race
 from harness.search.loop import poll
 from harness.search.race import Candidate
-from harness.search.session import Session
+from harness.search.state import Search
 from harness.system.errors import DataError, HarnessError
 from harness.training import modules
 from harness.training.executor import Broken, Event, Finished
@@ -113,8 +111,8 @@ def test_one_lucky_run_lowers_no_budget(trainer: Trainer, tmp_path: Path):
 def test_a_network_that_stood_and_falls_gives_the_budget_back(trainer: Trainer, tmp_path: Path):
     """Three seeds of it were begun when two had not ended; the third is bad."""
     opened = scripted.opened(tmp_path, [Made(20, fresh=(99.2, 99.2)), Made(12, fresh=(99.2, 99.2))], workers=2)
-    assert loop._ceiling(opened) == 10 + 19 * 12 - 1
-    opened.executor.submit(session.job_for(opened, opened.candidates[1], Purpose.CONFIRM, 2))
+    assert opened.ceiling == 10 + 19 * 12 - 1
+    opened.executor.submit(opened.job(opened.candidates[1], Purpose.CONFIRM, 2))
     trainer.accuracy_pct = always(90.0)
 
     poll(opened)
@@ -122,7 +120,7 @@ def test_a_network_that_stood_and_falls_gives_the_budget_back(trainer: Trainer, 
     assert [event["trial"] for event in scripted.events(tmp_path, "refuted")] == [1]
     [standing] = scripted.events(tmp_path, "standing")
     assert (standing["trial"], standing["budget"]) == (0, 10 + 19 * 20 - 1)
-    assert loop._ceiling(opened) == 10 + 19 * 20 - 1
+    assert opened.ceiling == 10 + 19 * 20 - 1
 
 
 def test_a_repeated_proposal_becomes_a_further_seed_of_a_network_that_missed(trainer: Trainer, tmp_path: Path):
@@ -173,7 +171,7 @@ def test_the_search_ends_when_the_time_of_the_verification_has_come(trainer: Tra
     opened = scripted.opened(tmp_path, [Made(30, fresh=(99.4, 99.4))], seconds=1_000.0)
     assert loop._stop_reason(opened) == ""
 
-    opened.before = 1_000.0 - time_left.closing_seconds(opened)
+    opened.before = 1_000.0 - opened.closing_seconds()
 
     assert loop._stop_reason(opened) == "time"
     loop.explore(opened)
@@ -231,13 +229,13 @@ LIKELY, UNLIKELY = 99.30, 99.08
 STANDING = Made(30, fresh=(99.4, 99.4))
 
 
-def begun(opened: session.Session) -> list[tuple[int | None, str]]:
+def begun(opened: Search) -> list[tuple[int | None, str]]:
     """Give each worker what it does next; return trials and purposes."""
     for _ in range(opened.executor.idle()):
         job = loop._next_job(opened)
         assert job is not None
         opened.executor.submit(job)
-    return [(job.trial, job.purpose.value) for job in session.jobs_at_work(opened)]
+    return [(job.trial, job.purpose.value) for job in opened.at_work]
 
 
 def test_while_nothing_stands_all_workers_run_the_fresh_seeds_of_one_that_passed(trainer: Trainer, tmp_path: Path):
@@ -301,7 +299,7 @@ def broken(job: Job, status: Status) -> Event:
     return Broken(job, status, f"it was {status}")
 
 
-def states(found: Session) -> list[str]:
+def states(found: Search) -> list[str]:
     return [trial.state.name for trial in scripted.proposer_of(found).index.study.trials]
 
 
@@ -388,7 +386,7 @@ def test_a_failed_first_run_is_an_outcome_and_the_search_goes_on(status: Status,
     assert found.candidates[1].fresh == []
     asked = [job for job in trainer.asked if job.trial == 1]
     assert len(asked) == (2 if status is Status.CRASHED else 1)
-    assert [result for result in study.finished_results(tmp_path) if result.trial == 1] == [failed]
+    assert [result for result in scripted.results(tmp_path) if result.trial == 1] == [failed]
 
 
 def test_a_run_whose_worker_crashed_once_is_run_again_from_its_rung(trainer: Trainer, tmp_path: Path):
@@ -427,7 +425,7 @@ def test_ten_crashes_in_a_row_end_the_search_with_the_last_message(trainer: Trai
         scripted.run(tmp_path, scripted.config(), scripted.effort())
 
     assert caught.value.exit_code == 1
-    assert len(study.finished_results(tmp_path)) == loop.MOST_CRASHES == 10
+    assert len(scripted.results(tmp_path)) == loop.MOST_CRASHES == 10
 
 
 def test_data_that_are_gone_end_the_search(trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -439,7 +437,7 @@ def test_data_that_are_gone_end_the_search(trainer: Trainer, tmp_path: Path, mon
     with pytest.raises(DataError, match=r"^the data went away$"):
         scripted.run(tmp_path, scripted.config(), scripted.effort())
 
-    assert study.finished_results(tmp_path) == []
+    assert scripted.results(tmp_path) == []
 
 
 # Files ------------------------------------------------------------------------------------------------------
@@ -449,7 +447,7 @@ def test_a_finished_run_leaves_a_result_and_no_checkpoint(trainer: Trainer, tmp_
     found = scripted.run(tmp_path, scripted.config(), scripted.effort(trials=6))
 
     runs = sum(1 + len(candidate.fresh) for candidate in found.candidates.values())
-    assert len(study.finished_results(tmp_path)) == runs
+    assert len(scripted.results(tmp_path)) == runs
     assert list((tmp_path / "checkpoints").iterdir()) == []
     assert len(scripted.events(tmp_path, "finished")) == runs
 
@@ -462,7 +460,7 @@ def winner_of(folder: Path) -> dict[str, object]:
     return scripted.events(folder, "winner")[-1]
 
 
-def slow(opened: Session, trial: int, seconds: float = 1_000.0) -> Candidate:
+def slow(opened: Search, trial: int, seconds: float = 1_000.0) -> Candidate:
     """Let the runs of a network have taken so long."""
     candidate = opened.candidates[trial]
     assert candidate.first is not None

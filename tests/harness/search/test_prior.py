@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness.evidence.study import open_study, result_path
+from harness.evidence.study import open_study
 from harness.search import prior as trainings
 from harness.search.prior import (
     FILE,
@@ -26,12 +26,12 @@ from harness.search.prior import (
 from harness.search.surrogate import Observation, training_row
 from harness.system.errors import ContentError
 from harness.system.files import Workspace
-from harness.training import result
 from harness.training.recipe import RECIPES, Recipe
 from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job
 from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
+from tests.harness import logged
 from tests.harness.some_study import CONFIG
 from tests.harness.unrun import Seeds
 
@@ -94,8 +94,7 @@ def run(trial: int, errors: int | None, **changes: Any) -> Result:
 
 def keep_study(folder: Path, *runs: Result, **config: Any) -> None:
     open_study(folder, replace(CONFIG, **config), {})
-    for item in runs:
-        result.write(result_path(folder, item.trial or 0, item.purpose, item.seed_index), item)
+    logged.ran(folder, *runs)
 
 
 def test_whole_runs_of_all_studies_on_the_same_images_are_ones_own(tmp_path: Path):
@@ -130,12 +129,12 @@ def test_a_damaged_study_is_left_out_and_named(tmp_path: Path):
     place = Workspace(tmp_path)
     keep_study(place.study("whole"), run(0, 70))
     keep_study(place.study("torn"), run(0, 80))
-    next((place.study("torn") / "results").iterdir()).write_text("{")
+    logs = {name: place.study(name) / "log.jsonl" for name in ("torn", "strange")}
+    logs["torn"].write_text("{\n")
     place.study("empty").mkdir()
 
     keep_study(place.study("strange"), run(0, 60), run(1, 50, seed=2))
-    damaged = result_path(place.study("strange"), 0, Purpose.SEARCH, 0)
-    damaged.write_text(damaged.read_text().replace(TEXT, "conv9x9(4)"))
+    logs["strange"].write_text(logs["strange"].read_text().replace(TEXT, "conv9x9(4)"))
     keep_study(place.study("many"), run(0, 60, validation_size=10, seed=3))
 
     found, damage = own(place, "mnist", CONFIG.data_hash)

@@ -5,18 +5,24 @@ First with made-up trainings, killed at every single write and every exchange wi
 
 from __future__ import annotations
 
+import copy
 import random
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.evidence import study
-from harness.evidence.study import StudyConfig
+from harness.evidence.events import Event
+from harness.evidence.study import Study, StudyConfig
 from harness.search import choose as aim
 from harness.search import optuna_sampler as evolution
 from harness.search import proposal_step as enumeration
+from harness.search import race
+from harness.search.propose import Found
+from harness.search.state import Search
 from harness.system.errors import ContentError
+from harness.training.executor import Limits, Source
+from harness.training.processes import Processes
 from harness.training.result import Status
 from tests.harness import scripted
 from tests.harness.scripted import Trainer, killed_at
@@ -40,7 +46,7 @@ def outcome(folder: Path) -> dict[str, Any]:
         "winner": [_without(event, drop) for event in scripted.events(folder, "winner")][-1:],
         "results": [
             (result.trial, result.purpose, result.seed_index, result.status, result.validation_errors)
-            for result in study.finished_results(folder)
+            for result in scripted.results(folder)
         ],
     }
 
@@ -50,7 +56,7 @@ def _without(event: dict[str, Any], names: set[str]) -> dict[str, Any]:
 
 
 def finished(folder: Path) -> set[Run]:
-    return {(result.trial, result.purpose.value, result.seed_index) for result in study.finished_results(folder)}
+    return {(result.trial, result.purpose.value, result.seed_index) for result in scripted.results(folder)}
 
 
 def check_accounts(folder: Path) -> None:
@@ -58,7 +64,7 @@ def check_accounts(folder: Path) -> None:
     networks = [event["trial"] for event in scripted.events(folder, "proposed")]
     assert networks == list(range(len(networks)))
     assert len({event["hash"] for event in scripted.events(folder, "proposed")}) == len(networks)
-    begun = {result.trial for result in study.finished_results(folder)}
+    begun = {result.trial for result in scripted.results(folder)}
     assert begun <= set(networks)
     noted = [(event["trial"], event["purpose"], event["seed_index"]) for event in scripted.events(folder, "finished")]
     assert len(noted) == len(set(noted))
@@ -159,8 +165,6 @@ def test_with_several_workers_nothing_is_lost_or_repeated_either(point: int, tra
 
 
 def test_a_kill_leaves_no_half_written_file_for_long(trainer: Trainer, tmp_path: Path):
-    (tmp_path / "results").mkdir()
-    (tmp_path / "results" / ".trial-00000-search-0.json.x1").write_text("{")
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / ".trial-00000-search-0.pt.x1").write_text("")
     (tmp_path / ".report.html.x1").write_text("<")
@@ -170,11 +174,79 @@ def test_a_kill_leaves_no_half_written_file_for_long(trainer: Trainer, tmp_path:
     assert [path.name for path in (*tmp_path.glob("*/.*"), *tmp_path.glob(".*")) if path.name != ".lock"] == []
 
 
-def test_a_result_of_a_network_that_the_log_does_not_know_is_refused(trainer: Trainer, tmp_path: Path):
-    scripted.run(tmp_path, scripted.config(), scripted.effort(trials=3))
-    lines = (tmp_path / "log.jsonl").read_text().splitlines()
-    kept = [line for line in lines if '"trial": 2' not in line and '"ended"' not in line]
-    (tmp_path / "log.jsonl").write_text("\n".join(kept) + "\n")
+FACTS = ("ended", "rejected", "repeated", "verdicts", "stood")
 
-    with pytest.raises(ContentError, match="log"):
-        scripted.run(tmp_path, scripted.config(), scripted.effort(trials=2))
+
+def known(search: Search) -> dict[str, Any]:
+    """Return the whole state of a search that follows from its log."""
+    threshold_pct = search.config.threshold_pct
+    return {
+        "candidates": copy.deepcopy(search.candidates),
+        "contenders": list(search.contenders),
+        "standing": search.standing and search.standing.proposal.trial,
+        "nearest": search.nearest,
+        "timing": copy.deepcopy(search.timing.sums),
+        "ratios": copy.deepcopy(search.ratios),
+        "confirmed": [each.proposal.trial for each in race.final_order([*search.candidates.values()], threshold_pct)],
+        **{
+            name: copy.deepcopy(getattr(search, name))
+            for name in ("ended", "rejected", "repeated", "verdicts", "stood")
+        },
+    }
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_log_cut_after_any_line_gives_the_state_of_that_moment(
+    workers: int, trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    moments: list[dict[str, Any]] = []
+    add = Search.add
+
+    def watched(self: Search, event: Event) -> None:
+        add(self, event)
+        moments.append(known(self))
+
+    monkeypatch.setattr(Search, "add", watched)
+    configured, spent = scripted.config(seed=2), scripted.effort(trials=14, workers=workers)
+    scripted.run(tmp_path / "whole", configured, spent)
+    lines = (tmp_path / "whole" / "log.jsonl").read_text().splitlines(keepends=True)
+    assert len(lines) == len(moments) > 50
+    assert any(moment["standing"] is not None for moment in moments)
+    monkeypatch.undo()
+
+    cut = tmp_path / "cut" / "whole"
+    cut.mkdir(parents=True)
+    for count, moment in enumerate(moments, start=1):
+        # With half of the next line, which the kill has torn.
+        torn = lines[count][: len(lines[count]) // 2] if count < len(lines) else ""
+        (cut / "log.jsonl").write_text("".join(lines[:count]) + torn)
+        found = Search(cut, configured, spent, Processes(Source("mnist", None), Limits()), Nobody()).take_up()
+        assert (cut / "log.jsonl").read_text() == "".join(lines[:count])
+        state = known(found)
+        # Entries hold the times of the log, rounded.
+        assert {key: entry.event for key, entry in state.pop("ended").items()} == {
+            key: entry.event for key, entry in moment.pop("ended").items()
+        }
+        assert state == moment
+
+
+class Nobody:
+    """Proposes nothing."""
+
+    def propose(self, *given: object) -> Found:
+        raise AssertionError
+
+    def tell(self, *given: object) -> None:
+        raise AssertionError
+
+
+@pytest.mark.parametrize("line", ['{"event": "proposed"}', '{"event": "newer"}', "[]", '{"event": "propo'])
+def test_a_whole_line_that_is_no_event_is_refused(line: str, trainer: Trainer, tmp_path: Path):
+    scripted.run(tmp_path, scripted.config(), scripted.effort(trials=2))
+    with (tmp_path / "log.jsonl").open("a", encoding="utf-8") as file:
+        file.write(f"{line}\n")
+
+    with pytest.raises(ContentError):
+        scripted.run(tmp_path, scripted.config(), scripted.effort(trials=3))
+    with pytest.raises(ContentError):
+        Study.read(tmp_path)

@@ -6,8 +6,9 @@ from harness.system.files import Workspace
 from harness.training.result import Status
 from reports.study.networks import networks
 from reports.study.search_course import Share, accounting
-from reports.study.study_files import StudyFiles, read_study
+from reports.study.study_files import read_study
 from tests.harness import logged
+from tests.reports.conftest import files_of
 
 
 def test_every_proposal_is_counted_once(realistic_study: Any, place: Workspace):
@@ -30,14 +31,14 @@ def test_the_steps_of_the_funnel_are_counted_from_the_log(realistic_study: Any, 
 
     events = realistic_study.events
     kinds = [event["event"] for event in events]
-    ends = [event for event in events if event["event"] == "finished" and event["purpose"] == "search"]
-    whole = [event for event in ends if event["status"] == "complete"]
+    ends = [event for event in events if event["event"] == "finished" and event["run"]["purpose"] == "search"]
+    whole = [event for event in ends if event["run"]["status"] == "complete"]
     assert steps == {
         "proposed": sum(kind in ("rejected", "repeated", "proposed") for kind in kinds),
         "within the limits": kinds.count("proposed") + kinds.count("repeated"),
         "trained": len(ends),
         "not pruned": len(whole),
-        "reached the threshold": sum(event["validation_errors"] <= 55 for event in whole),
+        "reached the threshold": sum(event["run"]["validation_errors"] <= 55 for event in whole),
         "confirmed": kinds.count("standing"),
         "verified": 1,
     }
@@ -78,17 +79,10 @@ def test_a_training_that_was_broken_off_is_not_counted_as_trained(new_study: Any
     assert (found.to_train, found.trained, found.runs) == (1, 0, 1)
 
 
-def test_reasons_are_in_words_and_the_most_frequent_is_first(synthetic: Any):
+def test_reasons_are_in_words_and_the_most_frequent_is_first():
     reasons = ["shape", "parameters", "parameters", "something new"]
-    files = StudyFiles(
-        name="s",
-        config=synthetic.CONFIG,
-        origins={},
-        events=(
-            *(logged.entry("rejected", reason=reason) for reason in reasons),
-            logged.entry("looked", rejected={"parameters": 5}),
-        ),
-    )
+    rejected = (logged.entry("rejected", reason=reason) for reason in reasons)
+    files = files_of(*rejected, logged.entry("looked", rejected={"parameters": 5}))
 
     assert accounting(files, []).rejections == (
         Share("too many parameters", 7),
@@ -97,14 +91,9 @@ def test_reasons_are_in_words_and_the_most_frequent_is_first(synthetic: Any):
     )
 
 
-def test_rare_reasons_are_summed_up_and_none_is_lost(synthetic: Any):
+def test_rare_reasons_are_summed_up_and_none_is_lost():
     reasons = [f"reason {number:02d}" for number in range(30) for _ in range(30 - number)]
-    files = StudyFiles(
-        name="s",
-        config=synthetic.CONFIG,
-        origins={},
-        events=tuple(logged.entry("rejected", reason=reason) for reason in reasons),
-    )
+    files = files_of(*(logged.entry("rejected", reason=reason) for reason in reasons))
 
     found = accounting(files, [])
 

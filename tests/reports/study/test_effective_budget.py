@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 
 from reports.study.search_course import effective_budget
-from reports.study.study_files import StudyFiles
 from tests.harness import logged
+from tests.reports.conftest import files_of
 
 
 @pytest.fixture
-def budget_of(synthetic: Any) -> Any:
+def budget_of() -> Any:
     """The effective budget that a list of events gives; they are (kind, seconds, hash, budget)."""
 
     def of(*events: tuple[str, float, str, int]) -> Any:
@@ -20,7 +20,7 @@ def budget_of(synthetic: Any) -> Any:
             else logged.entry(kind, elapsed, hash=name, parameters=5)
             for kind, elapsed, name, budget in events
         )
-        return effective_budget(StudyFiles(name="s", config=synthetic.CONFIG, origins={}, events=entries), ())
+        return effective_budget(files_of(*entries), ())
 
     return of
 

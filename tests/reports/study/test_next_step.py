@@ -146,6 +146,6 @@ def test_a_command_is_named_as_this_program_was_called(study: Any, place: Worksp
 
 
 def test_a_journal_without_a_command_names_none(study: Any, place: Workspace):
-    study.events[0]["command"] = None
+    del study.events[0]["command"]
 
     assert step(study, place) is None

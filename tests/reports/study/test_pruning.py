@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from scipy import stats
 
-from harness.evidence.events import Entry, Event
+from harness.evidence.events import Entry, Event, RunEnded
+from harness.evidence.study import StudyConfig
 from harness.training.result import Epoch, Purpose, Result, Status
 from reports.study.pruning import _WrongPruning, rungs_by_length
 from reports.study.study_files import StudyFiles
 from search_spaces.notation import parse_network
 from tests.harness import logged
-from tests.reports.conftest import CONFIG, SIZE
+from tests.reports.conftest import CONFIG, SIZE, files_of
 
 EPOCHS = CONFIG.recipe.epochs
 
@@ -50,8 +51,8 @@ def rung(trial: int, epoch: int, decided: str, **changes: Any) -> Entry[Event]:
     return logged.entry("rung", **(values | changes))
 
 
-def files(results: Sequence[Result], events: Sequence[Entry[Event]] = (), name: str = "a") -> StudyFiles:
-    return StudyFiles(name=name, config=CONFIG, origins={}, events=tuple(events), results=tuple(results))
+def files(results: Sequence[Result], events: Sequence[Entry[Event]] = (), config: StudyConfig = CONFIG) -> StudyFiles:
+    return files_of(*events, *(Entry(0.0, RunEnded(run=each)) for each in results), config=config)
 
 
 # How often is pruning wrong? --------------------------------------------------------------------------------
@@ -118,7 +119,7 @@ def test_each_length_of_a_training_has_its_own_rungs_and_counts():
         logged.entry("proposed", trial=3, epochs=30),
     ]
     results = [run(0, 1_500, (90, 80, 70)), of_length(2, {8: 90, 16: 80, 30: 50})]
-    both = replace(files(results, events), config=replace(CONFIG, lengths=(15, 30, 60)))
+    both = files(results, events, replace(CONFIG, lengths=(15, 30, 60)))
 
     short, long = rungs_by_length(both)
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from harness.evidence import study
-from harness.evidence.events import RunEnded, of_kind
+from harness.evidence.events import RunEnded
+from harness.evidence.study import Study
 from harness.system.errors import DeviceError
 from harness.training.cluster import ray_link
 from tests.conftest import REPOSITORY
@@ -55,7 +55,7 @@ def searching(place: Path, *more: str) -> subprocess.Popen[str]:
 
 def bits(place: Path) -> dict[tuple[int | None, str, int], tuple[str, str | None]]:
     """Return how each run of a study has ended."""
-    found = study.finished_results(place / "runs" / "s")
+    found = Study.read(place / "runs" / "s").results
     return {(run.trial, run.purpose.value, run.seed_index): (run.status.value, run.weights_sha256) for run in found}
 
 
@@ -76,7 +76,7 @@ def test_a_search_on_a_cluster_ends_as_it_does_without(tmp_path: Path):
     for key in ("proposed", "trained", "rejected", "reached"):
         assert found[key] == known[key]
     assert found["winner"]["mean_test_accuracy_pct"] == known["winner"]["mean_test_accuracy_pct"]
-    runs = study.finished_results(tmp_path / "cluster" / "runs" / "s")
+    runs = Study.read(tmp_path / "cluster" / "runs" / "s").results
     assert {bool(run.node) for run in runs} == {True}
     reads = [read_count(tmp_path / name) for name in ("cluster", "alone")]
     assert reads[0] == reads[1] == known["winner"]["seeds"]
@@ -106,10 +106,10 @@ def test_a_node_that_is_killed_costs_what_it_did_since_the_last_rung(nodes: Any,
 
     search = searching(tmp_path, "--trials", "6", "--cluster", nodes.address, "--json")
     folder = tmp_path / "runs" / "s"
-    wait_for(search, lambda: len(list(folder.glob("results/*.json"))) >= 2)
+    wait_for(search, lambda: ended(folder) >= 2)
     nodes.remove_node(nodes.trainers.pop(), allow_graceful=False)
-    before = len(list(folder.glob("results/*.json")))
-    wait_for(search, lambda: len(list(folder.glob("results/*.json"))) >= before + 1)
+    before = ended(folder)
+    wait_for(search, lambda: ended(folder) >= before + 1)
     nodes.trainers.append(nodes.add_node(num_cpus=1))
     out, err = search.communicate(timeout=PATIENCE)
 
@@ -117,13 +117,18 @@ def test_a_node_that_is_killed_costs_what_it_did_since_the_last_rung(nodes: Any,
     # Ray may still list it when the verification begins; it is asked in vain then.
     assert len(set(re.findall("node (.*) is lost", err))) == 1, err
     assert "Traceback" not in err
-    runs = study.finished_results(folder)
+    found_study = Study.read(folder)
+    runs = found_study.results
     first = [run.trial for run in runs if run.purpose.value == "search"]
-    assert first == [proposal.trial for proposal in study.proposals(study.read_events(folder))]
+    assert first == list(found_study.proposals)
     assert json.loads(out)["trained"] == len(first)
     assert {run.status.value for run in runs} <= {"complete", "pruned"}
-    ended = [entry.event for entry in of_kind(study.read_events(folder), RunEnded)]
-    assert len({(event.trial, event.purpose, event.seed_index) for event in ended}) == len(ended) == len(runs)
+    assert len(found_study.of_kind(RunEnded)) == len(runs)
+
+
+def ended(folder: Path) -> int:
+    log = folder / "log.jsonl"
+    return log.read_text().count('"finished"') if log.exists() else 0
 
 
 def wait_for(search: subprocess.Popen[str], condition: Callable[[], bool]) -> None:

@@ -12,10 +12,9 @@ import pytest
 
 from harness.evidence import record, verify
 from harness.evidence.events import Verified
-from harness.search import conclusion, loop
-from harness.search.conclusion import conclude
-from harness.search.outcome import outcome_of
-from harness.search.session import Session
+from harness.search import finish, loop
+from harness.search.finish import conclude, outcome_of
+from harness.search.state import Search
 from harness.training.executor import Event, Finished, Limits
 from harness.training.processes import Processes
 from harness.training.result import Purpose
@@ -42,9 +41,9 @@ def seeds(monkeypatch: pytest.MonkeyPatch) -> Seeds:
 
 def test_without_a_winner_nothing_is_verified(trainer: Trainer, seeds: Seeds, tmp_path: Path):
     trainer.accuracy_pct = lambda parameters, seed: 98.0
-    plan, session = searched(tmp_path)
+    plan, search = searched(tmp_path)
 
-    assert conclude(plan, session) is None
+    assert conclude(plan, search) is None
 
     assert seeds.asked == []
     assert not plan.workspace.test_log.exists()
@@ -57,9 +56,9 @@ def test_without_a_winner_nothing_is_verified(trainer: Trainer, seeds: Seeds, tm
 def test_the_winner_is_verified_on_seeds_that_keep_all_workers_busy(
     workers: int, count: int, trainer: Trainer, seeds: Seeds, tmp_path: Path
 ):
-    plan, session = searched(tmp_path, workers=workers)
+    plan, search = searched(tmp_path, workers=workers)
 
-    verdict = conclude(plan, session)
+    verdict = conclude(plan, search)
 
     assert verdict is not None
     assert verdict.passed
@@ -72,9 +71,9 @@ def test_the_winner_is_verified_on_seeds_that_keep_all_workers_busy(
 
 
 def test_the_record_says_how_the_network_was_found(trainer: Trainer, seeds: Seeds, tmp_path: Path):
-    plan, session = searched(tmp_path)
+    plan, search = searched(tmp_path)
 
-    conclude(plan, session)
+    conclude(plan, search)
 
     [there] = record.read_all(plan.workspace.records)
     assert there.found is not None
@@ -84,11 +83,11 @@ def test_the_record_says_how_the_network_was_found(trainer: Trainer, seeds: Seed
 
 
 def test_the_winner_is_verified_with_the_length_it_was_found_with(trainer: Trainer, seeds: Seeds, tmp_path: Path):
-    plan, session = searched(tmp_path, lengths=(20,))
-    [winner] = [item.proposal for item in session.candidates.values() if item.proposal.hash == WINNER.hash]
+    plan, search = searched(tmp_path, lengths=(20,))
+    [winner] = [item.proposal for item in search.candidates.values() if item.proposal.hash == WINNER.hash]
     assert winner.epochs == 20
 
-    verdict = conclude(plan, session)
+    verdict = conclude(plan, search)
 
     longer = replace(scripted.RECIPE, epochs=20)
     assert {job.recipe for job in seeds.asked} == {longer}
@@ -97,16 +96,16 @@ def test_the_winner_is_verified_with_the_length_it_was_found_with(trainer: Train
     assert verdict.record.recipe_hash == longer.hash
     # Asked again, it is known by that recipe.
     seeds.asked.clear()
-    assert conclude(plan, session) is not None
+    assert conclude(plan, search) is not None
     assert seeds.asked == []
 
 
 def test_a_verified_winner_is_not_verified_again(trainer: Trainer, seeds: Seeds, tmp_path: Path):
-    plan, session = searched(tmp_path)
-    first = conclude(plan, session)
+    plan, search = searched(tmp_path)
+    first = conclude(plan, search)
     seeds.asked.clear()
 
-    again = conclude(plan, session)
+    again = conclude(plan, search)
 
     assert first is not None
     assert again is not None
@@ -123,7 +122,7 @@ class Killed(BaseException):
 def test_a_search_that_is_killed_after_its_verification_repeats_no_seed(
     half_way: bool, trainer: Trainer, seeds: Seeds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    plan, session = searched(tmp_path)
+    plan, search = searched(tmp_path)
     with monkeypatch.context() as patch:
 
         def rmtree(folder: Path, ignore_errors: bool = False) -> None:
@@ -133,10 +132,10 @@ def test_a_search_that_is_killed_after_its_verification_repeats_no_seed(
 
         patch.setattr(shutil, "rmtree", rmtree)
         with pytest.raises(Killed):
-            conclude(plan, session)
+            conclude(plan, search)
     seeds.asked.clear()
 
-    verdict = conclude(plan, session)
+    verdict = conclude(plan, search)
 
     assert verdict is not None
     assert verdict.passed
@@ -147,8 +146,8 @@ def test_a_search_that_is_killed_after_its_verification_repeats_no_seed(
 
 
 def test_what_a_kill_has_left_half_written_is_removed(trainer: Trainer, seeds: Seeds, tmp_path: Path):
-    plan, session = searched(tmp_path)
-    conclude(plan, session)
+    plan, search = searched(tmp_path)
+    conclude(plan, search)
     [made] = plan.workspace.records.glob("*.json")
     made.unlink()
     weights = plan.workspace.records / "weights" / made.stem.rpartition("-")[0]
@@ -164,20 +163,20 @@ def test_what_a_kill_has_left_half_written_is_removed(trainer: Trainer, seeds: S
     other = made.with_name(".another-row.json.x5")
     other.touch()
 
-    conclude(plan, session)
+    conclude(plan, search)
 
     assert [path for path in left if path.exists()] == []
     assert other.exists(), "another verification may be writing it"
 
 
 def test_a_winner_whose_record_is_gone_is_verified_again(trainer: Trainer, seeds: Seeds, tmp_path: Path):
-    plan, session = searched(tmp_path)
-    conclude(plan, session)
+    plan, search = searched(tmp_path)
+    conclude(plan, search)
     seeds.asked.clear()
     for path in plan.workspace.records.glob("*.json"):
         path.unlink()
 
-    conclude(plan, session)
+    conclude(plan, search)
 
     assert seeds.indices == [0, 1, 2, 3, 4]
 
@@ -187,10 +186,10 @@ def test_a_winner_whose_record_is_gone_is_verified_again(trainer: Trainer, seeds
 def test_what_there_is_no_time_for_is_postponed(
     seconds: float, postponed: bool, trainer: Trainer, seeds: Seeds, tmp_path: Path
 ):
-    plan, session = searched(tmp_path)
-    session.effort = replace(session.effort, seconds=session.elapsed + seconds)
+    plan, search = searched(tmp_path)
+    search.effort = replace(search.effort, seconds=search.elapsed + seconds)
 
-    verdict = conclude(plan, session)
+    verdict = conclude(plan, search)
 
     assert (verdict is None) is postponed
     last = scripted.events(plan.folder)[-1]
@@ -214,9 +213,9 @@ def test_the_runs_may_take_longer_than_those_of_the_search(
         return seeds.trained(waiting, executor, workers, on_event)
 
     monkeypatch.setattr(verify, "run_all", trained)
-    plan, session = searched(tmp_path, limits=Limits(100.0, 512.0))
+    plan, search = searched(tmp_path, limits=Limits(100.0, 512.0))
 
-    conclude(plan, session)
+    conclude(plan, search)
 
     assert given == [Limits(120.0, 512.0)]
 
@@ -228,10 +227,10 @@ def test_where_the_winner_misses_the_next_network_that_stands_is_verified(
     trainer: Trainer, seeds: Seeds, tmp_path: Path
 ):
     misses(seeds, WINNER)
-    plan, session = searched(tmp_path)
+    plan, search = searched(tmp_path)
     said: list[str] = []
 
-    verdict = conclude(plan, session, say=said.append)
+    verdict = conclude(plan, search, say=said.append)
 
     assert verdict is not None
     assert (verdict.record.architecture, verdict.passed) == (LARGER, True)
@@ -244,17 +243,17 @@ def test_where_the_winner_misses_the_next_network_that_stands_is_verified(
     assert [found.attempt for key in (WINNER, LARGER) if (found := kept[key.hash].found) is not None] == [1, 2]
     # The same command finds all done.
     seeds.asked.clear()
-    again = conclude(plan, session)
+    again = conclude(plan, search)
     assert again is not None
     assert (again.row, seeds.asked) == (verdict.row, [])
 
 
 def test_where_all_that_stand_miss_each_is_verified_once(trainer: Trainer, seeds: Seeds, tmp_path: Path):
     misses(seeds, WINNER, LARGER)
-    plan, session = searched(tmp_path)
+    plan, search = searched(tmp_path)
 
     for _ in range(2):
-        verdict = conclude(plan, session)
+        verdict = conclude(plan, search)
 
         assert verdict is not None
         assert (verdict.record.architecture, verdict.passed) == (LARGER, False)
@@ -265,16 +264,16 @@ def test_where_all_that_stand_miss_each_is_verified_once(trainer: Trainer, seeds
 def test_a_further_network_for_which_there_is_no_time_is_postponed(trainer: Trainer, seeds: Seeds, tmp_path: Path):
     misses(seeds, WINNER)
     missing = seeds.watch
-    plan, session = searched(tmp_path)
+    plan, search = searched(tmp_path)
 
     def spending(job: Job) -> None:
         missing(job)
-        session.before += 12.0
+        search.before += 12.0
 
     seeds.watch = spending
-    session.effort = replace(session.effort, seconds=session.elapsed + 70.0)
+    search.effort = replace(search.effort, seconds=search.elapsed + 70.0)
 
-    verdict = conclude(plan, session)
+    verdict = conclude(plan, search)
 
     assert verdict is not None
     assert (verdict.record.architecture, verdict.passed) == (WINNER, False)
@@ -282,9 +281,9 @@ def test_a_further_network_for_which_there_is_no_time_is_postponed(trainer: Trai
     last = scripted.events(plan.folder)[-1]
     assert (last["event"], last["hash"]) == ("postponed", LARGER.hash)
     # With more time it goes on there.
-    session.effort = replace(session.effort, seconds=None)
+    search.effort = replace(search.effort, seconds=None)
     seeds.watch = missing
-    verdict = conclude(plan, session)
+    verdict = conclude(plan, search)
     assert verdict is not None
     assert (verdict.record.architecture, verdict.passed) == (LARGER, True)
     assert [job.architecture for job in seeds.asked] == [WINNER] * 5 + [LARGER] * 5
@@ -295,20 +294,20 @@ def test_a_search_that_is_killed_between_two_verifications_goes_on_with_the_seco
     noted: bool, trainer: Trainer, seeds: Seeds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     misses(seeds, WINNER)
-    plan, session = searched(tmp_path)
+    plan, search = searched(tmp_path)
 
-    def killed(session: Session) -> None:
+    def killed(search: Search) -> None:
         if noted:
-            loop.choose(session)
+            loop.choose(search)
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(conclusion, "choose", killed)
+        patch.setattr(finish, "choose", killed)
         with pytest.raises(Killed):
-            conclude(plan, session)
+            conclude(plan, search)
     assert [job.architecture for job in seeds.asked] == [WINNER] * 5
 
-    verdict = conclude(plan, session)
+    verdict = conclude(plan, search)
 
     assert verdict is not None
     assert (verdict.record.architecture, verdict.passed) == (LARGER, True)
@@ -320,9 +319,9 @@ def test_a_search_that_is_killed_between_two_verifications_goes_on_with_the_seco
 
 def test_the_answer_is_said_with_the_network_that_missed(trainer: Trainer, seeds: Seeds, tmp_path: Path):
     misses(seeds, WINNER)
-    plan, session = searched(tmp_path)
+    plan, search = searched(tmp_path)
 
-    end = outcome_of(plan, session, conclude(plan, session), {})
+    end = outcome_of(plan, search, conclude(plan, search), {})
 
     assert lacking(end.text(), "162 parameters", "and missed: 86 parameters", "98.990 %", "5 seeds") == []
     document = json.loads(json.dumps(end.document(tmp_path / "report.html")))
@@ -336,17 +335,17 @@ def test_a_network_that_waits_is_said_with_the_one_that_missed_also_the_second_t
 ):
     misses(seeds, WINNER)
     missing = seeds.watch
-    plan, session = searched(tmp_path)
+    plan, search = searched(tmp_path)
 
     def spending(job: Job) -> None:
         missing(job)
-        session.before += 12.0
+        search.before += 12.0
 
     # Time for one verification.
     seeds.watch = spending
-    session.effort = replace(session.effort, seconds=session.elapsed + 70.0)
+    search.effort = replace(search.effort, seconds=search.elapsed + 70.0)
     for _ in range(2):
-        end = outcome_of(plan, session, conclude(plan, session), {})
+        end = outcome_of(plan, search, conclude(plan, search), {})
 
         assert end.waiting is not None
         assert lacking(end.text(), "98.990 %", "162 parameters are confirmed", "--time") == []
@@ -355,15 +354,15 @@ def test_a_network_that_waits_is_said_with_the_one_that_missed_also_the_second_t
 def test_a_smaller_network_that_was_confirmed_and_had_no_time_is_named_after_the_answer(
     trainer: Trainer, seeds: Seeds, tmp_path: Path
 ):
-    plan, session = searched(tmp_path)
-    small = next(each for each in session.candidates.values() if each.proposal.hash == WINNER.hash)
+    plan, search = searched(tmp_path)
+    small = next(each for each in search.candidates.values() if each.proposal.hash == WINNER.hash)
     slow = [replace(run, train_seconds=1_000.0) for run in small.fresh]
     small.first, small.fresh = replace(slow[0], purpose=Purpose.SEARCH), slow
-    session.effort = replace(session.effort, seconds=session.elapsed + 300.0)
+    search.effort = replace(search.effort, seconds=search.elapsed + 300.0)
     # Now that less time is left.
-    assert loop.choose(session) is not None
+    assert loop.choose(search) is not None
 
-    end = outcome_of(plan, session, conclude(plan, session), {})
+    end = outcome_of(plan, search, conclude(plan, search), {})
 
     assert end.verdict is not None
     assert (end.verdict.record.hash, end.verdict.passed) == (LARGER.hash, True)
@@ -375,11 +374,11 @@ def test_a_smaller_network_that_misses_after_an_answer_leaves_the_answer(
     trainer: Trainer, seeds: Seeds, tmp_path: Path
 ):
     misses(seeds, WINNER)
-    plan, session = searched(tmp_path)
-    trial = next(each.proposal.trial for each in session.candidates.values() if each.proposal.hash == LARGER.hash)
-    session.verdicts[trial] = Verified(hash=LARGER.hash, recipe_hash=scripted.RECIPE_HASH, passed=True)
+    plan, search = searched(tmp_path)
+    trial = next(each.proposal.trial for each in search.candidates.values() if each.proposal.hash == LARGER.hash)
+    search.verdicts[trial] = Verified(hash=LARGER.hash, recipe_hash=scripted.RECIPE_HASH, passed=True)
 
-    conclude(plan, session)
+    conclude(plan, search)
 
     there = {each.hash: each for each in record.read_all(plan.workspace.records)}
     found = there[WINNER.hash].found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,15 +12,18 @@ from typing import Any
 import pytest
 
 from harness.evidence.bounds import ErrorRatio
+from harness.evidence.events import Entry, RunEnded
 from harness.evidence.leaderboard import row_of_record
 from harness.evidence.record import Record
+from harness.evidence.study import Study
 from harness.evidence.verify import Verdict
+from harness.search.finish import LastWords, Outcome, outcome_of
 from harness.search.nearest_miss import NearestMiss
-from harness.search.outcome import Outcome, _LastWords, outcome_of
 from harness.training.executor import Limits
-from harness.training.result import Status
+from harness.training.result import Purpose, Status
 from search_spaces.space import Metric
 from tests.harness import concluded, logged, scripted
+from tests.harness.raced import result
 from tests.harness.scripted import Made
 
 OFFSET = ErrorRatio(dataset="mnist", errors_ratio=0.8, relative_error=None, protocol="made up")
@@ -33,6 +35,8 @@ NEAREST = NearestMiss(
     trial=3, hash="0" * 12, parameters=2140, epochs=30, errors=77, runs=1, allowed=75, size=10_000, cost=2140
 )
 
+ENDS = [Status.COMPLETE] * 38
+
 
 @pytest.fixture
 def end(tmp_path: Path) -> Callable[..., Outcome]:
@@ -42,18 +46,22 @@ def end(tmp_path: Path) -> Callable[..., Outcome]:
         config = replace(CONFIG, **changes.pop("config", {}))
         effort = replace(EFFORT, **changes.pop("effort", {}))
         plan = replace(concluded.plan(tmp_path), config=config, effort=effort, offset=OFFSET)
-        events = [
+        study = Study(tmp_path, config, in_memory=True)
+        runs = [result(95, status=status, purpose=Purpose.SEARCH) for status in changes.pop("ends", ENDS)]
+        entries: list[Entry[Any]] = [
             logged.entry("session", seconds=allowed),
+            *(Entry(0.0, RunEnded(run=replace(run, trial=trial))) for trial, run in enumerate(runs)),
             logged.entry("ended", elapsed, reason=reason, message="full"),
         ]
-        ends = Counter({Status.COMPLETE: 38})
-        facts: dict[str, Any] = {"given": GIVEN, "ends": ends, "nearest": NEAREST, "verdict": None}
-        return Outcome(plan=plan, events=events, **(facts | changes))
+        for entry in entries:
+            study.take(entry)
+        facts: dict[str, Any] = {"given": GIVEN, "nearest": NEAREST, "verdict": None}
+        return Outcome(plan=plan, study=study, **(facts | changes))
 
     return made
 
 
-def words(end: Outcome) -> _LastWords:
+def words(end: Outcome) -> LastWords:
     found = end.words()
     assert found is not None
     return found
@@ -125,7 +133,7 @@ def test_the_target_in_reach_allows_the_nearest_its_errors(errors: int, end: Cal
 
 
 def test_a_search_without_an_answer_says_what_was_trained_and_what_came_nearest(end: Callable[..., Outcome]):
-    ends = Counter({Status.COMPLETE: 1, Status.PRUNED: 1, Status.OUT_OF_MEMORY: 2})
+    ends = [Status.COMPLETE, Status.PRUNED, Status.OUT_OF_MEMORY, Status.OUT_OF_MEMORY]
 
     said = end("exhausted", ends=ends).text().splitlines()
 
@@ -196,12 +204,12 @@ def test_smaller_networks_that_passed_once_wait_for_more_time(
         Made(4, first=99.1, fresh=(97.0, 97.0)),
         Made(2, first=None),
     ]
-    session = scripted.opened(tmp_path, networks)
-    logged.note(tmp_path, "ended", 90.0, reason="time")
+    search = scripted.opened(tmp_path, networks)
+    search.take(logged.entry("ended", 90.0, reason="time"))
     plan = replace(concluded.plan(tmp_path), folder=tmp_path)
     verdict = verdict_of(new_record([50, 52, 54, 50, 51], "conv3x3(12) gap linear(10)"))
 
-    found = outcome_of(plan, session, verdict, {})
+    found = outcome_of(plan, search, verdict, {})
 
     assert found.waiting is None
     assert found.smaller is not None

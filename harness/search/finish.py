@@ -1,0 +1,383 @@
+"""How a search ends: its winner is verified on the test set, once, another network where it misses; what is said then.
+
+One verdict, or one nearest miss, and one command that gets further.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from harness.data.datasets import dataset
+from harness.evidence.events import Advised, Postponed, Proposal, SessionBegan, SessionEnded, Verified, WinnerChosen
+from harness.evidence.leaderboard import cost_of, refresh, standings_file
+from harness.evidence.record import Found
+from harness.evidence.study import Study
+from harness.evidence.verify import Plan, Verdict, finished_indices, forget, recorded_verdict, run_seeds
+from harness.search import race
+from harness.search.clock import VERIFY_FACTOR, least_seconds, verify_seeds
+from harness.search.loop import choose
+from harness.search.nearest_miss import NearestMiss, allowed_errors, miss_text, nearest_miss
+from harness.search.run_plan import SearchPlan
+from harness.search.state import Search
+from harness.system.document import document_of
+from harness.system.errors import typed
+from harness.system.terminal import LONGEST, counted, duration_option, duration_text
+from harness.training.executor import Event
+from harness.training.result import Purpose, Status
+from search_spaces.space import OBJECTIVES, Metric, size_text
+
+# What may change without another study beginning.
+_EFFORT = {"--time", "--trials"}
+_SAME = "goes on with the same study"
+# What may end a run without an accuracy.
+_FAILED = {
+    Status.OUT_OF_MEMORY: "ended out of memory",
+    Status.TIMED_OUT: "ended at the time limit",
+    Status.CRASHED: "crashed",
+}
+
+
+def conclude(
+    plan: SearchPlan,
+    search: Search,
+    on_event: Callable[[Event], None] = lambda event: None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Verdict | None:
+    """Verify the study's winner and rewrite the leaderboard; where it misses, verify a second network.
+
+    That is the smallest other one that stands and for which there is time. A network is verified once, whatever came
+    of it: one that was verified in an earlier session is not verified again. ``on_event`` sees how the seeds go on.
+
+    Returns:
+        the last verdict; None where the search named no winner, or where too little time is left to verify it. Where
+        time is lacking, for the first or the second one, the last event of the log is ``Postponed``.
+    """
+    winners = search.of_kind(WinnerChosen)
+    verdict = _verified(plan, search, winners[-1].event, on_event, say) if winners else None
+    if verdict is not None and not verdict.passed and (second := choose(search)) is not None:
+        say(f"missed: {verdict.record.parameters:,} parameters; next: {second.parameters:,} parameters")
+        verdict = _verified(plan, search, second, on_event, say) or verdict
+    refresh(plan.workspace)
+    return verdict
+
+
+def _verified(
+    plan: SearchPlan,
+    search: Search,
+    winner: WinnerChosen,
+    on_event: Callable[[Event], None],
+    say: Callable[[str], None],
+) -> Verdict | None:
+    candidate = search.candidates[winner.trial]
+    verification = _verification(plan, search, winner, candidate.proposal)
+    recorded = recorded_verdict(verification, plan.workspace)
+    # A record can be taken away; then the seeds are run again.
+    if winner.trial in search.verdicts and recorded.runs:
+        # A kill after the note may have left the rest undone.
+        forget(verification, plan.workspace)
+        return recorded
+    seeds = len(verification.indices) - len(finished_indices(verification, plan.workspace))
+    needed = search.verify_seconds(candidate, seeds)
+    if seeds and search.left < search.least_verify_seconds(candidate, seeds):
+        search.add(Postponed(hash=winner.hash, parameters=winner.parameters, seconds=needed))
+        return None
+    if seeds:
+        size = size_text(winner.parameters, candidate.cost, plan.config.minimise)
+        on = f"{counted(seeds, 'fresh seed')} on the test images"
+        say(f"verifying: {size}, {on}, at most about {duration_text(needed)}")
+
+    def on_verdict(verdict: Verdict) -> None:
+        search.add(
+            Verified(
+                hash=verdict.record.hash,
+                recipe_hash=verdict.record.recipe_hash,
+                tier=verdict.row.tier,
+                mean_test_accuracy_pct=verdict.row.mean_test_accuracy_pct,
+                seeds=verdict.row.seeds,
+                passed=verdict.passed,
+            )
+        )
+
+    return run_seeds(
+        verification,
+        plan.workspace,
+        plan.source,
+        # Longer than a trial by as much as there are more images.
+        replace(plan.effort.limits, seconds=plan.effort.limits.seconds * VERIFY_FACTOR),
+        on_event,
+        plan.executor_of,
+        on_verdict=on_verdict,
+    )
+
+
+def _verification(plan: SearchPlan, study: Study, winner: WinnerChosen, proposal: Proposal) -> Plan:
+    recipe, name = plan.config.recipe_of(proposal.epochs)
+    found = Found(
+        study=plan.folder.name,
+        study_seed=plan.config.seed,
+        space=plan.config.space,
+        sampler=plan.config.sampler,
+        trial=proposal.trial,
+        validation_accuracy_pct=winner.validation_accuracy_pct or 0.0,
+        validation_seeds=winner.validation_seeds or 0,
+        trained=len({trial for trial, _, _ in study.ended}),
+        rejected=study.rejected.total(),
+        search_seconds=study.seconds,
+        workers=plan.effort.workers,
+        attempt=1 + len(study.verdicts.keys() - {winner.trial}),
+    )
+    return Plan(
+        architecture=proposal.architecture,
+        # With what the catalog knows about the recipe.
+        recipe=replace(plan.recipe, recipe=recipe, name=name),
+        dataset=plan.config.dataset,
+        target_pct=plan.config.target_pct,
+        indices=tuple(range(verify_seeds(plan.effort.workers))),
+        device=plan.effort.device,
+        engine=plan.effort.engine,
+        workers=plan.effort.workers,
+        found=found,
+    )
+
+
+# What is said ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastWords:
+    """Why there is no answer, or no smaller one, for people, and a command to paste.
+
+    Attributes:
+        why: what stood in the way.
+        sentences: without full stops, a line each.
+        arguments: of a command that goes on with the same study, or begins one that differs in what stood in the way.
+        advice: what the command does; the words go on from it.
+    """
+
+    why: Literal["time", "trials", "target", "space", "verification"]
+    sentences: tuple[str, ...]
+    arguments: tuple[str, ...]
+    advice: str
+
+    @property
+    def command(self) -> str:
+        """The command as it is typed here."""
+        return typed(*self.arguments)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a search has ended that was not interrupted.
+
+    Attributes:
+        given: options of the command line and their values, as they are typed.
+        nearest: what came nearest, where nothing is confirmed.
+        smaller: a smaller network than the answer that passed its first run only.
+        waiting: a network that is confirmed and not verified, the smallest; ``seconds`` are of the whole search with
+            its verification.
+    """
+
+    plan: SearchPlan
+    study: Study
+    verdict: Verdict | None
+    given: Mapping[str, str]
+    nearest: NearestMiss | None = None
+    smaller: NearestMiss | None = None
+    waiting: Postponed | None = None
+
+    @property
+    def _ends(self) -> Counter[Status]:
+        return Counter(run.status for run in self.study.results if run.purpose is Purpose.SEARCH)
+
+    @property
+    def _trained(self) -> int:
+        return sum(number for status, number in self._ends.items() if status not in _FAILED)
+
+    def document(self, report: Path) -> dict[str, Any]:
+        """Return it as plain JSON values."""
+        config, study, words = self.plan.config, self.study, self.words()
+        rejected = study.rejected.total()
+        return {
+            "study": self.plan.folder.name,
+            "budget": config.budget,
+            "minimise": config.minimise,
+            "most": config.ceiling,
+            "target_pct": config.target_pct,
+            "threshold_pct": config.threshold_pct,
+            "proposed": len(study.proposals) + rejected + study.repeated,
+            "rejected": rejected,
+            "repeated": study.repeated,
+            "trained": self._trained,
+            "seconds": study.seconds,
+            "winner": None if self.verdict is None else document_of(self.verdict.row),
+            "reached": self.verdict is not None and self.verdict.passed,
+            "missed": [asdict(verdict) for _, verdict in self._missed()],
+            "nearest_miss": None if self.nearest is None else asdict(self.nearest),
+            "last_words": None if words is None else {**asdict(words), "command": words.command},
+            "report": str(report),
+            "leaderboard": str(standings_file(self.plan.workspace)),
+        }
+
+    def text(self) -> str:
+        """Return it for people."""
+        lines: list[str] = []
+        config = self.plan.config
+        if self.verdict is not None:
+            row = self.verdict.row
+            size = size_text(row.parameters, cost_of(row, config.minimise), config.minimise)
+            lines += [
+                f"{row.tier}: {size}, mean test accuracy {row.mean_test_accuracy_pct:.3f} % over {row.seeds} seeds "
+                f"(deviation {row.std_test_accuracy_pct or 0:.3f}), target {row.target_pct:g} % on "
+                f"{dataset(row.dataset).title}, in {duration_text(self.study.seconds)}",
+                f"  {row.architecture}",
+                f"run it again: {typed('verify', row.hash, '--seeds', str(row.seeds))}",
+                f"standings: {typed('leaderboard', '--dataset', config.dataset, '--target', f'{config.target_pct:g}')}",
+            ]
+        lines += [
+            f"also verified, and missed: {size}, mean test accuracy {verdict.mean_test_accuracy_pct or 0:.3f} % over "
+            f"{verdict.seeds or 0} seeds (hash {verdict.hash})"
+            for size, verdict in self._missed()
+        ]
+        if (words := self.words()) is not None:
+            lines += [*words.sentences, f"this command {words.advice}:", f"  {words.command}"]
+        return "\n".join(lines)
+
+    def _missed(self) -> list[tuple[str, Verified]]:
+        config, named = self.plan.config, None if self.verdict is None else self.verdict.record
+        return [
+            (size_text(network.parameters, race.candidate_of(config, network).cost, config.minimise), verdict)
+            for trial, verdict in self.study.verdicts.items()
+            if not verdict.passed and (network := self.study.proposals.get(trial)) is not None
+            if named is None or (verdict.hash, verdict.recipe_hash) != (named.hash, named.recipe_hash)
+        ]
+
+    def words(self) -> LastWords | None:
+        """Return what is said where there is no answer, or where a smaller network is not confirmed or verified yet.
+
+        One way on is advised: more time or trials where they ran out, else a larger budget where it binds, else a lower
+        target.
+        """
+        config, seconds, elapsed = self.plan.config, self.plan.effort.seconds, self.study.seconds
+        if (found := self.waiting) is not None:
+            said = f"{found.parameters:,} parameters are confirmed on validation (hash {found.hash}), but not verified"
+            if seconds is not None:
+                needed, left = (duration_text(each - elapsed) for each in (found.seconds, seconds))
+                said += f": that takes at most about {needed}, and {left} were left"
+            changes = {"--time": duration_option(60 * math.ceil(found.seconds / 60))}
+            return self._advised("time", (said,), changes, f"{_SAME} and verifies the network")
+        if self.smaller is not None:
+            said = f"smaller, but not confirmed: {miss_text(self.smaller, config.minimise)}"
+            return self._more_effort((said,), f"{_SAME} and trains it again")
+        if self.verdict is not None:
+            return None if self.verdict.passed else self._after_a_miss(self.verdict)
+        said, ending = self._nothing_confirmed(), self.study.of_kind(SessionEnded)[-1].event
+        if ending.reason == "exhausted":
+            said = f"stopped early: {ending.message}; {said}"
+        sentences = (said, *([f"nearest: {miss_text(self.nearest, config.minimise)}"] if self.nearest else []))
+        # In the second half of the time only what can still be trained, confirmed and verified is proposed.
+        if ending.reason != "exhausted" or (seconds is not None and elapsed > seconds / 2):
+            return self._more_effort(sentences, _SAME)
+        if self.nearest is None or 2 * self.nearest.cost > config.ceiling:
+            return self._advised("space", sentences, self._larger(), "looks among larger networks")
+        changes = {"--target": f"{self._target_in_reach(self.nearest):g}"}
+        return self._advised("target", sentences, changes, "asks for what the nearest network may reach")
+
+    def _nothing_confirmed(self) -> str:
+        config, ends = self.plan.config, self._ends
+        size = f"{config.ceiling:,} {OBJECTIVES[config.minimise]}"
+        runs = counted(self._trained, "network") + " trained"
+        runs += f" ({ends[Status.PRUNED]:,} pruned)" if ends[Status.PRUNED] else ""
+        runs += "".join(f", {counted(ends[how], 'run')} {what}" for how, what in _FAILED.items() if ends[how])
+        return (
+            f"no network of at most {size} was confirmed at {config.threshold_pct:.2f} % validation: {runs} in "
+            f"{duration_text(self.study.seconds)}; the test set was not read"
+        )
+
+    def _after_a_miss(self, verdict: Verdict) -> LastWords:
+        row = verdict.row
+        errors, allowed = row.test_errors_mean or 0.0, (100 - row.target_pct) / 100 * verdict.record.seeds[0].test_size
+        mean = f"its verification gave a mean of {errors:,.1f} test errors over {row.seeds} seeds"
+        if errors <= allowed and not verdict.contradicted:
+            said = f"{mean}; {allowed:,.1f} are allowed, but so few seeds or so wide a spread prove nothing"
+            arguments, advice = ("verify", row.hash, "--seeds", "10"), "adds the seeds that a verdict needs"
+            return LastWords(why="verification", sentences=(said,), arguments=arguments, advice=advice)
+        more = f", {errors - allowed:,.1f} more than the {allowed:,.1f} allowed"
+        said = f"{mean}{', which contradicts its record' if verdict.contradicted else more}"
+        changes = {"--seed": f"{self.plan.config.seed + 1}"}
+        return self._advised("verification", (said,), changes, "begins a search with another seed")
+
+    def _advised(self, why: Any, sentences: tuple[str, ...], changes: Mapping[str, str], advice: str) -> LastWords:
+        kept = {**self.given, **changes}
+        if changes.keys() - _EFFORT:
+            kept.pop("--study", None)
+            seconds, least = self.plan.effort.seconds, least_seconds(self.plan.config.dataset)
+            if seconds is not None and seconds < least:
+                kept["--time"] = duration_option(least)
+        arguments = ("search", *(word for option in kept.items() for word in option))
+        return LastWords(why=why, sentences=sentences, arguments=arguments, advice=advice)
+
+    def _more_effort(self, sentences: tuple[str, ...], advice: str) -> LastWords:
+        study, effort = self.study, self.plan.effort
+        by_trials = study.of_kind(SessionEnded)[-1].event.reason == "trials"
+        changes = {"--trials": f"{2 * max(effort.trials or 1, self._ends.total())}"} if by_trials else {}
+        if effort.seconds is not None and (not by_trials or 2 * study.seconds > effort.seconds):
+            # Of all sessions: each may have had more than this one.
+            allowed = [entry.event.seconds or 0.0 for entry in study.of_kind(SessionBegan)]
+            more = max(2 * max(effort.seconds, *allowed), least_seconds(self.plan.config.dataset))
+            while more <= study.seconds:
+                more *= 2
+            changes["--time"] = duration_option(min(more, LONGEST))
+        return self._advised("trials" if by_trials else "time", sentences, changes, advice)
+
+    def _larger(self) -> dict[str, str]:
+        minimise, twice = self.plan.config.minimise, 2 * self.plan.config.ceiling
+        if minimise is Metric.PARAMETERS:
+            return {"--budget": f"{twice}"}
+        upper = re.compile(rf"\s*{minimise}\s*(<|<=|==)\s*\d")
+        others = [each for each in self.given.get("--limit", "").split(",") if each and not upper.match(each)]
+        return {"--limit": ",".join([*others, f"{minimise}<={twice}"])}
+
+    def _target_in_reach(self, nearest: NearestMiss) -> float:
+        errors = min(nearest.size, math.ceil(nearest.errors * (1 + race.SEED_SHARE)))
+        for hundredths in range(math.floor(100 * self.plan.config.target_pct), 0, -1):
+            if allowed_errors(self.plan.offset.threshold_pct(hundredths / 100), nearest.size) >= errors:
+                return hundredths / 100
+        return 0.0
+
+
+def outcome_of(plan: SearchPlan, search: Search, verdict: Verdict | None, given: Mapping[str, str]) -> Outcome:
+    """Return how a search has ended that was not interrupted, and note what is advised.
+
+    Args:
+        given: options of the command line and their values, as they are typed.
+    """
+    threshold_pct = plan.config.threshold_pct
+    facts: dict[str, Any] = {}
+    last = search.entries[-1].event
+    if verdict is not None and verdict.passed:
+        cost = cost_of(verdict.row, plan.config.minimise)
+        cheaper = [each for each in search.contenders.values() if each.cost < cost]
+        confirmed = race.final_order(cheaper, threshold_pct)
+        untried = next((each for each in confirmed if each.proposal.trial not in search.verdicts), None)
+        if untried is not None:
+            network, seconds = untried.proposal, search.seconds + search.verify_seconds(untried)
+            facts["waiting"] = Postponed(hash=network.hash, parameters=network.parameters, seconds=seconds)
+        else:
+            passed = [each for each in cheaper if race.passed_first(each, threshold_pct)]
+            facts["smaller"] = nearest_miss(passed, threshold_pct)
+    elif isinstance(last, Postponed):
+        facts["waiting"] = replace(last, seconds=search.seconds + last.seconds)
+    elif verdict is None:
+        facts["nearest"] = nearest_miss(search.candidates.values(), threshold_pct)
+    found = Outcome(plan=plan, study=search, verdict=verdict, given=given, **facts)
+    if (words := found.words()) is not None:
+        advised = Advised(arguments=words.arguments, advice=words.advice)
+        if last != advised:
+            search.add(advised)
+    return found

@@ -1,0 +1,349 @@
+"""A study in progress: what stands, what runs have taught, what there is time for.
+
+All of it but the fields that a loop fills follows from the events, so a search that goes on has it from its log.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from harness.data.datasets import dataset
+from harness.evidence.events import Confirmed, Entry, Event, FailedConfirmation, Proposal, Repeated, RunEnded
+from harness.evidence.study import Study, StudyConfig, checkpoint_path, teachers_path
+from harness.search import pruning, race
+from harness.search.clock import (
+    CAUTION,
+    CAUTION_SECONDS,
+    LEAST_VERIFY_SEEDS,
+    PACES,
+    VERIFY_FACTOR,
+    Effort,
+    Pace,
+    TimeLeft,
+    Timing,
+    add_timing,
+    rounds,
+    scaled,
+    slowdown,
+    taught,
+    training_seconds,
+    verifying,
+)
+from harness.search.features import work
+from harness.search.nearest_miss import NearestMiss, nearest_miss
+from harness.search.propose import ALL_ON, Proposing, Switches
+from harness.search.race import CONFIRM_SEEDS, Candidate
+from harness.system import statistics
+from harness.training.executor import Executor
+from harness.training.result import Purpose, Result, Status
+from harness.training.run import Job
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Where a search is.
+
+    Attributes:
+        elapsed: seconds of all its sessions.
+        standing: the smallest confirmed network; ``nearest`` is looked for while there is none.
+        jobs: what each worker trains, None for one that waits; ``nodes`` are the names of the nodes that they are on,
+            empty on this machine.
+        trained: first runs that have ended with an accuracy; ``rejected`` networks were not built.
+    """
+
+    elapsed: float
+    standing: Candidate | None
+    nearest: NearestMiss | None
+    jobs: Sequence[Job | None]
+    nodes: Sequence[str] = ()
+    trained: int = 0
+    rejected: int = 0
+
+
+class Watcher:
+    """Sees a search go on, and says nothing."""
+
+    def tick(self, at: Moment) -> None:
+        """See where the search is, after each event."""
+
+    def ended(self, candidate: Candidate, found: Result, decided: Confirmed | FailedConfirmation | None) -> None:
+        """See how a run has ended, and what that has decided about its network."""
+
+
+class Search(Study):
+    """A study that is worked on.
+
+    Attributes:
+        executor: who trains, and the clock of the search; ``began`` is when this session began on that clock, and
+            ``before`` are the seconds of the earlier ones.
+        is_hopeless: the rule of the rungs, asked for each run that reaches one; None for that of ``pruning``.
+        switches: which parts of the search are at work.
+        candidates: the proposed networks with their runs, by trial.
+        contenders: those that are not settled. Each event asks about these alone: of thousands of networks nearly all
+            are settled.
+        trained: first runs that have ended with an accuracy.
+        timing: what its runs have taken; ``ratios`` are errors at the end per error at a rung.
+        stood: the trial that was last noted as the confirmed one.
+        waiting: jobs that go on at a rung or are run again; ``broken`` counts the workers that broke at a run, and
+            ``crashed`` runs in a row that crashed for good.
+        exhausted: why no further network is found; empty while there may be one; ``lacks_time`` if there might be one
+            with more time.
+        reason: why the search has ended; empty while it has not.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        config: StudyConfig,
+        effort: Effort,
+        executor: Executor,
+        proposer: Proposing,
+        *,
+        switches: Switches = ALL_ON,
+        is_hopeless: Callable[[Result], bool] | None = None,
+        in_memory: bool = False,
+    ) -> None:
+        """Begin with nothing."""
+        super().__init__(folder, config, in_memory=in_memory)
+        self.effort, self.executor, self.proposer = effort, executor, proposer
+        self.watcher = Watcher()
+        self.switches, self.is_hopeless = switches, is_hopeless
+        self.began, self.before = executor.now(), 0.0
+        self.candidates: dict[int, Candidate] = {}
+        self.contenders: dict[int, Candidate] = {}
+        self.trained = 0
+        data = dataset(config.dataset)
+        self.timing = Timing(data.train_size, taught(PACES[effort.engine], config.recipe, data.task))
+        self.ratios: pruning.Ratios = {}
+        self.stood: int | None = None
+        self.waiting: list[Job] = []
+        self.broken: dict[tuple[int, str, int], int] = {}
+        self.crashed = 0
+        self.interrupted = self.finished = self.lacks_time = False
+        self.exhausted = self.reason = ""
+        self._standing: Candidate | None = None
+        self._nearest: NearestMiss | None = None
+        self._is_standing_known = self._is_nearest_known = True
+
+    def take_up(self) -> Self:
+        """Take in the log to go on with it; time counts from here."""
+        super().take_up()
+        self.began, self.before = self.executor.now(), self.seconds
+        return self
+
+    def apply(self, entry: Entry[Event]) -> None:
+        """Change the state by what has happened."""
+        super().apply(entry)
+        match event := entry.event:
+            case Proposal(trial=trial):
+                seeds = CONFIRM_SEEDS if self.switches.confirmation else 0
+                self.candidates[trial] = race.candidate_of(self.config, event, seeds)
+                self._keep(self.candidates[trial])
+            case Repeated(trial=trial) if trial in self.candidates:
+                self.candidates[trial].repeats += self.switches.repeats
+                self._keep(self.candidates[trial])
+            case RunEnded(run=run) if run.trial in self.candidates:
+                self._file(self.candidates[run.trial], run)
+            case Confirmed(trial=trial):
+                self.stood = trial
+            case _:
+                pass
+
+    def _file(self, candidate: Candidate, run: Result) -> None:
+        if run.purpose is Purpose.SEARCH:
+            candidate.first = run
+            self.trained += run.validation_errors is not None
+        else:
+            candidate.fresh = sorted([*candidate.fresh, run], key=lambda each: each.seed_index)
+        pruning.add_run(self.ratios, run, pruning.rungs_of(self.config, run.recipe.epochs))
+        task = dataset(self.config.dataset).task
+        add_timing(self.timing, run, work(candidate.proposal.architecture, task), run.node)
+        self._keep(candidate)
+        self._is_nearest_known = False
+
+    def _keep(self, candidate: Candidate) -> None:
+        if race.settled(candidate, self.config.threshold_pct):
+            self.contenders.pop(candidate.proposal.trial, None)
+        else:
+            self.contenders[candidate.proposal.trial] = candidate
+        self._is_standing_known = False
+
+    @property
+    def standing(self) -> Candidate | None:
+        """The network of the lowest cost that stands; it can change only with the contenders."""
+        if not self._is_standing_known:
+            self._standing = race.smallest_standing(list(self.contenders.values()), self.config.threshold_pct)
+            self._is_standing_known = True
+        return self._standing
+
+    @property
+    def nearest(self) -> NearestMiss | None:
+        """What came nearest to standing, while nothing stands; it can change when a run ends."""
+        if not self._is_nearest_known:
+            self._nearest = nearest_miss(self.candidates.values(), self.config.threshold_pct)
+            self._is_nearest_known = True
+        return self._nearest if self.standing is None else None
+
+    def moment(self) -> Moment:
+        """Return where the search is."""
+        places = self.executor.places()
+        return Moment(
+            elapsed=self.elapsed,
+            standing=self.standing,
+            nearest=self.nearest,
+            jobs=tuple(place.job for place in places),
+            nodes=tuple(place.node for place in places),
+            trained=self.trained,
+            rejected=self.rejected.total(),
+        )
+
+    @property
+    def ceiling(self) -> int:
+        """The most that the next network may cost."""
+        standing = self.standing if self.switches.falling_budget else None
+        return self.config.ceiling if standing is None else min(self.config.ceiling, standing.cost - 1)
+
+    # Jobs -----------------------------------------------------------------------------------------------------
+
+    def job(self, candidate: Candidate, purpose: Purpose, index: int) -> Job:
+        """Return the job of one run of a network; the first run stops at every rung."""
+        proposal = candidate.proposal
+        recipe, recipe_name = self.config.recipe_of(proposal.epochs)
+        is_first = purpose is Purpose.SEARCH
+        return Job(
+            architecture=proposal.architecture,
+            recipe=recipe,
+            recipe_name=recipe_name,
+            purpose=purpose,
+            seed_index=index,
+            study_seed=self.config.run_seed,
+            device=self.effort.device,
+            engine=self.effort.engine,
+            until_epoch=pruning.next_rung(self.config, recipe.epochs, 0) if is_first else None,
+            checkpoint=checkpoint_path(self.folder, proposal.trial, purpose, index),
+            teachers=teachers_path(self.folder),
+            study=self.folder.name,
+            trial=proposal.trial,
+            decisions=proposal.decisions,
+        )
+
+    @property
+    def at_work(self) -> list[Job]:
+        """What is being trained."""
+        return [place.job for place in self.executor.places() if place.job is not None]
+
+    def free_index(self, candidate: Candidate) -> int:
+        """Return the lowest fresh seed of a network that has neither been run nor is being run."""
+        used = {run.seed_index for run in candidate.fresh}
+        used |= {
+            job.seed_index
+            for job in self.at_work
+            if job.purpose is Purpose.CONFIRM and job.trial == candidate.proposal.trial
+        }
+        return next(index for index in itertools.count() if index not in used)
+
+    # Time -----------------------------------------------------------------------------------------------------
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds that the study has been worked on, all sessions together."""
+        return self.before + self.executor.now() - self.began
+
+    @property
+    def left(self) -> float:
+        """Seconds left; infinite where there is no limit."""
+        return float("inf") if self.effort.seconds is None else self.effort.seconds - self.elapsed
+
+    @property
+    def workers(self) -> int:
+        """Networks that train at once; before any can, those planned. The nodes of a cluster come and go."""
+        return len(self.executor.places()) or self.effort.workers
+
+    @property
+    def pace(self) -> Pace:
+        """The pace as it was measured, that of the slowest node of a cluster; a guess until a run has ended."""
+        return scaled(self.timing.pace, slowdown(self.timing) or 1.0)
+
+    def time_left(self) -> TimeLeft:
+        """Return what there is time for: a training whose network can still be confirmed and verified."""
+        images, workers = dataset(self.config.dataset).train_size, self.workers
+        if self.effort.seconds is None:
+            return TimeLeft(images, self.pace, workers=workers)
+        confirmed = CAUTION * (1 + rounds(CONFIRM_SEEDS, workers))
+        verified = CAUTION * VERIFY_FACTOR * rounds(LEAST_VERIFY_SEEDS, workers)
+        seconds = max(0.0, self.left - CAUTION_SECONDS) / (confirmed + verified)
+        spare = float("inf")
+        if waiting := self._to_verify():
+            winner, *others = map(self.verify_seconds, waiting)
+            spare = self.left - winner - min(others, default=0.0)
+        left, elapsed = self.left, self.elapsed
+        return TimeLeft(images, self.pace, seconds, left, workers, elapsed, spare, is_over=lambda: self.left <= 0)
+
+    def _to_verify(self) -> list[Candidate]:
+        waiting = []
+        for each in race.final_order(list(self.contenders.values()), self.config.threshold_pct):
+            verdict = self.verdicts.get(each.proposal.trial)
+            if verdict is None:
+                waiting.append(each)
+            elif verdict.passed:
+                break
+        return waiting
+
+    def closing_seconds(self) -> float:
+        """Return the time that is kept for verifying the smallest network that stands; 0 while none is to be."""
+        waiting = [] if self.effort.seconds is None else self._to_verify()
+        return self.verify_seconds(waiting[0]) if waiting else 0.0
+
+    def run_seconds(self, candidate: Candidate) -> float:
+        """Return what one whole run of a network takes: from those it has had, else estimated."""
+        seconds = [run.train_seconds for run in runs_of(candidate) if run.status is Status.COMPLETE]
+        if seconds:
+            return statistics.mean(seconds)
+        proposal, data = candidate.proposal, dataset(self.config.dataset)
+        epochs = proposal.epochs or self.config.recipe.epochs
+        return training_seconds(epochs, data.train_size, work(proposal.architecture, data.task), self.pace)
+
+    def verify_seconds(self, candidate: Candidate, seeds: int = LEAST_VERIFY_SEEDS) -> float:
+        """Return what verifying a network on so many seeds will take, in seconds of wall-clock; rather too much."""
+        # The teacher of the search has not seen all training images, so a verification has one of its own.
+        teaching = max((run.teacher_seconds for run in runs_of(candidate)), default=0.0)
+        return verifying(self.run_seconds(candidate), self.workers, seeds) + CAUTION * VERIFY_FACTOR * teaching
+
+    def least_verify_seconds(self, candidate: Candidate, seeds: int = LEAST_VERIFY_SEEDS) -> float:
+        """Do as ``verify_seconds`` without what that is raised by: what fits so is begun."""
+        return (self.verify_seconds(candidate, seeds) - CAUTION_SECONDS) / CAUTION
+
+    def remaining_seconds(self, candidate: Candidate, confirming: int) -> float:
+        """Return what a network that passed still takes until it is verified, if it comes to stand.
+
+        Args:
+            confirming: workers that run its fresh seeds.
+
+        Returns:
+            seconds; 0 where time has no end.
+        """
+        if self.effort.seconds is None:
+            return 0.0
+        one = self.run_seconds(candidate)
+        lacking = max(0, CONFIRM_SEEDS - len(candidate.fresh))
+        return CAUTION * rounds(lacking, confirming) * one + verifying(one, self.workers)
+
+
+def runs_of(candidate: Candidate) -> list[Result]:
+    """Return all finished runs of a network."""
+    return [*([] if candidate.first is None else [candidate.first]), *candidate.fresh]
+
+
+def on_fresh_seeds(candidate: Candidate) -> dict[str, Any]:
+    """Return what is known of a network on fresh seeds, as fields of an event."""
+    return {
+        "trial": candidate.proposal.trial,
+        "hash": candidate.proposal.hash,
+        "parameters": candidate.proposal.parameters,
+        "validation_accuracy_pct": statistics.mean(candidate.fresh_pct),
+        "validation_seeds": len(candidate.fresh),
+    }

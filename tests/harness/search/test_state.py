@@ -1,0 +1,146 @@
+"""What follows from a study's events: jobs, the pace, and that settled networks may be left out."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from harness.evidence.events import Entry, Event, Proposal, Repeated, RunEnded
+from harness.search import loop, race
+from harness.search.loop import poll
+from harness.search.nearest_miss import nearest_miss
+from harness.search.prior import keep, shipped
+from harness.search.pruning import next_rung
+from harness.search.state import Search
+from harness.training.executor import Source
+from harness.training.result import Purpose
+from tests.harness import raced, scripted
+from tests.harness.raced import THRESHOLD
+from tests.harness.scripted import Made, Trainer
+from tests.harness.search.conftest import PROPOSAL
+
+
+def test_the_first_run_stops_at_every_rung_and_fresh_seeds_do_not(opened: Search):
+    candidate = opened.candidates[0]
+
+    first = opened.job(candidate, Purpose.SEARCH, 0)
+    fresh = opened.job(candidate, Purpose.CONFIRM, 4)
+
+    assert (first.until_epoch, fresh.until_epoch) == (2, None)
+    assert first.checkpoint == opened.folder / "checkpoints" / "trial-00000-search-0.pt"
+    assert fresh.checkpoint == opened.folder / "checkpoints" / "trial-00000-confirm-4.pt"
+    assert [next_rung(opened.config, 8, epoch) for epoch in (0, 2, 3, 4, 8)] == [2, 4, 4, None, None]
+
+
+def test_a_network_of_another_length_is_trained_so_and_stops_at_rungs_of_its_own(opened: Search):
+    scripted.apply(opened, replace(PROPOSAL, trial=1, epochs=20))
+
+    first = opened.job(opened.candidates[1], Purpose.SEARCH, 0)
+    fresh = opened.job(opened.candidates[1], Purpose.CONFIRM, 0)
+
+    assert (first.recipe.epochs, first.recipe_name, first.until_epoch) == (20, "short-20ep", 5)
+    assert (fresh.recipe, fresh.recipe_name, fresh.until_epoch) == (first.recipe, "short-20ep", None)
+    assert replace(first.recipe, epochs=8) == scripted.RECIPE
+
+
+def test_the_pace_is_that_of_the_slowest_node(opened: Search):
+    candidate, pace = opened.candidates[0], opened.pace.seconds_an_image
+    estimated = opened.run_seconds(candidate)
+    for index, (node, factor) in enumerate((("near", 1.0), ("far", 3.0), ("near", 2.0))):
+        run = scripted.made_result(opened.job(candidate, Purpose.CONFIRM, index), scripted.by_size, 8)
+        scripted.apply(opened, RunEnded(run=replace(run, node=node, train_seconds=factor * estimated)))
+
+    assert opened.pace.seconds_an_image == pytest.approx(3 * pace)
+
+
+def test_a_settled_network_comes_back_when_seeds_that_were_in_flight_let_it_stand(trainer: Trainer, tmp_path: Path):
+    opened = scripted.opened(tmp_path, [Made(20, fresh=(98.5,))])
+    assert opened.contenders == {}
+
+    for index in (1, 2, 3):
+        scripted.file(opened, 0, Purpose.CONFIRM, index, 99.6)
+
+    assert opened.contenders == opened.candidates
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_answer_of_a_race_changes_when_it_is_asked_of_the_contenders_alone(
+    seed: int, trainer: Trainer, tmp_path: Path
+):
+    rng, opened = random.Random(seed), scripted.opened(tmp_path, [])
+    known = opened.candidates
+
+    def event() -> Event:
+        if not known or rng.random() < 0.4:
+            proposal: Proposal = raced.proposal(len(known), rng.randrange(100, 3_000))
+            return proposal
+        changed = rng.choice(list(known.values()))
+        trial = changed.proposal.trial
+        if changed.first is not None and rng.random() < 0.2:
+            return Repeated(trial=trial)
+        purpose = Purpose.SEARCH if changed.first is None else Purpose.CONFIRM
+        run = raced.result(round(rng.gauss(95, 12)), purpose=purpose, index=len(changed.fresh))
+        return RunEnded(run=replace(run, trial=trial))
+
+    for _ in range(300):
+        opened.apply(Entry(0.0, event()))
+        every, some = list(known.values()), list(opened.contenders.values())
+
+        assert race.final_order(some, THRESHOLD) == race.final_order(every, THRESHOLD)
+        assert opened.standing is race.smallest_standing(every, THRESHOLD)
+        assert race.next_to_confirm(some, THRESHOLD, 5_000, {}) is race.next_to_confirm(every, THRESHOLD, 5_000, {})
+    assert len(opened.contenders) < len(known)
+
+
+@pytest.mark.parametrize("workers", [1, 20])
+def test_what_a_search_shows_is_what_all_of_its_networks_say(
+    workers: int, trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    seen: set[str] = set()
+
+    def checked(found: Search, seconds: float = 0.5) -> None:
+        poll(found, seconds)
+        every, threshold_pct = list(found.candidates.values()), found.config.threshold_pct
+        standing = race.smallest_standing(every, threshold_pct)
+        assert found.standing is standing
+        assert found.nearest == (nearest_miss(every, threshold_pct) if standing is None else None)
+        seen.add("standing" if standing else "nearest" if found.nearest else "neither")
+
+    monkeypatch.setattr(loop, "poll", checked)
+    config = scripted.config(sampler="surrogate")
+
+    scripted.run(tmp_path, config, scripted.effort(workers=workers, trials=12))
+    scripted.run(tmp_path, config, scripted.effort(workers=workers, trials=24))
+
+    assert seen == {"neither", "nearest", "standing"}
+
+
+def test_a_resumed_study_learns_from_the_trainings_that_it_keeps(trainer: Trainer, tmp_path: Path):
+    past = tuple(item for item in shipped("mnist") if item.learning_rate == scripted.RECIPE.learning_rate)[:5]
+    keep(tmp_path, (*past, replace(past[0], learning_rate=0.5)))
+
+    with_past, without = (
+        loop.opened(folder, scripted.config(), scripted.effort(), Source("mnist", None))
+        for folder in (tmp_path, tmp_path / "new")
+    )
+
+    assert len(scripted.proposer_of(with_past).past) == 5
+    # What is known beforehand takes the place of the ladder.
+    assert scripted.proposer_of(with_past).ladder == []
+    assert (scripted.proposer_of(without).past, bool(scripted.proposer_of(without).ladder)) == ((), True)
+
+
+def test_a_kill_between_a_run_and_what_it_decided_leaves_that_to_the_next_session(trainer: Trainer, tmp_path: Path):
+    scripted.run(tmp_path, scripted.config(), scripted.effort(trials=8))
+    lines = (tmp_path / "log.jsonl").read_text().splitlines(keepends=True)
+    last = max(number for number, line in enumerate(lines) if '"standing"' in line)
+    (tmp_path / "log.jsonl").write_text("".join(lines[:last]))
+
+    loop.opened(tmp_path, scripted.config(), scripted.effort(), Source("mnist", None))
+
+    assert (tmp_path / "log.jsonl").read_text().splitlines()[-1].partition('"utc"')[2].partition(",")[2] == lines[
+        last
+    ].rstrip("\n").partition('"utc"')[2].partition(",")[2]
