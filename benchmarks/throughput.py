@@ -29,9 +29,8 @@ from typing import Any
 import torch
 
 from benchmarks.machine import machine
-from harness.data.data_files import find, import_torchvision
 from harness.data.datasets import dataset
-from harness.data.training_images import load
+from harness.data.training_images import find, import_torchvision, load
 from harness.system import files
 from harness.system.machine import core_count
 from harness.training.modules import build

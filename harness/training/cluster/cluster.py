@@ -18,9 +18,8 @@ from enum import StrEnum
 from functools import partial
 from typing import Any
 
-from harness.data.data_files import stored_files
 from harness.data.datasets import dataset
-from harness.data.training_images import load
+from harness.data.training_images import load, stored_files
 from harness.system.errors import DeviceError
 from harness.training.cluster.node import Facts, Key, Order, Said, Terms, facts_here, put_files
 from harness.training.cluster.ray_link import Link, NodeFault, NodeInfo, NodeLost

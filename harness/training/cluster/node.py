@@ -19,8 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from queue import SimpleQueue
 
-from harness.data.data_files import cache_folder
-from harness.data.training_images import load
+from harness.data.training_images import cache_folder, load
 from harness.system import files
 from harness.system.errors import DataError, HarnessError
 from harness.system.machine import choose_device, processor_name

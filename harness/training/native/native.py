@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.data.data_files import cache_folder
+from harness.data.training_images import cache_folder
 from harness.system import files
 from harness.system.errors import DeviceError, UsageError, reason
 from harness.system.machine import processor_flags

@@ -6,9 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from harness.data.data_files import find, import_torchvision, training_arrays
 from harness.data.datasets import DATASETS, dataset
-from harness.system.errors import UsageError
+from harness.data.training_images import find, import_torchvision, training_arrays
 
 FILED = [name for name, spec in DATASETS.items() if not spec.embedded]
 
@@ -34,14 +33,7 @@ def test_mean_and_deviation_are_those_of_the_training_images(name: str, mnist_fo
     assert spec.std == pytest.approx((np.average((shades - mean) ** 2, weights=counts) ** 0.5,), abs=5e-5)
 
 
-def test_an_unknown_name_is_answered_with_the_known_ones_and_the_nearest():
-    with pytest.raises(UsageError) as caught:
-        dataset("fasion-mnist")
-    assert all(name in caught.value.message for name in DATASETS)
-    assert "'fashion-mnist'" in (caught.value.hint or "")
-
-
 def test_facts_and_checks_need_no_torch():
-    program = "import sys, harness.data.data_files, harness.commands.doctor; sys.exit('torch' in sys.modules)"
+    program = "import sys, harness.data.training_images, harness.commands.doctor; sys.exit('torch' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr or "torch was loaded"

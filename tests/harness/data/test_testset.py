@@ -18,13 +18,12 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 # Every way to the pixels of the test set, and the files that may take it.
 WAYS_IN = {
     # its files: the facts about them, the check of their hashes and the one function that reads them
-    "test_files": {"harness/data/datasets.py", "harness/data/data_files.py"},
-    # all files: facts; what is there and what is missing; check and download, which hand out no content
-    "all_files": {"harness/data/datasets.py", "harness/data/data_files.py"},
-    "locked_arrays": {"harness/data/data_files.py", "harness/data/testset.py"},
+    "test_files": {"harness/data/datasets.py", "harness/data/training_images.py"},
+    "all_files": {"harness/data/datasets.py", "harness/data/training_images.py"},
+    "locked_arrays": {"harness/data/training_images.py", "harness/data/testset.py"},
     # torchvision, whose classes read test sets too
-    "import_torchvision": {"harness/data/data_files.py", "harness/doctor.py"},
-    "from_torchvision": {"harness/data/data_files.py", "harness/data/other_images.py"},
+    "import_torchvision": {"harness/data/training_images.py", "harness/doctor.py"},
+    "from_torchvision": {"harness/data/training_images.py", "harness/data/other_images.py"},
     # what verifications have left of it for people to look at: nothing that trains or decides may
     "read_inspections": {"harness/training/inspection.py", "reports/study/study_files.py"},
 }
@@ -59,14 +58,14 @@ def test_no_other_file_has_a_way_to_the_test_set(way: str):
 
 
 @pytest.mark.parametrize(
-    ("text", "place"), [("t10k", "harness/data/datasets.py"), ("mnist_5k", "harness/data/data_files.py")]
+    ("text", "place"), [("t10k", "harness/data/datasets.py"), ("mnist_5k", "harness/data/training_images.py")]
 )
 def test_the_files_that_hold_test_images_are_named_in_one_place(text: str, place: str):
     assert [file for file, (_, texts) in programs().items() if text in texts] == [place]
 
 
 def test_one_function_hands_out_what_the_test_files_hold_and_the_check_only_their_hashes():
-    tree = ast.parse((REPOSITORY / "harness/data/data_files.py").read_text(encoding="utf-8"))
+    tree = ast.parse((REPOSITORY / "harness/data/training_images.py").read_text(encoding="utf-8"))
     functions = {node.name: ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
     users = {name for name, text in functions.items() if "test_files" in text or "_locked_indices()" in text}
     assert users == {"training_arrays", "locked_arrays", "_locked_indices"}

