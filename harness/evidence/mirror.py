@@ -7,6 +7,7 @@ ever deleted there. A database that hangs holds this thread and not the search, 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import threading
 import warnings
@@ -21,7 +22,6 @@ from harness.evidence.events import (
     Confirmed,
     Entry,
     Event,
-    FailedConfirmation,
     Proposal,
     RunEnded,
     SessionBegan,
@@ -29,13 +29,14 @@ from harness.evidence.events import (
     Verified,
     WinnerChosen,
 )
-from harness.evidence.study import StudyConfig
+from harness.evidence.study import StudyConfig, config_document
+from harness.system.document import document_of
 from harness.system.errors import UsageError, install_command, typed
 from harness.training.result import Purpose, Result, Status
 from search_spaces.catalog import network_name
 from search_spaces.cost import analyse
 from search_spaces.draw import measured
-from search_spaces.space import OBJECTIVES, Metric
+from search_spaces.space import OBJECTIVES
 
 if TYPE_CHECKING:
     import optuna
@@ -135,12 +136,10 @@ class Mirror:
             try:
                 study = study or _study(self._url, self._name, self._config)
                 _push(study, list(self.entries), self._config)
-                self._is_current = True
+                is_away = False
             except Exception as error:
                 # SQLAlchemy and Optuna wrap what the driver says, and there are many drivers.
-                self._is_current = False
-                if study is not None:
-                    _close(study)
+                _close(study)
                 study = None
                 if isinstance(error, UsageError) or not self._opened.is_set():
                     self._refused = _refusal(error, self._url)
@@ -152,38 +151,23 @@ class Mirror:
                     why = without_password(error, self._url)
                     self.say(f"the database of --storage is away; the search continues ({why})")
                 is_away = True
-            else:
-                if is_away:
-                    self.say("the database of --storage is back and up to date")
-                is_away = False
+            self._is_current = not is_away
             self._opened.set()
             if not is_last:
                 self._ending.wait(AWAY_SECONDS if is_away else PAUSE_SECONDS)
-        if study is not None:
-            _close(study)
+        _close(study)
 
 
 def _study(url: str, name: str, config: StudyConfig) -> optuna.Study:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    wanted = {
-        "dataset": config.dataset,
-        "data sha256": config.data_hash,
-        "budget": config.budget,
-        **({} if config.most is None else {"minimised": config.minimise, "at most": config.most}),
-        "target (%)": config.target_pct,
-        "threshold (%)": config.threshold_pct,
-        "space": config.space,
-        "space sha256": hashlib.sha256(config.space_text.encode()).hexdigest(),
-        "sampler": config.sampler,
-        "recipe": config.recipe_name,
-        "recipe hash": config.recipe.hash,
-        "epochs": list(config.lengths),
-        "rungs": list(config.rungs),
-        "seed": config.seed,
-        "prior": config.prior,
+    document = config_document(config) | {
+        "space_text": hashlib.sha256(config.space_text.encode()).hexdigest(),
+        "recipe": config.recipe.hash,
     }
+    # As it comes back from the database.
+    wanted = json.loads(json.dumps(document))
     with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
         study = optuna.create_study(
             study_name=name, storage=url, directions=["minimize", "minimize"], load_if_exists=True
@@ -191,12 +175,12 @@ def _study(url: str, name: str, config: StudyConfig) -> optuna.Study:
         there, trials = study.user_attrs, study.get_trials(deepcopy=False)
         if not there and not trials:
             study.set_metric_names(["validation error (%)", OBJECTIVES[config.minimise]])
-    other = [key for key, value in wanted.items() if key in there and there[key] != value]
-    if other or (trials and not wanted.keys() & there.keys()):
+    other = [key for key, value in wanted.items() if there.get(key, None if trials else value) != value]
+    if other:
         _close(study)
-        what = f" ({other[0]}: {there[other[0]]!r} there, {wanted[other[0]]!r} here)" if other else ""
+        shown = f"{other[0]}: {there.get(other[0])!r} there, {wanted[other[0]]!r} here"
         raise UsageError(
-            f"the database of --storage holds another study {name!r}{what}", hint="give --study another name"
+            f"the database of --storage holds another study {name!r} ({shown})", hint="give --study another name"
         )
     for key in wanted.keys() - there.keys():
         study.set_user_attr(key, wanted[key])
@@ -204,90 +188,76 @@ def _study(url: str, name: str, config: StudyConfig) -> optuna.Study:
 
 
 def _push(study: optuna.Study, entries: Sequence[Entry[Event]], config: StudyConfig) -> None:
-    proposed = {entry.event.trial: (entry.event, entry.utc) for entry in entries if isinstance(entry.event, Proposal)}
-    there = {trial.user_attrs.get("trial"): trial.user_attrs.get("hash") for trial in study.get_trials(deepcopy=False)}
-    for number, network in there.items() if entries else ():
-        if number not in proposed or proposed[number][0].hash != network:
-            raise UsageError(
-                f"the database of --storage holds another study {study.study_name!r}: its trial {number} is not that "
-                "of this one",
-                hint="give --study another name",
-            )
-    runs = [(entry.event.run, entry.utc) for entry in entries if isinstance(entry.event, RunEnded)]
-    for run, ended_utc in runs:
-        if run.purpose is Purpose.SEARCH and run.trial is not None and run.trial not in there:
-            study.add_trial(_trial(run, *proposed[run.trial], ended_utc, config))
-    attributes = study.user_attrs
-    for name, value in _attributes(entries, config).items():
-        if name not in attributes or attributes[name] != value:
-            study.set_user_attr(name, value)
-
-
-def _attributes(entries: Sequence[Entry[Event]], config: StudyConfig) -> dict[str, Any]:
-    """Return what is said of the whole study; errors on fresh seeds too, as Optuna changes no trial that has ended."""
-    known: dict[str, Any] = {}
+    proposed: dict[int, tuple[Proposal, str]] = {}
+    first: dict[int, tuple[Result, str]] = {}
+    # Of the whole study; errors on fresh seeds too, as Optuna changes no trial that has ended.
+    said: dict[str, Any] = {}
     for entry in entries:
         match event := entry.event:
-            case RunEnded(run=run) if run.purpose is Purpose.CONFIRM and run.validation_errors is not None:
-                fresh = f"trial {run.trial}: errors on fresh seeds (%)"
-                known[fresh] = known.get(fresh, {}) | {str(run.seed_index): _pct(run.validation_errors, config)}
-            case Confirmed():
-                known |= {"smallest confirmed trial": event.trial, "smallest confirmed parameters": event.parameters}
-            case FailedConfirmation() if event.trial == known.get("smallest confirmed trial"):
-                known |= {"smallest confirmed trial": None, "smallest confirmed parameters": None}
-            case WinnerChosen():
-                known |= {"winner's trial": event.trial, "winner's parameters": event.parameters}
-            case Verified():
-                known |= {"verified": event.tier, "test accuracy (%)": event.mean_test_accuracy_pct}
+            case Proposal():
+                proposed[event.trial] = event, entry.utc
+            case RunEnded(run=Result(trial=int(trial), purpose=Purpose.SEARCH)):
+                first[trial] = event.run, entry.utc
+            case RunEnded(run=Result(trial=int(trial), validation_errors=int(errors))):
+                said.setdefault(f"trial {trial}: errors on fresh seeds", {})[str(event.run.seed_index)] = errors
+            case Confirmed() | WinnerChosen() | Verified():
+                said[type(event).__name__] = document_of(event)
             case SessionBegan() | SessionEnded():
-                known["search"] = "running" if isinstance(event, SessionBegan) else f"ended: {event.reason}"
+                said["search"] = "running" if isinstance(event, SessionBegan) else f"ended: {event.reason}"
             case _:
                 pass
-    return known
+    there = {each.user_attrs["trial"]: each.user_attrs["hash"] for each in study.get_trials(deepcopy=False)}
+    known = {trial: proposal.hash for trial, (proposal, _) in proposed.items()}
+    if entries and not there.items() <= known.items():
+        raise UsageError(
+            f"the database of --storage holds another study {study.study_name!r}, with other trials",
+            hint="give --study another name",
+        )
+    for trial in first.keys() - there.keys():
+        study.add_trial(_trial(*first[trial], *proposed[trial], config))
+    attributes = study.user_attrs
+    for name in [name for name, value in said.items() if attributes.get(name) != value]:
+        study.set_user_attr(name, said[name])
 
 
-def _pct(errors: int, config: StudyConfig) -> float:
-    return 100.0 * errors / dataset(config.dataset).validation_size
-
-
-def _trial(run: Result, proposal: Proposal, began_utc: str, ended_utc: str, config: StudyConfig) -> FrozenTrial:
+def _trial(run: Result, ended_utc: str, proposal: Proposal, began_utc: str, config: StudyConfig) -> FrozenTrial:
     from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
     from optuna.trial import TrialState, create_trial
 
-    errors_pct = {
-        each.epoch: _pct(each.validation_errors, config) for each in run.history if each.validation_errors is not None
-    }
+    size = run.validation_size or 1
     cost = measured(analyse(proposal.architecture, dataset(config.dataset).task), config.minimise)
     state, values = TrialState.FAIL, None
     if run.validation_errors is not None and run.status is Status.PRUNED:
         state = TrialState.PRUNED
     elif run.validation_errors is not None and run.status is Status.COMPLETE:
-        state, values = TrialState.COMPLETE, [_pct(run.validation_errors, config), float(cost)]
+        state, values = TrialState.COMPLETE, [100.0 * run.validation_errors / size, float(cost)]
     distributions: dict[str, BaseDistribution] = {
         each.name: IntDistribution(0, each.size - 1) if each.ordered else CategoricalDistribution([*range(each.size)])
         for each in proposal.decisions
-    }
-    attributes = {
-        "trial": proposal.trial,
-        "name": network_name(proposal.architecture, proposal.parameters),
-        "network": str(proposal.architecture),
-        "hash": proposal.hash,
-        "parameters": proposal.parameters,
-        **({} if config.minimise is Metric.PARAMETERS else {OBJECTIVES[config.minimise]: cost}),
-        "epochs": run.recipe.epochs,
-        "recipe": run.recipe_name,
-        "proposed by": proposal.origin,
-        "chance": proposal.chance,
-        "seed": run.seed,
-        "status": str(run.status),
     }
     trial = create_trial(
         state=state,
         values=values,
         params={each.name: each.index for each in proposal.decisions},
         distributions=distributions,
-        user_attrs={name: value for name, value in attributes.items() if value is not None},
-        intermediate_values=errors_pct,
+        user_attrs={
+            "trial": proposal.trial,
+            "name": network_name(proposal.architecture, proposal.parameters),
+            "network": str(proposal.architecture),
+            "hash": proposal.hash,
+            "parameters": proposal.parameters,
+            OBJECTIVES[config.minimise]: cost,
+            "epochs": run.recipe.epochs,
+            "proposed by": proposal.origin,
+            "chance": proposal.chance,
+            "seed": run.seed,
+            "status": str(run.status),
+        },
+        intermediate_values={
+            each.epoch: 100.0 * each.validation_errors / size
+            for each in run.history
+            if each.validation_errors is not None
+        },
     )
     trial.datetime_start, trial.datetime_complete = _local(began_utc), _local(ended_utc)
     return trial
@@ -309,10 +279,8 @@ def _refusal(error: Exception, url: str) -> UsageError:
     return UsageError(f"--storage {hidden(url)}: {without_password(error, url)}")
 
 
-def _close(study: optuna.Study) -> None:
-    from optuna.storages import RDBStorage
-
-    storage = getattr(study._storage, "_backend", study._storage)
-    if isinstance(storage, RDBStorage):
+def _close(study: optuna.Study | None) -> None:
+    if study is not None:
+        storage: Any = getattr(study._storage, "_backend", study._storage)
         storage.remove_session()
         storage.engine.dispose()

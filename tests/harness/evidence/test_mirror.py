@@ -91,7 +91,7 @@ def check(folder: Path, url: str) -> None:
         complete = [100 * (result.validation_errors or 0) / scripted.SIZE, result.parameters]
         assert trial.values == (complete if result.status == "complete" else None)
     (winner,) = scripted.events(folder, "winner")
-    assert attributes["winner's trial"] == winner["trial"]
+    assert attributes["WinnerChosen"]["trial"] == winner["trial"]
     assert attributes["search"] == "ended: trials"
     assert attributes["budget"] == CONFIG.budget
 
@@ -105,9 +105,9 @@ def test_optuna_finds_the_runs_of_the_files_and_a_second_call_adds_nothing(ended
     check(ended, url)
     with loaded(url) as found:
         assert found.metric_names == ["validation error (%)", "parameters"]
-        confirmed = {name for name in found.user_attrs if name.endswith("errors on fresh seeds (%)")}
+        confirmed = {name for name in found.user_attrs if name.endswith("errors on fresh seeds")}
     runs = [result for result in scripted.results(ended) if result.purpose == "confirm"]
-    assert confirmed == {f"trial {result.trial}: errors on fresh seeds (%)" for result in runs}
+    assert confirmed == {f"trial {result.trial}: errors on fresh seeds" for result in runs}
 
 
 def test_a_database_that_fails_at_any_write_ends_with_all_that_the_files_hold(
