@@ -1,4 +1,4 @@
-"""Faults of a cluster: of a node, and of the actor on it.
+"""Faults of a cluster: of a node, and of what trains on it.
 
 The nodes are Ray's, on this machine. What a search starts on them is found by a mark in the environment of all their
 processes.
@@ -25,6 +25,8 @@ TRAINERS = 2
 LATE_SECONDS = 5.0
 TOKEN = "0123456789abcdef" * 2
 MARK = "CHAOS_NODES"
+# What Ray calls a process that does a job.
+TRAINER = "ray::_train"
 
 
 @contextmanager
@@ -40,9 +42,9 @@ def _marked(place: Path) -> Iterator[None]:
 
 
 def of_searches(place: Path) -> list[int]:
-    """Return the processes that searches have started on the nodes of a place: actors and their workers."""
+    """Return the processes in which searches train on the nodes of a place."""
     found = {number: words_of(number) for number in marked(f"{MARK}={place}")}
-    return [number for number, words in found.items() if words.startswith("ray::NodeActor") or "spawn_main" in words]
+    return [number for number, words in found.items() if words.startswith(TRAINER)]
 
 
 def left_on(place: Path) -> list[str]:
@@ -95,32 +97,30 @@ def _kill_node(search: SmallSearch, rng: random.Random, given: Surroundings) -> 
     nodes.add()
 
 
-def _kill_actor(search: SmallSearch, rng: random.Random, given: Surroundings) -> None:
+def _kill_trainer(search: SmallSearch, rng: random.Random, given: Surroundings) -> None:
     nodes: Nodes = given.thing
-    if actor := _actors(search, nodes, rng.choice(nodes.trainers)):
-        os.kill(actor[0], signal.SIGKILL)
-
-
-def _actors(search: SmallSearch, nodes: Nodes, node: object) -> list[int]:
     found: list[int] = []
 
     def is_found() -> bool:
-        found[:] = [each for each in nodes.processes(node) if words_of(each).startswith("ray::NodeActor")]
+        found[:] = [each for node in nodes.trainers for each in nodes.processes(node) if _trains(each)]
         return bool(found)
 
-    return found if search.wait_for(is_found) else []
+    if search.wait_for(is_found):
+        os.kill(rng.choice(found), signal.SIGKILL)
+
+
+def _trains(number: int) -> bool:
+    return words_of(number).startswith(TRAINER)
 
 
 def _freeze_node(search: SmallSearch, rng: random.Random, given: Surroundings) -> None:
-    """Stop a node, or only the actor on it with its workers, until it counts as lost, then let it go on.
+    """Stop a node until it counts as lost, then let it go on.
 
     Ray ends a node that it has given up, so another one joins in any case.
     """
     nodes: Nodes = given.thing
     node = rng.choice(nodes.trainers)
-    if not (actor := _actors(search, nodes, node)):
-        return
-    frozen = nodes.processes(node) if rng.random() < 0.5 else descendants(actor[0])
+    frozen = nodes.processes(node)
     lost = _losses(search)
     send(frozen, signal.SIGSTOP)
     try:
@@ -163,10 +163,10 @@ _NODE = Kind(
     minutes=True,
     at_once=2,
 )
-_ACTOR = "SIGKILL of the process that looks after a node's workers; the node joins again"
-_FROZEN = "SIGSTOP of a Ray node, or of its actor and workers, until it counts as lost, then SIGCONT"
+_TRAINER = "SIGKILL of the process that trains on a node"
+_FROZEN = "SIGSTOP of a Ray node until it counts as lost, then SIGCONT"
 KINDS = {
     "node": _NODE,
-    "actor": replace(_NODE, what=_ACTOR, strike=_kill_actor),
+    "actor": replace(_NODE, what=_TRAINER, strike=_kill_trainer),
     "frozen": replace(_NODE, what=_FROZEN, strike=_freeze_node),
 }

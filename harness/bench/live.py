@@ -23,11 +23,10 @@ from harness.system import statistics
 from harness.system.errors import ContentError
 from harness.system.machine import choose_device
 from harness.system.terminal import duration_text
-from harness.training.cluster.cluster import Asked, Kinds, joined_by
-from harness.training.cluster.ray_link import Link
 from harness.training.executor import ExecutorOf, Limits, Source, run_all
 from harness.training.native.native import choose_engine
 from harness.training.processes import Processes
+from harness.training.ray import Asked, Cluster, Kinds, joined_by
 from harness.training.recipe import check_batch, named_recipe
 from harness.training.result import Purpose
 from harness.training.run import Job
@@ -70,7 +69,7 @@ def prepared(given: dict[str, Any], table: Table | None) -> tuple[Setting, Runni
     return setting(task, methods, given, judge_seeds=given["judge_seeds"], machine=here), running
 
 
-def on_cluster(running: Running, link: Link) -> Running:
+def on_cluster(running: Running, link: Cluster) -> Running:
     """Return what trains with the nodes of a cluster in place of this machine; only such as this one, and as many."""
     effort = running.effort
     asked = Asked(device=effort.device, engine=effort.engine, places=effort.workers, kinds=Kinds.OURS)

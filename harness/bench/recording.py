@@ -26,12 +26,11 @@ from harness.system.errors import ContentError, UsageError
 from harness.system.machine import choose_device, core_count, device_name, processor_name, worker_count
 from harness.system.terminal import duration_text
 from harness.training import result
-from harness.training.cluster.cluster import Asked, Kinds, joined_by
-from harness.training.cluster.ray_link import Link
 from harness.training.executor import Broken, Event, Executor, ExecutorOf, Limits, Source, run_all
 from harness.training.native.native import TORCH, Choice, choose_engine
 from harness.training.processes import Processes
 from harness.training.progress import Reporter
+from harness.training.ray import Asked, Cluster, Kinds, joined_by
 from harness.training.recipe import check_batch, check_statistics, named_recipe, recipe_document
 from harness.training.result import PROTOCOL_VERSION, Purpose, Result, Status, accuracy_pct, environment, same_bits_due
 from harness.training.run import Job
@@ -430,7 +429,7 @@ def plan_text(ready: _Prepared, plan: Mapping[str, Any]) -> str:
     )
 
 
-def on_cluster(ready: _Prepared, link: Link) -> ExecutorOf:
+def on_cluster(ready: _Prepared, link: Cluster) -> ExecutorOf:
     """Return what trains a recording on a cluster: nodes such as the machine that the table names, each as busy."""
     machine = ready.recording.machine
     asked = Asked(device=str(ready.device), engine=engine_kind(machine), processes=machine.workers, kinds=Kinds.OURS)

@@ -142,7 +142,7 @@ def verify(
     with options.resumable(), options.cluster(cluster, plan.workers) as link:
         executor_of: ExecutorOf = Processes
         if link is not None:
-            from harness.training.cluster.cluster import Asked, Kinds, joined_by
+            from harness.training.ray import Asked, Kinds, joined_by
 
             # The seeds of a certification stay on one kind of machine.
             kinds = Kinds.ONE if certify else Kinds.ANY

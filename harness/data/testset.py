@@ -32,14 +32,15 @@ def read_test_set(data: ImageData, *, purpose: str, log: Path) -> tuple[Tensor, 
         UsageError: the log cannot be written.
         DataError: the files are missing or damaged.
     """
-    if not purpose.strip():
-        raise ValueError("a read of the test set needs a purpose")
-    entry = {
-        "date_utc": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "dataset": data.dataset.name,
-        "data_hash": data.data_hash,
-        "purpose": purpose,
-    }
-    files.append_line(log, json.dumps(entry, ensure_ascii=False))
+    note_read(data.dataset.name, data.data_hash, purpose=purpose, log=log)
     images, labels = locked_arrays(data.dataset, data.folder)
     return torch.from_numpy(images), torch.from_numpy(labels)
+
+
+def note_read(dataset: str, data_hash: str, *, purpose: str, log: Path) -> None:
+    """Append the line of a read to a log; who lets another machine read does so before it."""
+    if not purpose.strip():
+        raise ValueError("a read of the test set needs a purpose")
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    entry = {"date_utc": now, "dataset": dataset, "data_hash": data_hash, "purpose": purpose}
+    files.append_line(log, json.dumps(entry, ensure_ascii=False))

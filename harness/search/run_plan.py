@@ -23,11 +23,10 @@ from harness.system import statistics
 from harness.system.errors import ContentError, UsageError, typed
 from harness.system.files import Workspace
 from harness.system.machine import choose_device, worker_count
-from harness.training.cluster.cluster import Asked, joined_by, nodes_that_train
-from harness.training.cluster.ray_link import Link, NodeInfo
 from harness.training.executor import ExecutorOf, Limits, Source
 from harness.training.native.native import Choice, choose_engine
 from harness.training.processes import Processes
+from harness.training.ray import Asked, Cluster, NodeInfo, joined_by, nodes_that_train
 from harness.training.recipe import NamedRecipe, Recipe, check_batch, named_recipe
 from search_spaces.catalog import space as space_of
 from search_spaces.count import MOST_EXACT, configurations, feasible, smallest
@@ -147,7 +146,7 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
     )
 
 
-def on_cluster(plan: SearchPlan, link: Link, processes: int | None) -> SearchPlan:
+def on_cluster(plan: SearchPlan, link: Cluster, processes: int | None) -> SearchPlan:
     """Return the plan with the nodes of a cluster in place of this machine's processes.
 
     Args:

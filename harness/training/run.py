@@ -246,11 +246,15 @@ def _teacher(job: Job, loaded: TrainingData, training: Images, device: torch.dev
     )
 
 
+def read_purpose(job: Job) -> str:
+    """Return why a job reads the test set, for the log of reads."""
+    return f"{job.purpose} {job.architecture.hash} {job.recipe_name} seed {job.seed_index}"
+
+
 def _test_images(job: Job, loaded: TrainingData, device: torch.device) -> Images:
     if job.test_log is None:
         raise AssertionError("a run that was given no log must not read the test set")
-    purpose = f"{job.purpose} {job.architecture.hash} {job.recipe_name} seed {job.seed_index}"
-    pixels, labels = read_test_set(loaded.data, purpose=purpose, log=job.test_log)
+    pixels, labels = read_test_set(loaded.data, purpose=read_purpose(job), log=job.test_log)
     dataset = loaded.data.dataset
     return Images(pixels.to(device), labels.to(device), dataset.mean, dataset.std, dataset.classes)
 

@@ -19,7 +19,7 @@ from harness.system.terminal import Parsed, busy, printable_json, say
 
 if TYPE_CHECKING:
     from harness.networks import KnownRow
-    from harness.training.cluster.ray_link import Link
+    from harness.training.ray import Cluster
     from harness.training.recipe import NamedRecipe
     from search_spaces.space import Condition
 
@@ -70,12 +70,12 @@ def say_left_out(damage: Iterable[str]) -> None:
 
 
 @contextmanager
-def cluster(address: str | None, processes: int | None) -> Iterator[Link | None]:
+def cluster(address: str | None, processes: int | None) -> Iterator[Cluster | None]:
     """Be connected to a cluster for the block; None where no address is given."""
     if address is None:
         yield None
         return
-    from harness.training.cluster.ray_link import connected
+    from harness.training.ray import connected
 
     with ExitStack() as held:
         with busy(f"connecting to the cluster ({address})"):

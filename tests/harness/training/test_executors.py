@@ -1,0 +1,387 @@
+"""What all executors keep to: processes, nodes of a Ray cluster, and the simulated clock of the bench."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from harness.bench.replay import Reading, SimulatedExecutor
+from harness.system.errors import DataError, HarnessError, StorageError
+from harness.training import processes, ray
+from harness.training.executor import Broken, Event, Executor, Finished, Limits, Source, run_all
+from harness.training.processes import Processes
+from harness.training.recipe import Recipe
+from harness.training.result import Purpose, Result, Status
+from harness.training.run import Job
+from search_spaces.notation import parse_network
+from tests.harness.desks import Desks
+from tests.harness.scripted import made_result
+
+SOURCE = Source("mnist-5k", None)
+LIMITS = Limits(seconds=120)
+JOB = Job(
+    architecture=parse_network("conv3x3(2, stride=2) bn relu | maxpool(4) | gap | linear(10)"),
+    recipe=Recipe(epochs=2, batch_size=500),
+    recipe_name="toy",
+    purpose=Purpose.SEARCH,
+    seed_index=0,
+)
+LONG = replace(JOB, recipe=replace(JOB.recipe, epochs=1000))
+
+
+RESULT = made_result(JOB, lambda parameters, seed: 99.0, 2)
+
+
+class Readings:
+    """A second an epoch, and thousands for the long one."""
+
+    def read(self, job: Job, repeat: int) -> Reading:
+        epochs = range(1, job.recipe.epochs + 1)
+        return Reading("ab" * 6, 1, 1, 500, dict.fromkeys(epochs, 5), {n: float(n) for n in epochs}, Status.COMPLETE)
+
+
+@pytest.fixture(scope="module")
+def simulated() -> Executor:
+    made = SimulatedExecutor(Readings(), 0, 1e9)
+    made.start(2)
+    return made
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[Processes]:
+    made = Processes(SOURCE, LIMITS)
+    made.start(2)
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def ray_nodes() -> Iterator[Executor]:
+    if not find_spec("ray"):  # it reads its environment when it is imported
+        pytest.skip("Ray is not installed")
+    with ray.connected("local", 2) as cluster:
+        made = ray.joined_by(cluster, ray.Asked(device="cpu", engine="torch"))(SOURCE, LIMITS)
+        made.start(2)
+        yield made
+        made.stop()
+
+
+REAL = ["pool", pytest.param("ray_nodes", marks=pytest.mark.nightly)]
+KINDS = ["simulated", *REAL]
+
+
+@pytest.fixture
+def executor(request: pytest.FixtureRequest) -> Any:
+    """One of those that were started once, with two idle places."""
+    made = request.getfixturevalue(request.param)
+    made.limits = LIMITS
+    assert (made.idle(), len(made.places())) == (2, 2)
+    return made
+
+
+def ended(executor: Executor) -> list[Event]:
+    """Wait until all is done."""
+    events: list[Event] = []
+    while executor.idle() < len(executor.places()):
+        events += executor.wait(5.0)
+    return events
+
+
+def result(executor: Executor, job: Job) -> Result:
+    executor.submit(job)
+    (event,) = ended(executor)
+    assert isinstance(event, Finished), event
+    assert event.job == job
+    return event.result
+
+
+def broken(executor: Executor, job: Job) -> Broken:
+    executor.submit(job)
+    (event,) = ended(executor)
+    assert isinstance(event, Broken), event
+    assert event.job == job
+    return event
+
+
+@pytest.mark.parametrize("executor", KINDS, indirect=True)
+def test_a_job_takes_the_first_idle_place_until_it_ends(executor: Executor):
+    other = replace(JOB, seed_index=1)
+    executor.submit(JOB)
+    assert [place.job for place in executor.places()] == [JOB, None]
+    executor.submit(other)
+    assert (executor.idle(), executor.wait(0.0)) == (0, [])
+
+    events = ended(executor)
+
+    assert {event.job.seed_index for event in events if isinstance(event, Finished)} == {0, 1}
+    assert [place.job for place in executor.places()] == [None, None]
+
+
+@pytest.mark.parametrize("executor", KINDS, indirect=True)
+def test_a_training_in_stretches_gives_the_bits_of_one_that_was_not_interrupted(executor: Executor, tmp_path: Path):
+    whole = result(executor, JOB)
+    stretch = replace(JOB, checkpoint=tmp_path / "state.pt", until_epoch=1)
+
+    at_rung = result(executor, stretch)
+    end = result(executor, replace(stretch, until_epoch=None, spent_seconds=at_rung.train_seconds))
+
+    assert (at_rung.status, end.status, whole.status) == (Status.RUNNING, Status.COMPLETE, Status.COMPLETE)
+    assert [len(found.history) for found in (at_rung, end)] == [1, 2]
+    assert (end.weights_sha256, end.validation_errors) == (whole.weights_sha256, whole.validation_errors)
+    assert whole.train_seconds > 0
+
+
+@dataclass
+class Kept:
+    """An executor that is started already, and is not to be ended by ``run_all``."""
+
+    executor: Any
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.executor, name)
+
+    def start(self, count: int) -> None:
+        """Do nothing."""
+
+    def stop(self) -> None:
+        """Do nothing."""
+
+
+def all_of(jobs: list[Job], executor: Any, seen: list[Event] | None = None) -> Iterator[Finished]:
+    return run_all(jobs, Kept(executor), 2, (seen if seen is not None else []).append)
+
+
+@pytest.mark.parametrize("executor", KINDS, indirect=True)
+def test_all_jobs_of_a_list_are_done_and_stretches_may_join_it(executor: Executor, tmp_path: Path):
+    jobs = [replace(JOB, seed_index=seed, until_epoch=1, checkpoint=tmp_path / str(seed)) for seed in range(3)]
+    found = []
+
+    for finished in all_of(jobs, executor):
+        found.append((finished.job.seed_index, finished.result.status))
+        if finished.result.status is Status.RUNNING:
+            jobs.insert(0, replace(finished.job, until_epoch=None))
+
+    assert sorted(found) == [(seed, status) for seed in range(3) for status in (Status.COMPLETE, Status.RUNNING)]
+
+
+def note_process(path: str) -> str:
+    Path(path).write_text(str(os.getpid()))
+    return "a study"
+
+
+@dataclass(frozen=True)
+class Noting:
+    """As a job's study, it leaves the number of the process that trains."""
+
+    path: Path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return note_process, (str(self.path),)
+
+
+def noting(path: Path) -> Job:
+    return replace(LONG, study=Noting(path))  # type: ignore[arg-type]
+
+
+def process_of(executor: Executor, path: Path) -> int:
+    """Return the process that has begun with such a job, a moment later."""
+    until = time.monotonic() + 60
+    while not path.exists() and time.monotonic() < until:
+        assert executor.wait(0.05) == []
+    executor.wait(0.5)
+    number = int(path.read_text())
+    path.unlink()
+    return number
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("executor", REAL, indirect=True)
+def test_a_process_that_is_killed_breaks_its_job_alone_and_is_replaced(executor: Executor, tmp_path: Path):
+    checkpoint, weights = tmp_path / "state.pt", tmp_path / "w" / "seed.safetensors"
+    weights.parent.mkdir()
+    executor.submit(replace(noting(tmp_path / "process"), checkpoint=checkpoint, weights=weights))
+    number = process_of(executor, tmp_path / "process")
+    other = replace(JOB, seed_index=1)
+    executor.submit(other)
+    for path in (checkpoint, weights):
+        path.with_name(f".{path.name}.x1").touch()
+
+    os.kill(number, signal.SIGKILL)
+    events = ended(executor)
+
+    (crash,) = [event for event in events if isinstance(event, Broken)]
+    assert crash.status is Status.CRASHED
+    assert [event.job for event in events if isinstance(event, Finished)] == [other]
+    if isinstance(executor, Processes):
+        assert "signal 9" in crash.message
+        assert [path for path in tmp_path.rglob(".*") if path.is_file()] == []
+    assert result(executor, JOB).status is Status.COMPLETE
+
+
+def test_a_job_that_breaks_is_done_once_more():
+    breaks, seen = Counter({0: 1}), list[Event]()
+
+    def answer(job: Job) -> Event:
+        breaks[job.seed_index] -= 1
+        if breaks[job.seed_index] >= 0:
+            return Broken(job, Status.CRASHED, "signal 9")
+        return Finished(job, replace(RESULT, seed_index=job.seed_index))
+
+    desks = Desks(answer)
+    found = list(run_all([replace(JOB, seed_index=seed) for seed in range(2)], desks, 9, seen.append))
+    assert [finished.result.seed_index for finished in found] == [1, 0]
+    assert [(event.job.seed_index, type(event)) for event in seen] == [(0, Broken), (1, Finished), (0, Finished)]
+    assert desks.stopped == 1
+
+    breaks[1] = 2
+    with pytest.raises(HarnessError):
+        list(run_all([replace(JOB, seed_index=1)], desks, 1))
+    assert desks.stopped == 2
+
+
+@pytest.mark.parametrize("executor", REAL, indirect=True)
+def test_a_job_over_its_time_is_stopped_with_what_was_spent_before(executor: Any):
+    executor.limits = Limits(seconds=101.0)
+    assert broken(executor, replace(LONG, spent_seconds=100.0)).status is Status.TIMED_OUT
+    assert result(executor, JOB).status is Status.COMPLETE
+
+
+@pytest.mark.parametrize("executor", REAL, indirect=True)
+@pytest.mark.parametrize("engine", ["torch", "native"])
+def test_a_job_over_its_memory_is_refused_it_and_the_next_one_is_done(executor: Any, engine: str):
+    executor.limits = replace(LIMITS, memory_mb=400.0)
+    large = parse_network("conv3x3(64) relu | gap | linear(10)")
+    recipe = replace(JOB.recipe, batch_size=4000, epochs=1)
+    assert broken(executor, replace(JOB, architecture=large, recipe=recipe, engine=engine)).status is (
+        Status.OUT_OF_MEMORY
+    )
+    assert result(executor, JOB).status is Status.COMPLETE
+
+
+@pytest.mark.parametrize("executor", REAL, indirect=True)
+def test_what_is_wrong_with_a_job_is_its_outcome(executor: Executor):
+    told = broken(executor, replace(JOB, recipe=replace(JOB.recipe, batch_size=10_000)))
+    assert (told.status, "batch_size" in told.message) == (Status.CRASHED, True)
+    assert result(executor, JOB).status is Status.COMPLETE
+
+
+def test_data_and_storage_that_fail_are_no_outcome_of_a_job(pool: Processes, tmp_path: Path):
+    (tmp_path / "file").touch()
+    pool.submit(replace(JOB, checkpoint=tmp_path / "file" / "state.pt"))
+    with pytest.raises(StorageError, match=r"state\.pt"):
+        ended(pool)
+    with pytest.raises(DataError):
+        processes.train(JOB, Source("mnist", tmp_path), LIMITS.memory_mb)
+
+
+def test_a_process_keeps_its_data_and_has_one_thread(pool: Processes, tmp_path: Path):
+    first = result(pool, JOB)
+    assert first.environment is not None
+    assert first.environment.threads == 1
+    assert (first.dataset, first.validation_size) == ("mnist-5k", 500)
+    numbers = []
+    for _ in range(2):
+        result(pool, replace(noting(tmp_path / "process"), recipe=JOB.recipe))
+        numbers.append(int((tmp_path / "process").read_text()))
+    assert numbers[0] == numbers[1]
+
+
+@pytest.mark.nightly
+def test_one_that_dies_while_it_is_idle_is_replaced(pool: Processes, tmp_path: Path):
+    result(pool, replace(noting(tmp_path / "process"), recipe=JOB.recipe))
+    os.kill(int((tmp_path / "process").read_text()), signal.SIGKILL)
+    time.sleep(0.5)
+    assert result(pool, JOB).status is Status.COMPLETE
+
+
+def is_running(number: int) -> bool:
+    with suppress(OSError):
+        return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> bool:
+    until = time.monotonic() + seconds
+    while not (found := condition()) and time.monotonic() < until:
+        time.sleep(0.02)
+    return found
+
+
+@pytest.mark.nightly
+def test_stopping_ends_what_is_at_work(tmp_path: Path):
+    made = Processes(SOURCE, LIMITS)
+    made.start(1)
+    made.submit(noting(tmp_path / "process"))
+    number = process_of(made, tmp_path / "process")
+    began = time.monotonic()
+    made.stop()
+    assert time.monotonic() - began < 2.0
+    assert not is_running(number)
+    assert made.places() == []
+
+
+@pytest.mark.nightly
+def test_workers_die_with_their_coordinator(tmp_path: Path):
+    program = (
+        "import time\nfrom pathlib import Path\n"
+        "from harness.training.processes import Processes\n"
+        "from tests.harness.training.test_executors import LIMITS, SOURCE, noting\n"
+        "made = Processes(SOURCE, LIMITS)\n"
+        "made.start(1)\n"
+        f"made.submit(noting(Path({str(tmp_path / 'process')!r})))\n"
+        "time.sleep(600)\n"
+    )
+    coordinator = subprocess.Popen([sys.executable, "-c", program])
+    assert wait_for((tmp_path / "process").exists)
+    worker = int((tmp_path / "process").read_text())
+    coordinator.kill()
+    coordinator.wait()
+    assert wait_for(lambda: not is_running(worker))
+
+
+def caused_by(fault: BaseException) -> RuntimeError:
+    """A fault that another one has led to."""
+    error = RuntimeError(str(fault))
+    error.__cause__ = fault
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (MemoryError(), Status.OUT_OF_MEMORY),
+        (torch.OutOfMemoryError("CUDA out of memory"), Status.OUT_OF_MEMORY),
+        (caused_by(torch.OutOfMemoryError("CUDA out of memory")), Status.OUT_OF_MEMORY),
+        (caused_by(RuntimeError("no such kernel")), Status.CRASHED),
+        (ZeroDivisionError("by zero"), Status.CRASHED),
+        (StorageError("cannot write x"), None),
+        (OSError(28, "No space left on device", "x"), None),
+        (caused_by(OSError(122, "Disk quota exceeded")), None),
+    ],
+)
+def test_a_fault_in_a_run_is_typed(error: Exception, status: Status | None, monkeypatch: pytest.MonkeyPatch):
+    def fails(*given: object) -> None:
+        raise error
+
+    monkeypatch.setattr(processes, "execute", fails)
+    monkeypatch.setattr(processes, "_limited", lambda job, memory_mb: nullcontext())
+    if status is None:
+        with pytest.raises(StorageError):
+            processes.train(JOB, SOURCE, 4096)
+    else:
+        event = processes.train(JOB, SOURCE, 4096)
+        assert isinstance(event, Broken)
+        assert event.status is status
