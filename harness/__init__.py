@@ -1,0 +1,41 @@
+"""Find the smallest convolutional network that reaches a target accuracy, and test it on fresh seeds.
+
+``search``, ``verify`` and ``report`` do what the commands of these names do; docs/api.md has an example of each.
+"""
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from harness.api import evaluate as evaluate
+    from harness.api import explain as explain
+    from harness.api import export as export
+    from harness.api import leaderboard as leaderboard
+    from harness.api import load as load
+    from harness.api import report as report
+    from harness.api import study as study
+    from harness.api import train as train
+    from harness.api import verify as verify
+
+__all__ = [
+    "evaluate",
+    "explain",
+    "export",
+    "leaderboard",
+    "load",
+    "report",
+    "study",
+    "train",
+    "verify",
+]
+
+
+class _Package(ModuleType):
+    def __getattribute__(self, name: str) -> Any:
+        # What a function needs is imported when it is called for; ``search`` is a folder's name too.
+        return getattr(import_module("harness.api"), name) if name in __all__ else super().__getattribute__(name)
+
+
+sys.modules[__name__].__class__ = _Package

@@ -6,8 +6,10 @@ Nothing slow is imported before a function begins, so that bad input is refused 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,20 +17,24 @@ from harness.data import datasets
 from harness.system.errors import TargetMissed, UsageError, require
 from harness.system.files import Workspace, check_writable, workspace, write_together
 from harness.system.terminal import counted, say
+from search_spaces.network import Architecture
 
 if TYPE_CHECKING:
     import torch
 
+    from harness.answers import Explanation, Exported, Trained, Verified
     from harness.data.training_images import ImageData
+    from harness.evidence.evaluate import Evaluation
     from harness.evidence.record import Record, SeedRun
-    from harness.explain import Explanation
+    from harness.evidence.verify import Plan
     from harness.networks import NetworkArgument
+    from harness.studies import Study, Trial
+    from harness.training.executor import ExecutorOf
     from harness.training.native.native import Choice
     from harness.training.recipe import NamedRecipe, Recipe
     from harness.training.result import Purpose, Result
     from harness.training.run import Job
     from harness.training.train import Training
-    from search_spaces.network import Architecture
     from search_spaces.task import Task
 
 
@@ -72,16 +78,16 @@ def explain(network: str | Architecture, *, budget: int | None = None, torch: bo
         SearchSpaceError: the notation is wrong, or the ops do not fit together.
 
     >>> print(explain("conv3x3(2) bn relu | gap | linear(10)"))
-    op            output  parameters    MACs  receptive field
-    conv3x3(2)   2x28x28          18  14,112                3
-    bn           2x28x28           4       0                3
-    relu         2x28x28           0       0                3
-    gap            2x1x1           0       0               30
-    linear(10)        10          30      20               30
-    total                         52  14,132                3
-    plain-52, hash 9b0aa1d24e0d; 56 numbers with the statistics of BN
+    op           output  parameters    MACs  receptive field
+    conv3x3(2)  2x28x28          18  14,112                3
+    bn          2x28x28           4       0                3
+    relu        2x28x28           0       0                3
+    gap           2x1x1           0       0               30
+    linear(10)       10          30      20               30
+    total                        52  14,132                3
+    plain-52, hash 610d7e876c1e; 56 numbers with the statistics of BN
     """
-    from harness.explain import Explanation
+    from harness.answers import Explanation
     from search_spaces.cost import analyse, check_budget
     from search_spaces.task import MNIST
 
@@ -109,55 +115,6 @@ def _folder(data: str | Path | None) -> Path | None:
 
 
 # One training ----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """One training of a network on the search split.
-
-    Attributes:
-        result: with accuracies of the validation images, history, times and digest of the weights.
-        module: what was learned, as ``harness.load`` gives it.
-    """
-
-    result: Result
-    module: torch.nn.Module
-
-    @property
-    def accuracy_pct(self) -> float | None:
-        """Accuracy on the validation images at the last epoch, None where the training diverged."""
-        return self.result.validation_accuracy_pct
-
-    def document(self) -> dict[str, Any]:
-        """Return it as plain JSON values."""
-        result = self.result
-        names = (
-            *("hash", "parameters", "macs", "recipe_hash", "dataset", "seed", "seed_index", "status", "message"),
-            *("validation_accuracy_pct", "validation_errors", "validation_size", "train_seconds", "teacher_seconds"),
-            *("images_per_second", "peak_memory_mb", "weights_sha256"),
-        )
-        return {name: getattr(result, name) for name in names} | {
-            "architecture": str(result.architecture),
-            "recipe": result.recipe_name,
-            "epochs": len(result.history),
-            "history": [asdict(epoch) for epoch in result.history],
-            "environment": asdict(result.environment) if result.environment else None,
-        }
-
-    def __str__(self) -> str:
-        result, told = self.result, self.result.environment
-        lines = [
-            str(result.architecture),
-            f"hash {result.hash}, {result.parameters:,} parameters; {result.dataset}, recipe {result.recipe_name}, "
-            f"seed {result.seed_index}",
-            f"validation accuracy {result.validation_accuracy_pct:.2f} % ({result.validation_errors} errors of "
-            f"{result.validation_size:,}) after {counted(len(result.history), 'epoch')}",
-            f"{result.train_seconds:.1f} s on {told.device if told else ''} ({told.engine if told else ''}), "
-            f"{result.images_per_second:,.0f} images a second",
-        ]
-        if result.teacher_seconds:
-            lines.append(f"teacher: {result.teacher_seconds:.1f} s, once for all students of this recipe")
-        return "\n".join([*lines, *([f"{result.status}: {result.message}"] if result.message else [])])
 
 
 def train(
@@ -202,8 +159,9 @@ def train(
     named = named_recipe(recipe, epochs=epochs)
     check_statistics(named.recipe, architecture, task)
 
+    from harness.answers import Trained
     from harness.data.training_images import resolve
-    from harness.export import OfPixels
+    from harness.onnx_file import OfPixels
     from harness.training.result import Purpose
     from harness.training.train import final_network
 
@@ -272,40 +230,6 @@ def _trained(job: Job, data: ImageData) -> tuple[Result, Training]:
 _CHECKED_IMAGES = 1_000
 
 
-@dataclass(frozen=True, slots=True)
-class Exported:
-    """Files of a trained network; ``facts`` are what ``harness export --json`` prints."""
-
-    facts: Mapping[str, Any]
-
-    def __str__(self) -> str:
-        comparison = {
-            "identical": "those of the record, bit for bit",
-            "repeated": "of a repeat on another processor: the recorded errors, other last bits",
-            "different": "NOT those of the record, though machine and engine are equal: please report this",
-            "made elsewhere": f"the recorded ones were made elsewhere ({self.facts['recorded_engine']})",
-            "not on record": "this seed has no record here to compare with",
-        }
-        how = "the weights kept with the record"
-        if self.facts["trained"]:
-            how = "{epochs} epochs in {train_seconds:.0f} s ({engine})".format(**self.facts)
-        lines = [
-            "{hash}, {parameters:,} parameters ({stored_numbers:,} stored numbers), recipe {recipe} on {dataset}, seed "
-            "{seed_index}: ".format(**self.facts)
-            + f"{how}; the test set was not read",
-            f"weights {self.facts['weights_sha256'][:12]}: {comparison[self.facts['match']]}",
-        ]
-        for file in self.facts["files"]:
-            line = "{file}: {format}, {size_bytes:,} bytes".format(**file)
-            if check := file.get("check"):
-                line += (
-                    f"; onnxruntime and torch on {check['images']:,} training images: logits differ by at most "
-                    f"{check['largest_difference']:.1g} of the largest, classes on {check['classes_differ']}"
-                )
-            lines.append(line)
-        return "\n".join(lines)
-
-
 def export(
     network: str | Architecture,
     onnx: str | Path | None = None,
@@ -359,13 +283,14 @@ def export(
         say(f"recipe {named.name}, {'as none was given' if row is None or row.recipe is None else 'that of the row'}")
     evidence = _evidence(place, given.architecture.hash, named.recipe.hash, (row and row.dataset) or asked, seed)
     if onnx is not None:
-        from harness.export import LIBRARIES
+        from harness.onnx_file import LIBRARIES
 
         require("export", LIBRARIES, "--onnx")
 
+    from harness.answers import Exported
     from harness.data.training_images import resolve
     from harness.evidence.weight_file import kept_indices, read_recorded
-    from harness.export import Match, match, to_onnx
+    from harness.onnx_file import Match, match, to_onnx
     from harness.training.native.native import engine_of_repeat
     from harness.training.recipe import check_batch, check_statistics
     from harness.training.result import Purpose, Status
@@ -438,3 +363,299 @@ def _evidence(place: Workspace, network: str, recipe: str, dataset: str | None, 
         if (each.hash, each.recipe_hash) == (network, recipe) and dataset in (None, each.dataset)
     ]
     return max(there, key=lambda each: (each.seed(seed) is not None, len(each.seeds)), default=None)
+
+
+# Verification ----------------------------------------------------------------------------------------------------
+
+
+def verify(
+    network: str | Architecture | Trial,
+    seeds: int = 10,
+    *,
+    target_pct: float | None = None,
+    recipe: str | None = None,
+    epochs: int | None = None,
+    dataset: str = "auto",
+    name: str = "",
+    workers: int | None = None,
+    device: str = "auto",
+    engine: str = "auto",
+    data: str | Path | None = None,
+) -> Verified:
+    """Train a network on a fixed list of seeds and all training images, and read the test set once for each seed.
+
+    Args:
+        network: as ``explain`` takes it, or a trial of a study, which brings recipe, data set and target.
+        target_pct: test accuracy to reach; the row's, else the data set's, where it is None.
+        recipe: a name or ``@FILE.toml``; the row's own, else ``fast``, where it is None.
+        workers: training processes; one a core where it is None.
+
+    Raises:
+        UsageError: an unknown recipe or data set, or a folder that cannot be written.
+        ContentError: several rows fit, or the recipe does not suit the network or the data.
+        DataError: the images are missing or damaged.
+
+    >>> network = "conv3x3(4) bn relu | maxpool(4) | gap | linear(10)"
+    >>> record = verify(network, 2, dataset="mnist-5k", recipe="smoke", target_pct=5, engine="torch", workers=1)
+    >>> record.tier, len(record.record.seeds)
+    ('measured', 2)
+    """
+    place = workspace()
+    plan = planned(
+        network,
+        place,
+        seeds=seeds,
+        recipe=recipe,
+        epochs=epochs,
+        target_pct=target_pct,
+        name=name,
+        dataset=dataset,
+        device=device,
+        engine=engine,
+        workers=workers,
+        data=data,
+    )
+    with without_main():
+        return verified(plan, place, _folder(data))
+
+
+def planned(
+    network: str | Architecture | Trial,
+    place: Workspace,
+    *,
+    seeds: int | None,
+    recipe: str | None,
+    epochs: int | None,
+    target_pct: float | None,
+    name: str,
+    dataset: str,
+    device: str,
+    engine: str,
+    workers: int | None,
+    data: str | Path | None,
+    certify: bool = False,
+) -> Plan:
+    """Return what ``verify`` is about to do; raises as it does."""
+    from harness.evidence import ledger
+    from harness.evidence.leaderboard import collect
+    from harness.evidence.verify import Plan
+    from harness.networks import KnownRow, NetworkArgument, only_row, recipe_of
+    from harness.training.recipe import check_batch, check_statistics
+
+    task, wanted = datasets.task_of(dataset), None if dataset == "auto" else dataset
+    row: KnownRow | None
+    if not isinstance(network, str | Architecture):
+        given = NetworkArgument(network.architecture)
+        row = KnownRow(network.recipe, network.recipe_name, network.dataset, network.target_pct)
+    else:
+        given = _network(network, place, task)
+        row = only_row(given, dataset=wanted, target_pct=target_pct, recipe_given=recipe is not None)
+    named = recipe_of(row, recipe, epochs)
+    check_statistics(named.recipe, given.architecture, task)
+    if certify and seeds is not None and seeds < ledger.FEWEST_SEEDS:
+        raise UsageError(f"--seeds {seeds}: a certification takes at least {ledger.FEWEST_SEEDS} seeds")
+
+    from harness.data.training_images import resolve
+    from harness.system.machine import choose_device, worker_count
+    from harness.training.native.native import choose_engine
+    from search_spaces.ops import op_types
+
+    chosen = choose_device(device)
+    choice = choose_engine(engine, named.recipe, chosen, op_types(given.architecture.ops))
+    say_engine(choice)
+    say_teacher(named.recipe, task, place.teachers)
+    images = resolve(wanted or (row and row.dataset) or dataset, _folder(data))
+    check_batch(named.recipe, len(images.train_labels))
+    stated = row.target_pct if row is not None and target_pct is None else target_pct
+    for needed in (place.root, place.records, place.runs):
+        check_writable(needed)
+    collect(place)
+    if recipe is None:
+        say(f"recipe {named.name}, {'as none was given' if row is None or row.recipe is None else 'that of the row'}")
+    return Plan(
+        architecture=given.architecture,
+        recipe=named,
+        dataset=images.dataset.name,
+        target_pct=images.dataset.target_pct if stated is None else stated,
+        indices=tuple(range(seeds or (ledger.DEFAULT_SEEDS if certify else 10))),
+        device=str(chosen),
+        engine=engine if engine == "auto" else choice.kind,
+        workers=worker_count(workers, chosen),
+        name=name or given.name,
+        certify=certify,
+    )
+
+
+def verified(plan: Plan, place: Workspace, folder: Path | None, executor_of: ExecutorOf | None = None) -> Verified:
+    """Run the seeds of a plan, show how they go on, and rewrite the standings."""
+    from harness.answers import Verified
+    from harness.evidence.leaderboard import refresh
+    from harness.evidence.verify import run_seeds
+    from harness.training.executor import Limits, Source
+    from harness.training.processes import Processes
+    from harness.training.progress import Reporter
+
+    # The seeds of a certification are those of its declaration.
+    if not plan.certify:
+        spec = datasets.dataset(plan.dataset)
+        say(
+            f"{counted(len(plan.indices), 'seed')} of {plan.architecture.hash}, each trained on all "
+            f"{spec.train_size + spec.validation_size:,} training images of {spec.title}, then tested on its "
+            f"{spec.test_size:,} test images"
+        )
+    source, limits = Source(plan.dataset, folder), Limits(seconds=6 * 3600)
+    with Reporter(len(plan.indices), "seeds") as reporter:
+        verdict = run_seeds(plan, place, source, limits, reporter.on_event, executor_of or Processes)
+    refresh(place)
+    return Verified(verdict)
+
+
+@contextmanager
+def without_main() -> Iterator[None]:
+    """Let processes that are started in the block not run the caller's script again, which would start them again."""
+    main = vars(sys.modules["__main__"])
+    kept = {name: main.pop(name, None) for name in ("__file__", "__spec__")}
+    main["__spec__"] = None
+    try:
+        yield
+    finally:
+        main.update({name: value for name, value in kept.items() if value is not None})
+
+
+# What is on record -----------------------------------------------------------------------------------------------
+
+
+def load(
+    network: str | Verified | Record, seed: int = 0, *, recipe: str | None = None, dataset: str | None = None
+) -> torch.nn.Module:
+    """Return what a recorded seed has learned: a module from raw pixels, 0 to 255, to logits (images, classes).
+
+    Args:
+        network: as ``explain`` takes it, or a record; its weights are kept in ``records/weights``.
+        recipe: the recipe's name, where the network has several rows; ``dataset`` its data set.
+
+    Raises:
+        ContentError: there is no record, or the weights are not kept or not those of the record.
+
+    >>> import torch
+    >>> model = load("conv3x3(4) bn relu | maxpool(4) | gap | linear(10)", seed=1)
+    >>> model(torch.zeros(5, 28, 28, dtype=torch.uint8)).shape
+    torch.Size([5, 10])
+    """
+    from harness.evidence.evaluate import network_of
+    from harness.evidence.weight_file import read_recorded
+    from harness.onnx_file import OfPixels
+
+    place = workspace()
+    evidence = _record(network, place, dataset, recipe)
+    spec = datasets.dataset(evidence.dataset)
+    return OfPixels(network_of(read_recorded(place.records, evidence, seed), spec.task), spec).eval()
+
+
+def _record(network: str | Verified | Record, place: Workspace, dataset: str | None, recipe: str | None) -> Record:
+    from harness.answers import Verified
+    from harness.networks import read_record
+
+    if isinstance(network, str):
+        return read_record(network, place, dataset, recipe)
+    return network.record if isinstance(network, Verified) else network
+
+
+def evaluate(
+    network: str | Verified | Record,
+    seed: int = 0,
+    *,
+    recipe: str | None = None,
+    dataset: str | None = None,
+    data: str | Path | None = None,
+) -> Evaluation:
+    """Load the kept weights of a recorded seed and test them; the read of the test images is logged.
+
+    Raises:
+        ContentError: there is no record, or the weights are not kept or not those of the record.
+        DataError: the images are missing or damaged.
+
+    >>> found = evaluate("conv3x3(4) bn relu | maxpool(4) | gap | linear(10)", seed=1)
+    >>> found.as_recorded, found.images
+    (True, 500)
+    """
+    from harness.data.testset import read_test_set
+    from harness.data.training_images import load as images_of
+    from harness.evidence.evaluate import evaluated, probabilities
+    from harness.evidence.weight_file import read_recorded
+
+    place = workspace()
+    evidence = _record(network, place, dataset, recipe)
+    kept, run = read_recorded(place.records, evidence, seed), evidence.seed(seed)
+    purpose = f"evaluate {evidence.hash} {evidence.recipe_name} seed {seed}"
+    images = images_of(evidence.dataset, _folder(data))
+    pixels, labels = read_test_set(images, purpose=purpose, log=place.test_log)
+    sure = probabilities(kept, pixels, images.dataset, evidence.recipe.precision)
+    found = evaluated(seed, sure, labels, evidence.recipe.precision, run)
+    return replace(found, repeated=run is not None and kept.sha256 != run.weights_sha256)
+
+
+def leaderboard(dataset: str | None = None, target_pct: float | None = None) -> Any:
+    """Return the standings as a pandas table, a row a network, recipe, data set and target; the best first.
+
+    >>> leaderboard("mnist-5k", target_pct=5)[["network", "parameters", "tier", "seeds"]].values.tolist()
+    [['plain-94', 94, 'measured', 2]]
+    """
+    import pandas
+
+    from harness.evidence.leaderboard import survey
+    from harness.system.document import document_of
+    from search_spaces.catalog import network_names
+
+    rows = survey(workspace()).rows
+    names = network_names((row.architecture, row.parameters) for row in rows)
+    return pandas.DataFrame(
+        [
+            {"network": row.name or names[row.hash]} | document_of(row)
+            for row in rows
+            if dataset in (None, row.dataset) and target_pct in (None, row.target_pct)
+        ]
+    )
+
+
+def study(name: str | None = None) -> Study:
+    """Return a study of this workspace by its name or folder, the latest for None.
+
+    Raises:
+        UsageError: there is no such study.
+        ContentError: its files do not hold together.
+
+    >>> study("mine").trials[0].status
+    'complete'
+    """
+    from harness.networks import read_study
+    from harness.studies import Study
+
+    place = workspace()
+    return Study(read_study(name, place), place)
+
+
+def report(study: str | Study | None = None, path: str | Path | None = None) -> Path:
+    """Write the report of a study, one HTML file that works offline, and return where it is.
+
+    Args:
+        study: an object of ``search``, a name, or None for the latest study.
+        path: where to write it; ``report.html`` in the study's folder where it is None.
+
+    Raises:
+        UsageError: there is no such study, or the file cannot be written.
+        ContentError: the study's files do not hold together.
+
+    >>> report(study, "report.html").name
+    'report.html'
+    """
+    from harness.networks import read_study
+    from reports.study.study_page import write_report
+
+    place = workspace()
+    folder = read_study(study, place) if study is None or isinstance(study, str) else study.folder
+    written = write_report(folder, place)
+    if path is None:
+        return written
+    write_together({Path(path): written.read_bytes()})
+    return Path(path)

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from harness.data.datasets import AUTO, task_of
 from harness.evidence import leaderboard, record
 from harness.evidence.leaderboard import LeaderboardRow, Tier
+from harness.evidence.record import Record
 from harness.evidence.study import Study
 from harness.system.errors import ContentError, UsageError, reason, typed
 from harness.system.files import Workspace
@@ -148,6 +150,27 @@ def read_network(argument: str, place: Workspace, task: Task) -> NetworkArgument
             message = f"{argument!r} is no preset, hash, name or op; presets are {', '.join(PRESETS)}"
             raise NotationError(message, hint=_near(argument, place, *op_names())) from error
         raise
+
+
+def read_record(network: str, place: Workspace, dataset: str | None = None, recipe: str | None = None) -> Record:
+    """Return the record of a network; of several targets the one with most seeds: a target has no part in weights.
+
+    Raises:
+        ContentError: there is none, or several rows fit.
+    """
+    network_hash = read_network(network, place, task_of(dataset or AUTO)).architecture.hash
+    there = [each for each in record.read_all(place.records) if each.hash == network_hash]
+    fitting = [each for each in there if dataset in (None, each.dataset) and recipe in (None, each.recipe_name)]
+    rows = "; ".join(sorted({f"{each.recipe_name} on {each.dataset}" for each in fitting or there}))
+    if not fitting:
+        others = f" by that recipe or on that data set: {rows}" if there else ""
+        given = {"--dataset": dataset, "--recipe": recipe}
+        asked = [word for name, value in given.items() if value is not None for word in (name, value)]
+        hint = f"{typed('verify', network, *asked)} trains it, which takes minutes, and keeps record and weights"
+        raise ContentError(f"{network_hash} has no record here{others}", hint=hint)
+    if len({(each.recipe_hash, each.dataset) for each in fitting}) > 1:
+        raise ContentError(f"{network_hash} has several rows: {rows}", hint="choose with --recipe or --dataset")
+    return max(fitting, key=lambda each: len(each.seeds))
 
 
 def studies(place: Workspace) -> dict[str, Path]:

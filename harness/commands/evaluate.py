@@ -11,8 +11,8 @@ import click
 from harness.commands.shared import options
 from harness.data import datasets
 from harness.system import statistics
-from harness.system.errors import ContentError, DataError, UsageError, typed
-from harness.system.files import Workspace, workspace
+from harness.system.errors import DataError, UsageError
+from harness.system.files import workspace
 from harness.system.terminal import busy, counted, say
 
 if TYPE_CHECKING:
@@ -67,9 +67,10 @@ def evaluate(
     if other is not None and images is not None:
         raise UsageError("--on is for labelled images, --images for pictures without labels: give one of them")
     from harness.evidence.weight_file import kept_indices, read_recorded
+    from harness.networks import read_record
 
     place = workspace()
-    evidence = _evidence(network, place, None if dataset == "auto" else dataset, recipe)
+    evidence = read_record(network, place, None if dataset == "auto" else dataset, recipe)
     indices = [seed] if seed is not None else kept_indices(place.records, evidence) or [0]
     weights = [read_recorded(place.records, evidence, index) for index in indices]
     if images is not None:
@@ -136,26 +137,6 @@ def evaluate(
         say(f"an earlier evaluation of these seeds and images had other errors: {entry.errors}", "warning")
         return 3
     return 0
-
-
-def _evidence(network: str, place: Workspace, dataset: str | None, recipe: str | None) -> Record:
-    """Return the record that is meant; of several targets the one with most seeds: a target has no part in weights."""
-    from harness.evidence import record
-    from harness.networks import read_network
-
-    network_hash = read_network(network, place, datasets.task_of(dataset or datasets.AUTO)).architecture.hash
-    there = [item for item in record.read_all(place.records) if item.hash == network_hash]
-    fitting = [item for item in there if dataset in (None, item.dataset) and recipe in (None, item.recipe_name)]
-    rows = "; ".join(sorted({f"{item.recipe_name} on {item.dataset}" for item in fitting or there}))
-    if not fitting:
-        others = f" by that recipe or on that data set: {rows}" if there else ""
-        given = {"--dataset": dataset, "--recipe": recipe}
-        asked = [word for name, value in given.items() if value is not None for word in (name, value)]
-        hint = f"{typed('verify', network, *asked)} trains it, which takes minutes, and keeps record and weights"
-        raise ContentError(f"{network_hash} has no record here{others}", hint=hint)
-    if len({(item.recipe_hash, item.dataset) for item in fitting}) > 1:
-        raise ContentError(f"{network_hash} has several rows: {rows}", hint="choose with --recipe or --dataset")
-    return max(fitting, key=lambda item: len(item.seeds))
 
 
 def _probabilities(evidence: Record, weights: list[WeightFile], pixels: Tensor) -> list[Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -41,7 +41,7 @@ class Evaluation:
 
     index: int
     images: int
-    wrong: tuple[tuple[int, int], ...]
+    wrong: tuple[tuple[int, int], ...] = field(repr=False)
     recorded_errors: int | None = None
     differing: tuple[int, ...] = ()
     ties: int = 0

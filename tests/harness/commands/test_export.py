@@ -17,14 +17,14 @@ from safetensors.numpy import load_file
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from harness import export
+from harness import onnx_file
 from harness.cli import run
 from harness.data import training_images as data
 from harness.data.datasets import DATASETS
 from harness.data.training_images import ImageData, load
 from harness.evidence import record
 from harness.evidence.record import Record
-from harness.export import Match, match, onnx_model
+from harness.onnx_file import Match, match, onnx_model
 from harness.system import errors
 from harness.system.files import Workspace
 from harness.training import run as run_module
@@ -115,11 +115,11 @@ def test_any_network_gives_the_logits_of_torch(architecture: Architecture):
 
 def test_a_model_that_says_something_else_is_never_given_out(monkeypatch: pytest.MonkeyPatch):
     network, images = build(parse_network(TIED), MNIST).eval(), torch.zeros(3, 1, 28, 28, dtype=torch.uint8)
-    wrong = export.onnx_model(build(parse_network(TIED), MNIST).eval(), DATASETS["mnist"], {})
-    monkeypatch.setattr(export, "onnx_model", lambda *given: wrong)
+    wrong = onnx_file.onnx_model(build(parse_network(TIED), MNIST).eval(), DATASETS["mnist"], {})
+    monkeypatch.setattr(onnx_file, "onnx_model", lambda *given: wrong)
 
     with pytest.raises(AssertionError):
-        export.to_onnx(network, DATASETS["mnist"], images, {})
+        onnx_file.to_onnx(network, DATASETS["mnist"], images, {})
 
 
 # The record ---------------------------------------------------------------------------------------------------

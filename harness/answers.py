@@ -1,0 +1,264 @@
+"""What the functions of ``import harness`` return: each answer prints as text, and as JSON by ``document()``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from harness.system import statistics
+from harness.system.terminal import counted
+from search_spaces.catalog import network_name
+from search_spaces.cost import Analysis, stored_numbers
+from search_spaces.network import Architecture
+from search_spaces.ops import Conv, DepthwiseConv, Op, Residual, op_text
+from search_spaces.task import Shape, shape_text
+
+if TYPE_CHECKING:
+    import torch
+
+    from harness.cross_check import Counts
+    from harness.evidence.record import Record
+    from harness.evidence.verify import Verdict
+    from harness.training.result import Result
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A network with its analysis; ``checks`` are the counts of other libraries where they were asked for."""
+
+    architecture: Architecture
+    analysis: Analysis
+    checks: Counts | None = None
+
+    def document(self) -> dict[str, Any]:
+        """Return it as plain JSON values."""
+        return {
+            "architecture": str(self.architecture),
+            "hash": self.architecture.hash,
+            "parameters": self.analysis.parameters,
+            "stored_numbers": stored_numbers(self.architecture, self.analysis.task),
+            "macs": self.analysis.macs,
+            "receptive_field": self.analysis.receptive_field,
+            "layers": [asdict(layer) | {"op": op_text(layer.op)} for layer in self.analysis.layers],
+            **({} if self.checks is None else {"checks": asdict(self.checks)}),
+        }
+
+    def rows(self) -> Iterator[tuple[str, str, str, str, str]]:
+        """Yield op, output, parameters, multiply-adds, receptive field; the ops of a residual sum stand below it."""
+        used: set[str] = set()
+        shape: Shape = self.analysis.task.input_shape
+        for layer in self.analysis.layers:
+            (op, output, shared), *inner = _lines((layer.op,), shape, used)
+            yield op, output, shared or f"{layer.parameters:,}", f"{layer.macs:,}", str(layer.receptive_field)
+            yield from ((op, output, shared, "", "") for op, output, shared in inner)
+            shape = layer.output_shape
+        # The receptive field of the last layer before global pooling or the classifier.
+        total = self.analysis
+        yield "total", "", f"{total.parameters:,}", f"{total.macs:,}", str(total.receptive_field)
+
+    def __str__(self) -> str:
+        table = [("op", "output", "parameters", "MACs", "receptive field"), *self.rows()]
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        lines = [
+            f"{row[0]:<{widths[0]}}"
+            + "".join(f"  {cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True))
+            for row in table
+        ]
+        stored = stored_numbers(self.architecture, self.analysis.task)
+        name = network_name(self.architecture, self.analysis.parameters)
+        lines.append(f"{name}, hash {self.architecture.hash}; {stored:,} numbers with the statistics of BN")
+        if self.checks is not None:
+            lines.append("the same: " + ", ".join(f"{who} {number:,}" for who, number in asdict(self.checks).items()))
+        return "\n".join(lines)
+
+
+def _lines(ops: Sequence[Op], shape: Shape, used: set[str], indent: str = "") -> list[tuple[str, str, str]]:
+    """Return op, output shape and whether its kernel was used before; ``used`` takes note of the names of kernels."""
+    rows = []
+    for op in ops:
+        output = op.shape(shape)
+        if isinstance(op, Residual):
+            inner = _lines(op.ops, shape, used, indent + "  ")
+            rows += [(f"{indent}res(", shape_text(output), ""), *inner, (f"{indent})", "", "")]
+        else:
+            tie = op.tie if isinstance(op, Conv | DepthwiseConv) else None
+            rows.append((indent + op_text(op), shape_text(output), "shared" if tie in used else ""))
+            used |= set() if tie is None else {tie}
+        shape = output
+    return rows
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """One training of a network on the search split.
+
+    Attributes:
+        result: with accuracies of the validation images, history, times and digest of the weights.
+        module: what was learned, as ``harness.load`` gives it.
+    """
+
+    result: Result
+    module: torch.nn.Module
+
+    @property
+    def accuracy_pct(self) -> float | None:
+        """Accuracy on the validation images at the last epoch, None where the training diverged."""
+        return self.result.validation_accuracy_pct
+
+    def document(self) -> dict[str, Any]:
+        """Return it as plain JSON values."""
+        result = self.result
+        names = (
+            *("hash", "parameters", "macs", "recipe_hash", "dataset", "seed", "seed_index", "status", "message"),
+            *("validation_accuracy_pct", "validation_errors", "validation_size", "train_seconds", "teacher_seconds"),
+            *("images_per_second", "peak_memory_mb", "weights_sha256"),
+        )
+        return {name: getattr(result, name) for name in names} | {
+            "architecture": str(result.architecture),
+            "recipe": result.recipe_name,
+            "epochs": len(result.history),
+            "history": [asdict(epoch) for epoch in result.history],
+            "environment": asdict(result.environment) if result.environment else None,
+        }
+
+    def __str__(self) -> str:
+        result, told = self.result, self.result.environment
+        lines = [
+            str(result.architecture),
+            f"hash {result.hash}, {result.parameters:,} parameters; {result.dataset}, recipe {result.recipe_name}, "
+            f"seed {result.seed_index}",
+            f"validation accuracy {result.validation_accuracy_pct:.2f} % ({result.validation_errors} errors of "
+            f"{result.validation_size:,}) after {counted(len(result.history), 'epoch')}",
+            f"{result.train_seconds:.1f} s on {told.device if told else ''} ({told.engine if told else ''}), "
+            f"{result.images_per_second:,.0f} images a second",
+        ]
+        if result.teacher_seconds:
+            lines.append(f"teacher: {result.teacher_seconds:.1f} s, once for all students of this recipe")
+        return "\n".join([*lines, *([f"{result.status}: {result.message}"] if result.message else [])])
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """Files of a trained network; ``facts`` are what ``harness export --json`` prints."""
+
+    facts: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        comparison = {
+            "identical": "those of the record, bit for bit",
+            "repeated": "of a repeat on another processor: the recorded errors, other last bits",
+            "different": "NOT those of the record, though machine and engine are equal: please report this",
+            "made elsewhere": f"the recorded ones were made elsewhere ({self.facts['recorded_engine']})",
+            "not on record": "this seed has no record here to compare with",
+        }
+        how = "the weights kept with the record"
+        if self.facts["trained"]:
+            how = "{epochs} epochs in {train_seconds:.0f} s ({engine})".format(**self.facts)
+        lines = [
+            "{hash}, {parameters:,} parameters ({stored_numbers:,} stored numbers), recipe {recipe} on {dataset}, seed "
+            "{seed_index}: ".format(**self.facts)
+            + f"{how}; the test set was not read",
+            f"weights {self.facts['weights_sha256'][:12]}: {comparison[self.facts['match']]}",
+        ]
+        for file in self.facts["files"]:
+            line = "{file}: {format}, {size_bytes:,} bytes".format(**file)
+            if check := file.get("check"):
+                line += (
+                    f"; onnxruntime and torch on {check['images']:,} training images: logits differ by at most "
+                    f"{check['largest_difference']:.1g} of the largest, classes on {check['classes_differ']}"
+                )
+            lines.append(line)
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What a verification has found; the row counts all seeds ever run, the verdict those of this call."""
+
+    verdict: Verdict
+
+    @property
+    def record(self) -> Record:
+        """The evidence, as ``records/`` keeps it."""
+        return self.verdict.record
+
+    @property
+    def tier(self) -> str:
+        """``certified``, ``verified``, ``at the target`` or ``measured``."""
+        return self.verdict.row.tier.value
+
+    @property
+    def mean_pct(self) -> float | None:
+        """Mean test accuracy of all seeds of the row, per cent."""
+        return self.verdict.row.mean_test_accuracy_pct
+
+    @property
+    def lower_bound_pct(self) -> float | None:
+        """One-sided 99 % lower bound of that mean; None for one seed."""
+        return self.verdict.row.lower_bound_pct
+
+    @property
+    def passed(self) -> bool:
+        """Whether the target stands."""
+        return self.verdict.passed
+
+    def document(self) -> dict[str, Any]:
+        """Return it as plain JSON values."""
+        from harness.evidence.bounds import over_seeds
+        from harness.evidence.verify import machines_of
+        from harness.system.document import document_of
+        from harness.training.result import finite
+
+        verdict, row, runs = self.verdict, self.verdict.row, self.verdict.runs
+        accuracies = [run.accuracy_pct for run in runs]
+        return {
+            "architecture": str(verdict.record.architecture),
+            "hash": row.hash,
+            "parameters": row.parameters,
+            "recipe": row.recipe,
+            "recipe_hash": row.recipe_hash,
+            "dataset": row.dataset,
+            "tier": row.tier,
+            "reached": row.reached,
+            "passed": verdict.passed,
+            "target_pct": row.target_pct,
+            "mean_test_accuracy_pct": finite(statistics.mean(accuracies)),
+            "std_test_accuracy_pct": finite(statistics.standard_deviation(accuracies)),
+            "lower_bound_pct": over_seeds(accuracies),
+            "test_errors": [run.test_errors for run in runs],
+            "seeds": [run.seed for run in runs],
+            "teacher_seconds": verdict.record.teacher_seconds,
+            "statuses": [run.status for run in runs],
+            "weights_sha256": [run.weights_sha256 for run in runs],
+            "machines": [{"kind": kind, "seeds": count} for kind, count in machines_of(runs)],
+            "repeats": [asdict(rerun) for rerun in verdict.reruns],
+            "contradicted": verdict.contradicted,
+            "attempt": None if verdict.attempt is None else asdict(verdict.attempt),
+            "row": document_of(row),
+        }
+
+    def __str__(self) -> str:
+        from harness.evidence.leaderboard import VERIFIED_CONFIDENCE
+
+        verdict, row, attempt = self.verdict, self.verdict.row, self.verdict.attempt
+        identical = {True: "; identical to the record", False: "; NOT the recorded weights", None: "; another machine"}
+        again = {rerun.index: identical[rerun.identical] for rerun in verdict.reruns}
+        lines = [
+            f"seed {run.index}: {run.accuracy_pct:.2f} % ({run.test_errors} errors), {run.train_seconds:.0f} s"
+            + again.get(run.index, "")
+            for run in verdict.runs
+        ]
+        bound = statistics.lower_bound(verdict.record.accuracies_pct, VERIFIED_CONFIDENCE)
+        bounds = f", {100 * VERIFIED_CONFIDENCE:g} % lower bound {bound:.3f} %" if row.seeds > 1 else ""
+        lines.append(
+            f"{row.tier} (target {row.target_pct:g} %): mean {row.mean_test_accuracy_pct:.3f} %{bounds} over all "
+            f"{counted(row.seeds, 'seed')} of the row; {row.parameters:,} parameters, {row.recipe}, {row.dataset}"
+        )
+        if verdict.contradicted:
+            lines.append("these seeds are worse than the record (one-sided test, 5 %)")
+        if attempt is not None:
+            stated = "none" if attempt.lower_bound_pct is None else f"{attempt.lower_bound_pct:.3f} %"
+            confidence = f"{100 * (1 - attempt.alpha):g} % lower bound"
+            lines.append(f"attempt {attempt.number}: {attempt.outcome}, {confidence} {stated}")
+        return "\n".join(lines)

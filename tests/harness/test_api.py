@@ -1,0 +1,90 @@
+"""``import harness``: the examples of its functions run, in one workspace, and the import itself costs nothing."""
+
+from __future__ import annotations
+
+import doctest
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import harness
+from harness import api
+from harness.cli import run
+
+REPOSITORY = Path(__file__).parents[2]
+SPACE = "net = conv3x3({4, 6}) bn relu | maxpool(4) | gap | linear(10)"
+SEARCH = (
+    "search --dataset mnist-5k --engine torch --device cpu --workers 1 --space @mine.space --recipe smoke --target 90 "
+    "--trials 2 --study mine --prior none"
+)
+
+
+@pytest.fixture(scope="module")
+def lived(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with a study."""
+    folder = tmp_path_factory.mktemp("api")
+    (folder / "mine.space").write_text(SPACE, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HARNESS_WORKSPACE", str(folder))
+        patch.delenv("HARNESS_DATA", raising=False)
+        patch.chdir(folder)
+        assert run(SEARCH.split()) in (0, 3)
+    return folder
+
+
+@pytest.fixture
+def here(lived: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARNESS_WORKSPACE", str(lived))
+    monkeypatch.delenv("HARNESS_DATA", raising=False)
+    monkeypatch.chdir(lived)
+
+
+def test_the_example_of_every_function_runs_as_it_says(here: None):
+    names = {**vars(api), "study": harness.study("mine")}
+    for function in (function for name, function in vars(api).items() if name in harness.__all__):
+        [example] = doctest.DocTestFinder(recurse=False).find(function, globs=names | {function.__name__: function})
+        assert example.examples, function.__name__
+        ran = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(example)
+        assert ran.failed == 0, function.__name__
+
+
+def test_there_are_ten_names_at_most_and_they_are_functions_even_beside_a_folder_of_that_name():
+    import harness.search.loop
+
+    assert len(harness.__all__) <= 10
+    assert all(inspect.isfunction(getattr(harness, name)) for name in harness.__all__)
+
+
+def test_importing_the_package_loads_nothing_slow():
+    program = "import sys, harness; print(*{name.partition('.')[0] for name in sys.modules} & {'torch', 'click'})"
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+
+    assert done.stdout == "\n"
+
+
+def test_a_study_is_a_list_of_trials_a_table_and_a_page(here: None):
+    study = harness.study("mine")
+
+    assert [trial.number for trial in study.trials] == [0, 1]
+    assert {trial.parameters for trial in study.trials} == {94, 136}
+    frame = study.to_frame()
+    assert list(frame["hash"]) == [trial.hash for trial in study.trials]
+    assert study.standing is None
+    assert study.nearest in study.trials
+    shown = study._repr_html_()
+    assert "<table" in shown
+    assert "<svg" in shown
+
+
+def test_a_trial_is_verified_with_its_own_recipe_and_target(here: None):
+    trial = harness.study("mine").trials[0]
+
+    found = harness.verify(trial, 1, engine="torch", workers=1)
+
+    made = found.record
+    assert (made.recipe_hash, made.target_pct, made.dataset) == (trial.recipe.hash, 90, "mnist-5k")
+    assert found.document()["tier"] == found.tier
+    assert harness.load(found).training is False
