@@ -183,8 +183,7 @@ def _engine() -> _Found:
     try:
         engine = native.load()
     except native.EngineUnavailable as error:
-        homeless = isinstance(error, native.EngineNotKept)
-        hint = "HARNESS_ENGINE_CACHE names another folder" if homeless else "install a C++ compiler (g++ or clang)"
+        hint = "install a C++ compiler (g++ or clang), or let HARNESS_ENGINE_CACHE name another folder"
         return f"torch trains, which takes several times as long: {error}", {}, hint
     facts = {"name": engine.name, "file": engine.path}
     if engine.skipped:

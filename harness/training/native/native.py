@@ -11,13 +11,12 @@ import functools
 import hashlib
 import os
 import platform
-import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,31 +64,22 @@ _LEVELS = (
 
 
 class EngineUnavailable(Exception):
-    """Raise when the native engine cannot be built or loaded here; the message says why."""
+    """Raise when the native engine cannot be built, kept or loaded here; the message says why."""
 
 
 class _CompilerRefuses(EngineUnavailable):
-    """The compiler ran and reported errors: it may be too old for the instruction set."""
-
-
-class EngineNotKept(EngineUnavailable):
-    """The folder in which compiled engines are kept cannot be used."""
+    pass
 
 
 _INT, _LONG, _POINTER = ctypes.c_int, ctypes.c_int64, ctypes.c_void_p
 _FLOAT, _DOUBLE = ctypes.c_float, ctypes.c_double
 
 
-class TrainingRow(ctypes.Structure):
-    """The recipe as ``engine_train`` takes it."""
-
-    _fields_ = (("adam", _INT), ("nesterov", _INT), ("momentum", _FLOAT), ("smoothing", _FLOAT))
-
-
-class TrainingRow64(ctypes.Structure):
-    """``TrainingRow`` for an engine of doubles, as tests build it."""
-
-    _fields_ = (("adam", _INT), ("nesterov", _INT), ("momentum", _DOUBLE), ("smoothing", _DOUBLE))
+def training_row(*, double: bool) -> type[ctypes.Structure]:
+    """Return the type of the recipe as ``engine_train`` takes it."""
+    real = _DOUBLE if double else _FLOAT
+    rows = (("adam", _INT), ("nesterov", _INT), ("momentum", real), ("smoothing", real))
+    return type("TrainingRow", (ctypes.Structure,), {"_fields_": rows})
 
 
 class TeacherRow(ctypes.Structure):
@@ -156,30 +146,23 @@ def load(wanted: _Level | None = None, *, double: bool = False, extra: tuple[str
 @functools.cache
 def _outcome(wanted: _Level | None, double: bool, extra: tuple[str, ...]) -> Engine | EngineUnavailable:
     best = _LEVELS.index(wanted or level())
-    problems: list[str] = []
+    refusals: dict[str, EngineUnavailable] = {}
     for candidate in _LEVELS[best : best + 1 if wanted else None]:
         try:
-            engine = _loaded(candidate, double, extra)
-            skipped = zip(_LEVELS[best:], problems, strict=False)
-            return replace(engine, skipped=tuple(f"without {level.name}: {why}" for level, why in skipped))
+            path = _built((*OPTIONS, *candidate.options, *(("-DDOUBLE",) if double else ()), *extra))
+            library = ctypes.CDLL(str(path))
+            _declare(library)
+            name = f"native {candidate.name} {path.stem.rpartition('-')[2][:8]}"
+            skipped = tuple(f"without {level}: {why}" for level, why in refusals.items())
+            return Engine(name, str(path), double, bool(library.engine_pairs()), library, skipped)
         except _CompilerRefuses as error:
             # An old compiler may not know the newest instruction set.
-            problems.append(str(error))
+            refusals[candidate.name] = error
         except EngineUnavailable as error:
             return error
-    return EngineUnavailable(problems[0])
-
-
-def _loaded(wanted: _Level, double: bool, extra: tuple[str, ...]) -> Engine:
-    options = (*OPTIONS, *wanted.options, *(("-DDOUBLE",) if double else ()), *extra)
-    path = _built(options)
-    try:
-        library = ctypes.CDLL(str(path))
-    except OSError as error:
-        raise EngineUnavailable(f"{path} cannot be loaded: {error}") from error
-    _declare(library)
-    name = f"native {wanted.name} {path.stem.rpartition('-')[2][:8]}"
-    return Engine(name, str(path), double, bool(library.engine_pairs()), library)
+        except OSError as error:
+            return EngineUnavailable(f"{path} cannot be loaded: {error}")
+    return next(iter(refusals.values()))
 
 
 def compiler() -> list[str]:
@@ -190,13 +173,23 @@ def compiler() -> list[str]:
     """
     given = os.environ.get("CXX")
     for name in (given,) if given else ("c++", "g++", "clang++"):
-        try:
-            words = shlex.split(name)
-        except ValueError as error:
-            raise EngineUnavailable(f"CXX is {name!r}, which is no command: {error}") from error
+        words = name.split()
         if words and (found := shutil.which(words[0])):
             return [found, *words[1:]]
     raise EngineUnavailable(f"no C++ compiler found ({given or 'c++, g++, clang++'})")
+
+
+def compiler_version() -> str:
+    """Return what the compiler says of itself.
+
+    Raises:
+        EngineUnavailable: there is none, or it does not run.
+    """
+    command = [*compiler(), "--version"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout
+    except (OSError, subprocess.SubprocessError) as error:
+        raise EngineUnavailable(f"{command[0]} does not run: {reason(error)}") from error
 
 
 def _built(options: tuple[str, ...]) -> Path:
@@ -214,14 +207,9 @@ def _built(options: tuple[str, ...]) -> Path:
                 if not _is_whole(path):
                     print(_COMPILING, file=sys.stderr, flush=True)
                     _compile(command, path)
-                    files.write_bytes(path.with_suffix(".sha256"), _digest(path))
     except (UsageError, OSError) as error:
-        raise EngineNotKept(f"the engine cannot be kept in {folder}: {reason(error)}") from error
+        raise EngineUnavailable(f"the engine cannot be kept in {folder}: {reason(error)}") from error
     return path
-
-
-def _digest(path: Path) -> bytes:
-    return hashlib.sha256(path.read_bytes()).hexdigest().encode()
 
 
 def _is_whole(path: Path) -> bool:
@@ -230,20 +218,18 @@ def _is_whole(path: Path) -> bool:
     return path.exists() and seal.exists() and seal.read_bytes() == _digest(path)
 
 
+def _digest(path: Path) -> bytes:
+    return hashlib.sha256(path.read_bytes()).hexdigest().encode()
+
+
 def _compile(command: list[str], path: Path) -> None:
     for left in path.parent.glob(f".build-{path.stem}-*"):  # by a build that was killed; its lock is held here
         shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".build-{path.stem}-") as folder:
         made = Path(folder) / path.name
-        units = [str(source) for source in sorted(_SOURCES.glob("*.cpp"))]
+        line = [*command, "-o", str(made), *map(str, sorted(_SOURCES.glob("*.cpp")))]
         environment = os.environ | {"TMPDIR": folder}
-        answer = subprocess.run(
-            [*command, "-o", str(made), *units],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            env=environment,
-        )
+        answer = subprocess.run(line, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment)
         # The compiler's driver itself, or a program that it has started.
         if answer.returncode < 0 or "Killed signal" in answer.stderr:
             raise EngineUnavailable(f"{command[0]} was killed; is there too little memory?")
@@ -254,22 +240,7 @@ def _compile(command: list[str], path: Path) -> None:
         with made.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(made, path)
-
-
-def compiler_version() -> str:
-    """Return what the compiler says of itself.
-
-    Raises:
-        EngineUnavailable: there is none, or it does not run.
-    """
-    command = compiler()
-    try:
-        answer = subprocess.run([*command, "--version"], capture_output=True, text=True, timeout=20, check=True)
-    except subprocess.CalledProcessError as error:
-        raise EngineUnavailable(f"'{command[0]} --version' ends with exit code {error.returncode}") from error
-    except (OSError, subprocess.SubprocessError) as error:
-        raise EngineUnavailable(f"{command[0]} does not run: {reason(error)}") from error
-    return answer.stdout
+    files.write_bytes(path.with_suffix(".sha256"), _digest(path))
 
 
 def _declare(library: Any) -> None:

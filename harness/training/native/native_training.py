@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.training.modules import Network
-from harness.training.native.native import Engine, TeacherRow, TrainingRow, TrainingRow64
+from harness.training.native.native import Engine, TeacherRow, training_row
 from harness.training.native.program import Program, program, rows
 from harness.training.recipe import Optimizer, Precision, Recipe, decay_of, first_averaged_step, recipe_of_epoch
 from harness.training.steps import Images, Steps, Teacher, epoch_maps
@@ -86,7 +86,7 @@ def open_program(
     flat = program(architecture, task.input_shape)
     handle = _opened(engine, flat, recipe, images)
     adam, nesterov = int(recipe.optimizer is Optimizer.ADAM), int(recipe.nesterov)
-    row = (TrainingRow64 if engine.double else TrainingRow)(adam, nesterov, recipe.momentum, recipe.label_smoothing)
+    row = training_row(double=engine.double)(adam, nesterov, recipe.momentum, recipe.label_smoothing)
     # A network may have no parameters.
     decays = [torch.full((size,), decay_of(recipe, kernel=kernel)) for size, kernel in flat.parameters]
     decay = torch.cat([*decays, torch.empty(0)]).to(real)

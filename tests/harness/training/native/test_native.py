@@ -7,15 +7,14 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from harness.commands.shared import options
 from harness.system.errors import DeviceError
 from harness.training.native import native
-from harness.training.native import native as engine_choice
 from harness.training.native.native import (
     _LEVELS,
     _SOURCES,
@@ -25,7 +24,7 @@ from harness.training.native.native import (
     choose_engine,
     compiler,
 )
-from harness.training.recipe import Recipe
+from harness.training.recipe import Precision, Recipe
 
 REPOSITORY = Path(__file__).resolve().parents[4]
 
@@ -48,75 +47,70 @@ def program(path: Path, text: str) -> Path:
 
 @pytest.fixture(scope="module")
 def library() -> Path:
-    """An engine that the real compiler has made, for this processor or any other of its kind."""
-    return Path(native.load(_LEVELS[-1], extra=("-O0",)).path)
+    """An engine that the real compiler has made."""
+    return Path(native.load().path)
 
 
-def copying(path: Path, library: Path, first: str = "") -> Path:
+def copying(path: Path, library: Path, first: str = "") -> str:
     """A compiler that takes no time: whatever it is to make is a copy of a library. ``first`` is run before."""
     made = f'while [ $# -gt 0 ]; do [ "$1" = -o ] && cp {library} "$2"; shift; done'
-    return program(path, f'case "$*" in *--version*) exit;; esac\n{first}\n{made}')
+    return str(program(path, f'case "$*" in *--version*) exit;; esac\n{first}\n{made}'))
 
 
 def test_an_engine_is_compiled_once_and_then_kept(
     library: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setenv("CXX", str(copying(tmp_path / "noting", library, f'echo "$*" >> {tmp_path}/runs')))
-
-    first = native.load(_LEVELS[-1])
+    monkeypatch.setenv("CXX", copying(tmp_path / "noting", library, f'echo "$*" >> {tmp_path}/runs'))
+    first = native.load()
     native._outcome.cache_clear()
-    second = native.load(_LEVELS[-1])
-
+    second = native.load()
     (run,) = (tmp_path / "runs").read_text().splitlines()
-    assert sorted(word for word in run.split() if word.endswith(".cpp")) == sorted(
-        map(str, native._SOURCES.glob("*.cpp"))
-    )
-    assert first.path == second.path
-    assert first.name == second.name == f"native plain {Path(first.path).stem.removeprefix('engine-')[:8]}"
+    assert {word for word in run.split() if word.endswith(".cpp")} == set(map(str, _SOURCES.glob("*.cpp")))
+    assert (first.path, first.name) == (second.path, second.name)
     assert sorted(path.suffix or path.name for path in cache.iterdir()) == [".lock", ".sha256", ".so"]
 
 
-def test_a_missing_compiler_is_said(cache: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("CXX", "no-such-compiler")
-    with pytest.raises(EngineUnavailable, match=r"^no C\+\+ compiler found \(no-such-compiler\)$"):
-        native.load()
-
-
-def test_an_engine_that_cannot_be_had_is_asked_for_once(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    text = f'case "$*" in *--version*) ;; *) echo x >> {tmp_path}/calls; echo "error: no" >&2; exit 1;; esac'
-    monkeypatch.setenv("CXX", str(program(tmp_path / "failing", text)))
-    reasons = []
-    for _ in range(3):
-        with pytest.raises(EngineUnavailable) as caught:
-            native.load()
-        reasons.append((str(caught.value), len(caught.traceback)))
-    assert reasons == [(f"{tmp_path}/failing fails: error: no", 2)] * 3
-    # One compilation an instruction set.
-    assert len((tmp_path / "calls").read_text().splitlines()) == len(_LEVELS) - _LEVELS.index(native.level())
-
-
 @pytest.mark.parametrize(
-    ("text", "why"),
+    ("text", "runs"),
     [
-        ('case "$*" in *--version*) ;; *) echo "x.cpp:1: error: no such thing" >&2; exit 1;; esac', "no such thing"),
-        ('case "$*" in *--version*) ;; *) echo "ld: final link failed: No space left" >&2; exit 1;; esac', "No space"),
-        ('case "$*" in *--version*) exit 3;; esac', "ends with exit code 3"),
+        ('echo "x.cpp:1: error: no such thing" >&2; exit 1', 0),
+        ('echo "ld: final link failed: No space left" >&2; exit 1', 0),
+        # How a compiler comes to be killed: its driver, or a program that the driver has started.
+        ("kill -KILL $$", 1),
+        ('echo "g++: fatal error: Killed signal terminated program cc1plus" >&2; exit 1', 1),
     ],
 )
-def test_a_compiler_that_fails_is_quoted_and_leaves_nothing(
-    text: str, why: str, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_compiler_that_fails_is_asked_once_and_leaves_nothing(
+    text: str, runs: int, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
+    text = f'case "$*" in *--version*) ;; *) echo run >> {tmp_path}/runs; {text};; esac'
     monkeypatch.setenv("CXX", str(program(tmp_path / "failing", text)))
-    with pytest.raises(EngineUnavailable, match=why):
+    for _ in range(2):
+        with pytest.raises(EngineUnavailable):
+            native.load()
+    # One that refuses may be too old for an instruction set; one that is killed is not run again.
+    sets = len(_LEVELS) - _LEVELS.index(native.level())
+    assert len((tmp_path / "runs").read_text().split()) == (runs or sets)
+    assert {path.suffix for path in cache.iterdir()} == {".lock"}
+
+
+@pytest.mark.parametrize("compiler", ["no-such-compiler", "false"])
+def test_without_a_compiler_or_a_place_there_is_no_engine(compiler: str, cache: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CXX", compiler)
+    with pytest.raises(EngineUnavailable):
         native.load()
-    assert not cache.exists() or {path.name for path in cache.iterdir() if path.suffix != ".lock"} == set()
+    monkeypatch.delenv("CXX")
+    monkeypatch.setenv("HARNESS_ENGINE_CACHE", "/proc/nowhere")
+    native._outcome.cache_clear()
+    with pytest.raises(EngineUnavailable):
+        native.load()
 
 
-@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9])
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.9])
 def test_a_damaged_library_is_made_anew(
     share: float, library: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setenv("CXX", str(copying(tmp_path / "copying", library)))
+    monkeypatch.setenv("CXX", copying(tmp_path / "copying", library))
     # Half of one is loaded without complaint, and kills whoever calls it.
     path = Path(native.load().path)
     native._outcome.cache_clear()
@@ -126,20 +120,9 @@ def test_a_damaged_library_is_made_anew(
     path.write_bytes(whole[: int(share * len(whole))])
     # Of a build that was killed.
     (path.parent / f".build-{path.stem}-1" / "left").mkdir(parents=True)
-
-    assert native.load().library.engine_lanes() == 4
+    assert native.load().library.engine_lanes() > 0
     assert path.read_bytes() == library.read_bytes()
     assert list(path.parent.glob(".build-*")) == []
-
-
-UNKNOWN = 'case "$*" in *x86-64-v*) echo "error: bad value for -march" >&2; exit 1;; esac'
-
-
-@pytest.mark.parametrize("folder", ["/proc/nowhere", "/dev/null/x"])
-def test_a_cache_that_cannot_be_written_leaves_torch(folder: str, cache: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("HARNESS_ENGINE_CACHE", folder)
-    with pytest.raises(EngineUnavailable, match=f"the engine cannot be kept in {folder}: cannot write"):
-        native.load()
 
 
 @pytest.mark.parametrize(
@@ -165,7 +148,7 @@ SANITIZED = """
 import ctypes, sys
 import numpy as np
 from harness.training.native import native
-from harness.training.native.native import TeacherRow, TrainingRow
+from harness.training.native.native import TeacherRow, training_row
 from harness.training.native.program import program, rows
 from search_spaces.notation import parse_network
 from search_spaces.task import Task
@@ -193,7 +176,7 @@ for shape, text in [*(((1, 28, 28), text) for text in sys.argv[1:]), *others]:
         averaged, rates = np.zeros_like(state), np.full(3, 0.01, np.float32)
         order = generator.integers(0, 50, 3 * batch)
         moves = generator.normal(0, 3, (3 * batch, 6)).astype(np.float32)
-        row, shares = TrainingRow(adam, 1 - adam, 0.9, 0.1), np.array([1, 0.5, 0.1], np.float32)
+        row, shares = training_row(double=False)(adam, 1 - adam, 0.9, 0.1), np.array([1, 0.5, 0.1], np.float32)
         # Its teachers are two networks of its own kind.
         other = engine.library.engine_new(values.ctypes.data, len(flat.values), code.ctypes.data,
             len(flat.instructions), batch, flat.state_size, flat.parameter_count, pointer(mean), pointer(deviation),
@@ -213,7 +196,7 @@ print("clean")
 """
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_engine_is_clean_under_the_sanitizers():
     from tests.harness.training.native.networks import NETWORKS, POSED
     from tests.harness.training.native.test_native_tiles import IN_PAIRS, TILED
@@ -244,16 +227,15 @@ def test_the_engine_is_clean_under_the_sanitizers():
     assert (answer.returncode, answer.stdout) == (0, "clean\n"), answer.stderr[-3000:]
 
 
-def test_the_instruction_sets_that_were_skipped_are_said(
-    library: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_an_older_compiler_makes_what_it_knows(
+    library: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
+    unknown = 'case "$*" in *x86-64-v*) echo "error: bad value for -march" >&2; exit 1;; esac'
     monkeypatch.setattr(native, "level", lambda: _LEVELS[-2])
-    monkeypatch.setenv("CXX", str(copying(tmp_path / "old", library, UNKNOWN)))
+    monkeypatch.setenv("CXX", copying(tmp_path / "old", library, unknown))
     engine = native.load()
-    assert engine.skipped == (f"without avx2: {tmp_path}/old fails: error: bad value for -march",)
-    capsys.readouterr()
-    options.say_engine(Choice(engine))
-    assert capsys.readouterr().err == f"the engine is built {engine.skipped[0]}\n"
+    assert engine.name.startswith("native plain ")
+    assert ["avx2" in why for why in engine.skipped] == [True]
 
 
 @pytest.mark.parametrize("name", ["pointwise", "program"])
@@ -268,34 +250,16 @@ def test_every_op_and_every_activation_has_its_case(name: str):
     assert checked.returncode == 0, checked.stderr
 
 
-# How a compiler comes to be killed: its driver, or a program that the driver has started.
-KILLED = ["kill -KILL $$", 'echo "g++: fatal error: Killed signal terminated program cc1plus" >&2; exit 1']
-
-
-@pytest.mark.parametrize("killed", KILLED)
-def test_a_compiler_that_is_killed_is_said_and_not_run_again(
-    killed: str, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    text = f'case "$*" in *--version*) ;; *) echo run >> {tmp_path}/runs; {killed};; esac'
-    monkeypatch.setenv("CXX", str(program(tmp_path / "killed", text)))
-    with pytest.raises(EngineUnavailable, match="was killed"):
-        native.load()
-    assert (tmp_path / "runs").read_text().split() == ["run"]
-
-
-CPU, GPU = torch.device("cpu"), torch.device("cuda")
-
-
-def test_the_native_engine_is_an_error_where_it_is_asked_for_and_cannot_train(monkeypatch: pytest.MonkeyPatch):
+def test_it_is_declined_where_it_cannot_train(monkeypatch: pytest.MonkeyPatch):
     def missing() -> None:
         raise EngineUnavailable("no compiler")
 
-    monkeypatch.setattr(engine_choice, "load", missing)
-
-    assert choose_engine("auto", Recipe(), CPU) == Choice(None, "no compiler")
-    with pytest.raises(DeviceError, match="the native engine cannot train this: no compiler"):
-        choose_engine("native", Recipe(), CPU)
-
-
-def test_it_trains_on_processors_only():
-    assert choose_engine("auto", Recipe(), torch.device("meta")) == Choice(None, "it runs on processors, not on meta")
+    assert choose_engine("auto", Recipe(), torch.device("meta")).why
+    plain = native.load()
+    monkeypatch.setattr(native, "load", lambda: replace(plain, pairs=False))
+    assert choose_engine("auto", Recipe(), torch.device("cpu")).engine
+    assert choose_engine("auto", Recipe(precision=Precision.BF16), torch.device("cpu")).engine is None
+    monkeypatch.setattr(native, "load", missing)
+    assert choose_engine("auto", Recipe(), torch.device("cpu")) == Choice(None, "no compiler")
+    with pytest.raises(DeviceError):
+        choose_engine("native", Recipe(), torch.device("cpu"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import subprocess
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from torch.nn.grad import conv2d_input, conv2d_weight
 
 from harness.training.modules import build, draw_first_weights
 from harness.training.native import native
-from harness.training.native.native import _LEVELS, Choice, _Level, choose_engine
+from harness.training.native.native import _LEVELS, _Level
 from harness.training.native.native_training import open_program
 from harness.training.recipe import Initialisation, Optimizer, Precision, Recipe
 from harness.training.train import start, train_epoch, weights_digest
@@ -26,9 +25,8 @@ from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
 from tests.harness.training.native.networks import NETWORKS, gradients
 from tests.harness.training.native.test_native_training import (
-    CPU,
     HERE,
-    HERE_IN_FLOAT64,
+    ON_EACH_LEVEL,
     compared,
     in_float64,
     reference,
@@ -49,7 +47,7 @@ TILED = (
 
 
 @pytest.mark.parametrize("batch", [3, 33])
-@pytest.mark.parametrize("level", HERE_IN_FLOAT64, ids=lambda level: level.name)
+@ON_EACH_LEVEL
 @pytest.mark.parametrize("text", TILED)
 def test_gradients_of_convolutions_in_tiles_equal_torch_s(text: str, level: _Level, batch: int):
     compared(parse_network(text), batch, in_float64(level))
@@ -234,6 +232,7 @@ def digest(text: str, recipe: Recipe, *options: str) -> str:
     return weights_digest(run)
 
 
+@pytest.mark.nightly  # It compiles three engines.
 @pytest.mark.parametrize(
     "recipe",
     [Recipe(epochs=1, batch_size=32), Recipe(epochs=1, batch_size=20, optimizer=Optimizer.ADAM, learning_rate=0.003)],
@@ -248,16 +247,6 @@ def test_the_width_of_vectors_is_not_in_the_bits(text: str, recipe: Recipe):
     # The narrow ones need no instruction that a processor may lack; the wide ones are laid out by the compiler.
     narrow = digest(text, recipe)
     assert [digest(text, recipe, f"-DVECTOR_BYTES={width}") for width in (32, 64)] == [narrow, narrow]
-
-
-def test_bf16_it_declines_where_the_processor_has_no_products_of_it(monkeypatch: pytest.MonkeyPatch):
-    recipe, plain = Recipe(precision=Precision.BF16), native.load(_LEVELS[-1], extra=("-O0",))
-    why = f"{plain.name} has no products of bf16, for which the recipe asks"
-    # It may be the compiler that does not know them.
-    unknown = replace(plain, skipped=("without avx512bf16: c++ fails", "without avx512: c++ fails"))
-    monkeypatch.setattr(native, "load", lambda: unknown)
-    assert choose_engine("auto", recipe, CPU) == Choice(None, f"{why}; {'; '.join(unknown.skipped)}")
-    assert choose_engine("auto", Recipe(), CPU) == Choice(unknown)
 
 
 # Products in bf16 ------------------------------------------------------------------------------------------

@@ -42,6 +42,14 @@ CPU = torch.device("cpu")
 HERE = [item for item in _LEVELS if item.needs <= processor_flags()]
 # Products in bf16 are of fp32 builds alone: in float64 that instruction set gives the code of the next one.
 HERE_IN_FLOAT64 = [item for item in HERE if not item.name.endswith("bf16")]
+ON_EACH_LEVEL = pytest.mark.parametrize(
+    "level",
+    # What each takes to compile is left to the build machine but for the best.
+    [
+        pytest.param(item, id=item.name, marks=[pytest.mark.nightly] * (place > 0))
+        for place, item in enumerate(HERE_IN_FLOAT64)
+    ],
+)
 
 
 def some_images(count: int, seed: int = 0) -> Images:
@@ -110,14 +118,14 @@ def begin(text: str) -> str:
     return text[:40]
 
 
-@pytest.mark.parametrize("level", HERE_IN_FLOAT64, ids=lambda level: level.name)
+@ON_EACH_LEVEL
 @pytest.mark.parametrize("batch", [16, 21])
 @pytest.mark.parametrize("text", [*NETWORKS, POSED, SHARED], ids=begin)
 def test_gradients_of_every_op_equal_torch_s(text: str, batch: int, level: _Level):
     compared(parse_network(text), batch, in_float64(level))
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.filter_too_much])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.filter_too_much])
 @given(st.from_type(Architecture), st.integers(2, 40))
 def test_gradients_of_random_networks_equal_torch_s(architecture: Architecture, batch: int):
     # Dropout draws masks of its own; large maps take torch long in float64.
@@ -147,7 +155,7 @@ RECIPES = (
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-@pytest.mark.parametrize("text", [NETWORKS[0], NETWORKS[2], SIMPLY_POSED])
+@pytest.mark.parametrize("text", [NETWORKS[2], SIMPLY_POSED])
 def test_a_run_by_the_engine_follows_the_run_by_torch(text: str, recipe: Recipe):
     plain, fast, images = both(text, recipe, 2)
     for ours, theirs in zip(fast.history, plain.history, strict=True):
@@ -203,7 +211,7 @@ def test_a_step_moves_the_statistics_that_poses_share_as_torch_moves_them():
 @pytest.mark.parametrize("text", ["conv3x3(4) gap bn linear(10)", "linear(10) bn", "gap res(bn relu) linear(10)"])
 def test_neither_engine_normalises_by_one_value_a_channel(text: str, native_engine: bool):
     engine, network = native.load() if native_engine else None, parse_network(text)
-    with pytest.raises(ContentError, match="batch_size is 1"):
+    with pytest.raises(ContentError):
         start(network, Recipe(batch_size=1), 0, CPU, engine, task=MNIST)
     two = start(network, Recipe(batch_size=2), 0, CPU, engine, task=MNIST)
     others = map(parse_network, ("conv3x3(4) bn gap linear(10)", "conv3x3(4) gap bn(poses=4, shared) linear(10)"))
@@ -252,11 +260,8 @@ def test_a_weight_that_is_not_a_number_is_seen_in_the_loss(text: str):
 def test_a_batch_that_no_memory_holds_is_an_error():
     recipe = replace(Recipe(), batch_size=10_000)
     architecture = parse_network("conv1x1(10000) relu gap linear(10)")
-    with pytest.raises(MemoryError, match="no memory for a batch of 10000"):
+    with pytest.raises(MemoryError):
         open_program(native.load(), architecture, recipe, some_images(1))
-
-
-ON_EACH_LEVEL = pytest.mark.parametrize("level", HERE_IN_FLOAT64, ids=lambda level: level.name)
 
 
 def opened_with(
@@ -313,15 +318,14 @@ def assert_masks(inputs: Tensor, op: str, rate: float, values: int) -> None:
         assert abs(both - rate**2) < 5 * rate / math.sqrt(first.numel())
 
 
+@ON_EACH_LEVEL
 @pytest.mark.parametrize(("op", "values"), [("dropout", 784), ("dropout2d", 1)])
 @pytest.mark.parametrize("rate", [0.02, 0.25, 0.9])
-def test_dropout_zeroes_the_share_it_is_told_and_scales_the_rest(op: str, values: int, rate: float):
-    best, *others = HERE_IN_FLOAT64
-    found = behind_dropout(op, rate, best, 60)
-    assert_masks(found, op, rate, values)
+def test_dropout_zeroes_the_share_it_is_told_and_scales_the_rest(op: str, values: int, rate: float, level: _Level):
+    assert_masks(behind_dropout(op, rate, level, 60), op, rate, values)
     # All instruction sets have the same random numbers.
-    for level in others:
-        torch.testing.assert_close(behind_dropout(op, rate, level, 5), found[:5], rtol=1e-9, atol=0)
+    few = (behind_dropout(op, rate, each, 5) for each in (level, HERE_IN_FLOAT64[0]))
+    torch.testing.assert_close(next(few), next(few), rtol=1e-9, atol=0)
 
 
 @ON_EACH_LEVEL
@@ -363,41 +367,23 @@ def test_a_pool_right_behind_dropout_sees_the_same_masks(pool: str, dropout: str
 PIXELS, LABELS = torch.zeros(4, 1, 28, 28, dtype=torch.uint8), torch.tensor([0, 9, 2, 3])
 
 
-def test_what_the_engine_reads_is_accepted():
+def test_the_engine_reads_nothing_but_what_it_can():
     _check_images(PIXELS, LABELS, MNIST)
     _check("order", torch.tensor([3, 0, 1]), torch.int64, (3,), 4)
-
-
-@pytest.mark.parametrize(
-    "order",
-    [
+    strided, elsewhere = torch.arange(6)[::2], torch.zeros(3, dtype=torch.int64, device="meta")
+    for order in (
         torch.tensor([0, 1, 4]),
         torch.tensor([0, 1, -1]),
         torch.arange(2),
         torch.arange(3.0),
-        torch.arange(6)[::2],
-        torch.zeros(3, dtype=torch.int64, device="meta"),
-    ],
-    ids=["too high", "negative", "too few", "floats", "strided", "another device"],
-)
-def test_an_order_is_of_images_that_are_there(order: Tensor):
-    with pytest.raises(AssertionError, match="the order"):
-        _check("order", order, torch.int64, (3,), 4)
-
-
-@pytest.mark.parametrize(
-    ("pixels", "labels", "what"),
-    [
-        (PIXELS, torch.tensor([0, 10, 2, 3]), "labels"),
-        (PIXELS, torch.tensor([0, -100, 2, 3]), "labels"),
-        (PIXELS, LABELS.int(), "labels"),
-        (PIXELS, LABELS[:3], "pixels"),
-        (PIXELS.float(), LABELS, "pixels"),
-        (PIXELS[:, :, ::2].contiguous(), LABELS, "pixels"),
-        (PIXELS.transpose(2, 3), LABELS, "pixels"),
-    ],
-    ids=["too high", "negative", "of four bytes", "too few", "floats", "too small", "turned"],
-)
-def test_images_have_classes_and_lie_as_the_engine_reads_them(pixels: Tensor, labels: Tensor, what: str):
-    with pytest.raises(AssertionError, match=f"^the {what}: .* the engine reads"):
-        _check_images(pixels, labels, MNIST)
+        strided,
+        elsewhere,
+    ):
+        with pytest.raises(AssertionError):
+            _check("order", order, torch.int64, (3,), 4)
+    for labels in (torch.tensor([0, 10, 2, 3]), torch.tensor([0, -100, 2, 3]), LABELS.int(), LABELS[:3]):
+        with pytest.raises(AssertionError):
+            _check_images(PIXELS, labels, MNIST)
+    for pixels in (PIXELS.float(), PIXELS[:, :, ::2].contiguous(), PIXELS.transpose(2, 3)):
+        with pytest.raises(AssertionError):
+            _check_images(pixels, LABELS, MNIST)
