@@ -322,7 +322,9 @@ def export(
         facts |= {"trained": False, "match": Match.IDENTICAL if same else Match.REPEATED}
     else:
         engine = engine_of_repeat(engine, recorded.environment.engine if recorded else None)
-        made, run = _trained(_job(given.architecture, named, Purpose.VERIFY, seed, device, engine, place), images)
+        job = _job(given.architecture, named, Purpose.VERIFY, seed, device, engine, place)
+        job = replace(job, beacon=(recorded and recorded.beacon) or "")
+        made, run = _trained(job, images)
         if made.status is not Status.COMPLETE:
             raise TargetMissed(f"seed {seed} {made.status}: {made.message}; nothing was written")
         model, about = final_network(run), properties(made, images.dataset)

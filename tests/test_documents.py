@@ -158,7 +158,7 @@ def test_the_weights_that_are_said_to_be_kept_are_there() -> None:
 
 def test_the_confidence_of_the_next_certification_is_what_the_ledger_leaves() -> None:
     attempts = ledger.read(ROOT / "records" / "ledger.jsonl").attempts
-    assert f"{100 * (1 - ledger.next_alpha(attempts, 'mnist', 99.4)):g} % confidence" in RESULTS
+    assert f"{100 * (1 - ledger.next_alpha(attempts, 'mnist')):g} % confidence" in RESULTS
 
 
 def test_every_column_of_the_leaderboard_is_explained_in_its_order() -> None:

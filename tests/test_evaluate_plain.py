@@ -22,6 +22,7 @@ from harness.evidence.weight_file import read
 from harness.training.modules import Network, build
 from harness.training.recipe import Precision
 from harness.training.train import to_safetensors
+from search_spaces.cost import analyse
 from search_spaces.notation import parse_network
 from tests.conftest import REPOSITORY
 from tests.harness.data.test_other_images import idx
@@ -90,7 +91,9 @@ def record_in(folder: Path, text: str, wrong: Sequence[Any], **changes: str) -> 
     """The record of a network whose seed 3 has these wrong images."""
     path = folder / "record.json"
     seeds = [{"index": 0, "wrong": []}, {"index": 3, "wrong": wrong}]
-    of = {"hash": parse_network(text).hash, "recipe_hash": "r" * 12, "dataset": "mnist", "seeds": seeds}
+    network = parse_network(text)
+    of = {"architecture": str(network), "hash": network.hash, "parameters": analyse(network, MNIST.task).parameters}
+    of |= {"recipe_hash": "r" * 12, "dataset": "mnist", "seeds": seeds}
     path.write_text(json.dumps(of | changes))
     return path
 
@@ -154,9 +157,14 @@ def test_it_says_what_the_project_says_and_refuses_another_record(
         f"{parse_network(text).hash}, seed 3: {found.errors} errors on 1010 test images",
         "the same images and classes as recorded",
     ]
-    for name in ("hash", "recipe_hash", "dataset"):
+    for name in ("hash", "recipe_hash", "dataset", "architecture", "parameters"):
         with pytest.raises(SystemExit):
-            plain.main(str(path), str(folder), str(record_in(tmp_path, text, [], **{name: "else"})))
+            plain.main(str(path), str(folder), str(record_in(tmp_path, text, found.wrong, **{name: "else"})))
+    # Weights of another network that say they are this one's.
+    other = learned(NETWORKS[5])
+    path.write_bytes(to_safetensors(other, dict(read(path).about)))
+    with pytest.raises(SystemExit):
+        plain.main(str(path), str(folder), str(record_in(tmp_path, text, found.wrong)))
 
 
 def test_it_runs_alone_and_tells_a_record_that_does_not_fit(

@@ -7,6 +7,7 @@ code 1 where they are not as recorded. Answers are compared, not bits; `harness 
 """
 
 import gzip
+import hashlib
 import json
 import re
 import sys
@@ -100,10 +101,13 @@ def main(path, data, record=None):
     """Print the errors of a file of weights, and whether the record has the same."""
     about = json.loads(safe_open(path, "pt").metadata()["harness"])
     of = json.loads(Path(record).read_text()) if record else about
-    for name in ("hash", "recipe_hash", "dataset"):
+    kept = load_file(path)
+    # What the file itself holds: the hash of its network, and how many numbers were learned.
+    about["hash"] = hashlib.sha256(about["architecture"].replace(" |", "").encode()).hexdigest()[:12]
+    about["parameters"] = sum(value.numel() for name, value in kept.items() if ".running_" not in name)
+    for name in ("hash", "parameters", "architecture", "recipe_hash", "dataset"):
         if of[name] != about[name]:
             sys.exit(f"the record is of another {name}: {of[name]}, and the weights are of {about[name]}")
-    kept = load_file(path)
     weights = kept | {name: kept[first] for name, first in about["tied"].items()}
     pixels, labels = idx(data, "images", 16).reshape(-1, 1, 28, 28), idx(data, "labels", 8)
     images = (pixels / 255 - float(about["pixel_mean"])) / float(about["pixel_deviation"])

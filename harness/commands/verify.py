@@ -53,8 +53,8 @@ def verify(
     interruption, the same command runs only the missing seeds.
 
     To certify a network: declare the attempt (--certify --declare-only), commit records/ledger.jsonl, then run it
-    (--certify). For all attempts at a target together, the chance that any of them is certified
-    falsely is at most five per cent; each attempt uses a part of it.
+    (--certify). Its seeds depend on the id of that commit, so publish it first. For all attempts on a data set
+    together, the chance that any of them is certified falsely is at most five per cent; each uses a part of it.
 
     \b
     harness verify 4b8be5 --seeds 5

@@ -57,6 +57,9 @@ def contradiction(attempt: Attempt, evidence: Record) -> str | None:
         return None
     if attempt.seeds < FEWEST_SEEDS:
         return f"{name}: seeds: {attempt.seeds} stated, at least {FEWEST_SEEDS} allowed"
+    beacons = {run.beacon for run in evidence.seeds if run.index in attempt.indices}
+    if attempt.rules > 1 and (None in beacons or len(beacons) != 1):
+        return f"{name}: beacon: {len(beacons)} stated by its seeds, one and the same is due"
     outcome, bound = ending(attempt, evidence)
     if bound is None:
         lacking = next((index for index in attempt.indices if evidence.seed(index) is None), attempt.first_index)

@@ -26,7 +26,8 @@ def faults(place: Workspace, anchor: str | None = None) -> list[str]:
     Args:
         anchor: a commit that was published; what its records hold is still there, and it is part of the history.
     """
-    said = [*_lost(history.remembered(place.records))]
+    memory = history.remembered(place.records)
+    said = [*_lost(memory)]
     said += _since(place.records, anchor) if anchor else ()
     found = survey(place)
     said += [error.told for error in found.damage]
@@ -35,7 +36,7 @@ def faults(place: Workspace, anchor: str | None = None) -> list[str]:
         try:
             said += _table_faults(place, found)
             said += _weight_faults(place.records, found)
-            said += _ledger_faults(place.ledger, ledger.read_sound(place.ledger), found)
+            said += _ledger_faults(place.ledger, ledger.read_sound(place.ledger), found, memory)
         except ContentError as error:
             said = [error.told]
     return list(dict.fromkeys(said))
@@ -112,7 +113,8 @@ def _weight_faults(records: Path, found: Survey) -> Iterator[str]:
                 yield error.told
 
 
-def _ledger_faults(path: Path, entered: Ledger, found: Survey) -> Iterator[str]:
+def _ledger_faults(path: Path, entered: Ledger, found: Survey, memory: Memory) -> Iterator[str]:
+    is_whole = history.is_whole(path.parent)
     evidence_of = {evidence.key: evidence for evidence in found.records}
     for attempt in entered.attempts:
         name = f"{path}: attempt {attempt.number}"
@@ -121,11 +123,15 @@ def _ledger_faults(path: Path, entered: Ledger, found: Survey) -> Iterator[str]:
             yield f"{name}: outcome: {attempt.outcome} stated, {attempt.hash} has no record"
         if evidence and attempt.outcome is Outcome.OPEN and bounds.ending(attempt, evidence)[1] is not None:
             yield f"{name}: outcome: open stated, {bounds.ending(attempt, evidence)[0]} computed"
-        # The first attempts spent one per cent each, and named no commit.
-        earlier = [other for other in entered.attempts if other.number < attempt.number]
-        due = ledger.next_alpha(earlier, attempt.dataset, attempt.target_pct)
-        if attempt.commit is not None and attempt.alpha > due:
+        if attempt.rules < 2:
+            continue
+        due = ledger.next_alpha((each for each in entered.attempts if each.number < attempt.number), attempt.dataset)
+        if attempt.alpha > due:
             yield f"{name}: alpha: {attempt.alpha:g} stated, {due:g} computed"
+        begun = [run for run in evidence.seeds if run.index in attempt.indices] if evidence else []
+        beacon = history.declared_in(memory, path, attempt)
+        if is_whole and begun and {run.beacon for run in begun} != {beacon}:
+            yield f"{name}: beacon: {begun[0].beacon} stated, its declaration is in {beacon}"
     for item in entered.registrations:
         accuracies = [100 - 100 * errors / item.images for errors in item.errors]
         yield from _bound_faults(f"{path}: evaluation of {item.hash} on {item.on}", accuracies, item.lower_bound_pct)

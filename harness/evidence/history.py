@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness.evidence.ledger import Attempt, is_declaration
+
 
 @dataclass(frozen=True, slots=True)
 class Memory:
@@ -47,6 +49,11 @@ def remembered(folder: Path) -> Memory:
         elif line.startswith("+"):
             found.lines[path][line_of(line[1:])] = commit
     return found
+
+
+def declared_in(memory: Memory, path: Path, attempt: Attempt) -> str | None:
+    """Return the id of the first commit that has the line of a ledger that declared an attempt."""
+    return next((commit for line, commit in memory.lines[path].items() if is_declaration(line, attempt)), None)
 
 
 def blobs(paths: Iterable[Path]) -> dict[Path, str]:

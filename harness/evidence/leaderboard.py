@@ -170,15 +170,18 @@ def _tier_of(evidence: Record, entered: Ledger) -> Tier:
     attempts = [attempt for attempt in entered.attempts if attempt.key == evidence.key]
     if bounds.is_certified(attempts, evidence):
         return Tier.CERTIFIED
-    accuracies = evidence.accuracies_pct
-    run = {item.index for item in evidence.seeds}
-    declared = {index for item in entered.declarations if item.key == evidence.key for index in item.indices}
+    declared = [item.indices for item in entered.declarations if item.key == evidence.key]
     # While a declared seed has not been run nothing is verified.
-    if len(accuracies) < VERIFIED_SEEDS or declared - run:
+    if len(evidence.seeds) < VERIFIED_SEEDS or any(evidence.seed(index) is None for index in chain(*declared)):
         return Tier.MEASURED
-    if not statistics.reaches(statistics.mean(accuracies), evidence.target_pct):
+    # The first seeds that were declared at once decide: whoever declares more until the bound passes has 28 % of false
+    # answers in place of 10. Nor may the seeds that came later, and those before there were declarations, deny it.
+    first = next((indices for indices in declared if len(indices) >= VERIFIED_SEEDS), ())
+    samples = [evidence.accuracies_pct]
+    samples += [tuple(run.accuracy_pct for run in evidence.seeds if run.index in first)] if first else []
+    if not all(statistics.reaches(statistics.mean(sample), evidence.target_pct) for sample in samples):
         return Tier.MEASURED
-    bound = statistics.lower_bound(accuracies, VERIFIED_CONFIDENCE)
+    bound = min(statistics.lower_bound(sample, VERIFIED_CONFIDENCE) for sample in samples)
     return Tier.VERIFIED if statistics.reaches(bound, evidence.target_pct) else Tier.AT_TARGET
 
 

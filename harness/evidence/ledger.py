@@ -22,7 +22,7 @@ DEFAULT_SEEDS = 30
 FEWEST_SEEDS = 20
 # At which bounds are shown, and at which the first attempt at a target is decided.
 CONFIDENCE = 0.99
-# The chance that any success at a target is false, over all attempts at it (docs/decisions.md#20).
+# The chance that any success on a data set is false, over all attempts at all targets (docs/decisions.md#20).
 ALPHA = 0.05
 # Each attempt spends so much of what the attempts before it have left.
 ALPHA_SHARE = 0.2
@@ -49,6 +49,8 @@ class Attempt:
         first_index: the first of ``seeds`` consecutive seed indices, none run before.
         alpha: the chance of a false success that it spends; one per cent before attempts had shares.
         commit: of the code that is to run it; None where that is not known.
+        rules: 1 where the seeds were known beforehand and each attempt spent one per cent; from 2 on they depend on the
+            commit that has the declaration, and ``next_alpha`` is spent.
         lower_bound_pct: one-sided lower t bound of the mean test accuracy at ``1 - alpha``, None while open.
     """
 
@@ -63,6 +65,7 @@ class Attempt:
     declared_utc: str
     alpha: float = 0.01
     commit: str | None = None
+    rules: int = 1
     outcome: Outcome = Outcome.OPEN
     lower_bound_pct: float | None = None
     ended_utc: str | None = None
@@ -233,12 +236,12 @@ def is_declaration(line: str, attempt: Attempt) -> bool:
         return False
 
 
-def next_alpha(attempts: Iterable[Attempt], dataset: str, target_pct: float) -> float:
-    """Return what the next attempt at a target may spend, whichever network and recipe it is about.
+def next_alpha(attempts: Iterable[Attempt], dataset: str) -> float:
+    """Return what the next attempt on a data set may spend, whichever network, recipe and target it is about.
 
     A fifth of what is left of five per cent: one per cent first, then 0.8, 0.64, and so on; never all.
     """
-    spent = sum(item.alpha for item in attempts if (item.dataset, item.target_pct) == (dataset, target_pct))
+    spent = sum(item.alpha for item in attempts if item.dataset == dataset)
     return max(0.0, round(ALPHA_SHARE * (ALPHA - spent), 9))
 
 
@@ -246,14 +249,14 @@ def declare(path: Path, key: Key, first_index: int, seeds: int, commit: str | No
     """Enter a new attempt and return it; from here on it counts.
 
     Raises:
-        ContentError: attempts at this target have spent all that there is.
+        ContentError: attempts on this data set have spent all that there is.
     """
     network, recipe, dataset, target, protocol = key
     with files.locked(path.with_suffix(".lock")):
         known = read(path).attempts
-        alpha = next_alpha(known, dataset, target)
+        alpha = next_alpha(known, dataset)
         if alpha <= 0:
-            raise ContentError(f"attempts at {target:g} % on {dataset} have spent all of the chance of a false success")
+            raise ContentError(f"attempts on {dataset} have spent all of the chance of a false success")
         attempt = Attempt(
             number=max((attempt.number for attempt in known), default=0) + 1,
             hash=network,
@@ -266,6 +269,7 @@ def declare(path: Path, key: Key, first_index: int, seeds: int, commit: str | No
             declared_utc=_now(),
             alpha=alpha,
             commit=commit,
+            rules=2,
         )
         _append(path, attempt)
     return attempt

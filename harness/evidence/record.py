@@ -26,6 +26,7 @@ class SeedRun:
         wrong: (index of the test image, class said) for each wrong test image.
         best_test_errors: fewest after any epoch; only re-runs of documents looked each epoch.
         attempt: the certification attempt it was run for, None outside one.
+        beacon: that the seed depends on: the commit that declared the attempt; None outside one, and in the first four.
     """
 
     index: int
@@ -40,6 +41,7 @@ class SeedRun:
     environment: Environment
     best_test_errors: int | None = None
     attempt: int | None = None
+    beacon: str | None = None
 
     @property
     def accuracy_pct(self) -> float:
@@ -123,7 +125,7 @@ def path_of(folder: Path, record: Record) -> Path:
     return folder / f"{record.hash}-{record.recipe_hash}-{record.dataset}-{target}.json"
 
 
-def seed_run(result: Result, attempt: int | None = None) -> SeedRun:
+def seed_run(result: Result, attempt: int | None = None, beacon: str | None = None) -> SeedRun:
     """Return what a record keeps of a verification's result."""
     if result.test_errors is None or result.test_size is None or result.environment is None:
         raise AssertionError("a verification's result has read the test set")
@@ -141,6 +143,7 @@ def seed_run(result: Result, attempt: int | None = None) -> SeedRun:
         environment=result.environment,
         best_test_errors=min(looked, default=None),
         attempt=attempt,
+        beacon=beacon,
     )
 
 
@@ -250,7 +253,7 @@ def _seed_facts(record: Record, run: SeedRun) -> dict[str, tuple[object, object]
         best = min(run.best_test_errors, run.test_errors)
         facts[f"best_test_errors of seed {run.index}"] = (run.best_test_errors, best)
     if record.protocol_version == PROTOCOL_VERSION:
-        fixed = derive_seed(record.hash, record.recipe_hash, Purpose.VERIFY, run.index)
+        fixed = derive_seed(record.hash, record.recipe_hash, Purpose.VERIFY, run.index, beacon=run.beacon or "")
         facts[f"value of seed {run.index}"] = (run.seed, fixed)
     return facts
 
@@ -260,6 +263,8 @@ def _json(document: dict[str, Any]) -> str:
     for item in fields(Record):
         value = document[item.name]
         if item.name == "seeds":
+            # Most seeds have no beacon, and their lines stay as they were first written.
+            value = [{name: said for name, said in run.items() if (name, said) != ("beacon", None)} for run in value]
             seeds = ",\n  ".join(json.dumps(run, ensure_ascii=False, allow_nan=False) for run in value)
             text = f"[\n  {seeds}\n ]" if value else "[]"
         else:

@@ -1,13 +1,14 @@
 """Verification: fresh seeds of one network with one recipe, on all training images, the test set read once a seed.
 
 A plan says what is to be verified. Its seeds are declared in the ledger before the first of them runs, trained, and
-pooled into the record as they end; the verdict says what they have found. A certification is declared in a commit.
+pooled into the record as they end; the verdict says what they have found. A certification is declared in a commit, and
+its seeds depend on the id of that commit: their outcome cannot be known before.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,22 +21,28 @@ from harness.evidence.ledger import Attempt, Ledger, Outcome
 from harness.evidence.record import Found, Record, SeedRun
 from harness.evidence.study import is_owned, owned
 from harness.system import files, statistics
-from harness.system.errors import DeviceError, UsageError
+from harness.system.errors import ContentError, DeviceError, UsageError
 from harness.system.files import Workspace
 from harness.training import inspection, result
 from harness.training.executor import Event, ExecutorOf, Finished, Limits, Source, run_all
+from harness.training.modules import Network, build
 from harness.training.native.native import engine_of_repeat
 from harness.training.processes import Processes
 from harness.training.recipe import NamedRecipe
 from harness.training.result import Environment, Purpose, Result, code_version
 from harness.training.run import Job, TrainingData, execute_together
 from search_spaces.cost import analyse
+from search_spaces.errors import SearchSpaceError
 from search_spaces.network import Architecture
+from search_spaces.ops import Op, Residual, op_text
+from search_spaces.task import Task
 
 # Of a one-sided test that says a re-run is worse than its record.
 _SIGNIFICANCE = 0.05
 # Seeds that train at once; more would only ask for more memory.
 _MOST_TOGETHER = 32
+# Of all weights: a relu before a wide maxpool changes nothing in one of them, and something in the next.
+_DRAWS = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +55,7 @@ class Plan:
         workers: seeds that train at once.
         indices: the seed indices to run, in order; a certification declares its own in their place.
         certify: whether this is a certification; it takes the seeds that its attempt has declared.
-        attempt: the certification attempt, once it is known.
+        attempt: the certification attempt, once it is known; ``beacon`` of its seeds.
     """
 
     architecture: Architecture
@@ -61,6 +68,7 @@ class Plan:
     workers: int = 1
     certify: bool = False
     attempt: Attempt | None = None
+    beacon: str | None = None
     found: Found | None = None
     name: str = ""
 
@@ -143,8 +151,11 @@ def declare(plan: Plan, place: Workspace, seeds: int) -> Attempt:
     so those run for another target or data set are known too.
 
     Raises:
-        ContentError: attempts at this target have spent the whole chance of a false success.
+        ContentError: attempts on this data set have spent the whole chance of a false success, or the network has an
+            op that changes nothing: without it, it would be the same function with other seeds.
     """
+    if (vain := _vain_op(plan.architecture, dataset(plan.dataset).task)) is not None:
+        raise ContentError(f"{op_text(vain)} changes nothing in {plan.architecture}; take it out")
     evidence = _record_of(plan, place)
     attempt = ledger.open_attempt(place.ledger, evidence.key)
     if attempt is not None:
@@ -164,13 +175,51 @@ def _as_declared(plan: Plan, place: Workspace) -> Plan:
             "a certification is declared before it is run, and nothing is declared for this network, recipe and target",
             hint="run the same command with --declare-only, commit records/ledger.jsonl, then run it again without",
         )
-    committed = history.remembered(place.records).lines[place.ledger]
-    if not any(ledger.is_declaration(line, attempt) for line in committed):
+    beacon = history.declared_in(history.remembered(place.records), place.ledger, attempt)
+    if beacon is None:
         raise UsageError(
             f"attempt {attempt.number} is declared, but no commit has its line in {place.ledger}",
             hint="git add records/ledger.jsonl, git commit, then the same command again",
         )
-    return replace(plan, indices=tuple(attempt.indices), attempt=attempt)
+    beacon = beacon if attempt.rules > 1 else None
+    return replace(plan, indices=tuple(attempt.indices), attempt=attempt, beacon=beacon)
+
+
+def _vain_op(network: Architecture, task: Task) -> Op | None:
+    # An op without which as many parameters compute the same in training, whatever they and the images are.
+    import torch
+
+    def shortened(ops: tuple[Op, ...]) -> Iterator[tuple[Op, tuple[Op, ...]]]:
+        for index, op in enumerate(ops):
+            before, after = ops[:index], ops[index + 1 :]
+            yield op, (*before, *after)
+            for inner, left in shortened(op.ops) if isinstance(op, Residual) else ():
+                yield inner, (*before, Residual(left), *after)
+
+    def are_alike(whole: Network, shorter: Network) -> bool:
+        images = torch.randn(4, *task.input_shape)
+        for seed in range(_DRAWS):
+            said = []
+            for made in (whole, shorter):
+                torch.manual_seed(seed)
+                for value in made.parameters():
+                    value.normal_()
+                # What is drawn in training, as by a dropout, is no less than what is computed.
+                said.append(made.train()(images))
+            if not torch.equal(*said):
+                return False
+        return True
+
+    parameters = analyse(network, task).parameters
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        for op, ops in shortened(network.ops):
+            try:
+                is_as_large = analyse(Architecture(ops), task).parameters == parameters
+            except SearchSpaceError:
+                continue
+            if is_as_large and are_alike(build(network, task), build(Architecture(ops), task)):
+                return op
+    return None
 
 
 def _declare_fresh(plan: Plan, place: Workspace, evidence: Record) -> None:
@@ -224,6 +273,8 @@ def run_seeds(
                 recipe_name=plan.recipe.name,
                 purpose=Purpose.VERIFY,
                 seed_index=index,
+                # A seed that is recorded is repeated as it was.
+                beacon=(before[index].beacon if index in before else plan.beacon) or "",
                 device=plan.device,
                 engine=engine_of_repeat(plan.engine, before[index].environment.engine if index in before else None),
                 teachers=place.teachers,
@@ -284,7 +335,7 @@ def recorded_verdict(plan: Plan, place: Workspace) -> Verdict:
 def _pooled(evidence: Record, plan: Plan, place: Workspace, found: Result) -> Record:
     # The seed's weights go first: what the record names is there.
     attempt = plan.attempt.number if plan.attempt else None
-    evidence = record.with_seed(evidence, record.seed_run(found, attempt))
+    evidence = record.with_seed(evidence, record.seed_run(found, attempt, plan.beacon))
     evidence = replace(evidence, teacher_seconds=evidence.teacher_seconds or found.teacher_seconds)
     learned = _weights(_folder_of(plan, place), found.seed_index)
     run = evidence.seed(found.seed_index)

@@ -44,14 +44,19 @@ class Purpose(StrEnum):
     BENCH = "bench"
 
 
-def derive_seed(network_hash: str, recipe_hash: str, purpose: Purpose, index: int, study_seed: int = 0) -> int:
+def derive_seed(
+    network_hash: str, recipe_hash: str, purpose: Purpose, index: int, study_seed: int = 0, beacon: str = ""
+) -> int:
     """Return seed ``index`` of a network under a recipe, an integer below 2**48.
 
-    Only runs of a search depend on ``study_seed``; all people verify with the same seeds.
+    Only runs of a search depend on ``study_seed``; all people verify with the same seeds. Those of a certification
+    depend on a ``beacon``, which nobody knew when they were declared.
     """
     parts = [str(PROTOCOL_VERSION), network_hash, recipe_hash, purpose.value, str(index)]
     if purpose in (Purpose.SEARCH, Purpose.CONFIRM):
         parts.append(str(study_seed))
+    if beacon:
+        parts.append(beacon)
     digest = hashlib.sha256("|".join(parts).encode()).digest()
     # 48 bits are exact in JSON readers that keep numbers as doubles.
     return int.from_bytes(digest[:6], "big")

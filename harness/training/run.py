@@ -59,6 +59,7 @@ class Job:
     Attributes:
         seed_index: which of the fixed seeds of the purpose.
         study_seed: of a search's runs (``StudyConfig.run_seed``); without effect outside one.
+        beacon: of a certification's seeds (``derive_seed``).
         engine: ``native``, ``torch`` or ``auto``.
         until_epoch: last epoch of this job; None for the recipe's last.
         checkpoint: where the state is kept between jobs; None for nowhere.
@@ -77,6 +78,7 @@ class Job:
     purpose: Purpose
     seed_index: int
     study_seed: int = 0
+    beacon: str = ""
     device: str = "cpu"
     engine: str = TORCH
     until_epoch: int | None = None
@@ -283,7 +285,7 @@ def _start_result(job: Job, loaded: TrainingData, device: torch.device, engine: 
         dataset=loaded.data.dataset.name,
         purpose=job.purpose,
         seed_index=job.seed_index,
-        seed=derive_seed(architecture.hash, recipe_hash, job.purpose, job.seed_index, job.study_seed),
+        seed=derive_seed(architecture.hash, recipe_hash, job.purpose, job.seed_index, job.study_seed, job.beacon),
         status=Status.RUNNING,
         environment=environment(device, loaded.data.data_hash, engine),
         started_utc=datetime.now(UTC).isoformat(timespec="seconds"),

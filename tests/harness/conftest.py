@@ -130,10 +130,10 @@ def made_result(text: str = NETWORK, errors: int | None = 60, **changes: Any) ->
     return replace(made, **changes)
 
 
-def made_seed(network_hash: str, index: int, errors: int, recipe: Recipe) -> SeedRun:
+def made_seed(network_hash: str, index: int, errors: int, recipe: Recipe, beacon: str = "") -> SeedRun:
     return SeedRun(
         index=index,
-        seed=derive_seed(network_hash, recipe.hash, Purpose.VERIFY, index),
+        seed=derive_seed(network_hash, recipe.hash, Purpose.VERIFY, index, beacon=beacon),
         status=Status.COMPLETE,
         test_errors=errors,
         test_size=10_000,
@@ -142,11 +142,12 @@ def made_seed(network_hash: str, index: int, errors: int, recipe: Recipe) -> See
         train_seconds=50.0,
         started_utc=f"2026-11-20T08:{index:02d}:00+00:00",
         environment=ENVIRONMENT,
+        beacon=beacon or None,
     )
 
 
 def made_record(errors: list[int], text: str = NETWORK, first: int = 0, **changes: Any) -> Record:
-    architecture, recipe = parse_network(text), changes.pop("recipe", Recipe())
+    architecture, recipe, beacon = parse_network(text), changes.pop("recipe", Recipe()), changes.pop("beacon", "")
     analysis = analyse(architecture, MNIST)
     made = Record(
         name="",
@@ -161,7 +162,8 @@ def made_record(errors: list[int], text: str = NETWORK, first: int = 0, **change
         dataset="mnist",
         target_pct=99.4,
         seeds=tuple(
-            made_seed(architecture.hash, index, count, recipe) for index, count in enumerate(errors, start=first)
+            made_seed(architecture.hash, index, count, recipe, beacon)
+            for index, count in enumerate(errors, start=first)
         ),
     )
     return replace(made, **changes)

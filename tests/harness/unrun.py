@@ -73,7 +73,7 @@ class Seeds:
             dataset=dataset_name,
             purpose=job.purpose,
             seed_index=job.seed_index,
-            seed=derive_seed(network.hash, recipe_hash, job.purpose, job.seed_index),
+            seed=derive_seed(network.hash, recipe_hash, job.purpose, job.seed_index, beacon=job.beacon),
             status=self.status(job.seed_index),
             test_errors=count,
             test_size=dataset(dataset_name).test_size,

@@ -60,15 +60,14 @@ def place(tmp_path: Path) -> Workspace:
 
 
 def test_only_a_certified_attempt_certifies(place: Workspace, new_record: NewRecord):
-    made = new_record([40] * 30)
+    made, known = (new_record([40] * 30, beacon=beacon) for beacon in ("1" * 40, ""))
     attempt = ledger.declare(place.ledger, made.key, 0, 30)
-    tiers = []
-    for outcome in (None, Outcome.CERTIFIED):
-        if outcome is not None:
-            ledger.close(place.ledger, attempt, outcome, 99.6)
-        tiers.append(leaderboard._tier_of(made, ledger.read(place.ledger)))
+    assert leaderboard._tier_of(made, ledger.read(place.ledger)) is Tier.VERIFIED
+    ledger.close(place.ledger, attempt, Outcome.CERTIFIED, 99.6)
 
-    assert tiers == [Tier.VERIFIED, Tier.CERTIFIED]
+    assert leaderboard._tier_of(made, ledger.read(place.ledger)) is Tier.CERTIFIED
+    # Seeds that were known when they were declared certify nothing.
+    assert leaderboard._tier_of(known, ledger.read(place.ledger)) is Tier.VERIFIED
 
 
 def test_a_row_counts_all_attempts_at_its_target_and_says_how_sure_its_own_was(place: Workspace, new_record: NewRecord):
@@ -137,6 +136,29 @@ def test_a_declared_seed_that_has_not_been_run_holds_its_row_up(
     row = leaderboard.row_of_record(made, ledger.Ledger(declarations=[replace(declared, **changes)]))
 
     assert (row.tier, row.reached) == (tier, tier is Tier.VERIFIED)
+
+
+@pytest.mark.parametrize(
+    ("errors", "declared", "tier"),
+    [
+        # The mean of the first six is 61 errors, of all twelve 56.
+        ([61] * 6 + [51] * 6, [range(6), range(6, 12)], Tier.MEASURED),
+        ([61] * 6 + [51] * 6, [range(12)], Tier.VERIFIED),
+        ([60, 62, 58, 60, 62, 58] + [40] * 6, [range(6), range(6, 12)], Tier.AT_TARGET),
+        ([50] * 6 + [75] * 6, [range(6), range(6, 12)], Tier.MEASURED),
+        # A look at fewer than five is no verification, and has no part in what decides.
+        ([61] * 4 + [51] * 8, [range(4), range(4, 12)], Tier.VERIFIED),
+        ([20] * 4 + [61] * 8, [range(4), range(4, 12)], Tier.MEASURED),
+    ],
+)
+def test_the_seeds_that_were_declared_at_once_decide_and_later_ones_do_not_help(
+    errors: list[int], declared: list[range], tier: Tier, place: Workspace, new_record: NewRecord
+):
+    made = new_record(errors)
+    for indices in declared:
+        ledger.declare_verification(place.ledger, made.key, indices)
+
+    assert leaderboard._tier_of(made, ledger.read(place.ledger)) is tier
 
 
 def test_the_figures_of_a_row_are_those_of_its_seeds(new_record: NewRecord):
@@ -364,7 +386,7 @@ def test_refreshes_at_once_leave_a_whole_file_and_readers_never_see_half_of_one(
 
 
 def test_a_torn_ledger_costs_a_row_its_certificate_and_no_more(place: Workspace, new_record: NewRecord):
-    made, other = new_record([40] * 30), new_record([60], network(6))
+    made, other = new_record([40] * 30, beacon="1" * 40), new_record([60], network(6))
     record.write(place.records, made)
     record.write(place.records, other)
     ledger.close(place.ledger, ledger.declare(place.ledger, made.key, 0, 30), ledger.Outcome.CERTIFIED, 99.6)

@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 
 from harness.data.training_images import load
-from harness.evidence import leaderboard, ledger, record, verify
+from harness.evidence import history, leaderboard, ledger, record, verify
 from harness.evidence.leaderboard import Tier
 from harness.evidence.ledger import Attempt, Declaration, Outcome
 from harness.evidence.record import Record
 from harness.evidence.study import owned
 from harness.evidence.verify import Verdict, declare, machines_of, recorded_verdict
 from harness.system import files
-from harness.system.errors import HarnessError, StorageError, UsageError
+from harness.system.errors import ContentError, HarnessError, StorageError, UsageError
 from harness.system.files import Workspace
 from harness.training.executor import Broken, Event, Finished, Source
 from harness.training.processes import Processes
@@ -30,7 +30,7 @@ from harness.training.run import Job, TrainingData, execute
 from search_spaces.notation import parse_network
 from tests.harness import unrun
 from tests.harness.desks import Desks, in_place_of_processes
-from tests.harness.unrun import Seeds
+from tests.harness.unrun import NETWORK, Seeds
 
 CERTIFY = unrun.plan(certify=True)
 
@@ -389,6 +389,34 @@ def test_a_certification_runs_as_a_commit_has_declared_it(is_there: str, place: 
     unrun.declared(place, CERTIFY, 20)
     assert unrun.run(place, CERTIFY).passed
     assert len(seeds.asked) == 20
+
+
+def test_the_seeds_of_a_certification_depend_on_the_commit_that_declared_it(place: Workspace, seeds: Seeds):
+    unrun.declared(place, CERTIFY, 20)
+    declaring = (history.git(place.root, "rev-parse", "HEAD") or "").strip()
+    unrun.commit(place)
+
+    verdict = unrun.run(place, CERTIFY)
+
+    known = {derive_seed(NETWORK.hash, CERTIFY.recipe.recipe.hash, Purpose.VERIFY, index) for index in range(20)}
+    assert {job.beacon for job in seeds.asked} == {run.beacon for run in verdict.record.seeds} == {declaring}
+    assert not {run.seed for run in verdict.runs} & known
+    # A seed that is run again is the recorded one.
+    again = unrun.run(place, unrun.plan([3]))
+    assert [run.seed for run in again.runs] == [verdict.runs[3].seed]
+
+
+@pytest.mark.parametrize(
+    "body", ["relu relu", "maxpool(1) relu", "relu maxpool relu", "relu res(conv3x3(4) bn relu relu)", "relu gap"]
+)
+def test_a_network_with_an_op_that_changes_nothing_is_not_certified(body: str, place: Workspace):
+    vain = parse_network(f"conv3x3(4) bn {body} | gap | linear(10)")
+    for text in ("relu", "leaky", "relu dropout(0.1)", "res(conv3x3(4) bn) maxpool"):
+        fine = parse_network(f"conv3x3(4) bn {text} | gap | linear(10)")
+        assert declare(replace(CERTIFY, architecture=fine), place, 20).hash == fine.hash
+
+    with pytest.raises(ContentError):
+        declare(replace(CERTIFY, architecture=vain), place, 20)
 
 
 def test_a_certification_takes_no_seed_that_a_verification_has_declared(place: Workspace, seeds: Seeds):
