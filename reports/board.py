@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -17,27 +17,20 @@ from harness.evidence import weight_file
 from harness.evidence.events import SessionBegan
 from harness.evidence.leaderboard import PROVEN, LeaderboardRow, Survey, Tier
 from harness.evidence.record import Record
-from harness.evidence.study import is_owned
 from harness.search.nearest_miss import allowed_errors
 from harness.system import files
 from harness.system.errors import ContentError, typed
 from harness.system.files import Workspace
-from reports import charts
-from reports.layers import strip, thumbnail
+from reports import charts, course
+from reports.answer import Headline, headline
 from reports.numbers import duration, short
 from reports.render import page
-from reports.study.answer import TIERS
-from reports.study.networks import accuracy_words
-from reports.study.provenance import recipe_options
-from reports.study.study_files import Standings, StudyFiles, read_standings, read_study
-from reports.study.study_info import StudyInfo, study_info
-from reports.study.study_page import write_report
+from reports.study_facts import StudyFacts, recipe_options, study_facts
+from reports.study_files import Standings, StudyFiles, read_standings, read_study
+from reports.study_page import write_report
 from search_spaces.catalog import network_names
 from search_spaces.cost import Analysis, analyse
 from search_spaces.task import MNIST
-
-# A strip of layers takes some eight kilobytes of the page.
-_MOST_STRIPS = 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,22 +72,14 @@ class Group:
         return f"{self.dataset}-{short(self.target_pct)}"
 
     @property
-    def proven(self) -> list[Entry]:
-        """Those that are certified or verified, the smallest network first."""
+    def smallest(self) -> Entry | None:
+        """The smallest network that is certified or verified."""
         proven = [entry for entry in self.entries if entry.row.tier in PROVEN]
-        return sorted(proven, key=lambda entry: entry.row.parameters)
+        return min(proven, key=lambda entry: entry.row.parameters, default=None)
 
 
-def groups(
-    rows: Sequence[LeaderboardRow], records: Iterable[Record], kept: Iterable[tuple[Any, ...]] = ()
-) -> tuple[Group, ...]:
-    """Return the groups: the default target of the first data set, then the others in the order of the standings.
-
-    Args:
-        rows: ranked.
-        records: of the workspace.
-        kept: keys of the records whose first seed's weights are at hand.
-    """
+def groups(rows: Sequence[LeaderboardRow], records: Sequence[Record], workspace: Workspace) -> tuple[Group, ...]:
+    """Return the groups of ranked rows: the default target of the first data set, then the others in their order."""
     by_key = {record.key: record for record in records}
     names = network_names((row.architecture, row.parameters) for row in rows)
     names |= {row.hash: row.name for row in rows if row.name}
@@ -110,7 +95,7 @@ def groups(
             analysis=analyse(row.architecture, task),
             errors=tuple(run.test_errors for run in seeds),
             allowed=allowed_errors(row.target_pct, seeds[0].test_size) if seeds else 0,
-            commands=_commands(row, [item for item in by_key.values() if item.hash == row.hash], record, set(kept)),
+            commands=tuple(_commands(row, record, [item for item in records if item.hash == row.hash], workspace)),
         )
 
     made = [
@@ -123,29 +108,31 @@ def groups(
 
 
 def _commands(
-    row: LeaderboardRow, records: Sequence[Record], record: Record | None, kept: set[tuple[Any, ...]]
-) -> tuple[tuple[str, str], ...]:
-    """Return the commands, the quickest first; ``records`` are all of the network, ``record`` that of the row."""
+    row: LeaderboardRow, record: Record | None, of_network: Sequence[Record], workspace: Workspace
+) -> Iterator[tuple[str, str]]:
+    """Yield what can be done with a row, the quickest first; a record is named by what tells it from the others."""
     explain = (typed("explain", row.hash), "shows its layers and their costs")
     if record is None:
         recipe = recipe_options(row.recipe, row.epochs) if row.recipe else []
         verify = typed("verify", row.hash, *recipe, "--dataset", row.dataset, "--target", short(row.target_pct))
-        return (verify, "trains it on fresh seeds and reads the test set"), explain
+        yield verify, "trains it on fresh seeds and reads the test set"
+        yield explain
+        return
 
     def several(name: str) -> bool:
-        return len({getattr(item, name) for item in records}) > 1
+        return len({getattr(item, name) for item in of_network}) > 1
 
     dataset = ["--dataset", record.dataset] if several("dataset") else []
     target = ["--target", short(record.target_pct)] if several("target_pct") else []
     recipe = recipe_options(record.recipe_name, record.recipe.epochs) if several("recipe_hash") else []
-    seeds = str(max((run.index for run in record.seeds), default=0) + 1)
-    verify = typed("verify", row.hash, *recipe, *dataset, *target, "--seeds", seeds)
-    found = [(verify, "trains the recorded seeds again and compares them with the record"), explain]
-    if record.key in kept:
+    if 0 in weight_file.kept_indices(workspace.records, record)[:1]:
         which = ["--recipe", record.recipe_name] if recipe else []
         said = "loads its weights and counts its errors on the test set: seconds"
-        found.insert(0, (typed("evaluate", row.hash, *which, *dataset), said))
-    return tuple(found)
+        yield typed("evaluate", row.hash, *which, *dataset), said
+    seeds = str(max((run.index for run in record.seeds), default=0) + 1)
+    verify = typed("verify", row.hash, *recipe, *dataset, *target, "--seeds", seeds)
+    yield verify, "trains the recorded seeds again and compares them with the record"
+    yield explain
 
 
 def write_leaderboard(workspace: Workspace, found: Survey) -> Path:
@@ -155,54 +142,38 @@ def write_leaderboard(workspace: Workspace, found: Survey) -> Path:
         UsageError: the folder cannot be written.
     """
     path = workspace.leaderboard.with_suffix(".html")
-    made = groups(found.rows, found.records, _with_weights(workspace, found.records))
+    made = groups(found.rows, found.records, workspace)
     damage = [error.told for error in found.damage]
     files.write_text(path, page("leaderboard.html", damage=damage, **_board(made)))
     return path
 
 
-def _with_weights(workspace: Workspace, records: Iterable[Record]) -> list[tuple[Any, ...]]:
-    return [record.key for record in records if 0 in weight_file.kept_indices(workspace.records, record)[:1]]
-
-
 def _board(made: Sequence[Group]) -> dict[str, Any]:
-    """Return what the templates print of the groups: the chart, each row's seeds as dots, its layers."""
-    chart = charts.frontier(*_frontier_rows(made)) if made else None
+    """Return what the templates print of the groups; the chart is of the first data set, with its default target."""
+    rows = [
+        {
+            "network": entry.name,
+            "parameters": entry.row.parameters,
+            "accuracy": entry.accuracy_pct,
+            "tier": entry.row.tier.value,
+            "target": group.target_pct,
+            "recipe": entry.row.recipe,
+            "best": entry is group.smallest,
+            "href": f"#row-{number}-{place}",
+        }
+        for number, group in enumerate(made, start=1)
+        for place, entry in enumerate(group.entries, start=1)
+        if group.dataset == made[0].dataset and entry.accuracy_pct is not None and entry.row.parameters > 0
+    ]
+    # Those best at a target come first.
+    rows.sort(key=lambda row: not row["best"])
     return {
-        "charts": {"frontier": chart} if chart else {},
+        "charts": {"frontier": charts.frontier(rows, made[0].target_pct) if made else None},
         "styles": ["board.css"],
         "scripts": ["board.js"],
         "groups": made,
         "dots": _dots,
-        "tiers": {tier.value: words for tier, words in TIERS.items()},
-        "accuracy_words": accuracy_words,
-        "thumbnail": lambda entry: thumbnail(entry.row.architecture, entry.analysis.task),
-        "strip": lambda entry, place: strip(entry.analysis) if place <= _MOST_STRIPS else "",
     }
-
-
-def _frontier_rows(made: Sequence[Group]) -> tuple[list[dict[str, object]], float]:
-    """Return the points of the chart, on the first data set, and its default target; those best at a target first."""
-    rows: list[dict[str, object]] = []
-    for number, group in enumerate(made, start=1):
-        best = group.proven[0] if group.proven else None
-        for place, entry in enumerate(group.entries, start=1):
-            row = entry.row
-            if group.dataset != made[0].dataset or entry.accuracy_pct is None or row.parameters <= 0:
-                continue
-            rows.append(
-                {
-                    "network": entry.name,
-                    "parameters": row.parameters,
-                    "accuracy": entry.accuracy_pct,
-                    "tier": row.tier.value,
-                    "target": group.target_pct,
-                    "recipe": row.recipe,
-                    "best": entry is best,
-                    "href": f"#row-{number}-{place}",
-                }
-            )
-    return sorted(rows, key=lambda row: not row["best"]), made[0].target_pct
 
 
 def _dots(group: Group) -> list[dict[str, Any] | None]:
@@ -232,28 +203,46 @@ def _dots(group: Group) -> list[dict[str, Any] | None]:
 
 
 @dataclass(frozen=True, slots=True)
+class Listed:
+    """A study of the index: how far its search has come, and the address of its report, None where it has none."""
+
+    info: StudyFacts
+    state: str
+    link: str | None
+
+    @property
+    def headline(self) -> Headline:
+        """The verdict."""
+        return headline(self.info)
+
+    @property
+    def trained(self) -> int:
+        """Networks that have an accuracy."""
+        return course.accounting(self.info).trained
+
+
+@dataclass(frozen=True, slots=True)
 class Index:
     """All facts of the index.
 
     Attributes:
-        studies: each with how far its search has come and the address of its report, None where it has none; the one
-            that was worked on last comes first.
+        studies: the one that was worked on last comes first.
         unreadable: why, by the name of each folder that looks like a study and cannot be read.
         standings: the leaderboard, by data set and target.
         problem: why the standings cannot be read, empty where they can.
-        damage: what is wrong with files that the standings lack.
+        damage: what is wrong with files that the standings lack, but for those of studies that cannot be read.
     """
 
-    studies: tuple[tuple[StudyInfo, str, str | None], ...]
+    studies: list[Listed]
     unreadable: dict[str, str]
     standings: tuple[Group, ...]
     problem: str
-    damage: tuple[str, ...] = ()
+    damage: list[str]
 
     @property
     def left_out(self) -> list[str]:
-        """All that could not be read and why, each once: a damaged study is missing from the standings too."""
-        return list(dict.fromkeys([*self.unreadable.values(), *self.damage]))
+        """All that could not be read and why, each once."""
+        return [*self.unreadable.values(), *self.damage]
 
 
 def read_index(workspace: Workspace) -> Index:
@@ -271,11 +260,11 @@ def read_index(workspace: Workspace) -> Index:
             unreadable[folder.name] = error.told
             continue
         link = f"{quote(os.fsencode(folder.name))}/report.html" if (folder / "report.html").exists() else None
-        studies.append((study_info(found), _state_of(found, running=is_owned(folder)), link))
+        studies.append(Listed(study_facts(found), state_of(found), link))
     # The folders came in order of their names, which the sort keeps where times are equal.
-    studies.sort(key=lambda study: study[0].provenance.last_utc, reverse=True)
-    made = groups(standings.rows, standings.records, _with_weights(workspace, standings.records))
-    return Index(tuple(studies), unreadable, made, problem, standings.left_out)
+    studies.sort(key=lambda study: study.info.last_utc, reverse=True)
+    damage = [message for message in standings.left_out if message not in unreadable.values()]
+    return Index(studies, unreadable, groups(standings.rows, standings.records, workspace), problem, damage)
 
 
 def _study_folders(workspace: Workspace) -> list[Path]:
@@ -283,13 +272,12 @@ def _study_folders(workspace: Workspace) -> list[Path]:
     return sorted({path.parent for name in ("config.json", "log.jsonl") for path in workspace.runs.glob(f"*/{name}")})
 
 
-def _state_of(found: StudyFiles, *, running: bool) -> str:
+def state_of(found: StudyFiles) -> str:
     """Return how far a search has come: ``Running: 28 of 45 min``."""
-    last, spent = found.last_turn, duration(found.elapsed)
-    limit = found.time_limit
-    if running and limit is not None and limit >= 60:
+    last, spent, limit = found.last_turn, duration(found.elapsed), found.time_limit
+    if found.at_work and limit is not None and limit >= 60:
         return f"Running: {found.elapsed / 60:.0f} of {limit / 60:.0f} min"
-    if running:
+    if found.at_work:
         return f"Running: {spent}"
     if last is None:
         return "Not begun"
@@ -305,9 +293,7 @@ def write_index(workspace: Workspace, index: Index) -> Path:
         UsageError: the folder cannot be written.
     """
     path = workspace.runs / "index.html"
-    # Studies that cannot be read are named by themselves.
-    damage = [message for message in index.damage if message not in index.unreadable.values()]
-    files.write_text(path, page("index.html", index=index, damage=damage, **_board(index.standings)))
+    files.write_text(path, page("index.html", index=index, **_board(index.standings)))
     return path
 
 

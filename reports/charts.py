@@ -1,4 +1,4 @@
-"""The charts of all pages: plain facts in, Altair charts out.
+"""The charts of all pages: facts in, Altair charts out; None where two points would be a picture of nothing.
 
 A page draws them with Vega-Lite inside it, a notebook shows them as they are, and ``svg`` and ``png`` make files.
 Colours are those of ``page.css`` on light ground; the style sheet exchanges them on dark ground.
@@ -7,20 +7,30 @@ Colours are those of ``page.css`` on light ground; the style sheet exchanges the
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import altair as alt
 import vl_convert
 
+from harness.evidence.leaderboard import cost_of
+from harness.system import statistics
+from reports import course
+from reports.networks import DIGITS, State, front_of
+from search_spaces.catalog import network_name
+from search_spaces.ops import BatchNorm, Conv, Linear, op_text
+from search_spaces.space import OBJECTIVES, Metric
+
 if TYPE_CHECKING:
     from harness.bench.findings import Findings
+    from reports.comparison import NetworkSide
+    from reports.study_facts import StudyFacts
 
 BLUE, NAVY, GREY, ORANGE, PURPLE = "#0072b2", "#1d3f8a", "#6f7a84", "#c14a00", "#8a4a80"
 GREEN, RED, AMBER, TEXT = "#10693a", "#a3271b", "#7a4b00", "#1b2127"
 _SERIES = [BLUE, ORANGE, PURPLE, NAVY, GREEN, AMBER, RED, GREY]
 
-Row = Mapping[str, object]
+Row = Mapping[str, Any]
 
 _LINES = "#d3dae0"
 _WORDS = {"labelColor": TEXT, "titleColor": TEXT, "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"}
@@ -37,65 +47,8 @@ _CONFIG: dict[str, Any] = {
 }
 # Fewer errors cannot be told apart on 10,000 images, and a logarithmic axis has no 0.
 _FEWEST_ERRORS_PCT = 0.05
-
-
-def finished(chart: Any, description: str, height: int = 320, **datasets: Sequence[Row]) -> Any:
-    """Return a chart as pages take it: as wide as its place, in the common style, with its named data sets."""
-    extra = {"datasets": {name: [dict(row) for row in rows] for name, rows in datasets.items()}} if datasets else {}
-    return chart.properties(width="container", height=height, description=description, **extra).configure(**_CONFIG)
-
-
-def named(name: str) -> alt.NamedData:
-    """Return a data set that ``finished`` is given under this name; charts of one page may share it."""
-    return alt.NamedData(name=name)
-
-
-def over(rows: Sequence[Row]) -> alt.Chart:
-    """Return a chart of rows of its own."""
-    return alt.Chart(alt.InlineData(values=[dict(row) for row in rows]))
-
-
-def zoom() -> alt.Parameter:
-    """Return what moves a chart by dragging; the wheel zooms it while Shift is held, so that pages still scroll."""
-    return alt.selection_interval(bind="scales", zoom="wheel![event.shiftKey]")
-
-
-def errors_pct(accuracy_pct: float) -> float:
-    """Return where an accuracy lies on ``accuracy_axis``: its share of errors, never 0."""
-    return max(100 - accuracy_pct, _FEWEST_ERRORS_PCT)
-
-
-def accuracy_axis(field: str, title: str, **axis: Any) -> alt.Y:
-    """Return an axis for a field of ``errors_pct``: logarithmic in the errors, labelled with accuracies.
-
-    Accuracies near 100 % crowd together: here 99.4 to 99.7 is as far as 98 to 99.
-    """
-    scale = alt.Scale(type="log", reverse=True, nice=False, padding=12)
-    words = "format(100 - datum.value, '.6~r')"
-    return alt.Y(f"{field}:Q", scale=scale, title=title, axis=alt.Axis(labelExpr=words, **axis))
-
-
-def log_axis(channel: type[Any], field: str, title: str) -> Any:
-    """Return a logarithmic axis of counts, for ``alt.X`` or ``alt.Y``."""
-    scale = alt.Scale(type="log", nice=False, padding=16)
-    return channel(f"{field}:Q", scale=scale, title=title, axis=alt.Axis(format=",d", tickCount=8))
-
-
-def bars(
-    rows: Sequence[tuple[str, float]], title: str, description: str, *, logs: bool = False, digits: str = ",d"
-) -> Any:
-    """Return one bar a name, each with its value; None where there is none."""
-    if not rows:
-        return None
-    values = [{"name": name, "value": value, "length": math.log1p(value) if logs else value} for name, value in rows]
-    y = alt.Y("name:N", sort=None, title=None, axis=alt.Axis(labelLimit=280, domain=False, ticks=False))
-    longest = max(row["length"] for row in values) or 1  # type: ignore[type-var]
-    x = alt.X("length:Q", axis=None, scale=alt.Scale(domain=[0, longest * 1.15]))  # type: ignore[operator]
-    base = over(values).encode(x=x, y=y, tooltip=["name:N", alt.Tooltip("value:Q", title=title, format=digits)])
-    words = base.mark_text(align="left", dx=4, color=TEXT).encode(text=alt.Text("value:Q", format=digits))
-    return finished(
-        alt.layer(base.mark_bar(color=BLUE, height={"band": 0.6}), words), description, 30 + 26 * len(values)
-    )
+_MOST_GHOSTS, _MOST_SEED_ROWS = 3, 8
+_DASHED: dict[str, Any] = {"strokeDash": [6, 4], "color": TEXT}
 
 
 def svg(chart: Any, width: int = 760) -> str:
@@ -108,23 +61,364 @@ def png(chart: Any, width: int = 760) -> bytes:
     return vl_convert.vegalite_to_png(chart.properties(width=width).to_dict(validate=False), scale=2)
 
 
-def toy_rates(curves: Mapping[float, Sequence[float]]) -> Any:
-    """Return the loss of the toy over its updates, a line a learning rate."""
-    rows = [
-        {"learning rate": str(rate), "updates": done, "loss": loss}
-        for rate, curve in curves.items()
-        for done, loss in enumerate(curve)
-        if done % 5 == 0
-    ]
-    lines = alt.Chart(alt.NamedData(name="curves")).mark_line(strokeWidth=1.8)
-    drawn = lines.encode(
-        x=alt.X("updates:Q"),
-        y=alt.Y("loss:Q", scale=alt.Scale(type="log"), title="E_total"),
-        color=alt.Color("learning rate:N", legend=alt.Legend(title="learning rate")),
-        strokeDash=alt.StrokeDash("learning rate:N"),
-    )
-    return finished(drawn, "Loss of the toy over its updates, by learning rate.", curves=rows)
+def _finished(chart: Any, description: str, height: int = 320, **datasets: Sequence[Row]) -> Any:
+    """Return a chart as pages take it: as wide as its place, in the common style, with its named data sets."""
+    extra = {"datasets": datasets} if datasets else {}
+    return chart.properties(width="container", height=height, description=description, **extra).configure(**_CONFIG)
 
+
+def _named(name: str) -> alt.Chart:
+    """Return a chart of a data set that ``_finished`` is given under this name; charts of one page may share it."""
+    return alt.Chart(alt.NamedData(name=name))
+
+
+def _over(rows: Iterable[Row]) -> alt.Chart:
+    """Return a chart of rows of its own."""
+    return alt.Chart(alt.InlineData(values=list(rows)))
+
+
+def _zoom() -> alt.Parameter:
+    """Return what moves a chart by dragging; the wheel zooms it while Shift is held, so that pages still scroll."""
+    return alt.selection_interval(bind="scales", zoom="wheel![event.shiftKey]")
+
+
+def _errors_pct(accuracy_pct: float) -> float:
+    """Return where an accuracy lies on ``_accuracy_axis``: its share of errors, never 0."""
+    return max(100 - accuracy_pct, _FEWEST_ERRORS_PCT)
+
+
+def _accuracy_axis(title: str) -> Any:
+    """Return an axis for a field ``errors``: logarithmic in the errors, labelled with accuracies.
+
+    Accuracies near 100 % crowd together: here 99.4 to 99.7 is as far as 98 to 99.
+    """
+    scale = alt.Scale(type="log", reverse=True, nice=False, padding=12)
+    return alt.Y("errors:Q", scale=scale, title=title, axis=alt.Axis(labelExpr="format(100 - datum.value, '.6~r')"))
+
+
+def _log_axis(channel: type[Any], field: str, title: str) -> Any:
+    """Return a logarithmic axis of counts, for ``alt.X`` or ``alt.Y``."""
+    scale = alt.Scale(type="log", nice=False, padding=16)
+    return channel(f"{field}:Q", scale=scale, title=title, axis=alt.Axis(format=",d", tickCount=8))
+
+
+def _names(field: str = "network", names: Sequence[str] | None = None) -> Any:
+    """Return an axis with a line a name, in the order given, else as they come."""
+    axis = alt.Axis(labelLimit=280, domain=False, ticks=False)
+    return alt.Y(f"{field}:N", sort=list(names) if names else None, title=None, axis=axis)
+
+
+def _looks(field: str, kinds: Mapping[str, tuple[str, str]], present: Iterable[object], columns: int = 3) -> Any:
+    """Return how points are told apart: colour and shape by kind, and one legend of the kinds that are present."""
+    shown = set(present)
+    legend = alt.Legend(values=[kind for kind in kinds if kind in shown], columns=columns)
+    colours, shapes = zip(*kinds.values(), strict=True)
+    return {
+        "color": alt.Color(f"{field}:N", scale=alt.Scale(domain=list(kinds), range=list(colours)), legend=legend),
+        "shape": alt.Shape(f"{field}:N", scale=alt.Scale(domain=list(kinds), range=list(shapes)), legend=legend),
+    }
+
+
+def _tips(*fields: str) -> list[alt.Tooltip]:
+    """Return what is told of a point: fields as ``name:Q|title|format``, the last two where they differ."""
+    parts = [[*field.split("|"), "", ""][:3] for field in fields]
+    return [
+        alt.Tooltip(name, title=title or alt.Undefined, format=form or alt.Undefined) for name, title, form in parts
+    ]
+
+
+def _levels(target_pct: float, threshold_pct: float) -> dict[float, str]:
+    if target_pct == threshold_pct:
+        return {target_pct: f"target and threshold {target_pct:g} %"}
+    return {target_pct: f"target {target_pct:g} %", threshold_pct: f"threshold {threshold_pct:g} %"}
+
+
+def _bars(
+    values: Sequence[tuple[str, float]], title: str, description: str, *, logs: bool = False, digits: str = ",d"
+) -> Any:
+    """Return one bar a name, each with its value; None where there is none."""
+    if not values:
+        return None
+    rows: list[Row] = [
+        {"name": name, "value": value, "length": math.log1p(value) if logs else value} for name, value in values
+    ]
+    longest = max(row["length"] for row in rows) or 1
+    x = alt.X("length:Q", axis=None, scale=alt.Scale(domain=[0, longest * 1.15]))
+    base = _over(rows).encode(x=x, y=_names("name"), tooltip=_tips("name:N", f"value:Q|{title}|{digits}"))
+    words = base.mark_text(align="left", dx=4, color=TEXT).encode(text=alt.Text("value:Q", format=digits))
+    bars = alt.layer(base.mark_bar(color=BLUE, height={"band": 0.6}), words)
+    return _finished(bars, description, 30 + 26 * len(rows))
+
+
+# A study -------------------------------------------------------------------------------------------------------------
+
+
+def study_charts(info: StudyFacts, rows: Sequence[Row]) -> dict[str, Any]:
+    """Return the charts of a study by the names under which its page shows them; ``rows`` are its ``networks_rows``."""
+    facts, mattered = course.accounting(info), course.choices(info)
+    return {
+        "accuracy": _accuracy_over_cost(info, rows),
+        "seeds": _seeds_of_networks(info),
+        "over-time": _search_over_time(info, rows),
+        "learning-curves": _learning_curves(info),
+        "choices": mattered and _bars(mattered.importances[:20], "importance", "Importance of choices", digits=".0%"),
+        "steps": _bars(facts.steps, "proposals", "From proposals to a verified network", logs=True),
+        "rejections": _bars(facts.rejections, "proposals", "Rejections by reason"),
+        "outcomes": _bars(facts.outcomes, "runs", "Finished runs by outcome"),
+        "time": _bars(course.time_spent(info), "seconds", "Where the time of all workers went"),
+    }
+
+
+def networks_rows(info: StudyFacts) -> list[dict[str, Any]]:
+    """Return the data set ``networks`` of a study's page: a row a network, for charts, filter and files alike."""
+    front, ends = {network.hash for network in front_of(info.networks)}, course.first_ends(info)
+    rows = []
+    for number, network in enumerate(info.networks):
+        row, accuracies, end = network.row, network.validation_accuracies_pct, ends.get(number)
+        accuracy = statistics.mean(accuracies) if accuracies and network.parameters > 0 else None
+        deviation = statistics.standard_deviation(accuracies) if len(accuracies) > 1 else None
+        kind = "pruned" if network.state is State.PRUNED else "on the Pareto front" if network.hash in front else None
+        low, high = (
+            (None, None) if accuracy is None or deviation is None else (accuracy - deviation, accuracy + deviation)
+        )
+        rows.append(
+            {
+                "n": number,
+                "hash": network.hash,
+                "network": network.label,
+                "state": str(network.state),
+                "origin": network.origin,
+                "trial": network.trial,
+                "parameters": network.parameters,
+                "macs": network.minimised if network.minimised is not None else network.first and network.first.macs,
+                "cost": network.cost,
+                "epochs": network.epochs,
+                "validation_pct": _rounded(accuracy),
+                "deviation_pct": _rounded(deviation if accuracy is not None else None),
+                "seeds": len(accuracies),
+                "errors": None if accuracy is None else _rounded(_errors_pct(accuracy)),
+                "low": None if low is None else _rounded(_errors_pct(low)),
+                "high": None if high is None else _rounded(_errors_pct(high)),
+                "shown": None if accuracy is None else kind or "trained",
+                "ended": None if end is None else round(end / 60, 2),
+                "tier": str(row.tier) if row else None,
+                "test_pct": _rounded(row.mean_test_accuracy_pct) if row else None,
+            }
+        )
+    return rows
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else round(value, 4)
+
+
+_KINDS = {
+    "trained": (BLUE, "circle"),
+    "on the Pareto front": (NAVY, "square"),
+    "pruned": (GREY, "triangle-down"),
+    "mean on the test set": (ORANGE, "diamond"),
+    "smallest on the leaderboard": (TEXT, "cross"),
+}
+
+
+def _told(unit: str) -> list[alt.Tooltip]:
+    numbers = (f"cost:Q|{unit}|,d", "validation_pct:Q|validation, %|.2f", "seeds:Q", "test_pct:Q|test, %|.3f")
+    return _tips("network:N", *numbers, "state:N")
+
+
+def _accuracy_over_cost(info: StudyFacts, rows: Sequence[Row]) -> Any:
+    """Return the networks of a study: what it minimises against accuracy, with target, threshold and budget."""
+    config, unit = info.config, OBJECTIVES[info.config.minimise]
+    shown = [row for row in rows if row["shown"]]
+    tested = [
+        {
+            "n": number,
+            "network": network.label,
+            "cost": network.cost,
+            "test_pct": round(row.mean_test_accuracy_pct, 4),
+            "errors": _errors_pct(row.mean_test_accuracy_pct),
+            "low": _errors_pct(row.mean_test_accuracy_pct - (row.std_test_accuracy_pct or 0)),
+            "high": _errors_pct(row.mean_test_accuracy_pct + (row.std_test_accuracy_pct or 0)),
+            "shown": "mean on the test set",
+        }
+        for number, network in enumerate(info.networks)
+        if (row := network.row) is not None and row.mean_test_accuracy_pct is not None and network.parameters > 0
+    ]
+    if not shown and not tested:
+        return None
+    known = {network.hash for network in info.networks}
+    goal = (config.dataset, config.target_pct)
+    others = [row for row in info.files.rows if row.reached and (row.dataset, row.target_pct) == goal]
+    best = sorted(
+        {row.hash: row for row in others if row.hash not in known}.values(),
+        key=lambda row: cost_of(row, config.minimise),
+    )
+    ghosts = [
+        {
+            "network": network_name(row.architecture, row.parameters) or row.hash[:DIGITS],
+            "cost": cost_of(row, config.minimise),
+            "test_pct": round(row.mean_test_accuracy_pct, 4),
+            "errors": _errors_pct(row.mean_test_accuracy_pct),
+            "shown": "smallest on the leaderboard",
+        }
+        for row in best[:_MOST_GHOSTS]
+        if row.mean_test_accuracy_pct is not None
+    ]
+    x, y = _log_axis(alt.X, "cost", unit), _accuracy_axis("accuracy, %")
+    looks = _looks("shown", _KINDS, [row["shown"] for row in (*shown, *tested, *ghosts)])
+    layers, labels = [], []
+    # The lines lie close together: each label stands on the side away from the other line.
+    levels = _levels(config.target_pct, config.threshold_pct)
+    for level, words in levels.items():
+        line = _over([{"errors": _errors_pct(level), "words": words}]).encode(y=y)
+        layers.append(line.mark_rule(**_DASHED))
+        text = line.mark_text(align="left", dx=4, dy=-7 if level == max(levels) else 10, color=TEXT, fontSize=11)
+        labels.append(text.encode(x=alt.value(0), text="words:N"))
+    largest = max(row["cost"] for row in (*shown, *tested))
+    bound = f"{'budget' if config.minimise is Metric.PARAMETERS else 'at most'} {config.ceiling:,}"
+    if config.ceiling <= 1.3 * largest:
+        line = _over([{"cost": config.ceiling}]).mark_rule(strokeDash=[2, 3], color=PURPLE)
+        layers.append(line.encode(x=x, tooltip=alt.value(bound)))
+    front = front_of(info.networks)
+    if front:
+        steps = [(network.cost, network.accuracy_pct or 0.0) for network in front]
+        corners = [{"cost": at, "errors": _errors_pct(pct)} for at, pct in (*steps, (largest, steps[-1][1]))]
+        layers.append(_over(corners).mark_line(interpolate="step-after", color=NAVY, strokeWidth=1.5).encode(x=x, y=y))
+    networks = _named("networks").transform_filter("isValid(datum.errors)")
+    spread = networks.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=1)
+    layers.append(spread.encode(x=x, y=alt.Y("low:Q"), y2="high:Q", color=looks["color"]))
+    points = networks.mark_point(filled=True, size=55, opacity=0.8, cursor="pointer")
+    layers.append(points.encode(x=x, y=y, tooltip=_told(unit), **looks).add_params(_zoom()))
+    tips = _tips("network:N", "cost:Q||,d", "test_pct:Q|test, %")
+    if ghosts:
+        layers.append(_over(ghosts).mark_point(filled=True, size=60).encode(x=x, y=y, tooltip=tips, **looks))
+    if tested:
+        data = _over(tested)
+        layers.append(data.mark_rule(strokeWidth=1.5).encode(x=x, y="low:Q", y2="high:Q", color=looks["color"]))
+        layers.append(data.mark_point(filled=True, size=90).encode(x=x, y=y, tooltip=tips, **looks))
+    said = "; ".join(f"{network.cost:,} with {network.accuracy_pct:.2f} %" for network in front)
+    description = (
+        f"{unit.capitalize()} against accuracy of {len(shown) + len(tested)} points. {bound}, target "
+        f"{config.target_pct:g} %, validation threshold {config.threshold_pct:g} %. Pareto front on validation: "
+        f"{said or 'empty'}. The table of networks has every figure."
+    )
+    return _finished(alt.layer(*layers, *labels), description, 400, networks=rows)
+
+
+def _search_over_time(info: StudyFacts, rows: Sequence[Row]) -> Any:
+    """Return when which costs were tried, and how the effective budget fell with each confirmed network."""
+    ended = sum(row["ended"] is not None for row in rows)
+    if not ended:
+        return None
+    unit, decided, steps = OBJECTIVES[info.config.minimise], course.decided(info), course.budget_steps(info)
+    tries = [
+        {
+            "ended": item.elapsed / 60,
+            "cost": item.cost,
+            "fate": "confirmed" if item.confirmed else "failed confirmation",
+        }
+        for item in decided
+        if item.cost > 0
+    ]
+    x = alt.X("ended:Q", title="minutes of the search", scale=alt.Scale(nice=False, domainMin=0))
+    y = _log_axis(alt.Y, "cost", unit)
+    kinds = {"first run": (BLUE, "circle"), "confirmed": (GREEN, "square"), "failed confirmation": (RED, "cross")}
+    looks = _looks("fate", kinds, kinds)
+    line = _over({"ended": seconds / 60, "cost": level} for seconds, level in steps)
+    first = _named("networks").transform_filter("isValid(datum.ended)").transform_calculate(fate="'first run'")
+    points = first.mark_point(filled=True, size=45, opacity=0.7, cursor="pointer")
+    layers = [
+        line.mark_line(interpolate="step-after", color=PURPLE, strokeWidth=2).encode(x=x, y=y),
+        points.encode(x=x, y=y, tooltip=_told(unit), **looks).add_params(_zoom()),
+    ]
+    if tries:
+        marks = _over(tries).mark_point(filled=True, size=110)
+        layers.append(marks.encode(x=x, y=y, tooltip=["fate:N", "cost:Q"], **looks))
+    description = (
+        f"{ended} networks by the end of their first run. The effective budget fell from {steps[0][1]:,} to "
+        f"{steps[-1][1]:,} {unit}; {sum(item.confirmed for item in decided)} times a network was confirmed."
+    )
+    return _finished(alt.layer(*layers), description, 320, networks=rows)
+
+
+def _seeds_of_networks(info: StudyFacts) -> Any:
+    """Return every seed of the networks that were trained on several, the answer first."""
+    answer = info.answer.hash if info.answer else ""
+    spread = sorted(course.seed_spread(info)[0], key=lambda row: row.network.hash != answer)[:_MOST_SEED_ROWS]
+    kinds = {
+        "validation, fresh seed": (BLUE, "circle"),
+        "test set": (ORANGE, "diamond"),
+        "validation, the run it was chosen by": (GREY, "triangle-down"),
+    }
+    # Seeds that went wrong lie on the edge, so that the others can be told apart.
+    low = info.config.target_pct - 2.0
+    names = [f"{row.network.label}, {row.network.cost:,}" for row in spread]
+    rows = [
+        {"network": name, "seed": kind, "accuracy": max(value, low)}
+        for name, row in zip(names, spread, strict=True)
+        for kind, group in zip(kinds, (row.fresh, row.test, (row.network.first_pct,)), strict=True)
+        for value in group
+        if value is not None
+    ]
+    if not rows:
+        return None
+    marks = _over(rows).mark_point(filled=True, size=60, opacity=0.8)
+    marks = marks.encode(
+        x=alt.X("accuracy:Q", title="accuracy of a seed, %", scale=alt.Scale(zero=False, padding=12)),
+        y=_names(names=names),
+        yOffset=alt.YOffset("seed:N", sort=list(kinds)),
+        tooltip=_tips("network:N", "seed:N", "accuracy:Q||.2f"),
+        **_looks("seed", kinds, [row["seed"] for row in rows], columns=1),
+    )
+    levels = _levels(info.config.target_pct, info.config.threshold_pct)
+    rule = _over({"accuracy": value, "words": words} for value, words in levels.items()).mark_rule(**_DASHED)
+    description = f"Accuracy of each seed of {len(spread)} networks; dashed: target and threshold."
+    layers = alt.layer(rule.encode(x="accuracy:Q", tooltip="words:N"), marks)
+    return _finished(layers, description, 110 + 34 * len(spread))
+
+
+def _learning_curves(info: StudyFacts) -> Any:
+    """Return validation accuracy while networks were in training, a line a network."""
+    curves = course.learning_curves(info)
+    if not curves:
+        return None
+    rows = [
+        {
+            "n": number,
+            "network": info.networks[number].label,
+            "epoch": epoch,
+            "errors": _rounded(_errors_pct(value)),
+            "validation_pct": _rounded(value),
+            "end": "to the end" if run.status == "complete" else run.status.replace("_", " "),
+        }
+        for number, run, points in curves
+        for epoch, value in points
+    ]
+    ends = {str(row["end"]) for row in rows}
+    colours = {"to the end": BLUE, "pruned": GREY} | dict(
+        zip(sorted(ends - {"to the end", "pruned"}), (RED, AMBER, PURPLE, NAVY), strict=False)
+    )
+    kinds = [kind for kind in colours if kind in ends]
+    scale = alt.Scale(domain=kinds, range=[colours[kind] for kind in kinds])
+    marks = _named("curves").mark_line(point={"size": 25}, strokeWidth=1.25, opacity=0.7)
+    chart = marks.encode(
+        x=alt.X("epoch:Q", axis=alt.Axis(tickMinStep=1)),
+        y=_accuracy_axis("validation accuracy, %"),
+        detail="n:N",
+        color=alt.Color("end:N", scale=scale),
+        tooltip=_tips("network:N", "epoch:Q", "validation_pct:Q|validation, %|.2f", "end:N"),
+    ).add_params(_zoom())
+    description = f"Validation accuracy by epoch of the first runs of {len(curves)} networks."
+    return _finished(chart, description, 320, curves=rows)
+
+
+def nothing() -> Any:
+    """Return the chart of what has nothing to show yet."""
+    words = _over([{"words": "nothing yet"}]).mark_text(fontSize=14).encode(text="words:N")
+    return _finished(words, "Nothing yet.")
+
+
+# The leaderboard -----------------------------------------------------------------------------------------------------
 
 _TIERS = {
     "certified": "certified or verified",
@@ -134,51 +428,168 @@ _TIERS = {
     "searched": "searched (validation)",
     "claimed": "published by others",
 }
+_TIER_KINDS = {
+    "certified or verified": (GREEN, "square"),
+    "measured": (ORANGE, "diamond"),
+    "searched (validation)": (BLUE, "circle"),
+    "published by others": (PURPLE, "triangle-up"),
+}
 
 
-def frontier(rows: Sequence[Mapping[str, Any]], target_pct: float, *, height: int = 400) -> Any:
+def frontier(rows: Sequence[Row], target_pct: float, *, height: int = 400) -> Any:
     """Return sizes against accuracies, those that are smallest at their target joined and named.
 
     Args:
         rows: ``network``, ``parameters``, ``accuracy`` and ``target`` in per cent, ``tier``, ``recipe``, whether it is
             ``best`` at its target, and ``href``, where a click leads.
         target_pct: the accuracy that has a line.
+        height: in pixels.
     """
-    points = [{**row, "errors": errors_pct(row["accuracy"]), "kind": _TIERS[row["tier"]]} for row in rows]
+    points = [{**row, "errors": _errors_pct(row["accuracy"]), "kind": _TIERS[row["tier"]]} for row in rows]
     if len({(row["parameters"], row["accuracy"]) for row in points}) < 3:
-        return None  # two points make no picture that a table does not
-    x = log_axis(alt.X, "parameters", "parameters (logarithmic)")
-    y: Any = accuracy_axis("errors", "accuracy, % (errors logarithmic)")
+        return None
+    x, y = (
+        _log_axis(alt.X, "parameters", "parameters (logarithmic)"),
+        _accuracy_axis("accuracy, % (errors logarithmic)"),
+    )
     # The ends of the axes stay where a filter takes points away.
     sizes, errors = ([row[name] for row in points] for name in ("parameters", "errors"))
     x.scale.domain, y.scale.domain = [min(sizes) / 1.15, max(sizes) * 1.15], [min(errors) / 1.4, max(errors) * 1.15]
-    kinds = [kind for kind in dict.fromkeys(_TIERS.values()) if any(row["kind"] == kind for row in points)]
-    looks = dict(zip(dict.fromkeys(_TIERS.values()), (GREEN, ORANGE, BLUE, PURPLE), strict=True))
-    shapes = dict(zip(dict.fromkeys(_TIERS.values()), ("square", "diamond", "circle", "triangle-up"), strict=True))
-    legend = alt.Legend(columns=2)
-    colour = alt.Color("kind:N", scale=alt.Scale(domain=kinds, range=[looks[kind] for kind in kinds]), legend=legend)
-    shape = alt.Shape("kind:N", scale=alt.Scale(domain=kinds, range=[shapes[kind] for kind in kinds]), legend=legend)
-    tooltip = [
-        "network:N",
-        alt.Tooltip("parameters:Q", format=",d"),
-        alt.Tooltip("accuracy:Q", title="accuracy, %", format=".3f"),
-        "tier:N",
-        alt.Tooltip("target:Q", title="target, %"),
-        "recipe:N",
-    ]
-    best = alt.Chart(named("rows")).transform_filter("datum.best")
-    line = over([{"errors": errors_pct(target_pct)}]).mark_rule(strokeDash=[6, 4], color=TEXT).encode(y=y)
-    joined = best.mark_line(color=GREEN).encode(x=x, y=y)
-    marks = alt.Chart(named("rows")).mark_point(filled=True, size=70, opacity=0.85, cursor="pointer")
-    marks = marks.encode(x=x, y=y, color=colour, shape=shape, tooltip=tooltip)
-    words = best.mark_text(dy=-13, color=TEXT).encode(x=x, y=y, text=alt.Text("parameters:Q", format=",d"))
-    said = "; ".join(f"{row['target']:g} % with {row['parameters']:,}" for row in points if row["best"])
-    return finished(
-        alt.layer(line, joined, marks.add_params(alt.selection_interval(bind="scales")), words),
-        f"Parameters against accuracy. The smallest network verified or certified for each target: {said or 'none'}.",
-        height,
-        rows=points,
+    told = ("parameters:Q||,d", "accuracy:Q|accuracy, %|.3f", "tier:N", "target:Q|target, %", "recipe:N")
+    best = _named("rows").transform_filter("datum.best").encode(x=x, y=y)
+    marks = _named("rows").mark_point(filled=True, size=70, opacity=0.85, cursor="pointer")
+    looks = _looks("kind", _TIER_KINDS, [row["kind"] for row in points], columns=2)
+    chart = alt.layer(
+        _over([{"errors": _errors_pct(target_pct)}]).mark_rule(**_DASHED).encode(y=y),
+        best.mark_line(color=GREEN),
+        marks.encode(x=x, y=y, tooltip=_tips("network:N", *told), **looks).add_params(
+            alt.selection_interval(bind="scales")
+        ),
+        best.mark_text(dy=-13, color=TEXT).encode(text=alt.Text("parameters:Q", format=",d")),
     )
+    said = "; ".join(f"{row['target']:g} % with {row['parameters']:,}" for row in points if row["best"])
+    words = (
+        f"Parameters against accuracy. The smallest network verified or certified for each target: {said or 'none'}."
+    )
+    return _finished(chart, words, height, rows=points)
+
+
+# Comparisons ---------------------------------------------------------------------------------------------------------
+
+
+def network_charts(sides: Sequence[NetworkSide]) -> dict[str, Any]:
+    """Return the seeds of some networks side by side, and where their parameters sit."""
+    return {"seeds": _seeds_side_by_side(sides), "parameters": _parameters_by_op(sides)}
+
+
+def _seeds_side_by_side(sides: Sequence[NetworkSide]) -> Any:
+    rows = [
+        {"network": side.name, "seed": run, "accuracy": value}
+        for side in sides
+        for run, value in enumerate(side.test_pct)
+    ]
+    if not rows:
+        return None
+    means: list[dict[str, Any]] = []
+    for side in sides:
+        if side.test_pct:
+            mean = statistics.mean(side.test_pct)
+            low, high = statistics.interval(side.test_pct, 0.95) if len(side.test_pct) > 1 else (mean, mean)
+            means.append({"network": side.name, "mean": mean, "low": low, "high": high})
+    names = [row["network"] for row in means]
+    x = alt.X("accuracy:Q", title="test accuracy, %", scale=alt.Scale(zero=False, padding=12))
+    channels = {"y": _names(names=names), "color": alt.Color("network:N", sort=names, legend=None)}
+    targets = sorted({side.row.target_pct for side in sides if side.row})
+    lines = _over({"accuracy": value, "words": f"target {value:g} %"} for value in targets)
+    seeds, of_all = _over(rows).encode(**channels), _over(means).encode(**channels)
+    chart = alt.layer(
+        lines.mark_rule(**_DASHED).encode(x=x, tooltip="words:N"),
+        of_all.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q"), x2="high:Q"),
+        seeds.mark_point(filled=True, size=40, opacity=0.7).encode(x=x, tooltip=["network:N", "seed:O", "accuracy:Q"]),
+        of_all.mark_point(filled=True, size=160, shape="diamond").encode(x="mean:Q", tooltip=["network:N", "mean:Q"]),
+    )
+    return _finished(chart, f"Test accuracy of {len(rows)} seeds, a line a network.", 80 + 56 * len(names))
+
+
+def _parameters_by_op(sides: Sequence[NetworkSide]) -> Any:
+    def kind(op: object) -> str:
+        match op:
+            case Conv(kernel_size=1):
+                return "1x1 convolution"
+            case BatchNorm():
+                return "batch normalisation"
+            case Linear():
+                return "linear"
+            case _:  # A residual sum is drawn as what it mostly holds.
+                return "convolution with a window"
+
+    rows = [
+        {
+            "network": side.name,
+            "op": op_text(layer.op),
+            "kind": kind(layer.op),
+            "parameters": layer.parameters,
+            "at": at,
+        }
+        for side in sides
+        for at, layer in enumerate(side.analysis.layers)
+        if layer.parameters
+    ]
+    if not rows:
+        return None
+    names = [side.name for side in sides]
+    chart = _over(rows).mark_bar(stroke="white", height={"band": 0.6})
+    chart = chart.encode(
+        x="parameters:Q",
+        y=_names(names=names),
+        color=alt.Color("kind:N", scale=alt.Scale(domain=list(dict.fromkeys(str(row["kind"]) for row in rows)))),
+        order="at:Q",
+        tooltip=_tips("network:N", "op:N", "parameters:Q||,d"),
+    )
+    return _finished(chart, f"Parameters by op of {', '.join(names)}.", 80 + 44 * len(names))
+
+
+def studies_charts(infos: Sequence[StudyFacts]) -> dict[str, Any]:
+    """Return the Pareto fronts of several studies and how their budgets fell; none where no axis can show them all."""
+    if len({info.config.minimise for info in infos}) > 1:
+        return {}
+    domain = alt.Scale(domain=[info.name for info in infos])
+    colour, names = alt.Color("study:N", scale=domain), ", ".join(info.name for info in infos)
+    made = {}
+    rows: list[dict[str, Any]] = [
+        {"study": info.name, "network": network.label, "cost": network.cost, "accuracy": network.accuracy_pct}
+        for info in infos
+        for network in front_of(info.networks)
+    ]
+    if rows:
+        x = _log_axis(alt.X, "cost", OBJECTIVES[infos[0].config.minimise])
+        y = _accuracy_axis("validation accuracy, %")
+        points = _over({**row, "errors": _errors_pct(row["accuracy"])} for row in rows).encode(x=x, y=y, color=colour)
+        thresholds = sorted({info.config.threshold_pct for info in infos})
+        lines = _over({"errors": _errors_pct(value), "words": f"threshold {value:g} %"} for value in thresholds)
+        tips = _tips("study:N", "network:N", "cost:Q||,d", "accuracy:Q")
+        chart = alt.layer(
+            lines.mark_rule(**_DASHED).encode(y=y, tooltip="words:N"),
+            points.mark_line(interpolate="step-after"),
+            points.mark_point(filled=True, size=70).encode(shape=alt.Shape("study:N", scale=domain), tooltip=tips),
+        )
+        made["fronts"] = _finished(chart, f"Pareto fronts on validation of {names}; {len(rows)} networks.", 400)
+    if max(info.files.elapsed for info in infos) > 0:
+        budgets = _over(
+            {"study": info.name, "minutes": seconds / 60, "budget": size}
+            for info in infos
+            for seconds, size in course.budget_steps(info)
+            if size > 0
+        )
+        chart = budgets.mark_line(interpolate="step-after", strokeWidth=2, point={"size": 40}).encode(
+            x=alt.X("minutes:Q", title="minutes of the search"),
+            y=_log_axis(alt.Y, "budget", "effective budget"),
+            color=colour,
+            strokeDash=alt.StrokeDash("study:N", scale=domain, legend=None),
+            tooltip=_tips("study:N", "minutes:Q", "budget:Q||,d"),
+        )
+        made["budgets"] = _finished(chart, f"Effective budgets over time of {names}.")
+    return made
 
 
 def bench_curves(facts: Findings) -> Any:
@@ -206,98 +617,48 @@ def bench_curves(facts: Findings) -> Any:
     ]
     names = [method.name for method in methods]
     x = alt.X("at:Q", title=f"time, {unit}", scale=alt.Scale(nice=False))
-    y = log_axis(alt.Y, "size", "parameters of the answer (logarithmic)")
+    y = _log_axis(alt.Y, "size", "parameters of the answer (logarithmic)")
     picked = alt.selection_point(fields=["method"], bind="legend")
-    colour = alt.Color("method:N", sort=names, legend=alt.Legend(columns=4))
-    base = alt.Chart(named("curves"))
-    band = base.transform_filter({"param": picked.name, "empty": False}).mark_area(
-        interpolate="step-after", opacity=0.2
-    )
+    base = _named("curves")
+    band = base.transform_filter({"param": picked.name, "empty": False})
     lines = base.mark_line(interpolate="step-after", strokeWidth=2).encode(
         x=x,
         y=y,
-        color=colour,
+        color=alt.Color("method:N", sort=names, legend=alt.Legend(columns=4)),
         strokeDash=alt.StrokeDash("method:N", sort=names, legend=None),
         opacity=alt.condition(picked, alt.value(1), alt.value(0.15)),
-        tooltip=["method:N", alt.Tooltip("at:Q", title=unit), alt.Tooltip("size:Q", format=",d")],
+        tooltip=_tips("method:N", f"at:Q|{unit}", "size:Q||,d"),
     )
-    layers = [band.encode(x=x, y=alt.Y("low:Q"), y2="high:Q", detail="method:N"), lines.add_params(picked)]
+    layers: list[Any] = [
+        band.mark_area(interpolate="step-after", opacity=0.2).encode(
+            x=x, y=alt.Y("low:Q"), y2="high:Q", detail="method:N"
+        ),
+        lines.add_params(picked),
+    ]
     if math.isfinite(facts.judge.smallest):
-        smallest = over([{"size": facts.judge.smallest, "words": "smallest size that reaches the target"}])
-        layers.append(smallest.mark_rule(strokeDash=[6, 4], color=TEXT).encode(y=y, tooltip=["words:N", "size:Q"]))
+        smallest = _over([{"size": facts.judge.smallest, "words": "smallest size that reaches the target"}])
+        layers.append(smallest.mark_rule(**_DASHED).encode(y=y, tooltip=["words:N", "size:Q"]))
     said = "; ".join(
         f"{method.name} {method.final_size:,.0f}" if math.isfinite(method.final_size) else f"{method.name} none"
         for method in methods
     )
-    return finished(
-        alt.layer(*layers), f"Size of the answer in the median repeat at the end: {said}.", 400, curves=rows
+    description = f"Size of the answer in the median repeat at the end: {said}."
+    return _finished(alt.layer(*layers), description, 400, curves=rows)
+
+
+def toy_rates(curves: Mapping[float, Sequence[float]]) -> Any:
+    """Return the loss of the toy over its updates, a line a learning rate."""
+    rows = [
+        {"learning rate": str(rate), "updates": done, "loss": loss}
+        for rate, curve in curves.items()
+        for done, loss in enumerate(curve)
+        if done % 5 == 0
+    ]
+    drawn = _named("curves").mark_line(strokeWidth=1.8)
+    drawn = drawn.encode(
+        x="updates:Q",
+        y=alt.Y("loss:Q", scale=alt.Scale(type="log"), title="E_total"),
+        color=alt.Color("learning rate:N", legend=alt.Legend(title="learning rate")),
+        strokeDash="learning rate:N",
     )
-
-
-def seeds_side_by_side(rows: Sequence[Row], means: Sequence[Row], targets_pct: Sequence[float]) -> Any:
-    """Return each seed's test ``accuracy``, a line a ``network``; ``means`` have ``mean``, ``low`` and ``high``."""
-    if not rows:
-        return None
-    names = [str(row["network"]) for row in means]
-    x = alt.X("accuracy:Q", title="test accuracy, %", scale=alt.Scale(zero=False, padding=12))
-    y = alt.Y("network:N", sort=names, title=None, axis=alt.Axis(labelLimit=220))
-    colour = alt.Color("network:N", sort=names, legend=None)
-    lines = over([{"accuracy": value, "words": f"target {value:g} %"} for value in targets_pct])
-    seeds, of_all = (over(part).encode(y=y, color=colour) for part in (rows, means))
-    chart = alt.layer(
-        lines.mark_rule(strokeDash=[6, 4], color=TEXT).encode(x=x, tooltip="words:N"),
-        of_all.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q"), x2="high:Q"),
-        seeds.mark_point(filled=True, size=40, opacity=0.7).encode(x=x, tooltip=["network:N", "seed:O", "accuracy:Q"]),
-        of_all.mark_point(filled=True, size=160, shape="diamond").encode(
-            x=alt.X("mean:Q"), tooltip=["network:N", "mean:Q"]
-        ),
-    )
-    return finished(chart, f"Test accuracy of {len(rows)} seeds, a line a network.", 80 + 56 * len(names))
-
-
-def parts(rows: Sequence[Row], names: Sequence[str]) -> Any:
-    """Return where ``parameters`` sit: a bar a ``network``, a part an ``op`` in the order ``at``, by ``kind``."""
-    if not rows:
-        return None
-    bars_ = over(rows).mark_bar(stroke="white", height={"band": 0.6})
-    chart = bars_.encode(
-        x=alt.X("parameters:Q"),
-        y=alt.Y("network:N", sort=list(names), title=None, axis=alt.Axis(labelLimit=220)),
-        color=alt.Color("kind:N", scale=alt.Scale(domain=list(dict.fromkeys(str(row["kind"]) for row in rows)))),
-        order="at:Q",
-        tooltip=["network:N", "op:N", alt.Tooltip("parameters:Q", format=",d")],
-    )
-    return finished(chart, f"Parameters by op of {', '.join(names)}.", 80 + 44 * len(names))
-
-
-def fronts(rows: Sequence[Mapping[str, Any]], names: Sequence[str], thresholds_pct: Sequence[float], unit: str) -> Any:
-    """Return the Pareto fronts of several studies: ``cost`` and validation ``accuracy`` of each ``network``."""
-    if not rows:
-        return None
-    x, y = log_axis(alt.X, "cost", unit), accuracy_axis("errors", "validation accuracy, %")
-    domain = alt.Scale(domain=list(names))
-    colour = alt.Color("study:N", scale=domain)
-    points = over([{**row, "errors": errors_pct(row["accuracy"])} for row in rows]).encode(x=x, y=y, color=colour)
-    lines = over([{"errors": errors_pct(value), "words": f"threshold {value:g} %"} for value in thresholds_pct])
-    tooltip = ["study:N", "network:N", alt.Tooltip("cost:Q", format=",d"), "accuracy:Q"]
-    chart = alt.layer(
-        lines.mark_rule(strokeDash=[6, 4], color=TEXT).encode(y=y, tooltip="words:N"),
-        points.mark_line(interpolate="step-after"),
-        points.mark_point(filled=True, size=70).encode(shape=alt.Shape("study:N", scale=domain), tooltip=tooltip),
-    )
-    return finished(chart, f"Pareto fronts on validation of {', '.join(names)}; {len(rows)} networks.", 400)
-
-
-def budgets(rows: Sequence[Row], names: Sequence[str]) -> Any:
-    """Return how the effective ``budget`` of several studies fell over their ``minutes``."""
-    domain = alt.Scale(domain=list(names))
-    colour = alt.Color("study:N", scale=domain)
-    chart = over(rows).mark_line(interpolate="step-after", strokeWidth=2, point={"size": 40})
-    chart = chart.encode(
-        x=alt.X("minutes:Q", title="minutes of the search"),
-        y=log_axis(alt.Y, "budget", "effective budget"),
-        color=colour,
-        strokeDash=alt.StrokeDash("study:N", scale=domain, legend=None),
-        tooltip=["study:N", "minutes:Q", alt.Tooltip("budget:Q", format=",d")],
-    )
-    return finished(chart, f"Effective budgets over time of {', '.join(names)}.", 320)
+    return _finished(drawn, "Loss of the toy over its updates, by learning rate.", curves=rows)

@@ -1,6 +1,6 @@
 """From facts to one HTML file that works offline: templates, charts and scripts, under a content security policy.
 
-HTML stands in ``templates/`` alone. Whatever a template prints is escaped; no script runs but those of the page.
+HTML and prose stand in ``templates/`` alone. Whatever a page prints is escaped; no script runs but those of the page.
 """
 
 from __future__ import annotations
@@ -14,13 +14,18 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-import altair as alt
 import jinja2
-import vl_convert
 from markupsafe import Markup
 
+from harness.data.datasets import dataset
+from harness.evidence import leaderboard, ledger
+from harness.search.nearest_miss import allowed_errors
 from harness.system.errors import typed
-from reports import numbers
+from reports import layers, numbers
+from search_spaces.catalog import network_name
+from search_spaces.ops import op_text
+from search_spaces.space import OBJECTIVES, size_text
+from search_spaces.task import shape_text
 
 # HTML forbids these characters, and lone surrogates cannot be written as UTF-8.
 _FORBIDDEN = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff\ud800-\udfff]")
@@ -41,49 +46,55 @@ def page(
 
     Args:
         template: the name of a file in ``templates/`` that extends ``base.html``.
-        charts: Altair charts by the names under which the template's ``figure`` shows them. Data sets that a chart
-            names (``datasets``) stand in the page once, however many charts use them.
+        charts: Altair charts by the names under which the template's ``figure`` shows them; None is left out. Data
+            sets that a chart names (``datasets``) stand in the page once, however many charts use them.
         styles: style sheets of this package beside ``page.css``.
         scripts: scripts of this package that run after ``page.js``.
         data: what these scripts read as ``page.data``.
         datasets: rows that scripts read as ``page.datasets``, beside those of the charts.
         facts: what the template prints.
     """
+    from altair import Undefined
+
     specs, embedded = {}, dict(datasets or {})
     for name, chart in (charts or {}).items():
+        if chart is None:
+            continue
         # Rows go around Altair, which would look at every value of theirs.
         rows, bare = chart._get("datasets"), chart.copy(deep=False)
-        bare.datasets = alt.Undefined
+        bare.datasets = Undefined
         specs[name] = bare.to_dict(validate=False)
-        embedded.update(specs[name].pop("datasets", {}))  # Altair has moved there what ``over`` was given
-        if rows is not alt.Undefined:
-            embedded.update(rows)
+        embedded |= specs[name].pop("datasets", {})  # Altair has moved there what ``over`` was given
+        embedded |= {} if rows is Undefined else rows
     texts = [_vega()] if specs else []
     texts += map(_resource, ("page.js", *scripts))
-    return (
-        _environment()
-        .get_template(template)
-        .render(
-            policy=_policy(texts),
-            styles=[Markup(_resource(name)) for name in ("page.css", *styles)],
-            scripts=[Markup(text) for text in texts],
-            # Column by column, because the names of the columns weigh as much as the rows.
-            page_data=_embedded(
-                {
-                    "charts": specs,
-                    "datasets": {name: _columns(rows) for name, rows in embedded.items()},
-                    "data": data or {},
-                }
-            ),
-            descriptions={name: spec.get("description", "") for name, spec in specs.items()},
-            heights={name: spec.get("height", 0) for name, spec in specs.items()},
-            **facts,
-        )
+    # Column by column, because the names of the columns weigh as much as the rows.
+    columns = {
+        name: {
+            column: [row.get(column) for row in rows] for column in dict.fromkeys(key for row in rows for key in row)
+        }
+        for name, rows in embedded.items()
+    }
+    return _template(template).render(
+        policy=_policy(texts),
+        styles=[Markup(_resource(name)) for name in ("page.css", *styles)],
+        scripts=[Markup(text) for text in texts],
+        page_data=_embedded({"charts": specs, "datasets": columns, "data": data or {}}),
+        descriptions={name: spec.get("description", "") for name, spec in specs.items()},
+        heights={name: spec.get("height", 0) for name, spec in specs.items()},
+        **facts,
     )
 
 
-def _columns(rows: Sequence[Mapping[str, object]]) -> dict[str, list[object]]:
-    return {name: [row.get(name) for row in rows] for name in dict.fromkeys(name for row in rows for name in row)}
+def words(name: str, *facts: object) -> str:
+    """Return what the macro of this name in ``words.txt`` says of some facts: plain text on one line."""
+    said: str = getattr(_template("words.txt").module, name)(*facts)
+    return " ".join(said.split())
+
+
+def markdown(template: str, **facts: object) -> str:
+    """Return what a template of Markdown makes of some facts; it escapes by its own filters."""
+    return _template(template).render(**facts).replace("\N{NO-BREAK SPACE}%", " %")
 
 
 def _policy(scripts: Sequence[str]) -> str:
@@ -97,18 +108,47 @@ def _policy(scripts: Sequence[str]) -> str:
 
 
 @cache
+def _template(name: str) -> jinja2.Template:
+    return _environment().get_template(name)
+
+
+@cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("reports"),
-        autoescape=True,
+        autoescape=lambda name: name is None or name.endswith(".html"),
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
         finalize=_printable,
     )
-    for name in ("count", "decimal", "pct", "short", "spread", "mean_and_deviation", "plural", "duration"):
-        environment.filters[name] = getattr(numbers, name)
-    environment.globals.update(dash=numbers.DASH, typed=typed)
+    named = (
+        "count",
+        "decimal",
+        "pct",
+        "short",
+        "spread",
+        "mean_and_deviation",
+        "plural",
+        "duration",
+        "accuracy_words",
+        "three_digits",
+    )
+    environment.filters.update({name: getattr(numbers, name) for name in named})
+    environment.filters.update(op_text=op_text, shape_text=shape_text, code=code, sentence=sentence, fenced=fenced)
+    environment.globals.update(
+        allowed_errors=allowed_errors,
+        dash=numbers.DASH,
+        dataset=dataset,
+        layers=layers,
+        leaderboard=leaderboard,
+        ledger=ledger,
+        network_name=network_name,
+        objectives=OBJECTIVES,
+        size_text=size_text,
+        typed=typed,
+        zip=zip,
+    )
     return environment
 
 
@@ -132,4 +172,39 @@ def _resource(name: str) -> str:
 @cache
 def _vega() -> str:
     """Return the drawing library; to put it together takes a second."""
-    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    import vl_convert
+
+    bundle: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    return bundle
+
+
+# In Markdown, what others wrote stands in code spans, where it does nothing.
+
+
+def code(words: str, longest: int = 300) -> str:
+    """Return foreign words as a code span on one line, cut where they are too long."""
+    line = _one_line(words)
+    line = line if len(line) <= longest else f"{line[:longest]}\N{HORIZONTAL ELLIPSIS}"
+    # A table, which ends its cells at bars even inside a span, would take a backslash before a bar for its own escape.
+    line = re.sub(r"\\(?=\|)", "\\\\ ", line)
+    # A span ends at as many backticks as began it.
+    fence = "`" * (max((len(run) for run in re.findall("`+", line)), default=0) + 1)
+    padding = " " if line.startswith("`") or line.endswith("`") else ""
+    return f"{fence}{padding}{line}{padding}{fence}" if line else numbers.DASH
+
+
+def sentence(words: str) -> str:
+    """Return words of ours, which may hold a foreign name, with all that Markdown would take for markup escaped."""
+    # An at sign would call a person, so it is no longer one that a program knows.
+    return re.sub(r"([\\`*_{}\[\]<>#~&!])", r"\\\1", _one_line(words)).replace("@", "&#64;")
+
+
+def fenced(lines: Sequence[str]) -> str:
+    """Return commands as a block of code."""
+    text = "\n".join(lines)
+    fence = "`" * max(3, max((len(run) for run in re.findall("`+", text)), default=0) + 1)
+    return f"{fence}console\n{text}\n{fence}"
+
+
+def _one_line(words: str) -> str:
+    return re.sub(r"[\s\x00-\x1f\x7f-\x9f\ud800-\udfff]+", " ", words).strip()

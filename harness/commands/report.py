@@ -93,8 +93,8 @@ def _one(names: tuple[str, ...], place: Workspace) -> Path:
 
 def _study(folder: Path, place: Workspace, storage: str | None, given: dict[str, bool]) -> dict[str, Any]:
     """Write the report of a study and what else is asked for."""
-    from reports.study.study_files import read_study
-    from reports.study.study_page import write_report
+    from reports.study_files import read_study
+    from reports.study_page import write_report
 
     if storage is not None:
         _store(folder, storage)
@@ -112,9 +112,9 @@ def _study(folder: Path, place: Workspace, storage: str | None, given: dict[str,
     document: dict[str, Any] = {"report": str(path), "study": folder.name}
     if given["figures"] or given["tables"]:
         from reports.extracts import write_figures, write_tables
-        from reports.study.study_info import study_info
+        from reports.study_facts import study_facts
 
-        info = study_info(read_study(folder, place))
+        info = study_facts(read_study(folder, place))
         files = write_figures(info, folder / "figures") if given["figures"] else []
         files += write_tables(info, folder) if given["tables"] else []
         document["files"] = [str(file) for file in files]
@@ -153,7 +153,7 @@ def _index(place: Workspace) -> dict[str, Any]:
 
 
 def _comparison(names: tuple[str, ...], place: Workspace) -> dict[str, Any]:
-    from reports.comparison.comparison_page import write_network_comparison, write_study_comparison
+    from reports.comparison_page import write_network_comparison, write_study_comparison
 
     folders, networks = _compared(names, place)
     if folders:
@@ -165,17 +165,16 @@ def _comparison(names: tuple[str, ...], place: Workspace) -> dict[str, Any]:
 
 def _markdown(names: tuple[str, ...], place: Workspace) -> str:
     from reports import extracts
-    from reports.comparison.comparison_networks import network_comparison, read_networks
-    from reports.comparison.comparison_page import read_studies
-    from reports.study.study_files import read_study
-    from reports.study.study_info import study_info
+    from reports.comparison import network_comparison, read_networks
+    from reports.comparison_page import read_studies
+    from reports.study_facts import study_facts
+    from reports.study_files import read_study
 
     if len(names) < 2:
-        return extracts.study_summary(study_info(read_study(_one(names, place), place)))
+        return extracts.study_summary(study_facts(read_study(_one(names, place), place)))
     folders, networks = _compared(names, place)
-    if folders:
-        return extracts.studies_summary(read_studies(folders, place))
-    return extracts.networks_summary(network_comparison(read_networks(networks, place)))
+    facts = read_studies(folders, place) if folders else network_comparison(read_networks(networks, place))
+    return extracts.comparison_summary(facts)
 
 
 def _compared(names: tuple[str, ...], place: Workspace) -> tuple[list[Path], list[tuple[str, Architecture]]]:

@@ -153,7 +153,7 @@ def _run(plan: SearchPlan, storage: str | None, given: dict[str, str], as_json: 
     from harness.search.finish import conclude, outcome_of
     from harness.search.loop import opened, run_search
     from harness.search.prior import keep
-    from reports.study.study_page import write_report
+    from reports.study_page import write_report
     from search_spaces.space import OBJECTIVES
 
     # Find out now, not after an hour, that results cannot be written or the standings cannot be read.

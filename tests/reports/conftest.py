@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import random
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -22,11 +20,12 @@ from harness.search.pruning import rungs_of
 from harness.system.document import document_of
 from harness.system.files import Workspace
 from harness.training import inspection
+from harness.training.inspection import Confidence, Inspection, Miss
 from harness.training.recipe import Recipe
 from harness.training.result import Environment, Epoch, Purpose, Result, Status, derive_seed
-from reports.study.study_files import StudyFiles, read_study
-from reports.study.study_info import study_info
-from reports.study.study_page import page
+from reports.study_facts import StudyFacts, study_facts
+from reports.study_files import StudyFiles, read_study
+from reports.study_page import page
 from search_spaces.cost import analyse
 from search_spaces.draw import Decision
 from search_spaces.network import Architecture
@@ -34,7 +33,6 @@ from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
 from tests import browser
 from tests.harness import logged
-from tests.reports.looked_at import inspected
 
 TARGET_PCT, THRESHOLD_PCT, SIZE = 99.4, 99.45, 10_000
 MISLABELLED = (947, 1621, 1901, 2130, 2462, 2597, 2654, 3520, 3558, 5937)  # ten of the confirmed label errors
@@ -299,10 +297,44 @@ def realistic(place: Workspace, trials: int = 60) -> SyntheticStudy:
     return made
 
 
-@pytest.fixture
-def synthetic() -> ModuleType:
-    """The builders of this module."""
-    return sys.modules[__name__]
+def inspected(made: Record, run: SeedRun) -> Inspection:
+    size = run.test_size
+    right = size - run.test_errors
+    return Inspection(
+        hash=made.hash,
+        recipe_hash=made.recipe_hash,
+        dataset=made.dataset,
+        data_hash="ab" * 32,
+        seed_index=run.index,
+        weights_sha256=run.weights_sha256 or "",
+        label_counts=(size // 10,) * 10,
+        image_shape=(28, 28),
+        misses=tuple(
+            Miss(image=image, label=label_of(image), said=said, confidence=0.75, pixels=inspection.packed(drawn(image)))
+            for image, said in run.wrong
+        ),
+        confidences=(
+            Confidence(low=0.5, high=0.7, images=2 * run.test_errors, right=run.test_errors, mean=0.6),
+            Confidence(low=0.999, high=1.0, images=right - run.test_errors, right=right - run.test_errors, mean=0.9995),
+        ),
+        kernel_edge=3,
+        kernels=tuple(tuple((place - 4) / 4 * (-1) ** number for place in range(9)) for number in range(4)),
+    )
+
+
+def label_of(image: int) -> int:
+    """A label that is never 3, which is what all are said to be."""
+    return (4, 5, 8, 9, 2)[image % 5]
+
+
+def drawn(image: int) -> bytes:
+    """A ring of its own size for each image."""
+    size = 4 + image % 9
+    return bytes(
+        255 if abs((row - 14) ** 2 + (column - 14) ** 2 - size**2) < 2 * size else 0
+        for row in range(28)
+        for column in range(28)
+    )
 
 
 @pytest.fixture
@@ -319,15 +351,28 @@ def new_study(place: Workspace) -> Callable[..., SyntheticStudy]:
 
 @pytest.fixture(scope="session")
 def realistic_template(tmp_path_factory: pytest.TempPathFactory) -> SyntheticStudy:
-    """The study that ``realistic_study`` copies, because writing each file whole takes a while."""
-    return realistic(Workspace(tmp_path_factory.mktemp("realistic")))
+    """A study of some 60 networks that reached its target; not to be changed."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("harness.system.files.os.fsync", lambda handle: None)
+        return realistic(Workspace(tmp_path_factory.mktemp("realistic")))
 
 
 @pytest.fixture
 def realistic_study(realistic_template: SyntheticStudy, place: Workspace) -> SyntheticStudy:
-    """A study of some 60 networks that reached its target."""
+    """A copy of it in the workspace."""
     shutil.copytree(realistic_template.place.root, place.root, dirs_exist_ok=True)
     return replace(realistic_template, place=place, events=list(realistic_template.events))
+
+
+@pytest.fixture(scope="session")
+def realistic_facts(realistic_template: SyntheticStudy) -> StudyFacts:
+    return study_facts(read_study(realistic_template.folder, realistic_template.place))
+
+
+@pytest.fixture(scope="session")
+def realistic_report(realistic_facts: StudyFacts, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    (path := tmp_path_factory.mktemp("report") / "report.html").write_text(page(realistic_facts), "utf-8")
+    return path
 
 
 @pytest.fixture(scope="session")
@@ -335,23 +380,3 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[browser.Page]:
     """A browser, one for all tests, because starting one takes seconds."""
     with browser.started(tmp_path_factory.mktemp("profile")) as page:
         yield page
-
-
-@pytest.fixture(scope="session")
-def realistic_files(realistic_template: SyntheticStudy) -> StudyFiles:
-    return read_study(realistic_template.folder, realistic_template.place)
-
-
-@pytest.fixture(scope="session")
-def realistic_report(realistic_files: StudyFiles, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    (path := tmp_path_factory.mktemp("report") / "report.html").write_text(page(study_info(realistic_files)), "utf-8")
-    return path
-
-
-@pytest.fixture
-def report_page(opened: browser.Page, realistic_report: Path) -> Iterator[browser.Page]:
-    """The report of the realistic study, just loaded."""
-    opened.complaints.clear()
-    opened.open(realistic_report)
-    yield opened
-    assert opened.complaints == []

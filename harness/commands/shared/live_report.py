@@ -43,7 +43,7 @@ class LiveReport:
         """Write the report if it is time to; what goes wrong is said once and does not end the search."""
         if (before := self._clock()) < self._due:
             return
-        from reports.study.study_page import write_report
+        from reports.study_page import write_report
 
         try:
             path = write_report(self._folder, self._place, live=True)
@@ -72,7 +72,7 @@ def watch(folder: Path, place: Workspace, sleep: Callable[[float], None] = time.
         ContentError: a file of the study or the workspace does not hold together.
         UsageError: the folder cannot be written.
     """
-    from reports.study.study_page import write_report
+    from reports.study_page import write_report
 
     def state() -> list[tuple[int, int]]:
         files = [path for path in (folder / "log.jsonl", place.records, place.test_log) if path.exists()]

@@ -11,7 +11,7 @@ from harness.evidence.events import SessionBegan, SessionEnded
 from harness.evidence.verify import Verdict
 from harness.search import finish, loop
 from harness.search.state import Search
-from reports.study import study_page
+from reports import study_page
 
 SEARCH = ("search", "--dataset", "mnist-5k", "--device", "cpu", "--workers", "1", "--space", "tiny")
 

@@ -16,7 +16,7 @@ from harness.commands.shared.live_report import _SOONEST_SECONDS, _WATCHED_SECON
 from harness.evidence import record, study
 from harness.system.errors import UsageError
 from harness.system.files import Workspace
-from reports.study import study_page
+from reports import study_page
 from tests.harness import logged
 from tests.harness.some_study import CONFIG
 from tests.outline import checked
@@ -228,7 +228,7 @@ class Clock:
                 raise error
             return folder / "report.html"
 
-        monkeypatch.setattr("reports.study.study_page.write_report", write)
+        monkeypatch.setattr("reports.study_page.write_report", write)
 
     def live(self) -> LiveReport:
         return LiveReport(Path("one"), Workspace(Path()), self.said.append, lambda: self.now)

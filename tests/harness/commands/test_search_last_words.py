@@ -13,9 +13,9 @@ from harness.cli import run
 from harness.system.files import Workspace
 from harness.training.executor import Broken
 from harness.training.result import Status
-from reports.study import study_page
-from reports.study.answer import NextStep, next_step
-from reports.study.study_files import read_study
+from reports import study_page
+from reports.answer import NextStep, next_step
+from reports.study_files import read_study
 from tests.harness import scripted
 from tests.harness.scripted import Trainer
 

@@ -14,7 +14,7 @@ from harness.evidence import mirror, study
 from harness.evidence.events import SessionBegan, SessionEnded
 from harness.search import finish, loop
 from harness.search.state import Search
-from reports.study import study_page
+from reports import study_page
 from tests.harness.evidence.test_mirror import loaded
 
 SEARCH = ("search", "--dataset", "mnist-5k", "--device", "cpu", "--workers", "1", "--space", "tiny", "--study", "mine")

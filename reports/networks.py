@@ -10,18 +10,18 @@ from enum import StrEnum
 
 from harness.data.datasets import dataset
 from harness.evidence.events import Confirmed, FailedConfirmation, Proposal, RungReached, WinnerChosen
-from harness.evidence.leaderboard import LeaderboardRow, Tier, pareto_front, validation_runs
+from harness.evidence.leaderboard import LeaderboardRow, pareto_front, validation_runs
 from harness.evidence.study import StudyConfig
 from harness.search.race import why_refuted
 from harness.system import statistics
 from harness.training.result import Purpose, Result, Status
-from reports.numbers import count, decimal, mean_and_deviation, plural
-from reports.study.study_files import StudyFiles
+from reports.numbers import count, plural
+from reports.study_files import StudyFiles
 from search_spaces.catalog import network_name
 from search_spaces.cost import analyse
 from search_spaces.draw import measured
 from search_spaces.network import Architecture
-from search_spaces.space import OBJECTIVES, Metric
+from search_spaces.space import Metric
 
 # The best ones: to name and to draw a network takes time, and a search rewrites its report again and again.
 MOST_NAMED = 100
@@ -167,17 +167,6 @@ def named(of: Sequence[Network]) -> list[Network]:
     return [*best, *of[MOST_NAMED:]]
 
 
-def accuracy_words(row: LeaderboardRow) -> str:
-    """Return mean and deviation on the test set, per cent; v marks validation accuracy, c an unchecked claim."""
-    match row.tier:
-        case Tier.SEARCHED:
-            return f"{decimal(row.validation_accuracy_pct, 2)} v"
-        case Tier.CLAIMED:
-            return f"{decimal(row.mean_test_accuracy_pct, 2)} c"
-        case _:
-            return mean_and_deviation(row.mean_test_accuracy_pct, row.std_test_accuracy_pct, 3)
-
-
 def front_of(of: Iterable[Network]) -> list[Network]:
     """Return the trained networks that beat every one of equal or lower cost on validation, the lowest cost first."""
     trained = [network for network in of if network.complete and network.accuracy_pct is not None]
@@ -303,13 +292,6 @@ def _order(network: Network, threshold_pct: float) -> tuple[int, float, float, s
     if accuracy >= threshold_pct:
         return (1, network.cost, -accuracy, network.hash)
     return (2, -accuracy, network.cost, network.hash)
-
-
-def minimised(network: Network | None, config: StudyConfig) -> list[tuple[str, str]]:
-    """Return what a study minimises, where it is not the parameters, and how much of it a network has."""
-    if network is None or config.minimise is Metric.PARAMETERS:
-        return []
-    return [(f"{OBJECTIVES[config.minimise]}, minimised", f"{count(network.cost)} ({count(config.ceiling)} at most)")]
 
 
 def _minimised(network: Network, config: StudyConfig) -> int | None:

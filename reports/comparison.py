@@ -1,0 +1,366 @@
+"""The facts of a comparison of two to four networks or studies: figures with ratios to the first, mistakes, notes."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+
+from harness.data.datasets import dataset
+from harness.evidence import leaderboard, ledger, record
+from harness.evidence.events import SessionBegan
+from harness.evidence.leaderboard import LeaderboardRow
+from harness.evidence.record import Record
+from harness.evidence.study import Study, StudyConfig
+from harness.system import statistics
+from harness.system.files import Workspace
+from harness.training.inspection import Inspection
+from harness.training.result import Result
+from reports import course
+from reports.answer import headline
+from reports.mistakes import CONFIRMED_LABEL_ERRORS, SharedMistake, mistakes, shared_mistakes
+from reports.networks import Network, State
+from reports.numbers import DASH, accuracy_words, count, decimal, duration, short, spread
+from reports.render import words
+from reports.study_facts import StudyFacts, made_by, shown
+from reports.study_files import inspections_of
+from search_spaces.catalog import network_names
+from search_spaces.cost import Analysis, analyse, stored_numbers
+from search_spaces.network import Architecture
+from search_spaces.task import MNIST
+
+_MOST_SHARED = 25
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """One line of a comparison: what is shown of each side, and each side's ratio to the first, None for none."""
+
+    name: str
+    words: list[str]
+    ratios: list[float | None]
+
+
+def quantity(
+    name: str,
+    values: Sequence[float | None],
+    show: Callable[[float | None], str] = count,
+    *,
+    comparable: bool = True,
+) -> Quantity:
+    """Return a line of numbers; where they are not ``comparable``, or a ratio means nothing, there is none."""
+    first = values[0]
+    ratios: list[float | None] = [None] * len(values)
+    for side, value in enumerate(values[1:], start=1):
+        if comparable and first is not None and value is not None and 0 < first < math.inf and 0 <= value < math.inf:
+            ratios[side] = value / first
+    return Quantity(name, [show(value) for value in values], ratios)
+
+
+def plain(name: str, texts: Iterable[object]) -> Quantity:
+    """Return a line of texts, which have no ratios; what is missing or empty is a dash."""
+    said = [DASH if text is None or text == "" else str(text) for text in texts]
+    return Quantity(name, said, [None] * len(said))
+
+
+def known(quantities: Iterable[Quantity]) -> list[Quantity]:
+    """Return the lines that say something of at least one side."""
+    return [line for line in quantities if set(line.words) != {DASH}]
+
+
+def _of_rows(
+    rows: Sequence[LeaderboardRow | None], fields: dict[str, Callable[[LeaderboardRow], object]]
+) -> Sequence[Quantity]:
+    return [plain(name, [None if row is None else told(row) for row in rows]) for name, told in fields.items()]
+
+
+_TESTED: dict[str, Callable[[LeaderboardRow], object]] = {
+    "tier": lambda row: row.tier,
+    "mean test accuracy, %": accuracy_words,
+    "99 % lower bound, %": lambda row: decimal(row.lower_bound_pct, 3),
+    "seeds on the test set": lambda row: row.seeds,
+}
+
+# Networks ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkSide:
+    """One network of a comparison.
+
+    Attributes:
+        name: what people call it, else the one that follows from its form and size.
+        record: the evidence of its best row on the test set, None where there is none; ``row`` is that row.
+        further_rows: how many more rows it has, with other recipes, data sets or targets.
+        validation_pct: accuracies in the searches here, one a seed; fresh seeds only, where there are any.
+        inspections: what verifications on this machine have left of the recorded weights, one a seed.
+    """
+
+    name: str
+    architecture: Architecture
+    analysis: Analysis
+    record: Record | None = None
+    row: LeaderboardRow | None = None
+    further_rows: int = 0
+    validation_pct: tuple[float, ...] = ()
+    inspections: tuple[Inspection, ...] = ()
+
+    @property
+    def test_pct(self) -> tuple[float, ...]:
+        """Test accuracy of each seed, per cent."""
+        return self.record.accuracies_pct if self.record else ()
+
+
+@dataclass(frozen=True, slots=True)
+class OftenWrong:
+    """Test images that a network gets wrong with at least half of its seeds.
+
+    Attributes:
+        images: their indices.
+        alone: those that no other network of the comparison gets wrong so; ``pictures`` has those with known pixels.
+        mislabelled: those whose label most raters rejected; None where that is not known of the data set.
+    """
+
+    images: frozenset[int]
+    alone: frozenset[int]
+    mislabelled: int | None
+    pictures: list[SharedMistake]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkComparison:
+    """All facts of the page.
+
+    Attributes:
+        mistakes: one a side; empty unless all were measured on one data set.
+        shared: test images that all get wrong with at least half of their seeds; ``pictures`` has those with known
+            pixels.
+        recipes: the fields of the recipes in which the measured rows differ.
+        notes: what keeps figures from being compared.
+    """
+
+    sides: Sequence[NetworkSide]
+    sentences: list[str]
+    quantities: list[Quantity]
+    mistakes: list[OftenWrong]
+    shared: frozenset[int]
+    pictures: list[SharedMistake]
+    recipes: list[Quantity]
+    notes: list[str]
+
+
+def read_networks(given: Sequence[tuple[str, Architecture]], workspace: Workspace) -> list[NetworkSide]:
+    """Return what the workspace knows of some networks, each given with a name that may be empty.
+
+    Raises:
+        ContentError: a record, the ledger or a study does not hold together.
+    """
+    names = network_names((architecture, analyse(architecture, MNIST).parameters) for _, architecture in given)
+    entered = ledger.read(workspace.ledger)
+    evidence = [item for item in record.read_all(workspace.records) if item.hash in names]
+    rows = [(leaderboard.row_of_record(item, entered), item) for item in evidence]
+    ranked = {row.key: row.rank for row in leaderboard.ranked([row for row, _ in rows])}
+    rows.sort(key=lambda pair: (not pair[0].reached, ranked[pair[0].key], pair[0].dataset))
+    runs: dict[str, list[Result]] = defaultdict(list)
+    for folder in sorted(path.parent for path in workspace.runs.glob("*/config.json")):
+        for result in Study.read(folder).results:
+            runs[result.hash].append(result)
+    sides = []
+    for name, architecture in given:
+        own = [pair for pair in rows if pair[0].hash == architecture.hash]
+        row, best = own[0] if own else (None, None)
+        accuracies = [run.validation_accuracy_pct for run in leaderboard.validation_runs(runs[architecture.hash])]
+        sides.append(
+            NetworkSide(
+                name=name or (row.name if row else "") or names[architecture.hash],
+                architecture=architecture,
+                analysis=analyse(architecture, dataset(row.dataset).task if row else MNIST),
+                record=best,
+                row=row,
+                further_rows=max(0, len(own) - 1),
+                validation_pct=tuple(value for value in accuracies if value is not None),
+                inspections=inspections_of(best, workspace) if best else (),
+            )
+        )
+    return sides
+
+
+def network_comparison(sides: Sequence[NetworkSide]) -> NetworkComparison:
+    """Return the facts of a comparison of networks; ratios are to the first."""
+    alike = len({(side.row.dataset, side.row.target_pct) for side in sides if side.row}) == 1
+    seen = [mistakes(side.record, side.inspections) for side in sides if side.record]
+    suspects = CONFIRMED_LABEL_ERRORS.get(sides[0].row.dataset) if sides[0].row else None
+    often = [frozenset(item.image for item in side.mistakes if 2 * item.seeds >= side.seeds) for side in seen]
+    if not alike or len(seen) < len(sides):
+        often = []
+    wrong = []
+    for place, images in enumerate(often):
+        alone = images.difference(*often[:place], *often[place + 1 :])
+        mislabelled = None if suspects is None else len(images & suspects)
+        wrong.append(OftenWrong(images, alone, mislabelled, shared_mistakes(alone, seen)))
+    shared = frozenset.intersection(*often) if often else frozenset[int]()
+    recipes = [asdict(side.record.recipe) if side.record else {} for side in sides]
+    names = dict.fromkeys(name for each in recipes for name in each)
+    fields = [plain(name, [shown(each.get(name, "")) for each in recipes]) for name in names]
+    notes = words("notes_of_networks", sides, alike)
+    return NetworkComparison(
+        sides=sides,
+        sentences=[_sentence(sides[0], side, alike) for side in sides[1:]],
+        quantities=known(_network_quantities(sides)),
+        mistakes=wrong,
+        shared=shared,
+        pictures=shared_mistakes(shared, seen),
+        recipes=[line for line in fields if len(set(line.words) - {DASH}) > 1],
+        notes=notes.split(" ¶ ") if notes else [],
+    )
+
+
+def _sentence(first: NetworkSide, other: NetworkSide, alike: bool) -> str:
+    gap = statistics.mean(other.test_pct) - statistics.mean(first.test_pct)
+    chance = two_sided(first.test_pct, other.test_pct)
+    return words("of_networks", first, other, alike, gap if math.isfinite(gap) else None, chance)
+
+
+def two_sided(ours: Sequence[float], theirs: Sequence[float]) -> float | None:
+    """Return the p value of "the two means are equal", two-sided Welch test; None below two values on a side."""
+    if min(len(ours), len(theirs)) < 2:
+        return None
+    return min(1.0, 2 * min(statistics.chance_that_lower(ours, theirs), statistics.chance_that_lower(theirs, ours)))
+
+
+def _network_quantities(sides: Sequence[NetworkSide]) -> list[Quantity]:
+    rows = [side.row for side in sides]
+    runs = [run for side in sides if side.record for run in side.record.seeds]
+    machines = {row.device for row in rows if row}, {run.environment.engine for run in runs}
+    return [
+        plain("hash", [side.architecture.hash for side in sides]),
+        quantity("parameters", [side.analysis.parameters for side in sides]),
+        quantity("stored numbers", [stored_numbers(side.architecture, side.analysis.task) for side in sides]),
+        quantity("multiply-adds an image", [side.analysis.macs for side in sides]),
+        quantity("receptive field, pixels", [side.analysis.receptive_field for side in sides]),
+        quantity("ops", [len(side.analysis.layers) for side in sides]),
+        *_of_rows(
+            rows,
+            _TESTED
+            | {
+                "99 % lower bound over images too, %": lambda row: decimal(row.lower_bound_images_pct, 3),
+                "worst seed, %": lambda row: decimal(row.min_test_accuracy_pct, 2),
+                "seeds at the target": lambda row: row.seeds_at_target,
+            },
+        ),
+        quantity(
+            "mean test errors", [row.test_errors_mean if row else None for row in rows], lambda value: decimal(value, 1)
+        ),
+        plain("validation accuracy, %", [spread(side.validation_pct) if side.validation_pct else "" for side in sides]),
+        plain("seeds on validation", [len(side.validation_pct) or "" for side in sides]),
+        quantity("epochs", [row.epochs if row else None for row in rows]),
+        quantity(
+            "training a seed",
+            [row.train_seconds if row else None for row in rows],
+            duration,
+            comparable=all(len(values) == 1 for values in machines),
+        ),
+        *_of_rows(
+            rows,
+            {
+                "recipe": lambda row: row.recipe,
+                "data set and target": lambda row: f"{row.dataset}, {short(row.target_pct)} %",
+                "found by study": lambda row: row.study,
+                "device": lambda row: row.device,
+            },
+        ),
+    ]
+
+
+# Studies -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyComparison:
+    """All facts of the page.
+
+    Attributes:
+        settings: what was set differently; ``equal`` names what was set alike.
+        shared: the smallest networks that several studies have trained, each with its mean validation accuracy in each
+            study, None where it was not trained; there are ``shared_count`` such networks.
+        notes: what keeps figures from being compared.
+    """
+
+    infos: Sequence[StudyFacts]
+    verdicts: list[str]
+    sentences: list[str]
+    quantities: list[Quantity]
+    settings: list[Quantity]
+    equal: list[str]
+    shared: list[tuple[Network, list[float | None]]]
+    shared_count: int
+    notes: list[str]
+
+
+def study_comparison(infos: Sequence[StudyFacts]) -> StudyComparison:
+    """Return the facts of a comparison of studies; ratios are to the first."""
+    heads = [headline(info) for info in infos]
+    tables = [_flat(info.config) for info in infos]
+    settings = [plain(name, [table.get(name, "") for table in tables]) for name in tables[0]]
+    whole = [{network.hash: network for network in info.networks if network.complete} for info in infos]
+    found = {key: network for networks in reversed(whole) for key, network in networks.items()}
+    several = [network for key, network in found.items() if sum(key in networks for networks in whole) > 1]
+    several.sort(key=lambda network: (network.parameters, network.hash))
+    machines = {(made_by(info)["device"], *sorted(_workers(info))) for info in infos}
+    notes = words("notes_of_studies", infos, len(machines) > 1, [head.outcome for head in heads])
+    return StudyComparison(
+        infos=infos,
+        verdicts=[head.verdict for head in heads],
+        sentences=[words("of_studies", infos[0], info) for info in infos[1:]],
+        quantities=known(_study_quantities(infos, [head.outcome for head in heads])),
+        settings=[line for line in settings if len(set(line.words)) > 1],
+        equal=[line.name for line in settings if len(set(line.words)) == 1],
+        shared=[
+            (network, [of[network.hash].accuracy_pct if network.hash in of else None for of in whole])
+            for network in several[:_MOST_SHARED]
+        ],
+        shared_count=len(several),
+        notes=notes.split(" ¶ "),
+    )
+
+
+def _workers(info: StudyFacts) -> set[str]:
+    return {str(entry.event.workers) for entry in info.files.entries_of(SessionBegan)}
+
+
+def _study_quantities(infos: Sequence[StudyFacts], outcomes: Sequence[str]) -> list[Quantity]:
+    accounts = [course.accounting(info) for info in infos]
+    fallen = [[item.elapsed for item in course.decided(info) if item.confirmed] for info in infos]
+    seconds = [info.files.elapsed for info in infos]
+    hourly = [3600 * each.trained / spent if spent > 0 else None for each, spent in zip(accounts, seconds, strict=True)]
+    states = [[network.state for network in info.networks] for info in infos]
+    return [
+        plain("outcome", outcomes),
+        plain("network", [info.answer and info.answer.hash for info in infos]),
+        quantity("parameters", [info.answer.parameters if info.answer else None for info in infos]),
+        *_of_rows([info.row for info in infos], _TESTED),
+        quantity("time of all sessions", seconds, duration),
+        quantity("training time of all runs", [info.train_seconds for info in infos], duration),
+        quantity("first network confirmed after", [at[0] if at else None for at in fallen], duration),
+        quantity("last fall of the effective budget after", [at[-1] if at else None for at in fallen], duration),
+        quantity("effective budget at the end", [course.budget_steps(info)[-1][1] for info in infos]),
+        quantity("proposals", [each.proposed for each in accounts]),
+        quantity("networks rejected before building", [each.rejected for each in accounts]),
+        quantity("networks trained", [each.trained for each in accounts]),
+        quantity("networks an hour", hourly, lambda value: decimal(value, 1)),
+        quantity("finished runs", [len(info.files.results) for info in infos]),
+        quantity("networks pruned", [each.count(State.PRUNED) for each in states]),
+        quantity("networks that failed confirmation", [each.count(State.REFUTED) for each in states]),
+    ]
+
+
+def _flat(config: StudyConfig) -> dict[str, str]:
+    """Return the settings in words, those of the recipe and the text of the space included."""
+    values = asdict(config)
+    recipe = {f"recipe: {name}": value for name, value in values.pop("recipe").items()}
+    text = " ".join(values.pop("space_text").split())
+    flat = {
+        name: short(value) if isinstance(value, float) else shown(value) for name, value in (values | recipe).items()
+    }
+    return flat | {"definition of the space": text}

@@ -1,0 +1,92 @@
+"""The report of one study: one page that works offline, and reloads itself while its search goes on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.data.datasets import dataset
+from harness.evidence.events import SessionBegan
+from harness.system import files
+from harness.system.errors import typed
+from harness.system.files import Workspace
+from reports import course, layers, render
+from reports.answer import caveats, headline, next_step, repetitions
+from reports.charts import networks_rows, study_charts
+from reports.mistakes import mistakes
+from reports.networks import MOST_NAMED
+from reports.study_facts import StudyFacts, made_by, recipe_rows, settings, study_facts
+from reports.study_files import read_study
+from search_spaces.cost import analyse, stored_numbers
+
+# An image takes about 400 bytes of the page.
+_MOST_KERNELS = 64
+
+
+def write_report(folder: Path, workspace: Workspace, *, live: bool = False) -> Path:
+    """Write the report of the study in ``folder`` and return its path.
+
+    Args:
+        folder: of the study.
+        workspace: that it belongs to.
+        live: the page reloads itself, because its search goes on.
+
+    Raises:
+        ContentError: there is no study, or one of its files or the ledger does not hold together.
+        UsageError: the folder cannot be written.
+    """
+    path = folder / "report.html"
+    files.write_text(path, page(study_facts(read_study(folder, workspace)), live=live))
+    return path
+
+
+def page(info: StudyFacts, *, live: bool = False) -> str:
+    """Return the page of a study."""
+    network, measured, rows = info.network, info.measured, networks_rows(info)
+    task = dataset(info.config.dataset).task
+    return render.page(
+        "study.html",
+        charts=study_charts(info, rows),
+        styles=["study.css"],
+        scripts=["study.js", *(["live.js"] if live else [])],
+        datasets={"networks": rows},
+        data={
+            "study": info.name,
+            "verify": typed("verify"),
+            "remarks": {str(number): each.remark for number, each in enumerate(info.networks) if each.remark},
+        },
+        info=info,
+        headline=headline(info),
+        progress=course.progress(info),
+        accounting=course.accounting(info),
+        seeds=course.seed_spread(info),
+        spared=course.spared(info),
+        pruning=course.pruning(info) if len(info.networks) >= course.FEWEST_NETWORKS else [],
+        choices=course.choices(info),
+        caveats=caveats(info),
+        next_step=next_step(info.files, info.answer),
+        repetitions=repetitions(info),
+        mistakes=mistakes(measured.record, measured.inspections) if measured else None,
+        analysis=analyse(network.architecture, task) if network else None,
+        stored=stored_numbers(network.architecture, task) if network else None,
+        kernels=_kernels(info),
+        sessions=info.files.entries_of(SessionBegan),
+        tables={"facts": made_by(info).items(), "settings": settings(info.files), "recipe": recipe_rows(info.config)},
+        live=live,
+        most_named=MOST_NAMED,
+    )
+
+
+def _kernels(info: StudyFacts) -> list[tuple[str, str]]:
+    """Return the first kernels of the answer as images, each with its numbers in words."""
+    inspections = info.measured.inspections if info.measured else ()
+    inspection = next((item for item in inspections if item.kernels), None)
+    if inspection is None:
+        return []
+    largest = max(abs(value) for kernel in inspection.kernels for value in kernel) or 1.0
+    shape = (inspection.kernel_edge, inspection.kernel_edge)
+    found = []
+    for number, kernel in enumerate(inspection.kernels[:_MOST_KERNELS], start=1):
+        pixels = bytes(round(127.5 + 127.5 * (value / largest)) for value in kernel)
+        words = ", ".join(f"{value:.2f}" for value in kernel)
+        found.append((layers.image_uri(pixels, shape), f"kernel {number}: {words}"))
+    return found

@@ -1,0 +1,302 @@
+"""Two to four networks or studies side by side: figures, chance, shared mistakes, and what cannot be compared."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from scipy.stats import ttest_ind
+
+from harness.evidence import record
+from harness.evidence.record import Record
+from harness.system.files import Workspace
+from harness.training.recipe import Recipe
+from harness.training.result import Status
+from reports.comparison import (
+    NetworkComparison,
+    StudyComparison,
+    known,
+    network_comparison,
+    plain,
+    quantity,
+    read_networks,
+    study_comparison,
+    two_sided,
+)
+from reports.comparison_page import file_name, read_studies
+from reports.numbers import decimal, three_digits
+from reports.render import words
+from search_spaces.catalog import network_name
+from search_spaces.cost import analyse
+from search_spaces.network import Architecture
+from search_spaces.task import MNIST
+from tests.reports.conftest import CONFIG, ENVIRONMENT, SyntheticStudy, evidence, network, seed_run
+
+SMALL, LARGE = network(4, 6, 8), network(8, 12, 16)
+SIZES = [analyse(item, MNIST).parameters for item in (SMALL, LARGE)]
+NAMES = [network_name(item, size) for item, size in zip((SMALL, LARGE), SIZES, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("values", "ratios"),
+    [
+        ([2_000, 1_000, 3_000], [None, 0.5, 1.5]),
+        ([None, 5], [None, None]),
+        ([5, None], [None, None]),
+        ([0, 5], [None, None]),
+        ([5, 0], [None, 0.0]),
+        ([math.nan, 5], [None, None]),
+        ([5, math.inf], [None, None]),
+    ],
+)
+def test_ratios_are_to_the_first_side_where_they_mean_something(values: Any, ratios: Any):
+    assert quantity("x", values).ratios == ratios
+    assert quantity("x", values, comparable=False).ratios == [None] * len(values)
+
+
+def test_what_is_missing_is_a_dash_and_a_line_of_dashes_is_left_out():
+    assert quantity("errors", [60.25, None], lambda value: decimal(value, 1)).words == ["60.2", "\u2013"]
+    lines = [plain("a", ["", None]), plain("b", ["x", 0])]
+
+    assert known(lines) == lines[1:]
+    assert lines[1].words == ["x", "0"]
+
+
+@pytest.mark.parametrize(
+    ("ratio", "said"),
+    [
+        (0.302, "70 % fewer than"),
+        (0.9951, "0.5 % fewer than"),
+        (0.004, "99.6 % fewer than"),
+        (1.0004, "as many as"),
+        (1.12, "12 % more than"),
+        (31.4, "31.4 times as many as"),
+    ],
+)
+def test_a_ratio_in_a_sentence_says_more_or_fewer(ratio: float, said: str):
+    assert words("more_or_fewer", ratio) == said
+
+
+@given(ratio=st.floats(1e-9, 1e9))
+def test_no_ratio_is_shown_wrong_by_more_than_half_a_per_cent(ratio: float):
+    assert float(three_digits(ratio).replace(",", "")) == pytest.approx(ratio, rel=0.0051)
+
+
+PCT = st.lists(st.floats(90, 100), min_size=2, max_size=6)
+
+
+@given(ours=PCT, theirs=PCT)
+def test_chance_is_that_of_welchs_test(ours: list[float], theirs: list[float]):
+    # scipy warns where the values of a sample are nearly equal.
+    assume(all(max(values) - min(values) > 1e-3 for values in (ours, theirs)))
+
+    assert two_sided(ours, theirs) == pytest.approx(ttest_ind(ours, theirs, equal_var=False).pvalue, abs=1e-9)
+    assert two_sided(ours, theirs[:1]) is None
+
+
+# Networks -------------------------------------------------------------------------------------------------------------
+
+
+def compared(place: Workspace, *networks: Architecture) -> NetworkComparison:
+    return network_comparison(read_networks([("", item) for item in networks], place))
+
+
+def shown(facts: NetworkComparison | StudyComparison, name: str) -> list[str]:
+    [found] = [line.words for line in facts.quantities if line.name == name]
+    return found
+
+
+def test_what_networks_cost_is_set_side_by_side_without_a_record_too(place: Workspace):
+    facts = compared(place, LARGE, SMALL)
+
+    [line] = [line for line in facts.quantities if line.name == "parameters"]
+    assert line.words == [f"{size:,}" for size in reversed(SIZES)]
+    assert line.ratios == [None, SIZES[0] / SIZES[1]]
+    assert [side.name for side in facts.sides] == NAMES[::-1]
+    assert facts.sentences[0].startswith(f"{NAMES[0]} has {SIZES[0]:,} parameters, ")
+    assert facts.sentences[0].endswith("on the test set, so the accuracies cannot be compared.")
+    assert {line.name for line in facts.quantities} == {
+        *("hash", "parameters", "stored numbers", "multiply-adds an image", "receptive field, pixels", "ops")
+    }
+
+
+def test_records_speak_for_networks_and_the_best_row_of_each_is_shown(place: Workspace):
+    record.write(place.records, evidence(SMALL, [70, 71, 72], name="tiny"))
+    record.write(place.records, evidence(LARGE, [50] * 5 + [51]))
+    recipe = Recipe(epochs=3, warmup=0.1)
+    worse = evidence(LARGE, [90, 91], recipe=recipe, recipe_hash=recipe.hash)
+    seeds = tuple(seed_run(LARGE, recipe.hash, index, 90) for index in (0, 1))
+    record.write(place.records, replace(worse, seeds=seeds))
+
+    facts = compared(place, SMALL, LARGE)
+
+    assert [side.name for side in facts.sides] == ["tiny", NAMES[1]]
+    assert shown(facts, "tier") == ["measured", "verified"]
+    assert shown(facts, "mean test errors") == ["71.0", "50.2"]
+    assert shown(facts, "seeds at the target") == ["0", "6"]
+    assert facts.sides[1].test_pct == (99.5,) * 5 + (99.49,)
+    assert "more than the choice of seeds explains" in facts.sentences[0]
+    assert facts.notes == [f"The page shows the best row of each network; {NAMES[1]} has 1 more row."]
+    assert facts.recipes == []
+
+
+def test_fields_in_which_the_recipes_differ_are_listed_and_a_single_seed_is_pointed_at(place: Workspace):
+    recipe = Recipe(epochs=3, warmup=0.1)
+    record.write(place.records, evidence(SMALL, [70]))
+    made = evidence(LARGE, [], recipe=recipe, recipe_hash=recipe.hash)
+    record.write(place.records, replace(made, seeds=tuple(seed_run(LARGE, recipe.hash, n, 50) for n in (0, 1))))
+
+    facts = compared(place, SMALL, LARGE)
+
+    assert {line.name: line.words for line in facts.recipes} == {
+        "epochs": [str(Recipe().epochs), "3"],
+        "warmup": [str(Recipe().warmup), "0.1"],
+    }
+    assert [note.partition(" ")[0] for note in facts.notes] == ["The", "A"]
+
+
+def test_validation_accuracies_come_from_the_studies_here(new_study: Any, place: Workspace):
+    study = new_study()
+    proposal = study.propose(SMALL)
+    study.finish(proposal, 40)
+    study.confirm(proposal, [50, 54])
+    study.write()
+
+    facts = compared(place, SMALL, LARGE)
+
+    # The run that the search chose by is left out where there are fresh ones.
+    assert facts.sides[0].validation_pct == (99.5, 99.46)
+    assert shown(facts, "validation accuracy, %") == ["99.48 \u00b1 0.03", "\u2013"]
+
+
+@pytest.mark.parametrize(
+    "changes", [{"dataset": "fashion-mnist", "target_pct": 90.0}, {"device": "cuda: another"}], ids=["data", "machine"]
+)
+def test_rows_on_other_data_and_times_of_other_machines_are_not_compared(place: Workspace, changes: Any):
+    record.write(place.records, evidence(SMALL, [70, 71]))
+    device = changes.pop("device", None)
+    other = evidence(LARGE, [50, 51], **changes)
+    if device:
+        elsewhere = replace(ENVIRONMENT, device=device)
+        other = replace(other, seeds=tuple(replace(run, environment=elsewhere) for run in other.seeds))
+    record.write(place.records, other)
+
+    facts = compared(place, SMALL, LARGE)
+
+    assert bool(facts.mistakes) == bool(device)
+    assert ("cannot be compared" in facts.sentences[0]) == (not device)
+    [line] = [line for line in facts.quantities if line.name == "training a seed"]
+    assert (line.words, line.ratios[1] is None) == (["55 s", "55 s"], bool(device))
+
+
+def with_wrong(made: Record, *wrong: tuple[int, ...]) -> Record:
+    """Return a record whose seeds, in order, get just these images wrong."""
+    seeds = [
+        replace(run, wrong=tuple((image, 3) for image in images), test_errors=len(images))
+        for run, images in zip(made.seeds, wrong, strict=True)
+    ]
+    return replace(made, seeds=tuple(seeds))
+
+
+def test_images_that_are_wrong_with_at_least_half_of_the_seeds_are_compared(place: Workspace):
+    # 947 is a confirmed label error.
+    record.write(place.records, with_wrong(evidence(SMALL, [0] * 4), (5, 947), (5, 947), (5, 20), (7,)))
+    record.write(place.records, with_wrong(evidence(LARGE, [0, 0]), (30, 947), (31,)))
+
+    facts = compared(place, SMALL, LARGE)
+
+    assert [item.images for item in facts.mistakes] == [{5, 947}, {947, 30, 31}]
+    assert [item.alone for item in facts.mistakes] == [{5}, {30, 31}]
+    assert [item.mislabelled for item in facts.mistakes] == [1, 1]
+    assert facts.shared == {947}
+
+
+def test_images_that_were_kept_of_these_weights_are_shown_with_every_answer(place: Workspace):
+    one, two = evidence(SMALL, [3, 3]), evidence(LARGE, [2, 1])
+    for made in (one, two):
+        record.write(place.records, made)
+    SyntheticStudy(place).inspect(one)
+
+    facts = compared(place, SMALL, LARGE)
+
+    images = {image for run in two.seeds for image, _ in run.wrong}
+    assert {item.mistake.image for item in facts.pictures} == facts.shared == images
+    assert facts.pictures[0].said == (([3], 1.0), ([3], 1.0))
+    assert {item.mistake.image for item in facts.mistakes[0].pictures} == facts.mistakes[0].alone
+    assert facts.mistakes[0].pictures[0].said[1] == ([], 0.0)
+    others = tuple(replace(run, weights_sha256=f"{run.index + 100:064x}") for run in one.seeds)
+    record.path_of(place.records, one).unlink()
+    record.write(place.records, replace(one, seeds=others))
+    assert compared(place, SMALL, LARGE).pictures == []
+
+
+# Studies --------------------------------------------------------------------------------------------------------------
+
+
+def of(place: Workspace, *studies: Any) -> StudyComparison:
+    return read_studies([study.write() for study in studies], place)
+
+
+def test_what_studies_found_and_took_is_set_side_by_side(new_study: Any, place: Workspace):
+    first = new_study(name="first")
+    proposal = first.propose(network(6, 8, 10))
+    first.finish(proposal, 50)
+    first.confirm(proposal, [50, 51, 52])
+    first.standing("standing", proposal, [50, 51, 52], budget=proposal["parameters"] - 1)
+    first.note("rejected", reason="parameters")
+    first.standing("winner", proposal, [50, 51, 52])
+    first.note("ended", 30.0, reason="time")
+    second = new_study(name="second", config=replace(CONFIG, seed=1, budget=5_000))
+    second.finish(second.propose(network(4, 5, 6)), 200, status=Status.PRUNED, epochs=4)
+    second.events[0]["workers"] = 8
+
+    facts = of(place, first, second)
+
+    assert shown(facts, "outcome") == ["not verified yet", "no result yet"]
+    assert shown(facts, "parameters") == [f"{proposal['parameters']:,}", "\u2013"]
+    assert shown(facts, "proposals") == ["2", "1"]
+    assert shown(facts, "networks pruned") == ["0", "1"]
+    assert shown(facts, "effective budget at the end") == [f"{proposal['parameters'] - 1:,}", "5,000"]
+    assert facts.sentences[0].endswith("second named no network, so the sizes cannot be compared.")
+    assert {line.name: line.words for line in facts.settings} == {"budget": ["20000", "5000"], "seed": ["0", "1"]}
+    assert {"dataset", "recipe: epochs", "definition of the space"} <= set(facts.equal)
+    assert any(note.startswith("Machines or numbers of workers differ") for note in facts.notes)
+
+
+def test_networks_that_several_studies_have_trained_are_listed_smallest_first(new_study: Any, place: Workspace):
+    studies = [new_study(name=name) for name in ("first", "second", "third")]
+    shared = [network(4, 5, width) for width in range(5, 9)]
+    for more, study in enumerate(studies[:2]):
+        for number, architecture in enumerate(shared):
+            study.finish(study.propose(architecture), 60 + number + more)
+    studies[2].finish(studies[2].propose(network(9, 9, 9)), 40)
+    studies[2].finish(studies[2].propose(shared[0]), 300, status=Status.PRUNED)
+
+    facts = of(place, *studies)
+
+    assert [item.hash for item, _ in facts.shared] == [item.hash for item in shared]
+    # A pruned run is no figure of a whole training.
+    assert facts.shared[0][1] == [99.4, 99.39, None]
+
+
+@pytest.mark.parametrize("changes", [{"dataset": "kmnist"}, {"target_pct": 99.0}, {"threshold_pct": 99.5}])
+def test_what_keeps_studies_from_being_compared_is_said(changes: Any, new_study: Any, place: Workspace):
+    one, other = new_study(name="one"), new_study(name="other", config=replace(CONFIG, **changes))
+
+    assert len(of(place, one, other).notes) == len(study_comparison(of(place, one, one).infos).notes) + 1
+
+
+@pytest.mark.parametrize(
+    "names", [["a", "b.c-2"], ["<x>", "y"], ["x" * 200, "y" * 200], ["a b", "c"], ["\udcff", "d"], ["ä", "ö"]]
+)
+def test_odd_and_long_names_give_a_short_plain_file_name_of_their_own(names: list[str]):
+    name = file_name(names)
+
+    assert len(name.encode()) < 140
+    assert name.isascii()
+    assert name != file_name(names[::-1])
+    assert (name == "comparison-a-b.c-2.html") == (names == ["a", "b.c-2"])

@@ -1,0 +1,506 @@
+"""The facts of studies: goldens of six, tables of small ones, and what an independent count says."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import random
+import tarfile
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scipy import stats
+
+from harness.evidence import ledger, record
+from harness.evidence.events import Entry, Event, RunEnded
+from harness.evidence.study import owned
+from harness.search import prior
+from harness.search.prior import shipped
+from harness.system.files import Workspace
+from harness.training.result import Epoch, Purpose, Result, Status
+from reports import course
+from reports.answer import NextStep, Outcome, caveats, commands, headline, next_step, repetitions
+from reports.course import FEWEST_NETWORKS, SIZE, choices
+from reports.mistakes import CONFIRMED_LABEL_ERRORS, mistakes
+from reports.networks import Network, State
+from reports.study_facts import StudyFacts, made_by, recipe_rows, settings, study_facts, winner
+from reports.study_files import read_study
+from search_spaces.draw import Decision
+from search_spaces.notation import parse_network
+from tests.harness import logged
+from tests.reports.conftest import CONFIG, drawn, evidence, files_of, inspected, label_of, network
+from tests.reports.conftest import SIZE as IMAGES
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+SEARCH = "harness search --budget 20000"
+
+
+def facts_of(study: Any) -> StudyFacts:
+    return study_facts(read_study(study.write(), study.place))
+
+
+def document(info: StudyFacts) -> dict[str, Any]:
+    """Return the facts of a study but for sentences, as JSON takes them."""
+
+    def plain(value: Any) -> Any:
+        match value:
+            case Network():
+                return value.label
+            case Result():
+                return value.status
+            case float():
+                return round(value, 6)
+            case dict():
+                return {str(key): plain(item) for key, item in value.items()}
+            case list() | tuple():
+                return [plain(item) for item in value]
+            case _ if dataclasses.is_dataclass(value):
+                return {item.name: plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
+        return value
+
+    step, known, rest = next_step(info.files, info.answer), mistakes_of(info), caveats(info)
+    found = {
+        "answer": info.answer and [info.answer.hash, info.answer.parameters, info.row and info.row.tier],
+        "outcome": headline(info).outcome,
+        "next": step and step.command,
+        "commands": [*commands(info), *(command for command, _ in repetitions(info))],
+        "seconds": [info.files.elapsed, info.train_seconds, info.last_utc],
+        "made by": made_by(info),
+        "settings": [*settings(info.files), *recipe_rows(info.config)],
+        "mistakes": known and [(item.image, item.said, item.seeds) for item in known.mistakes],
+        "caveats": rest | {"seeds": [run.test_errors for run in rest["seeds"]]},
+        "accounting": course.accounting(info),
+        "decided": course.decided(info),
+        "budget": course.budget_steps(info),
+        "ends": course.first_ends(info),
+        "curves": course.learning_curves(info),
+        "seeds": course.seed_spread(info),
+        "time": course.time_spent(info),
+        "spared": course.spared(info),
+        "progress": course.progress(info),
+        "pruning": course.pruning(info),
+    }
+    made: dict[str, Any] = json.loads(json.dumps(plain(found)))
+    return made
+
+
+def mistakes_of(info: StudyFacts) -> Any:
+    return mistakes(info.measured.record, info.measured.inspections) if info.measured else None
+
+
+def test_the_facts_of_six_studies_are_those_of_before(place: Workspace):
+    with tarfile.open(GOLDEN / "studies.tar.xz") as archive:
+        archive.extractall(place.root, filter="data")
+    folders = sorted(path.parent for path in place.runs.glob("*/log.jsonl"))
+
+    found = {folder.name: document(study_facts(read_study(folder, place))) for folder in folders}
+
+    assert found == json.loads((GOLDEN / "reports.json").read_text(encoding="utf-8"))
+
+
+# The answer and the verdict -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def study(new_study: Any) -> Any:
+    return new_study()
+
+
+@pytest.fixture
+def proposal(study: Any) -> Any:
+    return study.propose(network(8, 8, 8))
+
+
+def verified(study: Any, *given: tuple[int, list[int]], **changes: Any) -> list[Any]:
+    """Choose networks of these widths as winners, one after the other, and verify each with these errors."""
+    proposals = []
+    for width, errors in given:
+        proposals.append(study.propose(network(width, 8, 8)))
+        study.standing("winner", proposals[-1], [50])
+        if errors:
+            study.verify(proposals[-1], errors, **changes)
+    return proposals
+
+
+@pytest.mark.parametrize(
+    ("given", "answer", "reached"),
+    [
+        ([], None, None),
+        ([(8, [])], 0, None),
+        ([(9, [50] * 5), (8, [55] * 5), (7, [70] * 5)], 1, True),
+        ([(9, [70] * 5), (8, [70] * 5)], 1, False),
+    ],
+    ids=["none", "not verified", "smallest proven", "last chosen"],
+)
+def test_the_answer_is_the_smallest_that_is_proven_else_the_last_that_was_chosen(
+    study: Any, given: Any, answer: int | None, reached: bool | None
+):
+    proposals = verified(study, *given)
+
+    found = winner(read_study(study.write(), study.place))
+
+    assert (found and found.hash) == (None if answer is None else proposals[answer]["hash"])
+    assert (found and found.row and found.row.reached) == reached
+
+
+def test_a_proof_of_another_study_or_for_another_target_is_no_answer(study: Any, new_study: Any):
+    other = new_study(name="other")
+    other.verify(other.propose(network(6, 6, 6)), [50] * 5)
+    study.finish(study.propose(network(6, 6, 6)), 70)
+    assert facts_of(study).answer is None
+
+    [chosen] = verified(study, (8, [90] * 5), target_pct=99.0)
+    answer = facts_of(study).answer
+    assert answer is not None
+    assert (answer.hash, answer.row) == (chosen["hash"], None)
+
+
+@pytest.mark.parametrize(
+    ("errors", "outcome", "said"),
+    [
+        # The mean of 50, 52, 54, 56, 58 errors is 54.
+        ([50, 52, 54, 56, 58], Outcome.REACHED, "99.460 % (54 wrong images) over 5 training seeds on MNIST, 0.060"),
+        ([57, 58, 59, 60, 61], Outcome.REACHED, "0.010 points above the target of 99.4 %. Tier at the target."),
+        ([62, 63, 64, 65, 66], Outcome.MISSED, "0.040 points below the target of 99.4 %. Tier measured."),
+        ([50, 52], Outcome.UNVERIFIED, "2 seeds are too few for a verdict"),
+    ],
+)
+def test_a_measured_answer_is_told_with_its_figures(study: Any, errors: list[int], outcome: Outcome, said: str):
+    verified(study, (8, errors))
+
+    found = headline(facts_of(study))
+
+    assert found.outcome is outcome
+    assert "3,128 parameters" in found.verdict
+    assert said in found.verdict
+
+
+def test_seeds_that_were_declared_and_not_run_leave_no_verdict(study: Any, place: Workspace):
+    verified(study, (8, [50, 52, 54, 56, 58]))
+    [made] = record.read_all(place.records)
+    ledger.declare_verification(place.ledger, made.key, [5])
+
+    assert headline(facts_of(study)).outcome is Outcome.UNVERIFIED
+
+
+def test_a_network_that_was_verified_and_missed_is_named_beside_the_answer(study: Any):
+    for width, errors, passed in ((7, [62, 63, 64, 65, 66], False), (8, [50, 51, 52, 53, 54], True)):
+        [chosen] = verified(study, (width, errors))
+        mean = 100 - sum(errors) / 500
+        study.note("verified", hash=chosen["hash"], seeds=5, passed=passed, mean_test_accuracy_pct=mean)
+
+    reached, _, also = headline(facts_of(study)).verdict.partition(" Also verified")
+
+    assert chosen["hash"][:6] in reached
+    assert network(7, 8, 8).hash[:6] in also
+    assert "99.360 % over 5 seeds" in also
+
+
+@pytest.mark.parametrize(
+    ("errors", "status", "end", "outcome"),
+    [
+        (80, Status.COMPLETE, None, Outcome.SEARCHING),
+        (40, Status.COMPLETE, None, Outcome.SEARCHING),
+        (80, Status.COMPLETE, "trials", Outcome.MISSED),
+        (300, Status.PRUNED, None, Outcome.NOTHING),
+        (None, Status.CRASHED, "exhausted", Outcome.MISSED),
+        (None, Status.CRASHED, "interrupted", Outcome.NOTHING),
+    ],
+)
+def test_a_search_without_an_answer_says_how_far_it_is(
+    study: Any, proposal: Any, errors: Any, status: Status, end: Any, outcome: Outcome
+):
+    study.finish(proposal, errors, status=status)
+    if end:
+        study.note("ended", reason=end)
+
+    assert headline(facts_of(study)).outcome is outcome
+
+
+def test_the_smallest_confirmed_network_comes_before_a_larger_one_that_is_more_accurate(study: Any):
+    for width, errors in ((9, 40), (8, 50)):
+        made = study.propose(network(width, 8, 8))
+        study.finish(made, errors)
+        study.standing("standing", made, [errors] * 2, budget=made["parameters"] - 1)
+
+    assert f"{made['hash'][:6]} with 3,128 parameters" in headline(facts_of(study)).verdict
+
+
+@pytest.mark.parametrize(
+    ("events", "said"),
+    [
+        ([("ended", 170.0, {"reason": "time"}), ("verified", 83.0, {})], "2 min 51 s of 5 min, to leave time for veri"),
+        ([("ended", 170.0, {"reason": "moonshine"})], "reason 'moonshine'."),
+        ([("ended", 9.0, {"reason": "exhausted"})], "10 s of 5 min: no remaining candidate"),
+        ([("ended", 9.0, {"reason": "time"}), ("session", 5.0, {})], "The search was cut off after 15 s"),
+    ],
+)
+def test_the_end_of_a_search_is_told_with_its_time(study: Any, events: Any, said: str):
+    for word, seconds, values in events:
+        study.note(word, seconds, **values)
+        if word == "ended":
+            study.events[-1]["seconds"] = 300.0
+
+    assert said in headline(facts_of(study)).progress
+
+
+def test_while_a_program_works_on_it_a_search_is_running_and_nothing_else(study: Any, place: Workspace):
+    study.write()
+    with owned(study.folder):
+        files = read_study(study.folder, place)
+
+    assert headline(study_facts(files)).progress.startswith("The search is running: ")
+    assert next_step(files, None) is None
+
+
+# What comes next ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("errors", "command"),
+    [
+        (None, SEARCH),
+        ([], "harness verify {}"),
+        ([50] * 6, "harness verify {} --certify --declare-only"),
+        ([50] * 3, "harness verify {} --seeds 10"),
+        ([90] * 6, SEARCH),
+    ],
+    ids=["nothing", "chosen", "verified", "too few seeds", "missed"],
+)
+def test_what_follows_an_end_depends_on_the_answer(study: Any, errors: Any, command: str):
+    proposals = [] if errors is None else verified(study, (8, errors))
+    study.note("ended", reason="time")
+
+    step = next_step((info := facts_of(study)).files, info.answer)
+
+    assert step is not None
+    assert step.command == command.format(*(made["hash"] for made in proposals))
+
+
+def test_the_advice_of_the_search_holds_until_another_session_or_a_verification(study: Any, proposal: Any):
+    study.standing("winner", proposal, [50, 52, 54])
+    study.note("ended", reason="time")
+    study.note("advised", arguments=["search", "--time", "3m"], advice="goes on with the same study")
+    info = facts_of(study)
+    assert next_step(info.files, info.answer) == NextStep("harness search --time 3m", "goes on with the same study")
+
+    study.events[-1]["utc"] = "2020-01-01T00:00:00+00:00"
+    study.verify(proposal, [50] * 6)
+    step = next_step((info := facts_of(study)).files, info.answer)
+    assert step is not None
+    assert step.command == f"harness verify {proposal['hash']} --certify --declare-only"
+
+    study.note("session", 60.0, command=SEARCH.split())
+    assert next_step(facts_of(study).files, None) == NextStep(SEARCH, "goes on with the search where it stopped")
+
+
+# How the search went --------------------------------------------------------------------------------------------------
+
+
+def test_every_proposal_is_counted_once(realistic_template: Any, realistic_facts: StudyFacts):
+    found = course.accounting(realistic_facts)
+
+    events = realistic_template.events
+    kinds = Counter(event["event"] for event in events)
+    ends = [event for event in events if event["event"] == "finished" and event["run"]["purpose"] == "search"]
+    whole = [event for event in ends if event["run"]["status"] == "complete"]
+    assert found.proposed == kinds["rejected"] + kinds["repeated"] + kinds["proposed"]
+    assert sum(number for _, number in found.rejections) == kinds["rejected"]
+    assert sum(number for _, number in found.outcomes) == kinds["finished"]
+    assert dict(found.steps) == {
+        "proposed": found.proposed,
+        "within the limits": kinds["proposed"] + kinds["repeated"],
+        "trained": len(ends),
+        "not pruned": len(whole),
+        "reached the threshold": sum(event["run"]["validation_errors"] <= 55 for event in whole),
+        "confirmed": kinds["standing"],
+        "verified": 1,
+    }
+
+
+def made_of(events: Sequence[Entry[Event]], results: Sequence[Result] = (), config: Any = CONFIG) -> StudyFacts:
+    ends = [Entry(0.0, RunEnded(run=each)) for each in results]
+    return StudyFacts(files_of(*events, *ends, config=config), (), None)
+
+
+def test_rare_reasons_are_summed_up_and_none_is_lost():
+    reasons = [f"reason {number:02d}" for number in range(30) for _ in range(30 - number)]
+    events = [logged.entry("rejected", reason=reason) for reason in reasons]
+    events.append(logged.entry("looked", rejected={"parameters": 50}))
+
+    found = course.accounting(made_of(events))
+
+    assert found.rejections[0] == ("too many parameters", 50)
+    assert (len(found.rejections), found.rejections[-1][0]) == (12, "20 other reasons")
+    assert sum(number for _, number in found.rejections) == len(reasons) + 50 == found.rejected
+
+
+@pytest.mark.parametrize(
+    ("events", "budgets"),
+    [
+        ([("session", 60, "", 0)], []),
+        ([("standing", 10, "a", 900), ("refuted", 20, "x", 0), ("standing", 30, "b", 500)], [900, 900, 500]),
+        ([("standing", 10, "a", 900), ("refuted", 20, "a", 0)], [900, 20_000]),
+        # Another network takes the place of the one that fell at once.
+        ([("standing", 10, "a", 900), ("refuted", 20, "a", 0), ("standing", 20.01, "b", 1200)], [900, 900, 1200]),
+    ],
+)
+def test_the_effective_budget_falls_with_confirmed_networks_and_opens_again(events: Any, budgets: list[int]):
+    entries = [
+        logged.entry(kind, elapsed, hash=name, parameters=budget + 1, **({"budget": budget} if budget else {}))
+        for kind, elapsed, name, budget in events
+    ]
+
+    assert [item.budget for item in course.decided(made_of(entries))] == budgets
+    assert course.budget_steps(made_of(entries))[0] == (0.0, 20_000)
+
+
+def run(trial: int, parameters: int, errors: Sequence[int], **changes: Any) -> Result:
+    """Return a first run with these errors at the rungs and at the end; the hash is the number of the trial."""
+    epochs = changes.get("recipe", CONFIG.recipe).epochs
+    looks = dict(zip((*CONFIG.rungs, epochs), errors, strict=False))
+    values: dict[str, Any] = {
+        "architecture": parse_network("gap linear(10)"),
+        "hash": f"{trial:012x}",
+        "parameters": parameters,
+        "macs": 1,
+        "recipe": CONFIG.recipe,
+        "recipe_name": "fast",
+        "recipe_hash": CONFIG.recipe.hash,
+        "dataset": "mnist",
+        "purpose": Purpose.SEARCH,
+        "seed_index": 0,
+        "seed": 0,
+        "status": Status.COMPLETE,
+        "history": tuple(Epoch(epoch, 0.1, 0.1, 1.0, looks.get(epoch)) for epoch in range(1, epochs + 1)),
+        "validation_errors": errors[-1],
+        "validation_size": IMAGES,
+        "trial": trial,
+    }
+    return Result(**(values | changes))
+
+
+def rung(trial: int, epoch: int, decided: str, **changes: Any) -> Entry[Event]:
+    """Return the log's entry of a decision: pruned, exempt or hopeful."""
+    values = {"trial": trial, "epoch": epoch, "pruned": decided == "pruned", "exempt": decided == "exempt"}
+    return logged.entry("rung", **(values | changes))
+
+
+def test_wrong_pruning_is_the_share_of_spared_networks_that_reached():
+    events = [
+        *(rung(trial, epoch, "pruned") for trial, epoch in ((1, 4), (2, 4), (2, 4), (3, 8), (9, 8))),
+        rung(3, 4, "hopeful"),
+        *(rung(trial, 4, "exempt") for trial in (10, 20, 30, 40, 60, 70, 80)),
+        rung(10, 8, "exempt"),
+        rung(50, 4, "exempt", purpose="confirm"),
+        logged.entry("proposed", trial=9, epochs=30),
+    ]
+    results = [
+        run(10, 1_500, (900, 200, 100)),
+        run(20, 1_500, (900, 200, 56)),
+        run(30, 1_500, (200, 90, 55)),  # 99.45 %, the threshold
+        run(40, 1_500, (200, 90, 90)),
+        run(70, 1_500, (900, 200, 9_000), status=Status.DIVERGED),
+        run(80, 1_500, (900, 200, 10), status=Status.CRASHED),  # says nothing, as 60 does, which is in training yet
+    ]
+
+    short, long = course.pruning(made_of(events, results))
+
+    # Five were spared: one reached, three missed, one diverged.
+    assert (short.epochs, short.pruned, short.spared, short.reached) == (CONFIG.recipe.epochs, 3, 5, 1)
+    exact = stats.binomtest(1, 5).proportion_ci(0.95, method="exact")
+    assert short.interval == pytest.approx((exact.low, exact.high))
+    assert (long.epochs, long.pruned, long.spared, long.interval) == (30, 1, 0, None)
+
+
+def chosen(number: int, count: int, *, decided: bool) -> list[Network]:
+    """Return networks whose errors one choice of three decides, beside a coin that decides nothing."""
+    draw, found = random.Random(number), []
+    for trial in range(count):
+        option, coin = draw.randrange(3), draw.randrange(2)
+        errors = 40 + (60 * option if decided else 0) + draw.randrange(20)
+        decisions = (Decision("kind", option, 3, ordered=False), Decision("coin", coin, 2, ordered=False))
+        first = run(trial, draw.randrange(500, 5_000), (errors,) * 3, decisions=decisions)
+        whole: dict[str, Any] = {"hash": first.hash, "architecture": first.architecture, "parameters": first.parameters}
+        found.append(Network(**whole, trial=trial, origin="", state=State.TRAINED, runs=(first,)))
+    return found
+
+
+def test_the_choice_that_decides_is_first_and_all_shares_are_one():
+    found = choices(replace(made_of([]), networks=tuple(chosen(1, 200, decided=True))))
+
+    assert found is not None
+    assert (found.networks, found.epochs, found.epoch) == (200, CONFIG.recipe.epochs, CONFIG.rungs[0])
+    shares = dict(found.importances)
+    assert found.importances[0][0] == "kind"
+    assert shares["kind"] > 0.8
+    assert sum(shares.values()) == pytest.approx(1)
+    assert shares.keys() <= {"kind", "coin", SIZE}
+    few = chosen(1, FEWEST_NETWORKS - 1, decided=True)
+    assert choices(replace(made_of([]), networks=tuple(few))) is None
+
+
+# What to know ---------------------------------------------------------------------------------------------------------
+
+
+def test_errors_on_images_with_a_wrong_label_are_counted_apart(study: Any, place: Workspace):
+    verified(study, (8, [50, 52, 54, 56, 58]))
+    study.verify(study.propose(network(9, 9, 9)), [70] * 3)
+    with place.test_log.open("a", encoding="utf-8") as log:
+        log.write('not JSON, but a read all the same\n\n{"dataset": "mnist-5k", "purpose": "of other images"}\n')
+
+    found = caveats(facts_of(study))
+
+    # Ten of the errors of each seed lie on the 15 mislabelled images; 9,985 have a label that nobody doubts.
+    labels = found["label_errors"]
+    assert (labels["images"], labels["among"], labels["outside"]) == (15, 10, 44)
+    assert labels["outside_pct"] == pytest.approx(100 * (9985 - 44) / 9985)
+    assert (found["winner_reads"], found["workspace_reads"]) == (5, 9)
+
+
+def test_the_fall_from_the_first_run_is_that_of_networks_that_passed(study: Any):
+    for width, first, fresh in ((8, 50, [56, 58]), (9, 40, [44]), (10, 90, [10])):
+        made = study.propose(network(width, 8, 8))
+        study.finish(made, first)
+        study.confirm(made, fresh)
+
+    # The third missed the threshold at first, so its first run chose nothing.
+    assert sorted(caveats(facts_of(study))["falls"]) == pytest.approx([0.04, 0.07])
+
+
+def test_the_earlier_trainings_that_a_search_began_with_are_counted(new_study: Any):
+    study = new_study(config=replace(CONFIG, prior="shipped", lengths=(5, 30)))
+    prior.keep(study.folder, shipped("mnist")[:3])
+
+    info = facts_of(study)
+
+    assert made_by(info)["prior"] == "shipped: 3 earlier trainings"
+    assert ("lengths", "5 30 (derived)") in settings(info.files)
+    assert ("epochs", "5, 30: chosen for each network") in recipe_rows(info.config)
+
+
+def test_mistakes_count_every_image_of_every_seed():
+    made = evidence(network(4, 8, 8), [12, 12, 14])
+    image, _ = made.seeds[0].wrong[0]
+    other = replace(made.seeds[0], wrong=((image, 7), *made.seeds[0].wrong[1:]))
+    made = replace(made, seeds=(other, *made.seeds[1:]))
+    inspections = [inspected(made, each) for each in made.seeds]
+
+    found = mistakes(made, inspections)
+
+    assert [mistake.seeds for mistake in found.mistakes] == [3] * 12 + [1] * 2
+    assert sum(mistake.mislabelled for mistake in found.mistakes) == 10
+    assert all((item.label, item.pixels) == (label_of(item.image), drawn(item.image)) for item in found.mistakes)
+    assert [mistake.said for mistake in found.mistakes if mistake.image == image] == [((3, 2), (7, 1))]
+    assert found.confusion is not None
+    assert [sum(row) for row in found.confusion] == [3_000] * 10
+    assert sum(row[3] for label, row in enumerate(found.confusion) if label != 3) == 12 + 12 + 14 - 1
+    # The third seed alone has two further mistakes.
+    partly = mistakes(made, inspections[:2])
+    assert partly.confusion is None
+    assert sum(mistake.pixels is not None for mistake in partly.mistakes) == 12
+    assert {name: len(images) for name, images in CONFIRMED_LABEL_ERRORS.items()} == {"mnist": 15}

@@ -1,0 +1,382 @@
+"""Every page as a document: its rules, its facts, its policy, and what others wrote, which stays words."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import re
+import shlex
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.evidence import record
+from harness.evidence.leaderboard import survey
+from harness.networks import only_row, read_network
+from harness.system.errors import ContentError, UsageError
+from harness.system.files import Workspace
+from harness.training.recipe import Recipe
+from harness.training.result import Status
+from reports.board import groups, read_index, state_of, write_index, write_lacking_reports, write_leaderboard
+from reports.comparison_page import write_network_comparison, write_study_comparison
+from reports.study_facts import StudyFacts
+from reports.study_files import read_study
+from reports.study_page import page, write_report
+from search_spaces.catalog import PRESETS
+from search_spaces.network import Architecture
+from search_spaces.notation import parse_network
+from search_spaces.space import Metric
+from search_spaces.task import MNIST
+from tests.outline import Outline, checked
+from tests.reports.conftest import CONFIG, SyntheticStudy, evidence, files_of, network, seed_run
+
+HOSTILE = (
+    "</script><script>alert(1)<x onload=alert(2)>",
+    "\" onmouseover='alert(1)' x=\"",
+    "\u202egnirts desrever",
+    "]]><svg onload=alert(1)>{{ 7 * 7 }}",
+)
+
+
+def read(path: Path) -> Outline:
+    return checked(path.read_text(encoding="utf-8"))
+
+
+def sections(outline: Outline) -> list[str]:
+    return [found["id"] for found in outline.all("section")]
+
+
+# A study --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def source(realistic_report: Path) -> str:
+    return realistic_report.read_text(encoding="utf-8")
+
+
+def test_the_page_has_the_numbers_and_the_networks_of_its_study(realistic_template: Any, source: str):
+    outline, counts = checked(source), Counter(event["event"] for event in realistic_template.events)
+    data = json.loads(re.findall(r'<script type="application/json" id="page-data">(.*?)</script>', source)[0])
+
+    asked = counts["rejected"] + counts["repeated"] + counts["proposed"]
+    assert f"{asked} proposals = {counts['rejected']} rejected before training" in outline.text("p")
+    assert "Reached: network" in outline.text("p")
+    assert ["verdict", "reached"] in [found.get("class", "").split() for found in outline.all("p")]
+    rows = [found["id"].removeprefix("network-") for tag, found in outline.elements if tag == "tr" and "id" in found]
+    assert data["datasets"]["networks"]["hash"] == rows
+    assert len(rows) == counts["proposed"]
+    shown = {found["data-chart"] for _, found in outline.elements if "data-chart" in found}
+    assert shown == data["charts"].keys() >= {"accuracy", "seeds", "over-time", "learning-curves", "choices"}
+    assert {"next", "networks", "winner", "mistakes", "caveats", "choices", "rungs"} <= {*sections(outline)}
+
+
+def test_the_policy_allows_the_scripts_of_the_page_and_no_other(source: str):
+    policy = checked(source).all("meta")[1]["content"]
+
+    digests = [
+        base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        for script in re.findall(r"<script>(.*?)</script>", source, flags=re.S)
+    ]
+    allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
+    assert f"script-src {allowed};" in policy
+    assert "default-src 'none'" in policy
+    assert "unsafe-eval" not in policy
+
+
+def test_a_live_page_is_the_report_that_reloads_itself(realistic_study: Any, place: Workspace, source: str):
+    live = write_report(realistic_study.folder, place, live=True).read_text(encoding="utf-8")
+
+    assert checked(live).all("aside")[0]["id"] == "live"
+    assert "Reloads the page now and then" in live
+    assert "Reloads the page now and then" not in source
+    assert write_report(realistic_study.folder, place).read_text(encoding="utf-8") == source
+
+
+@pytest.mark.parametrize("kind", ["begun", "proposed", "failed", "small", "hostile"])
+def test_a_young_or_odd_study_has_a_page_without_what_it_cannot_say(new_study: Any, place: Workspace, kind: str):
+    study = new_study()
+    if kind == "proposed":
+        study.propose(network(8, 8, 8))
+    elif kind == "failed":
+        study.finish(study.propose(network(8, 8, 8)), None, status=Status.DIVERGED)
+    elif kind == "small":
+        for width in range(4, 20):
+            study.finish(study.propose(network(width, 8, 8)), 60)
+    elif kind == "hostile":
+        for number, words in enumerate(HOSTILE):
+            proposal = study.propose(network(4 + number, 8, 8), origin=words)
+            study.finish(proposal, 50 + number)
+            study.note("rejected", reason=words)
+        study.note("ended", reason=HOSTILE[0])
+
+    made = read(write_report(study.write(), place))
+
+    assert {"next", "caveats", "provenance"} <= {*sections(made)}
+    assert ("networks" in sections(made)) == (kind != "begun")
+    assert not {"choices", "rungs", "mistakes", "winner"} & {*sections(made)}
+    assert len(made.all("script")) == 4, "data, drawing library and those of the page"
+
+
+def test_a_data_set_that_is_not_mnist_has_a_banner_and_no_green_success(realistic_facts: StudyFacts):
+    entries, config = realistic_facts.files.study.entries, replace(realistic_facts.config, dataset="mnist-5k")
+    files = replace(realistic_facts.files, study=files_of(*entries, config=config).study)
+
+    outline = checked(page(replace(realistic_facts, files=files)))
+
+    classes = [found.get("class", "").split() for found in outline.all("p")]
+    assert ["banner"] in classes
+    assert ["verdict", "reached"] not in classes
+
+
+def test_what_a_study_minimises_stands_in_its_table_and_cards(new_study: Any, place: Workspace):
+    few = parse_network("conv3x3(16, stride=2) bn relu gap linear(10)")  # 346 parameters, 28,384 multiply-adds
+    study = new_study(config=replace(CONFIG, minimise=Metric.MACS, most=60_000))
+    proposal = study.propose(few)
+    study.finish(proposal, 40)
+    study.standing("winner", proposal, [41])
+    study.verify(proposal, [50, 51, 52, 53, 54])
+
+    made = write_report(study.write(), place).read_text(encoding="utf-8")
+
+    assert "28,384 multiply-adds, 346 parameters" in made
+    assert "<dt>multiply-adds</dt><dd>28,384</dd>" in made
+    [row] = re.findall(rf'<tr id="network-{few.hash}">.*?</tr>', made)
+    assert "<td>28,384</td><td>346</td>" in row
+
+
+# The leaderboard and the index ----------------------------------------------------------------------------------------
+
+
+def made_of(place: Workspace, *records: Any) -> Any:
+    for made in records:
+        record.write(place.records, made)
+    found = survey(place)
+    return groups(found.rows, found.records, place)
+
+
+def test_the_default_target_comes_first_and_other_data_sets_last(place: Workspace):
+    networks = [network(4, 5, size) for size in (6, 7, 8)]
+    made = made_of(
+        place,
+        evidence(networks[0], [30] * 5, target_pct=99.6),
+        evidence(networks[1], [50] * 5),
+        evidence(networks[1], [50] * 5, target_pct=99.0),
+        evidence(networks[2], [50] * 5, dataset="fashion-mnist"),
+    )
+
+    assert [group.anchor for group in made] == ["mnist-99.4", "mnist-99.6", "mnist-99", "fashion-mnist-99.4"]
+    assert len({entry.name for group in made for entry in group.entries if entry.row.hash == networks[1].hash}) == 1
+
+
+def test_commands_mean_the_very_row_they_stand_in(place: Workspace):
+    first = evidence(network(4, 5, 6), [50] * 5)
+    longer = replace(Recipe(), epochs=99)
+    seeds = tuple(seed_run(first.architecture, longer.hash, index, 50) for index in range(5))
+    second = replace(first, recipe=longer, recipe_hash=longer.hash, recipe_name="fast-99ep", seeds=seeds)
+
+    for group in made_of(place, first, second, replace(first, target_pct=99.0)):
+        for entry in group.entries:
+            words = shlex.split(next(command for command, _ in entry.commands if " verify " in command))
+            options = dict(zip(words[3::2], words[4::2], strict=True))
+            meant = only_row(
+                read_network(words[2], place, MNIST),
+                dataset=options.get("--dataset"),
+                target_pct=float(options["--target"]),
+                recipe_given="--recipe" in options,
+            )
+            assert meant is not None
+            assert meant.target_pct == group.target_pct
+            assert options["--recipe"] == "fast"
+            assert options.get("--epochs") == ("99" if entry.row.recipe == "fast-99ep" else None)
+
+
+def test_the_leaderboard_joins_the_smallest_proven_network_of_each_target(place: Workspace):
+    given = ((6, 80, 99.0), (7, 61, 99.4), (8, 50, 99.4), (10, 30, 99.6), (12, 55, 99.4))
+    made = made_of(place, *(evidence(network(4, 5, size), [errors] * 5, target_pct=pct) for size, errors, pct in given))
+    assert made[0].smallest.row.architecture == network(4, 5, 8)
+
+    path = write_leaderboard(place, survey(place))
+
+    source = path.read_text(encoding="utf-8")
+    data = json.loads(re.findall(r'id="page-data">(.*?)</script>', source)[0])["datasets"]["rows"]
+    assert data["target"][:3] == [99.4, 99.6, 99.0]
+    assert data["best"] == [True, True, True, False, False]
+    outline = checked(source)
+    assert {found["id"] for tag, found in outline.elements if tag == "tr" and "id" in found} == {
+        href.removeprefix("#") for href in data["href"]
+    }
+    assert source.count('<circle cx="') == 25, "a dot a seed"
+
+
+def test_the_index_lists_studies_with_links_the_one_worked_on_last_first(
+    realistic_study: Any, new_study: Any, place: Workspace
+):
+    name = "odd #?&\"'%"
+    old = new_study(name=name)
+    old.finish(old.propose(network(4, 5, 6)), None, status=Status.CRASHED)
+    old.note("ended", reason="time")
+    old.write()
+    (place.runs / name / "report.html").write_text("x")
+
+    index = read_index(place)
+
+    link = "odd%20%23%3F%26%22%27%25/report.html"
+    assert [(item.info.name, item.link) for item in index.studies] == [(realistic_study.name, None), (name, link)]
+    assert [item.headline.outcome for item in index.studies] == ["reached", "missed"]
+    page = checked(write_index(place, index).read_text(encoding="utf-8"), links=(link,))
+    assert "2 studies; targets reached: 1." in page.text("p")
+
+
+def test_what_cannot_be_read_is_named_once_and_stops_nothing(new_study: Any, place: Workspace):
+    for name in ("good", "torn", "foreign"):
+        new_study(name=name).write()
+    (place.runs / "torn" / "config.json").write_text("{", encoding="utf-8")
+    (place.runs / "foreign" / "log.jsonl").write_text("[]\n", encoding="utf-8")
+
+    index = read_index(place)
+
+    assert [item.info.name for item in index.studies] == ["good"]
+    assert list(index.unreadable) == ["foreign", "torn"]
+    assert sorted(index.left_out) == sorted(index.unreadable.values())
+    assert "left-out" not in sections(read(write_index(place, index)))
+    # A damaged ledger leaves the studies.
+    place.records.mkdir(exist_ok=True)
+    place.ledger.write_text("[]\n", encoding="utf-8")
+    assert str(place.ledger) in read(write_index(place, read_index(place))).text("bdi")
+
+
+@pytest.mark.parametrize(
+    ("running", "seconds", "end", "state"),
+    [
+        (True, 2700.0, "", "Running: 28 of 45 min"),
+        (True, None, "", "Running: 28 min 1 s"),
+        (False, 2700.0, "", "Interrupted after 28 min 1 s"),
+        (False, None, "interrupted", "Interrupted after 28 min 1 s"),
+        (False, None, "time", "Ended after 28 min 1 s"),
+    ],
+)
+def test_a_study_says_how_far_its_search_has_come(
+    running: bool, seconds: Any, end: str, state: str, new_study: Any, place: Workspace
+):
+    study = new_study()
+    study.events[-1]["seconds"] = seconds
+    study.note("proposed", 28 * 60, trial=0)
+    if end:
+        study.note("ended", reason=end)
+
+    assert state_of(replace(read_study(study.write(), place), at_work=running)) == state
+
+
+def test_a_workspace_without_anything_has_pages_too(place: Workspace):
+    place.runs.mkdir()
+
+    read(write_leaderboard(place, survey(place)))
+    assert "harness search --budget 20000" in read(write_index(place, read_index(place))).text("code")
+
+
+def test_reports_that_are_missing_or_outdated_are_written_and_no_others(new_study: Any, place: Workspace):
+    for name in ("missing", "outdated", "current", "torn"):
+        new_study(name=name).write()
+    later = 10_000_000_000
+    for name in ("outdated", "current"):
+        (place.runs / name / "report.html").write_text("before")
+        os.utime(place.runs / name / "report.html", (later, later))
+    os.utime(place.runs / "outdated" / "log.jsonl", (later + 1, later + 1))
+    (place.runs / "torn" / "config.json").write_text("{", encoding="utf-8")
+
+    done = dict(write_lacking_reports(place))
+
+    assert {name for name, problem in done.items() if not problem} == {"missing", "outdated"}
+    assert done["torn"]
+    assert (place.runs / "current" / "report.html").read_text() == "before"
+
+
+# Comparisons ----------------------------------------------------------------------------------------------------------
+
+
+def presets(*names: str) -> list[tuple[str, Architecture]]:
+    return [(name, parse_network(PRESETS[name].text)) for name in names]
+
+
+def test_networks_are_compared_whatever_is_known_of_them(place: Workspace):
+    measured = [("", network(4, 6, 8)), ("", network(6, 8, 10))]
+    record.write(place.records, evidence(measured[0][1], [70, 71, 75]))
+    record.write(place.records, evidence(measured[1][1], [50, 51, 55, 53, 54], name="mine"))
+
+    whole = read(write_network_comparison(measured, place))
+    partly = read(write_network_comparison([*measured[1:], *presets("seed1")], place))
+    nothing = read(write_network_comparison(presets("seed1", "seed2", "seed3", "seed4"), place))
+
+    parts = ["networks", "seeds", "parameters", "mistakes", "recipes", "commands"]
+    assert [sections(page) for page in (whole, partly, nothing)] == [parts] * 3
+    assert "mine has " in whole.text("p")
+    assert f"harness verify {measured[1][1].hash} --seeds 5" in whole.text("code")
+    assert "Without a record on the test set: seed1" in partly.text("li")
+    assert "These networks have no record on the test set." in nothing.text("p")
+
+
+def test_studies_are_compared_with_their_answers_to_the_same_bytes(
+    realistic_study: Any, new_study: Any, place: Workspace
+):
+    other = new_study(name="other")
+    proposal = other.propose(network(8, 12, 16))
+    other.finish(proposal, 45)
+    other.standing("winner", proposal, [45])
+    folders = [realistic_study.folder, other.write()]
+
+    path = write_study_comparison(folders, place)
+
+    before = path.read_bytes()
+    parts = ["figures", "fronts", "settings", "commands", "networks", "seeds", "parameters"]
+    assert sections(read(path)) == parts
+    assert realistic_study.name in read(path).text("bdi")
+    assert write_study_comparison(folders, place).read_bytes() == before
+
+
+def test_studies_of_which_only_the_configuration_exists_can_be_compared(new_study: Any, place: Workspace):
+    folders = [new_study(name=name).folder for name in ("a", "b")]
+
+    assert "These studies have no trained network yet" in read(write_study_comparison(folders, place)).text("p")
+    (folders[1] / "config.json").write_text("{", encoding="utf-8")
+    with pytest.raises(ContentError):
+        write_study_comparison(folders, place)
+    blocked = Workspace(place.root / "blocked")
+    blocked.root.mkdir()
+    blocked.runs.write_text("in the way")
+    with pytest.raises(UsageError):
+        write_network_comparison(presets("seed1", "seed2"), blocked)
+
+
+@pytest.mark.parametrize("words", HOSTILE)
+def test_hostile_words_are_words_on_every_page(words: str, new_study: Any, place: Workspace):
+    name = words.replace("/", "-")[:40]
+    studies: list[SyntheticStudy] = [new_study(name=name), new_study(name=f"{name} 2")]
+    for study in studies:
+        config = json.loads((study.folder / "config.json").read_text(encoding="utf-8"))
+        config["config"]["space"] = words
+        (study.folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+        study.note("session", command=["harness", words], workers=2, device=words)
+        study.note("ended", reason=words)
+        study.write()
+    for size in (6, 7, 8):
+        record.write(place.records, evidence(network(4, 5, size), [50, size], name=words, recipe_name=words))
+
+    pages = [
+        write_study_comparison([study.folder for study in studies], place),
+        write_network_comparison([("", network(4, 5, 6)), *presets("seed1")], place),
+        write_leaderboard(place, survey(place)),
+        write_index(place, read_index(place)),
+    ]
+
+    outlines = [read(path) for path in pages]
+    assert name in outlines[0].text("th")
+    assert words in outlines[1].text("th")
+    assert words in outlines[2].text("bdi")
+    assert words in outlines[3].text("bdi")
+    for outline in outlines:
+        assert len(outline.all("script")) <= 4, "data, drawing library and those of the page"

@@ -1,0 +1,230 @@
+"""What pages are made of: numbers, charts, layers, small pictures; and what leaves them as Markdown, tables, files."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+import json
+import math
+import re
+from dataclasses import replace
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from harness.evidence import record
+from harness.system.errors import UsageError
+from harness.system.files import Workspace
+from reports import charts, layers, numbers
+from reports.comparison import network_comparison, read_networks
+from reports.comparison_page import read_studies
+from reports.extracts import COLUMNS, comparison_summary, lines, study_summary, write_figures, write_tables
+from reports.render import code, sentence
+from reports.study_facts import StudyFacts, study_facts
+from reports.study_files import read_study
+from search_spaces.catalog import PRESETS
+from search_spaces.cost import analyse
+from search_spaces.notation import parse_network
+from search_spaces.task import MNIST
+from tests.reports.conftest import evidence, network
+
+STYLE = resources.files("reports").joinpath("page.css").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("value", [None, math.nan, math.inf, -math.inf])
+def test_what_is_missing_or_not_finite_is_an_en_dash(value: float | None):
+    shown = [numbers.count(value), numbers.decimal(value, 2), numbers.pct(value), numbers.short(value)]
+
+    assert {*shown, numbers.duration(value), numbers.mean_and_deviation(value, value)} == {"\u2013"}
+
+
+@pytest.mark.parametrize(
+    ("shown", "text"),
+    [
+        (numbers.count(12088), "12,088"),
+        (numbers.pct(99.4), "99.40 %"),
+        (numbers.short(99.4), "99.4"),
+        (numbers.spread([99.4, 99.5]), "99.45 \u00b1 0.07"),
+        (numbers.spread([99.4]), "99.40"),
+        (numbers.duration(59.6), "1 min"),
+        (numbers.duration(61), "1 min 1 s"),
+        (numbers.duration(9000), "2 h 30 min"),
+        (numbers.plural(1, "seed"), "1 seed"),
+        (numbers.plural(1200, "seed"), "1,200 seeds"),
+    ],
+)
+def test_numbers_are_rounded_grouped_and_have_units(shown: str, text: str):
+    assert shown == text
+
+
+# Charts and layers ----------------------------------------------------------------------------------------------------
+
+
+def test_the_style_sheet_exchanges_every_colour_of_the_charts():
+    light = dict(re.findall(r"--(\w+): (#\w+);", STYLE.partition("@media")[0]))
+
+    for colour in (*charts._SERIES, charts.TEXT):
+        assert colour in light.values()
+        for paint in ("fill", "stroke"):
+            [name] = re.findall(rf'\[{paint}="{colour}"\] \{{ {paint}: var\(--(\w+)\); \}}', STYLE)
+            assert light[name] == colour
+
+
+PLAIN = parse_network("conv3x3(8) bn relu | maxpool | conv3x3(16) bn relu | gap | linear(10)")
+TIED = parse_network(
+    "conv3x3(8, poses=4) relu | avgpool | conv3x3(8, tie=t1) | res(conv1x1(8) conv3x3(8, tie=t1)) relu "
+    "| res(conv3x3(8, tie=t1)) | gap | linear(10)"
+)
+
+
+def test_a_bar_is_a_convolution_with_the_edge_and_the_channels_of_its_output():
+    assert [(bar.edge, bar.channels, bar.sum) for bar in layers.bars(PLAIN, MNIST)] == [
+        (28, 8, 0), (14, 16, 0), (1, 10, 0)
+    ]  # fmt: skip
+    assert [bar.kind for bar in layers.bars(TIED, MNIST)] == ["posed", "tied-1", "own", "tied-1", "tied-1", "linear"]
+    assert [bar.sum for bar in layers.bars(TIED, MNIST)] == [0, 0, 1, 1, 2, 0]
+    drawn = layers.thumbnail(TIED, MNIST)
+    assert drawn.count('class="sum"') == 2
+    assert 'aria-label="5 convolutions, 3 kernels; maps with edges of 28, 14 pixels"' in drawn
+    used = {name for words in re.findall(r'class="([^"]*)"', drawn) for name in words.split()}
+    assert {name for name in used if f".{name} " not in STYLE} == set()
+
+
+def test_the_blocks_have_all_parameters_and_ops():
+    found = layers.blocks(analyse(TIED, MNIST))
+
+    assert sum(block.parameters for block in found) == analyse(TIED, MNIST).parameters
+    assert [block.followers for block in found] == ["relu", "", "", "relu", "", "", ""]
+    assert [block.kind for block in found] == ["shared", "plain", "shared", "shared", "shared", "plain", "kernel"]
+
+
+def test_an_image_is_a_png_of_its_pixels_in_sixteen_shades():
+    address = layers.image_uri(bytes([0, 255, 128, 16, 32, 64]), (2, 3))
+
+    image = Image.open(io.BytesIO(base64.b64decode(address.removeprefix("data:image/png;base64,"))))
+    assert (image.size, [*image.convert("L").tobytes()]) == ((3, 2), [0, 255, 136, 17, 34, 68])
+
+
+# Markdown -------------------------------------------------------------------------------------------------------------
+
+
+def tables(text: str) -> list[list[list[str]]]:
+    """Return the cells of each table, as GitHub parts them: at bars that no backslash stands before."""
+    found: list[list[list[str]]] = [[]]
+    for line in text.splitlines():
+        if line.startswith("|"):
+            found[-1].append([cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]])
+        elif found[-1]:
+            found.append([])
+    return [table for table in found if table]
+
+
+def test_the_summary_says_what_won_and_how_to_check_it(realistic_facts: StudyFacts):
+    text, answer = study_summary(realistic_facts), realistic_facts.answer
+
+    assert answer is not None
+    assert text.startswith(
+        f"### Reached: `{realistic_facts.name}`\n\nReached: network plain-3127 {answer.hash[:6]} with "
+    )
+    facts, networks = tables(text)
+    values = dict(facts[2:])
+    assert (values["network"], values["tier"]) == (f"`{answer.hash}`", "verified")
+    # Errors 55, 58, 52, 61, 57, 54: deviation 3.189; 99.43833 - 3.36493 (t of 0.99, 5 degrees) * 0.03189 / sqrt(6).
+    assert values["mean test accuracy"].startswith("99.438 \u00b1 0.032 % over 6 seeds, 99 % lower bound 99.395 %")
+    assert len(networks) == 2 + 8
+    assert f"```console\nharness search --budget 20000\nharness verify {answer.hash} --seeds 6\n```" in text
+
+
+def test_every_row_of_a_table_has_as_many_cells_as_its_head(new_study: Any, place: Workspace):
+    folders = [new_study(name=name).write() for name in ("a | b \\| c", "other")]
+    small = network(4, 6, 8)
+    record.write(place.records, evidence(small, [60, 61]))
+    named = [("seed4", parse_network(PRESETS["seed4"].text)), ("", small)]
+    networks = comparison_summary(network_comparison(read_networks(named, place)))
+    alone = study_summary(study_facts(read_study(folders[0], place)))
+
+    assert alone.startswith("### No result yet: ")
+    for text in (alone, networks, comparison_summary(read_studies(folders, place))):
+        assert tables(text)
+        for table in tables(text):
+            assert {len(row) for row in table} == {len(table[0])}
+    [table] = tables(networks)
+    assert table[0] == ["", "`seed4`", "`plain-1880`"]
+    assert re.fullmatch(r"[\d,]+ \(\u00d70\.\d+\)", next(row for row in table if row[0] == "parameters")[2])
+    # Outside a table a bar is a bar.
+    assert f"- `plain-1880`: `{small}`" in networks
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        ("a`b", "``a`b``"),
+        ("`", "`` ` ``"),
+        ("a``b`", "``` a``b` ```"),
+        ("two\nlines\t\x00here", "`two lines here`"),
+        ("x" * 400, f"`{'x' * 300}\u2026`"),
+        ("\udcff", "\u2013"),
+        ("@user #1 <b>", "`@user #1 <b>`"),
+    ],
+)
+def test_foreign_words_stand_in_a_code_span(words: str, shown: str):
+    assert code(words) == shown
+
+
+@pytest.mark.parametrize("words", ["<script>", "*bold*", "_x_", "[a](http://b)", "# head", "`x`", "a\nb", "~~x~~"])
+def test_markup_in_a_sentence_is_text_and_calls_nobody(words: str):
+    shown = sentence(words)
+
+    assert not re.search(r"(?<!\\)[<*_\[\]`#~]|\n", shown)
+    assert re.sub(r"\\(.)", r"\1", shown) == words.replace("\n", " ")
+    assert "@" not in sentence("mail @somebody")
+
+
+# Tables and figures ---------------------------------------------------------------------------------------------------
+
+
+def test_both_tables_hold_every_network_in_the_order_of_the_report(realistic_facts: StudyFacts, tmp_path: Path):
+    table, document = (path.read_text(encoding="utf-8") for path in write_tables(realistic_facts, tmp_path))
+
+    rows, twins = list(csv.DictReader(io.StringIO(table, newline=""))), json.loads(document)["networks"]
+    assert [row["hash"] for row in rows] == [item.hash for item in realistic_facts.networks]
+    assert tuple(rows[0]) == tuple(twins[0]) == COLUMNS
+    for row, twin in zip(rows, twins, strict=True):
+        assert float(row["parameters"]) == twin["parameters"]
+        shown = row["validation_accuracy_pct"]
+        assert (float(shown) if shown else None) == twin["validation_accuracy_pct"]
+        assert row["reached"] == str(twin["reached"]).lower()
+    assert twins[0]["mean_test_accuracy_pct"] == pytest.approx(100 - (55 + 58 + 52 + 61 + 57 + 54) / 6 / 100)
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError):
+        write_tables(realistic_facts, tmp_path / "file")
+
+
+def test_the_multiply_adds_of_every_network_are_told_and_texts_of_others_are_no_formulas(
+    new_study: Any, place: Workspace
+):
+    study = new_study()
+    # 28 x 28 places of 9 x 8 weights, then 10 x 8; 12 instead of 8.
+    study.finish(study.propose(parse_network("conv3x3(8) | gap | linear(10)"), origin="=cmd|' /C calc'!A0"), 50)
+    study.propose(parse_network("conv3x3(12) | gap | linear(10)"))
+    info = study_facts(read_study(study.write(), place))
+
+    assert [line["macs"] for line in lines(info)] == [28 * 28 * 9 * 8 + 80, 28 * 28 * 9 * 12 + 120]
+    assert [line["tier"] for line in lines(info)] == ["searched", None]
+    assert "'=cmd" in write_tables(info, place.root)[0].read_text(encoding="utf-8")
+
+
+def test_the_charts_come_as_svg_and_png(realistic_facts: StudyFacts, tmp_path: Path):
+    nothing = replace(realistic_facts, networks=(), answer=None)
+
+    for info in (realistic_facts, nothing):
+        written = write_figures(info, tmp_path)
+        assert [path.name for path in written] == [
+            f"{name}.{kind}" for name in ("accuracy", "budget", "proposals") for kind in ("svg", "png")
+        ]
+        for path in written:
+            assert path.read_bytes().startswith(b"\x89PNG" if path.suffix == ".png" else b"<svg")
