@@ -652,7 +652,7 @@ def report(study: str | Study | None = None, path: str | Path | None = None) -> 
     'report.html'
     """
     from harness.networks import read_study
-    from reports.study.study_page import write_report
+    from reports.study_page import write_report
 
     place = workspace()
     folder = read_study(study, place) if study is None or isinstance(study, str) else study.folder

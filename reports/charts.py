@@ -157,7 +157,7 @@ def study_charts(info: StudyFacts, rows: Sequence[Row]) -> dict[str, Any]:
     """Return the charts of a study by the names under which its page shows them; ``rows`` are its ``networks_rows``."""
     facts, mattered = course.accounting(info), course.choices(info)
     return {
-        "accuracy": _accuracy_over_cost(info, rows),
+        "accuracy": accuracy_over_cost(info, rows),
         "seeds": _seeds_of_networks(info),
         "over-time": _search_over_time(info, rows),
         "learning-curves": _learning_curves(info),
@@ -226,8 +226,9 @@ def _told(unit: str) -> list[alt.Tooltip]:
     return _tips("network:N", *numbers, "state:N")
 
 
-def _accuracy_over_cost(info: StudyFacts, rows: Sequence[Row]) -> Any:
+def accuracy_over_cost(info: StudyFacts, rows: Sequence[Row] | None = None) -> Any:
     """Return the networks of a study: what it minimises against accuracy, with target, threshold and budget."""
+    rows = networks_rows(info) if rows is None else rows
     config, unit = info.config, OBJECTIVES[info.config.minimise]
     shown = [row for row in rows if row["shown"]]
     tested = [
