@@ -6,7 +6,6 @@ One verdict, or one nearest miss, and one command that gets further.
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.data.datasets import dataset
-from harness.evidence.events import Advised, Postponed, Proposal, SessionBegan, SessionEnded, Verified, WinnerChosen
+from harness.evidence.events import Advised, Postponed, Proposal, SessionEnded, Verified, WinnerChosen
 from harness.evidence.leaderboard import cost_of, refresh, standings_file
 from harness.evidence.record import Found
 from harness.evidence.study import Study
@@ -22,7 +21,7 @@ from harness.evidence.verify import Plan, Verdict, finished_indices, forget, rec
 from harness.search import race
 from harness.search.clock import VERIFY_FACTOR, least_seconds, verify_seeds
 from harness.search.loop import choose
-from harness.search.nearest_miss import NearestMiss, allowed_errors, miss_text, nearest_miss
+from harness.search.nearest_miss import NearestMiss, miss_text, nearest_miss
 from harness.search.run_plan import SearchPlan
 from harness.search.state import Search
 from harness.system.document import document_of
@@ -177,8 +176,7 @@ class Outcome:
 
     Attributes:
         given: options of the command line and their values, as they are typed.
-        nearest: what came nearest, where nothing is confirmed.
-        smaller: a smaller network than the answer that passed its first run only.
+        nearest: what came nearest, where nothing is confirmed; with an answer a smaller network that passed once.
         waiting: a network that is confirmed and not verified, the smallest; ``seconds`` are of the whole search with
             its verification.
     """
@@ -188,7 +186,6 @@ class Outcome:
     verdict: Verdict | None
     given: Mapping[str, str]
     nearest: NearestMiss | None = None
-    smaller: NearestMiss | None = None
     waiting: Postponed | None = None
 
     @property
@@ -264,6 +261,7 @@ class Outcome:
         target.
         """
         config, seconds, elapsed = self.plan.config, self.plan.effort.seconds, self.study.seconds
+        near = () if self.nearest is None else (f"nearest: {miss_text(self.nearest, config.minimise)}",)
         if (found := self.waiting) is not None:
             said = f"{found.parameters:,} parameters are confirmed on validation (hash {found.hash}), but not verified"
             if seconds is not None:
@@ -271,22 +269,23 @@ class Outcome:
                 said += f": that takes at most about {needed}, and {left} were left"
             changes = {"--time": duration_option(60 * math.ceil(found.seconds / 60))}
             return self._advised("time", (said,), changes, f"{_SAME} and verifies the network")
-        if self.smaller is not None:
-            said = f"smaller, but not confirmed: {miss_text(self.smaller, config.minimise)}"
-            return self._more_effort((said,), f"{_SAME} and trains it again")
+        if self.verdict is not None and self.verdict.passed:
+            return self._more_effort(near, f"{_SAME} and trains it again") if near else None
         if self.verdict is not None:
-            return None if self.verdict.passed else self._after_a_miss(self.verdict)
+            return self._after_a_miss(self.verdict)
         said, ending = self._nothing_confirmed(), self.study.of_kind(SessionEnded)[-1].event
         if ending.reason == "exhausted":
             said = f"stopped early: {ending.message}; {said}"
-        sentences = (said, *([f"nearest: {miss_text(self.nearest, config.minimise)}"] if self.nearest else []))
         # In the second half of the time only what can still be trained, confirmed and verified is proposed.
         if ending.reason != "exhausted" or (seconds is not None and elapsed > seconds / 2):
-            return self._more_effort(sentences, _SAME)
+            return self._more_effort((said, *near), _SAME)
         if self.nearest is None or 2 * self.nearest.cost > config.ceiling:
-            return self._advised("space", sentences, self._larger(), "looks among larger networks")
-        changes = {"--target": f"{self._target_in_reach(self.nearest):g}"}
-        return self._advised("target", sentences, changes, "asks for what the nearest network may reach")
+            return self._advised("space", (said, *near), self._larger(), "looks among larger networks")
+        # What the seeds of the nearest network differ by is allowed for.
+        errors = min(1.0, self.nearest.errors * (1 + race.SEED_SHARE) / self.nearest.size)
+        target = max(0, math.floor(100 * (100 - 100 * self.plan.offset.errors_ratio * errors))) / 100
+        advice = "asks for what the nearest network may reach"
+        return self._advised("target", (said, *near), {"--target": f"{target:g}"}, advice)
 
     def _nothing_confirmed(self) -> str:
         config, ends = self.plan.config, self._ends
@@ -312,43 +311,30 @@ class Outcome:
         changes = {"--seed": f"{self.plan.config.seed + 1}"}
         return self._advised("verification", (said,), changes, "begins a search with another seed")
 
-    def _advised(self, why: Any, sentences: tuple[str, ...], changes: Mapping[str, str], advice: str) -> LastWords:
-        kept = {**self.given, **changes}
-        if changes.keys() - _EFFORT:
-            kept.pop("--study", None)
-            seconds, least = self.plan.effort.seconds, least_seconds(self.plan.config.dataset)
-            if seconds is not None and seconds < least:
-                kept["--time"] = duration_option(least)
-        arguments = ("search", *(word for option in kept.items() for word in option))
-        return LastWords(why=why, sentences=sentences, arguments=arguments, advice=advice)
-
     def _more_effort(self, sentences: tuple[str, ...], advice: str) -> LastWords:
-        study, effort = self.study, self.plan.effort
-        by_trials = study.of_kind(SessionEnded)[-1].event.reason == "trials"
-        changes = {"--trials": f"{2 * max(effort.trials or 1, self._ends.total())}"} if by_trials else {}
-        if effort.seconds is not None and (not by_trials or 2 * study.seconds > effort.seconds):
-            # Of all sessions: each may have had more than this one.
-            allowed = [entry.event.seconds or 0.0 for entry in study.of_kind(SessionBegan)]
-            more = max(2 * max(effort.seconds, *allowed), least_seconds(self.plan.config.dataset))
-            while more <= study.seconds:
-                more *= 2
-            changes["--time"] = duration_option(min(more, LONGEST))
-        return self._advised("trials" if by_trials else "time", sentences, changes, advice)
+        effort = self.plan.effort
+        if self.study.of_kind(SessionEnded)[-1].event.reason == "trials":
+            more = {"--trials": f"{2 * max(effort.trials or 1, self._ends.total())}"}
+            return self._advised("trials", sentences, more, advice)
+        seconds = max(2 * (effort.seconds or 0.0), least_seconds(self.plan.config.dataset))
+        while seconds <= self.study.seconds:
+            seconds *= 2
+        more = {"--time": duration_option(min(seconds, LONGEST))} if effort.seconds is not None else {}
+        return self._advised("time", sentences, more, advice)
 
     def _larger(self) -> dict[str, str]:
         minimise, twice = self.plan.config.minimise, 2 * self.plan.config.ceiling
         if minimise is Metric.PARAMETERS:
             return {"--budget": f"{twice}"}
-        upper = re.compile(rf"\s*{minimise}\s*(<|<=|==)\s*\d")
-        others = [each for each in self.given.get("--limit", "").split(",") if each and not upper.match(each)]
-        return {"--limit": ",".join([*others, f"{minimise}<={twice}"])}
+        others = [each for each in self.given.get("--limit", "").split(",") if not each.strip().startswith(minimise)]
+        return {"--limit": ",".join([*filter(None, others), f"{minimise}<={twice}"])}
 
-    def _target_in_reach(self, nearest: NearestMiss) -> float:
-        errors = min(nearest.size, math.ceil(nearest.errors * (1 + race.SEED_SHARE)))
-        for hundredths in range(math.floor(100 * self.plan.config.target_pct), 0, -1):
-            if allowed_errors(self.plan.offset.threshold_pct(hundredths / 100), nearest.size) >= errors:
-                return hundredths / 100
-        return 0.0
+    def _advised(self, why: Any, sentences: tuple[str, ...], changes: Mapping[str, str], advice: str) -> LastWords:
+        kept = {**self.given, **changes}
+        if changes.keys() - _EFFORT:
+            kept.pop("--study", None)
+        arguments = ("search", *(word for option in kept.items() for word in option))
+        return LastWords(why=why, sentences=sentences, arguments=arguments, advice=advice)
 
 
 def outcome_of(plan: SearchPlan, search: Search, verdict: Verdict | None, given: Mapping[str, str]) -> Outcome:
@@ -370,7 +356,7 @@ def outcome_of(plan: SearchPlan, search: Search, verdict: Verdict | None, given:
             facts["waiting"] = Postponed(hash=network.hash, parameters=network.parameters, seconds=seconds)
         else:
             passed = [each for each in cheaper if race.passed_first(each, threshold_pct)]
-            facts["smaller"] = nearest_miss(passed, threshold_pct)
+            facts["nearest"] = nearest_miss(passed, threshold_pct)
     elif isinstance(last, Postponed):
         facts["waiting"] = replace(last, seconds=search.seconds + last.seconds)
     elif verdict is None:

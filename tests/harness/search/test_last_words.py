@@ -82,37 +82,20 @@ SMALL, FAR = replace(NEAREST, cost=1900), replace(NEAREST, cost=1900, errors=200
     [
         # More time, more than was used by all sessions.
         ({"reason": "time", "elapsed": 603.0}, "time", GIVEN | {"--time": "20m"}),
-        ({"reason": "time", "elapsed": 650.0, "effort": {"seconds": 60.0}, "allowed": 60.0}, "time",
-         GIVEN | {"--time": "20m"}),
-        ({"reason": "time", "elapsed": 650.0, "effort": {"seconds": 60.0}, "allowed": 700.0}, "time",
-         GIVEN | {"--time": "23m20s"}),
-        ({"reason": "time", "elapsed": 603.0, "given": {"--time": "10m", "--seed": "4"}}, "time",
-         {"--time": "20m", "--seed": "4"}),
-        # More trials, and more time where that would not last for them.
+        ({"reason": "time", "elapsed": 1650.0, "effort": {"seconds": 60.0}}, "time", GIVEN | {"--time": "40m"}),
         ({"reason": "trials", "effort": {"trials": 38}}, "trials", GIVEN | {"--trials": "76"}),
-        ({"reason": "trials", "effort": {"trials": 38}, "elapsed": 301.0}, "trials",
-         GIVEN | {"--trials": "76", "--time": "20m"}),
-        ({"reason": "trials", "effort": {"trials": 38, "seconds": None}}, "trials", GIVEN | {"--trials": "76"}),
         # In the second half of the time slower networks were not proposed.
         ({"reason": "exhausted", "elapsed": 301.0, "nearest": FAR}, "time", GIVEN | {"--time": "20m"}),
         # A larger budget where it binds, as a study of another name.
         ({"reason": "exhausted"}, "space", {"--budget": "8000", "--space": "tiny"}),
         ({"reason": "exhausted", "nearest": None}, "space", {"--budget": "8000", "--space": "tiny"}),
-        ({"reason": "exhausted", "elapsed": 1e6, "effort": {"seconds": None}}, "space",
-         {"--budget": "8000", "--space": "tiny"}),
         ({"reason": "exhausted", "nearest": None, "config": {"minimise": Metric.MACS, "most": 300_000},
           "given": {"--minimise": "macs", "--limit": "receptive_field >= 20,macs <= 300000"}}, "space",
          {"--minimise": "macs", "--limit": "receptive_field >= 20,macs<=600000"}),
-        # And time enough for it.
-        ({"reason": "exhausted", "elapsed": 3.0, "effort": {"seconds": 20.0}, "given": {"--time": "20s"}}, "space",
-         {"--time": "10m", "--budget": "8000"}),
         # A lower target: 200 errors and 8 % are 216 on validation, 0.8 times as many on the test images.
         ({"reason": "exhausted", "nearest": FAR, "given": {}}, "target", {"--target": "98.27"}),
         # 80 errors on the test images for each hundred on validation: 20 % asks for 0 % there.
         ({"reason": "exhausted", "nearest": replace(FAR, errors=10_000), "given": {}}, "target", {"--target": "20"}),
-        # A smaller network than the answer passed its first run.
-        ({"reason": "time", "elapsed": 603.0, "nearest": None, "smaller": replace(NEAREST, errors=60)}, "time",
-         GIVEN | {"--time": "20m"}),
     ],
 )  # fmt: skip
 def test_more_time_or_trials_else_a_larger_budget_else_a_lower_target(
@@ -132,17 +115,6 @@ def test_the_target_in_reach_allows_the_nearest_its_errors(errors: int, end: Cal
     assert OFFSET.threshold_pct(target) <= 100 - errors / 100 + 1e-9
 
 
-def test_a_search_without_an_answer_says_what_was_trained_and_what_came_nearest(end: Callable[..., Outcome]):
-    ends = [Status.COMPLETE, Status.PRUNED, Status.OUT_OF_MEMORY, Status.OUT_OF_MEMORY]
-
-    said = end("exhausted", ends=ends).text().splitlines()
-
-    assert said[0].startswith("stopped early: full; no network of at most 4,000 parameters was confirmed at 99.25 %")
-    assert ": 2 networks trained (1 pruned), 2 runs ended out of memory in 4 min 10 s; " in said[0]
-    assert said[1] == "nearest: 2,140 parameters, 77 errors, 75 allowed"
-    assert said[-1] == "  harness search --budget 8000 --space tiny"
-
-
 # A verification ---------------------------------------------------------------------------------------------
 
 
@@ -151,23 +123,17 @@ def verdict_of(record: Record, **changes: Any) -> Verdict:
 
 
 @pytest.mark.parametrize(
-    ("errors", "contradicted", "arguments", "fact"),
+    ("errors", "contradicted", "arguments"),
     [
-        (
-            [62, 64, 66, 60, 63],
-            False,
-            ("search", "--seed", "1"),
-            "63.0 test errors over 5 seeds, 3.0 more than",
-        ),
-        ([59, 57, 59], False, ("verify", "HASH", "--seeds", "10"), "58.3 test errors over 3 seeds; 60.0 are allowed"),
-        ([58, 57, 59], True, ("search", "--seed", "1"), "contradicts its record"),
+        ([62, 64, 66, 60, 63], False, ("search", "--seed", "1")),
+        ([59, 57, 59], False, ("verify", "HASH", "--seeds", "10")),
+        ([58, 57, 59], True, ("search", "--seed", "1")),
     ],
 )
 def test_a_winner_that_missed_its_verification(
     errors: list[int],
     contradicted: bool,
     arguments: tuple[str, ...],
-    fact: str,
     end: Callable[..., Outcome],
     new_record: Callable[..., Record],
 ):
@@ -177,7 +143,6 @@ def test_a_winner_that_missed_its_verification(
 
     assert found.why == "verification"
     assert found.arguments == tuple(record.hash if word == "HASH" else word for word in arguments)
-    assert fact in found.sentences[0]
 
 
 def test_with_an_answer_nothing_is_advised(end: Callable[..., Outcome], new_record: Callable[..., Record]):
@@ -212,5 +177,6 @@ def test_smaller_networks_that_passed_once_wait_for_more_time(
     found = outcome_of(plan, search, verdict, {})
 
     assert found.waiting is None
-    assert found.smaller is not None
-    assert found.smaller.trial in (2, 4)
+    assert found.nearest is not None
+    assert found.nearest.trial in (2, 4)
+    assert words(found).why == "time"
