@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from harness.evidence import record, verify
+from harness.evidence import record
 from harness.evidence.events import Verified
 from harness.search import finish, loop
 from harness.search.finish import conclude, outcome_of
 from harness.search.state import Search
-from harness.training.executor import Event, Finished, Limits
-from harness.training.processes import Processes
 from harness.training.result import Purpose
 from harness.training.run import Job
 from tests.harness import scripted, unrun
 from tests.harness.concluded import LARGER, WINNER, misses, searched
 from tests.harness.scripted import Trainer
 from tests.harness.unrun import Seeds
-from tests.wording import lacking
 
 
 @pytest.fixture
@@ -145,30 +141,6 @@ def test_a_search_that_is_killed_after_its_verification_repeats_no_seed(
     assert WINNER.hash in plan.workspace.leaderboard.read_text(encoding="utf-8")
 
 
-def test_what_a_kill_has_left_half_written_is_removed(trainer: Trainer, seeds: Seeds, tmp_path: Path):
-    plan, search = searched(tmp_path)
-    conclude(plan, search)
-    [made] = plan.workspace.records.glob("*.json")
-    made.unlink()
-    weights = plan.workspace.records / "weights" / made.stem.rpartition("-")[0]
-    left = [
-        made.with_name(f".{made.name}.x1"),
-        weights / ".seed-0000.safetensors.x2",
-        plan.workspace.runs / ".inspections" / made.stem / ".seed-0000.json.x3",
-        plan.workspace.leaderboard.with_name(".leaderboard.csv.x4"),
-    ]
-    for path in left:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    other = made.with_name(".another-row.json.x5")
-    other.touch()
-
-    conclude(plan, search)
-
-    assert [path for path in left if path.exists()] == []
-    assert other.exists(), "another verification may be writing it"
-
-
 def test_a_winner_whose_record_is_gone_is_verified_again(trainer: Trainer, seeds: Seeds, tmp_path: Path):
     plan, search = searched(tmp_path)
     conclude(plan, search)
@@ -201,25 +173,6 @@ def test_what_there_is_no_time_for_is_postponed(
         assert not plan.workspace.test_log.exists()
 
 
-def test_the_runs_may_take_longer_than_those_of_the_search(
-    trainer: Trainer, seeds: Seeds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    given: list[Limits] = []
-
-    def trained(
-        waiting: list[Job], executor: Processes, workers: int, on_event: Callable[[Event], None]
-    ) -> Iterator[Finished]:
-        given.append(executor.limits)
-        return seeds.trained(waiting, executor, workers, on_event)
-
-    monkeypatch.setattr(verify, "run_all", trained)
-    plan, search = searched(tmp_path, limits=Limits(100.0, 512.0))
-
-    conclude(plan, search)
-
-    assert given == [Limits(120.0, 512.0)]
-
-
 # A second verification --------------------------------------------------------------------------------------
 
 
@@ -241,6 +194,9 @@ def test_where_the_winner_misses_the_next_network_that_stands_is_verified(
     kept = {there.hash: there for there in record.read_all(plan.workspace.records)}
     assert kept.keys() == {WINNER.hash, LARGER.hash}
     assert [found.attempt for key in (WINNER, LARGER) if (found := kept[key.hash].found) is not None] == [1, 2]
+    document = json.loads(json.dumps(outcome_of(plan, search, verdict, {}).document(tmp_path / "report.html")))
+    assert (document["reached"], document["winner"]["hash"], document["last_words"]) == (True, LARGER.hash, None)
+    assert [(each["hash"], each["passed"]) for each in document["missed"]] == [(WINNER.hash, False)]
     # The same command finds all done.
     seeds.asked.clear()
     again = conclude(plan, search)
@@ -315,40 +271,6 @@ def test_a_search_that_is_killed_between_two_verifications_goes_on_with_the_seco
 
 
 # What is said -----------------------------------------------------------------------------------------------
-
-
-def test_the_answer_is_said_with_the_network_that_missed(trainer: Trainer, seeds: Seeds, tmp_path: Path):
-    misses(seeds, WINNER)
-    plan, search = searched(tmp_path)
-
-    end = outcome_of(plan, search, conclude(plan, search), {})
-
-    assert lacking(end.text(), "162 parameters", "and missed: 86 parameters", "98.990 %", "5 seeds") == []
-    document = json.loads(json.dumps(end.document(tmp_path / "report.html")))
-    assert (document["reached"], document["winner"]["hash"]) == (True, LARGER.hash)
-    assert [(each["hash"], each["passed"]) for each in document["missed"]] == [(WINNER.hash, False)]
-    assert document["last_words"] is None
-
-
-def test_a_network_that_waits_is_said_with_the_one_that_missed_also_the_second_time(
-    trainer: Trainer, seeds: Seeds, tmp_path: Path
-):
-    misses(seeds, WINNER)
-    missing = seeds.watch
-    plan, search = searched(tmp_path)
-
-    def spending(job: Job) -> None:
-        missing(job)
-        search.before += 12.0
-
-    # Time for one verification.
-    seeds.watch = spending
-    search.effort = replace(search.effort, seconds=search.elapsed + 70.0)
-    for _ in range(2):
-        end = outcome_of(plan, search, conclude(plan, search), {})
-
-        assert end.waiting is not None
-        assert lacking(end.text(), "98.990 %", "162 parameters are confirmed", "--time") == []
 
 
 def test_a_smaller_network_that_was_confirmed_and_had_no_time_is_named_after_the_answer(

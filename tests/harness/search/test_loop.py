@@ -152,13 +152,6 @@ def test_no_more_networks_are_begun_than_allowed(workers: int, trainer: Trainer,
     assert found.reason == "trials"
 
 
-def test_a_small_space_is_used_up(trainer: Trainer, tmp_path: Path):
-    found = scripted.run(tmp_path, scripted.config(space_text=FEW), scripted.effort())
-
-    assert found.reason == "exhausted"
-    assert sorted(candidate.proposal.parameters for candidate in found.candidates.values()) == [86, 162, 238]
-
-
 def test_networks_that_there_is_no_time_for_end_a_search_for_lack_of_time(trainer: Trainer, tmp_path: Path):
     # A training is thought to take 74 s, until one was measured.
     found = scripted.run(tmp_path, scripted.config(space_text=FEW), scripted.effort(seconds=100.0, trials=None))
@@ -201,27 +194,7 @@ def test_a_finished_search_is_left_as_it_is(trainer: Trainer, tmp_path: Path):
     assert len(trainer.asked) == asked
 
 
-def test_more_trials_go_on_with_a_finished_search(trainer: Trainer, tmp_path: Path):
-    scripted.run(tmp_path, scripted.config(), scripted.effort(trials=5))
-    scripted.run(tmp_path, scripted.config(), scripted.effort(trials=8))
-
-    scripted.run(tmp_path / "at-once", scripted.config(), scripted.effort(trials=8))
-
-    assert len(scripted.events(tmp_path, "proposed")) == 8
-    assert len(scripted.events(tmp_path, "ended")) == 2
-
-
 # Status of a run --------------------------------------------------------------------------------------------
-
-
-def test_runs_are_pruned_by_the_journal_and_complete_by_the_results(trainer: Trainer, tmp_path: Path):
-    found = scripted.run(tmp_path, scripted.config(), scripted.effort(trials=12))
-
-    pruned = {event["trial"] for event in scripted.events(tmp_path, "rung") if event["pruned"]}
-    assert pruned
-    for trial, candidate in found.candidates.items():
-        assert candidate.first is not None
-        assert (candidate.first.status is Status.PRUNED) == (trial in pruned)
 
 
 # 70, 92 and 60 errors where a hundred are allowed: likely to stand, not so likely, and standing.
@@ -238,30 +211,26 @@ def begun(opened: Search) -> list[tuple[int | None, str]]:
     return [(job.trial, job.purpose.value) for job in opened.at_work]
 
 
-def test_while_nothing_stands_all_workers_run_the_fresh_seeds_of_one_that_passed(trainer: Trainer, tmp_path: Path):
-    opened = scripted.opened(tmp_path, [Made(20, first=UNLIKELY)], workers=2)
+@pytest.mark.parametrize(
+    ("networks", "trials", "jobs"),
+    [
+        # While nothing stands all workers run the fresh seeds of one that passed; then half of them go on searching,
+        ([Made(20, first=UNLIKELY)], 20, [(0, "confirm"), (0, "confirm")]),
+        ([STANDING, Made(20, first=UNLIKELY)], 20, [(1, "confirm"), (2, "search")]),
+        # unless it is likely to stand, or nothing is left to propose.
+        ([STANDING, Made(20, first=LIKELY)], 20, [(1, "confirm"), (1, "confirm")]),
+        ([STANDING, Made(20, first=UNLIKELY)], 2, [(1, "confirm"), (1, "confirm")]),
+    ],
+)
+def test_fresh_seeds_take_all_workers_or_half_of_them(
+    networks: list[Made], trials: int, jobs: list[tuple[int, str]], trainer: Trainer, tmp_path: Path
+):
+    opened = scripted.opened(tmp_path, networks, workers=2, trials=trials)
+    last = race.chance_to_stand(opened.candidates[len(networks) - 1], 99.0)
+    assert (last >= race.LIKELY) is (networks[-1].first == LIKELY)
+    assert last > race.LEAST_CHANCE
 
-    assert begun(opened) == [(0, "confirm"), (0, "confirm")]
-
-
-def test_once_something_stands_half_of_the_workers_go_on_searching(trainer: Trainer, tmp_path: Path):
-    opened = scripted.opened(tmp_path, [STANDING, Made(20, first=UNLIKELY)], workers=2)
-    assert race.LEAST_CHANCE < race.chance_to_stand(opened.candidates[1], 99.0) < race.LIKELY
-
-    assert begun(opened) == [(1, "confirm"), (2, "search")]
-
-
-def test_the_fresh_seeds_of_a_network_that_is_likely_to_stand_take_all_workers(trainer: Trainer, tmp_path: Path):
-    opened = scripted.opened(tmp_path, [STANDING, Made(20, first=LIKELY)], workers=2)
-    assert race.chance_to_stand(opened.candidates[1], 99.0) >= race.LIKELY
-
-    assert begun(opened) == [(1, "confirm"), (1, "confirm")]
-
-
-def test_where_nothing_is_left_to_propose_all_workers_run_fresh_seeds(trainer: Trainer, tmp_path: Path):
-    opened = scripted.opened(tmp_path, [STANDING, Made(20, first=UNLIKELY)], workers=2, trials=2)
-
-    assert begun(opened) == [(1, "confirm"), (1, "confirm")]
+    assert begun(opened) == jobs
 
 
 # A run takes 8 s: both fresh seeds on two workers 1.1 * 8, the verification in three rounds 1.1 * 1.2 * 3 * 8 + 12.
@@ -443,15 +412,6 @@ def test_data_that_are_gone_end_the_search(trainer: Trainer, tmp_path: Path, mon
 # Files ------------------------------------------------------------------------------------------------------
 
 
-def test_a_finished_run_leaves_a_result_and_no_checkpoint(trainer: Trainer, tmp_path: Path):
-    found = scripted.run(tmp_path, scripted.config(), scripted.effort(trials=6))
-
-    runs = sum(1 + len(candidate.fresh) for candidate in found.candidates.values())
-    assert len(scripted.results(tmp_path)) == runs
-    assert list((tmp_path / "checkpoints").iterdir()) == []
-    assert len(scripted.events(tmp_path, "finished")) == runs
-
-
 SIZES = {4: 86, 8: 162, 12: 238}
 STANDS = (99.4, 99.4)
 
@@ -487,64 +447,39 @@ def test_the_smallest_that_stands_on_two_fresh_seeds_wins(trainer: Trainer, tmp_
     assert SIZES[4] in {event["parameters"] for event in scripted.events(tmp_path, "refuted")}
 
 
-@pytest.mark.parametrize("workers", [1, 2, 4])
-def test_each_fresh_seed_is_run_once(workers: int, trainer: Trainer, tmp_path: Path):
-    trainer.accuracy_pct = lambda parameters, seed: 99.4
-
-    found = scripted.run(tmp_path, scripted.config(space_text=FEW), scripted.effort(workers=workers))
-
-    for candidate in found.candidates.values():
-        indices = [run.seed_index for run in candidate.fresh]
-        assert indices == sorted(set(indices))
-    jobs = [(job.trial, job.seed_index) for job in trainer.asked if job.purpose is Purpose.CONFIRM]
-    assert jobs
-    assert len(jobs) == len(set(jobs))
+WHOLE = Made(12, fresh=STANDS)
 
 
-def test_where_time_is_short_a_network_that_can_be_verified_in_it_wins(trainer: Trainer, tmp_path: Path):
-    networks = [Made(12, fresh=STANDS), Made(8, fresh=STANDS), Made(4, fresh=STANDS)]
-    opened = scripted.opened(tmp_path, networks, seconds=90.0)
-    slow(opened, 2)
-
-    loop.choose(opened)
-
-    assert winner_of(tmp_path)["trial"] == 1
-
-
-def test_where_none_can_be_verified_in_time_the_smallest_wins(trainer: Trainer, tmp_path: Path):
-    opened = scripted.opened(tmp_path, [Made(12, fresh=STANDS), Made(8, fresh=STANDS)], seconds=90.0)
-    slow(opened, 0)
-    slow(opened, 1)
-
-    loop.choose(opened)
-
-    assert winner_of(tmp_path)["trial"] == 1
-
-
-def test_what_has_missed_in_its_verification_is_not_chosen_again(trainer: Trainer, tmp_path: Path):
-    networks = [Made(12, fresh=STANDS), Made(8, fresh=STANDS), Made(4, fresh=STANDS)]
-    opened = scripted.opened(tmp_path, networks)
-    opened.verdicts[2] = Verified(passed=False)
-
-    loop.choose(opened)
-
-    assert winner_of(tmp_path)["trial"] == 1
-    opened.verdicts |= {0: Verified(passed=False), 1: Verified(passed=False)}
-    assert loop.choose(opened) is None
-    assert len(scripted.events(tmp_path, "winner")) == 1
-
-
-def test_what_has_met_the_target_needs_no_more_time_and_stays_in_spite_of_further_seeds(
-    trainer: Trainer, tmp_path: Path
+@pytest.mark.parametrize(
+    ("networks", "slow_ones", "verdicts", "winner"),
+    [
+        # Where time is short a network that can be verified in it wins; where none can be, the smallest.
+        ([WHOLE, Made(8, fresh=STANDS), Made(4, fresh=STANDS)], [2], {}, 1),
+        ([WHOLE, Made(8, fresh=STANDS)], [0, 1], {}, 1),
+        # What has missed is not chosen again.
+        ([WHOLE, Made(8, fresh=STANDS), Made(4, fresh=STANDS)], [], {2: False}, 1),
+        ([WHOLE, Made(8, fresh=STANDS)], [], {0: False, 1: False}, None),
+        # What has met the target takes no more time, and stays in spite of further seeds.
+        ([WHOLE, Made(8, fresh=(99.4, 98.4, 98.4))], [1], {1: True}, 1),
+    ],
+)
+def test_the_winner(
+    networks: list[Made],
+    slow_ones: list[int],
+    verdicts: dict[int, bool],
+    winner: int | None,
+    trainer: Trainer,
+    tmp_path: Path,
 ):
-    fallen = (99.4, 98.4, 98.4)
-    opened = scripted.opened(tmp_path, [Made(12, fresh=STANDS), Made(8, fresh=fallen)], seconds=90.0)
-    slow(opened, 1)
-    opened.verdicts[1] = Verified(passed=True)
+    opened = scripted.opened(tmp_path, networks, seconds=90.0)
+    for trial in slow_ones:
+        slow(opened, trial)
+    opened.verdicts |= {trial: Verified(passed=passed) for trial, passed in verdicts.items()}
 
-    loop.choose(opened)
+    chosen = loop.choose(opened)
 
-    assert winner_of(tmp_path)["trial"] == 1
+    assert (chosen and chosen.trial) == winner
+    assert len(scripted.events(tmp_path, "winner")) == (chosen is not None)
 
 
 # The fewest parameters: 8 channels, 64,640 multiply-adds or more. The fewest multiply-adds: 16 channels at half the
