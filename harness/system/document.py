@@ -73,37 +73,34 @@ def read_as(
     """Return the dataclass that a JSON text, or the file that holds it, states; fields left out take their defaults.
 
     Nothing is converted, but for the cells of a table, which are all text: a number in quotes, a number that is not
-    finite or an unknown field is an error. The first
-    field that breaks a rule is named with its place in the document.
+    finite or an unknown field is an error.
 
     Raises:
         ContentError: the file cannot be read, the text is not JSON, or states no such value; ``where`` begins the
-            message, ``hint`` says what helps.
+            message, which names the first field that breaks a rule; ``hint`` says what helps.
     """
     from pydantic import ValidationError
 
-    if isinstance(text, Path):
-        try:
-            text = read_bytes(text)
-        except OSError as error:
-            raise ContentError(f"cannot read {where}: {reason(error)}") from error
     try:
-        value: _T = _adapter(cast(Any, kind)).validate_json(text, strict=not is_table)
+        content = read_bytes(text) if isinstance(text, Path) else text
+        value: _T = _adapter(cast(Any, kind)).validate_json(content, strict=not is_table)
+        return value
+    except OSError as error:
+        raise ContentError(f"cannot read {where}: {reason(error)}") from error
     except ValidationError as error:
         # Another schema explains all the other faults, so it is named first.
         first = min(error.errors(include_url=False), key=lambda fault: fault["loc"] != ("schema_version",))
-        place = ".".join(str(part) for part in first["loc"])
+        place, given, words = ".".join(map(str, first["loc"])), first["input"], first["msg"]
         if first["type"] == _NO_NETWORK:
-            message = f"{where}: its {place} is not a network: {first['msg']}"
-            raise ContentError(message, position=first["ctx"]["position"], text=first["input"]) from error
+            message = f"{where}: its {place} is not a network: {words}"
+            raise ContentError(message, position=first["ctx"]["position"], text=given) from error
         if first["type"] == "unexpected_keyword_argument" and len(first["loc"]) == 1:
             hint = hint or nearest(place, (item.name for item in fields(cast(Any, kind))))
-        given = repr(first["input"])
         if first["type"] not in ("missing", "json_invalid", "value_error"):
-            place = f"{place} is {given if len(given) <= 60 else given[:57] + '...'}".removeprefix(" is ")
-        words = first["msg"].removeprefix("Value error, ")
-        raise ContentError(": ".join(filter(None, (where, place, words))), hint=hint) from error
-    return value
+            shown = repr(given)
+            place = f"{place} is {shown if len(shown) <= 60 else shown[:57] + '...'}".removeprefix(" is ")
+        told = ": ".join(filter(None, (where, place, words.removeprefix("Value error, "))))
+        raise ContentError(told, hint=hint) from error
 
 
 def read_each(read: Callable[[Path], _T], paths: Iterable[Path]) -> tuple[list[_T], list[ContentError]]:
@@ -147,11 +144,7 @@ def unguarded(cell: str) -> str:
 
 
 def finite(cell: str) -> float:
-    """Return the number of a cell.
-
-    Raises:
-        ValueError: it holds none, or one that is not finite.
-    """
+    """Return the number of a cell; raise ValueError where it holds none, or one that is not finite."""
     number = float(cell)
     if not math.isfinite(number):
         raise ValueError(f"{cell!r} is not a finite number")

@@ -1,6 +1,6 @@
 """Where a person's results live, and files that are either whole or absent.
 
-Every write goes to a temporary file and is then moved into place.
+Every write goes to a temporary file and is then moved into place. What cannot be written is a StorageError.
 """
 
 from __future__ import annotations
@@ -23,11 +23,7 @@ TEACHERS = ".teachers"
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Replace ``path`` by ``content`` at once; a reader sees the old file or the new one.
-
-    Raises:
-        StorageError: the folder cannot be written.
-    """
+    """Replace ``path`` by ``content`` at once; a reader sees the old file or the new one."""
     write_together({path: content})
 
 
@@ -47,11 +43,7 @@ def json_text(document: Any) -> str:
 
 
 def write_together(contents: Mapping[Path, bytes]) -> None:
-    """Replace all these files; none before the contents of all are on the disk.
-
-    Raises:
-        StorageError: one of them cannot be written; all are as they were.
-    """
+    """Replace all these files, none before the contents of all are on the disk; where one fails all stay as before."""
     temporaries: dict[Path, str] = {}
     try:
         for path, content in contents.items():
@@ -97,11 +89,7 @@ def _naming(path: Path) -> Iterator[None]:
 
 
 def read_bytes(path: Path) -> bytes:
-    """Return the content of a file.
-
-    Raises:
-        OSError: it cannot be read, or is a device or a pipe, which may have no end.
-    """
+    """Return the content of a file; OSError for a device or a pipe, too, which may have no end."""
     _refuse_device(path)
     return path.read_bytes()
 
@@ -119,17 +107,14 @@ def log_text(path: Path) -> str:
 
 
 def _refuse_device(path: Path) -> None:
-    if path.is_char_device() or path.is_block_device() or path.is_fifo() or path.is_socket():
+    if path.exists() and not path.is_file() and not path.is_dir():
         raise OSError(errno.EINVAL, "it is a device or a pipe, not a file", str(path))
 
 
 def append_line(path: Path, line: str) -> None:
-    """Append one line, one process after the other, so that lines of several stay whole.
+    """Append one line, one process after the other, so that lines of several stay whole; or leave the file as it was.
 
     A last line without its end, which a kill has torn, stays a line of its own: it takes no other with it.
-
-    Raises:
-        StorageError: the file cannot be written; it is as it was.
     """
     with _naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -164,11 +149,7 @@ def locked(path: Path, seconds: float = -1) -> Iterator[None]:
     would mix what they write.
 
     Args:
-        seconds: how long to wait for another holder; as long as it takes where negative.
-
-    Raises:
-        Held: another process has held it for so long.
-        StorageError: the file cannot be written, or its file system has no locks.
+        seconds: how long to wait for another holder, then Held is raised; as long as it takes where negative.
     """
     from filelock import FileLock, Timeout
 
@@ -232,11 +213,7 @@ class Workspace:
         return self.runs / "leaderboard.csv"
 
     def study(self, name: str) -> Path:
-        """Return the folder of a study.
-
-        Raises:
-            UsageError: the name cannot be a folder's.
-        """
+        """Return the folder of a study; raise UsageError where the name cannot be a folder's."""
         return self.runs / _checked(name, "study", self.runs)
 
     def table(self, name: str) -> Path:
@@ -261,11 +238,7 @@ def _checked(name: str, kind: str, folder: Path) -> str:
 
 
 def workspace() -> Workspace:
-    """Return the folder that ``HARNESS_WORKSPACE`` names, or the current one.
-
-    Raises:
-        UsageError: it names something else than a folder.
-    """
+    """Return the folder that ``HARNESS_WORKSPACE`` names, or the current one; UsageError where that is no folder."""
     root = Path(os.environ.get("HARNESS_WORKSPACE") or Path.cwd())
     # These raise nothing, whatever the path is like.
     if os.path.exists(root) and not os.path.isdir(root):

@@ -31,8 +31,7 @@ _PR_SET_PDEATHSIG = 1
 
 def core_count() -> int:
     """Return the cores that this process may use, at least one: no more than a container's quota pays for."""
-    shown = cores_shown()
-    return min(shown, max(1, int(cores_by_quota() or shown)))
+    return min(cores_shown(), max(1, int(cores_by_quota() or cores_shown())))
 
 
 def cores_shown() -> int:
@@ -108,11 +107,7 @@ def device_name(device: torch.device) -> str:
 
 def worker_count(given: int | None, device: torch.device) -> int:
     """Return how many processes train: as told, one single-threaded one a core, or one on a GPU."""
-    if given is not None:
-        return given
-    if device.type != "cpu":
-        return 1
-    return core_count()
+    return given or (core_count() if device.type == "cpu" else 1)
 
 
 @contextmanager

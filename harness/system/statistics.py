@@ -86,8 +86,7 @@ def spearman(first: Sequence[float], second: Sequence[float]) -> float:
     """Return the rank correlation of pairs (Spearman 1904), ties at their mean rank; NaN where one side is constant."""
     from scipy.stats import spearmanr
 
-    is_constant = min(len(set(first)), len(set(second))) < 2
-    return math.nan if is_constant else float(spearmanr(first, second).statistic)
+    return math.nan if min(len(set(first)), len(set(second))) < 2 else float(spearmanr(first, second).statistic)
 
 
 def pooled_deviation(groups: Sequence[Sequence[float]]) -> tuple[float, int]:

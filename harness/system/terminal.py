@@ -59,14 +59,7 @@ def say(message: str, kind: str = "") -> None:
 def show_table(
     where: Any, columns: Sequence[Column], rows: Sequence[Sequence[str]], styles: Sequence[str] = ()
 ) -> None:
-    """Print a table.
-
-    Args:
-        where: as ``console`` gives it.
-        columns: their titles.
-        rows: cells as texts; what could steer a terminal is shown as a question mark.
-        styles: one a row, as rich names them; none for all where it is empty.
-    """
+    """Print a table; ``styles`` are one a row, as rich names them, or none. What could steer a terminal becomes a ?."""
     from rich.table import Table
 
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
@@ -80,13 +73,7 @@ def show_table(
 
 
 def show_grid(where: Any, rows: Sequence[Sequence[str]], styles: Sequence[Sequence[str]]) -> None:
-    """Print cells in columns, of which the last is folded.
-
-    Args:
-        where: as ``console`` gives it.
-        rows: at least one cell each, all as many; what could steer a terminal is shown as a question mark.
-        styles: one a cell, as rich names them.
-    """
+    """Print cells in columns, of which the last is folded; ``styles`` has one a cell, as rich names them."""
     from rich.table import Table
     from rich.text import Text
 

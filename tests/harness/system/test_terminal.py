@@ -16,7 +16,6 @@ from harness.system.terminal import (
     LONGEST,
     Column,
     console,
-    counted,
     duration_option,
     duration_text,
     show_grid,
@@ -79,17 +78,6 @@ def test_facts_are_folded_beside_their_names(monkeypatch: pytest.MonkeyPatch):
     assert lines[-1] == "time   short"
 
 
-@pytest.mark.parametrize("colours", [False, True])
-def test_no_colour_is_used_where_it_is_not_wanted(colours: bool, monkeypatch: pytest.MonkeyPatch):
-    stream = terminal(monkeypatch, 40, colours=colours)
-    show_grid(console(), FACTS, LOOKS)
-    assert ("\x1b[32m" in stream.getvalue()) == colours
-
-
-def test_one_is_no_plural():
-    assert [counted(number, "run") for number in (0, 1, 2, 1200)] == ["0 runs", "1 run", "2 runs", "1,200 runs"]
-
-
 # Durations ------------------------------------------------------------------------------------------------------------
 
 
@@ -119,12 +107,6 @@ def test_what_is_no_duration_or_more_than_a_century_is_refused(text: str):
 )
 def test_durations_are_shown_in_their_two_largest_units(seconds: float, text: str):
     assert duration_text(seconds) == text
-
-
-@given(st.integers(1, 3599))
-def test_a_shown_duration_is_read_as_it_was(seconds: int):
-    shown = duration_text(seconds).replace(" min", "m").replace(" s", "s").replace(" ", "")
-    assert DURATION.convert(shown, None, None) == seconds
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(90.0, "1m30s"), (7200.0, "2h"), (5415.0, "1h30m15s"), (0.4, "0.4s")])
