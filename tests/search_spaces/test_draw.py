@@ -178,20 +178,6 @@ def test_children_are_accepted_or_refused_with_a_reason(found: SearchSpace, seed
     assert judge(found, child.architecture, 5000).accepted
 
 
-def test_repetitions_that_stay_keep_their_decisions():
-    found = parse_space("net = conv3x3({1, 2, 3, 4}){1..3} gap linear(10)")
-    parent = {"conv3x3*": 0, "conv3x3[1]/channels": 2}
-    grown = [child_of(found, parent, random.Random(seed)) for seed in range(20)]
-    assert any(child.indices["conv3x3*"] > 0 for child in grown)
-    assert all(child.indices["conv3x3[1]/channels"] == 2 for child in grown if child.indices["conv3x3*"] > 0)
-
-
-def test_every_other_option_is_reached():
-    found = parse_space("net = conv3x3(1..5) gap linear(10)")
-    children = {child_of(found, {"channels": 2}, random.Random(seed)).indices["channels"] for seed in range(100)}
-    assert children == {0, 1, 3, 4}
-
-
 @given(st.integers(0, 1_000))
 def test_a_change_comes_with_the_judgement_that_accepted_it(seed: int):
     found = within(space("card"), 19_000)

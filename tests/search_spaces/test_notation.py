@@ -193,7 +193,7 @@ def test_a_stored_network_may_be_for_any_task():
     assert str(parse_notation("conv3x3(8) | gap | linear(3)")) == "conv3x3(8) | gap | linear(3)"
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(st.sampled_from(["network", "space"]).flatmap(lambda start: from_lark(GRAMMAR, start=start, explicit=WORDS)))
 def test_any_text_of_the_grammar_is_read_or_one_clear_error(text: str):
     parsed_or_refused(text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import random
 from collections.abc import Callable
@@ -15,7 +14,6 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from harness.evidence import record
 from harness.training.modules import (
     Network,
     _Residual,
@@ -38,83 +36,13 @@ from harness.training.train import (
     train_epoch,
     weights_digest,
 )
-from search_spaces import ops as spec
 from search_spaces.catalog import PRESETS, SPACES, space
 from search_spaces.cost import analyse, stored_numbers
 from search_spaces.draw import draw_uniform
-from search_spaces.errors import ShapeError
 from search_spaces.network import Architecture
 from search_spaces.notation import parse_network
 from search_spaces.task import MNIST, Shape
-from tests.conftest import REPOSITORY
 from tests.harness.training.native.test_native_training import CPU, some_images
-
-HEADS: tuple[tuple[spec.Op, ...], ...] = (
-    (spec.GlobalAvgPool(), spec.Linear(10)),
-    (spec.GlobalAvgPool(), spec.Conv(1, 10, bias=True)),
-    (spec.Conv(3, 10), spec.GlobalAvgPool()),
-    (spec.Linear(16), spec.BatchNorm(), spec.ReLU(), spec.Dropout(0.3), spec.Linear(10)),
-)
-
-
-@st.composite
-def architectures(draw: st.DrawFn) -> Architecture:
-    """Networks with every op and option, kernels of equal shape often tied."""
-    ops: list[spec.Op] = []
-    shape: Shape = MNIST.input_shape
-    for _ in range(draw(st.integers(1, 7))):
-        op = draw(_ops(shape[0]))
-        try:
-            after = op.shape(shape)
-        except ShapeError:
-            continue
-        # One unshuffle after the other makes more channels than anybody trains.
-        if after[0] <= 64:
-            ops.append(op)
-            shape = after
-    return Architecture((*ops, *draw(st.sampled_from(HEADS))))
-
-
-def _ops(channels: int) -> st.SearchStrategy[spec.Op]:
-    def tied(op: spec.Op, tie: bool) -> spec.Op:
-        if not tie or not isinstance(op, spec.Conv | spec.DepthwiseConv):
-            return op
-        if isinstance(op, spec.DepthwiseConv):
-            return dataclasses.replace(op, tie=f"d{channels}")
-        assert isinstance(op, spec.Conv)
-        shape = (op.out_channels // op.poses, channels // op.groups, op.kernel_size, op.kernel_width)
-        return dataclasses.replace(op, tie="k" + "_".join(map(str, shape)))
-
-    width, padding, stride = st.integers(1, 6), st.integers(0, 3), st.integers(1, 2)
-    square = st.builds(spec.Conv, st.sampled_from([1, 3, 5]), width, padding, stride, st.booleans())
-    column = st.builds(spec.Conv, st.just(3), width, padding, stride, st.booleans(), st.none(), st.just(1))
-    row = st.builds(spec.Conv, st.just(1), width, padding, stride, st.booleans(), st.none(), st.just(3))
-    parted = st.builds(lambda groups, out: spec.Conv(3, groups * out, groups=groups), st.integers(2, 3), width)
-    posed = st.builds(lambda poses, out: spec.Conv(3, poses * out, poses=poses), st.sampled_from([2, 4, 8]), st.just(1))
-    conv = st.one_of(square, column, row, parted, posed)
-    depthwise = st.builds(spec.DepthwiseConv, padding, stride, st.booleans())
-    kernel = st.builds(tied, st.one_of(conv, depthwise), st.booleans())
-    same = st.builds(tied, st.builds(spec.Conv, st.sampled_from([1, 3, 5]), st.just(channels)), st.booleans())
-    plain = st.sampled_from(
-        [
-            spec.BatchNorm(),
-            spec.BatchNorm(unscaled=True),
-            spec.BatchNorm(poses=2),
-            spec.ReLU(),
-            spec.LeakyReLU(0.3),
-            spec.PReLU(),
-            spec.Swish(),
-            spec.Dropout(0.1),
-            spec.Dropout2d(0.2),
-        ]
-    )
-    residual = st.builds(lambda *inner: spec.Residual(inner), st.one_of(same, plain), same, plain)
-    pool = st.one_of(
-        st.builds(spec.MaxPool, st.integers(1, 4)),
-        st.builds(spec.AvgPool, st.integers(1, 4)),
-        st.builds(spec.Unshuffle, st.integers(2, 3)),
-    )
-    return st.one_of(kernel, kernel, same, plain, pool, residual)
 
 
 def shapes_seen(network: Network) -> list[Shape]:
@@ -156,11 +84,18 @@ def gradient(network: Network, *path: int) -> Tensor:
     return found
 
 
+def kept(network: nn.Module) -> int:
+    """How many floating numbers torch's state has; the same memory counts once."""
+    tensors = {tensor.data_ptr(): tensor for tensor in network.state_dict().values() if tensor.is_floating_point()}
+    return sum(tensor.numel() for tensor in tensors.values())
+
+
 def compare(architecture: Architecture) -> None:
     analysis = analyse(architecture, MNIST)
     network = build(architecture, MNIST)
     assert len(network.ops) == len(architecture.ops)
     assert unique_parameters(network) == analysis.parameters
+    assert stored_numbers(architecture, MNIST) == kept(network)
     assert shapes_seen(network) == [layer.output_shape for layer in analysis.layers]
     assert network(torch.zeros(3, *MNIST.input_shape)).shape == (3, 10)
 
@@ -173,19 +108,14 @@ def test_torch_counts_and_shapes_the_presets_as_the_closed_forms_do(name: str):
 @pytest.mark.parametrize("name", SPACES)
 def test_torch_counts_and_shapes_networks_of_every_space_as_the_closed_forms_do(name: str):
     source = random.Random(name)
-    for _ in range(15):
+    for _ in range(5):
         compare(draw_uniform(space(name), source).architecture)
 
 
-@settings(max_examples=80)
-@given(architecture=architectures())
+@settings(max_examples=40)
+@given(architecture=st.from_type(Architecture))
 def test_torch_counts_and_shapes_any_network_as_the_closed_forms_do(architecture: Architecture):
     compare(architecture)
-
-
-def test_ops_that_do_not_fit_together_are_refused():
-    with pytest.raises(ShapeError, match=r"^the network ends in 8x28x28; it must end in 10 values"):
-        build(Architecture((spec.Conv(3, 8),)), MNIST)
 
 
 def test_a_tied_kernel_gets_the_sum_of_the_gradients_of_its_uses():
@@ -241,18 +171,6 @@ def test_kaiming_weights_are_scaled_by_fan_in_and_biases_are_zero():
     assert float(kernel.mean()) == pytest.approx(0, abs=0.002)
     assert stored(network, 1, name="bias").tolist() == [0.0] * 64
     assert stored(network, 3, name="bias").tolist() == [0.0] * 10
-
-
-@pytest.mark.parametrize("text", ["conv3x3(4) bn(unscaled) gap linear(10)", "linear(4) bn(unscaled) linear(10)"])
-def test_an_unscaled_bn_normalises_and_shifts(text: str):
-    network = build(parse_network(text), MNIST).train()
-    with torch.no_grad():
-        network.ops[1].bias.fill_(3.0)  # type: ignore[operator]  # modules may be anything
-    values = network.ops[1](network.ops[0](torch.randn(50, *MNIST.input_shape)))
-    axes = [axis for axis in range(values.dim()) if axis != 1]
-    torch.testing.assert_close(values.mean(axes), torch.full((4,), 3.0), rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(values.var(axes, correction=0), torch.ones(4), rtol=1e-3, atol=1e-3)
-    assert [name for name, _ in network.ops[1].named_parameters()] == ["bias"]
 
 
 DIRAC = Recipe(initialisation=Initialisation.DIRAC)
@@ -325,29 +243,6 @@ def test_a_head_that_zeros_would_silence_for_good_stays_as_it_was_drawn(text: st
     assert all(torch.equal(one, other) for one, other in zip(plain.values(), zeroed.values(), strict=True))
 
 
-def kept(network: nn.Module) -> int:
-    """Return how many floating numbers torch's state has; the same memory counts once."""
-    tensors = {tensor.data_ptr(): tensor for tensor in network.state_dict().values() if tensor.is_floating_point()}
-    return sum(tensor.numel() for tensor in tensors.values())
-
-
-@settings(max_examples=40)
-@given(architecture=st.from_type(Architecture))
-def test_a_random_network_keeps_the_numbers_of_torch_s_state(architecture: Architecture):
-    assert stored_numbers(architecture, MNIST) == kept(build(architecture, MNIST))
-
-
-@pytest.mark.parametrize(
-    ("row", "parameters", "numbers"), [("eab8ff", 1_462, 1_814), ("4b8be5", 1_940, 2_420), ("5b5d16", 2_490, 2_740)]
-)
-def test_the_numbers_of_rows_of_the_leaderboard(row: str, parameters: int, numbers: int):
-    [path] = (REPOSITORY / "records").glob(f"{row}*.json")
-    evidence = record.read(path)
-    network = evidence.architecture
-    assert evidence.parameters == parameters
-    assert stored_numbers(network, MNIST) == numbers == kept(build(network, MNIST))
-
-
 NETWORK = parse_network(
     "conv3x3(4) bn relu dropout(0.3) | maxpool | res(conv3x3(4) relu bn) conv3x3(6) bn relu | linear(8) bn linear(10)"
 )
@@ -383,16 +278,6 @@ def test_statistics_are_moments_of_all_that_a_bn_is_given():
     torch.testing.assert_close(first.running_mean.double(), values.mean(1), rtol=1e-4, atol=1e-6)
     torch.testing.assert_close(first.running_var.double(), values.var(1), rtol=1e-4, atol=1e-6)
     assert not network.training
-
-
-def test_a_bn_without_scale_gets_the_statistics_of_what_it_is_given():
-    torch.manual_seed(2)
-    network = build(parse_network("bn(unscaled) | gap | linear(10)"), MNIST).double()
-    values = 3 * torch.randn(50, 1, 28, 28, dtype=torch.float64) + 1
-    recompute_statistics(network, [values])
-    (norm,) = norms_of(network)
-    assert norm.running_mean.item() == pytest.approx(values.mean().item(), abs=1e-12)
-    assert norm.running_var.item() == pytest.approx(values.var().item(), abs=1e-12)
 
 
 def test_shared_statistics_are_those_of_all_values_of_the_channels_that_share_them():
