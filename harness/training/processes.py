@@ -99,10 +99,6 @@ class Processes(Executor):
             _sweep(desk.job)
         self.desks = []
 
-    def now(self) -> float:
-        """Return the monotonic clock."""
-        return time.monotonic()
-
     def _event(self, desk: _Desk) -> Event:
         job, desk.job = desk.job, None
         assert job is not None, "a job was done"

@@ -43,17 +43,16 @@ from harness.training.result import Environment, Status, environment, same_bits_
 from harness.training.run import Job, read_purpose
 
 LOCAL, AUTO = "local", "auto"
+_KEPT = "finished runs are kept; the same command continues"
+_HINT = "docs/cluster.md says how a cluster is started"
 # How long an address may take to answer, and a head that was there before.
 _CONNECT_SECONDS = 20.0
 _HEAD_SECONDS = 30.0
 # Of the store through which the data go; Ray would take a third of the memory.
 _STORE_BYTES = 256 << 20
-# A node may take so long to start, to get the data and to compile the engine; further ones are awaited less long.
-_JOIN_SECONDS = 600.0
-_START_SECONDS = 15.0
-_LOOK_SECONDS = 5.0
-# Jobs wait so long while there is no node at all.
-_ALONE_SECONDS = 1800.0
+# A node may take so long to start, to get the data and to compile the engine; further ones are awaited less long. Jobs
+# wait half an hour while there is no node at all.
+_JOIN_SECONDS, _START_SECONDS, _LOOK_SECONDS, _ALONE_SECONDS = 600.0, 15.0, 5.0, 1800.0
 # A job that loses its node so often has crashed: it may be what takes the nodes down.
 _MOST_ATTEMPTS = 5
 # Fields of a job that name a file which it writes; each is sent whole.
@@ -74,7 +73,7 @@ class NodeInfo:
 
 
 class Kinds(StrEnum):
-    """Which nodes may join: any; those of one kind, which give the same bits; or those that are as this machine."""
+    """Which nodes may join: any; those like the first, which give the same bits; or those like this machine."""
 
     ANY = "any"
     ONE = "one"
@@ -224,6 +223,7 @@ class Nodes(Executor):
         asking: those that were asked what they are, by Ray's name of the question.
         work: jobs that are trained or wait for room.
         kind: what nodes have to be like; None for any.
+        served: when there was a node last.
     """
 
     source: Source
@@ -245,25 +245,24 @@ class Nodes(Executor):
 
         Raises:
             DataError: the data are missing or damaged here.
-            DeviceError: no node may join, or none answers.
+            DeviceError: no node has anything to offer, or may join, or answers.
         """
         images = load(self.source.dataset, self.source.folder, allow_download=False)
         embedded = dataset(self.source.dataset).embedded
         self.stored = None if embedded else self.cluster.ray.put(stored_files(images.dataset, self.source.folder))
         self.ours = _facts(self.source, images.data_hash, self.asked.device, self.asked.engine, None)
         self.kind = self.ours if self.asked.kinds is Kinds.OURS else None
-        began = self.served = self.now()
+        nodes_that_train(self.cluster, self.asked)
+        began = self.served = time.monotonic()
         while self.asking or not (self.nodes or self.refused):
             allowed = _JOIN_SECONDS if self.asking and not self.nodes else _START_SECONDS
-            if self.now() - began > allowed:
+            if time.monotonic() - began > allowed:
                 break
             self.wait(0.5)
-        if self.asked.kinds is Kinds.ONE and self.nodes:
-            self._keep_one_kind()
         if not self.nodes:
             why = "; ".join(dict.fromkeys(self.refused.values())) or "none has joined in time"
             raise DeviceError(f"no node of the cluster can train: {why}")
-        self.served = self.now()
+        self.served = time.monotonic()
 
     def places(self) -> list[Place]:
         """Return what each node trains, and what waits; one is there even without a node, for what then waits."""
@@ -284,7 +283,7 @@ class Nodes(Executor):
         Raises:
             DeviceError: the cluster does not answer any more, or has had no node for long.
         """
-        if self.now() - self.looked > _LOOK_SECONDS:
+        if time.monotonic() - self.looked > _LOOK_SECONDS:
             self._look()
         self._begin()
         events = []
@@ -295,19 +294,17 @@ class Nodes(Executor):
             elif work := next((work for work in self.work if work.ref is ref), None):
                 events += self._ended(work)
         for work in list(self.work):
-            if work.ref is not None and self.now() - work.since > self.limits.seconds - work.job.spent_seconds:
+            if work.ref is not None and time.monotonic() - work.since > self.limits.seconds - work.job.spent_seconds:
                 self._leave(work)
                 self.work.remove(work)
                 told = f"still training after the {self.limits.seconds:.0f} s that are allowed"
                 events.append(Broken(work.job, Status.TIMED_OUT, told))
         self._begin()
         if self.nodes:
-            self.served = self.now()
-        elif self.now() - self.served > _ALONE_SECONDS:
-            raise DeviceError(
-                f"the cluster has had no node that can train for {_ALONE_SECONDS:.0f} s",
-                hint="finished runs are kept; the same command continues",
-            )
+            self.served = time.monotonic()
+        elif time.monotonic() - self.served > _ALONE_SECONDS:
+            told = f"the cluster has had no node that can train for {_ALONE_SECONDS:.0f} s"
+            raise DeviceError(told, hint=_KEPT)
         return events
 
     def stop(self) -> None:
@@ -315,10 +312,6 @@ class Nodes(Executor):
         for work in self.work:
             self._leave(work)
         self.work, self.nodes = [], {}
-
-    def now(self) -> float:
-        """Return the monotonic clock."""
-        return time.monotonic()
 
     def _begin(self) -> None:
         for work in self.work:
@@ -332,7 +325,7 @@ class Nodes(Executor):
             if job.test_log is not None:
                 note_read(self.source.dataset, data_hash, purpose=read_purpose(job), log=job.test_log)
             state = job.checkpoint.read_bytes() if job.checkpoint is not None and job.checkpoint.exists() else None
-            work.node, work.attempt, work.since = node, work.attempt + 1, self.now()
+            work.node, work.attempt, work.since = node, work.attempt + 1, time.monotonic()
             trains = self.cluster.on(self.cluster.train, node.info, self.asked.device)
             work.ref = trains.remote(job, state, node.facts.source, self.limits.memory_mb)
 
@@ -370,7 +363,7 @@ class Nodes(Executor):
         work.node = work.ref = None
 
     def _look(self) -> None:
-        self.looked = self.now()
+        self.looked = time.monotonic()
         if (there := self.cluster.nodes()) is None:
             return
         for gone in [node.info for node in self.nodes.values() if node.info.id not in {info.id for info in there}]:
@@ -393,22 +386,13 @@ class Nodes(Executor):
         if why := _refusal(self.ours, facts) or (self.kind and _other_kind(self.kind, facts)):
             self._refuse(info, why)
             return
+        if self.asked.kinds is Kinds.ONE:
+            self.kind = self.kind or facts
         count = self.asked.places_of(info)
         if self.asked.places is not None:
             count = min(count, self.asked.places - sum(node.count for node in self.nodes.values()))
         _say(f"node {info.name} has joined: {count} places; {facts}")
         self.nodes[info.id] = _Node(info, facts, count)
-
-    def _keep_one_kind(self) -> None:
-        """Part from all nodes but those of the kind that has most places; no other may join from here on."""
-        places = Counter[str]()
-        for node in self.nodes.values():
-            same = (each for each in self.nodes.values() if not _other_kind(node.facts, each.facts))
-            places[node.info.id] = sum(each.count for each in same)
-        self.kind = self.nodes[places.most_common(1)[0][0]].facts
-        for node in list(self.nodes.values()):
-            if why := _other_kind(self.kind, node.facts):
-                self._refuse(node.info, why)
 
     def _refuse(self, info: NodeInfo, why: str) -> None:
         self.refused[info.id] = f"node {info.name} is refused: {why}"
@@ -457,12 +441,7 @@ def _line(error: BaseException) -> str:
 
 
 def joined_by(cluster: Cluster, asked: Asked) -> ExecutorOf:
-    """Return what makes an executor of a cluster's nodes.
-
-    Raises:
-        DeviceError: none of them has anything to offer.
-    """
-    nodes_that_train(cluster, asked)
+    """Return what makes an executor of a cluster's nodes."""
     return partial(Nodes, cluster=cluster, asked=asked)
 
 
@@ -475,7 +454,7 @@ def nodes_that_train(cluster: Cluster, asked: Asked) -> tuple[NodeInfo, ...]:
     nodes = tuple(node for node in cluster.nodes() or () if asked.places_of(node))
     if not nodes:
         wanted = "a GPU" if asked.device.startswith("cuda") else "a core"
-        raise DeviceError(f"no node of the cluster offers {wanted}", hint="ray status shows what they offer")
+        raise DeviceError(f"no node of the cluster offers {wanted}")
     return nodes
 
 
@@ -525,10 +504,8 @@ class Cluster:
             socket.create_connection((host, int(port)), 5.0).close()
         except OSError as error:
             if time.monotonic() - self._answered > _HEAD_SECONDS:
-                raise DeviceError(
-                    f"the head of the cluster, {self._head}, does not answer any more",
-                    hint="finished runs are kept; when the cluster is there again, the same command continues",
-                ) from error
+                told = f"the head of the cluster, {self._head}, does not answer any more"
+                raise DeviceError(told, hint=_KEPT) from error
             return None
         self._answered = time.monotonic()
         alive = [node for node in self.ray.nodes() if node["Alive"]]
@@ -590,23 +567,14 @@ def _try(address: str) -> None:
         try:
             socket.create_connection((host, int(port)), _CONNECT_SECONDS).close()
         except OSError as error:
-            raise DeviceError(
-                f"no cluster answers at {address}: {reason(error)}",
-                hint="ray start --head starts one (docs/cluster.md)",
-            ) from error
+            raise DeviceError(f"no cluster answers at {address}: {reason(error)}", hint=_HINT) from error
     command = [sys.executable, "-m", __name__, address]
     answer = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if answer.returncode:
-        said = answer.stderr
-        last = next((line for line in reversed(said.splitlines()) if line.strip()), "")
-        if "InvalidAuthToken" in said or "AuthenticationError" in said:
-            why = "it refuses the token: RAY_AUTH_MODE=token and the cluster's own RAY_AUTH_TOKEN"
-        elif not last or "rpc_client" in last or "gcs_client" in last:
-            why = f"it has not answered as a Ray cluster for {_CONNECT_SECONDS:.0f} s"
-        else:
-            why = last.partition(": ")[2] or last
-        hint = "docs/cluster.md says how a cluster is started"
-        raise DeviceError(f"the cluster at {address} cannot be used: {why}", hint=hint)
+        last = next((line for line in reversed(answer.stderr.splitlines()) if line.strip()), "it does not answer")
+        if "InvalidAuthToken" in answer.stderr or "AuthenticationError" in answer.stderr:
+            last = "RAY_AUTH_MODE=token and the cluster's own RAY_AUTH_TOKEN are needed"
+        raise DeviceError(f"the cluster at {address} cannot be used: {last}", hint=_HINT)
 
 
 if __name__ == "__main__":

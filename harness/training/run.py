@@ -23,7 +23,7 @@ from harness.training.inspection import CONFIDENCE_EDGES, Confidence, Inspection
 from harness.training.native.native import TORCH, choose_engine
 from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Purpose, Result, Status, derive_seed, environment
-from harness.training.steps import Images, Teacher
+from harness.training.steps import Images
 from harness.training.teacher import teacher_of
 from harness.training.together import population_of, train_epoch_together
 from harness.training.train import (
@@ -134,69 +134,71 @@ def execute_and_keep(
     on_step: Callable[[], None] | None = None,
 ) -> tuple[Result, Training]:
     """Do as ``execute`` and return what was trained too."""
-    device = choose_device(job.device)
-    engine = choose_engine(job.engine, job.recipe, device, op_types(job.architecture.ops)).engine
-    captured = engine is None and _captures(device)
-    result = _start_result(job, loaded, device, _together(1) if captured else TORCH if engine is None else engine.name)
-    training, validation = _images_of(job, loaded, device)
-    teacher = _teacher(job, loaded, training, device)
-    task = loaded.data.dataset.task
-    begins = (job.architecture, job.recipe, result.seed, device, engine, teacher)
-    run = start(*begins, task=task)
-    if job.checkpoint is not None and job.checkpoint.exists() and not _resumes(run, job.checkpoint):
-        run = start(*begins, task=task)
-    last = min(job.until_epoch or job.recipe.epochs, job.recipe.epochs)
-    population = population_of([run], training) if captured else None
-    while len(run.history) < last and not run.diverged:
-        if population is not None:
-            (epoch,) = train_epoch_together(population, on_step)
-        else:
-            epoch = train_epoch(run, training, on_step)
-        at_end = epoch.epoch == last or run.diverged
-        if at_end or job.evaluate_each_epoch or job.test_each_epoch:
-            finish_average(run, training)
-        epoch = _evaluate_epoch(job, loaded, run, epoch, validation, at_end=at_end)
-        run.history[-1] = epoch
-        if on_epoch is not None:
-            on_epoch(epoch)
-    # A run that goes on from its last checkpoint had no epoch after which its average was finished.
-    finish_average(run, training)
-    if job.checkpoint is not None:
-        buffer = io.BytesIO()
-        torch.save(checkpoint(run), buffer)
-        files.write_bytes(job.checkpoint, buffer.getvalue())
-    return _finish_result(job, loaded, result, run, training, validation), run
+    ((result, run),) = _execute([job], loaded, on_epoch, on_step, together=False)
+    return result, run
 
 
 def execute_together(jobs: Sequence[Job], loaded: TrainingData) -> list[Result]:
-    """Train several seeds of one network with one recipe at once, each to its end, and return their results.
+    """Train several seeds of one network with one recipe at once, by torch, and return their results."""
+    return [result for result, _ in _execute(jobs, loaded, None, None, together=True)]
 
-    What a job says of rungs, checkpoints and engines has no effect here.
-    """
-    first = jobs[0]
-    device = choose_device(first.device)
-    results = [_start_result(job, loaded, device, _together(len(jobs))) for job in jobs]
-    task = loaded.data.dataset.task
-    training, validation = _images_of(first, loaded, device)
-    teacher = _teacher(first, loaded, training, device)
-    runs = [
-        start(first.architecture, first.recipe, result.seed, device, teacher=teacher, task=task) for result in results
-    ]
-    going: Sequence[Training] = ()
-    for _ in range(first.recipe.epochs):
-        if len(going) != (left := sum(not run.diverged for run in runs)):
-            if not left:
-                break
-            going = [run for run in runs if not run.diverged]
-            population = population_of(going, training)
-        train_epoch_together(population)
-    for job, run in zip(jobs, runs, strict=True):
-        finish_average(run, training)
-        run.history[-1] = _evaluate_epoch(job, loaded, run, run.history[-1], validation, at_end=True)
+
+def _execute(
+    jobs: Sequence[Job],
+    loaded: TrainingData,
+    on_epoch: Callable[[Epoch], None] | None,
+    on_step: Callable[[], None] | None,
+    *,
+    together: bool,
+) -> list[tuple[Result, Training]]:
+    job, dataset = jobs[0], loaded.data.dataset
+    device, ops = choose_device(job.device), op_types(job.architecture.ops)
+    engine = None if together else choose_engine(job.engine, job.recipe, device, ops).engine
+    together = together or (engine is None and _captures(device))
+    # Masks of dropout and rounding depend on how many train together, so that is part of the engine's name.
+    name = f"{TORCH} together {len(jobs)}" if together else TORCH if engine is None else engine.name
+    training, validation = _images_of(job, loaded, device)
+    teacher = teacher_of(
+        job.recipe,
+        training,  # those that the job trains on, and no others
+        split="all" if job.purpose is Purpose.VERIFY else "split",
+        data_hash=loaded.data.data_hash,
+        device=device,
+        engine=job.engine,
+        folder=job.teachers,
+    )
+    results = [_start_result(each, loaded, device, name) for each in jobs]
+    runs = []
+    for each, result in zip(jobs, results, strict=True):
+        begins = (each.architecture, each.recipe, result.seed, device, engine, teacher)
+        runs.append(start(*begins, task=dataset.task))
+        if each.checkpoint is not None and each.checkpoint.exists() and not _resumes(runs[-1], each.checkpoint):
+            runs[-1] = start(*begins, task=dataset.task)
+    last = min(job.until_epoch or job.recipe.epochs, job.recipe.epochs)
+    going: list[Training] = []
+    while left := [run for run in runs if len(run.history) < last and not run.diverged]:
+        if together:
+            if len(left) != len(going):
+                population = population_of(left, training)
+            train_epoch_together(population, on_step)
+        else:
+            train_epoch(left[0], training, on_step)
+        going = left
+        for each, run in zip(jobs, runs, strict=True):
+            if run in left:
+                _look(each, loaded, run, training, validation, last)
+                if on_epoch is not None:
+                    on_epoch(run.history[-1])
     return [
-        _finish_result(job, loaded, result, run, training, validation)
-        for job, result, run in zip(jobs, results, runs, strict=True)
+        (_finish_result(each, loaded, result, run, training, validation), run)
+        for each, result, run in zip(jobs, results, runs, strict=True)
     ]
+
+
+def _captures(device: torch.device) -> bool:
+    # A GPU takes longer to launch the hundred kernels of a tiny network's step one by one than to run them: there it
+    # trains as a population of one, whose step is captured once and replayed.
+    return device.type == "cuda"
 
 
 def _resumes(run: Training, path: Path) -> bool:
@@ -213,17 +215,6 @@ def _resumes(run: Training, path: Path) -> bool:
     return True
 
 
-def _captures(device: torch.device) -> bool:
-    # A GPU takes longer to launch the hundred kernels of a tiny network's step one by one than to run them: there it
-    # trains as a population of one, whose step is captured once and replayed.
-    return device.type == "cuda"
-
-
-def _together(members: int) -> str:
-    # Masks of dropout and rounding depend on how many train together, so that is part of the engine's name.
-    return f"{TORCH} together {members}"
-
-
 def _images_of(job: Job, loaded: TrainingData, device: torch.device) -> tuple[Images, Images | None]:
     # All jobs of a process have the same copy, which stays as long as the process.
     divided = job.purpose is not Purpose.VERIFY
@@ -236,16 +227,17 @@ def _images_of(job: Job, loaded: TrainingData, device: torch.device) -> tuple[Im
     return placed
 
 
-def _teacher(job: Job, loaded: TrainingData, training: Images, device: torch.device) -> Teacher | None:
-    return teacher_of(
-        job.recipe,
-        training,  # those that the job trains on, and no others
-        split="all" if job.purpose is Purpose.VERIFY else "split",
-        data_hash=loaded.data.data_hash,
-        device=device,
-        engine=job.engine,
-        folder=job.teachers,
-    )
+def _look(
+    job: Job, loaded: TrainingData, run: Training, training: Images, validation: Images | None, last: int
+) -> None:
+    at_end = len(run.history) == last or run.diverged
+    if at_end or job.evaluate_each_epoch or job.test_each_epoch:
+        finish_average(run, training)
+    if validation is not None and (at_end or job.evaluate_each_epoch):
+        run.history[-1] = replace(run.history[-1], validation_errors=count_errors(run, validation))
+    if job.test_each_epoch:
+        errors = count_errors(run, _test_images(job, loaded, run.device))
+        run.history[-1] = replace(run.history[-1], test_errors=errors)
 
 
 def read_purpose(job: Job) -> str:
@@ -259,16 +251,6 @@ def _test_images(job: Job, loaded: TrainingData, device: torch.device) -> Images
     pixels, labels = read_test_set(loaded.data, purpose=read_purpose(job), log=job.test_log)
     dataset = loaded.data.dataset
     return Images(pixels.to(device), labels.to(device), dataset.mean, dataset.std, dataset.classes)
-
-
-def _evaluate_epoch(
-    job: Job, loaded: TrainingData, run: Training, epoch: Epoch, validation: Images | None, *, at_end: bool
-) -> Epoch:
-    if validation is not None and (at_end or job.evaluate_each_epoch):
-        epoch = replace(epoch, validation_errors=count_errors(run, validation))
-    if job.test_each_epoch:
-        epoch = replace(epoch, test_errors=count_errors(run, _test_images(job, loaded, run.device)))
-    return epoch
 
 
 def _start_result(job: Job, loaded: TrainingData, device: torch.device, engine: str) -> Result:
@@ -298,6 +280,12 @@ def _start_result(job: Job, loaded: TrainingData, device: torch.device, engine: 
 def _finish_result(
     job: Job, loaded: TrainingData, result: Result, run: Training, training: Images, validation: Images | None
 ) -> Result:
+    # A run that goes on from its last checkpoint had no epoch after which its average was finished.
+    finish_average(run, training)
+    if job.checkpoint is not None:
+        buffer = io.BytesIO()
+        torch.save(checkpoint(run), buffer)
+        files.write_bytes(job.checkpoint, buffer.getvalue())
     finished = run.diverged or len(run.history) == job.recipe.epochs
     if run.diverged:
         message = f"the loss was not finite in epoch {len(run.history)}"

@@ -66,7 +66,7 @@ _STATISTICS_IMAGES = 10_000
 _PASSING_STATISTICS_IMAGES = 2_000
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Training:
     """A run in progress: everything that the next step depends on.
 

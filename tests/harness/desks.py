@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -44,9 +43,6 @@ class Desks(Executor):
     def stop(self) -> None:
         self.stopped += 1
         self.desks = []
-
-    def now(self) -> float:
-        return time.monotonic()
 
 
 def in_place_of_processes(desks: Desks, monkeypatch: pytest.MonkeyPatch) -> Desks:
