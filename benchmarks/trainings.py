@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.bench.table_files import read_table
+from harness.bench.table import read_table
 from harness.evidence.leaderboard import Tier, read
 from harness.evidence.study import Study
 from harness.search.prior import IMAGES, PastTraining, comparable, past_training, text

@@ -22,7 +22,7 @@ from search_spaces.ops import BatchNorm, Conv, Linear, op_text
 from search_spaces.space import OBJECTIVES, Metric
 
 if TYPE_CHECKING:
-    from harness.bench.findings import Findings
+    from harness.bench.scores import Findings
     from reports.comparison import NetworkSide
     from reports.study_facts import StudyFacts
 
@@ -593,30 +593,28 @@ def studies_charts(infos: Sequence[StudyFacts]) -> dict[str, Any]:
     return made
 
 
-def bench_curves(facts: Findings) -> Any:
+def bench_curves(found: Findings) -> Any:
     """Return the median size of each method's answer over time, the best-ranked first; None where none has one."""
-    ranks = list(facts.ranking.mean_ranks)
-    whole = [method for method in facts.methods if not method.is_variant]
-    methods = sorted(whole, key=lambda method: ranks.index(method.name) if method.name in ranks else len(ranks))
-    unit, seconds = ("minutes", 60.0) if facts.seconds > 300 else ("seconds", 1.0)
-    highest = max((size for method in whole for size in method.curve.median if math.isfinite(size)), default=None)
-    if highest is None:
+    facts = found.document
+    whole = [method for method in facts["methods"] if not method["is_variant"]]
+    methods = sorted(whole, key=lambda method: method["mean_rank"])
+    unit, seconds = ("minutes", 60.0) if facts["seconds"] > 300 else ("seconds", 1.0)
+    sizes = [size for method in whole for _, size, _, _ in found.curves[method["name"]] if math.isfinite(size)]
+    if not sizes:
         return None
     rows = [
         {
-            "method": method.name,
+            "method": method["name"],
             "at": at / seconds,
             "size": size if math.isfinite(size) else None,
             "low": low if math.isfinite(low) else None,
             # A band whose upper end has no size reaches the top.
-            "high": min(high, 1.1 * highest) if math.isfinite(low) else None,
+            "high": min(high, 1.1 * max(sizes)) if math.isfinite(low) else None,
         }
         for method in methods
-        for at, size, low, high in zip(
-            method.curve.times, method.curve.median, method.curve.low, method.curve.high, strict=True
-        )
+        for at, size, low, high in found.curves[method["name"]]
     ]
-    names = [method.name for method in methods]
+    names = [method["name"] for method in methods]
     x = alt.X("at:Q", title=f"time, {unit}", scale=alt.Scale(nice=False))
     y = _log_axis(alt.Y, "size", "parameters of the answer (logarithmic)")
     picked = alt.selection_point(fields=["method"], bind="legend")
@@ -636,11 +634,11 @@ def bench_curves(facts: Findings) -> Any:
         ),
         lines.add_params(picked),
     ]
-    if math.isfinite(facts.judge.smallest):
-        smallest = _over([{"size": facts.judge.smallest, "words": "smallest size that reaches the target"}])
+    if facts["smallest"] is not None:
+        smallest = _over([{"size": facts["smallest"], "words": "smallest size that reaches the target"}])
         layers.append(smallest.mark_rule(**_DASHED).encode(y=y, tooltip=["words:N", "size:Q"]))
     said = "; ".join(
-        f"{method.name} {method.final_size:,.0f}" if math.isfinite(method.final_size) else f"{method.name} none"
+        f"{method['name']} {'none' if method['final_size'] is None else format(method['final_size'], ',.0f')}"
         for method in methods
     )
     description = f"Size of the answer in the median repeat at the end: {said}."

@@ -1,9 +1,9 @@
-"""A method as an entry point: draw at random, but below the smallest network that has passed once."""
+"""A method as a Python function: draw at random, but below the smallest network that has passed once."""
 
 import random
 from collections.abc import Sequence
 
-from harness.bench.external import Ask, Problem, Trial
+from harness.bench.methods import Ask, Problem, Trial
 from search_spaces.draw import draw_uniform
 from search_spaces.errors import DrawError
 from search_spaces.notation import parse_space

@@ -1,4 +1,4 @@
-"""A comparison on disk: what was asked, every repeat's answers, and what the judge said of them.
+"""A comparison: what is asked, every repeat's answers, and what the judge said of them; in memory and on disk.
 
 ``comparison.json`` says what was asked, ``traces.jsonl`` has a line a repeat, ``judged.json`` the true accuracy of
 every network that was an answer. The same command goes on with what is missing. Times of asking and dates are nowhere,
@@ -12,22 +12,27 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
+from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from harness.bench.scores import Trace
-from harness.bench.table import Machine
+from harness.bench.methods import Method
+from harness.bench.table import Machine, Table
 from harness.evidence.study import StudyConfig
-from harness.system import files
-from harness.system.document import document_of, documented, read_as
+from harness.system import files, statistics
+from harness.system.document import WrittenNetwork, document_of, documented, read_as
 from harness.system.errors import ContentError
 from harness.training.recipe import Recipe, recipe_document
 
-_ASKED, TRACES, JUDGED = "comparison.json", "traces.jsonl", "judged.json"
+_ASKED, TRACES, _JUDGED = "comparison.json", "traces.jsonl", "judged.json"
+# What a table's task is where nobody says: a target that a quarter of the networks reach, and the time in which an
+# eighth of them could be trained. Methods differ while the smallest are hard to find and cannot all be tried.
+_REACHING = 0.25
+_TRAINED = 1 / 8
 
 
 class NoiseModel(StrEnum):
-    """The runs of similar networks, or the network's own; ``readings`` explains both."""
+    """Where runs get their spread: the runs of similar networks, or the network's own; ``replay`` explains both."""
 
     POOLED = "pooled"
     RECORDED = "recorded"
@@ -61,6 +66,23 @@ class SearchTask:
     workers: int
     networks: tuple[str, ...] | None = None
 
+    def config(self, method: Method, seed: int) -> StudyConfig:
+        """Return the task as the configuration of a search by a method."""
+        return StudyConfig(
+            dataset=self.dataset,
+            data_hash=self.data_hash,
+            budget=self.budget,
+            target_pct=self.target_pct,
+            threshold_pct=self.target_pct,
+            space=self.space_name,
+            space_text=self.space,
+            sampler=method.sampler,
+            recipe=self.recipe,
+            recipe_name=self.recipe_name,
+            rungs=method.rungs(self.rungs),
+            seed=seed,
+        )
+
 
 def repeat_seed(seed: int, repeat: int) -> int:
     """Return the seed of a repeat, the same for all methods; ``seed`` is the comparison's."""
@@ -68,35 +90,43 @@ def repeat_seed(seed: int, repeat: int) -> int:
     return int.from_bytes(hashlib.sha256(f"bench|{seed}|{repeat}".encode()).digest()[:4], "big") >> 1
 
 
-def study_config(task: SearchTask, sampler: str, rungs: tuple[int, ...], seed: int) -> StudyConfig:
-    """Return the task as the configuration of a search, which must not stop at other epochs than the task's rungs."""
-    assert set(rungs) <= set(task.rungs), "a method stops only where the task is looked at"
-    return StudyConfig(
-        dataset=task.dataset,
-        data_hash=task.data_hash,
-        budget=task.budget,
-        target_pct=task.target_pct,
-        threshold_pct=task.target_pct,
-        space=task.space_name,
-        space_text=task.space,
-        sampler=sampler,
-        recipe=task.recipe,
-        recipe_name=task.recipe_name,
-        rungs=rungs,
-        seed=seed,
-    )
+@documented
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The network that a method would return from a moment on; None in all fields where it would return none."""
+
+    seconds: float
+    hash: str | None
+    architecture: WrittenNetwork | None
+    parameters: int | None
 
 
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Named:
-    """A method as it was asked for.
+class Trace:
+    """One repeat of one method.
 
     Attributes:
-        command: of a program.
-        source_sha256: of somebody's method, as far as its files are known; None for one that comes with the bench.
+        seed: of the repeat, the same for all methods.
+        answers: one a change, in order; before the first there is none.
+        networks: proposed and trained; ``runs`` of them, fresh seeds included.
+        rejected: proposals that were over the budget or known conditions.
+        ended: seconds at which nothing more was done; the end of the task, unless the space was searched through.
     """
 
+    method: str
+    repeat: int
+    seed: int
+    answers: tuple[Answer, ...]
+    networks: int
+    runs: int
+    rejected: int
+    ended: float
+
+
+@documented
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Named:
     name: str
     says: str
     is_variant: bool
@@ -114,13 +144,13 @@ class Comparison:
         table_sha256: of its rows, so that another table of that name is another comparison.
         spread: where the difference between seeds comes from; None for real trainings.
         seed: of the comparison; repeat i of every method has a seed made of it and i.
-        code_sha256: of the bench's own code, as far as it decides a repeat; None in comparisons that are older than it.
+        code_sha256: of the code that decides a repeat; None in comparisons that are older than it.
         machine: of real trainings; None on a table.
         judge_seeds: fresh seeds that judge an answer where there is no table.
     """
 
     task: SearchTask
-    methods: tuple[Named, ...]
+    methods: tuple[_Named, ...]
     repeats: int
     seed: int
     answer_seconds: float
@@ -131,6 +161,46 @@ class Comparison:
     code_sha256: str | None = None
     machine: Machine | None = None
     schema_version: Literal[1] = 1
+
+    @classmethod
+    def of(
+        cls,
+        task: SearchTask,
+        methods: Sequence[Method],
+        given: dict[str, Any],
+        table: Table | None = None,
+        machine: Machine | None = None,
+    ) -> Comparison:
+        """Return the comparison that the options ask for: on a table, or on a machine that trains."""
+        root = Path(__file__).resolve().parents[2]
+        code = hashlib.sha256(" ".join(f"{name} {version(name)}" for name in ("numpy", "optuna", "scipy")).encode())
+        for path in sorted([*root.glob("search_spaces/**/*"), *root.glob("harness/**/*")]):
+            if path.suffix in (".py", ".lark", ".cpp", ".h", ".json"):
+                code.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
+        named = [item.name for item in fields(_Named)]
+        return cls(
+            task=task,
+            methods=tuple(_Named(**{name: getattr(each, name) for name in named}) for each in methods),
+            repeats=given["repeats"],
+            seed=given["seed"],
+            answer_seconds=given["answer_seconds"],
+            table=table.facts.name if table else None,
+            table_sha256=hashlib.sha256(table.content).hexdigest() if table else None,
+            spread=NoiseModel(given["spread"]) if table else None,
+            judge_seeds=None if table else given["judge_seeds"],
+            code_sha256=code.hexdigest(),
+            machine=machine,
+        )
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """What was asked as plain JSON values."""
+        whole = asdict(self)
+        whole["task"]["recipe"] = recipe_document(self.task.recipe)
+        for method in whole["methods"]:
+            if method["source_sha256"] is None:
+                del method["source_sha256"]
+        return whole
 
 
 @documented
@@ -146,47 +216,85 @@ class Judged:
     accuracies_pct: dict[str, float]
     smallest: int | None
 
+    @classmethod
+    def of(cls, accuracies_pct: dict[str, float], sizes: dict[str, int], target_pct: float) -> Judged:
+        """Return what accuracies say of networks of these sizes, both by hash."""
+        reaching = [size for key, size in sizes.items() if statistics.reaches(accuracies_pct[key], target_pct)]
+        return cls(accuracies_pct=dict(sorted(accuracies_pct.items())), smallest=min(reaching, default=None))
 
-def begin(folder: Path, comparison: Comparison) -> list[Trace]:
+
+# The task of a table ----------------------------------------------------------------------------------------
+
+
+def table_task(table: Table, given: dict[str, Any]) -> SearchTask:
+    """Return the task on a table; what the options leave open is chosen from the table."""
+    facts, budget = table.facts, given["budget"] or max(table.sizes.values())
+    truth = {key: value for key, value in table.true_accuracies_pct.items() if table.sizes[key] <= budget}
+    if not truth:
+        raise ContentError(f"the table {facts.name!r} has no network of at most {budget:,} parameters")
+    wholes = [row.seconds for row in table.rows if row.rung == table.rungs[-1]]
+    share = statistics.mean(wholes) * len(table.runs) * _TRAINED / given["workers"]
+    # A share that rounds to nothing is left as it is.
+    seconds = given["seconds"] or round(share, 1) or share
+    if not seconds:
+        raise ContentError(f"the trainings of the table {facts.name!r} took no time; give --time")
+    target = given["target"]
+    if target is None:
+        target = round(sorted(truth.values(), reverse=True)[int(_REACHING * (len(truth) - 1))], 2)
+    return SearchTask(
+        dataset=facts.dataset,
+        data_hash=facts.data_hash,
+        space=facts.space,
+        space_name=facts.space_name,
+        recipe=table.recipe,
+        recipe_name=facts.recipe_name,
+        rungs=table.rungs,
+        budget=budget,
+        target_pct=target,
+        seconds=seconds,
+        workers=given["workers"],
+        # A sample is not replayed, and real trainings are not bound to it.
+        networks=tuple({row.architecture: None for row in table.rows if row.hash in truth})
+        if facts.is_exhaustive
+        else None,
+    )
+
+
+def check_table(table: Table, task: SearchTask) -> None:
+    """Raise ContentError where networks of the space within the budget are not in the table: methods propose them."""
+    limits = [sample.budget for sample in table.facts.samples if sample.bands == 0]
+    if not limits:
+        raise ContentError(f"the table {table.facts.name!r} is a sample of its space, which only --live can search")
+    if None not in limits and task.budget > (most := max(limit or 0 for limit in limits)):
+        raise ContentError(f"the table {table.facts.name!r} holds the networks of at most {most:,} parameters only")
+
+
+def check_rungs(methods: Sequence[Method], task: SearchTask) -> None:
+    """Raise ContentError where a method stops at an epoch that a table was not looked at."""
+    for method in methods:
+        if missing := sorted(set(method.rungs(task.rungs)) - set(task.rungs)):
+            raise ContentError(f"method {method.name!r} stops after epoch {missing[0]}, which the table has not")
+
+
+# On disk ----------------------------------------------------------------------------------------------------
+
+
+def begin(folder: Path, asked: Comparison) -> list[Trace]:
     """Write what is asked, or check that the same is asked of a folder that is there; return the traces it has."""
-    path = folder / _ASKED
+    path, kept = folder / _ASKED, folder / TRACES
     if not path.exists():
-        files.write_json(path, document(comparison))
+        files.write_json(path, asked.document)
         return []
     there = read_as(Comparison, path.read_bytes(), f"the comparison {path}")
-    traces = _read_traces(folder)
-    if there != comparison:
-        differs = ", ".join(
-            item.name for item in fields(Comparison) if getattr(there, item.name) != getattr(comparison, item.name)
-        )
-        raise ContentError(
-            f"{folder} holds a comparison with another {differs}", hint="give --out another folder, or remove this one"
-        )
-    if (folder / TRACES).exists():
-        # A torn line must not run into the next one.
-        write_traces(folder, traces)
-    return traces
-
-
-def document(comparison: Comparison) -> dict[str, object]:
-    """Return what was asked as plain JSON values."""
-    whole = asdict(comparison)
-    whole["task"]["recipe"] = recipe_document(comparison.task.recipe)
-    for method in whole["methods"]:
-        if method["source_sha256"] is None:
-            del method["source_sha256"]
-    return whole
-
-
-def _read_traces(folder: Path) -> list[Trace]:
-    """Read the repeats that have ended; a line that a kill has torn is passed over."""
-    path = folder / TRACES
-    if not path.exists():
-        return []
+    if there != asked:
+        names = [item.name for item in fields(Comparison) if getattr(there, item.name) != getattr(asked, item.name)]
+        raise ContentError(f"{folder} holds a comparison with another {', '.join(names)}; give --out another folder")
     # What a kill has torn has no end of line; it may well end with the brace of an answer.
-    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
-    whole = [line for line in lines if line.endswith("}")]
-    return [read_as(Trace, line, f"a line of {path}") for line in whole]
+    lines = kept.read_text(encoding="utf-8", errors="replace").split("\n")[:-1] if kept.exists() else []
+    traces = [read_as(Trace, line, f"a line of {kept}") for line in lines if line.endswith("}")]
+    # A torn line must not run into the next one.
+    write_traces(folder, traces)
+    return traces
 
 
 def append_trace(folder: Path, trace: Trace) -> None:
@@ -201,7 +309,7 @@ def write_traces(folder: Path, traces: Sequence[Trace]) -> None:
 
 def write_judged(folder: Path, judged: Judged) -> None:
     """Write what the judge said."""
-    files.write_json(folder / JUDGED, asdict(judged))
+    files.write_json(folder / _JUDGED, asdict(judged))
 
 
 def _line(trace: Trace) -> str:

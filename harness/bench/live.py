@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from harness.bench import comparison
-from harness.bench.comparison import Comparison, Judged, SearchTask
+from harness.bench.comparison import Comparison, Judged, SearchTask, Trace, check_rungs, table_task
 from harness.bench.methods import Method
-from harness.bench.recording import this_machine
+from harness.bench.record import this_machine
 from harness.bench.replay import run_repeat
-from harness.bench.scores import Trace
-from harness.bench.setting import Setting, check_rungs, methods_of, setting, table_task
 from harness.bench.table import Table
 from harness.data.training_images import ImageData, resolve
 from harness.search.clock import Effort
@@ -45,8 +43,14 @@ class Running:
     effort: Effort
     executor_of: ExecutorOf = Processes
 
+    def on_cluster(self, link: Cluster) -> Running:
+        """Return what trains with the nodes of a cluster in its place; only such as this machine, and as many."""
+        effort = self.effort
+        asked = Asked(device=effort.device, engine=effort.engine, places=effort.workers, kinds=Kinds.OURS)
+        return replace(self, executor_of=joined_by(link, asked))
 
-def prepared(given: dict[str, Any], table: Table | None) -> tuple[Setting, Running]:
+
+def prepared(given: dict[str, Any], methods: Sequence[Method], table: Table | None) -> tuple[Comparison, Running]:
     """Return the comparison that the options ask for, and what trains for it.
 
     Args:
@@ -56,24 +60,17 @@ def prepared(given: dict[str, Any], table: Table | None) -> tuple[Setting, Runni
     if table is not None and data.data_hash != table.facts.data_hash:
         raise ContentError(f"the data in {data.source} are not those that the table {table.facts.name!r} was made of")
     task = table_task(table, given) if table else _asked(given, data)
-    methods = methods_of(given["names"], given["programs"], ablations=given["ablations"])
     check_rungs(methods, task)
     device = choose_device(given["device"])
     engine = choose_engine(given["engine"], task.recipe, device, parse_space(task.space).op_types)
     effort = Effort(
         seconds=None, trials=None, workers=task.workers, device=str(device), limits=Limits(), engine=engine.kind
     )
-    running = Running(Source(data.dataset.name, given["folder"]), effort)
     trainer = engine.engine.name if engine.engine else engine.kind
-    here = this_machine(device, data.data_hash, trainer, task.workers)
-    return setting(task, methods, given, judge_seeds=given["judge_seeds"], machine=here), running
-
-
-def on_cluster(running: Running, link: Cluster) -> Running:
-    """Return what trains with the nodes of a cluster in place of this machine; only such as this one, and as many."""
-    effort = running.effort
-    asked = Asked(device=effort.device, engine=effort.engine, places=effort.workers, kinds=Kinds.OURS)
-    return replace(running, executor_of=joined_by(link, asked))
+    machine = this_machine(device, data.data_hash, trainer, task.workers)
+    return Comparison.of(task, methods, given, machine=machine), Running(
+        Source(data.dataset.name, given["folder"]), effort
+    )
 
 
 def _asked(given: dict[str, Any], data: ImageData) -> SearchTask:
@@ -98,45 +95,39 @@ def _asked(given: dict[str, Any], data: ImageData) -> SearchTask:
 
 
 def carried_out(
-    made: Setting, running: Running, folder: Path, there: Sequence[Trace], say: Callable[[str], None]
+    asked: Comparison,
+    methods: Sequence[Method],
+    running: Running,
+    folder: Path,
+    there: Sequence[Trace],
+    say: Callable[[str], None],
 ) -> tuple[list[Trace], Judged]:
-    """Run the repeats that are missing and judge all answers."""
-    asked = made.comparison
+    """Run the repeats that are missing, repeat by repeat, and judge all answers."""
     done = {(trace.method, trace.repeat): trace for trace in there}
-    # Repeat by repeat, so that a comparison that is stopped has as many of each method.
     for repeat in range(asked.repeats):
-        for method in made.methods:
+        for method in methods:
             if (method.name, repeat) in done:
                 continue
             say(f"{method.name}, repeat {repeat + 1} of {asked.repeats}: {duration_text(asked.task.seconds)}")
-            trace = live_repeat(method, asked, repeat, running, folder)
+            place = folder / _WORK / f"{method.name}-{repeat}"
+            executor = running.executor_of(running.source, running.effort.limits)
+            trace = run_repeat(method, asked, repeat, executor, place, running.effort)
+            shutil.rmtree(place, ignore_errors=True)
             comparison.append_trace(folder, trace)
             done[method.name, repeat] = trace
-    order = [method.name for method in made.methods]
-    traces = sorted(done.values(), key=lambda trace: (order.index(trace.method), trace.repeat))
-    assert asked.judge_seeds is not None, "real trainings are judged by real trainings"
+    traces = [done[method.name, repeat] for method in methods for repeat in range(asked.repeats)]
     say("judging the answers on fresh seeds")
-    found = judged(traces, asked.task, running, asked.judge_seeds, folder)
+    found = _judged(traces, asked, running, folder)
     shutil.rmtree(folder / _WORK, ignore_errors=True)
     return traces, found
 
 
-def live_repeat(method: Method, asked: Comparison, repeat: int, running: Running, folder: Path) -> Trace:
-    """Run one repeat."""
-    place = folder / _WORK / f"{method.name}-{repeat}"
-    executor = running.executor_of(running.source, running.effort.limits)
-    try:
-        return run_repeat(method, asked.task, executor, asked.seed, repeat, asked.answer_seconds, place, running.effort)
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
-
-
-def judged(traces: Iterable[Trace], task: SearchTask, running: Running, seeds: int, folder: Path) -> Judged:
-    """Train every network that was an answer on so many fresh seeds and return their means."""
-    answers = {answer.hash: answer for trace in traces for answer in trace.answers if answer.hash is not None}
+def _judged(traces: Sequence[Trace], asked: Comparison, running: Running, folder: Path) -> Judged:
+    task, found = asked.task, [answer for trace in traces for answer in trace.answers]
+    answers = {each.hash: each.architecture for each in found if each.hash and each.architecture}
     jobs = [
         Job(
-            architecture=answer.architecture,
+            architecture=architecture,
             recipe=task.recipe,
             recipe_name=task.recipe_name,
             purpose=Purpose.BENCH,
@@ -145,20 +136,14 @@ def judged(traces: Iterable[Trace], task: SearchTask, running: Running, seeds: i
             engine=running.effort.engine,
             teachers=folder / _WORK / ".teachers",
         )
-        for answer in answers.values()
-        if answer.architecture is not None
-        for index in range(seeds)
+        for architecture in answers.values()
+        for index in range(asked.judge_seeds or 0)
     ]
     executor = running.executor_of(running.source, running.effort.limits)
     results = [ended.result for ended in run_all(jobs, executor, task.workers)]
     # A run that diverged has the accuracy that it has.
     accuracies = {
-        key: statistics.mean([found.validation_accuracy_pct or 0.0 for found in results if found.hash == key])
+        key: statistics.mean([run.validation_accuracy_pct or 0.0 for run in results if run.hash == key])
         for key in answers
     }
-    reaching = [
-        answer.parameters
-        for key, answer in answers.items()
-        if answer.parameters is not None and statistics.reaches(accuracies[key], task.target_pct)
-    ]
-    return Judged(accuracies_pct=dict(sorted(accuracies.items())), smallest=min(reaching, default=None))
+    return Judged.of(accuracies, {run.hash: run.parameters for run in results}, task.target_pct)

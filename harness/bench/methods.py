@@ -1,133 +1,423 @@
-"""The methods of search that the bench compares: those that come with it, by name.
+"""The methods of search that the bench compares: those that come with it, and those of others.
 
-All run in the open part of ``harness search`` (``exploration``): the same code asks, rejects what is over the budget,
-confirms what passed on fresh seeds, and so names the answer of the moment. Methods differ in who proposes, in which
-parts of the search are at work, and in what happens at the rungs.
+All run in the open part of ``harness search``: the same code asks, rejects what is over the budget, confirms what
+passed on fresh seeds, and so names the answer of the moment. Methods that come with the bench differ in the sampler, in
+which parts of the search are at work, and in what happens at the rungs.
+
+A method of somebody else's only says which network is next. It is a program that reads and writes JSON lines: first
+``{"begin": {...}}``, the fields of ``Problem``, which is not answered; then for each question ``{"tried": [...]}``, the
+fields of ``Trial`` for every network so far, answered by ``{"network": "..."}``. Or it is a function, ``module:name``,
+that is given a ``Problem`` and returns a function from the history to the text of a network; it runs in such a program,
+one a repeat, so nothing is carried over and nothing that it does hurts the comparison.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+import hashlib
+import importlib
+import json
+import os
+import random
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
+from importlib.util import find_spec
+from pathlib import Path
 
+from harness.evidence.events import Proposal, Rejected, Repeated
+from harness.search import pruning, race
+from harness.search.clock import TimeLeft
 from harness.search.optuna_sampler import DEFAULT as DEFAULT_SAMPLER
 from harness.search.optuna_sampler import SAMPLERS
-from harness.search.propose import ALL_ON, Switches
+from harness.search.propose import ALL_ON, ASKS, Found, Switches
+from harness.search.race import Candidate, Outcome
+from harness.system.errors import ContentError, UsageError, reason
+from harness.training.result import Status
+from search_spaces.cost import analyse
+from search_spaces.draw import draw_uniform, judge
+from search_spaces.errors import DrawError, SearchSpaceError, nearest
+from search_spaces.network import Architecture
+from search_spaces.notation import parse_network
+from search_spaces.space import SearchSpace
 
 
 class Stops(StrEnum):
-    """What happens at the rungs: nothing, the rule of ``race``, or successive halving."""
+    """What happens at the rungs: nothing, the rule of the search, or successive halving."""
 
     NEVER = "never"
     RACE = "race"
     HALVING = "halving"
 
 
+# A sampler by itself: fresh seeds decide what the answer is, as for every method; no other part is at work.
+_BARE = Switches(ladder=False, aim=False, falling_budget=False, repeats=False)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BuiltIn:
-    """A method that comes with the bench.
+class Method:
+    """A method; ``says`` what it does, for the report.
 
     Attributes:
-        says: what it does, for the report.
+        is_variant: it is the default with one part changed.
+        command: of somebody's program.
+        function: of somebody's, ``module:name``.
     """
 
     name: str
     says: str
-    sampler: str
-    switches: Switches
-    stops: Stops
+    sampler: str = "random"
+    switches: Switches = _BARE
+    stops: Stops = Stops.NEVER
+    is_variant: bool = False
+    command: tuple[str, ...] = ()
+    function: str = ""
 
+    def rungs(self, rungs: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the epochs at which its runs stop to be judged, where these are looked at and the last is the end."""
+        halved = rungs[:-1] if self.stops is Stops.HALVING else ()
+        return pruning.rungs(rungs[-1]) if self.stops is Stops.RACE else halved
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EntryPoint:
-    """Somebody's Python function, found by the name of its entry point."""
+    @property
+    def source_sha256(self) -> str | None:
+        """SHA-256 of the files that a command names, or of a function's package; None for one of the bench's own.
 
-    name: str
-    says: str = "somebody's Python entry point"
+        What these files import or start is not covered.
+        """
+        if self.command:
+            found = [Path(shutil.which(self.command[0]) or self.command[0]), *map(Path, self.command[1:])]
+        elif self.function:
+            spec = find_spec(self.function.partition(":")[0].partition(".")[0])
+            folders = (spec.submodule_search_locations if spec else None) or []
+            found = [path for folder in folders for path in sorted(Path(folder).rglob("*.py"))]
+            found = found or [Path(spec.origin or "")] if spec else []
+        else:
+            return None
+        whole = hashlib.sha256()
+        for path in found:
+            # What may be run but not read is passed over.
+            with suppress(OSError):
+                whole.update(path.name.encode(errors="replace") + path.read_bytes())
+        return whole.hexdigest()
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Program:
-    """Somebody's program, which answers in JSON lines.
-
-    Attributes:
-        command: program and arguments.
-    """
-
-    name: str
-    command: tuple[str, ...]
-    says: str = "somebody's program"
-
-
-Method = BuiltIn | EntryPoint | Program
 
 DEFAULT = "default"
-# A sampler by itself: fresh seeds decide what the answer is, as for every method; no other part is at work.
-BARE = Switches(ladder=False, aim=False, falling_budget=False, repeats=False)
-
-
-def _bare(sampler: str, says: str, stops: Stops = Stops.NEVER, name: str = "") -> BuiltIn:
-    return BuiltIn(name=name or sampler, says=says, sampler=sampler, switches=BARE, stops=stops)
-
-
-def _aided(sampler: str) -> BuiltIn:
-    return BuiltIn(
-        name=f"{sampler}-aided",
-        says=f"{sampler}, with the default's rungs and falling budget",
-        sampler=sampler,
-        switches=replace(BARE, falling_budget=True),
-        stops=Stops.RACE,
-    )
-
-
-_WHOLE = BuiltIn(
-    name=DEFAULT,
-    says="harness search as it is",
-    sampler=DEFAULT_SAMPLER,
-    switches=ALL_ON,
-    stops=Stops.RACE,
+_WHOLE = Method(
+    name=DEFAULT, says="harness search as it is", sampler=DEFAULT_SAMPLER, switches=ALL_ON, stops=Stops.RACE
 )
-
-MAIN: Mapping[str, BuiltIn] = {
-    method.name: method
-    for method in (
-        _bare("random", "uniform draws of the space, each trained to its end"),
-        _bare("tpe", "Optuna's TPE (multivariate, grouped), each network trained to its end"),
-        _bare("nsga2", "Optuna's NSGA-II (population 20), each network trained to its end"),
-        _bare("evolution", "aging evolution (Real et al. 2019), each network trained to its end"),
-        _bare("random", "uniform draws under asynchronous successive halving", Stops.HALVING, "halving"),
-        *(_aided(sampler) for sampler in ("random", "tpe", "nsga2", "evolution")),
-        _WHOLE,
-    )
-}
+_AIDED = replace(_BARE, falling_budget=True)
 
 
-def _without(name: str, says: str, **changes: bool) -> BuiltIn:
+def _part(name: str, says: str, **changes: bool) -> Method:
     switches = replace(ALL_ON, **changes)
-    return replace(_WHOLE, name=name, says=f"the default, but {says}", switches=switches)
+    return replace(_WHOLE, name=name, says=f"the default, but {says}", switches=switches, is_variant=True)
 
 
-# One part of the default at a time.
-ABLATIONS: Mapping[str, BuiltIn] = {
-    method.name: method
-    for method in (
-        replace(_WHOLE, name="no-rungs", says="the default, but every run goes to its end", stops=Stops.NEVER),
-        _without("no-falling-budget", "sizes above what is confirmed are proposed too", falling_budget=False),
-        _without("no-confirmation", "a network is confirmed by its first run", confirmation=False),
-        _without("no-ladder", "without the ladder of sizes at the beginning", ladder=False),
-        _without("no-aim", "networks after the ladder are uniform draws, no model of the errors chooses", aim=False),
-        *(
-            replace(
-                _WHOLE,
-                name=f"with-{sampler}",
-                says=f"the default, but {sampler} takes turns with the model of the errors",
-                sampler=sampler,
-            )
-            for sampler in SAMPLERS
-            if sampler != DEFAULT_SAMPLER
-        ),
+_MAIN = (
+    Method(name="random", says="uniform draws of the space, each trained to its end"),
+    Method(name="tpe", sampler="tpe", says="Optuna's TPE (multivariate, grouped), each network trained to its end"),
+    Method(name="nsga2", sampler="nsga2", says="Optuna's NSGA-II (population 20), each network trained to its end"),
+    Method(
+        name="evolution",
+        sampler="evolution",
+        says="aging evolution (Real et al. 2019), each network trained to its end",
+    ),
+    Method(name="halving", says="uniform draws under asynchronous successive halving", stops=Stops.HALVING),
+    *(
+        Method(
+            name=f"{sampler}-aided",
+            says=f"{sampler}, with the default's rungs and falling budget",
+            sampler=sampler,
+            switches=_AIDED,
+            stops=Stops.RACE,
+        )
+        for sampler in ("random", "tpe", "nsga2", "evolution")
+    ),
+    _WHOLE,
+)
+# The default with one part changed at a time.
+_ABLATIONS = (
+    replace(_part("no-rungs", "every run goes to its end"), stops=Stops.NEVER),
+    _part("no-falling-budget", "sizes above what is confirmed are proposed too", falling_budget=False),
+    _part("no-confirmation", "a network is confirmed by its first run", confirmation=False),
+    _part("no-ladder", "without the ladder of sizes at the beginning", ladder=False),
+    _part("no-aim", "networks after the ladder are uniform draws, no model of the errors chooses", aim=False),
+    *(
+        replace(_part(f"with-{sampler}", f"{sampler} takes turns with the model of the errors"), sampler=sampler)
+        for sampler in SAMPLERS
+        if sampler != DEFAULT_SAMPLER
+    ),
+)
+BUILT_IN: Mapping[str, Method] = {method.name: method for method in (*_MAIN, *_ABLATIONS)}
+
+
+def methods_of(names: Sequence[str], programs: Sequence[str], *, ablations: bool) -> tuple[Method, ...]:
+    """Return the methods that were named, all that come with the bench where none was.
+
+    Args:
+        names: of methods that come with it, or functions of others, ``module:name``.
+        programs: each ``NAME=COMMAND``.
+        ablations: the default too, where it is not named, and each of its variants.
+
+    Raises:
+        UsageError: a name leads nowhere, or one is given twice.
+    """
+    # A program alone is compared with all that come with the bench.
+    found = [_named(name) for name in names] if names else list(_MAIN)
+    found += [_program(text) for text in programs]
+    if ablations:
+        found += [method for method in (_WHOLE, *_ABLATIONS) if method not in found]
+    given = [method.name for method in found]
+    if twice := next((name for name in given if given.count(name) > 1), None):
+        raise UsageError(f"method {twice!r} is given twice; each has a name of its own")
+    # Without the default beside it a variant is a method like the others.
+    return tuple(found) if _WHOLE in found else tuple(replace(method, is_variant=False) for method in found)
+
+
+def _named(name: str) -> Method:
+    if name in BUILT_IN:
+        return BUILT_IN[name]
+    if not re.fullmatch(r"[\w.]+:\w+", name):
+        raise UsageError(
+            f"unknown method {name!r}; known are {', '.join(BUILT_IN)}, or a function, MODULE:NAME",
+            hint=nearest(name, BUILT_IN),
+        )
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    module = name.partition(":")[0]
+    with suppress(ImportError):
+        if find_spec(module) is not None:
+            return Method(name=name, says="somebody's Python function", function=name)
+    raise UsageError(f"method {name!r}: there is no module {module!r} here or on PYTHONPATH")
+
+
+def _program(text: str) -> Method:
+    name, _, command = text.partition("=")
+    try:
+        words = tuple(shlex.split(command))
+    except ValueError as error:
+        raise UsageError(f"--program {text!r}: {error}") from error
+    # Live, a method's name is part of the name of a folder that is removed afterwards.
+    if not re.fullmatch(r"[^\W_][\w.-]*", name) or not words or name in BUILT_IN:
+        raise UsageError(
+            f"--program {text!r}: NAME=COMMAND is wanted, NAME a new one of letters, digits, dots, - and _"
+        )
+    return Method(name=name, says="somebody's program", command=words)
+
+
+# Methods of others ------------------------------------------------------------------------------------------
+
+# In bytes: no network and no reason to say more is as long. Characters of an answer that an error shows.
+_LONGEST_ANSWER, _SHOWN = 1 << 20, 80
+# Draws of networks that are known already, where a method had none that was new.
+_DRAWS = 2_000
+# Runs a function; it is looked for where the bench finds its own modules.
+_HOST = "import sys; name, *sys.path = sys.argv[1:]; from harness.bench.methods import host; host(name)"
+
+
+class _MethodError(ContentError):
+    """Raise when a method of somebody else's does not keep to the rules."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """What a method is told at the beginning of a repeat.
+
+    Attributes:
+        space: the whole definition, in the language of spaces.
+        budget: most parameters.
+        target_pct: validation accuracy to be reached at the last of ``epochs``.
+        workers: networks that are trained side by side.
+        networks: all that may be proposed, where the space is small enough to be listed; else None.
+    """
+
+    space: str
+    budget: int
+    target_pct: float
+    epochs: int
+    workers: int
+    seed: int
+    networks: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A network that the method has proposed before, and what came of it.
+
+    Attributes:
+        state: ``running``, ``complete``, or how its training failed.
+        validation_accuracy_pct: of its first run, None while that is going on.
+        fresh_pct: of its runs on fresh seeds, which a network gets that has reached the target once.
+        stands: it has reached the target on these, so it may be the answer.
+    """
+
+    network: str
+    parameters: int
+    state: str
+    validation_accuracy_pct: float | None
+    fresh_pct: tuple[float, ...]
+    stands: bool
+
+
+Ask = Callable[[Sequence[Trial]], str]
+
+
+@dataclass(slots=True)
+class Asker:
+    """Proposes to a search what somebody's method says, which is asked by ``ask``; ``name`` is for errors."""
+
+    name: str
+    space: SearchSpace
+    problem: Problem
+    ask: Ask
+
+    def propose(self, ceiling: int, candidates: Mapping[int, Candidate], time_left: TimeLeft) -> Found:
+        """Return the next network: the method's, or a draw where it names known ones ``ASKS`` times in a row."""
+        known = {candidate.proposal.hash: trial for trial, candidate in candidates.items()}
+        tried = tuple(_tried(candidate, self.problem.target_pct) for candidate in candidates.values())
+        passed: list[Rejected | Repeated] = []
+        for _ in range(ASKS):
+            architecture = self._checked(self.ask(tried))
+            if architecture.hash not in known:
+                return Found(self._proposal(len(candidates), architecture, self.name), tuple(passed))
+            passed.append(Repeated(trial=known[architecture.hash], hash=architecture.hash))
+        rng = random.Random(f"{self.problem.seed}/{len(candidates)}")
+        for _ in range(_DRAWS):
+            try:
+                architecture = draw_uniform(self.space, rng, ceiling).architecture
+            except DrawError as error:
+                return Found(None, tuple(passed), error.message)
+            if architecture.hash not in known:
+                return Found(self._proposal(len(candidates), architecture, "draw"), tuple(passed))
+        return Found(None, tuple(passed), f"none of {_DRAWS:,} further draws was a new network")
+
+    def tell(self, trial: int, outcome: Outcome) -> None:
+        """Do nothing: the history says it at the next question."""
+
+    def _proposal(self, trial: int, architecture: Architecture, origin: str) -> Proposal:
+        size, key = analyse(architecture, self.space.task).parameters, architecture.hash
+        return Proposal(trial=trial, architecture=architecture, hash=key, parameters=size, origin=origin, decisions=())
+
+    def _checked(self, answer: str) -> Architecture:
+        try:
+            architecture = parse_network(answer, self.space.task)
+        except SearchSpaceError as error:
+            raise _MethodError(f"{self.name} answered {_shown(answer)}: {error.message}") from error
+        judgement = judge(self.space, architecture, self.problem.budget)
+        if not judgement.accepted:
+            raise _MethodError(f"{self.name} answered {_shown(answer)}, which may not be trained: {judgement.message}")
+        if self.problem.networks is not None and str(architecture) not in self.problem.networks:
+            raise _MethodError(f"{self.name} answered {_shown(answer)}, which is none of the networks that are listed")
+        return architecture
+
+
+def _tried(candidate: Candidate, target_pct: float) -> Trial:
+    first = candidate.first
+    done = first is not None and first.status is Status.COMPLETE
+    return Trial(
+        network=str(candidate.proposal.architecture),
+        parameters=candidate.proposal.parameters,
+        state="running" if first is None else str(first.status),
+        validation_accuracy_pct=first.validation_accuracy_pct if first is not None and done else None,
+        fresh_pct=tuple(candidate.fresh_pct),
+        stands=race.is_confirmed(candidate, target_pct),
     )
-}
 
-BUILT_IN: Mapping[str, BuiltIn] = {**MAIN, **ABLATIONS}
+
+def _shown(said: str) -> str:
+    return repr(said if len(said) <= _SHOWN else f"{said[:_SHOWN]}...")
+
+
+@contextmanager
+def asking(method: Method, repeat: int, space: SearchSpace, problem: Problem, seconds: float) -> Iterator[Asker]:
+    """Be ready to ask somebody's method for the block: start its program, and end it with all that it has started.
+
+    Args:
+        seconds: time for an answer.
+
+    Raises:
+        ContentError: the program cannot be started, gives no answer in time, or one that is none.
+    """
+    name = f"method {method.name!r}, repeat {repeat},"
+    command = method.command or (sys.executable, "-c", _HOST, method.function, *sys.path)
+    with tempfile.TemporaryFile() as complaints:
+        try:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=complaints,
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as error:
+            raise _MethodError(f"{name} cannot be started: {reason(error)}: {command[0]}") from error
+        unsent = [json.dumps({"begin": asdict(problem)})]
+
+        stdin, stdout = process.stdin, process.stdout
+        assert stdin is not None
+        assert stdout is not None
+
+        def end() -> None:
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+        def ask(tried: Sequence[Trial]) -> str:
+            lines = [*unsent, json.dumps({"tried": [asdict(trial) for trial in tried]})]
+            unsent.clear()
+            timer, began = threading.Timer(seconds, end), time.monotonic()
+            timer.start()
+            try:
+                stdin.write("".join(f"{line}\n" for line in lines).encode())
+                stdin.flush()
+                answer = stdout.readline(_LONGEST_ANSWER)
+            except BrokenPipeError:
+                answer = b""
+            finally:
+                timer.cancel()
+            if not answer:
+                late = time.monotonic() - began >= seconds
+                complaints.seek(max(0, complaints.seek(0, os.SEEK_END) - 4096))
+                words = complaints.read().decode("utf-8", "replace").strip().rpartition("\n")[2]
+                how = f"gave no answer in {seconds:g} s" if late else "ended before it answered"
+                raise _MethodError(f"{name} {how}{'; its last words: ' * bool(words)}{words[: 2 * _SHOWN]}")
+            with suppress(ValueError, TypeError, KeyError):
+                if isinstance(network := json.loads(answer)["network"], str):
+                    return network
+            said = _shown(answer[: 4 * _SHOWN].decode("utf-8", "replace"))
+            raise _MethodError(f'{name} answered {said}, but {{"network": "..."}} is wanted')
+
+        try:
+            yield Asker(name.removesuffix(","), space, problem, ask)
+        finally:
+            end()
+            for pipe in (stdin, stdout):
+                with suppress(OSError):
+                    pipe.close()
+            process.wait()
+
+
+def host(name: str) -> None:
+    """Answer for the function ``module:name`` until the input ends; what it raises ends the program with a trace."""
+    # Kept from the function: what it prints goes where people look, and it has no input.
+    questions, answers = os.fdopen(os.dup(0), encoding="utf-8"), os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(2, 1)
+    module, _, function = name.partition(":")
+    begin: Callable[[Problem], Ask] = getattr(importlib.import_module(module), function)
+    told = json.loads(questions.readline())["begin"]
+    ask = begin(Problem(**told | {"networks": told["networks"] and tuple(told["networks"])}))
+    for line in questions:
+        tried = json.loads(line)["tried"]
+        answer = ask(tuple(Trial(**trial | {"fresh_pct": tuple(trial["fresh_pct"])}) for trial in tried))
+        if not isinstance(answer, str):
+            raise TypeError(f"answered {type(answer).__name__}, but the text of a network is wanted")
+        print(json.dumps({"network": answer}), file=answers, flush=True)

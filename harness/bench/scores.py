@@ -1,4 +1,4 @@
-"""What a repeat of a method came to: its answers over time. Nothing here knows torch or Optuna."""
+"""All that a comparison shows: sizes over time, figures of each method, tests between them, and what follows."""
 
 from __future__ import annotations
 
@@ -6,55 +6,32 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from harness.system import statistics
-from harness.system.document import WrittenNetwork, documented
+from harness.bench.comparison import Comparison, Judged, Trace
+from harness.bench.methods import DEFAULT
+from harness.system import files, statistics
+from harness.system.document import csv_text
+from harness.system.terminal import counted, duration_text
+from harness.training.result import finite
 from search_spaces.count import clopper_pearson
 
-
-@documented
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """The network that a method would return from a moment on; None in all fields where it would return none.
-
-    Attributes:
-        seconds: of the clock.
-    """
-
-    seconds: float
-    hash: str | None
-    architecture: WrittenNetwork | None
-    parameters: int | None
-
-
-@documented
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trace:
-    """One repeat of one method.
-
-    Attributes:
-        seed: of the repeat, the same for all methods.
-        answers: one a change, in order; before the first there is none.
-        networks: proposed and trained; ``runs`` of them, fresh seeds included.
-        rejected: proposals that were over the budget or known conditions.
-        ended: seconds at which nothing more was done; the end of the task, unless the space was searched through.
-    """
-
-    method: str
-    repeat: int
-    seed: int
-    answers: tuple[Answer, ...]
-    networks: int
-    runs: int
-    rejected: int
-    ended: float
-
-
+# The two scores that methods are compared by.
+OVER_TIME, AT_THE_END = "over time", "at the end"
+LEVEL = 0.05
+# What a search must beat.
+_BASELINE = "random"
 # Marks of the time axis, besides its beginning.
 _STEPS = 60
+_DRAWS, _CONFIDENCE = 2_000, 0.95
+# Decimals of a score: sums of the same spans of time in other pieces differ by what floats round.
+_DECIMALS = 12
+# Up to so many repeats that are not alike, Wilcoxon's p is counted out; with more the normal approximation is good.
+_MOST_COUNTED = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,86 +56,53 @@ class Judge:
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """The size of a trace's answer over time: from ``starts[i]`` on it is ``sizes[i]``; the first start is 0."""
+    """The size of a trace's answer over time: from ``starts[i]`` on it is ``sizes[i]``; the first start is 0.
+
+    Infinite is the size of no answer, and of one that does not reach the target.
+    """
 
     starts: tuple[float, ...]
     sizes: tuple[float, ...]
+
+    @classmethod
+    def of(cls, trace: Trace, judge: Judge) -> Steps:
+        """Return the sizes of a trace."""
+        starts, sizes = [0.0], [math.inf]
+        for answer in trace.answers:
+            reached = answer.hash is not None and judge.reaches(answer.hash)
+            starts.append(answer.seconds)
+            sizes.append(float(answer.parameters) if reached and answer.parameters is not None else math.inf)
+        return cls(tuple(starts), tuple(sizes))
 
     def at(self, seconds: float) -> float:
         """Return the size at a time."""
         return self.sizes[bisect_right(self.starts, seconds) - 1]
 
+    def first(self, size: float) -> float:
+        """Return when the answer first was of at most that size; infinite where it never was."""
+        return next((start for start, known in zip(self.starts, self.sizes, strict=True) if known <= size), math.inf)
 
-def steps(trace: Trace, judge: Judge) -> Steps:
-    """Return the sizes of a trace."""
-    starts, sizes = [0.0], [math.inf]
-    for answer in trace.answers:
-        reached = answer.hash is not None and judge.reaches(answer.hash)
-        starts.append(answer.seconds)
-        sizes.append(float(answer.parameters) if reached and answer.parameters is not None else math.inf)
-    return Steps(tuple(starts), tuple(sizes))
+    def score(self, judge: Judge, seconds: float) -> float:
+        """Return the mean over time of the logarithm of size over the smallest possible; the lower the better.
 
-
-def _first_hit(found: Steps, size: float) -> float:
-    """Return when the answer first was of at most that size; infinite where it never was."""
-    hits = (start for start, known in zip(found.starts, found.sizes, strict=True) if known <= size)
-    return next(hits, math.inf)
-
-
-def score(found: Steps, judge: Judge, seconds: float) -> float:
-    """Return the mean over time of the logarithm of size over the smallest possible; the lower the better.
-
-    Before there is an answer that reaches, and while there is none, the budget counts. Where nothing reaches, all
-    methods have the score 0.
-    """
-    least = min(judge.smallest, judge.largest)
-    ends = (*found.starts[1:], seconds)
-    spans = zip(found.starts, ends, found.sizes, strict=True)
-    return (
-        math.fsum(
+        Before there is an answer that reaches, and while there is none, the budget counts. Where nothing reaches, all
+        methods have the score 0.
+        """
+        least = min(judge.smallest, judge.largest)
+        spans = zip(self.starts, (*self.starts[1:], seconds), self.sizes, strict=True)
+        parts = (
             (min(end, seconds) - min(start, seconds)) * math.log(min(size, judge.largest) / least)
             for start, end, size in spans
         )
-        / seconds
-    )
+        return math.fsum(parts) / seconds
 
-
-def final_score(found: Steps, judge: Judge, seconds: float) -> float:
-    """Return the logarithm of the size at the end over the smallest possible, the budget for no answer."""
-    least = min(judge.smallest, judge.largest)
-    return math.log(min(found.at(seconds), judge.largest) / least)
-
-
-def times(seconds: float) -> list[float]:
-    """Return the marks of the time axis, evenly spread."""
-    return [seconds * step / _STEPS for step in range(_STEPS + 1)]
-
-
-def size_targets(smallest: float) -> list[int]:
-    """Return the sizes that runtimes are asked for: the smallest that reaches, and multiples of it."""
-    return [math.floor(smallest * factor) for factor in (1.0, 1.1, 1.25, 1.5, 2.0)] if math.isfinite(smallest) else []
-
-
-_DRAWS = 2_000
-_CONFIDENCE = 0.95
-
-
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """Sizes at marks of the time axis, infinite where the median repeat has no answer that reaches.
-
-    Attributes:
-        low: lower end of the band of the median, ``high`` its upper end.
-    """
-
-    times: tuple[float, ...]
-    median: tuple[float, ...]
-    low: tuple[float, ...]
-    high: tuple[float, ...]
+    def final_score(self, judge: Judge, seconds: float) -> float:
+        """Return the logarithm of the size at the end over the smallest possible, the budget for no answer."""
+        return math.log(min(self.at(seconds), judge.largest) / min(judge.smallest, judge.largest))
 
 
 def _interval(drawn: Callable[[Any], Any], count: int, method: Any = "linear") -> Any:
-    """Return the ends of a bootstrap interval.
+    """Return the ends of a bootstrap interval; scipy's knows neither infinities nor a single repeat.
 
     Args:
         drawn: what is wanted of ``count`` repeats, for each row of their numbers, (_DRAWS, count).
@@ -169,191 +113,265 @@ def _interval(drawn: Callable[[Any], Any], count: int, method: Any = "linear") -
     return np.quantile(drawn(chosen), [tail, 1 - tail], axis=0, method=method)
 
 
-def curve(repeats: Sequence[Steps], times: Sequence[float]) -> Curve:
-    """Return the curve of at least one repeat."""
+def curve(repeats: Sequence[Steps], times: Sequence[float]) -> list[tuple[float, float, float, float]]:
+    """Return times with the median size of at least one repeat and the ends of its bootstrap band.
+
+    A size is infinite where the median repeat has no answer that reaches.
+    """
     sizes = np.array([[found.at(time) for time in times] for found in repeats])  # (repeats, times)
+
+    def median(of: Any) -> Any:
+        middle = (len(of) - 1) // 2
+        return np.partition(of, middle, axis=0)[middle]
+
     # Between a number and infinity nothing can be interpolated, so ends are values that were seen.
-    ends = _interval(lambda chosen: np.array([_median(sizes[rows]) for rows in chosen]), len(repeats), "inverted_cdf")
-    return Curve(tuple(times), *(tuple(map(float, line)) for line in (_median(sizes), *ends)))
+    ends = _interval(lambda chosen: np.array([median(sizes[rows]) for rows in chosen]), len(repeats), "inverted_cdf")
+    return list(zip(times, *(map(float, line) for line in (median(sizes), *ends)), strict=True))
 
 
-def _median(sizes: Any) -> Any:
-    middle = (len(sizes) - 1) // 2
-    return np.partition(sizes, middle, axis=0)[middle]
+def runtime(repeats: Sequence[Steps], size: int, seconds: float) -> dict[str, Any]:
+    """Return the expected running time to an answer of at most that size, misses counted, of at least one repeat.
 
-
-def _mean_interval(values: Any) -> tuple[float, float]:
-    low, high = _interval(lambda chosen: values[chosen].mean(axis=1), len(values))
-    return float(low), float(high)
-
-
-@dataclass(frozen=True, slots=True)
-class Runtime:
-    """How long a method needs to a size.
-
-    Attributes:
-        size: in parameters.
-        expected_seconds: infinite where no repeat got there; ``low`` and ``high`` are its bootstrap interval.
-        hits: repeats that got there, of ``repeats``.
-        share_low: lower end of the exact interval of their share (Clopper and Pearson 1934), ``share_high`` upper.
+    ``expected_seconds`` is None where no repeat got there; ``low`` and ``high`` are its bootstrap interval,
+    ``share_low`` and ``share_high`` that of the share of repeats that got there (Clopper and Pearson 1934).
     """
-
-    size: int
-    expected_seconds: float
-    low: float
-    high: float
-    hits: int
-    repeats: int
-    share_low: float
-    share_high: float
-
-    @property
-    def share(self) -> float:
-        """Share of the repeats that got there."""
-        return self.hits / self.repeats
-
-
-def runtime(repeats: Sequence[Steps], size: int, seconds: float) -> Runtime:
-    """Return the expected running time to an answer of at most that size.
-
-    Args:
-        repeats: at least one.
-        seconds: the end of each repeat.
-    """
-    hits = [_first_hit(found, size) for found in repeats]
-    spent = np.array([min(hit, seconds) for hit in hits])
-    there = np.array([hit <= seconds for hit in hits])
+    hits = [found.first(size) for found in repeats]
+    spent, there = np.array([min(hit, seconds) for hit in hits]), np.array([hit <= seconds for hit in hits])
     with np.errstate(divide="ignore"):
         ends = _interval(lambda rows: spent[rows].sum(axis=1) / there[rows].sum(axis=1), len(hits), "inverted_cdf")
-    low, high = map(float, ends)
     count = int(there.sum())
-    share = clopper_pearson(count, len(hits), _CONFIDENCE)
-    return Runtime(size, expected_seconds(hits, seconds), low, high, count, len(hits), *share)
+    low, high = clopper_pearson(count, len(hits), _CONFIDENCE)
+    return {
+        "size": size,
+        "expected_seconds": math.fsum(spent) / count if count else None,
+        "low": finite(float(ends[0])),
+        "high": finite(float(ends[1])),
+        "hits": count,
+        "repeats": len(hits),
+        "share_low": low,
+        "share_high": high,
+    }
 
 
-def expected_seconds(hits: Sequence[float], seconds: float) -> float:
-    """Return the expected running time of repeats that got there after so many seconds; infinity for never."""
-    count = sum(hit <= seconds for hit in hits)
-    return math.fsum(min(hit, seconds) for hit in hits) / count if count else math.inf
+def ranking(scores: Mapping[str, Sequence[float]]) -> tuple[dict[str, float], float]:
+    """Return the mean ranks of methods, best first, and Friedman's p, NaN for fewer than three methods.
 
-
-LEVEL = 0.05
-# Decimals of a score: sums of the same spans of time in other pieces differ by what floats round.
-_DECIMALS = 12
-# Up to so many repeats that are not alike, Wilcoxon's p is counted out; with more the normal approximation is good.
-MOST_COUNTED = 50
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """Two methods compared.
-
-    Attributes:
-        when: which of the scores they are compared by.
-        ratio: sizes of the first as a multiple of those of the second, the geometric mean over repeats; ``low`` and
-            ``high`` are its bootstrap interval.
-        p: of Wilcoxon's test, two-sided; ``corrected_p`` is Holm's.
-        balance: what the test goes by, the sum of the signed ranks over that of the ranks: from -1, the first is
-            better in every repeat that is not alike, to 1, the second is.
+    The lowest score of a repeat is best, equal ones share a rank.
     """
-
-    first: str
-    second: str
-    when: str
-    ratio: float
-    low: float
-    high: float
-    p: float
-    corrected_p: float
-    balance: float
-
-    @property
-    def differs(self) -> bool:
-        """Whether the difference holds among all pairs, and ranks and sizes say the same of which is better.
-
-        Who is a little better mostly and far worse at times is better by the ranks, and may be worse by the sizes.
-        """
-        return self.corrected_p < LEVEL and self.balance * math.log(self.ratio) > 0
-
-
-@dataclass(frozen=True, slots=True)
-class Ranking:
-    """Methods, best first, with the mean of their ranks; ``p`` is Friedman's, NaN for fewer than three methods."""
-
-    mean_ranks: Mapping[str, float]
-    p: float
-
-
-def ranking(scores: Mapping[str, Sequence[float]]) -> Ranking:
-    """Return the ranks of methods by their scores, one a repeat; the lowest score is best, equal ones share a rank."""
     from scipy.stats import friedmanchisquare, rankdata
 
     table = np.array(list(scores.values())).round(_DECIMALS)  # (methods, repeats)
     means = rankdata(table, axis=0).mean(axis=1)
-    ordered = sorted(zip(scores, map(float, means), strict=True), key=lambda pair: pair[1])
     differ = len(scores) > 2 and bool((table != table[0]).any())
     p = float(friedmanchisquare(*table).pvalue) if differ else math.nan
-    return Ranking(dict(ordered), p)
+    return dict(sorted(zip(scores, map(float, means), strict=True), key=lambda pair: pair[1])), p
 
 
-def pairs(scored: Mapping[str, Mapping[str, Sequence[float]]], compared: Sequence[tuple[str, str]]) -> list[Pair]:
-    """Return these pairs by every score, their p values corrected for all of them together.
+def pairs(
+    scored: Mapping[str, Mapping[str, Sequence[float]]], compared: Sequence[tuple[str, str]]
+) -> list[dict[str, Any]]:
+    """Return these pairs of methods by every score, their p values corrected for all of them together.
+
+    ``ratio`` are sizes of the first as a multiple of those of the second, the geometric mean over repeats, ``low`` and
+    ``high`` its bootstrap interval; ``p`` is Wilcoxon's, two-sided, ``corrected_p`` Holm's. ``balance`` is what the
+    test goes by, the sum of the signed ranks over that of the ranks: from -1, the first is better in every repeat that
+    is not alike, to 1. ``differs`` says that the difference holds among all pairs, and that ranks and sizes say the
+    same of which is better: who is a little better mostly and far worse at times may be worse by the sizes.
 
     Args:
         scored: for each score, by what it is called, the figures of each method, one a repeat: logarithms of sizes.
     """
-    asked = [(when, first, second) for when in scored for first, second in compared]
-    tested = [_tested(scored[when][first], scored[when][second]) for when, first, second in asked]
-    corrected = _holm([p for p, _ in tested])
-    found = []
-    for (when, first, second), (p, balance), corrected_p in zip(asked, tested, corrected, strict=True):
-        scores = scored[when]
-        differences = [ours - theirs for ours, theirs in zip(scores[first], scores[second], strict=True)]
-        low, high = _mean_interval(np.array(differences))
-        ratio = math.exp(math.fsum(differences) / len(differences))
-        found.append(Pair(first, second, when, ratio, math.exp(low), math.exp(high), p, corrected_p, balance))
-    return found
+    found: list[dict[str, Any]] = []
+    for when, first, second in ((when, *names) for when in scored for names in compared):
+        of = np.array(scored[when][first]) - np.array(scored[when][second])
+        ends = _interval(lambda rows, of=of: of[rows].mean(axis=1), len(of))  # type: ignore[misc]
+        ratio, low, high = (math.exp(value) for value in (math.fsum(of) / len(of), *ends))
+        p, balance = _tested(of.round(_DECIMALS))
+        pair = {"first": first, "second": second, "when": when, "ratio": ratio, "low": low, "high": high}
+        found.append(pair | {"p": p, "corrected_p": p, "balance": balance})
+    # Holm's step-down procedure.
+    largest = 0.0
+    for place, each in enumerate(sorted(found, key=lambda pair: pair["p"])):
+        each["corrected_p"] = largest = max(largest, min(1.0, (len(found) - place) * each["p"]))
+    return [
+        pair | {"differs": pair["corrected_p"] < LEVEL and pair["balance"] * math.log(pair["ratio"]) > 0}
+        for pair in found
+    ]
 
 
-def fewest_repeats(tests: int) -> int:
-    """Return with how many repeats one of so many tests can show a difference at all.
-
-    Wilcoxon's p is least where all n repeats have one sign, 2 / 2^n, and Holm multiplies it by the number of tests.
-    """
-    repeats = 1
-    while tests * 2 / 2**repeats >= LEVEL:
-        repeats += 1
-    return repeats
-
-
-def _holm(values: Sequence[float]) -> list[float]:
-    """Return p values corrected by Holm's step-down procedure."""
-    order = sorted(range(len(values)), key=lambda index: values[index])
-    corrected, largest = [0.0] * len(values), 0.0
-    for place, index in enumerate(order):
-        largest = max(largest, min(1.0, (len(values) - place) * values[index]))
-        corrected[index] = largest
-    return corrected
-
-
-def _tested(ours: Sequence[float], theirs: Sequence[float]) -> tuple[float, float]:
+def _tested(differences: Any) -> tuple[float, float]:
     from scipy.stats import rankdata, wilcoxon
 
-    differences = (np.array(ours) - np.array(theirs)).round(_DECIMALS)
     # Twice the ranks: shared ones are halves. Those of Pratt (1959), who ranks the alike too and then leaves them out.
     signed = (2 * rankdata(np.abs(differences)) * np.sign(differences)).astype(int)
     signed = signed[signed != 0]
     if not signed.size:
         return 1.0, 0.0
-    if signed.size > MOST_COUNTED:
-        p = float(wilcoxon(differences, zero_method="pratt", method="asymptotic", correction=True).pvalue)
-    else:
-        p = _counted(np.abs(signed), int(signed[signed > 0].sum()))
-    return p, float(signed.sum() / np.abs(signed).sum())
-
-
-def _counted(ranks: Any, positive: int) -> float:
-    chances = np.ones(1)  # (sums,)
-    for rank in ranks:
+    balance = float(signed.sum() / np.abs(signed).sum())
+    if signed.size > _MOST_COUNTED:
+        return float(wilcoxon(differences, zero_method="pratt", method="asymptotic", correction=True).pvalue), balance
+    # scipy counts out no more than 13 where ranks are shared: the chance of each sum, one rank after the other.
+    chances = np.ones(1)
+    for rank in np.abs(signed):
         chances = (np.pad(chances, (0, rank)) + np.pad(chances, (rank, 0))) / 2
-    return min(1.0, 2 * float(min(chances[: positive + 1].sum(), chances[positive:].sum())))
+    positive = int(signed[signed > 0].sum())
+    return min(1.0, 2 * float(min(chances[: positive + 1].sum(), chances[positive:].sum()))), balance
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """The whole comparison.
+
+    Attributes:
+        document: what ``--json`` prints; null stands for infinity, which is no answer, and for what is not defined.
+        curves: of each method, of ``curve``.
+    """
+
+    document: dict[str, Any]
+    curves: dict[str, list[tuple[float, float, float, float]]]
+
+
+def findings(asked: Comparison, traces: Sequence[Trace], judged: Judged) -> Findings:
+    """Return what the repeats of a comparison show; every method has the same repeats.
+
+    Of a method ``ratio`` are its sizes over the smallest that reaches, the geometric mean over repeats and time;
+    ``final_size`` the median size at the end; ``answered`` the share of the repeats with an answer at the end, and
+    ``false`` of those whose answer does not reach; ``networks`` and ``runs`` their mean numbers in a repeat.
+    """
+    task, seconds = asked.task, asked.task.seconds
+    smallest = math.inf if judged.smallest is None else judged.smallest
+    judge = Judge(judged.accuracies_pct, task.target_pct, task.budget, smallest)
+    grouped = {named.name: [trace for trace in traces if trace.method == named.name] for named in asked.methods}
+    steps = {name: [Steps.of(trace, judge) for trace in group] for name, group in grouped.items()}
+    scored = {
+        OVER_TIME: {name: [each.score(judge, seconds) for each in found] for name, found in steps.items()},
+        AT_THE_END: {name: [each.final_score(judge, seconds) for each in found] for name, found in steps.items()},
+    }
+    whole = [named.name for named in asked.methods if not named.is_variant]
+    ranks, friedman_p = ranking({name: scored[OVER_TIME][name] for name in whole})
+    marks = [seconds * step / _STEPS for step in range(_STEPS + 1)]
+    curves = {name: curve(found, marks) for name, found in steps.items()}
+    factors = (1.0, 1.1, 1.25, 1.5, 2.0) if math.isfinite(smallest) else ()
+    methods = []
+    for named in asked.methods:
+        group = grouped[named.name]
+        answered = [trace.answers[-1].hash for trace in group if trace.answers and trace.answers[-1].hash]
+        methods.append(
+            {
+                "name": named.name,
+                "says": named.says,
+                "is_variant": named.is_variant,
+                "mean_rank": ranks.get(named.name),
+                "ratio": math.exp(statistics.mean(scored[OVER_TIME][named.name])) if factors else None,
+                "final_size": finite(curves[named.name][-1][1]),
+                "answered": len(answered) / len(group),
+                "false": sum(not judge.reaches(each) for each in answered) / len(answered) if answered else 0.0,
+                "networks": statistics.mean([float(trace.networks) for trace in group]),
+                "runs": statistics.mean([float(trace.runs) for trace in group]),
+                "runtimes": [runtime(steps[named.name], math.floor(smallest * each), seconds) for each in factors],
+            }
+        )
+    compared = pairs(scored, list(combinations(whole, 2)))
+    varied = pairs(scored, [(named.name, DEFAULT) for named in asked.methods if named.is_variant])
+    document = {
+        "table": asked.table,
+        "repeats": asked.repeats,
+        "seconds": seconds,
+        "workers": task.workers,
+        "target_pct": task.target_pct,
+        "smallest": judged.smallest,
+        "sentences": _sentences(asked.repeats, ranks, compared, varied),
+        "friedman_p": finite(friedman_p),
+        "methods": methods,
+        "pairs": compared,
+        "variants": varied,
+    }
+    return Findings(document, curves)
+
+
+def _sentences(
+    repeats: int, ranks: Mapping[str, float], compared: Sequence[dict[str, Any]], varied: Sequence[dict[str, Any]]
+) -> list[str]:
+    """Return what follows: the default against random, against the best, and each variant against it."""
+
+    def said(pair: dict[str, Any], name: str, other: str) -> str:
+        ratio, low, high = pair["ratio"], pair["low"], pair["high"]
+        if pair["first"] != name:
+            ratio, low, high = 1 / ratio, 1 / high, 1 / low
+        shown = ("better than" if ratio < 1 else "worse than") if pair["differs"] else "not shown to differ from"
+        return (
+            f"{name} is {shown} {other}: its answers {pair['when']} are {ratio:.3f} times as large (uncorrected "
+            f"interval {low:.3f} to {high:.3f}, corrected p {p_text(pair['corrected_p'])})."
+        )
+
+    # Wilcoxon's p is least where all n repeats have one sign, 2 / 2^n, and Holm multiplies it by the number of tests.
+    tests = max(len(compared), len(varied))
+    few = bool(tests) and tests * 2 / 2**repeats >= LEVEL
+    found = [f"{repeats} repeats are too few to show any difference by {tests} tests."] if few else []
+    best = next(iter(ranks))
+    for rival in dict.fromkeys((_BASELINE, best)):
+        both = {DEFAULT, rival}
+        found += [said(pair, DEFAULT, rival) for pair in compared if {pair["first"], pair["second"]} == both]
+    found += [f"Ranked first over time: {best}."] if len(ranks) > 1 else []
+    return found + [said(pair, pair["first"], DEFAULT) for pair in varied]
+
+
+def p_text(p: float) -> str:
+    """Return a p value as people read it."""
+    return "below 0.0001" if p < 0.0001 else f"{p:.2g}"
+
+
+def write_figures(folder: Path, found: Findings) -> list[Path]:
+    """Write the CSV files and return their paths."""
+    methods = found.document["methods"]
+    tested = found.document["pairs"] + found.document["variants"]
+    columns = ("name", "is_variant", "mean_rank", "ratio", "final_size", "answered", "false", "networks", "runs")
+    runtimes = ("size", "expected_seconds", "low", "high", "hits", "repeats", "share_low", "share_high")
+    figures = ("first", "second", "when", "ratio", "low", "high", "p", "corrected_p", "balance")
+    tables: dict[str, tuple[Sequence[str], list[list[Any]]]] = {
+        "methods.csv": (("method", *columns[1:]), [[method[name] for name in columns] for method in methods]),
+        "times.csv": (
+            ("method", "seconds", "median_size", "low", "high"),
+            [[name, *map(finite, line)] for name, lines in found.curves.items() for line in lines],
+        ),
+        "runtimes.csv": (
+            ("method", *runtimes),
+            [[each["name"], *(item[name] for name in runtimes)] for each in methods for item in each["runtimes"]],
+        ),
+        "pairs.csv": (figures, [[pair[name] for name in figures] for pair in tested]),
+    }
+    files.write_together({folder / name: csv_text(*table).encode() for name, table in tables.items()})
+    return [folder / name for name in tables]
+
+
+def figures_text(asked: Comparison, document: Mapping[str, Any]) -> str:
+    """Return the comparison for people."""
+    task, lines = asked.task, [("method", "over time", "at the end", "false answers", "rank", "expected time")]
+    for method in document["methods"]:
+        # The middle one of the sizes: a terminal has room for one.
+        middle = method["runtimes"][len(method["runtimes"]) // 2] if method["runtimes"] else {"hits": 0}
+        time = duration_text(middle["expected_seconds"]) if middle["hits"] else "never"
+        lines.append(
+            (
+                method["name"],
+                "-" if method["ratio"] is None else f"{method['ratio']:.3f}",
+                "none" if method["final_size"] is None else f"{method['final_size']:,.0f}",
+                f"{100 * method['false']:.0f} %",
+                "-" if method["mean_rank"] is None else f"{method['mean_rank']:.2f}",
+                f"{time} ({middle['hits']} of {asked.repeats})" if middle["hits"] else time,
+            )
+        )
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    sizes = [item["size"] for item in document["methods"][0]["runtimes"]]
+    aim = f"expected time: to {sizes[len(sizes) // 2]:,} parameters, misses counted" if sizes else "none reaches"
+    source = f"table {asked.table}" if asked.table else f"real trainings in {task.space_name}"
+    return "\n".join(
+        [
+            f"{source}: {counted(asked.repeats, 'repeat')}, {duration_text(task.seconds)} each on "
+            f"{counted(task.workers, 'worker')}, target {task.target_pct:g} % validation",
+            *("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines),
+            "over time: geometric mean of the answers' sizes over the smallest that reaches; at the end: median size; "
+            + aim,
+            *document["sentences"],
+        ]
+    )

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,14 +14,13 @@ from click.core import ParameterSource
 
 from harness.commands.shared import options
 from harness.data.datasets import task_of
-from harness.system.errors import UsageError, typed
+from harness.system.errors import UsageError
 from harness.system.files import check_writable, workspace
 from harness.system.terminal import DURATION, say
 
 if TYPE_CHECKING:
-    from harness.bench.comparison import Comparison, Judged
-    from harness.bench.scores import Trace
-    from harness.bench.setting import Setting
+    from harness.bench.comparison import Comparison, Trace
+    from harness.bench.methods import Method
     from harness.bench.table import Table
 
 # Options that a table answers by itself, those of real runs, and those of a replay.
@@ -100,130 +97,95 @@ def table(
     harness bench table --merge here there --into both
     harness bench table mine --export mine-for-pandas
     """
-    _check_table_form(names, given["space"] is not None, only_plan, merge, into, export_to)
-    if merge:
-        assert into is not None, "checked above"
-        return _merge(names, into, as_json)
-    if given["space"] is not None:
+    recording = given["space"] is not None
+    if (
+        merge + recording + (export_to is not None) > 1
+        or merge != (into is not None)
+        or merge != (len(names) > 1)
+        or (only_plan and not recording)
+    ):
+        raise UsageError("NAME, NAME --space SPACE [--plan], NAME --export FOLDER or --merge NAME NAME --into NAME")
+    from harness.bench.table import export_table, holds_table, merged, read_table, table_folder, write_table
+
+    place = workspace()
+    if recording:
         return _record(names[0], given, only_plan, as_json)
-    from harness.bench.table_files import read_table, table_folder
-
-    found = read_table(table_folder(names[0], workspace()))
+    found, *others = (read_table(table_folder(name, place)) for name in names)
     if export_to is not None:
-        from harness.bench.table_files import export_table
-
         paths = [str(path) for path in export_table(found, export_to)]
         options.answer(as_json, {"files": paths}, "\n".join(paths))
         return 0
-    _show_table(found, as_json)
-    return 0
+    if into is None:
+        return _show_table(found, as_json)
+    folder = Path(into) if "/" in into else place.table(into)
+    # A recording of that name would later write over the merged table.
+    records = folder.resolve().parent == place.tables.resolve() and place.recording(folder.resolve().name).exists()
+    if holds_table(folder) or records:
+        raise UsageError(f"there is a table in {folder}, or its recording; give --into another name")
+    whole = merged([found, *others], folder.name)
+    write_table(folder, whole)
+    return _show_table(whole, as_json, folder)
 
 
-def _check_table_form(
-    names: tuple[str, ...], recording: bool, only_plan: bool, merge: bool, into: str | None, export_to: Path | None
-) -> None:
-    """Raise UsageError unless one thing is asked for: to record, to show, to export or to merge."""
-    if merge + recording + (export_to is not None) > 1:
-        raise UsageError("--space records, --merge pools and --export writes for other programs; give one of them")
-    if merge != (into is not None):
-        raise UsageError("--merge NAME NAME needs --into NAME, and --into belongs to --merge")
-    if merge and len(names) < 2:
-        raise UsageError("--merge needs two tables or more", hint="--merge HERE THERE --into BOTH")
-    if not merge and len(names) > 1:
-        raise UsageError(f"{len(names)} names were given, but only --merge takes more than one")
-    if only_plan and not recording:
-        raise UsageError("--plan belongs to a recording: give --space too")
-
-
-def _show_table(found: Table, as_json: bool, written: Path | None = None) -> None:
-    from harness.bench.summary import summary, summary_text
+def _show_table(found: Table, as_json: bool, written: Path | None = None) -> int:
+    from harness.bench.table import summary, summary_text
 
     facts = summary(found)
-    if as_json:
-        document = {"name": found.facts.name, "dataset": found.facts.dataset, "space": found.facts.space_name}
-        recipe = {"recipe": found.facts.recipe_name, "recipe_hash": found.recipe.hash}
-        options.print_json(document | recipe | asdict(facts) | {"folder": None if written is None else str(written)})
-        return
-    click.echo(summary_text(found, facts))
-    if written is not None:
-        click.echo(f"table: {written}")
-
-
-def _merge(names: tuple[str, ...], into: str, as_json: bool) -> int:
-    from harness.bench.table import merged
-    from harness.bench.table_files import holds_table, read_table, table_folder, write_table
-
-    place = workspace()
-    folder = Path(into) if "/" in into else place.table(into)
-    other = "give --into another name"
-    if holds_table(folder):
-        raise UsageError(f"there is a table in {folder}: a merge never writes over one", hint=other)
-    whole = folder.resolve()
-    # A recording of that name would later write over the merged table.
-    if whole.parent == place.tables.resolve() and (recording := place.recording(whole.name)).exists():
-        raise UsageError(f"the recording in {recording} writes its table to {folder} when it ends", hint=other)
-    found = merged([read_table(table_folder(name, place)) for name in names], folder.name)
-    write_table(folder, found)
-    _show_table(found, as_json, folder)
+    text = summary_text(found, facts) + ("" if written is None else f"\ntable: {written}")
+    options.answer(as_json, facts | {"folder": None if written is None else str(written)}, text)
     return 0
 
 
 def _record(name: str, given: dict[str, Any], only_plan: bool, as_json: bool) -> int:
-    from harness.bench.recording import (
-        Near,
-        check_recording,
-        finished_runs,
-        on_cluster,
-        plan_document,
-        plan_text,
-        prepared,
-        record,
-    )
-    from harness.bench.table_files import write_table
+    from harness.bench.record import Near, begun, plan_document, plan_text, prepared, record
+    from harness.bench.table import write_table
     from harness.evidence import study
     from harness.training.processes import Processes
     from harness.training.progress import Reporter
+    from harness.training.ray import Asked, Kinds, joined_by
 
     place = workspace()
     out, folder = place.table(name), place.recording(name)
-    if out.exists() and not (folder / "recording.json").exists():
-        raise UsageError(
-            f"there is a table in {out}, but not its recording: a table is never recorded over",
-            hint=f"record under another name and merge, or show it: {typed('bench', 'table', name)}",
-        )
-    near, within, seeds = given.pop("near"), given.pop("within"), given.pop("near_seeds")
-    if near is not None and seeds <= given["seeds"]:
-        raise UsageError(f"--near-seeds {seeds}: networks near the target get more runs than --seeds {given['seeds']}")
-    wanted = None if near is None else Near(target_pct=near, within_pct=within, seeds=seeds)
-    address = given.pop("cluster")
-    ready = prepared(name=name, near=wanted, **given)
-    check_recording(folder, ready.recording)
-    plan = plan_document(ready, finished_runs(folder, ready.recording))
+    if out.exists() and not folder.exists():
+        raise UsageError(f"there is a table in {out}, but not its recording; record under another name and merge")
+    near = None
+    if given["near"] is not None:
+        if given["near_seeds"] <= given["seeds"]:
+            raise UsageError(f"--near-seeds {given['near_seeds']}: more than --seeds {given['seeds']} are wanted")
+        near = Near(target_pct=given["near"], within_pct=given["within"], seeds=given["near_seeds"])
+    ready = prepared(name, given, near)
+    plan = plan_document(ready, begun(folder, ready.recording))
     if only_plan:
-        options.answer(as_json, plan, plan_text(ready, plan))
+        options.answer(as_json, plan, plan_text(plan))
         return 0
+    facts = ready.recording.facts
     check_writable(out.parent)
-    click.echo(plan_text(ready, plan), err=True)
+    say(plan_text(plan))
     options.say_engine(ready.choice)
-    options.say_teacher(ready.recording.recipe, task_of(ready.recording.dataset), place.teachers)
+    options.say_teacher(facts.recipe, task_of(facts.dataset), place.teachers)
+    machine = ready.recording.machine
     with (
         options.resumable(),
         study.owned(folder),
-        options.cluster(address, ready.recording.machine.workers) as link,
+        options.cluster(given["cluster"], machine.workers) as link,
         Reporter(plan["runs"], "runs") as reporter,
     ):
         reporter.advance(plan["ended"])
-        executor_of = Processes if link is None else on_cluster(ready, link)
+        # Nodes such as the machine that the table names, each as busy.
+        nodes = Asked(device=str(ready.device), engine=machine.engine, processes=machine.workers, kinds=Kinds.OURS)
+        executor_of = Processes if link is None else joined_by(link, nodes)
         recorded = record(folder, ready, place.teachers, reporter, executor_of)
     write_table(out, recorded)
-    _show_table(recorded, as_json, out)
-    return 0
+    return _show_table(recorded, as_json, out)
 
 
 @bench.command(short_help="Compare methods of search on a table, or live.")
 @click.argument("table", required=False)
 @click.option(
-    "--method", "names", multiple=True, help="A method's name; may be repeated [default: all that are built in]."
+    "--method",
+    "names",
+    multiple=True,
+    help="A method's name, or your function as MODULE:NAME; may be repeated [default: all that are built in].",
 )
 @click.option("--program", "programs", multiple=True, metavar="NAME=COMMAND", help="A program that speaks JSON lines.")
 @click.option("--ablations", is_flag=True, help="Also run the default with one part changed at a time.")
@@ -279,7 +241,7 @@ def run(ctx: click.Context, /, as_json: bool, **given: Any) -> int:
     mean over seeds, which no method sees.
 
     Built in: random, tpe, nsga2, evolution, halving, random-aided, tpe-aided, nsga2-aided, evolution-aided, default.
-    The aided ones have the rungs and the falling budget of the default. Yours joins as an entry point or as a program;
+    The aided ones have the rungs and the falling budget of the default. Yours is a Python function or a program;
     benchmarks/methods/README.md shows how.
 
     \b
@@ -289,118 +251,79 @@ def run(ctx: click.Context, /, as_json: bool, **given: Any) -> int:
     harness bench run mnist-bench --live --method random --method default
     harness bench run --live --space tiny --recipe fast --target 99.2 --time 1h
     """
-    _check_form(ctx, given)
+    from_table = given["table"] is not None
+    if not from_table and (not given["live"] or None in (given["space"], given["target"], given["seconds"])):
+        raise UsageError("a TABLE is wanted, or --live with --space, --target and --time")
+    refused = (_OF_A_TABLE if from_table else ()) + (_OF_A_REPLAY if given["live"] else _OF_LIVE_RUNS)
+    for name in refused:
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            what = f"{'--live' if given['live'] else 'a replay'}{' with a table' * from_table}"
+            raise UsageError(f"--{'data' if name == 'folder' else name.replace('_', '-')} says nothing of {what}")
     given["repeats"] = given["repeats"] or (3 if given["live"] else 200)
-    from harness.bench.setting import check_rungs, check_whole, methods_of, setting, table_judged, table_task
-    from harness.bench.table_files import read_table, table_folder
+    from harness.bench import live
+    from harness.bench.comparison import Comparison, Judged, begin, check_rungs, check_table, table_task, write_judged
+    from harness.bench.methods import methods_of
+    from harness.bench.scores import figures_text, findings, write_figures
+    from harness.bench.table import read_table, table_folder
+    from harness.evidence import study
+    from reports.bench_page import write_page
 
-    table = None if given["table"] is None else read_table(table_folder(given["table"], workspace()))
-    if given["live"]:
-        from harness.bench import live
-
-        made, running = live.prepared(given, table)
-        with _begun(given, made.comparison) as (folder, there):
-            # The cluster is left before the pages are written.
-            with options.resumable(), options.cluster(given["cluster"], running.effort.workers) as link:
-                running = running if link is None else live.on_cluster(running, link)
-                traces, judged = live.carried_out(made, running, folder, there, partial(click.echo, err=True))
-            _show(folder, made, traces, judged, as_json)
-        return 0
-    assert table is not None, "without --live there is a table"
-    task = table_task(table, given)
-    check_whole(table, task)
+    table = read_table(table_folder(given["table"], workspace())) if from_table else None
     methods = methods_of(given["names"], given["programs"], ablations=given["ablations"])
-    check_rungs(methods, task)
-    made = setting(task, methods, given, table)
-    with _begun(given, made.comparison) as (folder, there):
+    if given["live"]:
+        asked, running = live.prepared(given, methods, table)
+    else:
+        assert table is not None, "without --live there is a table"
+        task = table_task(table, given)
+        check_table(table, task)
+        check_rungs(methods, task)
+        asked = Comparison.of(task, methods, given, table)
+    digest = hashlib.sha256(json.dumps(asked.document, sort_keys=True).encode()).hexdigest()[:6]
+    folder = given["out"] or workspace().runs / ".bench" / f"{asked.table or asked.task.space_name}-{digest}"
+    check_writable(folder)
+    with study.owned(folder):
+        if there := begin(folder, asked):
+            say(f"{len(there):,} repeats of an earlier call are kept; remove {folder} to begin anew")
         with options.resumable():
-            traces = _replayed(made, table, given["processes"], folder, there)
-        _show(folder, made, traces, table_judged(table, task), as_json)
+            if table is None or given["live"]:
+                with options.cluster(given["cluster"], running.effort.workers) as link:
+                    trains = running if link is None else running.on_cluster(link)
+                    told = partial(click.echo, err=True)
+                    traces, judged = live.carried_out(asked, methods, trains, folder, there, told)
+            else:
+                traces = _replayed(asked, methods, table, given["processes"], folder, there)
+                sizes = {key: size for key, size in table.sizes.items() if size <= asked.task.budget}
+                judged = Judged.of(table.true_accuracies_pct, sizes, asked.task.target_pct)
+        write_judged(folder, judged)
+        found = findings(asked, traces, judged)
+        files = [str(path) for path in (*write_figures(folder, found), write_page(folder, asked, found))]
+        text = f"{figures_text(asked, found.document)}\nreport: {files[-1]}"
+        options.answer(as_json, found.document | {"files": files}, text)
     return 0
 
 
-def _show(folder: Path, made: Setting, traces: list[Trace], judged: Judged, as_json: bool) -> None:
-    from harness.bench import comparison, findings
-    from reports.bench_page import write_page
-
-    comparison.write_judged(folder, judged)
-    facts = findings.found(made.comparison, traces, judged)
-    document = findings.figures_document(made.comparison, facts)
-    written = [*findings.write_figures(folder, document, facts), write_page(folder, made.comparison, facts)]
-    files = [str(path) for path in written]
-    text = f"{findings.figures_text(made.comparison, facts)}\nreport: {files[-1]}"
-    options.answer(as_json, document | {"files": files}, text)
-
-
-def _check_form(ctx: click.Context, given: dict[str, Any]) -> None:
-    """Raise UsageError unless it is clear what is asked, and no option is given that says nothing there."""
-    if given["table"] is None and not given["live"]:
-        raise UsageError("a TABLE is replayed and --live trains; give one of them, or both")
-    if given["table"] is None and (given["space"] is None or given["target"] is None or given["seconds"] is None):
-        raise UsageError("--live without a TABLE needs --space, --target and --time: nothing else says what is asked")
-    replayed = "belongs to replaying: real runs have their own seeds and processes"
-    wrong = dict.fromkeys(_OF_A_REPLAY, replayed) if given["live"] else {}
-    if given["table"] is not None:
-        wrong |= dict.fromkeys(_OF_A_TABLE, "belongs to --live without a TABLE: a table has its own")
-    if not given["live"]:
-        wrong |= dict.fromkeys(_OF_LIVE_RUNS, "belongs to --live: a replay trains nothing")
-    for name, why in wrong.items():
-        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            raise UsageError(f"--{'data' if name == 'folder' else name.replace('_', '-')} {why}")
-
-
-@contextmanager
-def _begun(given: dict[str, Any], asked: Comparison) -> Iterator[tuple[Path, list[Trace]]]:
-    """Have the comparison's folder for oneself, and the repeats that earlier calls have left there.
-
-    Raises:
-        UsageError: it cannot be written, or another process works there.
-    """
-    from harness.bench import comparison
-    from harness.evidence import study
-
-    if given["out"] is not None:
-        folder = Path(given["out"])
-    else:
-        digest = hashlib.sha256(json.dumps(comparison.document(asked), sort_keys=True).encode()).hexdigest()[:6]
-        folder = workspace().runs / ".bench" / f"{asked.table or asked.task.space_name}-{digest}"
-    check_writable(folder)
-    with study.owned(folder):
-        there = comparison.begin(folder, asked)
-        if there:
-            say(f"{len(there):,} repeats of an earlier call are kept; remove {folder} to begin anew")
-        yield folder, there
-
-
-def _replayed(made: Setting, table: Table, processes: int | None, folder: Path, there: list[Trace]) -> list[Trace]:
-    """Return the traces of a table; those that an earlier call has left are not done again."""
-    from harness.bench import comparison
-    from harness.bench.comparison import NoiseModel
+def _replayed(
+    asked: Comparison,
+    methods: Sequence[Method],
+    table: Table,
+    processes: int | None,
+    folder: Path,
+    there: Sequence[Trace],
+) -> list[Trace]:
+    from harness.bench.comparison import append_trace, write_traces
     from harness.bench.replay import run_repeats
     from harness.system.machine import core_count
     from harness.training.progress import Reporter
 
-    asked = made.comparison
-
-    def keep(traces: Sequence[Trace]) -> None:
-        for trace in traces:
-            comparison.append_trace(folder, trace)
-        reporter.advance(len(traces))
-
-    with Reporter(asked.repeats * len(made.methods), "repeats") as reporter:
+    with Reporter(asked.repeats * len(methods), "repeats") as reporter:
         reporter.advance(len(there))
-        traces = run_repeats(
-            made.methods,
-            asked.task,
-            table,
-            asked.spread or NoiseModel.POOLED,
-            asked.repeats,
-            asked.seed,
-            asked.answer_seconds,
-            processes or core_count(),
-            there,
-            keep,
-        )
+
+        def keep(traces: Sequence[Trace]) -> None:
+            for trace in traces:
+                append_trace(folder, trace)
+            reporter.advance(len(traces))
+
+        traces = run_repeats(methods, asked, table, processes or core_count(), there, keep)
     # They were kept in the order in which they ended.
-    comparison.write_traces(folder, traces)
+    write_traces(folder, traces)
     return traces

@@ -8,8 +8,7 @@ from statistics import mean
 
 import pytest
 
-from harness.bench.table import is_exhaustive
-from harness.bench.table_files import read_table
+from harness.bench.table import read_table
 from search_spaces.catalog import space
 from search_spaces.draw import enumerate_draws, judge
 
@@ -29,7 +28,7 @@ def test_a_table_has_every_network_of_its_space_with_its_seeds_and_four_rungs(
         found.architecture.hash for found in enumerate_draws(searched) if judge(searched, found.architecture).accepted
     }
     assert table.facts.space == searched.text
-    assert is_exhaustive(table.facts)
+    assert table.facts.is_exhaustive
     assert set(table.runs) == networks
     assert Counter(len(each) for each in table.runs.values()) == runs
     assert len(table.rungs) == 4

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from harness.bench.table_files import read_table, write_table
+from harness.bench.table import read_table, write_table
 from harness.evidence import leaderboard, ledger, record
 from harness.evidence.leaderboard import _Claim
 from harness.evidence.ledger import Attempt, Declaration, Registration

@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from harness.bench.methods import BUILT_IN
 from harness.cli import cli
 
 GOLDEN = Path(__file__).with_name("replays.jsonl")
 REPOSITORY = Path(__file__).parents[2]
-METHODS = ("default", "with-evolution", "with-tpe", "with-nsga2", "with-random")
+SAMPLERS = ("default", "with-evolution", "with-tpe", "with-nsga2", "with-random")
 
 
-def replayed(repeats: int, folder: Path) -> list[str]:
+def replayed(methods: Sequence[str], repeats: int, folder: Path) -> list[str]:
     """Return a line a replay, sorted."""
-    methods = [word for name in METHODS for word in ("--method", name)]
-    command = ["bench", "run", "mnist-bench", "--repeats", str(repeats), "--out", str(folder), *methods]
+    words = [word for name in methods for word in ("--method", name)]
+    command = ["bench", "run", "mnist-bench", "--repeats", str(repeats), "--out", str(folder), *words]
     assert CliRunner().invoke(cli, command, catch_exceptions=False).exit_code == 0
     lines = []
     for trace in sorted((folder / "traces.jsonl").read_text(encoding="utf-8").splitlines()):
@@ -35,9 +37,17 @@ def replayed(repeats: int, folder: Path) -> list[str]:
     return lines
 
 
-@pytest.mark.parametrize("repeats", [1, pytest.param(20, marks=pytest.mark.slow)])
-def test_replayed_searches_are_as_before(repeats: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize(
+    ("methods", "repeats"), [(tuple(BUILT_IN), 1), pytest.param(SAMPLERS, 20, marks=pytest.mark.slow)]
+)
+def test_replayed_searches_are_as_before(
+    methods: tuple[str, ...], repeats: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setenv("HARNESS_WORKSPACE", str(REPOSITORY))
-    expected = GOLDEN.read_text(encoding="utf-8").splitlines()
+    lines = GOLDEN.read_text(encoding="utf-8").splitlines()
+    expected = [json.loads(line) for line in lines]
 
-    assert replayed(repeats, tmp_path) == [line for line in expected if json.loads(line)["repeat"] < repeats]
+    found = [json.loads(line) for line in replayed(methods, repeats, tmp_path)]
+
+    assert found == [each for each in expected if each["repeat"] < repeats and each["method"] in methods]
+    assert len(found) == len(methods) * repeats

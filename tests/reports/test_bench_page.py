@@ -1,15 +1,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from harness.bench.findings import Findings, _MethodFinding
-from harness.bench.scores import Curve, Judge, Pair, Ranking, Runtime
+from harness.bench.scores import Findings
 from reports import charts
 from reports.bench_page import matrix, render
 from tests import axe, browser
@@ -19,49 +17,36 @@ HOSTILE = "</script><script>alert(1)</script>"
 NAMES = ("random", "default", HOSTILE)
 
 
-def pair(first: str, second: str, ratio: float, corrected_p: float = 1.0, when: str = "at the end") -> Pair:
-    balance = -1.0 if ratio < 1 else 1.0
-    return Pair(first, second, when, ratio, ratio / 2, ratio * 2, corrected_p, corrected_p, balance)
+def pair(first: str, second: str, ratio: float, corrected_p: float = 1.0, when: str = "at the end") -> dict[str, Any]:
+    found = {"first": first, "second": second, "when": when, "ratio": ratio, "low": ratio / 2, "high": ratio * 2}
+    return found | {"p": corrected_p, "corrected_p": corrected_p, "balance": 0.0, "differs": corrected_p < 0.05}
 
 
 @pytest.fixture
 def facts() -> Findings:
-    def method(name: str, *sizes: float) -> _MethodFinding:
-        return _MethodFinding(
-            name=name,
-            says=f"what {name} does",
-            is_variant=False,
-            curve=Curve((0.0, 10.0, 20.0), sizes, tuple(size / 2 for size in sizes), tuple(size * 2 for size in sizes)),
-            runtimes=(
-                Runtime(
-                    size=400,
-                    expected_seconds=90.0,
-                    low=60.0,
-                    high=math.inf,
-                    hits=4,
-                    repeats=5,
-                    share_low=0.3,
-                    share_high=0.99,
-                ),
-            ),
-            ratio=1.25,
-            final_size=sizes[-1],
-            answered=0.8,
-            false=0.25,
-            networks=7.0,
-            runs=9.0,
-        )
-
-    return Findings(
-        seconds=20.0,
-        repeats=5,
-        judge=Judge(accuracies_pct={}, target_pct=99.0, largest=1_000, smallest=400.0),
-        methods=tuple(method(name, math.inf, 900.0, 500.0 + place) for place, name in enumerate(NAMES)),
-        ranking=Ranking({name: 1.0 + place for place, name in enumerate(reversed(NAMES))}, 0.5),
-        pairs=(pair("random", "default", 0.8, 0.01), pair("random", "default", 0.7, when="over time")),
-        variants=(),
-        sentences=("The first sentence.", "The second.", "The third."),
-    )
+    runtime = {"size": 400, "expected_seconds": 90.0, "low": 60.0, "high": None, "hits": 4, "repeats": 5}
+    figures = {"ratio": 1.25, "answered": 0.8, "false": 0.25, "networks": 7.0, "runs": 9.0}
+    methods = [
+        {"name": name, "says": f"what {name} does", "is_variant": False, "mean_rank": 3.0 - place, **figures}
+        | {"final_size": 500.0 + place, "runtimes": [runtime | {"share_low": 0.3, "share_high": 0.99}]}
+        for place, name in enumerate(NAMES)
+    ]
+    document = {
+        "seconds": 20.0,
+        "repeats": 5,
+        "smallest": 400,
+        "methods": methods,
+        "friedman_p": 0.5,
+        "pairs": [pair("random", "default", 0.8, 0.01), pair("random", "default", 0.7, when="over time")],
+        "variants": [],
+        "sentences": ["The first sentence.", "The second.", "The third."],
+    }
+    sizes = {name: (math.inf, 900.0, 500.0 + place) for place, name in enumerate(NAMES)}
+    curves = {
+        name: [(10.0 * step, size, size / 2, size * 2) for step, size in enumerate(each)]
+        for name, each in sizes.items()
+    }
+    return Findings(document, curves)
 
 
 @pytest.fixture
@@ -110,8 +95,8 @@ def test_the_chart_holds_the_medians_best_ranked_first_and_breaks_where_there_is
     assert [row["method"] for row in rows[::3]] == [*reversed(NAMES)]
     assert [row["size"] for row in rows[:3]] == [None, 900.0, 502.0]
     assert rows[1]["high"] == 1.1 * 900, "a band reaches the top of the chart, not beyond"
-    nothing = tuple(replace(method, curve=replace(method.curve, median=(math.inf,) * 3)) for method in facts.methods)
-    assert charts.bench_curves(replace(facts, methods=nothing)) is None
+    nothing = {name: [(0.0, math.inf, math.inf, math.inf)] for name in NAMES}
+    assert charts.bench_curves(Findings(facts.document, nothing)) is None
 
 
 @pytest.mark.browser

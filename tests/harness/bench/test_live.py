@@ -9,12 +9,10 @@ from typing import Any, cast
 import pytest
 
 from harness.bench import comparison, live
-from harness.bench.comparison import Judged, SearchTask
-from harness.bench.live import Running, judged
-from harness.bench.methods import MAIN
+from harness.bench.comparison import Answer, Comparison, Judged, SearchTask, Trace, table_task
+from harness.bench.live import Running, _judged
+from harness.bench.methods import BUILT_IN
 from harness.bench.replay import Reading, SimulatedExecutor, run_repeat
-from harness.bench.scores import Answer, Trace
-from harness.bench.setting import table_task
 from harness.bench.table import Table
 from harness.data.training_images import load
 from harness.search.clock import Effort
@@ -26,12 +24,10 @@ from harness.training.recipe import Recipe
 from harness.training.result import Purpose, Status
 from harness.training.run import Job
 from search_spaces.notation import parse_network
-from tests.harness.bench import made_up_table
+from tests.harness.bench import made_up
 
+METHODS = (BUILT_IN["random"], BUILT_IN["halving"])
 GIVEN: dict[str, Any] = {
-    "names": ("random", "halving"),
-    "programs": (),
-    "ablations": False,
     "repeats": 2,
     "seed": 0,
     "target": None,
@@ -51,62 +47,50 @@ GIVEN: dict[str, Any] = {
 
 def digits() -> Table:
     """The made-up table as if it were of the embedded digits."""
-    made = made_up_table.table()
-    facts = replace(made.facts, dataset="mnist-5k", data_hash=load("mnist-5k").data_hash)
-    return Table(facts, made.rows)
+    made = made_up.table(made_up.TINY)
+    return Table(replace(made.facts, dataset="mnist-5k", data_hash=load("mnist-5k").data_hash), made.rows)
 
 
-def test_with_a_table_the_question_is_the_tables_and_the_judge_is_not():
-    made, running = live.prepared(GIVEN, digits())
+def test_with_a_table_the_question_is_the_tables_and_the_judge_and_the_machine_are_not(tmp_path: Path):
+    asked, running = live.prepared(GIVEN, METHODS, digits())
 
-    assert made.comparison.task == table_task(digits(), GIVEN)
-    assert made.comparison.table is None
-    assert made.comparison.judge_seeds == 3
-    assert running.source.dataset == "mnist-5k"
-
-
-def test_repeats_of_another_machine_are_another_comparison(tmp_path: Path):
-    made, _ = live.prepared(GIVEN, digits())
-    machine = made.comparison.machine
+    assert asked.task == table_task(digits(), GIVEN)
+    assert (asked.table, asked.judge_seeds, running.source.dataset) == (None, 3, "mnist-5k")
+    machine = asked.machine
     assert machine is not None
-    assert (machine.environment.engine, machine.environment.commit, machine.workers) == ("torch", None, 2)
-    comparison.begin(tmp_path, made.comparison)
-    assert comparison.begin(tmp_path, made.comparison) == []
-    elsewhere = replace(machine, environment=replace(machine.environment, engine="native none 01234567"))
-
-    with pytest.raises(ContentError, match="another machine"):
-        comparison.begin(tmp_path, replace(made.comparison, machine=elsewhere))
+    assert (machine.engine, machine.environment.commit, machine.workers) == ("torch", None, 2)
+    assert [comparison.begin(tmp_path, asked) for _ in range(2)] == [[], []]
+    with pytest.raises(ContentError):
+        comparison.begin(tmp_path, replace(asked, machine=replace(machine, cores=99)))
 
 
 def test_without_one_the_options_ask():
-    made, _ = live.prepared(GIVEN | {"target": 99.2, "seconds": 60.0}, None)
+    asked, _ = live.prepared(GIVEN | {"target": 99.2, "seconds": 60.0}, METHODS, None)
 
-    task = made.comparison.task
+    task = asked.task
     assert (task.space_name, task.recipe_name, task.target_pct, task.seconds) == ("tiny", "fast", 99.2, 60.0)
-    assert task.rungs == (1, 2, 4, 8, 15)
-    assert task.networks is None
+    assert (task.rungs, task.networks) == ((1, 2, 4, 8, 15), None)
 
 
 def test_what_a_stop_left_is_done_repeat_by_repeat_and_nothing_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    made, running = live.prepared(GIVEN, digits())
+    asked, running = live.prepared(GIVEN, METHODS, digits())
     done: list[tuple[str, int]] = []
 
-    def live_repeat(method: Any, asked: Any, repeat: int, *rest: Any) -> Trace:
+    def repeated(method: Any, asked: Any, repeat: int, *rest: Any) -> Trace:
         if len(done) == 2:
             raise KeyboardInterrupt
         done.append((method.name, repeat))
         return Trace(method=method.name, repeat=repeat, seed=0, answers=(), networks=1, runs=1, rejected=0, ended=1.0)
 
-    monkeypatch.setattr(live, "live_repeat", live_repeat)
-    monkeypatch.setattr(live, "judged", lambda *rest, **how: Judged(accuracies_pct={}, smallest=None))
-    there = comparison.begin(tmp_path, made.comparison)
+    monkeypatch.setattr(live, "run_repeat", repeated)
+    monkeypatch.setattr(live, "_judged", lambda *rest: Judged(accuracies_pct={}, smallest=None))
     with pytest.raises(KeyboardInterrupt):
-        live.carried_out(made, running, tmp_path, there, lambda line: None)
+        live.carried_out(asked, METHODS, running, tmp_path, comparison.begin(tmp_path, asked), lambda line: None)
     assert done == [("random", 0), ("halving", 0)]
 
     done.clear()
-    there = comparison.begin(tmp_path, made.comparison)
-    traces, _ = live.carried_out(made, running, tmp_path, there, lambda line: None)
+    there = comparison.begin(tmp_path, asked)
+    traces, _ = live.carried_out(asked, METHODS, running, tmp_path, there, lambda line: None)
 
     assert done == [("random", 1), ("halving", 1)]
     assert [(trace.method, trace.repeat) for trace in traces] == [
@@ -127,8 +111,8 @@ SOURCE = Source("mnist-5k", None)
 EFFORT = Effort(seconds=None, trials=None, workers=2, device="cpu", limits=RunLimits(), engine="torch")
 
 
-def task(seconds: float) -> SearchTask:
-    return SearchTask(
+def asked(seconds: float) -> Comparison:
+    task = SearchTask(
         dataset="mnist-5k",
         data_hash="0" * 64,
         space=SPACE,
@@ -141,6 +125,7 @@ def task(seconds: float) -> SearchTask:
         seconds=seconds,
         workers=2,
     )
+    return Comparison(task=task, methods=(), repeats=1, seed=0, answer_seconds=10.0, judge_seeds=2)
 
 
 WARM = Job(
@@ -219,10 +204,10 @@ def test_the_simulated_clock_agrees_with_a_live_run_of_the_same_seeds(
 ):
     executor, seconds = warmed()
     monkeypatch.setattr(Processes, "start", lambda self, count: None)
-    given, live = task(seconds * TRAININGS / 2), Noting(executor)
-    run_repeat(MAIN[name], given, cast(Executor, live), 0, 0, 10.0, tmp_path / "work", EFFORT)
-    replayed = Noting(SimulatedExecutor(Noted(live.known), 0, given.seconds))
-    run_repeat(MAIN[name], given, cast(Executor, replayed), 0, 0, 10.0)
+    given, live = asked(seconds * TRAININGS / 2), Noting(executor)
+    run_repeat(BUILT_IN[name], given, 0, cast(Executor, live), tmp_path / "work", EFFORT)
+    replayed = Noting(SimulatedExecutor(Noted(live.known), 0, given.task.seconds))
+    run_repeat(BUILT_IN[name], given, 0, cast(Executor, replayed))
 
     # The default leaves many at a rung; those have no end.
     assert len(live.ends) > TRAININGS / 3
@@ -242,9 +227,10 @@ def test_answers_are_judged_by_the_mean_of_fresh_seeds(tmp_path: Path):
     )
     trace = Trace(method="m", repeat=0, seed=0, answers=answers, networks=2, runs=2, rejected=0, ended=1.0)
 
-    found = judged(
-        [trace], replace(task(1.0), recipe=Recipe(epochs=2), target_pct=1.0), Running(SOURCE, EFFORT), 2, tmp_path
-    )
+    given = asked(1.0)
+    given = replace(given, task=replace(given.task, recipe=Recipe(epochs=2), target_pct=1.0))
+
+    found = _judged([trace], given, Running(SOURCE, EFFORT), tmp_path)
 
     assert list(found.accuracies_pct) == sorted(parse_network(text).hash for text in (small, large))
     assert all(10.0 < value < 100.0 for value in found.accuracies_pct.values())

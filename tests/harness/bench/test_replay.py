@@ -1,72 +1,207 @@
-"""Methods on a made-up table: the same seeds, planted methods that must be no better than chance or better than all."""
+"""The simulated clock by hand, what a table says a training gives, and planted methods: no better than chance, best."""
 
 from __future__ import annotations
 
+import multiprocessing
 import random
-from collections.abc import Sequence
+import statistics
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
 import pytest
 
-from harness.bench import external
-from harness.bench import replay as replay_module
-from harness.bench.external import Ask, Problem, Trial
-from harness.bench.findings import findings
-from harness.bench.methods import ABLATIONS, BUILT_IN, MAIN, EntryPoint, Method
-from harness.bench.replay import _TableReadings, replay, true_accuracies_pct
-from harness.bench.scores import Judge, Trace, curve, fewest_repeats, pairs, score, steps, times
-from harness.bench.setting import table_judged
-from harness.search.propose import Switches
-from tests.harness.bench import made_up_table
+from harness.bench import replay as module
+from harness.bench.comparison import Judged, NoiseModel, Trace
+from harness.bench.methods import BUILT_IN, Ask, Asker, Method, Problem, Trial
+from harness.bench.replay import Reading, SimulatedExecutor, TableReadings, replay, run_repeats
+from harness.bench.scores import Judge, Steps, curve, pairs
+from harness.bench.table import Table
+from harness.system.errors import ContentError, HarnessError
+from harness.training.executor import Finished
+from harness.training.recipe import Recipe
+from harness.training.result import Purpose, Result, Status
+from harness.training.run import Job
+from search_spaces.notation import parse_network
+from tests.harness.bench import made_up
 
-TABLE = made_up_table.table()
-READINGS = _TableReadings(TABLE)
+# The clock --------------------------------------------------------------------------------------------------
+
+JOB = Job(
+    architecture=parse_network("conv3x3(4) gap linear(10)"),
+    recipe=Recipe(epochs=4),
+    recipe_name="short",
+    purpose=Purpose.SEARCH,
+    seed_index=0,
+    trial=0,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """A training of trial t takes t + 1 seconds an epoch."""
+
+    status: Status = Status.COMPLETE
+
+    def read(self, job: Job, repeat: int) -> Reading:
+        errors, pace = {1: 40, 2: 30, 4: 20}, (job.trial or 0) + 1
+        return Reading("ab" * 6, 86, 28_264, 100, errors, {each: float(each * pace) for each in errors}, self.status)
+
+
+def executor(places: int, end: float = 100.0, status: Status = Status.COMPLETE) -> SimulatedExecutor:
+    made = SimulatedExecutor(Fixed(status), 0, end)
+    made.start(places)
+    return made
+
+
+def ends(made: SimulatedExecutor) -> list[tuple[int | None, float]]:
+    return [(event.job.trial, made.now()) for event in made.wait(0.5)]
+
+
+def finished(made: SimulatedExecutor, job: Job) -> Result:
+    made.submit(job)
+    (event,) = made.wait(0.5)
+    assert isinstance(event, Finished)
+    return event.result
+
+
+def test_jobs_end_in_the_order_of_a_schedule_by_hand_and_the_clock_stops_at_its_end():
+    """Trials of 4, 8 and 12 seconds on two places: 0 and 1 begin at 0, 2 at 4, and a further 0 at 8."""
+    made = executor(2, end=15.0)
+    made.submit(JOB)
+    made.submit(replace(JOB, trial=1))
+
+    assert (ends(made), made.idle()) == ([(0, 4.0)], 1)
+    made.submit(replace(JOB, trial=2))
+    assert ends(made) == [(1, 8.0)]
+    made.submit(JOB)
+    assert ends(made) == [(0, 12.0)]
+    assert (ends(made), made.now()) == ([], 15.0)
+    assert [place.job.trial for place in made.places() if place.job] == [2]
+
+
+def test_jobs_that_end_together_are_told_together_in_the_order_of_their_places():
+    made = executor(3)
+    for trial in (0, 1, 0):
+        made.submit(replace(JOB, trial=trial))
+
+    assert [ends(made), ends(made)] == [[(0, 4.0), (0, 4.0)], [(1, 8.0)]]
+
+
+def test_a_run_that_goes_on_from_a_rung_takes_the_difference():
+    made = executor(1)
+
+    at_rung = finished(made, replace(JOB, trial=2, until_epoch=1))
+    assert (at_rung.status, at_rung.validation_errors, at_rung.train_seconds, made.now()) == ("running", 40, 3.0, 3.0)
+    whole = finished(made, replace(JOB, trial=2, spent_seconds=3.0))
+    assert (whole.status, whole.validation_errors, whole.train_seconds, made.now()) == ("complete", 20, 12.0, 12.0)
+    assert [(epoch.epoch, epoch.validation_errors) for epoch in whole.history] == [(1, 40), (2, 30), (3, None), (4, 20)]
+
+
+def test_a_run_that_diverged_says_so_at_its_end():
+    made = executor(1, status=Status.DIVERGED)
+    assert [finished(made, each).status for each in (replace(JOB, until_epoch=2), JOB)] == ["running", "diverged"]
+
+
+# What a table says ------------------------------------------------------------------------------------------
+
+TABLE, TINY = made_up.table(), made_up.table(made_up.TINY)
+READINGS = TableReadings(TABLE)
+
+
+def drawn(readings: TableReadings, network_hash: str, count: int) -> list[Reading]:
+    row = next(iter(readings.table.runs[network_hash].values()))[1]
+    job = replace(JOB, architecture=parse_network(row.architecture), recipe=readings.table.recipe)
+    return [readings.read(replace(job, purpose=Purpose.CONFIRM, seed_index=index), 0) for index in range(count)]
+
+
+def test_recorded_runs_are_those_of_the_table_with_their_seconds():
+    first, runs = next(iter(TINY.runs.items()))
+
+    found = drawn(TableReadings(TINY, NoiseModel.RECORDED), first, 30)
+
+    recorded = {(run[8].seconds, round(100 * (100 - run[8].validation_accuracy_pct))) for run in runs.values()}
+    assert {(reading.seconds[8], reading.errors[8]) for reading in found} == recorded
+
+
+@pytest.mark.parametrize("spread", list(NoiseModel))
+def test_the_mean_of_many_runs_is_that_of_the_table(spread: NoiseModel):
+    network_hash, runs = next(iter(TABLE.runs.items()))
+
+    errors = [reading.errors[8] for reading in drawn(TableReadings(TABLE, spread), network_hash, 3_000)]
+
+    true = statistics.mean(100 * (100 - run[8].validation_accuracy_pct) for run in runs.values())
+    assert statistics.mean(errors) == pytest.approx(true, rel=0.03)
+    assert 100 * (100 - TABLE.true_accuracies_pct[network_hash]) == pytest.approx(true)
+
+
+def test_pooled_runs_differ_as_much_as_the_seeds_that_made_the_table():
+    """The made-up noise is 0.12 of the errors between seeds and 0.05 between looks: 0.13 together."""
+    relative = []
+    for network_hash in list(TABLE.runs)[:60]:
+        errors = [reading.errors[8] for reading in drawn(READINGS, network_hash, 60)]
+        relative.append(statistics.stdev(errors) / statistics.mean(errors))
+
+    assert statistics.mean(relative) == pytest.approx(0.13, rel=0.2)
+
+
+def test_a_run_that_diverged_is_one_in_replay_too_and_lends_nobody_its_errors():
+    first = next(iter(TINY.runs))
+    bad = {"status": Status.DIVERGED, "validation_accuracy_pct": 10.0}
+    rows = tuple(row._replace(**bad) if (row.hash, row.seed) == (first, 1) else row for row in TINY.rows)
+
+    found = drawn(TableReadings(Table(TINY.facts, rows)), first, 40)
+
+    assert {reading.status for reading in found} == {Status.COMPLETE, Status.DIVERGED}
+    assert {reading.errors[8] for reading in found if reading.status is Status.DIVERGED} == {9_000}
+    assert max(reading.errors[8] for reading in found if reading.status is Status.COMPLETE) < 3_000
+
+
+def test_a_network_that_a_table_has_not_is_refused():
+    with pytest.raises(ContentError):
+        READINGS.read(JOB, 0)
+
+
+# Repeats ----------------------------------------------------------------------------------------------------
+
 # A quarter of the networks reach it.
-TARGET_PCT = sorted(true_accuracies_pct(TABLE).values())[3 * len(TABLE.runs) // 4]
-TASK = made_up_table.task(TABLE, seconds=300.0, target_pct=TARGET_PCT)
-JUDGED = table_judged(TABLE, TASK)
-JUDGE = Judge(JUDGED.accuracies_pct, TASK.target_pct, TASK.budget, float(JUDGED.smallest or 0))
-REPEATS = 12
-# What matters once something stands.
-LATE = {"no-falling-budget"}
+TARGET_PCT = sorted(TABLE.true_accuracies_pct.values())[3 * len(TABLE.runs) // 4]
+SECONDS = 300.0
+JUDGED = Judged.of(TABLE.true_accuracies_pct, TABLE.sizes, TARGET_PCT)
+JUDGE = Judge(JUDGED.accuracies_pct, TARGET_PCT, 20_000, float(JUDGED.smallest or 0))
 
 
-def run(method: Method, repeats: int = REPEATS, **changes: object) -> list[Trace]:
-    return [_replayed(method, repeat, **changes) for repeat in range(repeats)]
+def run(method: Method, repeats: int, **changes: Any) -> list[Trace]:
+    asked = made_up.asked(TABLE, **({"seconds": SECONDS, "target_pct": TARGET_PCT} | changes))
+    return [replay(method, asked, READINGS, repeat) for repeat in range(repeats)]
 
 
-def _replayed(method: Method, repeat: int, **changes: object) -> Trace:
-    task = made_up_table.task(TABLE, **({"seconds": 300.0, "target_pct": TARGET_PCT} | changes))
-    return replay(method, task, READINGS, 0, repeat, 10.0)
+@cache
+def known(name: str, repeats: int = 12, **changes: Any) -> list[Trace]:
+    return run(BUILT_IN[name], repeats, **changes)
 
 
-_kept = cache(_replayed)
+def scores(traces: Sequence[Trace], seconds: float = SECONDS) -> list[float]:
+    return [Steps.of(trace, JUDGE).score(JUDGE, seconds) for trace in traces]
 
 
-def known(method: Method, repeats: int = REPEATS, **changes: object) -> list[Trace]:
-    """Return what `run` returns, for a method of the program's own; each repeat is run once for all tests."""
-    return [_kept(method, repeat, **changes) for repeat in range(repeats)]
+def planted(monkeypatch: pytest.MonkeyPatch, begin: Callable[[Problem], Ask]) -> Method:
+    """Plant a method in this process; that others' run in one of their own is tested with the methods."""
+
+    def asking(method: Method, repeat: int, space: Any, problem: Problem, seconds: float) -> Any:
+        return nullcontext(Asker(method.name, space, problem, begin(problem)))
+
+    monkeypatch.setattr(module, "asking", asking)
+    return Method(name="planted", says="", function="planted:begin")
 
 
-def scores(traces: Sequence[Trace], seconds: float = TASK.seconds) -> list[float]:
-    return [score(steps(trace, JUDGE), JUDGE, seconds) for trace in traces]
-
-
-def planted(monkeypatch: pytest.MonkeyPatch, begin: external.Begin) -> EntryPoint:
-    """Plant a method in this process; that others' run in one of their own is tested with the door."""
-
-    def opened(method: Method, task: Any, seed: int, repeat: int, answer_seconds: float) -> Any:
-        if method.name != "planted":
-            return nullcontext()
-        asker = external._asker_of(method, task, seed, repeat)
-        asker.ask = begin(asker.problem)
-        return nullcontext(asker)
-
-    monkeypatch.setattr(replay_module, "opened", opened)
-    return EntryPoint(name="planted")
+def in_order(key: Callable[[str], Any]) -> Callable[[Problem], Ask]:
+    """Return a method that goes through the networks by a key of their hashes."""
+    texts = {row.hash: row.architecture for row in TABLE.rows}
+    ordered = [texts[each] for each in sorted(texts, key=key)]
+    return lambda problem: lambda tried: ordered[len(tried)]
 
 
 def blind(problem: Problem) -> Ask:
@@ -76,119 +211,61 @@ def blind(problem: Problem) -> Ask:
     return lambda tried: shuffled[len(tried)]
 
 
-def oracle(problem: Problem) -> Ask:
-    """Knows which networks reach the target, and begins with the smallest."""
-    truth = JUDGED.accuracies_pct
-    networks = [(truth[key] < problem.target_pct, runs[0][8]) for key, runs in TABLE.runs.items()]
-    ordered = [row.architecture for _, row in sorted(networks, key=lambda pair: (pair[0], pair[1].parameters))]
-    return lambda tried: ordered[len(tried)]
-
-
-# The same seeds ---------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", [*MAIN, "no-rungs", "no-confirmation"])
-def test_the_same_seeds_give_the_same_trace_and_others_another(name: str):
-    once, again = run(BUILT_IN[name], 2, seconds=100.0), run(BUILT_IN[name], 2, seconds=100.0)
-
-    assert once == again
-    assert once[0].answers != once[1].answers or once[0].networks != once[1].networks
-    assert all(trace.method == name for trace in once)
-
-
 def test_no_answer_is_later_than_the_end_and_a_longer_time_only_adds():
-    short, long = known(MAIN["random"], 4, seconds=150.0), known(MAIN["random"], 4)
-
-    for early, late in zip(short, long, strict=True):
+    for early, late in zip(run(BUILT_IN["random"], 3, seconds=150.0), known("random"), strict=False):
         assert all(answer.seconds <= 150.0 for answer in early.answers)
         assert late.answers[: len(early.answers)] == early.answers
         assert late.runs > early.runs
 
 
 def test_twice_the_workers_train_about_twice_as_much():
-    two, four = known(MAIN["random"], 4), known(MAIN["random"], 4, workers=4)
+    two, four = known("random")[:4], run(BUILT_IN["random"], 4, workers=4)
 
     assert sum(trace.runs for trace in four) == pytest.approx(2 * sum(trace.runs for trace in two), rel=0.15)
 
 
-# Planted methods --------------------------------------------------------------------------------------------
-
-
 def test_a_planted_method_that_ignores_history_is_as_good_as_random(monkeypatch: pytest.MonkeyPatch):
-    theirs, ours = known(MAIN["random"]), run(planted(monkeypatch, blind))
+    theirs, ours = known("random"), run(planted(monkeypatch, blind), 12)
 
-    marks = times(TASK.seconds)
-    band = curve([steps(trace, JUDGE) for trace in theirs], marks)
-    mine = curve([steps(trace, JUDGE) for trace in ours], marks)
+    marks = [SECONDS * step / 60 for step in range(61)]
+    bands = [curve([Steps.of(trace, JUDGE) for trace in traces], marks) for traces in (ours, theirs)]
     # The band of one median; the other wavers as much, so that the bands, not the median, must meet.
-    apart = [low > high for low, high in zip(mine.low, band.high, strict=True)]
-    apart += [low > high for low, high in zip(band.low, mine.high, strict=True)]
+    apart = [low > other or below > high for (_, _, low, high), (_, _, below, other) in zip(*bands, strict=True)]
     assert sum(apart) <= len(apart) // 20
     (pair,) = pairs({"once": {"planted": scores(ours), "random": scores(theirs)}}, [("planted", "random")])
-    assert not pair.differs
+    assert not pair["differs"]
 
 
-def test_a_planted_oracle_beats_all(monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("rival", ["random", "default"])
+def test_a_planted_oracle_beats_all(rival: str, monkeypatch: pytest.MonkeyPatch):
     # Not for so long that a method has tried the whole table.
-    seconds = 0.4 * TASK.seconds
-    methods: dict[str, Method] = {**MAIN, "oracle": planted(monkeypatch, oracle)}
-    repeats = fewest_repeats(len(MAIN)) + 3
-    found = {name: scores(run(method, repeats, seconds=seconds), seconds) for name, method in methods.items()}
+    seconds = 0.4 * SECONDS
+    oracle = in_order(lambda key: (JUDGED.accuracies_pct[key] < TARGET_PCT, TABLE.sizes[key]))
+    theirs = scores(run(BUILT_IN[rival], 8, seconds=seconds), seconds)
+    ours = scores(run(planted(monkeypatch, oracle), 8, seconds=seconds), seconds)
 
-    compared = pairs({"once": found}, [("oracle", name) for name in MAIN])
-    assert [(pair.second, pair.differs, pair.ratio < 1) for pair in compared] == [(name, True, True) for name in MAIN]
+    (pair,) = pairs({"once": {"oracle": ours, rival: theirs}}, [("oracle", rival)])
+    assert pair["differs"]
+    assert pair["ratio"] < 1
 
 
 def test_the_test_of_planted_methods_can_fail(monkeypatch: pytest.MonkeyPatch):
-    """A method that looks at the least accurate networks first is told apart from random with twice the repeats."""
-    truth = {runs[0][8].architecture: JUDGED.accuracies_pct[key] for key, runs in TABLE.runs.items()}
+    """A method that looks at the least accurate networks first is told apart from random with a few more repeats."""
+    worst = in_order(lambda key: JUDGED.accuracies_pct[key])
 
-    def worst(problem: Problem) -> Ask:
-        ordered = sorted(truth, key=lambda text: truth[text])
-        return lambda tried: ordered[len(tried)]
+    found = {"worst": scores(run(planted(monkeypatch, worst), 16)), "random": scores(known("random", 16))}
 
-    theirs, ours = scores(known(MAIN["random"], 24)), scores(run(planted(monkeypatch, worst), 24))
-    (pair,) = pairs({"once": {"worst": ours, "random": theirs}}, [("worst", "random")])
-    assert pair.differs
-    assert pair.ratio > 1.1
+    (pair,) = pairs({"once": found}, [("worst", "random")])
+    assert pair["differs"]
+    assert pair["ratio"] > 1.1
 
 
-# Parts ------------------------------------------------------------------------------------------------------
+def test_without_confirmation_answers_are_more_often_false():
+    def false(name: str) -> int:
+        last = [trace.answers[-1].hash for trace in known(name, 4) if trace.answers]
+        return sum(not JUDGE.reaches(each) for each in last if each)
 
-
-def test_without_confirmation_answers_come_sooner_and_are_more_often_false():
-    facts = findings(
-        [trace for name in ("default", "no-confirmation") for trace in known(BUILT_IN[name])],
-        {"default": "", "no-confirmation": ""},
-        frozenset({"no-confirmation"}),
-        TASK.seconds,
-        JUDGE,
-    )
-
-    default, without = facts.methods
-    assert without.false > default.false
-    assert without.networks > default.networks
-
-
-def test_without_rungs_fewer_networks_are_tried():
-    # With uniform draws, as the model of the errors chooses others where all are trained to the end.
-    draws = Switches(aim=False)
-    with_rungs = run(replace(BUILT_IN["default"], switches=draws), 4)
-    without = run(replace(BUILT_IN["no-rungs"], switches=draws), 4)
-
-    assert sum(trace.networks for trace in without) < 0.8 * sum(trace.networks for trace in with_rungs)
-
-
-@pytest.mark.parametrize("name", sorted(ABLATIONS))
-def test_every_variant_does_something_else_than_the_default(name: str):
-    def shown(method: Method) -> list[object]:
-        traces = known(method, 2, seconds=900.0 if name in LATE else 200.0)
-        return [(trace.answers, trace.networks, trace.runs, trace.rejected) for trace in traces]
-
-    assert shown(ABLATIONS[name]) != shown(MAIN["default"])
-
-
-# What others propose ----------------------------------------------------------------------------------------
+    assert false("no-confirmation") > false("default")
 
 
 def test_a_method_is_told_what_came_of_its_networks_and_nothing_more(monkeypatch: pytest.MonkeyPatch):
@@ -198,21 +275,31 @@ def test_a_method_is_told_what_came_of_its_networks_and_nothing_more(monkeypatch
     def begin(problem: Problem) -> Ask:
         briefs.append(problem)
         ask = blind(problem)
-
-        def noting(tried: Sequence[Trial]) -> str:
-            history.append(tried)
-            return ask(tried)
-
-        return noting
+        return lambda tried: [history.append(tried), ask(tried)][1] or ""
 
     (trace,) = run(planted(monkeypatch, begin), 1)
 
-    assert history[0] == ()
     assert [len(tried) for tried in history] == list(range(len(history)))
     told = [item for tried in history for item in tried]
     assert {item.state for item in told} == {"running", "complete"}
     assert all((item.validation_accuracy_pct is None) == (item.state == "running") for item in told)
     assert any(item.fresh_pct for item in history[-1])
-    assert (briefs[0].budget, briefs[0].target_pct) == (20_000, TARGET_PCT)
-    assert (briefs[0].workers, briefs[0].epochs) == (2, 8)
-    assert briefs[0].seed == trace.seed
+    brief = briefs[0]
+    assert (brief.budget, brief.target_pct, brief.workers, brief.epochs) == (20_000, TARGET_PCT, 2, 8)
+    assert brief.seed == trace.seed
+
+
+@pytest.mark.nightly
+def test_a_process_that_is_killed_is_told_in_one_line_and_what_has_ended_is_kept():
+    kept: list[Trace] = []
+
+    def keep_and_kill(traces: Sequence[Trace]) -> None:
+        kept.extend(traces)
+        for child in multiprocessing.active_children():
+            child.kill()
+
+    asked = replace(made_up.asked(TINY, seconds=30.0, target_pct=97.0), repeats=200)
+    with pytest.raises(HarnessError):
+        run_repeats([BUILT_IN["random"]], asked, TINY, 1, (), keep_and_kill)
+
+    assert [trace.repeat for trace in kept][:5] == list(range(5))

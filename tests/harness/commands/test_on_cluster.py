@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.bench.table_files import read_table
+from harness.bench.table import read_table
 from harness.cli import run
 from harness.evidence import record
 from harness.system.files import Workspace

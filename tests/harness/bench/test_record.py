@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from harness.bench.recording import (
-    _BANDS,
-    Near,
-    _default_rungs,
-    _keys_of,
-    _open_recording,
-    _Recording,
-    _rows_of,
-    _sampled,
-    _split_digest,
-    _table_of,
-    check_rungs,
-    finished_runs,
-    record,
-    run_path,
-)
+from harness.bench.record import _BANDS, Near, Prepared, Recording, begun, chosen, record, table_of
 from harness.bench.table import Sample, Table
-from harness.search import pruning
 from harness.system import files
 from harness.system.errors import ContentError, HarnessError
-from harness.training import result
-from harness.training.executor import Broken, Event, Finished
+from harness.training.executor import RETRIES, Broken, Event, Finished
 from harness.training.progress import Reporter
 from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Purpose, Result, Status, derive_seed
@@ -45,27 +26,29 @@ from search_spaces.cost import analyse
 from search_spaces.errors import DrawError
 from search_spaces.notation import parse_network, parse_space
 from search_spaces.task import MNIST
-from tests.harness.bench.some_table import ENVIRONMENT, HASHES, MACHINE, RECIPE, RUNGS, TEXTS, some_recording
+from tests.harness.bench.made_up import ENVIRONMENT, FACTS, HASHES, MACHINE, TEXTS
 from tests.harness.desks import Desks
+
+NETWORKS = tuple(map(parse_network, TEXTS))
+RECORDING = Recording(facts=FACTS, seeds=2, networks=NETWORKS)
 
 
 def some_run(network: int = 0, seed: int = 0, errors: tuple[int, ...] = (50, 40, 30, 20), **changes: Any) -> Result:
-    analysis = analyse(parse_network(TEXTS[network]), MNIST)
-    history = tuple(Epoch(epoch, 0.1, 0.1, 1.5 * epoch, wrong) for epoch, wrong in enumerate(errors, start=1))
+    analysis = analyse(NETWORKS[network], MNIST)
     whole = Result(
-        architecture=parse_network(TEXTS[network]),
+        architecture=NETWORKS[network],
         hash=HASHES[network],
         parameters=analysis.parameters,
         macs=analysis.macs,
-        recipe=RECIPE,
+        recipe=FACTS.recipe,
         recipe_name="fast-4ep",
-        recipe_hash=RECIPE.hash,
+        recipe_hash=FACTS.recipe.hash,
         dataset="mnist",
         purpose=Purpose.BENCH,
         seed_index=seed,
-        seed=derive_seed(HASHES[network], RECIPE.hash, Purpose.BENCH, seed),
+        seed=derive_seed(HASHES[network], FACTS.recipe.hash, Purpose.BENCH, seed),
         status=Status.COMPLETE,
-        history=history,
+        history=tuple(Epoch(epoch, 0.1, 0.1, 1.5 * epoch, wrong) for epoch, wrong in enumerate(errors, start=1)),
         validation_errors=errors[-1],
         validation_size=1000,
         environment=replace(ENVIRONMENT, commit="c" * 40, dirty=False),
@@ -74,140 +57,69 @@ def some_run(network: int = 0, seed: int = 0, errors: tuple[int, ...] = (50, 40,
 
 
 def test_what_is_near_the_target_is_due_once_all_have_their_first_runs():
-    recording = some_recording(near=Near(target_pct=98.0, within_pct=0.25, seeds=4))
+    recording = replace(RECORDING, near=Near(target_pct=98.0, within_pct=0.25, seeds=4))
     first = [(HASHES[network], seed) for seed in range(2) for network in range(3)]
     # Means of 98.0, 98.2 and 97.5 % of a thousand images.
     errors = {(0, 0): 20, (0, 1): 20, (1, 0): 16, (1, 1): 20, (2, 0): 25, (2, 1): 25}
-    runs = {
-        (HASHES[network], seed): some_run(network, seed, (50, 40, 30, count))
-        for (network, seed), count in errors.items()
-    }
+    runs = {(HASHES[network], seed): some_run(network, seed, (9, 9, 9, at)) for (network, seed), at in errors.items()}
     one_short = {key: run for key, run in runs.items() if key != (HASHES[2], 1)}
 
-    assert [key for _, key in _keys_of(recording, one_short)] == first
-    more = [(HASHES[network], seed) for seed in (2, 3) for network in (0, 1)]
-    assert [key for _, key in _keys_of(recording, runs)] == first + more
-    assert [key for _, key in _keys_of(replace(recording, near=None), runs)] == first
+    assert list(recording.due(one_short)) == first
+    assert list(recording.due(runs)) == first + [(HASHES[network], seed) for seed in (2, 3) for network in (0, 1)]
+    assert list(RECORDING.due(runs)) == first
 
 
-@pytest.mark.parametrize("epochs", range(1, 70))
-def test_rungs_that_nobody_names_hold_those_at_which_a_search_stops(epochs: int):
-    check_rungs(_default_rungs(epochs), epochs)
-    assert set(pruning.rungs(epochs)) <= set(_default_rungs(epochs))
+def test_rows_have_the_accuracy_the_seconds_and_the_code_of_their_runs():
+    """A run that diverged keeps what its last weights gave."""
+    other = replace(ENVIRONMENT, commit="e" * 40, dirty=True)
+    runs = [some_run(), some_run(1, errors=(50, 902), status=Status.DIVERGED, environment=other), some_run(2)]
+
+    table = table_of(RECORDING, {(run.hash, run.seed_index): run for run in runs})
+
+    rows = [(row.rung, row.validation_accuracy_pct, row.seconds, row.status) for row in table.rows]
+    assert rows[:3] == [(1, 95.0, 1.5, "complete"), (2, 96.0, 3.0, "complete"), (4, 98.0, 6.0, "complete")]
+    assert rows[3:6] == [(1, 95.0, 1.5, "diverged"), (2, 9.8, 3.0, "diverged"), (4, 9.8, 3.0, "diverged")]
+    commits = {row.hash: table.facts.machines[row.machine].environment.commit for row in table.rows}
+    assert list(commits.values()) == ["c" * 40, "e" * 40, "c" * 40]
+    assert [machine.workers for machine in table.facts.machines] == [2, 2]
 
 
-def test_the_digest_of_a_split_is_that_of_its_indices():
-    # printf '3,5,8' | sha256sum
-    assert _split_digest([3, 5, 8]) == "d8c85d93367f9ebb51148c0a399b58ca7386e2de1a4ffcc5e925048f6d4e2250"
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"recipe": Recipe(epochs=4, batch_size=32)},
-        {"split_sha256": "6" * 64},
-        {"rungs": (1, 4)},
-        {"networks": tuple(map(parse_network, TEXTS[:2]))},
-        {"machine": replace(MACHINE, workers=1)},
-        {"machine": replace(MACHINE, environment=replace(ENVIRONMENT, engine="torch"))},
-    ],
-    ids=["recipe", "split", "rungs", "networks", "workers", "engine"],
-)
-def test_a_recording_never_mixes(changes: dict[str, Any], tmp_path: Path):
-    _open_recording(tmp_path, some_recording())
-    _open_recording(tmp_path, some_recording())
-
-    with pytest.raises(ContentError):
-        _open_recording(tmp_path, some_recording(**changes))
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"recipe": Recipe(epochs=4, batch_size=32)},
-        {"dataset": "kmnist"},
-        {"purpose": Purpose.SEARCH},
-        {"environment": replace(ENVIRONMENT, engine="torch")},
-        {"environment": None},
-    ],
-    ids=["recipe", "data set", "purpose", "engine", "unknown machine"],
-)
-def test_a_run_that_is_not_of_the_recording_is_refused(changes: dict[str, Any], tmp_path: Path):
-    result.write(run_path(tmp_path, (HASHES[0], 0)), some_run(**changes))
-
-    with pytest.raises(ContentError):
-        finished_runs(tmp_path, some_recording())
-
-
-def test_rows_have_the_accuracy_and_the_seconds_of_their_rungs():
-    rows = _rows_of(some_run(1, seed=1), (1, 2, 4), machine=0)
-
-    assert [(row.rung, row.validation_accuracy_pct, row.seconds) for row in rows] == [
-        (1, 95.0, 1.5),
-        (2, 96.0, 3.0),
-        (4, 98.0, 6.0),
-    ]
-    assert {(row.hash, row.seed, row.status) for row in rows} == {(HASHES[1], 1, Status.COMPLETE)}
-
-
-def test_a_run_that_diverged_keeps_what_its_last_weights_gave():
-    diverged = some_run(errors=(50, 902), status=Status.DIVERGED)
-
-    rows = _rows_of(diverged, (1, 2, 4), machine=0)
-
-    assert [row.validation_accuracy_pct for row in rows] == [95.0, 9.8, 9.8]
-    assert [row.seconds for row in rows] == [1.5, 3.0, 3.0]
-    assert {row.status for row in rows} == {Status.DIVERGED}
-
-
-def test_a_table_names_the_code_of_each_run():
-    runs = [some_run(), some_run(1, environment=replace(ENVIRONMENT, commit="e" * 40, dirty=True)), some_run(2)]
-
-    table = _table_of(some_recording(), {(run.hash, run.seed_index): run for run in runs})
-
-    assert {machine.environment.commit for machine in table.facts.machines} == {"c" * 40, "e" * 40}
-    assert {table.facts.machines[row.machine].environment.commit for row in table.rows if row.hash == HASHES[1]} == {
-        "e" * 40
-    }
-    assert {machine.workers for machine in table.facts.machines} == {2}
-    assert table.facts.samples == (Sample(seed=0, networks=3, bands=0),)
-    assert len(table.rows) == 9
-
+# Its networks -----------------------------------------------------------------------------------------------
 
 WIDE = parse_space("net = conv3x3(60..1000) gap linear(10)", "wide")
 
 
 def test_a_space_with_no_more_networks_than_wanted_is_taken_whole():
-    found = _sampled(space("bench"), 400, seed=0)
+    found = chosen(space("bench"), 400, seed=0)
 
-    assert len({network.architecture.hash for network in found.networks}) == found.considered == 384
+    assert len({network.hash for network in found.networks}) == found.considered == 384
     assert found.enumerated
     assert found.sample.bands == 0
 
 
 def test_the_whole_of_a_space_is_taken_below_a_budget():
-    found = _sampled(space("bench"), 1000, seed=0, budget=1000)
+    found = chosen(space("bench"), 1000, seed=0, budget=1000)
 
     assert 0 < len(found.networks) < 384
     assert found.considered == len(found.networks)
-    assert all(network.parameters <= 1000 for network in found.networks)
+    assert all(cost.parameters <= 1000 for cost in found.networks.values())
     assert (found.sample.bands, found.sample.budget) == (0, 1000)
 
 
 def test_networks_that_two_derivations_spell_count_once():
     twice = parse_space("net = conv3x3({4, 8}) <bn / bn> gap linear(10)", "twice")
 
-    assert len(_sampled(twice, 10, seed=0).networks) == 2
+    assert len(chosen(twice, 10, seed=0).networks) == 2
 
 
 def test_every_band_of_sizes_gives_the_same_number():
-    found = _sampled(WIDE, 160, seed=3)
+    found = chosen(WIDE, 160, seed=3)
 
-    everything = _sampled(WIDE, 6400, seed=0).networks
+    everything = chosen(WIDE, 6400, seed=0).networks.values()
     low, high = (math.log(limit(network.parameters for network in everything)) for limit in (min, max))
     edges = [math.exp(low + (high - low) * band / _BANDS) for band in range(1, _BANDS)]
     counts = [0] * _BANDS
-    for network in found.networks:
+    for network in found.networks.values():
         counts[sum(network.parameters >= edge for edge in edges)] += 1
     assert len(found.networks) == 160
     assert counts == [20] * _BANDS
@@ -216,26 +128,26 @@ def test_every_band_of_sizes_gives_the_same_number():
 def test_a_band_with_too_few_networks_is_made_up_for_by_the_others():
     lopsided = parse_space("net = conv3x3({1, 41..80}) gap linear(10)", "lopsided")
 
-    found = _sampled(lopsided, 30, seed=0)
+    found = chosen(lopsided, 30, seed=0)
 
     assert len(found.networks) == 30
-    assert min(network.parameters for network in found.networks) == 9 + 20
+    assert min(network.parameters for network in found.networks.values()) == 9 + 20
 
 
 def test_a_space_too_large_to_enumerate_is_sampled_by_drawing():
-    found = _sampled(space("card"), 16, seed=1, budget=4000)
+    found = chosen(space("card"), 16, seed=1, budget=4000)
 
-    assert len({network.architecture.hash for network in found.networks}) == 16
+    assert len({network.hash for network in found.networks}) == 16
     assert not found.enumerated
     assert found.considered == 320
-    for network in found.networks:
-        analysis = analyse(network.architecture, MNIST)
-        assert (network.parameters, network.macs) == (analysis.parameters, analysis.macs)
-        assert network.parameters <= 4000
+    for network, cost in found.networks.items():
+        analysis = analyse(network, MNIST)
+        assert (cost.parameters, cost.macs) == (analysis.parameters, analysis.macs)
+        assert cost.parameters <= 4000
 
 
 def test_the_same_seed_chooses_the_same_networks_and_another_seed_others():
-    first, again, other = (_sampled(space("card"), 8, seed=seed, budget=4000) for seed in (5, 5, 6))
+    first, again, other = (chosen(space("card"), 8, seed=seed, budget=4000) for seed in (5, 5, 6))
 
     assert first == again
     assert set(first.networks) != set(other.networks)
@@ -243,10 +155,11 @@ def test_the_same_seed_chooses_the_same_networks_and_another_seed_others():
 
 def test_a_budget_below_every_network_is_refused():
     with pytest.raises(DrawError):
-        _sampled(space("bench"), 10, seed=0, budget=100)
+        chosen(space("bench"), 10, seed=0, budget=100)
 
 
-RECORDING = some_recording()
+# Its runs ---------------------------------------------------------------------------------------------------
+
 # What the made-up training of a network gives: wrong images after each epoch, by network and seed.
 ERRORS = {
     (text, seed): tuple(100 * number + 50 * seed + 40 - 10 * epoch for epoch in range(4))
@@ -262,7 +175,7 @@ class Killed(BaseException):
 
 @dataclass(slots=True)
 class Trainer:
-    """Trains an epoch by counting it; what it has done is in the checkpoints.
+    """Counts an epoch in place of training it; what it has done is in the checkpoints.
 
     Attributes:
         epochs: trained, by network and seed, those that a kill lost included.
@@ -292,13 +205,8 @@ class Trainer:
         last = max(done, job.until_epoch or 4)
         self.epochs[key] += last - done
         files.write_text(job.checkpoint, str(last))
-        found = some_run(
-            TEXTS.index(str(job.architecture)),
-            job.seed_index,
-            ERRORS[key][:last],
-            status=Status.COMPLETE if last == 4 else Status.RUNNING,
-        )
-        return Finished(job, found)
+        status = Status.COMPLETE if last == 4 else Status.RUNNING
+        return Finished(job, some_run(TEXTS.index(key[0]), job.seed_index, ERRORS[key][:last], status=status))
 
 
 @pytest.fixture
@@ -320,8 +228,8 @@ def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
     return made
 
 
-def run_session(trainer: Trainer, folder: Path, recording: _Recording = RECORDING) -> Table:
-    ready: Any = SimpleNamespace(recording=recording, source=None, device="cpu")
+def run_session(trainer: Trainer, folder: Path, recording: Recording = RECORDING) -> Table:
+    ready = cast(Any, Prepared)(recording, None, None, "cpu", None)
     with Reporter(6, "runs") as reporter:
         return record(folder, ready, folder / "teachers", reporter, lambda source, limits: Desks(trainer.answer))
 
@@ -333,10 +241,10 @@ def test_every_network_is_trained_with_every_seed_and_read_at_every_rung(trainer
     assert read == {
         (HASHES[TEXTS.index(text)], seed, rung): 100 - errors[rung - 1] / 10
         for (text, seed), errors in FIRST.items()
-        for rung in RUNGS
+        for rung in FACTS.rungs
     }
     assert trainer.epochs == dict.fromkeys(FIRST, 4)
-    assert list((tmp_path / "checkpoints").iterdir()) == []
+    assert not (tmp_path / "checkpoints").exists()
 
 
 def test_networks_near_the_target_get_their_further_runs_after_the_others(trainer: Trainer, tmp_path: Path):
@@ -347,26 +255,24 @@ def test_networks_near_the_target_get_their_further_runs_after_the_others(traine
 
     seeds = {HASHES.index(network): sorted(runs) for network, runs in table.runs.items()}
     assert seeds == {0: [0, 1, 2, 3], 1: [0, 1, 2, 3], 2: [0, 1]}
-    begun = [(TEXTS.index(str(job.architecture)), job.seed_index) for job in trainer.asked if job.until_epoch == 1]
-    assert begun[6:] == [(0, 2), (1, 2), (0, 3), (1, 3)]
+    first = [(TEXTS.index(str(job.architecture)), job.seed_index) for job in trainer.asked if job.until_epoch == 1]
+    assert first[6:] == [(0, 2), (1, 2), (0, 3), (1, 3)]
 
 
 def test_a_run_stops_at_every_rung_and_the_first_seeds_come_first(trainer: Trainer, tmp_path: Path):
     run_session(trainer, tmp_path)
 
-    begun = [(str(job.architecture), job.seed_index) for job in trainer.asked if job.until_epoch == 1]
-    assert begun == [(text, seed) for seed in range(2) for text in TEXTS]
-    for _, jobs in itertools.groupby(
-        sorted(trainer.asked, key=lambda job: (str(job.architecture), job.seed_index)),
-        key=lambda job: (str(job.architecture), job.seed_index),
-    ):
-        assert [job.until_epoch for job in jobs] == list(RUNGS)
+    first = [(str(job.architecture), job.seed_index) for job in trainer.asked if job.until_epoch == 1]
+    assert first == [(text, seed) for seed in range(2) for text in TEXTS]
+    for key in first:
+        epochs = [job.until_epoch for job in trainer.asked if (str(job.architecture), job.seed_index) == key]
+        assert epochs == list(FACTS.rungs)
 
 
 def test_a_recording_killed_at_any_touch_of_the_disk_ends_as_if_it_had_not_been(trainer: Trainer, tmp_path: Path):
     expected = run_session(trainer, tmp_path / "whole")
     touches = trainer.touches
-    assert touches > 2 * 6 * (len(RUNGS) + 1)
+    assert touches > 2 * 6 * (len(FACTS.rungs) + 1)
 
     for point in range(1, touches + 1):
         folder = tmp_path / str(point)
@@ -375,7 +281,7 @@ def test_a_recording_killed_at_any_touch_of_the_disk_ends_as_if_it_had_not_been(
         with pytest.raises(Killed):
             run_session(trainer, folder)
         trainer.kill_at = None
-        ended = set(finished_runs(folder, RECORDING))
+        ended = set(begun(folder, RECORDING))
         before = trainer.epochs.copy()
 
         assert run_session(trainer, folder) == expected
@@ -386,19 +292,38 @@ def test_a_recording_killed_at_any_touch_of_the_disk_ends_as_if_it_had_not_been(
 
 
 def test_a_run_whose_worker_breaks_is_trained_again_from_its_rung(trainer: Trainer, tmp_path: Path):
-    key = (TEXTS[1], 0)
-    trainer.breaks[key] = 1
+    trainer.breaks[TEXTS[1], 0] = RETRIES
 
     run_session(trainer, tmp_path)
 
     assert trainer.epochs == dict.fromkeys(FIRST, 4)
 
 
-def test_a_run_that_breaks_its_worker_twice_ends_the_recording_and_keeps_the_others(trainer: Trainer, tmp_path: Path):
-    trainer.breaks[TEXTS[1], 1] = 2
+def test_a_run_that_always_breaks_ends_the_recording_and_keeps_the_others(trainer: Trainer, tmp_path: Path):
+    trainer.breaks[TEXTS[1], 1] = RETRIES + 1
 
-    with pytest.raises(HarnessError) as caught:
+    with pytest.raises(HarnessError):
         run_session(trainer, tmp_path)
 
-    assert "same command" in str(caught.value.hint)
-    assert len(finished_runs(tmp_path, RECORDING)) == 4
+    assert len(begun(tmp_path, RECORDING)) >= 3
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"facts": replace(FACTS, recipe=Recipe(epochs=4, batch_size=32))},
+        {"facts": replace(FACTS, split_sha256="6" * 64)},
+        {"facts": replace(FACTS, rungs=(1, 4))},
+        {"facts": replace(FACTS, machines=(replace(MACHINE, workers=1),))},
+        {"facts": replace(FACTS, samples=(Sample(seed=1, networks=3, bands=0),))},
+        {"networks": NETWORKS[:2]},
+        {"seeds": 3},
+    ],
+)
+def test_a_recording_never_mixes(changes: dict[str, Any], trainer: Trainer, tmp_path: Path):
+    assert begun(tmp_path, RECORDING) == {}
+    run_session(trainer, tmp_path)
+
+    assert len(begun(tmp_path, RECORDING)) == 6
+    with pytest.raises(ContentError):
+        begun(tmp_path, replace(RECORDING, **changes))

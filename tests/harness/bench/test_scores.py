@@ -4,30 +4,13 @@ from __future__ import annotations
 
 import math
 from itertools import product
+from typing import Any
 
 import pytest
 
-from harness.bench import scores as ranks
-from harness.bench.findings import OVER_TIME, _too_few, sentences
-from harness.bench.scores import (
-    Answer,
-    Judge,
-    Pair,
-    Steps,
-    Trace,
-    _first_hit,
-    _holm,
-    curve,
-    expected_seconds,
-    fewest_repeats,
-    final_score,
-    pairs,
-    ranking,
-    runtime,
-    score,
-    size_targets,
-    steps,
-)
+from harness.bench import scores as module
+from harness.bench.comparison import Answer, Trace
+from harness.bench.scores import OVER_TIME, Judge, Steps, _sentences, curve, pairs, ranking, runtime
 
 NEVER = math.inf
 # "a" and "c" reach 99 %, "b" does not.
@@ -47,83 +30,57 @@ def at(*hits: float) -> list[Steps]:
 # Sizes ------------------------------------------------------------------------------------------------------
 
 
-def test_too_few_repeats_to_show_anything_are_said_to_be_too_few():
-    pair = Pair("x", "y", "over time", 0.5, 0.4, 0.6, 0.0625, 0.125, -1.0)
-
-    # Five repeats of one sign have p = 2 / 32; twice that is above 5 %, and so it is with six: 2 * 2 / 64.
-    said = "5 repeats are too few to show any difference by 2 tests, whatever came out; 7 can."
-    assert _too_few(5, [pair, pair], [pair]) == [said]
-    assert _too_few(6, [pair, pair], []) != []
-    assert _too_few(7, [pair, pair], []) == []
-    assert _too_few(1, [], []) == []
-    assert [fewest_repeats(tests) for tests in (1, 2, 30)] == [6, 7, 11]
-
-
 def test_an_answer_that_does_not_reach_has_no_size_while_it_is_the_answer():
-    found = steps(trace((10.0, "a", 2_000), (30.0, "b", 900), (60.0, None, None), (80.0, "c", 1_000)), JUDGE)
+    found = Steps.of(trace((10.0, "a", 2_000), (30.0, "b", 900), (60.0, None, None), (80.0, "c", 1_000)), JUDGE)
 
     assert [found.at(time) for time in (0, 9.9, 10, 29, 30, 59, 60, 79, 80, 99)] == [
         *(NEVER, NEVER, 2_000, 2_000, NEVER, NEVER, NEVER, NEVER, 1_000, 1_000)
     ]
-    assert (_first_hit(found, 2_000), _first_hit(found, 1_999), _first_hit(found, 999)) == (10.0, 80.0, NEVER)
+    assert (found.first(2_000), found.first(1_999), found.first(999)) == (10.0, 80.0, NEVER)
 
 
 def test_the_score_is_the_mean_logarithm_over_time_with_the_budget_for_no_answer():
     """10 s at 8 times the smallest, 70 s at twice, 20 s at the smallest."""
-    found = steps(trace((10.0, "a", 2_000), (80.0, "c", 1_000)), JUDGE)
+    found = Steps.of(trace((10.0, "a", 2_000), (80.0, "c", 1_000)), JUDGE)
 
-    assert score(found, JUDGE, 100.0) == pytest.approx((10 * math.log(8) + 70 * math.log(2)) / 100)
+    assert found.score(JUDGE, 100.0) == pytest.approx((10 * math.log(8) + 70 * math.log(2)) / 100)
 
 
 def test_what_comes_after_the_end_is_no_part_of_the_score():
-    found = steps(trace((10.0, "a", 2_000), (80.0, "c", 1_000)), JUDGE)
+    found = Steps.of(trace((10.0, "a", 2_000), (80.0, "c", 1_000)), JUDGE)
 
-    assert score(found, JUDGE, 40.0) == pytest.approx((10 * math.log(8) + 30 * math.log(2)) / 40)
-    assert final_score(found, JUDGE, 40.0) == pytest.approx(math.log(2))
-    assert final_score(found, JUDGE, 5.0) == pytest.approx(math.log(8))
-
-
-def test_sizes_to_be_asked_for_begin_at_the_smallest_that_reaches():
-    assert size_targets(1_000) == [1_000, 1_100, 1_250, 1_500, 2_000]
-    assert size_targets(NEVER) == []
-
-
-# Expected running time --------------------------------------------------------------------------------------
+    assert found.score(JUDGE, 40.0) == pytest.approx((10 * math.log(8) + 30 * math.log(2)) / 40)
+    assert found.final_score(JUDGE, 40.0) == pytest.approx(math.log(2))
+    assert found.final_score(JUDGE, 5.0) == pytest.approx(math.log(8))
 
 
 def test_the_expected_time_counts_the_misses():
     """Hits after 10, 20 and 30 s and two misses of 60 s: (10 + 20 + 30 + 60 + 60) / 3."""
-    assert expected_seconds([10, 20, 30, NEVER, NEVER], 60) == 60.0
-
     found = runtime(at(10, 20, 30, NEVER, NEVER), 1_000, 60.0)
-    assert (found.expected_seconds, found.hits, found.repeats, found.share) == (60.0, 3, 5, 0.6)
-    assert found.low <= 60.0 <= found.high
+
+    assert (found["expected_seconds"], found["hits"], found["repeats"]) == (60.0, 3, 5)
+    assert found["low"] <= 60.0 <= found["high"]
     # Clopper and Pearson's interval of 3 in 5.
-    assert (found.share_low, found.share_high) == pytest.approx((0.1466, 0.9473), abs=1e-4)
-
-
-def test_without_a_hit_the_expected_time_is_infinite():
-    found = runtime(at(NEVER, NEVER), 1_000, 60.0)
-
-    assert (found.expected_seconds, found.low, found.high, found.hits, found.share) == (NEVER, NEVER, NEVER, 0, 0.0)
-
-
-# Bands ------------------------------------------------------------------------------------------------------
+    assert (found["share_low"], found["share_high"]) == pytest.approx((0.1466, 0.9473), abs=1e-4)
+    never = runtime(at(NEVER, NEVER), 1_000, 60.0)
+    assert [never[name] for name in ("expected_seconds", "low", "high", "hits")] == [None, None, None, 0]
 
 
 def test_the_median_of_sizes_treats_no_answer_as_the_largest():
     found = curve([*at(10, 20, 30), *at(NEVER, NEVER)], [0.0, 15.0, 25.0, 35.0])
 
-    assert found.median == (NEVER, NEVER, NEVER, 1_000.0)
-    assert found.low[1:] == (1_000.0, 1_000.0, 1_000.0)
-    assert found.high == (NEVER, NEVER, NEVER, NEVER)
+    times, median, low, high = zip(*found, strict=True)
+    assert times == (0.0, 15.0, 25.0, 35.0)
+    assert median == (NEVER, NEVER, NEVER, 1_000.0)
+    assert low[1:] == (1_000.0, 1_000.0, 1_000.0)
+    assert high == (NEVER, NEVER, NEVER, NEVER)
 
 
 def test_a_band_narrows_with_repeats_and_holds_the_median():
     def spread(count: int) -> float:
-        found = curve([Steps((0.0,), (1_000.0 + 10 * number,)) for number in range(count)], [0.0])
-        assert found.low[0] <= found.median[0] <= found.high[0]
-        return (found.high[0] - found.low[0]) / count
+        ((_, median, low, high),) = curve([Steps((0.0,), (1_000.0 + 10 * number,)) for number in range(count)], [0.0])
+        assert low <= median <= high
+        return (high - low) / count
 
     assert spread(200) < spread(20)
 
@@ -131,18 +88,21 @@ def test_a_band_narrows_with_repeats_and_holds_the_median():
 # Ranks and tests --------------------------------------------------------------------------------------------
 
 
-def test_holm_by_hand():
+def test_holm_by_hand(monkeypatch: pytest.MonkeyPatch):
     """0.01 x 4, 0.03 x 3, 0.04 x 2 raised to the one before, 0.5."""
-    assert _holm([0.04, 0.01, 0.5, 0.03]) == pytest.approx([0.09, 0.04, 0.5, 0.09])
-    assert _holm([0.9, 0.8]) == [1.0, 1.0]
-    assert _holm([]) == []
+    values = iter([0.04, 0.01, 0.5, 0.03])
+    monkeypatch.setattr(module, "_tested", lambda differences: (next(values), 0.0))
+
+    found = pairs({"once": {"x": [1.0], "y": [1.0]}}, [("x", "y")] * 4)
+
+    assert [pair["corrected_p"] for pair in found] == pytest.approx([0.09, 0.04, 0.5, 0.09])
 
 
 def test_ranks_are_means_over_repeats_and_equal_scores_share_theirs():
-    found = ranking({"x": [1.0, 1.0, 2.0], "y": [2.0, 1.0, 1.0], "z": [3.0, 3.0, 3.0]})
+    ranks, p = ranking({"x": [1.0, 1.0, 2.0], "y": [2.0, 1.0, 1.0], "z": [3.0, 3.0, 3.0]})
 
-    assert found.mean_ranks == pytest.approx({"x": 1.5, "y": 1.5, "z": 3.0})
-    assert 0 < found.p < 0.2
+    assert ranks == pytest.approx({"x": 1.5, "y": 1.5, "z": 3.0})
+    assert 0 < p < 0.2
 
 
 def test_a_method_that_is_always_a_tenth_smaller_differs_by_that_much():
@@ -150,9 +110,9 @@ def test_a_method_that_is_always_a_tenth_smaller_differs_by_that_much():
     scores = {"x": [score + math.log(0.9) for score in theirs], "y": theirs}
     (pair,) = pairs({"once": scores}, [("x", "y")])
 
-    assert pair.ratio == pytest.approx(0.9)
-    assert (pair.low, pair.high) == pytest.approx((0.9, 0.9))
-    assert pair.differs
+    assert pair["ratio"] == pytest.approx(0.9)
+    assert (pair["low"], pair["high"]) == pytest.approx((0.9, 0.9))
+    assert pair["differs"]
 
 
 @pytest.mark.parametrize(
@@ -175,35 +135,35 @@ def test_the_p_of_few_repeats_is_that_of_all_ways_to_set_the_signs(differences: 
         abs(sum(rank * sign for rank, sign in zip(signed, signs, strict=True)))
         for signs in product((1, -1), repeat=len(signed))
     ]
-    assert pair.p == pytest.approx(sum(value >= abs(sum(signed)) for value in sums) / len(sums))
+    assert pair["p"] == pytest.approx(sum(value >= abs(sum(signed)) for value in sums) / len(sums))
 
 
 def test_the_p_of_few_repeats_is_that_of_the_published_tables():
     """Nine pairs with the sum of ranks 5, and eight with 3: 0.0391 and 0.0391 in two tails."""
     nine, eight = [-1.0, 2, 3, -4, 5, 6, 7, 8, 9], [-1.0, -2, 3, 4, 5, 6, 7, 8]
 
-    found = [pairs({"": {"x": given, "y": [0.0] * len(given)}}, [("x", "y")])[0].p for given in (nine, eight)]
+    found = [pairs({"": {"x": given, "y": [0.0] * len(given)}}, [("x", "y")])[0]["p"] for given in (nine, eight)]
 
     assert found == [pytest.approx(10 * 2 / 512), pytest.approx(5 * 2 / 256)]
 
 
 def test_many_repeats_are_near_what_would_be_counted(monkeypatch: pytest.MonkeyPatch):
     scores = {"x": [(number * 37 % 101 - 44) / 100 for number in range(101)], "y": [0.0] * 101}
-    near = pairs({"once": scores}, [("x", "y")])[0].p
-    monkeypatch.setattr(ranks, "MOST_COUNTED", 101)
+    near = pairs({"once": scores}, [("x", "y")])[0]["p"]
+    monkeypatch.setattr(module, "_MOST_COUNTED", 101)
 
-    assert near == pytest.approx(pairs({"once": scores}, [("x", "y")])[0].p, rel=0.02)
+    assert near == pytest.approx(pairs({"once": scores}, [("x", "y")])[0]["p"], rel=0.02)
 
 
 def test_what_floats_round_is_no_difference():
     """No answer at all, and two that do not reach: the same score, summed in one piece and in three."""
-    none = score(steps(trace(), JUDGE), JUDGE, 103.9)
-    false = score(steps(trace((11.426, "b", 900), (39.888, None, None)), JUDGE), JUDGE, 103.9)
+    none = Steps.of(trace(), JUDGE).score(JUDGE, 103.9)
+    false = Steps.of(trace((11.426, "b", 900), (39.888, None, None)), JUDGE).score(JUDGE, 103.9)
     assert 0 < abs(none - false) < 1e-15
     scores = {"x": [none, 0.1, 0.1 + 0.2], "y": [false, 0.1, 0.3], "z": [0.0, 0.0, 0.0]}
 
-    assert ranking(scores).mean_ranks == {"z": 1.0, "x": 2.5, "y": 2.5}
-    assert pairs({"once": scores}, [("x", "y")])[0].p == 1.0
+    assert ranking(scores)[0] == {"z": 1.0, "x": 2.5, "y": 2.5}
+    assert pairs({"once": scores}, [("x", "y")])[0]["p"] == 1.0
 
 
 def test_more_comparisons_ask_for_more():
@@ -212,9 +172,11 @@ def test_more_comparisons_ask_for_more():
     among = pairs({"once": scores}, [("x", "y"), ("y", "x"), ("x", "x")])[0]
     twice = pairs({"once": scores, "again": scores}, [("x", "y")])
 
-    assert alone.p == among.p == alone.corrected_p
-    assert among.corrected_p > alone.corrected_p
-    assert [(pair.when, pair.corrected_p) for pair in twice] == [(when, 2 * alone.p) for when in ("once", "again")]
+    assert alone["p"] == among["p"] == alone["corrected_p"]
+    assert among["corrected_p"] > alone["corrected_p"]
+    assert [(pair["when"], pair["corrected_p"]) for pair in twice] == [
+        (when, 2 * alone["p"]) for when in ("once", "again")
+    ]
 
 
 @pytest.mark.parametrize("worse", [4, 6])
@@ -223,17 +185,27 @@ def test_mostly_a_little_better_and_far_worse_at_times_is_not_said_to_be_either(
     scores = {"x": [-0.01] * (40 - worse) + [0.3] * worse, "y": [0.0] * 40}
     (pair,) = pairs({OVER_TIME: scores}, [("x", "y")])
 
-    assert pair.corrected_p < 0.01
+    assert pair["corrected_p"] < 0.01
     # By hand: the ranks of the many are the lowest.
     low, all_ranks = (40 - worse) * (41 - worse) / 2, 40 * 41 / 2
-    assert pair.balance == pytest.approx((all_ranks - 2 * low) / all_ranks)
-    assert pair.ratio > 1
-    assert not pair.differs
-    assert sentences(ranking(scores), [pair], []) == ["Ranked first: x; over time it is not shown to be better than y."]
+    assert pair["balance"] == pytest.approx((all_ranks - 2 * low) / all_ranks)
+    assert pair["ratio"] > 1
+    assert not pair["differs"]
+
+
+def test_sentences_say_where_repeats_are_too_few_and_what_differs():
+    """Five repeats of one sign have p = 2 / 32; twice that is above 5 %, and so it is with six: 2 * 2 / 64."""
+    pair: dict[str, Any] = {"first": "random", "second": "default", "when": OVER_TIME, "ratio": 1.25, "low": 1.2}
+    pair |= {"high": 1.3, "p": 0.01, "corrected_p": 0.02, "balance": 1.0, "differs": True}
+
+    few, enough = (_sentences(count, {"default": 1.0, "random": 2.0}, [pair, pair], []) for count in (6, 7))
+
+    assert few[1:] == enough
+    assert "better than random" in enough[0]
+    assert "0.800 times" in enough[0]
+    assert enough[-1].endswith("default.")
 
 
 def test_where_nothing_reaches_all_methods_are_alike():
     nobody = Judge({"a": 90.0}, 99.0, largest=8_000, smallest=NEVER)
-    found = steps(trace((10.0, "a", 2_000)), nobody)
-
-    assert score(found, nobody, 100.0) == 0.0
+    assert Steps.of(trace((10.0, "a", 2_000)), nobody).score(nobody, 100.0) == 0.0

@@ -1,0 +1,373 @@
+"""A recording: which networks of a space a table is of, and their runs, until all have ended.
+
+Its folder holds ``recording.json``, a file a run that has ended, and checkpoints at the rungs. The same command goes
+on with what is missing; a recording never changes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import random
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from itertools import islice
+from pathlib import Path
+from statistics import fmean, median
+from typing import Any, NamedTuple
+
+import torch
+
+from harness.bench.table import Facts, Machine, Row, Sample, Table
+from harness.data.datasets import dataset, task_of
+from harness.data.training_images import resolve, split
+from harness.search import pruning
+from harness.search.clock import PACES, Timing, add_timing, slowdown, taught, training_seconds
+from harness.search.features import work
+from harness.system import files, statistics
+from harness.system.document import WrittenNetwork, document_of, documented, read_as
+from harness.system.errors import ContentError, UsageError
+from harness.system.machine import choose_device, core_count, device_name, processor_name, worker_count
+from harness.system.terminal import duration_text
+from harness.training import result
+from harness.training.executor import Broken, Event, ExecutorOf, Limits, Source, run_all
+from harness.training.native.native import TORCH, Choice, choose_engine
+from harness.training.processes import Processes
+from harness.training.progress import Reporter
+from harness.training.recipe import check_batch, check_statistics, named_recipe, recipe_document
+from harness.training.result import Purpose, Result, Status, accuracy_pct, environment
+from harness.training.run import Job
+from search_spaces.catalog import space as space_of
+from search_spaces.cost import Analysis
+from search_spaces.count import configurations
+from search_spaces.draw import draw, enumerate_draws, judge, uniform
+from search_spaces.errors import DrawError
+from search_spaces.network import Architecture
+from search_spaces.space import SearchSpace
+
+_BANDS = 8
+# Spaces with no more configurations than this are looked at as a whole: ten seconds.
+_MOST_ENUMERATED = 100_000
+# Of larger spaces so many times the networks wanted are drawn at most, and so many draws a network wanted looked at:
+# a band that a space seldom hits is filled from far more draws than the others.
+_POOL_FACTOR = 20
+_DRAWS_FACTOR = 500
+_LEAST_DRAWS = 10_000
+
+# A run of a recording: hash of its network, index of its seed.
+_Key = tuple[str, int]
+
+
+@documented
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Near:
+    """Which networks get more runs once all have theirs: those about which a comparison's answer turns.
+
+    Attributes:
+        target_pct: validation accuracy at the last rung.
+        within_pct: how far from it, in points, the mean of a network's first runs may be.
+        seeds: runs of such a network, the first ones included.
+    """
+
+    target_pct: float
+    within_pct: float
+    seeds: int
+
+
+@documented
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recording:
+    """What decides the content of a table.
+
+    Attributes:
+        facts: of the table, with one sample and one machine, whose environment is without a commit.
+        networks: in the order in which they are trained.
+        seeds: runs a network, more of those that are ``near``.
+    """
+
+    facts: Facts
+    seeds: int
+    networks: tuple[WrittenNetwork, ...]
+    near: Near | None = None
+
+    @property
+    def machine(self) -> Machine:
+        """Where it is trained."""
+        return self.facts.machines[0]
+
+    def due(self, runs: Mapping[_Key, Result]) -> dict[_Key, Architecture]:
+        """Return the runs that are due, in the order in which they are trained.
+
+        All networks with the first seed come first, then with the next. What is near the target is known, and so due,
+        once all networks have their first runs.
+        """
+        first = {(each.hash, seed): each for seed in range(self.seeds) for each in self.networks}
+        if self.near is None or not runs.keys() >= first.keys():
+            return first
+
+        def is_near(network: Architecture) -> bool:
+            accuracies = [runs[network.hash, seed].validation_accuracy_pct or 0.0 for seed in range(self.seeds)]
+            return self.near is not None and abs(statistics.mean(accuracies) - self.near.target_pct) <= (
+                self.near.within_pct
+            )
+
+        close = [each for each in self.networks if is_near(each)]
+        return first | {(each.hash, seed): each for seed in range(self.seeds, self.near.seeds) for each in close}
+
+
+class Chosen(NamedTuple):
+    """Networks in an order of which each beginning has all sizes, and what each costs.
+
+    Attributes:
+        considered: distinct networks they were chosen from; all of the space where ``enumerated``.
+    """
+
+    sample: Sample
+    networks: dict[Architecture, Analysis]
+    considered: int
+    enumerated: bool
+
+
+def chosen(space: SearchSpace, count: int, seed: int, budget: int | None = None) -> Chosen:
+    """Choose ``count`` distinct networks of a space, or all where it has no more.
+
+    They are stratified by size: the same number from each of eight bands of parameters that are equally wide in the
+    logarithm, and where a band has too few, more from the others.
+
+    Raises:
+        DrawError: none keeps the space's conditions and the budget.
+    """
+    rng = random.Random(seed)
+    enumerated = configurations(space) <= _MOST_ENUMERATED
+    most = math.inf if enumerated else _POOL_FACTOR * count
+    looked_at = max(_LEAST_DRAWS, _DRAWS_FACTOR * count)
+    pool: dict[str, tuple[Architecture, Analysis]] = {}
+    for each in enumerate_draws(space) if enumerated else (draw(space, uniform(rng)) for _ in range(looked_at)):
+        judgement = judge(space, each.architecture, budget)
+        if judgement.accepted and judgement.analysis is not None:
+            pool.setdefault(each.architecture.hash, (each.architecture, judgement.analysis))
+        # Before the next draw, which would take random numbers.
+        if len(pool) >= most:
+            break
+    if not pool:
+        raise DrawError(f"no network of the space {space.name!r} keeps its conditions and the budget")
+    sizes = {key: math.log(analysis.parameters) for key, (_, analysis) in pool.items()}
+    low, high = min(sizes.values()), max(sizes.values())
+    bands: list[list[str]] = [[] for _ in range(_BANDS)]
+    # The order of the pool is that of the draws; that of the hashes is nobody's.
+    for key in sorted(pool):
+        share = (sizes[key] - low) / (high - low) if high > low else 0.0
+        bands[min(_BANDS - 1, int(share * _BANDS))].append(key)
+    for band in bands:
+        rng.shuffle(band)
+
+    def in_turn() -> Iterator[str]:
+        while any(bands):
+            yield from (band.pop() for band in bands if band)
+
+    sample = Sample(seed=seed, networks=count, bands=0 if enumerated and len(pool) <= count else _BANDS, budget=budget)
+    return Chosen(sample, dict(pool[key] for key in islice(in_turn(), count)), len(pool), enumerated)
+
+
+class Prepared(NamedTuple):
+    """A recording with what is needed to train it here."""
+
+    recording: Recording
+    chosen: Chosen
+    source: Source
+    device: torch.device
+    choice: Choice
+
+
+def prepared(name: str, given: Mapping[str, Any], near: Near | None) -> Prepared:
+    """Choose the networks, load the data and name the machine.
+
+    Args:
+        given: the options of ``harness bench table``; without rungs, those of the recipe.
+
+    Raises:
+        UsageError: rungs are not epochs in ascending order, the last one the recipe's last.
+    """
+    named = named_recipe(given["recipe"], epochs=given["epochs"])
+    epochs, rungs = named.recipe.epochs, given["rungs"]
+    if rungs is None:
+        # Those of a search, an earlier one and the last epoch: 1, 2, 4, 8 of 8.
+        rungs = tuple(sorted({max(1, epochs // 8), *pruning.rungs(epochs), epochs}))
+    if list(rungs) != sorted({0, *rungs})[1:] or rungs[-1] != epochs:
+        raise UsageError(
+            f"rungs {','.join(map(str, rungs))}: they are epochs in ascending order, the last one the recipe's last, "
+            f"{epochs}",
+        )
+    space = space_of(given["space"], task_of(given["dataset"]))
+    networks = chosen(space, given["networks"], given["seed"], given["budget"])
+    for network in networks.networks:
+        check_statistics(named.recipe, network, space.task)
+    trainer = choose_device(given["device"])
+    choice = choose_engine(given["engine"], named.recipe, trainer, space.op_types)
+    data = resolve(given["dataset"], given["folder"])
+    check_batch(named.recipe, data.dataset.train_size)
+    engine = TORCH if choice.engine is None else choice.engine.name
+    validation = ",".join(map(str, split(data).validation.tolist()))
+    facts = Facts(
+        name=name,
+        dataset=data.dataset.name,
+        data_hash=data.data_hash,
+        split_sha256=hashlib.sha256(validation.encode()).hexdigest(),
+        space=space.text,
+        space_name=space.name,
+        recipe=named.recipe,
+        recipe_name=named.name,
+        rungs=rungs,
+        samples=(networks.sample,),
+        machines=(this_machine(trainer, data.data_hash, engine, worker_count(given["workers"], trainer)),),
+    )
+    recording = Recording(facts=facts, seeds=given["seeds"], networks=tuple(networks.networks), near=near)
+    return Prepared(recording, networks, Source(data.dataset.name, given["folder"]), trainer, choice)
+
+
+def this_machine(device: torch.device, data_hash: str, engine: str, workers: int) -> Machine:
+    """Return the facts of this machine, without a commit: a recording may go on with a later one."""
+    facts = replace(environment(device, data_hash, engine), commit=None, dirty=None, threads=1)
+    processor = processor_name() if device.type == "cpu" else device_name(device)
+    return Machine(processor=processor, cores=core_count(), workers=workers, environment=facts)
+
+
+def begun(folder: Path, recording: Recording) -> dict[_Key, Result]:
+    """Return the runs that have ended; raise ContentError where a folder holds another recording."""
+    path = folder / "recording.json"
+    if path.exists() and read_as(Recording, path.read_bytes(), f"the recording {path}") != recording:
+        raise ContentError(
+            f"the recording in {folder} was begun with another space, recipe, machine or choice of networks; "
+            "record under another name and merge the tables"
+        )
+    runs = map(result.read, sorted((folder / "results").glob("*.json")))
+    return {(run.hash, run.seed_index): run for run in runs}
+
+
+def plan_document(ready: Prepared, ended: Mapping[_Key, Result]) -> dict[str, Any]:
+    """Return what a recording is and what is left of it, of which these runs have ended; hashes stand for what is long.
+
+    The estimate is of training on one core, with the recording's workers side by side; runs that have ended here
+    correct it.
+    """
+    recording, networks, facts = ready.recording, ready.chosen, ready.recording.facts
+    data, epochs = dataset(facts.dataset), facts.recipe.epochs
+    pace = taught(PACES[recording.machine.engine], facts.recipe, data.task)
+    timing = Timing(data.train_size, pace)
+    for run in ended.values():
+        add_timing(timing, run, work(run.architecture, data.task))
+    slow, due = slowdown(timing), recording.due(ended)
+    seconds = sum(
+        training_seconds(epochs, data.train_size, work(network, data.task), pace)
+        for key, network in due.items()
+        if key not in ended
+    )
+    sizes = [analysis.parameters for analysis in networks.networks.values()]
+    return {
+        "name": facts.name,
+        "space": facts.space_name,
+        "networks": len(recording.networks),
+        "considered": networks.considered,
+        "enumerated": networks.enumerated,
+        "parameters": {"low": min(sizes), "median": median(sizes), "high": max(sizes)},
+        "mean_macs": fmean(analysis.macs for analysis in networks.networks.values()),
+        "seeds": recording.seeds,
+        "near": None if recording.near is None else asdict(recording.near),
+        "rungs": list(facts.rungs),
+        "recipe": facts.recipe_name,
+        "recipe_hash": facts.recipe.hash,
+        "dataset": facts.dataset,
+        "runs": len(due),
+        "ended": len(ended),
+        "workers": recording.machine.workers,
+        "engine": recording.machine.environment.engine,
+        "estimated_seconds_left": seconds * (slow or 1.0) / recording.machine.workers,
+        "estimate_is_measured": slow is not None,
+    }
+
+
+def plan_text(plan: Mapping[str, Any]) -> str:
+    """Return the plan for people."""
+    near, sizes = plan["near"], plan["parameters"]
+    more = f", then {near['seeds']} within {near['within_pct']:g} points of {near['target_pct']:g} %" if near else ""
+    return "\n".join(
+        (
+            f"table {plan['name']}: {plan['networks']:,} of {plan['considered']:,} networks of the space "
+            f"{plan['space']!r}, {sizes['low']:,} to {sizes['high']:,} parameters",
+            f"  {plan['seeds']} seeds each{more}, {plan['dataset']}, recipe {plan['recipe']}, validated after epochs "
+            f"{', '.join(map(str, plan['rungs']))}; the test set is not read",
+            f"  {plan['runs']:,} runs, {plan['ended']:,} of them ended; {plan['workers']} at a time ({plan['engine']})",
+            f"  about {duration_text(plan['estimated_seconds_left'])} left, "
+            + ("measured here" if plan["estimate_is_measured"] else "a guess"),
+        )
+    )
+
+
+def record(
+    folder: Path, ready: Prepared, teachers: Path, reporter: Reporter, executor_of: ExecutorOf = Processes
+) -> Table:
+    """Train what is left of a recording, from rung to rung, and return its table; each run that ends leaves its result.
+
+    Raises:
+        HarnessError: a run broke its worker three times.
+    """
+    recording, facts = ready.recording, ready.recording.facts
+    document = document_of(recording)
+    document["facts"]["recipe"] = recipe_document(facts.recipe)
+    files.write_json(folder / "recording.json", document)
+
+    def say(event: Event) -> None:
+        if isinstance(event, Broken):
+            reporter.say(f"seed {event.job.seed_index} of {event.job.architecture}: {event.message}; it is run again")
+
+    while True:
+        ended = begun(folder, recording)
+        waiting = [
+            Job(
+                architecture=network,
+                recipe=facts.recipe,
+                recipe_name=facts.recipe_name,
+                purpose=Purpose.BENCH,
+                seed_index=seed,
+                device=str(ready.device),
+                engine=recording.machine.engine,
+                until_epoch=facts.rungs[0],
+                checkpoint=folder / "checkpoints" / f"{key}-{seed}.pt",
+                teachers=teachers,
+                study=facts.name,
+            )
+            for (key, seed), network in recording.due(ended).items()
+            if (key, seed) not in ended
+        ]
+        if not waiting:
+            break
+        # Once all have their first runs, those near the target are due.
+        reporter.show(total=len(ended) + len(waiting))
+        for event in run_all(waiting, executor_of(ready.source, Limits()), recording.machine.workers, say):
+            job, run = event.job, event.result
+            if run.status is Status.RUNNING:
+                until = next(rung for rung in facts.rungs if rung > len(run.history))
+                waiting.insert(0, replace(job, until_epoch=until, spent_seconds=run.train_seconds))
+                continue
+            result.write(folder / "results" / f"{run.hash}-{run.seed_index}.json", run)
+            reporter.advance()
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    return table_of(recording, ended)
+
+
+def table_of(recording: Recording, runs: Mapping[_Key, Result]) -> Table:
+    """Return the table that finished runs make; after one has diverged its rows keep what its last weights gave."""
+    rows: list[Row] = []
+    machines: dict[Machine, int] = {}
+    for _, run in sorted(runs.items()):
+        assert run.environment is not None, "a worker notes where it trains"
+        machine = replace(recording.machine, environment=run.environment)
+        place = machines.setdefault(machine, len(machines))
+        network = (str(run.architecture), run.hash, run.parameters, run.macs, run.seed_index)
+        for rung in recording.facts.rungs:
+            epoch = run.history[min(rung, len(run.history)) - 1]
+            accuracy = accuracy_pct(epoch.validation_errors, run.validation_size)
+            assert accuracy is not None, "a recording looks at every rung"
+            rows.append(Row(*network, rung, accuracy, round(epoch.train_seconds, 3), run.status, place))
+    return Table(replace(recording.facts, machines=tuple(machines)), tuple(rows))

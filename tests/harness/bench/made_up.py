@@ -1,0 +1,124 @@
+"""Tables and comparisons made up for tests: one of three networks, to be worked out by hand, and one of a whole space.
+
+In the latter errors fall with size and with multiply-adds and over the epochs, networks have a luck of their own, and
+seeds waver. Nothing here is measured.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+from harness.bench.comparison import Comparison, SearchTask
+from harness.bench.table import Facts, Machine, Row, Sample, Table
+from harness.training.recipe import Recipe
+from harness.training.result import Environment
+from search_spaces.cost import analyse
+from search_spaces.draw import enumerate_draws, judge
+from search_spaces.notation import parse_network, parse_space
+from search_spaces.task import MNIST
+
+FEW = "net = conv3x3({2, 3, 4}, stride=2) bn relu | maxpool(4) | gap | linear(10);"
+TEXTS = tuple(f"conv3x3({width}, stride=2) bn relu | maxpool(4) | gap | linear(10)" for width in (2, 3, 4))
+HASHES = tuple(parse_network(text).hash for text in TEXTS)
+ENVIRONMENT = Environment(
+    commit=None,
+    dirty=None,
+    python="3.11.7",
+    torch="2.13.0",
+    device="cpu",
+    instructions="x86_64 AVX2",
+    threads=1,
+    data_hash="d" * 64,
+    engine="native avx2 01234567",
+)
+MACHINE = Machine(processor="a processor", cores=2, workers=2, environment=ENVIRONMENT)
+FACTS = Facts(
+    name="made-up",
+    dataset="mnist",
+    data_hash="d" * 64,
+    split_sha256="5" * 64,
+    space=FEW,
+    space_name="few",
+    recipe=Recipe(epochs=4),
+    recipe_name="fast-4ep",
+    rungs=(1, 2, 4),
+    samples=(Sample(seed=0, networks=3, bands=0),),
+    machines=(MACHINE,),
+)
+
+
+def run_rows(
+    network: int = 0, seed: int = 0, accuracies: tuple[float, ...] = (90.0, 95.0, 98.0), **changes: Any
+) -> list[Row]:
+    """Return the rows of a run of one of the three networks; a second an epoch."""
+    analysis = analyse(parse_network(TEXTS[network]), MNIST)
+    row = Row(TEXTS[network], HASHES[network], analysis.parameters, analysis.macs, seed, 1, 0.0, 0.0)
+    return [
+        row._replace(rung=rung, validation_accuracy_pct=accuracy, seconds=float(rung), **changes)
+        for rung, accuracy in zip(FACTS.rungs, accuracies, strict=True)
+    ]
+
+
+def few(*runs: list[Row], **changes: Any) -> Table:
+    """Return a table of these runs; without any, of one seed of each network."""
+    chosen = runs or tuple(run_rows(network, accuracies=(90.0, 95.0, 96.0 + network)) for network in range(3))
+    return Table(replace(FACTS, **changes), tuple(row for run in chosen for row in run))
+
+
+SPACE = """width = {4, 6, 8, 12};
+stage(channels) = conv3x3(channels) bn relu;
+head = <gap | linear(10) / conv1x1(10) | gap>;
+net = stage(width) | maxpool | stage(width) | maxpool | conv3x3({6, 8, 12, 16}) bn relu | head;
+"""
+# Two widths, so eight networks in all.
+TINY = "net = conv3x3({4, 8}) bn relu | maxpool | conv3x3({4, 8}) bn relu | gap | <linear(10) / conv1x1(10)>;"
+SIZE = 10_000
+
+
+@cache
+def table(space: str = SPACE) -> Table:
+    """Return a table of all networks of a space; the logarithm of errors deviates by 0.12 between seeds."""
+    parsed = parse_space(space, "made-up")
+    rows, rungs = [], (1, 2, 4, 8)
+    for architecture in {each.architecture: None for each in enumerate_draws(parsed)}:
+        if not judge(parsed, architecture).accepted:
+            continue
+        analysis = analyse(architecture, MNIST)
+        rng = random.Random(f"0/{architecture.hash}")
+        level = math.log(110) - 0.65 * math.log(analysis.parameters / 3000) - 0.25 * math.log(analysis.macs / 500_000)
+        level += rng.gauss(0, 0.25)
+        pace = 1.0 + analysis.macs / 250_000
+        for index in range(2):
+            luck = rng.gauss(0, 0.12)
+            for rung in rungs:
+                errors = math.exp(level + luck + rng.gauss(0, 0.05)) * (1 + 4 * (1 - rung / rungs[-1]) ** 2.6)
+                accuracy = 100 * (1 - min(round(errors), 9_000) / SIZE)
+                seconds = round(rung * pace * rng.uniform(0.97, 1.03), 3)
+                network = (str(architecture), architecture.hash, analysis.parameters, analysis.macs)
+                rows.append(Row(*network, index, rung, accuracy, seconds))
+    samples = (Sample(seed=0, networks=1_000, bands=0),)
+    facts = replace(FACTS, space=space, space_name="made-up", recipe=Recipe(epochs=8), rungs=rungs, samples=samples)
+    return Table(facts, tuple(rows))
+
+
+def asked(of: Table, **changes: Any) -> Comparison:
+    """Return a comparison of no methods yet on a table."""
+    values: dict[str, Any] = {
+        "dataset": of.facts.dataset,
+        "data_hash": of.facts.data_hash,
+        "space": of.facts.space,
+        "space_name": of.facts.space_name,
+        "recipe": of.recipe,
+        "recipe_name": of.facts.recipe_name,
+        "rungs": of.rungs,
+        "budget": 20_000,
+        "target_pct": 99.0,
+        "seconds": 1_500.0,
+        "workers": 2,
+        "networks": tuple({row.architecture: None for row in of.rows}),
+    }
+    return Comparison(task=SearchTask(**(values | changes)), methods=(), repeats=1, seed=0, answer_seconds=20.0)
