@@ -38,7 +38,12 @@ def replayed(methods: Sequence[str], repeats: int, folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("methods", "repeats"), [(tuple(BUILT_IN), 1), pytest.param(SAMPLERS, 20, marks=pytest.mark.slow)]
+    ("methods", "repeats"),
+    [
+        (("random", "halving", "tpe-aided", "default", "no-confirmation", "with-nsga2"), 1),
+        pytest.param(tuple(BUILT_IN), 1, marks=pytest.mark.nightly),
+        pytest.param(SAMPLERS, 20, marks=pytest.mark.slow),
+    ],
 )
 def test_replayed_searches_are_as_before(
     methods: tuple[str, ...], repeats: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -149,7 +149,7 @@ def test_pooled_runs_differ_as_much_as_the_seeds_that_made_the_table():
 
 def test_a_run_that_diverged_is_one_in_replay_too_and_lends_nobody_its_errors():
     first = next(iter(TINY.runs))
-    bad = {"status": Status.DIVERGED, "validation_accuracy_pct": 10.0}
+    bad: dict[str, Any] = {"status": Status.DIVERGED, "validation_accuracy_pct": 10.0}
     rows = tuple(row._replace(**bad) if (row.hash, row.seed) == (first, 1) else row for row in TINY.rows)
 
     found = drawn(TableReadings(Table(TINY.facts, rows)), first, 40)
@@ -275,7 +275,12 @@ def test_a_method_is_told_what_came_of_its_networks_and_nothing_more(monkeypatch
     def begin(problem: Problem) -> Ask:
         briefs.append(problem)
         ask = blind(problem)
-        return lambda tried: [history.append(tried), ask(tried)][1] or ""
+
+        def noting(tried: Sequence[Trial]) -> str:
+            history.append(tried)
+            return ask(tried)
+
+        return noting
 
     (trace,) = run(planted(monkeypatch, begin), 1)
 
