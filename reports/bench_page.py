@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.bench.comparison import Comparison
-from harness.bench.methods import DEFAULT
+from harness.bench.comparison import DEFAULT, Comparison
 from harness.bench.scores import AT_THE_END, LEVEL, OVER_TIME, Findings, p_text
 from harness.search import race
 from harness.system import files

@@ -16,14 +16,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.bench.methods import Method
 from harness.bench.table import Machine, Table
-from harness.evidence.study import StudyConfig
 from harness.system import files, statistics
 from harness.system.document import WrittenNetwork, document_of, documented, read_as
 from harness.system.errors import ContentError
 from harness.training.recipe import Recipe, recipe_document
 
+# The method that a search uses.
+DEFAULT = "default"
 _ASKED, TRACES, _JUDGED = "comparison.json", "traces.jsonl", "judged.json"
 # What a table's task is where nobody says: a target that a quarter of the networks reach, and the time in which an
 # eighth of them could be trained. Methods differ while the smallest are hard to find and cannot all be tried.
@@ -65,23 +65,6 @@ class SearchTask:
     seconds: float
     workers: int
     networks: tuple[str, ...] | None = None
-
-    def config(self, method: Method, seed: int) -> StudyConfig:
-        """Return the task as the configuration of a search by a method."""
-        return StudyConfig(
-            dataset=self.dataset,
-            data_hash=self.data_hash,
-            budget=self.budget,
-            target_pct=self.target_pct,
-            threshold_pct=self.target_pct,
-            space=self.space_name,
-            space_text=self.space,
-            sampler=method.sampler,
-            recipe=self.recipe,
-            recipe_name=self.recipe_name,
-            rungs=method.rungs(self.rungs),
-            seed=seed,
-        )
 
 
 def repeat_seed(seed: int, repeat: int) -> int:
@@ -126,7 +109,9 @@ class Trace:
 
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Named:
+class Named:
+    """A method as it was asked for; ``command`` and ``source_sha256`` are of somebody's own."""
+
     name: str
     says: str
     is_variant: bool
@@ -150,7 +135,7 @@ class Comparison:
     """
 
     task: SearchTask
-    methods: tuple[_Named, ...]
+    methods: tuple[Named, ...]
     repeats: int
     seed: int
     answer_seconds: float
@@ -166,7 +151,7 @@ class Comparison:
     def of(
         cls,
         task: SearchTask,
-        methods: Sequence[Method],
+        methods: Sequence[Named],
         given: dict[str, Any],
         table: Table | None = None,
         machine: Machine | None = None,
@@ -177,10 +162,9 @@ class Comparison:
         for path in sorted([*root.glob("search_spaces/**/*"), *root.glob("harness/**/*")]):
             if path.suffix in (".py", ".lark", ".cpp", ".h", ".json"):
                 code.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
-        named = [item.name for item in fields(_Named)]
         return cls(
             task=task,
-            methods=tuple(_Named(**{name: getattr(each, name) for name in named}) for each in methods),
+            methods=tuple(methods),
             repeats=given["repeats"],
             seed=given["seed"],
             answer_seconds=given["answer_seconds"],
@@ -267,13 +251,6 @@ def check_table(table: Table, task: SearchTask) -> None:
         raise ContentError(f"the table {table.facts.name!r} is a sample of its space, which only --live can search")
     if None not in limits and task.budget > (most := max(limit or 0 for limit in limits)):
         raise ContentError(f"the table {table.facts.name!r} holds the networks of at most {most:,} parameters only")
-
-
-def check_rungs(methods: Sequence[Method], task: SearchTask) -> None:
-    """Raise ContentError where a method stops at an epoch that a table was not looked at."""
-    for method in methods:
-        if missing := sorted(set(method.rungs(task.rungs)) - set(task.rungs)):
-            raise ContentError(f"method {method.name!r} stops after epoch {missing[0]}, which the table has not")
 
 
 # On disk ----------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.bench import comparison
-from harness.bench.comparison import Comparison, Judged, SearchTask, Trace, check_rungs, table_task
+from harness.bench.comparison import Comparison, Judged, SearchTask, Trace, table_task
 from harness.bench.methods import Method
 from harness.bench.record import this_machine
 from harness.bench.replay import run_repeat
@@ -60,15 +60,15 @@ def prepared(given: dict[str, Any], methods: Sequence[Method], table: Table | No
     if table is not None and data.data_hash != table.facts.data_hash:
         raise ContentError(f"the data in {data.source} are not those that the table {table.facts.name!r} was made of")
     task = table_task(table, given) if table else _asked(given, data)
-    check_rungs(methods, task)
     device = choose_device(given["device"])
     engine = choose_engine(given["engine"], task.recipe, device, parse_space(task.space).op_types)
     effort = Effort(
         seconds=None, trials=None, workers=task.workers, device=str(device), limits=Limits(), engine=engine.kind
     )
     trainer = engine.engine.name if engine.engine else engine.kind
+    named = [method.named(task) for method in methods]
     machine = this_machine(device, data.data_hash, trainer, task.workers)
-    return Comparison.of(task, methods, given, machine=machine), Running(
+    return Comparison.of(task, named, given, machine=machine), Running(
         Source(data.dataset.name, given["folder"]), effort
     )
 

@@ -34,7 +34,9 @@ from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
 
+from harness.bench.comparison import DEFAULT, Named, SearchTask
 from harness.evidence.events import Proposal, Rejected, Repeated
+from harness.evidence.study import StudyConfig
 from harness.search import pruning, race
 from harness.search.clock import TimeLeft
 from harness.search.optuna_sampler import DEFAULT as DEFAULT_SAMPLER
@@ -87,6 +89,35 @@ class Method:
         halved = rungs[:-1] if self.stops is Stops.HALVING else ()
         return pruning.rungs(rungs[-1]) if self.stops is Stops.RACE else halved
 
+    def config(self, task: SearchTask, seed: int) -> StudyConfig:
+        """Return a task as the configuration of a search by this method."""
+        return StudyConfig(
+            dataset=task.dataset,
+            data_hash=task.data_hash,
+            budget=task.budget,
+            target_pct=task.target_pct,
+            threshold_pct=task.target_pct,
+            space=task.space_name,
+            space_text=task.space,
+            sampler=self.sampler,
+            recipe=task.recipe,
+            recipe_name=task.recipe_name,
+            rungs=self.rungs(task.rungs),
+            seed=seed,
+        )
+
+    def named(self, task: SearchTask) -> Named:
+        """Return the method as a comparison knows it; raise ContentError where it stops at other epochs than a task."""
+        if missing := sorted({*self.rungs(task.rungs)} - {*task.rungs}):
+            raise ContentError(f"method {self.name!r} stops after epoch {missing[0]}, which the table has not")
+        return Named(
+            name=self.name,
+            says=self.says,
+            is_variant=self.is_variant,
+            command=self.command,
+            source_sha256=self.source_sha256,
+        )
+
     @property
     def source_sha256(self) -> str | None:
         """SHA-256 of the files that a command names, or of a function's package; None for one of the bench's own.
@@ -110,7 +141,6 @@ class Method:
         return whole.hexdigest()
 
 
-DEFAULT = "default"
 _WHOLE = Method(
     name=DEFAULT, says="harness search as it is", sampler=DEFAULT_SAMPLER, switches=ALL_ON, stops=Stops.RACE
 )

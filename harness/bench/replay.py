@@ -281,7 +281,7 @@ def run_repeat(
     """
     task, seed = asked.task, repeat_seed(asked.seed, repeat)
     space = parse_space(task.space, task.space_name, dataset(task.dataset).task)
-    config, watch = task.config(method, seed), _Watch(task.seconds)
+    config, watch = method.config(task, seed), _Watch(task.seconds)
     spent = effort or Effort(seconds=None, trials=None, workers=task.workers, device="cpu", limits=Limits())
     problem = Problem(
         space=task.space,

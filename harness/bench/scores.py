@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.bench.comparison import Comparison, Judged, Trace
-from harness.bench.methods import DEFAULT
+from harness.bench.comparison import DEFAULT, Comparison, Judged, Trace
 from harness.system import files, statistics
 from harness.system.document import csv_text
 from harness.system.terminal import counted, duration_text

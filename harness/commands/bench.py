@@ -261,7 +261,7 @@ def run(ctx: click.Context, /, as_json: bool, **given: Any) -> int:
             raise UsageError(f"--{'data' if name == 'folder' else name.replace('_', '-')} says nothing of {what}")
     given["repeats"] = given["repeats"] or (3 if given["live"] else 200)
     from harness.bench import live
-    from harness.bench.comparison import Comparison, Judged, begin, check_rungs, check_table, table_task, write_judged
+    from harness.bench.comparison import Comparison, Judged, begin, check_table, table_task, write_judged
     from harness.bench.methods import methods_of
     from harness.bench.scores import figures_text, findings, write_figures
     from harness.bench.table import read_table, table_folder
@@ -276,8 +276,7 @@ def run(ctx: click.Context, /, as_json: bool, **given: Any) -> int:
         assert table is not None, "without --live there is a table"
         task = table_task(table, given)
         check_table(table, task)
-        check_rungs(methods, task)
-        asked = Comparison.of(task, methods, given, table)
+        asked = Comparison.of(task, [method.named(task) for method in methods], given, table)
     digest = hashlib.sha256(json.dumps(asked.document, sort_keys=True).encode()).hexdigest()[:6]
     folder = given["out"] or workspace().runs / ".bench" / f"{asked.table or asked.task.space_name}-{digest}"
     check_writable(folder)
