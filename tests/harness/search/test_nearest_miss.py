@@ -47,66 +47,40 @@ def test_it_is_so_for_any_threshold(threshold_pct: float, size: int):
 # The nearest ------------------------------------------------------------------------------------------------
 
 
-def test_before_any_run_has_ended_there_is_none():
-    assert nearest_miss([], THRESHOLD) is None
-    assert nearest_miss([candidate(first=None)], THRESHOLD) is None
+def failed(errors: int | None, status: Status) -> Candidate:
+    return Candidate(proposal(), 1000, result(errors, status=status, purpose=Purpose.SEARCH))
 
 
-def test_a_run_that_failed_is_no_near_miss():
-    diverged = Candidate(proposal(), 1000, result(50, status=Status.DIVERGED, purpose=Purpose.SEARCH))
-    crashed = Candidate(proposal(1), 1000, result(None, status=Status.CRASHED, purpose=Purpose.SEARCH))
-
-    assert nearest_miss([diverged, crashed], THRESHOLD) is None
-
-
-def test_the_fewest_errors_are_nearest_and_of_equal_ones_the_smaller():
-    networks = [
-        candidate(first=130, trial=0, parameters=500),
-        candidate(first=104, trial=1, parameters=2000),
-        candidate(first=104, trial=2, parameters=900),
-    ]
-
+@pytest.mark.parametrize(
+    ("networks", "trial", "errors", "runs"),
+    [
+        ([], None, 0, 0),
+        ([candidate(first=None), failed(50, Status.DIVERGED), failed(None, Status.CRASHED)], None, 0, 0),
+        # The fewest errors, and of equal ones the smaller.
+        ([candidate(first=130, trial=0, parameters=500), candidate(first=104, trial=1, parameters=2000),
+          candidate(first=104, trial=2, parameters=900)], 2, 104, 1),
+        # Fresh seeds count in place of a first run that was lucky; one that failed as chance.
+        ([candidate(120, 121, first=90, trial=0)], 0, 120.5, 2),
+        ([candidate(120, 121, first=90, trial=0), candidate(first=110, trial=1)], 1, 110, 1),
+        ([candidate(100, None, first=90)], 0, (100 + 9000) / 2, 2),
+        # What stands did not miss.
+        ([candidate(80, 80, 80, trial=0)], None, 0, 0),
+        ([candidate(80, 80, 80, trial=0), candidate(first=150, trial=1)], 1, 150, 1),
+        # A pruned run is named only where none was complete.
+        ([pruned(300), pruned(250, trial=1)], 1, 250, 1),
+        ([pruned(101), candidate(first=400, trial=5)], 5, 400, 1),
+    ],
+)  # fmt: skip
+def test_the_nearest(networks: list[Candidate], trial: int | None, errors: float, runs: int):
     found = nearest_miss(networks, THRESHOLD)
 
-    assert found is not None
-    assert (found.trial, found.parameters, found.errors, found.runs) == (2, 900, 104, 1)
-    assert (found.allowed, found.size, found.pruned_after) == (100, SIZE, None)
-    assert found.epochs == networks[2].first.recipe.epochs  # type: ignore[union-attr]
-    assert isinstance(found.errors, int)
-
-
-def test_fresh_seeds_count_in_place_of_a_first_run_that_was_lucky():
-    lucky = candidate(120, 121, first=90, trial=0)
-    plain = candidate(first=110, trial=1)
-
-    assert nearest_miss([lucky], THRESHOLD).errors == pytest.approx(120.5)  # type: ignore[union-attr]
-    assert nearest_miss([lucky], THRESHOLD).runs == 2  # type: ignore[union-attr]
-    assert nearest_miss([lucky, plain], THRESHOLD).trial == 1  # type: ignore[union-attr]
-
-
-def test_a_fresh_run_that_failed_counts_as_chance():
-    found = nearest_miss([candidate(100, None, first=90)], THRESHOLD)
-
-    assert found is not None
-    assert found.errors == (100 + 9000) / 2
-
-
-def test_what_stands_did_not_miss():
-    standing, other = candidate(80, 80, 80, trial=0), candidate(first=150, trial=1)
-
-    assert nearest_miss([standing], THRESHOLD) is None
-    assert nearest_miss([standing, other], THRESHOLD).trial == 1  # type: ignore[union-attr]
-
-
-def test_a_pruned_run_is_named_only_where_none_was_complete():
-    found = nearest_miss([pruned(300), pruned(250, trial=1)], THRESHOLD)
-    assert found is not None
-    assert (found.trial, found.errors, found.pruned_after) == (1, 250, 2)
-
-    assert nearest_miss([pruned(101), candidate(first=400, trial=5)], THRESHOLD).trial == 5  # type: ignore[union-attr]
-
-
-# What people see --------------------------------------------------------------------------------------------
+    if trial is None:
+        assert found is None
+    else:
+        assert found is not None
+        assert (found.trial, found.errors, found.runs) == (trial, errors, runs)
+        assert (found.allowed, found.size) == (100, SIZE)
+        assert found.pruned_after == (2 if errors == 250 else None)
 
 
 def test_a_miss_is_told_in_images_with_what_is_minimised():
