@@ -7,14 +7,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from harness.evidence import record, study
+from harness.evidence import record
 from harness.evidence.record import Record
-from harness.search.nearest_miss import nearest_miss
-from harness.search.race import Candidate, candidate_of, is_confirmed, smallest_standing
+from harness.search.race import Candidate, is_confirmed
+from harness.search.trials import Trials, nearest_miss
 from harness.system.files import Workspace
 from harness.system.terminal import counted
 from harness.training.recipe import Recipe
-from harness.training.result import Purpose
 from search_spaces.network import Architecture
 from search_spaces.space import size_text
 
@@ -72,32 +71,25 @@ class Study:
         Raises:
             ContentError: its files do not hold together.
         """
-        told = study.Study.read(folder)
-        self.folder, self.name, self.config, self._place = folder, folder.name, told.config, place
-        self._candidates = {trial: candidate_of(told.config, each) for trial, each in told.proposals.items()}
-        for run in told.results:
-            candidate = self._candidates.get(-1 if run.trial is None else run.trial)
-            if candidate is not None and run.purpose is Purpose.SEARCH:
-                candidate.first = run
-            elif candidate is not None:
-                candidate.fresh.append(run)
+        self._told = Trials.read(folder)
+        self.folder, self.name, self.config, self._place = folder, folder.name, self._told.config, place
 
     @cached_property
     def trials(self) -> list[Trial]:
         """All networks that were chosen for training, in order."""
-        return [self._trial(candidate) for candidate in self._candidates.values()]
+        return [self._trial(candidate) for candidate in self._told.candidates.values()]
 
     @property
     def standing(self) -> Trial | None:
         """The confirmed network of the lowest cost, None while none is confirmed."""
-        found = smallest_standing(list(self._candidates.values()), self.config.threshold_pct)
+        found = self._told.standing
         return None if found is None else self._trial(found)
 
     @property
     def nearest(self) -> Trial | None:
         """The network with the fewest errors of those that are not confirmed."""
-        found = nearest_miss(self._candidates.values(), self.config.threshold_pct)
-        return None if found is None else self._trial(self._candidates[found.trial])
+        found = nearest_miss(self._told.candidates.values(), self.config.threshold_pct)
+        return None if found is None else self._trial(self._told.candidates[found.trial])
 
     @property
     def records(self) -> list[Record]:

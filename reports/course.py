@@ -16,8 +16,8 @@ from harness.evidence.events import (
     RungReached,
     SessionBegan,
 )
-from harness.search.nearest_miss import allowed_errors
 from harness.search.pruning import rungs_of
+from harness.search.trials import allowed_errors
 from harness.system import statistics
 from harness.training.result import Purpose, Result, Status
 from reports.networks import Network, State

@@ -16,9 +16,9 @@ from harness.data.datasets import dataset
 from harness.evidence.events import Confirmed, FailedConfirmation
 from harness.evidence.study import StudyConfig
 from harness.search.clock import Effort
-from harness.search.nearest_miss import NearestMiss, allowed_errors, miss_text
 from harness.search.race import Candidate, is_confirmed
 from harness.search.state import Moment, Watcher
+from harness.search.trials import NearestMiss, allowed_errors, miss_text
 from harness.system import statistics
 from harness.system.terminal import console, counted, printable
 from harness.training.executor import Broken, Event, Finished

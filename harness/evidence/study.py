@@ -250,13 +250,13 @@ class Study:
         self._winner: int | None = None
 
     @classmethod
-    def read(cls, folder: Path) -> Study:
+    def read(cls, folder: Path) -> Self:
         """Return the study of a folder, which may be one of an older program.
 
         Raises:
             ContentError: a file does not hold together.
         """
-        return Study(folder, read_config(folder)).folded()
+        return cls(folder, read_config(folder)).folded()
 
     def folded(self) -> Self:
         """Take in what the log holds; what follows its last end of line is in the making, or torn by a kill.

@@ -21,9 +21,9 @@ from harness.evidence.verify import Plan, Verdict, finished_indices, forget, rec
 from harness.search import race
 from harness.search.clock import VERIFY_FACTOR, least_seconds, verify_seeds
 from harness.search.loop import choose
-from harness.search.nearest_miss import NearestMiss, miss_text, nearest_miss
 from harness.search.run_plan import SearchPlan
 from harness.search.state import Search
+from harness.search.trials import NearestMiss, miss_text, nearest_miss
 from harness.system.document import document_of
 from harness.system.errors import typed
 from harness.system.terminal import LONGEST, counted, duration_option, duration_text

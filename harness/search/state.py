@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from harness.data.datasets import dataset
-from harness.evidence.events import Confirmed, Entry, Event, FailedConfirmation, Proposal, Repeated, RunEnded
-from harness.evidence.study import Study, StudyConfig, checkpoint_path, teachers_path
+from harness.evidence.events import Confirmed, Entry, Event, FailedConfirmation, RunEnded
+from harness.evidence.study import StudyConfig, checkpoint_path, teachers_path
 from harness.search import pruning, race
 from harness.search.clock import (
     CAUTION,
@@ -34,9 +34,9 @@ from harness.search.clock import (
     verifying,
 )
 from harness.search.features import work
-from harness.search.nearest_miss import NearestMiss, nearest_miss
 from harness.search.propose import ALL_ON, Proposing, Switches
 from harness.search.race import CONFIRM_SEEDS, Candidate
+from harness.search.trials import NearestMiss, Trials
 from harness.system import statistics
 from harness.training.executor import Executor
 from harness.training.result import Purpose, Result, Status
@@ -74,7 +74,7 @@ class Watcher:
         """See how a run has ended, and what that has decided about its network."""
 
 
-class Search(Study):
+class Search(Trials):
     """A study that is worked on.
 
     Attributes:
@@ -82,12 +82,7 @@ class Search(Study):
             ``before`` are the seconds of the earlier ones.
         is_hopeless: the rule of the rungs, asked for each run that reaches one; None for that of ``pruning``.
         switches: which parts of the search are at work.
-        candidates: the proposed networks with their runs, by trial.
-        contenders: those that are not settled. Each event asks about these alone: of thousands of networks nearly all
-            are settled.
-        trained: first runs that have ended with an accuracy.
-        timing: what its runs have taken; ``ratios`` are errors at the end per error at a rung.
-        stood: the trial that was last noted as the confirmed one.
+        timing: what its runs have taken.
         waiting: jobs that go on at a rung or are run again; ``broken`` counts the workers that broke at a run, and
             ``crashed`` runs in a row that crashed for good.
         exhausted: why no further network is found; empty while there may be one; ``lacks_time`` if there might be one
@@ -109,25 +104,19 @@ class Search(Study):
     ) -> None:
         """Begin with nothing."""
         super().__init__(folder, config, in_memory=in_memory)
+        self.confirm_seeds = CONFIRM_SEEDS if switches.confirmation else 0
+        self.counts_repeats = switches.repeats
         self.effort, self.executor, self.proposer = effort, executor, proposer
         self.watcher = Watcher()
         self.switches, self.is_hopeless = switches, is_hopeless
         self.began, self.before = executor.now(), 0.0
-        self.candidates: dict[int, Candidate] = {}
-        self.contenders: dict[int, Candidate] = {}
-        self.trained = 0
         data = dataset(config.dataset)
         self.timing = Timing(data.train_size, taught(PACES[effort.engine], config.recipe, data.task))
-        self.ratios: pruning.Ratios = {}
-        self.stood: int | None = None
         self.waiting: list[Job] = []
         self.broken: dict[tuple[int, str, int], int] = {}
         self.crashed = 0
         self.interrupted = self.finished = self.lacks_time = False
         self.exhausted = self.reason = ""
-        self._standing: Candidate | None = None
-        self._nearest: NearestMiss | None = None
-        self._is_standing_known = self._is_nearest_known = True
 
     def take_up(self) -> Self:
         """Take in the log to go on with it; time counts from here."""
@@ -138,55 +127,8 @@ class Search(Study):
     def apply(self, entry: Entry[Event]) -> None:
         """Change the state by what has happened."""
         super().apply(entry)
-        match event := entry.event:
-            case Proposal(trial=trial):
-                seeds = CONFIRM_SEEDS if self.switches.confirmation else 0
-                self.candidates[trial] = race.candidate_of(self.config, event, seeds)
-                self._keep(self.candidates[trial])
-            case Repeated(trial=trial) if trial in self.candidates:
-                self.candidates[trial].repeats += self.switches.repeats
-                self._keep(self.candidates[trial])
-            case RunEnded(run=run) if run.trial in self.candidates:
-                self._file(self.candidates[run.trial], run)
-            case Confirmed(trial=trial):
-                self.stood = trial
-            case _:
-                pass
-
-    def _file(self, candidate: Candidate, run: Result) -> None:
-        if run.purpose is Purpose.SEARCH:
-            candidate.first = run
-            self.trained += run.validation_errors is not None
-        else:
-            candidate.fresh = sorted([*candidate.fresh, run], key=lambda each: each.seed_index)
-        pruning.add_run(self.ratios, run, pruning.rungs_of(self.config, run.recipe.epochs))
-        task = dataset(self.config.dataset).task
-        add_timing(self.timing, run, work(candidate.proposal.architecture, task), run.node)
-        self._keep(candidate)
-        self._is_nearest_known = False
-
-    def _keep(self, candidate: Candidate) -> None:
-        if race.settled(candidate, self.config.threshold_pct):
-            self.contenders.pop(candidate.proposal.trial, None)
-        else:
-            self.contenders[candidate.proposal.trial] = candidate
-        self._is_standing_known = False
-
-    @property
-    def standing(self) -> Candidate | None:
-        """The network of the lowest cost that stands; it can change only with the contenders."""
-        if not self._is_standing_known:
-            self._standing = race.smallest_standing(list(self.contenders.values()), self.config.threshold_pct)
-            self._is_standing_known = True
-        return self._standing
-
-    @property
-    def nearest(self) -> NearestMiss | None:
-        """What came nearest to standing, while nothing stands; it can change when a run ends."""
-        if not self._is_nearest_known:
-            self._nearest = nearest_miss(self.candidates.values(), self.config.threshold_pct)
-            self._is_nearest_known = True
-        return self._nearest if self.standing is None else None
+        if isinstance(entry.event, RunEnded) and (run := entry.event.run).trial in self.candidates:
+            add_timing(self.timing, run, work(run.architecture, dataset(self.config.dataset).task), run.node)
 
     def moment(self) -> Moment:
         """Return where the search is."""

@@ -11,9 +11,9 @@ import pytest
 
 from harness.commands.search_progress import MOST_LINES, SearchReporter
 from harness.evidence.events import Confirmed, FailedConfirmation
-from harness.search.nearest_miss import NearestMiss
 from harness.search.race import Candidate
 from harness.search.state import Moment, on_fresh_seeds
+from harness.search.trials import NearestMiss
 from harness.system.terminal import console
 from harness.training.executor import Broken, Finished
 from harness.training.result import Purpose, Result, Status

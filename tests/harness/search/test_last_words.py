@@ -18,7 +18,7 @@ from harness.evidence.record import Record
 from harness.evidence.study import Study
 from harness.evidence.verify import Verdict
 from harness.search.finish import LastWords, Outcome, outcome_of
-from harness.search.nearest_miss import NearestMiss
+from harness.search.trials import NearestMiss
 from harness.training.executor import Limits
 from harness.training.result import Purpose, Status
 from search_spaces.space import Metric

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.search.nearest_miss import allowed_errors, miss_text, nearest_miss
 from harness.search.race import Candidate
+from harness.search.trials import allowed_errors, miss_text, nearest_miss
 from harness.training.result import Epoch, Purpose, Status
 from search_spaces.space import Metric
 from tests.harness.raced import SIZE, THRESHOLD, candidate, proposal, result

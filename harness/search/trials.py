@@ -1,15 +1,18 @@
-"""The network that came nearest to being confirmed, and by how many validation images it missed."""
+"""The networks of a study with their runs: what stands, what came nearest to standing, and by how many images."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
-from harness.search import race
+from harness.evidence.events import Confirmed, Entry, Event, Proposal, Repeated, RunEnded
+from harness.evidence.study import Study, StudyConfig
+from harness.search import pruning, race
 from harness.search.race import CHANCE_PCT, Candidate, by_cost
 from harness.system import statistics
-from harness.training.result import Result, Status, accuracy_pct
+from harness.training.result import Purpose, Result, Status, accuracy_pct
 from search_spaces.space import Metric, size_text
 
 
@@ -98,3 +101,77 @@ def miss_text(miss: NearestMiss, minimise: Metric) -> str:
     unsure = "passed once" if miss.runs == 1 else "too uncertain"
     doubt = f" ({unsure}, not confirmed)" if miss.errors <= miss.allowed else ""
     return f"{size}, {errors}, {miss.allowed:,} allowed{doubt}"
+
+
+class Trials(Study):
+    """What has happened to the networks of a study.
+
+    Attributes:
+        confirm_seeds: fresh seeds that a network stands on at the least; ``counts_repeats`` if a proposal of a known
+            network counts for it.
+        candidates: the proposed networks with their runs, by trial.
+        contenders: those that are not settled. Each event asks about these alone: of thousands of networks nearly all
+            are settled.
+        trained: first runs that have ended with an accuracy.
+        ratios: errors at the end per error at a rung, of its runs.
+        stood: the trial that was last noted as the confirmed one.
+    """
+
+    def __init__(self, folder: Path, config: StudyConfig, *, in_memory: bool = False) -> None:
+        super().__init__(folder, config, in_memory=in_memory)
+        self.confirm_seeds, self.counts_repeats = race.CONFIRM_SEEDS, True
+        self.candidates: dict[int, Candidate] = {}
+        self.contenders: dict[int, Candidate] = {}
+        self.trained = 0
+        self.ratios: pruning.Ratios = {}
+        self.stood: int | None = None
+        self._standing: Candidate | None = None
+        self._nearest: NearestMiss | None = None
+        self._is_standing_known = self._is_nearest_known = True
+
+    def apply(self, entry: Entry[Event]) -> None:
+        """Change the state by what has happened."""
+        super().apply(entry)
+        match event := entry.event:
+            case Proposal(trial=trial):
+                self.candidates[trial] = race.candidate_of(self.config, event, self.confirm_seeds)
+                self._keep(self.candidates[trial])
+            case Repeated(trial=trial) if trial in self.candidates:
+                self.candidates[trial].repeats += self.counts_repeats
+                self._keep(self.candidates[trial])
+            case RunEnded(run=run) if candidate := self.candidates.get(-1 if run.trial is None else run.trial):
+                if run.purpose is Purpose.SEARCH:
+                    candidate.first = run
+                    self.trained += run.validation_errors is not None
+                else:
+                    candidate.fresh = sorted([*candidate.fresh, run], key=lambda each: each.seed_index)
+                pruning.add_run(self.ratios, run, pruning.rungs_of(self.config, run.recipe.epochs))
+                self._keep(candidate)
+                self._is_nearest_known = False
+            case Confirmed(trial=trial):
+                self.stood = trial
+            case _:
+                pass
+
+    def _keep(self, candidate: Candidate) -> None:
+        if race.settled(candidate, self.config.threshold_pct):
+            self.contenders.pop(candidate.proposal.trial, None)
+        else:
+            self.contenders[candidate.proposal.trial] = candidate
+        self._is_standing_known = False
+
+    @property
+    def standing(self) -> Candidate | None:
+        """The network of the lowest cost that stands; it can change only with the contenders."""
+        if not self._is_standing_known:
+            self._standing = race.smallest_standing(list(self.contenders.values()), self.config.threshold_pct)
+            self._is_standing_known = True
+        return self._standing
+
+    @property
+    def nearest(self) -> NearestMiss | None:
+        """What came nearest to standing, while nothing stands; it can change when a run ends."""
+        if not self._is_nearest_known:
+            self._nearest = nearest_miss(self.candidates.values(), self.config.threshold_pct)
+            self._is_nearest_known = True
+        return self._nearest if self.standing is None else None
