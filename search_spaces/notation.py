@@ -20,28 +20,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from functools import lru_cache
-from typing import Any, assert_never, cast
+from typing import Any, cast
 
 from search_spaces.cost import analyse_ops
 from search_spaces.errors import NotationError, ShapeError, nearest
-from search_spaces.grammar import (
-    Argument,
-    Bar,
-    Call,
-    Definition,
-    Group,
-    Limit,
-    Maybe,
-    Number,
-    Operand,
-    Range,
-    Repeat,
-    Sequence,
-    Statements,
-    ValueSet,
-    Where,
-    read,
-)
+from search_spaces.grammar import Tree, at, normal, read
 from search_spaces.network import Architecture
 from search_spaces.ops import SIGNATURES, Kind, Op, Parameter, Residual, op_names, plain
 from search_spaces.space import (
@@ -91,15 +74,24 @@ def parse_network(text: str, task: Task = MNIST) -> Architecture:
         first, *path = error.path or (-1,)
         call = _calls(sequence)[first]
         for index in path:
-            call = _calls(cast(Sequence, call.arguments[0].operand))[index]
-        placed = ShapeError(error.message, path=error.path, position=call.position)
+            call = _calls(call.children[1].children[0])[index]
+        placed = ShapeError(error.message, path=error.path, position=at(call))
         placed.text = text
         raise placed from None
     return Architecture(ops, bars)
 
 
-def _calls(sequence: Sequence) -> list[Call]:
-    return [item for item in sequence.items if isinstance(item, Call)]
+def _calls(sequence: Tree) -> list[Any]:
+    return [item for item in _parts(sequence) if item.data == "call"]
+
+
+def _parts(tree: Tree) -> list[Tree]:
+    # All of them are trees: for those rules that no token stands in.
+    return cast("list[Tree]", tree.children)
+
+
+def _is_sequence(tree: Tree) -> bool:
+    return tree.data in ("sequence", "filled")
 
 
 def parse_notation(text: str) -> Architecture:
@@ -126,9 +118,9 @@ def _one_op(word: str) -> Op:
     return op
 
 
-def _network(text: str) -> tuple[Sequence, tuple[Op, ...], tuple[int, ...]]:
+def _network(text: str) -> tuple[Tree, tuple[Op, ...], tuple[int, ...]]:
     with _reading(text):
-        sequence: Sequence = read(text, "network")
+        sequence = read(text, "network")
         ops, bars = _laid_out(_Resolver(None, MNIST).body(sequence, _Scope()).nodes)
         if not ops:
             example = "conv3x3(8) bn relu | gap | linear(10)"
@@ -166,13 +158,13 @@ def parse_space(text: str, name: str = "space", task: Task = MNIST) -> SearchSpa
         NotationError: the text is not in the notation, or names or numbers in it do not fit.
     """
     with _reading(text):
-        statements: Statements | Sequence = read(text, "space")
-        if isinstance(statements, Sequence):
-            if all(isinstance(item, Bar) for item in statements.items):
+        tree = read(text, "space")
+        if _is_sequence(tree):
+            if all(item.data == "bar" for item in _parts(tree)):
                 raise NotationError("the search space is empty: define at least net = ...;", position=0)
-            head = Call("net", (), position=statements.position)
-            statements = (Definition(head, statements, position=statements.position),)
-        table = _table(statements)
+            table, written = {"net": _Definition(0, (), tree)}, f"net = {normal(tree)};\n"
+        else:
+            table, written = _table(tree), normal(tree)
         resolver = _Resolver(table, task)
         resolver.resolve("net", 0)
         shared = dict(resolver.shared)
@@ -183,13 +175,12 @@ def parse_space(text: str, name: str = "space", task: Task = MNIST) -> SearchSpa
         net = resolver.ops["net"]
         aside = sum(part.max_nodes if isinstance(part, Body) else 1 for part in shared.values())
         _check_nodes(net.max_nodes + aside, 0)
-        normal = "".join(f"{statement};\n" for statement in statements)
-        digest = hashlib.sha256(normal.encode()).hexdigest()[:12]
-        limits = [limit for each in statements if isinstance(each, Where) for limit in each.limits]
+        digest = hashlib.sha256(written.encode()).hexdigest()[:12]
+        limits = [limit for each in _parts(tree) if each.data == "where" for limit in _parts(each)]
         conditions = tuple(map(_condition, limits))
         if clash := contradictory(conditions):
             told = f"no network can have {' and '.join(map(str, clash))}"
-            raise NotationError(told, position=limits[conditions.index(clash[-1])].position)
+            raise NotationError(told, position=at(limits[conditions.index(clash[-1])]))
     return SearchSpace(name, text, digest, net, shared, conditions, task, unused)
 
 
@@ -205,7 +196,7 @@ def with_conditions(space: SearchSpace, conditions: tuple[Condition, ...]) -> Se
     if clash := contradictory((*space.conditions, *conditions)):
         raise NotationError(f"no network of space '{space.name}' can have {' and '.join(map(str, clash))}")
     # On a line of their own, as a comment may end the text. Its last statement may lack its semicolon.
-    text = f"net = {space.text}\n;" if isinstance(read(space.text, "space"), Sequence) else space.text
+    text = f"net = {space.text}\n;" if _is_sequence(read(space.text, "space")) else space.text
     limits = f"where {', '.join(map(str, conditions))};"
     try:
         return parse_space(f"{text}\n{limits}", space.name, space.task)
@@ -220,43 +211,51 @@ def parse_conditions(text: str) -> tuple[Condition, ...]:
         NotationError: the text holds something else, a metric is unknown or a bound is not a whole number.
     """
     with _reading(text):
-        return tuple(map(_condition, read(text, "limits").limits))
+        return tuple(map(_condition, _parts(read(text, "limits"))))
 
 
-def _condition(limit: Limit) -> Condition:
-    if limit.metric not in list(Metric):
-        told = f"unknown metric '{limit.metric}'; known are {', '.join(Metric)}"
-        raise NotationError(told, position=limit.position, hint=nearest(limit.metric, [each.value for each in Metric]))
-    bound = _whole(limit.bound, f"the bound of {limit.metric}", _LARGEST_BOUND)
-    return Condition(Metric(limit.metric), limit.comparison, bound)
+def _condition(limit: Tree) -> Condition:
+    metric, comparison = map(str, limit.children[:2])
+    if metric not in list(Metric):
+        told = f"unknown metric '{metric}'; known are {', '.join(Metric)}"
+        raise NotationError(told, position=at(limit), hint=nearest(metric, [each.value for each in Metric]))
+    return Condition(Metric(metric), comparison, _whole(limit.children[2], f"the bound of {metric}", _LARGEST_BOUND))
 
 
-def _table(statements: Statements) -> dict[str, Definition]:
-    table: dict[str, Definition] = {}
-    for statement in statements:
-        if isinstance(statement, Where):
+@dataclass(frozen=True, slots=True)
+class _Definition:
+    """A name for something that is drawn anew at each mention, or, after ``let``, once and the same everywhere."""
+
+    position: int
+    parameters: tuple[str, ...]
+    body: Tree
+    let: bool = False
+
+
+def _table(tree: Tree) -> dict[str, _Definition]:
+    table: dict[str, _Definition] = {}
+    for statement in _parts(tree):
+        if statement.data == "where":
             continue
-        name = statement.head.name
+        head, body = cast("list[Any]", statement.children)
+        name, *arguments = [head] if statement.data == "let" else head.children
+        name = str(name)
         if name in op_names() or name in table:
             problem = "is defined twice" if name in table else "is an op and cannot be defined anew"
-            raise NotationError(f"'{name}' {problem}", position=statement.position)
-        seen: set[str | None] = set()
-        for argument in statement.head.arguments:
-            parameter = _name(argument.operand)
-            if argument.keyword is not None or parameter is None or parameter in {*op_names(), *seen}:
-                told = f"the parameters of a rule are names, each given once, and no ops; '{argument}' is not"
-                raise NotationError(told, position=argument.position)
-            seen.add(parameter)
-        table[name] = statement
+            raise NotationError(f"'{name}' {problem}", position=at(statement))
+        seen: list[str] = []
+        for argument in arguments:
+            parameter = _name(argument.children[-1])
+            if len(argument.children) > 1 or parameter is None or parameter in (*op_names(), *seen):
+                told = f"the parameters of a rule are names, each given once, and no ops; '{normal(argument)}' is not"
+                raise NotationError(told, position=at(argument))
+            seen.append(parameter)
+        table[name] = _Definition(at(statement), tuple(seen), body, statement.data == "let")
     net = table.get("net")
-    if net is None or net.let or net.head.arguments or not isinstance(net.body, Sequence):
+    if net is None or net.let or net.parameters or not _is_sequence(net.body):
         told = "a space needs a plain rule of ops 'net', as in net = ...;"
         raise NotationError(told, position=net.position if net else 0, hint=None if net else nearest("net", table))
     return table
-
-
-def _parameters(statement: Definition) -> list[str]:
-    return [_name(argument.operand) or "" for argument in statement.head.arguments]
 
 
 # An op, and that parameter of it which a number is for.
@@ -302,7 +301,7 @@ class _Resolver:
     Without a table the text is one network: it makes no choices and names nothing but ops.
     """
 
-    def __init__(self, table: dict[str, Definition] | None, task: Task) -> None:
+    def __init__(self, table: dict[str, _Definition] | None, task: Task) -> None:
         self.shared: dict[str, Value | Body] = {}
         self.ops: dict[str, Body] = {}
         self._is_network = table is None
@@ -322,9 +321,9 @@ class _Resolver:
             raise NotationError(f"{name} refers to itself ({circle}); nothing may", position=position)
         _check_depth(len(self._active), position)
         self._active.append(name)
-        statement, parameters = self._table[name], _parameters(self._table[name])
+        statement = self._table[name]
         if self._is_number(name):
-            if parameters:
+            if statement.parameters:
                 raise NotationError(f"{name} stands for numbers and takes no parameters", position=statement.position)
             found = self._drawn(statement.body, _Scope())
             if statement.let:
@@ -332,14 +331,13 @@ class _Resolver:
                 found = _Numbers(found.values, Variable(name, shared=True))
             self._numbers[name] = found
         else:
-            scope = _Scope({parameter: [] for parameter in parameters}, Counter(parameters))
+            scope = _Scope({parameter: [] for parameter in statement.parameters}, Counter(statement.parameters))
             if name == "net":
                 # Its labels are whole paths, as the names of shared parts are.
                 scope.taken.update(other for other, found in self._table.items() if found.let)
-            assert isinstance(statement.body, Sequence)
-            match statement.body.items:
-                case (Group() as group,):
-                    body = self._joined(self._atom(group, scope, ""), group.position)
+            match _parts(statement.body):
+                case [group] if group.data == "group":
+                    body = self._joined(self._atom(group, scope, ""), at(group))
                 case _:
                     body = self.body(statement.body, scope)
             if statement.let:
@@ -357,47 +355,43 @@ class _Resolver:
         while name in self._table and name not in visited:
             visited.add(name)
             operand = self._table[name].body
-            if not isinstance(operand, Sequence):
+            if not _is_sequence(operand):
                 return True
             name = _name(operand) or ""
         return name == _CLASSES and name not in self._table
 
-    def body(self, sequence: Sequence, scope: _Scope) -> Body:
+    def body(self, sequence: Tree, scope: _Scope) -> Body:
         """Return what a sequence draws."""
         self._depth += 1
-        _check_depth(self._depth, sequence.position)
+        _check_depth(self._depth, at(sequence))
         parts: list[Part] = []
-        for item in sequence.items:
-            match item:
-                case Bar():
-                    parts.append("|")
-                case Call():
-                    parts += self._atom(item, scope, None)
-                case _ if self._is_network:
-                    raise _choice("an optional part" if isinstance(item, Maybe) else "a group or repetition", item)
-                case Group():
-                    parts += self._atom(item, scope, None)
-                case Maybe(body=atom):
-                    label = scope.label(atom.name)
-                    body = self._joined(self._atom(atom, scope, label), item.position)
-                    parts.append(_either(f"{label}?", [Body(()), body], ("no", "yes")))
-                case Repeat(body=atom, low=low, high=high):
-                    label = scope.label(atom.name)
-                    body = self._joined(self._atom(atom, scope, ""), item.position)
-                    least, most = (_whole(end, "a number of repetitions", _MOST_REPEATS) for end in (low, high))
-                    if least > most:
-                        raise NotationError(f"the repetition {{{low}..{high}}} is empty", position=low.position)
-                    each: list[Part] = [Named(f"{label}[{number}]", body) for number in range(1, most + 1)]
-                    if least == most:
-                        parts += each
-                        continue
-                    counts = range(least, most + 1)
-                    branches = [self._joined(each[:count], item.position) for count in counts]
-                    parts.append(_either(f"{label}*", branches, tuple(map(str, counts)), ordered=True))
-                case _:
-                    assert_never(item)
+        for item in _parts(sequence):
+            kind, place = str(item.data), at(item)
+            if kind == "bar":
+                parts.append("|")
+                continue
+            if self._is_network and kind != "call":
+                raise _choice("an optional part" if kind == "maybe" else "a group or repetition", place)
+            if kind in ("call", "group"):
+                parts += self._atom(item, scope, None)
+                continue
+            atom, *counts = cast("list[Any]", item.children)
+            label = scope.label("group" if atom.data == "group" else str(atom.children[0]))
+            body = self._joined(self._atom(atom, scope, label if kind == "maybe" else ""), place)
+            if kind == "maybe":
+                parts.append(_either(f"{label}?", [Body(()), body], ("no", "yes")))
+                continue
+            low, high = (_whole(end, "a number of repetitions", _MOST_REPEATS) for end in (counts[0], counts[-1]))
+            if low > high:
+                raise NotationError(f"the repetition {{{low}..{high}}} is empty", position=at(counts[0]))
+            each: list[Part] = [Named(f"{label}[{number}]", body) for number in range(1, high + 1)]
+            if low == high:
+                parts += each
+                continue
+            branches = [self._joined(each[:count], place) for count in range(low, high + 1)]
+            parts.append(_either(f"{label}*", branches, tuple(map(str, range(low, high + 1))), ordered=True))
         self._depth -= 1
-        return self._joined(parts, sequence.position)
+        return self._joined(parts, at(sequence))
 
     def _joined(self, parts: list[Part], position: int) -> Body:
         ways, most, height = 1, 0, 0
@@ -423,58 +417,60 @@ class _Resolver:
             _check_nodes(most, position)
         return Body(tuple(parts), ways, most, height)
 
-    def _atom(self, atom: Call | Group, scope: _Scope, label: str | None) -> list[Part]:
-        if isinstance(atom, Group):
-            branches = [self.body(sequence, scope) for sequence in atom.alternatives]
+    def _atom(self, atom: Tree, scope: _Scope, label: str | None) -> list[Part]:
+        if atom.data == "group":
+            alternatives = cast("list[Tree]", atom.children[1:])
+            branches = [self.body(sequence, scope) for sequence in alternatives]
             if len(branches) == 1:
                 return list(branches[0].nodes)
-            texts = tuple(str(sequence) or "nothing" for sequence in atom.alternatives)
+            texts = tuple(normal(sequence) or "nothing" for sequence in alternatives)
             return [_either(scope.label("group") if label is None else label, branches, texts)]
-        name = atom.name
+        name = str(atom.children[0])
         if not self._is_network and (name in scope.needs or self._is_number(name)):
-            raise NotationError(f"'{name}' stands for a number; ops are needed here", position=atom.position)
+            raise NotationError(f"'{name}' stands for a number; ops are needed here", position=at(atom))
         if name in self._table:
-            return [self._mention(atom, scope, label)]
+            return [self._mention(name, atom, scope, label)]
         if name not in op_names():
-            raise self._unknown(name, scope, atom.position)
-        return [self._residual(atom, scope) if name == "res" else self._op(atom, scope)]
+            raise self._unknown(name, scope, at(atom))
+        return [self._residual(atom, scope) if name == "res" else self._op(name, atom, scope)]
 
-    def _mention(self, call: Call, scope: _Scope, label: str | None) -> Part:
-        name, statement = call.name, self._table[call.name]
-        self.resolve(name, call.position)
-        _check_depth(self._depth + self.ops[name].height, call.position)
-        names = _parameters(statement)
-        if len(names) != len(call.arguments):
+    def _mention(self, name: str, call: Tree, scope: _Scope, label: str | None) -> Part:
+        statement, given = self._table[name], cast("list[Tree]", call.children[1:])
+        self.resolve(name, at(call))
+        _check_depth(self._depth + self.ops[name].height, at(call))
+        names = statement.parameters
+        if len(names) != len(given):
             takes = f"{name} takes {len(names)} arguments" + (f" ({', '.join(names)})" if names else "")
-            raise NotationError(f"{takes}, not {len(call.arguments)}", position=call.position)
+            raise NotationError(f"{takes}, not {len(given)}", position=at(call))
         if statement.let:
             return SharedOps(name)
         arguments: list[tuple[str, Value]] = []
-        for parameter, needs, argument in zip(names, self._needs[name], call.arguments, strict=True):
-            if argument.keyword is not None:
-                raise NotationError("arguments of a rule have no keyword", position=argument.position)
-            found = self._drawn(argument.operand, scope)
+        for parameter, needs, argument in zip(names, self._needs[name], given, strict=True):
+            *keywords, operand = _parts(argument)
+            if keywords:
+                raise NotationError("arguments of a rule have no keyword", position=at(argument))
+            found = self._drawn(operand, scope)
             for op, need in needs:
-                _require(op, need, found, argument.operand.position, scope)
+                _require(op, need, found, at(operand), scope)
             arguments.append((parameter, found.value(parameter)))
         return Named(scope.label(name) if label is None else label, self.ops[name], tuple(arguments))
 
-    def _residual(self, call: Call, scope: _Scope) -> Part:
-        operand = call.arguments[0].operand if len(call.arguments) == 1 else None
-        if not isinstance(operand, Sequence) or call.arguments[0].keyword is not None:
+    def _residual(self, call: Tree, scope: _Scope) -> Part:
+        arguments = cast("list[Tree]", call.children[1:])
+        if len(arguments) != 1 or len(arguments[0].children) > 1 or not _is_sequence(_parts(arguments[0])[0]):
             told = "res takes one sequence of ops to add its input to, as in res(conv3x3(8) bn)"
-            raise NotationError(told, position=(call.arguments or (call,))[-1].position)
-        body = self.body(operand, scope)
+            raise NotationError(told, position=at(arguments[-1] if arguments else call))
+        body = self.body(_parts(arguments[0])[0], scope)
         if not all(isinstance(part, str | Op) for part in body.nodes):
             return ResidualNode(body)
         ops, bars = _laid_out(body.nodes)
         if self._is_network and not Architecture(ops).ops:
-            raise NotationError("res(...) holds no op that does anything", position=call.position)
+            raise NotationError("res(...) holds no op that does anything", position=at(call))
         return Residual(ops, bars)
 
-    def _op(self, call: Call, scope: _Scope) -> Part:
-        signature = SIGNATURES[call.name]
-        given = {name: self._argument(call.name, *bound, scope) for name, bound in _bound(call).items()}
+    def _op(self, name: str, call: Tree, scope: _Scope) -> Part:
+        signature = SIGNATURES[name]
+        given = {field: self._argument(name, *bound, scope) for field, bound in _bound(name, call).items()}
         # Any number does: what it fills in is not asked for.
         example: Any = signature.make(**({signature.number.field: 1} if signature.number else {}))
         filled = {each.name: given.get(each.name, getattr(example, each.name)) for each in fields(example)}
@@ -482,29 +478,27 @@ class _Resolver:
             return Template(type(example), tuple(filled.values()))
         return signature.make(**given)
 
-    def _argument(self, name: str, parameter: Parameter, argument: Argument, scope: _Scope) -> Value:
-        operand, is_optional = argument.operand, False
-        match operand:
-            case Sequence(items=(Maybe(),)):
-                is_optional = True
-        if self._is_network and (is_optional or isinstance(operand, ValueSet | Range)):
-            raise _choice("an optional part" if is_optional else "a choice of values", operand)
+    def _argument(self, name: str, parameter: Parameter, argument: Tree, scope: _Scope) -> Value:
+        operand = _parts(argument)[-1]
+        word, is_optional = _word(operand)
+        if self._is_network and (is_optional or operand.data in ("set", "range")):
+            raise _choice("an optional part" if is_optional else "a choice of values", at(operand))
         if parameter.kind in (Kind.FLAG, Kind.TIE):
-            given = True if parameter.kind is Kind.FLAG else _word(argument)
+            given = True if parameter.kind is Kind.FLAG else word
             if given is None:
-                raise NotationError(f"tie= takes a plain name, not '{operand}'", position=argument.position)
+                raise NotationError(f"tie= takes a plain name, not '{normal(operand)}'", position=at(argument))
             if not is_optional:
                 return given
             missing = False if parameter.kind is Kind.FLAG else None
             return Choice(scope.label(parameter.label), (missing, given), Options(("no", "yes"), False, (1, 1)))
         found = self._drawn(operand, scope)
-        _require(name, parameter, found, operand.position, scope)
+        _require(name, parameter, found, at(operand), scope)
         if found.variable or len(found.values) == 1:
             return found.value("")
         return found.value(scope.label(_name(operand) or parameter.label))
 
-    def _drawn(self, operand: Operand, scope: _Scope) -> _Numbers:
-        if not isinstance(operand, Sequence):
+    def _drawn(self, operand: Tree, scope: _Scope) -> _Numbers:
+        if not _is_sequence(operand):
             return _Numbers(_numbers(operand))
         name = _name(operand)
         if name in scope.needs:
@@ -512,11 +506,11 @@ class _Resolver:
         if name == _CLASSES and name not in self._table and not self._is_network:
             return _Numbers((self._task.classes,))
         if name in self._table and self._is_number(name):
-            self.resolve(name, operand.position)
+            self.resolve(name, at(operand))
             return self._numbers[name]
         if name is None or name in op_names() or name in self._table:
-            raise NotationError(f"'{operand}' stands for ops; a number is needed here", position=operand.position)
-        raise self._unknown(name, scope, operand.position)
+            raise NotationError(f"'{normal(operand)}' stands for ops; a number is needed here", position=at(operand))
+        raise self._unknown(name, scope, at(operand))
 
     def _unknown(self, name: str, scope: _Scope, position: int) -> NotationError:
         known = (*op_names(), *(() if self._is_network else (_CLASSES, *self._table, *scope.needs)))
@@ -538,33 +532,34 @@ def _check_depth(depth: int, position: int) -> None:
         raise NotationError(f"rules and brackets are nested more than {_DEEPEST_NESTING} deep", position=position)
 
 
-def _choice(what: str, node: Any) -> NotationError:
-    return NotationError(f"{what} belongs to a search space; a network is one network", position=node.position)
+def _choice(what: str, position: int) -> NotationError:
+    return NotationError(f"{what} belongs to a search space; a network is one network", position=position)
 
 
-def _bound(call: Call) -> dict[str, tuple[Parameter, Argument]]:
+def _bound(name: str, call: Tree) -> dict[str, tuple[Parameter, Tree]]:
     # Which parameter each argument of an op's call sets, by its field; the values are not looked at.
-    signature = SIGNATURES[call.name]
+    signature = SIGNATURES[name]
     number, options = signature.number, signature.options
-    bound: dict[str, tuple[Parameter, Argument]] = {}
-    for argument in call.arguments:
-        word = argument.keyword or _word(argument)
+    bound: dict[str, tuple[Parameter, Tree]] = {}
+    for argument in cast("list[Tree]", call.children[1:]):
+        *keywords, operand = cast("list[Any]", argument.children)
+        word = str(keywords[0]) if keywords else _word(operand)[0]
         parameter = options.get(word or "")
-        if parameter is None and argument.keyword is None and not (word and number and number.field in bound):
+        if parameter is None and not keywords and not (word and number and number.field in bound):
             parameter = number
-        elif parameter is not None and (parameter.kind is Kind.FLAG) == (argument.keyword is not None):
+        elif parameter is not None and (parameter.kind is Kind.FLAG) == bool(keywords):
             parameter = None
         if parameter is None:
             spelled = [key if value.kind is Kind.FLAG else f"{key}=" for key, value in options.items()]
             takes = ", ".join([*([f"its {number.meaning}"] if number else []), *spelled]) or "no arguments"
-            hint = nearest(word, options) if word else None
-            raise NotationError(f"{call.name} takes {takes}, not '{argument}'", position=argument.position, hint=hint)
+            told, hint = f"{name} takes {takes}, not '{normal(argument)}'", nearest(word, options) if word else None
+            raise NotationError(told, position=at(argument), hint=hint)
         if parameter.field in bound:
-            raise NotationError(f"{call.name} is given its {parameter.meaning} twice", position=argument.position)
+            raise NotationError(f"{name} is given its {parameter.meaning} twice", position=at(argument))
         bound[parameter.field] = parameter, argument
     if signature.required and number is not None and number.field not in bound:
-        example = f"{call.name}({'0.1' if number.kind is Kind.RATE else '8'})"
-        raise NotationError(f"{call.name} needs its {number.meaning}, as in {example}", position=call.position)
+        example = f"{name}({'0.1' if number.kind is Kind.RATE else '8'})"
+        raise NotationError(f"{name} needs its {number.meaning}, as in {example}", position=at(call))
     return bound
 
 
@@ -585,51 +580,52 @@ def _require(op: str, need: Parameter, found: _Numbers, position: int, scope: _S
             raise NotationError(f"{op} takes {allowed} as its {need.meaning}, not {plain(value)}", position=position)
 
 
-def _word(argument: Argument) -> str | None:
-    # A word by itself, with a question mark or not.
-    match argument.operand:
-        case Sequence(items=(Maybe(body=Call(name=name, arguments=())),)):
-            return name
-    return _name(argument.operand)
+def _word(operand: Tree) -> tuple[str | None, bool]:
+    # A word by itself, and whether a question mark stands behind it.
+    if _is_sequence(operand) and len(operand.children) == 1:
+        (item,) = _parts(operand)
+        call = _parts(item)[0] if item.data == "maybe" else item
+        if call.data == "call" and len(call.children) == 1:
+            return str(call.children[0]), item.data == "maybe"
+        return None, item.data == "maybe"
+    return None, False
 
 
-def _name(operand: Operand) -> str | None:
-    match operand:
-        case Sequence(items=(Call(name=name, arguments=()),)):
-            return name
-    return None
+def _name(operand: Tree) -> str | None:
+    word, is_optional = _word(operand)
+    return None if is_optional else word
 
 
-def _numbers(value: Number | Range | ValueSet) -> tuple[int | float, ...]:
+def _numbers(tree: Tree) -> tuple[int | float, ...]:
     # In ascending order, whole ones as int.
     found: set[int | float] = set()
-    for part in value.elements if isinstance(value, ValueSet) else (value,):
-        if isinstance(part, Number):
-            numbers = [_exact(part)]
-        else:
-            low, high, step = _exact(part.low), _exact(part.high), _exact(part.step) if part.step else Fraction(1)
+    for part in _parts(tree) if tree.data == "set" else (tree,):
+        numbers = [_exact(token) for token in part.children]
+        if part.data == "range":
+            low, high, step = (*numbers, Fraction(1))[:3]
             if step == 0 or low > high:
                 told = "has no step" if step == 0 else "is empty; write the lower end first"
-                raise NotationError(f"the range {part} {told}", position=part.position)
-            count = min((high - low) // step, _MOST_VALUES) + 1
-            numbers = [low + step * index for index in range(count)]
+                raise NotationError(f"the range {normal(part)} {told}", position=at(part))
+            numbers = [low + step * index for index in range(min((high - low) // step, _MOST_VALUES) + 1)]
         for number in numbers:
             plainly = int(number) if number.denominator == 1 else float(number)
             if plainly in found:
-                raise NotationError(f"{plain(plainly)} stands twice in this set", position=part.position)
+                raise NotationError(f"{plain(plainly)} stands twice in this set", position=at(part))
             found.add(plainly)
     if len(found) > _MOST_VALUES:
-        raise NotationError(f"a set holds at most {_MOST_VALUES:,} numbers", position=value.position)
+        raise NotationError(f"a set holds at most {_MOST_VALUES:,} numbers", position=at(tree))
     return tuple(sorted(found))
 
 
-def _exact(number: Number) -> Fraction:
-    if number.value > _LARGEST_NUMBER:
-        raise NotationError(f"numbers go up to {_LARGEST_NUMBER:,}", position=number.position)
-    return Fraction(number.value)
+def _exact(token: Any) -> Fraction:
+    number = Fraction(token)
+    if number > _LARGEST_NUMBER:
+        raise NotationError(f"numbers go up to {_LARGEST_NUMBER:,}", position=at(token))
+    return number
 
 
-def _whole(number: Number, what: str, largest: int) -> int:
-    if number.value > largest or number.value != int(number.value):
-        raise NotationError(f"{what} is a whole number from 0 to {largest:,}", position=number.position)
-    return int(number.value)
+def _whole(token: Any, what: str, largest: int) -> int:
+    number = Fraction(token)
+    if number > largest or number.denominator != 1:
+        raise NotationError(f"{what} is a whole number from 0 to {largest:,}", position=at(token))
+    return int(number)
