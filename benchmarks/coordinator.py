@@ -35,11 +35,11 @@ from harness.evidence.events import Proposal
 from harness.evidence.study import StudyConfig, open_study
 from harness.search.clock import Effort, TimeLeft
 from harness.search.loop import explore, opened
+from harness.search.plan import LENGTHS
 from harness.search.prior import keep, shipped
 from harness.search.propose import ALL_ON, Found, Proposer, Switches
 from harness.search.pruning import rungs
-from harness.search.race import Candidate, Outcome
-from harness.search.run_plan import LENGTHS
+from harness.search.race import Candidate
 from harness.search.state import Search
 from harness.system import files
 from harness.training.executor import Executor, Limits, Source
@@ -121,9 +121,9 @@ class Drawing:
         self.real.enter(proposal)
         return Found(proposal, ())
 
-    def tell(self, trial: int, outcome: Outcome) -> None:
+    def tell(self, candidate: Candidate) -> None:
         """Pass on what came of a network."""
-        self.real.tell(trial, outcome)
+        self.real.tell(candidate)
 
 
 class Meter(SearchReporter):

@@ -26,12 +26,12 @@ from typing import Any
 from harness.bench.table import read_table
 from harness.evidence.leaderboard import Tier, read
 from harness.evidence.study import Study
-from harness.search.prior import IMAGES, PastTraining, comparable, past_training, text
+from harness.search.prior import IMAGES, PastTraining, comparable, text
 from harness.system import files
 from harness.system.document import csv_text
 from harness.training.recipe import Recipe, named_recipe, recipe_by_hash, recipe_from
 from harness.training.result import PROTOCOL_VERSION, Purpose, Status, derive_seed
-from search_spaces.network import Architecture
+from search_spaces.network import Architecture, form
 from search_spaces.notation import parse_notation
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -167,10 +167,12 @@ def collected(found: Mapping[str, Source]) -> tuple[PastTraining, ...]:
         runs = sum(told.runs for _, told in item)
         errors = sum(told.errors * told.runs for _, told in item) / runs
         names = " ".join(dict.fromkeys(name for name, _ in item))
-        made.append(past_training(item[0][1].architecture, item[0][1].recipe, errors, runs, names))
-    return tuple(
-        sorted(made, key=lambda item: (item.form, str(item.architecture), item.epochs, item.source, item.errors))
-    )
+        made.append(PastTraining.of(item[0][1].architecture, item[0][1].recipe, errors, runs, names))
+
+    def order(item: PastTraining) -> tuple[str, str, int, str, float]:
+        return form(item.architecture).value, str(item.architecture), item.epochs, item.source, item.errors
+
+    return tuple(sorted(made, key=order))
 
 
 def provenance(found: Mapping[str, Source], trainings: tuple[PastTraining, ...]) -> dict[str, Any]:

@@ -42,7 +42,7 @@ from harness.search.clock import TimeLeft
 from harness.search.optuna_sampler import DEFAULT as DEFAULT_SAMPLER
 from harness.search.optuna_sampler import SAMPLERS
 from harness.search.propose import ALL_ON, ASKS, Found, Switches
-from harness.search.race import Candidate, Outcome
+from harness.search.race import Candidate
 from harness.system.errors import ContentError, UsageError, reason
 from harness.training.result import Status
 from search_spaces.cost import analyse
@@ -330,7 +330,7 @@ class Asker:
                 return Found(self._proposal(len(candidates), architecture, "draw"), tuple(passed))
         return Found(None, tuple(passed), f"none of {_DRAWS:,} further draws was a new network")
 
-    def tell(self, trial: int, outcome: Outcome) -> None:
+    def tell(self, candidate: Candidate) -> None:
         """Do nothing: the history says it at the next question."""
 
     def _proposal(self, trial: int, architecture: Architecture, origin: str) -> Proposal:

@@ -23,8 +23,7 @@ from harness.bench.table import Facts, Machine, Row, Sample, Table
 from harness.data.datasets import dataset, task_of
 from harness.data.training_images import resolve, split
 from harness.search import pruning
-from harness.search.clock import PACES, Timing, add_timing, slowdown, taught, training_seconds
-from harness.search.features import work
+from harness.search.clock import PACES, Timing, work
 from harness.system import files, statistics
 from harness.system.document import WrittenNetwork, document_of, documented, read_as
 from harness.system.errors import ContentError, UsageError
@@ -253,13 +252,13 @@ def plan_document(ready: Prepared, ended: Mapping[_Key, Result]) -> dict[str, An
     """
     recording, networks, facts = ready.recording, ready.chosen, ready.recording.facts
     data, epochs = dataset(facts.dataset), facts.recipe.epochs
-    pace = taught(PACES[recording.machine.engine], facts.recipe, data.task)
+    pace = PACES[recording.machine.engine].taught(facts.recipe, data.task)
     timing = Timing(data.train_size, pace)
     for run in ended.values():
-        add_timing(timing, run, work(run.architecture, data.task))
-    slow, due = slowdown(timing), recording.due(ended)
+        timing.add(run, work(run.architecture, data.task))
+    slow, due = timing.slowdown(), recording.due(ended)
     seconds = sum(
-        training_seconds(epochs, data.train_size, work(network, data.task), pace)
+        pace.seconds(epochs, data.train_size, work(network, data.task))
         for key, network in due.items()
         if key not in ended
     )

@@ -295,7 +295,7 @@ def run_repeat(
     theirs = method.command or method.function
     with asking(method, repeat, space, problem, asked.answer_seconds) if theirs else nullcontext() as asker:
         # A method of somebody's is asked; one that comes with the bench proposes as a search does.
-        proposer: Proposing = asker or Proposer.new(space, replace(config, rungs=()), switches=method.switches)
+        proposer: Proposing = asker or Proposer(space, replace(config, rungs=()), switches=method.switches)
         search = Search(
             folder,
             config,

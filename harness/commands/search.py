@@ -27,7 +27,7 @@ from harness.system.terminal import (
 
 if TYPE_CHECKING:
     from harness.evidence.mirror import Mirror
-    from harness.search.run_plan import SearchPlan
+    from harness.search.plan import SearchPlan
 
 
 @click.command(short_help="Search for the smallest network that reaches the target.")
@@ -112,7 +112,7 @@ def search(
     harness search --plan
     """
     from harness.search.clock import least_seconds
-    from harness.search.run_plan import make_plan, on_cluster, plan_document
+    from harness.search.plan import make_plan, on_cluster, plan_document
 
     if storage is not None:
         check_url(storage)
@@ -229,7 +229,7 @@ def _plan_facts(document: dict[str, Any]) -> dict[str, str]:
     """Return a plan for people, a line a matter.
 
     Args:
-        document: as ``harness.search.run_plan.plan_document`` gives it.
+        document: as ``harness.search.plan.plan_document`` gives it.
     """
     from search_spaces.count import configurations_text
     from search_spaces.space import OBJECTIVES, Metric

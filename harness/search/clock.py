@@ -6,15 +6,48 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import lru_cache
 
 from harness.data.datasets import dataset
 from harness.evidence.events import Entry, Event, SessionBegan, SessionEnded
-from harness.search.features import work
 from harness.training.executor import Limits
 from harness.training.recipe import Recipe
 from harness.training.result import Result
+from search_spaces.cost import Analysis, analyse, grouped_macs, map_numbers
+from search_spaces.network import Architecture
 from search_spaces.notation import parse_network
 from search_spaces.task import Task
+
+# Multiply-adds that take as long as moving one number of a map through BN, rectifier, pooling and their gradients; as
+# the optimizer's step for one parameter, by image of a batch of 32; and as a multiply-add of a depthwise or grouped
+# kernel takes besides. Fitted to 176 trainings, the last to 43 of seven forms, on two-core CPU machines:
+# docs/lab, "what a training takes, with the faster engine" and "what a training takes, again".
+_NUMBER_MACS = 9.0
+_PARAMETER_MACS = 22.0
+_GROUPED_MACS = 0.8
+# Training on all images takes longer than on the search split: 60,000 to 50,000.
+VERIFY_FACTOR = 1.2
+LEAST_VERIFY_SEEDS, MOST_VERIFY_SEEDS = 5, 8
+# What an estimate is raised by, as a factor, and what starting processes and writing files take.
+CAUTION = 1.1
+CAUTION_SECONDS = 12.0
+
+
+@lru_cache(maxsize=50_000)
+def work(architecture: Architecture, task: Task) -> float:
+    """Return what a training step of a network takes for one image, in multiply-adds of the forward pass."""
+    return work_of(analyse(architecture, task))
+
+
+def work_of(analysis: Analysis) -> float:
+    """Do as ``work`` for a network that has been analysed."""
+    of_all = step_work(analysis.macs, map_numbers(analysis), analysis.parameters)
+    return of_all + _GROUPED_MACS * grouped_macs(analysis)
+
+
+def step_work(macs: int, numbers: int, parameters: int) -> float:
+    """Return the work of a network of which only these totals are known, as if no kernel were depthwise or grouped."""
+    return macs + _NUMBER_MACS * numbers + _PARAMETER_MACS * parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,22 +57,22 @@ class Pace:
     seconds_an_image: float
     seconds_a_mac: float
 
+    def seconds(self, epochs: int, images: int, network_work: float) -> float:
+        """Return what so many epochs over ``images`` take with a network of so much ``work``."""
+        return epochs * images * (self.seconds_an_image + self.seconds_a_mac * network_work)
+
+    def taught(self, recipe: Recipe, task: Task) -> Pace:
+        """Return the pace under a recipe: for each image every teacher runs forward, a third of a training step."""
+        if not recipe.teacher:
+            return self
+        forward = recipe.teacher_seeds * work(parse_network(recipe.teacher, task), task) / 3
+        return replace(self, seconds_an_image=self.seconds_an_image + self.seconds_a_mac * forward)
+
 
 # On one core of a two-core CPU machine, by engine. torch: fitted to the 3,702-parameter network and seed4, of which it
 # trains 4,600 and 3,000 images a second. Native: 176 trainings, two at once on a core of 229 GFLOP/s
-# (``features.NUMBER_MACS``); others are faster or slower, which shows with the first run.
+# (``_NUMBER_MACS``); others are faster or slower, which shows with the first run.
 PACES = {"torch": Pace(1.85e-4, 3.35e-11), "native": Pace(4.5e-6, 6.4e-11)}
-
-# Training on all images takes longer than on the search split: 60,000 to 50,000.
-VERIFY_FACTOR = 1.2
-LEAST_VERIFY_SEEDS, MOST_VERIFY_SEEDS = 5, 8
-# What an estimate is raised by, as a factor, and what starting processes and writing files take.
-CAUTION = 1.1
-CAUTION_SECONDS = 12.0
-# Searches of this length usually end with an answer on two cores; of few images (mnist-5k) they need less.
-_LEAST_SECONDS = 600.0
-_LEAST_SECONDS_OF_FEW = 180.0
-_FEW_IMAGES = 10_000
 
 
 @dataclass(slots=True)
@@ -56,6 +89,25 @@ class Timing:
     images: int
     pace: Pace
     sums: dict[str, tuple[Fraction, Fraction]] = field(default_factory=dict)
+
+    def add(self, run: Result, network_work: float, place: str = "") -> None:
+        """Add a run that has ended; one without an epoch or a size tells nothing."""
+        if run.history and run.macs:
+            estimated = self.pace.seconds(len(run.history), self.images, network_work)
+            sums = self.sums.get(place, (Fraction(0), Fraction(0)))
+            self.sums[place] = (sums[0] + Fraction(run.train_seconds), sums[1] + Fraction(estimated))
+
+    @property
+    def measured_pace(self) -> Pace:
+        """The pace that runs have shown, that of the slowest place; the estimates' until a run has ended."""
+        factor = self.slowdown() or 1.0
+        return Pace(factor * self.pace.seconds_an_image, factor * self.pace.seconds_a_mac)
+
+    def slowdown(self) -> float | None:
+        """Return measured over estimated seconds of all runs, of the slowest place; None where no run tells it."""
+        return max(
+            (float(measured / estimated) for measured, estimated in self.sums.values() if estimated), default=None
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,61 +137,11 @@ class TimeLeft:
 
     def takes(self, epochs: int, network_work: float) -> float:
         """Return the seconds of a training."""
-        return training_seconds(epochs, self.images, network_work, self.pace)
+        return self.pace.seconds(epochs, self.images, network_work)
 
     def has(self, epochs: int, network_work: float) -> bool:
         """Return whether there is time for a training."""
         return self.seconds is None or self.takes(epochs, network_work) <= self.seconds
-
-
-def verify_seeds(workers: int) -> int:
-    """Return how many seeds a winner is verified with: five, or as many as take no longer; eight at most."""
-    return min(MOST_VERIFY_SEEDS, rounds(LEAST_VERIFY_SEEDS, workers) * workers)
-
-
-def rounds(seeds: int, workers: int) -> int:
-    """Return how often workers train at once until all seeds are trained."""
-    return -(-seeds // workers)
-
-
-def verifying(one: float, workers: int, seeds: int = LEAST_VERIFY_SEEDS) -> float:
-    """Return the seconds of a verification where one training on the search split takes ``one``."""
-    return CAUTION * VERIFY_FACTOR * rounds(seeds, workers) * one + CAUTION_SECONDS
-
-
-def taught(pace: Pace, recipe: Recipe, task: Task) -> Pace:
-    """Return the pace of a student: for each of its images every teacher runs forward, a third of a training step."""
-    if not recipe.teacher:
-        return pace
-    forward = recipe.teacher_seeds * work(parse_network(recipe.teacher, task), task) / 3
-    return replace(pace, seconds_an_image=pace.seconds_an_image + pace.seconds_a_mac * forward)
-
-
-def scaled(pace: Pace, factor: float) -> Pace:
-    """Return the pace of a machine that takes ``factor`` times as long."""
-    return Pace(factor * pace.seconds_an_image, factor * pace.seconds_a_mac)
-
-
-def training_seconds(epochs: int, images: int, network_work: float, pace: Pace) -> float:
-    """Return the seconds that so many epochs over ``images`` take with a network of so much ``work``."""
-    return epochs * images * (pace.seconds_an_image + pace.seconds_a_mac * network_work)
-
-
-def add_timing(timing: Timing, run: Result, network_work: float, place: str = "") -> None:
-    """Add a run that has ended; one without an epoch or a size tells nothing.
-
-    Args:
-        network_work: ``features.work`` of its network.
-    """
-    if run.history and run.macs:
-        estimated = training_seconds(len(run.history), timing.images, network_work, timing.pace)
-        sums = timing.sums.get(place, (Fraction(0), Fraction(0)))
-        timing.sums[place] = (sums[0] + Fraction(run.train_seconds), sums[1] + Fraction(estimated))
-
-
-def slowdown(timing: Timing) -> float | None:
-    """Return measured over estimated seconds of all runs, of the slowest place; None where no run tells it."""
-    return max((float(measured / estimated) for measured, estimated in timing.sums.values() if estimated), default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,9 +163,24 @@ class Effort:
     engine: str = "torch"
 
 
+def verify_seeds(workers: int) -> int:
+    """Return how many seeds a winner is verified with: five, or as many as take no longer; eight at most."""
+    return min(MOST_VERIFY_SEEDS, rounds(LEAST_VERIFY_SEEDS, workers) * workers)
+
+
+def rounds(seeds: int, workers: int) -> int:
+    """Return how often workers train at once until all seeds are trained."""
+    return -(-seeds // workers)
+
+
+def verifying(one: float, workers: int, seeds: int = LEAST_VERIFY_SEEDS) -> float:
+    """Return the seconds of a verification where one training on the search split takes ``one``."""
+    return CAUTION * VERIFY_FACTOR * rounds(seeds, workers) * one + CAUTION_SECONDS
+
+
 def least_seconds(name: str) -> float:
-    """Return the seconds in which a search on a data set usually has an answer."""
-    return _LEAST_SECONDS_OF_FEW if dataset(name).train_size <= _FEW_IMAGES else _LEAST_SECONDS
+    """Return the seconds in which a search on a data set usually has an answer on two cores; few images need less."""
+    return 180.0 if dataset(name).train_size <= 10_000 else 600.0
 
 
 def is_spent(effort: Effort, events: list[Entry[Event]]) -> bool:
@@ -171,13 +188,10 @@ def is_spent(effort: Effort, events: list[Entry[Event]]) -> bool:
     ends = [entry.event for entry in events if isinstance(entry.event, SessionBegan | SessionEnded)]
     if not ends or not isinstance(last := ends[-1], SessionEnded):
         return False
-    match last.reason:
-        case "exhausted" if last.seconds is None:
-            return True
-        case "exhausted" | "time":
-            # With more time there may be networks that were too slow to be trained before.
-            return effort.seconds is not None and effort.seconds <= (last.seconds or 0)
-        case "trials":
-            return effort.trials is not None and effort.trials <= (last.trials or 0)
-        case _:
-            return False
+    if last.reason == "trials":
+        return effort.trials is not None and effort.trials <= (last.trials or 0)
+    if last.reason == "exhausted" and last.seconds is None:
+        return True
+    # With more time there may be networks that were too slow to be trained before.
+    ended = last.reason in ("exhausted", "time")
+    return ended and effort.seconds is not None and effort.seconds <= (last.seconds or 0)

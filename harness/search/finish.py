@@ -21,7 +21,7 @@ from harness.evidence.verify import Plan, Verdict, finished_indices, forget, rec
 from harness.search import race
 from harness.search.clock import VERIFY_FACTOR, least_seconds, verify_seeds
 from harness.search.loop import choose
-from harness.search.run_plan import SearchPlan
+from harness.search.plan import SearchPlan
 from harness.search.state import Search
 from harness.search.trials import NearestMiss, miss_text, nearest_miss
 from harness.system.document import document_of

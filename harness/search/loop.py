@@ -30,11 +30,11 @@ from harness.evidence.events import (
     WinnerChosen,
 )
 from harness.evidence.study import Study, StudyConfig
-from harness.search import optuna_sampler, pruning, race
+from harness.search import pruning, race
 from harness.search.clock import Effort, is_spent
 from harness.search.optuna_sampler import Trial
 from harness.search.prior import kept, observations
-from harness.search.propose import Proposer, is_aimed, tell_repeat
+from harness.search.propose import Proposer, is_aimed
 from harness.search.race import Candidate
 from harness.search.state import Search, on_fresh_seeds
 from harness.system.errors import HarnessError
@@ -66,8 +66,7 @@ def run_search(search: Search, command: list[str]) -> None:
     if search.finished:
         search.watcher.tick(search.moment())
         return
-    effort, proposer = search.effort, search.proposer
-    assert isinstance(proposer, Proposer), "a study's networks are the sampler's"
+    effort = search.effort
     search.add(
         SessionBegan(command=tuple(command), workers=effort.workers, device=effort.device, seconds=effort.seconds)
     )
@@ -81,8 +80,6 @@ def run_search(search: Search, command: list[str]) -> None:
                 choose(search)
         finally:
             search.executor.stop()
-        if proposer.index.study.trials:
-            optuna_sampler.write_database(proposer.index, search.folder / "study.db")
         reason = "interrupted" if search.interrupted else search.reason
         search.add(SessionEnded(reason=reason, message=search.exhausted, seconds=effort.seconds, trials=effort.trials))
 
@@ -101,7 +98,7 @@ def opened(
     """
     task = dataset(config.dataset).task
     past = observations(kept(folder) or (), config.recipe, task)
-    proposer = Proposer.new(parse_space(config.space_text, config.space, task), config, past=past)
+    proposer = Proposer(parse_space(config.space_text, config.space, task), config, past=past)
     search = Search(folder, config, effort, executor_of(source, effort.limits), proposer).take_up()
     _retell(proposer, search, search.candidates)
     search.finished = is_spent(effort, search.entries)
@@ -244,7 +241,7 @@ def _ended(search: Search, job: Job, found: Result) -> None:
     search.exhausted = ""
     search.crashed = search.crashed + 1 if found.status is Status.CRASHED else 0
     if job.purpose is Purpose.SEARCH:
-        search.proposer.tell(candidate.proposal.trial, race.outcome(candidate, threshold_pct))
+        search.proposer.tell(candidate)
     decided: Confirmed | FailedConfirmation | None = None
     has_fallen = candidate is stood and not race.is_confirmed(candidate, threshold_pct)
     if has_fallen or (was_open and race.refuted(candidate, threshold_pct)):
@@ -303,7 +300,7 @@ def _retell(proposer: Proposer, study: Study, candidates: Mapping[int, Candidate
 
     def imposed(indices: Mapping[str, int]) -> tuple[Draw, Trial]:
         again = replay(proposer.space, indices, uniform(random.Random(0)))
-        return again, optuna_sampler.impose(proposer.index, again.decisions)
+        return again, proposer.index.impose(again.decisions)
 
     for event in (entry.event for entry in study.entries):
         match event:
@@ -315,13 +312,13 @@ def _retell(proposer: Proposer, study: Study, candidates: Mapping[int, Candidate
             case Rejected(origin="sampler", violation=float(violation)) if event.parameters is not None:
                 again, trial = imposed(event.indices)
                 cost = measured(analyse(again.architecture, proposer.space.task), proposer.config.minimise)
-                optuna_sampler.reject(proposer.index, trial, cost, violation)
+                proposer.index.reject(trial, cost, violation)
             case Repeated(trial=known) if known not in proposer.running:
-                tell_repeat(proposer, imposed(event.indices)[1], candidates[known])
+                proposer.index.tell(imposed(event.indices)[1], candidates[known], proposer.config.threshold_pct)
             case Rejected(origin="sampler") | Repeated():
                 proposer.index.asked += 1
             case RunEnded(run=Result(purpose=Purpose.SEARCH, trial=int(trial))) if trial in proposer.running:
-                proposer.tell(trial, race.outcome(candidates[trial], proposer.config.threshold_pct))
+                proposer.tell(candidates[trial])
             case _:
                 pass
     taken = {entry.event.hash for entry in study.of_kind(Rejected) if entry.event.origin == "ladder"}

@@ -1,29 +1,37 @@
 """Which network is trained next, and for how long.
 
-The surrogate chooses among many draws and their neighbours (``choose``); a sampler that was asked for takes turns with
-it. Where no earlier training is known a ladder of sizes comes first.
+The surrogate chooses among many draws and their neighbours, or all of a small space; a sampler that was asked for takes
+turns with it. Where no earlier training is known a ladder of sizes comes first.
 """
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
+import operator
 import random
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 from harness.evidence.events import Proposal, Rejected, Repeated
 from harness.evidence.study import StudyConfig
-from harness.search import optuna_sampler
-from harness.search.choose import Aimed, Choice, aimed, is_timely, length
-from harness.search.clock import TimeLeft
+from harness.search import race
+from harness.search.choose import Aim, Choice, Option
+from harness.search.clock import TimeLeft, work_of
 from harness.search.optuna_sampler import SURROGATE, Index, Trial
-from harness.search.proposal_step import DRAWS, ProposalStep, accepted, enumerated
-from harness.search.race import Candidate, Outcome, outcome
-from harness.search.surrogate import Observation
+from harness.search.race import Candidate
+from harness.search.surrogate import PRIOR_ERRORS, Observation, Surrogate, row_of
+from harness.training.result import Status
 from search_spaces.cost import Analysis
-from search_spaces.draw import Draw, Judgement, draw, judge, measured, uniform
-from search_spaces.space import OBJECTIVES, Metric, SearchSpace
+from search_spaces.count import configurations
+from search_spaces.draw import Draw, Judgement, draw, enumerate_draws, judge, measured, mutate, uniform
+from search_spaces.errors import DrawError
+from search_spaces.notation import parse_space
+from search_spaces.space import OBJECTIVES, Condition, Metric, SearchSpace
+from search_spaces.task import Task
 
 _LADDER_STEPS = 7
 LADDER_DRAWS = 300
@@ -33,6 +41,25 @@ ASKS = 40
 _AIM_EVERY = 2
 # Rejections the sampler is told about, a proposal; more would only slow it down.
 _LESSONS = 10
+# Derivations of a space that is listed; it takes a second or less.
+MOST_LISTED = 5_000
+# Draws after which a space counts as searched through: some seconds.
+DRAWS = 20_000
+# The model chooses among so many draws, from at most so many looks, and among changes of those that are worth most and
+# have not been changed yet: so many at once, so many changes each (docs/lab, "how well the best network is
+# looked for").
+AIM_DRAWS, AIM_LOOKS = 600, 1600
+PARENTS, CHILDREN = 24, 8
+# The rounds end when so many have not raised the highest worth by this share, and after so many in all.
+PATIENCE, _RISE, MOST_ROUNDS = 6, 0.01, 25
+# A look chooses one network for each so many workers: with a look for each network hundreds of workers would wait.
+_WORKERS_A_CHOICE = 8
+# The model is fitted to so many observations at most, as its time grows with their cube.
+MOST_OBSERVATIONS = 1_500
+# Errors that are believed of a network of middling size where no earlier training tells, by those that are allowed.
+_PRIOR_ERROR_FACTOR = 1.5
+# What a run that was pruned would have come to is a guess: further deviation of its logarithm.
+_PRUNED_DOUBT = 0.15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +68,8 @@ class Switches:
 
     Attributes:
         ladder: begin with networks of evenly spread sizes.
-        aim: networks after the ladder are those that a model of the errors thinks most of, or every second of them
-            where another sampler takes turns with it.
+        aim: networks after the ladder are those that the surrogate thinks most of, or every second of them where
+            another sampler takes turns with it.
         falling_budget: propose nothing as large as the smallest network that stands.
         confirmation: a network stands on fresh seeds; without it its first run suffices.
         repeats: a proposal of a known network that missed is a further seed of it; without it nothing follows.
@@ -82,129 +109,355 @@ class Proposing(Protocol):
         """Return the next network to train, of at most ``ceiling`` of what is minimised and not proposed before."""
         ...
 
-    def tell(self, trial: int, outcome: Outcome) -> None:
+    def tell(self, candidate: Candidate) -> None:
         """Hear what came of a proposal."""
         ...
 
 
+def is_aimed(sampler_name: str, trial: int) -> bool:
+    """Return whether a network of that number is the surrogate's, unless it is of the ladder."""
+    return sampler_name == SURROGATE or trial % _AIM_EVERY == 0
+
+
+@functools.lru_cache(maxsize=8)
+def _listed(text: str, task: Task, metric: Metric) -> tuple[tuple[Option, float], ...]:
+    """Return what a space accepts, with the odds of a uniform draw."""
+    space = parse_space(text, task=task)
+    judged = ((found, judge(space, found.architecture)) for found in enumerate_draws(space))
+    return tuple(
+        (
+            Option.of(found, judgement, metric),
+            functools.reduce(operator.truediv, (each.size for each in found.decisions), 1.0),
+        )
+        for found, judgement in judged
+        if judgement.accepted
+    )
+
+
 @dataclass(slots=True)
-class Proposer:
-    """The sampler's study, the ladder, and what earlier trainings taught.
+class _Look:
+    """One look for the next network: what it may be at the moment, and what was passed over so far.
 
     Attributes:
-        past: of the model's prior; other studies' trainings.
-        ahead: what the model's last look has left for the next proposals, as long as the ceiling is ``ahead_ceiling``.
+        ceiling: the most that a network may have of what is minimised.
+        known: trials by hash; ``taken`` are hashes and lengths that were proposed before.
+        rejected: networks that were looked at and rejected without being anybody's proposal, by reason.
+        looked_at: networks that the surrogate had to choose among: new, or of a new length, and there is time for them.
+        hopes: with more time one of them would have a chance.
     """
 
     space: SearchSpace
     config: StudyConfig
-    index: Index
-    ladder: list[Draw]
-    past: tuple[Observation, ...] = ()
-    running: dict[int, Trial] = field(default_factory=dict)
-    switches: Switches = ALL_ON
-    ahead: list[Choice] = field(default_factory=list)
-    ahead_ceiling: int = 0
+    ceiling: int
+    candidates: Mapping[int, Candidate]
+    past: Sequence[Observation]
+    time_left: TimeLeft
+    trial: int = field(init=False)
+    known: dict[str, int] = field(init=False)
+    taken: frozenset[tuple[str, int]] = field(init=False)
+    passed: list[Rejected | Repeated] = field(default_factory=list)
+    rejected: Counter[str] = field(default_factory=Counter)
+    looked_at: int = 0
+    hopes: bool = False
 
-    @classmethod
-    def new(
-        cls, space: SearchSpace, config: StudyConfig, switches: Switches = ALL_ON, past: Sequence[Observation] = ()
-    ) -> Proposer:
-        """Return a proposer at the beginning of a study."""
-        has_ladder = switches.ladder and not past
-        return cls(
-            space,
-            config,
-            optuna_sampler.new_index(config.sampler, config.seed),
-            _size_ladder(space, config.ceiling, config.minimise, random.Random(config.seed)) if has_ladder else [],
-            past=tuple(past),
-            switches=switches,
+    def __post_init__(self) -> None:
+        proposals = [candidate.proposal for candidate in self.candidates.values()]
+        self.trial = max(self.candidates, default=-1) + 1
+        self.known = {each.hash: each.trial for each in proposals}
+        self.taken = frozenset((each.hash, each.epochs or self.config.recipe.epochs) for each in proposals)
+
+    @property
+    def limited(self) -> SearchSpace:
+        """The space with the ceiling among its conditions."""
+        ceiling = Condition(self.config.minimise, "<=", self.ceiling)
+        return replace(self.space, conditions=(*self.space.conditions, ceiling))
+
+    @property
+    def listed(self) -> tuple[tuple[Option, float], ...] | None:
+        """All networks of a small space, with their odds."""
+        return (
+            _listed(self.space.text, self.space.task, self.config.minimise)
+            if configurations(self.space) <= MOST_LISTED
+            else None
         )
+
+    def judge(self, found: Draw) -> Judgement:
+        return self.in_time(judge(self.space, found.architecture, self.ceiling, self.config.minimise))
+
+    def in_time(self, judgement: Judgement) -> Judgement:
+        analysis = judgement.analysis
+        if analysis is None or not judgement.accepted or self.time_left.seconds is None:
+            return judgement
+        has_time = self.time_left.has(min(self.config.all_lengths), work_of(analysis))
+        return judgement if has_time else Judgement(analysis, Metric.MACS.value)
+
+    def option(self, found: Draw, judgement: Judgement) -> Option | None:
+        """Return an accepted draw as an option; count the reason against any other."""
+        if judgement.accepted:
+            return Option.of(found, judgement, self.config.minimise)
+        self.rejected[str(judgement.reason)] += 1
+        return None
+
+    def reject(self, found: Draw, judgement: Judgement, origin: str, **told: Any) -> None:
+        """Note the reason against a proposal."""
+        rejected = Rejected(
+            reason=str(judgement.reason),
+            parameters=judgement.analysis.parameters if judgement.analysis else None,
+            hash=found.architecture.hash,
+            origin=origin,
+            budget=self.ceiling,
+            **told,
+        )
+        self.passed.append(rejected)
+
+    def drawn(self, rng: random.Random, draws: int | None = None) -> Iterator[Option]:
+        """Yield new networks within the limits from so many uniform draws; of a small space without looking in vain."""
+        if self.listed is not None:
+            shortest = min(self.config.all_lengths)
+            open_ = [
+                (option, odds)
+                for option, odds in self.listed
+                if option.hash not in self.known
+                and option.cost <= self.ceiling
+                and self.time_left.has(shortest, option.work)
+            ]
+            while open_:
+                yield rng.choices([option for option, _ in open_], [odds for _, odds in open_])[0]
+        for _ in range((draws or DRAWS) if self.listed is None else 0):
+            if self.time_left.is_over():
+                return
+            found = draw(self.space, uniform(rng))
+            option = self.option(found, self.judge(found))
+            if option is not None and option.hash not in self.known:
+                yield option
+
+    def aim(self) -> Aim:
+        """Return what is asked for, with a surrogate that is fitted to all that is known."""
+        config, threshold_pct = self.config, self.config.threshold_pct
+        candidates = list(self.candidates.values())
+        observed = (seen for each in reversed(candidates) if (seen := self._observed(each)) is not None)
+        latest = list(itertools.islice(observed, MOST_OBSERVATIONS))[::-1]
+        count = min(len(self.past), MOST_OBSERVATIONS - len(latest))
+        learned = [*(self.past[number * len(self.past) // count] for number in range(count)), *latest]
+        open_, stands = list[tuple[int, float]](), False
+        for each in candidates:
+            confirmed = race.is_confirmed(each, threshold_pct)
+            stands = stands or confirmed
+            if each.first is None:
+                open_.append((each.cost, each.proposal.chance or 0.0))
+            elif race.passed_first(each, threshold_pct) and not confirmed and not race.refuted(each, threshold_pct):
+                open_.append((each.cost, race.chance_to_stand(each, threshold_pct)))
+        allowed = (100 - threshold_pct) * 100
+        return Aim(
+            model=Surrogate(learned, PRIOR_ERRORS if self.past else _PRIOR_ERROR_FACTOR * max(1.0, allowed)),
+            recipe=config.recipe,
+            lengths=config.all_lengths,
+            taken=self.taken,
+            allowed=allowed,
+            below=self.ceiling + 1,
+            open=tuple(open_),
+            stands=stands,
+            time_left=self.time_left,
+        )
+
+    def _observed(self, candidate: Candidate) -> Observation | None:
+        errors, first = race.expected_errors(candidate), candidate.first
+        if errors is None or first is None or not first.validation_size:
+            return None
+        recipe, _ = self.config.recipe_of(candidate.proposal.epochs)
+        training = recipe.epochs, recipe.batch_size, recipe.augmented_share
+        row = row_of(candidate.proposal.architecture, self.space.task, *training)
+        doubt = 0.0 if first.status is Status.COMPLETE else _PRUNED_DOUBT
+        return Observation(row, errors * 10_000 / first.validation_size, 1 + len(candidate.fresh), doubt)
+
+    def aimed(self, rng: random.Random) -> list[Choice]:
+        """Return what the surrogate thinks is worth most, of many draws and of changes of the best of them.
+
+        First what is worth most now, then what is with that in training, and so on where many workers train.
+        """
+        aim = self.aim()
+        if self.listed is not None:
+            options = [each for each, _ in self.listed if each.cost <= self.ceiling]
+            ranked = aim.ranked(options)
+        else:
+            draws = list(itertools.islice(self.drawn(rng, AIM_LOOKS), AIM_DRAWS))
+            # Where hardly a draw is within the limits one is enough to begin with: its changes are nearer to them.
+            draws = draws or list(itertools.islice(self.drawn(rng), 1))
+            options = list({each.hash: each for each in draws}.values())
+            ranked = self._climbed(aim, options, rng)
+        self.looked_at = sum(bool(aim.lengths_of(each)) for each in options)
+        if not ranked:
+            endless = replace(aim, time_left=replace(aim.time_left, seconds=None, spare=math.inf))
+            self.hopes = bool(endless.ranked(options))
+        return aim.one_by_one(ranked, max(1, self.time_left.workers // _WORKERS_A_CHOICE))
+
+    def _climbed(self, aim: Aim, options: list[Option], rng: random.Random) -> list[Choice]:
+        """Return options and changes of them, which it adds to ``options``, what is worth most first."""
+        ranked, limited = aim.ranked(options), self.limited
+        seen, changed, worths = {each.hash for each in options}, set[str](), [0.0]
+        # Besides the options: the smallest that passed, and the latest.
+        candidates = [self.candidates[trial] for trial in sorted(self.candidates)]
+        passed = sorted(
+            (each for each in candidates if race.passed_first(each, self.config.threshold_pct)), key=race.by_cost
+        )
+        proposals = {each.proposal.hash: each.proposal for each in (*passed[:PARENTS], *candidates[-PARENTS:])}
+        proposed = [Draw(each.architecture, each.decisions) for each in proposals.values()]
+        while len(worths) <= MOST_ROUNDS and (
+            len(worths) <= PATIENCE or worths[-1] > (1 + _RISE) * worths[-1 - PATIENCE]
+        ):
+            if self.time_left.is_over():
+                break
+            worthiest = [each.option for each in ranked if each.option.hash not in changed][:PARENTS]
+            changed |= {each.hash for each in worthiest}
+            children: dict[str, Option] = {}
+            for parent in (*(each.found for each in worthiest), *proposed):
+                for number in range(CHILDREN):
+                    try:
+                        child, judged = mutate(limited, parent, rng, attempts=5, changes=1 + number % 2)
+                    except DrawError:
+                        continue
+                    if (option := self.option(child, self.in_time(judged))) is not None:
+                        children[option.hash] = option
+            fresh = [child for name, child in children.items() if name not in seen]
+            seen |= children.keys()
+            options.extend(fresh)
+            proposed = []
+            ranked = sorted([*ranked, *aim.ranked(fresh)], key=lambda each: -each.worth)
+            worths.append(ranked[0].worth if ranked else 0.0)
+        return ranked
+
+    def proposal(self, option: Option, origin: str, choice: Choice | None = None) -> Proposal:
+        """Return a network to train, for as long as the surrogate thinks most of unless that has been chosen."""
+        if choice is None and len(self.config.all_lengths) > 1:
+            choice = next(iter(self.aim().ranked([option])), None)
+        return Proposal(
+            trial=self.trial,
+            architecture=option.found.architecture,
+            hash=option.hash,
+            parameters=option.analysis.parameters,
+            origin=origin,
+            decisions=option.found.decisions,
+            epochs=choice.epochs if choice else min(self.config.all_lengths),
+            chance=choice.chance if choice else None,
+        )
+
+    def why_nothing(self) -> tuple[str, bool]:
+        """Return why no network was found, and whether there might be one with more time."""
+        if self.time_left.is_over():
+            return "the time was over before a further network was found", True
+        limits, in_time = f"at most {self.ceiling:,} {OBJECTIVES[self.config.minimise]}", ""
+        if (seconds := self.time_left.seconds) is not None:
+            in_time = f" and at most {seconds:.0f} s of training, which leaves time for the verification"
+        # The model's word is the last one where no other sampler takes turns with it.
+        if self.config.sampler == SURROGATE and self.looked_at:
+            networks = f"none of {self.looked_at:,} networks that were looked at has a chance to reach the target"
+            return f"{networks}, with {limits}{in_time}", self.hopes
+        endless = replace(self, time_left=replace(self.time_left, seconds=None))
+        lacks_time = seconds is not None and next(endless.drawn(random.Random(0)), None) is not None
+        # With endless time there is none either: then it is the conditions that stand in the way.
+        limits += in_time if lacks_time else "".join(f" and {each}" for each in self.space.conditions)
+        if self.listed is not None:
+            return f"the space has no further network with {limits}", lacks_time
+        return f"none of {DRAWS:,} further draws was a new network with {limits}", lacks_time
+
+
+class Proposer:
+    """The sampler's study, the ladder, and what earlier trainings taught.
+
+    Attributes:
+        ladder: networks to begin with.
+        running: the sampler's trials of networks that are trained, by trial.
+    """
+
+    def __init__(
+        self, space: SearchSpace, config: StudyConfig, switches: Switches = ALL_ON, past: Sequence[Observation] = ()
+    ) -> None:
+        """Begin a study; ``past`` are other studies' trainings, which the surrogate learns from."""
+        self.space, self.config, self.switches, self.past = space, config, switches, tuple(past)
+        self.index = Index(config.sampler, config.seed)
+        self.running: dict[int, Trial] = {}
+        self.ladder = [] if past or not switches.ladder else _size_ladder(space, config)
+        # What the model's last look has left for the next proposals, as long as the ceiling is the same.
+        self._ahead: list[Choice] = []
+        self._ahead_ceiling = 0
 
     def propose(self, ceiling: int, candidates: Mapping[int, Candidate], time_left: TimeLeft) -> Found:
         """Return the next network to train, of at most ``ceiling`` of what is minimised and not proposed before."""
-        known = {candidate.proposal.hash: trial for trial, candidate in candidates.items()}
-        taken = frozenset(
-            (item.proposal.hash, item.proposal.epochs or self.config.recipe.epochs) for item in candidates.values()
-        )
-        number = max(candidates, default=-1) + 1
-        step = ProposalStep(self.space, self.config, ceiling, candidates, known, taken, number, [], time_left)
-        proposal = _climb(self, step) or _aim(self, step)
-        # The model's word is the last one where no other sampler takes turns with it.
-        hopeless = proposal if isinstance(proposal, Aimed) and self.config.sampler == SURROGATE else None
-        if hopeless is None and not isinstance(proposal, Proposal):
-            proposal = _ask(self, step) or _draw(self, step)
-        if isinstance(proposal, Proposal):
-            return Found(proposal, tuple(step.passed), rejected=step.rejected)
-        why, lacks_time = _why_nothing(step, hopeless)
-        return Found(None, tuple(step.passed), why, lacks_time, step.rejected)
+        look = _Look(self.space, self.config, ceiling, candidates, self.past, time_left)
+        proposal = self._climb(look)
+        if proposal is None and self.switches.aim and is_aimed(self.config.sampler, look.trial):
+            proposal = self._aim(look)
+        # The surrogate's word is the last one where no other sampler takes turns with it.
+        if proposal is None and not (self.switches.aim and self.config.sampler == SURROGATE):
+            proposal = self._ask(look)
+        if proposal is not None:
+            return Found(proposal, tuple(look.passed), rejected=look.rejected)
+        why, lacks_time = look.why_nothing()
+        return Found(None, tuple(look.passed), why, lacks_time, look.rejected)
 
     def enter(self, proposal: Proposal) -> None:
         """Enter a network to be trained that is not the sampler's own proposal of this session."""
-        self.running[proposal.trial] = optuna_sampler.impose(self.index, proposal.decisions)
+        self.running[proposal.trial] = self.index.impose(proposal.decisions)
 
-    def tell(self, trial: int, outcome: Outcome) -> None:
+    def tell(self, candidate: Candidate) -> None:
         """Tell the sampler what came of a proposal."""
-        optuna_sampler.tell(self.index, self.running.pop(trial), outcome)
+        self.index.tell(self.running.pop(candidate.proposal.trial), candidate, self.config.threshold_pct)
 
+    def _climb(self, look: _Look) -> Proposal | None:
+        while self.ladder:
+            found = self.ladder.pop(0)
+            if found.architecture.hash in look.known:
+                continue
+            judgement = look.judge(found)
+            if judgement.accepted:
+                return self._entered(look, Option.of(found, judgement, self.config.minimise), "ladder")
+            look.reject(found, judgement, "ladder")
+        return None
 
-def _size_ladder(space: SearchSpace, ceiling: int, metric: Metric, rng: random.Random) -> list[Draw]:
-    """Return networks of many draws whose costs are spread evenly in the logarithm, those above the middle first.
+    def _aim(self, look: _Look) -> Proposal | None:
+        # One question a proposal, whether its look was taken before or not: so they are counted after a stop.
+        rng = self.index.generator()
+        if self._ahead_ceiling != look.ceiling:
+            self._ahead = []
+        while self._ahead:
+            choice = self._ahead.pop(0)
+            if (choice.option.hash, choice.epochs) not in look.taken and choice.is_timely(look.time_left):
+                return self._entered(look, choice.option, "aim", choice)
+        if not (choices := look.aimed(rng)):
+            return None
+        self._ahead, self._ahead_ceiling = choices[1:], look.ceiling
+        return self._entered(look, choices[0].option, "aim", choices[0])
 
-    It brackets the cost at which the target becomes reachable with a handful of runs, whatever the space's
-    own distribution of costs is; as an answer comes before a small one, it begins with networks that rather reach.
-    Empty when nothing can be drawn: the caller finds out when it proposes.
-    """
-    sized: dict[int, Draw] = {}
-    accepted = 0
-    for _ in range(DRAWS):
-        found = draw(space, uniform(rng))
-        judgement = judge(space, found.architecture, ceiling, metric)
-        if judgement.accepted and judgement.analysis is not None:
-            sized.setdefault(measured(judgement.analysis, metric), found)
-            accepted += 1
-        if accepted == LADDER_DRAWS:
-            break
-    if not sized:
-        return []
-    low, high = math.log(min(sized)), math.log(max(sized))
-    rungs: dict[int, Draw] = {}
-    for step in _upper_middle_first(_LADDER_STEPS):
-        wanted = low + (high - low) * step / (_LADDER_STEPS - 1)
-        nearest = min(sized, key=lambda size: abs(math.log(size) - wanted))
-        rungs.setdefault(nearest, sized[nearest])
-    return list(rungs.values())
+    def _ask(self, look: _Look) -> Proposal | None:
+        """Return the sampler's proposal, or a draw where it has none that is new and may be trained."""
+        limited = look.limited
+        for asked in range(ASKS):
+            trial, found = self.index.ask(limited, look.known)
+            judgement = look.judge(found)
+            analysis, network_hash = judgement.analysis, found.architecture.hash
+            if not judgement.accepted:
+                if analysis is None or asked >= _LESSONS:
+                    self.index.forget(trial)
+                    look.reject(found, judgement, "sampler")
+                else:
+                    broken = violation(limited, analysis)
+                    self.index.reject(trial, measured(analysis, self.config.minimise), broken)
+                    look.reject(found, judgement, "sampler", violation=broken, indices=found.indices)
+            elif network_hash in look.known:
+                known = look.candidates[look.known[network_hash]]
+                look.passed.append(Repeated(trial=known.proposal.trial, hash=network_hash, indices=found.indices))
+                self.index.tell(trial, known, self.config.threshold_pct)
+            else:
+                self.running[look.trial] = trial
+                return look.proposal(Option.of(found, judgement, self.config.minimise), self.config.sampler)
+        for option in look.drawn(self.index.generator()):
+            return self._entered(look, option, "draw")
+        return None
 
-
-def _why_nothing(step: ProposalStep, aimed: Aimed | None) -> tuple[str, bool]:
-    if step.time_left.is_over():
-        return "the time was over before a further network was found", True
-    limits, in_time = f"at most {step.ceiling:,} {OBJECTIVES[step.config.minimise]}", ""
-    if step.time_left.seconds is not None:
-        in_time = f" and at most {step.time_left.seconds:.0f} s of training, which leaves time for the verification"
-    if aimed is not None and aimed.looked_at:
-        networks = f"none of {aimed.looked_at:,} networks that were looked at has a chance to reach the target"
-        return f"{networks}, with {limits}{in_time}", aimed.lacks_time
-    endless = replace(step, time_left=replace(step.time_left, seconds=None))
-    lacks_time = step.time_left.seconds is not None and next(accepted(endless, random.Random(0)), None) is not None
-    # With endless time there is none either: then it is the conditions that stand in the way.
-    limits += in_time if lacks_time else "".join(f" and {each}" for each in step.space.conditions)
-    if enumerated(step.space) is not None:
-        return f"the space has no further network with {limits}", lacks_time
-    return f"none of {DRAWS:,} further draws was a new network with {limits}", lacks_time
-
-
-def is_aimed(sampler_name: str, trial: int) -> bool:
-    """Return whether a network of that number is the model's, unless it is of the ladder."""
-    return sampler_name == SURROGATE or trial % _AIM_EVERY == 0
-
-
-def tell_repeat(proposer: Proposer, trial: Trial, candidate: Candidate) -> None:
-    """Tell the sampler again what it could have known."""
-    if candidate.first is None:
-        optuna_sampler.forget(proposer.index, trial)
-    else:
-        optuna_sampler.tell(proposer.index, trial, outcome(candidate, proposer.config.threshold_pct))
+    def _entered(self, look: _Look, option: Option, origin: str, choice: Choice | None = None) -> Proposal:
+        proposal = look.proposal(option, origin, choice)
+        self.enter(proposal)
+        return proposal
 
 
 def violation(space: SearchSpace, analysis: Analysis) -> float:
@@ -216,113 +469,30 @@ def violation(space: SearchSpace, analysis: Analysis) -> float:
     )
 
 
-def _climb(proposer: Proposer, step: ProposalStep) -> Proposal | None:
-    while proposer.ladder:
-        found = proposer.ladder.pop(0)
-        if found.architecture.hash in step.known:
-            continue
-        judgement = step.judge(found)
-        if judgement.accepted:
-            return _entered(proposer, step, found, judgement, "ladder")
-        step.passed.append(_rejection(step, found, judgement, "ladder"))
-    return None
+def _size_ladder(space: SearchSpace, config: StudyConfig) -> list[Draw]:
+    """Return networks of many draws whose costs are spread evenly in the logarithm, those above the middle first.
 
-
-def _aim(proposer: Proposer, step: ProposalStep) -> Proposal | Aimed | None:
-    if not proposer.switches.aim or not is_aimed(proposer.config.sampler, step.number):
-        return None
-    # One question a proposal, whether its look was taken before or not: so they are counted after a stop.
-    rng = optuna_sampler.generator(proposer.index)
-    choice = _ahead(proposer, step)
-    if choice is None:
-        found = aimed(step, proposer.past, rng)
-        if found.choice is None:
-            return found
-        choice, proposer.ahead, proposer.ahead_ceiling = found.choice, list(found.further), step.ceiling
-    return _entered(proposer, step, choice.option.found, choice.option.judgement, "aim", choice)
-
-
-def _ahead(proposer: Proposer, step: ProposalStep) -> Choice | None:
-    if proposer.ahead_ceiling != step.ceiling:
-        proposer.ahead.clear()
-    while proposer.ahead:
-        choice = proposer.ahead.pop(0)
-        is_new = (choice.option.hash, choice.epochs) not in step.taken
-        if is_new and is_timely(choice, step.time_left):
-            return choice
-    return None
-
-
-def _ask(proposer: Proposer, step: ProposalStep) -> Proposal | None:
-    limited = step.limited
-    for asked in range(ASKS):
-        trial, found = optuna_sampler.ask(proposer.index, limited, step.known)
-        judgement = step.judge(found)
-        if not judgement.accepted:
-            step.passed.append(_reject(proposer, step, trial, found, judgement, lesson=asked < _LESSONS))
-        elif found.architecture.hash in step.known:
-            known = step.candidates[step.known[found.architecture.hash]]
-            repeat = Repeated(trial=known.proposal.trial, hash=known.proposal.hash, indices=found.indices)
-            step.passed.append(repeat)
-            tell_repeat(proposer, trial, known)
-        else:
-            proposer.running[step.number] = trial
-            return _proposal(proposer, step, found, judgement, proposer.config.sampler)
-    return None
-
-
-def _draw(proposer: Proposer, step: ProposalStep) -> Proposal | None:
-    for found, judgement in accepted(step, optuna_sampler.generator(proposer.index)):
-        return _entered(proposer, step, found, judgement, "draw")
-    return None
-
-
-def _reject(
-    proposer: Proposer, step: ProposalStep, trial: Trial, found: Draw, judgement: Judgement, *, lesson: bool
-) -> Rejected:
-    rejection = _rejection(step, found, judgement, "sampler")
-    if judgement.analysis is None or not lesson:
-        optuna_sampler.forget(proposer.index, trial)
-        return rejection
-    broken = violation(step.limited, judgement.analysis)
-    optuna_sampler.reject(proposer.index, trial, measured(judgement.analysis, step.config.minimise), broken)
-    return replace(rejection, violation=broken, indices=found.indices)
-
-
-def _rejection(step: ProposalStep, found: Draw, judgement: Judgement, origin: str) -> Rejected:
-    return Rejected(
-        reason=str(judgement.reason),
-        parameters=judgement.analysis.parameters if judgement.analysis else None,
-        hash=found.architecture.hash,
-        origin=origin,
-        budget=step.ceiling,
-    )
-
-
-def _entered(
-    proposer: Proposer, step: ProposalStep, found: Draw, judgement: Judgement, origin: str, choice: Choice | None = None
-) -> Proposal:
-    proposal = _proposal(proposer, step, found, judgement, origin, choice)
-    proposer.enter(proposal)
-    return proposal
-
-
-def _proposal(
-    proposer: Proposer, step: ProposalStep, found: Draw, judgement: Judgement, origin: str, choice: Choice | None = None
-) -> Proposal:
-    assert judgement.analysis is not None, "an accepted network has been analysed"
-    choice = choice or length(step, proposer.past, found, judgement)
-    return Proposal(
-        trial=step.number,
-        architecture=found.architecture,
-        hash=found.architecture.hash,
-        parameters=judgement.analysis.parameters,
-        origin=origin,
-        decisions=found.decisions,
-        epochs=choice.epochs if choice else min(step.config.all_lengths),
-        chance=choice.chance if choice else None,
-    )
-
-
-def _upper_middle_first(count: int) -> list[int]:
-    return sorted(range(count), key=lambda step: (abs(3 * step - 2 * (count - 1)), step))
+    It brackets the cost at which the target becomes reachable with a handful of runs, whatever the space's
+    own distribution of costs is; as an answer comes before a small one, it begins with networks that rather reach.
+    Empty when nothing can be drawn: the caller finds out when it proposes.
+    """
+    rng, accepted = random.Random(config.seed), 0
+    sized: dict[int, Draw] = {}
+    for _ in range(DRAWS):
+        found = draw(space, uniform(rng))
+        judgement = judge(space, found.architecture, config.ceiling, config.minimise)
+        if judgement.analysis is not None and judgement.accepted:
+            sized.setdefault(measured(judgement.analysis, config.minimise), found)
+            accepted += 1
+        if accepted == LADDER_DRAWS:
+            break
+    if not sized:
+        return []
+    low, high = math.log(min(sized)), math.log(max(sized))
+    rungs: dict[int, Draw] = {}
+    last = _LADDER_STEPS - 1
+    for step in sorted(range(_LADDER_STEPS), key=lambda step: (abs(3 * step - 2 * last), step)):
+        wanted = low + (high - low) * step / last
+        nearest = min(sized, key=lambda size: abs(math.log(size) - wanted))
+        rungs.setdefault(nearest, sized[nearest])
+    return list(rungs.values())

@@ -23,8 +23,8 @@ PRIOR_RATIO = {0.25: 0.50, 0.4: 0.62, 0.5: 0.72, 0.6: 0.80}
 # The same for the run in the middle.
 _TYPICAL_RATIO = {0.25: 0.62, 0.4: 0.74, 0.5: 0.81, 0.6: 0.89}
 _OWN_RATIOS = 8
-# One network in so many is never pruned. These alone can be counted to tell how often pruning is wrong; a share of what
-# it lets through would flatter it.
+# One network in so many is never pruned; its hash is the lot. These alone can be counted to tell how often pruning is
+# wrong; a share of what it lets through would flatter it.
 _EXEMPT_SHARE = 10
 # Errors at the end per error at a rung, of the runs that went to the end, the least first; by length and rung.
 Ratios = dict[tuple[int, int], list[float]]
@@ -46,22 +46,23 @@ def next_rung(config: StudyConfig, epochs: int, epoch: int) -> int | None:
 
 
 def at_rung(
-    found: Result,
-    ratios: Ratios,
-    threshold_pct: float,
-    is_hopeless: Callable[[Result], bool] | None = None,
+    found: Result, ratios: Ratios, threshold_pct: float, is_hopeless: Callable[[Result], bool] | None = None
 ) -> RungReached:
     """Return what is decided of a run that has reached a rung.
 
     Args:
-        found: the run so far; ``ratios`` are those of the study's runs that have ended.
+        ratios: of the study's runs that have ended.
         is_hopeless: another rule in place of this one, which spares nobody.
     """
-    errors, epoch = found.validation_errors or 0, len(found.history)
-    ratio = _hopeful_ratio(ratios, epoch, found.recipe.epochs)
-    hoped = predicted_pct(errors, found.validation_size or 1, ratio)
+    errors, epoch, epochs = found.validation_errors or 0, len(found.history), found.recipe.epochs
+    # Few networks have been trained to the end when a search begins; then a figure measured beforehand holds.
+    known = ratios.get((epochs, epoch), [])
+    ratio = PRIOR_RATIO[min(PRIOR_RATIO, key=lambda share: abs(share * epochs - epoch))]
+    if len(known) >= _OWN_RATIOS:
+        ratio = known[len(known) // 10]
+    hoped = 100 * (1 - ratio * errors / (found.validation_size or 1))
     hopeless = is_hopeless(found) if is_hopeless else not statistics.reaches(hoped, threshold_pct)
-    spared = hopeless and is_hopeless is None and is_exempt(found.hash)
+    spared = hopeless and is_hopeless is None and int(found.hash, 16) % _EXEMPT_SHARE == 0
     assert found.trial is not None, "every run of a search belongs to a trial"
     return RungReached(
         trial=found.trial,
@@ -91,32 +92,11 @@ def add_run(ratios: Ratios, ended: Result, asked: Container[int]) -> None:
                 insort(known, ended.validation_errors / epoch.validation_errors)
 
 
-def _hopeful_ratio(ratios: Ratios, rung: int, epochs: int) -> float:
-    """Return the errors at the end per error at a rung, so that a tenth of the runs that went to the end had fewer.
-
-    Few networks have been trained to the end when a search begins; then a figure measured beforehand holds.
-    """
-    known = ratios.get((epochs, rung), [])
-    if len(known) < _OWN_RATIOS:
-        return PRIOR_RATIO[min(PRIOR_RATIO, key=lambda share: abs(share * epochs - rung))]
-    return known[len(known) // 10]
-
-
-def predicted_pct(errors: int, size: int, ratio: float) -> float:
-    """Return the accuracy at the end that a run can hope for, from its errors at a rung."""
-    return 100 * (1 - ratio * errors / size)
-
-
 def guessed_errors(pruned: Result) -> float:
     """Return the validation errors that a pruned run would have made at its end, as the run in the middle does."""
     done = len(pruned.history) / pruned.recipe.epochs
     ratio = _TYPICAL_RATIO[min(_TYPICAL_RATIO, key=lambda share: abs(share - done))]
     return ratio * (pruned.validation_errors or 0)
-
-
-def is_exempt(network_hash: str) -> bool:
-    """Return whether a network is trained to the end whatever its rungs say; its hash is the lot."""
-    return int(network_hash, 16) % _EXEMPT_SHARE == 0
 
 
 def _inside(epochs: Iterable[float], last: int) -> tuple[int, ...]:

@@ -1,13 +1,12 @@
 """The decisions of a search, as pure functions: what stands, what is refuted, what is run next.
 
-Accuracies are per cent of the validation images; the threshold is what stands for the target there: the target, by the
-measured ratio of errors on unseen images to errors on the validation images.
+Accuracies are per cent of the validation images; the threshold is what stands for the target there.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from harness.data.datasets import dataset
@@ -45,22 +44,8 @@ _SEED_FREEDOM = 20
 # among five of five to eight epochs, nothing beyond their seeds among five of 12 to 60 (docs/lab, "the
 # threshold from ..."). The larger is kept.
 _NETWORK_SHARE = 0.032
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a sampler is told about a proposal.
-
-    Attributes:
-        cost: what the network has of the metric that is minimised.
-        violation_pct: how far its validation accuracy stays below the threshold; negative where it is
-            above, None where training failed.
-        complete: trained to the end, not pruned.
-    """
-
-    cost: int
-    violation_pct: float | None
-    complete: bool
+# The squared relative deviation of a verification's mean from a network's mean on validation.
+_VERIFY_SQUARE = SEED_SHARE**2 / VERIFY_SEEDS + _NETWORK_SHARE**2
 
 
 @dataclass(slots=True)
@@ -69,10 +54,9 @@ class Candidate:
 
     Attributes:
         cost: what it has of the metric that is minimised.
-        first: its run in the search, None until that has ended.
-        fresh: its runs on fresh validation seeds, in order of the seeds.
+        first: its run in the search, None until that has ended; ``fresh`` are those on fresh seeds, in their order.
         repeats: how often it was proposed again.
-        stand_seeds: fresh seeds that it stands on at the least; 0 where its first run suffices.
+        confirm_seeds: fresh seeds that it stands on at the least; 0 where its first run suffices.
     """
 
     proposal: Proposal
@@ -85,7 +69,7 @@ class Candidate:
     @property
     def fresh_pct(self) -> list[float]:
         """Accuracies on the fresh seeds; a run that ended without one counts as chance level."""
-        known = (result.validation_accuracy_pct for result in self.fresh)
+        known = [result.validation_accuracy_pct for result in self.fresh]
         return [CHANCE_PCT if accuracy is None else accuracy for accuracy in known]
 
 
@@ -108,26 +92,13 @@ def passed_first(candidate: Candidate, threshold_pct: float) -> bool:
 
 
 def _seeds_wanted(candidate: Candidate, threshold_pct: float) -> int:
-    """Return how many fresh seeds, those in flight included, a network should have by now.
-
-    One that passed is to be confirmed: ``STAND_SEEDS`` at once, then one after the other, while it has a chance to
-    stand. One that was trained to the end and missed gets one for each time it was proposed again.
-    """
+    # Those in flight included. One that passed is to be confirmed: two at once, then one after the other while it has a
+    # chance to stand. One that was trained to the end and missed gets one for each time it was proposed again.
     if passed_first(candidate, threshold_pct):
         hopeful = chance_to_stand(candidate, threshold_pct) >= LEAST_CHANCE
         return max(candidate.confirm_seeds, len(candidate.fresh) + 1) if hopeful else len(candidate.fresh)
     complete = candidate.first is not None and candidate.first.status is Status.COMPLETE
     return candidate.repeats if complete else 0
-
-
-def outcome(candidate: Candidate, threshold_pct: float) -> Outcome:
-    """Return what the sampler learns from a network's first run, which must have ended."""
-    first = candidate.first
-    assert first is not None, "only finished trials have an outcome"
-    accuracy = first.validation_accuracy_pct
-    usable = first.status in (Status.COMPLETE, Status.PRUNED) and accuracy is not None
-    violation = threshold_pct - (accuracy or 0.0) if usable else None
-    return Outcome(candidate.cost, violation, first.status is Status.COMPLETE)
 
 
 def is_confirmed(candidate: Candidate, threshold_pct: float) -> bool:
@@ -154,11 +125,7 @@ def settled(candidate: Candidate, threshold_pct: float) -> bool:
 
 
 def why_refuted(fresh_seeds: int, *, stood: bool) -> str:
-    """Return which rule has ended the confirmation of a network, for people.
-
-    Args:
-        stood: it was confirmed before its last seed.
-    """
+    """Return which rule has ended the confirmation of a network, for people; ``stood``: it was confirmed before."""
     if stood:
         return "a further seed took its confirmation away"
     if fresh_seeds >= MOST_SEEDS:
@@ -167,25 +134,15 @@ def why_refuted(fresh_seeds: int, *, stood: bool) -> str:
 
 
 def _chance_to_verify(candidate: Candidate, threshold_pct: float) -> float:
-    """Return the probability that the mean of the verification's seeds reaches the target, by the fresh seeds.
-
-    They differ from the mean of the fresh seeds by what seeds differ by, and by what networks differ by in the ratio of
-    errors on other images. 0 without fresh seeds.
-    """
-    if not candidate.fresh:
-        return 0.0
+    # The mean of a verification differs from that of the fresh seeds by what seeds differ by, and by what networks
+    # differ by in the ratio of errors on other images.
     misses = [100 - accuracy for accuracy in candidate.fresh_pct]
     centre = max(1e-9, statistics.mean(misses))
     squares = math.fsum((miss / centre - 1) ** 2 for miss in misses)
     freedom = _SEED_FREEDOM + len(misses) - 1
     share = (_SEED_FREEDOM * SEED_SHARE**2 + squares) / freedom
-    deviation = math.sqrt(share / len(misses) + _verify_square())
+    deviation = math.sqrt(share / len(misses) + _VERIFY_SQUARE)
     return statistics.student_share(_log_ratio(100 - threshold_pct, centre) / deviation, freedom)
-
-
-def _verify_square() -> float:
-    """Return the squared relative deviation of a verification's mean from a network's mean on validation."""
-    return SEED_SHARE**2 / VERIFY_SEEDS + _NETWORK_SHARE**2
 
 
 def needed_share(seeds: int = CONFIRM_SEEDS) -> float:
@@ -193,11 +150,16 @@ def needed_share(seeds: int = CONFIRM_SEEDS) -> float:
 
     That is where the seeds differ by as much as they usually do.
     """
-    square = SEED_SHARE**2 / seeds + _verify_square()
+    square = SEED_SHARE**2 / seeds + _VERIFY_SQUARE
     return math.exp(-statistics.quantile(CONFIDENCE, _SEED_FREEDOM + seeds - 1) * math.sqrt(square))
 
 
-def smallest_standing(candidates: Sequence[Candidate], threshold_pct: float) -> Candidate | None:
+def final_order(candidates: Iterable[Candidate], threshold_pct: float) -> list[Candidate]:
+    """Return the networks that stand, the lowest cost first."""
+    return sorted((each for each in candidates if is_confirmed(each, threshold_pct)), key=by_cost)
+
+
+def smallest_standing(candidates: Iterable[Candidate], threshold_pct: float) -> Candidate | None:
     """Return the network of the lowest cost that stands."""
     return next(iter(final_order(candidates, threshold_pct)), None)
 
@@ -252,12 +214,6 @@ def chance_to_stand(candidate: Candidate, threshold_pct: float) -> float:
     deviation = coming / wanted * SEED_SHARE * math.sqrt(1 / coming + 1 / len(misses))
     allowed = (100 - threshold_pct) * needed_share(wanted)
     return statistics.normal_share(_log_ratio(allowed, centre) / deviation)
-
-
-def final_order(candidates: Sequence[Candidate], threshold_pct: float) -> list[Candidate]:
-    """Return the networks that stand, the lowest cost first."""
-    standing = [candidate for candidate in candidates if is_confirmed(candidate, threshold_pct)]
-    return sorted(standing, key=by_cost)
 
 
 def expected_errors(candidate: Candidate) -> float | None:

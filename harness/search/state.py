@@ -25,15 +25,10 @@ from harness.search.clock import (
     Pace,
     TimeLeft,
     Timing,
-    add_timing,
     rounds,
-    scaled,
-    slowdown,
-    taught,
-    training_seconds,
     verifying,
+    work,
 )
-from harness.search.features import work
 from harness.search.propose import ALL_ON, Proposing, Switches
 from harness.search.race import CONFIRM_SEEDS, Candidate
 from harness.search.trials import NearestMiss, Trials
@@ -111,7 +106,7 @@ class Search(Trials):
         self.switches, self.is_hopeless = switches, is_hopeless
         self.began, self.before = executor.now(), 0.0
         data = dataset(config.dataset)
-        self.timing = Timing(data.train_size, taught(PACES[effort.engine], config.recipe, data.task))
+        self.timing = Timing(data.train_size, PACES[effort.engine].taught(config.recipe, data.task))
         self.waiting: list[Job] = []
         self.broken: dict[tuple[int, str, int], int] = {}
         self.crashed = 0
@@ -128,7 +123,7 @@ class Search(Trials):
         """Change the state by what has happened."""
         super().apply(entry)
         if isinstance(entry.event, RunEnded) and (run := entry.event.run).trial in self.candidates:
-            add_timing(self.timing, run, work(run.architecture, dataset(self.config.dataset).task), run.node)
+            self.timing.add(run, work(run.architecture, dataset(self.config.dataset).task), run.node)
 
     def moment(self) -> Moment:
         """Return where the search is."""
@@ -208,7 +203,7 @@ class Search(Trials):
     @property
     def pace(self) -> Pace:
         """The pace as it was measured, that of the slowest node of a cluster; a guess until a run has ended."""
-        return scaled(self.timing.pace, slowdown(self.timing) or 1.0)
+        return self.timing.measured_pace
 
     def time_left(self) -> TimeLeft:
         """Return what there is time for: a training whose network can still be confirmed and verified."""
@@ -247,7 +242,7 @@ class Search(Trials):
             return statistics.mean(seconds)
         proposal, data = candidate.proposal, dataset(self.config.dataset)
         epochs = proposal.epochs or self.config.recipe.epochs
-        return training_seconds(epochs, data.train_size, work(proposal.architecture, data.task), self.pace)
+        return self.pace.seconds(epochs, data.train_size, work(proposal.architecture, data.task))
 
     def verify_seconds(self, candidate: Candidate, seeds: int = LEAST_VERIFY_SEEDS) -> float:
         """Return what verifying a network on so many seeds will take, in seconds of wall-clock; rather too much."""

@@ -1,64 +1,89 @@
 """What errors a network will make after a training of some length, guessed from what was trained before.
 
 A Gaussian process over the logarithm of the validation errors (Rasmussen and Williams, Gaussian Processes for Machine
-Learning, 2006, chapter 2). Its mean is linear in the numbers of ``features`` and in the length of the training, with
-unknown coefficients; around it lies a smooth function of the same numbers, so that networks like those that were
-trained are guessed better than strange ones, and it is known by how much. It knows no space and no form by name.
+Learning, 2006, chapter 2). Its mean is linear in the features of a network and of its training, with unknown
+coefficients; around it lies a smooth function of the same numbers, so that networks like those that were trained are
+guessed better than strange ones, and it is known by how much.
+
+No feature names a space or a form: the numbers say how deep a network is, how wide, how often its kernels are used, in
+how many orientations, and how long it is trained. Sizes are logarithms; shares are mostly between 0 and 1.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from harness.search.features import NAMES, network_features
-from harness.training.recipe import Recipe
+from search_spaces.cost import Analysis, analyse
 from search_spaces.network import Architecture
+from search_spaces.ops import (
+    AvgPool,
+    BatchNorm,
+    Conv,
+    DepthwiseConv,
+    Dropout,
+    Dropout2d,
+    Linear,
+    MaxPool,
+    Op,
+    ReLU,
+    Residual,
+)
 from search_spaces.task import Task
 
-# Centre and width of what is known of a training: logarithms of epochs and batch, the share of images that are moved.
-TRAINING: tuple[tuple[str, float, float], ...] = (
-    ("log epochs", 2.3, 1.0),
-    ("log batch", 3.7, 0.65),
-    ("share of moved images", 0.6, 0.4),
-)
+# A receptive field beyond the image adds nothing.
+_WIDEST_FIELD = 40
 # What is believed before any training: so many errors of ten thousand at the centre, and a power of the parameters and
 # of the epochs (docs/lab, "what says how many errors a network makes").
 PRIOR_ERRORS = 100.0
 _PRIOR_SLOPES = {"log parameters": -0.5, "log epochs": -0.3}
+# The hyperparameters, all for the logarithm of errors: round values near the optimum of the evidence; on forms that
+# were held out they were the better ones (docs/lab, "how good is the model of the errors"). Deviations of the mean at
+# the centre, of a coefficient of the linear part, and of the smooth part.
+_LEVEL, _SLOPE, _BEND = 0.5, 0.045, 0.4
+# How far apart two trainings are, in widths of the features, when they say little of each other.
+_REACH = 4.0
+# What networks of the same features differ by, and what seeds of one network differ by.
+_NETWORK, SEED_DEVIATION = 0.045, 0.08
 
-
-@dataclass(frozen=True, slots=True)
-class _Scales:
-    """The hyperparameters of the process, all for the logarithm of errors.
-
-    Round values near the optimum of the evidence; on forms that were held out they were the better ones
-    (docs/lab, "how good is the model of the errors").
-
-    Attributes:
-        level: deviation of the mean at the centre.
-        slope: deviation of a coefficient of the linear part.
-        bend: deviation of the smooth part.
-        reach: how far apart two networks are, in widths of the features, when they say little of each other.
-        training_reach: the same for two trainings.
-        network: what networks of the same features differ by.
-        seed: what seeds of one network differ by.
-    """
-
-    level: float = 0.5
-    slope: float = 0.045
-    bend: float = 0.4
-    reach: float = 4.0
-    training_reach: float = 4.0
-    network: float = 0.045
-    seed: float = 0.08
-
-
-_SCALES = _Scales()
+# Name, centre and width of each feature of a network: how far apart two networks may be in it and still say much of one
+# another. The widths are those under which the trainings that ship are most probable, drawn towards 1.25 times the
+# spread among networks of some thousand parameters and rounded (docs/lab, "the widths of the model").
+NETWORK_FEATURES: tuple[tuple[str, float, float], ...] = (
+    ("log parameters", 8.0, 0.55),
+    ("log numbers of all uses", 9.2, 0.6),
+    ("log multiply-adds", 13.8, 0.65),
+    ("kernels larger than 1x1", 7.0, 2.2),
+    ("receptive field", 30.0, 12.0),
+    ("log2 orientations", 1.0, 1.4),
+    ("share of separable kernels", 0.3, 0.7),
+    ("share of sums", 0.3, 0.6),
+    ("log uses of a kernel", 0.5, 0.75),
+    ("strides", 0.5, 0.7),
+    ("share of max pooling", 0.5, 0.9),
+    ("share without padding", 0.2, 0.5),
+    ("dropout", 0.0, 0.07),
+    ("share of BN behind the rectifier", 0.3, 0.85),
+    ("log channels of the first map", 2.6, 1.15),
+    ("log channels before the head", 3.1, 0.38),
+    ("log rows before the head", 2.0, 0.65),
+    ("linear head", 0.8, 0.6),
+    ("share of 1x1 kernels", 0.3, 0.35),
+    ("log multiply-adds above 14x14", 11.0, 4.0),
+)
+# The same for a training: logarithms of epochs and batch, the share of images that are moved.
+TRAINING_FEATURES: tuple[tuple[str, float, float], ...] = (
+    ("log epochs", 2.3, 1.0),
+    ("log batch", 3.7, 0.65),
+    ("share of moved images", 0.6, 0.4),
+)
+_FEATURES = (*NETWORK_FEATURES, *TRAINING_FEATURES)
+Row = tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,97 +97,131 @@ class Observation:
         doubt: further deviation of the logarithm, for what is not the end of a whole training.
     """
 
-    row: tuple[float, ...]
+    row: Row
     errors: float
     runs: int = 1
     doubt: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
-    """The process after its observations.
+class Surrogate:
+    """The process after some observations."""
 
-    Attributes:
-        rows: (observations, features).
-        weights: (observations,).
-        root: the Cholesky factor of their covariance, (observations, observations).
-        belief: errors at the centre before any training.
-    """
+    def __init__(self, observations: Sequence[Observation], belief: float = PRIOR_ERRORS) -> None:
+        """Fit it; ``belief`` are the errors at the centre before any training."""
+        from scipy.linalg import cho_solve
 
-    rows: Any
-    weights: Any
-    root: Any
-    scales: _Scales
-    belief: float
+        self._belief = belief
+        self._rows = np.array([item.row for item in observations], dtype=float).reshape(-1, len(_FEATURES))
+        logs = np.log([max(1.0, item.errors) for item in observations]) - _before(self._rows, belief)
+        noise = np.array([_NETWORK**2 + SEED_DEVIATION**2 / item.runs + item.doubt**2 for item in observations])
+        if observations:
+            # The Cholesky factor of the covariance, (observations, observations).
+            self._root = np.linalg.cholesky(_kernel(self._rows, self._rows) + np.diag(noise))
+            self._weights = cho_solve((self._root, True), logs, check_finite=False)
 
+    def predict(self, rows: Sequence[Row]) -> tuple[Any, Any]:
+        """Return means and deviations of the logarithm of the errors in the mean over seeds, both (rows,)."""
+        from scipy.linalg import solve_triangular
 
-def row_of(architecture: Architecture, recipe: Recipe, task: Task) -> tuple[float, ...]:
-    """Return what the model knows of a network under a recipe, scaled."""
-    return training_row(architecture, recipe.epochs, recipe.batch_size, recipe.augmented_share, task)
-
-
-def training_row(
-    architecture: Architecture, epochs: int, batch_size: int, augmented_share: float, task: Task
-) -> tuple[float, ...]:
-    """Do as ``row_of`` for a training that is told by its figures."""
-    raw = (*network_features(architecture, task), math.log(epochs), math.log(batch_size), augmented_share)
-    return tuple((value - centre) / width for value, (_, centre, width) in zip(raw, (*NAMES, *TRAINING), strict=True))
-
-
-def fitted(observations: Sequence[Observation], scales: _Scales = _SCALES, belief: float = PRIOR_ERRORS) -> Model:
-    """Return the process after these observations; of none it is the belief before any."""
-    width = len(NAMES) + len(TRAINING)
-    rows = np.array([item.row for item in observations], dtype=float).reshape(-1, width)
-    logs = np.log([max(1.0, item.errors) for item in observations]) - _before(rows, belief)
-    noise = np.array([scales.network**2 + scales.seed**2 / item.runs + item.doubt**2 for item in observations])
-    covariance = _kernel(rows, rows, scales) + np.diag(noise)
-    root = np.linalg.cholesky(covariance) if len(rows) else np.zeros((0, 0))
-    weights = _solve(root, logs) if len(rows) else logs
-    return Model(rows, weights, root, scales, belief)
-
-
-def predicted(model: Model, rows: Sequence[tuple[float, ...]]) -> tuple[Any, Any]:
-    """Return means and deviations of the logarithm of the errors that networks make in the mean over seeds, (rows,)."""
-    asked = np.array(rows, dtype=float).reshape(-1, len(NAMES) + len(TRAINING))
-    scales = model.scales
-    means = _before(asked, model.belief)
-    variances = _own(asked, scales) + scales.network**2
-    if len(model.rows):
-        across = _kernel(model.rows, asked, scales)  # (observations, rows)
-        means = means + across.T @ model.weights
-        variances = variances - (_half_solve(model.root, across) ** 2).sum(axis=0)
-    return means, np.sqrt(np.maximum(variances, scales.network**2))
+        asked = np.array(rows, dtype=float).reshape(-1, len(_FEATURES))
+        means = _before(asked, self._belief)
+        variances = _LEVEL**2 + _SLOPE**2 * (asked**2).sum(axis=1) + _BEND**2 + _NETWORK**2
+        if len(self._rows):
+            across = _kernel(self._rows, asked)  # (observations, rows)
+            means = means + across.T @ self._weights
+            half = solve_triangular(self._root, across, lower=True, check_finite=False)
+            variances = variances - (half**2).sum(axis=0)
+        return means, np.sqrt(np.maximum(variances, _NETWORK**2))
 
 
 def _before(rows: Any, belief: float) -> Any:
-    names = [name for name, _, _ in (*NAMES, *TRAINING)]
     found = np.full(len(rows), math.log(belief))
-    for name, slope in _PRIOR_SLOPES.items():
-        at = names.index(name)
-        # Rows are scaled; a slope is one of the logarithm itself.
-        found = found + slope * (*NAMES, *TRAINING)[at][2] * rows[:, at]
+    for at, (name, _, width) in enumerate(_FEATURES):
+        if name in _PRIOR_SLOPES:
+            # Rows are scaled; a slope is one of the logarithm itself.
+            found = found + _PRIOR_SLOPES[name] * width * rows[:, at]
     return found
 
 
-def _kernel(left: Any, right: Any, scales: _Scales) -> Any:
-    reaches = np.array([scales.reach] * len(NAMES) + [scales.training_reach] * len(TRAINING))
-    one, two = left / reaches, right / reaches
+def _kernel(left: Any, right: Any) -> Any:
+    one, two = left / _REACH, right / _REACH
     squares = (one**2).sum(axis=1)[:, None] + (two**2).sum(axis=1)[None, :] - 2 * one @ two.T
-    smooth = scales.bend**2 * np.exp(-0.5 * np.maximum(squares, 0.0))
-    return scales.level**2 + scales.slope**2 * (left @ right.T) + smooth
+    smooth = _BEND**2 * np.exp(-0.5 * np.maximum(squares, 0.0))
+    return _LEVEL**2 + _SLOPE**2 * (left @ right.T) + smooth
 
 
-def _own(rows: Any, scales: _Scales) -> Any:
-    return scales.level**2 + scales.slope**2 * (rows**2).sum(axis=1) + scales.bend**2
+def row_of(architecture: Architecture, task: Task, epochs: int, batch_size: int, augmented_share: float) -> Row:
+    """Return what the surrogate knows of a network and its training, scaled."""
+    return _known_row(architecture, task) + training_row(epochs, batch_size, augmented_share)
 
 
-def _half_solve(root: Any, right: Any) -> Any:
-    from scipy.linalg import solve_triangular
+@lru_cache(maxsize=50_000)
+def _known_row(architecture: Architecture, task: Task) -> Row:
+    return network_row(architecture, analyse(architecture, task))
 
-    return solve_triangular(root, right, lower=True, check_finite=False)
+
+def training_row(epochs: int, batch_size: int, augmented_share: float) -> Row:
+    """Return the features of a training, scaled: the end of a row."""
+    return _scaled((math.log(epochs), math.log(batch_size), augmented_share), TRAINING_FEATURES)
 
 
-def _solve(root: Any, right: Any) -> Any:
-    from scipy.linalg import cho_solve
+def network_row(architecture: Architecture, analysis: Analysis) -> Row:
+    """Return the features of a network, scaled: the beginning of a row."""
+    return _scaled(features(architecture, analysis), NETWORK_FEATURES)
 
-    return cho_solve((root, True), right, check_finite=False)
+
+def _scaled(raw: Row, scales: Sequence[tuple[str, float, float]]) -> Row:
+    return tuple((value - centre) / width for value, (_, centre, width) in zip(raw, scales, strict=True))
+
+
+def features(architecture: Architecture, analysis: Analysis) -> Row:
+    """Return the numbers that describe a network, in the order of ``NETWORK_FEATURES``."""
+    ops = tuple(_flat(architecture.ops))
+    convs = [op for op in ops if isinstance(op, Conv | DepthwiseConv)]
+    spatial = [op for op in convs if isinstance(op, DepthwiseConv) or op.kernel_size > 1]
+    full = [op for op in convs if isinstance(op, Conv)]
+    distinct = {op.tie or index for index, op in enumerate(convs)}
+    norms = [index for index, op in enumerate(ops) if isinstance(op, BatchNorm)]
+    pools = [op for op in ops if isinstance(op, AvgPool | MaxPool)]
+    maps = [layer for layer in analysis.layers if len(layer.output_shape) == 3]
+    # What the kernels would be if each use and each orientation had numbers of its own.
+    laid_out = sum(
+        layer.macs / math.prod(layer.output_shape[1:]) if len(layer.output_shape) == 3 else layer.macs
+        for layer in analysis.layers
+    )
+    first = maps[0].output_shape if maps else (1, 1, 1)
+    before_head = next((m.output_shape for m in reversed(maps) if m.output_shape[1] > 1), first)
+    return (
+        math.log(analysis.parameters),
+        math.log(max(1.0, laid_out)),
+        math.log(max(1, analysis.macs)),
+        float(len(spatial)),
+        float(min(_WIDEST_FIELD, analysis.receptive_field)),
+        math.log2(max((op.poses for op in full), default=1)),
+        _share(sum(isinstance(op, DepthwiseConv) or op.groups > 1 for op in spatial), len(spatial)),
+        _share(sum(isinstance(op, Residual) for op in architecture.ops), len(spatial)),
+        math.log(max(1, len(convs)) / max(1, len(distinct))),
+        float(any(op.stride > 1 for op in convs)),
+        _share(sum(isinstance(op, MaxPool) for op in pools), len(pools)),
+        _share(sum(op.padding == 0 for op in spatial), len(spatial)),
+        max((op.p for op in ops if isinstance(op, Dropout | Dropout2d)), default=0.0),
+        _share(sum(index > 0 and isinstance(ops[index - 1], ReLU) for index in norms), len(norms)),
+        math.log(first[0]),
+        math.log(before_head[0]),
+        math.log(before_head[1]),
+        float(isinstance(ops[-1], Linear)),
+        _share(sum(isinstance(op, Conv) and op.kernel_size == 1 for op in full), len(full)),
+        math.log(1 + sum(m.macs for m in maps if m.output_shape[1] > 14)),
+    )
+
+
+def _flat(ops: tuple[Op, ...]) -> Iterator[Op]:
+    for op in ops:
+        if isinstance(op, Residual):
+            yield from _flat(op.ops)
+        else:
+            yield op
+
+
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else 0.0

@@ -15,7 +15,7 @@ from benchmarks import coordinator, roofline, throughput, trainings
 from harness.data.datasets import DATASETS
 from harness.data.training_images import ImageData
 from harness.evidence.study import Study
-from harness.search import choose as aim
+from harness.search import propose
 from harness.search.prior import text
 from harness.system import files
 from harness.training.recipe import RECIPES, Recipe
@@ -110,8 +110,8 @@ def test_both_loops_of_the_throughput_train(tmp_path: Path, monkeypatch: pytest.
 
 def test_a_coordinator_is_measured_while_the_model_chooses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(coordinator, "machine", dict)
-    monkeypatch.setattr(aim, "AIM_DRAWS", 3)
-    monkeypatch.setattr(aim, "MOST_ROUNDS", 1)
+    monkeypatch.setattr(propose, "AIM_DRAWS", 3)
+    monkeypatch.setattr(propose, "MOST_ROUNDS", 1)
 
     found = coordinator.measured(2, 6, 1, tmp_path / "s")
 

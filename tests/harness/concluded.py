@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.evidence.bounds import error_ratio_of
-from harness.search.run_plan import SearchPlan
+from harness.search.plan import SearchPlan
 from harness.search.state import Search
 from harness.system.files import Workspace
 from harness.training.executor import Source

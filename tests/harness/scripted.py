@@ -21,7 +21,6 @@ from harness.evidence import study
 from harness.evidence.events import Entry, Event, Proposal, RunEnded
 from harness.evidence.study import StudyConfig
 from harness.search import loop, pruning
-from harness.search import optuna_sampler as sampler
 from harness.search import propose as proposer
 from harness.search.clock import Effort
 from harness.search.propose import Proposer
@@ -187,7 +186,6 @@ def without_processes(monkeypatch: pytest.MonkeyPatch) -> Trainer:
     """Put a trainer in the place of worker processes."""
     made = Trainer(by_size)
     in_place_of_processes(Desks(made.answer, made.point), monkeypatch)
-    monkeypatch.setattr(sampler, "write_database", lambda index, path: None)
     monkeypatch.setattr(proposer, "LADDER_DRAWS", 40)
     # Made-up runs fall to 0.35 and 0.6 times the errors of their rungs, whatever the real ones are measured to do.
     monkeypatch.setattr(pruning, "PRIOR_RATIO", {0.25: 0.30, 0.5: 0.55})

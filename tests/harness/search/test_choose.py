@@ -1,4 +1,4 @@
-"""What the surrogate chooses: worth and chances against simulation, looks at draws and neighbours."""
+"""What the surrogate chooses: worths, falls and chances against simulation and enumeration."""
 
 from __future__ import annotations
 
@@ -6,29 +6,17 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.search import choose as acquisition
-from harness.search.choose import (
-    _MOST_ATTEMPTS,
-    _SELECTION_BIAS_SD,
-    LEAST_CHANCE,
-    UNLIKELY,
-    Option,
-    _Aim,
-    _expected_falls,
-    _margins_to_stand,
-    choices,
-    is_timely,
-)
+from harness.search.choose import Aim, Choice, Option, _expected_falls
 from harness.search.clock import Pace, TimeLeft
 from harness.search.race import needed_share
-from harness.search.surrogate import _SCALES, Observation, fitted, predicted, training_row
+from harness.search.surrogate import Observation, Surrogate, row_of, training_row
 from harness.training.recipe import Recipe
 from search_spaces.draw import enumerate_draws, judge
 from search_spaces.notation import parse_space
@@ -39,49 +27,37 @@ from search_spaces.task import MNIST
 WIDTHS = (4, 8, 16, 32, 64)
 SPACE = parse_space(f"net = conv3x3({{{', '.join(map(str, WIDTHS))}}}) gap linear(10);")
 RECIPE = Recipe(epochs=8)
+TRAINING = (RECIPE.batch_size, RECIPE.augmented_share)
 # A second for a million units of work, an image and epoch.
 ROOM = TimeLeft(images=1, pace=Pace(0.0, 1e-6), workers=2)
+LEAST_CHANCE, UNLIKELY = 0.03, 0.2
 
 
 def options(metric: Metric = Metric.PARAMETERS) -> list[Option]:
     """Return the networks, smallest first."""
-    return [acquisition.option(found, judge(SPACE, found.architecture), metric) for found in enumerate_draws(SPACE)]
+    return [Option.of(found, judge(SPACE, found.architecture), metric) for found in enumerate_draws(SPACE)]
 
 
-def known(errors: Sequence[float], epochs: int = 8) -> list[Observation]:
-    """Return what many runs of the networks of ``options`` have shown, smallest first."""
-    return [
-        Observation(
-            training_row(each.found.architecture, epochs, RECIPE.batch_size, RECIPE.augmented_share, MNIST), value, 50
-        )
-        for each, value in zip(options(), errors, strict=True)
-    ]
-
-
-def aim(errors: Sequence[float] = (400, 200, 100, 50, 25), **changes: object) -> _Aim:
-    """Return an aim at 100 errors below 20,000 parameters, where such errors are known."""
-    plain = _Aim(
-        model=fitted(known(errors)),
+def aim(errors: Sequence[float] = (400, 200, 100, 50, 25), **changes: Any) -> Aim:
+    """Return an aim at 100 errors below 20,000 parameters, where many runs of ``options`` made such errors."""
+    rows = [row_of(each.found.architecture, MNIST, 8, *TRAINING) for each in options()]
+    known = [Observation(row, count, 50) for row, count in zip(rows, errors, strict=True)]
+    plain = Aim(
+        model=Surrogate(known),
         recipe=RECIPE,
         lengths=(8,),
+        taken=frozenset(),
         allowed=100.0,
         below=20_001,
         open=(),
         stands=False,
         time_left=ROOM,
     )
-    return replace(plain, **changes)  # type: ignore[arg-type]
+    return replace(plain, **changes)
 
 
-def chances(asked: _Aim, trainings: list[tuple[tuple[float, ...], int]]) -> list[float]:
-    return [NormalDist().cdf(margin) for margin in _margins_to_stand(asked, trainings)]
-
-
-def sizes(found: Sequence[acquisition.Choice]) -> list[int]:
-    return [choice.option.cost for choice in found]
-
-
-# Falls ------------------------------------------------------------------------------------------------------
+def widths(found: Sequence[Choice]) -> list[int]:
+    return [(choice.option.analysis.parameters - 10) // 19 for choice in found]
 
 
 def fall_by_outcomes(parameters: int, limit: int, open_: Sequence[tuple[int, float]]) -> float:
@@ -111,45 +87,38 @@ def test_several_choices_are_those_that_asking_again_would_give(
 ):
     """Each is put among the open ones, and the whole order is worked out anew."""
     asked = aim(errors, stands=stands, below=limit)
-    ranked = choices(asked, options(metric))
+    ranked, again = asked.ranked(options(metric)), asked
     expected: list[str] = []
-    again = asked
     while len(expected) < 4:
-        best = next(each for each in choices(again, options(metric)) if each.option.hash not in expected)
+        best = next(each for each in again.ranked(options(metric)) if each.option.hash not in expected)
         expected.append(best.option.hash)
         again = replace(again, open=(*again.open, (best.option.cost, best.chance)))
 
-    found = acquisition._one_by_one(asked, ranked, 4)
-
-    assert [each.option.hash for each in found] == expected
+    assert [each.option.hash for each in asked.one_by_one(ranked, 4)] == expected
     assert expected != [each.option.hash for each in ranked[:4]]
-
-
-# Chances ----------------------------------------------------------------------------------------------------
 
 
 def test_the_chance_to_stand_is_how_often_two_seeds_make_few_enough_errors():
     asked = aim(stands=True)
-    rows = [(each.row, 8) for each in options()]
     draw = np.random.default_rng(4)
+    ends = training_row(8, *TRAINING)
+    means, deviations = asked.model.predict([each.row + ends for each in options()])
+    logs = draw.normal(means, deviations, (200_000, 5)) + draw.normal(0, 0.08, (2, 200_000, 5)).mean(axis=0)
 
-    means, deviations = predicted(asked.model, [item.row for item in known((1,) * 5)])
-    logs = draw.normal(means, deviations, (200_000, 5)) + draw.normal(0, _SCALES.seed, (2, 200_000, 5)).mean(axis=0)
-
-    expected = (logs + _SELECTION_BIAS_SD * deviations <= math.log(100 * needed_share())).mean(axis=0)
-    found = chances(asked, rows)
+    # What is predicted is raised by a whole deviation.
+    expected = (logs + deviations <= math.log(100 * needed_share())).mean(axis=0)
+    chances = {choice.option.hash: choice.chance for choice in asked.ranked(options())}
+    found = [chances[each.hash] for each in options()]
     assert found == pytest.approx(expected, abs=0.005)
     assert found == sorted(found)
-
-
-# Order ------------------------------------------------------------------------------------------------------
+    assert found[-1] > 0.9
 
 
 def test_each_network_is_chosen_once_with_its_best_length():
-    found = choices(aim(lengths=(5, 8, 30)), options())
+    found = aim(lengths=(5, 8, 30)).ranked(options())
 
-    assert sorted(sizes(found)) == [10 + 19 * width for width in WIDTHS]
-    every = [choices(aim(lengths=(epochs,)), options()) for epochs in (5, 8, 30)]
+    assert sorted(widths(found)) == [*WIDTHS]
+    every = [aim(lengths=(epochs,)).ranked(options()) for epochs in (5, 8, 30)]
     for choice in found:
         alone = {each.epochs: each for each in itertools.chain(*every) if each.option.hash == choice.option.hash}
         assert choice.worth == pytest.approx(max(each.worth for each in alone.values()))
@@ -157,48 +126,23 @@ def test_each_network_is_chosen_once_with_its_best_length():
         assert choice.chance == pytest.approx(alone[choice.epochs].chance)
 
 
-def test_the_worth_is_chance_and_fall_by_the_seconds_of_first_run_and_fresh_seeds():
-    # Two workers run both fresh seeds at once, one worker one after the other; they run where the first one passes.
-    for workers, rounds in ((1, 2), (2, 1), (5, 1)):
-        time_left = replace(ROOM, workers=workers)
-        for choice in choices(aim(time_left=time_left, stands=True), options()):
-            seconds = 8 * 1e-6 * choice.option.work
+def test_once_something_stands_the_worth_is_chance_and_fall_by_the_seconds_of_first_run_and_fresh_seeds():
+    # Two workers run both fresh seeds at once, one worker one after the other; they run where the first one passes. A
+    # twentieth of the time left, by the rounds of a network, is added to the time of every training.
+    for workers, rounds, left in ((1, 2, math.inf), (2, 1, math.inf), (5, 1, 900.0)):
+        time_left = replace(ROOM, workers=workers, left=left)
+        found = aim(time_left=time_left, stands=True).ranked(options())
+        assert len(found) >= 3
+        for choice in found:
+            seconds = 8e-6 * choice.option.work + (0.05 * left / (1 + rounds) if left < math.inf else 0)
             fall = math.log(20_001 / choice.option.cost)
-            worth = choice.chance * fall / (seconds * (1 + rounds * choice.chance))
-            assert choice.worth == pytest.approx(worth)
-
-
-def test_what_was_proposed_with_a_length_is_not_chosen_with_it_again():
-    first = options()[0]
-    lengths = (5, 8)
-
-    both = choices(aim(lengths=lengths), [first])
-    other = choices(aim(lengths=lengths), [first], frozenset({(first.hash, both[0].epochs)}))
-    none = choices(aim(lengths=lengths), [first], frozenset((first.hash, epochs) for epochs in lengths))
-
-    assert len(both) == len(other) == 1
-    assert {both[0].epochs, other[0].epochs} == set(lengths)
-    assert none == []
-
-
-def test_only_networks_and_lengths_that_there_is_time_for_are_chosen():
-    # 8 epochs of the network of 16 channels.
-    enough = replace(ROOM, seconds=ROOM.takes(8, options()[2].work))
-
-    assert sorted(sizes(choices(aim(time_left=enough), options()))) == [10 + 19 * width for width in (4, 8, 16)]
-    lengths = {
-        choice.option.cost: choice.epochs for choice in choices(aim(time_left=enough, lengths=(4, 8)), options())
-    }
-    assert set(lengths) == {10 + 19 * width for width in (4, 8, 16, 32)}
-    assert lengths[10 + 19 * 32] == 4
-    assert choices(aim(time_left=replace(ROOM, seconds=0.0)), options()) == []
+            assert choice.worth == pytest.approx(choice.chance * fall / (seconds * (1 + rounds * choice.chance)))
 
 
 @pytest.mark.parametrize(
     ("passed", "left", "workers", "seconds"),
     [
         (0.0, math.inf, 2, 150.0),
-        (0.0, 3_600.0, 1, 75.0),
         (5.0, 3_600.0, 1, 70.0),
         (900.0, 2_000.0, 2, 120.0),
         (0.0, 150.0, 2, 99.0),
@@ -212,10 +156,10 @@ def test_while_nothing_stands_the_worth_is_the_chance_that_one_of_several_attemp
     time_left = replace(ROOM, workers=workers, left=left, passed=passed)
     for work in (1e6, 1e7, 1e8):
         network = replace(options()[3], work=work)
-        (choice,) = choices(aim(time_left=time_left), [network])
+        (choice,) = aim(time_left=time_left).ranked([network])
 
-        # Each attempt is a first run and, where that passes, two fresh seeds.
-        attempts = min(_MOST_ATTEMPTS, seconds / (8e-6 * work * (1 + 2 * choice.chance)))
+        # Each attempt is a first run and, where that passes, two fresh seeds; four at most.
+        attempts = min(4, seconds / (8e-6 * work * (1 + 2 * choice.chance)))
         sure = min(1, attempts) * (1 - (1 - choice.chance) ** max(1, attempts))
         # Five seeds on a fifth more images, in rounds of all workers, a tenth of caution and twelve seconds.
         verification = 1.1 * 1.2 * math.ceil(5 / workers) * 8e-6 * work + 12
@@ -223,41 +167,48 @@ def test_while_nothing_stands_the_worth_is_the_chance_that_one_of_several_attemp
         assert choice.worth == pytest.approx(sure**4 * math.log(20_001 / network.cost) * free)
 
 
+def test_only_new_networks_and_lengths_that_there_is_time_for_are_chosen():
+    # 8 epochs of the network of 16 channels.
+    first, enough = options()[0], replace(ROOM, seconds=ROOM.takes(8, options()[2].work))
+
+    assert sorted(widths(aim(time_left=enough).ranked(options()))) == [4, 8, 16]
+    lengths = {choice.option.hash: choice.epochs for choice in aim(time_left=enough, lengths=(4, 8)).ranked(options())}
+    assert len(lengths) == 4
+    assert lengths[options()[3].hash] == 4
+    assert aim(time_left=replace(ROOM, seconds=0.0)).ranked(options()) == []
+    (best,) = aim(lengths=(5, 8)).ranked([first])
+    (other,) = aim(lengths=(5, 8), taken=frozenset({(first.hash, best.epochs)})).ranked([first])
+    assert {best.epochs, other.epochs} == {5, 8}
+    assert aim(taken=frozenset({(first.hash, 8)})).ranked([first]) == []
+
+
 def test_once_something_stands_a_small_network_without_a_chance_does_not_hide_a_larger_one_with_one():
     # The small one is worth more by its size, but has less than three chances in a hundred.
-    time_left = replace(ROOM, left=1_000.0)
     hopeless = replace(options()[0], hash="hopeless", cost=2)
     even = replace(options()[2], hash="even", cost=19_000)
-    for errors in range(100, 400, 5):
-        asked = aim(errors=(errors, 150, 95, 50, 25), stands=True, time_left=time_left)
-        (chance,) = chances(asked, [(hopeless.row, 8)])
-        if chance < LEAST_CHANCE:
-            break
+    asked = aim(errors=(150, 150, 95, 50, 25), stands=True)
 
-    endless = choices(replace(asked, time_left=ROOM), [hopeless, even])
-    assert {choice.option.hash for choice in endless} == {"hopeless", "even"}
-    assert [choice.option.hash for choice in choices(asked, [hopeless, even])] == ["even"]
+    endless = {choice.option.hash: choice for choice in asked.ranked([hopeless, even])}
+    assert endless["hopeless"].chance < LEAST_CHANCE < endless["even"].chance
+    ended = replace(asked, time_left=replace(ROOM, left=1_000.0))
+    assert [choice.option.hash for choice in ended.ranked([hopeless, even])] == ["even"]
 
 
 def test_an_unlikely_network_does_not_take_the_time_of_a_second_verification():
     # 92 errors where 100 are allowed; a training takes 8 seconds, and 8.8 with a tenth of caution.
-    unlikely, even = (replace(options()[at], hash=str(at), cost=90, work=1e6) for at in (2, 3))
+    both = [replace(options()[at], hash=str(at), cost=90, work=1e6) for at in (2, 3)]
     asked = aim(errors=(400, 200, 92, 80, 25), stands=True)
-    (small,), (large,) = (chances(asked, [(each.row, 8)]) for each in (unlikely, even))
-    assert LEAST_CHANCE < small < UNLIKELY < large
+    chances = {choice.option.hash: choice.chance for choice in asked.ranked(both)}
+    assert LEAST_CHANCE < chances["2"] < UNLIKELY < chances["3"]
 
     for spare, expected in ((8.9, {"2", "3"}), (8.7, {"3"}), (-50.0, {"3"})):
         time_left = replace(ROOM, left=1_000.0, spare=spare)
-        found = choices(replace(asked, time_left=time_left), [unlikely, even])
-        assert {choice.option.hash for choice in found} == expected
+        assert {choice.option.hash for choice in replace(asked, time_left=time_left).ranked(both)} == expected
         # An earlier choice is asked about again.
-        earlier = choices(replace(asked, time_left=replace(time_left, spare=math.inf)), [unlikely, even])
-        assert {choice.option.hash for choice in earlier if is_timely(choice, time_left)} == expected
+        earlier = replace(asked, time_left=replace(time_left, spare=math.inf)).ranked(both)
+        assert {choice.option.hash for choice in earlier if choice.is_timely(time_left)} == expected
 
 
-def test_where_all_chances_are_as_good_as_none_what_comes_nearest_is_first():
-    for stands in (False, True):
-        found = choices(aim(allowed=1e-6, stands=stands), options())
-
-        assert found[0].option is not options()[0]
-        assert found[0].option.cost == 10 + 19 * WIDTHS[-1]
+@pytest.mark.parametrize("stands", [False, True])
+def test_where_all_chances_are_as_good_as_none_what_comes_nearest_is_first(stands: bool):
+    assert widths(aim(allowed=1e-6, stands=stands).ranked(options()))[0] == WIDTHS[-1]

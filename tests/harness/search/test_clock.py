@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,17 +10,7 @@ from typing import Any
 import pytest
 
 from harness.evidence.events import RunEnded, Verified
-from harness.search.clock import (
-    PACES,
-    Pace,
-    Timing,
-    add_timing,
-    is_spent,
-    slowdown,
-    taught,
-    training_seconds,
-)
-from harness.search.features import work
+from harness.search.clock import PACES, Pace, Timing, is_spent, work
 from harness.search.race import Candidate
 from harness.search.state import Search
 from harness.training.recipe import Recipe
@@ -38,10 +28,45 @@ NETWORK = "conv3x3(4) gap linear(10)"
 WORK = 28_264 + 9 * 3_150 + 22 * 86
 
 
-def test_an_estimate_is_the_sum_over_all_images():
+def test_an_estimate_is_the_sum_over_all_images_and_the_teachers_forward_passes():
     # 15 epochs of 50,000 images, 0.1 ms each and 0.02 ns a multiply-add.
-    assert training_seconds(15, IMAGES, 0, PACE) == pytest.approx(75.0)
-    assert training_seconds(15, IMAGES, 1_000_000, PACE) == pytest.approx(75.0 + 15.0)
+    assert PACE.seconds(15, IMAGES, 1_000_000) == pytest.approx(75.0 + 15.0)
+
+    taught = PACE.taught(Recipe(teacher=NETWORK, teacher_recipe=Recipe(), teacher_seeds=3), MNIST)
+
+    # A training step is a forward pass and two of its kind back.
+    more = taught.seconds(1, IMAGES, 1000) - PACE.seconds(1, IMAGES, 1000)
+    assert more == pytest.approx(IMAGES * 2e-11 * 3 * WORK / 3)
+    assert PACE.taught(Recipe(), MNIST) == PACE
+
+
+POSED_SUM = "res(conv1x1(4, poses=4, tie=c) conv3x3(8, poses=4, tie=b) bn(poses=4)) relu"
+
+
+@pytest.mark.parametrize(
+    ("text", "macs", "numbers", "parameters"),
+    [
+        (NETWORK, 28_264, 4 * 784 + 4 + 10, 86),
+        # A sum writes its three inner maps and its own.
+        (
+            f"conv3x3(8, stride=2, poses=4) bn(poses=4) relu | {POSED_SUM} | {POSED_SUM} | gap | linear(10)",
+            139_632,
+            3 * 8 * 196 + 2 * 5 * 8 * 196 + 8 + 10,
+            18 + 4 + (8 + 72) + 2 * 4 + 90,
+        ),
+        # A multiply-add of a depthwise kernel takes 0.8 more.
+        (
+            "conv1x1(8) dwconv3x3 gap linear(10)",
+            (8 + 9 * 8) * 784 + 80 + 0.8 * 9 * 8 * 784,
+            2 * 8 * 784 + 8 + 10,
+            8 + 9 * 8 + 90,
+        ),
+    ],
+)
+def test_work_is_multiply_adds_numbers_of_all_maps_and_parameters(
+    text: str, macs: float, numbers: int, parameters: int
+):
+    assert work(parse_network(text), MNIST) == pytest.approx(macs + 9 * numbers + 22 * parameters)
 
 
 # Two trainings of the gate's searches, at once on one core of 229 GFLOP/s: seconds and epochs.
@@ -58,69 +83,47 @@ def test_an_estimate_is_the_sum_over_all_images():
     ],
 )
 def test_the_native_engine_takes_what_was_measured(text: str, epochs: int, seconds: float):
-    estimated = training_seconds(epochs, IMAGES, work(parse_network(text), MNIST), PACES["native"])
+    estimated = PACES["native"].seconds(epochs, IMAGES, work(parse_network(text), MNIST))
 
     assert estimated == pytest.approx(seconds, rel=0.1)
 
 
-def test_a_student_takes_the_time_of_its_teachers_forward_passes_too():
-    recipe = Recipe(teacher=NETWORK, teacher_recipe=Recipe(), teacher_seeds=3)
-
-    more = training_seconds(1, IMAGES, 1000, taught(PACE, recipe, MNIST)) - training_seconds(1, IMAGES, 1000, PACE)
-
-    # A training step is a forward pass and two of its kind back.
-    assert more == pytest.approx(IMAGES * 2e-11 * 3 * WORK / 3)
-    assert taught(PACE, Recipe(), MNIST) == PACE
-
-
-# What was measured ------------------------------------------------------------------------------------------
-
-
-def timed(runs: Iterable[Result], place: Callable[[Result], str] = lambda run: "") -> Timing:
+def timed(*runs: Result) -> Timing:
     found = Timing(IMAGES, PACE)
     for run in runs:
-        add_timing(found, run, WORK, place(run))
+        found.add(run, WORK, run.node)
     return found
 
 
-def measured(new_result: Callable[..., Result], epochs: int, seconds: float) -> Result:
+def measured(new_result: Callable[..., Result], epochs: int, factor: float, **changes: Any) -> Result:
+    """Return a run that has taken so many times what is estimated."""
     history = tuple(Epoch(number, 0.1, 0.1, 1.0, 60) for number in range(1, epochs + 1))
-    return replace(new_result(NETWORK), history=history, train_seconds=seconds)
+    seconds = factor * (epochs or 1) * IMAGES * (1e-4 + 2e-11 * WORK)
+    return replace(new_result(NETWORK), history=history, train_seconds=seconds, **changes)
 
 
 def test_a_slowdown_is_the_measured_over_the_estimated_seconds_of_all_runs(new_result: Callable[..., Result]):
-    one = IMAGES * (1e-4 + 2e-11 * WORK)
-    runs = [measured(new_result, 10, 25 * one), measured(new_result, 5, 5 * one)]
+    long, short = measured(new_result, 10, 2.5), measured(new_result, 5, 1.0)
+    crashed, unknown = measured(new_result, 0, 9.0), measured(new_result, 10, 9.0, macs=0)
 
-    assert work(parse_network(NETWORK), MNIST) == pytest.approx(WORK)
-    assert slowdown(timed(runs)) == pytest.approx(2.0)
-
-
-def test_runs_without_an_epoch_or_a_size_tell_nothing(new_result: Callable[..., Result]):
-    one = IMAGES * (1e-4 + 2e-11 * WORK)
-    crashed = measured(new_result, 0, 100.0)
-    unknown = replace(measured(new_result, 10, 100.0), macs=0)
-
-    known = measured(new_result, 10, 10 * one)
-
-    assert slowdown(timed([])) is None
-    assert slowdown(timed([crashed, unknown])) is None
-    assert slowdown(timed([crashed, known])) == pytest.approx(1.0)
+    assert timed(long, short, crashed, unknown).slowdown() == pytest.approx(2.0)
+    assert timed(crashed, unknown).slowdown() is None
+    assert timed(long, short).measured_pace.seconds_an_image == pytest.approx(2e-4)
+    assert timed(long, short).measured_pace.seconds_a_mac == pytest.approx(4e-11)
+    assert timed().measured_pace == PACE
 
 
 def test_of_several_places_the_slowest_by_all_its_runs_is_told(new_result: Callable[..., Result]):
-    one = 10 * IMAGES * (1e-4 + 2e-11 * WORK)
-    seconds = (("a", 1.0), ("b", 4.0), ("a", 3.0), ("b", 1.0), ("c", 2.2))
-    runs = [replace(measured(new_result, 10, factor * one), node=node) for node, factor in seconds]
+    factors = (("a", 1.0), ("b", 4.0), ("a", 3.0), ("b", 1.0), ("c", 2.2))
+    runs = [measured(new_result, 10, factor, node=node) for node, factor in factors]
 
-    assert slowdown(timed(runs, lambda run: run.node)) == pytest.approx(2.5)
-    assert slowdown(timed(runs)) == pytest.approx((1 + 4 + 3 + 1 + 2.2) / 5)
+    assert timed(*runs).slowdown() == pytest.approx(2.5)
 
 
 def test_the_order_of_the_runs_does_not_matter_to_the_last_bit(new_result: Callable[..., Result]):
     runs = [measured(new_result, 1 + number % 7, 0.1 * 1.7**number) for number in range(40)]
 
-    assert slowdown(timed(runs)) == slowdown(timed(reversed(runs)))
+    assert timed(*runs).slowdown() == timed(*reversed(runs)).slowdown()
 
 
 @pytest.mark.parametrize(

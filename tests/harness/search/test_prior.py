@@ -12,18 +12,18 @@ import pytest
 from harness.evidence.study import open_study
 from harness.search import prior as trainings
 from harness.search.prior import (
-    FILE,
     PastTraining,
+    Prior,
     comparable,
-    digest,
     keep,
     kept,
     observations,
-    own,
+    past_trainings,
     shipped,
+    shipped_sha256,
     text,
 )
-from harness.search.surrogate import Observation, training_row
+from harness.search.surrogate import Observation, row_of
 from harness.system.errors import ContentError
 from harness.system.files import Workspace
 from harness.training.recipe import RECIPES, Recipe
@@ -43,25 +43,17 @@ ONE = PastTraining(
     learning_rate=0.1,
     errors=100 / 3,
     runs=3,
-    form="plain",
     source="a/table.csv the-study",
 )
-PACKAGED = Path(trainings.__file__).parent
-
-
-@pytest.mark.parametrize(
-    "changes", [{"epochs": 0}, {"batch_size": 0}, {"augmented_share": 1.1}, {"learning_rate": 0.0}, {"runs": 0}]
-)
-def test_a_training_is_checked_when_it_is_made(changes: dict[str, Any]):
-    with pytest.raises(ContentError, match=f"^{next(iter(changes))} is "):
-        replace(ONE, **changes)
 
 
 def test_the_trainings_that_ship_are_of_networks_in_canonical_text():
-    found = shipped("mnist")
+    content = (Path(trainings.__file__).parent / "trainings-mnist.csv").read_bytes()
 
-    assert len(found) > 400
-    assert digest(found) == hashlib.sha256((PACKAGED / "trainings-mnist.csv").read_bytes()).hexdigest()
+    assert len(shipped("mnist")) > 400
+    assert text(shipped("mnist")).encode() == content
+    assert shipped_sha256("mnist") == hashlib.sha256(content).hexdigest()
+    assert (shipped("kmnist"), shipped_sha256("kmnist")) == ((), "")
 
 
 @pytest.mark.parametrize(
@@ -93,7 +85,7 @@ def run(trial: int, errors: int | None, **changes: Any) -> Result:
 
 
 def keep_study(folder: Path, *runs: Result, **config: Any) -> None:
-    open_study(folder, replace(CONFIG, **config), {})
+    open_study(folder, replace(CONFIG, **{"dataset": "mnist-5k", **config}), {})
     logged.ran(folder, *runs)
 
 
@@ -114,14 +106,13 @@ def test_whole_runs_of_all_studies_on_the_same_images_are_ones_own(tmp_path: Pat
     keep_study(place.study("elsewhere"), run(0, 60, seed=8), data_hash="cd" * 32)
     keep_study(place.study("other"), run(0, 60, seed=9), dataset="fashion-mnist")
 
-    found, damage = own(place, "mnist", CONFIG.data_hash)
+    found, damage = past_trainings(Prior.OWN, place, "mnist-5k", CONFIG.data_hash)
 
-    assert damage == ()
+    assert damage == []
+    assert past_trainings(Prior.SHIPPED, place, "mnist-5k", CONFIG.data_hash) == ((), [])
     by_epochs = {item.epochs: item for item in found}
     assert len(found) == len(by_epochs) == 2
-    assert by_epochs[15] == PastTraining(
-        parse_network(TEXT), 15, 64, 0.7, 0.1, (70 + 81 + 77) / 3, 3, "plain", "first second"
-    )
+    assert by_epochs[15] == PastTraining.of(parse_network(TEXT), Recipe(), (70 + 81 + 77) / 3, 3, "first second")
     assert (by_epochs[3].errors, by_epochs[3].runs, by_epochs[3].source) == (150.0, 1, "first")
 
 
@@ -129,33 +120,24 @@ def test_a_damaged_study_is_left_out_and_named(tmp_path: Path):
     place = Workspace(tmp_path)
     keep_study(place.study("whole"), run(0, 70))
     keep_study(place.study("torn"), run(0, 80))
-    logs = {name: place.study(name) / "log.jsonl" for name in ("torn", "strange")}
-    logs["torn"].write_text("{\n")
+    (place.study("torn") / "log.jsonl").write_text("{\n")
     place.study("empty").mkdir()
 
-    keep_study(place.study("strange"), run(0, 60), run(1, 50, seed=2))
-    logs["strange"].write_text(logs["strange"].read_text().replace(TEXT, "conv9x9(4)"))
-    keep_study(place.study("many"), run(0, 60, validation_size=10, seed=3))
+    (found,), (error,) = past_trainings(Prior.OWN, place, "mnist-5k", CONFIG.data_hash)
 
-    found, damage = own(place, "mnist", CONFIG.data_hash)
-
-    assert [item.errors for item in found] == [70.0]
-    assert len(damage) == 3
-    for name, error in zip(("many", "strange", "torn"), damage, strict=True):
-        assert name in error.message
-    assert own(Workspace(tmp_path / "nowhere"), "mnist", CONFIG.data_hash) == ((), ())
+    assert found.errors == 70.0
+    assert "torn" in error.message
 
 
 MINE = replace(ONE, epochs=5, source="mine")
 
 
 def test_what_is_kept_reads_back_as_it_was(tmp_path: Path):
-    several = (ONE, replace(ONE, errors=0.1 + 0.2, source='"quoted", =\nodd', form="tied"), replace(ONE, source="=1"))
+    several = (ONE, replace(ONE, errors=0.1 + 0.2, source='"quoted", =\nodd'), replace(ONE, source="=1"))
     keep(tmp_path, several)
     keep(tmp_path / "none", ())
 
     assert kept(tmp_path) == several
-    assert digest(several) == hashlib.sha256((tmp_path / FILE).read_bytes()).hexdigest() != digest(several[:2])
     assert kept(tmp_path / "none") == ()
     assert kept(tmp_path / "elsewhere") is None
 
@@ -163,24 +145,21 @@ def test_what_is_kept_reads_back_as_it_was(tmp_path: Path):
 @pytest.mark.parametrize(
     "content",
     [
-        "",
         "architecture,errors\n1,2\n",
-        text([ONE]).replace("plain", "plain,1"),
         text([ONE]).replace(",8,", ",eight,"),
-        text([replace(ONE, form="tied")]).replace("tied", "odd"),
-        text([ONE]).replace(repr(ONE.errors), "nan"),
-        text([ONE]).replace(repr(ONE.errors), "10000.5"),
         text([ONE]).replace("conv3x3", "conv0x0"),
         text([ONE]) + '"',
         "\udcff",
     ],
 )
 def test_a_damaged_file_is_named_in_one_line(content: str, tmp_path: Path):
-    (tmp_path / FILE).write_bytes(content.encode("utf-8", "surrogateescape"))
+    keep(tmp_path, ())
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(content.encode("utf-8", "surrogateescape"))
 
     with pytest.raises(ContentError) as caught:
         kept(tmp_path)
-    assert str(tmp_path / FILE) in caught.value.message
+    assert str(path) in caught.value.message
     assert "\n" not in caught.value.message
 
 
@@ -191,8 +170,8 @@ def test_the_model_learns_from_trainings_with_the_learning_rate_of_the_recipe_on
 
     network = ONE.architecture
     assert found == (
-        Observation(training_row(network, 8, 64, 0.7, MNIST), 100 / 3, 3),
-        Observation(training_row(network, 5, 64, 0.7, MNIST), 100 / 3, 3),
+        Observation(row_of(network, MNIST, 8, 64, 0.7), 100 / 3, 3),
+        Observation(row_of(network, MNIST, 5, 64, 0.7), 100 / 3, 3),
     )
     assert observations((ONE, MINE), Recipe(learning_rate=0.05), MNIST) == ()
     # Of another weight decay they say nothing.

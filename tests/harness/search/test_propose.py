@@ -6,135 +6,155 @@ import itertools
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from harness.evidence.events import Rejected, Repeated
-from harness.search import proposal_step as enumeration
-from harness.search import propose as proposer_module
-from harness.search.clock import PACES, TimeLeft
-from harness.search.features import work_of
-from harness.search.propose import ALL_ON, Found, Proposer, Switches, _size_ladder, violation
-from harness.search.race import Candidate, Outcome
+from harness.search import propose, pruning, race
+from harness.search.choose import Aim, Choice, Option
+from harness.search.clock import PACES, TimeLeft, work
+from harness.search.optuna_sampler import Index
+from harness.search.propose import ALL_ON, Found, Proposer, Switches, _Look, _size_ladder, violation
+from harness.search.race import Candidate
+from harness.search.surrogate import Observation, row_of
+from harness.training.result import Status
 from search_spaces.catalog import space
 from search_spaces.cost import analyse
+from search_spaces.draw import Draw
+from search_spaces.errors import DrawError
 from search_spaces.notation import parse_network, parse_space
-from search_spaces.space import Condition, Metric
+from search_spaces.space import Condition, Metric, SearchSpace
 from search_spaces.task import MNIST
 from tests.harness import scripted
 
-# Two networks that are a parameter apart, counted by hand:
-# 9 * 31 + 9 * 31 * 57 + 57 * 56 + 56 + 56 * 10 + 10, and 9 * 38 + 9 * 38 * 49 + 49 * 49 + 49 * 10 + 10.
-ALLOWED, FORBIDDEN = (
-    "conv3x3(31) conv3x3(57) conv1x1(56, bias) gap linear(10)",
-    "conv3x3(38) conv3x3(49) conv1x1(49) gap linear(10)",
-)
 FEW = "net = conv3x3({4, 8, 12}) gap linear(10);"  # 86, 162 and 238 parameters
 WIDE = "width = 1..100; net = conv3x3(width) gap linear(10);"  # 10 + 19 a channel
 ROOM = TimeLeft(images=50_000, pace=PACES["native"])
+MANY = replace(ROOM, workers=40)
+TRAINING = (scripted.RECIPE.batch_size, scripted.RECIPE.augmented_share)
+NO_LADDER, ASKING = Switches(ladder=False), Switches(ladder=False, aim=False)
 
 
-def new(text: str = scripted.SPACE, switches: Switches = ALL_ON, **changes: object) -> Proposer:
-    config = scripted.config(space_text=text, **changes)
-    return Proposer.new(parse_space(text, "test"), config, switches)
+def one_convolution(channels: int) -> Any:
+    return parse_network(f"conv3x3({channels}) gap linear(10)")
 
 
-def without_ladder(text: str = scripted.SPACE, **changes: object) -> Proposer:
-    return new(text, Switches(ladder=False), **changes)
+# Trainings of such networks: a hundred errors, which are allowed, at 40 channels.
+LARGER_IS_BETTER = tuple(
+    Observation(row_of(one_convolution(channels), MNIST, epochs, *TRAINING), errors, 20)
+    for epochs in (5, 8, 10)
+    for channels, errors in ((4, 1_000.0), (10, 400.0), (20, 200.0), (40, 100.0), (80, 50.0), (100, 40.0))
+)
 
 
-def only_asking(text: str = scripted.SPACE, **changes: object) -> Proposer:
-    """Return a proposer that always asks the sampler."""
-    return new(text, Switches(ladder=False, aim=False), **changes)
+@pytest.fixture(autouse=True)
+def few_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tenth of the draws and changes that a search looks at; whatever it looks at, it must choose the best of it."""
+    for name, number in {"AIM_DRAWS": 60, "AIM_LOOKS": 160, "PARENTS": 3}.items():
+        monkeypatch.setattr(propose, name, number)
 
 
-def take(
-    proposer: Proposer, count: int, budget: int = 20_000, *, finished: bool = True
-) -> tuple[dict[int, Candidate], list[Found]]:
+def new(
+    text: str = scripted.SPACE, switches: Switches = ALL_ON, past: Sequence[Observation] = (), **changes: Any
+) -> Proposer:
+    return Proposer(parse_space(text, "test"), scripted.config(space_text=text, **changes), switches, past)
+
+
+def aiming(text: str = WIDE, **changes: Any) -> Proposer:
+    return new(text, past=LARGER_IS_BETTER, sampler="surrogate", **changes)
+
+
+def network(trial: int, width: int, errors: int, fresh: Sequence[int] = ()) -> Candidate:
+    """Return a network whose runs ended with so many errors; 100 are the threshold."""
+    made = scripted.proposal(trial, f"conv3x3({width}) gap linear(10)")
+    run = scripted.made_result(scripted.first_job(made), scripted.by_size, scripted.RECIPE.epochs)
+    seeds = [replace(run, seed_index=index, validation_errors=count) for index, count in enumerate(fresh)]
+    return Candidate(made, made.parameters, replace(run, validation_errors=errors), seeds)
+
+
+def proposed(asked: Proposer, *candidates: Candidate, budget: int = 20_000, time_left: TimeLeft = ROOM) -> Found:
+    return asked.propose(budget, {item.proposal.trial: item for item in candidates}, time_left)
+
+
+def take(asked: Proposer, count: int, budget: int = 20_000) -> tuple[dict[int, Candidate], list[Found]]:
     """Propose so often; each network has been trained, with success, before the next is asked for."""
     candidates: dict[int, Candidate] = {}
     answers = []
     for _ in range(count):
-        answers.append(proposer.propose(budget, candidates, ROOM))
-        proposal = answers[-1].proposal
-        if proposal is not None:
-            candidates[proposal.trial] = Candidate(proposal, proposal.parameters)
-        if proposal is not None and finished:
+        answers.append(asked.propose(budget, candidates, ROOM))
+        if (proposal := answers[-1].proposal) is not None:
             job = scripted.first_job(proposal)
-            candidates[proposal.trial].first = scripted.made_result(job, scripted.by_size, job.recipe.epochs)
-            proposer.tell(proposal.trial, Outcome(proposal.parameters, -1.0, True))
+            run = scripted.made_result(job, lambda parameters, seed: 99.5, job.recipe.epochs)
+            candidates[proposal.trial] = Candidate(proposal, proposal.parameters, run)
+            asked.tell(candidates[proposal.trial])
     return candidates, answers
 
 
-def rejections(answers: Sequence[Found]) -> list[Rejected]:
+def rejections(*answers: Found) -> list[Rejected]:
     return [item for found in answers for item in found.passed if isinstance(item, Rejected)]
-
-
-def repeats(answers: Sequence[Found]) -> list[Repeated]:
-    return [item for found in answers for item in found.passed if isinstance(item, Repeated)]
 
 
 # The ladder -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["card", "tiny", "tied", "posed", "seeds"])
+@pytest.mark.parametrize("name", ["card", "tiny", "posed"])
 def test_the_ladder_spreads_sizes_evenly_in_the_logarithm_those_above_the_middle_first(name: str):
-    steps = _size_ladder(space(name), 20_000, Metric.PARAMETERS, random.Random(0))
+    steps = _size_ladder(space(name), scripted.config())
 
     sizes = [analyse(step.architecture, MNIST).parameters for step in steps]
-    order = [sorted(sizes).index(size) for size in sizes]
-    ratios = [larger / smaller for smaller, larger in zip(sorted(sizes), sorted(sizes)[1:], strict=False)]
-    assert order == [4, 3, 5, 2, 6, 1, 0]
+    ratios = [larger / smaller for smaller, larger in itertools.pairwise(sorted(sizes))]
+    assert [sorted(sizes).index(size) for size in sizes] == [4, 3, 5, 2, 6, 1, 0]
     assert max(ratios) < 2 * min(ratios)
 
 
 def test_the_ladder_keeps_budget_and_conditions():
     text = "width = 1..100; net = conv3x3(width) gap linear(10); where macs >= 7056;"
-    steps = _size_ladder(parse_space(text), 200, Metric.PARAMETERS, random.Random(0))
+
+    sizes = {analyse(step.architecture, MNIST).parameters for step in new(text, budget=200).ladder}
 
     # macs: 7,056 a channel and 10 more, so one channel keeps the condition; 200 parameters are ten channels.
-    assert {analyse(step.architecture, MNIST).parameters for step in steps} <= set(range(29, 201))
-    assert max(analyse(step.architecture, MNIST).parameters for step in steps) == 200
+    assert sizes <= set(range(29, 201))
+    assert max(sizes) == 200
 
 
 def test_the_first_proposals_are_the_ladder():
-    proposer = new()
-    steps = [step.architecture for step in proposer.ladder]
+    asked = new()
+    steps = [step.architecture for step in asked.ladder]
 
-    _, answers = take(proposer, len(steps) + 1)
+    _, answers = take(asked, len(steps) + 1)
 
-    proposals = [found.proposal for found in answers if found.proposal]
-    assert [proposal.architecture for proposal in proposals[:-1]] == steps
-    assert [proposal.origin for proposal in proposals[:-1]] == ["ladder"] * len(steps)
-    assert proposals[-1].origin != "ladder"
-    assert [proposal.trial for proposal in proposals] == list(range(len(steps) + 1))
+    *first, last = [found.proposal for found in answers if found.proposal]
+    assert [(each.architecture, each.origin) for each in first] == [(step, "ladder") for step in steps]
+    assert last.origin != "ladder"
+    assert last.trial == len(steps)
 
 
 def test_steps_over_the_budget_of_the_day_are_counted_as_rejected():
-    proposer = new()
-    sizes = [analyse(step.architecture, MNIST).parameters for step in proposer.ladder]
+    asked = new()
+    sizes = [analyse(step.architecture, MNIST).parameters for step in asked.ladder]
     budget = sorted(sizes)[2]
 
-    found = proposer.propose(budget, {}, ROOM)
+    found = proposed(asked, budget=budget)
 
-    before = sizes[: next(number for number, size in enumerate(sizes) if size <= budget)]
-    assert [(item.reason, item.parameters, item.origin) for item in rejections([found])] == [
+    before = itertools.takewhile(lambda size: size > budget, sizes)
+    assert [(item.reason, item.parameters, item.origin) for item in rejections(found)] == [
         ("parameters", size, "ladder") for size in before
     ]
     assert found.proposal is not None
     assert found.proposal.parameters <= budget
 
 
-# The budget -------------------------------------------------------------------------------------------------
+# The sampler ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "nsga2", "random"])
 def test_no_proposal_is_over_the_budget_and_every_rejection_has_a_reason(sampler: str):
-    _, answers = take(without_ladder(sampler=sampler, seed=1), 12, budget=1_500)
+    _, answers = take(new(switches=NO_LADDER, sampler=sampler, seed=1), 12, budget=1_500)
 
     assert all(found.proposal and found.proposal.parameters <= 1_500 for found in answers)
-    rejected = rejections(answers)
-    assert rejected
+    rejected = rejections(*answers)
     assert {item.reason for item in rejected} == {"parameters"}
     assert all(item.parameters is not None and item.parameters > 1_500 for item in rejected)
 
@@ -152,146 +172,305 @@ def test_no_proposal_is_over_the_budget_and_every_rejection_has_a_reason(sampler
 )
 def test_the_violation_sums_what_is_broken_as_shares_of_the_limits(condition: str, budget: int, expected: float):
     within = parse_space(f"net = conv3x3(4) gap linear(10); {condition};" if condition else FEW)
-
     limited = replace(within, conditions=(*within.conditions, Condition(Metric.PARAMETERS, "<=", budget)))
-    found = violation(limited, analyse(parse_network("conv3x3(4) gap linear(10)"), MNIST))
 
-    assert found == pytest.approx(expected)
-
-
-# What is known already --------------------------------------------------------------------------------------
+    assert violation(limited, analyse(one_convolution(4), MNIST)) == pytest.approx(expected)
 
 
 def test_a_known_network_is_a_repeat_and_not_proposed_again():
-    candidates, answers = take(only_asking(FEW, sampler="random"), 3)
+    candidates, answers = take(new(FEW, ASKING, sampler="random"), 3)
 
     assert len({candidate.proposal.hash for candidate in candidates.values()}) == 3
-    for repeat in repeats(answers):
-        assert repeat.trial in candidates
-        assert repeat.indices
+    repeats = [item for found in answers for item in found.passed if isinstance(item, Repeated)]
+    assert repeats
+    assert all(repeat.trial in candidates and repeat.indices for repeat in repeats)
 
 
-def test_where_the_sampler_finds_nothing_new_a_network_is_drawn(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(proposer_module, "ASKS", 0)
-
-    found = only_asking().propose(20_000, {}, ROOM)
-
-    assert found.proposal is not None
-    assert found.proposal.origin == "draw"
-
-
-def test_a_space_that_is_used_up_says_so_and_keeps_count_of_what_was_passed():
-    candidates, answers = take(without_ladder(FEW, budget=162), 3, budget=162)
+def test_where_the_sampler_finds_nothing_new_a_network_is_drawn_until_a_space_is_used_up():
+    candidates, answers = take(new(FEW, NO_LADDER, budget=162), 3, budget=162)
 
     assert len(candidates) == 2
     assert answers[-1].proposal is None
-    assert answers[-1].why == "the space has no further network with at most 162 parameters"
-    assert len(answers[-1].passed) == proposer_module.ASKS
+    assert "no further network with at most 162 parameters" in answers[-1].why
+    assert len(answers[-1].passed) == propose.ASKS
 
 
 def test_every_second_network_is_the_model_s_with_a_sampler_that_was_asked_for():
-    _, answers = take(without_ladder(sampler="random"), 6)
+    _, answers = take(new(switches=NO_LADDER, sampler="random"), 6)
 
     assert [found.proposal.origin for found in answers if found.proposal] == ["aim", "random"] * 3
 
 
-# Length -----------------------------------------------------------------------------------------------------
+# Length and time --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("origin", ["ladder", "aim", "random", "draw"])
 def test_every_network_is_trained_for_one_of_the_lengths(origin: str, monkeypatch: pytest.MonkeyPatch):
-    proposer = new(sampler="random", lengths=(5, 10), switches=Switches(ladder=origin == "ladder", aim=origin == "aim"))
-    if origin == "draw":
-        monkeypatch.setattr(proposer_module, "ASKS", 0)
+    asked = new(sampler="random", lengths=(5, 10), switches=Switches(ladder=origin == "ladder", aim=origin == "aim"))
+    monkeypatch.setattr(propose, "ASKS", 0 if origin == "draw" else 40)
 
-    found = proposer.propose(20_000, {}, ROOM)
+    proposal = proposed(asked).proposal
 
-    assert found.proposal is not None
-    assert found.proposal.origin == origin
-    assert found.proposal.epochs in (5, 10)
-    assert found.proposal.chance is not None
-    assert 0 <= found.proposal.chance <= 1
-
-
-@pytest.mark.parametrize("ladder", [True, False])
-def test_of_two_lengths_the_one_that_there_is_time_for_is_taken(ladder: bool):
-    only = "net = conv3x3(12) gap linear(10);"
-    proposer = new(only, Switches(ladder=ladder, aim=False), sampler="random", lengths=(5, 10))
-    seconds = ROOM.takes(5, work_of_channels(12)) + 1e-6
-
-    found = proposer.propose(20_000, {}, replace(ROOM, seconds=seconds))
-
-    assert found.proposal is not None
-    assert found.proposal.epochs == 5
+    assert proposal is not None
+    assert proposal.origin == origin
+    assert proposal.epochs in (5, 10)
+    assert proposal.chance is not None
+    assert 0 <= proposal.chance <= 1
 
 
-# Time -------------------------------------------------------------------------------------------------------
-
-
-def work_of_channels(channels: int) -> float:
-    analysis = analyse(parse_network(f"conv3x3({channels}) gap linear(10)"), MNIST)
-    return work_of(analysis)
-
-
-def for_channels(channels: int) -> TimeLeft:
-    """Return time for eight epochs of a network of so many channels."""
-    return replace(ROOM, seconds=ROOM.takes(8, work_of_channels(channels)) + 1e-6)
+def time_for(channels: int, epochs: int) -> TimeLeft:
+    return replace(ROOM, seconds=ROOM.takes(epochs, work(one_convolution(channels), MNIST)) + 1e-6)
 
 
 @pytest.mark.parametrize("ladder", [True, False])
-def test_networks_that_take_too_long_are_rejected_for_their_multiply_adds(ladder: bool):
-    proposer = new(WIDE, Switches(ladder=ladder, aim=False), sampler="random")
-
-    found = proposer.propose(20_000, {}, for_channels(5))
+def test_networks_and_lengths_that_take_too_long_are_rejected_for_their_multiply_adds(ladder: bool):
+    switches = Switches(ladder=ladder, aim=False)
+    found = proposed(new(WIDE, switches, sampler="random"), time_left=time_for(5, 8))
+    only = new("net = conv3x3(12) gap linear(10);", switches, sampler="random", lengths=(5, 10))
+    short = proposed(only, time_left=time_for(12, 5))
 
     assert found.proposal is not None
     assert found.proposal.parameters <= 10 + 19 * 5
-    assert {item.reason for item in rejections([found])} == {"macs"}
+    assert {item.reason for item in rejections(found)} == {"macs"}
+    assert short.proposal is not None
+    assert short.proposal.epochs == 5
 
 
 @pytest.mark.parametrize("sampler", ["surrogate", "random"])
-def test_a_search_without_time_for_any_network_says_so(sampler: str):
-    found = without_ladder(WIDE, sampler=sampler).propose(20_000, {}, replace(ROOM, seconds=0.25))
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_search_without_time_for_any_network_says_so(sampler: str, listed: bool, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(propose, "MOST_LISTED", 5_000 if listed else 10)
+    monkeypatch.setattr(propose, "DRAWS", 50)
+
+    asked = new(WIDE, NO_LADDER, sampler=sampler)
+    found = proposed(asked, time_left=replace(ROOM, seconds=0.25))
+    calls = itertools.count(1)
+    over = proposed(asked, time_left=replace(ROOM, seconds=0.0, is_over=lambda: next(calls) > 20))
 
     assert found.proposal is None
     assert found.lacks_time
-    assert "at most 20,000 parameters" in found.why
-    assert "at most 0 s" in found.why
+    assert "at most 20,000 parameters and at most 0 s" in found.why
+    assert over.proposal is None
+    assert over.lacks_time
+    assert sum(over.rejected.values()) <= 20
 
 
 @pytest.mark.parametrize("sampler", ["surrogate", "random"])
 def test_a_space_that_is_used_up_lacks_no_time(sampler: str):
-    candidates, _ = take(without_ladder(FEW, sampler=sampler), 3)
+    candidates, _ = take(new(FEW, NO_LADDER, sampler=sampler), 3)
 
-    used_up = without_ladder(FEW, sampler=sampler).propose(20_000, candidates, replace(ROOM, seconds=1_000.0))
-    del candidates[2]
-    slow = without_ladder(FEW, sampler=sampler).propose(20_000, candidates, replace(ROOM, seconds=0.0))
+    used_up = proposed(new(FEW, NO_LADDER, sampler=sampler), *candidates.values(), time_left=replace(ROOM, seconds=1e3))
+    slow = new(FEW, NO_LADDER, sampler=sampler).propose(
+        20_000, {0: candidates[0], 1: candidates[1]}, replace(ROOM, seconds=0.0)
+    )
 
     assert [(found.proposal, found.lacks_time) for found in (used_up, slow)] == [(None, False), (None, True)]
-    assert "the space has no further network" in used_up.why
-    assert "the space has no further network" in slow.why
 
 
-def test_a_space_too_large_to_be_listed_is_drawn_from_a_bounded_number_of_times(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(enumeration, "MOST", 10)
-
-    for sampler, end in (("surrogate", "further draws was"), ("random", "further draws was a new network")):
-        found = without_ladder(WIDE, sampler=sampler).propose(20_000, {}, replace(ROOM, seconds=0.0))
-
-        assert found.proposal is None
-        assert found.lacks_time
-        assert end in found.why
+# The surrogate ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("sampler", ["surrogate", "random"])
-def test_a_look_that_finds_nothing_ends_with_the_time_of_the_search(sampler: str, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(enumeration, "MOST", 10)
-    asked = itertools.count(1)
-    time_left = replace(ROOM, seconds=0.0, is_over=lambda: next(asked) > 50)
+@pytest.mark.parametrize("lengths", [(), (5, 10)])
+def test_no_network_is_proposed_twice_with_one_length(lengths: tuple[int, ...]):
+    asked, candidates = aiming(FEW, lengths=lengths), list[Candidate]()
+    while (found := proposed(asked, *candidates).proposal) is not None:
+        candidates.append(Candidate(found, found.parameters))
 
-    found = without_ladder(WIDE, sampler=sampler).propose(20_000, {}, time_left)
+    pairs = {(item.proposal.hash, item.proposal.epochs) for item in candidates}
+    assert len(pairs) == len(candidates) == 3 * max(1, len(lengths))
+    assert {item.proposal.epochs for item in candidates} == set(lengths or (8,))
+    assert [item.proposal.trial for item in candidates] == list(range(len(candidates)))
 
+
+def test_once_something_stands_nothing_without_a_chance_is_proposed_in_a_search_that_has_an_end():
+    standing, budget = network(0, 60, 50, fresh=(60, 60)), 10 + 19 * 6
+    # Six channels at most, which make 700 errors.
+    found = proposed(aiming(), standing, budget=budget, time_left=replace(ROOM, seconds=1_000.0, left=3_600.0))
+
+    # It is not for want of time: with more of it none of them has a chance either.
     assert found.proposal is None
-    assert found.lacks_time
-    assert found.why == "the time was over before a further network was found"
-    assert sum(found.rejected.values()) <= 50
+    assert not found.lacks_time
+    assert "has a chance to reach the target" in found.why
+    assert proposed(aiming(), standing, budget=budget).proposal is not None
+
+
+def look(
+    *candidates: Candidate,
+    of: SearchSpace | None = None,
+    budget: int = 20_000,
+    past: Sequence[Observation] = LARGER_IS_BETTER,
+    time_left: TimeLeft = ROOM,
+    **changes: Any,
+) -> _Look:
+    config = scripted.config(space_text=WIDE, **changes)
+    known = {item.proposal.trial: item for item in candidates}
+    return _Look(of or parse_space(WIDE, "test"), config, budget, known, past, time_left)
+
+
+def test_the_best_of_the_draws_and_of_their_neighbours_is_taken(monkeypatch: pytest.MonkeyPatch):
+    asked, seen, ranked = look(of=space("card"), budget=4_000), list[list[Option]](), Aim.ranked
+
+    def spy(aim: Aim, options: Sequence[Option]) -> list[Choice]:
+        seen.append(list(options))
+        return ranked(aim, options)
+
+    monkeypatch.setattr(Aim, "ranked", spy)
+    best, *_ = asked.aimed(random.Random(0))
+
+    drawn, every = seen[0], [each for options in seen for each in options]
+    assert len(every) > len(drawn) > 0
+    # Each is looked at once.
+    assert len({each.hash for each in every}) == len(every)
+    assert max(each.cost for each in every) <= 4_000
+    assert best.worth == pytest.approx(max(choice.worth for choice in ranked(asked.aim(), every)))
+    assert best.worth >= max(choice.worth for choice in ranked(asked.aim(), drawn))
+
+
+def test_the_latest_networks_are_changed_even_where_none_has_passed(monkeypatch: pytest.MonkeyPatch):
+    card = space("card")
+    config = scripted.config(space_text=card.text, space="card", sampler="surrogate")
+    made = proposed(Proposer(card, config, past=LARGER_IS_BETTER), budget=4_000).proposal
+    assert made is not None
+    parents = set[str]()
+
+    def childless(within: SearchSpace, parent: Draw, rng: random.Random, **how: int) -> None:
+        parents.add(parent.architecture.hash)
+        raise DrawError("none")
+
+    monkeypatch.setattr(propose, "mutate", childless)
+
+    look(Candidate(made, made.parameters), of=card, budget=4_000).aimed(random.Random(0))
+
+    assert made.hash in parents
+
+
+def test_a_network_teaches_the_mean_of_its_runs_under_its_own_length():
+    trained = network(0, 20, 90, fresh=(120, 60))
+    trained.proposal = replace(trained.proposal, epochs=5)
+
+    row = row_of(one_convolution(20), MNIST, 5, *TRAINING)
+    assert look()._observed(trained) == Observation(row, 90.0, 3, 0.0)
+
+
+def test_a_pruned_run_teaches_a_guess_and_a_failed_one_nothing():
+    trained = network(0, 20, 300)
+    assert trained.first is not None
+    stopped = replace(trained.first, status=Status.PRUNED, history=trained.first.history[:2])
+    failed = replace(trained.first, status=Status.DIVERGED, validation_errors=None, validation_size=None)
+    guess, *nothing = (look()._observed(replace(trained, first=first)) for first in (stopped, failed, None))
+
+    assert guess is not None
+    assert guess.errors == pytest.approx(300 * pruning._TYPICAL_RATIO[0.25])
+    assert guess.doubt > 0
+    assert nothing == [None, None]
+
+
+def test_an_aim_knows_what_stands_and_what_may_come_to():
+    training = Candidate(replace(network(0, 30, 0).proposal, chance=0.3), 580)
+    passed, missed = network(1, 40, 80), network(2, 10, 400)
+    standing, refuted = network(3, 60, 50, fresh=(60, 60)), network(4, 20, 90, fresh=(200, 200))
+
+    aim = look(training, passed, missed, standing, refuted, budget=1_000, past=()).aim()
+
+    assert (aim.below, aim.stands, round(aim.allowed, 9)) == (1_001, True, 100.0)
+    assert aim.open == ((580, 0.3), (770, race.chance_to_stand(passed, 99.0)))
+    assert not look(passed, missed, refuted).aim().stands
+
+
+def test_the_model_learns_the_latest_and_a_share_of_all_that_was_known_before(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(propose, "MOST_OBSERVATIONS", 5)
+    learned: list[list[float]] = []
+    monkeypatch.setattr(
+        propose, "Surrogate", lambda observations, belief: learned.append([each.errors for each in observations])
+    )
+    past = [replace(LARGER_IS_BETTER[0], errors=float(errors)) for errors in range(8)]
+    own = [network(trial, 4 + trial, 100 + trial) for trial in range(7)]
+
+    look(own[0], past=past).aim()
+    look(own[0], past=past[:2]).aim()
+    look(*own, past=past).aim()
+
+    assert learned == [[0, 2, 4, 6, 100], [0, 1, 100], [102, 103, 104, 105, 106]]
+
+
+# Many workers -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[_Look]:
+    """Return what is filled with each look that is taken with the model."""
+    seen, aimed = list[_Look](), _Look.aimed
+
+    def noted(look: _Look, rng: random.Random) -> list[Choice]:
+        seen.append(look)
+        return aimed(look, rng)
+
+    monkeypatch.setattr(_Look, "aimed", noted)
+    return seen
+
+
+def in_training(asked: Proposer, workers: int, count: int) -> list[Candidate]:
+    """Return so many networks that were proposed one after the other and are all in training."""
+    found: list[Candidate] = []
+    for _ in range(count):
+        proposal = proposed(asked, *found, time_left=replace(ROOM, workers=workers)).proposal
+        assert proposal is not None
+        found.append(Candidate(proposal, proposal.parameters))
+    return found
+
+
+@pytest.mark.parametrize("workers", [1, 15])
+def test_with_few_workers_each_proposal_is_the_first_choice_of_a_look_of_its_own(workers: int):
+    found, questions = in_training(aiming(), workers, 8), Index("surrogate", 0)
+
+    for number, each in enumerate(found):
+        known = look(*found[:number], time_left=replace(ROOM, workers=workers), sampler="surrogate")
+        (first,) = known.aimed(questions.generator())
+        assert (each.proposal.hash, each.proposal.chance) == (first.option.hash, first.chance)
+        questions.impose(each.proposal.decisions)
+
+
+def test_the_next_look_knows_all_that_was_proposed_of_the_last_one(looks: list[_Look]):
+    found = in_training(aiming(), 24, 4)
+
+    _, second = looks
+    assert second.aim().open == tuple((each.cost, each.proposal.chance) for each in found[:3])
+
+
+def test_what_a_look_has_left_is_passed_over_where_it_is_known_or_takes_too_long(looks: list[_Look]):
+    asked = aiming()
+    first = proposed(asked, time_left=MANY).proposal
+    assert first is not None
+    known, slow, good, *_ = asked._ahead
+    asked._ahead[1] = replace(slow, option=replace(slow.option, work=1e18))
+    again = scripted.proposal(1, str(known.option.found.architecture))
+    candidates = [Candidate(first, first.parameters), Candidate(replace(again, epochs=known.epochs), again.parameters)]
+
+    found = proposed(asked, *candidates, time_left=replace(MANY, seconds=1e6)).proposal
+
+    assert found is not None
+    assert (found.hash, found.epochs, found.chance) == (good.option.hash, good.epochs, good.chance)
+    assert len(looks) == 1
+
+
+def test_what_a_look_has_left_is_dropped_when_another_network_stands(looks: list[_Look]):
+    asked, standing = aiming(), network(0, 90, 40, fresh=(40, 40))
+    proposed(asked, time_left=MANY)
+
+    found = proposed(asked, standing, budget=standing.cost - 1, time_left=MANY).proposal
+
+    assert found is not None
+    assert found.parameters < standing.cost
+    assert len(looks) == 2
+    assert {each.option.cost < standing.cost for each in asked._ahead} == {True}
+
+
+def test_a_search_with_many_workers_repeats_itself_and_no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    scripted.without_processes(monkeypatch)
+    config, effort = scripted.config(sampler="surrogate"), scripted.effort(workers=32, trials=60)
+
+    first, again = (scripted.run(tmp_path / name, config, effort) for name in ("first", "again"))
+
+    proposals = [each.proposal for each in first.candidates.values()]
+    assert len({each.hash for each in proposals}) == len(proposals) == 60
+    assert proposals == [each.proposal for each in again.candidates.values()]

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from scipy import stats
 
 from harness.search import pruning, race
 from harness.search.pruning import Ratios
-from harness.search.race import Candidate, Outcome
+from harness.search.race import Candidate
 from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Purpose, Result, Status
 from tests.harness.raced import SIZE, THRESHOLD, candidate, proposal, result
@@ -24,13 +25,6 @@ DRAWS = 200_000
 
 
 # What stands ------------------------------------------------------------------------------------------------
-
-
-def test_two_fresh_seeds_well_below_the_allowed_errors_stand_and_one_does_not():
-    assert race.is_confirmed(candidate(80, 80), THRESHOLD)
-    assert not race.is_confirmed(candidate(80), THRESHOLD)
-    assert not race.is_confirmed(candidate(0), THRESHOLD)
-    assert not race.is_confirmed(candidate(100, 100), THRESHOLD)
 
 
 def test_the_bound_of_standing_is_students_at_80_per_cent_with_the_seeds_of_other_networks():
@@ -91,20 +85,14 @@ def test_a_run_without_an_accuracy_counts_as_chance_and_one_without_a_hit_as_not
     assert not race.is_confirmed(candidate(0, 0, 0, None), THRESHOLD)
 
 
-def test_the_smallest_that_stands_is_found_and_of_equals_the_first():
-    stands = (80, 80)
-    networks = [
-        candidate(*stands, trial=0, parameters=900),
-        candidate(*stands, trial=1, parameters=800),
-        candidate(*stands, trial=2, parameters=800),
-        candidate(100, 100, trial=3, parameters=100),
-    ]
+def test_those_that_stand_are_in_order_of_cost_and_of_equals_the_first_is_first():
+    sizes = (900, 800, 800)
+    networks = [candidate(80, 80, trial=trial, parameters=size) for trial, size in enumerate(sizes)]
+    networks.append(candidate(100, 100, trial=3, parameters=100))
 
-    smallest = race.smallest_standing(networks, THRESHOLD)
-
-    assert smallest is networks[1]
-    assert race.smallest_standing([networks[3]], THRESHOLD) is None
     assert [item.proposal.trial for item in race.final_order(networks, THRESHOLD)] == [1, 2, 0]
+    assert race.smallest_standing(networks, THRESHOLD) is networks[1]
+    assert race.smallest_standing(networks[3:], THRESHOLD) is None
 
 
 # What is refuted --------------------------------------------------------------------------------------------
@@ -127,15 +115,12 @@ def test_the_chance_to_stand_is_how_often_the_next_seeds_bring_the_mean_low_enou
     assert chance == pytest.approx((means <= 100 * race.needed_share(wanted)).mean(), abs=0.03)
 
 
-def test_one_bad_seed_refutes_and_a_fair_one_does_not():
-    assert race.refuted(candidate(101, first=88), THRESHOLD)
-    assert not race.refuted(candidate(88, first=88), THRESHOLD)
-
-
 def test_a_network_is_refuted_when_its_chance_to_stand_is_below_a_quarter():
     open_, given_up = candidate(88, first=88), candidate(101, first=88)
 
     assert race.chance_to_stand(open_, THRESHOLD) >= 0.25 > race.chance_to_stand(given_up, THRESHOLD)
+    assert not race.refuted(open_, THRESHOLD)
+    assert race.refuted(given_up, THRESHOLD)
 
 
 def test_seeds_that_leave_a_network_in_doubt_leave_it_open_until_the_sixth():
@@ -154,20 +139,6 @@ def test_no_network_stands_and_is_refuted(errors: list[int]):
 def replace_seeds(network: Candidate, count: int) -> Candidate:
     network.confirm_seeds = count
     return network
-
-
-# What the sampler learns ------------------------------------------------------------------------------------
-
-
-def test_the_sampler_learns_how_far_a_network_stays_below_the_threshold():
-    assert race.outcome(candidate(first=150), THRESHOLD) == Outcome(1000, 0.5, True)
-    assert race.outcome(candidate(first=50), THRESHOLD) == Outcome(1000, -0.5, True)
-
-
-def test_a_pruned_run_is_a_shortfall_that_is_not_complete():
-    pruned = Candidate(proposal(), 1000, result(300, status=Status.PRUNED, purpose=Purpose.SEARCH))
-
-    assert race.outcome(pruned, THRESHOLD) == Outcome(1000, 2.0, False)
 
 
 @pytest.mark.parametrize(
@@ -274,17 +245,6 @@ def test_the_chance_to_stand_is_that_of_all_runs_the_first_discounted():
     assert race.chance_to_stand(candidate(0, 0, 0, first=0), THRESHOLD) == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("first", [70, 80, 90, 98])
-def test_the_chance_to_stand_is_how_often_two_fresh_seeds_make_few_enough_errors(first: int):
-    draw = np.random.default_rng(3)
-    own = draw.normal(math.log(first * 1.04), 0.08, 200_000)
-    two = np.exp(own + draw.normal(0, 0.08, (2, 200_000)).mean(axis=0))
-
-    chance = race.chance_to_stand(candidate(first=first), THRESHOLD)
-
-    assert chance == pytest.approx((two <= 100 * race.needed_share()).mean(), abs=0.01)
-
-
 def test_what_is_not_smaller_than_the_smallest_that_stands_is_not_confirmed():
     standing = candidate(80, 80, trial=0, parameters=800)
 
@@ -313,25 +273,14 @@ def ratios(runs: Iterable[Result]) -> Ratios:
     return found
 
 
-def test_the_ratio_is_the_prior_until_eight_runs_of_the_study_say_better():
-    seven = [full_run(200, 180) for _ in range(7)]
-
-    assert pruning._hopeful_ratio(ratios(seven), 4, 15) == pruning.PRIOR_RATIO[0.25]
-    assert pruning._hopeful_ratio(ratios(seven), 8, 15) == pruning.PRIOR_RATIO[0.5]
-    assert pruning._hopeful_ratio(ratios([*seven, full_run(200, 180)]), 4, 15) == 0.9
-
-
-def test_the_ratio_is_that_of_the_luckiest_tenth():
-    runs = [full_run(100, errors) for errors in range(30, 50)]
-    backwards = runs[::-1]
-
-    assert pruning._hopeful_ratio(ratios(runs), 4, 15) == 0.32
-    assert pruning._hopeful_ratio(ratios(backwards), 4, 15) == 0.32
-    assert pruning._hopeful_ratio(ratios(runs[:9]), 4, 15) == 0.30
-    assert pruning._hopeful_ratio(ratios(runs[:10]), 4, 15) == 0.31
+def reached(known: Ratios, errors: int = 100, epoch: int = 4, epochs: int = 15, threshold: float = THRESHOLD) -> Any:
+    """Return what is decided of a run with so many errors after an epoch."""
+    history = tuple(Epoch(number, 0.1, 0.1, 1.0, errors) for number in range(1, epoch + 1))
+    run = replace(result(errors, history=history), recipe=Recipe(epochs=epochs), trial=0)
+    return pruning.at_rung(run, known, threshold)
 
 
-def test_only_runs_to_the_end_that_were_looked_at_at_the_rung_have_a_ratio():
+def test_the_ratio_is_the_prior_until_eight_runs_of_this_length_went_to_the_end():
     seven = [full_run(200, 180) for _ in range(7)]
     others = [
         replace(full_run(200, 2), status=Status.PRUNED),
@@ -342,38 +291,46 @@ def test_only_runs_to_the_end_that_were_looked_at_at_the_rung_have_a_ratio():
         replace(full_run(200, 2), recipe=Recipe(epochs=30)),
     ]
 
-    assert pruning._hopeful_ratio(ratios([*seven, *others]), 4, 15) == pruning.PRIOR_RATIO[0.25]
+    assert reached(ratios([*seven, *others])).ratio == pruning.PRIOR_RATIO[0.25]
+    assert reached(ratios(seven), epoch=8).ratio == pruning.PRIOR_RATIO[0.5]
+    assert reached(ratios([*seven, full_run(200, 180)])).ratio == 0.9
 
 
-def test_a_ratio_at_a_rung_is_kept_by_the_length_of_training():
-    found = ratios([replace(full_run(200, 180), recipe=Recipe(epochs=30)) for _ in range(8)])
+def test_the_ratio_is_that_of_the_luckiest_tenth_in_any_order():
+    runs = [full_run(100, errors) for errors in range(30, 50)]
 
-    assert pruning._hopeful_ratio(found, 4, 30) == 0.9
-    assert pruning._hopeful_ratio(found, 4, 15) == pruning.PRIOR_RATIO[0.25]
+    found = [reached(ratios(each)).ratio for each in (runs, runs[::-1], runs[:9], runs[:10])]
+
+    assert found == [0.32, 0.32, 0.30, 0.31]
 
 
 @pytest.mark.parametrize(
     ("epochs", "shares"), [(5, (0.4, 0.6)), (8, (0.25, 0.5)), (15, (0.25, 0.5)), (30, (0.25, 0.5))]
 )
 def test_the_prior_of_a_rung_is_that_of_the_nearest_share_of_the_epochs(epochs: int, shares: tuple[float, ...]):
-    found = [pruning._hopeful_ratio({}, rung, epochs) for rung in pruning.rungs(epochs)]
+    found = [reached({}, epoch=rung, epochs=epochs).ratio for rung in pruning.rungs(epochs)]
 
     assert found == [pruning.PRIOR_RATIO[share] for share in shares]
 
 
-@given(st.integers(0, 2000), st.sampled_from([0.3, 0.55, 0.32, 0.9]), st.sampled_from([99.0, 99.4, 97.25]))
+@given(st.integers(0, 2000), st.sampled_from([30, 55, 32, 90]), st.sampled_from([99.0, 99.4, 97.25]))
 def test_what_can_reach_the_threshold_by_the_ratio_is_hoped_for_and_nothing_else(
-    errors: int, ratio: float, threshold: float
+    errors: int, ratio: int, threshold: float
 ):
-    end = Fraction(str(ratio)) * errors
+    known = ratios([full_run(100, ratio)] * 8)
     allowed = (100 - Fraction(str(threshold))) / 100 * SIZE
 
-    assert (pruning.predicted_pct(errors, SIZE, ratio) >= threshold - 1e-9) == (end <= allowed)
+    # The hash of these runs ends in one, so that none is spared.
+    assert reached(known, errors, threshold=threshold).pruned == (Fraction(ratio, 100) * errors > allowed)
 
 
-def test_every_tenth_network_is_spared_by_its_hash():
-    hashes = [f"{number:012x}" for number in range(1000)]
+def test_every_tenth_network_is_spared_by_its_hash_unless_another_rule_decides():
+    run = replace(result(5_000, history=full_run(5_000, 1).history[:4]), trial=0)
+    runs = [replace(run, hash=f"{number:012x}") for number in range(1000)]
 
-    assert sum(pruning.is_exempt(name) for name in hashes) == 100
-    assert pruning.is_exempt("00000000000a")
-    assert not pruning.is_exempt("00000000000b")
+    found = [pruning.at_rung(each, {}, THRESHOLD) for each in runs]
+
+    assert [number for number, each in enumerate(found) if each.exempt] == [*range(0, 1000, 10)]
+    assert all(each.pruned is not each.exempt for each in found)
+    assert pruning.at_rung(runs[0], {}, THRESHOLD, lambda run: True).pruned
+    assert not pruning.at_rung(runs[1], {}, THRESHOLD, lambda run: False).pruned

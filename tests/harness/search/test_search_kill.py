@@ -14,10 +14,7 @@ import pytest
 
 from harness.evidence.events import Event
 from harness.evidence.study import Study, StudyConfig
-from harness.search import choose as aim
-from harness.search import optuna_sampler as evolution
-from harness.search import proposal_step as enumeration
-from harness.search import race
+from harness.search import optuna_sampler, propose, race
 from harness.search.propose import Found
 from harness.search.state import Search
 from harness.system.errors import ContentError
@@ -88,12 +85,12 @@ def test_a_search_killed_at_any_point_ends_as_if_it_had_not_been(
     sampler: str, stride: int, trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     # So that networks have children among the nine.
-    monkeypatch.setattr(evolution, "POPULATION", 4)
+    monkeypatch.setattr(optuna_sampler, "_POPULATION", 4)
     if sampler == "surrogate":
         # So that it draws, and changes what it has drawn; it looks at a tenth, as it is run again and again.
-        monkeypatch.setattr(enumeration, "MOST", 1)
+        monkeypatch.setattr(propose, "MOST_LISTED", 1)
         for name, number in {"AIM_DRAWS": 60, "AIM_LOOKS": 160, "PARENTS": 3}.items():
-            monkeypatch.setattr(aim, name, number)
+            monkeypatch.setattr(propose, name, number)
     configured = scripted.config(sampler=sampler)
     expected, points = whole(tmp_path / "whole", trainer, configured)
     assert points > 150

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,9 @@ from harness.data.datasets import Dataset, asked_for, dataset, task_of
 from harness.data.training_images import resolve
 from harness.evidence.bounds import ErrorRatio, error_ratio_of
 from harness.evidence.study import StudyConfig, check_config, config_document
-from harness.search.clock import PACES, Effort, TimeLeft, taught
-from harness.search.features import step_work
+from harness.search.clock import PACES, Effort, TimeLeft, step_work
 from harness.search.optuna_sampler import sampler_name
-from harness.search.prior import PastTraining, Prior, digest, kept, observations, past_trainings, shipped
+from harness.search.prior import PastTraining, Prior, kept, observations, past_trainings, shipped_sha256
 from harness.search.pruning import rungs
 from harness.search.race import CONFIDENCE, CONFIRM_SEEDS, MOST_SEEDS, needed_share
 from harness.system import statistics
@@ -27,7 +25,7 @@ from harness.training.executor import ExecutorOf, Limits, Source
 from harness.training.native.native import Choice, choose_engine
 from harness.training.processes import Processes
 from harness.training.ray import Asked, Cluster, NodeInfo, joined_by, nodes_that_train
-from harness.training.recipe import NamedRecipe, Recipe, check_batch, named_recipe
+from harness.training.recipe import NamedRecipe, check_batch, named_recipe
 from search_spaces.catalog import space as space_of
 from search_spaces.count import MOST_EXACT, configurations, feasible, smallest
 from search_spaces.notation import with_conditions
@@ -44,6 +42,7 @@ class SearchPlan:
     """A search, ready to begin.
 
     Attributes:
+        offset: by which the threshold on validation images stands for the target.
         past: earlier trainings that the search learns from; ``left_out`` says what could not be read.
         executor_of: who trains; ``nodes`` are those of a cluster, none where this machine trains.
     """
@@ -74,30 +73,23 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
         SearchSpaceError: the space is unknown, or its text is wrong.
         DataError: the data are missing or damaged.
     """
-    sampler = sampler_name(given["sampler"])
+    sampler, name, prior = sampler_name(given["sampler"]), given["name"], Prior(given["prior"])
     recipe = named_recipe(given["recipe"])
     device = choose_device(given["device"])
-    name = given["name"]
     if name is not None:
         place.study(name)
-    minimise, limits = Metric(given["minimise"]), given["limits"] or ()
-    _check_limits(limits)
-    budget = min([given["budget"], *_upper_bounds(limits, Metric.PARAMETERS)])
-    if minimise is not Metric.PARAMETERS:
-        limits = (Condition(Metric.PARAMETERS, "<=", budget), *limits)
-    space = with_conditions(space_of(given["space"], task_of(given["dataset"])), limits)
+    space, budget, most = _limited_space(given)
     engine = choose_engine(given["engine"], recipe.recipe, device, space.op_types)
-    most = None if minimise is Metric.PARAMETERS else _most(space, minimise)
-    epochs = _lengths(given["epochs"], recipe.recipe, chosen=origins.get("recipe", "default") != "default")
-    if given["target"] is not None:
-        _check_target(given["target"], asked_for(given["dataset"]))
-    _check_budget(space, given["space"], budget, is_limited=bool(limits))
+    epochs = given["epochs"]
+    if epochs is None:
+        epochs = LENGTHS if origins.get("recipe", "default") == "default" else (recipe.recipe.epochs,)
+    elif not all(1 <= each <= _MOST_EPOCHS for each in epochs):
+        raise UsageError(f"--epochs {','.join(map(str, epochs))}: each is from 1 to {_MOST_EPOCHS:,}")
+    _check_target(given["target"], asked_for(given["dataset"]))
     # Images are read, or fetched, after all that the options alone can have wrong.
     data = resolve(given["dataset"], given["folder"])
     check_batch(recipe.recipe, data.dataset.train_size)
-    offset = error_ratio_of(data.dataset.name)
-    target = data.dataset.target_pct if given["target"] is None else given["target"]
-    _check_target(target, data.dataset)
+    offset, target = error_ratio_of(data.dataset.name), _check_target(given["target"], data.dataset)
     config = StudyConfig(
         dataset=data.dataset.name,
         data_hash=data.data_hash,
@@ -111,18 +103,16 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
         recipe_name=recipe.name,
         rungs=rungs(recipe.recipe.epochs),
         seed=given["seed"],
-        lengths=epochs,
-        prior=given["prior"],
-        prior_sha256=_shipped_digest(Prior(given["prior"]), data.dataset.name),
-        minimise=minimise,
+        lengths=tuple(sorted(set(epochs))),
+        prior=prior.value,
+        prior_sha256="" if prior is Prior.NONE else shipped_sha256(data.dataset.name),
+        minimise=Metric(given["minimise"]),
         most=most,
     )
     folder = place.study(_default_name(config) if name is None else name)
-    left_out: tuple[str, ...] = ()
-    past = kept(folder)
+    past, left_out = kept(folder), list[ContentError]()
     if past is None:
-        past, damaged = past_trainings(Prior(given["prior"]), place, data.dataset.name, data.data_hash)
-        left_out = tuple(error.message for error in damaged)
+        past, left_out = past_trainings(prior, place, data.dataset.name, data.data_hash)
     return SearchPlan(
         workspace=place,
         folder=folder,
@@ -141,9 +131,63 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
         offset=offset,
         engine=engine,
         past=past,
-        left_out=left_out,
+        left_out=tuple(error.message for error in left_out),
         origins={("study" if name == "name" else name): origin for name, origin in origins.items()},
     )
+
+
+def _limited_space(given: dict[str, Any]) -> tuple[SearchSpace, int, int | None]:
+    """Return the space with its limits, the budget, and the most of what is minimised unless that is the budget."""
+    minimise, limits = Metric(given["minimise"]), given["limits"] or ()
+
+    def upper_bounds(conditions: tuple[Condition, ...], metric: Metric) -> list[int]:
+        upper = [each for each in conditions if each.metric is metric and each.comparison in ("<=", "<", "==")]
+        return [each.bound - (each.comparison == "<") for each in upper]
+
+    if clash := contradictory(limits):
+        raise UsageError(f"--limit {', '.join(map(str, clash))}: no network can meet these together")
+    budget: int = min([given["budget"], *upper_bounds(limits, Metric.PARAMETERS)])
+    if minimise is not Metric.PARAMETERS:
+        limits = (Condition(Metric.PARAMETERS, "<=", budget), *limits)
+    space = with_conditions(space_of(given["space"], task_of(given["dataset"])), limits)
+    bounds = [budget] if minimise is Metric.PARAMETERS else upper_bounds(space.conditions, minimise)
+    if not bounds:
+        raise UsageError(
+            f"--minimise {minimise} needs an upper limit, from which the search goes down",
+            hint=f"give one that large networks meet, such as --limit '{minimise}<=1000000'",
+        )
+    if configurations(space) <= MOST_EXACT:
+        fewest = smallest(space)
+        if fewest is None:
+            conditions, check = ", ".join(map(str, space.conditions)), typed("spaces", "check", given["space"])
+            raise ContentError(
+                f"no network of space '{space.name}' keeps all conditions ({conditions})",
+                hint="loosen --limit or raise --budget" if limits else f"see why with '{check}'",
+            )
+        if fewest > budget:
+            raise ContentError(
+                f"no network of space '{space.name}' meets a budget of {budget:,} parameters: "
+                f"its smallest has {fewest:,}",
+                hint=f"give a budget of {fewest} or more",
+            )
+    return space, budget, None if minimise is Metric.PARAMETERS else min(bounds)
+
+
+def _check_target(given: float | None, data: Dataset) -> float:
+    target_pct = data.target_pct if given is None else given
+    highest = 100 * (1 - 1 / data.test_size)
+    if not statistics.reaches(highest, target_pct):
+        raise UsageError(
+            f"--target {target_pct:.12g} allows less than one error on the {data.test_size:,} test images of "
+            f"{data.title}; the highest target of a search is {highest:.12g}"
+        )
+    return target_pct
+
+
+def _default_name(config: StudyConfig) -> str:
+    """Return a name that no other configuration has."""
+    digest = hashlib.sha256(json.dumps(config_document(config), sort_keys=True).encode()).hexdigest()[:6]
+    return f"{config.dataset}-{config.space}-{config.budget}-{digest}"
 
 
 def on_cluster(plan: SearchPlan, link: Cluster, processes: int | None) -> SearchPlan:
@@ -157,71 +201,8 @@ def on_cluster(plan: SearchPlan, link: Cluster, processes: int | None) -> Search
     """
     asked = Asked(device=plan.effort.device, engine=plan.effort.engine, processes=processes)
     nodes = nodes_that_train(link, asked)
-    return replace(
-        plan,
-        effort=replace(plan.effort, workers=sum(map(asked.places_of, nodes))),
-        executor_of=joined_by(link, asked),
-        nodes=nodes,
-    )
-
-
-def _lengths(given: tuple[int, ...] | None, recipe: Recipe, *, chosen: bool) -> tuple[int, ...]:
-    if given is None:
-        return (recipe.epochs,) if chosen else LENGTHS
-    if not all(1 <= epochs <= _MOST_EPOCHS for epochs in given):
-        raise UsageError(f"--epochs {','.join(map(str, given))}: each is from 1 to {_MOST_EPOCHS:,}")
-    return tuple(sorted(set(given)))
-
-
-def _shipped_digest(prior: Prior, name: str) -> str:
-    found = () if prior is Prior.NONE else shipped(name)
-    return digest(found) if found else ""
-
-
-def _check_target(target_pct: float, data: Dataset) -> None:
-    highest = 100 * (1 - 1 / data.test_size)
-    if not statistics.reaches(highest, target_pct):
-        raise UsageError(
-            f"--target {target_pct:.12g} allows less than one error on the {data.test_size:,} test images of "
-            f"{data.title}; the highest target of a search is {highest:.12g}"
-        )
-
-
-def _most(space: SearchSpace, metric: Metric) -> int:
-    bounds = _upper_bounds(space.conditions, metric)
-    if not bounds:
-        raise UsageError(
-            f"--minimise {metric} needs an upper limit, from which the search goes down",
-            hint=f"give one that large networks meet, such as --limit '{metric}<=1000000'",
-        )
-    return min(bounds)
-
-
-def _upper_bounds(conditions: Iterable[Condition], metric: Metric) -> list[int]:
-    upper = [each for each in conditions if each.metric is metric and each.comparison in ("<=", "<", "==")]
-    return [each.bound - (each.comparison == "<") for each in upper]
-
-
-def _check_limits(limits: Sequence[Condition]) -> None:
-    if clash := contradictory(limits):
-        raise UsageError(f"--limit {', '.join(map(str, clash))}: no network can meet these together")
-
-
-def _check_budget(space: SearchSpace, name: str, budget: int, *, is_limited: bool) -> None:
-    if configurations(space) > MOST_EXACT:
-        return
-    fewest = smallest(space)
-    if fewest is None:
-        check = f"see why with '{typed('spaces', 'check', name)}'"
-        raise ContentError(
-            f"no network of space '{space.name}' keeps all conditions ({', '.join(map(str, space.conditions))})",
-            hint="loosen --limit or raise --budget" if is_limited else check,
-        )
-    if fewest > budget:
-        raise ContentError(
-            f"no network of space '{space.name}' meets a budget of {budget:,} parameters: its smallest has {fewest:,}",
-            hint=f"give a budget of {fewest} or more",
-        )
+    effort = replace(plan.effort, workers=sum(map(asked.places_of, nodes)))
+    return replace(plan, effort=effort, executor_of=joined_by(link, asked), nodes=nodes)
 
 
 def plan_document(plan: SearchPlan) -> dict[str, Any]:
@@ -230,21 +211,21 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
     Raises:
         ContentError: a study of that name has another configuration.
     """
+    config = plan.config
     exists = (plan.folder / "config.json").exists()
     if exists:
-        check_config(plan.folder, plan.config)
-    count = feasible(plan.space, plan.config.budget)
-    data = dataset(plan.config.dataset)
-    time_left = TimeLeft(data.train_size, taught(PACES[plan.effort.engine], plan.config.recipe, data.task))
+        check_config(plan.folder, config)
+    count, data = feasible(plan.space, config.budget), dataset(config.dataset)
     each: list[float] = []
     if count.median_macs is not None and count.median_numbers is not None and count.median_parameters is not None:
+        time_left = TimeLeft(data.train_size, PACES[plan.effort.engine].taught(config.recipe, data.task))
         work = step_work(count.median_macs, count.median_numbers, count.median_parameters)
-        each = [time_left.takes(epochs, work) for epochs in plan.config.all_lengths]
+        each = [time_left.takes(epochs, work) for epochs in config.all_lengths]
     return {
         "study": plan.folder.name,
         "folder": str(plan.folder),
         "exists": exists,
-        "config": config_document(plan.config),
+        "config": config_document(config),
         "origins": plan.origins,
         "offset": asdict(plan.offset),
         "effort": asdict(plan.effort),
@@ -252,17 +233,11 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
         "derivations": count.derivations,
         "feasible": asdict(count),
         "feasible_share": [count.low / count.derivations, count.high / count.derivations],
-        "lengths": plan.config.all_lengths,
+        "lengths": config.all_lengths,
         "estimated_seconds_a_training": [min(each), max(each)] if each else None,
-        "past_trainings": len(observations(plan.past, plan.config.recipe, data.task)),
+        "past_trainings": len(observations(plan.past, config.recipe, data.task)),
         "stand_seeds": CONFIRM_SEEDS,
         "most_seeds": MOST_SEEDS,
         "confidence": CONFIDENCE,
         "needed_share": needed_share(),
     }
-
-
-def _default_name(config: StudyConfig) -> str:
-    """Return a name that no other configuration has."""
-    digest = hashlib.sha256(json.dumps(config_document(config), sort_keys=True).encode()).hexdigest()[:6]
-    return f"{config.dataset}-{config.space}-{config.budget}-{digest}"
