@@ -142,10 +142,9 @@ class Study:
         from html import escape
 
         from reports import charts
-        from reports.study_facts import study_facts
-        from reports.study_files import read_study
+        from reports.study_facts import read_study
 
-        drawn = charts.accuracy_over_cost(study_facts(read_study(self.folder, self._place)))
+        drawn = charts.accuracy_over_cost(read_study(self.folder, self._place))
         best = self.to_frame().sort_values(["confirmed", "cost"], ascending=[False, True]).head(_SHOWN)
         picture = "" if drawn is None else charts.svg(drawn)
         return f"<p>{escape(str(self))}</p>{best.to_html(index=False)}{picture}"

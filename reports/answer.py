@@ -1,4 +1,4 @@
-"""The answer of a study: its network, the verdict, what to know before believing it, and what to do next."""
+"""The verdict on a study, what to know before believing it, and what to do next."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from harness.evidence.events import Advised, Postponed, SessionBegan, SessionEnded, Verified
+from harness.evidence.events import Advised, Postponed, SessionEnded, Verified
 from harness.evidence.leaderboard import Tier
 from harness.evidence.ledger import DEFAULT_SEEDS
 from harness.system import statistics
@@ -16,8 +16,7 @@ from harness.training.result import Status
 from reports.mistakes import CONFIRMED_LABEL_ERRORS
 from reports.networks import State
 from reports.render import words
-from reports.study_facts import StudyFacts, Winner, recipe_options
-from reports.study_files import StudyFiles
+from reports.study_facts import StudyFacts
 
 # A search that ends before this share of its time has left the rest to its verification.
 _EARLY = 0.98
@@ -44,10 +43,9 @@ class Headline:
 
 def headline(info: StudyFacts) -> Headline:
     """Return the verdict on a study."""
-    files, answer = info.files, info.answer
-    row = answer.row if answer else None
+    answer, row = info.answer, info.row
     trained = [network for network in info.networks if network.complete and network.accuracy_pct is not None]
-    over = _is_over(files)
+    over = _is_over(info)
     if row is not None:
         at_target = (row.mean_test_accuracy_pct or 0.0) >= row.target_pct
         outcome = Outcome.REACHED if row.reached else Outcome.UNVERIFIED if at_target else Outcome.MISSED
@@ -55,41 +53,35 @@ def headline(info: StudyFacts) -> Headline:
         outcome = Outcome.UNVERIFIED
     else:
         outcome = Outcome.MISSED if over else Outcome.SEARCHING if trained else Outcome.NOTHING
-    confirmed = [network for network in trained if network.state is State.CONFIRMED]
     named = (answer.record.hash, answer.record.recipe_hash) if answer and answer.record else None
     by_trial = {network.trial: network for network in info.networks}
     missed = [
         (by_trial[trial], verdict)
-        for trial, verdict in files.study.verdicts.items()
+        for trial, verdict in info.study.verdicts.items()
         if trial in by_trial and verdict.passed is False and (verdict.hash, verdict.recipe_hash) != named
     ]
     best = max(trained, key=lambda network: network.accuracy_pct or 0.0, default=None)
+    confirmed = [network for network in trained if network.state is State.CONFIRMED]
     smallest = min(confirmed, key=lambda network: network.cost, default=None)
-    verdict = words("verdict", info, outcome, over, best, smallest, missed)
-    return Headline(outcome, verdict, _progress(files))
+    return Headline(outcome, words("verdict", info, outcome, over, best, smallest, missed), _progress(info))
 
 
-def _is_over(files: StudyFiles) -> bool:
+def _is_over(info: StudyFacts) -> bool:
     """Tell whether the last session has entered its end, other than by an interruption."""
-    last = files.last_turn
+    last = info.last_turn
     return last is not None and isinstance(last.event, SessionEnded) and last.event.reason != "interrupted"
 
 
-def _progress(files: StudyFiles) -> str:
-    last = files.last_turn
+def _progress(info: StudyFacts) -> str:
+    last = info.last_turn
     if last is None:
-        return words("progress", files, 0.0, None, False, None)
+        return words("progress", info, 0.0, None, False, None)
     event = last.event
-    early = (
-        isinstance(event, SessionEnded)
-        and event.reason == "time"
-        and event.seconds is not None
-        and last.elapsed < _EARLY * event.seconds
-    )
-    ends = (entry.event for entry in reversed(files.study.entries))
+    planned = event.seconds if isinstance(event, SessionEnded) and event.reason == "time" else None
+    early = planned is not None and last.elapsed < _EARLY * planned
+    ends = (entry.event for entry in reversed(info.study.entries))
     final = next((each for each in ends if isinstance(each, Postponed | Verified | SessionEnded)), None)
-    postponed = final if isinstance(final, Postponed) else None
-    return words("progress", files, last.elapsed, event, early, postponed)
+    return words("progress", info, last.elapsed, event, early, final if isinstance(final, Postponed) else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,18 +92,17 @@ class NextStep:
     words: str
 
 
-def next_step(files: StudyFiles, answer: Winner | None) -> NextStep | None:
+def next_step(info: StudyFacts) -> NextStep | None:
     """Return what brings a study on, None while a search is at work or where the journal names no command."""
-    row = answer.row if answer is not None else None
-    sessions = files.entries_of(SessionBegan)
+    answer, row = info.answer, info.row
     # The first word is the program, however it was called then.
-    given = sessions[-1].event.command[1:] if sessions else ()
-    if not _is_over(files):
-        if files.searching or not given:
+    given = info.sessions[-1].event.command[1:] if info.sessions else ()
+    if not _is_over(info):
+        if info.searching or not given:
             return None
         return NextStep(typed(*given), "goes on with the search where it stopped")
-    advised = files.entries_of(Advised)
-    is_latest = advised and advised[-1].elapsed >= files.entries_of(SessionEnded)[-1].elapsed
+    advised = info.study.of_kind(Advised)
+    is_latest = advised and advised[-1].elapsed >= info.study.of_kind(SessionEnded)[-1].elapsed
     if is_latest and (row is None or advised[-1].utc >= row.date_utc):
         # What the search itself said at its end.
         return NextStep(typed(*advised[-1].event.arguments), advised[-1].event.advice)
@@ -128,39 +119,10 @@ def next_step(files: StudyFiles, answer: Winner | None) -> NextStep | None:
 
 def commands(info: StudyFacts) -> list[str]:
     """Return what began the study, and what trains its answer again; those that are known."""
-    sessions = info.files.entries_of(SessionBegan)
-    first = [shlex.join(entry.event.command) for entry in sessions[:1]]
+    first = [shlex.join(entry.event.command) for entry in info.sessions[:1]]
     seeds = ["--seeds", str(info.row.seeds)] if info.row else []
     again = [typed("verify", info.answer.hash, *seeds)] if info.answer else []
     return [command for command in (*first, *again) if command]
-
-
-def repetitions(info: StudyFacts) -> list[tuple[str, str]]:
-    """Return what to type to check the answer and what each command does, the exact repetition first.
-
-    The second needs neither this study nor its records.
-    """
-    answer, config, network = info.answer, info.config, info.network
-    if answer is None:
-        return []
-    if info.measured is None:
-        seeds, target = [], config.target_pct
-        again = "trains it on fresh seeds and reads the test set"
-        epochs = network.epochs if network else None
-        recipe = recipe_options(config.recipe_of(epochs)[1], epochs)
-    else:
-        record = info.measured.record
-        seeds, target = ["--seeds", str(max(run.index for run in record.seeds) + 1)], record.target_pct
-        again = "trains the recorded seeds again and compares them with the record, bit for bit on an equal machine"
-        recipe = recipe_options(record.recipe_name, record.recipe.epochs)
-    found = [(typed("verify", answer.hash, *seeds), again)]
-    if network is not None:
-        notation = str(network.architecture)
-        goal = ["--dataset", config.dataset, "--target", f"{target:.12g}"]
-        same = "does the same where this study is not at hand, if the recipe of that name is still the same"
-        found.append((typed("verify", notation, *recipe, *goal, *seeds), same))
-        found.append((typed("explain", notation, "--torch"), "counts it again, with torch and others"))
-    return found
 
 
 def caveats(info: StudyFacts) -> dict[str, Any]:
@@ -170,27 +132,25 @@ def caveats(info: StudyFacts) -> dict[str, Any]:
     network that reached the threshold to the mean of its fresh seeds; runs that diverged; ``label_errors``: mean errors
     of the answer's seeds among images with a confirmed wrong label and among all others, and the accuracy on these.
     """
-    files, answer = info.files, info.answer
-    threshold = files.config.threshold_pct
+    answer, threshold = info.answer, info.config.threshold_pct
     runs = answer.record.seeds if answer and answer.record else ()
-    suspects = CONFIRMED_LABEL_ERRORS.get(files.config.dataset)
+    suspects = CONFIRMED_LABEL_ERRORS.get(info.config.dataset)
     label_errors = None
     if runs and suspects:
         outside = statistics.mean([sum(index not in suspects for index, _ in run.wrong) for run in runs])
-        among = statistics.mean([len(run.wrong) for run in runs]) - outside
         label_errors = {
             "images": len(suspects),
-            "among": among,
+            "among": statistics.mean([len(run.wrong) for run in runs]) - outside,
             "outside": outside,
             "outside_pct": 100 * (1 - outside / (runs[0].test_size - len(suspects))),
         }
     return {
-        "winner_reads": sum(answer.hash in purpose.split() for purpose in files.test_reads) if answer else 0,
-        "workspace_reads": len(files.test_reads),
+        "winner_reads": sum(answer.hash in purpose.split() for purpose in info.test_reads) if answer else 0,
+        "workspace_reads": len(info.test_reads),
         "seeds": runs,
         "label_errors": label_errors,
         "diverged_seeds": sum(seed.status is Status.DIVERGED for seed in runs),
-        "diverged_in_search": sum(result.status is Status.DIVERGED for result in files.results),
+        "diverged_in_search": sum(result.status is Status.DIVERGED for result in info.results),
         "falls": [
             network.first_pct - statistics.mean(network.fresh_pct)
             for network in info.networks

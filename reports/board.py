@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from harness.data.datasets import DATASETS
 from harness.evidence import weight_file
-from harness.evidence.events import SessionBegan
+from harness.evidence.events import SessionEnded
 from harness.evidence.leaderboard import PROVEN, LeaderboardRow, Survey, Tier
 from harness.evidence.record import Record
 from harness.search.trials import allowed_errors
@@ -25,8 +25,7 @@ from reports import charts, course
 from reports.answer import Headline, headline
 from reports.numbers import duration, short
 from reports.render import page
-from reports.study_facts import StudyFacts, recipe_options, study_facts
-from reports.study_files import Standings, StudyFiles, read_standings, read_study
+from reports.study_facts import Standings, StudyFacts, read_standings, read_study, recipe_options
 from reports.study_page import write_report
 from search_spaces.catalog import network_names
 from search_spaces.cost import Analysis, analyse
@@ -260,7 +259,7 @@ def read_index(workspace: Workspace) -> Index:
             unreadable[folder.name] = error.told
             continue
         link = f"{quote(os.fsencode(folder.name))}/report.html" if (folder / "report.html").exists() else None
-        studies.append(Listed(study_facts(found), state_of(found), link))
+        studies.append(Listed(found, state_of(found), link))
     # The folders came in order of their names, which the sort keeps where times are equal.
     studies.sort(key=lambda study: study.info.last_utc, reverse=True)
     damage = [message for message in standings.left_out if message not in unreadable.values()]
@@ -272,7 +271,7 @@ def _study_folders(workspace: Workspace) -> list[Path]:
     return sorted({path.parent for name in ("config.json", "log.jsonl") for path in workspace.runs.glob(f"*/{name}")})
 
 
-def state_of(found: StudyFiles) -> str:
+def state_of(found: StudyFacts) -> str:
     """Return how far a search has come: ``Running: 28 of 45 min``."""
     last, spent, limit = found.last_turn, duration(found.elapsed), found.time_limit
     if found.at_work and limit is not None and limit >= 60:
@@ -281,9 +280,8 @@ def state_of(found: StudyFiles) -> str:
         return f"Running: {spent}"
     if last is None:
         return "Not begun"
-    if isinstance(last.event, SessionBegan) or last.event.reason == "interrupted":
-        return f"Interrupted after {spent}"
-    return f"Ended after {spent}"
+    ended = isinstance(last.event, SessionEnded) and last.event.reason != "interrupted"
+    return f"{'Ended' if ended else 'Interrupted'} after {spent}"
 
 
 def write_index(workspace: Workspace, index: Index) -> Path:

@@ -172,6 +172,7 @@ def study_charts(info: StudyFacts, rows: Sequence[Row]) -> dict[str, Any]:
 def networks_rows(info: StudyFacts) -> list[dict[str, Any]]:
     """Return the data set ``networks`` of a study's page: a row a network, for charts, filter and files alike."""
     front, ends = {network.hash for network in front_of(info.networks)}, course.first_ends(info)
+    counts_macs = info.config.minimise is Metric.MACS
     rows = []
     for number, network in enumerate(info.networks):
         row, accuracies, end = network.row, network.validation_accuracies_pct, ends.get(number)
@@ -190,7 +191,7 @@ def networks_rows(info: StudyFacts) -> list[dict[str, Any]]:
                 "origin": network.origin,
                 "trial": network.trial,
                 "parameters": network.parameters,
-                "macs": network.minimised if network.minimised is not None else network.first and network.first.macs,
+                "macs": network.cost if counts_macs else network.first and network.first.macs,
                 "cost": network.cost,
                 "epochs": network.epochs,
                 "validation_pct": _rounded(accuracy),
@@ -249,7 +250,7 @@ def accuracy_over_cost(info: StudyFacts, rows: Sequence[Row] | None = None) -> A
         return None
     known = {network.hash for network in info.networks}
     goal = (config.dataset, config.target_pct)
-    others = [row for row in info.files.rows if row.reached and (row.dataset, row.target_pct) == goal]
+    others = [row for row in info.rows if row.reached and (row.dataset, row.target_pct) == goal]
     best = sorted(
         {row.hash: row for row in others if row.hash not in known}.values(),
         key=lambda row: cost_of(row, config.minimise),
@@ -345,7 +346,7 @@ def _search_over_time(info: StudyFacts, rows: Sequence[Row]) -> Any:
 def _seeds_of_networks(info: StudyFacts) -> Any:
     """Return every seed of the networks that were trained on several, the answer first."""
     answer = info.answer.hash if info.answer else ""
-    spread = sorted(course.seed_spread(info)[0], key=lambda row: row.network.hash != answer)[:_MOST_SEED_ROWS]
+    spread = sorted(course.seed_spread(info)[0], key=lambda row: row[0].hash != answer)[:_MOST_SEED_ROWS]
     kinds = {
         "validation, fresh seed": (BLUE, "circle"),
         "test set": (ORANGE, "diamond"),
@@ -353,11 +354,11 @@ def _seeds_of_networks(info: StudyFacts) -> Any:
     }
     # Seeds that went wrong lie on the edge, so that the others can be told apart.
     low = info.config.target_pct - 2.0
-    names = [f"{row.network.label}, {row.network.cost:,}" for row in spread]
+    names = [f"{network.label}, {network.cost:,}" for network, _, _ in spread]
     rows = [
         {"network": name, "seed": kind, "accuracy": max(value, low)}
-        for name, row in zip(names, spread, strict=True)
-        for kind, group in zip(kinds, (row.fresh, row.test, (row.network.first_pct,)), strict=True)
+        for name, (network, fresh, test) in zip(names, spread, strict=True)
+        for kind, group in zip(kinds, (fresh, test, (network.first_pct,)), strict=True)
         for value in group
         if value is not None
     ]
@@ -575,7 +576,7 @@ def studies_charts(infos: Sequence[StudyFacts]) -> dict[str, Any]:
             points.mark_point(filled=True, size=70).encode(shape=alt.Shape("study:N", scale=domain), tooltip=tips),
         )
         made["fronts"] = _finished(chart, f"Pareto fronts on validation of {names}; {len(rows)} networks.", 400)
-    if max(info.files.elapsed for info in infos) > 0:
+    if max(info.elapsed for info in infos) > 0:
         budgets = _over(
             {"study": info.name, "minutes": seconds / 60, "budget": size}
             for info in infos

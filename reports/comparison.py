@@ -6,10 +6,10 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from types import SimpleNamespace
 
 from harness.data.datasets import dataset
 from harness.evidence import leaderboard, ledger, record
-from harness.evidence.events import SessionBegan
 from harness.evidence.leaderboard import LeaderboardRow
 from harness.evidence.record import Record
 from harness.evidence.study import Study, StudyConfig
@@ -19,12 +19,11 @@ from harness.training.inspection import Inspection
 from harness.training.result import Result
 from reports import course
 from reports.answer import headline
-from reports.mistakes import CONFIRMED_LABEL_ERRORS, SharedMistake, mistakes, shared_mistakes
-from reports.networks import Network, State
+from reports.mistakes import CONFIRMED_LABEL_ERRORS, mistakes, shared_mistakes
+from reports.networks import State
 from reports.numbers import DASH, accuracy_words, count, decimal, duration, short, spread
 from reports.render import words
-from reports.study_facts import StudyFacts, made_by, shown
-from reports.study_files import inspections_of
+from reports.study_facts import StudyFacts, inspections_of, made_by, shown
 from search_spaces.catalog import network_names
 from search_spaces.cost import Analysis, analyse, stored_numbers
 from search_spaces.network import Architecture
@@ -112,44 +111,6 @@ class NetworkSide:
         return self.record.accuracies_pct if self.record else ()
 
 
-@dataclass(frozen=True, slots=True)
-class OftenWrong:
-    """Test images that a network gets wrong with at least half of its seeds.
-
-    Attributes:
-        images: their indices.
-        alone: those that no other network of the comparison gets wrong so; ``pictures`` has those with known pixels.
-        mislabelled: those whose label most raters rejected; None where that is not known of the data set.
-    """
-
-    images: frozenset[int]
-    alone: frozenset[int]
-    mislabelled: int | None
-    pictures: list[SharedMistake]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NetworkComparison:
-    """All facts of the page.
-
-    Attributes:
-        mistakes: one a side; empty unless all were measured on one data set.
-        shared: test images that all get wrong with at least half of their seeds; ``pictures`` has those with known
-            pixels.
-        recipes: the fields of the recipes in which the measured rows differ.
-        notes: what keeps figures from being compared.
-    """
-
-    sides: Sequence[NetworkSide]
-    sentences: list[str]
-    quantities: list[Quantity]
-    mistakes: list[OftenWrong]
-    shared: frozenset[int]
-    pictures: list[SharedMistake]
-    recipes: list[Quantity]
-    notes: list[str]
-
-
 def read_networks(given: Sequence[tuple[str, Architecture]], workspace: Workspace) -> list[NetworkSide]:
     """Return what the workspace knows of some networks, each given with a name that may be empty.
 
@@ -186,8 +147,14 @@ def read_networks(given: Sequence[tuple[str, Architecture]], workspace: Workspac
     return sides
 
 
-def network_comparison(sides: Sequence[NetworkSide]) -> NetworkComparison:
-    """Return the facts of a comparison of networks; ratios are to the first."""
+def network_comparison(sides: Sequence[NetworkSide]) -> SimpleNamespace:
+    """Return the facts of a comparison of networks; ratios are to the first.
+
+    Beside sentences, quantities and notes these are ``recipes``, the fields in which the recipes of the measured rows
+    differ, and the test images that a network gets wrong with at least half of its seeds: ``mistakes``, one a side, has
+    all ``images`` and those that it gets wrong ``alone``, ``shared`` what all get wrong, each with the ``pictures`` of
+    those with known pixels; empty unless all were measured on one data set.
+    """
     alike = len({(side.row.dataset, side.row.target_pct) for side in sides if side.row}) == 1
     seen = [mistakes(side.record, side.inspections) for side in sides if side.record]
     suspects = CONFIRMED_LABEL_ERRORS.get(sides[0].row.dataset) if sides[0].row else None
@@ -198,13 +165,14 @@ def network_comparison(sides: Sequence[NetworkSide]) -> NetworkComparison:
     for place, images in enumerate(often):
         alone = images.difference(*often[:place], *often[place + 1 :])
         mislabelled = None if suspects is None else len(images & suspects)
-        wrong.append(OftenWrong(images, alone, mislabelled, shared_mistakes(alone, seen)))
+        pictures = shared_mistakes(alone, seen)
+        wrong.append(SimpleNamespace(images=images, alone=alone, mislabelled=mislabelled, pictures=pictures))
     shared = frozenset.intersection(*often) if often else frozenset[int]()
     recipes = [asdict(side.record.recipe) if side.record else {} for side in sides]
     names = dict.fromkeys(name for each in recipes for name in each)
     fields = [plain(name, [shown(each.get(name, "")) for each in recipes]) for name in names]
     notes = words("notes_of_networks", sides, alike)
-    return NetworkComparison(
+    return SimpleNamespace(
         sides=sides,
         sentences=[_sentence(sides[0], side, alike) for side in sides[1:]],
         quantities=known(_network_quantities(sides)),
@@ -276,30 +244,13 @@ def _network_quantities(sides: Sequence[NetworkSide]) -> list[Quantity]:
 # Studies -------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StudyComparison:
-    """All facts of the page.
+def study_comparison(infos: Sequence[StudyFacts]) -> SimpleNamespace:
+    """Return the facts of a comparison of studies; ratios are to the first.
 
-    Attributes:
-        settings: what was set differently; ``equal`` names what was set alike.
-        shared: the smallest networks that several studies have trained, each with its mean validation accuracy in each
-            study, None where it was not trained; there are ``shared_count`` such networks.
-        notes: what keeps figures from being compared.
+    Beside sentences, quantities and notes these are ``settings``, what was set differently, ``equal``, what was set
+    alike, and ``shared``: the smallest of the networks that several studies have trained, ``shared_count`` in all, each
+    with its mean validation accuracy in each study, None where it was not trained.
     """
-
-    infos: Sequence[StudyFacts]
-    verdicts: list[str]
-    sentences: list[str]
-    quantities: list[Quantity]
-    settings: list[Quantity]
-    equal: list[str]
-    shared: list[tuple[Network, list[float | None]]]
-    shared_count: int
-    notes: list[str]
-
-
-def study_comparison(infos: Sequence[StudyFacts]) -> StudyComparison:
-    """Return the facts of a comparison of studies; ratios are to the first."""
     heads = [headline(info) for info in infos]
     tables = [_flat(info.config) for info in infos]
     settings = [plain(name, [table.get(name, "") for table in tables]) for name in tables[0]]
@@ -307,9 +258,11 @@ def study_comparison(infos: Sequence[StudyFacts]) -> StudyComparison:
     found = {key: network for networks in reversed(whole) for key, network in networks.items()}
     several = [network for key, network in found.items() if sum(key in networks for networks in whole) > 1]
     several.sort(key=lambda network: (network.parameters, network.hash))
-    machines = {(made_by(info)["device"], *sorted(_workers(info))) for info in infos}
+    machines = {
+        (made_by(info)["device"], *sorted(str(entry.event.workers) for entry in info.sessions)) for info in infos
+    }
     notes = words("notes_of_studies", infos, len(machines) > 1, [head.outcome for head in heads])
-    return StudyComparison(
+    return SimpleNamespace(
         infos=infos,
         verdicts=[head.verdict for head in heads],
         sentences=[words("of_studies", infos[0], info) for info in infos[1:]],
@@ -325,23 +278,20 @@ def study_comparison(infos: Sequence[StudyFacts]) -> StudyComparison:
     )
 
 
-def _workers(info: StudyFacts) -> set[str]:
-    return {str(entry.event.workers) for entry in info.files.entries_of(SessionBegan)}
-
-
 def _study_quantities(infos: Sequence[StudyFacts], outcomes: Sequence[str]) -> list[Quantity]:
     accounts = [course.accounting(info) for info in infos]
     fallen = [[item.elapsed for item in course.decided(info) if item.confirmed] for info in infos]
-    seconds = [info.files.elapsed for info in infos]
+    seconds = [info.elapsed for info in infos]
     hourly = [3600 * each.trained / spent if spent > 0 else None for each, spent in zip(accounts, seconds, strict=True)]
     states = [[network.state for network in info.networks] for info in infos]
+    trained = [sum(run.train_seconds for run in info.results) for info in infos]
     return [
         plain("outcome", outcomes),
         plain("network", [info.answer and info.answer.hash for info in infos]),
         quantity("parameters", [info.answer.parameters if info.answer else None for info in infos]),
         *_of_rows([info.row for info in infos], _TESTED),
         quantity("time of all sessions", seconds, duration),
-        quantity("training time of all runs", [info.train_seconds for info in infos], duration),
+        quantity("training time of all runs", trained, duration),
         quantity("first network confirmed after", [at[0] if at else None for at in fallen], duration),
         quantity("last fall of the effective budget after", [at[-1] if at else None for at in fallen], duration),
         quantity("effective budget at the end", [course.budget_steps(info)[-1][1] for info in infos]),
@@ -349,7 +299,7 @@ def _study_quantities(infos: Sequence[StudyFacts], outcomes: Sequence[str]) -> l
         quantity("networks rejected before building", [each.rejected for each in accounts]),
         quantity("networks trained", [each.trained for each in accounts]),
         quantity("networks an hour", hourly, lambda value: decimal(value, 1)),
-        quantity("finished runs", [len(info.files.results) for info in infos]),
+        quantity("finished runs", [len(info.results) for info in infos]),
         quantity("networks pruned", [each.count(State.PRUNED) for each in states]),
         quantity("networks that failed confirmation", [each.count(State.REFUTED) for each in states]),
     ]

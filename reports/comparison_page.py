@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from harness.evidence.leaderboard import VERIFIED_SEEDS
@@ -14,17 +15,9 @@ from harness.system.errors import typed
 from harness.system.files import Workspace
 from reports import charts
 from reports.answer import commands
-from reports.comparison import (
-    NetworkComparison,
-    NetworkSide,
-    StudyComparison,
-    network_comparison,
-    read_networks,
-    study_comparison,
-)
+from reports.comparison import NetworkSide, network_comparison, read_networks, study_comparison
 from reports.render import page
-from reports.study_facts import StudyFacts, study_facts
-from reports.study_files import read_standings, read_study
+from reports.study_facts import StudyFacts, read_standings, read_study
 from search_spaces.network import Architecture
 
 
@@ -56,14 +49,14 @@ def write_study_comparison(folders: Sequence[Path], workspace: Workspace) -> Pat
     return path
 
 
-def read_studies(folders: Sequence[Path], workspace: Workspace) -> StudyComparison:
+def read_studies(folders: Sequence[Path], workspace: Workspace) -> SimpleNamespace:
     """Return the facts of a comparison of studies.
 
     Raises:
         ContentError: a file of a study or the workspace does not hold together.
     """
     standings = read_standings(workspace)
-    return study_comparison([study_facts(read_study(folder, workspace, standings)) for folder in folders])
+    return study_comparison([read_study(folder, workspace, standings) for folder in folders])
 
 
 def file_name(names: Sequence[str]) -> str:
@@ -85,7 +78,7 @@ def _verify(side: NetworkSide) -> str:
     return typed("verify", str(side.architecture), "--seeds", str(VERIFIED_SEEDS))
 
 
-def _answers(infos: Sequence[StudyFacts], workspace: Workspace) -> NetworkComparison | None:
+def _answers(infos: Sequence[StudyFacts], workspace: Workspace) -> SimpleNamespace | None:
     """Return the comparison of the studies' answers, None where fewer than two differ."""
     found = {info.network.hash: (info.name, info.network.architecture) for info in reversed(infos) if info.network}
     return network_comparison(read_networks([*found.values()][::-1], workspace)) if len(found) > 1 else None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from harness.data.datasets import dataset
@@ -15,7 +16,6 @@ from harness.system.document import csv_text
 from harness.training.result import finite
 from reports import charts, course
 from reports.answer import commands, headline
-from reports.comparison import NetworkComparison, StudyComparison
 from reports.render import markdown
 from reports.study_facts import StudyFacts, made_by
 from search_spaces.cost import analyse
@@ -35,9 +35,9 @@ def study_summary(info: StudyFacts) -> str:
     return markdown("summary.md", study=info, headline=headline(info), **facts)
 
 
-def comparison_summary(facts: NetworkComparison | StudyComparison) -> str:
+def comparison_summary(facts: SimpleNamespace) -> str:
     """Return the summary of a comparison."""
-    kind = "studies" if isinstance(facts, StudyComparison) else "networks"
+    kind = "studies" if hasattr(facts, "infos") else "networks"
     return markdown("summary.md", **{"study": None, "studies": None, "networks": None, kind: facts})
 
 

@@ -11,12 +11,11 @@ from enum import StrEnum
 from harness.data.datasets import dataset
 from harness.evidence.events import Confirmed, FailedConfirmation, Proposal, RungReached, WinnerChosen
 from harness.evidence.leaderboard import LeaderboardRow, pareto_front, validation_runs
-from harness.evidence.study import StudyConfig
+from harness.evidence.study import Study
 from harness.search.race import why_refuted
 from harness.system import statistics
 from harness.training.result import Purpose, Result, Status
 from reports.numbers import count, plural
-from reports.study_files import StudyFiles
 from search_spaces.catalog import network_name
 from search_spaces.cost import analyse
 from search_spaces.draw import measured
@@ -41,20 +40,12 @@ class State(StrEnum):
     UNFINISHED = "unfinished"
 
 
-@dataclass(frozen=True, slots=True)
-class _Decided:
-    """What the search has decided about a network, in which of its trials, and why."""
-
-    state: State
-    trial: object
-    remark: str = ""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
     """One network of a study.
 
     Attributes:
+        cost: what its study minimises.
         validation_accuracies_pct: at the last epoch, one a seed; fresh seeds only, where there are any. That of a
             pruned network comes from the epoch at which it was stopped.
         fresh: the seeds are not those that the search chose by.
@@ -63,7 +54,6 @@ class Network:
             confirmation failed; empty where neither is so.
         epochs: of the training that the figures speak of, None where the journal does not say.
         name: from form and size, such as ``posed-1462``; empty where it has none here.
-        minimised: what it has of the metric that its study minimises; None where that is its parameters.
         runs: the finished ones of that training, in order of purpose and seed.
         other_runs: those of trainings of other lengths, which the figures leave out.
     """
@@ -71,7 +61,8 @@ class Network:
     hash: str
     architecture: Architecture
     parameters: int
-    trial: int | None
+    cost: int
+    trial: int
     origin: str
     state: State
     validation_accuracies_pct: tuple[float, ...] = ()
@@ -82,12 +73,6 @@ class Network:
     name: str = ""
     runs: tuple[Result, ...] = ()
     other_runs: tuple[Result, ...] = ()
-    minimised: int | None = None
-
-    @property
-    def cost(self) -> int:
-        """What its study minimises."""
-        return self.parameters if self.minimised is None else self.minimised
 
     @property
     def label(self) -> str:
@@ -138,33 +123,29 @@ class Network:
         return self.state in (State.WINNER, State.CONFIRMED, State.REFUTED, State.TRAINED)
 
 
-def networks(files: StudyFiles) -> list[Network]:
-    """Return all networks that the study has decided to train, best first.
+def networks(study: Study, rows: Mapping[str, LeaderboardRow]) -> tuple[Network, ...]:
+    """Return all networks that a study has decided to train, best first.
 
     Reached targets come first, then what meets the threshold (a lower cost is better), then the other trained networks
     and the pruned ones (more accurate is better), then those without any figure.
+
+    Args:
+        study: what has happened.
+        rows: what test accuracies have earned, by the hash of a network.
     """
-    runs: dict[str, list[Result]] = defaultdict(list)
-    for result in files.results:
+    runs, proposals = defaultdict[str, list[Result]](list), defaultdict[str, list[Proposal]](list)
+    for result in study.results:
         runs[result.hash].append(result)
-    found: dict[str, list[Proposal]] = defaultdict(list)
-    for proposal in (entry.event for entry in files.entries_of(Proposal)):
-        found[proposal.hash].append(proposal)
-    states = _states(files)
-    rows = _best_rows(files)
-    pruned = [entry.event for entry in files.entries_of(RungReached) if entry.event.pruned]
-    hoped = {event.trial: event.predicted_pct for event in pruned}
-    made = [_network(key, events, runs[key], states.get(key), rows.get(key), hoped) for key, events in found.items()]
-    counted = [replace(network, minimised=_minimised(network, files.config)) for network in made]
-    return sorted(counted, key=lambda network: _order(network, files.config.threshold_pct))
-
-
-def named(of: Sequence[Network]) -> list[Network]:
-    """Return the networks, the first ones with their names."""
-    best = [
-        replace(network, name=network_name(network.architecture, network.parameters)) for network in of[:MOST_NAMED]
-    ]
-    return [*best, *of[MOST_NAMED:]]
+    for proposal in study.proposals.values():
+        proposals[proposal.hash].append(proposal)
+    rungs = [entry.event for entry in study.of_kind(RungReached)]
+    hoped = {event.trial: event.predicted_pct for event in rungs if event.pruned}
+    decided = _decided(study)
+    made = [_network(study, each, runs[key], decided.get(key), rows.get(key), hoped) for key, each in proposals.items()]
+    made.sort(key=lambda network: _order(network, study.config.threshold_pct))
+    for place, network in enumerate(made[:MOST_NAMED]):
+        made[place] = replace(network, name=network_name(network.architecture, network.parameters))
+    return tuple(made)
 
 
 def front_of(of: Iterable[Network]) -> list[Network]:
@@ -173,68 +154,84 @@ def front_of(of: Iterable[Network]) -> list[Network]:
     return pareto_front(trained, lambda network: network.accuracy_pct or 0.0, lambda network: network.cost)
 
 
+# What the search has decided about a network, in which of its trials, and why.
+_Decision = tuple[State, int, str]
+
+
+def _decided(study: Study) -> dict[str, _Decision]:
+    """Return what the search has decided about networks; the last word counts, and there is one winner."""
+    states: dict[str, _Decision] = {}
+    for event in (entry.event for entry in study.entries):
+        match event:
+            case Confirmed(hash=key, trial=trial):
+                states[key] = (State.CONFIRMED, trial, "")
+            case FailedConfirmation(hash=key, trial=trial, validation_seeds=seeds):
+                why = why_refuted(seeds or 0, stood=key in states and states[key][0] is State.CONFIRMED)
+                states[key] = (State.REFUTED, trial, f"({plural(seeds or 0, 'fresh seed')}; {why})")
+            case WinnerChosen(hash=key, trial=trial):
+                for other, (state, before, _) in list(states.items()):
+                    if state is State.WINNER:
+                        states[other] = (State.CONFIRMED, before, "")
+                states[key] = (State.WINNER, trial, "")
+    return states
+
+
 def _network(
-    network_hash: str,
-    proposals: list[Proposal],
-    results: list[Result],
-    decided: _Decided | None,
+    study: Study,
+    proposals: Sequence[Proposal],
+    results: Sequence[Result],
+    decided: _Decision | None,
     row: LeaderboardRow | None,
     hoped: Mapping[int, float | None],
 ) -> Network:
-    epochs = _length(results, decided)
-    ours = [result for result in results if result.recipe.epochs == epochs]
+    by_length: dict[int, list[Result]] = defaultdict(list)
+    for result in results:
+        by_length[result.recipe.epochs].append(result)
+
+    def weight(epochs: int) -> tuple[bool, bool, int]:
+        """What was decided about speaks for a network, else the longest of its whole trainings."""
+        runs = by_length[epochs]
+        return decided is not None and decided[1] in {run.trial for run in runs}, bool(validation_runs(runs)), epochs
+
+    epochs = max(by_length, key=weight, default=None)
+    ours = by_length[epochs] if epochs is not None else []
+    others = [result for result in results if result.recipe.epochs != epochs]
     proposal = next((each for each in proposals if ours and each.trial == ours[0].trial), proposals[-1])
     state, remark, speaking = _progress(ours, hoped)
     accuracies = [result.validation_accuracy_pct for result in speaking]
-    others = [result for result in results if result.recipe.epochs != epochs]
-    pruned = [run for run in others if run.status is Status.PRUNED]
-    stopped = [f"(pruned {_where_pruned(run, hoped)})" for run in pruned]
-    words = [decided.remark if decided else "", remark, *stopped]
+    stopped = [f"(pruned {_where_pruned(run, hoped)})" for run in others if run.status is Status.PRUNED]
+    cost, config = proposal.parameters, study.config
+    if config.minimise is not Metric.PARAMETERS:
+        cost = measured(analyse(proposal.architecture, dataset(config.dataset).task), config.minimise)
     return Network(
-        hash=network_hash,
+        hash=proposal.hash,
         architecture=proposal.architecture,
         parameters=proposal.parameters,
+        cost=cost,
         trial=proposal.trial,
         origin=proposal.origin,
-        state=decided.state if decided else state,
+        state=decided[0] if decided else state,
         validation_accuracies_pct=tuple(pct for pct in accuracies if pct is not None),
         fresh=any(result.purpose is Purpose.CONFIRM for result in speaking),
         row=row,
-        remark=" ".join(filter(None, words)),
+        remark=" ".join(filter(None, [decided[2] if decided else "", remark, *stopped])),
         epochs=epochs if ours else proposal.epochs,
         runs=tuple(ours),
         other_runs=tuple(others),
     )
 
 
-def _length(results: list[Result], decided: _Decided | None) -> int | None:
-    """Return the epochs of the training that speaks for a network: decided about, else the longest of the whole ones.
-
-    None where there are no runs.
-    """
-    lengths: dict[int, list[Result]] = defaultdict(list)
-    for result in results:
-        lengths[result.recipe.epochs].append(result)
-
-    def weight(epochs: int) -> tuple[bool, bool, int]:
-        runs = lengths[epochs]
-        is_decided = decided is not None and decided.trial in {run.trial for run in runs}
-        return is_decided, bool(validation_runs(runs)), epochs
-
-    return max(lengths, key=weight, default=None)
-
-
 def _progress(results: list[Result], hoped: Mapping[int, float | None]) -> tuple[State, str, list[Result]]:
     """Return the state that the runs alone give, what ended them early, and the runs whose figures count.
 
     Args:
+        results: of one length.
         hoped: the highest validation accuracy that was predicted for a pruned run, by trial.
     """
     speaking = validation_runs(results)
     if speaking:
         early = sum(result.status is not Status.COMPLETE for result in results)
-        remark = f"({early} of {plural(len(results), 'run')} ended early)" if early else ""
-        return State.TRAINED, remark, speaking
+        return State.TRAINED, f"({early} of {plural(len(results), 'run')} ended early)" if early else "", speaking
     pruned = [result for result in results if result.status is Status.PRUNED]
     if pruned:
         return State.PRUNED, _where_pruned(pruned[0], hoped), pruned
@@ -254,33 +251,6 @@ def _where_pruned(run: Result, hoped: Mapping[int, float | None]) -> str:
     return f"{where}: {plural(run.validation_errors, 'error')} then; one training in ten ends below {end}"
 
 
-def _states(files: StudyFiles) -> dict[str, _Decided]:
-    """Return what the search has decided about networks; the last word counts, and there is one winner."""
-    states: dict[str, _Decided] = {}
-    for event in (entry.event for entry in files.study.entries):
-        match event:
-            case Confirmed(hash=key, trial=trial):
-                states[key] = _Decided(State.CONFIRMED, trial)
-            case FailedConfirmation(hash=key, trial=trial, validation_seeds=seeds):
-                before = states.get(key)
-                why = why_refuted(seeds or 0, stood=before is not None and before.state is State.CONFIRMED)
-                states[key] = _Decided(State.REFUTED, trial, f"({plural(seeds or 0, 'fresh seed')}; {why})")
-            case WinnerChosen(hash=key, trial=trial):
-                for other, found in list(states.items()):
-                    if found.state is State.WINNER:
-                        states[other] = _Decided(State.CONFIRMED, found.trial)
-                states[key] = _Decided(State.WINNER, trial)
-    return states
-
-
-def _best_rows(files: StudyFiles) -> dict[str, LeaderboardRow]:
-    """Return the best measured row of each network, over the recipes it was measured with."""
-    rows: dict[str, LeaderboardRow] = {}
-    for item in sorted(files.measured, key=lambda item: item.row.rank):
-        rows.setdefault(item.row.hash, item.row)
-    return rows
-
-
 def _order(network: Network, threshold_pct: float) -> tuple[int, float, float, str]:
     accuracy = network.accuracy_pct
     if network.row is not None and network.row.reached:
@@ -292,9 +262,3 @@ def _order(network: Network, threshold_pct: float) -> tuple[int, float, float, s
     if accuracy >= threshold_pct:
         return (1, network.cost, -accuracy, network.hash)
     return (2, -accuracy, network.cost, network.hash)
-
-
-def _minimised(network: Network, config: StudyConfig) -> int | None:
-    if config.minimise is Metric.PARAMETERS:
-        return None
-    return measured(analyse(network.architecture, dataset(config.dataset).task), config.minimise)

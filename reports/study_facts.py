@@ -1,19 +1,45 @@
-"""A study as pages see it: what was read, its networks, its answer, and where its figures come from."""
+"""A study as pages see it: what its folder and its workspace hold, read once; its networks, its answer, its origins.
+
+Everything else in this package computes on these values and touches no file. A study that has only just begun, or was
+killed, lacks events and results; nothing here needs any of them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
 
-from harness.evidence.events import Verified, WinnerChosen
+from harness.data.datasets import dataset
+from harness.evidence import leaderboard, record
+from harness.evidence.events import Entry, Event, SessionBegan, SessionEnded, Verified, WinnerChosen
 from harness.evidence.leaderboard import LeaderboardRow, cost_of
 from harness.evidence.record import Record
-from harness.evidence.study import StudyConfig
+from harness.evidence.study import Study, StudyConfig, is_owned, read_origins
+from harness.search import prior
+from harness.system.files import Workspace
+from harness.training import inspection
+from harness.training.inspection import Inspection
 from harness.training.recipe import recipe_document
-from harness.training.result import Environment
-from reports.networks import Network, named, networks
+from harness.training.result import Environment, Result
+from reports.networks import Network, networks
 from reports.numbers import DASH, plural
-from reports.study_files import Measured, StudyFiles
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A network whose test accuracy is on record: the evidence and the row that it makes.
+
+    Attributes:
+        inspections: what verifications on this machine have left to look at, one a seed; of networks that the study
+            knows, and of recorded weights only.
+    """
+
+    record: Record
+    row: LeaderboardRow
+    inspections: tuple[Inspection, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,48 +58,108 @@ class Winner:
     row: LeaderboardRow | None = None
 
 
-def winner(files: StudyFiles) -> Winner | None:
-    """Return the network of the lowest cost that is proven to reach the target, else the one that was chosen last."""
-    chosen = [entry.event for entry in files.entries_of(WinnerChosen)]
-    tried = {event.hash for event in chosen} | {entry.event.hash for entry in files.entries_of(Verified)}
-    evidence = [
-        item
-        for item in files.measured
-        if item.row.hash in tried or (item.record.found and item.record.found.study == files.name)
-    ]
-    reached = [item for item in evidence if item.row.reached]
-    if reached:
-        return _of_record(min(reached, key=lambda item: (cost_of(item.row, files.config.minimise), item.row.rank)))
-    if not chosen:
-        return None
-    last = chosen[-1]
-    measured = [item for item in evidence if item.row.hash == last.hash]
-    if measured:
-        return _of_record(min(measured, key=lambda item: item.row.rank))
-    return Winner(hash=last.hash, parameters=last.parameters, validation_accuracy_pct=last.validation_accuracy_pct)
-
-
-def _of_record(item: Measured) -> Winner:
-    return Winner(hash=item.row.hash, parameters=item.row.parameters, record=item.record, row=item.row)
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class StudyFacts:
-    """A study: what was read of it, its networks, best first, and its answer, None where it has none."""
+    """A study.
 
-    files: StudyFiles
-    networks: tuple[Network, ...]
-    answer: Winner | None
+    Attributes:
+        study: what has happened to it.
+        origins: where each value of the configuration came from.
+        measured: networks of this data set and target with a record, whichever study found them.
+        rows: the standings of the whole workspace.
+        test_reads: the purpose of each read of this data set's test set in this workspace; empty text where a line
+            has none. A damaged line counts for every data set.
+        past_trainings: how many earlier trainings its surrogate began with; None where it does not say.
+        left_out: what is wrong with files of the workspace that were left out.
+        at_work: a program works in its folder now.
+    """
+
+    study: Study
+    origins: Mapping[str, str] = field(default_factory=dict)
+    measured: tuple[Measured, ...] = ()
+    rows: tuple[LeaderboardRow, ...] = ()
+    test_reads: tuple[str, ...] = ()
+    past_trainings: int | None = None
+    left_out: tuple[str, ...] = ()
+    at_work: bool = False
 
     @property
     def name(self) -> str:
-        """What its folder is called."""
-        return self.files.name
+        """Name of the study."""
+        return self.study.folder.name
 
     @property
     def config(self) -> StudyConfig:
-        """What was searched for, and how."""
-        return self.files.config
+        """What decides its outcome."""
+        return self.study.config
+
+    @cached_property
+    def results(self) -> list[Result]:
+        """All finished runs, in order of trial, purpose and seed."""
+        return self.study.results
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds that the study has been worked on, all sessions together."""
+        return self.study.seconds
+
+    @property
+    def last_utc(self) -> str:
+        """Time of the last event, empty where there is none."""
+        return self.study.entries[-1].utc if self.study.entries else ""
+
+    @property
+    def sessions(self) -> list[Entry[SessionBegan]]:
+        """The calls of the search that worked on it."""
+        return self.study.of_kind(SessionBegan)
+
+    @property
+    def last_turn(self) -> Entry[Event] | None:
+        """The last event that began or ended a session, None where there is none."""
+        turns = (
+            entry for entry in reversed(self.study.entries) if isinstance(entry.event, SessionBegan | SessionEnded)
+        )
+        return next(turns, None)
+
+    @property
+    def time_limit(self) -> float | None:
+        """Seconds that the last session was given; None for no end, or where its program did not note them."""
+        return self.sessions[-1].event.seconds if self.sessions else None
+
+    @property
+    def searching(self) -> bool:
+        """Whether the search goes on now: a session has begun, has no end, and its program lives."""
+        return self.at_work and self.last_turn is not None and isinstance(self.last_turn.event, SessionBegan)
+
+    @cached_property
+    def networks(self) -> tuple[Network, ...]:
+        """All that it has decided to train, best first; each with the best row over the recipes of its records."""
+        rows: dict[str, LeaderboardRow] = {}
+        for item in sorted(self.measured, key=lambda item: item.row.rank):
+            rows.setdefault(item.row.hash, item.row)
+        return networks(self.study, rows)
+
+    @cached_property
+    def answer(self) -> Winner | None:
+        """The network of the lowest cost that is proven to reach the target, else the one that was chosen last."""
+        chosen = [entry.event for entry in self.study.of_kind(WinnerChosen)]
+        tried = {event.hash for event in chosen} | {entry.event.hash for entry in self.study.of_kind(Verified)}
+        evidence = [
+            item
+            for item in self.measured
+            if item.row.hash in tried or (item.record.found and item.record.found.study == self.name)
+        ]
+        reached = [item for item in evidence if item.row.reached]
+        last = chosen[-1] if chosen else None
+        best = min(reached, key=lambda item: (cost_of(item.row, self.config.minimise), item.row.rank), default=None)
+        if best is None and last is not None:
+            measured = [item for item in evidence if item.row.hash == last.hash]
+            best = min(measured, key=lambda item: item.row.rank, default=None)
+        if best is not None:
+            return Winner(hash=best.row.hash, parameters=best.row.parameters, record=best.record, row=best.row)
+        if last is None:
+            return None
+        return Winner(hash=last.hash, parameters=last.parameters, validation_accuracy_pct=last.validation_accuracy_pct)
 
     @property
     def row(self) -> LeaderboardRow | None:
@@ -86,24 +172,87 @@ class StudyFacts:
         return next((item for item in self.networks if self.answer and item.hash == self.answer.hash), None)
 
     @property
-    def measured(self) -> Measured | None:
+    def proof(self) -> Measured | None:
         """The test evidence of the answer, with what is left to look at."""
-        return next((item for item in self.files.measured if self.row and item.row.key == self.row.key), None)
-
-    @property
-    def train_seconds(self) -> float:
-        """Of all finished runs together, which several workers spend side by side."""
-        return sum(result.train_seconds for result in self.files.results)
-
-    @property
-    def last_utc(self) -> str:
-        """Time of the last event, empty where there is none."""
-        return self.files.study.entries[-1].utc if self.files.study.entries else ""
+        return next((item for item in self.measured if self.row and item.row.key == self.row.key), None)
 
 
-def study_facts(files: StudyFiles) -> StudyFacts:
-    """Return the facts of a study."""
-    return StudyFacts(files, tuple(named(networks(files))), winner(files))
+@dataclass(frozen=True, slots=True)
+class Standings:
+    """What a workspace holds beside its studies: all evidence, the standings made from all, reads of test sets.
+
+    Attributes:
+        test_reads: data set and purpose of each; empty texts where a line has none.
+        left_out: what is wrong with the files that are left out, a line each.
+    """
+
+    records: tuple[Record, ...] = ()
+    rows: tuple[LeaderboardRow, ...] = ()
+    test_reads: tuple[tuple[str, str], ...] = ()
+    left_out: tuple[str, ...] = ()
+
+
+def read_standings(workspace: Workspace) -> Standings:
+    """Read what all studies of a workspace share; what does not hold together is left out and named.
+
+    Raises:
+        ContentError: the ledger does not hold together.
+    """
+    found = leaderboard.survey(workspace)
+    log = workspace.test_log
+    lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.exists() else []
+    reads = [_test_read(line) for line in lines if line.strip()]
+    return Standings(found.records, found.rows, tuple(reads), tuple(error.told for error in found.damage))
+
+
+def _test_read(line: str) -> tuple[str, str]:
+    # A damaged line is a read all the same.
+    try:
+        read = json.loads(line)
+        return str(read.get("dataset", "")), str(read["purpose"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return "", ""
+
+
+def read_study(folder: Path, workspace: Workspace, standings: Standings | None = None) -> StudyFacts:
+    """Read a study and what its workspace knows about its networks.
+
+    Args:
+        folder: of the study.
+        workspace: that it belongs to.
+        standings: of that workspace, where they have been read already.
+
+    Raises:
+        ContentError: there is no study, or one of its files or the ledger does not hold together.
+    """
+    study = Study.read(folder)
+    config = study.config
+    standings = standings or read_standings(workspace)
+    by_key = {row.key: row for row in standings.rows}
+    past, known = prior.kept(folder), {result.hash for result in study.results}
+    measured = [
+        Measured(item, by_key[*item.key, False], inspections_of(item, workspace) if item.hash in known else ())
+        for item in standings.records
+        if (item.dataset, item.target_pct) == (config.dataset, config.target_pct)
+    ]
+    trainings = None if past is None else prior.observations(past, config.recipe, dataset(config.dataset).task)
+    return StudyFacts(
+        study=study,
+        origins=read_origins(folder),
+        measured=tuple(measured),
+        rows=standings.rows,
+        test_reads=tuple(purpose for name, purpose in standings.test_reads if name in ("", config.dataset)),
+        past_trainings=None if trainings is None else len(trainings),
+        left_out=standings.left_out,
+        at_work=is_owned(folder),
+    )
+
+
+def inspections_of(evidence: Record, workspace: Workspace) -> tuple[Inspection, ...]:
+    """Return the inspections of a record's own weights; those of a re-run that gave others say nothing about it."""
+    weights = {run.index: run.weights_sha256 for run in evidence.seeds}
+    found = inspection.read_inspections(workspace.runs, record.path_of(workspace.records, evidence).stem)
+    return tuple(item for item in found if weights.get(item.seed_index) == item.weights_sha256)
 
 
 def recipe_options(name: str, epochs: int | None) -> list[str]:
@@ -119,9 +268,9 @@ def shown(value: object) -> str:
     return (" ".join(map(str, value)) or DASH) if isinstance(value, tuple | list) else str(value)
 
 
-def settings(files: StudyFiles) -> list[tuple[str, str]]:
+def settings(info: StudyFacts) -> list[tuple[str, str]]:
     """Return the configuration of a study, each value with where it came from."""
-    config = files.config
+    config = info.config
     values = asdict(config)
     del values["recipe"], values["space_text"]
     if config.rungs:
@@ -132,7 +281,7 @@ def settings(files: StudyFiles) -> list[tuple[str, str]]:
     for name, value in values.items():
         # The options that people give are named a little differently.
         option = "epochs" if name == "lengths" else name.removesuffix("_pct").removesuffix("_name")
-        origin = files.origins.get(name, files.origins.get(option, "derived"))
+        origin = info.origins.get(name, info.origins.get(option, "derived"))
         origin = {"commandline": "command line", "default_map": "file"}.get(origin, origin)
         found.append((name, f"{shown(value)} ({origin})"))
     return found
@@ -148,14 +297,14 @@ def recipe_rows(config: StudyConfig) -> list[tuple[str, str]]:
 
 def made_by(info: StudyFacts) -> dict[str, str]:
     """Return the code, machine and data behind the results, each with all values that occur."""
-    files, record = info.files, info.answer.record if info.answer else None
-    environments = [result.environment for result in files.results if result.environment is not None]
+    record = info.answer.record if info.answer else None
+    environments = [result.environment for result in info.results if result.environment is not None]
     environments += [run.environment for run in record.seeds] if record else []
 
     def every(values: Iterable[str]) -> str:
         return ", ".join(sorted({value for value in values if value})) or DASH
 
-    past = files.past_trainings
+    past = info.past_trainings
     return {
         "code": every(map(_commit, environments)),
         "Python": every(item.python for item in environments),
@@ -163,9 +312,9 @@ def made_by(info: StudyFacts) -> dict[str, str]:
         "device": every(item.device for item in environments),
         "instructions": every(item.instructions for item in environments),
         "threads a worker": every(str(item.threads) for item in environments),
-        "data, SHA-256": every([files.config.data_hash, *(item.data_hash for item in environments)]),
-        "recipe hash": files.config.recipe.hash,
-        "prior": DASH if past is None else f"{files.config.prior}: {plural(past, 'earlier training')}",
+        "data, SHA-256": every([info.config.data_hash, *(item.data_hash for item in environments)]),
+        "recipe hash": info.config.recipe.hash,
+        "prior": DASH if past is None else f"{info.config.prior}: {plural(past, 'earlier training')}",
     }
 
 

@@ -5,17 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.data.datasets import dataset
-from harness.evidence.events import SessionBegan
 from harness.system import files
 from harness.system.errors import typed
 from harness.system.files import Workspace
 from reports import course, layers, render
-from reports.answer import caveats, headline, next_step, repetitions
+from reports.answer import caveats, commands, headline, next_step
 from reports.charts import networks_rows, study_charts
 from reports.mistakes import mistakes
 from reports.networks import MOST_NAMED
-from reports.study_facts import StudyFacts, made_by, recipe_rows, settings, study_facts
-from reports.study_files import read_study
+from reports.study_facts import StudyFacts, made_by, read_study, recipe_rows, settings
 from search_spaces.cost import analyse, stored_numbers
 
 # An image takes about 400 bytes of the page.
@@ -35,13 +33,13 @@ def write_report(folder: Path, workspace: Workspace, *, live: bool = False) -> P
         UsageError: the folder cannot be written.
     """
     path = folder / "report.html"
-    files.write_text(path, page(study_facts(read_study(folder, workspace)), live=live))
+    files.write_text(path, page(read_study(folder, workspace), live=live))
     return path
 
 
 def page(info: StudyFacts, *, live: bool = False) -> str:
     """Return the page of a study."""
-    network, measured, rows = info.network, info.measured, networks_rows(info)
+    network, proof, rows = info.network, info.proof, networks_rows(info)
     task = dataset(info.config.dataset).task
     return render.page(
         "study.html",
@@ -63,14 +61,13 @@ def page(info: StudyFacts, *, live: bool = False) -> str:
         pruning=course.pruning(info) if len(info.networks) >= course.FEWEST_NETWORKS else [],
         choices=course.choices(info),
         caveats=caveats(info),
-        next_step=next_step(info.files, info.answer),
-        repetitions=repetitions(info),
-        mistakes=mistakes(measured.record, measured.inspections) if measured else None,
+        next_step=next_step(info),
+        commands=commands(info),
+        mistakes=mistakes(proof.record, proof.inspections) if proof else None,
         analysis=analyse(network.architecture, task) if network else None,
         stored=stored_numbers(network.architecture, task) if network else None,
         kernels=_kernels(info),
-        sessions=info.files.entries_of(SessionBegan),
-        tables={"facts": made_by(info).items(), "settings": settings(info.files), "recipe": recipe_rows(info.config)},
+        tables={"facts": made_by(info).items(), "settings": settings(info), "recipe": recipe_rows(info.config)},
         live=live,
         most_named=MOST_NAMED,
     )
@@ -78,7 +75,7 @@ def page(info: StudyFacts, *, live: bool = False) -> str:
 
 def _kernels(info: StudyFacts) -> list[tuple[str, str]]:
     """Return the first kernels of the answer as images, each with its numbers in words."""
-    inspections = info.measured.inspections if info.measured else ()
+    inspections = info.proof.inspections if info.proof else ()
     inspection = next((item for item in inspections if item.kernels), None)
     if inspection is None:
         return []

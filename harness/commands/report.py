@@ -93,7 +93,7 @@ def _one(names: tuple[str, ...], place: Workspace) -> Path:
 
 def _study(folder: Path, place: Workspace, storage: str | None, given: dict[str, bool]) -> dict[str, Any]:
     """Write the report of a study and what else is asked for."""
-    from reports.study_files import read_study
+    from reports.study_facts import read_study
     from reports.study_page import write_report
 
     if storage is not None:
@@ -112,9 +112,8 @@ def _study(folder: Path, place: Workspace, storage: str | None, given: dict[str,
     document: dict[str, Any] = {"report": str(path), "study": folder.name}
     if given["figures"] or given["tables"]:
         from reports.extracts import write_figures, write_tables
-        from reports.study_facts import study_facts
 
-        info = study_facts(read_study(folder, place))
+        info = read_study(folder, place)
         files = write_figures(info, folder / "figures") if given["figures"] else []
         files += write_tables(info, folder) if given["tables"] else []
         document["files"] = [str(file) for file in files]
@@ -167,11 +166,10 @@ def _markdown(names: tuple[str, ...], place: Workspace) -> str:
     from reports import extracts
     from reports.comparison import network_comparison, read_networks
     from reports.comparison_page import read_studies
-    from reports.study_facts import study_facts
-    from reports.study_files import read_study
+    from reports.study_facts import read_study
 
     if len(names) < 2:
-        return extracts.study_summary(study_facts(read_study(_one(names, place), place)))
+        return extracts.study_summary(read_study(_one(names, place), place))
     folders, networks = _compared(names, place)
     facts = read_studies(folders, place) if folders else network_comparison(read_networks(networks, place))
     return extracts.comparison_summary(facts)

@@ -23,8 +23,7 @@ from harness.training import inspection
 from harness.training.inspection import Confidence, Inspection, Miss
 from harness.training.recipe import Recipe
 from harness.training.result import Environment, Epoch, Purpose, Result, Status, derive_seed
-from reports.study_facts import StudyFacts, study_facts
-from reports.study_files import StudyFiles, read_study
+from reports.study_facts import StudyFacts, read_study
 from reports.study_page import page
 from search_spaces.cost import analyse
 from search_spaces.draw import Decision
@@ -71,12 +70,12 @@ def network(first: int, second: int, third: int) -> Architecture:
     )
 
 
-def files_of(*entries: Entry[Event], config: StudyConfig = CONFIG) -> StudyFiles:
-    """Return the files of a study to which this has happened."""
+def facts_of(*entries: Entry[Event], config: StudyConfig = CONFIG) -> StudyFacts:
+    """Return the facts of a study to which this has happened."""
     made = study.Study(Path("s"), config, in_memory=True)
     for entry in entries:
         made.take(entry)
-    return StudyFiles(study=made, origins={})
+    return StudyFacts(study=made)
 
 
 @dataclass
@@ -366,7 +365,7 @@ def realistic_study(realistic_template: SyntheticStudy, place: Workspace) -> Syn
 
 @pytest.fixture(scope="session")
 def realistic_facts(realistic_template: SyntheticStudy) -> StudyFacts:
-    return study_facts(read_study(realistic_template.folder, realistic_template.place))
+    return read_study(realistic_template.folder, realistic_template.place)
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,8 +18,6 @@ from harness.system.files import Workspace
 from harness.training.recipe import Recipe
 from harness.training.result import Status
 from reports.comparison import (
-    NetworkComparison,
-    StudyComparison,
     known,
     network_comparison,
     plain,
@@ -101,11 +100,11 @@ def test_chance_is_that_of_welchs_test(ours: list[float], theirs: list[float]):
 # Networks -------------------------------------------------------------------------------------------------------------
 
 
-def compared(place: Workspace, *networks: Architecture) -> NetworkComparison:
+def compared(place: Workspace, *networks: Architecture) -> SimpleNamespace:
     return network_comparison(read_networks([("", item) for item in networks], place))
 
 
-def shown(facts: NetworkComparison | StudyComparison, name: str) -> list[str]:
+def shown(facts: SimpleNamespace, name: str) -> Any:
     [found] = [line.words for line in facts.quantities if line.name == name]
     return found
 
@@ -237,7 +236,7 @@ def test_images_that_were_kept_of_these_weights_are_shown_with_every_answer(plac
 # Studies --------------------------------------------------------------------------------------------------------------
 
 
-def of(place: Workspace, *studies: Any) -> StudyComparison:
+def of(place: Workspace, *studies: Any) -> SimpleNamespace:
     return read_studies([study.write() for study in studies], place)
 
 

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,24 +24,23 @@ from harness.search.prior import shipped
 from harness.system.files import Workspace
 from harness.training.result import Epoch, Purpose, Result, Status
 from reports import course
-from reports.answer import NextStep, Outcome, caveats, commands, headline, next_step, repetitions
+from reports.answer import NextStep, Outcome, caveats, commands, headline, next_step
 from reports.course import FEWEST_NETWORKS, SIZE, choices
 from reports.mistakes import CONFIRMED_LABEL_ERRORS, mistakes
 from reports.networks import Network, State
-from reports.study_facts import StudyFacts, made_by, recipe_rows, settings, study_facts, winner
-from reports.study_files import read_study
+from reports.study_facts import StudyFacts, made_by, read_study, recipe_rows, settings
 from search_spaces.draw import Decision
 from search_spaces.notation import parse_network
 from tests.harness import logged
-from tests.reports.conftest import CONFIG, drawn, evidence, files_of, inspected, label_of, network
+from tests.reports.conftest import CONFIG, drawn, evidence, facts_of, inspected, label_of, network
 from tests.reports.conftest import SIZE as IMAGES
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SEARCH = "harness search --budget 20000"
 
 
-def facts_of(study: Any) -> StudyFacts:
-    return study_facts(read_study(study.write(), study.place))
+def of(study: Any) -> StudyFacts:
+    return read_study(study.write(), study.place)
 
 
 def document(info: StudyFacts) -> dict[str, Any]:
@@ -62,15 +62,15 @@ def document(info: StudyFacts) -> dict[str, Any]:
                 return {item.name: plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
         return value
 
-    step, known, rest = next_step(info.files, info.answer), mistakes_of(info), caveats(info)
+    step, known, rest = next_step(info), mistakes_of(info), caveats(info)
     found = {
         "answer": info.answer and [info.answer.hash, info.answer.parameters, info.row and info.row.tier],
         "outcome": headline(info).outcome,
         "next": step and step.command,
-        "commands": [*commands(info), *(command for command, _ in repetitions(info))],
-        "seconds": [info.files.elapsed, info.train_seconds, info.last_utc],
+        "commands": commands(info),
+        "seconds": [info.elapsed, info.last_utc],
         "made by": made_by(info),
-        "settings": [*settings(info.files), *recipe_rows(info.config)],
+        "settings": [*settings(info), *recipe_rows(info.config)],
         "mistakes": known and [(item.image, item.said, item.seeds) for item in known.mistakes],
         "caveats": rest | {"seeds": [run.test_errors for run in rest["seeds"]]},
         "accounting": course.accounting(info),
@@ -89,7 +89,7 @@ def document(info: StudyFacts) -> dict[str, Any]:
 
 
 def mistakes_of(info: StudyFacts) -> Any:
-    return mistakes(info.measured.record, info.measured.inspections) if info.measured else None
+    return mistakes(info.proof.record, info.proof.inspections) if info.proof else None
 
 
 def test_the_facts_of_six_studies_are_those_of_before(place: Workspace):
@@ -97,7 +97,7 @@ def test_the_facts_of_six_studies_are_those_of_before(place: Workspace):
         archive.extractall(place.root, filter="data")
     folders = sorted(path.parent for path in place.runs.glob("*/log.jsonl"))
 
-    found = {folder.name: document(study_facts(read_study(folder, place))) for folder in folders}
+    found = {folder.name: document(read_study(folder, place)) for folder in folders}
 
     assert found == json.loads((GOLDEN / "reports.json").read_text(encoding="utf-8"))
 
@@ -141,7 +141,7 @@ def test_the_answer_is_the_smallest_that_is_proven_else_the_last_that_was_chosen
 ):
     proposals = verified(study, *given)
 
-    found = winner(read_study(study.write(), study.place))
+    found = of(study).answer
 
     assert (found and found.hash) == (None if answer is None else proposals[answer]["hash"])
     assert (found and found.row and found.row.reached) == reached
@@ -151,10 +151,10 @@ def test_a_proof_of_another_study_or_for_another_target_is_no_answer(study: Any,
     other = new_study(name="other")
     other.verify(other.propose(network(6, 6, 6)), [50] * 5)
     study.finish(study.propose(network(6, 6, 6)), 70)
-    assert facts_of(study).answer is None
+    assert of(study).answer is None
 
     [chosen] = verified(study, (8, [90] * 5), target_pct=99.0)
-    answer = facts_of(study).answer
+    answer = of(study).answer
     assert answer is not None
     assert (answer.hash, answer.row) == (chosen["hash"], None)
 
@@ -172,7 +172,7 @@ def test_a_proof_of_another_study_or_for_another_target_is_no_answer(study: Any,
 def test_a_measured_answer_is_told_with_its_figures(study: Any, errors: list[int], outcome: Outcome, said: str):
     verified(study, (8, errors))
 
-    found = headline(facts_of(study))
+    found = headline(of(study))
 
     assert found.outcome is outcome
     assert "3,128 parameters" in found.verdict
@@ -184,7 +184,7 @@ def test_seeds_that_were_declared_and_not_run_leave_no_verdict(study: Any, place
     [made] = record.read_all(place.records)
     ledger.declare_verification(place.ledger, made.key, [5])
 
-    assert headline(facts_of(study)).outcome is Outcome.UNVERIFIED
+    assert headline(of(study)).outcome is Outcome.UNVERIFIED
 
 
 def test_a_network_that_was_verified_and_missed_is_named_beside_the_answer(study: Any):
@@ -193,7 +193,7 @@ def test_a_network_that_was_verified_and_missed_is_named_beside_the_answer(study
         mean = 100 - sum(errors) / 500
         study.note("verified", hash=chosen["hash"], seeds=5, passed=passed, mean_test_accuracy_pct=mean)
 
-    reached, _, also = headline(facts_of(study)).verdict.partition(" Also verified")
+    reached, _, also = headline(of(study)).verdict.partition(" Also verified")
 
     assert chosen["hash"][:6] in reached
     assert network(7, 8, 8).hash[:6] in also
@@ -218,7 +218,7 @@ def test_a_search_without_an_answer_says_how_far_it_is(
     if end:
         study.note("ended", reason=end)
 
-    assert headline(facts_of(study)).outcome is outcome
+    assert headline(of(study)).outcome is outcome
 
 
 def test_the_smallest_confirmed_network_comes_before_a_larger_one_that_is_more_accurate(study: Any):
@@ -227,7 +227,7 @@ def test_the_smallest_confirmed_network_comes_before_a_larger_one_that_is_more_a
         study.finish(made, errors)
         study.standing("standing", made, [errors] * 2, budget=made["parameters"] - 1)
 
-    assert f"{made['hash'][:6]} with 3,128 parameters" in headline(facts_of(study)).verdict
+    assert f"{made['hash'][:6]} with 3,128 parameters" in headline(of(study)).verdict
 
 
 @pytest.mark.parametrize(
@@ -245,16 +245,16 @@ def test_the_end_of_a_search_is_told_with_its_time(study: Any, events: Any, said
         if word == "ended":
             study.events[-1]["seconds"] = 300.0
 
-    assert said in headline(facts_of(study)).progress
+    assert said in headline(of(study)).progress
 
 
 def test_while_a_program_works_on_it_a_search_is_running_and_nothing_else(study: Any, place: Workspace):
     study.write()
     with owned(study.folder):
-        files = read_study(study.folder, place)
+        info = read_study(study.folder, place)
 
-    assert headline(study_facts(files)).progress.startswith("The search is running: ")
-    assert next_step(files, None) is None
+    assert headline(info).progress.startswith("The search is running: ")
+    assert next_step(info) is None
 
 
 # What comes next ------------------------------------------------------------------------------------------------------
@@ -275,7 +275,7 @@ def test_what_follows_an_end_depends_on_the_answer(study: Any, errors: Any, comm
     proposals = [] if errors is None else verified(study, (8, errors))
     study.note("ended", reason="time")
 
-    step = next_step((info := facts_of(study)).files, info.answer)
+    step = next_step(of(study))
 
     assert step is not None
     assert step.command == command.format(*(made["hash"] for made in proposals))
@@ -285,17 +285,17 @@ def test_the_advice_of_the_search_holds_until_another_session_or_a_verification(
     study.standing("winner", proposal, [50, 52, 54])
     study.note("ended", reason="time")
     study.note("advised", arguments=["search", "--time", "3m"], advice="goes on with the same study")
-    info = facts_of(study)
-    assert next_step(info.files, info.answer) == NextStep("harness search --time 3m", "goes on with the same study")
+    info = of(study)
+    assert next_step(info) == NextStep("harness search --time 3m", "goes on with the same study")
 
     study.events[-1]["utc"] = "2020-01-01T00:00:00+00:00"
     study.verify(proposal, [50] * 6)
-    step = next_step((info := facts_of(study)).files, info.answer)
+    step = next_step(of(study))
     assert step is not None
     assert step.command == f"harness verify {proposal['hash']} --certify --declare-only"
 
     study.note("session", 60.0, command=SEARCH.split())
-    assert next_step(facts_of(study).files, None) == NextStep(SEARCH, "goes on with the search where it stopped")
+    assert next_step(of(study)) == NextStep(SEARCH, "goes on with the search where it stopped")
 
 
 # How the search went --------------------------------------------------------------------------------------------------
@@ -324,7 +324,7 @@ def test_every_proposal_is_counted_once(realistic_template: Any, realistic_facts
 
 def made_of(events: Sequence[Entry[Event]], results: Sequence[Result] = (), config: Any = CONFIG) -> StudyFacts:
     ends = [Entry(0.0, RunEnded(run=each)) for each in results]
-    return StudyFacts(files_of(*events, *ends, config=config), (), None)
+    return facts_of(*events, *ends, config=config)
 
 
 def test_rare_reasons_are_summed_up_and_none_is_lost():
@@ -411,27 +411,27 @@ def test_wrong_pruning_is_the_share_of_spared_networks_that_reached():
     short, long = course.pruning(made_of(events, results))
 
     # Five were spared: one reached, three missed, one diverged.
-    assert (short.epochs, short.pruned, short.spared, short.reached) == (CONFIG.recipe.epochs, 3, 5, 1)
+    assert tuple(short[key] for key in ("epochs", "pruned", "spared", "reached")) == (CONFIG.recipe.epochs, 3, 5, 1)
     exact = stats.binomtest(1, 5).proportion_ci(0.95, method="exact")
-    assert short.interval == pytest.approx((exact.low, exact.high))
-    assert (long.epochs, long.pruned, long.spared, long.interval) == (30, 1, 0, None)
+    assert short["interval"] == pytest.approx((exact.low, exact.high))
+    assert tuple(long[key] for key in ("epochs", "pruned", "spared", "interval")) == (30, 1, 0, None)
 
 
-def chosen(number: int, count: int, *, decided: bool) -> list[Network]:
-    """Return networks whose errors one choice of three decides, beside a coin that decides nothing."""
+def chosen(number: int, count: int, *, decided: bool) -> Any:
+    """Return a study of networks whose errors one choice of three decides, beside a coin that decides nothing."""
     draw, found = random.Random(number), []
     for trial in range(count):
         option, coin = draw.randrange(3), draw.randrange(2)
         errors = 40 + (60 * option if decided else 0) + draw.randrange(20)
         decisions = (Decision("kind", option, 3, ordered=False), Decision("coin", coin, 2, ordered=False))
         first = run(trial, draw.randrange(500, 5_000), (errors,) * 3, decisions=decisions)
-        whole: dict[str, Any] = {"hash": first.hash, "architecture": first.architecture, "parameters": first.parameters}
-        found.append(Network(**whole, trial=trial, origin="", state=State.TRAINED, runs=(first,)))
-    return found
+        whole: Any = {key: getattr(first, key) for key in ("hash", "architecture", "parameters")}
+        found.append(Network(**whole, cost=1, trial=trial, origin="", state=State.TRAINED, runs=(first,)))
+    return SimpleNamespace(networks=found, config=CONFIG)
 
 
 def test_the_choice_that_decides_is_first_and_all_shares_are_one():
-    found = choices(replace(made_of([]), networks=tuple(chosen(1, 200, decided=True))))
+    found = choices(chosen(1, 200, decided=True))
 
     assert found is not None
     assert (found.networks, found.epochs, found.epoch) == (200, CONFIG.recipe.epochs, CONFIG.rungs[0])
@@ -440,8 +440,7 @@ def test_the_choice_that_decides_is_first_and_all_shares_are_one():
     assert shares["kind"] > 0.8
     assert sum(shares.values()) == pytest.approx(1)
     assert shares.keys() <= {"kind", "coin", SIZE}
-    few = chosen(1, FEWEST_NETWORKS - 1, decided=True)
-    assert choices(replace(made_of([]), networks=tuple(few))) is None
+    assert choices(chosen(1, FEWEST_NETWORKS - 1, decided=True)) is None
 
 
 # What to know ---------------------------------------------------------------------------------------------------------
@@ -453,7 +452,7 @@ def test_errors_on_images_with_a_wrong_label_are_counted_apart(study: Any, place
     with place.test_log.open("a", encoding="utf-8") as log:
         log.write('not JSON, but a read all the same\n\n{"dataset": "mnist-5k", "purpose": "of other images"}\n')
 
-    found = caveats(facts_of(study))
+    found = caveats(of(study))
 
     # Ten of the errors of each seed lie on the 15 mislabelled images; 9,985 have a label that nobody doubts.
     labels = found["label_errors"]
@@ -469,17 +468,17 @@ def test_the_fall_from_the_first_run_is_that_of_networks_that_passed(study: Any)
         study.confirm(made, fresh)
 
     # The third missed the threshold at first, so its first run chose nothing.
-    assert sorted(caveats(facts_of(study))["falls"]) == pytest.approx([0.04, 0.07])
+    assert sorted(caveats(of(study))["falls"]) == pytest.approx([0.04, 0.07])
 
 
 def test_the_earlier_trainings_that_a_search_began_with_are_counted(new_study: Any):
     study = new_study(config=replace(CONFIG, prior="shipped", lengths=(5, 30)))
     prior.keep(study.folder, shipped("mnist")[:3])
 
-    info = facts_of(study)
+    info = of(study)
 
     assert made_by(info)["prior"] == "shipped: 3 earlier trainings"
-    assert ("lengths", "5 30 (derived)") in settings(info.files)
+    assert ("lengths", "5 30 (derived)") in settings(info)
     assert ("epochs", "5, 30: chosen for each network") in recipe_rows(info.config)
 
 

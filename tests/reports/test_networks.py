@@ -13,9 +13,8 @@ from harness.system.errors import ContentError
 from harness.system.files import Workspace
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose, Status
-from reports.networks import Network, State, front_of, networks
-from reports.study_facts import StudyFacts
-from reports.study_files import read_study
+from reports.networks import Network, State, front_of
+from reports.study_facts import StudyFacts, read_study
 from search_spaces.cost import analyse
 from search_spaces.notation import parse_network
 from search_spaces.space import Metric
@@ -28,8 +27,8 @@ def study(new_study: Callable[..., Any]) -> Any:
     return new_study()
 
 
-def found(study: Any) -> list[Network]:
-    return networks(read_study(study.write(), study.place))
+def found(study: Any) -> tuple[Network, ...]:
+    return read_study(study.write(), study.place).networks
 
 
 def test_a_network_is_known_by_its_fresh_seeds_not_by_the_run_that_chose_it(study: Any):

@@ -24,8 +24,7 @@ from harness.training.recipe import Recipe
 from harness.training.result import Status
 from reports.board import groups, read_index, state_of, write_index, write_lacking_reports, write_leaderboard
 from reports.comparison_page import write_network_comparison, write_study_comparison
-from reports.study_facts import StudyFacts
-from reports.study_files import read_study
+from reports.study_facts import StudyFacts, read_study
 from reports.study_page import page, write_report
 from search_spaces.catalog import PRESETS
 from search_spaces.network import Architecture
@@ -33,7 +32,7 @@ from search_spaces.notation import parse_network
 from search_spaces.space import Metric
 from search_spaces.task import MNIST
 from tests.outline import Outline, checked
-from tests.reports.conftest import CONFIG, SyntheticStudy, evidence, files_of, network, seed_run
+from tests.reports.conftest import CONFIG, SyntheticStudy, evidence, facts_of, network, seed_run
 
 HOSTILE = (
     "</script><script>alert(1)<x onload=alert(2)>",
@@ -123,10 +122,9 @@ def test_a_young_or_odd_study_has_a_page_without_what_it_cannot_say(new_study: A
 
 
 def test_a_data_set_that_is_not_mnist_has_a_banner_and_no_green_success(realistic_facts: StudyFacts):
-    entries, config = realistic_facts.files.study.entries, replace(realistic_facts.config, dataset="mnist-5k")
-    files = replace(realistic_facts.files, study=files_of(*entries, config=config).study)
+    entries, config = realistic_facts.study.entries, replace(realistic_facts.config, dataset="mnist-5k")
 
-    outline = checked(page(replace(realistic_facts, files=files)))
+    outline = checked(page(replace(realistic_facts, study=facts_of(*entries, config=config).study)))
 
     classes = [found.get("class", "").split() for found in outline.all("p")]
     assert ["banner"] in classes

@@ -8,7 +8,6 @@ import io
 import json
 import math
 import re
-from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -24,13 +23,12 @@ from reports.comparison import network_comparison, read_networks
 from reports.comparison_page import read_studies
 from reports.extracts import COLUMNS, comparison_summary, lines, study_summary, write_figures, write_tables
 from reports.render import code, sentence
-from reports.study_facts import StudyFacts, study_facts
-from reports.study_files import read_study
+from reports.study_facts import StudyFacts, read_study
 from search_spaces.catalog import PRESETS
 from search_spaces.cost import analyse
 from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
-from tests.reports.conftest import evidence, network
+from tests.reports.conftest import evidence, facts_of, network
 
 STYLE = resources.files("reports").joinpath("page.css").read_text(encoding="utf-8")
 
@@ -145,7 +143,7 @@ def test_every_row_of_a_table_has_as_many_cells_as_its_head(new_study: Any, plac
     record.write(place.records, evidence(small, [60, 61]))
     named = [("seed4", parse_network(PRESETS["seed4"].text)), ("", small)]
     networks = comparison_summary(network_comparison(read_networks(named, place)))
-    alone = study_summary(study_facts(read_study(folders[0], place)))
+    alone = study_summary(read_study(folders[0], place))
 
     assert alone.startswith("### No result yet: ")
     for text in (alone, networks, comparison_summary(read_studies(folders, place))):
@@ -211,7 +209,7 @@ def test_the_multiply_adds_of_every_network_are_told_and_texts_of_others_are_no_
     # 28 x 28 places of 9 x 8 weights, then 10 x 8; 12 instead of 8.
     study.finish(study.propose(parse_network("conv3x3(8) | gap | linear(10)"), origin="=cmd|' /C calc'!A0"), 50)
     study.propose(parse_network("conv3x3(12) | gap | linear(10)"))
-    info = study_facts(read_study(study.write(), place))
+    info = read_study(study.write(), place)
 
     assert [line["macs"] for line in lines(info)] == [28 * 28 * 9 * 8 + 80, 28 * 28 * 9 * 12 + 120]
     assert [line["tier"] for line in lines(info)] == ["searched", None]
@@ -219,9 +217,7 @@ def test_the_multiply_adds_of_every_network_are_told_and_texts_of_others_are_no_
 
 
 def test_the_charts_come_as_svg_and_png(realistic_facts: StudyFacts, tmp_path: Path):
-    nothing = replace(realistic_facts, networks=(), answer=None)
-
-    for info in (realistic_facts, nothing):
+    for info in (realistic_facts, facts_of()):
         written = write_figures(info, tmp_path)
         assert [path.name for path in written] == [
             f"{name}.{kind}" for name in ("accuracy", "budget", "proposals") for kind in ("svg", "png")

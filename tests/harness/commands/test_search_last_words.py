@@ -15,7 +15,7 @@ from harness.training.executor import Broken
 from harness.training.result import Status
 from reports import study_page
 from reports.answer import NextStep, next_step
-from reports.study_files import read_study
+from reports.study_facts import read_study
 from tests.harness import scripted
 from tests.harness.scripted import Trainer
 
@@ -126,5 +126,6 @@ def test_the_terminal_and_the_report_advise_the_same(
 
     assert run([*SEARCH, "--trials", "2"]) == 3
     assert capsys.readouterr().out.splitlines()[: len(told)] == told
-    files = read_study(Path(document["report"]).parent, Workspace(workspace))
-    assert next_step(files, None) == NextStep(words["command"], words["advice"])
+    assert next_step(read_study(Path(document["report"]).parent, Workspace(workspace))) == NextStep(
+        words["command"], words["advice"]
+    )
