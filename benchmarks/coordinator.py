@@ -28,7 +28,6 @@ from typing import Any
 
 from benchmarks.machine import machine
 from harness.bench.replay import Reading, SimulatedExecutor
-from harness.commands.search_progress import SearchReporter
 from harness.data.datasets import DATASETS
 from harness.evidence.bounds import error_ratio_of
 from harness.evidence.events import Proposal
@@ -41,6 +40,7 @@ from harness.search.propose import ALL_ON, Found, Proposer, Switches
 from harness.search.pruning import rungs
 from harness.search.race import Candidate
 from harness.search.state import Search
+from harness.shown_search import SearchReporter
 from harness.system import files
 from harness.training.executor import Executor, Limits, Source
 from harness.training.recipe import named_recipe

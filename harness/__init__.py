@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from harness.api import leaderboard as leaderboard
     from harness.api import load as load
     from harness.api import report as report
+    from harness.api import search as search
     from harness.api import study as study
     from harness.api import train as train
     from harness.api import verify as verify
@@ -26,6 +27,7 @@ __all__ = [
     "leaderboard",
     "load",
     "report",
+    "search",
     "study",
     "train",
     "verify",

@@ -5,6 +5,7 @@ Nothing slow is imported before a function begins, so that bad input is refused 
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 from collections.abc import Iterator
@@ -367,6 +368,95 @@ def _evidence(place: Workspace, network: str, recipe: str, dataset: str | None, 
     return max(there, key=lambda each: (each.seed(seed) is not None, len(each.seeds)), default=None)
 
 
+# Search ----------------------------------------------------------------------------------------------------------
+
+
+def search(
+    dataset: str = "auto",
+    *,
+    budget: int = 20_000,
+    limits: str | None = None,
+    target_pct: float | None = None,
+    minimise: str = "parameters",
+    space: str = "all",
+    time: str | float = "57m",
+    trials: int | None = None,
+    seed: int = 0,
+    recipe: str = "small",
+    epochs: tuple[int, ...] | None = None,
+    prior: str = "shipped",
+    sampler: str = "auto",
+    workers: int | None = None,
+    device: str = "auto",
+    engine: str = "auto",
+    study: str | None = None,
+    data: str | Path | None = None,
+) -> Study:
+    """Search for the smallest network that reaches the target, verify the best one found, and rank it.
+
+    The same call resumes a study. Ctrl-C ends the search in order and returns what stands.
+
+    Args:
+        dataset: as ``train`` takes it.
+        budget: the most parameters.
+        limits: on every network, such as ``macs<=1000000,receptive_field>=20``.
+        target_pct: test accuracy to reach; the data set's where it is None.
+        minimise: ``parameters`` or ``macs``.
+        space: a name of ``harness spaces list``, or ``@FILE``.
+        time: of the whole search, verification included: seconds, or a text such as ``1h30m``.
+        trials: the most networks; without end where it is None.
+        recipe: a name or ``@FILE.toml``; ``epochs`` are the numbers of epochs to choose from.
+        prior: past runs to learn from: ``shipped``, ``own`` or ``none``.
+        sampler: ``auto``, ``surrogate``, ``evolution``, ``tpe``, ``nsga2`` or ``random``.
+        workers: training processes; one a core where it is None.
+        study: its name; made from the configuration where it is None.
+        data: folder of the images, in torchvision's layout.
+
+    Raises:
+        UsageError: an unknown space, recipe, data set or sampler, or another process works on the study.
+        ContentError: no network keeps the limits, or the study has another configuration.
+        DataError: the images are missing or damaged.
+
+    >>> found = search("mnist-5k", space="@mine.space", recipe="smoke", target_pct=90, trials=2, study="mine")
+    >>> found.standing, len(found.trials)
+    (None, 2)
+    """
+    given: dict[str, Any] = dict(locals())
+    from harness.search.plan import make_plan
+    from harness.shown_search import search_shown
+    from harness.studies import Study
+    from harness.system.terminal import DURATION
+    from search_spaces.notation import parse_conditions
+
+    usual = {name: each.default for name, each in inspect.signature(search).parameters.items()}
+    asked = {name: value for name, value in given.items() if value != usual[name]}
+    options = {"target_pct": "target", "limits": "limit"}
+    typed = {
+        f"--{options.get(name, name)}": ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        for name, value in asked.items()
+    }
+    names: dict[str, str] = {"target_pct": "target", "time": "seconds", "study": "name", "data": "folder"}
+    seconds = DURATION.convert(time, None, None) if isinstance(time, str) else time
+    changed: dict[str, Any] = {
+        "time": seconds,
+        "limits": parse_conditions(limits) if limits else None,
+        "data": _folder(data),
+        "trial_time": 1800.0,
+        "trial_memory": 4096,
+    }
+    place = workspace()
+    plan = make_plan(
+        {names.get(name, name): value for name, value in (given | changed).items()},
+        {names.get(name, name): "call" if name in asked else "default" for name in given},
+        place,
+    )
+    say_engine(plan.engine)
+    say_teacher(plan.recipe.recipe, datasets.task_of(plan.config.dataset), place.teachers)
+    with without_main():
+        search_shown(plan, typed, ["harness", "search", *(word for pair in typed.items() for word in pair)])
+    return Study(plan.folder, place)
+
+
 # Verification ----------------------------------------------------------------------------------------------------
 
 
@@ -637,25 +727,25 @@ def study(name: str | None = None) -> Study:
     return Study(read_study(name, place), place)
 
 
-def report(study: str | Study | None = None, path: str | Path | None = None) -> Path:
+def report(of: str | Study | None = None, path: str | Path | None = None) -> Path:
     """Write the report of a study, one HTML file that works offline, and return where it is.
 
     Args:
-        study: an object of ``search``, a name, or None for the latest study.
+        of: a study as ``search`` returns it, its name, or None for the latest study.
         path: where to write it; ``report.html`` in the study's folder where it is None.
 
     Raises:
         UsageError: there is no such study, or the file cannot be written.
         ContentError: the study's files do not hold together.
 
-    >>> report(study, "report.html").name
+    >>> report(study("mine"), "report.html").name
     'report.html'
     """
     from harness.networks import read_study
     from reports.study_page import write_report
 
     place = workspace()
-    folder = read_study(study, place) if study is None or isinstance(study, str) else study.folder
+    folder = read_study(of, place) if of is None or isinstance(of, str) else of.folder
     written = write_report(folder, place)
     if path is None:
         return written

@@ -100,7 +100,7 @@ def _study(folder: Path, place: Workspace, storage: str | None, given: dict[str,
         _store(folder, storage)
     path = folder / "report.html"
     if given["watch"]:
-        from harness.commands.shared.live_report import watch
+        from harness.shown_search import watch
 
         say(f"watching {path}")
         if given["opened"]:

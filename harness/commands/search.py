@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -26,8 +25,7 @@ from harness.system.terminal import (
 )
 
 if TYPE_CHECKING:
-    from harness.evidence.mirror import Mirror
-    from harness.search.plan import SearchPlan
+    pass
 
 
 @click.command(short_help="Search for the smallest network that reaches the target.")
@@ -113,6 +111,7 @@ def search(
     """
     from harness.search.clock import least_seconds
     from harness.search.plan import make_plan, on_cluster, plan_document
+    from harness.shown_search import search_shown
 
     if storage is not None:
         check_url(storage)
@@ -142,68 +141,12 @@ def search(
                 show_grid(console(), facts, [("bold", "")] * len(facts))
             return 0
         options.say_teacher(plan.recipe.recipe, task_of(plan.config.dataset), plan.workspace.teachers)
-        return _run(plan, storage, _given(ctx), as_json, verbose=verbose)
-
-
-def _run(plan: SearchPlan, storage: str | None, given: dict[str, str], as_json: bool, *, verbose: bool) -> int:
-    from harness.commands.search_progress import SearchReporter
-    from harness.commands.shared.live_report import LiveReport
-    from harness.evidence.leaderboard import collect
-    from harness.evidence.study import open_study, owned
-    from harness.search.finish import conclude, outcome_of
-    from harness.search.loop import opened, run_search
-    from harness.search.prior import keep
-    from reports.study_page import write_report
-    from search_spaces.space import OBJECTIVES
-
-    # Find out now, not after an hour, that results cannot be written or the standings cannot be read.
-    collect(plan.workspace)
-    for folder in (plan.workspace.root, plan.workspace.records, plan.folder):
-        check_writable(folder)
-    options.say_left_out(plan.left_out)
-    config, seconds = plan.config, plan.effort.seconds
-    with owned(plan.folder), _mirrored(plan, storage) as mirror:
-        if not (plan.folder / "config.json").exists():
-            keep(plan.folder, plan.past)
-        fresh = open_study(plan.folder, config, plan.origins)
-        found = opened(plan.folder, config, plan.effort, plan.source, plan.executor_of)
-        say(f"{'new' if fresh else 'resuming'} study {plan.folder.name} in {plan.folder}")
-        time = "no time limit" if seconds is None else duration_text(seconds)
-        say(
-            f"target {config.target_pct:g} % on {dataset_named(config.dataset).title} ({config.threshold_pct:.2f} % on "
-            f"validation images); at most {config.ceiling:,} {OBJECTIVES[config.minimise]}; {time}"
-            + ("" if fresh else f", {duration_text(found.seconds)} used")
-        )
-        with SearchReporter(plan.folder, config, plan.effort, verbose=verbose) as reporter:
-            live = LiveReport(plan.folder, plan.workspace, reporter.say)
-            reporter.heartbeat, found.watcher = live.refresh, reporter
-            if mirror is not None:
-                mirror.say, mirror.entries = reporter.say, found.entries
-            command = [hidden(word) for word in ("harness", *sys.argv[1:])]
-            run_search(found, command)
-            verdict = None
-            if not found.interrupted:
-                reporter.verifying()
-                verdict = conclude(plan, found, reporter.on_event, reporter.say)
-        end = None if found.interrupted else outcome_of(plan, found, verdict, given)
-        report = write_report(plan.folder, plan.workspace)
-    if end is None:
-        raise KeyboardInterrupt
-    options.print_json(end.document(report)) if as_json else click.echo(f"{end.text()}\nreport: {report}")
-    return 0 if verdict is not None and verdict.passed else 3
-
-
-def _mirrored(plan: SearchPlan, storage: str | None) -> AbstractContextManager[Mirror | None]:
-    """Return what keeps the study in a database, which answers; nothing where no database was named."""
-    if storage is None:
-        return nullcontext()
-    from harness.evidence.mirror import Mirror
-    from harness.evidence.study import check_config
-
-    if (plan.folder / "config.json").exists():
-        check_config(plan.folder, plan.config)
-    with busy("opening the database"):
-        return Mirror(plan.folder.name, plan.config, storage, say)
+        command = [hidden(word) for word in ("harness", *sys.argv[1:])]
+        outcome, report = search_shown(plan, _given(ctx), command, storage=storage, verbose=verbose)
+        if outcome is None:
+            raise KeyboardInterrupt
+    options.answer(as_json, outcome.document(report), f"{outcome.text()}\nreport: {report}")
+    return 0 if outcome.verdict is not None and outcome.verdict.passed else 3
 
 
 def _given(ctx: click.Context) -> dict[str, str]:
@@ -226,44 +169,30 @@ def _given(ctx: click.Context) -> dict[str, str]:
 
 
 def _plan_facts(document: dict[str, Any]) -> dict[str, str]:
-    """Return a plan for people, a line a matter.
-
-    Args:
-        document: as ``harness.search.plan.plan_document`` gives it.
-    """
+    """Return a plan, as ``plan_document`` gives it, for people: a line a matter."""
     from search_spaces.count import configurations_text
     from search_spaces.space import OBJECTIVES, Metric
 
-    config, effort, feasible = document["config"], document["effort"], document["feasible"]
-    *shorter, longest = map(str, document["lengths"])
-    epochs = f"{', '.join(shorter)} or {longest} epochs" if shorter else counted(int(longest), "epoch")
+    config, effort, origins = document["config"], document["effort"], document["origins"]
     low, high = (100 * share for share in document["feasible_share"])
-    share = f"{low:.3g} %" if feasible["exact"] else f"about {(low + high) / 2:.3g} %"
-    objective = f"{document['config']['budget']:,} parameters"
+    share = f"{low:.3g} %" if document["feasible"]["exact"] else f"about {(low + high) / 2:.3g} %"
+    objective = f"{config['budget']:,} parameters"
     if "minimise" in config:
         objective += f"; minimised: {OBJECTIVES[Metric(config['minimise'])]}, at most {config['most']:,}"
-    runs = f"recipe {config['recipe_name']}, {epochs}"
-    if config["rungs"]:
-        runs += ", pruned at 25 % and 50 %"
+    runs = f"recipe {config['recipe_name']}, epochs {', '.join(map(str, document['lengths']))}"
+    runs += ", pruned at 25 % and 50 %" if config["rungs"] else ""
     if (each := document["estimated_seconds_a_training"]) is not None:
-        least, most = (f"{seconds:.0f}" for seconds in each)
-        runs += f"; about {least if least == most else f'{least} to {most}'} s each on one core"
-    ends = [
-        "no time limit" if effort["seconds"] is None else duration_text(effort["seconds"]),
-        *([] if effort["trials"] is None else [f"at most {counted(effort['trials'], 'trial')}"]),
-    ]
-    nodes = [
-        f"{node['name']} ({counted(node['cores'], 'core')}"
-        + (f", {counted(node['gpus'], 'GPU')})" if node["gpus"] else ")")
-        for node in document["nodes"]
-    ]
+        runs += f"; about {each[0]:.0f} to {each[1]:.0f} s each on one core"
+    time = "no time limit" if effort["seconds"] is None else duration_text(effort["seconds"])
+    trials = "" if effort["trials"] is None else f", at most {counted(effort['trials'], 'trial')}"
+    workers = f"{counted(effort['workers'], 'worker')} on {effort['device']}, {effort['engine']} engine"
     words = {"seconds": "time", "folder": "data", "limits": "limit"}
     given = [
         f"--{words.get(name, name).replace('_', '-')}{' (environment)' if origin == 'environment' else ''}"
-        for name, origin in document["origins"].items()
+        for name, origin in origins.items()
         if origin not in ("default", "default_map")
     ]
-    return {
+    facts = {
         "study": f"{document['study']} ({'resumed' if document['exists'] else 'new'}) in {document['folder']}",
         "target": f"{config['target_pct']:g} % on the test images of {dataset_named(config['dataset']).title}; "
         f"{config['threshold_pct']:g} % on validation images",
@@ -272,9 +201,11 @@ def _plan_facts(document: dict[str, Any]) -> dict[str, str]:
         "runs": runs,
         "sampler": f"{config['sampler']}, seed {config['seed']}; prior {config['prior']}: "
         + counted(document["past_trainings"], "past run"),
-        "effort": f"{counted(effort['workers'], 'worker')} on {effort['device']}, {effort['engine']} engine; "
-        + ", ".join(ends),
-        **({"nodes": ", ".join(nodes)} if nodes else {}),
-        **({"storage": document["storage"]} if "storage" in document else {}),
+        "effort": f"{workers}; {time}{trials}",
+        "nodes": ", ".join(
+            f"{node['name']} ({node['cores']} cores, {node['gpus']} GPUs)" for node in document["nodes"]
+        ),
+        "storage": document.get("storage", ""),
         "set by you": ", ".join(given) or "nothing",
     }
+    return {name: fact for name, fact in facts.items() if fact}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rich import progress
 
@@ -17,6 +17,15 @@ from harness.training.result import Result
 def plain_seconds(elapsed: float) -> float:
     """Return for how long work without a terminal says nothing: a tenth of its time, and ten seconds to a minute."""
     return min(60.0, max(10.0, elapsed / 10))
+
+
+def notebook_bar(total: float | None, unit: str) -> Any:
+    """Return tqdm's bar where a notebook shows the output, None elsewhere."""
+    if "ipykernel" not in sys.modules:
+        return None
+    from tqdm.auto import tqdm
+
+    return tqdm(total=total, unit=unit)
 
 
 class Reporter:

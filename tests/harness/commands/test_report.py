@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 
 from harness.cli import run
-from harness.commands.shared.live_report import _SOONEST_SECONDS, _WATCHED_SECONDS, SEARCH_SHARE, LiveReport, watch
 from harness.evidence import record, study
-from harness.system.errors import UsageError
+from harness.shown_search import watch
 from harness.system.files import Workspace
 from reports import study_page
 from tests.harness import logged
@@ -208,80 +207,6 @@ def test_ctrl_c_ends_the_watching_and_the_report_is_named(
 
     assert run(["report", "--watch"]) == 0
     assert capsys.readouterr().out == f"{folder / 'report.html'}\n"
-
-
-# During a search ------------------------------------------------------------------------------------------------
-
-
-class Clock:
-    """A clock that goes on when it is told to, and by ``cost`` seconds whenever a report is written."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, cost: float = 0.0, error: Exception | None = None) -> None:
-        self.now = 1000.0
-        self.written: list[float] = []
-        self.said: list[str] = []
-
-        def write(folder: Path, place: Workspace, *, live: bool) -> Path:
-            self.written.append(self.now)
-            self.now += cost
-            if error is not None:
-                raise error
-            return folder / "report.html"
-
-        monkeypatch.setattr("reports.study_page.write_report", write)
-
-    def live(self) -> LiveReport:
-        return LiveReport(Path("one"), Workspace(Path()), self.said.append, lambda: self.now)
-
-
-def test_the_first_report_is_written_at_once_and_named(monkeypatch: pytest.MonkeyPatch):
-    clock = Clock(monkeypatch, cost=3.0)
-
-    clock.live().refresh()
-
-    assert clock.written == [1000.0]
-    assert [line.endswith(" one/report.html") for line in clock.said] == [True]
-
-
-def test_a_search_writes_often_at_first_and_later_in_its_share_of_the_time(monkeypatch: pytest.MonkeyPatch):
-    clock = Clock(monkeypatch, cost=0.5)
-    live = clock.live()
-
-    for _ in range(36_000):
-        clock.now += 1.0
-        live.refresh()
-
-    elapsed = clock.now - 1000.0
-    early = [at for at in clock.written if at - 1000.0 <= _WATCHED_SECONDS]
-    assert 0.8 * _WATCHED_SECONDS / _SOONEST_SECONDS <= len(early) <= 1 + _WATCHED_SECONDS / _SOONEST_SECONDS
-    assert 0.6 * SEARCH_SHARE * elapsed <= (len(clock.written) - 1) * 0.5 <= SEARCH_SHARE * elapsed
-    assert len(clock.said) == 1
-
-
-def test_a_report_that_costs_nothing_is_not_written_all_the_time(monkeypatch: pytest.MonkeyPatch):
-    clock = Clock(monkeypatch)
-    live = clock.live()
-
-    for _ in range(100):
-        clock.now += 1.0
-        live.refresh()
-
-    assert len(clock.written) == 1 + 99 // _SOONEST_SECONDS
-
-
-@pytest.mark.parametrize(("error", "said"), [(UsageError("no room"), "no room"), (KeyError("x"), "KeyError: 'x'")])
-def test_a_report_that_cannot_be_written_does_not_end_the_search(
-    monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
-):
-    clock = Clock(monkeypatch, error=error)
-    live = clock.live()
-
-    for _ in range(100):
-        clock.now += 1.0
-        live.refresh()
-
-    assert len(clock.written) == 1
-    assert clock.said == [f"the report cannot be written while the search goes on: {said}"]
 
 
 def test_without_a_name_it_is_the_study_worked_on_last(begin: Callable[..., Path], capsys: pytest.CaptureFixture[str]):

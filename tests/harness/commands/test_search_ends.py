@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from harness import shown_search
 from harness.cli import run
-from harness.commands.shared import live_report
 from harness.evidence.events import Postponed, SessionEnded
 from harness.evidence.leaderboard import row_of_record
 from harness.evidence.record import Record
@@ -133,7 +133,7 @@ def test_a_search_refreshes_its_report_at_every_beat(monkeypatch: pytest.MonkeyP
     searched(monkeypatch)
     end: Any = loop.run_search
     refreshed: list[object] = []
-    monkeypatch.setattr(live_report.LiveReport, "refresh", lambda self: refreshed.append(self))
+    monkeypatch.setattr(shown_search.LiveReport, "refresh", lambda self: refreshed.append(self))
 
     def beat(search: Any, command: list[str]) -> None:
         search.watcher.heartbeat()

@@ -9,13 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from harness.commands.search_progress import MOST_LINES, SearchReporter
 from harness.evidence.events import Confirmed, FailedConfirmation
 from harness.search.race import Candidate
 from harness.search.state import Moment, on_fresh_seeds
 from harness.search.trials import NearestMiss
+from harness.shown_search import (
+    _SOONEST_SECONDS,
+    _WATCHED_SECONDS,
+    MOST_LINES,
+    SEARCH_SHARE,
+    LiveReport,
+    SearchReporter,
+)
+from harness.system.errors import UsageError
+from harness.system.files import Workspace
 from harness.system.terminal import console
-from harness.training.executor import Broken, Finished
 from harness.training.result import Purpose, Result, Status
 from tests.harness import scripted
 from tests.harness.system.test_terminal import terminal
@@ -136,8 +144,6 @@ def test_while_another_seed_still_trains_a_network_has_not_failed(
     [
         # A farther one is no news.
         ([(1.0, 75), (2.0, 80), (3.0, 70), (4.0, 70)], ["0:01  nearest: 2,140 parameters, 75", "0:03  nearest: "]),
-        # Of one second the first, then what is left.
-        ([(1.0, 80), (1.1, 75), (1.2, 72), (3.0, 72)], ["0:01  nearest: 2,140 parameters, 80", "0:03  nearest: "]),
         # The line of a minute says it, so no other does.
         ([(61.0, 75)], ["1:01  nearest 2,140 parameters, 75"]),
     ],
@@ -198,10 +204,10 @@ def test_the_panel_goes_on_between_two_events_and_counts_from_the_last(monkeypat
     text = seen(shown, monkeypatch)
 
     for fact in (
-        "searching 1:07 of 45:00",
+        "searching  1:07 of 45:00",
         "2,140 parameters, 70 errors, 69 allowed",
-        "99.4 % on kmnist (not MNIST): at most 70 errors",
-        "trial 3: plain-3330, to epoch 8, for 0:07",
+        "99.4 % on kmnist (not MNIST): at most 70 errors on validation",
+        "trial 3: plain-3330, to epoch 8",
         "idle",
         "/there/mine/report.html",
     ):
@@ -225,33 +231,7 @@ def test_the_panel_names_the_node_of_each_worker_and_nothing_steers_the_terminal
     assert "\x1b" not in text
 
 
-def test_the_panel_shows_the_seeds_of_the_verification(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
-    verify = [replace(JOB, purpose=Purpose.VERIFY, seed_index=index) for index in (0, 1)]
-    shown = reporter()
-    shown.tick(Moment(60.0, Candidate(PROPOSAL, PROPOSAL.parameters), None, [JOB, None]))
-    shown.verifying()
-    assert "trial 3" not in seen(shown, monkeypatch)
-    shown.on_event(Finished(verify[0], validated(None, test_errors=57, test_size=10_000)))
-    shown.on_event(Broken(verify[1], Status.CRASHED, "signal 9"))
-    said = capsys.readouterr().err
-
-    text = seen(shown, monkeypatch)
-
-    assert "seed 0: complete, 99.43 % test" in said
-    assert "seed 1: crashed, signal 9" in said
-    assert "verifying 1:0" in text
-
-
-def test_a_search_without_an_end_shows_its_trials(monkeypatch: pytest.MonkeyPatch):
-    text = seen(SearchReporter(Path("/there/mine"), CONFIG, scripted.effort(trials=20)), monkeypatch)
-
-    assert "0 of 20 trained" in text
-    assert " of 45:00" not in text
-
-
-@pytest.mark.parametrize("width", [40, 80, 200])
+@pytest.mark.parametrize("width", [40, 200])
 def test_the_panel_keeps_to_the_width_and_to_some_lines(width: int, monkeypatch: pytest.MonkeyPatch):
     shown = reporter()
     shown.tick(Moment(1.0, None, None, [replace(JOB, trial=number) for number in range(MOST_LINES + 3)]))
@@ -260,3 +240,57 @@ def test_the_panel_keeps_to_the_width_and_to_some_lines(width: int, monkeypatch:
 
     assert max(map(len, lines)) <= width
     assert any("and 3 more" in line for line in lines)
+
+
+# The report ------------------------------------------------------------------------------------------------
+
+
+class Pages:
+    """A clock that goes on when it is told to, and by ``cost`` seconds whenever a report is written."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, cost: float = 0.0, error: Exception | None = None) -> None:
+        self.now = 1000.0
+        self.written: list[float] = []
+        self.said: list[str] = []
+
+        def write(folder: Path, place: Workspace, *, live: bool) -> Path:
+            self.written.append(self.now)
+            self.now += cost
+            if error is not None:
+                raise error
+            return folder / "report.html"
+
+        monkeypatch.setattr("reports.study_page.write_report", write)
+
+    def live(self) -> LiveReport:
+        return LiveReport(Path("one"), Workspace(Path()), self.said.append, lambda: self.now)
+
+
+def test_a_search_writes_often_at_first_and_later_in_its_share_of_the_time(monkeypatch: pytest.MonkeyPatch):
+    clock = Pages(monkeypatch, cost=0.5)
+    live = clock.live()
+
+    for _ in range(36_000):
+        clock.now += 1.0
+        live.refresh()
+
+    elapsed = clock.now - 1000.0
+    early = [at for at in clock.written if at - 1000.0 <= _WATCHED_SECONDS]
+    assert 0.8 * _WATCHED_SECONDS / _SOONEST_SECONDS <= len(early) <= 1 + _WATCHED_SECONDS / _SOONEST_SECONDS
+    assert 0.6 * SEARCH_SHARE * elapsed <= (len(clock.written) - 1) * 0.5 <= SEARCH_SHARE * elapsed
+    assert [line.endswith(" one/report.html") for line in clock.said] == [True]
+
+
+@pytest.mark.parametrize(("error", "said"), [(UsageError("no room"), "no room"), (KeyError("x"), "KeyError: 'x'")])
+def test_a_report_that_cannot_be_written_does_not_end_the_search(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
+):
+    clock = Pages(monkeypatch, error=error)
+    live = clock.live()
+
+    for _ in range(100):
+        clock.now += 1.0
+        live.refresh()
+
+    assert len(clock.written) == 1
+    assert clock.said == [f"the report cannot be written while the search goes on: {said}"]
