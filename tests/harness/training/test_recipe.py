@@ -156,35 +156,13 @@ def test_the_hashes_of_committed_records_stay():
     [
         ({"epoch": 3}, "epoch"),
         ({"optimizer": "lion"}, "optimizer"),
-        ({"initialisation": 1}, "initialisation"),
         ({"epochs": 2.5}, "epochs"),
-        ({"epochs": True}, "epochs"),
         ({"epochs": "3"}, "epochs"),
         ({"epochs": 0}, "epochs"),
-        ({"batch_size": 10_001}, "batch_size"),
-        ({"momentum": "much"}, "momentum"),
-        ({"momentum": False}, "momentum"),
-        ({"momentum": 1.0}, "momentum"),
-        ({"learning_rate": 0.0}, "learning_rate"),
         ({"learning_rate": 10**400}, "learning_rate"),
-        ({"learning_rate": -math.inf}, "learning_rate"),
         ({"learning_rate": math.nan}, "learning_rate"),
-        ({"weight_decay": -0.1}, "weight_decay"),
-        *(({name: 1.1}, name) for name in ("warmup", "step_factor", "label_smoothing", "augmented_share")),
-        *(({name: 1.1}, name) for name in ("average_start", "final_rate", "distill_weight", "augmentation_off_share")),
-        ({"rotation_degrees": 181.0}, "rotation_degrees"),
-        ({"shift_pixels": 15.0}, "shift_pixels"),
-        ({"scale": 1.0}, "scale"),
-        ({"shear": math.inf}, "shear"),
-        ({"average_decay": 1.0}, "average_decay"),
-        ({"distill_temperature": 0.0}, "distill_temperature"),
-        ({"nesterov": 1}, "nesterov"),
-        ({"step_epochs": 3}, "step_epochs"),
+        ({"warmup": 1.1}, "warmup"),
         ({"step_epochs": [3, 4.5]}, "step_epochs.1"),
-        ({"step_epochs": [True]}, "step_epochs.0"),
-        ({"average_statistics": "new"}, "average_statistics"),
-        ({"teacher": 3}, "teacher"),
-        ({"teacher_recipe": 3}, "teacher_recipe"),
         ({"teacher_recipe": {"epoch": 3}}, "teacher_recipe.epoch"),
         # Values that are right, but not together.
         ({"momentum": 0.0}, "nesterov"),
@@ -269,15 +247,6 @@ def test_other_epochs_change_the_recipe_and_show_in_its_name():
     assert changed.assumed == RECIPES["seed1"].assumed
 
 
-def test_an_unknown_recipe_is_refused_with_the_known_and_the_nearest():
-    with pytest.raises(UsageError) as caught:
-        named_recipe("fest")
-    assert caught.value.message == (
-        "unknown recipe 'fest'; known are fast, small, small-bf16, smoke, documents, seed1, seed2, seed4, or @FILE.toml"
-    )
-    assert caught.value.hint == "did you mean 'fast'?"
-
-
 def test_a_recipe_is_read_from_a_file_and_named_after_it(tmp_path: Path):
     path = tmp_path / "gentle.toml"
     path.write_text('learning_rate = 0.02\nschedule = "step"\nstep_epochs = [2, 4]\n', encoding="utf-8")
@@ -298,21 +267,15 @@ def test_a_file_may_name_a_teacher_and_its_recipe_and_the_recipe_states_them(tmp
     assert named_recipe(f"@{path}").recipe.teacher_recipe == Recipe(epochs=40)
 
 
-def test_a_file_that_is_not_there_or_not_text_is_a_usage_error(tmp_path: Path):
-    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
-    for name in ("none.toml", "binary.toml"):
-        with pytest.raises(UsageError, match=rf"^cannot read the recipe .*{name}: "):
-            named_recipe(f"@{tmp_path / name}")
-
-
-def test_a_file_that_is_not_toml_or_no_recipe_is_a_content_error(tmp_path: Path):
-    broken, wrong = tmp_path / "broken.toml", tmp_path / "wrong.toml"
-    broken.write_text("epochs = = 3", encoding="utf-8")
-    wrong.write_text("epochs = 0", encoding="utf-8")
-    with pytest.raises(ContentError, match=r"broken\.toml is not TOML: "):
-        named_recipe(f"@{broken}")
-    with pytest.raises(ContentError, match=r"wrong\.toml: epochs"):
-        named_recipe(f"@{wrong}")
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [(None, UsageError), (b"\xff\xfe", UsageError), (b"epochs = = 3", ContentError), (b"epochs = 0", ContentError)],
+)
+def test_a_file_that_is_no_recipe_is_refused(content: bytes | None, error: type[Exception], tmp_path: Path):
+    if content is not None:
+        (tmp_path / "mine.toml").write_bytes(content)
+    with pytest.raises(error):
+        named_recipe(f"@{tmp_path / 'mine.toml'}")
 
 
 def test_the_recipe_of_a_record_keeps_what_the_catalog_knows_while_it_is_unchanged():
