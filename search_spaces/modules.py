@@ -123,12 +123,12 @@ def _in_poses(kernel: Tensor, poses: int) -> Tensor:
 @cache
 def channel_order(pose: int, poses: int) -> tuple[int, ...]:
     """Return which of ``poses`` neighbouring channels of the learned kernel each channel of it in ``pose`` is."""
-    inverse = {composed(pose, first, poses): first for first in range(poses)}
+    inverse = {_composed(pose, first, poses): first for first in range(poses)}
     return tuple(inverse[place] for place in range(poses))
 
 
-def composed(second: int, first: int, poses: int) -> int:
-    """Return the pose that is ``first``, then ``second``."""
+def _composed(second: int, first: int, poses: int) -> int:
+    # The pose that is the first, then the second.
     if poses < 8:
         return (first + second) % poses
     turned = second % 4 + (-(first % 4) if second >= 4 else first % 4)

@@ -18,7 +18,7 @@ from search_spaces.ops import Op, Residual, op_types
 from search_spaces.task import Task
 
 Scalar = int | float | str | None
-Mark = Literal["|"]
+_Mark = Literal["|"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class SharedOps:
 
 
 # An op stands for itself.
-Part = Op | Mark | Template | ResidualNode | Either | Named | SharedOps
+Part = Op | _Mark | Template | ResidualNode | Either | Named | SharedOps
 
 
 @dataclass(frozen=True, slots=True)

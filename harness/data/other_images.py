@@ -33,7 +33,7 @@ _INK = 0.3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class LabelledImages:
+class _LabelledImages:
     """Images that a network may be evaluated on.
 
     Attributes:
@@ -49,7 +49,7 @@ class LabelledImages:
     sha256: str
 
 
-def labelled_images(name: str, spec: Dataset, folder: Path | None) -> LabelledImages:
+def labelled_images(name: str, spec: Dataset, folder: Path | None) -> _LabelledImages:
     """Return the images that ``--on`` names.
 
     Args:
@@ -75,7 +75,7 @@ def labelled_images(name: str, spec: Dataset, folder: Path | None) -> LabelledIm
     return _checked(name, images, labels, spec)
 
 
-def _checked(name: str, images: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], spec: Dataset) -> LabelledImages:
+def _checked(name: str, images: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], spec: Dataset) -> _LabelledImages:
     of_images, of_labels = images.dtype == np.uint8 and images.shape[1:] == spec.image_shape[1:], labels.ndim == 1
     if not (of_images and of_labels and spec.image_shape[0] == 1 and len(labels) == len(images) > 0):
         found = f"images {images.shape} {images.dtype} and labels {labels.shape}"
@@ -87,7 +87,7 @@ def _checked(name: str, images: np.ndarray[Any, Any], labels: np.ndarray[Any, An
     pixels = torch.from_numpy(images.copy()).reshape(-1, *spec.image_shape)
     # The ledger is for other machines too, which know nothing of the folders of this one.
     known_as = name if name == _QMNIST else Path(name).resolve().name
-    return LabelledImages(known_as, pixels, torch.from_numpy(labels.astype(np.int64)), digest.hexdigest())
+    return _LabelledImages(known_as, pixels, torch.from_numpy(labels.astype(np.int64)), digest.hexdigest())
 
 
 def _only(folder: Path, kind: str) -> Path:

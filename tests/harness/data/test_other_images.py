@@ -76,8 +76,7 @@ def pair(folder: Path, images: np.ndarray, labels: np.ndarray, *, packed: bool =
     return str(folder)
 
 
-@pytest.mark.parametrize("packed", [False, True])
-@pytest.mark.parametrize("kind", [np.uint8, np.int32])
+@pytest.mark.parametrize(("packed", "kind"), [(False, np.uint8), (True, np.int32)])
 def test_a_folder_of_two_files_is_read_and_its_digest_is_of_the_content(packed: bool, kind: type, tmp_path: Path):
     labels = np.arange(3, 10)
     name = pair(tmp_path / "a", digits(7), labels.astype(kind), packed=packed)
@@ -216,19 +215,6 @@ def test_a_digit_anywhere_in_a_large_picture_is_scaled_to_a_box_of_20_and_centre
     assert all(abs(middle - 13.5) <= 0.75 for middle in centre_of_mass(found.pixels))
     assert found.done.endswith("cut out, scaled and centred")
     assert found.done.startswith("turned") == (paper > ink)
-
-
-def test_what_is_transparent_is_white_paper(tmp_path: Path):
-    alpha = np.asarray(seven((200, 200), (60, 30), 120, 255, 0))
-    # All of it is black; only how much of it one sees makes the digit.
-    drawn = np.dstack([np.zeros_like(alpha)] * 3 + [alpha])
-    Image.fromarray(drawn, "RGBA").save(tmp_path / "drawn.png")
-    saved(tmp_path / "flat.png", 255 - alpha)
-
-    found, flat = one(tmp_path / "drawn.png"), one(tmp_path / "flat.png")
-
-    assert np.array_equal(found.pixels, flat.pixels)
-    assert found.done.startswith("turned")
 
 
 def test_a_photograph_that_was_taken_sideways_is_set_upright(tmp_path: Path):

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from harness.training.modules import build, draw_first_weights
 from harness.training.recipe import Initialisation, Recipe
-from search_spaces.modules import FastDropout, PosedBatchNorm, PosedConv2d, _in_poses, channel_order, composed
+from search_spaces.modules import FastDropout, PosedBatchNorm, PosedConv2d, _composed, _in_poses, channel_order
 from search_spaces.notation import parse_network
 from search_spaces.ops import BatchNorm
 from search_spaces.task import MNIST
@@ -27,7 +27,7 @@ def moved(maps: Tensor, pose: int, poses: int) -> Tensor:
     """Maps in a pose whose channels have changed places with it."""
     order = [0] * maps.shape[1]
     for channel in range(maps.shape[1]):
-        order[channel // poses * poses + composed(pose, channel % poses, poses)] = channel
+        order[channel // poses * poses + _composed(pose, channel % poses, poses)] = channel
     return posed(maps, pose, poses)[:, order]
 
 
@@ -36,7 +36,7 @@ def test_one_pose_after_the_other_is_the_pose_that_they_compose(poses: int):
     square = torch.arange(9).view(1, 1, 3, 3)
     assert len({tuple(posed(square, pose, poses).flatten().tolist()) for pose in range(poses)}) == poses
     for first, second in product(range(poses), repeat=2):
-        once = posed(square, composed(second, first, poses), poses)
+        once = posed(square, _composed(second, first, poses), poses)
         assert torch.equal(posed(posed(square, first, poses), second, poses), once)
 
 

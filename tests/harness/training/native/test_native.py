@@ -12,9 +12,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from harness.system.errors import DeviceError
 from harness.training.native import native
+from harness.training.native.instruction import _HEADER, _header
 from harness.training.native.native import (
     _LEVELS,
     _SOURCES,
@@ -24,7 +27,11 @@ from harness.training.native.native import (
     choose_engine,
     compiler,
 )
+from harness.training.native.program import program as flat
 from harness.training.recipe import Precision, Recipe
+from search_spaces.cost import analyse, stored_numbers
+from search_spaces.network import Architecture
+from search_spaces.task import MNIST
 
 REPOSITORY = Path(__file__).resolve().parents[4]
 
@@ -263,3 +270,19 @@ def test_it_is_declined_where_it_cannot_train(monkeypatch: pytest.MonkeyPatch):
     assert choose_engine("auto", Recipe(), torch.device("cpu")) == Choice(None, "no compiler")
     with pytest.raises(DeviceError):
         choose_engine("native", Recipe(), torch.device("cpu"))
+
+
+def test_the_engine_s_header_is_the_one_that_is_written():
+    assert _HEADER.read_text(encoding="utf-8") == _header(), "python -m harness.training.native.instruction writes it"
+
+
+@given(st.from_type(Architecture))
+def test_a_program_counts_as_its_network_does_and_writes_each_value_once(network: Architecture):
+    found, analysis = flat(network, MNIST.input_shape), analyse(network, MNIST)
+    assert found.parameter_count == analysis.parameters
+    assert found.state_size == stored_numbers(network, MNIST)
+    written = [0]
+    for item in found.instructions:
+        assert {item.source, max(item.other, 0)} <= set(written)
+        written.append(item.target)
+    assert sorted(written) == list(range(len(found.values)))

@@ -221,7 +221,7 @@ def test_neither_engine_normalises_by_one_value_a_channel(text: str, native_engi
 
 
 @pytest.mark.parametrize("text", [NETWORKS[0], "conv3x3(8) bn relu dropout(0.1) gap linear(10)"])
-@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("recipe", RECIPES[:3])
 def test_a_run_resumed_from_a_checkpoint_ends_with_the_same_bits(text: str, recipe: Recipe):
     images = some_images(320)
     whole, first, second = (start(parse_network(text), recipe, 7, CPU, native.load(), task=MNIST) for _ in range(3))
@@ -234,20 +234,7 @@ def test_a_run_resumed_from_a_checkpoint_ends_with_the_same_bits(text: str, reci
         assert torch.equal(ours, theirs)
 
 
-def test_a_checkpoint_of_the_engine_is_gone_on_with_by_torch():
-    images = some_images(320)
-    fast, plain = start(parse_network(NETWORKS[0]), RECIPES[0], 7, CPU, native.load(), task=MNIST), None
-    train_epoch(fast, images)
-    plain = start(parse_network(NETWORKS[0]), RECIPES[0], 7, CPU, task=MNIST)
-    resume(plain, checkpoint(fast))
-    for run in (fast, plain):
-        train_epoch(run, images)
-    assert fast.history[-1].train_loss == pytest.approx(plain.history[-1].train_loss, rel=1e-3)
-
-
-@pytest.mark.parametrize(
-    "text", [*NETWORKS, "conv3x3(4) relu maxpool relu res(bn relu) avgpool conv1x1(10) gap"], ids=begin
-)
+@pytest.mark.parametrize("text", NETWORKS[::4], ids=begin)
 def test_a_weight_that_is_not_a_number_is_seen_in_the_loss(text: str):
     run = start(parse_network(text), Recipe(epochs=1, batch_size=32), 0, CPU, native.load(), task=MNIST)
     with torch.no_grad():

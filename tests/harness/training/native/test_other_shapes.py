@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from sklearn.datasets import load_digits
 from torch import Tensor
 from torch.nn import functional
 
@@ -15,7 +14,7 @@ from harness.training.native import native
 from harness.training.native.native_training import open_program, predict, state_tensors
 from harness.training.recipe import Recipe
 from harness.training.steps import Images, _maps_of
-from harness.training.train import Training, count_errors, start, train_epoch
+from harness.training.train import start, train_epoch
 from search_spaces.network import Architecture
 from search_spaces.notation import parse_network
 from search_spaces.task import Task
@@ -97,32 +96,3 @@ def test_a_wide_image_turns_without_being_squeezed():
     expected = torch.zeros(11, 31)
     expected[2:9, 15] = 1
     assert torch.allclose(upright, expected, atol=1e-4)
-
-
-def digits() -> tuple[Images, Images]:
-    """Scikit-learn's 1,797 digits of 8x8 pixels, every fifth kept apart."""
-    found = load_digits()
-    pixels = torch.from_numpy(found.images * 15).to(torch.uint8).unsqueeze(1)
-    labels = torch.from_numpy(found.target)
-    apart = torch.arange(len(labels)) % 5 == 0
-    mean, deviation = ((found.images / 17).mean(),), ((found.images / 17).std(),)
-    return Images(pixels[~apart], labels[~apart], mean, deviation), Images(
-        pixels[apart], labels[apart], mean, deviation
-    )
-
-
-@pytest.mark.parametrize("with_engine", [False, True], ids=["torch", "native"])
-def test_a_network_learns_digits_of_eight_by_eight_pixels(with_engine: bool):
-    training, apart = digits()
-    task = training.task
-    assert task == Task((1, 8, 8), 10)
-    network = parse_network(
-        "conv3x3(8) bn relu conv3x3(8) bn relu | maxpool | conv3x3(16) bn relu | gap | linear(10)", task
-    )
-    recipe = Recipe(epochs=12, batch_size=32, learning_rate=0.1)
-    run: Training = start(network, recipe, 1, CPU, native.load() if with_engine else None, task=task)
-
-    for _ in range(recipe.epochs):
-        train_epoch(run, training)
-
-    assert count_errors(run, apart) <= 0.05 * len(apart)
