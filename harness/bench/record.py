@@ -1,12 +1,13 @@
 """A recording: which networks of a space a table is of, and their runs, until all have ended.
 
-Its folder holds ``recording.json``, a file a run that has ended, and checkpoints at the rungs. The same command goes
-on with what is missing; a recording never changes.
+It is a study like others, whose sampler is called ``stratified``: its networks are all proposed at the beginning, and
+every run goes on from rung to rung to its end. The same command goes on with what is missing.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import random
 import shutil
@@ -14,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
-from statistics import fmean, median
+from statistics import median
 from typing import Any, NamedTuple
 
 import torch
@@ -22,19 +23,19 @@ import torch
 from harness.bench.table import Facts, Machine, Row, Sample, Table
 from harness.data.datasets import dataset, task_of
 from harness.data.training_images import resolve, split
+from harness.evidence.events import Proposal, RunEnded
+from harness.evidence.study import Study, StudyConfig, check_config, checkpoint_path, open_study, read_origins
 from harness.search import pruning
 from harness.search.clock import PACES, Timing, work
-from harness.system import files, statistics
-from harness.system.document import WrittenNetwork, document_of, documented, read_as
 from harness.system.errors import ContentError, UsageError
 from harness.system.machine import choose_device, core_count, device_name, processor_name, worker_count
+from harness.system.statistics import mean
 from harness.system.terminal import duration_text
-from harness.training import result
 from harness.training.executor import Broken, Event, ExecutorOf, Limits, Source, run_all
 from harness.training.native.native import TORCH, Choice, choose_engine
 from harness.training.processes import Processes
 from harness.training.progress import Reporter
-from harness.training.recipe import check_batch, check_statistics, named_recipe, recipe_document
+from harness.training.recipe import check_batch, check_statistics, named_recipe
 from harness.training.result import Purpose, Result, Status, accuracy_pct, environment
 from harness.training.run import Job
 from search_spaces.catalog import space as space_of
@@ -54,12 +55,8 @@ _POOL_FACTOR = 20
 _DRAWS_FACTOR = 500
 _LEAST_DRAWS = 10_000
 
-# A run of a recording: hash of its network, index of its seed.
-_Key = tuple[str, int]
 
-
-@documented
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Near:
     """Which networks get more runs once all have theirs: those about which a comparison's answer turns.
 
@@ -72,47 +69,6 @@ class Near:
     target_pct: float
     within_pct: float
     seeds: int
-
-
-@documented
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recording:
-    """What decides the content of a table.
-
-    Attributes:
-        facts: of the table, with one sample and one machine, whose environment is without a commit.
-        networks: in the order in which they are trained.
-        seeds: runs a network, more of those that are ``near``.
-    """
-
-    facts: Facts
-    seeds: int
-    networks: tuple[WrittenNetwork, ...]
-    near: Near | None = None
-
-    @property
-    def machine(self) -> Machine:
-        """Where it is trained."""
-        return self.facts.machines[0]
-
-    def due(self, runs: Mapping[_Key, Result]) -> dict[_Key, Architecture]:
-        """Return the runs that are due, in the order in which they are trained.
-
-        All networks with the first seed come first, then with the next. What is near the target is known, and so due,
-        once all networks have their first runs.
-        """
-        first = {(each.hash, seed): each for seed in range(self.seeds) for each in self.networks}
-        if self.near is None or not runs.keys() >= first.keys():
-            return first
-
-        def is_near(network: Architecture) -> bool:
-            accuracies = [runs[network.hash, seed].validation_accuracy_pct or 0.0 for seed in range(self.seeds)]
-            return self.near is not None and abs(statistics.mean(accuracies) - self.near.target_pct) <= (
-                self.near.within_pct
-            )
-
-        close = [each for each in self.networks if is_near(each)]
-        return first | {(each.hash, seed): each for seed in range(self.seeds, self.near.seeds) for each in close}
 
 
 class Chosen(NamedTuple):
@@ -169,24 +125,62 @@ def chosen(space: SearchSpace, count: int, seed: int, budget: int | None = None)
     return Chosen(sample, dict(pool[key] for key in islice(in_turn(), count)), len(pool), enumerated)
 
 
-class Prepared(NamedTuple):
-    """A recording with what is needed to train it here."""
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A study of which a table is made, with what is needed to go on with it here.
 
-    recording: Recording
+    Attributes:
+        facts: of the table, with one machine, this one, whose environment is without a commit.
+        seeds: runs a network, more of those that are ``near``.
+        origins: what else decides the content of the table, as the study's folder keeps it.
+    """
+
+    study: Study
+    facts: Facts
     chosen: Chosen
+    seeds: int
+    near: Near | None
+    origins: dict[str, str]
     source: Source
     device: torch.device
     choice: Choice
 
+    @property
+    def machine(self) -> Machine:
+        """Where it is trained."""
+        return self.facts.machines[0]
 
-def prepared(name: str, given: Mapping[str, Any], near: Near | None) -> Prepared:
-    """Choose the networks, load the data and name the machine.
+    @property
+    def ended(self) -> dict[tuple[int, int], Result]:
+        """The runs that have ended, by the number of the network and the index of the seed."""
+        return {(run.trial or 0, run.seed_index): run for run in self.study.results}
+
+    @property
+    def due(self) -> list[tuple[int, int]]:
+        """The runs that are due, in the order in which they are trained.
+
+        All networks with the first seed come first, then with the next. What is near the target is known, and so due,
+        once all networks have their first runs.
+        """
+        networks, ended, near = range(len(self.chosen.networks)), self.ended, self.near
+        first = [(number, seed) for seed in range(self.seeds) for number in networks]
+        if near is None or not ended.keys() >= {*first}:
+            return first
+        runs = {number: [ended[number, seed] for seed in range(self.seeds)] for number in networks}
+        means = {number: mean([run.validation_accuracy_pct or 0.0 for run in of]) for number, of in runs.items()}
+        close = [number for number in networks if abs(means[number] - near.target_pct) <= near.within_pct]
+        return first + [(number, seed) for seed in range(self.seeds, near.seeds) for number in close]
+
+
+def prepared(folder: Path, name: str, given: Mapping[str, Any], near: Near | None) -> Recording:
+    """Choose the networks, load the data and name the machine; read what the folder holds, and write nothing.
 
     Args:
         given: the options of ``harness bench table``; without rungs, those of the recipe.
 
     Raises:
         UsageError: rungs are not epochs in ascending order, the last one the recipe's last.
+        ContentError: the folder holds another recording.
     """
     named = named_recipe(given["recipe"], epochs=given["epochs"])
     epochs, rungs = named.recipe.epochs, given["rungs"]
@@ -221,8 +215,35 @@ def prepared(name: str, given: Mapping[str, Any], near: Near | None) -> Prepared
         samples=(networks.sample,),
         machines=(this_machine(trainer, data.data_hash, engine, worker_count(given["workers"], trainer)),),
     )
-    recording = Recording(facts=facts, seeds=given["seeds"], networks=tuple(networks.networks), near=near)
-    return Prepared(recording, networks, Source(data.dataset.name, given["folder"]), trainer, choice)
+    largest = max(analysis.parameters for analysis in networks.networks.values())
+    goal = 100.0 if near is None else near.target_pct
+    config = StudyConfig(
+        dataset=facts.dataset,
+        data_hash=facts.data_hash,
+        budget=given["budget"] or largest,
+        target_pct=goal,
+        threshold_pct=goal,
+        space=facts.space_name,
+        space_text=facts.space,
+        sampler="stratified",
+        recipe=facts.recipe,
+        recipe_name=facts.recipe_name,
+        rungs=rungs,
+        seed=given["seed"],
+    )
+    machine = json.dumps(asdict(facts.machines[0]), sort_keys=True)
+    origins = {"networks": str(given["networks"]), "seeds": str(given["seeds"]), "near": str(near), "machine": machine}
+    study = Study(folder, config)
+    if (folder / "config.json").exists():
+        check_config(folder, config)
+        if read_origins(folder) != origins:
+            raise ContentError(
+                f"the recording in {folder} was begun on another machine or with other networks or seeds; record under "
+                "another name and merge the tables"
+            )
+        study.folded()
+    source = Source(data.dataset.name, given["folder"])
+    return Recording(study, facts, networks, given["seeds"], near, origins, source, trainer, choice)
 
 
 def this_machine(device: torch.device, data_hash: str, engine: str, workers: int) -> Machine:
@@ -232,45 +253,31 @@ def this_machine(device: torch.device, data_hash: str, engine: str, workers: int
     return Machine(processor=processor, cores=core_count(), workers=workers, environment=facts)
 
 
-def begun(folder: Path, recording: Recording) -> dict[_Key, Result]:
-    """Return the runs that have ended; raise ContentError where a folder holds another recording."""
-    path = folder / "recording.json"
-    if path.exists() and read_as(Recording, path.read_bytes(), f"the recording {path}") != recording:
-        raise ContentError(
-            f"the recording in {folder} was begun with another space, recipe, machine or choice of networks; "
-            "record under another name and merge the tables"
-        )
-    runs = map(result.read, sorted((folder / "results").glob("*.json")))
-    return {(run.hash, run.seed_index): run for run in runs}
-
-
-def plan_document(ready: Prepared, ended: Mapping[_Key, Result]) -> dict[str, Any]:
-    """Return what a recording is and what is left of it, of which these runs have ended; hashes stand for what is long.
+def plan_document(recording: Recording) -> dict[str, Any]:
+    """Return what a recording is and what is left of it; hashes stand for what is long.
 
     The estimate is of training on one core, with the recording's workers side by side; runs that have ended here
     correct it.
     """
-    recording, networks, facts = ready.recording, ready.chosen, ready.recording.facts
+    facts, ended, due = recording.facts, recording.ended, recording.due
     data, epochs = dataset(facts.dataset), facts.recipe.epochs
     pace = PACES[recording.machine.engine].taught(facts.recipe, data.task)
     timing = Timing(data.train_size, pace)
     for run in ended.values():
         timing.add(run, work(run.architecture, data.task))
-    slow, due = timing.slowdown(), recording.due(ended)
-    seconds = sum(
-        pace.seconds(epochs, data.train_size, work(network, data.task))
-        for key, network in due.items()
-        if key not in ended
-    )
-    sizes = [analysis.parameters for analysis in networks.networks.values()]
+    slow, networks = timing.slowdown(), list(recording.chosen.networks)
+    left = [work(networks[number], data.task) for number, seed in due if (number, seed) not in ended]
+    seconds = sum(pace.seconds(epochs, data.train_size, each) for each in left)
+    costs = recording.chosen.networks.values()
+    sizes = [analysis.parameters for analysis in costs]
     return {
         "name": facts.name,
         "space": facts.space_name,
-        "networks": len(recording.networks),
-        "considered": networks.considered,
-        "enumerated": networks.enumerated,
+        "networks": len(networks),
+        "considered": recording.chosen.considered,
+        "enumerated": recording.chosen.enumerated,
         "parameters": {"low": min(sizes), "median": median(sizes), "high": max(sizes)},
-        "mean_macs": fmean(analysis.macs for analysis in networks.networks.values()),
+        "mean_macs": mean([float(analysis.macs) for analysis in costs]),
         "seeds": recording.seeds,
         "near": None if recording.near is None else asdict(recording.near),
         "rungs": list(facts.rungs),
@@ -303,66 +310,72 @@ def plan_text(plan: Mapping[str, Any]) -> str:
     )
 
 
-def record(
-    folder: Path, ready: Prepared, teachers: Path, reporter: Reporter, executor_of: ExecutorOf = Processes
-) -> Table:
-    """Train what is left of a recording, from rung to rung, and return its table; each run that ends leaves its result.
+def record(recording: Recording, teachers: Path, reporter: Reporter, executor_of: ExecutorOf = Processes) -> Table:
+    """Train what is left of a recording, from rung to rung, and return its table.
 
     Raises:
-        HarnessError: a run broke its worker three times.
+        HarnessError: a run broke twice.
     """
-    recording, facts = ready.recording, ready.recording.facts
-    document = document_of(recording)
-    document["facts"]["recipe"] = recipe_document(facts.recipe)
-    files.write_json(folder / "recording.json", document)
+    study, facts, networks = recording.study, recording.facts, list(recording.chosen.networks)
+    open_study(study.folder, study.config, recording.origins)
+    study = Study(study.folder, study.config).take_up()
+    recording = replace(recording, study=study)
+    for number, (network, cost) in enumerate(recording.chosen.networks.items()):
+        if number not in study.proposals:
+            study.add(
+                Proposal(
+                    trial=number,
+                    architecture=network,
+                    hash=network.hash,
+                    parameters=cost.parameters,
+                    origin=study.config.sampler,
+                    decisions=(),
+                )
+            )
 
     def say(event: Event) -> None:
         if isinstance(event, Broken):
             reporter.say(f"seed {event.job.seed_index} of {event.job.architecture}: {event.message}; it is run again")
 
-    while True:
-        ended = begun(folder, recording)
+    # Once all have their first runs, those near the target are due.
+    while left := [key for key in recording.due if key not in recording.ended]:
+        reporter.show(total=len(recording.due))
         waiting = [
             Job(
-                architecture=network,
+                architecture=networks[number],
                 recipe=facts.recipe,
                 recipe_name=facts.recipe_name,
                 purpose=Purpose.BENCH,
                 seed_index=seed,
-                device=str(ready.device),
+                device=str(recording.device),
                 engine=recording.machine.engine,
                 until_epoch=facts.rungs[0],
-                checkpoint=folder / "checkpoints" / f"{key}-{seed}.pt",
+                checkpoint=checkpoint_path(study.folder, number, Purpose.BENCH, seed),
                 teachers=teachers,
                 study=facts.name,
+                trial=number,
             )
-            for (key, seed), network in recording.due(ended).items()
-            if (key, seed) not in ended
+            for number, seed in left
         ]
-        if not waiting:
-            break
-        # Once all have their first runs, those near the target are due.
-        reporter.show(total=len(ended) + len(waiting))
-        for event in run_all(waiting, executor_of(ready.source, Limits()), recording.machine.workers, say):
+        for event in run_all(waiting, executor_of(recording.source, Limits()), recording.machine.workers, say):
             job, run = event.job, event.result
             if run.status is Status.RUNNING:
                 until = next(rung for rung in facts.rungs if rung > len(run.history))
                 waiting.insert(0, replace(job, until_epoch=until, spent_seconds=run.train_seconds))
-                continue
-            result.write(folder / "results" / f"{run.hash}-{run.seed_index}.json", run)
-            reporter.advance()
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-    return table_of(recording, ended)
+            else:
+                study.add(RunEnded(run=run))
+                reporter.advance()
+    shutil.rmtree(study.folder / "checkpoints", ignore_errors=True)
+    return table_of(recording)
 
 
-def table_of(recording: Recording, runs: Mapping[_Key, Result]) -> Table:
+def table_of(recording: Recording) -> Table:
     """Return the table that finished runs make; after one has diverged its rows keep what its last weights gave."""
     rows: list[Row] = []
     machines: dict[Machine, int] = {}
-    for _, run in sorted(runs.items()):
+    for run in sorted(recording.ended.values(), key=lambda run: (run.hash, run.seed_index)):
         assert run.environment is not None, "a worker notes where it trains"
-        machine = replace(recording.machine, environment=run.environment)
-        place = machines.setdefault(machine, len(machines))
+        place = machines.setdefault(replace(recording.machine, environment=run.environment), len(machines))
         network = (str(run.architecture), run.hash, run.parameters, run.macs, run.seed_index)
         for rung in recording.facts.rungs:
             epoch = run.history[min(rung, len(run.history)) - 1]

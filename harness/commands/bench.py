@@ -137,7 +137,7 @@ def _show_table(found: Table, as_json: bool, written: Path | None = None) -> int
 
 
 def _record(name: str, given: dict[str, Any], only_plan: bool, as_json: bool) -> int:
-    from harness.bench.record import Near, begun, plan_document, plan_text, prepared, record
+    from harness.bench.record import Near, plan_document, plan_text, prepared, record
     from harness.bench.table import write_table
     from harness.evidence import study
     from harness.training.processes import Processes
@@ -153,17 +153,16 @@ def _record(name: str, given: dict[str, Any], only_plan: bool, as_json: bool) ->
         if given["near_seeds"] <= given["seeds"]:
             raise UsageError(f"--near-seeds {given['near_seeds']}: more than --seeds {given['seeds']} are wanted")
         near = Near(target_pct=given["near"], within_pct=given["within"], seeds=given["near_seeds"])
-    ready = prepared(name, given, near)
-    plan = plan_document(ready, begun(folder, ready.recording))
+    ready = prepared(folder, name, given, near)
+    plan = plan_document(ready)
     if only_plan:
         options.answer(as_json, plan, plan_text(plan))
         return 0
-    facts = ready.recording.facts
+    facts, machine = ready.facts, ready.machine
     check_writable(out.parent)
     say(plan_text(plan))
     options.say_engine(ready.choice)
     options.say_teacher(facts.recipe, task_of(facts.dataset), place.teachers)
-    machine = ready.recording.machine
     with (
         options.resumable(),
         study.owned(folder),
@@ -174,7 +173,7 @@ def _record(name: str, given: dict[str, Any], only_plan: bool, as_json: bool) ->
         # Nodes such as the machine that the table names, each as busy.
         nodes = Asked(device=str(ready.device), engine=machine.engine, processes=machine.workers, kinds=Kinds.OURS)
         executor_of = Processes if link is None else joined_by(link, nodes)
-        recorded = record(folder, ready, place.teachers, reporter, executor_of)
+        recorded = record(ready, place.teachers, reporter, executor_of)
     write_table(out, recorded)
     return _show_table(recorded, as_json, out)
 

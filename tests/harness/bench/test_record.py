@@ -5,20 +5,21 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from harness.bench.record import _BANDS, Near, Prepared, Recording, begun, chosen, record, table_of
-from harness.bench.table import Sample, Table
+from harness.bench.record import _BANDS, Chosen, Near, Recording, chosen, prepared, record, table_of
+from harness.bench.table import Table
+from harness.evidence.events import RunEnded
+from harness.evidence.study import Study, StudyConfig, open_study
 from harness.system import files
 from harness.system.errors import ContentError, HarnessError
 from harness.training.executor import RETRIES, Broken, Event, Finished
 from harness.training.progress import Reporter
-from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Purpose, Result, Status, derive_seed
 from harness.training.run import Job
 from search_spaces.catalog import space
@@ -26,11 +27,38 @@ from search_spaces.cost import analyse
 from search_spaces.errors import DrawError
 from search_spaces.notation import parse_network, parse_space
 from search_spaces.task import MNIST
-from tests.harness.bench.made_up import ENVIRONMENT, FACTS, HASHES, MACHINE, TEXTS
+from tests.harness.bench.made_up import ENVIRONMENT, FACTS, HASHES, TEXTS
 from tests.harness.desks import Desks
 
 NETWORKS = tuple(map(parse_network, TEXTS))
-RECORDING = Recording(facts=FACTS, seeds=2, networks=NETWORKS)
+COSTS = {network: analyse(network, MNIST) for network in NETWORKS}
+CONFIG = StudyConfig(
+    dataset="mnist",
+    data_hash="d" * 64,
+    budget=100,
+    target_pct=100.0,
+    threshold_pct=100.0,
+    space="few",
+    space_text=FACTS.space,
+    sampler="stratified",
+    recipe=FACTS.recipe,
+    recipe_name="fast-4ep",
+    rungs=FACTS.rungs,
+    seed=0,
+)
+
+
+def recording(folder: Path, near: Near | None = None) -> Recording:
+    """Return the recording of the three networks, two seeds each, as a folder has it."""
+    study, given = Study(folder, CONFIG).folded(), Chosen(FACTS.samples[0], COSTS, 3, True)
+    return Recording(study, FACTS, given, 2, near, {"seeds": "2"}, cast(Any, None), cast(Any, "cpu"), cast(Any, None))
+
+
+def with_runs(folder: Path, runs: Iterable[Result], near: Near | None = None) -> Recording:
+    made = recording(folder, near)
+    for run in runs:
+        made.study.add(RunEnded(run=run))
+    return made
 
 
 def some_run(network: int = 0, seed: int = 0, errors: tuple[int, ...] = (50, 40, 30, 20), **changes: Any) -> Result:
@@ -52,29 +80,30 @@ def some_run(network: int = 0, seed: int = 0, errors: tuple[int, ...] = (50, 40,
         validation_errors=errors[-1],
         validation_size=1000,
         environment=replace(ENVIRONMENT, commit="c" * 40, dirty=False),
+        trial=network,
     )
     return replace(whole, **changes)
 
 
-def test_what_is_near_the_target_is_due_once_all_have_their_first_runs():
-    recording = replace(RECORDING, near=Near(target_pct=98.0, within_pct=0.25, seeds=4))
-    first = [(HASHES[network], seed) for seed in range(2) for network in range(3)]
+def test_what_is_near_the_target_is_due_once_all_have_their_first_runs(tmp_path: Path):
+    first = [(network, seed) for seed in range(2) for network in range(3)]
     # Means of 98.0, 98.2 and 97.5 % of a thousand images.
     errors = {(0, 0): 20, (0, 1): 20, (1, 0): 16, (1, 1): 20, (2, 0): 25, (2, 1): 25}
-    runs = {(HASHES[network], seed): some_run(network, seed, (9, 9, 9, at)) for (network, seed), at in errors.items()}
-    one_short = {key: run for key, run in runs.items() if key != (HASHES[2], 1)}
+    *runs, last = (some_run(network, seed, (9, 9, 9, at)) for (network, seed), at in errors.items())
 
-    assert list(recording.due(one_short)) == first
-    assert list(recording.due(runs)) == first + [(HASHES[network], seed) for seed in (2, 3) for network in (0, 1)]
-    assert list(RECORDING.due(runs)) == first
+    made = with_runs(tmp_path, runs, Near(target_pct=98.0, within_pct=0.25, seeds=4))
+    assert made.due == first
+    made.study.add(RunEnded(run=last))
+    assert made.due == first + [(network, seed) for seed in (2, 3) for network in (0, 1)]
+    assert replace(made, near=None).due == first
 
 
-def test_rows_have_the_accuracy_the_seconds_and_the_code_of_their_runs():
+def test_rows_have_the_accuracy_the_seconds_and_the_code_of_their_runs(tmp_path: Path):
     """A run that diverged keeps what its last weights gave."""
     other = replace(ENVIRONMENT, commit="e" * 40, dirty=True)
-    runs = [some_run(), some_run(1, errors=(50, 902), status=Status.DIVERGED, environment=other), some_run(2)]
+    diverged = some_run(1, errors=(50, 902), status=Status.DIVERGED, environment=other)
 
-    table = table_of(RECORDING, {(run.hash, run.seed_index): run for run in runs})
+    table = table_of(with_runs(tmp_path, [some_run(), diverged, some_run(2)]))
 
     rows = [(row.rung, row.validation_accuracy_pct, row.seconds, row.status) for row in table.rows]
     assert rows[:3] == [(1, 95.0, 1.5, "complete"), (2, 96.0, 3.0, "complete"), (4, 98.0, 6.0, "complete")]
@@ -222,16 +251,16 @@ def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
 
         return touched
 
-    monkeypatch.setattr(files, "write_together", writing(files.write_together))
+    for name in ("write_together", "append_line"):
+        monkeypatch.setattr(files, name, writing(getattr(files, name)))
     # The kernel's cache is enough for a test, and many times as fast.
     monkeypatch.setattr(os, "fsync", lambda handle: None)
     return made
 
 
-def run_session(trainer: Trainer, folder: Path, recording: Recording = RECORDING) -> Table:
-    ready = cast(Any, Prepared)(recording, None, None, "cpu", None)
+def run_session(trainer: Trainer, folder: Path, near: Near | None = None) -> Table:
     with Reporter(6, "runs") as reporter:
-        return record(folder, ready, folder / "teachers", reporter, lambda source, limits: Desks(trainer.answer))
+        return record(recording(folder, near), folder / "teachers", reporter, lambda *given: Desks(trainer.answer))
 
 
 def test_every_network_is_trained_with_every_seed_and_read_at_every_rung(trainer: Trainer, tmp_path: Path):
@@ -249,9 +278,7 @@ def test_every_network_is_trained_with_every_seed_and_read_at_every_rung(trainer
 
 def test_networks_near_the_target_get_their_further_runs_after_the_others(trainer: Trainer, tmp_path: Path):
     # The means of the first two seeds are 96.5, 86.5 and 76.5 % of a thousand images.
-    near = replace(RECORDING, near=Near(target_pct=90.0, within_pct=7.0, seeds=4))
-
-    table = run_session(trainer, tmp_path, near)
+    table = run_session(trainer, tmp_path, Near(target_pct=90.0, within_pct=7.0, seeds=4))
 
     seeds = {HASHES.index(network): sorted(runs) for network, runs in table.runs.items()}
     assert seeds == {0: [0, 1, 2, 3], 1: [0, 1, 2, 3], 2: [0, 1]}
@@ -281,7 +308,7 @@ def test_a_recording_killed_at_any_touch_of_the_disk_ends_as_if_it_had_not_been(
         with pytest.raises(Killed):
             run_session(trainer, folder)
         trainer.kill_at = None
-        ended = set(begun(folder, RECORDING))
+        ended = {(HASHES[number], seed) for number, seed in recording(folder).ended}
         before = trainer.epochs.copy()
 
         assert run_session(trainer, folder) == expected
@@ -305,25 +332,21 @@ def test_a_run_that_always_breaks_ends_the_recording_and_keeps_the_others(traine
     with pytest.raises(HarnessError):
         run_session(trainer, tmp_path)
 
-    assert len(begun(tmp_path, RECORDING)) >= 3
+    assert len(recording(tmp_path).ended) >= 3
+
+
+GIVEN = {"space": "tiny", "networks": 3, "seeds": 1, "rungs": None, "recipe": "fast", "epochs": 8, "budget": 4_000}
+GIVEN |= {"seed": 0, "workers": 1, "dataset": "mnist-5k", "folder": None, "device": "cpu", "engine": "torch"}
 
 
 @pytest.mark.parametrize(
-    "changes",
-    [
-        {"facts": replace(FACTS, recipe=Recipe(epochs=4, batch_size=32))},
-        {"facts": replace(FACTS, split_sha256="6" * 64)},
-        {"facts": replace(FACTS, rungs=(1, 4))},
-        {"facts": replace(FACTS, machines=(replace(MACHINE, workers=1),))},
-        {"facts": replace(FACTS, samples=(Sample(seed=1, networks=3, bands=0),))},
-        {"networks": NETWORKS[:2]},
-        {"seeds": 3},
-    ],
+    "changes", [{"seeds": 2}, {"seed": 1}, {"networks": 2}, {"rungs": (1, 8)}, {"epochs": 4}, {"workers": 2}]
 )
-def test_a_recording_never_mixes(changes: dict[str, Any], trainer: Trainer, tmp_path: Path):
-    assert begun(tmp_path, RECORDING) == {}
-    run_session(trainer, tmp_path)
+def test_a_recording_never_mixes(changes: dict[str, Any], tmp_path: Path):
+    made = prepared(tmp_path, "mine", GIVEN, None)
+    assert (made.facts.rungs, made.ended, list(tmp_path.iterdir())) == ((1, 2, 4, 8), {}, [])
+    open_study(tmp_path, made.study.config, made.origins)
 
-    assert len(begun(tmp_path, RECORDING)) == 6
+    assert prepared(tmp_path, "mine", GIVEN, None).facts == made.facts
     with pytest.raises(ContentError):
-        begun(tmp_path, replace(RECORDING, **changes))
+        prepared(tmp_path, "mine", GIVEN | changes, None)
