@@ -89,7 +89,7 @@ def search_shown(
             + ("" if fresh else f", {duration_text(search.seconds)} used")
         )
         with SearchReporter(plan.folder, config, plan.effort, verbose=verbose) as progress:
-            progress.heartbeat, search.watcher = LiveReport(plan.folder, plan.workspace, progress.say).refresh, progress
+            progress.heartbeat, search.watcher = LiveReport(search, plan.workspace, progress.say).refresh, progress
             if mirror is not None:
                 mirror.say, mirror.entries = progress.say, search.entries
             run_search(search, list(command))
@@ -98,7 +98,7 @@ def search_shown(
                 progress.verifying()
                 verdict = conclude(plan, search, progress.on_event, progress.say)
         end = None if search.interrupted else outcome_of(plan, search, verdict, given)
-        return end, write_report(plan.folder, plan.workspace)
+        return end, write_report(plan.folder, plan.workspace, study=search)
 
 
 def _mirrored(plan: SearchPlan, storage: str | None) -> AbstractContextManager[Mirror | None]:
@@ -301,13 +301,13 @@ class LiveReport:
 
     def __init__(
         self,
-        folder: Path,
+        told: study.Study,
         place: Workspace,
         say: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Begin to count; ``say`` tells the person something."""
-        self._folder, self._place, self._say, self._clock = folder, place, say, clock
+        self._told, self._place, self._say, self._clock = told, place, say, clock
         self._began = self._due = clock()
         # Seconds of all reports but the first, which loads what pages are made of; None before it.
         self._spent: float | None = None
@@ -319,7 +319,7 @@ class LiveReport:
         from reports.study_page import write_report
 
         try:
-            path = write_report(self._folder, self._place, live=True)
+            path = write_report(self._told.folder, self._place, live=True, study=self._told)
         except Exception as error:
             # A page is not worth a search: whatever is wrong with it will be met again, and raised, at the end.
             self._due = float("inf")

@@ -214,18 +214,20 @@ def _test_read(line: str) -> tuple[str, str]:
         return "", ""
 
 
-def read_study(folder: Path, workspace: Workspace, standings: Standings | None = None) -> StudyFacts:
+def read_study(
+    folder: Path, workspace: Workspace, standings: Standings | None = None, study: Study | None = None
+) -> StudyFacts:
     """Read a study and what its workspace knows about its networks.
 
     Args:
         folder: of the study.
         workspace: that it belongs to.
-        standings: of that workspace, where they have been read already.
+        standings: of that workspace, where they have been read already; ``study`` likewise.
 
     Raises:
         ContentError: there is no study, or one of its files or the ledger does not hold together.
     """
-    study = Study.read(folder)
+    study = study or Study.read(folder)
     config = study.config
     standings = standings or read_standings(workspace)
     by_key = {row.key: row for row in standings.rows}

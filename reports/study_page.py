@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.data.datasets import dataset
+from harness.evidence.study import Study
 from harness.system import files
 from harness.system.errors import typed
 from harness.system.files import Workspace
@@ -20,20 +21,21 @@ from search_spaces.cost import analyse, stored_numbers
 _MOST_KERNELS = 64
 
 
-def write_report(folder: Path, workspace: Workspace, *, live: bool = False) -> Path:
+def write_report(folder: Path, workspace: Workspace, *, live: bool = False, study: Study | None = None) -> Path:
     """Write the report of the study in ``folder`` and return its path.
 
     Args:
         folder: of the study.
         workspace: that it belongs to.
         live: the page reloads itself, because its search goes on.
+        study: what has happened to it, where that has been read already.
 
     Raises:
         ContentError: there is no study, or one of its files or the ledger does not hold together.
         UsageError: the folder cannot be written.
     """
     path = folder / "report.html"
-    files.write_text(path, page(read_study(folder, workspace), live=live))
+    files.write_text(path, page(read_study(folder, workspace, study=study), live=live))
     return path
 
 

@@ -168,13 +168,12 @@ def _study(url: str, name: str, config: StudyConfig) -> optuna.Study:
     }
     # As it comes back from the database.
     wanted = json.loads(json.dumps(document))
-    with warnings.catch_warnings(action="ignore", category=optuna.exceptions.ExperimentalWarning):
-        study = optuna.create_study(
-            study_name=name, storage=url, directions=["minimize", "minimize"], load_if_exists=True
-        )
-        there, trials = study.user_attrs, study.get_trials(deepcopy=False)
-        if not there and not trials:
-            study.set_metric_names(["validation error (%)", OBJECTIVES[config.minimise]])
+    # Not for a moment only: what another thread has put back at its end would hold here.
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    study = optuna.create_study(study_name=name, storage=url, directions=["minimize"] * 2, load_if_exists=True)
+    there, trials = study.user_attrs, study.get_trials(deepcopy=False)
+    if not there and not trials:
+        study.set_metric_names(["validation error (%)", OBJECTIVES[config.minimise]])
     other = [key for key, value in wanted.items() if there.get(key, None if trials else value) != value]
     if other:
         _close(study)

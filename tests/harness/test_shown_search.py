@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.evidence.events import Confirmed, FailedConfirmation
+from harness.evidence.study import Study
 from harness.search.race import Candidate
 from harness.search.state import Moment, on_fresh_seeds
 from harness.search.trials import NearestMiss
@@ -253,7 +254,7 @@ class Pages:
         self.written: list[float] = []
         self.said: list[str] = []
 
-        def write(folder: Path, place: Workspace, *, live: bool) -> Path:
+        def write(folder: Path, place: Workspace, *, live: bool, study: Study) -> Path:
             self.written.append(self.now)
             self.now += cost
             if error is not None:
@@ -263,7 +264,8 @@ class Pages:
         monkeypatch.setattr("reports.study_page.write_report", write)
 
     def live(self) -> LiveReport:
-        return LiveReport(Path("one"), Workspace(Path()), self.said.append, lambda: self.now)
+        told = Study(Path("one"), CONFIG, in_memory=True)
+        return LiveReport(told, Workspace(Path()), self.said.append, lambda: self.now)
 
 
 def test_a_search_writes_often_at_first_and_later_in_its_share_of_the_time(monkeypatch: pytest.MonkeyPatch):

@@ -20,7 +20,7 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> None:
     """Train nothing and draw no report."""
     monkeypatch.delenv("HARNESS_DATA", raising=False)
     monkeypatch.setattr(loop, "run_search", lambda *arguments: pytest.fail("a search was begun"))
-    monkeypatch.setattr(study_page, "write_report", lambda folder, place: folder / "report.html")
+    monkeypatch.setattr(study_page, "write_report", lambda folder, place, study=None: folder / "report.html")
 
 
 def searched(monkeypatch: pytest.MonkeyPatch, verdict: Verdict | None = None, **ends: Any) -> None:

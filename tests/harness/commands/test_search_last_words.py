@@ -27,7 +27,7 @@ FEW = "net = conv3x3({4, 8, 12}) gap linear(10);"
 def trainer(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Trainer:
     """Networks with 310 errors on validation, where 300 are allowed; no report is drawn."""
     monkeypatch.delenv("HARNESS_DATA", raising=False)
-    monkeypatch.setattr(study_page, "write_report", lambda folder, place: folder / "report.html")
+    monkeypatch.setattr(study_page, "write_report", lambda folder, place, study=None: folder / "report.html")
     (workspace / "few.space").write_text(FEW, encoding="utf-8")
     made = scripted.without_processes(monkeypatch)
     made.accuracy_pct = lambda parameters, seed: 96.9

@@ -35,7 +35,7 @@ def begun(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     monkeypatch.delenv("HARNESS_DATA", raising=False)
     monkeypatch.setattr(loop, "run_search", search_nothing)
     monkeypatch.setattr(finish, "conclude", lambda *arguments: None)
-    monkeypatch.setattr(study_page, "write_report", lambda folder, place: folder / "report.html")
+    monkeypatch.setattr(study_page, "write_report", lambda folder, place, study=None: folder / "report.html")
     return commands
 
 
