@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import doctest
 import inspect
+import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,6 +45,23 @@ def test_the_example_of_every_function_runs_as_it_says(here: None):
         assert (
             doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(example, clear_globs=False).failed == 0
         )
+
+
+@pytest.mark.nightly
+def test_the_notebook_runs_and_each_cell_can_be_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HARNESS_WORKSPACE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    notebook = json.loads((REPOSITORY / "docs" / "examples" / "first_search.ipynb").read_text(encoding="utf-8"))
+    names: dict[str, Any] = {}
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            tree = ast.parse("".join(cell["source"]))
+            shown = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
+            exec(compile(tree, "notebook", "exec"), names)
+            if isinstance(shown, ast.Expr):
+                value = eval(compile(ast.Expression(shown.value), "notebook", "eval"), names)
+                assert getattr(value, "_repr_html_", value.__repr__)()
+    assert (tmp_path / "report.html").exists()
 
 
 def test_there_are_ten_names_at_most_and_they_are_functions_even_beside_a_folder_of_that_name():
