@@ -14,7 +14,7 @@ from harness.evidence.bounds import ErrorRatio, error_ratio_of
 from harness.evidence.study import StudyConfig, check_config, config_document
 from harness.search.clock import PACES, Effort, TimeLeft, step_work
 from harness.search.optuna_sampler import sampler_name
-from harness.search.prior import PastTraining, Prior, kept, observations, past_trainings, shipped_sha256
+from harness.search.prior import PastTraining, Prior, alike, kept, past_trainings, shipped_sha256
 from harness.search.pruning import rungs
 from harness.search.race import CONFIDENCE, CONFIRM_SEEDS, MOST_SEEDS, needed_share
 from harness.system import statistics
@@ -235,7 +235,7 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
         "feasible_share": [count.low / count.derivations, count.high / count.derivations],
         "lengths": config.all_lengths,
         "estimated_seconds_a_training": [min(each), max(each)] if each else None,
-        "past_trainings": len(observations(plan.past, config.recipe, data.task)),
+        "past_trainings": len(alike(plan.past, config.recipe)),
         "stand_seeds": CONFIRM_SEEDS,
         "most_seeds": MOST_SEEDS,
         "confidence": CONFIDENCE,

@@ -13,11 +13,12 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from harness.evidence.study import Study
 from harness.search.surrogate import Observation, row_of
@@ -41,15 +42,10 @@ IMAGES = 10_000
 _BASES = ("small", "fast")
 _FREE_FIELDS = ("epochs", "batch_size", "augmented_share", "learning_rate", "precision")
 _FILE = "prior.csv"
-_NUMBERS = {
-    "epochs": int,
-    "batch_size": int,
-    "augmented_share": float,
-    "learning_rate": float,
-    "errors": float,
-    "runs": int,
-}
+_NUMBERS = dict(epochs=int, batch_size=int, augmented_share=float, learning_rate=float, errors=float, runs=int)
 _COLUMNS = ("architecture", *_NUMBERS, "form", "source")
+# What ships is read once more from the folder of a new study.
+_parsed = lru_cache(maxsize=5_000)(parse_notation)
 
 
 class Prior(StrEnum):
@@ -82,16 +78,8 @@ class PastTraining:
     @classmethod
     def of(cls, architecture: Architecture, recipe: Recipe, errors: float, runs: int, source: str) -> PastTraining:
         """Return a past training under a recipe."""
-        return cls(
-            architecture=architecture,
-            epochs=recipe.epochs,
-            batch_size=recipe.batch_size,
-            augmented_share=recipe.augmented_share,
-            learning_rate=recipe.learning_rate,
-            errors=errors,
-            runs=runs,
-            source=source,
-        )
+        stated: dict[str, Any] = {name: getattr(recipe, name) for name in _FREE_FIELDS if name in _NUMBERS}
+        return cls(architecture=architecture, errors=errors, runs=runs, source=source, **stated)
 
 
 def comparable(recipe: Recipe) -> bool:
@@ -121,10 +109,16 @@ def past_trainings(
     found, damage = read_each(whole_runs, sorted(path.parent for path in place.runs.glob("*/config.json")))
     # Two studies of one seed may have trained the same network from the same numbers: that is one run.
     runs = {(run.hash, run.recipe_hash, run.seed): run for run in chain(*found)}
-    alike: dict[tuple[str, str], list[Result]] = defaultdict(list)
+    equal: dict[tuple[str, str], list[Result]] = defaultdict(list)
     for run in runs.values():
-        alike[run.hash, run.recipe_hash].append(run)
-    return (*shipped(dataset), *map(_of_runs, alike.values())), damage
+        equal[run.hash, run.recipe_hash].append(run)
+
+    def of(runs: list[Result]) -> PastTraining:
+        errors = mean([(run.validation_errors or 0) * IMAGES / (run.validation_size or 1) for run in runs])
+        source = " ".join(sorted({run.study for run in runs if run.study}))
+        return PastTraining.of(runs[0].architecture, runs[0].recipe, errors, len(runs), source)
+
+    return (*shipped(dataset), *map(of, equal.values())), damage
 
 
 @cache
@@ -138,12 +132,6 @@ def shipped_sha256(dataset: str) -> str:
     """Return the SHA-256 of the runs that come with the package, empty where there are none."""
     path = _packaged(dataset)
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
-
-
-def _of_runs(runs: list[Result]) -> PastTraining:
-    errors = mean([(run.validation_errors or 0) * IMAGES / (run.validation_size or 1) for run in runs])
-    source = " ".join(sorted({run.study for run in runs if run.study}))
-    return PastTraining.of(runs[0].architecture, runs[0].recipe, errors, len(runs), source)
 
 
 def keep(folder: Path, trainings: Iterable[PastTraining]) -> None:
@@ -175,7 +163,7 @@ def _read(path: Traversable, hint: str) -> tuple[PastTraining, ...]:
         rows = csv.DictReader(io.StringIO(path.read_bytes().decode("utf-8"), newline=""), strict=True)
         return tuple(
             PastTraining(
-                architecture=parse_notation(row["architecture"]),
+                architecture=_parsed(row["architecture"]),
                 source=unguarded(row["source"]),
                 **{name: kind(row[name]) for name, kind in _NUMBERS.items()},
             )
@@ -185,17 +173,18 @@ def _read(path: Traversable, hint: str) -> tuple[PastTraining, ...]:
         raise ContentError(f"cannot read the past trainings {path}: {reason(error)}", hint=hint) from error
 
 
-def observations(trainings: Iterable[PastTraining], recipe: Recipe, task: Task) -> tuple[Observation, ...]:
-    """Return what the surrogate learns from them: those with the learning rate of the recipe.
+def alike(trainings: Iterable[PastTraining], recipe: Recipe) -> list[PastTraining]:
+    """Return the trainings with the learning rate of a recipe; none where it differs in what they do not state."""
+    return [each for each in trainings if each.learning_rate == recipe.learning_rate] if comparable(recipe) else []
 
-    None where the recipe differs from theirs in what they do not state.
-    """
+
+def observations(trainings: Iterable[PastTraining], recipe: Recipe, task: Task) -> tuple[Observation, ...]:
+    """Return what the surrogate learns from trainings before a search by a recipe."""
     return tuple(
         Observation(
             row_of(each.architecture, task, each.epochs, each.batch_size, each.augmented_share), each.errors, each.runs
         )
-        for each in (trainings if comparable(recipe) else ())
-        if each.learning_rate == recipe.learning_rate
+        for each in alike(trainings, recipe)
     )
 
 

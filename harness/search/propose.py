@@ -20,7 +20,7 @@ from harness.evidence.events import Proposal, Rejected, Repeated
 from harness.evidence.study import StudyConfig
 from harness.search import race
 from harness.search.choose import Aim, Choice, Option
-from harness.search.clock import TimeLeft, work_of
+from harness.search.clock import TimeLeft
 from harness.search.optuna_sampler import SURROGATE, Index, Trial
 from harness.search.race import Candidate
 from harness.search.surrogate import PRIOR_ERRORS, Observation, Surrogate, row_of
@@ -181,22 +181,14 @@ class _Look:
             else None
         )
 
-    def judge(self, found: Draw) -> Judgement:
-        return self.in_time(judge(self.space, found.architecture, self.ceiling, self.config.minimise))
-
-    def in_time(self, judgement: Judgement) -> Judgement:
-        analysis = judgement.analysis
-        if analysis is None or not judgement.accepted or self.time_left.seconds is None:
+    def judged(self, found: Draw, judgement: Judgement | None = None) -> Option | Judgement:
+        """Return a network that may be trained now as an option, or what speaks against it."""
+        judgement = judgement or judge(self.space, found.architecture, self.ceiling, self.config.minimise)
+        if not judgement.accepted:
             return judgement
-        has_time = self.time_left.has(min(self.config.all_lengths), work_of(analysis))
-        return judgement if has_time else Judgement(analysis, Metric.MACS.value)
-
-    def option(self, found: Draw, judgement: Judgement) -> Option | None:
-        """Return an accepted draw as an option; count the reason against any other."""
-        if judgement.accepted:
-            return Option.of(found, judgement, self.config.minimise)
-        self.rejected[str(judgement.reason)] += 1
-        return None
+        option = Option.of(found, judgement, self.config.minimise)
+        has_time = self.time_left.has(min(self.config.all_lengths), option.work)
+        return option if has_time else Judgement(judgement.analysis, Metric.MACS.value)
 
     def reject(self, found: Draw, judgement: Judgement, origin: str, **told: Any) -> None:
         """Note the reason against a proposal."""
@@ -226,10 +218,11 @@ class _Look:
         for _ in range((draws or DRAWS) if self.listed is None else 0):
             if self.time_left.is_over():
                 return
-            found = draw(self.space, uniform(rng))
-            option = self.option(found, self.judge(found))
-            if option is not None and option.hash not in self.known:
-                yield option
+            judged = self.judged(draw(self.space, uniform(rng)))
+            if isinstance(judged, Judgement):
+                self.rejected[str(judged.reason)] += 1
+            elif judged.hash not in self.known:
+                yield judged
 
     def aim(self) -> Aim:
         """Return what is asked for, with a surrogate that is fitted to all that is known."""
@@ -313,11 +306,14 @@ class _Look:
             for parent in (*(each.found for each in worthiest), *proposed):
                 for number in range(CHILDREN):
                     try:
-                        child, judged = mutate(limited, parent, rng, attempts=5, changes=1 + number % 2)
+                        made = mutate(limited, parent, rng, attempts=5, changes=1 + number % 2)
                     except DrawError:
                         continue
-                    if (option := self.option(child, self.in_time(judged))) is not None:
-                        children[option.hash] = option
+                    child = self.judged(*made)
+                    if isinstance(child, Judgement):
+                        self.rejected[str(child.reason)] += 1
+                    else:
+                        children[child.hash] = child
             fresh = [child for name, child in children.items() if name not in seen]
             seen |= children.keys()
             options.extend(fresh)
@@ -325,21 +321,6 @@ class _Look:
             ranked = sorted([*ranked, *aim.ranked(fresh)], key=lambda each: -each.worth)
             worths.append(ranked[0].worth if ranked else 0.0)
         return ranked
-
-    def proposal(self, option: Option, origin: str, choice: Choice | None = None) -> Proposal:
-        """Return a network to train, for as long as the surrogate thinks most of unless that has been chosen."""
-        if choice is None and len(self.config.all_lengths) > 1:
-            choice = next(iter(self.aim().ranked([option])), None)
-        return Proposal(
-            trial=self.trial,
-            architecture=option.found.architecture,
-            hash=option.hash,
-            parameters=option.analysis.parameters,
-            origin=origin,
-            decisions=option.found.decisions,
-            epochs=choice.epochs if choice else min(self.config.all_lengths),
-            chance=choice.chance if choice else None,
-        )
 
     def why_nothing(self) -> tuple[str, bool]:
         """Return why no network was found, and whether there might be one with more time."""
@@ -408,10 +389,9 @@ class Proposer:
             found = self.ladder.pop(0)
             if found.architecture.hash in look.known:
                 continue
-            judgement = look.judge(found)
-            if judgement.accepted:
-                return self._entered(look, Option.of(found, judgement, self.config.minimise), "ladder")
-            look.reject(found, judgement, "ladder")
+            if isinstance(judged := look.judged(found), Option):
+                return self._proposed(look, judged, "ladder")
+            look.reject(found, judged, "ladder")
         return None
 
     def _aim(self, look: _Look) -> Proposal | None:
@@ -422,42 +402,52 @@ class Proposer:
         while self._ahead:
             choice = self._ahead.pop(0)
             if (choice.option.hash, choice.epochs) not in look.taken and choice.is_timely(look.time_left):
-                return self._entered(look, choice.option, "aim", choice)
+                return self._proposed(look, choice.option, "aim", choice)
         if not (choices := look.aimed(rng)):
             return None
         self._ahead, self._ahead_ceiling = choices[1:], look.ceiling
-        return self._entered(look, choices[0].option, "aim", choices[0])
+        return self._proposed(look, choices[0].option, "aim", choices[0])
 
     def _ask(self, look: _Look) -> Proposal | None:
         """Return the sampler's proposal, or a draw where it has none that is new and may be trained."""
         limited = look.limited
         for asked in range(ASKS):
             trial, found = self.index.ask(limited, look.known)
-            judgement = look.judge(found)
-            analysis, network_hash = judgement.analysis, found.architecture.hash
-            if not judgement.accepted:
-                if analysis is None or asked >= _LESSONS:
-                    self.index.forget(trial)
-                    look.reject(found, judgement, "sampler")
-                else:
-                    broken = violation(limited, analysis)
-                    self.index.reject(trial, measured(analysis, self.config.minimise), broken)
-                    look.reject(found, judgement, "sampler", violation=broken, indices=found.indices)
-            elif network_hash in look.known:
-                known = look.candidates[look.known[network_hash]]
-                look.passed.append(Repeated(trial=known.proposal.trial, hash=network_hash, indices=found.indices))
+            judged = look.judged(found)
+            if isinstance(judged, Option):
+                if judged.hash not in look.known:
+                    return self._proposed(look, judged, self.config.sampler, trial=trial)
+                known = look.candidates[look.known[judged.hash]]
+                look.passed.append(Repeated(trial=known.proposal.trial, hash=judged.hash, indices=found.indices))
                 self.index.tell(trial, known, self.config.threshold_pct)
+            elif judged.analysis is None or asked >= _LESSONS:
+                self.index.forget(trial)
+                look.reject(found, judged, "sampler")
             else:
-                self.running[look.trial] = trial
-                return look.proposal(Option.of(found, judgement, self.config.minimise), self.config.sampler)
-        for option in look.drawn(self.index.generator()):
-            return self._entered(look, option, "draw")
-        return None
+                broken = violation(limited, judged.analysis)
+                self.index.reject(trial, measured(judged.analysis, self.config.minimise), broken)
+                look.reject(found, judged, "sampler", violation=broken, indices=found.indices)
+        option = next(look.drawn(self.index.generator()), None)
+        return None if option is None else self._proposed(look, option, "draw")
 
-    def _entered(self, look: _Look, option: Option, origin: str, choice: Choice | None = None) -> Proposal:
-        proposal = look.proposal(option, origin, choice)
-        self.enter(proposal)
-        return proposal
+    def _proposed(
+        self, look: _Look, option: Option, origin: str, choice: Choice | None = None, trial: Trial | None = None
+    ) -> Proposal:
+        lengths = self.config.all_lengths
+        if choice is None and len(lengths) > 1:
+            # For as long as the surrogate thinks most of.
+            choice = next(iter(look.aim().ranked([option])), None)
+        self.running[look.trial] = trial or self.index.impose(option.found.decisions)
+        return Proposal(
+            trial=look.trial,
+            architecture=option.found.architecture,
+            hash=option.hash,
+            parameters=option.analysis.parameters,
+            origin=origin,
+            decisions=option.found.decisions,
+            epochs=choice.epochs if choice else min(lengths),
+            chance=choice.chance if choice else None,
+        )
 
 
 def violation(space: SearchSpace, analysis: Analysis) -> float:
