@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from harness.data.datasets import DATASETS
@@ -22,7 +22,7 @@ from harness.system import files
 from harness.system.errors import ContentError, typed
 from harness.system.files import Workspace
 from reports import charts, course
-from reports.answer import Headline, headline
+from reports.answer import headline
 from reports.numbers import duration, short
 from reports.render import page
 from reports.study_facts import Standings, StudyFacts, read_standings, read_study, recipe_options
@@ -201,23 +201,12 @@ def _dots(group: Group) -> list[dict[str, Any] | None]:
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
+class Listed(NamedTuple):
     """A study of the index: how far its search has come, and the address of its report, None where it has none."""
 
     info: StudyFacts
     state: str
     link: str | None
-
-    @property
-    def headline(self) -> Headline:
-        """The verdict."""
-        return headline(self.info)
-
-    @property
-    def trained(self) -> int:
-        """Networks that have an accuracy."""
-        return course.accounting(self.info).trained
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,7 +280,8 @@ def write_index(workspace: Workspace, index: Index) -> Path:
         UsageError: the folder cannot be written.
     """
     path = workspace.runs / "index.html"
-    files.write_text(path, page("index.html", index=index, **_board(index.standings)))
+    made = page("index.html", index=index, headline=headline, course=course, **_board(index.standings))
+    files.write_text(path, made)
     return path
 
 

@@ -18,7 +18,7 @@ from harness.system import statistics
 from reports import course
 from reports.networks import DIGITS, State, front_of
 from search_spaces.catalog import network_name
-from search_spaces.ops import BatchNorm, Conv, Linear, op_text
+from search_spaces.ops import op_text
 from search_spaces.space import OBJECTIVES, Metric
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def _zoom() -> alt.Parameter:
 
 
 def _errors_pct(accuracy_pct: float) -> float:
-    """Return where an accuracy lies on ``_accuracy_axis``: its share of errors, never 0."""
+    """Return where an accuracy lies on ``_accuracy_axis``: its share of errors, never 0; NaN stays so."""
     return max(100 - accuracy_pct, _FEWEST_ERRORS_PCT)
 
 
@@ -176,12 +176,9 @@ def networks_rows(info: StudyFacts) -> list[dict[str, Any]]:
     rows = []
     for number, network in enumerate(info.networks):
         row, accuracies, end = network.row, network.validation_accuracies_pct, ends.get(number)
-        accuracy = statistics.mean(accuracies) if accuracies and network.parameters > 0 else None
-        deviation = statistics.standard_deviation(accuracies) if len(accuracies) > 1 else None
-        kind = "pruned" if network.state is State.PRUNED else "on the Pareto front" if network.hash in front else None
-        low, high = (
-            (None, None) if accuracy is None or deviation is None else (accuracy - deviation, accuracy + deviation)
-        )
+        mean = statistics.mean(accuracies) if accuracies and network.parameters > 0 else math.nan
+        deviation = statistics.standard_deviation(accuracies)
+        kind = "pruned" if network.state is State.PRUNED else "trained"
         rows.append(
             {
                 "n": number,
@@ -194,13 +191,13 @@ def networks_rows(info: StudyFacts) -> list[dict[str, Any]]:
                 "macs": network.cost if counts_macs else network.first and network.first.macs,
                 "cost": network.cost,
                 "epochs": network.epochs,
-                "validation_pct": _rounded(accuracy),
-                "deviation_pct": _rounded(deviation if accuracy is not None else None),
+                "validation_pct": _rounded(mean),
+                "deviation_pct": _rounded(deviation + 0 * mean),
                 "seeds": len(accuracies),
-                "errors": None if accuracy is None else _rounded(_errors_pct(accuracy)),
-                "low": None if low is None else _rounded(_errors_pct(low)),
-                "high": None if high is None else _rounded(_errors_pct(high)),
-                "shown": None if accuracy is None else kind or "trained",
+                "errors": _rounded(_errors_pct(mean)),
+                "low": _rounded(_errors_pct(mean - deviation)),
+                "high": _rounded(_errors_pct(mean + deviation)),
+                "shown": None if math.isnan(mean) else "on the Pareto front" if network.hash in front else kind,
                 "ended": None if end is None else round(end / 60, 2),
                 "tier": str(row.tier) if row else None,
                 "test_pct": _rounded(row.mean_test_accuracy_pct) if row else None,
@@ -231,43 +228,34 @@ def accuracy_over_cost(info: StudyFacts, rows: Sequence[Row] | None = None) -> A
     """Return the networks of a study: what it minimises against accuracy, with target, threshold and budget."""
     rows = networks_rows(info) if rows is None else rows
     config, unit = info.config, OBJECTIVES[info.config.minimise]
-    shown = [row for row in rows if row["shown"]]
+    known, goal = {network.hash for network in info.networks}, (config.dataset, config.target_pct)
+    others = {
+        row.hash: row
+        for row in info.rows
+        if row.reached and (row.dataset, row.target_pct) == goal and row.hash not in known
+    }
+    best = sorted(others.values(), key=lambda row: cost_of(row, config.minimise))[:_MOST_GHOSTS]
+    own = [(number, network.label, network.row) for number, network in enumerate(info.networks)]
+    foreign = [(None, network_name(row.architecture, row.parameters) or row.hash[:DIGITS], row) for row in best]
     tested = [
         {
             "n": number,
-            "network": network.label,
-            "cost": network.cost,
-            "test_pct": round(row.mean_test_accuracy_pct, 4),
-            "errors": _errors_pct(row.mean_test_accuracy_pct),
-            "low": _errors_pct(row.mean_test_accuracy_pct - (row.std_test_accuracy_pct or 0)),
-            "high": _errors_pct(row.mean_test_accuracy_pct + (row.std_test_accuracy_pct or 0)),
-            "shown": "mean on the test set",
-        }
-        for number, network in enumerate(info.networks)
-        if (row := network.row) is not None and row.mean_test_accuracy_pct is not None and network.parameters > 0
-    ]
-    if not shown and not tested:
-        return None
-    known = {network.hash for network in info.networks}
-    goal = (config.dataset, config.target_pct)
-    others = [row for row in info.rows if row.reached and (row.dataset, row.target_pct) == goal]
-    best = sorted(
-        {row.hash: row for row in others if row.hash not in known}.values(),
-        key=lambda row: cost_of(row, config.minimise),
-    )
-    ghosts = [
-        {
-            "network": network_name(row.architecture, row.parameters) or row.hash[:DIGITS],
+            "network": label,
             "cost": cost_of(row, config.minimise),
-            "test_pct": round(row.mean_test_accuracy_pct, 4),
-            "errors": _errors_pct(row.mean_test_accuracy_pct),
-            "shown": "smallest on the leaderboard",
+            "test_pct": round(mean, 4),
+            "errors": _errors_pct(mean),
+            "low": _errors_pct(mean - (row.std_test_accuracy_pct or 0)),
+            "high": _errors_pct(mean + (row.std_test_accuracy_pct or 0)),
+            "shown": "smallest on the leaderboard" if number is None else "mean on the test set",
         }
-        for row in best[:_MOST_GHOSTS]
-        if row.mean_test_accuracy_pct is not None
+        for number, label, row in (*own, *foreign)
+        if row is not None and (mean := row.mean_test_accuracy_pct) is not None and row.parameters > 0
     ]
+    shown = [row for row in (*rows, *tested) if row["shown"]]
+    if not shown:
+        return None
     x, y = _log_axis(alt.X, "cost", unit), _accuracy_axis("accuracy, %")
-    looks = _looks("shown", _KINDS, [row["shown"] for row in (*shown, *tested, *ghosts)])
+    looks = _looks("shown", _KINDS, [row["shown"] for row in shown])
     layers, labels = [], []
     # The lines lie close together: each label stands on the side away from the other line.
     levels = _levels(config.target_pct, config.threshold_pct)
@@ -276,33 +264,26 @@ def accuracy_over_cost(info: StudyFacts, rows: Sequence[Row] | None = None) -> A
         layers.append(line.mark_rule(**_DASHED))
         text = line.mark_text(align="left", dx=4, dy=-7 if level == max(levels) else 10, color=TEXT, fontSize=11)
         labels.append(text.encode(x=alt.value(0), text="words:N"))
-    largest = max(row["cost"] for row in (*shown, *tested))
     bound = f"{'budget' if config.minimise is Metric.PARAMETERS else 'at most'} {config.ceiling:,}"
-    if config.ceiling <= 1.3 * largest:
+    if config.ceiling <= 1.3 * max(row["cost"] for row in shown):
         line = _over([{"cost": config.ceiling}]).mark_rule(strokeDash=[2, 3], color=PURPLE)
         layers.append(line.encode(x=x, tooltip=alt.value(bound)))
-    front = front_of(info.networks)
-    if front:
-        steps = [(network.cost, network.accuracy_pct or 0.0) for network in front]
-        corners = [{"cost": at, "errors": _errors_pct(pct)} for at, pct in (*steps, (largest, steps[-1][1]))]
-        layers.append(_over(corners).mark_line(interpolate="step-after", color=NAVY, strokeWidth=1.5).encode(x=x, y=y))
-    networks = _named("networks").transform_filter("isValid(datum.errors)")
-    spread = networks.transform_filter("isValid(datum.low)").mark_rule(strokeWidth=1)
-    layers.append(spread.encode(x=x, y=alt.Y("low:Q"), y2="high:Q", color=looks["color"]))
-    points = networks.mark_point(filled=True, size=55, opacity=0.8, cursor="pointer")
-    layers.append(points.encode(x=x, y=y, tooltip=_told(unit), **looks).add_params(_zoom()))
-    tips = _tips("network:N", "cost:Q||,d", "test_pct:Q|test, %")
-    if ghosts:
-        layers.append(_over(ghosts).mark_point(filled=True, size=60).encode(x=x, y=y, tooltip=tips, **looks))
-    if tested:
-        data = _over(tested)
-        layers.append(data.mark_rule(strokeWidth=1.5).encode(x=x, y="low:Q", y2="high:Q", color=looks["color"]))
-        layers.append(data.mark_point(filled=True, size=90).encode(x=x, y=y, tooltip=tips, **looks))
-    said = "; ".join(f"{network.cost:,} with {network.accuracy_pct:.2f} %" for network in front)
+    networks = _named("networks").transform_filter("isValid(datum.errors)").encode(x=x, y=y)
+    front = networks.transform_filter("datum.shown == 'on the Pareto front'")
+    layers.append(front.mark_line(interpolate="step-after", color=NAVY, strokeWidth=1.5))
+    told = _tips("network:N", "cost:Q||,d", "test_pct:Q|test, %")
+    for data, tips, look in (
+        (networks, _told(unit), {"size": 55, "opacity": 0.8, "cursor": "pointer"}),
+        (_over(tested).encode(x=x, y=y), told, {"size": 90}),
+    ):
+        bars = data.transform_filter("isValid(datum.low)").mark_rule()
+        points = data.mark_point(filled=True, **look).encode(tooltip=tips, **looks)
+        layers += [bars.encode(y="low:Q", y2="high:Q", color=looks["color"]), points]
+    layers[-1] = layers[-1].add_params(_zoom())
+    said = "; ".join(f"{network.cost:,} with {network.accuracy_pct:.2f} %" for network in front_of(info.networks))
     description = (
-        f"{unit.capitalize()} against accuracy of {len(shown) + len(tested)} points. {bound}, target "
-        f"{config.target_pct:g} %, validation threshold {config.threshold_pct:g} %. Pareto front on validation: "
-        f"{said or 'empty'}. The table of networks has every figure."
+        f"{unit.capitalize()} against accuracy of {len(shown)} points. {bound}, {', '.join(levels.values())}. Pareto "
+        f"front on validation: {said or 'empty'}. The table of networks has every figure."
     )
     return _finished(alt.layer(*layers, *labels), description, 400, networks=rows)
 
@@ -313,15 +294,8 @@ def _search_over_time(info: StudyFacts, rows: Sequence[Row]) -> Any:
     if not ended:
         return None
     unit, decided, steps = OBJECTIVES[info.config.minimise], course.decided(info), course.budget_steps(info)
-    tries = [
-        {
-            "ended": item.elapsed / 60,
-            "cost": item.cost,
-            "fate": "confirmed" if item.confirmed else "failed confirmation",
-        }
-        for item in decided
-        if item.cost > 0
-    ]
+    fates = ("failed confirmation", "confirmed")
+    tries = [{"ended": at / 60, "cost": cost, "fate": fates[stood]} for at, cost, stood, _ in decided if cost > 0]
     x = alt.X("ended:Q", title="minutes of the search", scale=alt.Scale(nice=False, domainMin=0))
     y = _log_axis(alt.Y, "cost", unit)
     kinds = {"first run": (BLUE, "circle"), "confirmed": (GREEN, "square"), "failed confirmation": (RED, "cross")}
@@ -479,12 +453,8 @@ def frontier(rows: Sequence[Row], target_pct: float, *, height: int = 400) -> An
 # Comparisons ---------------------------------------------------------------------------------------------------------
 
 
-def network_charts(sides: Sequence[NetworkSide]) -> dict[str, Any]:
-    """Return the seeds of some networks side by side, and where their parameters sit."""
-    return {"seeds": _seeds_side_by_side(sides), "parameters": _parameters_by_op(sides)}
-
-
-def _seeds_side_by_side(sides: Sequence[NetworkSide]) -> Any:
+def seeds_side_by_side(sides: Sequence[NetworkSide]) -> Any:
+    """Return every seed of some networks on the test set, and their means with 95 % intervals."""
     rows = [
         {"network": side.name, "seed": run, "accuracy": value}
         for side in sides
@@ -513,40 +483,27 @@ def _seeds_side_by_side(sides: Sequence[NetworkSide]) -> Any:
     return _finished(chart, f"Test accuracy of {len(rows)} seeds, a line a network.", 80 + 56 * len(names))
 
 
-def _parameters_by_op(sides: Sequence[NetworkSide]) -> Any:
-    def kind(op: object) -> str:
-        match op:
-            case Conv(kernel_size=1):
-                return "1x1 convolution"
-            case BatchNorm():
-                return "batch normalisation"
-            case Linear():
-                return "linear"
-            case _:  # A residual sum is drawn as what it mostly holds.
-                return "convolution with a window"
-
+def parameters_by_op(sides: Sequence[NetworkSide]) -> Any:
+    """Return where the parameters of some networks sit: a bar a network, a part an op in order of execution."""
     rows = [
-        {
-            "network": side.name,
-            "op": op_text(layer.op),
-            "kind": kind(layer.op),
-            "parameters": layer.parameters,
-            "at": at,
-        }
+        {"network": side.name, "op": words, "kind": words.partition("(")[0], "parameters": layer.parameters, "at": at}
         for side in sides
         for at, layer in enumerate(side.analysis.layers)
-        if layer.parameters
+        if layer.parameters and (words := op_text(layer.op))
     ]
     if not rows:
         return None
     names = [side.name for side in sides]
-    chart = _over(rows).mark_bar(stroke="white", height={"band": 0.6})
-    chart = chart.encode(
-        x="parameters:Q",
-        y=_names(names=names),
-        color=alt.Color("kind:N", scale=alt.Scale(domain=list(dict.fromkeys(str(row["kind"]) for row in rows)))),
-        order="at:Q",
-        tooltip=_tips("network:N", "op:N", "parameters:Q||,d"),
+    chart = (
+        _over(rows)
+        .mark_bar(stroke="white", height={"band": 0.6})
+        .encode(
+            x="parameters:Q",
+            y=_names(names=names),
+            color="kind:N",
+            order="at:Q",
+            tooltip=_tips("network:N", "op:N", "parameters:Q||,d"),
+        )
     )
     return _finished(chart, f"Parameters by op of {', '.join(names)}.", 80 + 44 * len(names))
 

@@ -30,7 +30,7 @@ def write_network_comparison(given: Sequence[tuple[str, Architecture]], workspac
     """
     facts = network_comparison(read_networks(given, workspace))
     path = workspace.runs / file_name([architecture.hash for _, architecture in given])
-    files.write_text(path, _page(charts.network_charts(facts.sides), facts=facts, studies=None))
+    files.write_text(path, _page({}, facts, None))
     return path
 
 
@@ -44,8 +44,7 @@ def write_study_comparison(folders: Sequence[Path], workspace: Workspace) -> Pat
     path = workspace.runs / file_name([folder.name for folder in folders])
     studies = read_studies(folders, workspace)
     answers = _answers(studies.infos, workspace)
-    made = charts.studies_charts(studies.infos) | (charts.network_charts(answers.sides) if answers else {})
-    files.write_text(path, _page(made, facts=answers, studies=studies, commands=commands))
+    files.write_text(path, _page(charts.studies_charts(studies.infos), answers, studies))
     return path
 
 
@@ -68,8 +67,18 @@ def file_name(names: Sequence[str]) -> str:
     return f"comparison-{plain[:80]}-{digest}.html"
 
 
-def _page(made: dict[str, Any], **facts: Any) -> str:
-    return page("comparison.html", charts=made, styles=["comparison.css"], verify=_verify, **facts)
+def _page(made: dict[str, Any], facts: SimpleNamespace | None, studies: SimpleNamespace | None) -> str:
+    if facts:
+        made |= {"seeds": charts.seeds_side_by_side(facts.sides), "parameters": charts.parameters_by_op(facts.sides)}
+    return page(
+        "comparison.html",
+        charts=made,
+        styles=["comparison.css"],
+        facts=facts,
+        studies=studies,
+        commands=commands,
+        verify=_verify,
+    )
 
 
 def _verify(side: NetworkSide) -> str:

@@ -138,8 +138,7 @@ def first_ends(info: StudyFacts) -> dict[int, float]:
 
 def _numbers(info: StudyFacts) -> dict[int | None, int]:
     """Return the place of a network in their order by its trials."""
-    found = {run.trial: number for number, network in enumerate(info.networks) for run in network.other_runs}
-    return found | {network.trial: number for number, network in enumerate(info.networks)}
+    return {trial: number for number, network in enumerate(info.networks) for trial in network.trials}
 
 
 def learning_curves(info: StudyFacts) -> list[tuple[int, Result, list[tuple[int, float]]]]:

@@ -42,80 +42,45 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """One network of a study.
+    """One network of a study; its figures are None where there are none.
 
     Attributes:
         cost: what its study minimises.
-        validation_accuracies_pct: at the last epoch, one a seed; fresh seeds only, where there are any. That of a
-            pruned network comes from the epoch at which it was stopped.
-        fresh: the seeds are not those that the search chose by.
-        row: what its test accuracy has earned, None where it was not tested.
+        label: a name from form and size, such as ``posed-1462``, and first digits of the hash, or these alone.
+        validation_accuracies_pct: at the last epoch, one a seed; fresh seeds only, where there are any (``fresh``).
+            That of a pruned network comes from the epoch at which it was stopped. ``accuracy_pct`` is their mean.
+        errors: wrong validation images of ``validation_size``, the mean of its seeds.
+        fresh_pct: validation accuracies of all its fresh seeds.
+        first: the run that the search began with. ``first_pct`` is the accuracy that the search chose it by, which luck
+            has raised; None before a whole training.
+        row: what its test accuracy has earned.
         remark: which of its runs ended early, for a pruned one with the best accuracy that was predicted, and why its
             confirmation failed; empty where neither is so.
         epochs: of the training that the figures speak of, None where the journal does not say.
-        name: from form and size, such as ``posed-1462``; empty where it has none here.
-        runs: the finished ones of that training, in order of purpose and seed.
-        other_runs: those of trainings of other lengths, which the figures leave out.
+        runs: all that have finished, those of this training first; ``trials`` are those of all.
     """
 
     hash: str
     architecture: Architecture
     parameters: int
     cost: int
+    label: str
     trial: int
+    trials: frozenset[int | None]
     origin: str
     state: State
     validation_accuracies_pct: tuple[float, ...] = ()
+    accuracy_pct: float | None = None
+    errors: float | None = None
+    validation_size: int | None = None
     fresh: bool = False
+    fresh_pct: tuple[float, ...] = ()
+    first: Result | None = None
+    first_pct: float | None = None
     row: LeaderboardRow | None = None
     remark: str = ""
     epochs: int | None = None
-    name: str = ""
     runs: tuple[Result, ...] = ()
-    other_runs: tuple[Result, ...] = ()
-
-    @property
-    def label(self) -> str:
-        """Name and first digits of the hash."""
-        return f"{self.name} {self.hash[:DIGITS]}".strip()
-
-    @property
-    def accuracy_pct(self) -> float | None:
-        """Mean validation accuracy, None where there is none."""
-        return statistics.mean(self.validation_accuracies_pct) if self.validation_accuracies_pct else None
-
-    @property
-    def first(self) -> Result | None:
-        """The run that the search began with, None where it has not ended."""
-        return next((run for run in self.runs if run.purpose is Purpose.SEARCH), None)
-
-    @property
-    def first_pct(self) -> float | None:
-        """The validation accuracy that the search chose it by, which luck has raised; None before a whole training."""
-        return self.first.validation_accuracy_pct if self.first is not None and self.complete else None
-
-    @property
-    def fresh_pct(self) -> tuple[float, ...]:
-        """Validation accuracies of fresh seeds."""
-        found = [run.validation_accuracy_pct for run in self.runs if run.purpose is Purpose.CONFIRM]
-        return tuple(value for value in found if value is not None)
-
-    @property
-    def validation_size(self) -> int | None:
-        """Validation images, None where no run has been looked at."""
-        return next((run.validation_size for run in self.runs if run.validation_size), None)
-
-    @property
-    def errors(self) -> float | None:
-        """Wrong validation images, the mean of its seeds; None where there are none to count."""
-        if self.accuracy_pct is None or self.validation_size is None:
-            return None
-        return (100 - self.accuracy_pct) / 100 * self.validation_size
-
-    @property
-    def all_runs(self) -> tuple[Result, ...]:
-        """All finished runs, those that the figures speak of first."""
-        return (*self.runs, *self.other_runs)
 
     @property
     def complete(self) -> bool:
@@ -144,7 +109,8 @@ def networks(study: Study, rows: Mapping[str, LeaderboardRow]) -> tuple[Network,
     made = [_network(study, each, runs[key], decided.get(key), rows.get(key), hoped) for key, each in proposals.items()]
     made.sort(key=lambda network: _order(network, study.config.threshold_pct))
     for place, network in enumerate(made[:MOST_NAMED]):
-        made[place] = replace(network, name=network_name(network.architecture, network.parameters))
+        name = network_name(network.architecture, network.parameters)
+        made[place] = replace(network, label=f"{name} {network.label}".strip())
     return tuple(made)
 
 
@@ -198,27 +164,41 @@ def _network(
     others = [result for result in results if result.recipe.epochs != epochs]
     proposal = next((each for each in proposals if ours and each.trial == ours[0].trial), proposals[-1])
     state, remark, speaking = _progress(ours, hoped)
-    accuracies = [result.validation_accuracy_pct for result in speaking]
+    accuracies = _accuracies(speaking)
+    mean = statistics.mean(accuracies) if accuracies else None
+    size = next((run.validation_size for run in ours if run.validation_size), None)
+    first = next((run for run in ours if run.purpose is Purpose.SEARCH), None)
     stopped = [f"(pruned {_where_pruned(run, hoped)})" for run in others if run.status is Status.PRUNED]
     cost, config = proposal.parameters, study.config
     if config.minimise is not Metric.PARAMETERS:
         cost = measured(analyse(proposal.architecture, dataset(config.dataset).task), config.minimise)
-    return Network(
+    made = Network(
         hash=proposal.hash,
         architecture=proposal.architecture,
         parameters=proposal.parameters,
         cost=cost,
+        label=proposal.hash[:DIGITS],
         trial=proposal.trial,
+        trials=frozenset({proposal.trial, *(run.trial for run in results)}),
         origin=proposal.origin,
         state=decided[0] if decided else state,
-        validation_accuracies_pct=tuple(pct for pct in accuracies if pct is not None),
+        validation_accuracies_pct=accuracies,
+        accuracy_pct=mean,
+        errors=None if mean is None or size is None else (100 - mean) / 100 * size,
+        validation_size=size,
         fresh=any(result.purpose is Purpose.CONFIRM for result in speaking),
+        fresh_pct=_accuracies([run for run in ours if run.purpose is Purpose.CONFIRM]),
+        first=first,
         row=row,
         remark=" ".join(filter(None, [decided[2] if decided else "", remark, *stopped])),
         epochs=epochs if ours else proposal.epochs,
-        runs=tuple(ours),
-        other_runs=tuple(others),
+        runs=(*ours, *others),
     )
+    return replace(made, first_pct=first.validation_accuracy_pct) if first and made.complete else made
+
+
+def _accuracies(runs: Iterable[Result]) -> tuple[float, ...]:
+    return tuple(pct for run in runs if (pct := run.validation_accuracy_pct) is not None)
 
 
 def _progress(results: list[Result], hoped: Mapping[int, float | None]) -> tuple[State, str, list[Result]]:

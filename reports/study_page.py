@@ -9,16 +9,13 @@ from harness.evidence.study import Study
 from harness.system import files
 from harness.system.errors import typed
 from harness.system.files import Workspace
-from reports import course, layers, render
+from reports import course, render
 from reports.answer import caveats, commands, headline, next_step
 from reports.charts import networks_rows, study_charts
 from reports.mistakes import mistakes
 from reports.networks import MOST_NAMED
 from reports.study_facts import StudyFacts, made_by, read_study, recipe_rows, settings
 from search_spaces.cost import analyse, stored_numbers
-
-# An image takes about 400 bytes of the page.
-_MOST_KERNELS = 64
 
 
 def write_report(folder: Path, workspace: Workspace, *, live: bool = False, study: Study | None = None) -> Path:
@@ -68,24 +65,7 @@ def page(info: StudyFacts, *, live: bool = False) -> str:
         mistakes=mistakes(proof.record, proof.inspections) if proof else None,
         analysis=analyse(network.architecture, task) if network else None,
         stored=stored_numbers(network.architecture, task) if network else None,
-        kernels=_kernels(info),
         tables={"facts": made_by(info).items(), "settings": settings(info), "recipe": recipe_rows(info.config)},
         live=live,
         most_named=MOST_NAMED,
     )
-
-
-def _kernels(info: StudyFacts) -> list[tuple[str, str]]:
-    """Return the first kernels of the answer as images, each with its numbers in words."""
-    inspections = info.proof.inspections if info.proof else ()
-    inspection = next((item for item in inspections if item.kernels), None)
-    if inspection is None:
-        return []
-    largest = max(abs(value) for kernel in inspection.kernels for value in kernel) or 1.0
-    shape = (inspection.kernel_edge, inspection.kernel_edge)
-    found = []
-    for number, kernel in enumerate(inspection.kernels[:_MOST_KERNELS], start=1):
-        pixels = bytes(round(127.5 + 127.5 * (value / largest)) for value in kernel)
-        words = ", ".join(f"{value:.2f}" for value in kernel)
-        found.append((layers.image_uri(pixels, shape), f"kernel {number}: {words}"))
-    return found

@@ -84,8 +84,7 @@ const toy = (() => {
   const all = (selector) => [...document.querySelectorAll(selector)];
   const slider = find("slider");
   const box = find("rate");
-  const live = all("[data-live]");
-  const most = Number(live[0].dataset.updates);
+  const most = 1000;
   const updatesPerFrame = 4;
   let rate = Number(box.defaultValue);
   let start = { ...toy.documents };
@@ -114,21 +113,48 @@ const toy = (() => {
         name in numbers ? putIn(numbers[name]) : name,
       );
     }
-    for (const line of live) line.setAttribute("points", points(line.dataset));
+    for (const { live, height } of pictures) live.setAttribute("points", points(history, height));
   }
 
-  function points({ live: kind, left, right, bottom, top, low, high, updates }) {
-    const scale = kind === "logarithmic" ? Math.log : (loss) => loss;
-    const [from, to] = [scale(Number(low)), scale(Number(high))];
-    return history
-      .map((loss, done) => {
-        const within = Math.min(Math.max(loss, Number(low)), Number(high));
-        const x = Number(left) + (done / Number(updates)) * (right - left);
-        const y = Number(bottom) + ((scale(within) - from) / (to - from)) * (top - bottom);
-        return Number.isFinite(y) ? `${x.toFixed(1)},${y.toFixed(1)}` : "";
-      })
+  // The plot of the loss within its picture; the thin curves show the documents' numbers, each with a label at its end.
+  const [left, right, top, bottom, high, apart] = [72, 554, 28, 364, 0.3, 15];
+  const across = (done) => left + (done / most) * (right - left);
+  const points = (losses, height) =>
+    losses
+      .map((loss, done) => (Number.isFinite(loss) ? `${across(done).toFixed(1)},${height(loss).toFixed(1)}` : ""))
       .join(" ");
+
+  function draw(picture) {
+    const low = Number(picture.dataset.low);
+    const scale = low ? Math.log : Number;
+    const height = (loss) => {
+      const share = (scale(Math.min(Math.max(loss, low), high)) - scale(low)) / (scale(high) - scale(low));
+      return bottom + share * (top - bottom);
+    };
+    const add = (tag, attributes, words = "") => {
+      const made = document.createElementNS(picture.namespaceURI, tag);
+      for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+      made.textContent = words;
+      picture.append(made);
+      return made;
+    };
+    for (const level of low ? [1e-5, 1e-4, 1e-3, 0.01, 0.1] : [0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3]) {
+      add("line", { x1: left, x2: right, y1: height(level), y2: height(level), class: "grid" });
+      add("text", { x: left - 8, y: height(level) + 4, "text-anchor": "end" }, short(level));
+    }
+    const curves = all("[data-rate]").map(({ dataset }, at) => ({ at, rate: dataset.rate, losses: toy.losses(Number(dataset.rate), most) }));
+    for (const { at, losses } of curves) add("polyline", { points: points(losses, height), class: `curve rate-${at}` });
+    let free = Infinity;
+    for (const { at, rate, losses } of [...curves].sort((one, other) => height(other.losses[most]) - height(one.losses[most]))) {
+      const end = height(losses[most]);
+      const y = Math.min(end, free);
+      free = y - apart;
+      add("line", { x1: right + 1, y1: end, x2: right + 14, y2: y, class: "leader" });
+      add("text", { x: right + 17, y: y + 4, class: `on-rate-${at}` }, rate);
+    }
+    return { height, live: add("polyline", { class: "curve live", "data-live": picture.dataset.picture }) };
   }
+  const pictures = all("[data-picture]").map(draw);
 
   // Whether an error is left of which the sigmoids let no slope through; the bound is that of harness/toy/rates.py.
   function flat() {

@@ -140,7 +140,7 @@ def _write(out: str) -> list[Path]:
     if not out:
         raise UsageError("--out '': name a folder; . is the current one")
     check_writable(Path(out))
-    from reports.toy_page import contents
+    from reports.toy import contents
 
     written = {Path(out) / name: content for name, content in contents().items()}
     files.write_together(written)

@@ -27,7 +27,7 @@ from reports import course
 from reports.answer import NextStep, Outcome, caveats, commands, headline, next_step
 from reports.course import FEWEST_NETWORKS, SIZE, choices
 from reports.mistakes import CONFIRMED_LABEL_ERRORS, mistakes
-from reports.networks import Network, State
+from reports.networks import Network
 from reports.study_facts import StudyFacts, made_by, read_study, recipe_rows, settings
 from search_spaces.draw import Decision
 from search_spaces.notation import parse_network
@@ -425,8 +425,7 @@ def chosen(number: int, count: int, *, decided: bool) -> Any:
         errors = 40 + (60 * option if decided else 0) + draw.randrange(20)
         decisions = (Decision("kind", option, 3, ordered=False), Decision("coin", coin, 2, ordered=False))
         first = run(trial, draw.randrange(500, 5_000), (errors,) * 3, decisions=decisions)
-        whole: Any = {key: getattr(first, key) for key in ("hash", "architecture", "parameters")}
-        found.append(Network(**whole, cost=1, trial=trial, origin="", state=State.TRAINED, runs=(first,)))
+        found.append(SimpleNamespace(first=first))
     return SimpleNamespace(networks=found, config=CONFIG)
 
 

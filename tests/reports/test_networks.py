@@ -57,7 +57,7 @@ def test_of_two_lengths_the_one_that_was_decided_about_counts_else_the_longer_wh
     [known] = found(study)
 
     assert (known.epochs, known.trial) == ((30, long["trial"]) if case == "longer" else (5, short["trial"]))
-    assert len(known.all_runs) == (4 if case == "decided" else 2)
+    assert len(known.runs) == (4 if case == "decided" else 2)
     # Whoever looks for the pruned trial finds it.
     assert ("trial 0 at epoch 8 of 30" in known.remark) == (case == "pruned")
 

@@ -22,6 +22,7 @@ from harness.system.errors import ContentError, UsageError
 from harness.system.files import Workspace
 from harness.training.recipe import Recipe
 from harness.training.result import Status
+from reports.answer import headline
 from reports.board import groups, read_index, state_of, write_index, write_lacking_reports, write_leaderboard
 from reports.comparison_page import write_network_comparison, write_study_comparison
 from reports.study_facts import StudyFacts, read_study
@@ -225,7 +226,7 @@ def test_the_index_lists_studies_with_links_the_one_worked_on_last_first(
 
     link = "odd%20%23%3F%26%22%27%25/report.html"
     assert [(item.info.name, item.link) for item in index.studies] == [(realistic_study.name, None), (name, link)]
-    assert [item.headline.outcome for item in index.studies] == ["reached", "missed"]
+    assert [headline(item.info).outcome for item in index.studies] == ["reached", "missed"]
     page = checked(write_index(place, index).read_text(encoding="utf-8"), links=(link,))
     assert "2 studies; targets reached: 1." in page.text("p")
 

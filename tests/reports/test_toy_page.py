@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.toy.backprop import BACKWARD, FORWARD, LEARNING_RATES, START, UPDATE, losses, passes, train, with_numbers
-from reports import toy_page
+from reports import toy as toy_page
 from tests import axe, browser
 
 

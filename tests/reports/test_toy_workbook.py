@@ -11,7 +11,7 @@ import openpyxl
 import pytest
 
 from harness.toy.backprop import BACKWARD, FORWARD, LEARNING_RATES, START, WEIGHTS, train
-from reports.toy_workbook import _FIRST_ROW, _INPUT_CELLS, COLUMNS, UPDATES, workbook
+from reports.toy import COLUMNS, FIRST_ROW, INPUT_CELLS, UPDATES, workbook
 from tests import browser
 
 OFFICE = ("soffice", "libreoffice")
@@ -40,21 +40,21 @@ def expected_rows(learning_rate: float = 0.5, **changed: float) -> list[list[flo
 
 
 def shown_rows(book: Any) -> list[list[float]]:
-    return [list(row) for row in book["Training"].iter_rows(min_row=_FIRST_ROW, values_only=True)]
+    return [list(row) for row in book["Training"].iter_rows(min_row=FIRST_ROW, values_only=True)]
 
 
 def test_one_column_a_quantity_and_one_row_an_iteration(formulas: Any):
     sheet = formulas["Training"]
 
-    assert [cell.value for cell in sheet[_FIRST_ROW - 1]] == ["iteration", *WEIGHTS, *FORWARD, *BACKWARD]
-    assert (sheet.max_row, sheet.max_column) == (_FIRST_ROW + UPDATES, len(COLUMNS))
+    assert [cell.value for cell in sheet[FIRST_ROW - 1]] == ["iteration", *WEIGHTS, *FORWARD, *BACKWARD]
+    assert (sheet.max_row, sheet.max_column) == (FIRST_ROW + UPDATES, len(COLUMNS))
     assert sheet.freeze_panes == "B5"
     charts = formulas["Inputs"]._charts
     assert [chart.y_axis.scaling.logBase for chart in charts] == [None, 10.0]
 
 
 def test_everything_is_a_formula_of_the_inputs_with_only_arithmetic_exp_and_if(formulas: Any):
-    for row in formulas["Training"].iter_rows(min_row=_FIRST_ROW, min_col=2, values_only=True):
+    for row in formulas["Training"].iter_rows(min_row=FIRST_ROW, min_col=2, values_only=True):
         for formula in row:
             assert formula.startswith("=")
             assert set(re.findall(r"[A-Z]+(?=\()", formula)) <= {"EXP", "IF"}
@@ -72,7 +72,7 @@ def test_inputs_are_marked_and_the_rate_is_chosen_from_the_documents(formulas: A
     sheet = formulas["Inputs"]
 
     known = START | {"learning_rate": 0.5}
-    for name, place in _INPUT_CELLS.items():
+    for name, place in INPUT_CELLS.items():
         cell = sheet[place]
         assert cell.value == known[name]
         assert sheet[f"A{cell.row}"].value == name
@@ -102,7 +102,7 @@ def uncalculated(content: bytes, changes: dict[str, float]) -> bytes:
             part = old.read(name)
             if name == "xl/worksheets/sheet1.xml":
                 for quantity, number in changes.items():
-                    cell = rb'(<c r="%b"[^>]*><v>)[^<]*' % _INPUT_CELLS[quantity].encode()
+                    cell = rb'(<c r="%b"[^>]*><v>)[^<]*' % INPUT_CELLS[quantity].encode()
                     part, found = re.subn(cell, rb"\g<1>%r" % number, part)
                     assert found == 1
             if name.startswith("xl/worksheets/sheet"):

@@ -1,0 +1,221 @@
+"""The toy for people: ``toy.html``, an offline page on which one trains it, and ``toy.xlsx``, a live spreadsheet.
+
+What the page shows before its script has run, Python has computed; the script does the same arithmetic again at each
+step, and tests compare the two in a browser. The workbook has one row an iteration and one column a quantity: only EXP,
+IF, arithmetic and cell references, so that every spreadsheet program agrees. Each formula carries the value that Python
+computed, for those programs that show a file without calculating it.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+import xlsxwriter
+from xlsxwriter.utility import xl_col_to_name
+
+from harness.toy.backprop import (
+    BACKWARD,
+    EXAMPLE,
+    FORWARD,
+    LEARNING_RATES,
+    START,
+    UPDATE,
+    WEIGHTS,
+    losses,
+    passes,
+    train,
+    update,
+    with_names,
+    with_numbers,
+)
+from reports import charts
+from reports.render import page
+
+UPDATES = 1_000
+_FIRST_RATE = 0.5
+
+
+def contents() -> dict[str, bytes]:
+    """Return the page, the workbook and the figure of the learning rates by the names of their files."""
+    chart = charts.toy_rates({rate: losses(START, rate, UPDATES) for rate in LEARNING_RATES})
+    return {
+        "toy.html": render().encode(),
+        "toy.xlsx": workbook(START, _FIRST_RATE),
+        "learning-rates.svg": charts.svg(chart).encode(),
+        "learning-rates.png": charts.png(chart),
+    }
+
+
+def render() -> str:
+    """Return the page."""
+    known = passes(START)
+    numbers = known | {"learning_rate": _FIRST_RATE}
+    return page(
+        "toy.html",
+        styles=["toy.css"],
+        scripts=["toy.js"],
+        data={"start": START},
+        rate=_FIRST_RATE,
+        ends={rate: losses(START, rate, UPDATES)[-1] for rate in LEARNING_RATES},
+        updates=UPDATES,
+        start=START,
+        numbers=numbers,
+        moved=update(known, _FIRST_RATE),
+        tables={"forward": FORWARD, "backward": BACKWARD, "update": UPDATE},
+        put_in=lambda formula: with_numbers(formula, numbers),
+    )
+
+
+# The workbook ---------------------------------------------------------------------------------------------------------
+
+# The row of iteration 0 on the sheet Training, counted from 1 as spreadsheets do.
+FIRST_ROW = 5
+COLUMNS = ("iteration", *WEIGHTS, *FORWARD, *BACKWARD)
+_PRINTED_UPDATES = 50
+# Where the inputs stand on the sheet Inputs.
+INPUT_CELLS = {
+    "learning_rate": "B4",
+    **{name: f"B{row}" for row, name in enumerate(EXAMPLE, start=7)},
+    **{name: f"B{row}" for row, name in enumerate(WEIGHTS, start=13)},
+}
+# EXP overflows above some 709, so a sigmoid takes its exponential of the side that is not positive.
+_SIGMOID = "IF({0} < 0, exp({0}) / (1 + exp({0})), 1 / (1 + exp(-{0})))"
+_FORMULAS = FORWARD | {f"a_{unit}": _SIGMOID.format(unit) for unit in ("h1", "h2", "o1", "o2")} | BACKWARD
+_ENDS = ("i1 h1", "i2 h1", "i1 h2", "i2 h2", "a_h1 o1", "a_h2 o1", "a_h1 o2", "a_h2 o2")
+_MEANINGS = {
+    "learning_rate": "the step: choose from the list, or type any other number",
+    "i1": "first input",
+    "i2": "second input",
+    "t1": "what a_o1 should be",
+    "t2": "what a_o2 should be",
+    **{name: f"from {' to '.join(ends.split())}" for name, ends in zip(WEIGHTS, _ENDS, strict=True)},
+}
+_NOTES = (
+    "Blue on yellow is yours to change: everything else follows, the chart too.",
+    "Sheet Training: row by row, one iteration; from left to right, the weights, the forward pass, the backward pass.",
+    "dE_dw1 is the partial derivative of E_total with respect to w1. The next row's w1 is w1 - learning_rate * dE_dw1.",
+    "Row 3 of Training shows each column's formula in words. No macros, no functions but EXP and IF.",
+    "With IF a sigmoid has two forms, one for each sign, so that EXP never overflows.",
+    f"Training prints its first {_PRINTED_UPDATES} updates; for more, change the print range.",
+    "Beyond a learning rate of some 90 the first update passes both targets; from some 200 on nothing moves after it.",
+)
+_LOOKS: dict[str, dict[str, Any]] = {
+    "title": {"bold": True, "font_size": 14},
+    "heading": {"bold": True, "bottom": 1},
+    "column": {"bold": True, "align": "right", "bottom": 1},
+    "words": {"italic": True, "font_color": "#555555", "text_wrap": True, "valign": "bottom", "font_size": 8},
+    "note": {"font_color": "#555555"},
+    "input": {"font_color": "#0000FF", "bg_color": "#FFF8D6", "border": 1},
+    "number": {"num_format": "0.000000000"},
+}
+_BELOW_THE_CHARTS = 44
+
+
+def workbook(start: Mapping[str, float], learning_rate: float) -> bytes:
+    """Return the file for these inputs."""
+    content = io.BytesIO()
+    book = xlsxwriter.Workbook(content, {"in_memory": True})
+    # A fixed date, so that the same numbers give the same bytes.
+    book.set_properties({"title": "Backpropagation on eight weights", "created": datetime(2000, 1, 1)})
+    formats = {name: book.add_format(look) for name, look in _LOOKS.items()}
+    inputs, training = book.add_worksheet("Inputs"), book.add_worksheet("Training")
+    _write_inputs(inputs, formats, start, learning_rate)
+    _write_training(training, formats, start, learning_rate)
+    for number, logarithmic in enumerate((False, True)):
+        inputs.insert_chart(5 + 19 * number, 3, _chart(book, logarithmic))
+    inputs.activate()
+    book.close()
+    return content.getvalue()
+
+
+def _write_inputs(sheet: Any, formats: Mapping[str, Any], start: Mapping[str, float], learning_rate: float) -> None:
+    sheet.set_landscape()
+    sheet.fit_to_pages(1, 0)
+    for column, width in enumerate((16, 12, 44)):
+        sheet.set_column(column, column, width)
+    sheet.write("A1", "Backpropagation on a network of eight weights", formats["title"])
+    sheet.write("A2", _NOTES[0], formats["note"])
+    for cell, words in (("A6", "Example"), ("A12", "First weights"), ("A22", "Results")):
+        sheet.write(cell, words, formats["heading"])
+    for name, cell in INPUT_CELLS.items():
+        row = int(cell[1:]) - 1
+        sheet.write(row, 0, name)
+        sheet.write_number(row, 1, {"learning_rate": learning_rate, **start}[name], formats["input"])
+        sheet.write(row, 2, _MEANINGS[name], formats["note"])
+    sheet.data_validation(
+        INPUT_CELLS["learning_rate"],
+        {
+            "validate": "list",
+            "source": list(LEARNING_RATES),
+            # A warning, not a stop: any other rate may be typed.
+            "error_type": "information",
+            "error_title": "Not one of the documents' rates",
+            "error_message": "Any number works: 0 learns nothing, below 0 it walks uphill, beyond 90 it overshoots, "
+            "from 200 nothing moves.",
+        },
+    )
+    found, column = losses(start, learning_rate, UPDATES), xl_col_to_name(COLUMNS.index("E_total"))
+    for row, updates in enumerate((0, 1, 10, 100, UPDATES), start=22):
+        sheet.write(row, 0, f"loss after {updates:,}")
+        sheet.write_formula(row, 1, f"=Training!{column}{FIRST_ROW + updates}", formats["number"], found[updates])
+    for row, words in enumerate(_NOTES[1:], start=_BELOW_THE_CHARTS):
+        sheet.write(row, 0, words, formats["note"])
+
+
+def _write_training(sheet: Any, formats: Mapping[str, Any], start: Mapping[str, float], learning_rate: float) -> None:
+    sheet.write(0, 0, "One row an iteration; everything here is calculated, change it on the sheet Inputs.")
+    first = 1
+    for words, names in (("weights", WEIGHTS), ("forward pass", FORWARD), ("backward pass", BACKWARD)):
+        sheet.merge_range(1, first, 1, first + len(names) - 1, words, formats["heading"])
+        first += len(names)
+    in_words = {name: f"next: {formula}" for name, formula in UPDATE.items()} | FORWARD | BACKWARD
+    for place, name in enumerate(COLUMNS):
+        sheet.write(2, place, in_words.get(name, ""), formats["words"])
+        sheet.write(3, place, name, formats["column"])
+    sheet.set_row(2, 48)
+    sheet.set_column(0, 0, 10)
+    sheet.set_column(1, len(COLUMNS) - 1, 15)
+    sheet.freeze_panes(4, 1)
+    # A4 pages, four side by side: on fewer the columns are too small to read, all rows fill a stack.
+    sheet.set_landscape()
+    sheet.set_paper(9)
+    sheet.fit_to_pages(4, 0)
+    sheet.repeat_rows(2, 3)
+    sheet.repeat_columns(0)
+    sheet.print_area(0, 0, FIRST_ROW - 1 + _PRINTED_UPDATES, len(COLUMNS) - 1)
+    letters = {name: xl_col_to_name(place) for place, name in enumerate(COLUMNS)}
+    fixed = {name: f"Inputs!${cell[0]}${cell[1:]}" for name, cell in INPUT_CELLS.items()}
+    for iteration, known in enumerate(islice(train(start, learning_rate), UPDATES + 1)):
+        row = FIRST_ROW + iteration
+        sheet.write_number(row - 1, 0, iteration)
+        here = {"exp": "EXP", **fixed, **{name: f"{letter}{row}" for name, letter in letters.items()}}
+        above = fixed | {name: f"{letter}{row - 1}" for name, letter in letters.items()}
+        for place, name in enumerate(COLUMNS[1:], start=1):
+            if name in _FORMULAS:
+                formula = with_names(_FORMULAS[name], here)
+            else:
+                formula = with_names(UPDATE[name], above) if iteration else fixed[name]
+            sheet.write_formula(row - 1, place, f"={formula}", formats["number"], known[name])
+
+
+def _chart(book: Any, logarithmic: bool) -> Any:
+    column, first, last = COLUMNS.index("E_total"), FIRST_ROW - 1, FIRST_ROW - 1 + UPDATES
+    chart = book.add_chart({"type": "scatter", "subtype": "straight"})
+    chart.add_series(
+        {
+            "name": "E_total",
+            "categories": ["Training", first, 0, last, 0],
+            "values": ["Training", first, column, last, column],
+            "line": {"color": "#0072B2", "width": 2},
+        }
+    )
+    chart.set_title({"name": f"Loss{', logarithmic' if logarithmic else ''}", "name_font": {"size": 12}})
+    chart.set_x_axis({"name": "updates", "min": 0, "max": UPDATES, "major_gridlines": {"visible": False}})
+    chart.set_y_axis({"name": "E_total"} | ({"num_format": "0.0E+00", "log_base": 10} if logarithmic else {}))
+    chart.set_legend({"none": True})
+    chart.set_size({"width": 620, "height": 360})
+    return chart
