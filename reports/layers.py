@@ -12,14 +12,13 @@ import base64
 import io
 import math
 import textwrap
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
 
 from markupsafe import Markup, escape
 
 from reports.numbers import plural
-from search_spaces.cost import Analysis
+from search_spaces.cost import Analysis, walk
 from search_spaces.network import Architecture
 from search_spaces.ops import Conv, DepthwiseConv, Linear, Op, Residual, kernels, op_text
 from search_spaces.task import Shape, Task, shape_text
@@ -125,27 +124,17 @@ def bars(architecture: Architecture, task: Task) -> tuple[Bar, ...]:
     sums = 0
     for op in architecture.ops:
         sums += isinstance(op, Residual)
-        for inner, after in _walk(op, shape):
+        for inner, before in walk((op,), shape):
             if isinstance(inner, Linear):
                 found.append(Bar(1, inner.out_features, "linear"))
             elif isinstance(inner, Conv | DepthwiseConv):
                 kind = "posed" if isinstance(inner, Conv) and inner.poses > 1 else "own"
                 if inner.tie is not None:
                     kind = f"tied-{ties.setdefault(inner.tie, len(ties)) % _TIES + 1}"
-                edge = after[1] if len(after) == 3 else 1
-                found.append(Bar(edge, after[0], kind, sums if isinstance(op, Residual) else 0))
+                channels, edge, _ = inner.shape(before)
+                found.append(Bar(edge, channels, kind, sums if isinstance(op, Residual) else 0))
         shape = op.shape(shape)
     return tuple(found)
-
-
-def _walk(op: Op, before: Shape) -> Iterator[tuple[Op, Shape]]:
-    """Yield an op with the shape of its output; a residual's ops one after the other."""
-    if not isinstance(op, Residual):
-        yield op, op.shape(before)
-        return
-    for inner in op.ops:
-        yield from _walk(inner, before)
-        before = inner.shape(before)
 
 
 def thumbnail(architecture: Architecture, task: Task) -> Markup:

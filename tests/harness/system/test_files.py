@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from harness.system import files
-from harness.system.errors import ContentError, StorageError, UsageError
+from harness.system.errors import ContentError, StorageError, UsageError, refused_storage
 from harness.system.files import Workspace, check_writable, workspace
 
 
@@ -222,22 +222,6 @@ def test_a_lock_falls_with_its_holder(tmp_path: Path):
     assert is_free(path)
 
 
-@pytest.mark.parametrize("use", LINES.values(), ids=LINES)
-def test_a_file_system_without_locks_is_said_in_one_line_and_nothing_is_written(
-    use: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    def refuse(handle: int, kind: int) -> None:
-        raise OSError(errno.ENOLCK, "no locks")
-
-    monkeypatch.setattr(fcntl, "flock", refuse)
-
-    with pytest.raises(StorageError) as caught:
-        use(tmp_path / "file")
-
-    assert "\n" not in caught.value.told
-    assert (tmp_path / "file").read_bytes() == b""
-
-
 # The workspace --------------------------------------------------------------------------------------------------------
 
 
@@ -279,3 +263,10 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path):
         with pytest.raises(StorageError):
             check_writable(folder)
     assert blocked.read_text() == "kept"
+
+
+@pytest.mark.parametrize(("number", "is_storage"), [(errno.ENOSPC, True), (errno.EROFS, True), (errno.ENOLCK, False)])
+def test_storage_that_is_refused_is_told_from_other_errors_also_as_a_cause(number: int, is_storage: bool):
+    outer = RuntimeError("a run failed")
+    outer.__cause__ = OSError(number, os.strerror(number), "file")
+    assert isinstance(refused_storage(outer), StorageError) == is_storage
