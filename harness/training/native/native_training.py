@@ -71,11 +71,7 @@ class _Handle:  # owns an object of the engine
 
 
 def open_program(
-    engine: Engine,
-    architecture: Architecture,
-    recipe: Recipe,
-    images: Images,
-    teacher: Teacher | None = None,
+    engine: Engine, architecture: Architecture, recipe: Recipe, images: Images, teacher: Teacher | None = None
 ) -> NativeProgram:
     """Return the program of a network for these images and that of its teacher, their buffers allocated.
 
@@ -105,18 +101,10 @@ def _opened(engine: Engine, flat: Program, recipe: Recipe, images: Images) -> _H
     mean, deviation = (np.array(values, dtype=real) for values in (images.mean, images.deviation))
     values = np.array(rows(flat.values), dtype=np.int32)
     instructions = np.array(rows(flat.instructions), dtype=np.int32)
-    pointer = engine.library.engine_new(
-        values.ctypes.data,
-        len(flat.values),
-        instructions.ctypes.data,
-        len(flat.instructions),
-        recipe.batch_size,
-        flat.state_size,
-        flat.parameter_count,
-        mean.ctypes.data,
-        deviation.ctypes.data,
-        int(recipe.precision is Precision.BF16),
-    )
+    code = values.ctypes.data, len(flat.values), instructions.ctypes.data, len(flat.instructions)
+    sizes = recipe.batch_size, flat.state_size, flat.parameter_count
+    in_pairs = int(recipe.precision is Precision.BF16)
+    pointer = engine.library.engine_new(*code, *sizes, mean.ctypes.data, deviation.ctypes.data, in_pairs)
     if not pointer:
         raise MemoryError(f"no memory for a batch of {recipe.batch_size}")
     return _Handle(engine.library, pointer)
@@ -157,23 +145,14 @@ def train_steps(
         taken = slice(first, min(first + _CHUNK, steps))
         count = taken.stop - first
         chosen = slice(first * recipe.batch_size, taken.stop * recipe.batch_size)
+        moved = None if maps is None else maps[chosen]
+        read = images.pixels, images.labels, order[chosen], moved, rates[taken], shares[taken]
+        changed = state, memory[0], memory[-1], averaged
         loss += native.engine.library.engine_train(
             native.handle.pointer,
-            images.pixels.data_ptr(),
-            images.labels.data_ptr(),
-            order[chosen].data_ptr(),
-            None if maps is None else maps[chosen].data_ptr(),
-            rates[taken].data_ptr(),
-            shares[taken].data_ptr(),
-            count,
-            run.step,
-            ctypes.byref(native.row),
-            native.decay.data_ptr(),
-            native.program.state_size,
-            state.data_ptr(),
-            memory[0].data_ptr(),
-            memory[-1].data_ptr(),
-            averaged.data_ptr(),
+            *(None if each is None else each.data_ptr() for each in read),
+            *(count, run.step, ctypes.byref(native.row), native.decay.data_ptr(), native.program.state_size),
+            *(each.data_ptr() for each in changed),
             native.teacher,
         )
         run.step += count
@@ -193,9 +172,8 @@ def predict(native: NativeProgram, network: nn.Module, tensors: list[Tensor], pi
     state = flat_of(network, tensors, _real(native.engine))
     assert state.numel() == native.program.state_size, "the network is not that of the program"
     predicted = torch.empty(len(pixels), dtype=torch.int64)
-    native.engine.library.engine_predict(
-        native.handle.pointer, pixels.data_ptr(), len(pixels), state.data_ptr(), predicted.data_ptr()
-    )
+    into = len(pixels), state.data_ptr(), predicted.data_ptr()
+    native.engine.library.engine_predict(native.handle.pointer, pixels.data_ptr(), *into)
     return predicted
 
 

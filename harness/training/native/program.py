@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import astuple, dataclass, replace
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -81,11 +82,8 @@ class _Draft:
 
     def widen(self, index: int, *, margin: int = 0, gradient_margin: int = 0) -> None:
         value = self.values[index]
-        self.values[index] = replace(
-            value,
-            margin=max(value.margin, margin),
-            gradient_margin=max(value.gradient_margin, gradient_margin),
-        )
+        widest = max(value.margin, margin), max(value.gradient_margin, gradient_margin)
+        self.values[index] = replace(value, margin=widest[0], gradient_margin=widest[1])
 
     def parameter(self, size: int, *, kernel: bool) -> int:
         offset = sum(known for known, _ in self.parameters)
@@ -93,10 +91,9 @@ class _Draft:
         return offset
 
     def kernel(self, size: int, tie: str | None) -> int:
-        if tie is None:
-            return self.parameter(size, kernel=True)
-        if tie not in self.tied:
-            self.tied[tie] = self.parameter(size, kernel=True)
+        if tie is None or tie not in self.tied:
+            offset = self.parameter(size, kernel=True)
+            return offset if tie is None else self.tied.setdefault(tie, offset)
         return self.tied[tie]
 
 
@@ -167,14 +164,10 @@ def _slope(draft: _Draft, op: spec.Op) -> int:
     return round(op.slope * SLOPE_PARTS) if isinstance(op, spec.LeakyReLU) else 0
 
 
-def _window(code: Code) -> _Writer:
+def _window(code: Code, draft: _Draft, op: Any, shape: Shape, source: int) -> int:
     # The window of what has no size is the whole map.
-
-    def written(draft: _Draft, op: Any, shape: Shape, source: int) -> int:
-        size = getattr(op, "size", 0)
-        return _write(draft, op, shape, Instruction(code=code, source=source, target=0, rows=size, columns=size))
-
-    return written
+    size = getattr(op, "size", 0)
+    return _write(draft, op, shape, Instruction(code=code, source=source, target=0, rows=size, columns=size))
 
 
 def _linear(draft: _Draft, op: spec.Linear, shape: Shape, source: int) -> int:
@@ -198,21 +191,16 @@ def _convolution(draft: _Draft, op: spec.Conv | spec.DepthwiseConv, shape: Shape
     weights = draft.kernel(rows * columns * learned * (shape[0] // groups), op.tie)
     bias = draft.parameter(learned, kernel=False) if op.bias else -1
     draft.widen(source, margin=max(above, left))
-    item = Instruction(
-        code=Code.CONVOLUTION if isinstance(op, spec.Conv) else Code.DEPTHWISE,
-        source=source,
-        target=0,
-        rows=rows,
-        columns=columns,
-        stride=op.stride,
-        row_padding=above,
-        column_padding=left,
-        groups=groups,
-        poses=poses,
-        kernel=weights,
-        bias=bias,
-    )
-    target = _write(draft, op, shape, item)
+    code = Code.CONVOLUTION if isinstance(op, spec.Conv) else Code.DEPTHWISE
+    window: dict[str, Any] = {
+        "rows": rows,
+        "columns": columns,
+        "stride": op.stride,
+        "row_padding": above,
+        "column_padding": left,
+    }
+    parts: dict[str, Any] = {"groups": groups, "poses": poses, "kernel": weights, "bias": bias}
+    target = _write(draft, op, shape, Instruction(code=code, source=source, target=0, **window, **parts))
     draft.widen(target, gradient_margin=max(0, rows - 1 - above, columns - 1 - left))
     return target
 
@@ -239,10 +227,10 @@ _DROPOUTS: Mapping[type[spec.Op], int] = {spec.Dropout: 1, spec.Dropout2d: 2}
 _INSTRUCTIONS: Mapping[type[spec.Op], _Writer] = {
     spec.Conv: _convolution,
     spec.DepthwiseConv: _convolution,
-    spec.MaxPool: _window(Code.MAX_POOL),
-    spec.AvgPool: _window(Code.AVERAGE_POOL),
-    spec.GlobalAvgPool: _window(Code.AVERAGE_POOL),
-    spec.Unshuffle: _window(Code.UNSHUFFLE),
+    spec.MaxPool: partial(_window, Code.MAX_POOL),
+    spec.AvgPool: partial(_window, Code.AVERAGE_POOL),
+    spec.GlobalAvgPool: partial(_window, Code.AVERAGE_POOL),
+    spec.Unshuffle: partial(_window, Code.UNSHUFFLE),
     spec.Linear: _linear,
     spec.Residual: _residual,
 }
