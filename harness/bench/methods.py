@@ -17,7 +17,6 @@ import hashlib
 import importlib
 import json
 import os
-import random
 import re
 import shlex
 import shutil
@@ -45,9 +44,8 @@ from harness.search.propose import ALL_ON, ASKS, Found, Switches
 from harness.search.race import Candidate
 from harness.system.errors import ContentError, UsageError, reason
 from harness.training.result import Status
-from search_spaces.cost import analyse
-from search_spaces.draw import draw_uniform, judge
-from search_spaces.errors import DrawError, SearchSpaceError, nearest
+from search_spaces.draw import judge
+from search_spaces.errors import SearchSpaceError, nearest
 from search_spaces.network import Architecture
 from search_spaces.notation import parse_network
 from search_spaces.space import SearchSpace
@@ -120,24 +118,18 @@ class Method:
 
     @property
     def source_sha256(self) -> str | None:
-        """SHA-256 of the files that a command names, or of a function's package; None for one of the bench's own.
+        """SHA-256 of the files that a command names, or of a function's module; None for one of the bench's own.
 
         What these files import or start is not covered.
         """
-        if self.command:
-            found = [Path(shutil.which(self.command[0]) or self.command[0]), *map(Path, self.command[1:])]
-        elif self.function:
-            spec = find_spec(self.function.partition(":")[0].partition(".")[0])
-            folders = (spec.submodule_search_locations if spec else None) or []
-            found = [path for folder in folders for path in sorted(Path(folder).rglob("*.py"))]
-            found = found or [Path(spec.origin or "")] if spec else []
-        else:
+        if not self.command and not self.function:
             return None
         whole = hashlib.sha256()
-        for path in found:
+        spec = find_spec(self.function.partition(":")[0]) if self.function else None
+        for word in (spec.origin or "",) if spec else (shutil.which(self.command[0]) or "", *self.command[1:]):
             # What may be run but not read is passed over.
             with suppress(OSError):
-                whole.update(path.name.encode(errors="replace") + path.read_bytes())
+                whole.update(Path(word).name.encode(errors="replace") + Path(word).read_bytes())
         return whole.hexdigest()
 
 
@@ -248,8 +240,6 @@ def _program(text: str) -> Method:
 
 # In bytes: no network and no reason to say more is as long. Characters of an answer that an error shows.
 _LONGEST_ANSWER, _SHOWN = 1 << 20, 80
-# Draws of networks that are known already, where a method had none that was new.
-_DRAWS = 2_000
 # Runs a function; it is looked for where the bench finds its own modules.
 _HOST = "import sys; name, *sys.path = sys.argv[1:]; from harness.bench.methods import host; host(name)"
 
@@ -311,43 +301,43 @@ class Asker:
     ask: Ask
 
     def propose(self, ceiling: int, candidates: Mapping[int, Candidate], time_left: TimeLeft) -> Found:
-        """Return the next network: the method's, or a draw where it names known ones ``ASKS`` times in a row."""
+        """Return the next network; none where the method names known ones ``ASKS`` times in a row: it has no more."""
         known = {candidate.proposal.hash: trial for trial, candidate in candidates.items()}
         tried = tuple(_tried(candidate, self.problem.target_pct) for candidate in candidates.values())
         passed: list[Rejected | Repeated] = []
         for _ in range(ASKS):
-            architecture = self._checked(self.ask(tried))
-            if architecture.hash not in known:
-                return Found(self._proposal(len(candidates), architecture, self.name), tuple(passed))
-            passed.append(Repeated(trial=known[architecture.hash], hash=architecture.hash))
-        rng = random.Random(f"{self.problem.seed}/{len(candidates)}")
-        for _ in range(_DRAWS):
-            try:
-                architecture = draw_uniform(self.space, rng, ceiling).architecture
-            except DrawError as error:
-                return Found(None, tuple(passed), error.message)
-            if architecture.hash not in known:
-                return Found(self._proposal(len(candidates), architecture, "draw"), tuple(passed))
-        return Found(None, tuple(passed), f"none of {_DRAWS:,} further draws was a new network")
+            architecture, size = self._checked(self.ask(tried))
+            key = architecture.hash
+            if key not in known:
+                proposal = Proposal(
+                    trial=len(candidates),
+                    architecture=architecture,
+                    hash=key,
+                    parameters=size,
+                    origin=self.name,
+                    decisions=(),
+                )
+                return Found(proposal, tuple(passed))
+            passed.append(Repeated(trial=known[key], hash=key))
+        return Found(None, tuple(passed), f"{ASKS} networks in a row were known")
 
     def tell(self, candidate: Candidate) -> None:
         """Do nothing: the history says it at the next question."""
 
-    def _proposal(self, trial: int, architecture: Architecture, origin: str) -> Proposal:
-        size, key = analyse(architecture, self.space.task).parameters, architecture.hash
-        return Proposal(trial=trial, architecture=architecture, hash=key, parameters=size, origin=origin, decisions=())
-
-    def _checked(self, answer: str) -> Architecture:
+    def _checked(self, answer: str) -> tuple[Architecture, int]:
         try:
             architecture = parse_network(answer, self.space.task)
         except SearchSpaceError as error:
             raise _MethodError(f"{self.name} answered {_shown(answer)}: {error.message}") from error
-        judgement = judge(self.space, architecture, self.problem.budget)
-        if not judgement.accepted:
-            raise _MethodError(f"{self.name} answered {_shown(answer)}, which may not be trained: {judgement.message}")
-        if self.problem.networks is not None and str(architecture) not in self.problem.networks:
-            raise _MethodError(f"{self.name} answered {_shown(answer)}, which is none of the networks that are listed")
-        return architecture
+        judgement, listed = judge(self.space, architecture, self.problem.budget), self.problem.networks
+        if (
+            judgement.analysis is None
+            or not judgement.accepted
+            or str(architecture) not in (listed or [str(architecture)])
+        ):
+            why = judgement.message or "it is not listed"
+            raise _MethodError(f"{self.name} answered {_shown(answer)}, which may not be trained: {why}")
+        return architecture, judgement.analysis.parameters
 
 
 def _tried(candidate: Candidate, target_pct: float) -> Trial:

@@ -19,10 +19,10 @@ from harness.system.files import check_writable, workspace
 from harness.system.terminal import DURATION, say
 
 if TYPE_CHECKING:
-    from harness.bench.comparison import Comparison, Trace
-    from harness.bench.methods import Method
+    from harness.bench.comparison import Trace
     from harness.bench.table import Table
 
+_option = partial(click.option, show_default=True)
 # Options that a table answers by itself, those of real runs, and those of a replay.
 _OF_A_TABLE = ("space", "recipe", "dataset")
 _OF_LIVE_RUNS = ("folder", "device", "engine", "judge_seeds", "cluster")
@@ -41,40 +41,30 @@ def bench() -> None:
 
 @bench.command(short_help="Record, show, merge or export a table of runs.")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
-@click.option("--space", help="Record NAME from this search space, or @FILE; without it NAME is shown.")
-@click.option(
-    "--networks", type=click.IntRange(1, 100_000), default=400, show_default=True, help="Most networks to train."
-)
-@click.option("--seeds", type=click.IntRange(1, 1000), default=2, show_default=True, help="Runs of each network.")
-@click.option("--near", type=options.PER_CENT, help="More runs of networks near this validation accuracy.")
-@click.option(
-    "--within", type=click.FloatRange(0, 100), default=0.1, show_default=True, help="Distance from --near, in points."
-)
-@click.option(
-    "--near-seeds", type=click.IntRange(1, 1000), default=4, show_default=True, help="Runs of each network near --near."
-)
-@click.option(
+@_option("--space", help="Record NAME from this search space, or @FILE; without it NAME is shown.")
+@_option("--networks", type=click.IntRange(1, 100_000), default=400, help="Most networks to train.")
+@_option("--seeds", type=click.IntRange(1, 1000), default=2, help="Runs of each network.")
+@_option("--near", type=options.PER_CENT, help="More runs of networks near this validation accuracy.")
+@_option("--within", type=click.FloatRange(0, 100), default=0.1, help="Distance from --near, in points.")
+@_option("--near-seeds", type=click.IntRange(1, 1000), default=4, help="Runs of each network near --near.")
+@_option(
     "--rungs",
     type=options.EPOCHS,
     help="Epochs to validate after, such as 1,2,4,8 [default: a search's rungs, one before, the last].",
 )
-@click.option("--recipe", default="fast", show_default=True, help="A recipe's name, or @FILE.toml.")
-@click.option(
-    "--epochs", type=click.IntRange(1), help="Number of epochs, in place of the recipe's; the last of --rungs."
-)
-@click.option("--budget", type=click.IntRange(1), help="Parameter budget.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the choice of networks.")
+@_option("--recipe", default="fast", help="A recipe's name, or @FILE.toml.")
+@_option("--epochs", type=click.IntRange(1), help="Number of epochs, in place of the recipe's; the last of --rungs.")
+@_option("--budget", type=click.IntRange(1), help="Parameter budget.")
+@_option("--seed", type=click.IntRange(0), default=0, help="Seed of the choice of networks.")
 @options.workers_option
 @options.cluster_option
 @options.data_options
 @options.device_option
 @options.engine_option
-@click.option(
-    "--plan", "only_plan", is_flag=True, help="Say what would be trained and how long it takes; train nothing."
-)
-@click.option("--merge", is_flag=True, help="Pool the tables NAME... of several machines into the table --into.")
-@click.option("--into", metavar="NAME", help="Where --merge writes.")
-@click.option("--export", "export_to", type=click.Path(path_type=Path), metavar="FOLDER", help="Write CSV and Parquet.")
+@_option("--plan", "only_plan", is_flag=True, help="Say what would be trained and how long it takes; train nothing.")
+@_option("--merge", is_flag=True, help="Pool the tables NAME... of several machines into the table --into.")
+@_option("--into", metavar="NAME", help="Where --merge writes.")
+@_option("--export", "export_to", type=click.Path(path_type=Path), metavar="FOLDER", help="Write CSV and Parquet.")
 @options.as_json
 def table(
     names: tuple[str, ...],
@@ -180,55 +170,43 @@ def _record(name: str, given: dict[str, Any], only_plan: bool, as_json: bool) ->
 
 @bench.command(short_help="Compare methods of search on a table, or live.")
 @click.argument("table", required=False)
-@click.option(
+@_option(
     "--method",
     "names",
     multiple=True,
     help="A method's name, or your function as MODULE:NAME; may be repeated [default: all that are built in].",
 )
-@click.option("--program", "programs", multiple=True, metavar="NAME=COMMAND", help="A program that speaks JSON lines.")
-@click.option("--ablations", is_flag=True, help="Also run the default with one part changed at a time.")
-@click.option(
-    "--repeats", type=click.IntRange(1, 100_000), help="Repeats of each method [default: 200; 3 with --live]."
-)
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the comparison.")
-@click.option(
-    "--target", type=options.PER_CENT, help="Validation accuracy [default: a quarter of the table reaches it]."
-)
-@click.option("--budget", type=click.IntRange(1), help="Parameter budget [default: the largest network's].")
-@click.option("--time", "seconds", type=DURATION, help="Time of a repeat [default: an eighth of the table trained].")
-@click.option("--workers", type=click.IntRange(1, 256), default=2, show_default=True, help="Runs side by side.")
-@click.option(
+@_option("--program", "programs", multiple=True, metavar="NAME=COMMAND", help="A program that speaks JSON lines.")
+@_option("--ablations", is_flag=True, help="Also run the default with one part changed at a time.")
+@_option("--repeats", type=click.IntRange(1, 100_000), help="Repeats of each method [default: 200; 3 with --live].")
+@_option("--seed", type=click.IntRange(0), default=0, help="Seed of the comparison.")
+@_option("--target", type=options.PER_CENT, help="Validation accuracy [default: a quarter of the table reaches it].")
+@_option("--budget", type=click.IntRange(1), help="Parameter budget [default: the largest network's].")
+@_option("--time", "seconds", type=DURATION, help="Time of a repeat [default: an eighth of the table trained].")
+@_option("--workers", type=click.IntRange(1, 256), default=2, help="Runs side by side.")
+@_option(
     "--spread",
     type=click.Choice(["pooled", "recorded"]),
     default="pooled",
-    show_default=True,
     help="Where the spread between seeds comes from: similar networks, or the network's own recorded runs.",
 )
-@click.option(
+@_option(
     "--answer-time",
     "answer_seconds",
     type=DURATION,
     default="10s",
-    show_default=True,
     help="Time limit for an answer of your own method.",
 )
-@click.option("--processes", type=click.IntRange(1, 256), help="Processes that replay [default: one a core].")
-@click.option("--live", is_flag=True, help="Real runs on this machine; a TABLE then only names the task.")
-@click.option("--space", help="With --live alone: a space's name, or @FILE.")
-@click.option("--recipe", default="fast", show_default=True, help="With --live alone: a recipe's name, or @FILE.toml.")
-@click.option(
-    "--judge-seeds",
-    type=click.IntRange(2, 1000),
-    default=5,
-    show_default=True,
-    help="With --live: seeds that judge an answer.",
-)
+@_option("--processes", type=click.IntRange(1, 256), help="Processes that replay [default: one a core].")
+@_option("--live", is_flag=True, help="Real runs on this machine; a TABLE then only names the task.")
+@_option("--space", help="With --live alone: a space's name, or @FILE.")
+@_option("--recipe", default="fast", help="With --live alone: a recipe's name, or @FILE.toml.")
+@_option("--judge-seeds", type=click.IntRange(2, 1000), default=5, help="With --live: seeds that judge an answer.")
 @options.data_options
 @options.device_option
 @options.engine_option
 @options.cluster_option
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the results [default: below runs/.bench].")
+@_option("--out", type=click.Path(path_type=Path), help="Folder of the results [default: below runs/.bench].")
 @options.as_json
 @click.pass_context
 def run(ctx: click.Context, /, as_json: bool, **given: Any) -> int:
@@ -260,11 +238,23 @@ def run(ctx: click.Context, /, as_json: bool, **given: Any) -> int:
             raise UsageError(f"--{'data' if name == 'folder' else name.replace('_', '-')} says nothing of {what}")
     given["repeats"] = given["repeats"] or (3 if given["live"] else 200)
     from harness.bench import live
-    from harness.bench.comparison import Comparison, Judged, begin, check_table, table_task, write_judged
+    from harness.bench.comparison import (
+        Comparison,
+        Judged,
+        append_trace,
+        begin,
+        check_table,
+        table_task,
+        write_judged,
+        write_traces,
+    )
     from harness.bench.methods import methods_of
+    from harness.bench.replay import run_repeats
     from harness.bench.scores import figures_text, findings, write_figures
     from harness.bench.table import read_table, table_folder
     from harness.evidence import study
+    from harness.system.machine import core_count
+    from harness.training.progress import Reporter
     from reports.bench_page import write_page
 
     table = read_table(table_folder(given["table"], workspace())) if from_table else None
@@ -289,7 +279,17 @@ def run(ctx: click.Context, /, as_json: bool, **given: Any) -> int:
                     told = partial(click.echo, err=True)
                     traces, judged = live.carried_out(asked, methods, trains, folder, there, told)
             else:
-                traces = _replayed(asked, methods, table, given["processes"], folder, there)
+                with Reporter(asked.repeats * len(methods), "repeats") as reporter:
+                    reporter.advance(len(there))
+
+                    def keep(traces: Sequence[Trace]) -> None:
+                        for trace in traces:
+                            append_trace(folder, trace)
+                        reporter.advance(len(traces))
+
+                    traces = run_repeats(methods, asked, table, given["processes"] or core_count(), there, keep)
+                # They were kept in the order in which they ended.
+                write_traces(folder, traces)
                 sizes = {key: size for key, size in table.sizes.items() if size <= asked.task.budget}
                 judged = Judged.of(table.true_accuracies_pct, sizes, asked.task.target_pct)
         write_judged(folder, judged)
@@ -298,30 +298,3 @@ def run(ctx: click.Context, /, as_json: bool, **given: Any) -> int:
         text = f"{figures_text(asked, found.document)}\nreport: {files[-1]}"
         options.answer(as_json, found.document | {"files": files}, text)
     return 0
-
-
-def _replayed(
-    asked: Comparison,
-    methods: Sequence[Method],
-    table: Table,
-    processes: int | None,
-    folder: Path,
-    there: Sequence[Trace],
-) -> list[Trace]:
-    from harness.bench.comparison import append_trace, write_traces
-    from harness.bench.replay import run_repeats
-    from harness.system.machine import core_count
-    from harness.training.progress import Reporter
-
-    with Reporter(asked.repeats * len(methods), "repeats") as reporter:
-        reporter.advance(len(there))
-
-        def keep(traces: Sequence[Trace]) -> None:
-            for trace in traces:
-                append_trace(folder, trace)
-            reporter.advance(len(traces))
-
-        traces = run_repeats(methods, asked, table, processes or core_count(), there, keep)
-    # They were kept in the order in which they ended.
-    write_traces(folder, traces)
-    return traces
