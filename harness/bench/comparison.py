@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.bench.table import Machine, Table
+from harness.evidence.study import StudyConfig, config_document
 from harness.system import files, statistics
 from harness.system.document import WrittenNetwork, document_of, documented, read_as
 from harness.system.errors import ContentError
-from harness.training.recipe import Recipe, recipe_document
 
 # The method that a search uses.
 DEFAULT = "default"
@@ -44,24 +44,13 @@ class SearchTask:
     """One task: the smallest network of a space that reaches a target, in a given time.
 
     Attributes:
-        space: the whole definition, in the language of spaces; ``space_name`` is for people.
-        budget: most parameters of a network.
-        target_pct: validation accuracy at the last epoch that a network must reach.
-        rungs: epochs at which a run may be looked at, ascending; the last one is the recipe's last.
+        study: what a search is asked; runs may be looked at after its rungs, the last one is the recipe's last epoch.
         seconds: after which nobody trains any more. No method is told.
         workers: trainings side by side.
         networks: all that may be proposed, where a table lists them; else None.
     """
 
-    dataset: str
-    data_hash: str
-    space: str
-    space_name: str
-    recipe: Recipe
-    recipe_name: str
-    rungs: tuple[int, ...]
-    budget: int
-    target_pct: float
+    study: StudyConfig
     seconds: float
     workers: int
     networks: tuple[str, ...] | None = None
@@ -180,7 +169,7 @@ class Comparison:
     def document(self) -> dict[str, Any]:
         """What was asked as plain JSON values."""
         whole = asdict(self)
-        whole["task"]["recipe"] = recipe_document(self.task.recipe)
+        whole["task"]["study"] = config_document(self.task.study)
         for method in whole["methods"]:
             if method["source_sha256"] is None:
                 del method["source_sha256"]
@@ -199,6 +188,10 @@ class Judged:
 
     accuracies_pct: dict[str, float]
     smallest: int | None
+
+    def reaching(self, target_pct: float) -> set[str]:
+        """Return the networks that reach a target, by hash."""
+        return {key for key, accuracy in self.accuracies_pct.items() if statistics.reaches(accuracy, target_pct)}
 
     @classmethod
     def of(cls, accuracies_pct: dict[str, float], sizes: dict[str, int], target_pct: float) -> Judged:
@@ -225,23 +218,10 @@ def table_task(table: Table, given: dict[str, Any]) -> SearchTask:
     target = given["target"]
     if target is None:
         target = round(sorted(truth.values(), reverse=True)[int(_REACHING * (len(truth) - 1))], 2)
-    return SearchTask(
-        dataset=facts.dataset,
-        data_hash=facts.data_hash,
-        space=facts.space,
-        space_name=facts.space_name,
-        recipe=table.recipe,
-        recipe_name=facts.recipe_name,
-        rungs=table.rungs,
-        budget=budget,
-        target_pct=target,
-        seconds=seconds,
-        workers=given["workers"],
-        # A sample is not replayed, and real trainings are not bound to it.
-        networks=tuple({row.architecture: None for row in table.rows if row.hash in truth})
-        if facts.is_exhaustive
-        else None,
-    )
+    # A sample is not replayed, and real trainings are not bound to it.
+    listed = tuple({row.architecture: None for row in table.rows if row.hash in truth}) if facts.is_exhaustive else None
+    study = facts.config(budget, target)
+    return SearchTask(study=study, seconds=seconds, workers=given["workers"], networks=listed)
 
 
 def check_table(table: Table, task: SearchTask) -> None:
@@ -249,7 +229,7 @@ def check_table(table: Table, task: SearchTask) -> None:
     limits = [sample.budget for sample in table.facts.samples if sample.bands == 0]
     if not limits:
         raise ContentError(f"the table {table.facts.name!r} is a sample of its space, which only --live can search")
-    if None not in limits and task.budget > (most := max(limit or 0 for limit in limits)):
+    if None not in limits and task.study.budget > (most := max(limit or 0 for limit in limits)):
         raise ContentError(f"the table {table.facts.name!r} holds the networks of at most {most:,} parameters only")
 
 

@@ -15,8 +15,9 @@ from harness.bench.record import this_machine
 from harness.bench.replay import run_repeat
 from harness.bench.table import Table
 from harness.data.training_images import ImageData, resolve
+from harness.evidence.study import StudyConfig
 from harness.search.clock import Effort
-from harness.search.pruning import rungs
+from harness.search.pruning import rungs as search_rungs
 from harness.system import statistics
 from harness.system.errors import ContentError
 from harness.system.machine import choose_device
@@ -61,7 +62,7 @@ def prepared(given: dict[str, Any], methods: Sequence[Method], table: Table | No
         raise ContentError(f"the data in {data.source} are not those that the table {table.facts.name!r} was made of")
     task = table_task(table, given) if table else _asked(given, data)
     device = choose_device(given["device"])
-    engine = choose_engine(given["engine"], task.recipe, device, parse_space(task.space).op_types)
+    engine = choose_engine(given["engine"], task.study.recipe, device, parse_space(task.study.space_text).op_types)
     effort = Effort(
         seconds=None, trials=None, workers=task.workers, device=str(device), limits=Limits(), engine=engine.kind
     )
@@ -79,19 +80,22 @@ def _asked(given: dict[str, Any], data: ImageData) -> SearchTask:
     epochs = recipe.recipe.epochs
     # Halving stops wherever epochs double, as they do in a table.
     doubled = [2**power for power in range(epochs.bit_length()) if 2**power < epochs]
-    return SearchTask(
+    rungs = tuple(sorted({*doubled, *search_rungs(epochs), epochs}))
+    study = StudyConfig(
         dataset=data.dataset.name,
         data_hash=data.data_hash,
-        space=space.text,
-        space_name=space.name,
-        recipe=recipe.recipe,
-        recipe_name=recipe.name,
-        rungs=tuple(sorted({*doubled, *rungs(epochs), epochs})),
         budget=given["budget"] or 20_000,
         target_pct=given["target"],
-        seconds=given["seconds"],
-        workers=given["workers"],
+        threshold_pct=given["target"],
+        space=space.name,
+        space_text=space.text,
+        sampler="random",
+        recipe=recipe.recipe,
+        recipe_name=recipe.name,
+        rungs=rungs,
+        seed=0,
     )
+    return SearchTask(study=study, seconds=given["seconds"], workers=given["workers"])
 
 
 def carried_out(
@@ -128,8 +132,8 @@ def _judged(traces: Sequence[Trace], asked: Comparison, running: Running, folder
     jobs = [
         Job(
             architecture=architecture,
-            recipe=task.recipe,
-            recipe_name=task.recipe_name,
+            recipe=task.study.recipe,
+            recipe_name=task.study.recipe_name,
             purpose=Purpose.BENCH,
             seed_index=index,
             device=running.effort.device,
@@ -146,4 +150,4 @@ def _judged(traces: Sequence[Trace], asked: Comparison, running: Running, folder
         key: statistics.mean([run.validation_accuracy_pct or 0.0 for run in results if run.hash == key])
         for key in answers
     }
-    return Judged.of(accuracies, {run.hash: run.parameters for run in results}, task.target_pct)
+    return Judged.of(accuracies, {run.hash: run.parameters for run in results}, task.study.target_pct)

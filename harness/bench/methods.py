@@ -89,24 +89,11 @@ class Method:
 
     def config(self, task: SearchTask, seed: int) -> StudyConfig:
         """Return a task as the configuration of a search by this method."""
-        return StudyConfig(
-            dataset=task.dataset,
-            data_hash=task.data_hash,
-            budget=task.budget,
-            target_pct=task.target_pct,
-            threshold_pct=task.target_pct,
-            space=task.space_name,
-            space_text=task.space,
-            sampler=self.sampler,
-            recipe=task.recipe,
-            recipe_name=task.recipe_name,
-            rungs=self.rungs(task.rungs),
-            seed=seed,
-        )
+        return replace(task.study, sampler=self.sampler, rungs=self.rungs(task.study.rungs), seed=seed)
 
     def named(self, task: SearchTask) -> Named:
         """Return the method as a comparison knows it; raise ContentError where it stops at other epochs than a task."""
-        if missing := sorted({*self.rungs(task.rungs)} - {*task.rungs}):
+        if missing := sorted({*self.rungs(task.study.rungs)} - {*task.study.rungs}):
             raise ContentError(f"method {self.name!r} stops after epoch {missing[0]}, which the table has not")
         return Named(
             name=self.name,

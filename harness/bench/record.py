@@ -24,7 +24,7 @@ from harness.bench.table import Facts, Machine, Row, Sample, Table
 from harness.data.datasets import dataset, task_of
 from harness.data.training_images import resolve, split
 from harness.evidence.events import Proposal, RunEnded
-from harness.evidence.study import Study, StudyConfig, check_config, checkpoint_path, open_study, read_origins
+from harness.evidence.study import Study, check_config, checkpoint_path, open_study, read_origins
 from harness.search import pruning
 from harness.search.clock import PACES, Timing, work
 from harness.system.errors import ContentError, UsageError
@@ -216,21 +216,7 @@ def prepared(folder: Path, name: str, given: Mapping[str, Any], near: Near | Non
         machines=(this_machine(trainer, data.data_hash, engine, worker_count(given["workers"], trainer)),),
     )
     largest = max(analysis.parameters for analysis in networks.networks.values())
-    goal = 100.0 if near is None else near.target_pct
-    config = StudyConfig(
-        dataset=facts.dataset,
-        data_hash=facts.data_hash,
-        budget=given["budget"] or largest,
-        target_pct=goal,
-        threshold_pct=goal,
-        space=facts.space_name,
-        space_text=facts.space,
-        sampler="stratified",
-        recipe=facts.recipe,
-        recipe_name=facts.recipe_name,
-        rungs=rungs,
-        seed=given["seed"],
-    )
+    config = facts.config(given["budget"] or largest, 100.0 if near is None else near.target_pct, given["seed"])
     machine = json.dumps(asdict(facts.machines[0]), sort_keys=True)
     origins = {"networks": str(given["networks"]), "seeds": str(given["seeds"]), "near": str(near), "machine": machine}
     study = Study(folder, config)
@@ -295,18 +281,14 @@ def plan_document(recording: Recording) -> dict[str, Any]:
 
 def plan_text(plan: Mapping[str, Any]) -> str:
     """Return the plan for people."""
-    near, sizes = plan["near"], plan["parameters"]
+    near, sizes, rungs = plan["near"], plan["parameters"], ", ".join(map(str, plan["rungs"]))
     more = f", then {near['seeds']} within {near['within_pct']:g} points of {near['target_pct']:g} %" if near else ""
-    return "\n".join(
-        (
-            f"table {plan['name']}: {plan['networks']:,} of {plan['considered']:,} networks of the space "
-            f"{plan['space']!r}, {sizes['low']:,} to {sizes['high']:,} parameters",
-            f"  {plan['seeds']} seeds each{more}, {plan['dataset']}, recipe {plan['recipe']}, validated after epochs "
-            f"{', '.join(map(str, plan['rungs']))}; the test set is not read",
-            f"  {plan['runs']:,} runs, {plan['ended']:,} of them ended; {plan['workers']} at a time ({plan['engine']})",
-            f"  about {duration_text(plan['estimated_seconds_left'])} left, "
-            + ("measured here" if plan["estimate_is_measured"] else "a guess"),
-        )
+    return (
+        f"table {plan['name']}: {plan['networks']:,} of {plan['considered']:,} networks of the space "
+        f"{plan['space']!r}, {sizes['low']:,} to {sizes['high']:,} parameters\n"
+        f"  {plan['seeds']} seeds each{more}, {plan['dataset']}, recipe {plan['recipe']}, validated after {rungs}\n"
+        f"  {plan['runs']:,} runs, {plan['ended']:,} of them ended; {plan['workers']} at a time ({plan['engine']}), "
+        f"about {duration_text(plan['estimated_seconds_left'])} left"
     )
 
 

@@ -42,8 +42,6 @@ from search_spaces.notation import parse_space
 
 # Networks nearest in errors that lend the spread between their seeds.
 _LENDERS = 20
-# Repeats of one method that a process does in one go.
-_CHUNK = 5
 # Under halving one run in so many goes on: rungs of a table double, so each round costs the same.
 _REDUCTION = 2
 
@@ -280,14 +278,14 @@ def run_repeat(
         effort: device, engine and limits of such an executor.
     """
     task, seed = asked.task, repeat_seed(asked.seed, repeat)
-    space = parse_space(task.space, task.space_name, dataset(task.dataset).task)
     config, watch = method.config(task, seed), _Watch(task.seconds)
+    space = parse_space(config.space_text, config.space, dataset(config.dataset).task)
     spent = effort or Effort(seconds=None, trials=None, workers=task.workers, device="cpu", limits=Limits())
     problem = Problem(
-        space=task.space,
-        budget=task.budget,
-        target_pct=task.target_pct,
-        epochs=task.recipe.epochs,
+        space=config.space_text,
+        budget=config.budget,
+        target_pct=config.target_pct,
+        epochs=config.recipe.epochs,
         workers=task.workers,
         seed=seed,
         networks=task.networks,
@@ -303,7 +301,7 @@ def run_repeat(
             executor,
             proposer,
             switches=method.switches,
-            is_hopeless=_Halving(task.target_pct).is_hopeless if method.stops is Stops.HALVING else None,
+            is_hopeless=_Halving(config.target_pct).is_hopeless if method.stops is Stops.HALVING else None,
             in_memory=True,
         )
         search.watcher, watch.search = watch, search
@@ -336,9 +334,9 @@ def _prepare(parent: int, asked: Comparison, table: Table) -> None:
     _PREPARED = asked, TableReadings(table, asked.spread or NoiseModel.POOLED)
 
 
-def _replayed(method: Method, repeats: Sequence[int]) -> list[Trace]:
+def _replayed(method: Method, repeat: int) -> Trace:
     assert _PREPARED is not None, "a process is prepared before it works"
-    return [replay(method, _PREPARED[0], _PREPARED[1], repeat) for repeat in repeats]
+    return replay(method, _PREPARED[0], _PREPARED[1], repeat)
 
 
 def run_repeats(
@@ -346,49 +344,37 @@ def run_repeats(
     asked: Comparison,
     table: Table,
     processes: int,
-    there: Sequence[Trace] = (),
-    on_traces: Callable[[Sequence[Trace]], None] = lambda traces: None,
+    there: Sequence[Trace],
+    on_trace: Callable[[Trace], None],
 ) -> list[Trace]:
     """Return the traces of all repeats, by method in the order given, then by repeat.
 
     Args:
         there: of earlier calls; these are not done again.
-        on_traces: told which repeats have just been done.
+        on_trace: told which repeat has just been done.
     """
     done = {(trace.method, trace.repeat): trace for trace in there}
     # Repeat by repeat, so that a comparison that is stopped has about as many of each method.
-    pieces = [
-        (method, missing)
-        for first in range(0, asked.repeats, _CHUNK)
-        for method in methods
-        if (
-            missing := [
-                repeat
-                for repeat in range(first, min(first + _CHUNK, asked.repeats))
-                if (method.name, repeat) not in done
-            ]
-        )
-    ]
-    if pieces:
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(processes, context, _prepare, (os.getpid(), asked, table)) as pool:
-            try:
-                # The processes, which the first piece starts, never hear a Ctrl-C: this one decides what it means.
-                with ignoring_sigint():
-                    futures = [pool.submit(_replayed, *piece) for piece in pieces]
-                for future in as_completed(futures):
-                    on_traces(traces := future.result())
-                    done |= {(trace.method, trace.repeat): trace for trace in traces}
-            except BaseException as error:
-                # Nobody waits for what is left of a comparison that is stopped.
-                pool.shutdown(wait=False, cancel_futures=True)
-                for child in multiprocessing.active_children():
-                    child.kill()
-                if isinstance(error, BrokenProcessPool):
-                    raise HarnessError(
-                        "a process of the comparison was killed, as happens where memory is short",
-                        hint="the same command continues; --processes 1 takes least memory",
-                    ) from error
-                raise
+    left = [(each, repeat) for repeat in range(asked.repeats) for each in methods if (each.name, repeat) not in done]
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, context, _prepare, (os.getpid(), asked, table)) as pool:
+        try:
+            # The processes, which the first ones start, never hear a Ctrl-C: this one decides what it means.
+            with ignoring_sigint():
+                futures = [pool.submit(_replayed, *each) for each in left]
+            for future in as_completed(futures):
+                on_trace(trace := future.result())
+                done[trace.method, trace.repeat] = trace
+        except BaseException as error:
+            # Nobody waits for what is left of a comparison that is stopped.
+            pool.shutdown(wait=False, cancel_futures=True)
+            for child in multiprocessing.active_children():
+                child.kill()
+            if isinstance(error, BrokenProcessPool):
+                raise HarnessError(
+                    "a process of the comparison was killed, as happens where memory is short",
+                    hint="the same command continues; --processes 1 takes least memory",
+                ) from error
+            raise
     order = {method.name: place for place, method in enumerate(methods)}
     return sorted(done.values(), key=lambda trace: (order[trace.method], trace.repeat))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -38,19 +38,14 @@ class Judge:
     """Who reaches the target.
 
     Attributes:
-        accuracies_pct: true accuracy of each network that was an answer, by hash.
+        reaching: hashes of the answers that do.
         largest: the budget: what a score counts for no answer.
         smallest: size of the smallest network that is known to reach the target; infinite where none does.
     """
 
-    accuracies_pct: Mapping[str, float]
-    target_pct: float
+    reaching: Container[str | None]
     largest: int
     smallest: float
-
-    def reaches(self, network_hash: str) -> bool:
-        """Return whether a network reaches the target."""
-        return statistics.reaches(self.accuracies_pct[network_hash], self.target_pct)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +61,8 @@ class Steps:
     @classmethod
     def of(cls, trace: Trace, judge: Judge) -> Steps:
         """Return the sizes of a trace."""
-        starts, sizes = [0.0], [math.inf]
-        for answer in trace.answers:
-            reached = answer.hash is not None and judge.reaches(answer.hash)
-            starts.append(answer.seconds)
-            sizes.append(float(answer.parameters) if reached and answer.parameters is not None else math.inf)
-        return cls(tuple(starts), tuple(sizes))
+        reached = [float(each.parameters or 0) if each.hash in judge.reaching else math.inf for each in trace.answers]
+        return cls((0.0, *(each.seconds for each in trace.answers)), (math.inf, *reached))
 
     def at(self, seconds: float) -> float:
         """Return the size at a time."""
@@ -239,7 +230,7 @@ def findings(asked: Comparison, traces: Sequence[Trace], judged: Judged) -> Find
     """
     task, seconds = asked.task, asked.task.seconds
     smallest = math.inf if judged.smallest is None else judged.smallest
-    judge = Judge(judged.accuracies_pct, task.target_pct, task.budget, smallest)
+    judge = Judge(judged.reaching(task.study.target_pct), task.study.budget, smallest)
     grouped = {named.name: [trace for trace in traces if trace.method == named.name] for named in asked.methods}
     steps = {name: [Steps.of(trace, judge) for trace in group] for name, group in grouped.items()}
     scored = {
@@ -264,7 +255,7 @@ def findings(asked: Comparison, traces: Sequence[Trace], judged: Judged) -> Find
                 "ratio": math.exp(statistics.mean(scored[OVER_TIME][named.name])) if factors else None,
                 "final_size": finite(curves[named.name][-1][1]),
                 "answered": len(answered) / len(group),
-                "false": sum(not judge.reaches(each) for each in answered) / len(answered) if answered else 0.0,
+                "false": sum(each not in judge.reaching for each in answered) / len(answered) if answered else 0.0,
                 "networks": statistics.mean([float(trace.networks) for trace in group]),
                 "runs": statistics.mean([float(trace.runs) for trace in group]),
                 "runtimes": [runtime(steps[named.name], math.floor(smallest * each), seconds) for each in factors],
@@ -277,7 +268,7 @@ def findings(asked: Comparison, traces: Sequence[Trace], judged: Judged) -> Find
         "repeats": asked.repeats,
         "seconds": seconds,
         "workers": task.workers,
-        "target_pct": task.target_pct,
+        "target_pct": task.study.target_pct,
         "smallest": judged.smallest,
         "sentences": _sentences(asked.repeats, ranks, compared, varied),
         "friedman_p": finite(friedman_p),
@@ -345,32 +336,15 @@ def write_figures(folder: Path, found: Findings) -> list[Path]:
 
 def figures_text(asked: Comparison, document: Mapping[str, Any]) -> str:
     """Return the comparison for people."""
-    task, lines = asked.task, [("method", "over time", "at the end", "false answers", "rank", "expected time")]
+    lines = [("method", "over time", "at the end", "false answers", "rank")]
     for method in document["methods"]:
-        # The middle one of the sizes: a terminal has room for one.
-        middle = method["runtimes"][len(method["runtimes"]) // 2] if method["runtimes"] else {"hits": 0}
-        time = duration_text(middle["expected_seconds"]) if middle["hits"] else "never"
-        lines.append(
-            (
-                method["name"],
-                "-" if method["ratio"] is None else f"{method['ratio']:.3f}",
-                "none" if method["final_size"] is None else f"{method['final_size']:,.0f}",
-                f"{100 * method['false']:.0f} %",
-                "-" if method["mean_rank"] is None else f"{method['mean_rank']:.2f}",
-                f"{time} ({middle['hits']} of {asked.repeats})" if middle["hits"] else time,
-            )
-        )
+        figures = zip(("ratio", "final_size", "mean_rank"), (".3f", ",.0f", ".2f"), strict=True)
+        shown = ["-" if method[name] is None else format(method[name], digits) for name, digits in figures]
+        lines.append((method["name"], shown[0], shown[1], f"{100 * method['false']:.0f} %", shown[2]))
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    sizes = [item["size"] for item in document["methods"][0]["runtimes"]]
-    aim = f"expected time: to {sizes[len(sizes) // 2]:,} parameters, misses counted" if sizes else "none reaches"
-    source = f"table {asked.table}" if asked.table else f"real trainings in {task.space_name}"
-    return "\n".join(
-        [
-            f"{source}: {counted(asked.repeats, 'repeat')}, {duration_text(task.seconds)} each on "
-            f"{counted(task.workers, 'worker')}, target {task.target_pct:g} % validation",
-            *("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines),
-            "over time: geometric mean of the answers' sizes over the smallest that reaches; at the end: median size; "
-            + aim,
-            *document["sentences"],
-        ]
-    )
+    task, source = asked.task, f"table {asked.table}" if asked.table else f"trainings in {asked.task.study.space}"
+    head = f"{source}: {counted(asked.repeats, 'repeat')}, {duration_text(task.seconds)} each on "
+    head += f"{counted(task.workers, 'worker')}, target {task.study.target_pct:g} % validation"
+    rows = ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
+    note = "over time: geometric mean of the answers' sizes over the smallest that reaches; at the end: median size"
+    return "\n".join([head, *rows, note, *document["sentences"]])

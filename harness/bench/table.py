@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from harness.evidence.study import StudyConfig
 from harness.system import errors, files
 from harness.system.document import csv_text, documented, read_as
 from harness.system.errors import ContentError, DataError, UsageError, reason
@@ -125,6 +126,23 @@ class Facts:
     machines: tuple[Machine, ...]
     protocol_version: int = PROTOCOL_VERSION
     schema_version: Literal[1] = 1
+
+    def config(self, budget: int, target_pct: float, seed: int = 0, sampler: str = "stratified") -> StudyConfig:
+        """Return the configuration of a study that asks the same."""
+        return StudyConfig(
+            dataset=self.dataset,
+            data_hash=self.data_hash,
+            budget=budget,
+            target_pct=target_pct,
+            threshold_pct=target_pct,
+            space=self.space_name,
+            space_text=self.space,
+            sampler=sampler,
+            recipe=self.recipe,
+            recipe_name=self.recipe_name,
+            rungs=self.rungs,
+            seed=seed,
+        )
 
     @property
     def is_exhaustive(self) -> bool:

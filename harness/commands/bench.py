@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -267,7 +266,7 @@ def run(ctx: click.Context, /, as_json: bool, **given: Any) -> int:
         check_table(table, task)
         asked = Comparison.of(task, [method.named(task) for method in methods], given, table)
     digest = hashlib.sha256(json.dumps(asked.document, sort_keys=True).encode()).hexdigest()[:6]
-    folder = given["out"] or workspace().runs / ".bench" / f"{asked.table or asked.task.space_name}-{digest}"
+    folder = given["out"] or workspace().runs / ".bench" / f"{asked.table or asked.task.study.space}-{digest}"
     check_writable(folder)
     with study.owned(folder):
         if there := begin(folder, asked):
@@ -282,16 +281,15 @@ def run(ctx: click.Context, /, as_json: bool, **given: Any) -> int:
                 with Reporter(asked.repeats * len(methods), "repeats") as reporter:
                     reporter.advance(len(there))
 
-                    def keep(traces: Sequence[Trace]) -> None:
-                        for trace in traces:
-                            append_trace(folder, trace)
-                        reporter.advance(len(traces))
+                    def keep(trace: Trace) -> None:
+                        append_trace(folder, trace)
+                        reporter.advance()
 
                     traces = run_repeats(methods, asked, table, given["processes"] or core_count(), there, keep)
                 # They were kept in the order in which they ended.
                 write_traces(folder, traces)
-                sizes = {key: size for key, size in table.sizes.items() if size <= asked.task.budget}
-                judged = Judged.of(table.true_accuracies_pct, sizes, asked.task.target_pct)
+                sizes = {key: size for key, size in table.sizes.items() if size <= asked.task.study.budget}
+                judged = Judged.of(table.true_accuracies_pct, sizes, asked.task.study.target_pct)
         write_judged(folder, judged)
         found = findings(asked, traces, judged)
         files = [str(path) for path in (*write_figures(folder, found), write_page(folder, asked, found))]

@@ -51,16 +51,9 @@ def facts() -> Findings:
 
 @pytest.fixture
 def comparison() -> Any:
-    task = SimpleNamespace(
-        space_name="all",
-        budget=1_000,
-        target_pct=99.0,
-        recipe=SimpleNamespace(epochs=4),
-        recipe_name="fast",
-        dataset="mnist",
-        seconds=20.0,
-        workers=2,
-    )
+    recipe = SimpleNamespace(epochs=4)
+    study = {"space": "all", "budget": 1_000, "target_pct": 99.0, "recipe": recipe, "recipe_name": "fast"}
+    task = SimpleNamespace(study=SimpleNamespace(**study, dataset="mnist"), seconds=20.0, workers=2)
     return SimpleNamespace(task=task, table=None, judge_seeds=3, seed=7, spread=None)
 
 

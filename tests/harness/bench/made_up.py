@@ -105,20 +105,8 @@ def table(space: str = SPACE) -> Table:
     return Table(facts, tuple(rows))
 
 
-def asked(of: Table, **changes: Any) -> Comparison:
+def asked(of: Table, seconds: float = 1_500.0, workers: int = 2, target_pct: float = 99.0) -> Comparison:
     """Return a comparison of no methods yet on a table."""
-    values: dict[str, Any] = {
-        "dataset": of.facts.dataset,
-        "data_hash": of.facts.data_hash,
-        "space": of.facts.space,
-        "space_name": of.facts.space_name,
-        "recipe": of.recipe,
-        "recipe_name": of.facts.recipe_name,
-        "rungs": of.rungs,
-        "budget": 20_000,
-        "target_pct": 99.0,
-        "seconds": 1_500.0,
-        "workers": 2,
-        "networks": tuple({row.architecture: None for row in of.rows}),
-    }
-    return Comparison(task=SearchTask(**(values | changes)), methods=(), repeats=1, seed=0, answer_seconds=20.0)
+    networks = tuple({row.architecture: None for row in of.rows})
+    task = SearchTask(study=of.facts.config(20_000, target_pct), seconds=seconds, workers=workers, networks=networks)
+    return Comparison(task=task, methods=(), repeats=1, seed=0, answer_seconds=20.0)

@@ -68,8 +68,9 @@ def test_without_one_the_options_ask():
     asked, _ = live.prepared(GIVEN | {"target": 99.2, "seconds": 60.0}, METHODS, None)
 
     task = asked.task
-    assert (task.space_name, task.recipe_name, task.target_pct, task.seconds) == ("tiny", "fast", 99.2, 60.0)
-    assert (task.rungs, task.networks) == ((1, 2, 4, 8, 15), None)
+    study = task.study
+    assert (study.space, study.recipe_name, study.target_pct, task.seconds) == ("tiny", "fast", 99.2, 60.0)
+    assert (study.rungs, task.networks) == ((1, 2, 4, 8, 15), None)
 
 
 def test_what_a_stop_left_is_done_repeat_by_repeat_and_nothing_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -112,19 +113,8 @@ EFFORT = Effort(seconds=None, trials=None, workers=2, device="cpu", limits=RunLi
 
 
 def asked(seconds: float) -> Comparison:
-    task = SearchTask(
-        dataset="mnist-5k",
-        data_hash="0" * 64,
-        space=SPACE,
-        space_name="made-up",
-        recipe=RECIPE,
-        recipe_name="short",
-        rungs=(1, 2, 4, 8),
-        budget=20_000,
-        target_pct=97.0,
-        seconds=seconds,
-        workers=2,
-    )
+    facts = replace(made_up.FACTS, dataset="mnist-5k", space=SPACE, recipe=RECIPE, rungs=(1, 2, 4, 8))
+    task = SearchTask(study=facts.config(20_000, 97.0), seconds=seconds, workers=2)
     return Comparison(task=task, methods=(), repeats=1, seed=0, answer_seconds=10.0, judge_seeds=2)
 
 
@@ -228,7 +218,8 @@ def test_answers_are_judged_by_the_mean_of_fresh_seeds(tmp_path: Path):
     trace = Trace(method="m", repeat=0, seed=0, answers=answers, networks=2, runs=2, rejected=0, ended=1.0)
 
     given = asked(1.0)
-    given = replace(given, task=replace(given.task, recipe=Recipe(epochs=2), target_pct=1.0))
+    study = replace(given.task.study, recipe=Recipe(epochs=2), target_pct=1.0)
+    given = replace(given, task=replace(given.task, study=study))
 
     found = _judged([trace], given, Running(SOURCE, EFFORT), tmp_path)
 

@@ -170,7 +170,7 @@ def test_a_network_that_a_table_has_not_is_refused():
 TARGET_PCT = sorted(TABLE.true_accuracies_pct.values())[3 * len(TABLE.runs) // 4]
 SECONDS = 300.0
 JUDGED = Judged.of(TABLE.true_accuracies_pct, TABLE.sizes, TARGET_PCT)
-JUDGE = Judge(JUDGED.accuracies_pct, TARGET_PCT, 20_000, float(JUDGED.smallest or 0))
+JUDGE = Judge(JUDGED.reaching(TARGET_PCT), 20_000, float(JUDGED.smallest or 0))
 
 
 def run(method: Method, repeats: int, **changes: Any) -> list[Trace]:
@@ -263,7 +263,7 @@ def test_the_test_of_planted_methods_can_fail(monkeypatch: pytest.MonkeyPatch):
 def test_without_confirmation_answers_are_more_often_false():
     def false(name: str) -> int:
         last = [trace.answers[-1].hash for trace in known(name, 4) if trace.answers]
-        return sum(not JUDGE.reaches(each) for each in last if each)
+        return sum(each not in JUDGE.reaching for each in last if each)
 
     assert false("no-confirmation") > false("default")
 
@@ -298,8 +298,8 @@ def test_a_method_is_told_what_came_of_its_networks_and_nothing_more(monkeypatch
 def test_a_process_that_is_killed_is_told_in_one_line_and_what_has_ended_is_kept():
     kept: list[Trace] = []
 
-    def keep_and_kill(traces: Sequence[Trace]) -> None:
-        kept.extend(traces)
+    def keep_and_kill(trace: Trace) -> None:
+        kept.append(trace)
         for child in multiprocessing.active_children():
             child.kill()
 
@@ -307,4 +307,5 @@ def test_a_process_that_is_killed_is_told_in_one_line_and_what_has_ended_is_kept
     with pytest.raises(HarnessError):
         run_repeats([BUILT_IN["random"]], asked, TINY, 1, (), keep_and_kill)
 
-    assert [trace.repeat for trace in kept][:5] == list(range(5))
+    assert kept[0].repeat == 0
+    assert len(kept) < 200

@@ -13,8 +13,8 @@ from harness.bench.comparison import Answer, Trace
 from harness.bench.scores import OVER_TIME, Judge, Steps, _sentences, curve, pairs, ranking, runtime
 
 NEVER = math.inf
-# "a" and "c" reach 99 %, "b" does not.
-JUDGE = Judge({"a": 99.2, "b": 98.9, "c": 99.0}, 99.0, largest=8_000, smallest=1_000)
+# "a" and "c" reach the target, "b" does not.
+JUDGE = Judge({"a", "c"}, largest=8_000, smallest=1_000)
 
 
 def trace(*answers: tuple[float, str | None, int | None]) -> Trace:
@@ -207,5 +207,5 @@ def test_sentences_say_where_repeats_are_too_few_and_what_differs():
 
 
 def test_where_nothing_reaches_all_methods_are_alike():
-    nobody = Judge({"a": 90.0}, 99.0, largest=8_000, smallest=NEVER)
+    nobody = Judge(set(), largest=8_000, smallest=NEVER)
     assert Steps.of(trace((10.0, "a", 2_000)), nobody).score(nobody, 100.0) == 0.0

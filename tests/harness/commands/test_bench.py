@@ -47,7 +47,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Replay in this process, as starting others takes seconds; the repeats that were done."""
     done: list[int] = []
 
-    def run_repeats(methods, asked, table, processes, there, on_traces):
+    def run_repeats(methods, asked, table, processes, there, on_trace):
         readings = TableReadings(table, asked.spread)
         traces = {(trace.method, trace.repeat): trace for trace in there}
         for method in methods:
@@ -55,7 +55,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> list[int]:
                 if (method.name, number) not in traces:
                     done.append(number)
                     traces[method.name, number] = replay.replay(method, asked, readings, number)
-                    on_traces([traces[method.name, number]])
+                    on_trace(traces[method.name, number])
         return [traces[method.name, number] for method in methods for number in range(asked.repeats)]
 
     monkeypatch.setattr(replay, "run_repeats", run_repeats)
@@ -140,12 +140,13 @@ def test_what_nobody_says_is_chosen_from_the_table(folder: str, here: list[int],
     assert run(["bench", "run", folder, "--repeats", "2", "--method", "random", "--out", str(out)]) == 0
 
     task = json.loads((out / "comparison.json").read_text())["task"]
+    study = task["study"]
     table = made_up.table()
     true = [sum(run[8].validation_accuracy_pct for run in runs.values()) / len(runs) for runs in table.runs.values()]
-    assert sum(value >= task["target_pct"] for value in true) / len(true) == pytest.approx(0.25, abs=0.03)
+    assert sum(value >= study["target_pct"] for value in true) / len(true) == pytest.approx(0.25, abs=0.03)
     whole = sum(row.seconds for row in table.rows if row.rung == 8) / 2
     assert task["seconds"] == pytest.approx(whole / 8 / 2, rel=1e-3)
-    assert task["budget"] == max(row.parameters for row in table.rows)
+    assert study["budget"] == max(row.parameters for row in table.rows)
     smaller = sorted(table.sizes.values())[10]
     words = ["--repeats", "1", "--method", "random", "--budget", str(smaller), "--out", str(tmp_path / "less")]
     assert run(["bench", "run", folder, *words]) == 0
