@@ -13,6 +13,7 @@ import threading
 import warnings
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import unquote
@@ -29,7 +30,8 @@ from harness.evidence.events import (
     Verified,
     WinnerChosen,
 )
-from harness.evidence.study import StudyConfig, config_document
+from harness.evidence.study import Study, StudyConfig, config_document
+from harness.system import files
 from harness.system.document import document_of
 from harness.system.errors import UsageError, install_command, typed
 from harness.training.result import Purpose, Result, Status
@@ -40,6 +42,7 @@ from search_spaces.space import OBJECTIVES
 
 if TYPE_CHECKING:
     import optuna
+    from optuna.storages import RDBStorage
     from optuna.trial import FrozenTrial
 
 # What the first answer of the database may take; between two looks at the study; between two attempts while it is away;
@@ -158,7 +161,22 @@ class Mirror:
         _close(study)
 
 
-def _study(url: str, name: str, config: StudyConfig) -> optuna.Study:
+def write_database(study: Study, path: Path) -> None:
+    """Leave a study as an SQLite file for Optuna's own tools; nothing here ever reads it."""
+    from optuna.storages import RDBStorage
+
+    # Made in memory: a kill leaves no folder behind, and '?' in a person's path has no meaning of a database URL.
+    storage = RDBStorage("sqlite://")
+    made = _study(storage, study.folder.name, study.config)
+    _push(made, study.entries, study.config)
+    connection = storage.engine.raw_connection()
+    content = connection.driver_connection.serialize()  # type: ignore[union-attr]
+    connection.close()
+    _close(made)
+    files.write_bytes(path, content)
+
+
+def _study(url: str | RDBStorage, name: str, config: StudyConfig) -> optuna.Study:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -29,6 +29,7 @@ from harness.evidence.events import (
     SessionEnded,
     WinnerChosen,
 )
+from harness.evidence.mirror import write_database
 from harness.evidence.study import Study, StudyConfig
 from harness.search import pruning, race
 from harness.search.clock import Effort, is_spent
@@ -40,8 +41,8 @@ from harness.search.state import Search, on_fresh_seeds
 from harness.system.errors import HarnessError
 from harness.training.executor import Broken, ExecutorOf, Finished, Source
 from harness.training.processes import Processes
-from harness.training.result import Purpose, Result, Status, derive_seed
-from harness.training.run import Job
+from harness.training.result import Purpose, Result, Status
+from harness.training.run import Job, begun
 from search_spaces.cost import analyse
 from search_spaces.draw import Draw, measured, replay, uniform
 from search_spaces.notation import parse_space
@@ -80,6 +81,8 @@ def run_search(search: Search, command: list[str]) -> None:
                 choose(search)
         finally:
             search.executor.stop()
+        if search.ended:
+            write_database(search, search.folder / "study.db")
         reason = "interrupted" if search.interrupted else search.reason
         search.add(SessionEnded(reason=reason, message=search.exhausted, seconds=effort.seconds, trials=effort.trials))
 
@@ -256,31 +259,14 @@ def _ended(search: Search, job: Job, found: Result) -> None:
 
 
 def _broken(search: Search, event: Broken) -> None:
-    job, proposal = event.job, _candidate(search, event.job).proposal
-    key = (proposal.trial, job.purpose.value, job.seed_index)
+    job = event.job
+    key = (_candidate(search, job).proposal.trial, job.purpose.value, job.seed_index)
     search.broken[key] = search.broken.get(key, 0) + 1
     if event.status is Status.CRASHED and search.broken[key] == 1:
         search.waiting.append(job)
         return
-    found = Result(
-        architecture=proposal.architecture,
-        hash=proposal.hash,
-        parameters=proposal.parameters,
-        macs=analyse(proposal.architecture, dataset(search.config.dataset).task).macs,
-        recipe=job.recipe,
-        recipe_name=job.recipe_name,
-        recipe_hash=job.recipe.hash,
-        dataset=search.config.dataset,
-        purpose=job.purpose,
-        seed_index=job.seed_index,
-        seed=derive_seed(proposal.hash, job.recipe.hash, job.purpose, job.seed_index, job.study_seed),
-        status=event.status,
-        message=event.message,
-        study=search.folder.name,
-        trial=proposal.trial,
-        decisions=proposal.decisions,
-    )
-    _ended(search, job, found)
+    found = begun(job, dataset(search.config.dataset))
+    _ended(search, job, replace(found, status=event.status, message=event.message))
 
 
 def _candidate(search: Search, job: Job) -> Candidate:

@@ -22,7 +22,6 @@ from harness.search.clock import (
     PACES,
     VERIFY_FACTOR,
     Effort,
-    Pace,
     TimeLeft,
     Timing,
     rounds,
@@ -200,16 +199,11 @@ class Search(Trials):
         """Networks that train at once; before any can, those planned. The nodes of a cluster come and go."""
         return len(self.executor.places()) or self.effort.workers
 
-    @property
-    def pace(self) -> Pace:
-        """The pace as it was measured, that of the slowest node of a cluster; a guess until a run has ended."""
-        return self.timing.measured_pace
-
     def time_left(self) -> TimeLeft:
         """Return what there is time for: a training whose network can still be confirmed and verified."""
-        images, workers = dataset(self.config.dataset).train_size, self.workers
+        images, pace, workers = self.timing.images, self.timing.measured_pace, self.workers
         if self.effort.seconds is None:
-            return TimeLeft(images, self.pace, workers=workers)
+            return TimeLeft(images, pace, workers=workers)
         confirmed = CAUTION * (1 + rounds(CONFIRM_SEEDS, workers))
         verified = CAUTION * VERIFY_FACTOR * rounds(LEAST_VERIFY_SEEDS, workers)
         seconds = max(0.0, self.left - CAUTION_SECONDS) / (confirmed + verified)
@@ -218,7 +212,9 @@ class Search(Trials):
             winner, *others = map(self.verify_seconds, waiting)
             spare = self.left - winner - min(others, default=0.0)
         left, elapsed = self.left, self.elapsed
-        return TimeLeft(images, self.pace, seconds, left, workers, elapsed, spare, is_over=lambda: self.left <= 0)
+        return TimeLeft(
+            images, self.timing.measured_pace, seconds, left, workers, elapsed, spare, is_over=lambda: self.left <= 0
+        )
 
     def _to_verify(self) -> list[Candidate]:
         waiting = []
@@ -242,7 +238,7 @@ class Search(Trials):
             return statistics.mean(seconds)
         proposal, data = candidate.proposal, dataset(self.config.dataset)
         epochs = proposal.epochs or self.config.recipe.epochs
-        return self.pace.seconds(epochs, data.train_size, work(proposal.architecture, data.task))
+        return self.timing.measured_pace.seconds(epochs, data.train_size, work(proposal.architecture, data.task))
 
     def verify_seconds(self, candidate: Candidate, seeds: int = LEAST_VERIFY_SEEDS) -> float:
         """Return what verifying a network on so many seeds will take, in seconds of wall-clock; rather too much."""

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from harness.data.datasets import Dataset
 from harness.data.testset import read_test_set
 from harness.data.training_images import ImageData, Split, split
 from harness.system import files
@@ -167,7 +168,8 @@ def _execute(
         engine=job.engine,
         folder=job.teachers,
     )
-    results = [_start_result(each, loaded, device, name) for each in jobs]
+    made, now = environment(device, loaded.data.data_hash, name), datetime.now(UTC).isoformat(timespec="seconds")
+    results = [replace(begun(each, dataset), environment=made, started_utc=now) for each in jobs]
     runs = []
     for each, result in zip(jobs, results, strict=True):
         begins = (each.architecture, each.recipe, result.seed, device, engine, teacher)
@@ -253,9 +255,10 @@ def _test_images(job: Job, loaded: TrainingData, device: torch.device) -> Images
     return Images(pixels.to(device), labels.to(device), dataset.mean, dataset.std, dataset.classes)
 
 
-def _start_result(job: Job, loaded: TrainingData, device: torch.device, engine: str) -> Result:
+def begun(job: Job, data: Dataset) -> Result:
+    """Return the result of a job before its first epoch."""
     architecture, recipe_hash = job.architecture, job.recipe.hash
-    analysis = analyse(architecture, loaded.data.dataset.task)
+    analysis = analyse(architecture, data.task)
     return Result(
         architecture=architecture,
         hash=architecture.hash,
@@ -264,13 +267,11 @@ def _start_result(job: Job, loaded: TrainingData, device: torch.device, engine: 
         recipe=job.recipe,
         recipe_name=job.recipe_name,
         recipe_hash=recipe_hash,
-        dataset=loaded.data.dataset.name,
+        dataset=data.name,
         purpose=job.purpose,
         seed_index=job.seed_index,
         seed=derive_seed(architecture.hash, recipe_hash, job.purpose, job.seed_index, job.study_seed, job.beacon),
         status=Status.RUNNING,
-        environment=environment(device, loaded.data.data_hash, engine),
-        started_utc=datetime.now(UTC).isoformat(timespec="seconds"),
         study=job.study,
         trial=job.trial,
         decisions=job.decisions,

@@ -22,7 +22,7 @@ from optuna.storages import RDBStorage
 from benchmarks import postgres_server
 from benchmarks.postgres_server import Server
 from harness.evidence import mirror
-from harness.evidence.mirror import Mirror, hidden, without_password
+from harness.evidence.mirror import Mirror, hidden, without_password, write_database
 from harness.evidence.study import Study, StudyConfig
 from harness.search import loop
 from harness.search.state import Moment, Watcher
@@ -103,6 +103,8 @@ def test_optuna_finds_the_runs_of_the_files_and_a_second_call_adds_nothing(ended
     mirrored(ended, url)
 
     check(ended, url)
+    write_database(Study.read(ended), ended / "study.db")
+    check(ended, f"sqlite:///{ended}/study.db")
     with loaded(url) as found:
         assert found.metric_names == ["validation error (%)", "parameters"]
         confirmed = {name for name in found.user_attrs if name.endswith("errors on fresh seeds")}

@@ -172,14 +172,14 @@ def test_a_run_takes_what_the_whole_ones_before_took(opened: Search):
 
 def test_a_run_of_a_network_that_was_not_trained_takes_the_pace_of_the_others(opened: Search):
     estimated = opened.run_seconds(opened.candidates[0])
-    pace = opened.pace
+    pace = opened.timing.measured_pace
 
     slow = file(opened, 3 * estimated)
     other = Candidate(replace(PROPOSAL, trial=1, epochs=16), PROPOSAL.parameters)
 
     assert opened.run_seconds(other) == pytest.approx(3 * 2 * estimated)
     assert opened.run_seconds(slow) == pytest.approx(3 * estimated)
-    assert opened.pace.seconds_an_image == pytest.approx(3 * pace.seconds_an_image)
+    assert opened.timing.measured_pace.seconds_an_image == pytest.approx(3 * pace.seconds_an_image)
     # 8 epochs of 50,000 images by the figures of torch.
     assert estimated == pytest.approx(8 * 50_000 * (1.85e-4 + 3.35e-11 * work(PROPOSAL.architecture, MNIST)))
 

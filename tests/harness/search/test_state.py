@@ -47,13 +47,13 @@ def test_a_network_of_another_length_is_trained_so_and_stops_at_rungs_of_its_own
 
 
 def test_the_pace_is_that_of_the_slowest_node(opened: Search):
-    candidate, pace = opened.candidates[0], opened.pace.seconds_an_image
+    candidate, pace = opened.candidates[0], opened.timing.measured_pace.seconds_an_image
     estimated = opened.run_seconds(candidate)
     for index, (node, factor) in enumerate((("near", 1.0), ("far", 3.0), ("near", 2.0))):
         run = scripted.made_result(opened.job(candidate, Purpose.CONFIRM, index), scripted.by_size, 8)
         scripted.apply(opened, RunEnded(run=replace(run, node=node, train_seconds=factor * estimated)))
 
-    assert opened.pace.seconds_an_image == pytest.approx(3 * pace)
+    assert opened.timing.measured_pace.seconds_an_image == pytest.approx(3 * pace)
 
 
 def test_a_settled_network_comes_back_when_seeds_that_were_in_flight_let_it_stand(trainer: Trainer, tmp_path: Path):
