@@ -492,42 +492,18 @@ def verify(
     >>> record.tier, len(record.record.seeds)
     ('measured', 2)
     """
+    given = dict(locals())
     place = workspace()
-    plan = planned(
-        network,
-        place,
-        seeds=seeds,
-        recipe=recipe,
-        epochs=epochs,
-        target_pct=target_pct,
-        name=name,
-        dataset=dataset,
-        device=device,
-        engine=engine,
-        workers=workers,
-        data=data,
-    )
+    plan = planned(place=place, **given)
     with without_main():
         return verified(plan, place, _folder(data))
 
 
 def planned(
-    network: str | Architecture | Trial,
-    place: Workspace,
-    *,
-    seeds: int | None,
-    recipe: str | None,
-    epochs: int | None,
-    target_pct: float | None,
-    name: str,
-    dataset: str,
-    device: str,
-    engine: str,
-    workers: int | None,
-    data: str | Path | None,
-    certify: bool = False,
+    network: str | Architecture | Trial, seeds: int | None, *, place: Workspace, certify: bool = False, **given: Any
 ) -> Plan:
-    """Return what ``verify`` is about to do; raises as it does."""
+    """Return what ``verify`` is about to do with all that it is given; raises as it does."""
+    recipe, target_pct, dataset, engine = (given[name] for name in ("recipe", "target_pct", "dataset", "engine"))
     from harness.evidence import ledger
     from harness.evidence.leaderboard import collect
     from harness.evidence.verify import Plan
@@ -537,13 +513,13 @@ def planned(
     task, wanted = datasets.task_of(dataset), None if dataset == "auto" else dataset
     row: KnownRow | None
     if not isinstance(network, str | Architecture):
-        given = NetworkArgument(network.architecture)
+        meant = NetworkArgument(network.architecture)
         row = KnownRow(network.recipe, network.recipe_name, network.dataset, network.target_pct)
     else:
-        given = _network(network, place, task)
-        row = only_row(given, dataset=wanted, target_pct=target_pct, recipe_given=recipe is not None)
-    named = recipe_of(row, recipe, epochs)
-    check_statistics(named.recipe, given.architecture, task)
+        meant = _network(network, place, task)
+        row = only_row(meant, dataset=wanted, target_pct=target_pct, recipe_given=recipe is not None)
+    named = recipe_of(row, recipe, given["epochs"])
+    check_statistics(named.recipe, meant.architecture, task)
     if certify and seeds is not None and seeds < ledger.FEWEST_SEEDS:
         raise UsageError(f"--seeds {seeds}: a certification takes at least {ledger.FEWEST_SEEDS} seeds")
 
@@ -552,11 +528,11 @@ def planned(
     from harness.training.native.native import choose_engine
     from search_spaces.ops import op_types
 
-    chosen = choose_device(device)
-    choice = choose_engine(engine, named.recipe, chosen, op_types(given.architecture.ops))
+    chosen = choose_device(given["device"])
+    choice = choose_engine(engine, named.recipe, chosen, op_types(meant.architecture.ops))
     say_engine(choice)
     say_teacher(named.recipe, task, place.teachers)
-    images = resolve(wanted or (row and row.dataset) or dataset, _folder(data))
+    images = resolve(wanted or (row and row.dataset) or dataset, _folder(given["data"]))
     check_batch(named.recipe, len(images.train_labels))
     stated = row.target_pct if row is not None and target_pct is None else target_pct
     for needed in (place.root, place.records, place.runs):
@@ -565,15 +541,15 @@ def planned(
     if recipe is None:
         say(f"recipe {named.name}, {'as none was given' if row is None or row.recipe is None else 'that of the row'}")
     return Plan(
-        architecture=given.architecture,
+        architecture=meant.architecture,
         recipe=named,
         dataset=images.dataset.name,
         target_pct=images.dataset.target_pct if stated is None else stated,
         indices=tuple(range(seeds or (ledger.DEFAULT_SEEDS if certify else 10))),
         device=str(chosen),
         engine=engine if engine == "auto" else choice.kind,
-        workers=worker_count(workers, chosen),
-        name=name or given.name,
+        workers=worker_count(given["workers"], chosen),
+        name=given["name"] or meant.name,
         certify=certify,
     )
 

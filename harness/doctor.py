@@ -13,8 +13,9 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness.data import datasets, training_images
 from harness.system.errors import DISTRIBUTION, DeviceError, HarnessError, UsageError, typed
@@ -23,15 +24,9 @@ from harness.system.machine import core_count, cores_by_quota, cores_shown, proc
 from harness.system.terminal import counted
 from harness.training.native import native
 
-if TYPE_CHECKING:
-    from harness.training.modules import Network
-    from search_spaces.cost import Analysis
-
 _REINSTALL = "run 'pip install .' again in a fresh environment"
 # A study keeps some kilobytes a run; the rest is room for checkpoints, a download and the reports.
 _ENOUGH_DISK_BYTES = 500 * 2**20
-# The distribution that torchinfo grew out of; it installs a module of torchsummary's name.
-_OLD_NAME = "torch-summary"
 _PROBE = "conv3x3(8) bn relu conv3x3(8, tie=a) relu maxpool conv3x3(8, pad=0, bias, tie=a) relu gap linear(10)"
 
 
@@ -77,47 +72,27 @@ def diagnose(place: Workspace, dataset: str = datasets.AUTO, folder: Path | None
         UsageError: there is no data set of that name.
     """
     spec = datasets.asked_for(dataset)
-    probes: dict[str, Callable[[], _Found]] = {
-        "python": _python,
-        "packages": _packages,
-        "torch": _torch,
-        "device": _device,
-        "cpu": _cpu,
-        "engine": _engine,
-        "threads": _threads,
-        "data": lambda: _data(spec, folder),
-        "workspace": lambda: _workspace(place),
-        "disk": lambda: _disk(place),
-        "torchsummary": _torchsummary,
-        "fvcore": _fvcore,
-        "torchvision": _torchvision,
-        "commit": _commit,
-    }
-    return [_check(name, probe) for name, probe in probes.items()]
+    probes: tuple[Callable[[], _Found], ...] = (
+        *(_python, _packages, _torch, _device, _cpu, _engine, _threads),
+        *(partial(_data, spec, folder), partial(_workspace, place), partial(_disk, place)),
+        *(_torchsummary, _torchvision, _commit),
+    )
+    return [_check(getattr(probe, "func", probe).__name__.removeprefix("_"), probe) for probe in probes]
 
 
 def _check(name: str, probe: Callable[[], _Found]) -> Check:
     try:
         message, facts, *hint = probe()
+    except HarnessError as error:
+        code = error.exit_code if error.exit_code > 1 else DeviceError.exit_code
+        return Check(name=name, message=error.message, verdict=Verdict.FAIL, hint=error.hint or "", exit_code=code)
     except Exception as error:
         # Whatever is wrong with a library shows here, and the checks after it must still run.
-        if isinstance(error, HarnessError):
-            message, advice, code = error.message, error.hint or "", error.exit_code
-        else:
-            message, advice = (
-                f"{type(error).__name__}: {(str(error).strip().splitlines() or ['no message'])[0]}",
-                _REINSTALL,
-            )
-            code = 1
-        code = code if code > 1 else DeviceError.exit_code
-        return Check(name=name, message=message, verdict=Verdict.FAIL, hint=advice, exit_code=code)
-    return Check(
-        name=name,
-        message=message,
-        verdict=Verdict.WARN if hint else Verdict.OK,
-        hint="".join(map(str, hint)),
-        facts=facts,
-    )
+        message = f"{type(error).__name__}: {(str(error).strip().splitlines() or ['no message'])[0]}"
+        code = DeviceError.exit_code
+        return Check(name=name, message=message, verdict=Verdict.FAIL, hint=_REINSTALL, exit_code=code)
+    verdict = Verdict.WARN if hint else Verdict.OK
+    return Check(name=name, message=message, verdict=verdict, hint="".join(map(str, hint)), facts=facts)
 
 
 def _python() -> _Found:
@@ -235,46 +210,22 @@ def _disk(place: Workspace) -> _Found:
     return found if enough else (*found, f"make room: {_ENOUGH_DISK_BYTES // 2**20} MiB are enough")
 
 
-def _probe() -> tuple[Network, Analysis]:
-    from harness.training.modules import build
+def _torchsummary() -> _Found:
+    import torchsummary
+
+    from harness.cross_check import cross_check
     from search_spaces.cost import analyse
     from search_spaces.notation import parse_network
     from search_spaces.task import MNIST
 
     architecture = parse_network(_PROBE)
-    return build(architecture, MNIST), analyse(architecture, MNIST)
-
-
-def _torchsummary() -> _Found:
-    """Which package is imported as torchsummary, and whether it counts a network's parameters."""
-    import torchsummary
-
-    from harness.cross_check import summary_total, tied_repeats
-
-    path = str(torchsummary.__file__)
+    cross_check(architecture, analyse(architecture, MNIST))
     owners = importlib.metadata.packages_distributions().get("torchsummary", [])
-    if _OLD_NAME in owners:
-        hint = f"pip uninstall {_OLD_NAME}, then pip install --force-reinstall torchsummary"
-        raise DeviceError(f"{path} comes from {_OLD_NAME}, another package", hint=hint)
-    network, analysis = _probe()
-    counted, due = summary_total(network, analysis.task) - tied_repeats(network), analysis.parameters
-    if counted != due:
-        raise DeviceError(f"{path} counts {counted:,} parameters where {due:,} are", hint=_REINSTALL)
-    return f"{path}, counts as it should", {"file": path, "distributions": owners}
-
-
-def _fvcore() -> _Found:
-    from harness.cross_check import fvcore_counts
-
-    network, analysis = _probe()
-    counted, due = fvcore_counts(network, analysis.task)[1], analysis.macs
-    if counted != due:
-        raise DeviceError(f"its trace counts {counted:,} multiply-adds where {due:,} are", hint=_REINSTALL)
-    return "traces a network and counts as it should", {}
+    path = str(torchsummary.__file__)
+    return f"{path} and fvcore count as this program does", {"file": path, "distributions": owners}
 
 
 def _torchvision() -> _Found:
-    """Whether torchvision can be imported, with the stubs that it may need, and whether it fits torch."""
     import torch
 
     from harness.data.training_images import import_torchvision
@@ -283,15 +234,10 @@ def _torchvision() -> _Found:
     version, installed = str(torchvision.__version__), str(torch.__version__)
     wanted = (re.match(r"torch\s*\(?==\s*([\w.]+)", line) for line in importlib.metadata.requires("torchvision") or ())
     due = next((found[1] for found in wanted if found), None)
-    facts = {"version": version, "torch": installed, "made_for_torch": due, "fits": False}
-    if due is not None and due != installed.partition("+")[0]:
-        misfit = f"{version} is made for torch {due}, but {installed} is installed"
-    elif not torchvision.extension._has_ops():
-        misfit = f"{version} is another build than torch {installed}: its compiled part cannot be loaded"
-    else:
-        return f"{version} beside torch {installed}; they fit each other", facts | {"fits": True}
-    hint = "if you need more of torchvision, install it together with torch, with one command of pip from one index"
-    return f"{misfit}. Its data sets work, and this program uses nothing else of it", facts, hint
+    fits = due in (None, installed.partition("+")[0]) and torchvision.extension._has_ops()
+    # This program uses nothing but its data sets, which work in any case.
+    facts = {"version": version, "torch": installed, "made_for_torch": due, "fits": fits}
+    return f"{version} beside torch {installed}", facts
 
 
 def _commit() -> _Found:

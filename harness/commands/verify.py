@@ -69,7 +69,7 @@ def verify(
     if certify and not declare_only and seeds is not None:
         raise UsageError("--seeds has no effect on a declared certification: give it with --declare-only")
     place = workspace()
-    plan = api.planned(network, place, seeds=seeds, data=folder, **given)
+    plan = api.planned(network, seeds, place=place, data=folder, **given)
     if declare_only:
         attempt = declare(plan, place, len(plan.indices))
         text = (

@@ -18,9 +18,7 @@ from harness.system.errors import Interrupted
 from harness.system.terminal import Parsed, busy, printable_json, say
 
 if TYPE_CHECKING:
-    from harness.networks import KnownRow
     from harness.training.ray import Cluster
-    from harness.training.recipe import NamedRecipe
     from search_spaces.space import Condition
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -54,13 +52,6 @@ def data_options(command: _Command) -> _Command:
         help="auto, mnist, fashion-mnist, kmnist or mnist-5k; auto is the data set of a recorded network, "
         "else mnist, or mnist-5k where there is no MNIST.",
     )(data_option(command))
-
-
-def say_recipe(named: NamedRecipe, asked: str | None, row: KnownRow | None) -> None:
-    """Say on stderr which recipe trains where none was asked for."""
-    if asked is None:
-        why = "the row's own" if row is not None and row.recipe is not None else "as none was given"
-        say(f"recipe {named.name}, {why}")
 
 
 def say_left_out(damage: Iterable[str]) -> None:
