@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from harness.commands.shared import options
+from harness.commands import options
 from harness.data.datasets import task_of
 from harness.system.errors import UsageError
 from harness.system.files import check_writable, workspace

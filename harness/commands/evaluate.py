@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.commands.shared import options
+from harness.commands import options
 from harness.data import datasets
 from harness.system import statistics
 from harness.system.errors import DataError, UsageError

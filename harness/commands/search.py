@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from harness.commands.shared import options
+from harness.commands import options
 from harness.data.datasets import dataset as dataset_named
 from harness.data.datasets import task_of
 from harness.evidence.mirror import check_url, hidden

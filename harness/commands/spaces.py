@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.commands.shared import options
+from harness.commands import options
 from harness.system.errors import ContentError
 from harness.system.terminal import say
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from harness.commands.shared import options
+from harness.commands import options
 
 
 @click.command(short_help="Train one network once and validate it.")

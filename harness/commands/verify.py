@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from harness.commands.shared import options
+from harness.commands import options
 from harness.system.errors import UsageError
 from harness.system.files import workspace
 
