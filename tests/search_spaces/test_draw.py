@@ -67,13 +67,6 @@ def test_bars_of_shared_parts_stand_where_they_are_named():
     assert str(draw(space, First()).architecture) == "conv3x3(4) bn | relu | res(bn | relu) linear(10)"
 
 
-def test_ties_cross_the_borders_of_rules():
-    space = parse_space("u(c) = conv3x3(c, tie=k); net = u(4) u(4) res(u(4)) linear(10)")
-    assert str(draw(space, First()).architecture) == (
-        "conv3x3(4, tie=t1) conv3x3(4, tie=t1) res(conv3x3(4, tie=t1)) linear(10)"
-    )
-
-
 def test_uniform_decisions_and_uniform_derivations_differ():
     space = parse_space("net = <bn / conv3x3(1..9)>")
     rng = random.Random(3)
@@ -166,18 +159,6 @@ def test_several_decisions_change_at_once_and_no_more_than_there_are():
         assert {len(changed(parent.decisions, child.decisions)) for child in children} == expected
 
 
-@given(st.from_type(SearchSpace), st.integers(0, 100))
-def test_children_are_accepted_or_refused_with_a_reason(found: SearchSpace, seed: int):
-    rng = random.Random(seed)
-    try:
-        parent = draw_uniform(found, rng, attempts=50)
-        child = child_of(within(found, 5000), parent.indices, rng, attempts=50)
-    except DrawError:
-        assume(False)
-    assert child.architecture != parent.architecture
-    assert judge(found, child.architecture, 5000).accepted
-
-
 @given(st.integers(0, 1_000))
 def test_a_change_comes_with_the_judgement_that_accepted_it(seed: int):
     found = within(space("card"), 19_000)
@@ -241,16 +222,6 @@ def test_the_smallest_network_of_a_small_space_is_known():
     assert smallest(parse_space(text)) == 4 * 9 + 4 * 10 + 10
     assert smallest(parse_space(f"{text}; where macs >= 60000")) == 12 * 9 + 12 * 10 + 10
     assert smallest(parse_space(f"{text}; where parameters <= 10")) is None
-
-
-def test_many_derivations_give_an_interval_that_says_so():
-    text = "net = conv3x3(1..40) conv3x3(1..40) gap linear(10); where parameters <= 3000"
-    exact = feasible(parse_space(text))
-    _sampled = feasible(parse_space(text), most_exact=100, rng=random.Random(1), samples=400, confidence=0.99)
-    assert exact.exact
-    assert not _sampled.exact
-    assert _sampled.low < exact.low < _sampled.high
-    assert (_sampled.derivations, _sampled.looked_at, _sampled.confidence) == (1600, 400, 0.99)
 
 
 def test_the_interval_holds_the_true_number_as_often_as_it_says():

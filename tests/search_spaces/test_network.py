@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 import random
 from dataclasses import replace
 from pathlib import Path
@@ -98,12 +97,6 @@ def test_other_tie_names_and_idle_dropouts_change_nothing(network: Architecture)
         return tuple(found)
 
     assert Architecture(renamed(network.ops)).hash == network.hash
-
-
-@given(network=st.from_type(Architecture))
-def test_a_network_travels_between_processes_as_it_is(network: Architecture):
-    there = pickle.loads(pickle.dumps(network))
-    assert (there, hash(there), str(there)) == (network, hash(network), str(network))
 
 
 # The alternatives of `net` in the space `all`, in their order.

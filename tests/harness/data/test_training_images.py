@@ -20,11 +20,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.data import training_images
-from harness.data.datasets import dataset
+from harness.data.datasets import DATASETS, dataset
 from harness.data.testset import read_test_set
 from harness.data.training_images import (
     MissingData,
-    check,
     fetch,
     find,
     import_torchvision,
@@ -73,15 +72,6 @@ def test_files_are_found_in_the_layout_of_torchvision_and_flat_and_only_in_a_fol
 
 
 # Check ----------------------------------------------------------------------------------------------------------------
-
-
-def test_a_good_copy_is_described_with_its_hashes(toy, tmp_path: Path):
-    place = toy.write(tmp_path)
-    found = check(toy.spec, tmp_path)
-    sums = [(name, hashlib.sha256(content).hexdigest()) for name, content in toy.unpacked.items()]
-    assert [(file["name"], file["sha256"]) for file in found["files"]] == sums
-    assert (found["source"], found["data_hash"]) == (str(place), load("toy", tmp_path).data_hash)
-    assert (found["train"], found["validation"], found["test"]) == (20, 10, 6)
 
 
 # Fetch ----------------------------------------------------------------------------------------------------------------
@@ -317,3 +307,33 @@ def test_mnist_has_its_50000_and_10000_images_and_a_fixed_split(mnist_folder: Pa
     assert (torch.bincount(data.train_labels[parts.validation]) - shares).abs().max() < 1
     assert data.data_hash == "ca679089cd9dd461d7b26e36e51216fc71f9271f8082e09656a7c1d29a50483b"
     assert digest(parts.validation) == "f1bf1e574c159382"
+
+
+FILED = [name for name, spec in DATASETS.items() if not spec.embedded]
+
+
+@pytest.mark.parametrize("name", FILED)
+def test_files_and_md5_sums_are_those_of_torchvision(name: str):
+    spec = dataset(name)
+    theirs = getattr(import_torchvision().datasets, spec.folder.partition("/")[0])
+    assert [(f"{file.name}.gz", file.gzip_md5) for file in spec.all_files] == theirs.resources
+    assert spec.folder == f"{theirs.__name__}/raw"
+    assert len(theirs.classes) == spec.classes
+
+
+@pytest.mark.parametrize("name", FILED)
+def test_mean_and_deviation_are_those_of_the_training_images(name: str, mnist_folder):
+    spec = dataset(name)
+    if not (mnist_folder / spec.folder).is_dir():
+        pytest.skip(f"HARNESS_DATA has no {spec.folder}")
+    counts = np.bincount(training_arrays(spec, find(spec, mnist_folder))[0].ravel(), minlength=256)
+    shades = np.arange(256) / 255
+    mean = np.average(shades, weights=counts)
+    assert spec.mean == pytest.approx((mean,), abs=5e-5)
+    assert spec.std == pytest.approx((np.average((shades - mean) ** 2, weights=counts) ** 0.5,), abs=5e-5)
+
+
+def test_facts_and_checks_need_no_torch():
+    program = "import sys, harness.data.training_images, harness.commands.doctor; sys.exit('torch' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr or "torch was loaded"
