@@ -48,6 +48,8 @@ _CONFIG: dict[str, Any] = {
 # Fewer errors cannot be told apart on 10,000 images, and a logarithmic axis has no 0.
 _FEWEST_ERRORS_PCT = 0.05
 _MOST_GHOSTS, _MOST_SEED_ROWS = 3, 8
+# Of a legend; a telephone has room for one.
+_COLUMNS = alt.ExprRef("width < 400 ? 1 : 3")
 _DASHED: dict[str, Any] = {"strokeDash": [6, 4], "color": TEXT}
 
 
@@ -92,7 +94,7 @@ def _accuracy_axis(title: str) -> Any:
 
     Accuracies near 100 % crowd together: here 99.4 to 99.7 is as far as 98 to 99.
     """
-    scale = alt.Scale(type="log", reverse=True, nice=False, padding=12)
+    scale = alt.Scale(type="log", reverse=True, nice=False, padding=18)
     return alt.Y("errors:Q", scale=scale, title=title, axis=alt.Axis(labelExpr="format(100 - datum.value, '.6~r')"))
 
 
@@ -108,10 +110,10 @@ def _names(field: str = "network", names: Sequence[str] | None = None) -> Any:
     return alt.Y(f"{field}:N", sort=list(names) if names else None, title=None, axis=axis)
 
 
-def _looks(field: str, kinds: Mapping[str, tuple[str, str]], present: Iterable[object], columns: int = 3) -> Any:
+def _looks(field: str, kinds: Mapping[str, tuple[str, str]], present: Iterable[object]) -> Any:
     """Return how points are told apart: colour and shape by kind, and one legend of the kinds that are present."""
     shown = set(present)
-    legend = alt.Legend(values=[kind for kind in kinds if kind in shown], columns=columns)
+    legend = alt.Legend(values=[kind for kind in kinds if kind in shown], columns=_COLUMNS)
     colours, shapes = zip(*kinds.values(), strict=True)
     return {
         "color": alt.Color(f"{field}:N", scale=alt.Scale(domain=list(kinds), range=list(colours)), legend=legend),
@@ -252,7 +254,7 @@ def accuracy_over_cost(info: StudyFacts, rows: Sequence[Row] | None = None) -> A
         if row is not None and (mean := row.mean_test_accuracy_pct) is not None and row.parameters > 0
     ]
     shown = [row for row in (*rows, *tested) if row["shown"]]
-    if not shown:
+    if not any(row["n"] is not None for row in shown):
         return None
     x, y = _log_axis(alt.X, "cost", unit), _accuracy_axis("accuracy, %")
     looks = _looks("shown", _KINDS, [row["shown"] for row in shown])
@@ -324,7 +326,7 @@ def _seeds_of_networks(info: StudyFacts) -> Any:
     kinds = {
         "validation, fresh seed": (BLUE, "circle"),
         "test set": (ORANGE, "diamond"),
-        "validation, the run it was chosen by": (GREY, "triangle-down"),
+        "validation, first run": (GREY, "triangle-down"),
     }
     # Seeds that went wrong lie on the edge, so that the others can be told apart.
     low = info.config.target_pct - 2.0
@@ -344,7 +346,7 @@ def _seeds_of_networks(info: StudyFacts) -> Any:
         y=_names(names=names),
         yOffset=alt.YOffset("seed:N", sort=list(kinds)),
         tooltip=_tips("network:N", "seed:N", "accuracy:Q||.2f"),
-        **_looks("seed", kinds, [row["seed"] for row in rows], columns=1),
+        **_looks("seed", kinds, [row["seed"] for row in rows]),
     )
     levels = _levels(info.config.target_pct, info.config.threshold_pct)
     rule = _over({"accuracy": value, "words": words} for value, words in levels.items()).mark_rule(**_DASHED)
@@ -434,7 +436,7 @@ def frontier(rows: Sequence[Row], target_pct: float, *, height: int = 400) -> An
     told = ("parameters:Q||,d", "accuracy:Q|accuracy, %|.3f", "tier:N", "target:Q|target, %", "recipe:N")
     best = _named("rows").transform_filter("datum.best").encode(x=x, y=y)
     marks = _named("rows").mark_point(filled=True, size=70, opacity=0.85, cursor="pointer")
-    looks = _looks("kind", _TIER_KINDS, [row["kind"] for row in points], columns=2)
+    looks = _looks("kind", _TIER_KINDS, [row["kind"] for row in points])
     chart = alt.layer(
         _over([{"errors": _errors_pct(target_pct)}]).mark_rule(**_DASHED).encode(y=y),
         best.mark_line(color=GREEN),
@@ -581,7 +583,7 @@ def bench_curves(found: Findings) -> Any:
     lines = base.mark_line(interpolate="step-after", strokeWidth=2).encode(
         x=x,
         y=y,
-        color=alt.Color("method:N", sort=names, legend=alt.Legend(columns=4)),
+        color=alt.Color("method:N", sort=names, legend=alt.Legend(columns=_COLUMNS)),
         strokeDash=alt.StrokeDash("method:N", sort=names, legend=None),
         opacity=alt.condition(picked, alt.value(1), alt.value(0.15)),
         tooltip=_tips("method:N", f"at:Q|{unit}", "size:Q||,d"),
