@@ -1,165 +1,238 @@
-"""``harness search`` from the command line, up to the training, which is a stub: what is refused, planned, said."""
+"""``harness search`` from the command line: what is refused and planned; real searches whose trainings are made up."""
 
 from __future__ import annotations
 
 import json
+import shlex
+import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from harness import shown_search
 from harness.cli import run
 from harness.evidence import study
+from harness.evidence.leaderboard import row_of_record
+from harness.evidence.record import Record
+from harness.evidence.verify import Verdict
+from harness.search import finish
+from harness.system.files import Workspace
+from harness.training.executor import Broken
 from harness.training.native import native
-from tests.harness.commands.stubbed_search import SEARCH, searched, stub
-from tests.wording import lacking
+from harness.training.result import Status
+from reports import study_page
+from reports.answer import NextStep, next_step
+from reports.study_facts import read_study
+from tests.harness import scripted
+from tests.harness.scripted import Trainer
+
+SEARCH = ("search", "--dataset", "mnist-5k", "--device", "cpu", "--workers", "1", "--space", "@few.space")
+# With stride 2: 346 parameters, but the fewest multiply-adds.
+SPACES = {
+    "few": "net = conv3x3({4, 8, 12}) gap linear(10);",
+    "macs": "net = <conv3x3({8, 12}) / conv3x3(16, stride=2)> bn relu gap linear(10)",
+    "unused": "old = bn; net = conv3x3({4, 8}) gap linear(10)",
+}
 
 
 @pytest.fixture(autouse=True)
-def stubs(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    stub(monkeypatch)
+def trainer(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Trainer:
+    """Networks with 310 errors on validation, where 300 are allowed; no report is drawn."""
+    monkeypatch.delenv("HARNESS_DATA", raising=False)
+    monkeypatch.setattr(study_page, "write_report", lambda folder, place, study=None: folder / "report.html")
+    for name, text in SPACES.items():
+        (workspace / f"{name}.space").write_text(text, encoding="utf-8")
+    made = scripted.without_processes(monkeypatch)
+    made.accuracy_pct = lambda parameters, seed: 96.9
+    return made
 
 
-def listing(folder: Path) -> dict[str, bytes | None]:
-    return {str(path): path.read_bytes() if path.is_file() else None for path in sorted(folder.rglob("*"))}
-
-
-def failure(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str | None]:
-    """Return exit code, message and hint, which is one line on stderr or one document; nothing may be written."""
-    before = listing(Path.cwd())
-    code = run(list(arguments))
-    shown = capsys.readouterr()
+def document_of(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 3) -> dict[str, Any]:
+    """Return what a search prints with ``--json``."""
     assert run([*arguments, "--json"]) == code
-    told = capsys.readouterr()
-    error = json.loads(told.out)["error"]
-    hint = f"hint: {error['hint']}\n" if error["hint"] else ""
-    assert (shown.out, shown.err, told.err) == ("", f"error: {error['message']}\n{hint}", "")
-    assert list(error) == ["code", "kind", "message", "position", "hint"]
-    assert error["code"] == code
-    assert listing(Path.cwd()) == before
-    return code, error["message"], error["hint"]
+    document: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return document
+
+
+def planned(capsys: pytest.CaptureFixture[str], command: str) -> dict[str, Any]:
+    """Return the plan of a command that was named to be pasted."""
+    program, *arguments = shlex.split(command)
+    assert program == "harness"
+    return document_of(capsys, *arguments, "--plan", code=0)
+
+
+# What is refused ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dataset", ["mnist", "auto"])
 def test_a_wrong_space_is_told_before_data_are_looked_for(dataset: str, capsys: pytest.CaptureFixture[str]):
     given = ("search", "--dataset", dataset, "--device", "cpu", "--data", "nowhere")
 
-    assert failure(capsys, *given, "--space", "crad")[::2] == (2, "did you mean 'card'?")
-    assert failure(capsys, *given)[0] == 5
+    assert document_of(capsys, *given, "--space", "crad", code=2)["error"]["hint"] == "did you mean 'card'?"
+    assert run([*given]) == 5
 
 
-def test_missing_and_damaged_data_are_data_errors(workspace: Path, capsys: pytest.CaptureFixture[str]):
-    given = ("search", "--dataset", "mnist", "--device", "cpu", "--data")
-    assert failure(capsys, *given, "nowhere")[0] == 5
-
-    folder = workspace / "copy" / "MNIST" / "raw"
-    folder.mkdir(parents=True)
-    for part in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
-        (folder / f"{part}-ubyte").write_bytes(b"garbage")
-    code, message, hint = failure(capsys, *given, "copy")
-
-    assert code == 5
-    assert message.startswith("copy/MNIST/raw/train-images-idx3-ubyte is damaged or another file: ")
-    assert hint == "replace it by a good copy; 'harness data fetch' fetches one"
-
-
-@pytest.mark.parametrize(
-    "command",
-    [SEARCH, ("verify", "conv3x3(4) | gap | linear(10)", "--dataset", "mnist-5k", "--device", "cpu")],
-    ids=["search", "verify"],
-)
+@pytest.mark.parametrize("command", [SEARCH, ("verify", "conv3x3(4) | gap | linear(10)", "--dataset", "mnist-5k")])
+@pytest.mark.parametrize("place", ["few.space", "/proc/x"])
 def test_a_workspace_that_cannot_be_written_is_named_before_training(
-    command: tuple[str, ...], workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    command: tuple[str, ...], place: str, workspace: Path, trainer: Trainer, monkeypatch: pytest.MonkeyPatch
 ):
-    (workspace / "file").write_text("kept")
-    for place, why in (
-        (workspace / "file", f"HARNESS_WORKSPACE is {workspace / 'file'}, which is not a folder"),
-        (Path("/proc/x"), "cannot write to the folder /proc/x: No such file or directory"),
-    ):
-        monkeypatch.setenv("HARNESS_WORKSPACE", str(place))
-        assert failure(capsys, *command) == (2, why, None)
+    monkeypatch.setenv("HARNESS_WORKSPACE", str(workspace / place))
 
-
-def test_a_workspace_without_a_study_has_no_report(workspace: Path, capsys: pytest.CaptureFixture[str]):
-    assert failure(capsys, "report")[:2] == (2, f"there is no study in {workspace}/runs yet")
+    assert run([*command]) == run([*command, "--plan"]) == 2
+    assert trainer.asked == []
 
 
 def test_another_configuration_and_a_second_coordinator_are_refused(
-    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    workspace: Path, capsys: pytest.CaptureFixture[str]
 ):
-    searched(monkeypatch)
-    mine = (*SEARCH, "--study", "mine")
-    assert run([*mine, "--budget", "900"]) == 3
-    capsys.readouterr()
+    mine = (*SEARCH, "--study", "mine", "--trials", "1")
+    assert run([*mine, "--target", "97"]) == 3
 
-    code, message, hint = failure(capsys, *mine, "--budget", "800")
-    assert (code, hint) == (4, "give --study another name, or repeat the command that began it")
-    assert message.startswith("study 'mine' in ")
-    assert "was begun with another budget (900 there, 800 here); a study never changes" in message
-
+    assert run([*mine, "--target", "96"]) == 4
+    shown = capsys.readouterr().err
+    assert "another target (97.0 there, 96.0 here)" in shown
+    assert "target_pct" not in shown
     with study.owned(workspace / "runs" / "mine"):
-        code, message, _ = failure(capsys, *mine, "--budget", "900")
-    assert (code, message) == (2, f"another process is working in {workspace}/runs/mine; wait for it or stop it")
+        assert run([*mine, "--target", "97"]) == 2
 
 
-def test_a_plan_says_why_torch_would_train(
-    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
-    native._outcome.cache_clear()
-    monkeypatch.setenv("CXX", "no-such-compiler")
-
-    assert run(["search", "--dataset", "mnist-5k", "--plan"]) == 0
-    native._outcome.cache_clear()
-
-    told = "torch trains, not the native engine: no C++ compiler found (no-such-compiler)\n"
-    assert capsys.readouterr().err == told
+# Plans ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_plan_trains_and_writes_nothing(workspace: Path, capsys: pytest.CaptureFixture[str]):
-    assert run([*SEARCH, "--plan", "--budget", "2000"]) == 0
+    before = sorted(workspace.iterdir())
+    given = (*SEARCH, "--plan", "--budget", "2000", "--storage", "postgresql://ann:secret@nowhere/name")
+    document = document_of(capsys, *given, code=0)
+    assert run([*given]) == 0
     text = capsys.readouterr().out
-    assert run([*SEARCH, "--plan", "--budget", "2000", "--json"]) == 0
-    document = json.loads(capsys.readouterr().out)
 
-    assert list(workspace.iterdir()) == []
+    assert sorted(workspace.iterdir()) == before
     assert "2,000 parameters" in text
-    low, high = document["estimated_seconds_a_training"]
-    assert f"{low:.0f} to {high:.0f} s " in text
-    assert 0 < low < high
+    assert "secret" not in text
+    assert document["storage"] == "postgresql://ann:***@nowhere/name"
     assert document["lengths"] == [5, 8, 12, 20, 30, 60]
-    assert (document["config"]["prior"], document["past_trainings"]) == ("shipped", 0)
-    assert (document["config"]["budget"], document["config"]["space"]) == (2000, "tiny")
-    assert document["origins"]["budget"] == "commandline"
-    assert document["origins"]["seed"] == "default"
-    low, high = document["feasible_share"]
-    assert 0 < low <= high < 1
+    assert document["estimated_seconds_a_training"][0] > 0
+    assert (document["origins"]["budget"], document["origins"]["seed"]) == ("commandline", "default")
 
 
-def test_a_plan_says_that_it_opens_no_database_and_finds_a_folder_that_cannot_be_written(
-    workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("given", "warned"),
+    [(("--time", "40s"), "too short"), (("--time", "3m"), ""), (("--space", "@unused.space"), "does not use 'old'")],
+)
+def test_what_is_odd_about_a_plan_is_warned_of(given: tuple[str, ...], warned: str, capsys: pytest.CaptureFixture[str]):
+    assert run([*SEARCH, "--plan", *given]) == 0
+
+    shown = capsys.readouterr().err
+    assert warned in shown if warned else "too short" not in shown
+
+
+def test_a_plan_says_why_torch_would_train(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    native._outcome.cache_clear()
+    monkeypatch.setenv("CXX", "no-such-compiler")
+
+    assert run([*SEARCH, "--plan"]) == 0
+    native._outcome.cache_clear()
+
+    assert "no-such-compiler" in capsys.readouterr().err
+
+
+def test_a_limit_of_parameters_is_the_budget_and_of_what_is_minimised_the_ceiling(capsys: pytest.CaptureFixture[str]):
+    given = (*SEARCH, "--space", "@macs.space", "--plan", "--minimise", "macs", "--limit")
+    config = document_of(capsys, *given, "macs<=60000,parameters<=300", code=0)["config"]
+
+    assert (config["budget"], config["most"]) == (300, 60_000)
+
+
+# Ends -----------------------------------------------------------------------------------------------------------
+
+
+def test_too_few_trials_are_doubled_by_a_command_that_goes_on_with_the_same_study(
+    trainer: Trainer, workspace: Path, capsys: pytest.CaptureFixture[str]
 ):
-    url = "postgresql://ann:secret@nowhere/name"
-    assert run([*SEARCH, "--plan", "--json", "--storage", url]) == 0
-    assert json.loads(capsys.readouterr().out)["storage"] == "postgresql://ann:***@nowhere/name"
-    assert run([*SEARCH, "--plan", "--storage", url]) == 0
-    shown = capsys.readouterr().out
-    assert "secret" not in shown
-    assert lacking(shown, "storage", "ann:***@nowhere") == []
+    given = (*SEARCH, "--trials", "2", "--trial-time", "90s", "--target", "97", "--time", "1h")
+    document = document_of(capsys, *given)
 
-    monkeypatch.setenv("HARNESS_WORKSPACE", "/proc/x")
-    assert failure(capsys, *SEARCH, "--plan")[0] == 2
+    assert (document["reached"], document["winner"], document["trained"]) == (False, None, 2)
+    nearest, words = document["nearest_miss"], document["last_words"]
+    assert (nearest["errors"], nearest["allowed"], nearest["runs"]) == (310, 300, 1)
+    plan = planned(capsys, words["command"])
+    assert (words["why"], plan["study"], plan["exists"]) == ("trials", document["study"], True)
+    assert (plan["effort"]["trials"], plan["effort"]["seconds"]) == (4, 3600)
+    assert plan["effort"]["limits"]["seconds"] == 90
+    config = json.loads((workspace / "runs" / document["study"] / "config.json").read_text(encoding="utf-8"))
+    assert plan["config"] == config["config"]
+    # One that is over says the same again, in the terminal and in its report.
+    asked = len(trainer.asked)
+    assert run([*given]) == 3
+    told = [*words["sentences"], f"this command {words['advice']}:", f"  {words['command']}"]
+    assert capsys.readouterr().out.splitlines()[: len(told)] == told
+    assert len(trainer.asked) == asked
+    step = next_step(read_study(Path(document["report"]).parent, Workspace(workspace)))
+    assert step == NextStep(words["command"], words["advice"])
 
 
-# What is said at the end ------------------------------------------------------------------------------------
+@pytest.mark.parametrize(
+    ("given", "accuracies", "why", "field", "expected"),
+    [
+        (("--time", "0.001s"), (96.9, 96.9), "time", ("exists",), True),
+        # The largest, 238 parameters, is the nearest: a budget of 300 binds.
+        (("--budget", "300", "--epochs", "30"), (96.0, 96.9), "space", ("config", "budget"), 600),
+        ((), (80.0, 80.0), "target", ("config", "budget"), 20_000),
+    ],
+)
+def test_what_ran_out_is_asked_for_by_the_command_that_is_advised(
+    given: tuple[str, ...],
+    accuracies: tuple[float, float],
+    why: str,
+    field: tuple[str, ...],
+    expected: object,
+    trainer: Trainer,
+    capsys: pytest.CaptureFixture[str],
+):
+    trainer.accuracy_pct = lambda parameters, seed: accuracies[parameters > 200]
+    document = document_of(capsys, *SEARCH, *given)
+
+    assert document["last_words"]["why"] == why
+    plan: Any = planned(capsys, document["last_words"]["command"])
+    for name in field:
+        plan = plan[name]
+    assert plan == expected
 
 
-@pytest.mark.parametrize(("seconds", "warned"), [("40s", True), ("3m", False)])
-def test_a_time_too_short_for_an_answer_is_warned_of(seconds: str, warned: bool, capsys: pytest.CaptureFixture[str]):
-    assert run([*SEARCH, "--plan", "--time", seconds]) == 0
-    assert ("too short" in capsys.readouterr().err) == warned
+def test_runs_that_ran_out_of_memory_are_not_counted_as_trained(trainer: Trainer, capsys: pytest.CaptureFixture[str]):
+    trainer.special = lambda job: Broken(job, Status.OUT_OF_MEMORY, "took 300 MiB; 64 MiB allowed")
+    document = document_of(capsys, *SEARCH, "--trials", "2", "--trial-memory", "64")
+
+    assert (document["trained"], document["last_words"]["why"]) == (0, "trials")
+    assert "2 runs ended out of memory" in document["last_words"]["sentences"][0]
 
 
-def test_what_net_does_not_use_is_warned_of(workspace: Path, capsys: pytest.CaptureFixture[str]):
-    (workspace / "mine.space").write_text("old = bn; net = conv3x3({4, 8}) gap linear(10)", encoding="utf-8")
+def test_a_verified_winner_is_exit_code_0(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], new_record: Callable[..., Record]
+):
+    record = new_record([50, 52, 54, 50, 51])
+    verdict = Verdict(record, row_of_record(record), record.seeds, (), False)
+    monkeypatch.setattr(finish, "conclude", lambda *arguments: verdict)
 
-    assert run([*SEARCH, "--plan", "--space", "@mine.space"]) == 0
-    assert lacking(capsys.readouterr().err, "warning: 'net'", "does not use 'old'") == []
+    document = document_of(capsys, *SEARCH, "--trials", "1", code=0)
+
+    assert (document["reached"], document["winner"]["hash"], document["last_words"]) == (True, record.hash, None)
+
+
+def test_an_interrupted_search_is_not_concluded_and_says_how_it_goes_on(
+    trainer: Trainer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    signals = iter([signal.SIGINT])
+
+    def interrupt(self: shown_search.LiveReport) -> None:
+        for each in signals:
+            signal.raise_signal(each)
+
+    monkeypatch.setattr(shown_search.LiveReport, "refresh", interrupt)
+    monkeypatch.setattr(finish, "conclude", lambda *arguments: pytest.fail("it was concluded"))
+
+    assert run([*SEARCH]) == 130
+    assert capsys.readouterr().err.endswith("error: interrupted\nhint: resume with the same command\n")
