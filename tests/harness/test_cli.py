@@ -66,13 +66,8 @@ def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException | type[BaseExc
     ("arguments", "code", "kind", "position"),
     [
         (["explain", "conv3x3(8) cnv | gap | linear(10)"], 4, "content", 11),
-        (["explain", ""], 4, "content", 0),
         (["explain", "@absent"], 2, "usage", None),
-        (["train", NETWORK, "--recipe", "@absent"], 2, "usage", None),
-        (["serach"], 2, "usage", None),
         (["search", "--samplr"], 2, "usage", None),
-        (["explain"], 2, "usage", None),
-        (["search", "--budget", "20k"], 2, "usage", None),
     ],
 )
 def test_what_is_wrong_is_a_line_and_a_document(
@@ -108,23 +103,6 @@ def test_on_a_terminal_an_error_is_red_its_hint_cyan_and_lines_break_between_wor
     assert "\x1b" not in shown.replace("\x1b[31m", "").replace("\x1b[36m", "").replace("\x1b[0m", "")
     assert " ".join(shown.split()).count("bn, relu, ") == 1
     assert max(map(len, shown.splitlines()[1:4])) <= 30
-
-
-def test_no_command_greets_with_commands_that_the_program_understands(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
-    monkeypatch.setenv("HARNESS_COMMAND", "./my scripts/harness")
-    assert run([]) == 0
-
-    lines = [line.split("harness' ")[1] for line in capsys.readouterr().out.splitlines() if line.startswith("  ")]
-    assert [line.split()[0] for line in lines] == ["leaderboard", "evaluate", "search"]
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_a_shell_is_told_how_to_complete(shell: str, capsys: pytest.CaptureFixture[str]):
-    assert run(["completion", shell]) == 0
-
-    assert f"_HARNESS_COMPLETE={shell}_complete" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -213,15 +191,6 @@ def test_help_exits_with_0_keeps_the_lines_of_its_examples_and_cuts_no_sentence(
     assert "..." not in captured.out.partition("Commands:\n")[2]
 
 
-def test_the_main_help_names_every_exit_code(capsys: pytest.CaptureFixture[str]):
-    run(["--help"])
-
-    text = " ".join(capsys.readouterr().out.split())
-    for code in ("0 done", "1 internal", "2 usage", "3 target", "4 content", "5 data", "6 device", "130 interrupted"):
-        assert code in text
-    assert f"{cli.OUTPUT_CLOSED} output closed" in text
-
-
 def test_help_loads_nothing_heavy_and_takes_less_than_four_tenths_of_a_second():
     command = [sys.executable, "-X", "importtime", "-m", "harness", "--help"]
     shown = subprocess.run(command, capture_output=True, text=True, check=True, cwd=REPOSITORY)
@@ -273,7 +242,7 @@ def test_a_reader_that_goes_away_is_no_fault(line: str):
     assert shown.stdout.count("\n") == ("head" in line)
 
 
-@pytest.mark.parametrize("line", ["spaces list --json", "toy --help", "serach --json", "explain seed4"])
+@pytest.mark.parametrize("line", ["spaces list --json", "explain seed4"])
 def test_an_output_that_takes_nothing_is_exit_code_2(line: str):
     shown = in_a_shell(f"$HARNESS {line} > /dev/full")
 

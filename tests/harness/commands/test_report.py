@@ -73,17 +73,6 @@ def test_networks_are_given_as_presets_hashes_notations_and_files(
     assert Path(document["report"]).exists()
 
 
-def test_networks_are_given_by_their_names(workspace: Path, new_record: Any, capsys: pytest.CaptureFixture[str]):
-    made = [new_record([60], f"conv3x3({width}) gap linear(10)") for width in (4, 5)]
-    for each in made:
-        record.write(workspace / "records", each)
-
-    # 10 + 19 parameters a channel.
-    assert run(["report", "plain-86", "plain-105", "--json"]) == 0
-
-    assert document_of(capsys)["networks"] == [each.hash for each in made]
-
-
 # The index ------------------------------------------------------------------------------------------------------
 
 
@@ -160,18 +149,6 @@ def test_the_page_is_opened_in_the_browser(
     assert capsys.readouterr().err == ""
 
 
-def test_watching_a_study_on_which_nobody_works_writes_its_report_and_says_so(
-    begin: Callable[..., Path], capsys: pytest.CaptureFixture[str]
-):
-    folder = begin("one")
-
-    assert run(["report", "--watch"]) == 0
-
-    captured = capsys.readouterr()
-    assert captured.out == f"{folder / 'report.html'}\n"
-    assert 'id="live"' not in (folder / "report.html").read_text(encoding="utf-8")
-
-
 def test_a_watcher_writes_what_is_new_and_ends_with_the_search(
     begin: Callable[..., Path], workspace: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -222,7 +199,7 @@ def test_without_a_name_it_is_the_study_worked_on_last(begin: Callable[..., Path
     assert Path(document["report"]).exists()
 
 
-@pytest.mark.parametrize("name", ["mnist-crad", "seed4", "0123ab", "plain-178", "../one", "a/b", "..", "x" * 201])
+@pytest.mark.parametrize("name", ["mnist-crad", "seed4", "plain-178", "../one"])
 def test_what_is_no_study_is_refused(name: str, begin: Callable[..., Path], capsys: pytest.CaptureFixture[str]):
     begin("mnist-card")
 
@@ -230,27 +207,25 @@ def test_what_is_no_study_is_refused(name: str, begin: Callable[..., Path], caps
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.parametrize("file", ["config.json", "log.jsonl"])
 def test_a_damaged_study_is_refused_and_nothing_is_written(
-    begin: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+    file: str, begin: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ):
     folder = begin("one")
-    (folder / "config.json").write_text("{", encoding="utf-8")
+    (folder / file).write_text('{"event": "proposed"}\n', encoding="utf-8")
 
     assert run(["report", "one"]) == 4
-    assert "config.json: " in capsys.readouterr().err
+    assert str(folder / file) in capsys.readouterr().err
     assert not (folder / "report.html").exists()
 
 
 @pytest.fixture
-def two_studies(workspace: Path) -> None:
+def two_studies(begin: Callable[..., Path]) -> None:
     """The studies ``a`` and ``b``, which have only begun."""
-    for name in ("a", "b"):
-        folder = workspace / "runs" / name
-        study.open_study(folder, CONFIG, {})
-        logged.note(folder, "session", 0.0, command=["harness", "search"], workers=2, device="cpu")
+    begin("a", "b")
 
 
-@pytest.mark.parametrize("content", ['{"config": {', '{"config": 5, "origins": {}}', None])
+@pytest.mark.parametrize("content", ['{"config": {', None])
 def test_a_damaged_study_is_named_and_stops_nothing(
     content: str | None, two_studies: None, workspace: Path, capsys: pytest.CaptureFixture[str]
 ):
@@ -271,17 +246,7 @@ def test_a_damaged_study_is_named_and_stops_nothing(
     assert page.text("bdi").count(line.removeprefix("warning: left out: ")) == 1
 
 
-def test_a_damaged_log_is_named(two_studies: None, workspace: Path, capsys: pytest.CaptureFixture[str]):
-    log = workspace / "runs" / "a" / "log.jsonl"
-    log.write_text(log.read_text(encoding="utf-8") + '{"event": "proposed"}\n', encoding="utf-8")
-
-    assert run(["report", "a"]) == 4
-    assert str(log) in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("content", ['{"name": "', "[]"])
 def test_a_damaged_record_is_named_on_every_page_and_stops_none(
-    content: str,
     two_studies: None,
     workspace: Path,
     new_record: Any,
@@ -289,7 +254,7 @@ def test_a_damaged_record_is_named_on_every_page_and_stops_none(
 ):
     record.write(workspace / "records", new_record([50] * 5))
     damaged = workspace / "records" / "0123456789ab-d0a55561f5cb-mnist-99_4.json"
-    damaged.write_text(content, encoding="utf-8")
+    damaged.write_text("[]", encoding="utf-8")
 
     assert run(["report", "--all"]) == 0
 
