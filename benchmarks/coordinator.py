@@ -21,7 +21,6 @@ import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import redirect_stderr
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,7 @@ from benchmarks.machine import machine
 from harness.bench.replay import Reading, SimulatedExecutor
 from harness.data.datasets import DATASETS
 from harness.evidence.bounds import error_ratio_of
-from harness.evidence.events import Proposal
+from harness.evidence.events import Event, Proposal
 from harness.evidence.study import StudyConfig, open_study
 from harness.search.clock import Effort, TimeLeft
 from harness.search.loop import explore, opened
@@ -71,40 +70,44 @@ class MadeUp:
         return Reading(job.architecture.hash, *size, SIZE, errors, spent, Status.COMPLETE)
 
 
-class Timed:
-    """Stands before an object and adds up the processor time of all calls of its methods."""
+class Meter(SearchReporter):
+    """Stands between a search and its proposer and log, and adds up the processor seconds of each.
 
-    def __init__(self, real: Any) -> None:
-        """Keep the object."""
-        self._real, self.seconds = real, 0.0
+    The first networks are drawn, which takes no time; then the real proposer is asked. ``marks`` are at both ends of
+    what is measured: trainings that have ended, processor seconds in all, of asking, of recording.
+    """
 
-    def __getattr__(self, name: str) -> Any:
-        """Return an attribute, a method as one that is timed."""
-        found = getattr(self._real, name)
+    def __init__(self, folder: Path, config: StudyConfig, effort: Effort, drawn: int, count: int) -> None:
+        """Measure ``count`` networks after ``drawn`` others."""
+        super().__init__(folder, config, effort)
+        self.ends, self.rng, self.known, self.runs = [drawn, drawn + count], random.Random(0), set[str](), 0
+        self.asking = self.recording = 0.0
+        self.marks: list[tuple[int, float, float, float]] = []
+        self.search: Search
 
-        def call(*given: Any, **named: Any) -> Any:
-            before = time.process_time()
-            try:
-                return found(*given, **named)
-            finally:
-                self.seconds += time.process_time() - before
+    def stand_between(self, search: Search) -> None:
+        """Be the watcher and the proposer of a search, and see what it records."""
+        assert isinstance(search.proposer, Proposer), "a study's networks are the sampler's"
+        self.search, self.real, self.add = search, search.proposer, search.add
+        search.watcher, search.proposer = self, self
+        search.add = self.record  # type: ignore[method-assign]
+        # Below the smallest that stands there is hardly anything to draw.
+        search.switches = Switches(falling_budget=False)
 
-        return call if callable(found) else found
-
-
-@dataclass(slots=True)
-class Drawing:
-    """Draws networks, which takes no time, until the real proposer is to be asked."""
-
-    real: Proposer
-    rng: random.Random
-    known: set[str] = field(default_factory=set)
-    is_over: bool = False
+    def record(self, event: Event) -> None:
+        """Record an event."""
+        began = time.process_time()
+        self.add(event)
+        self.recording += time.process_time() - began
 
     def propose(self, ceiling: int, candidates: Mapping[int, Candidate], time_left: TimeLeft) -> Found:
-        """Return a new network of any size and length."""
-        if self.is_over:
-            return self.real.propose(ceiling, candidates, time_left)
+        """Return a new network: the proposer's, or at first one of any size and length."""
+        began = time.process_time()
+        found = self.real.propose(ceiling, candidates, time_left) if self.marks else self._drawn(ceiling, candidates)
+        self.asking += time.process_time() - began
+        return found
+
+    def _drawn(self, ceiling: int, candidates: Mapping[int, Candidate]) -> Found:
         found = draw_uniform(self.real.space, self.rng, ceiling)
         while found.architecture.hash in self.known:
             found = draw_uniform(self.real.space, self.rng, ceiling)
@@ -123,36 +126,18 @@ class Drawing:
 
     def tell(self, candidate: Candidate) -> None:
         """Pass on what came of a network."""
+        began = time.process_time()
         self.real.tell(candidate)
-
-
-class Meter(SearchReporter):
-    """Shows a search to nobody, and measures it between two numbers of networks: ``marks`` are at these moments."""
-
-    def __init__(self, folder: Path, config: StudyConfig, effort: Effort, drawn: int, count: int) -> None:
-        """Measure ``count`` networks after ``drawn`` others."""
-        super().__init__(folder, config, effort)
-        self.ends = [drawn, drawn + count]
-        self.search: Search
-        self.drawing: Drawing
-        self.asking: Timed
-        self.recording: Timed
-        self.runs = 0
-        # Trainings that have ended, processor seconds in all, asking, recording.
-        self.marks: list[tuple[int, float, float, float]] = []
+        self.asking += time.process_time() - began
 
     def ended(self, candidate: Candidate, found: Result, decided: Any) -> None:
         """Count a run; let the model choose after the first mark, and end the search at the second."""
         super().ended(candidate, found, decided)
         self.runs += 1
-        if found.purpose is not Purpose.SEARCH or self.search.trained != self.ends[0]:
-            return
-        self.marks.append((self.runs, time.process_time(), self.asking.seconds, self.recording.seconds))
-        self.ends.pop(0)
-        if self.ends:
-            self.drawing.is_over, self.search.switches = True, ALL_ON
-        else:
-            self.search.interrupted, self.ends = True, [-1]
+        if found.purpose is Purpose.SEARCH and self.ends and self.search.trained == self.ends[0]:
+            self.marks.append((self.runs, time.process_time(), self.asking, self.recording))
+            self.ends.pop(0)
+            self.search.switches, self.search.interrupted = ALL_ON, not self.ends
 
 
 def measured(workers: int, drawn: int, rounds: int, folder: Path) -> dict[str, Any]:
@@ -164,12 +149,7 @@ def measured(workers: int, drawn: int, rounds: int, folder: Path) -> dict[str, A
     with redirect_stderr(io.StringIO()):
         meter = Meter(folder, config, effort, drawn, rounds * workers)
         search = opened(folder, config, effort, Source("mnist", None), _simulated)
-        assert isinstance(search.proposer, Proposer), "a study's networks are the sampler's"
-        meter.search, meter.drawing = search, Drawing(search.proposer, random.Random(0))
-        # Below the smallest that stands there is hardly anything to draw.
-        search.switches, search.watcher = Switches(falling_budget=False), meter
-        meter.asking, meter.recording = Timed(meter.drawing), Timed(search)
-        search.proposer, search.add = meter.asking, meter.recording.add  # type: ignore[method-assign]
+        meter.stand_between(search)
         search.executor.start(workers)
         explore(search)
     (runs, *before), (more, *after) = meter.marks

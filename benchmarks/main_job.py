@@ -35,7 +35,7 @@ from typing import Any
 import click
 
 from benchmarks.machine import machine
-from benchmarks.roofline import limits
+from benchmarks.throughput import limits
 from harness.commands.search import search
 from harness.data.datasets import DATASETS
 from harness.evidence.bounds import error_ratio_of

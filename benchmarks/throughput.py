@@ -7,6 +7,14 @@ by torch and by the compiled engine. Each figure is the median over interleaved 
     python -m benchmarks.throughput --rounds 5 --data FOLDER
 
 writes benchmarks/results/throughput.json.
+
+    python -m benchmarks.throughput --roofline --data FOLDER
+
+measures how near a training step comes to the limits of one core: its multiply-adds a second and its memory bandwidth
+(benchmarks/peak.cpp), and the engine's images a second. A step counts three times the multiply-adds of the forward pass
+(less the first layer's input gradient, which nobody needs), and nothing else: BN, ReLU, pooling, augmentation and the
+update are overhead. Results go to benchmarks/results/roofline.json, a line for each kind of machine; the table, for
+docs/measurements.md, is printed.
 """
 
 from __future__ import annotations
@@ -16,6 +24,8 @@ import gzip
 import json
 import multiprocessing
 import os
+import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -23,7 +33,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -34,15 +43,18 @@ from harness.data.training_images import find, import_torchvision, load
 from harness.system import files
 from harness.system.machine import core_count
 from harness.training.modules import build
+from harness.training.native import native
 from harness.training.native.native import load as load_engine
 from harness.training.recipe import Recipe
 from harness.training.steps import Images
 from harness.training.train import start, train_epoch
 from search_spaces.catalog import PRESETS
+from search_spaces.cost import analyse
 from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
 
-RESULTS = Path(__file__).resolve().parent / "results" / "throughput.json"
+HERE = Path(__file__).resolve().parent
+RESULTS, ROOFLINE = HERE / "results" / "throughput.json", HERE / "results" / "roofline.json"
 NETWORKS = {
     "seed4": (PRESETS["seed4"].text, 128),
     "3,702 parameters": (
@@ -67,6 +79,8 @@ NETWORKS = {
 # Images of one measurement, after as many steps to warm up as take a second or so.
 SEED_STYLE_IMAGES = 8_192
 HARNESS_IMAGES = 30_000
+# Tiles need a quarter of the multiply-adds that are counted, so a share may lie above 1, and never above this.
+MOST_SHARE = 4.0
 
 
 def seed_style(text: str, batch: int, folder: Path, loaders: int, device: str = "cpu") -> float:
@@ -107,7 +121,7 @@ def torchvision_folder(folder: Path) -> Iterator[Path]:
     """Unpack MNIST where torchvision's data set expects it, in a folder that is gone afterwards."""
     spec = dataset("mnist")
     found = find(spec, folder)
-    with TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory() as place:
         raw = Path(place) / "MNIST" / "raw"
         raw.mkdir(parents=True)
         for file in spec.all_files:
@@ -141,13 +155,78 @@ def measured(side: Callable[..., float], count: int, *arguments: Any) -> float:
         return sum(future.result() for future in [pool.submit(side, *arguments) for _ in range(count)])
 
 
+def limits() -> tuple[float, float]:
+    """Return GFLOP/s and GB/s of one core."""
+    options = [*native.OPTIONS, *native.level().options]
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "peak"
+        options = [option for option in options if option not in ("-shared", "-fPIC")]
+        subprocess.run([*native.compiler(), *options, str(HERE / "peak.cpp"), "-o", str(made)], check=True)
+        answer = subprocess.run([str(made)], capture_output=True, text=True, check=True)
+    flops, memory = map(float, answer.stdout.split())
+    return flops, memory
+
+
+def flops_of(text: str) -> float:
+    """Return floating-point operations of a training step, an image."""
+    layers = analyse(parse_network(text), MNIST).layers
+    macs = [layer.macs for layer in layers]
+    return 2 * (3 * sum(macs) - next(count for count in macs if count))
+
+
+def measure_roofline(rounds: int, folder: Path) -> None:
+    """Measure the limits of a core and the engine, write the line of this machine, and print the table."""
+    peaks: list[tuple[float, float]] = []
+    speeds: dict[str, list[float]] = {name: [] for name in NETWORKS}
+    for _ in range(rounds):
+        peaks.append(limits())
+        for name, (text, batch) in NETWORKS.items():
+            speeds[name].append(by_harness(text, batch, folder, "native"))
+    flops, memory = (median(values) for values in zip(*peaks, strict=True))
+    rows = []
+    for name, (text, _) in NETWORKS.items():
+        speed, work = median(speeds[name]), flops_of(text)
+        found = {"network": name, "images_a_second": round(speed), "flops_an_image": work}
+        gflops = work * speed / 1e9
+        rows.append(found | {"gflops": round(gflops, 1), "share_of_peak": round(gflops / flops, 3)})
+        if gflops > MOST_SHARE * flops:
+            raise SystemExit(f"no engine is so much faster than a peak of {flops:.0f} GFLOP/s: it was measured wrongly")
+    line = {"machine": machine(), "rounds": rounds, "peak_gflops": flops, "peak_gbytes": memory, "rows": rows}
+    known = json.loads(ROOFLINE.read_text(encoding="utf-8"))
+    lines = sorted([*(each for each in known if not _is_alike(each, line)), line], key=lambda each: each["peak_gflops"])
+    files.write_json(ROOFLINE, lines)
+    print(section(lines))
+
+
+def _is_alike(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    low, high = sorted(float(line["peak_gflops"]) for line in (one, other))
+    return one["machine"]["processor"] == other["machine"]["processor"] and bool(high < 1.15 * low)
+
+
+def section(lines: list[dict[str, Any]]) -> str:
+    """Return the table as Markdown: a column a machine, a row a network."""
+    names = list(dict.fromkeys(row["network"] for line in lines for row in line["rows"]))
+    shares = [{row["network"]: f"{100 * row['share_of_peak']:.0f} %" for row in line["rows"]} for line in lines]
+    heads = [
+        f"{line['machine']['processor']}, {line['peak_gflops']:.0f} GFLOP/s, commit {line['machine']['commit'][:7]}"
+        + " with changes that were not committed" * bool(line["machine"]["dirty"])
+        for line in lines
+    ]
+    table = [("network", *heads), ("---",) * (1 + len(lines))]
+    table += [(name, *(share.get(name, "") for share in shares)) for name in names]
+    return "\n".join([*(f"| {' | '.join(cells)} |" for cells in table), ""])
+
+
 def main() -> None:
     """Measure all sides, round after round, and write and print the medians."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--data", type=Path, default=os.environ.get("HARNESS_DATA"))
+    parser.add_argument("--roofline", action="store_true", help="the limits of one core, and the engine's share")
     given = parser.parse_args()
     load_engine()
+    if given.roofline:
+        return measure_roofline(given.rounds, given.data)
     found: dict[str, dict[str, list[float]]] = {name: {} for name in NETWORKS}
     with torchvision_folder(given.data) as unpacked:
         for name, (text, batch) in list(NETWORKS.items()) * given.rounds:

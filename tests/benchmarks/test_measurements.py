@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from benchmarks import coordinator, roofline, throughput, trainings
+from benchmarks import coordinator, throughput, trainings
 from harness.data.datasets import DATASETS
 from harness.data.training_images import ImageData
 from harness.evidence.study import Study
@@ -77,7 +77,7 @@ def test_the_trainings_of_a_search_are_kept_once_whatever_came_of_them(monkeypat
 
 def test_operations_of_a_step_are_those_counted_by_hand():
     # The convolution's 2 x 9 x 784 multiply-adds and the layer's 20, three times, less the first input gradient.
-    assert roofline.flops_of(TEXT) == 2 * (3 * (14_112 + 20) - 14_112)
+    assert throughput.flops_of(TEXT) == 2 * (3 * (14_112 + 20) - 14_112)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import chaos, coordinator, main_job, roofline
+from benchmarks import chaos, coordinator, main_job, throughput
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "measurements.md").read_text(encoding="utf-8")
@@ -62,6 +62,6 @@ def test_the_page_shows_the_committed_results(shown: str):
         "main job": main_job.current,
         "faults": lambda: chaos.table(json.loads((results / "chaos.json").read_bytes())),
         "coordinator": lambda: coordinator.table(json.loads((results / "coordinator.json").read_bytes())["costs"]),
-        "roofline": lambda: roofline.section(json.loads((results / "roofline.json").read_bytes())),
+        "roofline": lambda: throughput.section(json.loads((results / "roofline.json").read_bytes())),
     }
     assert made[shown]() in PAGE
