@@ -59,7 +59,7 @@ class _Group(click.Group):
     cls=_Group,
     # What a slip is compared with.
     commands=dict.fromkeys(COMMANDS),
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True},
     invoke_without_command=True,
 )
 @click.version_option(package_name=DISTRIBUTION, prog_name="harness")

@@ -287,13 +287,10 @@ def _clock(seconds: float) -> str:
 
 # The report -------------------------------------------------------------------------------------------------------
 
-# Of the search's time after the first page, and of a watcher's.
+# Of the time of a search, and of a watcher's, that goes into the report.
 SEARCH_SHARE, _WATCH_SHARE = 0.02, 0.05
-_SOONEST_SECONDS = 10.0
-# So long the page is written as soon as that, whatever its share.
-_WATCHED_SECONDS = 600.0
-# The next report may take longer than the last one: there is more to say.
-_GROWTH = 1.5
+# So often the page is written at first, while people watch, whatever its share is.
+_SOONEST_SECONDS, _WATCHED_SECONDS = 10.0, 600.0
 
 
 class LiveReport:
@@ -309,8 +306,7 @@ class LiveReport:
         """Begin to count; ``say`` tells the person something."""
         self._told, self._place, self._say, self._clock = told, place, say, clock
         self._began = self._due = clock()
-        # Seconds of all reports but the first, which loads what pages are made of; None before it.
-        self._spent: float | None = None
+        self._is_named = False
 
     def refresh(self) -> None:
         """Write the report if it is time to; what goes wrong is said once and does not end the search."""
@@ -322,20 +318,16 @@ class LiveReport:
             path = write_report(self._told.folder, self._place, live=True, study=self._told)
         except Exception as error:
             # A page is not worth a search: whatever is wrong with it will be met again, and raised, at the end.
-            self._due = float("inf")
+            self._due = math.inf
             what = error.told if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
             self._say(f"the report cannot be written while the search goes on: {what}")
             return
         after = self._clock()
-        self._due = after + _SOONEST_SECONDS
-        if self._spent is None:
-            self._spent = 0.0
+        share = 0.0 if after - self._began < _WATCHED_SECONDS else (after - before) / SEARCH_SHARE
+        self._due = after + max(_SOONEST_SECONDS, share)
+        if not self._is_named:
+            self._is_named = True
             self._say(f"live report: {path}")
-            return
-        self._spent += after - before
-        # While people watch; then so that all together stay below their share.
-        if after - self._began > _WATCHED_SECONDS:
-            self._due = max(self._due, self._began + (self._spent + _GROWTH * (after - before)) / SEARCH_SHARE)
 
 
 def watch(folder: Path, place: Workspace, sleep: Callable[[float], None] = time.sleep) -> None:
@@ -347,16 +339,12 @@ def watch(folder: Path, place: Workspace, sleep: Callable[[float], None] = time.
     """
     from reports.study_page import write_report
 
-    def state() -> list[tuple[int, int]]:
-        files = [path for path in (folder / "log.jsonl", place.records, place.test_log) if path.exists()]
-        return [(path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-
-    shown: list[tuple[int, int]] = []
+    log, shown = folder / "log.jsonl", 0
     with suppress(KeyboardInterrupt):
         while study.is_owned(folder):
             before = time.perf_counter()
-            if (found := state()) != shown:
-                shown = found
+            if (size := log.stat().st_size if log.exists() else -1) != shown:
+                shown = size
                 write_report(folder, place, live=True)
             # On a small machine the search and its watcher share the cores.
             sleep(max(2.0, (time.perf_counter() - before) / _WATCH_SHARE))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from harness.bench.comparison import Trace
     from harness.bench.table import Table
 
-_option = partial(click.option, show_default=True)
+_option = partial(click.option)
 # Options that a table answers by itself, those of real runs, and those of a replay.
 _OF_A_TABLE = ("space", "recipe", "dataset")
 _OF_LIVE_RUNS = ("folder", "device", "engine", "judge_seeds", "cluster")

@@ -75,7 +75,6 @@ _dataset = click.option(
     "--dataset",
     "name",
     default="mnist",
-    show_default=True,
     help=f"One of {', '.join(datasets.DATASETS)}.",
 )
 
@@ -88,7 +87,6 @@ _dataset = click.option(
     "--mirror-seconds",
     type=click.FloatRange(min=0, max=86_400, min_open=True),
     default=20.0,
-    show_default=True,
     help="Time for a mirror to answer.",
 )
 def fetch(name: str, folder: Path | None, as_json: bool, mirror_seconds: float) -> None:

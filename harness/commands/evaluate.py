@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     "--seed",
     type=options.number_or("all", "the index of a seed, counted from 0", 0, name="index"),
     default="0",
-    show_default=True,
     help="Index of a recorded seed, or all.",
 )
 @click.option("--on", "other", help="Other labelled images: qmnist-50k, or a folder with two IDX files.")

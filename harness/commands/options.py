@@ -32,11 +32,10 @@ data_option = click.option(
     type=click.Path(path_type=Path),
     help="Folder of the data, in torchvision's layout [env HARNESS_DATA; default: the user's cache].",
 )
-device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+device_option = click.option("--device", default="auto", help="auto, cpu, cuda or cuda:N.")
 engine_option = click.option(
     "--engine",
     default="auto",
-    show_default=True,
     help="native (compiled, for CPUs), torch, or auto (native where it can train the recipe).",
 )
 # What it does differs from command to command, so the help is theirs.
@@ -48,7 +47,6 @@ def data_options(command: _Command) -> _Command:
     return click.option(
         "--dataset",
         default="auto",
-        show_default=True,
         help="auto, mnist, fashion-mnist, kmnist or mnist-5k; auto is the data set of a recorded network, "
         "else mnist, or mnist-5k where there is no MNIST.",
     )(data_option(command))
@@ -131,7 +129,6 @@ workers_option = click.option(
     "--workers",
     type=number_or("auto", "a number from 1 to 256", 1, 256),
     default="auto",
-    show_default=True,
     help="Training processes [auto: one a core on a CPU, one on a GPU].",
 )
 # And None for this machine's processes.

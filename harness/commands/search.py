@@ -29,13 +29,9 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Search for the smallest network that reaches the target.")
-@click.option("--budget", type=click.IntRange(1, 10**9), default=20_000, show_default=True, help="Parameter budget.")
+@click.option("--budget", type=click.IntRange(1, 10**9), default=20_000, help="Parameter budget.")
 @click.option(
-    "--minimise",
-    type=click.Choice(["parameters", "macs"]),
-    default="parameters",
-    show_default=True,
-    help="Objective to minimise.",
+    "--minimise", type=click.Choice(["parameters", "macs"]), default="parameters", help="Objective to minimise."
 )
 @click.option(
     "--limit",
@@ -44,14 +40,11 @@ if TYPE_CHECKING:
     help="Constraints on every network, such as 'macs<=1000000,receptive_field>=20'.",
 )
 @click.option("--target", type=options.PER_CENT, help="Target test accuracy in per cent [default: the data set's].")
-@click.option("--space", default="all", show_default=True, help="Search space: a name, or @FILE.")
+@click.option("--space", default="all", help="Search space: a name, or @FILE.")
 @click.option(
-    "--sampler",
-    default="auto",
-    show_default=True,
-    help="auto (the same as surrogate), surrogate, evolution, tpe, nsga2 or random.",
+    "--sampler", default="auto", help="auto (the same as surrogate), surrogate, evolution, tpe, nsga2 or random."
 )
-@click.option("--recipe", default="small", show_default=True, help="Training recipe: a name, or @FILE.toml.")
+@click.option("--recipe", default="small", help="Training recipe: a name, or @FILE.toml.")
 @click.option(
     "--epochs",
     type=options.EPOCHS,
@@ -61,26 +54,17 @@ if TYPE_CHECKING:
     "--prior",
     type=click.Choice(["shipped", "own", "none"]),
     default="shipped",
-    show_default=True,
     help="Past runs to learn from: shipped with the package, own (these and your own studies'), or none.",
 )
 @click.option("--trials", type=click.IntRange(1), help="Maximum number of trials [default: unlimited].")
-@click.option(
-    "--time",
-    "seconds",
-    type=DURATION,
-    default="57m",
-    show_default=True,
-    help="Time budget, verification included.",
-)
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Random seed of the search.")
+@click.option("--time", "seconds", type=DURATION, default="57m", help="Time budget, verification included.")
+@click.option("--seed", type=click.IntRange(0), default=0, help="Random seed of the search.")
 @click.option("--study", "name", help="Name of the study [default: made from the configuration].")
-@click.option("--trial-time", type=DURATION, default="30m", show_default=True, help="Time limit of one run.")
+@click.option("--trial-time", type=DURATION, default="30m", help="Time limit of one run.")
 @click.option(
     "--trial-memory",
     type=click.IntRange(64),
     default=4096,
-    show_default=True,
     help="Memory limit of one worker in MiB, mapped files not counted.",
 )
 @options.storage_option(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from search_spaces.space import SearchSpace
 
 _budget = click.option("--budget", type=click.IntRange(1), help="Parameter budget.")
-_seed = click.option("--seed", type=int, default=0, show_default=True, help="Seed of the random numbers.")
+_seed = click.option("--seed", type=int, default=0, help="Seed of the random numbers.")
 
 
 @click.command(short_help="Say what a network costs, op by op.")
@@ -84,9 +84,7 @@ def show(name: str, as_json: bool) -> None:
 
 @spaces.command(short_help="Draw networks from a space.")
 @click.argument("name")
-@click.option(
-    "--count", type=click.IntRange(1, 100_000), default=5, show_default=True, help="Number of networks to draw."
-)
+@click.option("--count", type=click.IntRange(1, 100_000), default=5, help="Number of networks to draw.")
 @_seed
 @_budget
 @options.as_json
@@ -116,7 +114,6 @@ def sample(name: str, count: int, seed: int, budget: int | None, as_json: bool) 
     "--samples",
     type=click.IntRange(100, 100_000),
     default=2_000,
-    show_default=True,
     help="Draws, if the space is too large to be counted.",
 )
 @_seed

@@ -26,10 +26,8 @@ if TYPE_CHECKING:
     multiple=True,
     help="May be repeated [default: 0.1 0.2 0.5 0.8 1.0 2.0].",
 )
-@click.option(
-    "--iterations", type=click.IntRange(1, 1_000_000), default=1_000, show_default=True, help="Number of updates."
-)
-@click.option("--target", type=float, default=0.01, show_default=True, help="Count the updates to a loss below it.")
+@click.option("--iterations", type=click.IntRange(1, 1_000_000), default=1_000, help="Number of updates.")
+@click.option("--target", type=float, default=0.01, help="Count the updates to a loss below it.")
 @click.option("--check", "with_check", is_flag=True, help="Compare the gradients with autograd and differences.")
 @click.option("--out", type=click.Path(), help="Write the page, the workbook and a figure there.")
 @options.as_json

@@ -12,9 +12,9 @@ from harness.commands import options
 
 @click.command(short_help="Train one network once and validate it.")
 @click.argument("network")
-@click.option("--recipe", default="fast", show_default=True, help="A recipe's name, or @FILE.toml.")
+@click.option("--recipe", default="fast", help="A recipe's name, or @FILE.toml.")
 @click.option("--epochs", type=click.IntRange(1), help="Number of epochs, in place of the recipe's.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Index of one of the fixed seeds.")
+@click.option("--seed", type=click.IntRange(0), default=0, help="Index of one of the fixed seeds.")
 @click.option("--budget", type=click.IntRange(1), help="Parameter budget; exit with 4 when the network has more.")
 @options.data_options
 @options.device_option
@@ -42,7 +42,7 @@ def train(network: str, folder: Path | None, as_json: bool, **given: Any) -> int
 @click.argument("network")
 @click.option("--onnx", type=click.Path(path_type=Path), help="Write an ONNX model there.")
 @click.option("--safetensors", type=click.Path(path_type=Path), help="Write the weights there.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Index of a verification seed.")
+@click.option("--seed", type=click.IntRange(0), default=0, help="Index of a verification seed.")
 @click.option("--recipe", help="A recipe's name or @FILE.toml [default: the row's own, else fast].")
 @click.option(
     "--epochs",

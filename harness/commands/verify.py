@@ -30,7 +30,7 @@ from harness.system.files import workspace
     type=options.PER_CENT,
     help="Test accuracy to reach, in per cent [default: the row's, else the data set's].",
 )
-@click.option("--name", default="", help="Name of the row.")
+@click.option("--name", default="", show_default=False, help="Name of the row.")
 @options.data_options
 @options.device_option
 @options.engine_option

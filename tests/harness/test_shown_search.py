@@ -279,7 +279,8 @@ def test_a_search_writes_often_at_first_and_later_in_its_share_of_the_time(monke
     elapsed = clock.now - 1000.0
     early = [at for at in clock.written if at - 1000.0 <= _WATCHED_SECONDS]
     assert 0.8 * _WATCHED_SECONDS / _SOONEST_SECONDS <= len(early) <= 1 + _WATCHED_SECONDS / _SOONEST_SECONDS
-    assert 0.6 * SEARCH_SHARE * elapsed <= (len(clock.written) - 1) * 0.5 <= SEARCH_SHARE * elapsed
+    late = 0.5 * (len(clock.written) - len(early))
+    assert 0.6 * SEARCH_SHARE <= late / (elapsed - _WATCHED_SECONDS) <= SEARCH_SHARE
     assert [line.endswith(" one/report.html") for line in clock.said] == [True]
 
 
