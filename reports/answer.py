@@ -135,6 +135,8 @@ def caveats(info: StudyFacts) -> dict[str, Any]:
     answer, threshold = info.answer, info.config.threshold_pct
     runs = answer.record.seeds if answer and answer.record else ()
     suspects = CONFIRMED_LABEL_ERRORS.get(info.config.dataset)
+    # A damaged line counts for every data set.
+    reads = [purpose for name, purpose in info.standings.test_reads if name in ("", info.config.dataset)]
     label_errors = None
     if runs and suspects:
         outside = statistics.mean([sum(index not in suspects for index, _ in run.wrong) for run in runs])
@@ -145,8 +147,8 @@ def caveats(info: StudyFacts) -> dict[str, Any]:
             "outside_pct": 100 * (1 - outside / (runs[0].test_size - len(suspects))),
         }
     return {
-        "winner_reads": sum(answer.hash in purpose.split() for purpose in info.test_reads) if answer else 0,
-        "workspace_reads": len(info.test_reads),
+        "winner_reads": sum(answer.hash in purpose.split() for purpose in reads) if answer else 0,
+        "workspace_reads": len(reads),
         "seeds": runs,
         "label_errors": label_errors,
         "diverged_seeds": sum(seed.status is Status.DIVERGED for seed in runs),

@@ -6,7 +6,6 @@ import math
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,12 +31,12 @@ from search_spaces.cost import Analysis, analyse
 from search_spaces.task import MNIST
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(NamedTuple):
     """One row.
 
     Attributes:
         name: of the network, the same in all its rows and no other network's.
+        accuracy_pct: on the test set; on validation of what was only searched.
         errors: wrong test images of each seed; empty where no record holds them.
         allowed: the most errors with which a seed's own accuracy reaches the target.
         commands: what to type, each with what it does.
@@ -45,39 +44,23 @@ class Entry:
 
     row: LeaderboardRow
     name: str
+    accuracy_pct: float | None
     analysis: Analysis
-    errors: tuple[int, ...]
+    errors: list[int]
     allowed: int
-    commands: tuple[tuple[str, str], ...]
-
-    @property
-    def accuracy_pct(self) -> float | None:
-        """On the test set; on validation of what was only searched."""
-        row = self.row
-        return row.validation_accuracy_pct if row.tier is Tier.SEARCHED else row.mean_test_accuracy_pct
+    commands: list[tuple[str, str]]
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
-    """The rows of one data set and target, best first."""
+class Group(NamedTuple):
+    """The rows of one data set and target, best first; of those certified or verified the one of fewest parameters."""
 
     dataset: str
     target_pct: float
-    entries: tuple[Entry, ...]
-
-    @property
-    def anchor(self) -> str:
-        """Its place on the page: ``mnist-99.4``."""
-        return f"{self.dataset}-{short(self.target_pct)}"
-
-    @property
-    def smallest(self) -> Entry | None:
-        """The smallest network that is certified or verified."""
-        proven = [entry for entry in self.entries if entry.row.tier in PROVEN]
-        return min(proven, key=lambda entry: entry.row.parameters, default=None)
+    entries: list[Entry]
+    smallest: Entry | None
 
 
-def groups(rows: Sequence[LeaderboardRow], records: Sequence[Record], workspace: Workspace) -> tuple[Group, ...]:
+def groups(rows: Sequence[LeaderboardRow], records: Sequence[Record], workspace: Workspace) -> list[Group]:
     """Return the groups of ranked rows: the default target of the first data set, then the others in their order."""
     by_key = {record.key: record for record in records}
     names = network_names((row.architecture, row.parameters) for row in rows)
@@ -91,19 +74,22 @@ def groups(rows: Sequence[LeaderboardRow], records: Sequence[Record], workspace:
         return Entry(
             row=row,
             name=names[row.hash],
+            accuracy_pct=row.validation_accuracy_pct if row.tier is Tier.SEARCHED else row.mean_test_accuracy_pct,
             analysis=analyse(row.architecture, task),
-            errors=tuple(run.test_errors for run in seeds),
+            errors=[run.test_errors for run in seeds],
             allowed=allowed_errors(row.target_pct, seeds[0].test_size) if seeds else 0,
-            commands=tuple(_commands(row, record, [item for item in records if item.hash == row.hash], workspace)),
+            commands=list(_commands(row, record, [item for item in records if item.hash == row.hash], workspace)),
         )
 
-    made = [
-        Group(dataset, target_pct, tuple(map(entry, group)))
-        for (dataset, target_pct), group in groupby(rows, key=lambda row: (row.dataset, row.target_pct))
-    ]
+    made = []
+    for (dataset, target_pct), group in groupby(rows, key=lambda row: (row.dataset, row.target_pct)):
+        entries = list(map(entry, group))
+        proven = [item for item in entries if item.row.tier in PROVEN]
+        smallest = min(proven, key=lambda item: item.row.parameters, default=None)
+        made.append(Group(dataset, target_pct, entries, smallest))
     first = made[0].dataset if made else ""
     default = DATASETS[first].target_pct if first in DATASETS else None
-    return tuple(sorted(made, key=lambda group: (group.dataset, group.target_pct) != (first, default)))
+    return sorted(made, key=lambda group: (group.dataset, group.target_pct) != (first, default))
 
 
 def _commands(
@@ -209,21 +195,19 @@ class Listed(NamedTuple):
     link: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Index:
+class Index(NamedTuple):
     """All facts of the index.
 
     Attributes:
         studies: the one that was worked on last comes first.
         unreadable: why, by the name of each folder that looks like a study and cannot be read.
-        standings: the leaderboard, by data set and target.
-        problem: why the standings cannot be read, empty where they can.
+        standings: the leaderboard, by data set and target; ``problem`` is why it cannot be read, empty where it can.
         damage: what is wrong with files that the standings lack, but for those of studies that cannot be read.
     """
 
     studies: list[Listed]
     unreadable: dict[str, str]
-    standings: tuple[Group, ...]
+    standings: list[Group]
     problem: str
     damage: list[str]
 

@@ -69,14 +69,9 @@ def _finished(chart: Any, description: str, height: int = 320, **datasets: Seque
     return chart.properties(width="container", height=height, description=description, **extra).configure(**_CONFIG)
 
 
-def _named(name: str) -> alt.Chart:
-    """Return a chart of a data set that ``_finished`` is given under this name; charts of one page may share it."""
-    return alt.Chart(alt.NamedData(name=name))
-
-
-def _over(rows: Iterable[Row]) -> alt.Chart:
-    """Return a chart of rows of its own."""
-    return alt.Chart(alt.InlineData(values=list(rows)))
+def _over(rows: Iterable[Row] | str) -> alt.Chart:
+    """Return a chart of rows of its own, or of a data set that ``_finished`` is given, which charts may share."""
+    return alt.Chart(alt.NamedData(name=rows) if isinstance(rows, str) else alt.InlineData(values=list(rows)))
 
 
 def _zoom() -> alt.Parameter:
@@ -233,7 +228,7 @@ def accuracy_over_cost(info: StudyFacts, rows: Sequence[Row] | None = None) -> A
     known, goal = {network.hash for network in info.networks}, (config.dataset, config.target_pct)
     others = {
         row.hash: row
-        for row in info.rows
+        for row in info.standings.rows
         if row.reached and (row.dataset, row.target_pct) == goal and row.hash not in known
     }
     best = sorted(others.values(), key=lambda row: cost_of(row, config.minimise))[:_MOST_GHOSTS]
@@ -270,7 +265,7 @@ def accuracy_over_cost(info: StudyFacts, rows: Sequence[Row] | None = None) -> A
     if config.ceiling <= 1.3 * max(row["cost"] for row in shown):
         line = _over([{"cost": config.ceiling}]).mark_rule(strokeDash=[2, 3], color=PURPLE)
         layers.append(line.encode(x=x, tooltip=alt.value(bound)))
-    networks = _named("networks").transform_filter("isValid(datum.errors)").encode(x=x, y=y)
+    networks = _over("networks").transform_filter("isValid(datum.errors)").encode(x=x, y=y)
     front = networks.transform_filter("datum.shown == 'on the Pareto front'")
     layers.append(front.mark_line(interpolate="step-after", color=NAVY, strokeWidth=1.5))
     told = _tips("network:N", "cost:Q||,d", "test_pct:Q|test, %")
@@ -303,7 +298,7 @@ def _search_over_time(info: StudyFacts, rows: Sequence[Row]) -> Any:
     kinds = {"first run": (BLUE, "circle"), "confirmed": (GREEN, "square"), "failed confirmation": (RED, "cross")}
     looks = _looks("fate", kinds, kinds)
     line = _over({"ended": seconds / 60, "cost": level} for seconds, level in steps)
-    first = _named("networks").transform_filter("isValid(datum.ended)").transform_calculate(fate="'first run'")
+    first = _over("networks").transform_filter("isValid(datum.ended)").transform_calculate(fate="'first run'")
     points = first.mark_point(filled=True, size=45, opacity=0.7, cursor="pointer")
     layers = [
         line.mark_line(interpolate="step-after", color=PURPLE, strokeWidth=2).encode(x=x, y=y),
@@ -378,7 +373,7 @@ def _learning_curves(info: StudyFacts) -> Any:
     )
     kinds = [kind for kind in colours if kind in ends]
     scale = alt.Scale(domain=kinds, range=[colours[kind] for kind in kinds])
-    marks = _named("curves").mark_line(point={"size": 25}, strokeWidth=1.25, opacity=0.7)
+    marks = _over("curves").mark_line(point={"size": 25}, strokeWidth=1.25, opacity=0.7)
     chart = marks.encode(
         x=alt.X("epoch:Q", axis=alt.Axis(tickMinStep=1)),
         y=_accuracy_axis("validation accuracy, %"),
@@ -417,32 +412,24 @@ _TIER_KINDS = {
 def frontier(rows: Sequence[Row], target_pct: float, *, height: int = 400) -> Any:
     """Return sizes against accuracies, those that are smallest at their target joined and named.
 
-    Args:
-        rows: ``network``, ``parameters``, ``accuracy`` and ``target`` in per cent, ``tier``, ``recipe``, whether it is
-            ``best`` at its target, and ``href``, where a click leads.
-        target_pct: the accuracy that has a line.
-        height: in pixels.
+    Each row has ``network``, ``parameters``, ``accuracy`` and ``target`` in per cent, ``tier``, ``recipe``, whether it
+    is ``best`` at its target, and ``href``, where a click leads; the target that is given has a line.
     """
     points = [{**row, "errors": _errors_pct(row["accuracy"]), "kind": _TIERS[row["tier"]]} for row in rows]
     if len({(row["parameters"], row["accuracy"]) for row in points}) < 3:
         return None
-    x, y = (
-        _log_axis(alt.X, "parameters", "parameters (logarithmic)"),
-        _accuracy_axis("accuracy, % (errors logarithmic)"),
-    )
+    x, y = _log_axis(alt.X, "parameters", "parameters"), _accuracy_axis("accuracy, % (errors logarithmic)")
     # The ends of the axes stay where a filter takes points away.
     sizes, errors = ([row[name] for row in points] for name in ("parameters", "errors"))
     x.scale.domain, y.scale.domain = [min(sizes) / 1.15, max(sizes) * 1.15], [min(errors) / 1.4, max(errors) * 1.15]
     told = ("parameters:Q||,d", "accuracy:Q|accuracy, %|.3f", "tier:N", "target:Q|target, %", "recipe:N")
-    best = _named("rows").transform_filter("datum.best").encode(x=x, y=y)
-    marks = _named("rows").mark_point(filled=True, size=70, opacity=0.85, cursor="pointer")
+    best = _over("rows").transform_filter("datum.best").encode(x=x, y=y)
+    marks = _over("rows").mark_point(filled=True, size=70, opacity=0.85, cursor="pointer")
     looks = _looks("kind", _TIER_KINDS, [row["kind"] for row in points])
     chart = alt.layer(
         _over([{"errors": _errors_pct(target_pct)}]).mark_rule(**_DASHED).encode(y=y),
         best.mark_line(color=GREEN),
-        marks.encode(x=x, y=y, tooltip=_tips("network:N", *told), **looks).add_params(
-            alt.selection_interval(bind="scales")
-        ),
+        marks.encode(x=x, y=y, tooltip=_tips("network:N", *told), **looks).add_params(_zoom()),
         best.mark_text(dy=-13, color=TEXT).encode(text=alt.Text("parameters:Q", format=",d")),
     )
     said = "; ".join(f"{row['target']:g} % with {row['parameters']:,}" for row in points if row["best"])
@@ -578,7 +565,7 @@ def bench_curves(found: Findings) -> Any:
     x = alt.X("at:Q", title=f"time, {unit}", scale=alt.Scale(nice=False))
     y = _log_axis(alt.Y, "size", "parameters of the answer (logarithmic)")
     picked = alt.selection_point(fields=["method"], bind="legend")
-    base = _named("curves")
+    base = _over("curves")
     band = base.transform_filter({"param": picked.name, "empty": False})
     lines = base.mark_line(interpolate="step-after", strokeWidth=2).encode(
         x=x,
@@ -613,7 +600,7 @@ def toy_rates(curves: Mapping[float, Sequence[float]]) -> Any:
         for done, loss in enumerate(curve)
         if done % 5 == 0
     ]
-    drawn = _named("curves").mark_line(strokeWidth=1.8)
+    drawn = _over("curves").mark_line(strokeWidth=1.8)
     drawn = drawn.encode(
         x="updates:Q",
         y=alt.Y("loss:Q", scale=alt.Scale(type="log"), title="E_total"),

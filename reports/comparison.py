@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from types import SimpleNamespace
+from typing import NamedTuple
 
 from harness.data.datasets import dataset
 from harness.evidence import leaderboard, ledger, record
@@ -32,8 +33,7 @@ from search_spaces.task import MNIST
 _MOST_SHARED = 25
 
 
-@dataclass(frozen=True, slots=True)
-class Quantity:
+class Quantity(NamedTuple):
     """One line of a comparison: what is shown of each side, and each side's ratio to the first, None for none."""
 
     name: str
@@ -90,8 +90,8 @@ class NetworkSide:
 
     Attributes:
         name: what people call it, else the one that follows from its form and size.
-        record: the evidence of its best row on the test set, None where there is none; ``row`` is that row.
-        further_rows: how many more rows it has, with other recipes, data sets or targets.
+        record: the evidence of its best row on the test set, None where there is none; ``row`` is that row,
+            ``further_rows`` how many more it has, with other recipes, data sets or targets.
         validation_pct: accuracies in the searches here, one a seed; fresh seeds only, where there are any.
         inspections: what verifications on this machine have left of the recorded weights, one a seed.
     """

@@ -188,11 +188,9 @@ def time_spent(info: StudyFacts) -> Shares:
     seconds["verification on the test set"] = sum(run.train_seconds for record in own for run in record.seeds)
     # Each session lasts until the next one begins.
     ends = [*(entry.elapsed for entry in info.sessions[1:]), info.elapsed]
-    spans = [
-        (entry.event.workers, max(0.0, end - entry.elapsed)) for entry, end in zip(info.sessions, ends, strict=False)
-    ]
-    if spans and all(workers is not None for workers, _ in spans):
-        wall = sum((workers or 0) * span for workers, span in spans)
+    spans = [(entry.event.workers, end - entry.elapsed) for entry, end in zip(info.sessions, ends, strict=False)]
+    if all(workers is not None for workers, _ in spans):
+        wall = sum((workers or 0) * max(0.0, span) for workers, span in spans)
         seconds["evaluation, starting, waiting and all else"] = max(0.0, wall - sum(seconds.values()))
     return [(name, value) for name, value in seconds.items() if value > 0]
 
@@ -200,7 +198,7 @@ def time_spent(info: StudyFacts) -> Shares:
 def spared(info: StudyFacts) -> tuple[int, float]:
     """Return how many runs were pruned, and the seconds that they would have trained on for, at their own pace."""
     stopped = [run for run in info.results if run.status is Status.PRUNED and run.history]
-    left = [run.train_seconds / len(run.history) * max(0, run.recipe.epochs - len(run.history)) for run in stopped]
+    left = [run.train_seconds / len(run.history) * (run.recipe.epochs - len(run.history)) for run in stopped]
     return len(stopped), sum(left)
 
 
@@ -355,10 +353,8 @@ def _importances(
 ) -> dict[str, float]:
     """Return how far the best networks' choices differ from all (PED-ANOVA), by name.
 
-    Args:
-        made: by name and network, the index of the option, or a number.
-        options: how many there are, None for a number.
-        values: by network, what is made small.
+    Each choice made is the index of an option of so many, or a number where there are None, by network; so is the value
+    that is made small.
     """
     import optuna
     from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution

@@ -14,6 +14,7 @@ import math
 import textwrap
 from dataclasses import dataclass, replace
 from itertools import groupby
+from typing import NamedTuple
 
 from markupsafe import Markup, escape
 
@@ -95,15 +96,11 @@ def description(columns: tuple[Block, ...], image: Shape) -> str:
     return f"From {shape_text(image)}: {steps}. The receptive field grows to {grown} pixels."
 
 
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """One convolution of the small picture, or the linear layer at the end.
+class Bar(NamedTuple):
+    """One convolution of the small picture, or the linear layer at the end: rows and channels of its output.
 
-    Attributes:
-        edge: rows of its output, 1 for a vector; ``channels`` of it too.
-        kind: ``own`` for a kernel used once, ``posed`` for one in several orientations, ``tied-1`` to ``tied-3`` for
-            one that other bars of this kind use too, ``linear``.
-        sum: number of the residual sum that it is part of, 0 outside one.
+    ``kind`` is ``own`` for a kernel used once, ``posed`` for one in several orientations, ``tied-1`` to ``tied-3`` for
+    one that other bars of this kind use too, ``linear``; ``sum`` the number of its residual sum, 0 outside one.
     """
 
     edge: int

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from harness.evidence.record import Record
 from harness.training.inspection import Inspection, unpacked
@@ -20,8 +20,7 @@ CONFIRMED_LABEL_ERRORS: dict[str, frozenset[int]] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mistake:
+class Mistake(NamedTuple):
     """One test image that at least one seed got wrong.
 
     Attributes:
@@ -39,15 +38,11 @@ class Mistake:
     pixels: bytes | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mistakes:
-    """All mistakes of a network's recorded seeds, those of most seeds first.
+class Mistakes(NamedTuple):
+    """All mistakes of a network's so many recorded seeds, those of most seeds first.
 
-    Attributes:
-        seeds: how many there are.
-        confusion: images by label (row) and class said (column), summed over the seeds; None where a label or the
-            number of images of a class is not known.
-        image_shape: rows and columns, None where no image is known.
+    ``confusion`` counts images by label (row) and class said (column), summed over the seeds, None where a label or the
+    number of images of a class is not known; ``image_shape`` is rows and columns, None where no image is known.
     """
 
     seeds: int
@@ -95,13 +90,10 @@ def _confusion(found: Sequence[Mistake], label_counts: Sequence[int], seeds: int
     return table
 
 
-@dataclass(frozen=True, slots=True)
-class SharedMistake:
-    """One test image whose pixels are known.
+class SharedMistake(NamedTuple):
+    """One test image, as the first network that got it wrong and has its pixels knows it.
 
-    Attributes:
-        mistake: of the first network that got it wrong and has its pixels, in this ``shape``.
-        said: for each network the classes said, most frequent first, and the share of its seeds that got it wrong.
+    For each network the classes said, most frequent first, and the share of its seeds that got it wrong.
     """
 
     mistake: Mistake

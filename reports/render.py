@@ -42,16 +42,14 @@ def page(
     datasets: Mapping[str, Sequence[Mapping[str, object]]] | None = None,
     **facts: object,
 ) -> str:
-    """Return a page.
+    """Return the page of a template, which prints the facts.
 
     Args:
         template: the name of a file in ``templates/`` that extends ``base.html``.
-        charts: Altair charts by the names under which the template's ``figure`` shows them; None is left out. Data
-            sets that a chart names (``datasets``) stand in the page once, however many charts use them.
-        styles: style sheets of this package beside ``page.css``.
-        scripts: scripts of this package that run after ``page.js``.
-        data: what these scripts read as ``page.data``.
-        datasets: rows that scripts read as ``page.datasets``, beside those of the charts.
+        charts: Altair charts by the names under which ``figure`` shows them; None is left out. Data sets that a chart
+            names stand in the page once, however many charts use them.
+        styles: style sheets of this package beside ``page.css``; ``scripts`` those that run after ``page.js``.
+        data: what these scripts read as ``page.data``; ``datasets`` rows that they read beside those of the charts.
         facts: what the template prints.
     """
     from altair import Undefined
@@ -75,11 +73,13 @@ def page(
         }
         for name, rows in embedded.items()
     }
+    embedded_data = {"charts": specs, "datasets": columns, "data": data or {}}
     return _template(template).render(
         policy=_policy(texts),
         styles=[Markup(_resource(name)) for name in ("page.css", *styles)],
         scripts=[Markup(text) for text in texts],
-        page_data=_embedded({"charts": specs, "datasets": columns, "data": data or {}}),
+        # JSON that no browser takes for markup or for a program.
+        page_data=Markup(json.dumps(embedded_data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")),
         descriptions={name: spec.get("description", "") for name, spec in specs.items()},
         heights={name: spec.get("height", 0) for name, spec in specs.items()},
         **facts,
@@ -157,11 +157,6 @@ def _printable(value: object) -> object:
     if isinstance(value, Markup | jinja2.Undefined):
         return value
     return _PER_CENT.sub("\N{NO-BREAK SPACE}%", _FORBIDDEN.sub("\N{REPLACEMENT CHARACTER}", str(value)))
-
-
-def _embedded(value: object) -> Markup:
-    """Return JSON that no browser takes for markup or for a program."""
-    return Markup(json.dumps(value, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c"))
 
 
 @cache

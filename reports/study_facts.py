@@ -7,14 +7,15 @@ killed, lacks events and results; nothing here needs any of them.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
 from harness.data.datasets import dataset
 from harness.evidence import leaderboard, record
-from harness.evidence.events import Entry, Event, SessionBegan, SessionEnded, Verified, WinnerChosen
+from harness.evidence.events import SessionBegan, SessionEnded, Verified, WinnerChosen
 from harness.evidence.leaderboard import LeaderboardRow, cost_of
 from harness.evidence.record import Record
 from harness.evidence.study import Study, StudyConfig, is_owned, read_origins
@@ -23,125 +24,96 @@ from harness.system.files import Workspace
 from harness.training import inspection
 from harness.training.inspection import Inspection
 from harness.training.recipe import recipe_document
-from harness.training.result import Environment, Result
-from reports.networks import Network, networks
+from harness.training.result import Environment
+from reports.networks import networks
 from reports.numbers import DASH, plural
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
+class Measured(NamedTuple):
     """A network whose test accuracy is on record: the evidence and the row that it makes.
 
-    Attributes:
-        inspections: what verifications on this machine have left to look at, one a seed; of networks that the study
-            knows, and of recorded weights only.
+    With what verifications on this machine have left to look at, one inspection a seed; of networks that the study
+    knows, and of recorded weights only.
     """
 
     record: Record
     row: LeaderboardRow
-    inspections: tuple[Inspection, ...] = ()
+    inspections: tuple[Inspection, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Winner:
-    """The study's answer.
-
-    Attributes:
-        record: its test evidence, None before a verification; ``row`` is what that has earned.
-        validation_accuracy_pct: mean over fresh seeds; None once it is verified, or where the journal has lost it.
-    """
+class Winner(NamedTuple):
+    """A study's answer: its accuracy on fresh validation seeds, or, once it is verified, its evidence and its row."""
 
     hash: str
     parameters: int
-    validation_accuracy_pct: float | None = None
+    validation_accuracy_pct: float | None
     record: Record | None = None
     row: LeaderboardRow | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+class Standings(NamedTuple):
+    """What a workspace holds beside its studies: all evidence, the rows made from all, and reads of test sets.
+
+    Of each read the data set and the purpose, empty texts where a line has none; of what does not hold together, and so
+    is left out, a line each.
+    """
+
+    records: tuple[Record, ...] = ()
+    rows: tuple[LeaderboardRow, ...] = ()
+    test_reads: tuple[tuple[str, str], ...] = ()
+    left_out: tuple[str, ...] = ()
+
+
 class StudyFacts:
     """A study.
 
     Attributes:
         study: what has happened to it.
-        origins: where each value of the configuration came from.
+        standings: of its workspace.
         measured: networks of this data set and target with a record, whichever study found them.
-        rows: the standings of the whole workspace.
-        test_reads: the purpose of each read of this data set's test set in this workspace; empty text where a line
-            has none. A damaged line counts for every data set.
+        origins: where each value of the configuration came from.
         past_trainings: how many earlier trainings its surrogate began with; None where it does not say.
-        left_out: what is wrong with files of the workspace that were left out.
-        at_work: a program works in its folder now.
+        at_work: a program works in its folder now; ``searching`` where a session goes on, too.
+        results: all finished runs, in order of trial, purpose and seed.
+        elapsed: seconds that it has been worked on, all sessions together.
+        sessions: the calls of the search that worked on it; ``last_turn`` is the last event that began or ended one.
+        time_limit: seconds that the last session was given; None for no end, or where its program did not note them.
+        networks: all that it has decided to train, best first; each with the best row over the recipes of its records.
+        answer: the network of the lowest cost that is proven to reach the target, else the one that was chosen last.
+            ``row`` is what its test evidence has earned, ``proof`` that evidence, with what is left to look at,
+            ``network`` the answer among the networks, None where the log has lost it.
     """
 
-    study: Study
-    origins: Mapping[str, str] = field(default_factory=dict)
-    measured: tuple[Measured, ...] = ()
-    rows: tuple[LeaderboardRow, ...] = ()
-    test_reads: tuple[str, ...] = ()
-    past_trainings: int | None = None
-    left_out: tuple[str, ...] = ()
-    at_work: bool = False
-
-    @property
-    def name(self) -> str:
-        """Name of the study."""
-        return self.study.folder.name
-
-    @property
-    def config(self) -> StudyConfig:
-        """What decides its outcome."""
-        return self.study.config
-
-    @cached_property
-    def results(self) -> list[Result]:
-        """All finished runs, in order of trial, purpose and seed."""
-        return self.study.results
-
-    @property
-    def elapsed(self) -> float:
-        """Seconds that the study has been worked on, all sessions together."""
-        return self.study.seconds
-
-    @property
-    def last_utc(self) -> str:
-        """Time of the last event, empty where there is none."""
-        return self.study.entries[-1].utc if self.study.entries else ""
-
-    @property
-    def sessions(self) -> list[Entry[SessionBegan]]:
-        """The calls of the search that worked on it."""
-        return self.study.of_kind(SessionBegan)
-
-    @property
-    def last_turn(self) -> Entry[Event] | None:
-        """The last event that began or ended a session, None where there is none."""
-        turns = (
-            entry for entry in reversed(self.study.entries) if isinstance(entry.event, SessionBegan | SessionEnded)
-        )
-        return next(turns, None)
-
-    @property
-    def time_limit(self) -> float | None:
-        """Seconds that the last session was given; None for no end, or where its program did not note them."""
-        return self.sessions[-1].event.seconds if self.sessions else None
-
-    @property
-    def searching(self) -> bool:
-        """Whether the search goes on now: a session has begun, has no end, and its program lives."""
-        return self.at_work and self.last_turn is not None and isinstance(self.last_turn.event, SessionBegan)
-
-    @cached_property
-    def networks(self) -> tuple[Network, ...]:
-        """All that it has decided to train, best first; each with the best row over the recipes of its records."""
+    def __init__(
+        self,
+        study: Study,
+        standings: Standings,
+        measured: Sequence[Measured] = (),
+        *,
+        origins: Mapping[str, str] = MappingProxyType({}),
+        past_trainings: int | None = None,
+        at_work: bool = False,
+    ) -> None:
+        """Compute the rest."""
+        self.study, self.standings, self.measured, self.origins = study, standings, measured, origins
+        self.past_trainings, self.at_work = past_trainings, at_work
+        self.name, self.config, self.results = study.folder.name, study.config, study.results
+        self.elapsed, self.last_utc = study.seconds, study.entries[-1].utc if study.entries else ""
+        self.sessions = study.of_kind(SessionBegan)
+        self.time_limit = self.sessions[-1].event.seconds if self.sessions else None
+        turns = (entry for entry in reversed(study.entries) if isinstance(entry.event, SessionBegan | SessionEnded))
+        self.last_turn = next(turns, None)
+        self.searching = at_work and self.last_turn is not None and isinstance(self.last_turn.event, SessionBegan)
         rows: dict[str, LeaderboardRow] = {}
-        for item in sorted(self.measured, key=lambda item: item.row.rank):
+        for item in sorted(measured, key=lambda item: item.row.rank):
             rows.setdefault(item.row.hash, item.row)
-        return networks(self.study, rows)
+        self.networks = networks(study, rows)
+        self.answer = self._answer()
+        self.row = self.answer.row if self.answer else None
+        self.proof = next((item for item in measured if self.row and item.row.key == self.row.key), None)
+        self.network = next((item for item in self.networks if self.answer and item.hash == self.answer.hash), None)
 
-    @cached_property
-    def answer(self) -> Winner | None:
-        """The network of the lowest cost that is proven to reach the target, else the one that was chosen last."""
+    def _answer(self) -> Winner | None:
         chosen = [entry.event for entry in self.study.of_kind(WinnerChosen)]
         tried = {event.hash for event in chosen} | {entry.event.hash for entry in self.study.of_kind(Verified)}
         evidence = [
@@ -153,43 +125,11 @@ class StudyFacts:
         last = chosen[-1] if chosen else None
         best = min(reached, key=lambda item: (cost_of(item.row, self.config.minimise), item.row.rank), default=None)
         if best is None and last is not None:
-            measured = [item for item in evidence if item.row.hash == last.hash]
-            best = min(measured, key=lambda item: item.row.rank, default=None)
+            own = [item for item in evidence if item.row.hash == last.hash]
+            best = min(own, key=lambda item: item.row.rank, default=None)
         if best is not None:
-            return Winner(hash=best.row.hash, parameters=best.row.parameters, record=best.record, row=best.row)
-        if last is None:
-            return None
-        return Winner(hash=last.hash, parameters=last.parameters, validation_accuracy_pct=last.validation_accuracy_pct)
-
-    @property
-    def row(self) -> LeaderboardRow | None:
-        """What the test evidence of the answer has earned."""
-        return self.answer.row if self.answer else None
-
-    @property
-    def network(self) -> Network | None:
-        """The answer among the networks, None where the log has lost it."""
-        return next((item for item in self.networks if self.answer and item.hash == self.answer.hash), None)
-
-    @property
-    def proof(self) -> Measured | None:
-        """The test evidence of the answer, with what is left to look at."""
-        return next((item for item in self.measured if self.row and item.row.key == self.row.key), None)
-
-
-@dataclass(frozen=True, slots=True)
-class Standings:
-    """What a workspace holds beside its studies: all evidence, the standings made from all, reads of test sets.
-
-    Attributes:
-        test_reads: data set and purpose of each; empty texts where a line has none.
-        left_out: what is wrong with the files that are left out, a line each.
-    """
-
-    records: tuple[Record, ...] = ()
-    rows: tuple[LeaderboardRow, ...] = ()
-    test_reads: tuple[tuple[str, str], ...] = ()
-    left_out: tuple[str, ...] = ()
+            return Winner(best.row.hash, best.row.parameters, None, best.record, best.row)
+        return Winner(last.hash, last.parameters, last.validation_accuracy_pct) if last else None
 
 
 def read_standings(workspace: Workspace) -> Standings:
@@ -239,13 +179,11 @@ def read_study(
     ]
     trainings = None if past is None else prior.observations(past, config.recipe, dataset(config.dataset).task)
     return StudyFacts(
-        study=study,
+        study,
+        standings,
+        measured,
         origins=read_origins(folder),
-        measured=tuple(measured),
-        rows=standings.rows,
-        test_reads=tuple(purpose for name, purpose in standings.test_reads if name in ("", config.dataset)),
         past_trainings=None if trainings is None else len(trainings),
-        left_out=standings.left_out,
         at_work=is_owned(folder),
     )
 
@@ -309,9 +247,7 @@ def made_by(info: StudyFacts) -> dict[str, str]:
     past = info.past_trainings
     return {
         "code": every(map(_commit, environments)),
-        "Python": every(item.python for item in environments),
-        "torch": every(item.torch for item in environments),
-        "device": every(item.device for item in environments),
+        **{name: every(getattr(item, name.lower()) for item in environments) for name in ("Python", "torch", "device")},
         "instructions": every(item.instructions for item in environments),
         "threads a worker": every(str(item.threads) for item in environments),
         "data, SHA-256": every([info.config.data_hash, *(item.data_hash for item in environments)]),

@@ -23,7 +23,7 @@ from harness.training import inspection
 from harness.training.inspection import Confidence, Inspection, Miss
 from harness.training.recipe import Recipe
 from harness.training.result import Environment, Epoch, Purpose, Result, Status, derive_seed
-from reports.study_facts import StudyFacts, read_study
+from reports.study_facts import Standings, StudyFacts, read_study
 from reports.study_page import page
 from search_spaces.cost import analyse
 from search_spaces.draw import Decision
@@ -75,7 +75,7 @@ def facts_of(*entries: Entry[Event], config: StudyConfig = CONFIG) -> StudyFacts
     made = study.Study(Path("s"), config, in_memory=True)
     for entry in entries:
         made.take(entry)
-    return StudyFacts(study=made)
+    return StudyFacts(made, Standings())
 
 
 @dataclass
