@@ -18,11 +18,9 @@ from harness.system.files import Workspace
 from harness.training.executor import Event, Finished, Limits, Source
 from harness.training.processes import Processes
 from harness.training.recipe import RECIPES
-from harness.training.result import Environment, Result, Status, derive_seed
-from harness.training.run import Job
-from search_spaces.cost import analyse
+from harness.training.result import Environment, Result, Status
+from harness.training.run import Job, begun
 from search_spaces.notation import parse_network
-from search_spaces.task import MNIST
 
 NETWORK = parse_network("conv3x3(4) bn relu | maxpool | gap | linear(10)")
 ENVIRONMENT = Environment("0" * 40, False, "3.11.7", "2.13.0", "some CPU", "x86_64 AVX2", 1, "ab" * 32)
@@ -58,22 +56,9 @@ class Seeds:
         """Return the result of a job."""
         self.asked.append(job)
         self.watch(job)
-        network, recipe_hash = job.architecture, job.recipe.hash
-        analysis = analyse(network, MNIST)
-        count = self.errors(job.seed_index)
-        number = len(self.asked)
-        return Result(
-            architecture=job.architecture,
-            hash=network.hash,
-            parameters=analysis.parameters,
-            macs=analysis.macs,
-            recipe=job.recipe,
-            recipe_name=job.recipe_name,
-            recipe_hash=recipe_hash,
-            dataset=dataset_name,
-            purpose=job.purpose,
-            seed_index=job.seed_index,
-            seed=derive_seed(network.hash, recipe_hash, job.purpose, job.seed_index, beacon=job.beacon),
+        count, number = self.errors(job.seed_index), len(self.asked)
+        return replace(
+            begun(job, dataset(dataset_name)),
             status=self.status(job.seed_index),
             test_errors=count,
             test_size=dataset(dataset_name).test_size,
