@@ -1,7 +1,7 @@
 """Processes of this machine that train, one job at a time, and may die without taking the search with them.
 
-Pebble looks after them: it ends a process at the time limit of its job, and says where one has died. They are started
-once and keep the data. Memory is limited by the system, which refuses what goes beyond.
+Pebble looks after them and says where one has died; their time is limited from here. They are started once and keep the
+data. Memory is limited by the system, which refuses what goes beyond.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ from harness.training.run import Job, TrainingData, execute
 
 # Ends a process whose GPU may have gone with a fault; the pool replaces it.
 _DEVICE_LOST = 86
+# A process may take so long to start.
+_BEGIN_SECONDS = 60.0
 # mallopt's parameters (glibc, malloc.h), and a size above every tensor of a step.
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
@@ -49,6 +51,8 @@ class _Desk:
     pool: ProcessPool
     job: Job | None = None
     future: Future[Event] = field(default_factory=Future)
+    has_begun: bool = False
+    since: float = 0.0
 
 
 @dataclass(slots=True)
@@ -72,10 +76,8 @@ class Processes(Executor):
         desk = next(desk for desk in self.desks if desk.job is None)
         if not desk.pool.active:
             self._replace(desk)
-        # To pebble, none at all is no limit.
-        seconds = max(0.001, self.limits.seconds - job.spent_seconds)
-        desk.job = job
-        desk.future = desk.pool.schedule(train, (job, self.source, self.limits.memory_mb), timeout=seconds)
+        desk.job, desk.has_begun, desk.since = job, False, time.monotonic()
+        desk.future = desk.pool.schedule(train, (job, self.source, self.limits.memory_mb))
 
     def wait(self, seconds: float) -> list[Event]:
         """Return what has happened, after at most ``seconds``.
@@ -88,7 +90,11 @@ class Processes(Executor):
         if not futures:
             time.sleep(seconds)
         concurrent.futures.wait(futures, seconds, concurrent.futures.FIRST_COMPLETED)
-        return [self._event(desk) for desk in self.desks if desk.job is not None and desk.future.done()]
+        return [
+            self._event(desk)
+            for desk in self.desks
+            if desk.job is not None and (desk.future.done() or self._is_late(desk, desk.job))
+        ]
 
     def stop(self) -> None:
         """End all processes now; what they were doing is lost but for its checkpoint."""
@@ -103,7 +109,7 @@ class Processes(Executor):
         job, desk.job = desk.job, None
         assert job is not None, "a job was done"
         try:
-            return replace(desk.future.result(), job=job)
+            return replace(desk.future.result(timeout=0), job=job)
         except TimeoutError:
             status, message = Status.TIMED_OUT, f"still training after the {self.limits.seconds:.0f} s that are allowed"
         except ProcessExpired as error:
@@ -114,6 +120,13 @@ class Processes(Executor):
         self._replace(desk)
         _sweep(job)
         return Broken(job, status, message)
+
+    def _is_late(self, desk: _Desk, job: Job) -> bool:
+        # Pebble would count from when a process takes its job, which one that is stopped never does.
+        if not desk.has_begun and desk.future.running():
+            desk.has_begun, desk.since = True, time.monotonic()
+        allowed = self.limits.seconds - job.spent_seconds + (0 if desk.has_begun else _BEGIN_SECONDS)
+        return time.monotonic() - desk.since > allowed
 
     def _replace(self, desk: _Desk) -> None:
         desk.pool.stop()  # type: ignore[no-untyped-call]

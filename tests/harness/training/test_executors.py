@@ -307,6 +307,31 @@ def test_one_that_dies_while_it_is_idle_is_replaced(pool: Processes, tmp_path: P
     assert result(pool, JOB).status is Status.COMPLETE
 
 
+@pytest.mark.nightly
+@pytest.mark.parametrize("is_idle", [True, False])
+def test_one_that_is_stopped_is_replaced_at_its_limit(is_idle: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    made = Processes(SOURCE, LIMITS)
+    made.start(1)
+    result(made, replace(noting(tmp_path / "process"), recipe=JOB.recipe))
+    number = int((tmp_path / "process").read_text())
+    monkeypatch.setattr(processes, "_BEGIN_SECONDS", 0.0)
+    made.limits = replace(LIMITS, seconds=3.0)
+    if not is_idle:
+        made.submit(LONG)
+        assert made.wait(1.0) == []
+    os.kill(number, signal.SIGSTOP)
+    if is_idle:
+        made.submit(LONG)
+    (event,) = ended(made)
+    assert isinstance(event, Broken)
+    assert event.status is Status.TIMED_OUT
+    assert not is_running(number)
+    made.limits = LIMITS
+    monkeypatch.setattr(processes, "_BEGIN_SECONDS", 60.0)
+    assert result(made, JOB).status is Status.COMPLETE
+    made.stop()
+
+
 def is_running(number: int) -> bool:
     with suppress(OSError):
         return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
