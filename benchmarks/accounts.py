@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 # Appended to, line by line: of the study, and of the workspace.
-LOG, READS, LEDGER = "runs/s/log.jsonl", "records/test_reads.jsonl", "records/ledger.jsonl"
+LOG, READS, LEDGER = "runs/s/log.jsonl", "runs/records/test_reads.jsonl", "runs/records/ledger.jsonl"
 LOGS = (LOG, READS, LEDGER)
 
 
@@ -28,7 +28,7 @@ def books(work: Path) -> Books:
     lines = {name: tuple(line for line in _lines(work / name) if _document(line) is not None) for name in LOGS}
     seeds = {
         f"{path.stem} seed {seed['index']}": json.dumps(seed, sort_keys=True)
-        for path in work.glob("records/*-*.json")
+        for path in work.glob("runs/records/*-*.json")
         for seed in json.loads(path.read_bytes())["seeds"]
     }
     return Books(lines, seeds)

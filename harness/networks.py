@@ -14,6 +14,7 @@ from harness.evidence import leaderboard, record
 from harness.evidence.leaderboard import LeaderboardRow, Tier
 from harness.evidence.record import Record
 from harness.evidence.study import Study
+from harness.system import files
 from harness.system.errors import ContentError, UsageError, reason, typed
 from harness.system.files import Workspace
 from harness.training.recipe import NamedRecipe, Recipe, named_recipe, recipe_by_hash, recipe_named_like
@@ -216,7 +217,8 @@ def _near(argument: str, place: Workspace, *more: str) -> str:
 
 
 def _standings(place: Workspace) -> list[LeaderboardRow]:
-    return leaderboard.read(place.leaderboard) if place.leaderboard.exists() else []
+    paths = (leaderboard.shipped_table(), place.leaderboard)
+    return [row for path in paths if path.exists() for row in leaderboard.read(path)]
 
 
 def _read_file(path: Path) -> str:
@@ -251,7 +253,11 @@ def _known(given: str, place: Workspace) -> Iterator[tuple[Architecture, str, Kn
     # What a study has trained is on the leaderboard too, or was claimed; a second row of it would ask for a choice.
     recipes = {each.recipe_hash: each.recipe for each in records}
     ranked = [row for row in _standings(place) if row.tier is not Tier.CLAIMED]
-    claims = map(leaderboard.row_of_claim, leaderboard.read_claims(place.records / "claims.json"))
+    claims = [
+        leaderboard.row_of_claim(claim)
+        for folder in (files.SHIPPED / "records", place.records)
+        for claim in leaderboard.read_claims(folder / "claims.json")
+    ]
     for rows in (ranked, claims):
         found = [row for row in rows if row.hash not in seen and is_meant(row.architecture, row.parameters)]
         seen |= {row.hash for row in found}

@@ -22,8 +22,8 @@ program of the virtual environment (`.venv/bin/harness`). A network is given as
 - `@FILE`, or `-` for stdin.
 
 Results go to stdout, progress to stderr. `--json` prints exactly one JSON document, also if the command fails. Records,
-leaderboard and tables belong to the repository: an installed program finds them in the folder that `HARNESS_WORKSPACE`
-names, or else in the current one.
+weights and leaderboard come with the program; what is run is kept below `runs/`, and tables of recorded trainings below
+`benchmarks/tables/`, in the folder that `HARNESS_WORKSPACE` names, or else in the current one.
 """
 
 

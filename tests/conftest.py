@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,25 @@ def seed_documents() -> dict[str, Any]:
         pytest.skip("HARNESS_SHARED_SEEDS does not name the folder of seeds.json")
     documents: dict[str, Any] = json.loads((Path(value) / "seeds.json").read_text(encoding="utf-8"))
     return documents
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nothing_shipped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests know no network but their own, unless they ask for ``shipped``."""
+    from harness.system import files
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "SHIPPED", tmp_path_factory.mktemp("nothing"))
+        yield
+
+
+@pytest.fixture
+def shipped(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What comes with the program."""
+    from harness.system import files
+
+    monkeypatch.setattr(files, "SHIPPED", REPOSITORY / "harness" / "evidence" / "shipped")
+    return files.SHIPPED
 
 
 @pytest.fixture

@@ -49,13 +49,13 @@ def evaluate(
 ) -> int:
     """Load the kept weights of NETWORK and check that they make exactly the recorded errors, image by image.
 
-    NETWORK is a hash or name of the leaderboard, a preset, or the notation. Its weights are in records/weights; nothing
-    is trained. Exit code 3 if the errors differ from the record. Each read of the test images is logged in
-    records/test_reads.jsonl.
+    NETWORK is a hash or name of the leaderboard, a preset, or the notation. Its weights came with the program or are in
+    runs/records/weights; nothing is trained. Exit code 3 if the errors differ from the record. Each read of the test
+    images is logged in runs/records/test_reads.jsonl.
 
     --images classifies your own pictures, made white on black, 28x28 and centred; the confidence that it prints is the
     network's own, and nearly always high. --on evaluates on other labelled images, and declares that in
-    records/ledger.jsonl beforehand. docs/examples/evaluate_plain.py checks a record without this program.
+    runs/records/ledger.jsonl beforehand. docs/examples/evaluate_plain.py checks a record without this program.
 
     \b
     harness evaluate eab8ff

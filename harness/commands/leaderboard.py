@@ -41,7 +41,7 @@ _LEGEND = (
 @click.option("--target", type=options.PER_CENT, help="Only rows of this target, in per cent.")
 @click.option("--all", "show_all", is_flag=True, help="All rows, grouped by data set and target.")
 @click.option("--limit", type=click.IntRange(1), help="Largest number of rows to show, the best first.")
-@click.option("--publish", is_flag=True, help="Write leaderboard.csv, with what was run here.")
+@click.option("--publish", metavar="NETWORK", help="Copy its evidence into the clone of the repository.")
 @click.option("--check", is_flag=True, help="Check that records, weights, ledger and table agree.")
 @click.option("--anchor", metavar="COMMIT", help="With --check: compare with this published commit, too.")
 @click.option("--html", is_flag=True, help="Write leaderboard.html, all rows on one page, beside it.")
@@ -52,7 +52,7 @@ def leaderboard(
     target: float | None,
     show_all: bool,
     limit: int | None,
-    publish: bool,
+    publish: str | None,
     check: bool,
     anchor: str | None,
     html: bool,
@@ -60,8 +60,9 @@ def leaderboard(
 ) -> int:
     """Show the smallest network for each target, then other verified or certified ones at the default target.
 
-    The rows come from records/, from published claims, and from the studies in runs/; a damaged file is left out and
-    named on stderr. Only rows of one data set and target are compared: by tier, the best first, and then by parameters.
+    The rows come from the evidence that is part of the program, from what was verified here (runs/records), and from
+    the studies in runs/; a damaged file is left out and named on stderr. Only rows of one data set and target are
+    compared: by tier, the best first, and then by parameters.
 
     \b
     certified      20 seeds or more, declared in a commit before the first, all run;
@@ -73,8 +74,8 @@ def leaderboard(
     searched       a search measured it on validation images only
     claimed        reported by somebody else, not measured here
 
-    Searches and verifications update the standings. In a git clone they write runs/leaderboard.csv; --publish writes
-    the committed leaderboard.csv.
+    Searches and verifications write runs/leaderboard.csv. --publish is for maintainers: it copies the record, weights,
+    declarations and reads of a network into the repository's records/, and makes its leaderboard.csv anew.
 
     --check tests that nothing that was ever committed in records/ is lacking, and that rows, bounds and weights are
     what the recorded seeds give. It finds mistakes and careless edits, not somebody who rewrites the history of git:
@@ -86,7 +87,8 @@ def leaderboard(
     harness leaderboard --tier verified --dataset mnist
     harness leaderboard --html
     """
-    from harness.evidence.leaderboard import PROVEN, refresh, survey
+    from harness.evidence.leaderboard import PROVEN, shipped_table, survey
+    from harness.evidence.leaderboard import publish as publish_network
     from harness.system.document import document_of
 
     if dataset is not None:
@@ -100,14 +102,19 @@ def leaderboard(
 
         with busy("checking records, weights, ledger, log and git history"):
             faults = evidence_check.faults(place, anchor)
-        whole = history.is_whole(place.root)
+        whole = history.is_whole(shipped_table().parent)
         if check:
-            said = f"the evidence in {place.root} holds together" + ("" if whole else ", as far as git has it here")
+            said = "the evidence holds together" + ("" if whole else ", as far as git has its history here")
             options.answer(as_json, {"faults": faults, "with_history": whole}, "\n".join(faults) or said)
             return ContentError.exit_code if faults else 0
-        if faults := [fault for fault in faults if not fault.startswith(f"{place.leaderboard}: ")]:
+        # That the table is not what the evidence gives is what is mended.
+        if faults := [fault for fault in faults if not fault.startswith(f"{shipped_table()}: ")]:
             raise ContentError(faults[0])
-        refresh(place, publish=True)
+        from harness.networks import read_network
+
+        assert publish is not None
+        task = datasets.task_of(dataset or datasets.AUTO)
+        publish_network(place, read_network(publish, place, task).architecture.hash)
     found = survey(place)
     left_out = [error.told for error in found.damage]
     options.say_left_out(left_out)

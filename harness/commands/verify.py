@@ -52,9 +52,10 @@ def verify(
     Nobody chooses the seeds: seed 0 is the same number for everybody. Exit code 3 if the target is missed. After an
     interruption, the same command runs only the missing seeds.
 
-    To certify a network: declare the attempt (--certify --declare-only), commit records/ledger.jsonl, then run it
-    (--certify). Its seeds depend on the id of that commit, so publish it first. For all attempts on a data set
-    together, the chance that any of them is certified falsely is at most five per cent; each uses a part of it.
+    To certify a network: declare the attempt (--certify --declare-only), commit the declaration (in a clone, 'harness
+    leaderboard --publish NETWORK' enters it in records/ledger.jsonl), then run it (--certify). Its seeds depend on the
+    id of that commit, so publish it first. For all attempts on a data set together, the chance that any of them is
+    certified falsely is at most five per cent; each uses a part of it.
 
     \b
     harness verify 4b8be5 --seeds 5

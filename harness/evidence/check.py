@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from pathlib import Path
 
-from harness.evidence import bounds, history, ledger, record, weight_file
+from harness.evidence import bounds, history, ledger, weight_file
 from harness.evidence.history import Memory
-from harness.evidence.leaderboard import LeaderboardRow, Survey, Tier, read, survey
+from harness.evidence.leaderboard import LeaderboardRow, Survey, collect, read, shipped_table, survey, to_csv
 from harness.evidence.ledger import Ledger, Outcome
 from harness.system import files
 from harness.system.errors import ContentError
@@ -23,20 +23,23 @@ from harness.system.files import Workspace
 def faults(place: Workspace, anchor: str | None = None) -> list[str]:
     """Return what does not hold together, ``file: field: stated, computed`` each; nothing where all does.
 
+    What is shipped is checked, and what the workspace has beside it.
+
     Args:
         anchor: a commit that was published; what its records hold is still there, and it is part of the history.
     """
-    memory = history.remembered(place.records)
-    said = [*_lost(memory)]
-    said += _since(place.records, anchor) if anchor else ()
+    shipped = (files.SHIPPED / "records").resolve()
+    memories = [history.remembered(folder) for folder in (shipped, place.records)]
+    said = [fault for memory in memories for fault in _lost(memory)]
+    said += _since(shipped, anchor) if anchor else ()
     found = survey(place)
     said += [error.told for error in found.damage]
     # What is computed from records and ledger would only repeat their faults.
     if not said:
         try:
-            said += _table_faults(place, found)
+            said += _table_faults()
             said += _weight_faults(place.records, found)
-            said += _ledger_faults(place.ledger, ledger.read_sound(place.ledger), found, memory)
+            said += _ledger_faults(place.ledger, ledger.read_sound(place.ledger), found, memories)
         except ContentError as error:
             said = [error.told]
     return list(dict.fromkeys(said))
@@ -78,30 +81,27 @@ def _since(records: Path, anchor: str) -> Iterator[str]:
             yield f"{path}: file: {'removed' if status == 'D' else 'changed'} since commit {anchor[:12]}"
 
 
-def _table_faults(place: Workspace, found: Survey) -> Iterator[str]:
-    if not place.leaderboard.exists():
+def _table_faults() -> Iterator[str]:
+    path = shipped_table()
+    if not path.exists():
         return
-    rows = read(place.leaderboard)
-    stated, due = ({row.key: row for row in each if row.tier is not Tier.SEARCHED} for each in (rows, found.rows))
-    is_published = history.is_tracked(place.leaderboard)
-    paths = {(*item.key, False): record.path_of(place.records, item) for item in found.records}
-    if len({row.key for row in rows}) < len(rows):
-        yield f"{place.leaderboard}: rows: {len(rows)} stated, some of them twice"
+    rows, made = read(path), collect(Workspace(files.SHIPPED))
+    if files.read_bytes(path).decode() == to_csv(made):
+        return
+    stated, due = ({row.key: row for row in each} for each in (rows, made))
+    told = False
     for key in stated.keys() | due.keys():
         row = due.get(key) or stated[key]
-        name = f"{place.leaderboard}: {row.hash} ({row.recipe}, {row.target_pct:g} %)"
-        if key not in due:
-            yield f"{name}: row: stated, neither record nor claim"
-        elif key not in stated:
-            # Somebody has tried this out in a clone: its record is not committed, so nor need its row be.
-            if not is_published or key not in paths or history.is_tracked(paths[key]):
-                yield f"{name}: row: none stated, but a record or a claim"
-        else:
-            for item in fields(LeaderboardRow):
-                said, computed = getattr(stated[key], item.name), getattr(row, item.name)
-                # A row more, or one that is lacking, moves all that follow.
-                if said != computed and (item.name != "rank" or stated.keys() == due.keys()):
-                    yield f"{name}: {item.name}: {said} stated, {computed} computed"
+        name = f"{path}: {row.hash} ({row.recipe}, {row.target_pct:g} %)"
+        for item in fields(LeaderboardRow):
+            said, computed = (getattr(each.get(key), item.name, "no row") for each in (stated, due))
+            if said != computed:
+                told = True
+                yield f"{name}: {item.name}: {said} stated, {computed} computed"
+                if "no row" in (said, computed):
+                    break
+    if not told:
+        yield f"{path}: rows: another order or number stated, {len(made)} computed"
 
 
 def _weight_faults(records: Path, found: Survey) -> Iterator[str]:
@@ -113,8 +113,9 @@ def _weight_faults(records: Path, found: Survey) -> Iterator[str]:
                 yield error.told
 
 
-def _ledger_faults(path: Path, entered: Ledger, found: Survey, memory: Memory) -> Iterator[str]:
-    is_whole = history.is_whole(path.parent)
+def _ledger_faults(path: Path, entered: Ledger, found: Survey, memories: list[Memory]) -> Iterator[str]:
+    shipped = (files.SHIPPED / "records").resolve() / path.name
+    published = files.log_text(shipped).splitlines()
     evidence_of = {evidence.key: evidence for evidence in found.records}
     for attempt in entered.attempts:
         name = f"{path}: attempt {attempt.number}"
@@ -128,10 +129,13 @@ def _ledger_faults(path: Path, entered: Ledger, found: Survey, memory: Memory) -
         due = ledger.next_alpha((each for each in entered.attempts if each.number < attempt.number), attempt.dataset)
         if attempt.alpha > due:
             yield f"{name}: alpha: {attempt.alpha:g} stated, {due:g} computed"
-        begun = [run for run in evidence.seeds if run.index in attempt.indices] if evidence else []
-        beacon = history.declared_in(memory, path, attempt)
-        if is_whole and begun and {run.beacon for run in begun} != {beacon}:
-            yield f"{name}: beacon: {begun[0].beacon} stated, its declaration is in {beacon}"
+        begun = {run.beacon for run in evidence.seeds if run.index in attempt.indices} if evidence else set()
+        is_published = any(ledger.is_declaration(line, attempt) for line in published)
+        where, memory = (shipped, memories[0]) if is_published else (path, memories[1])
+        beacon = history.declared_in([memory], attempt)
+        # Outside a repository, and where its history is cut off, nobody knows.
+        if begun - {beacon} and memory.lines and history.is_whole(where.parent):
+            yield f"{name}: beacon: {', '.join(map(str, begun))} stated, its declaration is in {beacon}"
     for item in entered.registrations:
         accuracies = [100 - 100 * errors / item.images for errors in item.errors]
         yield from _bound_faults(f"{path}: evaluation of {item.hash} on {item.on}", accuracies, item.lower_bound_pct)

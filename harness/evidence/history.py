@@ -51,9 +51,16 @@ def remembered(folder: Path) -> Memory:
     return found
 
 
-def declared_in(memory: Memory, path: Path, attempt: Attempt) -> str | None:
+def declared_in(memories: Iterable[Memory], attempt: Attempt) -> str | None:
     """Return the id of the first commit that has the line of a ledger that declared an attempt."""
-    return next((commit for line, commit in memory.lines[path].items() if is_declaration(line, attempt)), None)
+    lines = [
+        entry
+        for memory in memories
+        for path, found in memory.lines.items()
+        if path.name == "ledger.jsonl"
+        for entry in found.items()
+    ]
+    return next((commit for line, commit in lines if is_declaration(line, attempt)), None)
 
 
 def blobs(paths: Iterable[Path]) -> dict[Path, str]:

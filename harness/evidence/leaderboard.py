@@ -9,7 +9,7 @@ import csv
 import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from itertools import chain
 from pathlib import Path
@@ -23,7 +23,7 @@ from harness.evidence.record import Record
 from harness.evidence.study import Study
 from harness.system import files, statistics
 from harness.system.document import WrittenNetwork, csv_text, documented, read_as, read_each, unguarded
-from harness.system.errors import ContentError, reason
+from harness.system.errors import ContentError, UsageError, reason
 from harness.system.files import Workspace
 from harness.training.result import PROTOCOL_VERSION, Purpose, Result, Status, finite
 from search_spaces.catalog import name_of
@@ -37,8 +37,6 @@ VERIFIED_SEEDS = 5
 # Whose one-sided bound must reach the target; a mean alone that does is only "at the target" (docs/decisions.md#20).
 VERIFIED_CONFIDENCE = 0.90
 SCHEMA_VERSION = 3
-# Columns that earlier versions had.
-_RETIRED = {"holds_corrected"}
 
 
 class Tier(StrEnum):
@@ -384,45 +382,60 @@ def row_of_claim(claim: _Claim) -> LeaderboardRow:
 
 
 def survey(workspace: Workspace) -> Survey:
-    """Return what the sources of a workspace give; what does not hold together is left out and named.
+    """Return what is shipped and what a workspace has beside it; what does not hold together is left out and named.
 
-    Rows of studies that are on another machine are kept from the CSV that is there.
+    The rows of searches whose studies are not shipped are kept as the shipped table has them.
     """
     entered = ledger.read_sound(workspace.ledger)
-    attempts = entered.attempts
     readable, damage = record.read_sound(workspace.records)
-    faults = [_ledger_fault(item, attempts, workspace.ledger) for item in readable]
+    faults = [_ledger_fault(item, entered.attempts, workspace.ledger) for item in readable]
     records = [item for item, fault in zip(readable, faults, strict=True) if fault is None]
     contradicted = [fault for fault in faults if fault is not None]
-    claimed, unclear = read_each(read_claims, [workspace.records / "claims.json"])
-    folders = sorted(path.parent for path in workspace.runs.glob("*/config.json"))
-    searched, broken = read_each(_rows_of_study, folders)
-    before, torn = read_each(read, [workspace.leaderboard] if workspace.leaderboard.exists() else [])
+    folders = (files.SHIPPED / "records", workspace.records)
+    claimed, unclear = read_each(read_claims, [folder / "claims.json" for folder in folders])
+    studies = sorted(path.parent for path in workspace.runs.glob("*/config.json"))
+    searched, broken = read_each(_rows_of_study, studies)
+    shipped, torn = read_each(_searched_elsewhere, [path for path in [shipped_table()] if path.exists()])
     made = chain(
         (row_of_record(item, entered) for item in records),
         map(row_of_claim, chain(*claimed)),
+        *searched,
+        *shipped,
     )
-    rows = {row.key: row for row in made}
-    elsewhere, forged = _searched_elsewhere(workspace, chain(*before))
-    for row in (*chain(*searched), *elsewhere):
+    rows: dict[Any, LeaderboardRow] = {}
+    for row in made:
         rows.setdefault(row.key, row)
-    found = (*entered.damage, *damage, *contradicted, *unclear, *broken, *torn, *forged)
+    found = (*entered.damage, *damage, *contradicted, *unclear, *broken, *torn)
     return Survey(tuple(records), tuple(ranked(list(rows.values()))), found)
+
+
+def shipped_table() -> Path:
+    """Return the leaderboard that comes with the package; in a clone, the repository's own."""
+    return (files.SHIPPED / "leaderboard.csv").resolve()
+
+
+def _searched_elsewhere(path: Path) -> list[LeaderboardRow]:
+    rows = []
+    for row in read(path):
+        if row.tier is Tier.SEARCHED:
+            task = DATASETS[row.dataset].task if row.dataset in DATASETS else MNIST
+            try:
+                columns = _columns_of(row.architecture, task)
+            except SearchSpaceError as error:
+                raise ContentError(f"{path}: the network of {row.hash}: {error.message}") from error
+            rows.append(replace(row, **columns, reached=False, seeds=0, mean_test_accuracy_pct=None))
+    return rows
 
 
 def _ledger_fault(evidence: Record, attempts: Iterable[Attempt], path: Path) -> ContentError | None:
     own = [attempt for attempt in attempts if attempt.key == evidence.key]
     for attempt in own:
         if (fault := bounds.contradiction(attempt, evidence)) is not None:
-            return ContentError(f"{path}: {fault}", hint="bring back the ledger and the record that belong together")
+            return ContentError(f"{path}: {fault}")
     entered = {attempt.number for attempt in own}
     for run in evidence.seeds:
         if run.attempt is not None and run.attempt not in entered:
-            return ContentError(
-                f"{path} lacks attempt {run.attempt}, for which seeds of {evidence.hash} were run; an attempt is never "
-                "taken out of the ledger",
-                hint="bring the ledger back that belongs to the records",
-            )
+            return ContentError(f"{path}: attempt {run.attempt}: lacking, seeds of {evidence.hash} were run for it")
     return None
 
 
@@ -451,14 +464,46 @@ def ranked(rows: list[LeaderboardRow]) -> list[LeaderboardRow]:
     return made
 
 
-def refresh(workspace: Workspace, *, publish: bool = False) -> list[LeaderboardRow]:
-    """Rewrite the CSV from its sources, under a lock, and return its rows; ``publish`` also writes what git keeps."""
+def refresh(workspace: Workspace) -> list[LeaderboardRow]:
+    """Rewrite a workspace's CSV from its sources, under a lock, and return its rows."""
     with files.locked(workspace.runs / ".leaderboard.lock"):
         rows = collect(workspace)
-        path = workspace.leaderboard if publish else standings_file(workspace)
-        files.sweep(path.parent, path.name)
-        files.write_text(path, _to_csv(rows))
+        files.sweep(workspace.leaderboard.parent, workspace.leaderboard.name)
+        files.write_text(workspace.leaderboard, to_csv(rows))
     return rows
+
+
+def publish(workspace: Workspace, network: str) -> None:
+    """Copy the evidence of a network from a workspace into the repository, and make the repository's table anew.
+
+    All attempts to certify go with it, whatever became of them, with the seeds that they have run.
+
+    Raises:
+        UsageError: the package is not a clone of the repository.
+        ContentError: something in the workspace or the repository does not hold together.
+    """
+    from harness.evidence import weight_file  # which loads numpy
+
+    table, folder = shipped_table(), (files.SHIPPED / "records").resolve()
+    if not is_tracked(table):
+        raise UsageError(f"a row is published in a clone of the repository, and {table} is in none")
+    everything = collect(workspace)
+    entered = {attempt.hash for attempt in ledger.read(workspace.ledger).attempts}
+    for evidence in record.read_all(workspace.records):
+        if evidence.hash in {network, *entered} and record.path_of(workspace.records, evidence).exists():
+            for run in evidence.seeds:
+                kept = weight_file.path_of(workspace.records, evidence, run.index)
+                if kept.exists() and weight_file.find(workspace.records, evidence, run.index) == kept:
+                    files.write_bytes(weight_file.path_of(folder, evidence, run.index), kept.read_bytes())
+            record.write(folder, evidence)
+    for path in (workspace.ledger, workspace.test_log):
+        there = set(files.log_text(folder / path.name).splitlines())
+        for line in files.log_text(path).splitlines():
+            if line not in there and ('"number": ' in line or any(each in line for each in {network, *entered})):
+                files.append_line(folder / path.name, line)
+    rows = {row.key: row for row in collect(Workspace(files.SHIPPED))}
+    rows |= {row.key: row for row in everything if row.hash == network and row.tier is Tier.SEARCHED}
+    files.write_text(table, to_csv(ranked(list(rows.values()))))
 
 
 def _order(row: LeaderboardRow) -> tuple[Any, ...]:
@@ -486,81 +531,36 @@ def _joined(words: Iterable[str]) -> str:
     return " ".join(sorted({word for word in words if word}))
 
 
-def standings_file(workspace: Workspace) -> Path:
-    """Return where a command writes the standings by itself.
-
-    It is leaderboard.csv. Where git keeps that file, in a clone, it is beside the studies: what somebody tries out must
-    not change what was published.
-    """
-    return workspace.local_leaderboard if is_tracked(workspace.leaderboard) else workspace.leaderboard
-
-
-def _to_csv(rows: Iterable[LeaderboardRow]) -> str:
+def to_csv(rows: Iterable[LeaderboardRow]) -> str:
     """Return the rows as CSV: raw numbers in their shortest exact form, nothing for None."""
     columns = [item.name for item in fields(LeaderboardRow)]
     return csv_text(columns, ([getattr(row, column) for column in columns] for row in rows))
 
 
 def read(path: Path) -> list[LeaderboardRow]:
-    """Read a CSV that ``refresh`` has written, in this version or one before.
+    """Read a CSV that ``refresh`` has written.
 
     Raises:
         ContentError: the file has other columns, or a value that does not fit its column.
     """
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            table = list(csv.reader(file))
+            columns, *table = list(csv.reader(file)) or [[]]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ContentError(f"cannot read the leaderboard {path}: {reason(error)}") from error
     defaults = {item.name: item.default for item in fields(LeaderboardRow)}
-    needed = {name for name, default in defaults.items() if default is MISSING}
-    columns = table[0] if table else []
-    if not needed <= set(columns) <= defaults.keys() | _RETIRED or len(set(columns)) < len(columns):
-        raise ContentError(
-            f"{path} is not a leaderboard of schema {SCHEMA_VERSION} or before: move it away, and it is made anew, "
-            "but for rows of studies that are on other machines"
-        )
+    if columns != list(defaults):
+        raise ContentError(f"{path} is not a leaderboard of schema {SCHEMA_VERSION}")
     rows = []
-    for number, cells in enumerate(table[1:], start=2):
+    for number, cells in enumerate(table, start=2):
         where = f"{path}, line {number}"
         if len(cells) != len(columns):
             raise ContentError(f"{where}: {len(cells)} cells, but there are {len(columns)} columns")
         values = {
             name: None if cell == "" and defaults[name] is None else unguarded(cell)
             for name, cell in zip(columns, cells, strict=True)
-            if name not in _RETIRED
         }
-        row = read_as(LeaderboardRow, json.dumps(values | {"schema_version": SCHEMA_VERSION}), where, is_table=True)
-        rows.append(row)
+        rows.append(
+            read_as(LeaderboardRow, json.dumps(values | {"schema_version": SCHEMA_VERSION}), where, is_table=True)
+        )
     return rows
-
-
-def _searched_elsewhere(
-    workspace: Workspace, rows: Iterable[LeaderboardRow]
-) -> tuple[list[LeaderboardRow], list[ContentError]]:
-    kept, damage = [], []
-    for row in rows:
-        if row.tier is Tier.SEARCHED and not (workspace.runs / row.study).exists():
-            try:
-                kept.append(_searched(workspace.leaderboard, row))
-            except ContentError as error:
-                damage.append(error)
-    return kept, damage
-
-
-def _searched(path: Path, row: LeaderboardRow) -> LeaderboardRow:
-    # Its study is elsewhere, but what follows from its network can be computed here; older files lack stored_numbers.
-    task = DATASETS[row.dataset].task if row.dataset in DATASETS else MNIST
-    try:
-        columns = _columns_of(row.architecture, task)
-    except SearchSpaceError as error:
-        raise ContentError(f"{path}: the network of {row.hash}: {error.message}") from error
-    due = replace(row, **columns, reached=False, seeds=0, mean_test_accuracy_pct=None)
-    for item in fields(LeaderboardRow):
-        stated, computed = getattr(row, item.name), getattr(due, item.name)
-        if stated != computed and (item.name, stated) != ("stored_numbers", None):
-            raise ContentError(
-                f"{path} states {item.name} of the searched network {row.hash} as {stated}, but it is {computed}",
-                hint="take the row out of the table",
-            )
-    return due

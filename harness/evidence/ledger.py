@@ -173,18 +173,20 @@ class Ledger:
 
 
 def read_sound(path: Path) -> Ledger:
-    """Return what can be read of a ledger, and why the rest cannot: a line that is no entry, or a second end."""
+    """Return what can be read of a ledger and the shipped one, and why the rest cannot: no entry, or a second end."""
     attempts: dict[Attempt, Attempt] = {}
     evaluated: dict[Registration, Registration] = {}
     found = Ledger()
-    try:
-        lines = files.log_text(path).splitlines()
-    except ContentError as error:
-        found.damage.append(error)
-        lines = []
-    for number, line in enumerate(lines, start=1):
+    lines: dict[str, str] = {}
+    for each in (files.SHIPPED / "records" / path.name, path):
         try:
-            entry = _entry_of(line, f"{path}, line {number}")
+            for number, line in enumerate(files.log_text(each).splitlines(), start=1):
+                lines.setdefault(line, f"{each}, line {number}")
+        except ContentError as error:
+            found.damage.append(error)
+    for line, where in lines.items():
+        try:
+            entry = _entry_of(line, where)
         except ContentError as error:
             found.damage.append(error)
             continue
@@ -202,7 +204,7 @@ def read_sound(path: Path) -> Ledger:
                     attempts[entry.declared] = entry
                 elif entry.outcome not in (Outcome.OPEN, known.outcome):
                     stated = f"outcome of attempt {entry.number}: {entry.outcome} stated, {known.outcome} before"
-                    found.damage.append(ContentError(f"{path}, line {number}: {stated}"))
+                    found.damage.append(ContentError(f"{where}: {stated}"))
     found.attempts.extend(sorted(attempts.values(), key=lambda attempt: attempt.number))
     found.registrations.extend(evaluated.values())
     return found

@@ -166,31 +166,46 @@ def write(folder: Path, record: Record) -> None:
             there = read(path)
             if there.key != record.key:
                 raise ContentError(f"{path} holds the row {there.key}, so {record.key} cannot be written there")
-            merged = there
-            for run in record.seeds:
-                merged = with_seed(merged, run)
-            record = replace(
-                record,
-                seeds=merged.seeds,
-                found=record.found or there.found,
-                name=record.name or there.name,
-                teacher_seconds=there.teacher_seconds or record.teacher_seconds,
-            )
+            record = _joined(there, record)
         files.write_text(path, _json(document_of(record) | {"recipe": recipe_document(record.recipe)}))
 
 
-def read_all(folder: Path) -> list[Record]:
-    """Return all records of a folder, in order of their file names.
+def _joined(there: Record, record: Record) -> Record:
+    merged = there
+    for run in record.seeds:
+        merged = with_seed(merged, run)
+    return replace(
+        record,
+        seeds=merged.seeds,
+        found=record.found or there.found,
+        name=record.name or there.name,
+        teacher_seconds=there.teacher_seconds or record.teacher_seconds,
+    )
+
+
+def read_all(own: Path) -> list[Record]:
+    """Return all records, those in ``own`` joined with the shipped ones, in order of their file names.
 
     Raises:
         ContentError: a file is not a record, or contradicts itself.
     """
-    return [read(path) for path in sorted(folder.glob("*-*.json"))]
+    found, damage = read_sound(own)
+    if damage:
+        raise damage[0]
+    return found
 
 
-def read_sound(folder: Path) -> tuple[list[Record], list[ContentError]]:
-    """Return the records that hold together, in order of their file names, and what is wrong with the others."""
-    return read_each(read, sorted(folder.glob("*-*.json")))
+def read_sound(own: Path) -> tuple[list[Record], list[ContentError]]:
+    """Return as ``read_all`` the records that hold together, and what is wrong with the others."""
+    found: dict[str, Record] = {}
+    damage: list[ContentError] = []
+    for folder in (files.SHIPPED / "records", own):
+        made, faults = read_each(read, sorted(folder.glob("*-*.json")))
+        damage += faults
+        for each in made:
+            name = path_of(folder, each).name
+            found[name] = _joined(found[name], each) if name in found else each
+    return [found[name] for name in sorted(found)], damage
 
 
 def read(path: Path) -> Record:

@@ -90,10 +90,7 @@ def _record_of(plan: Plan, place: Workspace) -> Record:
         seeds=(),
         found=plan.found,
     )
-    path = record.path_of(place.records, fresh)
-    if not path.exists():
-        return fresh
-    there = record.read(path)
+    there = next((each for each in record.read_all(place.records) if each.key == fresh.key), fresh)
     return replace(there, name=there.name or fresh.name, found=there.found or fresh.found)
 
 
@@ -173,13 +170,14 @@ def _as_declared(plan: Plan, place: Workspace) -> Plan:
     if attempt is None:
         raise UsageError(
             "a certification is declared before it is run, and nothing is declared for this network, recipe and target",
-            hint="run the same command with --declare-only, commit records/ledger.jsonl, then run it again without",
+            hint="run the same command with --declare-only, commit the declaration, then run it again without",
         )
-    beacon = history.declared_in(history.remembered(place.records), place.ledger, attempt)
+    folders = ((files.SHIPPED / "records").resolve(), place.records)
+    beacon = history.declared_in(map(history.remembered, folders), attempt)
     if beacon is None:
         raise UsageError(
-            f"attempt {attempt.number} is declared, but no commit has its line in {place.ledger}",
-            hint="git add records/ledger.jsonl, git commit, then the same command again",
+            f"attempt {attempt.number} is declared, but no commit has its line of {place.ledger}",
+            hint="harness leaderboard --publish NETWORK, git commit; outside a clone, commit that file",
         )
     beacon = beacon if attempt.rules > 1 else None
     return replace(plan, indices=tuple(attempt.indices), attempt=attempt, beacon=beacon)

@@ -58,14 +58,19 @@ def path_of(records: Path, evidence: Record, index: int) -> Path:
     return records / FOLDER / row / f"seed-{index:04d}.safetensors"
 
 
-def kept_indices(records: Path, evidence: Record) -> list[int]:
+def find(own: Path, evidence: Record, index: int) -> Path | None:
+    """Return the file of one seed, shipped or a person's own; None where there is none."""
+    paths = (path_of(folder, evidence, index) for folder in (files.SHIPPED / "records", own))
+    return next((path for path in paths if path.exists()), None)
+
+
+def kept_indices(own: Path, evidence: Record) -> list[int]:
     """Return the seeds of a record whose weights are kept, in order."""
-    return [run.index for run in evidence.seeds if path_of(records, evidence, run.index).exists()]
+    return [run.index for run in evidence.seeds if find(own, evidence, run.index)]
 
 
-def _repeat_of(records: Path, evidence: Record, run: SeedRun) -> str | None:
+def _repeat_of(path: Path, evidence: Record, run: SeedRun) -> str | None:
     # The digest of a recorded seed that was trained again, made the recorded errors, and has other last bits.
-    path = records / FOLDER / "repeats.jsonl"
     seed = (evidence.hash, evidence.recipe_hash, evidence.dataset, run.index, run.weights_sha256)
     try:
         for each in map(json.loads, files.log_text(path).splitlines()):
@@ -101,16 +106,16 @@ def read(path: Path) -> WeightFile:
     return made
 
 
-def read_recorded(records: Path, evidence: Record, index: int) -> WeightFile:
+def read_recorded(own: Path, evidence: Record, index: int) -> WeightFile:
     """Read the weights of a recorded seed and hold them to the record.
 
     Raises:
         ContentError: there are none, or they are not those of the record.
     """
     run = evidence.seed(index)
-    path = path_of(records, evidence, index)
-    if run is None or not path.exists():
-        kept = kept_indices(records, evidence)
+    path = find(own, evidence, index)
+    if run is None or path is None:
+        kept = kept_indices(own, evidence)
         there = f"kept are those of {', '.join(map(str, kept))}" if kept else "none are kept"
         again = typed("verify", evidence.hash, "--seeds", str(index + 1))
         raise ContentError(
@@ -119,7 +124,9 @@ def read_recorded(records: Path, evidence: Record, index: int) -> WeightFile:
         )
     found = read(path)
     # The recorded ones, or those of a repeat that made the recorded errors.
-    repeat = None if found.sha256 == run.weights_sha256 else _repeat_of(records, evidence, run)
+    repeat = (
+        None if found.sha256 == run.weights_sha256 else _repeat_of(path.parents[1] / "repeats.jsonl", evidence, run)
+    )
     due = {
         "weights": repeat or run.weights_sha256,
         # What a file says of itself: its weights alone do not tell which network they are, as the digest is of the

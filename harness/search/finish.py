@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from harness.data.datasets import dataset
 from harness.evidence.events import Advised, Postponed, Proposal, SessionEnded, Verified, WinnerChosen
-from harness.evidence.leaderboard import cost_of, refresh, standings_file
+from harness.evidence.leaderboard import cost_of, refresh
 from harness.evidence.record import Found
 from harness.evidence.study import Study
 from harness.evidence.verify import Plan, Verdict, finished_indices, forget, recorded_verdict, run_seeds
@@ -218,7 +218,7 @@ class Outcome:
             "nearest_miss": None if self.nearest is None else asdict(self.nearest),
             "last_words": None if words is None else {**asdict(words), "command": words.command},
             "report": str(report),
-            "leaderboard": str(standings_file(self.plan.workspace)),
+            "leaderboard": str(self.plan.workspace.leaderboard),
         }
 
     def text(self) -> str:

@@ -20,6 +20,8 @@ from harness.system.errors import ContentError, StorageError, UsageError, reason
 
 # Beside the studies: all of them share what is in it.
 TEACHERS = ".teachers"
+# The records, weights, ledger and leaderboard that come with the package; in a clone, links to the repository's.
+SHIPPED = Path(__file__).resolve().parents[1] / "evidence" / "shipped"
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -189,27 +191,22 @@ class Workspace:
 
     @property
     def records(self) -> Path:
-        """The evidence behind the leaderboard: one JSON file a row."""
-        return self.root / "records"
+        """A person's own evidence, beside what is shipped: one JSON file a row."""
+        return self.runs / "records"
 
     @property
     def ledger(self) -> Path:
-        """All certification attempts, one JSON line an event."""
+        """What a person has declared, one JSON line an event."""
         return self.records / "ledger.jsonl"
 
     @property
     def test_log(self) -> Path:
-        """All reads of a test set, one JSON line each."""
+        """A person's reads of a test set, one JSON line each."""
         return self.records / "test_reads.jsonl"
 
     @property
     def leaderboard(self) -> Path:
-        """The standings, as they are published."""
-        return self.root / "leaderboard.csv"
-
-    @property
-    def local_leaderboard(self) -> Path:
-        """The standings with what was run here, where git keeps the published ones."""
+        """The standings of what is shipped and what was run here."""
         return self.runs / "leaderboard.csv"
 
     def study(self, name: str) -> Path:
@@ -229,10 +226,10 @@ def _checked(name: str, kind: str, folder: Path) -> str:
     # What a shell passes on in another encoding holds lone surrogates, which no file of ours could name.
     size = len(name.encode(errors="replace")) if name == name.encode(errors="replace").decode() else 0
     # What all studies share lies in folders that begin with a dot.
-    if not 0 < size <= 200 or name.startswith(".") or any(mark in name for mark in "/\\\0\n"):
+    if not 0 < size <= 200 or name == "records" or name.startswith(".") or any(mark in name for mark in "/\\\0\n"):
         raise UsageError(
             f"{kind} name {name[:60]!r}: a {kind} is a folder below {folder}, so its name holds "
-            "1 to 200 bytes of UTF-8 without slashes or line ends, and does not begin with a dot"
+            "1 to 200 bytes of UTF-8 without slashes or line ends, does not begin with a dot and is not 'records'"
         )
     return name
 

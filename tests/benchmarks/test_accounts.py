@@ -13,7 +13,7 @@ import pytest
 from benchmarks import accounts
 from benchmarks.accounts import answer, books, leftovers, lost, read_again, repeated
 
-RECORD = "records/h1-r-mnist-5k-15.json"
+RECORD = "runs/records/h1-r-mnist-5k-15.json"
 
 
 def run_of(trial: int) -> dict[str, Any]:

@@ -78,13 +78,11 @@ def paths(value: Any, before: str = "") -> set[str]:
 
 
 def furnish(folder: Path, kind: str) -> None:
-    """Make the folder in which lines are given: ``empty``, with ``evidence``, or ``lived`` in."""
+    """Make the folder in which lines are given: ``empty``, with the shipped ``evidence``, or ``lived`` in."""
     for name, text in FILES.items():
         (folder / name).write_text(text, encoding="utf-8")
     (folder / "pictures").mkdir()
     if kind == "evidence":
-        shutil.copytree(REPOSITORY / "records", folder / "records")
-        shutil.copy(REPOSITORY / "leaderboard.csv", folder)
         shutil.copytree(REPOSITORY / "benchmarks" / "tables", folder / "benchmarks" / "tables")
     for line in LIVED_IN if kind == "lived" else ():
         assert asked(line)[0] in (0, 3)
@@ -104,6 +102,8 @@ def place(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Path:
     kind = request.param
+    if kind == "evidence":
+        request.getfixturevalue("shipped")
     monkeypatch.delenv("HARNESS_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
     if kind not in furnished:

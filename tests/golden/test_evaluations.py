@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +17,12 @@ from click.testing import CliRunner
 from harness.cli import cli
 
 GOLDEN = Path(__file__).with_name("evaluations.json")
-REPOSITORY = Path(__file__).parents[2]
 CASES: dict[str, dict[str, Any]] = json.loads(GOLDEN.read_text(encoding="utf-8"))
 QUICK = "c5cf23574b69"
 
 
-def evaluated(folder: Path, network: str, recipe: str, seed: str) -> dict[str, Any]:
-    """Return what evaluating the kept weights of a network says; ``folder`` gets a copy of the records."""
-    shutil.copytree(REPOSITORY / "records", folder / "records", dirs_exist_ok=True)
+def evaluated(network: str, recipe: str, seed: str) -> dict[str, Any]:
+    """Return what evaluating the kept weights of a network says."""
     command = ["evaluate", network, "--recipe", recipe, "--seed", seed, "--json"]
     answer = CliRunner().invoke(cli, command, catch_exceptions=False)
     assert answer.exit_code == 0
@@ -36,17 +33,19 @@ def evaluated(folder: Path, network: str, recipe: str, seed: str) -> dict[str, A
     return document
 
 
-def test_the_first_seed_of_a_network_makes_its_errors(workspace: Path, mnist_folder: Path):
+def test_the_first_seed_of_a_network_makes_its_errors(workspace: Path, shipped: Path, mnist_folder: Path):
     case = CASES[QUICK]
 
-    found = evaluated(workspace, QUICK, case["recipe"], "0")
+    found = evaluated(QUICK, case["recipe"], "0")
 
     assert found["seeds"] == case["seeds"][:1]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("network", CASES)
-def test_all_seeds_of_a_network_make_their_errors_and_bounds(network: str, workspace: Path, mnist_folder: Path):
+def test_all_seeds_of_a_network_make_their_errors_and_bounds(
+    network: str, workspace: Path, shipped: Path, mnist_folder: Path
+):
     case = CASES[network]
 
-    assert evaluated(workspace, network, case["recipe"], "all") == case
+    assert evaluated(network, case["recipe"], "all") == case

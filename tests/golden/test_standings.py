@@ -8,28 +8,48 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pytest
 from click.testing import CliRunner
 
 from harness.cli import cli
+from harness.evidence import leaderboard
+from harness.evidence.leaderboard import Tier
+from harness.system import files
+from harness.system.files import Workspace
+from tests.harness import unrun
 
 GOLDEN = Path(__file__).with_name("standings.json")
 REPOSITORY = Path(__file__).parents[2]
 
 
 def standings(workspace: Path) -> dict[str, Any]:
-    """Return the document of all rows; publish over the committed leaderboard, and where there is none."""
-    shutil.copytree(REPOSITORY / "records", workspace / "records")
-    board = Path(shutil.copy(REPOSITORY / "leaderboard.csv", workspace))
+    """Return the document of all rows, in a workspace that has none of its own; and a digest of those of records."""
     answer = CliRunner().invoke(cli, ["leaderboard", "--all", "--json"], catch_exceptions=False)
     document: dict[str, Any] = json.loads(answer.stdout)
-    assert document.pop("leaderboard") == str(board)
-    assert CliRunner().invoke(cli, ["leaderboard", "--publish"]).exit_code == 0
-    assert board.read_bytes() == (REPOSITORY / "leaderboard.csv").read_bytes()
-    board.unlink()
-    assert CliRunner().invoke(cli, ["leaderboard", "--publish"]).exit_code == 0
-    # Rows of searches, whose studies are not committed, are kept only where a leaderboard is there.
-    return {"from_records_sha256": hashlib.sha256(board.read_bytes()).hexdigest()} | document
+    place = Workspace(workspace)
+    assert document.pop("leaderboard") == str(place.leaderboard)
+    rows = leaderboard.refresh(place)
+    assert place.leaderboard.read_bytes() == (REPOSITORY / "leaderboard.csv").read_bytes()
+    # Rows of searches, whose studies are not committed, are kept as the shipped leaderboard has them.
+    recorded = leaderboard.to_csv(leaderboard.ranked([row for row in rows if row.tier is not Tier.SEARCHED]))
+    return {"from_records_sha256": hashlib.sha256(recorded.encode()).hexdigest()} | document
 
 
-def test_all_rows_are_as_before(workspace: Path):
+def test_all_rows_are_as_before(workspace: Path, shipped: Path):
     assert standings(workspace) == json.loads(GOLDEN.read_text(encoding="utf-8"))
+
+
+def test_publishing_what_is_published_changes_nothing(
+    workspace: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+):
+    clone = tmp_path_factory.mktemp("clone")
+    shutil.copytree(REPOSITORY / "records", clone / "records")
+    shutil.copy(REPOSITORY / "leaderboard.csv", clone)
+    unrun.git(Workspace(clone), "init", "--quiet")
+    unrun.git(Workspace(clone), "add", "leaderboard.csv")
+    monkeypatch.setattr(files, "SHIPPED", clone)
+
+    assert CliRunner().invoke(cli, ["leaderboard", "--publish", "eab8ff"]).exit_code == 0
+
+    for path in (clone / "leaderboard.csv", *(clone / "records").rglob("*.*")):
+        assert path.name == ".lock" or path.read_bytes() == (REPOSITORY / path.relative_to(clone)).read_bytes()

@@ -24,6 +24,8 @@ def facts(workspace: Path) -> dict[str, Any]:
     """Return digests of the tables of all studies, their first network, and the rows of the leaderboard."""
     with tarfile.open(STUDIES) as archive:
         archive.extractall(workspace, filter="data")
+    # They are of when a person's records lay beside the runs.
+    (workspace / "records").rename(workspace / "runs" / "records")
     found: dict[str, Any] = {}
     for folder in sorted(path for path in (workspace / "runs").iterdir() if (path / "log.jsonl").exists()):
         command = ["report", folder.name, "--tables", "--json"]

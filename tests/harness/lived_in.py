@@ -53,6 +53,7 @@ def lived_in(root: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     unrun.run(place, certification)
     unrun.run(place, unrun.plan(range(2), target_pct=99.0))
     leaderboard.refresh(place)
+    unrun.git(place, "add", "runs/leaderboard.csv")
     unrun.commit(place, "2026-11-20T09:00:00+00:00")
     return place
 

@@ -140,7 +140,7 @@ def test_a_hash_of_no_record_is_looked_up_in_the_studies(ranked: bool, place: Wo
 def test_a_hash_of_a_claim_names_the_network_alone(place: Workspace):
     claim = {"name": "theirs", "architecture": OTHER, "test_accuracy_pct": 99.5, "metric": "best epoch", "runs": 1}
     claim |= {"epochs": 20, "recipe": "their own", "source": "a paper"}
-    place.records.mkdir()
+    place.records.mkdir(parents=True)
     (place.records / "claims.json").write_text(json.dumps([claim]), encoding="utf-8")
     refresh(place)
 

@@ -112,7 +112,7 @@ def commit(place: Workspace, date: str = "2026-11-20T07:30:00+00:00") -> None:
     """Commit all evidence of a workspace, which becomes a repository where it is none."""
     if not (place.root / ".git").exists():
         git(place, "init", "--quiet")
-    git(place, "add", "--all", "records")
+    git(place, "add", "--all", "runs/records")
     git(place, "commit", "--quiet", "--allow-empty", "--message", "evidence", date=date)
 
 

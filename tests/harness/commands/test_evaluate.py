@@ -239,7 +239,7 @@ def test_several_recipes_need_a_choice_and_several_targets_do_not(
         ([NETWORK, "--on", "qmnist-50k", "--images", "x.png"], 2),
         ([NETWORK, "--on", "qmnist"], 2),
         ([NETWORK, "--images", "none.png"], 2),
-        ([NETWORK, "--images", "leaderboard.csv"], 5),
+        ([NETWORK, "--images", "runs/leaderboard.csv"], 5),
         ([NETWORK, "--recipe", "fast"], 4),
         ([NETWORK, "--dataset", "kmnist"], 4),
         (["gap | linear(10)"], 4),

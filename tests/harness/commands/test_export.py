@@ -186,7 +186,7 @@ def test_a_recorded_seed_is_trained_only_where_that_is_asked_for_and_then_as_its
 ):
     recipe = Recipe(epochs=1, batch_size=25)
     made = new_record([60], NETWORK, recipe=recipe, recipe_name="special")
-    record.write(workspace / "records", made)
+    record.write(workspace / "runs" / "records", made)
 
     for seed in ("0", "99"):
         assert run(["export", NETWORK, "--seed", seed, "--safetensors", "a"]) == 2
@@ -206,7 +206,7 @@ def test_a_network_without_a_row_is_trained_with_the_named_recipe(
 
     assert (found["trained"], found["match"]) == (True, "not on record")
     onnx.checker.check_model(onnx.load(workspace / "x/net.onnx"))
-    assert not (workspace / "records").exists()
+    assert not (workspace / "runs" / "records").exists()
 
 
 # Misuse -------------------------------------------------------------------------------------------------------

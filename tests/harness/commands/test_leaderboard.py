@@ -9,8 +9,10 @@ import pytest
 
 from harness.cli import run
 from harness.evidence import record
-from harness.evidence.leaderboard import read
+from harness.evidence.leaderboard import refresh
 from harness.evidence.record import Record
+from harness.system.errors import ContentError
+from harness.system.files import Workspace
 from search_spaces.cost import analyse
 from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
@@ -26,7 +28,7 @@ def network(width: int) -> str:
 @pytest.fixture
 def board(workspace: Path, new_record: NewRecord) -> Path:
     """A workspace with a verified, a measured and a claimed row, and a row on another data set."""
-    folder = workspace / "records"
+    folder = workspace / "runs" / "records"
     record.write(folder, new_record([50, 52, 54, 56, 58], network(9)))
     record.write(folder, new_record([70], network(4), name="mine"))
     record.write(folder, new_record([300] * 5, network(6), dataset="kmnist", target_pct=95.0))
@@ -77,7 +79,7 @@ def test_without_a_choice_the_smallest_of_each_target_come_first(
     board: Path, new_record: NewRecord, capsys: pytest.CaptureFixture[str]
 ):
     for width, target in ((10, 99.4), (11, 99.4), (12, 99.0)):
-        record.write(board / "records", new_record([50] * 5, network(width), target_pct=target))
+        record.write(board / "runs" / "records", new_record([50] * 5, network(width), target_pct=target))
 
     assert run(["leaderboard"]) == 0
 
@@ -125,11 +127,13 @@ def test_rows_are_chosen_and_keep_their_rank(
 
 
 def test_nothing_is_written_unless_asked(board: Path, capsys: pytest.CaptureFixture[str]):
-    run(["leaderboard"])
-    assert not (board / "leaderboard.csv").exists()
+    before = {path for path in board.rglob("*") if path.is_file()}
 
-    assert run(["leaderboard", "--publish"]) == 0
-    assert len(read(board / "leaderboard.csv")) == 4
+    assert run(["leaderboard"]) == 0
+
+    assert {path for path in board.rglob("*") if path.is_file()} == before
+    # The package is in no clone.
+    assert run(["leaderboard", "--publish", network(9)]) == 2
 
 
 @pytest.mark.parametrize("arguments", [[], ["--target", "97"]])
@@ -165,49 +169,42 @@ DAMAGES = [
 def test_a_damaged_record_is_named_and_left_out(
     damage: Callable[[Path], None], board: Path, capsys: pytest.CaptureFixture[str]
 ):
-    path = next((board / "records").glob("*kmnist*"))
+    path = next((board / "runs" / "records").glob("*kmnist*"))
     damage(path)
 
     assert run(["leaderboard", "--all", "--html"]) == 0
 
     shown = capsys.readouterr()
     found = tables(shown.out)
-    assert shown.out.splitlines()[-1] == str(board / "leaderboard.html")
+    assert shown.out.splitlines()[-1] == str(board / "runs" / "leaderboard.html")
     assert {heading: [row[0] for row in rows] for heading, rows in found.items()} == {"MNIST, 99.4 %": ["1", "2", "3"]}
     [line] = shown.err.splitlines()
     assert line.startswith("warning: left out: ")
     assert str(path) in line
-    source = checked((board / "leaderboard.html").read_text(encoding="utf-8"))
+    source = checked((board / "runs" / "leaderboard.html").read_text(encoding="utf-8"))
     assert source.text("bdi").count(line.removeprefix("warning: left out: ")) == 1
 
     assert run(["leaderboard", "--json", "--html"]) == 0
     document = json.loads(capsys.readouterr().out)
-    assert document["page"] == str(board / "leaderboard.html")
+    assert document["page"] == str(board / "runs" / "leaderboard.html")
     assert (len(document["rows"]), document["left_out"]) == (3, [line.removeprefix("warning: left out: ")])
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_nothing_is_left_out_of_the_table_that_is_written(
-    damage: Callable[[Path], None], board: Path, capsys: pytest.CaptureFixture[str]
-):
-    assert run(["leaderboard", "--publish"]) == 0
-    before = (board / "leaderboard.csv").read_bytes()
-    path = next((board / "records").glob("*kmnist*"))
-    damage(path)
-    capsys.readouterr()
+def test_nothing_is_left_out_of_the_table_that_is_written(damage: Callable[[Path], None], board: Path):
+    place = Workspace(board)
+    refresh(place)
+    before = place.leaderboard.read_bytes()
+    damage(next(place.records.glob("*kmnist*")))
 
-    assert run(["leaderboard", "--publish", "--json"]) == 4
-
-    error = json.loads(capsys.readouterr().out)["error"]
-    assert (error["code"], error["kind"]) == (4, "content")
-    assert path.name in error["message"]
-    assert (board / "leaderboard.csv").read_bytes() == before
+    with pytest.raises(ContentError):
+        refresh(place)
+    assert place.leaderboard.read_bytes() == before
+    assert run(["leaderboard", "--publish", network(9)]) == 4
 
 
-def test_a_damaged_line_of_the_ledger_is_named_and_nothing_is_published(
-    board: Path, capsys: pytest.CaptureFixture[str]
-):
-    (board / "records" / "ledger.jsonl").write_text("{\n", encoding="utf-8")
+def test_a_damaged_line_of_the_ledger_is_named(board: Path, capsys: pytest.CaptureFixture[str]):
+    (board / "runs" / "records" / "ledger.jsonl").write_text("{\n", encoding="utf-8")
     said = "ledger.jsonl, line 1: Invalid JSON"
 
     assert run(["leaderboard"]) == 0
@@ -215,5 +212,5 @@ def test_a_damaged_line_of_the_ledger_is_named_and_nothing_is_published(
     assert "warning: left out: " in shown.err
     assert said in shown.err
     assert shown.out
-    assert run(["leaderboard", "--publish"]) == 4
-    assert said in capsys.readouterr().err
+    assert run(["leaderboard", "--check"]) == 4
+    assert said in capsys.readouterr().out

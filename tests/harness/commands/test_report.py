@@ -60,7 +60,7 @@ def test_networks_are_given_as_presets_hashes_notations_and_files(
     workspace: Path, new_record: Any, capsys: pytest.CaptureFixture[str]
 ):
     made = new_record([60], "conv3x3(4) bn relu | gap | linear(10)")
-    record.write(workspace / "records", made)
+    record.write(workspace / "runs" / "records", made)
     (workspace / "net.txt").write_text("conv3x3(7) bn relu | gap | linear(10)", encoding="utf-8")
 
     arguments = ["seed4", made.hash[:8], "conv3x3(5) bn relu | gap | linear(10)", "@net.txt"]
@@ -252,8 +252,8 @@ def test_a_damaged_record_is_named_on_every_page_and_stops_none(
     new_record: Any,
     capsys: pytest.CaptureFixture[str],
 ):
-    record.write(workspace / "records", new_record([50] * 5))
-    damaged = workspace / "records" / "0123456789ab-d0a55561f5cb-mnist-99_4.json"
+    record.write(workspace / "runs" / "records", new_record([50] * 5))
+    damaged = workspace / "runs" / "records" / "0123456789ab-d0a55561f5cb-mnist-99_4.json"
     damaged.write_text("[]", encoding="utf-8")
 
     assert run(["report", "--all"]) == 0

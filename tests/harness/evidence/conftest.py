@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.system import files
 from harness.system.files import Workspace
 from tests.harness.lived_in import lived_in
 
@@ -19,7 +20,8 @@ def honest(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 
 @pytest.fixture
-def inhabited(honest: Workspace, workspace: Path) -> Workspace:
-    """A copy of it, which may be changed."""
+def inhabited(honest: Workspace, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A copy of it, which may be changed, as if it came with the program."""
     shutil.copytree(honest.root, workspace, dirs_exist_ok=True)
+    monkeypatch.setattr(files, "SHIPPED", workspace / "runs")
     return Workspace(workspace)

@@ -6,7 +6,6 @@ import csv
 import io
 import itertools
 import json
-import os
 import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,18 +17,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.evidence import leaderboard, ledger, record, study
-from harness.evidence.leaderboard import SCHEMA_VERSION, LeaderboardRow, Tier, _to_csv, read, read_claims
+from harness.evidence import bounds, leaderboard, ledger, record, study, weight_file
+from harness.evidence.check import faults
+from harness.evidence.leaderboard import SCHEMA_VERSION, LeaderboardRow, Tier, read, read_claims, to_csv
 from harness.evidence.ledger import Declaration, Outcome
-from harness.evidence.record import Found, Record
+from harness.evidence.record import Record
 from harness.system import files
-from harness.system.errors import ContentError
+from harness.system.errors import ContentError, UsageError
 from harness.system.files import Workspace
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose, Result, Status
 from search_spaces.network import Architecture
 from search_spaces.notation import parse_network
 from tests.harness import logged, unrun
+from tests.harness.conftest import made_record, made_result
 from tests.harness.some_study import CONFIG
 
 NewRecord = Callable[..., Record]
@@ -347,23 +348,83 @@ def test_each_length_of_a_networks_training_is_judged_by_its_own_runs(place: Wor
     assert [(row.recipe, row.epochs) for row in leaderboard._rows_of_study(only_short)] == [("fast-5ep", 5)]
 
 
-def test_rows_of_studies_on_another_machine_are_kept(
-    place: Workspace, new_result: NewResult, new_record: NewRecord, new_found: Callable[..., Found]
+@pytest.fixture
+def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository from which the program runs: a record, the row of a search elsewhere, and nothing else."""
+    folder = tmp_path / "clone"
+    monkeypatch.setattr(files, "SHIPPED", folder)
+    record.write(folder / "records", made_record([60], network(6)))
+    searched = leaderboard._searched_row([made_result(network(4), 90)], 99.4)
+    files.write_text(folder / "leaderboard.csv", leaderboard.to_csv([searched]))
+    rows = leaderboard.collect(Workspace(folder))
+    files.write_text(folder / "leaderboard.csv", leaderboard.to_csv(rows))
+    unrun.git(Workspace(folder), "init", "--quiet")
+    return committed(folder)
+
+
+def committed(folder: Path) -> Path:
+    unrun.git(Workspace(folder), "add", "--all")
+    unrun.git(Workspace(folder), "commit", "--quiet", "--message", "evidence")
+    return folder
+
+
+def test_what_is_shipped_is_known_in_every_workspace_and_stays_as_it_is(
+    clone: Path, place: Workspace, new_record: NewRecord, new_result: NewResult
 ):
-    elsewhere = add_study(place, "elsewhere", [new_result(network(4), 90)])
-    here = add_study(place, "here", [new_result(network(5), 80)])
-    record.write(place.records, new_record([50], network(6), found=new_found()))
-    leaderboard.refresh(place)
-    os.rename(elsewhere, place.root / "gone")
-    (here / "log.jsonl").rename(place.root / "log-gone")
-    for path in place.records.glob("*.json"):
-        path.unlink()
+    before = {path: path.read_bytes() for path in clone.rglob("*") if path.is_file()}
+    add_study(place, "s", [new_result(network(5), 80)])
+    record.write(place.records, new_record([70], network(6), first=1))
 
     rows = leaderboard.refresh(place)
 
-    # What a local study no longer says is dropped, and so is a row whose record is gone.
-    assert [(item.study, str(item.architecture)) for item in rows] == [("elsewhere", network(4))]
+    # The own seed joins the shipped one.
+    assert {(str(row.architecture), row.tier, row.test_errors_mean) for row in rows} == {
+        (network(6), Tier.MEASURED, 65),
+        (network(5), Tier.SEARCHED, None),
+        (network(4), Tier.SEARCHED, None),
+    }
     assert leaderboard.read(place.leaderboard) == rows
+    assert {path: path.read_bytes() for path in clone.rglob("*") if path.is_file()} == before
+    assert faults(place) == []
+
+
+def test_a_row_is_published_with_its_evidence_and_all_attempts(
+    clone: Path, place: Workspace, new_record: NewRecord, monkeypatch: pytest.MonkeyPatch
+):
+    mine, other = new_record([50] * 5), new_record([55], network(9))
+    failed = new_record([90] * 20, network(7), beacon="1" * 40)
+    for made in (mine, other, failed):
+        record.write(place.records, made)
+        files.append_line(
+            place.test_log, json.dumps({"dataset": "mnist", "purpose": f"verify {made.hash} fast seed 0"})
+        )
+        files.write_bytes(weight_file.path_of(place.records, made, 0), made.hash.encode())
+    ledger.declare_verification(place.ledger, mine.key, range(5))
+    ledger.declare_verification(place.ledger, other.key, range(1))
+    attempt = ledger.declare(place.ledger, failed.key, 0, 20)
+    ledger.close(place.ledger, attempt, *bounds.ending(attempt, failed))
+
+    leaderboard.publish(place, mine.hash)
+    leaderboard.publish(place, mine.hash)
+
+    there = Workspace(clone)
+    assert {made.hash for made in record.read_all(there.records)} == {
+        made_record([60], network(6)).hash, mine.hash, failed.hash
+    }  # fmt: skip
+    assert [line.hash for line in ledger.read(there.ledger).promises] == [failed.hash, mine.hash]
+    for name, hashes in (
+        ("test_reads.jsonl", [mine.hash, failed.hash]),
+        ("ledger.jsonl", [mine.hash, *[failed.hash] * 2]),
+    ):
+        lines = (clone / "records" / name).read_text(encoding="utf-8").splitlines()
+        assert [next(each for each in {*hashes} if each in line) for line in lines] == hashes
+    assert sorted(path.read_text() for path in clone.rglob("*.safetensors")) == sorted([mine.hash, failed.hash])
+    assert leaderboard.read(clone / "leaderboard.csv") == leaderboard.collect(there)
+    assert len(leaderboard.read(clone / "leaderboard.csv")) == 4
+
+    monkeypatch.setattr(files, "SHIPPED", place.root / "installed")
+    with pytest.raises(UsageError):
+        leaderboard.publish(place, mine.hash)
 
 
 def test_refreshes_at_once_leave_a_whole_file_and_readers_never_see_half_of_one(
@@ -382,7 +443,7 @@ def test_refreshes_at_once_leave_a_whole_file_and_readers_never_see_half_of_one(
 
     assert min(lengths) >= 6
     assert len(leaderboard.refresh(place)) == 14
-    assert [path.name for path in place.root.iterdir() if path.is_file()] == ["leaderboard.csv"]
+    assert [path.name for path in place.runs.glob("*.csv*")] == ["leaderboard.csv"]
 
 
 def test_a_torn_ledger_costs_a_row_its_certificate_and_no_more(place: Workspace, new_record: NewRecord):
@@ -399,46 +460,24 @@ def test_a_torn_ledger_costs_a_row_its_certificate_and_no_more(place: Workspace,
     [damage] = found.damage
     assert f"{place.ledger}, line 2: " in damage.message
     with pytest.raises(ContentError):
-        leaderboard.refresh(place, publish=True)
-
-
-def test_searched_rows_of_an_old_table_gain_their_stored_numbers(place: Workspace, new_result: NewResult):
-    elsewhere = add_study(place, "elsewhere", [new_result(network(4), 90)])
-    [row] = leaderboard.refresh(place)
-    os.rename(elsewhere, place.root / "gone")
-    files.write_text(place.leaderboard, leaderboard._to_csv([replace(row, stored_numbers=None)]))
-
-    # Two statistics for each of 4 + 8 channels.
-    assert [item.stored_numbers for item in leaderboard.collect(place)] == [row.parameters + 24]
+        leaderboard.refresh(place)
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
-    [
-        ({"parameters": 46}, "states parameters of the searched network"),
-        ({"macs": 46}, "states macs of the searched network"),
-        ({"hash": "0" * 12}, "states hash of the searched network 000000000000"),
-        ({"receptive_field": 1}, "states receptive_field"),
-        ({"reached": True}, "states reached"),
-        ({"mean_test_accuracy_pct": 99.9}, "states mean_test_accuracy_pct"),
-        ({"architecture": "conv3x3(4) | gap | linear(11)"}, "the network of "),
-    ],
-)
-def test_a_searched_row_that_contradicts_its_network_is_left_out_and_named(
-    changes: dict[str, Any], said: str, place: Workspace, new_result: NewResult
+    ("field", "value"),
+    [("parameters", 46), ("macs", 46), ("hash", "0" * 12), ("receptive_field", 1), ("reached", True),
+     ("mean_test_accuracy_pct", 99.9), ("stored_numbers", 3)],
+)  # fmt: skip
+def test_what_follows_from_a_searched_network_is_computed_again(
+    field: str, value: object, clone: Path, place: Workspace
 ):
-    elsewhere = add_study(place, "elsewhere", [new_result(network(4), 90), new_result(network(5), 80)])
-    rows = leaderboard.refresh(place)
-    os.rename(elsewhere, place.root / "gone")
-    forged = [replace(rows[0], **changes), rows[1]]
-    files.write_text(place.leaderboard, leaderboard._to_csv(forged))
+    path = clone / "leaderboard.csv"
+    rows = leaderboard.read(path)
+    assert rows[1].tier is Tier.SEARCHED
+    files.write_text(path, leaderboard.to_csv([rows[0], replace(rows[1], **{field: value})]))  # type: ignore[arg-type]
 
-    found = leaderboard.survey(place)
-
-    assert [row.architecture for row in found.rows] == [rows[1].architecture]
-    [damage] = found.damage
-    assert damage.message.startswith(f"{place.leaderboard}")
-    assert said in damage.message
+    assert [getattr(row, field) for row in leaderboard.collect(place)] == [getattr(row, field) for row in rows]
+    assert any(fault.startswith(f"{path}: ") for fault in faults(place))
 
 
 @pytest.mark.parametrize("left", ["", "another target"])
@@ -451,29 +490,13 @@ def test_seeds_of_an_attempt_that_the_ledger_lacks_are_not_ranked(left: str, pla
     found = leaderboard.survey(place)
 
     assert [*found.rows, *found.records] == []
-    assert f"lacks attempt 1, for which seeds of {made.hash} were run" in found.damage[0].message
+    assert "attempt 1: lacking" in found.damage[0].message
     with pytest.raises(ContentError):
         leaderboard.collect(place)
 
     place.ledger.unlink(missing_ok=True)
     ledger.declare(place.ledger, made.key, 0, 20)
     assert len(leaderboard.survey(place).rows) == 1
-
-
-def test_in_a_clone_what_is_tried_out_does_not_change_what_is_published(place: Workspace, new_record: NewRecord):
-    record.write(place.records, new_record([60]))
-    leaderboard.refresh(place)
-    published = place.leaderboard.read_bytes()
-    unrun.git(place, "init", "--quiet")
-    unrun.git(place, "add", "leaderboard.csv")
-    record.write(place.records, new_record([60], target_pct=99.0))
-
-    assert len(leaderboard.refresh(place)) == 2
-    assert place.leaderboard.read_bytes() == published
-    assert len(leaderboard.read(place.local_leaderboard)) == 2
-
-    leaderboard.refresh(place, publish=True)
-    assert len(leaderboard.read(place.leaderboard)) == 2
 
 
 # The table -------------------------------------------------------------------------------------------
@@ -534,14 +557,14 @@ ROWS = st.builds(LeaderboardRow, **{item.name: VALUES[str(item.type)] for item i
 @given(rows=st.lists(ROWS, max_size=4))
 def test_reading_gives_the_very_rows_that_were_written(rows: list[LeaderboardRow], tmp_path_factory: Any):
     path = tmp_path_factory.getbasetemp() / "round-trip.csv"
-    path.write_bytes(_to_csv(rows).encode("utf-8"))
+    path.write_bytes(to_csv(rows).encode("utf-8"))
 
     assert read(path) == [replace(row, schema_version=SCHEMA_VERSION) for row in rows]
 
 
 @given(text=TEXT)
 def test_no_text_begins_as_a_formula_does(text: str):
-    [_, cells] = csv.reader(io.StringIO(_to_csv([replace(ROW, name=text, note=text)]), newline=""))
+    [_, cells] = csv.reader(io.StringIO(to_csv([replace(ROW, name=text, note=text)]), newline=""))
 
     assert not [cell for cell in cells if cell[:1] in ("=", "+", "-", "@", "\t", "\r", "\n")]
 
@@ -553,7 +576,7 @@ def test_no_text_begins_as_a_formula_does(text: str):
         b"rank,name\n",
         *(OLD_COLUMNS.replace(old, new, 1).encode() for old, new in OTHER_COLUMNS),
         b"\xff\xfe",
-        _to_csv([]).replace("rank", "place", 1).encode(),
+        to_csv([]).replace("rank", "place", 1).encode(),
         b'"unended',
     ],
 )
@@ -576,7 +599,7 @@ def test_another_file_is_refused(path: Path, content: bytes):
     ],
 )
 def test_a_value_that_does_not_fit_is_refused_with_its_line(path: Path, old: str, new: str):
-    path.write_text(_to_csv([ROW]).replace(old, new), encoding="utf-8")
+    path.write_text(to_csv([ROW]).replace(old, new), encoding="utf-8")
 
     with pytest.raises(ContentError) as caught:
         read(path)
@@ -587,26 +610,6 @@ OLD_LINE = (
     "3,mine,certified,99.4,true,5994,1000,20,99.45,0.02,99.4,99.43,55.0,,24,24,0,4,true,,0,20,50.5,0.0,,mnist,fast,"
     "0123456789ab,some CPU,conv3x3(8) | gap | linear(10),ba9876543210,,000000000000,2026-11-20T08:00:00+00:00,,1,2"
 )
-
-
-def test_a_table_of_schema_2_is_read_without_what_it_lacks(path: Path):
-    path.write_text(f"{OLD_COLUMNS}\n{OLD_LINE}\n", encoding="utf-8")
-
-    [row] = read(path)
-
-    assert (row.name, row.tier, row.parameters, row.macs, row.seeds, row.attempts) == (
-        "mine",
-        Tier.CERTIFIED,
-        5994,
-        1000,
-        24,
-        4,
-    )
-    assert (row.stored_numbers, row.lower_bound_images_pct, row.confidence) == (None, None, None)
-    assert (row.date_utc, row.protocol_version, row.schema_version) == ("2026-11-20T08:00:00+00:00", 1, SCHEMA_VERSION)
-
-
-# Claims ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -83,11 +83,11 @@ class Search:
         return {(result.trial, result.purpose.value, result.seed_index): result for result in found}
 
     def verified(self) -> set[int]:
-        files = list((self.place / "work" / "records").glob("*-*.json"))
+        files = list((self.place / "work" / "runs" / "records").glob("*-*.json"))
         return {run["index"] for file in files for run in json.loads(file.read_text())["seeds"]}
 
     def test_reads(self) -> int:
-        log = self.place / "work" / "records" / "test_reads.jsonl"
+        log = self.place / "work" / "runs" / "records" / "test_reads.jsonl"
         return len(log.read_text().splitlines()) if log.exists() else 0
 
 

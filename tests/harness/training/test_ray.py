@@ -97,7 +97,7 @@ def bits(place: Path) -> dict[tuple[int | None, str, int], tuple[str, str | None
 
 
 def read_count(place: Path) -> int:
-    return len((place / "records" / "test_reads.jsonl").read_text().splitlines())
+    return len((place / "runs" / "records" / "test_reads.jsonl").read_text().splitlines())
 
 
 @pytest.mark.nightly
