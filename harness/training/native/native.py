@@ -180,11 +180,7 @@ def compiler() -> list[str]:
 
 
 def compiler_version() -> str:
-    """Return what the compiler says of itself.
-
-    Raises:
-        EngineUnavailable: there is none, or it does not run.
-    """
+    """Return what the compiler says of itself. Raises EngineUnavailable: there is none, or it does not run."""
     command = [*compiler(), "--version"]
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout

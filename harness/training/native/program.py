@@ -46,11 +46,7 @@ class Program:
 
 
 def program(architecture: Architecture, input_shape: Shape) -> Program:
-    """Return the program of a network.
-
-    Raises:
-        ShapeError: the ops do not fit together.
-    """
+    """Return the program of a network. Raises ShapeError: the ops do not fit together."""
     draft = _Draft([_value(input_shape)])
     _sequence(draft, architecture.ops, input_shape, 0)
     first = sum(size for size, _ in draft.parameters)
