@@ -1,14 +1,5 @@
 """The errors a person can cause or meet, each with the exit code of its family, and what hints tell people to type.
 
-    HarnessError
-    |- UsageError     2  unknown option value, unusable folder, missing file
-    |  `- StorageError   a file cannot be written: the disk is full, or refuses
-    |- TargetMissed   3  the target or a verification was missed
-    |- ContentError   4  a network, space, recipe or study configuration is invalid
-    |- DataError      5  the data are missing or damaged
-    |- DeviceError    6  the device asked for is not there
-    `- Interrupted  130  Ctrl-C or SIGTERM ended something that can be gone on with
-
 Errors of the notation live in ``search_spaces.errors`` and leave with exit code 4. Anything else that
 escapes is a fault of the program and leaves with exit code 1.
 """
@@ -59,8 +50,7 @@ class HarnessError(Exception):
 class UsageError(HarnessError):
     """Raise when the command line itself is wrong."""
 
-    exit_code = 2
-    kind = "usage"
+    exit_code, kind = 2, "usage"
 
 
 class StorageError(UsageError):
@@ -70,36 +60,31 @@ class StorageError(UsageError):
 class TargetMissed(HarnessError):
     """Raise when a run ended as it should but the target was not reached."""
 
-    exit_code = 3
-    kind = "missed"
+    exit_code, kind = 3, "missed"
 
 
 class ContentError(HarnessError):
     """Raise when a network, space, recipe, record or study does not hold together."""
 
-    exit_code = 4
-    kind = "content"
+    exit_code, kind = 4, "content"
 
 
 class DataError(HarnessError):
     """Raise when a data file is missing, damaged or cannot be fetched."""
 
-    exit_code = 5
-    kind = "data"
+    exit_code, kind = 5, "data"
 
 
 class DeviceError(HarnessError):
     """Raise when the device asked for cannot be used; memory that it refuses leaves with the same exit code."""
 
-    exit_code = 6
-    kind = "device"
+    exit_code, kind = 6, "device"
 
 
 class Interrupted(HarnessError):
     """Raise when a person has ended something that the same command goes on with."""
 
-    exit_code = 130
-    kind = "interrupted"
+    exit_code, kind = 130, "interrupted"
 
 
 def refused_storage(error: BaseException) -> StorageError | None:
