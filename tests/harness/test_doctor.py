@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import tomllib
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,7 +17,8 @@ import torch
 from harness import cross_check, doctor
 from harness.cli import run
 from harness.data import training_images
-from harness.doctor import Check, Verdict, diagnose
+from harness.data.datasets import DATASETS
+from harness.doctor import Check, Verdict, _check, diagnose
 from harness.system import machine
 from harness.system.files import Workspace
 from harness.training import result as environment
@@ -32,36 +33,12 @@ def place(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     return Workspace(workspace)
 
 
-def found(place: Workspace, name: str, dataset: str = "mnist-5k", folder: Path | None = None) -> Check:
-    (check,) = [check for check in diagnose(place, dataset, folder) if check.name == name]
-    return check
-
-
 def test_a_whole_installation_passes_every_check_and_is_left_as_it_was(place: Workspace):
     checks = diagnose(place, "mnist-5k")
 
-    assert [check.name for check in checks] == [
-        "python",
-        "packages",
-        "torch",
-        "device",
-        "cpu",
-        "engine",
-        "threads",
-        "data",
-        "workspace",
-        "disk",
-        "torchsummary",
-        "torchvision",
-        "commit",
-    ]
     assert all(check.exit_code == 0 for check in checks)
     assert list(place.root.iterdir()) == []
-
-
-def test_the_facts_name_what_was_found(place: Workspace):
-    facts = {check.name: check.facts for check in diagnose(place, "mnist-5k")}
-
+    facts = {check.name: check.facts for check in checks}
     assert facts["python"]["executable"] == sys.executable
     assert facts["packages"]["click"] == importlib.metadata.version("click")
     assert facts["torch"]["version"] == torch.__version__
@@ -77,53 +54,27 @@ def test_the_packages_are_those_of_the_project():
     assert doctor._needed() == named
 
 
-def test_no_copy_of_the_data_yet_is_a_warning(place: Workspace, cache: Path):
-    checks = diagnose(place, "auto")
-
-    check = next(check for check in checks if check.name == "data")
-    assert check.verdict is Verdict.WARN
-    assert "harness data fetch --dataset mnist" in check.hint
-    assert all(check.exit_code == 0 for check in checks)
-
-
-def test_a_folder_that_was_named_and_holds_nothing_is_a_failure(place: Workspace):
-    check = found(place, "data", "auto", place.root)
-
-    assert (check.verdict, check.exit_code) == (Verdict.FAIL, 5)
-
-
-def test_a_damaged_file_is_a_failure_that_names_it(place: Workspace, toy):
+def test_data_that_are_not_there_are_a_warning_and_others_than_were_named_a_failure(
+    place: Workspace, cache: Path, toy: Any
+):
+    found = _check("data", partial(doctor._data, DATASETS["mnist"], None))
+    assert (found.verdict, "data fetch --dataset mnist" in found.hint) == (Verdict.WARN, True)
+    assert _check("data", partial(doctor._data, DATASETS["mnist"], place.root)).exit_code == 5
     folder = toy.write(place.root)
     (folder / "t10k-labels-idx1-ubyte.gz").write_bytes(b"no gzip")
-
-    check = found(place, "data", "toy", place.root)
-
-    assert (check.verdict, check.exit_code) == (Verdict.FAIL, 5)
-    assert f"{folder}/t10k-labels-idx1-ubyte.gz" in check.message
+    found = _check("data", partial(doctor._data, DATASETS["toy"], place.root))
+    assert (found.verdict, found.exit_code) == (Verdict.FAIL, 5)
+    assert f"{folder}/t10k-labels-idx1-ubyte.gz" in found.message
 
 
-def test_a_workspace_that_is_not_there_yet_is_not_made(place: Workspace):
-    check = found(Workspace(place.root / "new" / "one"), "workspace")
-
-    assert check.verdict is Verdict.OK
+def test_a_workspace_is_not_made_and_one_that_cannot_be_written_is_a_failure(place: Workspace):
+    assert _check("workspace", partial(doctor._workspace, Workspace(place.root / "new" / "one"))).verdict is Verdict.OK
     assert list(place.root.iterdir()) == []
-
-
-def test_a_workspace_that_cannot_be_written_is_a_failure(place: Workspace):
     (place.root / "file").touch()
 
-    check = found(Workspace(place.root / "file" / "below"), "workspace")
+    found = _check("workspace", partial(doctor._workspace, Workspace(place.root / "file" / "below")))
 
-    assert (check.verdict, check.exit_code) == (Verdict.FAIL, 2)
-    assert "HARNESS_WORKSPACE" in check.hint
-
-
-def test_little_room_on_the_disk_is_a_warning(place: Workspace, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=499 * 2**20))
-
-    check = found(place, "disk")
-
-    assert check.verdict is Verdict.WARN
+    assert (found.verdict, found.exit_code) == (Verdict.FAIL, 2)
 
 
 @pytest.mark.parametrize(
@@ -143,100 +94,60 @@ def test_the_processor_is_asked_for_bf16(
         file.write_text(f"processor\t: 0\n{line}\n", encoding="utf-8")
     monkeypatch.setattr(machine, "_INFO", file)
 
-    assert found(place, "cpu").facts["bf16_native"] is native_bf16
+    assert _check("cpu", doctor._cpu).facts["bf16_native"] is native_bf16
 
 
-@pytest.mark.parametrize(
-    ("variable", "value", "hint"),
-    [("CXX", "no-such-compiler", "compiler"), ("HARNESS_ENGINE_CACHE", "/dev/null/x", "HARNESS_ENGINE_CACHE")],
-)
-def test_an_engine_that_cannot_be_built_is_a_warning_that_says_whose_fault_it_is(
-    variable: str, value: str, hint: str, place: Workspace, monkeypatch: pytest.MonkeyPatch
-):
+def test_an_engine_that_cannot_be_built_is_a_warning(place: Workspace, monkeypatch: pytest.MonkeyPatch):
     native._outcome.cache_clear()
-    monkeypatch.setenv(variable, value)
+    monkeypatch.setenv("CXX", "no-such-compiler")
 
-    check = found(place, "engine")
+    found = _check("engine", doctor._engine)
     native._outcome.cache_clear()
 
-    assert check.verdict is Verdict.WARN
-    assert hint in check.hint
-
-
-def test_an_engine_without_what_the_processor_has_is_a_warning(place: Workspace, monkeypatch: pytest.MonkeyPatch):
-    engine = replace(native.load(), skipped=("without avx512bf16: c++ fails: error: bad value for -march",))
-    monkeypatch.setattr(native, "load", lambda: engine)
-
-    assert found(place, "engine").verdict is Verdict.WARN
+    assert (found.verdict, "compiler" in found.hint) == (Verdict.WARN, True)
 
 
 def test_a_container_with_fewer_cores_than_it_shows_is_told(place: Workspace, monkeypatch: pytest.MonkeyPatch):
     (place.root / "cpu.max").write_text("150000 100000", encoding="utf-8")
     monkeypatch.setattr(machine, "_QUOTA", place.root / "cpu.max")
     monkeypatch.setattr(machine, "cores_shown", lambda: 64)
-    monkeypatch.setattr(doctor, "cores_shown", lambda: 64)
 
-    check = found(place, "threads")
+    found = _check("threads", doctor._threads)
 
-    assert (check.verdict, check.facts["cores"], check.facts["cores_by_quota"]) == (Verdict.OK, 1, 1.5)
+    assert (found.verdict, found.facts["cores"], found.facts["cores_by_quota"]) == (Verdict.OK, 1, 1.5)
 
 
-def test_torch_that_cannot_be_imported_is_a_failure_and_the_other_checks_go_on(
-    place: Workspace, monkeypatch: pytest.MonkeyPatch
+def no_package(name: str) -> str:
+    raise importlib.metadata.PackageNotFoundError(name)
+
+
+@pytest.mark.parametrize(
+    ("probe", "where", "name", "broken"),
+    [
+        (doctor._device, torch.nn.functional, "conv2d", lambda image, kernel: image * 2),
+        (doctor._packages, importlib.metadata, "version", no_package),
+        (doctor._torchsummary, cross_check, "summary_total", lambda network, task: 7),
+        (doctor._torchsummary, cross_check, "fvcore_counts", lambda network, task: (7, 7)),
+        (doctor._torchvision, training_images, "import_torchvision", no_package),
+    ],
+)
+def test_what_does_not_work_is_a_failure(
+    probe: Any, where: Any, name: str, broken: Any, monkeypatch: pytest.MonkeyPatch
 ):
+    monkeypatch.setattr(where, name, broken)
+
+    found = _check("it", probe)
+
+    assert (found.verdict, found.exit_code) == (Verdict.FAIL, 6)
+
+
+def test_torch_that_cannot_be_imported_stops_no_other_check(place: Workspace, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=499 * 2**20))
 
-    checks = {check.name: check for check in diagnose(place, "mnist-5k")}
+    verdicts = {check.name: check.verdict for check in diagnose(place, "mnist-5k")}
 
-    assert (checks["torch"].verdict, checks["torch"].exit_code) == (Verdict.FAIL, 6)
-    assert checks["data"].verdict is checks["workspace"].verdict is checks["disk"].verdict is Verdict.OK
-
-
-def test_a_device_that_computes_nonsense_is_a_failure(place: Workspace, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(torch.nn.functional, "conv2d", lambda image, kernel: image * 2)
-
-    check = found(place, "device")
-
-    assert (check.verdict, check.exit_code) == (Verdict.FAIL, 6)
-
-
-def test_a_package_that_is_missing_is_named(place: Workspace, monkeypatch: pytest.MonkeyPatch):
-    def version(name: str) -> str:
-        if name in ("lark", "tqdm"):
-            raise importlib.metadata.PackageNotFoundError(name)
-        return "1.0"
-
-    monkeypatch.setattr(importlib.metadata, "version", version)
-
-    assert found(place, "packages").message == "not installed: lark, tqdm"
-    assert found(place, "packages").exit_code == 6
-
-
-@pytest.mark.parametrize("counter", ["summary_total", "fvcore_counts"])
-def test_a_library_that_counts_wrongly_is_a_failure(counter: str, place: Workspace, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(cross_check, counter, lambda network, task: (7, 7) if counter == "fvcore_counts" else 7)
-
-    check = found(place, "torchsummary")
-
-    assert (check.verdict, check.exit_code) == (Verdict.FAIL, 6)
-
-
-def test_a_torchvision_that_cannot_be_imported_is_a_failure(place: Workspace, monkeypatch: pytest.MonkeyPatch):
-    def broken() -> None:
-        raise RuntimeError("operator torchvision::nms does not exist\nand more")
-
-    monkeypatch.setattr(training_images, "import_torchvision", broken)
-
-    check = found(place, "torchvision")
-
-    assert (check.verdict, check.exit_code) == (Verdict.FAIL, 6)
-    assert check.message == "RuntimeError: operator torchvision::nms does not exist"
-
-
-def test_a_place_without_git_is_a_warning(place: Workspace, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(environment, "code_version", lambda: (None, None))
-
-    assert found(place, "commit").verdict is Verdict.WARN
+    assert (verdicts["torch"], verdicts["data"], verdicts["disk"]) == (Verdict.FAIL, Verdict.OK, Verdict.WARN)
 
 
 # The commands -------------------------------------------------------------------------------------------------
