@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import random
-import sys
-from types import ModuleType
 
 import pytest
 import torch
@@ -92,13 +90,3 @@ def test_every_library_that_disagrees_is_an_internal_fault_and_named(monkeypatch
 
     assert caught.value.exit_code == 1
     assert all(told in caught.value.message for told in ("torchsummary=9820", "fvcore=7"))
-
-
-@pytest.mark.parametrize("package", ["torchsummary", "fvcore"])
-def test_a_library_that_is_missing_is_named(package: str, monkeypatch: pytest.MonkeyPatch):
-    empty = ModuleType(package)
-    monkeypatch.setitem(sys.modules, package, empty)
-    monkeypatch.setitem(sys.modules, "fvcore.nn", empty)
-
-    with pytest.raises(HarnessError, match=package):
-        cross_check(TIED, analyse(TIED, MNIST))

@@ -78,15 +78,6 @@ def test_a_search_is_kept_in_the_database_too_and_one_of_another_configuration_i
     assert len(begun) == 1
 
 
-@pytest.mark.parametrize("url", ["of.db", "sqlite:////nowhere/at/all.db"])
-def test_a_url_that_leads_nowhere_is_refused_and_leaves_no_folder(
-    url: str, begun: list[list[str]], capsys: pytest.CaptureFixture[str], workspace: Path
-):
-    assert f"--storage {url}" in refused(capsys, *SEARCH, "--storage", url).replace("'", "")
-    assert begun == []
-    assert not (workspace / "runs" / "mine").exists()
-
-
 def test_a_password_is_kept_in_no_log_and_shown_in_no_command(
     begun: list[list[str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
