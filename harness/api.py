@@ -423,37 +423,30 @@ def search(
     """
     given: dict[str, Any] = dict(locals())
     from harness.search.plan import make_plan
-    from harness.shown_search import search_shown
+    from harness.shown_search import search_shown, typed_options
     from harness.studies import Study
     from harness.system.terminal import DURATION
     from search_spaces.notation import parse_conditions
 
+    names = {"target_pct": "target", "time": "seconds", "study": "name", "data": "folder"}
     usual = {name: each.default for name, each in inspect.signature(search).parameters.items()}
-    asked = {name: value for name, value in given.items() if value != usual[name]}
-    options = {"target_pct": "target", "limits": "limit"}
-    typed = {
-        f"--{options.get(name, name)}": ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-        for name, value in asked.items()
-    }
-    names: dict[str, str] = {"target_pct": "target", "time": "seconds", "study": "name", "data": "folder"}
-    seconds = DURATION.convert(time, None, None) if isinstance(time, str) else time
-    changed: dict[str, Any] = {
-        "time": seconds,
+    asked = {name for name, value in given.items() if value != usual[name]}
+    given |= {
+        "time": DURATION.convert(time, None, None) if isinstance(time, str) else time,
         "limits": parse_conditions(limits) if limits else None,
         "data": _folder(data),
-        "trial_time": 1800.0,
-        "trial_memory": 4096,
     }
+    chosen = {names.get(name, name): given[name] for name in asked}
     place = workspace()
     plan = make_plan(
-        {names.get(name, name): value for name, value in (given | changed).items()},
+        {names.get(name, name): value for name, value in given.items()} | {"trial_time": 1800.0, "trial_memory": 4096},
         {names.get(name, name): "call" if name in asked else "default" for name in given},
         place,
     )
     say_engine(plan.engine)
     say_teacher(plan.recipe.recipe, datasets.task_of(plan.config.dataset), place.teachers)
     with without_main():
-        search_shown(plan, typed, ["harness", "search", *(word for pair in typed.items() for word in pair)])
+        search_shown(plan, chosen, [word for pair in typed_options(chosen).items() for word in pair])
     return Study(plan.folder, place)
 
 

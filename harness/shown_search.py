@@ -19,6 +19,7 @@ import click
 from harness.data.datasets import dataset
 from harness.evidence import study
 from harness.evidence.events import Confirmed, FailedConfirmation
+from harness.evidence.mirror import hidden
 from harness.evidence.study import StudyConfig
 from harness.search.clock import Effort
 from harness.search.race import Candidate, is_confirmed
@@ -27,7 +28,7 @@ from harness.search.trials import NearestMiss, allowed_errors, miss_text
 from harness.system import statistics
 from harness.system.errors import HarnessError
 from harness.system.files import Workspace, check_writable
-from harness.system.terminal import busy, console, counted, duration_text, printable, say
+from harness.system.terminal import busy, console, counted, duration_option, duration_text, printable, say
 from harness.training.executor import Broken, Event, Finished
 from harness.training.progress import notebook_bar, plain_seconds, test_outcome
 from harness.training.result import Purpose, Result, Status
@@ -46,7 +47,7 @@ MOST_LINES = 8
 
 def search_shown(
     plan: SearchPlan,
-    given: Mapping[str, str],
+    given: Mapping[str, Any],
     command: Sequence[str],
     *,
     storage: str | None = None,
@@ -55,7 +56,7 @@ def search_shown(
     """Search as planned, verify the winner, and return the outcome, None where somebody ended it, and the report.
 
     Args:
-        given: options of the command line and their values, as they are typed, for what is advised.
+        given: options that somebody chose, as ``make_plan`` takes them, for what is advised.
         command: as it stands in the log.
         storage: a database that the study is mirrored in.
 
@@ -97,8 +98,29 @@ def search_shown(
             if not search.interrupted:
                 progress.verifying()
                 verdict = conclude(plan, search, progress.on_event, progress.say)
-        end = None if search.interrupted else outcome_of(plan, search, verdict, given)
+        end = None if search.interrupted else outcome_of(plan, search, verdict, typed_options(given))
         return end, write_report(plan.folder, plan.workspace, study=search)
+
+
+def option_of(name: str) -> str:
+    """Return an option of ``make_plan`` as it is called on the command line."""
+    words = {"seconds": "time", "folder": "data", "limits": "limit", "name": "study"}
+    return f"--{words.get(name, name).replace('_', '-')}"
+
+
+def typed_options(given: Mapping[str, Any]) -> dict[str, str]:
+    """Return options and their values as they are typed, but for passwords; flags, and what is None, are left out."""
+
+    def text(name: str, value: Any) -> str:
+        if name in ("seconds", "trial_time"):
+            return duration_option(value)
+        return ",".join(map(str, value)) if isinstance(value, tuple) else hidden(str(value))
+
+    return {
+        option_of(name): text(name, value)
+        for name, value in given.items()
+        if value is not None and not isinstance(value, bool)
+    }
 
 
 def _mirrored(plan: SearchPlan, storage: str | None) -> AbstractContextManager[Mirror | None]:

@@ -6,7 +6,6 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
 from harness.commands import options
 from harness.data.datasets import dataset as dataset_named
@@ -18,7 +17,6 @@ from harness.system.terminal import (
     busy,
     console,
     counted,
-    duration_option,
     duration_text,
     say,
     show_grid,
@@ -126,34 +124,17 @@ def search(
             return 0
         options.say_teacher(plan.recipe.recipe, task_of(plan.config.dataset), plan.workspace.teachers)
         command = [hidden(word) for word in ("harness", *sys.argv[1:])]
-        outcome, report = search_shown(plan, _given(ctx), command, storage=storage, verbose=verbose)
+        chosen = {name: value for name, value in given.items() if origins[name] == "commandline"}
+        outcome, report = search_shown(plan, chosen | {"storage": storage}, command, storage=storage, verbose=verbose)
         if outcome is None:
             raise KeyboardInterrupt
     options.answer(as_json, outcome.document(report), f"{outcome.text()}\nreport: {report}")
     return 0 if outcome.verdict is not None and outcome.verdict.passed else 3
 
 
-def _given(ctx: click.Context) -> dict[str, str]:
-    """Return the options of the command line and their values, as they are typed, but for passwords."""
-
-    def typed(value: Any, is_duration: bool) -> str:
-        if is_duration:
-            return duration_option(value)
-        return ",".join(map(str, value)) if isinstance(value, tuple) else hidden(str(value))
-
-    return {
-        option.opts[0]: typed(value, option.type is DURATION)
-        for option in ctx.command.params
-        if option.name is not None
-        and ctx.get_parameter_source(option.name) is ParameterSource.COMMANDLINE
-        # Flags say what is shown, and "auto" is what holds without the option.
-        and (value := ctx.params[option.name]) is not None
-        and not isinstance(value, bool)
-    }
-
-
 def _plan_facts(document: dict[str, Any]) -> dict[str, str]:
     """Return a plan, as ``plan_document`` gives it, for people: a line a matter."""
+    from harness.shown_search import option_of
     from search_spaces.count import configurations_text
     from search_spaces.space import OBJECTIVES, Metric
 
@@ -170,9 +151,8 @@ def _plan_facts(document: dict[str, Any]) -> dict[str, str]:
     time = "no time limit" if effort["seconds"] is None else duration_text(effort["seconds"])
     trials = "" if effort["trials"] is None else f", at most {counted(effort['trials'], 'trial')}"
     workers = f"{counted(effort['workers'], 'worker')} on {effort['device']}, {effort['engine']} engine"
-    words = {"seconds": "time", "folder": "data", "limits": "limit"}
     given = [
-        f"--{words.get(name, name).replace('_', '-')}{' (environment)' if origin == 'environment' else ''}"
+        option_of(name) + (" (environment)" if origin == "environment" else "")
         for name, origin in origins.items()
         if origin not in ("default", "default_map")
     ]
