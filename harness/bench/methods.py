@@ -279,7 +279,7 @@ Ask = Callable[[Sequence[Trial]], str]
 
 
 @dataclass(slots=True)
-class Asker:
+class _Asker:
     """Proposes to a search what somebody's method says, which is asked by ``ask``; ``name`` is for errors."""
 
     name: str
@@ -345,7 +345,7 @@ def _shown(said: str) -> str:
 
 
 @contextmanager
-def asking(method: Method, repeat: int, space: SearchSpace, problem: Problem, seconds: float) -> Iterator[Asker]:
+def asking(method: Method, repeat: int, space: SearchSpace, problem: Problem, seconds: float) -> Iterator[_Asker]:
     """Be ready to ask somebody's method for the block: start its program, and end it with all that it has started.
 
     Args:
@@ -403,7 +403,7 @@ def asking(method: Method, repeat: int, space: SearchSpace, problem: Problem, se
             raise _MethodError(f'{name} answered {said}, but {{"network": "..."}} is wanted')
 
         try:
-            yield Asker(name.removesuffix(","), space, problem, ask)
+            yield _Asker(name.removesuffix(","), space, problem, ask)
         finally:
             end()
             for pipe in (stdin, stdout):

@@ -71,7 +71,7 @@ class Near:
     seeds: int
 
 
-class Chosen(NamedTuple):
+class _Chosen(NamedTuple):
     """Networks in an order of which each beginning has all sizes, and what each costs.
 
     Attributes:
@@ -84,7 +84,7 @@ class Chosen(NamedTuple):
     enumerated: bool
 
 
-def chosen(space: SearchSpace, count: int, seed: int, budget: int | None = None) -> Chosen:
+def chosen(space: SearchSpace, count: int, seed: int, budget: int | None = None) -> _Chosen:
     """Choose ``count`` distinct networks of a space, or all where it has no more.
 
     They are stratified by size: the same number from each of eight bands of parameters that are equally wide in the
@@ -122,11 +122,11 @@ def chosen(space: SearchSpace, count: int, seed: int, budget: int | None = None)
             yield from (band.pop() for band in bands if band)
 
     sample = Sample(seed=seed, networks=count, bands=0 if enumerated and len(pool) <= count else _BANDS, budget=budget)
-    return Chosen(sample, dict(pool[key] for key in islice(in_turn(), count)), len(pool), enumerated)
+    return _Chosen(sample, dict(pool[key] for key in islice(in_turn(), count)), len(pool), enumerated)
 
 
 @dataclass(frozen=True, slots=True)
-class Recording:
+class _Recording:
     """A study of which a table is made, with what is needed to go on with it here.
 
     Attributes:
@@ -137,7 +137,7 @@ class Recording:
 
     study: Study
     facts: Facts
-    chosen: Chosen
+    chosen: _Chosen
     seeds: int
     near: Near | None
     origins: dict[str, str]
@@ -172,7 +172,7 @@ class Recording:
         return first + [(number, seed) for seed in range(self.seeds, near.seeds) for number in close]
 
 
-def prepared(folder: Path, name: str, given: Mapping[str, Any], near: Near | None) -> Recording:
+def prepared(folder: Path, name: str, given: Mapping[str, Any], near: Near | None) -> _Recording:
     """Choose the networks, load the data and name the machine; read what the folder holds, and write nothing.
 
     Args:
@@ -229,7 +229,7 @@ def prepared(folder: Path, name: str, given: Mapping[str, Any], near: Near | Non
             )
         study.folded()
     source = Source(data.dataset.name, given["folder"])
-    return Recording(study, facts, networks, given["seeds"], near, origins, source, trainer, choice)
+    return _Recording(study, facts, networks, given["seeds"], near, origins, source, trainer, choice)
 
 
 def this_machine(device: torch.device, data_hash: str, engine: str, workers: int) -> Machine:
@@ -239,7 +239,7 @@ def this_machine(device: torch.device, data_hash: str, engine: str, workers: int
     return Machine(processor=processor, cores=core_count(), workers=workers, environment=facts)
 
 
-def plan_document(recording: Recording) -> dict[str, Any]:
+def plan_document(recording: _Recording) -> dict[str, Any]:
     """Return what a recording is and what is left of it; hashes stand for what is long.
 
     The estimate is of training on one core, with the recording's workers side by side; runs that have ended here
@@ -292,7 +292,7 @@ def plan_text(plan: Mapping[str, Any]) -> str:
     )
 
 
-def record(recording: Recording, teachers: Path, reporter: Reporter, executor_of: ExecutorOf = Processes) -> Table:
+def record(recording: _Recording, teachers: Path, reporter: Reporter, executor_of: ExecutorOf = Processes) -> Table:
     """Train what is left of a recording, from rung to rung, and return its table.
 
     Raises:
@@ -348,10 +348,10 @@ def record(recording: Recording, teachers: Path, reporter: Reporter, executor_of
                 study.add(RunEnded(run=run))
                 reporter.advance()
     shutil.rmtree(study.folder / "checkpoints", ignore_errors=True)
-    return table_of(recording)
+    return _table_of(recording)
 
 
-def table_of(recording: Recording) -> Table:
+def _table_of(recording: _Recording) -> Table:
     """Return the table that finished runs make; after one has diverged its rows keep what its last weights gave."""
     rows: list[Row] = []
     machines: dict[Machine, int] = {}

@@ -73,7 +73,7 @@ class _Readings(Protocol):
         ...
 
 
-class TableReadings:
+class _TableReadings:
     """Runs as a table tells them.
 
     Attributes:
@@ -331,7 +331,7 @@ _PREPARED: tuple[Comparison, _Readings] | None = None
 def _prepare(parent: int, asked: Comparison, table: Table) -> None:
     global _PREPARED
     die_with(parent)
-    _PREPARED = asked, TableReadings(table, asked.spread or NoiseModel.POOLED)
+    _PREPARED = asked, _TableReadings(table, asked.spread or NoiseModel.POOLED)
 
 
 def _replayed(method: Method, repeat: int) -> Trace:

@@ -34,7 +34,7 @@ _MOST_COUNTED = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Judge:
+class _Judge:
     """Who reaches the target.
 
     Attributes:
@@ -49,7 +49,7 @@ class Judge:
 
 
 @dataclass(frozen=True, slots=True)
-class Steps:
+class _Steps:
     """The size of a trace's answer over time: from ``starts[i]`` on it is ``sizes[i]``; the first start is 0.
 
     Infinite is the size of no answer, and of one that does not reach the target.
@@ -59,7 +59,7 @@ class Steps:
     sizes: tuple[float, ...]
 
     @classmethod
-    def of(cls, trace: Trace, judge: Judge) -> Steps:
+    def of(cls, trace: Trace, judge: _Judge) -> _Steps:
         """Return the sizes of a trace."""
         reached = [float(each.parameters or 0) if each.hash in judge.reaching else math.inf for each in trace.answers]
         return cls((0.0, *(each.seconds for each in trace.answers)), (math.inf, *reached))
@@ -72,7 +72,7 @@ class Steps:
         """Return when the answer first was of at most that size; infinite where it never was."""
         return next((start for start, known in zip(self.starts, self.sizes, strict=True) if known <= size), math.inf)
 
-    def score(self, judge: Judge, seconds: float) -> float:
+    def score(self, judge: _Judge, seconds: float) -> float:
         """Return the mean over time of the logarithm of size over the smallest possible; the lower the better.
 
         Before there is an answer that reaches, and while there is none, the budget counts. Where nothing reaches, all
@@ -86,7 +86,7 @@ class Steps:
         )
         return math.fsum(parts) / seconds
 
-    def final_score(self, judge: Judge, seconds: float) -> float:
+    def final_score(self, judge: _Judge, seconds: float) -> float:
         """Return the logarithm of the size at the end over the smallest possible, the budget for no answer."""
         return math.log(min(self.at(seconds), judge.largest) / min(judge.smallest, judge.largest))
 
@@ -103,7 +103,7 @@ def _interval(drawn: Callable[[Any], Any], count: int, method: Any = "linear") -
     return np.quantile(drawn(chosen), [tail, 1 - tail], axis=0, method=method)
 
 
-def curve(repeats: Sequence[Steps], times: Sequence[float]) -> list[tuple[float, float, float, float]]:
+def _curve(repeats: Sequence[_Steps], times: Sequence[float]) -> list[tuple[float, float, float, float]]:
     """Return times with the median size of at least one repeat and the ends of its bootstrap band.
 
     A size is infinite where the median repeat has no answer that reaches.
@@ -119,7 +119,7 @@ def curve(repeats: Sequence[Steps], times: Sequence[float]) -> list[tuple[float,
     return list(zip(times, *(map(float, line) for line in (median(sizes), *ends)), strict=True))
 
 
-def runtime(repeats: Sequence[Steps], size: int, seconds: float) -> dict[str, Any]:
+def _runtime(repeats: Sequence[_Steps], size: int, seconds: float) -> dict[str, Any]:
     """Return the expected running time to an answer of at most that size, misses counted, of at least one repeat.
 
     ``expected_seconds`` is None where no repeat got there; ``low`` and ``high`` are its bootstrap interval,
@@ -143,7 +143,7 @@ def runtime(repeats: Sequence[Steps], size: int, seconds: float) -> dict[str, An
     }
 
 
-def ranking(scores: Mapping[str, Sequence[float]]) -> tuple[dict[str, float], float]:
+def _ranking(scores: Mapping[str, Sequence[float]]) -> tuple[dict[str, float], float]:
     """Return the mean ranks of methods, best first, and Friedman's p, NaN for fewer than three methods.
 
     The lowest score of a repeat is best, equal ones share a rank.
@@ -230,17 +230,17 @@ def findings(asked: Comparison, traces: Sequence[Trace], judged: Judged) -> Find
     """
     task, seconds = asked.task, asked.task.seconds
     smallest = math.inf if judged.smallest is None else judged.smallest
-    judge = Judge(judged.reaching(task.study.target_pct), task.study.budget, smallest)
+    judge = _Judge(judged.reaching(task.study.target_pct), task.study.budget, smallest)
     grouped = {named.name: [trace for trace in traces if trace.method == named.name] for named in asked.methods}
-    steps = {name: [Steps.of(trace, judge) for trace in group] for name, group in grouped.items()}
+    steps = {name: [_Steps.of(trace, judge) for trace in group] for name, group in grouped.items()}
     scored = {
         OVER_TIME: {name: [each.score(judge, seconds) for each in found] for name, found in steps.items()},
         AT_THE_END: {name: [each.final_score(judge, seconds) for each in found] for name, found in steps.items()},
     }
     whole = [named.name for named in asked.methods if not named.is_variant]
-    ranks, friedman_p = ranking({name: scored[OVER_TIME][name] for name in whole})
+    ranks, friedman_p = _ranking({name: scored[OVER_TIME][name] for name in whole})
     marks = [seconds * step / _STEPS for step in range(_STEPS + 1)]
-    curves = {name: curve(found, marks) for name, found in steps.items()}
+    curves = {name: _curve(found, marks) for name, found in steps.items()}
     factors = (1.0, 1.1, 1.25, 1.5, 2.0) if math.isfinite(smallest) else ()
     methods = []
     for named in asked.methods:
@@ -258,7 +258,7 @@ def findings(asked: Comparison, traces: Sequence[Trace], judged: Judged) -> Find
                 "false": sum(each not in judge.reaching for each in answered) / len(answered) if answered else 0.0,
                 "networks": statistics.mean([float(trace.networks) for trace in group]),
                 "runs": statistics.mean([float(trace.runs) for trace in group]),
-                "runtimes": [runtime(steps[named.name], math.floor(smallest * each), seconds) for each in factors],
+                "runtimes": [_runtime(steps[named.name], math.floor(smallest * each), seconds) for each in factors],
             }
         )
     compared = pairs(scored, list(combinations(whole, 2)))

@@ -31,7 +31,7 @@ _ROWS, _FACTS = "table.csv", "table.json"
 _COMMITTED = Path(__file__).resolve().parents[2] / "benchmarks" / "tables"
 
 
-class TableError(DataError):
+class _TableError(DataError):
     """Raise when a table is missing or damaged, or does not hold together."""
 
 
@@ -182,7 +182,7 @@ class Table:
         object.__setattr__(self, "rows", rows)
         object.__setattr__(self, "runs", runs)
         if fault := _fault(self):
-            raise TableError(f"the table {self.facts.name!r} does not hold together: {fault}")
+            raise _TableError(f"the table {self.facts.name!r} does not hold together: {fault}")
 
     @property
     def recipe(self) -> Recipe:
@@ -273,16 +273,16 @@ def read_table(folder: Path) -> Table:
         kinds |= {"validation_accuracy_pct": float, "seconds": float}
         frame = pandas.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
         if hashlib.sha256(content).hexdigest() != whole.rows_sha256 or tuple(frame.columns) != Row._fields:
-            raise TableError(f"{folder / _ROWS} is not the file that {_FACTS} was written with")
+            raise _TableError(f"{folder / _ROWS} is not the file that {_FACTS} was written with")
         cells = frame.astype(kinds).itertuples(index=False, name=None)
         rows = (Row(*each)._replace(status=Status(each[8])) for each in cells)
         table = Table(whole.facts, tuple(rows))
     except OSError as error:
-        raise TableError(f"cannot read the table in {folder}: {reason(error)}: {error.filename}") from error
+        raise _TableError(f"cannot read the table in {folder}: {reason(error)}: {error.filename}") from error
     except (ContentError, ValueError) as error:
-        raise TableError(f"the table in {folder} is damaged: {getattr(error, 'message', error)}") from error
+        raise _TableError(f"the table in {folder} is damaged: {getattr(error, 'message', error)}") from error
     if (whole.networks, whole.rows) != (len(table.runs), len(table.rows)):
-        raise TableError(f"{folder / _ROWS} has not as many networks and rows as {_FACTS} notes")
+        raise _TableError(f"{folder / _ROWS} has not as many networks and rows as {_FACTS} notes")
     return table
 
 

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 
-from harness.bench.record import _BANDS, Chosen, Near, Recording, chosen, prepared, record, table_of
+from harness.bench.record import _BANDS, Near, _Chosen, _Recording, _table_of, chosen, prepared, record
 from harness.bench.table import Table
 from harness.evidence.events import RunEnded
 from harness.evidence.study import Study, StudyConfig, open_study
@@ -48,13 +48,13 @@ CONFIG = StudyConfig(
 )
 
 
-def recording(folder: Path, near: Near | None = None) -> Recording:
+def recording(folder: Path, near: Near | None = None) -> _Recording:
     """Return the recording of the three networks, two seeds each, as a folder has it."""
-    study, given = Study(folder, CONFIG).folded(), Chosen(FACTS.samples[0], COSTS, 3, True)
-    return Recording(study, FACTS, given, 2, near, {"seeds": "2"}, cast(Any, None), cast(Any, "cpu"), cast(Any, None))
+    study, given = Study(folder, CONFIG).folded(), _Chosen(FACTS.samples[0], COSTS, 3, True)
+    return _Recording(study, FACTS, given, 2, near, {"seeds": "2"}, cast(Any, None), cast(Any, "cpu"), cast(Any, None))
 
 
-def with_runs(folder: Path, runs: Iterable[Result], near: Near | None = None) -> Recording:
+def with_runs(folder: Path, runs: Iterable[Result], near: Near | None = None) -> _Recording:
     made = recording(folder, near)
     for run in runs:
         made.study.add(RunEnded(run=run))
@@ -103,7 +103,7 @@ def test_rows_have_the_accuracy_the_seconds_and_the_code_of_their_runs(tmp_path:
     other = replace(ENVIRONMENT, commit="e" * 40, dirty=True)
     diverged = some_run(1, errors=(50, 902), status=Status.DIVERGED, environment=other)
 
-    table = table_of(with_runs(tmp_path, [some_run(), diverged, some_run(2)]))
+    table = _table_of(with_runs(tmp_path, [some_run(), diverged, some_run(2)]))
 
     rows = [(row.rung, row.validation_accuracy_pct, row.seconds, row.status) for row in table.rows]
     assert rows[:3] == [(1, 95.0, 1.5, "complete"), (2, 96.0, 3.0, "complete"), (4, 98.0, 6.0, "complete")]

@@ -15,9 +15,9 @@ import pytest
 
 from harness.bench import replay as module
 from harness.bench.comparison import Judged, NoiseModel, Trace
-from harness.bench.methods import BUILT_IN, Ask, Asker, Method, Problem, Trial
-from harness.bench.replay import Reading, SimulatedExecutor, TableReadings, replay, run_repeats
-from harness.bench.scores import Judge, Steps, curve, pairs
+from harness.bench.methods import BUILT_IN, Ask, Method, Problem, Trial, _Asker
+from harness.bench.replay import Reading, SimulatedExecutor, _TableReadings, replay, run_repeats
+from harness.bench.scores import _curve, _Judge, _Steps, pairs
 from harness.bench.table import Table
 from harness.system.errors import ContentError, HarnessError
 from harness.training.executor import Finished
@@ -108,10 +108,10 @@ def test_a_run_that_diverged_says_so_at_its_end():
 # What a table says ------------------------------------------------------------------------------------------
 
 TABLE, TINY = made_up.table(), made_up.table(made_up.TINY)
-READINGS = TableReadings(TABLE)
+READINGS = _TableReadings(TABLE)
 
 
-def drawn(readings: TableReadings, network_hash: str, count: int) -> list[Reading]:
+def drawn(readings: _TableReadings, network_hash: str, count: int) -> list[Reading]:
     row = next(iter(readings.table.runs[network_hash].values()))[1]
     job = replace(JOB, architecture=parse_network(row.architecture), recipe=readings.table.recipe)
     return [readings.read(replace(job, purpose=Purpose.CONFIRM, seed_index=index), 0) for index in range(count)]
@@ -120,7 +120,7 @@ def drawn(readings: TableReadings, network_hash: str, count: int) -> list[Readin
 def test_recorded_runs_are_those_of_the_table_with_their_seconds():
     first, runs = next(iter(TINY.runs.items()))
 
-    found = drawn(TableReadings(TINY, NoiseModel.RECORDED), first, 30)
+    found = drawn(_TableReadings(TINY, NoiseModel.RECORDED), first, 30)
 
     recorded = {(run[8].seconds, round(100 * (100 - run[8].validation_accuracy_pct))) for run in runs.values()}
     assert {(reading.seconds[8], reading.errors[8]) for reading in found} == recorded
@@ -130,7 +130,7 @@ def test_recorded_runs_are_those_of_the_table_with_their_seconds():
 def test_the_mean_of_many_runs_is_that_of_the_table(spread: NoiseModel):
     network_hash, runs = next(iter(TABLE.runs.items()))
 
-    errors = [reading.errors[8] for reading in drawn(TableReadings(TABLE, spread), network_hash, 3_000)]
+    errors = [reading.errors[8] for reading in drawn(_TableReadings(TABLE, spread), network_hash, 3_000)]
 
     true = statistics.mean(100 * (100 - run[8].validation_accuracy_pct) for run in runs.values())
     assert statistics.mean(errors) == pytest.approx(true, rel=0.03)
@@ -152,7 +152,7 @@ def test_a_run_that_diverged_is_one_in_replay_too_and_lends_nobody_its_errors():
     bad: dict[str, Any] = {"status": Status.DIVERGED, "validation_accuracy_pct": 10.0}
     rows = tuple(row._replace(**bad) if (row.hash, row.seed) == (first, 1) else row for row in TINY.rows)
 
-    found = drawn(TableReadings(Table(TINY.facts, rows)), first, 40)
+    found = drawn(_TableReadings(Table(TINY.facts, rows)), first, 40)
 
     assert {reading.status for reading in found} == {Status.COMPLETE, Status.DIVERGED}
     assert {reading.errors[8] for reading in found if reading.status is Status.DIVERGED} == {9_000}
@@ -170,7 +170,7 @@ def test_a_network_that_a_table_has_not_is_refused():
 TARGET_PCT = sorted(TABLE.true_accuracies_pct.values())[3 * len(TABLE.runs) // 4]
 SECONDS = 300.0
 JUDGED = Judged.of(TABLE.true_accuracies_pct, TABLE.sizes, TARGET_PCT)
-JUDGE = Judge(JUDGED.reaching(TARGET_PCT), 20_000, float(JUDGED.smallest or 0))
+JUDGE = _Judge(JUDGED.reaching(TARGET_PCT), 20_000, float(JUDGED.smallest or 0))
 
 
 def run(method: Method, repeats: int, **changes: Any) -> list[Trace]:
@@ -184,14 +184,14 @@ def known(name: str, repeats: int = 12, **changes: Any) -> list[Trace]:
 
 
 def scores(traces: Sequence[Trace], seconds: float = SECONDS) -> list[float]:
-    return [Steps.of(trace, JUDGE).score(JUDGE, seconds) for trace in traces]
+    return [_Steps.of(trace, JUDGE).score(JUDGE, seconds) for trace in traces]
 
 
 def planted(monkeypatch: pytest.MonkeyPatch, begin: Callable[[Problem], Ask]) -> Method:
     """Plant a method in this process; that others' run in one of their own is tested with the methods."""
 
     def asking(method: Method, repeat: int, space: Any, problem: Problem, seconds: float) -> Any:
-        return nullcontext(Asker(method.name, space, problem, begin(problem)))
+        return nullcontext(_Asker(method.name, space, problem, begin(problem)))
 
     monkeypatch.setattr(module, "asking", asking)
     return Method(name="planted", says="", function="planted:begin")
@@ -228,7 +228,7 @@ def test_a_planted_method_that_ignores_history_is_as_good_as_random(monkeypatch:
     theirs, ours = known("random"), run(planted(monkeypatch, blind), 12)
 
     marks = [SECONDS * step / 60 for step in range(61)]
-    bands = [curve([Steps.of(trace, JUDGE) for trace in traces], marks) for traces in (ours, theirs)]
+    bands = [_curve([_Steps.of(trace, JUDGE) for trace in traces], marks) for traces in (ours, theirs)]
     # The band of one median; the other wavers as much, so that the bands, not the median, must meet.
     apart = [low > other or below > high for (_, _, low, high), (_, _, below, other) in zip(*bands, strict=True)]
     assert sum(apart) <= len(apart) // 20

@@ -10,11 +10,11 @@ import pytest
 
 from harness.bench import scores as module
 from harness.bench.comparison import Answer, Trace
-from harness.bench.scores import OVER_TIME, Judge, Steps, _sentences, curve, pairs, ranking, runtime
+from harness.bench.scores import OVER_TIME, _curve, _Judge, _ranking, _runtime, _sentences, _Steps, pairs
 
 NEVER = math.inf
 # "a" and "c" reach the target, "b" does not.
-JUDGE = Judge({"a", "c"}, largest=8_000, smallest=1_000)
+JUDGE = _Judge({"a", "c"}, largest=8_000, smallest=1_000)
 
 
 def trace(*answers: tuple[float, str | None, int | None]) -> Trace:
@@ -22,16 +22,16 @@ def trace(*answers: tuple[float, str | None, int | None]) -> Trace:
     return Trace(method="m", repeat=0, seed=1, answers=made, networks=3, runs=5, rejected=0, ended=100.0)
 
 
-def at(*hits: float) -> list[Steps]:
+def at(*hits: float) -> list[_Steps]:
     """Repeats that answer with 1,000 parameters from a time on, or never."""
-    return [Steps((0.0, hit), (NEVER, 1_000.0)) if math.isfinite(hit) else Steps((0.0,), (NEVER,)) for hit in hits]
+    return [_Steps((0.0, hit), (NEVER, 1_000.0)) if math.isfinite(hit) else _Steps((0.0,), (NEVER,)) for hit in hits]
 
 
 # Sizes ------------------------------------------------------------------------------------------------------
 
 
 def test_an_answer_that_does_not_reach_has_no_size_while_it_is_the_answer():
-    found = Steps.of(trace((10.0, "a", 2_000), (30.0, "b", 900), (60.0, None, None), (80.0, "c", 1_000)), JUDGE)
+    found = _Steps.of(trace((10.0, "a", 2_000), (30.0, "b", 900), (60.0, None, None), (80.0, "c", 1_000)), JUDGE)
 
     assert [found.at(time) for time in (0, 9.9, 10, 29, 30, 59, 60, 79, 80, 99)] == [
         *(NEVER, NEVER, 2_000, 2_000, NEVER, NEVER, NEVER, NEVER, 1_000, 1_000)
@@ -41,13 +41,13 @@ def test_an_answer_that_does_not_reach_has_no_size_while_it_is_the_answer():
 
 def test_the_score_is_the_mean_logarithm_over_time_with_the_budget_for_no_answer():
     """10 s at 8 times the smallest, 70 s at twice, 20 s at the smallest."""
-    found = Steps.of(trace((10.0, "a", 2_000), (80.0, "c", 1_000)), JUDGE)
+    found = _Steps.of(trace((10.0, "a", 2_000), (80.0, "c", 1_000)), JUDGE)
 
     assert found.score(JUDGE, 100.0) == pytest.approx((10 * math.log(8) + 70 * math.log(2)) / 100)
 
 
 def test_what_comes_after_the_end_is_no_part_of_the_score():
-    found = Steps.of(trace((10.0, "a", 2_000), (80.0, "c", 1_000)), JUDGE)
+    found = _Steps.of(trace((10.0, "a", 2_000), (80.0, "c", 1_000)), JUDGE)
 
     assert found.score(JUDGE, 40.0) == pytest.approx((10 * math.log(8) + 30 * math.log(2)) / 40)
     assert found.final_score(JUDGE, 40.0) == pytest.approx(math.log(2))
@@ -56,18 +56,18 @@ def test_what_comes_after_the_end_is_no_part_of_the_score():
 
 def test_the_expected_time_counts_the_misses():
     """Hits after 10, 20 and 30 s and two misses of 60 s: (10 + 20 + 30 + 60 + 60) / 3."""
-    found = runtime(at(10, 20, 30, NEVER, NEVER), 1_000, 60.0)
+    found = _runtime(at(10, 20, 30, NEVER, NEVER), 1_000, 60.0)
 
     assert (found["expected_seconds"], found["hits"], found["repeats"]) == (60.0, 3, 5)
     assert found["low"] <= 60.0 <= found["high"]
     # Clopper and Pearson's interval of 3 in 5.
     assert (found["share_low"], found["share_high"]) == pytest.approx((0.1466, 0.9473), abs=1e-4)
-    never = runtime(at(NEVER, NEVER), 1_000, 60.0)
+    never = _runtime(at(NEVER, NEVER), 1_000, 60.0)
     assert [never[name] for name in ("expected_seconds", "low", "high", "hits")] == [None, None, None, 0]
 
 
 def test_the_median_of_sizes_treats_no_answer_as_the_largest():
-    found = curve([*at(10, 20, 30), *at(NEVER, NEVER)], [0.0, 15.0, 25.0, 35.0])
+    found = _curve([*at(10, 20, 30), *at(NEVER, NEVER)], [0.0, 15.0, 25.0, 35.0])
 
     times, median, low, high = zip(*found, strict=True)
     assert times == (0.0, 15.0, 25.0, 35.0)
@@ -78,7 +78,7 @@ def test_the_median_of_sizes_treats_no_answer_as_the_largest():
 
 def test_a_band_narrows_with_repeats_and_holds_the_median():
     def spread(count: int) -> float:
-        ((_, median, low, high),) = curve([Steps((0.0,), (1_000.0 + 10 * number,)) for number in range(count)], [0.0])
+        ((_, median, low, high),) = _curve([_Steps((0.0,), (1_000.0 + 10 * number,)) for number in range(count)], [0.0])
         assert low <= median <= high
         return (high - low) / count
 
@@ -99,7 +99,7 @@ def test_holm_by_hand(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_ranks_are_means_over_repeats_and_equal_scores_share_theirs():
-    ranks, p = ranking({"x": [1.0, 1.0, 2.0], "y": [2.0, 1.0, 1.0], "z": [3.0, 3.0, 3.0]})
+    ranks, p = _ranking({"x": [1.0, 1.0, 2.0], "y": [2.0, 1.0, 1.0], "z": [3.0, 3.0, 3.0]})
 
     assert ranks == pytest.approx({"x": 1.5, "y": 1.5, "z": 3.0})
     assert 0 < p < 0.2
@@ -157,12 +157,12 @@ def test_many_repeats_are_near_what_would_be_counted(monkeypatch: pytest.MonkeyP
 
 def test_what_floats_round_is_no_difference():
     """No answer at all, and two that do not reach: the same score, summed in one piece and in three."""
-    none = Steps.of(trace(), JUDGE).score(JUDGE, 103.9)
-    false = Steps.of(trace((11.426, "b", 900), (39.888, None, None)), JUDGE).score(JUDGE, 103.9)
+    none = _Steps.of(trace(), JUDGE).score(JUDGE, 103.9)
+    false = _Steps.of(trace((11.426, "b", 900), (39.888, None, None)), JUDGE).score(JUDGE, 103.9)
     assert 0 < abs(none - false) < 1e-15
     scores = {"x": [none, 0.1, 0.1 + 0.2], "y": [false, 0.1, 0.3], "z": [0.0, 0.0, 0.0]}
 
-    assert ranking(scores)[0] == {"z": 1.0, "x": 2.5, "y": 2.5}
+    assert _ranking(scores)[0] == {"z": 1.0, "x": 2.5, "y": 2.5}
     assert pairs({"once": scores}, [("x", "y")])[0]["p"] == 1.0
 
 
@@ -207,5 +207,5 @@ def test_sentences_say_where_repeats_are_too_few_and_what_differs():
 
 
 def test_where_nothing_reaches_all_methods_are_alike():
-    nobody = Judge(set(), largest=8_000, smallest=NEVER)
-    assert Steps.of(trace((10.0, "a", 2_000)), nobody).score(nobody, 100.0) == 0.0
+    nobody = _Judge(set(), largest=8_000, smallest=NEVER)
+    assert _Steps.of(trace((10.0, "a", 2_000)), nobody).score(nobody, 100.0) == 0.0

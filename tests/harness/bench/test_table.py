@@ -15,7 +15,7 @@ import pandas
 import pytest
 from scipy.stats import spearmanr
 
-from harness.bench.table import Row, Sample, Table, TableError, export_table, merged, read_table, summary, write_table
+from harness.bench.table import Row, Sample, Table, _TableError, export_table, merged, read_table, summary, write_table
 from harness.system.errors import ContentError
 from harness.training.recipe import Recipe
 from harness.training.result import Status
@@ -35,7 +35,7 @@ from tests.harness.bench.made_up import ENVIRONMENT, HASHES, MACHINE, few, run_r
     ids=["rung missing", "run twice", "contradiction", "unknown machine", "accuracy", "seconds"],
 )
 def test_rows_that_do_not_hold_together_are_refused(rows: list[Row]):
-    with pytest.raises(TableError):
+    with pytest.raises(_TableError):
         few(rows)
 
 
@@ -80,7 +80,7 @@ def test_rows_that_are_none_are_refused_though_the_checksum_is_theirs(old: str, 
     write_table(tmp_path, few())
     changed(tmp_path, (tmp_path / "table.csv").read_text().replace(old, new).encode(errors="surrogateescape"))
 
-    with pytest.raises(TableError):
+    with pytest.raises(_TableError):
         read_table(tmp_path)
 
 
@@ -89,7 +89,7 @@ def test_rows_that_were_cut_off_are_missed(lines: int, tmp_path: Path):
     write_table(tmp_path, few())
     changed(tmp_path, b"".join((tmp_path / "table.csv").read_bytes().splitlines(keepends=True)[:lines]))
 
-    with pytest.raises(TableError):
+    with pytest.raises(_TableError):
         read_table(tmp_path)
 
 
@@ -101,7 +101,7 @@ def test_a_change_or_another_version_is_found(name: str, old: str, new: str, tmp
     write_table(tmp_path, few())
     (tmp_path / name).write_text((tmp_path / name).read_text().replace(old, new))
 
-    with pytest.raises(TableError) as caught:
+    with pytest.raises(_TableError) as caught:
         read_table(tmp_path)
     assert "\n" not in caught.value.message
 

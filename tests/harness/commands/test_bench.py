@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from harness.bench import replay
-from harness.bench.replay import TableReadings
+from harness.bench.replay import _TableReadings
 from harness.bench.table import Sample, Table, read_table, write_table
 from harness.cli import run
 from harness.evidence import study
@@ -48,7 +48,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     done: list[int] = []
 
     def run_repeats(methods, asked, table, processes, there, on_trace):
-        readings = TableReadings(table, asked.spread)
+        readings = _TableReadings(table, asked.spread)
         traces = {(trace.method, trace.repeat): trace for trace in there}
         for method in methods:
             for number in range(asked.repeats):
@@ -264,30 +264,23 @@ def comparison(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
 
 @pytest.mark.slow
 @linux
-@pytest.mark.parametrize("seconds", [(0.3,), (1.0,), (4.0, 0.5, 0.5)])
-def test_interrupts_at_any_time_are_one_line_and_leave_no_process(
-    seconds: tuple[float, ...], comparison: subprocess.Popen[str]
+@pytest.mark.parametrize(
+    ("seconds", "number"),
+    [((0.3,), signal.SIGINT), ((1.0,), signal.SIGINT), ((4.0, 0.5, 0.5), signal.SIGINT), ((4.0,), signal.SIGKILL)],
+)
+def test_a_signal_at_any_time_is_at_most_one_line_and_leaves_no_process(
+    seconds: tuple[float, ...], number: signal.Signals, comparison: subprocess.Popen[str]
 ):
     # At first they are loading what they need.
     for wait in seconds:
         time.sleep(wait)
         with suppress(ProcessLookupError):
-            os.killpg(comparison.pid, signal.SIGINT)
+            os.killpg(comparison.pid, number) if number == signal.SIGINT else comparison.kill()
     # This waits for all that hold the other end, those that were started too.
     said = comparison.communicate(timeout=60.0)[1]
 
-    assert comparison.returncode == 130
-    assert said.splitlines()[-2] == "error: interrupted"
-    assert "Traceback" not in said
-
-
-@pytest.mark.slow
-@linux
-def test_a_kill_leaves_no_process(comparison: subprocess.Popen[str]):
-    time.sleep(4.0)
-    comparison.kill()
-
-    comparison.communicate(timeout=60.0)
+    assert comparison.returncode == (130 if number == signal.SIGINT else -number)
+    assert number == signal.SIGKILL or "Traceback" not in said
 
 
 # bench table ------------------------------------------------------------------------------------------------
@@ -313,63 +306,34 @@ def recording(name: str, *more: str) -> list[str]:
 
 
 def test_a_plan_says_what_would_be_trained_and_trains_nothing(place: Path, capsys: pytest.CaptureFixture[str]):
-    assert run(recording("mine", "--plan")) == 0
-
-    assert "2 of 2 networks" in capsys.readouterr().out
-    assert not (place / "runs").exists()
-    assert not (place / "benchmarks" / "tables" / "mine").exists()
-
-
-def test_a_plan_as_json_is_one_document(place: Path, capsys: pytest.CaptureFixture[str]):
     assert run(recording("mine", "--plan", "--json", "--networks", "1", "--seed", "3")) == 0
 
     document = json.loads(capsys.readouterr().out)
     assert (document["networks"], document["considered"], document["runs"]) == (1, 2, 2)
     assert document["rungs"] == [1, 2, 4]
     assert document["estimated_seconds_left"] > 0
+    assert not (place / "runs").exists()
+    assert not (place / "benchmarks" / "tables" / "mine").exists()
 
 
-def test_a_table_is_shown_by_its_name(place: Path, capsys: pytest.CaptureFixture[str]):
-    assert run(["bench", "table", "here"]) == 0
+@pytest.mark.parametrize(
+    ("there", "into", "code"),
+    [
+        ("./both/table.csv", "./both", 2),
+        ("./both/table.json", "./both", 2),
+        ("runs/.tables/both/config.json", "both", 2),
+        ("runs/.tables/both/config.json", "benchmarks/tables/both", 2),
+        ("runs/.tables/both/config.json", "./both", 0),
+    ],
+)
+def test_a_merge_writes_over_nothing_and_nothing_over_it(there: str, into: str, code: int, place: Path):
+    (place / there).parent.mkdir(parents=True)
+    (place / there).write_text("mine")
 
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "table here: 1 network, all of the space 'few'; seeds a network: 1"
-    assert lines[-1].split() == ["4", "98.00", "98.00", "98.00", "-", "-", "4.0"]
-
-
-def test_tables_of_two_machines_are_merged_and_shown(place: Path, capsys: pytest.CaptureFixture[str]):
-    assert run(["bench", "table", "--merge", "here", "there", "--into", "both", "--json"]) == 0
-
-    assert json.loads(capsys.readouterr().out)["networks"] == 2
-    assert set(read_table(place / "benchmarks" / "tables" / "both").runs) == set(HASHES[:2])
-
-
-@pytest.mark.parametrize("name", ["table.csv", "table.json"])
-def test_a_merge_writes_over_nothing(name: str, place: Path, capsys: pytest.CaptureFixture[str]):
-    (place / "both").mkdir()
-    (place / "both" / name).write_text("mine")
-
-    assert run(["bench", "table", "--merge", "here", "there", "--into", "./both"]) == 2
-    assert {path.name: path.read_text() for path in (place / "both").iterdir()} == {name: "mine"}
-
-
-@pytest.mark.parametrize("into", ["both", "benchmarks/tables/both"])
-def test_a_merge_takes_no_name_that_a_recording_will_write_to(
-    into: str, place: Path, capsys: pytest.CaptureFixture[str]
-):
-    begun = place / "runs" / ".tables" / "both"
-    begun.mkdir(parents=True)
-    (begun / "recording.json").write_text("{}")
-
-    assert run(["bench", "table", "--merge", "here", "there", "--into", into]) == 2
-    assert not (place / "benchmarks" / "tables" / "both").exists()
-
-
-def test_a_merge_into_another_folder_of_that_name_is_made(place: Path):
-    (place / "runs" / ".tables" / "both").mkdir(parents=True)
-
-    assert run(["bench", "table", "--merge", "here", "there", "--into", "./both"]) == 0
-    assert len(read_table(place / "both").runs) == 2
+    assert run(["bench", "table", "--merge", "here", "there", "--into", into]) == code
+    assert (place / there).read_text() == "mine"
+    if code == 0:
+        assert set(read_table(place / into).runs) == set(HASHES[:2])
 
 
 def without_times(table: Table) -> dict[tuple[str, int, int], tuple[float, str]]:
