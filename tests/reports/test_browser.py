@@ -20,7 +20,6 @@ from harness.system.files import Workspace
 from harness.training.result import Status
 from reports.board import read_index, write_index, write_leaderboard
 from reports.comparison_page import write_network_comparison, write_study_comparison
-from reports.networks import State
 from reports.study_facts import StudyFacts
 from reports.study_page import write_report
 from search_spaces.catalog import PRESETS
@@ -218,31 +217,6 @@ def test_one_filter_drives_table_charts_address_and_file(report: browser.Page, r
     assert report.evaluate(shown) == min(len(small), 20)
 
 
-@pytest.mark.parametrize(
-    ("changes", "passes"),
-    [
-        ({"q": "4) MAXPOOL conv3x3"}, lambda item: "4)" in str(item.architecture)),
-        ({"least": "99.4", "most": "99.6"}, lambda item: item.accuracy_pct and 99.4 <= item.accuracy_pct <= 99.6),
-        ({"q": "no such thing"}, lambda item: False),
-        ({"state": "pruned"}, lambda item: item.state is State.PRUNED),
-        ({"tested": ""}, lambda item: item.row is not None),
-    ],
-)
-def test_words_bounds_and_states_find_what_they_say(
-    report: browser.Page, realistic_facts: StudyFacts, changes: dict[str, str], passes: Any
-):
-    for name, value in changes.items():
-        if name == "state":
-            report.evaluate(f"document.querySelector('[name=state]').value = {value!r}; page.study.filter()")
-        elif name == "tested":
-            report.evaluate("document.querySelector('[name=tested]').click()")
-        else:
-            type_into(report, name, value)
-
-    count = sum(bool(passes(item)) for item in realistic_facts.networks)
-    assert text_of(report, "#shown").startswith(f"{count} of ")
-
-
 def test_a_click_on_a_point_opens_its_network_which_leads_to_its_row(report: browser.Page):
     report.evaluate("document.getElementById('picture').scrollIntoView({behavior: 'instant'})")
     marks = "document.querySelector('#accuracy-chart g.mark-symbol.role-mark:not(.role-legend-symbol) path')"
@@ -271,24 +245,6 @@ def test_the_table_is_sorted_and_opened_by_keyboard_alone(report: browser.Page):
     assert report.evaluate("document.querySelector('dialog').open")
     report.press("Escape")
     assert not report.evaluate("document.querySelector('dialog').open")
-
-
-def test_the_theme_can_be_chosen_and_charts_follow(report: browser.Page):
-    colours = (
-        "[getComputedStyle(document.body).backgroundColor,"
-        " getComputedStyle(document.querySelector('.drawing svg text')).fill]"
-    )
-    seen = []
-    for _ in range(3):
-        seen.append((text_of(report, "button.theme"), *report.evaluate(colours)))
-        report.evaluate("document.querySelector('button.theme').click()")
-    report.evaluate("localStorage.clear()")
-
-    assert seen == [
-        ("Theme: automatic", "rgb(255, 255, 255)", "rgb(27, 33, 39)"),
-        ("Theme: light", "rgb(255, 255, 255)", "rgb(27, 33, 39)"),
-        ("Theme: dark", "rgb(20, 24, 28)", "rgb(230, 234, 238)"),
-    ]
 
 
 def test_a_live_page_reloads_keeps_folds_and_can_be_paused(tab: browser.Page, realistic_study: Any, place: Workspace):

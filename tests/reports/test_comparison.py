@@ -23,12 +23,10 @@ from reports.comparison import (
     plain,
     quantity,
     read_networks,
-    study_comparison,
     two_sided,
 )
 from reports.comparison_page import file_name, read_studies
 from reports.numbers import decimal, three_digits
-from reports.render import words
 from search_spaces.catalog import network_name
 from search_spaces.cost import analyse
 from search_spaces.network import Architecture
@@ -63,21 +61,6 @@ def test_what_is_missing_is_a_dash_and_a_line_of_dashes_is_left_out():
 
     assert known(lines) == lines[1:]
     assert lines[1].words == ["x", "0"]
-
-
-@pytest.mark.parametrize(
-    ("ratio", "said"),
-    [
-        (0.302, "70 % fewer than"),
-        (0.9951, "0.5 % fewer than"),
-        (0.004, "99.6 % fewer than"),
-        (1.0004, "as many as"),
-        (1.12, "12 % more than"),
-        (31.4, "31.4 times as many as"),
-    ],
-)
-def test_a_ratio_in_a_sentence_says_more_or_fewer(ratio: float, said: str):
-    assert words("more_or_fewer", ratio) == said
 
 
 @given(ratio=st.floats(1e-9, 1e9))
@@ -156,20 +139,6 @@ def test_fields_in_which_the_recipes_differ_are_listed_and_a_single_seed_is_poin
         "warmup": [str(Recipe().warmup), "0.1"],
     }
     assert [note.partition(" ")[0] for note in facts.notes] == ["The", "A"]
-
-
-def test_validation_accuracies_come_from_the_studies_here(new_study: Any, place: Workspace):
-    study = new_study()
-    proposal = study.propose(SMALL)
-    study.finish(proposal, 40)
-    study.confirm(proposal, [50, 54])
-    study.write()
-
-    facts = compared(place, SMALL, LARGE)
-
-    # The run that the search chose by is left out where there are fresh ones.
-    assert facts.sides[0].validation_pct == (99.5, 99.46)
-    assert shown(facts, "validation accuracy, %") == ["99.48 \u00b1 0.03", "\u2013"]
 
 
 @pytest.mark.parametrize(
@@ -280,13 +249,6 @@ def test_networks_that_several_studies_have_trained_are_listed_smallest_first(ne
     assert [item.hash for item, _ in facts.shared] == [item.hash for item in shared]
     # A pruned run is no figure of a whole training.
     assert facts.shared[0][1] == [99.4, 99.39, None]
-
-
-@pytest.mark.parametrize("changes", [{"dataset": "kmnist"}, {"target_pct": 99.0}, {"threshold_pct": 99.5}])
-def test_what_keeps_studies_from_being_compared_is_said(changes: Any, new_study: Any, place: Workspace):
-    one, other = new_study(name="one"), new_study(name="other", config=replace(CONFIG, **changes))
-
-    assert len(of(place, one, other).notes) == len(study_comparison(of(place, one, one).infos).notes) + 1
 
 
 @pytest.mark.parametrize(

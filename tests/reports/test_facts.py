@@ -19,8 +19,6 @@ from scipy import stats
 from harness.evidence import ledger, record
 from harness.evidence.events import Entry, Event, RunEnded
 from harness.evidence.study import owned
-from harness.search import prior
-from harness.search.prior import shipped
 from harness.system.files import Workspace
 from harness.training.result import Epoch, Purpose, Result, Status
 from reports import course
@@ -221,33 +219,6 @@ def test_a_search_without_an_answer_says_how_far_it_is(
         study.note("ended", reason=end)
 
     assert headline(of(study)).outcome is outcome
-
-
-def test_the_smallest_confirmed_network_comes_before_a_larger_one_that_is_more_accurate(study: Any):
-    for width, errors in ((9, 40), (8, 50)):
-        made = study.propose(network(width, 8, 8))
-        study.finish(made, errors)
-        study.standing("standing", made, [errors] * 2, budget=made["parameters"] - 1)
-
-    assert f"{made['hash'][:6]} with 3,128 parameters" in headline(of(study)).verdict
-
-
-@pytest.mark.parametrize(
-    ("events", "said"),
-    [
-        ([("ended", 170.0, {"reason": "time"}), ("verified", 83.0, {})], "2 min 51 s of 5 min, to leave time for veri"),
-        ([("ended", 170.0, {"reason": "moonshine"})], "reason 'moonshine'."),
-        ([("ended", 9.0, {"reason": "exhausted"})], "10 s of 5 min: no remaining candidate"),
-        ([("ended", 9.0, {"reason": "time"}), ("session", 5.0, {})], "The search was cut off after 15 s"),
-    ],
-)
-def test_the_end_of_a_search_is_told_with_its_time(study: Any, events: Any, said: str):
-    for word, seconds, values in events:
-        study.note(word, seconds, **values)
-        if word == "ended":
-            study.events[-1]["seconds"] = 300.0
-
-    assert said in headline(of(study)).progress
 
 
 def test_while_a_program_works_on_it_a_search_is_running_and_nothing_else(study: Any, place: Workspace):
@@ -470,17 +441,6 @@ def test_the_fall_from_the_first_run_is_that_of_networks_that_passed(study: Any)
 
     # The third missed the threshold at first, so its first run chose nothing.
     assert sorted(caveats(of(study))["falls"]) == pytest.approx([0.04, 0.07])
-
-
-def test_the_earlier_trainings_that_a_search_began_with_are_counted(new_study: Any):
-    study = new_study(config=replace(CONFIG, prior="shipped", lengths=(5, 30)))
-    prior.keep(study.folder, shipped("mnist")[:3])
-
-    info = of(study)
-
-    assert made_by(info)["prior"] == "shipped: 3 earlier trainings"
-    assert ("lengths", "5 30 (derived)") in settings(info)
-    assert ("epochs", "5, 30: chosen for each network") in recipe_rows(info.config)
 
 
 def test_mistakes_count_every_image_of_every_seed():

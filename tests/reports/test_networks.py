@@ -11,15 +11,14 @@ import pytest
 from harness.evidence.events import SessionBegan, SessionEnded
 from harness.system.errors import ContentError
 from harness.system.files import Workspace
-from harness.training.recipe import Recipe
-from harness.training.result import Purpose, Status
+from harness.training.result import Status
 from reports.networks import Network, State, front_of
 from reports.study_facts import StudyFacts, read_study
 from search_spaces.cost import analyse
 from search_spaces.notation import parse_network
 from search_spaces.space import Metric
 from search_spaces.task import MNIST
-from tests.reports.conftest import CONFIG, network, seed_run
+from tests.reports.conftest import CONFIG, network
 
 
 @pytest.fixture
@@ -29,20 +28,6 @@ def study(new_study: Callable[..., Any]) -> Any:
 
 def found(study: Any) -> tuple[Network, ...]:
     return read_study(study.write(), study.place).networks
-
-
-def test_a_network_is_known_by_its_fresh_seeds_not_by_the_run_that_chose_it(study: Any):
-    proposal = study.propose(network(8, 8, 8))
-    study.finish(proposal, 40)
-    [alone] = found(study)
-    study.confirm(proposal, [60, 62])
-    study.finish(proposal, 9_000, purpose=Purpose.CONFIRM, seed_index=2, status=Status.DIVERGED)
-
-    [known] = found(study)
-
-    assert (alone.validation_accuracies_pct, alone.fresh) == ((99.6,), False)
-    assert (known.validation_accuracies_pct, known.fresh) == ((99.40, 99.38, 10.0), True)
-    assert (known.state, known.remark) == (State.TRAINED, "(1 of 4 runs ended early)")
 
 
 @pytest.mark.parametrize("case", ["longer", "decided", "pruned"])
@@ -60,24 +45,6 @@ def test_of_two_lengths_the_one_that_was_decided_about_counts_else_the_longer_wh
     assert len(known.runs) == (4 if case == "decided" else 2)
     # Whoever looks for the pruned trial finds it.
     assert ("trial 0 at epoch 8 of 30" in known.remark) == (case == "pruned")
-
-
-@pytest.mark.parametrize(
-    ("fresh", "stood", "why"), [(2, False, "below 25 %"), (6, False, "6 seeds are the most"), (3, True, "took")]
-)
-def test_a_failed_confirmation_names_its_seeds_and_the_rule(study: Any, fresh: int, stood: bool, why: str):
-    proposal = study.propose(network(8, 8, 8))
-    study.finish(proposal, 40)
-    study.confirm(proposal, [60] * fresh)
-    if stood:
-        study.standing("standing", proposal, [50] * (fresh - 1))
-    study.standing("refuted", proposal, [60] * fresh)
-
-    [known] = found(study)
-
-    assert known.state is State.REFUTED
-    assert f"{fresh} fresh seeds" in known.remark
-    assert why in known.remark
 
 
 @pytest.mark.parametrize(
@@ -99,31 +66,6 @@ def test_a_run_that_ended_early_says_how(study: Any, status: Any, state: State, 
 
     assert (known.state, known.validation_accuracies_pct, known.complete) == (state, accuracies, False)
     assert known.remark.startswith(remark)
-
-
-def test_a_network_that_was_measured_with_several_recipes_shows_the_best_row(study: Any):
-    proposal = study.propose(network(8, 8, 8))
-    for epochs, errors in ((20, 90), (30, 50), (40, 80)):
-        recipe = Recipe(epochs=epochs)
-        seeds = tuple(seed_run(network(8, 8, 8), recipe.hash, index, errors) for index in range(5))
-        study.verify(proposal, [], recipe=recipe, recipe_hash=recipe.hash, seeds=seeds)
-
-    [known] = found(study)
-
-    assert known.row is not None
-    assert (known.row.epochs, known.row.test_errors_mean) == (30, 50)
-
-
-def test_the_last_word_on_a_network_counts_and_there_is_one_winner(study: Any):
-    proposals = [study.propose(network(width, 8, 8)) for width in (4, 5, 6)]
-    for proposal in proposals:
-        study.finish(proposal, 50)
-    for event, number in (("standing", 2), ("winner", 2), ("winner", 1), ("standing", 0), ("refuted", 0)):
-        study.standing(event, proposals[number], [50])
-
-    states = {known.hash: known.state for known in found(study)}
-
-    assert [states[item["hash"]] for item in proposals] == [State.REFUTED, State.WINNER, State.CONFIRMED]
 
 
 def test_the_order_is_reached_then_threshold_then_accuracy_then_the_rest(study: Any):

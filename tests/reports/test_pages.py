@@ -159,23 +159,6 @@ def made_of(place: Workspace, *records: Any) -> Any:
     return groups(found.rows, found.records, place)
 
 
-def test_the_default_target_comes_first_and_other_data_sets_last(place: Workspace):
-    networks = [network(4, 5, size) for size in (6, 7, 8)]
-    made = made_of(
-        place,
-        evidence(networks[0], [30] * 5, target_pct=99.6),
-        evidence(networks[1], [50] * 5),
-        evidence(networks[1], [50] * 5, target_pct=99.0),
-        evidence(networks[2], [50] * 5, dataset="fashion-mnist"),
-    )
-
-    assert [group[:2] for group in made] == [
-        *(("mnist", target) for target in (99.4, 99.6, 99.0)),
-        ("fashion-mnist", 99.4),
-    ]
-    assert len({entry.name for group in made for entry in group.entries if entry.row.hash == networks[1].hash}) == 1
-
-
 def test_commands_mean_the_very_row_they_stand_in(place: Workspace):
     first = evidence(network(4, 5, 6), [50] * 5)
     longer = replace(Recipe(), epochs=99)
@@ -276,13 +259,6 @@ def test_a_study_says_how_far_its_search_has_come(
     info.at_work = running
 
     assert state_of(info) == state
-
-
-def test_a_workspace_without_anything_has_pages_too(place: Workspace):
-    place.runs.mkdir()
-
-    read(write_leaderboard(place, survey(place)))
-    assert "harness search --budget 20000" in read(write_index(place, read_index(place))).text("code")
 
 
 def test_reports_that_are_missing_or_outdated_are_written_and_no_others(new_study: Any, place: Workspace):

@@ -1,0 +1,281 @@
+"""The toy's page and workbook: every number is that of ``harness.toy.backprop``, in a browser and in LibreOffice."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import subprocess
+import zipfile
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import openpyxl
+import pytest
+
+from harness.toy.backprop import (
+    BACKWARD,
+    FORWARD,
+    LEARNING_RATES,
+    START,
+    UPDATE,
+    WEIGHTS,
+    losses,
+    passes,
+    train,
+    with_numbers,
+)
+from reports import toy
+from reports.toy import COLUMNS, FIRST_ROW, INPUT_CELLS, UPDATES, workbook
+from tests import axe, browser
+
+
+def test_every_quantity_is_there_with_its_formula_and_numbers():
+    source = toy.render()
+    numbers = passes(START) | {"learning_rate": 0.5}
+
+    assert {*START, *FORWARD, *BACKWARD} <= {*re.findall(r'data-value="(\w+)"', source)}
+    assert re.findall(r'data-next="(\w+)"', source) == [*UPDATE]
+    for formula in (FORWARD | BACKWARD | UPDATE).values():
+        assert f">{with_numbers(formula, numbers)}<" in source
+    assert not re.search(r"https?://|url\(|@import|<link|<img|src=", source)
+
+
+@pytest.fixture(scope="module")
+def page(opened: browser.Page, tmp_path_factory: pytest.TempPathFactory) -> Iterator[browser.Page]:
+    path = tmp_path_factory.mktemp("toy") / "toy.html"
+    path.write_text(toy.render(), encoding="utf-8")
+    opened.complaints.clear()
+    opened.open(path)
+    yield opened
+    assert opened.complaints == []
+
+
+@pytest.fixture
+def fresh(page: browser.Page) -> browser.Page:
+    """The page as it is when it has loaded: the documents' numbers, rate 0.5, no update."""
+    click(page, "documents")
+    page.evaluate("document.querySelector('[data-rate=\"0.5\"]').click()")
+    return page
+
+
+def click(page: browser.Page, identifier: str) -> None:
+    page.evaluate(f"document.getElementById('{identifier}').click()")
+
+
+def text_of(page: browser.Page, selector: str) -> str:
+    found: str = page.evaluate(f"document.querySelector({json.dumps(selector)}).textContent")
+    return found
+
+
+def type_into(page: browser.Page, selector: str, typed: str) -> None:
+    page.evaluate(
+        f"(() => {{ const box = document.querySelector({json.dumps(selector)}); box.value = '{typed}'; "
+        "box.dispatchEvent(new Event('input')); })()"
+    )
+
+
+def loss_of(page: browser.Page) -> float:
+    return float(text_of(page, "#status").partition("loss ")[2].split(" ")[0].rstrip("."))
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("rate", [*LEARNING_RATES, 0.0, -0.3, 30.0, 1000.0])
+def test_its_curves_are_those_of_python(page: browser.Page, rate: float):
+    found = page.evaluate(f"toy.losses({rate}, 1000)")
+
+    # Engines may round exp in the last place, and 1,000 updates carry that along.
+    assert found == pytest.approx(losses(START, rate, 1_000), rel=0, abs=1e-12)
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        tuple(START.values()),
+        (-0.7, 2.0, 0.2, 0.6, 1.5, -2.0, 0.3, 4.0, -1.25, 0.5, 3.0, -0.1),
+        (1.0, 1.0, 0.0, 1.0, *[0.0] * 8),
+    ],
+)
+def test_every_quantity_is_that_of_python_after_each_of_20_updates(page: browser.Page, numbers: tuple[float, ...]):
+    start = dict(zip(START, numbers, strict=True))
+    program = (
+        f"(() => {{ let known = toy.passes({json.dumps(start)}); const all = [known]; for (let i = 0; i < 20; i += 1) "
+        "{ known = toy.passes(toy.update(known, 0.8)); all.push(known); } return all; })()"
+    )
+
+    found: list[dict[str, float]] = page.evaluate(program)
+
+    for there, step in zip(found, islice(train(start, 0.8), 21), strict=True):
+        assert there == pytest.approx(step, rel=0, abs=1e-14)
+
+
+@pytest.mark.browser
+def test_a_person_steps_runs_resets_and_begins_with_other_numbers(fresh: browser.Page):
+    expected = losses(START, 0.5, 1_000)
+    shown = re.findall(r'data-value="(\w+)" data-digits="9">([^<]+)<', toy.render())
+    assert len(shown) == len(FORWARD | BACKWARD)
+    for name, number in shown:
+        assert float(text_of(fresh, f'span[data-value="{name}"]')) == float(number)
+
+    click(fresh, "step")
+    click(fresh, "ten")
+    assert loss_of(fresh) == float(f"{expected[11]:.6g}") == float(text_of(fresh, 'tspan[data-value="E_total"]'))
+    assert len(fresh.evaluate("document.querySelector('[data-live]').getAttribute('points')").split()) == 12
+    click(fresh, "reset")
+    assert loss_of(fresh) == float(f"{expected[0]:.6g}")
+    click(fresh, "run")
+    assert text_of(fresh, "#run") == "Pause"
+    fresh.evaluate(
+        "new Promise((done) => { const look = () => document.getElementById('run').textContent === 'Run' ? done() : "
+        "setTimeout(look, 50); look(); })"
+    )
+    assert loss_of(fresh) == float(f"{expected[-1]:.6g}")
+    type_into(fresh, "[data-start=w5]", "-1.5")
+    click(fresh, "step")
+    assert loss_of(fresh) == float(f"{losses(START | {'w5': -1.5}, 0.5, 1)[1]:.6g}")
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(
+    ("typed", "words", "stepped"),
+    [
+        ("0", "takes no step", "takes no step"),
+        ("-1", "walks uphill", "walks uphill"),
+        ("0.001", "hardly moves", "hardly moves"),
+        ("1", "", ""),
+        ("200", "", "sigmoids are flat"),
+        # A broken box keeps the last rate.
+        ("", "still at 0.5", "still at 0.5"),
+    ],
+)
+def test_a_rate_that_does_not_help_is_explained(fresh: browser.Page, typed: str, words: str, stepped: str):
+    type_into(fresh, "#rate", typed)
+
+    for said in (words, stepped):
+        remark = text_of(fresh, "#remark")
+        assert said in remark
+        assert bool(remark) == bool(said)
+        click(fresh, "step")
+
+
+@pytest.mark.browser
+def test_it_works_by_keyboard_in_both_themes_and_on_a_telephone(page: browser.Page, tmp_path: Path):
+    (path := tmp_path / "toy.html").write_text(toy.render(), encoding="utf-8")
+    for dark in (True, False):
+        page.open(path, dark=dark)
+        assert axe.violations(page) == []
+    page.send("Emulation.setDeviceMetricsOverride", width=390, height=800, deviceScaleFactor=1, mobile=False)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.send("Emulation.clearDeviceMetricsOverride")
+
+    page.evaluate("document.getElementById('slider').focus()")
+    page.press("ArrowRight")
+    assert float(page.evaluate("document.getElementById('rate').value")) == 0.513
+    page.evaluate("document.querySelector('[data-rate=\"2.0\"]').focus()")
+    page.press("Enter", "\r")
+    page.evaluate("document.getElementById('step').focus()")
+    page.press(" ", " ")
+    assert loss_of(page) == float(f"{losses(START, 2.0, 1)[1]:.6g}")
+
+
+# The workbook ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def content() -> bytes:
+    """The file for the documents' numbers and the rate 0.5."""
+    return workbook(START, 0.5)
+
+
+def opened_book(content: bytes, *, cached: bool) -> Any:
+    return openpyxl.load_workbook(io.BytesIO(content), data_only=cached)
+
+
+def expected_rows(learning_rate: float = 0.5, **changed: float) -> list[list[float]]:
+    """What the sheet Training must show."""
+    known = islice(train(START | changed, learning_rate), UPDATES + 1)
+    return [[float(number), *(row[name] for name in COLUMNS[1:])] for number, row in enumerate(known)]
+
+
+def shown_rows(book: Any) -> list[list[float]]:
+    return [list(row) for row in book["Training"].iter_rows(min_row=FIRST_ROW, values_only=True)]
+
+
+def test_everything_is_a_formula_of_the_marked_inputs_with_only_arithmetic_exp_and_if(content: bytes):
+    book = opened_book(content, cached=False)
+    training, inputs = book["Training"], book["Inputs"]
+
+    assert [cell.value for cell in training[FIRST_ROW - 1]] == ["iteration", *WEIGHTS, *FORWARD, *BACKWARD]
+    assert (training.max_row, training.max_column) == (FIRST_ROW + UPDATES, len(COLUMNS))
+    for row in training.iter_rows(min_row=FIRST_ROW, min_col=2, values_only=True):
+        for formula in row:
+            assert formula.startswith("=")
+            assert set(re.findall(r"[A-Z]+(?=\()", formula)) <= {"EXP", "IF"}
+            assert not re.search(r"\d\.\d", formula)
+    for name, place in INPUT_CELLS.items():
+        assert inputs[place].value == (START | {"learning_rate": 0.5})[name]
+        assert (inputs[place].font.color.rgb, inputs[place].fill.fgColor.rgb) == ("FF0000FF", "FFFFF8D6")
+    (selector,) = inputs.data_validations.dataValidation
+    assert selector.formula1 == '"' + ",".join(map(str, LEARNING_RATES)) + '"'
+    assert [chart.y_axis.scaling.logBase for chart in inputs._charts] == [None, 10.0]
+    for found, expected in zip(shown_rows(opened_book(content, cached=True)), expected_rows(), strict=True):
+        assert found == pytest.approx(expected, rel=1e-14, abs=1e-15)
+
+
+# What is changed in the inputs of a book.
+BOOKS: dict[str, dict[str, float]] = {
+    "documents": {},
+    "changed": {"learning_rate": 1.75, "w1": -0.6, "w8": 1.25, "i2": 0.8, "t1": 0.3},
+    "weight": {"w5": -2000.0},
+    "rate": {"learning_rate": 1e8},
+}
+
+
+def uncalculated(content: bytes, changes: dict[str, float]) -> bytes:
+    """Return the file with other inputs, and without the values that its formulas had."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(content)) as old, zipfile.ZipFile(made, "w") as new:
+        for name in old.namelist():
+            part = old.read(name)
+            if name == "xl/worksheets/sheet1.xml":
+                for quantity, number in changes.items():
+                    cell = rb'(<c r="%b"[^>]*><v>)[^<]*' % INPUT_CELLS[quantity].encode()
+                    part, found = re.subn(cell, rb"\g<1>%r" % number, part)
+                    assert found == 1
+            if name.startswith("xl/worksheets/sheet"):
+                part, found = re.subn(rb"</f><v>[^<]*</v>", b"</f>", part)
+                assert found == part.count(b"</f>") > 0
+            new.writestr(name, part)
+    return made.getvalue()
+
+
+@pytest.fixture(scope="module")
+def recalculated(content: bytes, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What LibreOffice shows of each book; it starts once for all of them."""
+    program = browser.find_program(("soffice", "libreoffice"), "the workbook's test")
+    folder = tmp_path_factory.mktemp("books")
+    for name, changes in BOOKS.items():
+        (folder / f"{name}.xlsx").write_bytes(uncalculated(content, changes))
+    profile = f"-env:UserInstallation={(folder / 'profile').as_uri()}"
+    books = [str(folder / f"{name}.xlsx") for name in BOOKS]
+    command = [program, "--headless", profile, "--convert-to", "xlsx", "--outdir", str(folder / "made"), *books]
+    subprocess.run(command, check=True, capture_output=True, timeout=240)
+    return {name: opened_book((folder / "made" / f"{name}.xlsx").read_bytes(), cached=True) for name in BOOKS}
+
+
+@pytest.mark.office
+@pytest.mark.parametrize("name", BOOKS)
+def test_libreoffice_calculates_every_cell_as_python_does(name: str, recalculated: dict[str, Any]):
+    rows = expected_rows(**BOOKS[name])
+
+    for found, expected in zip(shown_rows(recalculated[name]), rows, strict=True):
+        assert found == pytest.approx(expected, rel=1e-12, abs=1e-12)
+    place = COLUMNS.index("E_total")
+    results = [recalculated[name]["Inputs"][f"B{row}"].value for row in range(23, 28)]
+    assert results == pytest.approx([rows[updates][place] for updates in (0, 1, 10, 100, 1_000)], rel=0, abs=1e-12)
+    if name in ("weight", "rate"):
+        # These saturate: a plain exponential would overflow.
+        assert min(row[COLUMNS.index(quantity)] for row in rows for quantity in ("h1", "h2", "o1", "o2")) < -709
