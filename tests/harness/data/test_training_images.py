@@ -321,6 +321,7 @@ def test_files_and_md5_sums_are_those_of_torchvision(name: str):
     assert len(theirs.classes) == spec.classes
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", FILED)
 def test_mean_and_deviation_are_those_of_the_training_images(name: str, mnist_folder):
     spec = dataset(name)

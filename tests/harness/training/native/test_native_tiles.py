@@ -184,6 +184,7 @@ def most_of_outputs(x: Tensor, kernel: Tensor, padding: int, outputs: int) -> Te
     return tiles.transpose(3, 4).flatten(4, 5).flatten(2, 3)[:, :, :outputs, :outputs]
 
 
+@pytest.mark.nightly  # It compiles winograd.cpp once more.
 @pytest.mark.parametrize(("inputs", "outputs"), [(12, 32), (32, 12), (7, 9)])
 @pytest.mark.parametrize(("side", "padding"), [(14, 1), (7, 1), (11, 0), (8, 2), (5, 1)])
 def test_the_rounding_of_tiles_stays_within_its_bound(
