@@ -445,7 +445,7 @@ def search(
     )
     say_engine(plan.engine)
     say_teacher(plan.recipe.recipe, datasets.task_of(plan.config.dataset), place.teachers)
-    with without_main():
+    with _without_main():
         search_shown(plan, chosen, [word for pair in typed_options(chosen).items() for word in pair])
     return Study(plan.folder, place)
 
@@ -488,7 +488,7 @@ def verify(
     given = dict(locals())
     place = workspace()
     plan = planned(place=place, **given)
-    with without_main():
+    with _without_main():
         return verified(plan, place, _folder(data))
 
 
@@ -572,7 +572,7 @@ def verified(plan: Plan, place: Workspace, folder: Path | None, executor_of: Exe
 
 
 @contextmanager
-def without_main() -> Iterator[None]:
+def _without_main() -> Iterator[None]:
     """Let processes that are started in the block not run the caller's script again, which would start them again."""
     main = vars(sys.modules["__main__"])
     kept = {name: main.pop(name, None) for name in ("__file__", "__spec__")}

@@ -28,11 +28,11 @@ from search_spaces.errors import SearchSpaceError, UnknownNameError, caret
 
 _INTERRUPTED = 130
 # What a shell reports for a program that SIGPIPE has ended.
-OUTPUT_CLOSED = 141
+_OUTPUT_CLOSED = 141
 # The variable by which a shell asks for completions.
 _COMPLETION = "_HARNESS_COMPLETE"
 # In the order of the help; a command is what its file in harness/commands is called, but for some of one story.
-COMMANDS = {
+_COMMANDS = {
     **{name: name for name in ("search", "train", "verify", "evaluate")},
     "explain": "spaces",
     **{name: name for name in ("spaces", "leaderboard", "report")},
@@ -46,19 +46,19 @@ class _Group(click.Group):
     """A group that imports a command when it is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
+        if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"harness.commands.{COMMANDS[cmd_name]}"), cmd_name)
+        command: click.Command = getattr(import_module(f"harness.commands.{_COMMANDS[cmd_name]}"), cmd_name)
         return command
 
 
 @click.group(
     cls=_Group,
     # What a slip is compared with.
-    commands=dict.fromkeys(COMMANDS),
+    commands=dict.fromkeys(_COMMANDS),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True},
     invoke_without_command=True,
 )
@@ -104,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         code = _INTERRUPTED
     except BrokenPipeError:
-        code = OUTPUT_CLOSED
+        code = _OUTPUT_CLOSED
     except OSError:  # Where errors cannot be shown either, the exit code is all that is left.
         code = UsageError.exit_code
     for stream in (sys.stdout, sys.stderr):
@@ -131,7 +131,7 @@ def run(arguments: list[str]) -> int:
         return 2
     except SystemExit as end:
         # Click ends a program by itself that answers a shell, or whose output nobody reads.
-        return int(end.code or 0) if _COMPLETION in os.environ else OUTPUT_CLOSED
+        return int(end.code or 0) if _COMPLETION in os.environ else _OUTPUT_CLOSED
     except (Exception, KeyboardInterrupt) as error:
         if (told := _told(error)) is not None:
             return _fail(as_json, told)

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from harness.search.plan import SearchPlan
 
 # A GPU may train dozens side by side.
-MOST_LINES = 8
+_MOST_LINES = 8
 
 
 def search_shown(
@@ -282,14 +282,14 @@ class SearchReporter(Watcher):
         ]
         rows[0] = (rows[0][0], rows[0][1] + ("" if seconds is None else f" of {_clock(seconds)}"))
         nodes = at.nodes or [""] * len(at.jobs)
-        for number, (job, node) in enumerate(zip(at.jobs[:MOST_LINES], nodes, strict=False), start=1):
+        for number, (job, node) in enumerate(zip(at.jobs[:_MOST_LINES], nodes, strict=False), start=1):
             run = "idle"
             if job is not None:
                 name = network_name(job.architecture, analyse(job.architecture, data.task).parameters)
                 run = f"trial {job.trial}: {name}, to epoch {job.until_epoch or job.recipe.epochs}"
             rows.append((f"worker {number}" + (f" on {node}" if node else ""), run))
-        if len(at.jobs) > MOST_LINES:
-            rows.append(("", f"and {len(at.jobs) - MOST_LINES} more"))
+        if len(at.jobs) > _MOST_LINES:
+            rows.append(("", f"and {len(at.jobs) - _MOST_LINES} more"))
         shown = Table.grid(padding=(0, 2))
         shown.add_column(style="dim", no_wrap=True)
         shown.add_column(overflow="fold")

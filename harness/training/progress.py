@@ -1,4 +1,4 @@
-"""Progress of long work on stderr: a bar on a terminal, elsewhere a plain line an event, and one from time to time."""
+"""Progress of long work on stderr: a bar on a terminal and in a notebook; elsewhere a plain line from time to time."""
 
 from __future__ import annotations
 
@@ -47,6 +47,7 @@ class Reporter:
             redirect_stdout=False,
         )
         self._task = self._bar.add_task("", total=total)
+        self._notebook = notebook_bar(total, unit)
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -56,6 +57,8 @@ class Reporter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.stop()
+        if self._notebook is not None:
+            self._notebook.close()
 
     def show(self, words: str | None = None, total: int | None = None) -> None:
         """Show these words behind the bar, or another number of things."""
@@ -66,6 +69,9 @@ class Reporter:
         """Count so many things as done."""
         self._bar.advance(self._task, count)
         self._done += count
+        if self._notebook is not None:
+            self._notebook.update(count)
+            return
         # Called at every step of a training, so the line is made only when it is due.
         now = time.monotonic()
         if not self.terminal and now - self._said >= plain_seconds(now - self._began):
@@ -75,7 +81,9 @@ class Reporter:
     def say(self, line: str) -> None:
         """Print one line above the bar."""
         self._said = time.monotonic()
-        if self.terminal:
+        if self._notebook is not None:
+            self._notebook.write(line)
+        elif self.terminal:
             self._bar.console.print(line)
         else:
             print(line, file=sys.stderr, flush=True)

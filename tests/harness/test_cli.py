@@ -238,7 +238,7 @@ def test_a_terminal_without_unicode_is_served():
 def test_a_reader_that_goes_away_is_no_fault(line: str):
     shown = in_a_shell(f'$HARNESS {line}; exit "${{PIPESTATUS[0]}}"')
 
-    assert (shown.returncode, shown.stderr) == (cli.OUTPUT_CLOSED, "")
+    assert (shown.returncode, shown.stderr) == (cli._OUTPUT_CLOSED, "")
     assert shown.stdout.count("\n") == ("head" in line)
 
 

@@ -6,6 +6,7 @@ import io
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -15,9 +16,9 @@ from harness.search.race import Candidate
 from harness.search.state import Moment, on_fresh_seeds
 from harness.search.trials import NearestMiss
 from harness.shown_search import (
+    _MOST_LINES,
     _SOONEST_SECONDS,
     _WATCHED_SECONDS,
-    MOST_LINES,
     SEARCH_SHARE,
     LiveReport,
     SearchReporter,
@@ -177,6 +178,15 @@ def test_on_a_terminal_lines_stay_and_break_between_words_and_the_panel_goes(mon
     assert told.rstrip().endswith("\x1b[2K")
 
 
+def test_in_a_notebook_progress_is_a_bar_of_tqdm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
+    with reporter() as shown:
+        shown.tick(Moment(300.0, None, NEAREST, [JOB]))
+    told = capsys.readouterr()
+    assert "300.0/2700.0" in told.err
+    assert "5:00  nearest: 2,140 parameters, 70 errors" in told.out + told.err
+
+
 # The panel --------------------------------------------------------------------------------------------------
 
 
@@ -208,7 +218,7 @@ def test_the_panel_keeps_to_the_width_and_to_some_lines_and_nothing_steers_the_t
     monkeypatch: pytest.MonkeyPatch,
 ):
     shown = reporter("a\x1b[2Jb/s[bold]1\x1b[2J")
-    jobs = [replace(JOB, trial=number) for number in range(MOST_LINES + 3)]
+    jobs = [replace(JOB, trial=number) for number in range(_MOST_LINES + 3)]
     shown.tick(Moment(1.0, None, None, jobs, ["forge\x1b"] * len(jobs)))
 
     text = seen(shown, monkeypatch, 60)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 import time
+import types
 from dataclasses import replace
 
 import pytest
@@ -41,3 +42,13 @@ def test_without_a_terminal_long_work_says_from_time_to_time_where_it_is(
         for now[0] in (101.0, 109.0, 110.0, 119.0):
             reporter.advance(1_000)
     assert capsys.readouterr().err.splitlines() == ["3,000 of 7,000 steps"]
+
+
+def test_in_a_notebook_progress_is_that_of_tqdm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))
+    with Reporter(7_000, "steps") as reporter:
+        reporter.advance(1_000)
+        reporter.say("epoch 1/7")
+    shown = capsys.readouterr()
+    assert "1000/7000" in shown.err
+    assert "epoch 1/7" in shown.out + shown.err
