@@ -54,20 +54,17 @@ RESULTS = Path(__file__).resolve().parent / "results" / "coordinator.json"
 SIZE, MINUTE = 10_000, 60.0
 
 
-class MadeUp:
-    """Trainings of about a minute whose errors follow size and length, as the prior believes, and the seed."""
-
-    def read(self, job: Job, repeat: int) -> Reading:
-        """Return the run of a job; the same job is always the same run."""
-        analysis, epochs = analyse(job.architecture, MNIST), job.recipe.epochs
-        rng = random.Random(f"{job.architecture.hash}/{epochs}/{job.purpose}/{job.seed_index}")
-        final = 60 * (analysis.parameters / 1_500) ** -0.5 * (epochs / 20) ** -0.3 * math.exp(rng.gauss(0, 0.08))
-        seconds = MINUTE * rng.uniform(0.9, 1.1)
-        shares = {number: number / epochs for number in range(1, epochs + 1)}
-        errors = {number: round(final * (1 + 4 * (1 - share) ** 2.6)) for number, share in shares.items()}
-        spent = {number: seconds * share for number, share in shares.items()}
-        size = analysis.parameters, analysis.macs
-        return Reading(job.architecture.hash, *size, SIZE, errors, spent, Status.COMPLETE)
+def made_up(job: Job, repeat: int) -> Reading:
+    """Return a training of about a minute whose errors follow size and length, as the prior believes, and the seed."""
+    analysis, epochs = analyse(job.architecture, MNIST), job.recipe.epochs
+    rng = random.Random(f"{job.architecture.hash}/{epochs}/{job.purpose}/{job.seed_index}")
+    final = 60 * (analysis.parameters / 1_500) ** -0.5 * (epochs / 20) ** -0.3 * math.exp(rng.gauss(0, 0.08))
+    seconds = MINUTE * rng.uniform(0.9, 1.1)
+    shares = {number: number / epochs for number in range(1, epochs + 1)}
+    errors = {number: round(final * (1 + 4 * (1 - share) ** 2.6)) for number, share in shares.items()}
+    spent = {number: seconds * share for number, share in shares.items()}
+    size = analysis.parameters, analysis.macs
+    return Reading(job.architecture.hash, *size, SIZE, errors, spent, Status.COMPLETE)
 
 
 class Meter(SearchReporter):
@@ -168,7 +165,7 @@ def measured(workers: int, drawn: int, rounds: int, folder: Path) -> dict[str, A
 
 
 def _simulated(source: Source, limits: Limits) -> Executor:
-    return SimulatedExecutor(MadeUp(), 0, math.inf)
+    return SimulatedExecutor(made_up, 0, math.inf)
 
 
 def default_config() -> StudyConfig:

@@ -81,7 +81,7 @@ def _of_table(path: Path) -> Iterator[Told | str]:
             yield "a run that diverged"
         else:
             errors = _errors(row.validation_accuracy_pct)
-            yield Told(parse_notation(row.architecture), table.recipe, errors, f"bench {row.seed}")
+            yield Told(parse_notation(row.architecture), table.facts.recipe, errors, f"bench {row.seed}")
 
 
 def _of_rows(path: Path) -> Iterator[Told | str]:

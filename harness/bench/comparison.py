@@ -56,12 +56,6 @@ class SearchTask:
     networks: tuple[str, ...] | None = None
 
 
-def repeat_seed(seed: int, repeat: int) -> int:
-    """Return the seed of a repeat, the same for all methods; ``seed`` is the comparison's."""
-    # 31 bits suit every generator that a method may use.
-    return int.from_bytes(hashlib.sha256(f"bench|{seed}|{repeat}".encode()).digest()[:4], "big") >> 1
-
-
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
@@ -168,12 +162,8 @@ class Comparison:
     @property
     def document(self) -> dict[str, Any]:
         """What was asked as plain JSON values."""
-        whole = asdict(self)
-        whole["task"]["study"] = config_document(self.task.study)
-        for method in whole["methods"]:
-            if method["source_sha256"] is None:
-                del method["source_sha256"]
-        return whole
+        task = asdict(self.task) | {"study": config_document(self.task.study)}
+        return asdict(self) | {"task": task}
 
 
 @documented

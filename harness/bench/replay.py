@@ -9,6 +9,7 @@ are always those of one of the network's own runs.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import multiprocessing
 import os
@@ -20,9 +21,8 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
 
-from harness.bench.comparison import Answer, Comparison, NoiseModel, Trace, repeat_seed
+from harness.bench.comparison import Answer, Comparison, NoiseModel, Trace
 from harness.bench.methods import Method, Problem, Stops, asking
 from harness.bench.table import Row, Table
 from harness.data.datasets import dataset
@@ -65,12 +65,8 @@ class Reading:
     status: Status
 
 
-class _Readings(Protocol):
-    """Whoever knows what trainings give."""
-
-    def read(self, job: Job, repeat: int) -> Reading:
-        """Return the run of a job; the same job of the same repeat, given by its seed, is always the same run."""
-        ...
+# What a training gives; the same job of the same repeat, which is given by its seed, is always the same run.
+Read = Callable[[Job, int], Reading]
 
 
 class _TableReadings:
@@ -135,9 +131,9 @@ class SimulatedExecutor(Executor):
         jobs: at each place a job and when it ends, in seconds of the clock, or None.
     """
 
-    def __init__(self, readings: _Readings, repeat: int, end: float) -> None:
+    def __init__(self, read: Read, repeat: int, end: float) -> None:
         """Begin at 0; ``repeat`` is the seed of the repeat."""
-        self.readings, self.repeat, self.end, self.clock = readings, repeat, end, 0.0
+        self.read, self.repeat, self.end, self.clock = read, repeat, end, 0.0
         self.jobs: list[tuple[Job, float] | None] = []
 
     def start(self, count: int) -> None:
@@ -150,7 +146,7 @@ class SimulatedExecutor(Executor):
 
     def submit(self, job: Job) -> None:
         """Give the first idle place a job, which goes on from the seconds that its earlier part has taken."""
-        reading = self.readings.read(job, self.repeat)
+        reading = self.read(job, self.repeat)
         until = self.clock + reading.seconds[job.until_epoch or job.recipe.epochs] - job.spent_seconds
         self.jobs[self.jobs.index(None)] = job, until
 
@@ -167,7 +163,7 @@ class SimulatedExecutor(Executor):
         for place, busy in enumerate(self.jobs):
             if busy and busy[1] <= self.clock:
                 self.jobs[place] = None
-                events.append(Finished(busy[0], _result_of(busy[0], self.readings.read(busy[0], self.repeat))))
+                events.append(Finished(busy[0], _result_of(busy[0], self.read(busy[0], self.repeat))))
         return events
 
     def stop(self) -> None:
@@ -257,10 +253,14 @@ class _Watch(Watcher):
         self.runs += 1
 
 
-def replay(method: Method, asked: Comparison, readings: _Readings, repeat: int) -> Trace:
+def _seed_of(seed: int, repeat: int) -> int:
+    # The same for all methods; 31 bits suit every generator that a method may use.
+    return int.from_bytes(hashlib.sha256(f"bench|{seed}|{repeat}".encode()).digest()[:4], "big") >> 1
+
+
+def replay(method: Method, asked: Comparison, read: Read, repeat: int) -> Trace:
     """Run one repeat on a simulated clock."""
-    executor = SimulatedExecutor(readings, repeat_seed(asked.seed, repeat), asked.task.seconds)
-    return run_repeat(method, asked, repeat, executor)
+    return run_repeat(method, asked, repeat, SimulatedExecutor(read, _seed_of(asked.seed, repeat), asked.task.seconds))
 
 
 def run_repeat(
@@ -277,7 +277,7 @@ def run_repeat(
         folder: where an executor of processes keeps its checkpoints.
         effort: device, engine and limits of such an executor.
     """
-    task, seed = asked.task, repeat_seed(asked.seed, repeat)
+    task, seed = asked.task, _seed_of(asked.seed, repeat)
     config, watch = method.config(task, seed), _Watch(task.seconds)
     space = parse_space(config.space_text, config.space, dataset(config.dataset).task)
     spent = effort or Effort(seconds=None, trials=None, workers=task.workers, device="cpu", limits=Limits())
@@ -325,13 +325,13 @@ def run_repeat(
 
 
 # What a process of the pool replays; made once in each.
-_PREPARED: tuple[Comparison, _Readings] | None = None
+_PREPARED: tuple[Comparison, Read] | None = None
 
 
 def _prepare(parent: int, asked: Comparison, table: Table) -> None:
     global _PREPARED
     die_with(parent)
-    _PREPARED = asked, _TableReadings(table, asked.spread or NoiseModel.POOLED)
+    _PREPARED = asked, _TableReadings(table, asked.spread or NoiseModel.POOLED).read
 
 
 def _replayed(method: Method, repeat: int) -> Trace:

@@ -185,11 +185,6 @@ class Table:
             raise _TableError(f"the table {self.facts.name!r} does not hold together: {fault}")
 
     @property
-    def recipe(self) -> Recipe:
-        """What every run was trained by."""
-        return self.facts.recipe
-
-    @property
     def rungs(self) -> tuple[int, ...]:
         """Epochs at which every run was looked at, ascending."""
         return self.facts.rungs
@@ -244,18 +239,13 @@ def _contents(table: Table) -> dict[str, bytes]:
     digest = hashlib.sha256(table.content).hexdigest()
     whole = _FactsFile(facts=table.facts, networks=len(table.runs), rows=len(table.rows), rows_sha256=digest)
     document = asdict(whole)
-    document["facts"]["recipe"] = recipe_document(table.recipe)
+    document["facts"]["recipe"] = recipe_document(table.facts.recipe)
     return {_ROWS: table.content, _FACTS: files.json_text(document).encode()}
 
 
 def write_table(folder: Path, table: Table) -> None:
     """Write a table's files, all or none."""
     files.write_together({folder / name: content for name, content in _contents(table).items()})
-
-
-def holds_table(folder: Path) -> bool:
-    """Return whether a folder has any of a table's files."""
-    return any((folder / name).exists() for name in (_ROWS, _FACTS))
 
 
 def read_table(folder: Path) -> Table:

@@ -94,7 +94,7 @@ def table(
         or (only_plan and not recording)
     ):
         raise UsageError("NAME, NAME --space SPACE [--plan], NAME --export FOLDER or --merge NAME NAME --into NAME")
-    from harness.bench.table import export_table, holds_table, merged, read_table, table_folder, write_table
+    from harness.bench.table import export_table, merged, read_table, table_folder, write_table
 
     place = workspace()
     if recording:
@@ -109,7 +109,7 @@ def table(
     folder = Path(into) if "/" in into else place.table(into)
     # A recording of that name would later write over the merged table.
     records = folder.resolve().parent == place.tables.resolve() and place.recording(folder.resolve().name).exists()
-    if holds_table(folder) or records:
+    if any((folder / name).exists() for name in ("table.csv", "table.json")) or records:
         raise UsageError(f"there is a table in {folder}, or its recording; give --into another name")
     whole = merged([found, *others], folder.name)
     write_table(folder, whole)

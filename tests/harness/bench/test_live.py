@@ -196,7 +196,7 @@ def test_the_simulated_clock_agrees_with_a_live_run_of_the_same_seeds(
     monkeypatch.setattr(Processes, "start", lambda self, count: None)
     given, live = asked(seconds * TRAININGS / 2), Noting(executor)
     run_repeat(BUILT_IN[name], given, 0, cast(Executor, live), tmp_path / "work", EFFORT)
-    replayed = Noting(SimulatedExecutor(Noted(live.known), 0, given.task.seconds))
+    replayed = Noting(SimulatedExecutor(Noted(live.known).read, 0, given.task.seconds))
     run_repeat(BUILT_IN[name], given, 0, cast(Executor, replayed))
 
     # The default leaves many at a rung; those have no end.

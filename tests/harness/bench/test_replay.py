@@ -51,7 +51,7 @@ class Fixed:
 
 
 def executor(places: int, end: float = 100.0, status: Status = Status.COMPLETE) -> SimulatedExecutor:
-    made = SimulatedExecutor(Fixed(status), 0, end)
+    made = SimulatedExecutor(Fixed(status).read, 0, end)
     made.start(places)
     return made
 
@@ -113,7 +113,7 @@ READINGS = _TableReadings(TABLE)
 
 def drawn(readings: _TableReadings, network_hash: str, count: int) -> list[Reading]:
     row = next(iter(readings.table.runs[network_hash].values()))[1]
-    job = replace(JOB, architecture=parse_network(row.architecture), recipe=readings.table.recipe)
+    job = replace(JOB, architecture=parse_network(row.architecture), recipe=readings.table.facts.recipe)
     return [readings.read(replace(job, purpose=Purpose.CONFIRM, seed_index=index), 0) for index in range(count)]
 
 
@@ -175,7 +175,7 @@ JUDGE = _Judge(JUDGED.reaching(TARGET_PCT), 20_000, float(JUDGED.smallest or 0))
 
 def run(method: Method, repeats: int, **changes: Any) -> list[Trace]:
     asked = made_up.asked(TABLE, **({"seconds": SECONDS, "target_pct": TARGET_PCT} | changes))
-    return [replay(method, asked, READINGS, repeat) for repeat in range(repeats)]
+    return [replay(method, asked, READINGS.read, repeat) for repeat in range(repeats)]
 
 
 @cache

@@ -54,7 +54,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> list[int]:
             for number in range(asked.repeats):
                 if (method.name, number) not in traces:
                     done.append(number)
-                    traces[method.name, number] = replay.replay(method, asked, readings, number)
+                    traces[method.name, number] = replay.replay(method, asked, readings.read, number)
                     on_trace(traces[method.name, number])
         return [traces[method.name, number] for method in methods for number in range(asked.repeats)]
 
@@ -355,7 +355,7 @@ def test_what_is_recorded_is_what_one_training_without_stops_gives(place: Path, 
         whole = execute(
             Job(
                 architecture=parse_network(first.architecture),
-                recipe=table.recipe,
+                recipe=table.facts.recipe,
                 recipe_name="short",
                 purpose=Purpose.BENCH,
                 seed_index=0,

@@ -45,17 +45,15 @@ LONG = replace(JOB, recipe=replace(JOB.recipe, epochs=1000))
 RESULT = made_result(JOB, lambda parameters, seed: 99.0, 2)
 
 
-class Readings:
+def read(job: Job, repeat: int) -> Reading:
     """A second an epoch, and thousands for the long one."""
-
-    def read(self, job: Job, repeat: int) -> Reading:
-        epochs = range(1, job.recipe.epochs + 1)
-        return Reading("ab" * 6, 1, 1, 500, dict.fromkeys(epochs, 5), {n: float(n) for n in epochs}, Status.COMPLETE)
+    epochs = range(1, job.recipe.epochs + 1)
+    return Reading("ab" * 6, 1, 1, 500, dict.fromkeys(epochs, 5), {n: float(n) for n in epochs}, Status.COMPLETE)
 
 
 @pytest.fixture(scope="module")
 def simulated() -> Executor:
-    made = SimulatedExecutor(Readings(), 0, 1e9)
+    made = SimulatedExecutor(read, 0, 1e9)
     made.start(2)
     return made
 
