@@ -113,7 +113,7 @@ def _in_poses(kernel: Tensor, poses: int) -> Tensor:
         if kernel.shape[1] > 1:
             # Not an index: it would be copied to the device at each use, which the capture of a CUDA graph forbids.
             parts = kernel.reshape(len(kernel), -1, poses, *kernel.shape[2:]).unbind(2)
-            seen = torch.stack([parts[place] for place in channel_order(pose, poses)], 2).flatten(1, 2)
+            seen = torch.stack([parts[place] for place in _channel_order(pose, poses)], 2).flatten(1, 2)
         if pose >= 4:
             seen = seen.flip(3)
         posed.append(torch.rot90(seen, pose * (2 if poses == 2 else 1) % 4, (2, 3)))
@@ -121,7 +121,7 @@ def _in_poses(kernel: Tensor, poses: int) -> Tensor:
 
 
 @cache
-def channel_order(pose: int, poses: int) -> tuple[int, ...]:
+def _channel_order(pose: int, poses: int) -> tuple[int, ...]:
     """Return which of ``poses`` neighbouring channels of the learned kernel each channel of it in ``pose`` is."""
     inverse = {_composed(pose, first, poses): first for first in range(poses)}
     return tuple(inverse[place] for place in range(poses))

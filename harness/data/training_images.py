@@ -117,7 +117,7 @@ def load(name: str, folder: Path | None = None, *, allow_download: bool = True) 
             raise
         fetch(spec, None)
         place = find(spec, None)
-    images, labels, data_hash = training_arrays(spec, place)
+    images, labels, data_hash = _training_arrays(spec, place)
     tensors = torch.from_numpy(images), torch.from_numpy(labels)
     return ImageData(spec, *tensors, data_hash, _source(spec, place), None if spec.embedded else place)
 
@@ -125,18 +125,18 @@ def load(name: str, folder: Path | None = None, *, allow_download: bool = True) 
 def split(data: ImageData) -> Split:
     """Split the training images into those to train on and those to validate on, the same way every time.
 
-    Stratified: see ``stratified_choice``; the tag is ``split-v1:`` and the data set's name.
+    Stratified: see ``_stratified_choice``; the tag is ``split-v1:`` and the data set's name.
     """
     import torch
 
     spec, labels = data.dataset, data.train_labels.tolist()
-    validation = torch.tensor(stratified_choice(labels, spec.validation_size, f"split-v1:{spec.name}"))
+    validation = torch.tensor(_stratified_choice(labels, spec.validation_size, f"split-v1:{spec.name}"))
     in_train = torch.ones(len(labels), dtype=torch.bool)
     in_train[validation] = False
     return Split(train=in_train.nonzero().flatten(), validation=validation)
 
 
-def stratified_choice(labels: Sequence[int], size: int, tag: str) -> list[int]:
+def _stratified_choice(labels: Sequence[int], size: int, tag: str) -> list[int]:
     """Choose ``size`` indices, every class by its share, the same on every machine; return them in ascending order.
 
     No random generator is used: their streams change between versions. A share is ``size * images of the class /
@@ -213,7 +213,7 @@ def stored_files(spec: Dataset, folder: Path | None) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in paths if path is not None}
 
 
-def training_arrays(spec: Dataset, place: Path) -> tuple[_Array, _Array, str]:
+def _training_arrays(spec: Dataset, place: Path) -> tuple[_Array, _Array, str]:
     """Return the images to train and validate on, their labels, and the hash that names the exact bytes of all files.
 
     The files of the locked test set are checked, too, and nothing but their hashes leaves this function.
@@ -301,7 +301,7 @@ def _embedded() -> tuple[_Array, _Array]:
 
 
 def _locked_indices() -> list[int]:
-    return stratified_choice(_embedded()[1].tolist(), 500, "test-v1:mnist-5k")
+    return _stratified_choice(_embedded()[1].tolist(), 500, "test-v1:mnist-5k")
 
 
 def check(spec: Dataset, folder: Path | None) -> dict[str, Any]:
@@ -312,7 +312,7 @@ def check(spec: Dataset, folder: Path | None) -> dict[str, Any]:
         DataError: a file is damaged.
     """
     place = find(spec, folder)
-    *_, data_hash = training_arrays(spec, place)
+    *_, data_hash = _training_arrays(spec, place)
     hashes = {file.name: _read(place, file)[1] for file in spec.all_files} or _EMBEDDED_SHA256
     return {
         "dataset": spec.name,

@@ -72,7 +72,7 @@ class Conv(Kernel):
         padding: zeros on each side; a kernel of one row or one column is padded along its length only.
         kernel_width: columns of the kernel; None for as many as rows.
         groups: parts of equal size into which input and output channels fall, each convolved by itself.
-        poses: so many neighbouring outputs have one learned kernel, turned and mirrored (``modules.channel_order``).
+        poses: so many neighbouring outputs have one learned kernel, turned and mirrored (``search_spaces.modules``).
     """
 
     kernel_size: int

@@ -67,7 +67,7 @@ def test_one_function_hands_out_what_the_test_files_hold_and_the_check_only_thei
     tree = ast.parse((REPOSITORY / "harness/data/training_images.py").read_text(encoding="utf-8"))
     functions = {node.name: ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
     users = {name for name, text in functions.items() if "test_files" in text or "_locked_indices()" in text}
-    assert users == {"training_arrays", "locked_arrays", "_locked_indices"}
+    assert users == {"_training_arrays", "locked_arrays", "_locked_indices"}
 
 
 def test_every_read_gives_the_test_files_and_adds_one_line_to_the_log(toy, tmp_path: Path):

@@ -24,6 +24,8 @@ from harness.data.datasets import DATASETS, dataset
 from harness.data.testset import read_test_set
 from harness.data.training_images import (
     MissingData,
+    _stratified_choice,
+    _training_arrays,
     fetch,
     find,
     import_torchvision,
@@ -31,8 +33,6 @@ from harness.data.training_images import (
     locked_arrays,
     resolve,
     split,
-    stratified_choice,
-    training_arrays,
 )
 from harness.system.errors import DataError
 
@@ -159,7 +159,7 @@ def test_torchvision_is_imported_whether_or_not_it_was_built_for_this_torch():
 def parts() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
     """Images and labels that are trained on, and those of the test part."""
     spec = dataset("mnist-5k")
-    images, labels, _ = training_arrays(spec, find(spec, None))
+    images, labels, _ = _training_arrays(spec, find(spec, None))
     return (images, labels), locked_arrays(spec, None)
 
 
@@ -200,7 +200,7 @@ def test_none_of_the_images_is_in_the_test_set_of_mnist(mnist_folder: Path, tmp_
 def test_the_choice_has_the_size_asked_for_and_every_class_within_one_of_its_share(labels, part):
     size = int(part * len(labels))
 
-    chosen = stratified_choice(labels, size, "t")
+    chosen = _stratified_choice(labels, size, "t")
 
     assert chosen == sorted(set(chosen))
     assert len(chosen) == size
@@ -210,7 +210,7 @@ def test_the_choice_has_the_size_asked_for_and_every_class_within_one_of_its_sha
 
 
 def test_the_choice_never_changes():
-    assert stratified_choice([index % 4 for index in range(40)], 8, "fixed") == [5, 15, 20, 23, 29, 32, 34, 38]
+    assert _stratified_choice([index % 4 for index in range(40)], 8, "fixed") == [5, 15, 20, 23, 29, 32, 34, 38]
 
 
 @pytest.fixture
@@ -327,7 +327,7 @@ def test_mean_and_deviation_are_those_of_the_training_images(name: str, mnist_fo
     spec = dataset(name)
     if not (mnist_folder / spec.folder).is_dir():
         pytest.skip(f"HARNESS_DATA has no {spec.folder}")
-    counts = np.bincount(training_arrays(spec, find(spec, mnist_folder))[0].ravel(), minlength=256)
+    counts = np.bincount(_training_arrays(spec, find(spec, mnist_folder))[0].ravel(), minlength=256)
     shades = np.arange(256) / 255
     mean = np.average(shades, weights=counts)
     assert spec.mean == pytest.approx((mean,), abs=5e-5)

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from harness.training.modules import build, draw_first_weights
 from harness.training.recipe import Initialisation, Recipe
-from search_spaces.modules import FastDropout, PosedBatchNorm, PosedConv2d, _composed, _in_poses, channel_order
+from search_spaces.modules import FastDropout, PosedBatchNorm, PosedConv2d, _channel_order, _composed, _in_poses
 from search_spaces.notation import parse_network
 from search_spaces.ops import BatchNorm
 from search_spaces.task import MNIST
@@ -42,7 +42,7 @@ def test_one_pose_after_the_other_is_the_pose_that_they_compose(poses: int):
 
 def test_channels_change_places_among_the_poses_of_one_kernel_only():
     # Turned by a quarter, what was seen in the last pose is seen in the first.
-    assert (channel_order(1, 4), channel_order(1, 2), channel_order(0, 8)) == ((3, 0, 1, 2), (1, 0), tuple(range(8)))
+    assert (_channel_order(1, 4), _channel_order(1, 2), _channel_order(0, 8)) == ((3, 0, 1, 2), (1, 0), tuple(range(8)))
 
 
 @pytest.mark.parametrize("poses", [2, 4, 8])
