@@ -27,7 +27,7 @@ _PARAMETER_MACS = 22.0
 _GROUPED_MACS = 0.8
 # Training on all images takes longer than on the search split: 60,000 to 50,000.
 VERIFY_FACTOR = 1.2
-LEAST_VERIFY_SEEDS, MOST_VERIFY_SEEDS = 5, 8
+LEAST_VERIFY_SEEDS, _MOST_VERIFY_SEEDS = 5, 8
 # What an estimate is raised by, as a factor, and what starting processes and writing files take.
 CAUTION = 1.1
 CAUTION_SECONDS = 12.0
@@ -165,7 +165,7 @@ class Effort:
 
 def verify_seeds(workers: int) -> int:
     """Return how many seeds a winner is verified with: five, or as many as take no longer; eight at most."""
-    return min(MOST_VERIFY_SEEDS, rounds(LEAST_VERIFY_SEEDS, workers) * workers)
+    return min(_MOST_VERIFY_SEEDS, rounds(LEAST_VERIFY_SEEDS, workers) * workers)
 
 
 def rounds(seeds: int, workers: int) -> int:

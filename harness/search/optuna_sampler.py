@@ -118,7 +118,7 @@ def _nsga2(seed: int) -> BaseSampler:
     return NSGAIISampler(population_size=20, mutation_prob=None, crossover_prob=0.9, swapping_prob=0.5, seed=seed)
 
 
-AUTO = "auto"
+_AUTO = "auto"
 _NSGA2 = "nsga2"
 # The model of the errors proposes (``choose``); Optuna keeps the study, and draws where the model is left out.
 SURROGATE = "surrogate"
@@ -144,11 +144,11 @@ def sampler_name(name: str) -> str:
     Raises:
         UsageError: there is no sampler of that name.
     """
-    if name == AUTO:
+    if name == _AUTO:
         return DEFAULT
     if name not in SAMPLERS:
         raise UsageError(
-            f"unknown sampler {name!r}; known are {AUTO}, {', '.join(SAMPLERS)}", hint=nearest(name, SAMPLERS)
+            f"unknown sampler {name!r}; known are {_AUTO}, {', '.join(SAMPLERS)}", hint=nearest(name, SAMPLERS)
         )
     return name
 

@@ -34,7 +34,7 @@ from search_spaces.space import OBJECTIVES, Condition, Metric, SearchSpace
 from search_spaces.task import Task
 
 _LADDER_STEPS = 7
-LADDER_DRAWS = 300
+_LADDER_DRAWS = 300
 # Rejected or known proposals in a row after which a network is drawn below the ceiling instead.
 ASKS = 40
 # With a sampler that was asked for every second network after the ladder is the model's.
@@ -42,20 +42,20 @@ _AIM_EVERY = 2
 # Rejections the sampler is told about, a proposal; more would only slow it down.
 _LESSONS = 10
 # Derivations of a space that is listed; it takes a second or less.
-MOST_LISTED = 5_000
+_MOST_LISTED = 5_000
 # Draws after which a space counts as searched through: some seconds.
-DRAWS = 20_000
+_DRAWS = 20_000
 # The model chooses among so many draws, from at most so many looks, and among changes of those that are worth most and
 # have not been changed yet: so many at once, so many changes each (docs/lab, "how well the best network is
 # looked for").
-AIM_DRAWS, AIM_LOOKS = 600, 1600
-PARENTS, CHILDREN = 24, 8
+_AIM_DRAWS, _AIM_LOOKS = 600, 1600
+_PARENTS, _CHILDREN = 24, 8
 # The rounds end when so many have not raised the highest worth by this share, and after so many in all.
-PATIENCE, _RISE, MOST_ROUNDS = 6, 0.01, 25
+_PATIENCE, _RISE, _MOST_ROUNDS = 6, 0.01, 25
 # A look chooses one network for each so many workers: with a look for each network hundreds of workers would wait.
 _WORKERS_A_CHOICE = 8
 # The model is fitted to so many observations at most, as its time grows with their cube.
-MOST_OBSERVATIONS = 1_500
+_MOST_OBSERVATIONS = 1_500
 # Errors that are believed of a network of middling size where no earlier training tells, by those that are allowed.
 _PRIOR_ERROR_FACTOR = 1.5
 # What a run that was pruned would have come to is a guess: further deviation of its logarithm.
@@ -177,7 +177,7 @@ class _Look:
         """All networks of a small space, with their odds."""
         return (
             _listed(self.space.text, self.space.task, self.config.minimise)
-            if configurations(self.space) <= MOST_LISTED
+            if configurations(self.space) <= _MOST_LISTED
             else None
         )
 
@@ -215,7 +215,7 @@ class _Look:
             ]
             while open_:
                 yield rng.choices([option for option, _ in open_], [odds for _, odds in open_])[0]
-        for _ in range((draws or DRAWS) if self.listed is None else 0):
+        for _ in range((draws or _DRAWS) if self.listed is None else 0):
             if self.time_left.is_over():
                 return
             judged = self.judged(draw(self.space, uniform(rng)))
@@ -229,8 +229,8 @@ class _Look:
         config, threshold_pct = self.config, self.config.threshold_pct
         candidates = list(self.candidates.values())
         observed = (seen for each in reversed(candidates) if (seen := self._observed(each)) is not None)
-        latest = list(itertools.islice(observed, MOST_OBSERVATIONS))[::-1]
-        count = min(len(self.past), MOST_OBSERVATIONS - len(latest))
+        latest = list(itertools.islice(observed, _MOST_OBSERVATIONS))[::-1]
+        count = min(len(self.past), _MOST_OBSERVATIONS - len(latest))
         learned = [*(self.past[number * len(self.past) // count] for number in range(count)), *latest]
         open_, stands = list[tuple[int, float]](), False
         for each in candidates:
@@ -273,7 +273,7 @@ class _Look:
             options = [each for each, _ in self.listed if each.cost <= self.ceiling]
             ranked = aim.ranked(options)
         else:
-            draws = list(itertools.islice(self.drawn(rng, AIM_LOOKS), AIM_DRAWS))
+            draws = list(itertools.islice(self.drawn(rng, _AIM_LOOKS), _AIM_DRAWS))
             # Where hardly a draw is within the limits one is enough to begin with: its changes are nearer to them.
             draws = draws or list(itertools.islice(self.drawn(rng), 1))
             options = list({each.hash: each for each in draws}.values())
@@ -293,18 +293,18 @@ class _Look:
         passed = sorted(
             (each for each in candidates if race.passed_first(each, self.config.threshold_pct)), key=race.by_cost
         )
-        proposals = {each.proposal.hash: each.proposal for each in (*passed[:PARENTS], *candidates[-PARENTS:])}
+        proposals = {each.proposal.hash: each.proposal for each in (*passed[:_PARENTS], *candidates[-_PARENTS:])}
         proposed = [Draw(each.architecture, each.decisions) for each in proposals.values()]
-        while len(worths) <= MOST_ROUNDS and (
-            len(worths) <= PATIENCE or worths[-1] > (1 + _RISE) * worths[-1 - PATIENCE]
+        while len(worths) <= _MOST_ROUNDS and (
+            len(worths) <= _PATIENCE or worths[-1] > (1 + _RISE) * worths[-1 - _PATIENCE]
         ):
             if self.time_left.is_over():
                 break
-            worthiest = [each.option for each in ranked if each.option.hash not in changed][:PARENTS]
+            worthiest = [each.option for each in ranked if each.option.hash not in changed][:_PARENTS]
             changed |= {each.hash for each in worthiest}
             children: dict[str, Option] = {}
             for parent in (*(each.found for each in worthiest), *proposed):
-                for number in range(CHILDREN):
+                for number in range(_CHILDREN):
                     try:
                         made = mutate(limited, parent, rng, attempts=5, changes=1 + number % 2)
                     except DrawError:
@@ -339,7 +339,7 @@ class _Look:
         limits += in_time if lacks_time else "".join(f" and {each}" for each in self.space.conditions)
         if self.listed is not None:
             return f"the space has no further network with {limits}", lacks_time
-        return f"none of {DRAWS:,} further draws was a new network with {limits}", lacks_time
+        return f"none of {_DRAWS:,} further draws was a new network with {limits}", lacks_time
 
 
 class Proposer:
@@ -424,7 +424,7 @@ class Proposer:
                 self.index.forget(trial)
                 look.reject(found, judged, "sampler")
             else:
-                broken = violation(limited, judged.analysis)
+                broken = _violation(limited, judged.analysis)
                 self.index.reject(trial, measured(judged.analysis, self.config.minimise), broken)
                 look.reject(found, judged, "sampler", violation=broken, indices=found.indices)
         option = next(look.drawn(self.index.generator()), None)
@@ -450,7 +450,7 @@ class Proposer:
         )
 
 
-def violation(space: SearchSpace, analysis: Analysis) -> float:
+def _violation(space: SearchSpace, analysis: Analysis) -> float:
     """Return what a network breaks the conditions of a space by, as a sum of shares of their bounds."""
     broken = ((measured(analysis, each.metric), each) for each in space.conditions)
     # A strict condition is broken by its own bound.
@@ -468,13 +468,13 @@ def _size_ladder(space: SearchSpace, config: StudyConfig) -> list[Draw]:
     """
     rng, accepted = random.Random(config.seed), 0
     sized: dict[int, Draw] = {}
-    for _ in range(DRAWS):
+    for _ in range(_DRAWS):
         found = draw(space, uniform(rng))
         judgement = judge(space, found.architecture, config.ceiling, config.minimise)
         if judgement.analysis is not None and judgement.accepted:
             sized.setdefault(measured(judgement.analysis, config.minimise), found)
             accepted += 1
-        if accepted == LADDER_DRAWS:
+        if accepted == _LADDER_DRAWS:
             break
     if not sized:
         return []

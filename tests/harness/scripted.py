@@ -187,7 +187,7 @@ def without_processes(monkeypatch: pytest.MonkeyPatch) -> Trainer:
     made = Trainer(by_size)
     in_place_of_processes(Desks(made.answer, made.point), monkeypatch)
     monkeypatch.setattr(loop, "write_database", lambda search, path: None)
-    monkeypatch.setattr(proposer, "LADDER_DRAWS", 40)
+    monkeypatch.setattr(proposer, "_LADDER_DRAWS", 40)
     # Made-up runs fall to 0.35 and 0.6 times the errors of their rungs, whatever the real ones are measured to do.
     monkeypatch.setattr(pruning, "PRIOR_RATIO", {0.25: 0.30, 0.5: 0.55})
     _count_writes(made, monkeypatch)

@@ -6,7 +6,6 @@ import itertools
 import random
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +15,7 @@ from harness.search import propose, pruning, race
 from harness.search.choose import Aim, Choice, Option
 from harness.search.clock import PACES, TimeLeft, work
 from harness.search.optuna_sampler import Index
-from harness.search.propose import ALL_ON, Found, Proposer, Switches, _Look, _size_ladder, violation
+from harness.search.propose import ALL_ON, Found, Proposer, Switches, _Look, _size_ladder, _violation
 from harness.search.race import Candidate
 from harness.search.surrogate import Observation, row_of
 from harness.training.result import Status
@@ -52,7 +51,7 @@ LARGER_IS_BETTER = tuple(
 @pytest.fixture(autouse=True)
 def few_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """A tenth of the draws and changes that a search looks at; whatever it looks at, it must choose the best of it."""
-    for name, number in {"AIM_DRAWS": 60, "AIM_LOOKS": 160, "PARENTS": 3}.items():
+    for name, number in {"_AIM_DRAWS": 60, "_AIM_LOOKS": 160, "_PARENTS": 3}.items():
         monkeypatch.setattr(propose, name, number)
 
 
@@ -109,28 +108,6 @@ def test_the_ladder_spreads_sizes_evenly_in_the_logarithm_those_above_the_middle
     assert max(ratios) < 2 * min(ratios)
 
 
-def test_the_ladder_keeps_budget_and_conditions():
-    text = "width = 1..100; net = conv3x3(width) gap linear(10); where macs >= 7056;"
-
-    sizes = {analyse(step.architecture, MNIST).parameters for step in new(text, budget=200).ladder}
-
-    # macs: 7,056 a channel and 10 more, so one channel keeps the condition; 200 parameters are ten channels.
-    assert sizes <= set(range(29, 201))
-    assert max(sizes) == 200
-
-
-def test_the_first_proposals_are_the_ladder():
-    asked = new()
-    steps = [step.architecture for step in asked.ladder]
-
-    _, answers = take(asked, len(steps) + 1)
-
-    *first, last = [found.proposal for found in answers if found.proposal]
-    assert [(each.architecture, each.origin) for each in first] == [(step, "ladder") for step in steps]
-    assert last.origin != "ladder"
-    assert last.trial == len(steps)
-
-
 def test_steps_over_the_budget_of_the_day_are_counted_as_rejected():
     asked = new()
     sizes = [analyse(step.architecture, MNIST).parameters for step in asked.ladder]
@@ -143,6 +120,7 @@ def test_steps_over_the_budget_of_the_day_are_counted_as_rejected():
         ("parameters", size, "ladder") for size in before
     ]
     assert found.proposal is not None
+    assert found.proposal.origin == "ladder"
     assert found.proposal.parameters <= budget
 
 
@@ -174,22 +152,16 @@ def test_the_violation_sums_what_is_broken_as_shares_of_the_limits(condition: st
     within = parse_space(f"net = conv3x3(4) gap linear(10); {condition};" if condition else FEW)
     limited = replace(within, conditions=(*within.conditions, Condition(Metric.PARAMETERS, "<=", budget)))
 
-    assert violation(limited, analyse(one_convolution(4), MNIST)) == pytest.approx(expected)
-
-
-def test_a_known_network_is_a_repeat_and_not_proposed_again():
-    candidates, answers = take(new(FEW, ASKING, sampler="random"), 3)
-
-    assert len({candidate.proposal.hash for candidate in candidates.values()}) == 3
-    repeats = [item for found in answers for item in found.passed if isinstance(item, Repeated)]
-    assert repeats
-    assert all(repeat.trial in candidates and repeat.indices for repeat in repeats)
+    assert _violation(limited, analyse(one_convolution(4), MNIST)) == pytest.approx(expected)
 
 
 def test_where_the_sampler_finds_nothing_new_a_network_is_drawn_until_a_space_is_used_up():
     candidates, answers = take(new(FEW, NO_LADDER, budget=162), 3, budget=162)
 
-    assert len(candidates) == 2
+    assert len(candidates) == len({candidate.proposal.hash for candidate in candidates.values()}) == 2
+    repeats = [item for item in answers[-1].passed if isinstance(item, Repeated)]
+    assert {repeat.trial for repeat in repeats} == {0, 1}
+    assert all(repeat.indices for repeat in repeats)
     assert answers[-1].proposal is None
     assert "no further network with at most 162 parameters" in answers[-1].why
     assert len(answers[-1].passed) == propose.ASKS
@@ -239,8 +211,8 @@ def test_networks_and_lengths_that_take_too_long_are_rejected_for_their_multiply
 @pytest.mark.parametrize("sampler", ["surrogate", "random"])
 @pytest.mark.parametrize("listed", [True, False])
 def test_a_search_without_time_for_any_network_says_so(sampler: str, listed: bool, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(propose, "MOST_LISTED", 5_000 if listed else 10)
-    monkeypatch.setattr(propose, "DRAWS", 50)
+    monkeypatch.setattr(propose, "_MOST_LISTED", 5_000 if listed else 10)
+    monkeypatch.setattr(propose, "_DRAWS", 50)
 
     asked = new(WIDE, NO_LADDER, sampler=sampler)
     found = proposed(asked, time_left=replace(ROOM, seconds=0.25))
@@ -378,7 +350,7 @@ def test_an_aim_knows_what_stands_and_what_may_come_to():
 
 
 def test_the_model_learns_the_latest_and_a_share_of_all_that_was_known_before(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(propose, "MOST_OBSERVATIONS", 5)
+    monkeypatch.setattr(propose, "_MOST_OBSERVATIONS", 5)
     learned: list[list[float]] = []
     monkeypatch.setattr(
         propose, "Surrogate", lambda observations, belief: learned.append([each.errors for each in observations])
@@ -425,16 +397,10 @@ def test_with_few_workers_each_proposal_is_the_first_choice_of_a_look_of_its_own
 
     for number, each in enumerate(found):
         known = look(*found[:number], time_left=replace(ROOM, workers=workers), sampler="surrogate")
+        assert known.aim().open == tuple((one.cost, one.proposal.chance) for one in found[:number])
         (first,) = known.aimed(questions.generator())
         assert (each.proposal.hash, each.proposal.chance) == (first.option.hash, first.chance)
         questions.impose(each.proposal.decisions)
-
-
-def test_the_next_look_knows_all_that_was_proposed_of_the_last_one(looks: list[_Look]):
-    found = in_training(aiming(), 24, 4)
-
-    _, second = looks
-    assert second.aim().open == tuple((each.cost, each.proposal.chance) for each in found[:3])
 
 
 def test_what_a_look_has_left_is_passed_over_where_it_is_known_or_takes_too_long(looks: list[_Look]):
@@ -463,14 +429,3 @@ def test_what_a_look_has_left_is_dropped_when_another_network_stands(looks: list
     assert found.parameters < standing.cost
     assert len(looks) == 2
     assert {each.option.cost < standing.cost for each in asked._ahead} == {True}
-
-
-def test_a_search_with_many_workers_repeats_itself_and_no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    scripted.without_processes(monkeypatch)
-    config, effort = scripted.config(sampler="surrogate"), scripted.effort(workers=32, trials=60)
-
-    first, again = (scripted.run(tmp_path / name, config, effort) for name in ("first", "again"))
-
-    proposals = [each.proposal for each in first.candidates.values()]
-    assert len({each.hash for each in proposals}) == len(proposals) == 60
-    assert proposals == [each.proposal for each in again.candidates.values()]

@@ -88,8 +88,8 @@ def test_a_search_killed_at_any_point_ends_as_if_it_had_not_been(
     monkeypatch.setattr(optuna_sampler, "_POPULATION", 4)
     if sampler == "surrogate":
         # So that it draws, and changes what it has drawn; it looks at a tenth, as it is run again and again.
-        monkeypatch.setattr(propose, "MOST_LISTED", 1)
-        for name, number in {"AIM_DRAWS": 60, "AIM_LOOKS": 160, "PARENTS": 3}.items():
+        monkeypatch.setattr(propose, "_MOST_LISTED", 1)
+        for name, number in {"_AIM_DRAWS": 60, "_AIM_LOOKS": 160, "_PARENTS": 3}.items():
             monkeypatch.setattr(propose, name, number)
     configured = scripted.config(sampler=sampler)
     expected, points = whole(tmp_path / "whole", trainer, configured)
