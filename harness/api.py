@@ -640,20 +640,11 @@ def evaluate(
     >>> found.as_recorded, found.images
     (True, 500)
     """
-    from harness.data.testset import read_test_set
-    from harness.data.training_images import load as images_of
-    from harness.evidence.evaluate import evaluated, probabilities
-    from harness.evidence.weight_file import read_recorded
+    from harness.evidence.evaluate import on_test_images
 
     place = workspace()
-    evidence = _record(network, place, dataset, recipe)
-    kept, run = read_recorded(place.records, evidence, seed), evidence.seed(seed)
-    purpose = f"evaluate {evidence.hash} {evidence.recipe_name} seed {seed}"
-    images = images_of(evidence.dataset, _folder(data))
-    pixels, labels = read_test_set(images, purpose=purpose, log=place.test_log)
-    sure = probabilities(kept, pixels, images.dataset, evidence.recipe.precision)
-    found = evaluated(seed, sure, labels, evidence.recipe.precision, run)
-    return replace(found, repeated=run is not None and kept.sha256 != run.weights_sha256)
+    [found] = on_test_images(_record(network, place, dataset, recipe), [seed], place, _folder(data))
+    return found
 
 
 def leaderboard(dataset: str | None = None, target_pct: float | None = None) -> Any:

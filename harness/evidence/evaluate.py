@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from harness.data.datasets import Dataset
-from harness.evidence.record import SeedRun
-from harness.evidence.weight_file import WeightFile
+from harness.data.datasets import Dataset, dataset
+from harness.data.other_images import labelled_images
+from harness.data.testset import read_test_set
+from harness.data.training_images import load
+from harness.evidence import ledger
+from harness.evidence.bounds import over_images, over_seeds
+from harness.evidence.record import Record, SeedRun
+from harness.evidence.weight_file import WeightFile, read_recorded
 from harness.system.errors import ContentError
+from harness.system.files import Workspace
 from harness.training.modules import Network, build
 from harness.training.recipe import Precision
-from harness.training.result import accuracy_pct
+from harness.training.result import accuracy_pct, code_version
 from harness.training.steps import normalised
 from search_spaces.errors import SearchSpaceError
 from search_spaces.notation import parse_network
@@ -128,6 +135,69 @@ def evaluated(index: int, sure: Tensor, labels: Tensor, precision: Precision, re
     return Evaluation(index, len(labels), wrong, recorded.test_errors, tuple(differing.tolist()), ties)
 
 
-def together(sures: Sequence[Tensor]) -> Tensor:
-    """Return the mean of several seeds' probabilities, (images, classes)."""
-    return torch.stack(list(sures)).mean(0)
+def on_test_images(evidence: Record, indices: Sequence[int], place: Workspace, folder: Path | None) -> list[Evaluation]:
+    """Return how recorded seeds do on the test images, beside their record; the read is logged.
+
+    Raises:
+        ContentError: weights are not kept, or not those of the record.
+        DataError: the images are missing or damaged.
+    """
+    kept = [read_recorded(place.records, evidence, index) for index in indices]
+    named = f"seed{'s' if len(indices) > 1 else ''} {', '.join(map(str, indices))}"
+    purpose = f"evaluate {evidence.hash} {evidence.recipe_name} {named}"
+    data, precision = load(evidence.dataset, folder), evidence.recipe.precision
+    pixels, labels = read_test_set(data, purpose=purpose, log=place.test_log)
+    found = []
+    for index, weights in zip(indices, kept, strict=True):
+        run, sure = evidence.seed(index), probabilities(weights, pixels, data.dataset, precision)
+        repeated = run is not None and weights.sha256 != run.weights_sha256
+        found.append(replace(evaluated(index, sure, labels, precision, run), repeated=repeated))
+    return found
+
+
+def on_other_images(
+    evidence: Record, indices: Sequence[int], other: str, place: Workspace, folder: Path | None
+) -> tuple[list[Evaluation], ledger.Registration]:
+    """Return how recorded seeds do on other images, and what the ledger had of that before a network saw them.
+
+    What came of the first evaluation is entered, too.
+
+    Raises:
+        ContentError: weights are not kept, or not those of the record.
+        UsageError: ``other`` names no labelled images.
+    """
+    kept = [read_recorded(place.records, evidence, index) for index in indices]
+    images = labelled_images(other, dataset(evidence.dataset), folder)
+    wanted = ledger.Registration(
+        hash=evidence.hash,
+        recipe_hash=evidence.recipe_hash,
+        dataset=evidence.dataset,
+        protocol_version=evidence.protocol_version,
+        on=images.name,
+        on_sha256=images.sha256,
+        images=len(images.labels),
+        indices=tuple(indices),
+        declared_utc="",
+        commit=code_version()[0],
+    )
+    entry = ledger.register(place.ledger, wanted)
+    spec, precision = dataset(evidence.dataset), evidence.recipe.precision
+    found = [
+        evaluated(index, probabilities(weights, images.pixels, spec, precision), images.labels, precision, None)
+        for index, weights in zip(indices, kept, strict=True)
+    ]
+    errors = tuple(item.errors for item in found)
+    if not entry.errors:
+        ledger.end_registration(place.ledger, entry, errors, *bounds_of(evidence, found))
+    return found, entry
+
+
+def bounds_of(evidence: Record, found: Sequence[Evaluation]) -> tuple[float | None, float | None]:
+    """Return the 99 % bounds over seeds, and over seeds and images; None where not all recorded seeds are there.
+
+    Those whose weights are kept, or that somebody chose, may be no random sample.
+    """
+    if len(found) < len(evidence.seeds):
+        return None, None
+    wrong = [[image for image, _ in item.wrong] for item in found]
+    return over_seeds([item.accuracy_pct for item in found]), over_images(wrong, found[0].images)

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from harness.system import files
 from harness.system.document import BRING_BACK, documented, read_as
@@ -41,39 +41,52 @@ class Outcome(StrEnum):
 
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
+class _Entry:
+    """What all lines say: of which network, by which code (None where that is not known), and when."""
+
+    hash: str
+    recipe_hash: str
+    dataset: str
+    protocol_version: int
+    declared_utc: str
+    commit: str | None = None
+
+
+@documented
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Promise(_Entry):
+    """Seeds of a row that are to be run."""
+
+    target_pct: float
+
+    @property
+    def key(self) -> Key:
+        """The row that it is about, as in ``Record.key``."""
+        return (self.hash, self.recipe_hash, self.dataset, self.target_pct, self.protocol_version)
+
+
+@documented
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt(_Promise):
     """One attempt to certify a row.
 
     Attributes:
         number: counted from 1 over all attempts of the ledger.
         first_index: the first of ``seeds`` consecutive seed indices, none run before.
         alpha: the chance of a false success that it spends; one per cent before attempts had shares.
-        commit: of the code that is to run it; None where that is not known.
         rules: 1 where the seeds were known beforehand and each attempt spent one per cent; from 2 on they depend on the
             commit that has the declaration, and ``next_alpha`` is spent.
         lower_bound_pct: one-sided lower t bound of the mean test accuracy at ``1 - alpha``, None while open.
     """
 
     number: int
-    hash: str
-    recipe_hash: str
-    dataset: str
-    target_pct: float
-    protocol_version: int
     first_index: int
     seeds: int
-    declared_utc: str
     alpha: float = 0.01
-    commit: str | None = None
     rules: int = 1
     outcome: Outcome = Outcome.OPEN
     lower_bound_pct: float | None = None
     ended_utc: str | None = None
-
-    @property
-    def key(self) -> Key:
-        """The row that it is about, as in ``Record.key``."""
-        return (self.hash, self.recipe_hash, self.dataset, self.target_pct, self.protocol_version)
 
     @property
     def indices(self) -> range:
@@ -88,54 +101,29 @@ class Attempt:
 
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Declaration:
-    """The seeds of a verification; its row counts as verified when all of them have been run.
-
-    Attributes:
-        indices: seed indices, none run before.
-        commit: of the code that is to run them; None where that is not known.
-    """
+class Declaration(_Promise):
+    """The seeds of a verification, none run before; its row counts as verified when all of them have been run."""
 
     kind: Literal["verification"] = "verification"
-    hash: str
-    recipe_hash: str
-    dataset: str
-    target_pct: float
-    protocol_version: int
     indices: tuple[int, ...]
-    declared_utc: str
-    commit: str | None = None
-
-    @property
-    def key(self) -> Key:
-        """The row that it is about, as in ``Record.key``."""
-        return (self.hash, self.recipe_hash, self.dataset, self.target_pct, self.protocol_version)
 
 
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Registration:
+class Registration(_Entry):
     """An evaluation of recorded seeds on other labelled images, entered before a network sees them.
 
     Attributes:
-        dataset: what the seeds were trained on.
         on: the other images, ``images`` of them; ``on_sha256`` of their bytes.
         errors: wrong images of each seed, empty while open.
-        lower_bound_pct: one-sided 99 % lower t bound over seeds.
-        lower_bound_images_pct: the same over seeds and images (``bounds.components``).
+        lower_bound_pct: one-sided 99 % lower t bound over seeds; ``lower_bound_images_pct`` over images, too.
     """
 
     kind: Literal["evaluation"] = "evaluation"
-    hash: str
-    recipe_hash: str
-    dataset: str
-    protocol_version: int
     on: str
     on_sha256: str
     images: int
     indices: tuple[int, ...]
-    declared_utc: str
-    commit: str | None = None
     errors: tuple[int, ...] = ()
     lower_bound_pct: float | None = None
     lower_bound_images_pct: float | None = None
@@ -253,44 +241,25 @@ def declare(path: Path, key: Key, first_index: int, seeds: int, commit: str | No
     Raises:
         ContentError: attempts on this data set have spent all that there is.
     """
-    network, recipe, dataset, target, protocol = key
     with files.locked(path.with_suffix(".lock")):
         known = read(path).attempts
-        alpha = next_alpha(known, dataset)
+        alpha = next_alpha(known, key[2])
         if alpha <= 0:
-            raise ContentError(f"attempts on {dataset} have spent all of the chance of a false success")
-        attempt = Attempt(
-            number=max((attempt.number for attempt in known), default=0) + 1,
-            hash=network,
-            recipe_hash=recipe,
-            dataset=dataset,
-            target_pct=target,
-            protocol_version=protocol,
-            first_index=first_index,
-            seeds=seeds,
-            declared_utc=_now(),
-            alpha=alpha,
-            commit=commit,
-            rules=2,
-        )
+            raise ContentError(f"attempts on {key[2]} have spent all of the chance of a false success")
+        number = max((attempt.number for attempt in known), default=0) + 1
+        said: dict[str, Any] = {"declared_utc": _now(), "commit": commit, "alpha": alpha, "rules": 2}
+        attempt = Attempt(number=number, first_index=first_index, seeds=seeds, **_of(key), **said)
         _append(path, attempt)
     return attempt
 
 
 def declare_verification(path: Path, key: Key, indices: Iterable[int], commit: str | None = None) -> None:
     """Enter the seeds of a verification, all at once, before the first of them is run."""
-    network, recipe, dataset, target, protocol = key
-    entry = Declaration(
-        hash=network,
-        recipe_hash=recipe,
-        dataset=dataset,
-        target_pct=target,
-        protocol_version=protocol,
-        indices=tuple(indices),
-        declared_utc=_now(),
-        commit=commit,
-    )
-    _append(path, entry)
+    _append(path, Declaration(indices=tuple(indices), declared_utc=_now(), commit=commit, **_of(key)))
+
+
+def _of(key: Key) -> dict[str, Any]:
+    return dict(zip(("hash", "recipe_hash", "dataset", "target_pct", "protocol_version"), key, strict=True))
 
 
 def register(path: Path, wanted: Registration) -> Registration:

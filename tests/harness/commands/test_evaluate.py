@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,6 @@ from harness.evidence.evaluate import probabilities
 from harness.evidence.record import Record
 from harness.evidence.weight_file import WeightFile, path_of
 from harness.system.files import Workspace
-from harness.training.result import Purpose, derive_seed
 from tests.harness.commands.conftest import NETWORK, ROW, Trainer
 from tests.harness.data.test_other_images import idx
 
@@ -80,22 +78,6 @@ def test_a_repeat_fills_in_weights_that_are_missing_or_damaged(
     assert capsys.readouterr().out.count("identical to the record") == 2
 
 
-@pytest.mark.parametrize("there", [True, False])
-def test_a_repeat_that_came_out_otherwise_leaves_no_weights(
-    there: bool, place: Workspace, evidence: Record, trainer: Trainer
-):
-    path = path_of(place.records, evidence, 0)
-    whole = path.read_bytes()
-    if not there:
-        path.unlink()
-    trainer.shift = 5
-
-    run(["verify", NETWORK, *ROW, "--seeds", "1"])
-
-    assert (path.read_bytes() if path.exists() else None) == (whole if there else None)
-    assert record.read_all(place.records) == [evidence]
-
-
 # Against the record -------------------------------------------------------------------------------------------------
 
 
@@ -117,33 +99,6 @@ def test_weights_of_a_repeat_are_said_to_have_other_bits_as_expected_and_what_is
     assert (exported["match"], exported["trained"]) == ("repeated", False)
     assert exported["weights_sha256"] == kept.weights_sha256
     assert exported["recorded_weights_sha256"] == "0" * 64
-
-
-def test_all_kept_seeds_as_json(evidence: Record, evaluated: Callable[..., dict[str, Any]]):
-    found = evaluated("--seed", "all")
-
-    assert (found["hash"], found["recipe"], found["dataset"]) == (evidence.hash, "smoke", "mnist-5k")
-    assert [seed["index"] for seed in found["seeds"]] == [0, 1]
-    for seed, recorded in zip(found["seeds"], evidence.seeds, strict=True):
-        assert tuple(map(tuple, seed["wrong"])) == recorded.wrong
-        assert (seed["errors"], seed["images"], seed["as_recorded"]) == (recorded.test_errors, 500, True)
-        assert seed["accuracy_pct"] == pytest.approx(100 - recorded.test_errors / 5)
-    accuracies = [100 - seed.test_errors / 5 for seed in evidence.seeds]
-    assert found["mean_accuracy_pct"] == pytest.approx(sum(accuracies) / 2)
-    # t(0.99, 1) is 31.8205 in the printed tables; the standard error of two values is half their distance.
-    bound = sum(accuracies) / 2 - 31.8205 * abs(accuracies[0] - accuracies[1]) / 2
-    assert found["lower_bound_pct"] == pytest.approx(bound, abs=1e-3)
-    assert found["lower_bound_images_pct"] <= found["lower_bound_pct"] + 1e-9
-
-
-def test_all_are_those_that_are_kept(
-    place: Workspace, evidence: Record, evaluated: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]
-):
-    path_of(place.records, evidence, 0).unlink()
-
-    assert [seed["index"] for seed in evaluated("--seed", "all")["seeds"]] == [1]
-    path_of(place.records, evidence, 1).unlink()
-    assert "none are kept" in refused(capsys, 4, NETWORK, "--seed", "all")
 
 
 def test_the_read_of_the_test_images_is_entered_with_its_purpose(
@@ -182,27 +137,7 @@ def test_a_record_that_was_edited_by_hand_is_found_out(
     assert "NOT as recorded" in capsys.readouterr().out.splitlines()[1]
 
 
-def test_one_seed_that_is_not_as_recorded_is_enough(place: Workspace, evaluated: Callable[..., dict[str, Any]]):
-    edit(place, other_class)
-
-    found = evaluated("--seed", "all", code=3)
-
-    assert [seed["as_recorded"] for seed in found["seeds"]] == [False, True]
-    assert len(found["seeds"][0]["differing"]) == 1
-
-
 # What is refused ------------------------------------------------------------------------------------------------
-
-
-def test_a_seed_that_is_not_kept_is_refused_before_the_test_images_are_read(
-    place: Workspace, evidence: Record, capsys: pytest.CaptureFixture[str]
-):
-    before = place.test_log.read_bytes()
-
-    refused(capsys, 4, NETWORK, "--seed", "7")
-    path_of(place.records, evidence, 1).unlink()
-    refused(capsys, 4, NETWORK, "--seed", "1")
-    assert place.test_log.read_bytes() == before
 
 
 @pytest.mark.parametrize("position", [200, -1])
@@ -216,43 +151,6 @@ def test_damaged_weights_are_refused_before_the_test_images_are_read(
 
     assert path.name in refused(capsys, 4, NETWORK, "--seed", "all")
     assert place.test_log.read_bytes() == before
-
-
-def test_several_recipes_need_a_choice_and_several_targets_do_not(
-    place: Workspace, evidence: Record, evaluated: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]
-):
-    record.write(place.records, replace(evidence, target_pct=50.0, seeds=evidence.seeds[:1]))
-    assert len(evaluated("--seed", "all")["seeds"]) == 2
-    recipe = replace(evidence.recipe, epochs=2)
-    other = replace(evidence, recipe=recipe, recipe_hash=recipe.hash, recipe_name="longer", seeds=())
-    record.write(place.records, other)
-
-    assert "choose with --recipe" in refused(capsys, 4, NETWORK)
-    assert len(evaluated("--seed", "all", "--recipe", "smoke")["seeds"]) == 2
-    refused(capsys, 4, NETWORK, "--recipe", "longer")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "code"),
-    [
-        ([NETWORK, "--seed", "first"], 2),
-        ([NETWORK, "--on", "qmnist-50k", "--images", "x.png"], 2),
-        ([NETWORK, "--on", "qmnist"], 2),
-        ([NETWORK, "--images", "none.png"], 2),
-        ([NETWORK, "--images", "runs/leaderboard.csv"], 5),
-        ([NETWORK, "--recipe", "fast"], 4),
-        ([NETWORK, "--dataset", "kmnist"], 4),
-        (["gap | linear(10)"], 4),
-    ],
-)
-def test_what_cannot_be_is_refused_and_no_test_image_read(
-    arguments: list[str], code: int, place: Workspace, capsys: pytest.CaptureFixture[str]
-):
-    before = place.test_log.read_bytes(), place.ledger.read_bytes()
-
-    refused(capsys, code, *arguments)
-
-    assert (place.test_log.read_bytes(), place.ledger.read_bytes()) == before
 
 
 def sure(place: Workspace, evidence: Record, index: int, pixels: Tensor) -> Tensor:
@@ -338,24 +236,6 @@ def test_other_images_are_registered_before_a_network_sees_them(
     assert place.test_log.read_bytes() == reads
 
 
-def test_a_part_of_the_recorded_seeds_has_no_bounds_on_other_images(
-    other: Path,
-    place: Workspace,
-    evidence: Record,
-    evaluated: Callable[..., dict[str, Any]],
-):
-    third = derive_seed(evidence.hash, evidence.recipe_hash, Purpose.VERIFY, 2)
-    more = replace(evidence.seeds[1], index=2, seed=third, weights_sha256="0" * 64)
-    record.write(place.records, record.with_seed(evidence, more))
-
-    found = evaluated("--on", "other", "--seed", "all")
-
-    [entry] = ledger.read(place.ledger).registrations
-    assert len(entry.errors) == len(found["seeds"]) == 2
-    assert (found["lower_bound_pct"], found["lower_bound_images_pct"]) == (None, None)
-    assert (entry.lower_bound_pct, entry.lower_bound_images_pct) == (None, None)
-
-
 def test_a_second_call_is_held_to_the_first(
     other: Path, place: Workspace, evaluated: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ):
@@ -373,35 +253,3 @@ def test_a_second_call_is_held_to_the_first(
     assert run(["evaluate", NETWORK, "--on", "other", "--seed", "all"]) == 3
     assert f"(0, {errors[1]})" in capsys.readouterr().err
     assert place.ledger.read_text(encoding="utf-8") == changed
-
-
-def test_other_seeds_or_other_images_are_another_evaluation(
-    other: Path, place: Workspace, evaluated: Callable[..., dict[str, Any]]
-):
-    evaluated("--on", "other")
-    evaluated("--on", "other", "--seed", "1")
-    content = bytearray((other / "my-images-idx3-ubyte").read_bytes())
-    content[-1] ^= 1
-    (other / "my-images-idx3-ubyte").write_bytes(content)
-    evaluated("--on", "other")
-
-    entries = ledger.read(place.ledger).registrations
-
-    assert [entry.indices for entry in entries] == [(0,), (1,), (0,)]
-    assert len({entry.on_sha256 for entry in entries}) == 2
-    assert all(len(entry.errors) == 1 and entry.lower_bound_pct is None for entry in entries)
-
-
-def test_an_evaluation_that_was_broken_off_is_ended_by_the_next_call(
-    other: Path, place: Workspace, evaluated: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
-):
-    with monkeypatch.context() as patch:
-        patch.setattr(evaluation, "probabilities", None)
-        assert run(["evaluate", NETWORK, "--on", "other"]) == 1
-    [entered] = ledger.read(place.ledger).registrations
-
-    found = evaluated("--on", "other")
-
-    [ended] = ledger.read(place.ledger).registrations
-    assert (entered.errors, ended.errors) == ((), (found["seeds"][0]["errors"],))
-    assert ended.declared_utc == entered.declared_utc

@@ -96,15 +96,6 @@ def parameters(width: int) -> int:
     return analyse(parse_network(network(width)), MNIST).parameters
 
 
-def test_what_could_steer_a_terminal_is_left_out(board: Path, capsys: pytest.CaptureFixture[str]):
-    run(["leaderboard", "--tier", "claimed"])
-
-    shown = capsys.readouterr().out
-    assert "\x1b" not in shown
-    assert "theirs?[2J" in shown
-    assert "a recipe with a long name" in shown
-
-
 @pytest.mark.parametrize(
     ("options", "ranks"),
     [
@@ -134,15 +125,6 @@ def test_nothing_is_written_unless_asked(board: Path, capsys: pytest.CaptureFixt
     assert {path for path in board.rglob("*") if path.is_file()} == before
     # The package is in no clone.
     assert run(["leaderboard", "--publish", network(9)]) == 2
-
-
-@pytest.mark.parametrize("arguments", [[], ["--target", "97"]])
-def test_no_row_to_show_is_said_and_no_error(arguments: list[str], workspace: Path, capsys: pytest.CaptureFixture[str]):
-    assert run(["leaderboard", *arguments]) == 0
-
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert "no records, claims or studies in" in captured.err
 
 
 def edited(path: Path, old: str, new: str) -> None:
@@ -201,16 +183,3 @@ def test_nothing_is_left_out_of_the_table_that_is_written(damage: Callable[[Path
         refresh(place)
     assert place.leaderboard.read_bytes() == before
     assert run(["leaderboard", "--publish", network(9)]) == 4
-
-
-def test_a_damaged_line_of_the_ledger_is_named(board: Path, capsys: pytest.CaptureFixture[str]):
-    (board / "runs" / "records" / "ledger.jsonl").write_text("{\n", encoding="utf-8")
-    said = "ledger.jsonl, line 1: Invalid JSON"
-
-    assert run(["leaderboard"]) == 0
-    shown = capsys.readouterr()
-    assert "warning: left out: " in shown.err
-    assert said in shown.err
-    assert shown.out
-    assert run(["leaderboard", "--check"]) == 4
-    assert said in capsys.readouterr().out

@@ -15,7 +15,6 @@ from harness.cli import run
 from harness.data import training_images as data
 from harness.data.datasets import DATASETS
 from harness.evidence import ledger, record
-from harness.evidence.ledger import Outcome
 from harness.system.files import Workspace
 from tests.harness import unrun
 from tests.harness.unrun import Seeds
@@ -83,20 +82,6 @@ def test_json_has_the_documented_fields(seeds: Seeds, capsys: pytest.CaptureFixt
     assert found["row"]["seeds"] == 6
 
 
-def test_ten_seeds_are_run_where_no_number_is_given(seeds: Seeds, place: Workspace, capsys: pytest.CaptureFixture[str]):
-    verified(capsys)
-
-    assert seeds.indices == list(range(10))
-    assert NETWORK in place.leaderboard.read_text(encoding="utf-8")
-
-
-def test_one_seed_has_no_deviation_and_misses(capsys: pytest.CaptureFixture[str]):
-    found = verified(capsys, "--seeds", "1", code=3)
-
-    assert (found["tier"], found["reached"]) == ("measured", False)
-    assert (found["std_test_accuracy_pct"], found["lower_bound_pct"]) == (None, None)
-
-
 @pytest.mark.parametrize(
     ("count", "errors", "code", "tier"),
     [(1, [61], 3, "measured"), (5, [60], 0, "verified"), (4, [40], 3, "measured"), (5, [61], 3, "measured"),
@@ -126,32 +111,7 @@ def test_a_rerun_that_contradicts_the_record_misses(seeds: Seeds, capsys: pytest
     assert "worse than the record" in lines[-1]
 
 
-def test_a_rerun_of_the_same_weights_is_said_to_be_identical(capsys: pytest.CaptureFixture[str]):
-    verified(capsys, "--seeds", "5")
-
-    found = verified(capsys, "--seeds", "5")
-
-    assert [repeat["identical"] for repeat in found["repeats"]] == [True] * 5
-    assert found["row"]["seeds"] == 5
-
-
 # Certification -----------------------------------------------------------------------------------------------
-
-
-def test_a_certification_that_fails_is_named_although_the_row_is_verified(
-    seeds: Seeds, place: Workspace, capsys: pytest.CaptureFixture[str]
-):
-    seeds.errors = lambda index: 120 if index % 20 == 19 else 50
-    declared(place, capsys, "--seeds", "20")
-
-    found = verified(capsys, "--certify", code=3)
-
-    assert (found["row"]["tier"], found["passed"]) == ("verified", False)
-    assert (found["attempt"]["outcome"], found["attempt"]["number"]) == ("failed", 1)
-    declared(place, capsys, "--seeds", "20")
-    assert run(["verify", NETWORK, "--certify"]) == 3
-    assert capsys.readouterr().out.splitlines()[-1].startswith("attempt 2: failed, 99.2 % lower bound 99.")
-    assert [attempt.outcome for attempt in ledger.read(place.ledger).attempts] == [Outcome.FAILED] * 2
 
 
 def test_a_certification_declares_thirty_seeds(seeds: Seeds, place: Workspace, capsys: pytest.CaptureFixture[str]):
@@ -163,16 +123,6 @@ def test_a_certification_declares_thirty_seeds(seeds: Seeds, place: Workspace, c
     assert (attempt["seeds"], attempt["alpha"]) == (30, 0.01)
     assert len(seeds.asked) == 30
     assert (found["tier"], found["attempt"]["outcome"]) == ("certified", "certified")
-
-
-def test_a_certification_of_fewer_than_twenty_seeds_is_refused(
-    seeds: Seeds, place: Workspace, capsys: pytest.CaptureFixture[str]
-):
-    for more in ([], ["--declare-only"]):
-        assert run(["verify", NETWORK, "--certify", "--seeds", "19", *more]) == 2
-
-    assert seeds.asked == []
-    assert not place.ledger.exists()
 
 
 def test_a_declaration_says_what_was_declared_and_what_to_do(
@@ -200,16 +150,6 @@ def test_a_hash_brings_its_recipe_its_data_set_and_its_target(seeds: Seeds, caps
     assert (found["row"]["name"], found["row"]["seeds"]) == ("mine", 6)
 
 
-def test_a_network_with_several_rows_needs_a_choice(seeds: Seeds, place: Workspace, capsys: pytest.CaptureFixture[str]):
-    verified(capsys, "--seeds", "5")
-    verified(capsys, "--seeds", "5", "--target", "99")
-    given = ["verify", unrun.NETWORK.hash, "--seeds", "5"]
-
-    assert run(given) == 4
-    assert run([*given, "--target", "99"]) == 0
-    assert len(record.read_all(place.records)) == 2
-
-
 def test_ctrl_c_says_how_to_go_on(seeds: Seeds, capsys: pytest.CaptureFixture[str]):
     def interrupt(job: object) -> None:
         raise KeyboardInterrupt
@@ -219,13 +159,3 @@ def test_ctrl_c_says_how_to_go_on(seeds: Seeds, capsys: pytest.CaptureFixture[st
     assert run(["verify", NETWORK]) == 130
 
     assert "resume with the same command" in capsys.readouterr().err
-
-
-def test_a_recipe_that_leaves_a_bn_without_variance_is_refused_before_a_seed_is_run(
-    seeds: Seeds, place: Workspace, capsys: pytest.CaptureFixture[str]
-):
-    (place.root / "one.toml").write_text("batch_size = 1\n", encoding="utf-8")
-
-    assert run(["verify", "gap bn linear(10)", "--recipe", "@one.toml"]) == 4
-
-    assert seeds.asked == []

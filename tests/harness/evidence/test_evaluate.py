@@ -17,14 +17,12 @@ from harness.data.datasets import DATASETS
 from harness.evidence.evaluate import Evaluation, evaluated, probabilities
 from harness.evidence.record import Record, SeedRun
 from harness.evidence.weight_file import WeightFile
-from harness.system.errors import ContentError
 from harness.training.recipe import Precision
 
 MNIST = DATASETS["mnist"]
 # Of five images: what is right, and what the network is sure of.
 LABELS = torch.tensor([0, 1, 2, 1, 0])
 SURE = torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.6, 0.3], [0.2, 0.5, 0.3], [0.1, 0.8, 0.1], [0.2, 0.1, 0.7]])
-WRONG = ((2, 1), (4, 2))
 
 
 @pytest.fixture
@@ -72,27 +70,6 @@ def test_a_recipe_in_bfloat16_is_evaluated_in_bfloat16():
     # Eight bits of logits up to three.
     assert 1e-4 < float((exact - rounded).abs().max()) < 0.01
     assert rounded.dtype == torch.float32
-
-
-def test_weights_that_are_no_network_are_refused():
-    weights = replace(linear_on_means(), about={"architecture": "gap | linear(3)"})
-
-    with pytest.raises(ContentError):
-        probabilities(weights, torch.zeros(1, 1, 28, 28, dtype=torch.uint8), MNIST, Precision.FP32)
-
-
-def test_without_a_record_the_errors_are_counted_and_nothing_is_compared():
-    found = evaluated(7, SURE, LABELS, Precision.FP32, None)
-
-    assert found == Evaluation(7, 5, WRONG)
-    assert (found.errors, found.accuracy_pct, found.as_recorded) == (2, 60.0, None)
-
-
-def test_the_same_images_and_classes_are_as_recorded(run: Callable[..., SeedRun]):
-    found = held(run(*WRONG))
-
-    assert found == Evaluation(7, 5, WRONG, recorded_errors=2)
-    assert found.as_recorded is True
 
 
 @pytest.mark.parametrize(

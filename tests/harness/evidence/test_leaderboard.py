@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
 import json
 import random
@@ -20,12 +18,11 @@ from hypothesis import strategies as st
 from harness.evidence import bounds, leaderboard, ledger, record, study, weight_file
 from harness.evidence.check import faults
 from harness.evidence.leaderboard import SCHEMA_VERSION, LeaderboardRow, Tier, read, read_claims, to_csv
-from harness.evidence.ledger import Declaration, Outcome
+from harness.evidence.ledger import Outcome
 from harness.evidence.record import Record
 from harness.system import files
 from harness.system.errors import ContentError, UsageError
 from harness.system.files import Workspace
-from harness.training.recipe import Recipe
 from harness.training.result import Purpose, Result, Status
 from search_spaces.network import Architecture
 from search_spaces.notation import parse_network
@@ -60,17 +57,6 @@ def place(tmp_path: Path) -> Workspace:
 # Tiers, figures and order ----------------------------------------------------------------------------
 
 
-def test_only_a_certified_attempt_certifies(place: Workspace, new_record: NewRecord):
-    made, known = (new_record([40] * 30, beacon=beacon) for beacon in ("1" * 40, ""))
-    attempt = ledger.declare(place.ledger, made.key, 0, 30)
-    assert leaderboard._tier_of(made, ledger.read(place.ledger)) is Tier.VERIFIED
-    ledger.close(place.ledger, attempt, Outcome.CERTIFIED, 99.6)
-
-    assert leaderboard._tier_of(made, ledger.read(place.ledger)) is Tier.CERTIFIED
-    # Seeds that were known when they were declared certify nothing.
-    assert leaderboard._tier_of(known, ledger.read(place.ledger)) is Tier.VERIFIED
-
-
 def test_a_row_counts_all_attempts_at_its_target_and_says_how_sure_its_own_was(place: Workspace, new_record: NewRecord):
     made = new_record([56, 62] * 15)
     network, recipe, dataset, target, protocol = made.key
@@ -85,58 +71,6 @@ def test_a_row_counts_all_attempts_at_its_target_and_says_how_sure_its_own_was(p
 
     assert (before.attempts, before.confidence) == (2, None)
     assert (after.attempts, after.confidence) == (2, 0.992)
-
-
-@pytest.mark.parametrize(
-    ("errors", "tier", "reached"),
-    [
-        # Mean 59 and deviation d; t(0.90, 4) is 1.5332 in the printed tables, so the bound holds up to d = 1.4584.
-        ([58, 58, 58, 60, 61], Tier.VERIFIED, True),
-        ([57, 58, 59, 60, 61], Tier.AT_TARGET, True),
-        ([57, 58, 60, 62, 63], Tier.AT_TARGET, True),
-        ([57, 58, 60, 62, 64], Tier.MEASURED, False),
-        ([57, 58, 59, 60], Tier.MEASURED, False),
-        ([60] * 5, Tier.VERIFIED, True),
-        ([60, 60, 60, 60, 61], Tier.MEASURED, False),
-        ([60] * 30, Tier.VERIFIED, True),
-    ],
-)
-def test_a_mean_at_the_target_whose_90_pct_bound_is_below_it_is_at_the_target(
-    new_record: NewRecord, errors: list[int], tier: Tier, reached: bool
-):
-    row = leaderboard.row_of_record(new_record(errors))
-
-    assert (row.tier, row.reached) == (tier, reached)
-
-
-@pytest.mark.parametrize(
-    ("indices", "changes", "tier"),
-    [
-        (range(5), {}, Tier.VERIFIED),
-        (range(6), {}, Tier.MEASURED),
-        ([17], {}, Tier.MEASURED),
-        ([17], {"target_pct": 99.5}, Tier.VERIFIED),
-        ([17], {"dataset": "kmnist"}, Tier.VERIFIED),
-        ([17], {"recipe_hash": "0" * 12}, Tier.VERIFIED),
-    ],
-)
-def test_a_declared_seed_that_has_not_been_run_holds_its_row_up(
-    indices: range | list[int], changes: dict[str, Any], tier: Tier, new_record: NewRecord
-):
-    made = new_record([40] * 5)
-    declared = Declaration(
-        hash=made.hash,
-        recipe_hash=made.recipe_hash,
-        dataset=made.dataset,
-        target_pct=made.target_pct,
-        protocol_version=made.protocol_version,
-        indices=tuple(indices),
-        declared_utc="2026-11-20T07:00:00+00:00",
-    )
-
-    row = leaderboard.row_of_record(made, ledger.Ledger(declarations=[replace(declared, **changes)]))
-
-    assert (row.tier, row.reached) == (tier, tier is Tier.VERIFIED)
 
 
 @pytest.mark.parametrize(
@@ -221,22 +155,6 @@ def test_the_order_is_reached_tier_size_accuracy_hash():
 
         assert [replace(item, rank=0) for item in ranked] == expected
         assert [item.rank for item in ranked] == list(range(1, len(expected) + 1))
-
-
-def test_rows_on_different_data_sets_or_targets_are_never_mixed():
-    expected = [
-        row(dataset="mnist", target_pct=99.5, tier=Tier.CLAIMED),
-        row(dataset="mnist", target_pct=99.4, reached=True, tier=Tier.VERIFIED),
-        row(dataset="mnist", target_pct=99.4, parameters=1),
-        row(dataset="fashion-mnist", target_pct=90.0, reached=True, tier=Tier.CERTIFIED),
-        row(dataset="mnist-5k", target_pct=97.0, reached=True, tier=Tier.VERIFIED, parameters=1),
-        row(dataset="another", target_pct=10.0, reached=True, tier=Tier.CERTIFIED, parameters=1),
-    ]
-
-    ranked = leaderboard.ranked(expected[::-1])
-
-    assert [replace(item, rank=0) for item in ranked] == expected
-    assert [item.rank for item in ranked] == [1, 1, 2, 1, 1, 1]
 
 
 def test_the_front_equals_that_of_comparing_all_pairs():
@@ -334,18 +252,6 @@ def test_a_study_gives_its_pareto_front_alone(place: Workspace, new_result: NewR
     ]
     assert {item.tier for item in rows} == {Tier.SEARCHED}
     assert {item.study for item in rows} == {"s"}
-
-
-def test_each_length_of_a_networks_training_is_judged_by_its_own_runs(place: Workspace, new_result: NewResult):
-    recipe = Recipe(epochs=5)
-    short = {"recipe": recipe, "recipe_name": "fast-5ep", "recipe_hash": recipe.hash}
-    found = [new_result(errors=90), new_result(errors=50, purpose=Purpose.CONFIRM), new_result(errors=200, **short)]
-
-    rows = leaderboard._rows_of_study(add_study(place, "s", found))
-
-    assert [(row.validation_accuracy_pct, row.recipe, row.validation_seeds) for row in rows] == [(99.5, "fast", 1)]
-    only_short = add_study(place, "t", [new_result(errors=200, **short), new_result(errors=90, status=Status.PRUNED)])
-    assert [(row.recipe, row.epochs) for row in leaderboard._rows_of_study(only_short)] == [("fast-5ep", 5)]
 
 
 @pytest.fixture
@@ -562,13 +468,6 @@ def test_reading_gives_the_very_rows_that_were_written(rows: list[LeaderboardRow
     assert read(path) == [replace(row, schema_version=SCHEMA_VERSION) for row in rows]
 
 
-@given(text=TEXT)
-def test_no_text_begins_as_a_formula_does(text: str):
-    [_, cells] = csv.reader(io.StringIO(to_csv([replace(ROW, name=text, note=text)]), newline=""))
-
-    assert not [cell for cell in cells if cell[:1] in ("=", "+", "-", "@", "\t", "\r", "\n")]
-
-
 @pytest.mark.parametrize(
     "content",
     [
@@ -606,12 +505,6 @@ def test_a_value_that_does_not_fit_is_refused_with_its_line(path: Path, old: str
     assert f"{path}, line 2: " in caught.value.message
 
 
-OLD_LINE = (
-    "3,mine,certified,99.4,true,5994,1000,20,99.45,0.02,99.4,99.43,55.0,,24,24,0,4,true,,0,20,50.5,0.0,,mnist,fast,"
-    "0123456789ab,some CPU,conv3x3(8) | gap | linear(10),ba9876543210,,000000000000,2026-11-20T08:00:00+00:00,,1,2"
-)
-
-
 @pytest.mark.parametrize(
     "claims",
     [
@@ -622,8 +515,7 @@ OLD_LINE = (
         [{**CLAIM, "extra": 1}],
         [CLAIM, {**CLAIM, "architecture": "conv3x4(8)"}],
         [{**CLAIM, "architecture": "conv3x3(8) | gap | linear(3)"}],
-        [CLAIM, {**CLAIM, "name": "m", "architecture": "conv3x3(8) gap linear(10)"}],
-        *([{**CLAIM, "test_accuracy_pct": value}] for value in ("99.4", None, True, 101)),
+        *([{**CLAIM, "test_accuracy_pct": value}] for value in ("99.4", None, True)),
     ],
 )
 def test_what_is_no_list_of_claims_about_networks_is_refused(claims: Any, tmp_path: Path):

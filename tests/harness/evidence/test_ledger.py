@@ -52,21 +52,6 @@ def write_old(path: Path, count: int) -> None:
         files.append_line(path, json.dumps(entry))
 
 
-@pytest.mark.parametrize("outcome", [Outcome.CERTIFIED, Outcome.FAILED, Outcome.FUTILE])
-def test_an_ended_attempt_stays_in_the_ledger(path: Path, outcome: Outcome):
-    declared = ledger.declare(path, KEY, 0, 30)
-    ledger.close(path, declared, outcome, 99.41)
-
-    [attempt] = ledger.read(path).attempts
-
-    assert (attempt.outcome, attempt.lower_bound_pct) == (outcome, 99.41)
-    assert attempt.declared_utc == declared.declared_utc
-    assert attempt.ended_utc is not None
-    assert ledger.open_attempt(path, KEY) is None
-    # The line of the declaration is not rewritten.
-    assert json.loads(path.read_text(encoding="utf-8").splitlines()[0])["outcome"] == "open"
-
-
 def test_attempts_are_numbered_over_all_rows_and_found_by_row(path: Path):
     first = ledger.declare(path, KEY, 0, 30)
     ledger.close(path, first, Outcome.FAILED, None)
@@ -96,15 +81,6 @@ def test_a_failed_attempt_cannot_be_turned_into_a_success(path: Path):
 
     with pytest.raises(ContentError):
         ledger.read(path)
-
-
-def test_a_declaration_that_is_repeated_does_not_open_what_has_ended(path: Path):
-    declared = ledger.declare(path, KEY, 0, 30)
-    line = path.read_text(encoding="utf-8")
-    ledger.close(path, declared, Outcome.FAILED, None)
-    path.write_text(path.read_text(encoding="utf-8") + line, encoding="utf-8")
-
-    assert [attempt.outcome for attempt in ledger.read(path).attempts] == [Outcome.FAILED]
 
 
 def test_attempts_that_are_declared_at_once_get_different_numbers(path: Path):
@@ -150,13 +126,6 @@ def test_attempts_never_spend_all_and_end_where_nothing_is_left():
     assert all(next_.alpha < attempt.alpha for attempt, next_ in itertools.pairwise(attempts[:50]))
 
 
-def test_an_attempt_without_a_share_is_refused_before_it_is_entered(path: Path):
-    write_old(path, 5)
-
-    with pytest.raises(ContentError):
-        ledger.declare(path, KEY, 0, 30)
-
-
 @pytest.mark.parametrize(("old", "alpha"), [(1, 0.008), (2, 0.006), (4, 0.002)])
 def test_entries_of_before_shares_count_one_per_cent(path: Path, old: int, alpha: float):
     write_old(path, old)
@@ -181,16 +150,6 @@ def test_another_data_set_starts_anew_but_no_other_network_recipe_or_target(path
 
 
 # Other lines -------------------------------------------------------------------------------------------------------
-
-
-def test_a_declared_verification_is_no_attempt(path: Path):
-    ledger.declare_verification(path, KEY, range(3), "1" * 40)
-    attempt = ledger.declare(path, KEY, 3, 30)
-
-    [declared] = ledger.read(path).declarations
-    assert ledger.read(path).attempts == [attempt]
-    assert ledger.read(path).registrations == []
-    assert (declared.indices, declared.key, declared.commit) == ((0, 1, 2), KEY, "1" * 40)
 
 
 def test_an_evaluation_on_other_images_is_entered_once_and_ends_once(path: Path):
@@ -218,15 +177,3 @@ def test_only_the_line_that_declared_an_attempt_declares_it(path: Path):
     assert not ledger.is_declaration(ending, attempt)
     assert not ledger.is_declaration(declaring, replace(attempt, seeds=31))
     assert not ledger.is_declaration("no entry", attempt)
-
-
-@pytest.mark.parametrize(
-    "line", ["", "{", "[]", "3", '{"number": 1}', '{"outcome": "splendid"}', '{"outcome": "open", "extra": 1}']
-)
-def test_a_line_that_is_no_entry_is_refused_with_its_number(path: Path, line: str):
-    ledger.declare(path, KEY, 0, 30)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(line + "\n")
-
-    with pytest.raises(ContentError):
-        ledger.read(path)

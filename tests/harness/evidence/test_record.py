@@ -24,16 +24,6 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path, new_record: NewRecor
     assert record.read_all(tmp_path) == [made]
 
 
-def test_a_new_seed_joins_those_of_the_file(tmp_path: Path, new_record: NewRecord, new_found: Callable[..., Found]):
-    record.write(tmp_path, new_record([55, 60], found=new_found(), name="first"))
-    record.write(tmp_path, new_record([70], first=5))
-
-    [there] = record.read_all(tmp_path)
-
-    assert [(run.index, run.test_errors) for run in there.seeds] == [(0, 55), (1, 60), (5, 70)]
-    assert (there.found, there.name) == (new_found(), "first")
-
-
 def test_a_seed_stays_as_it_was_first_measured(tmp_path: Path, new_record: NewRecord):
     record.write(tmp_path, new_record([55]))
     record.write(tmp_path, new_record([40]))
@@ -54,22 +44,6 @@ def test_seeds_that_are_written_at_once_all_survive(tmp_path: Path, new_record: 
     [there] = record.read_all(tmp_path)
     assert [run.index for run in there.seeds] == list(range(12))
     assert [path.name for path in tmp_path.iterdir() if path.suffix != ".json"] == [".lock"]
-
-
-def test_rows_with_different_keys_have_different_files(tmp_path: Path, new_record: NewRecord):
-    made = [
-        new_record([50]),
-        new_record([50], target_pct=99.0),
-        new_record([50], target_pct=99.40001),
-        new_record([50], dataset="kmnist"),
-        new_record([50], "conv3x3(9) bn relu | gap | conv1x1(10)"),
-    ]
-    for item in made:
-        record.write(tmp_path, item)
-
-    assert len({record.path_of(tmp_path, item) for item in made}) == len(made)
-    assert {item.key for item in record.read_all(tmp_path)} == {item.key for item in made}
-    assert record.path_of(tmp_path, made[0]).name.endswith("-mnist-99_4.json")
 
 
 def edited(folder: Path, made: Record, change: Callable[[dict[str, Any]], None]) -> Path:
@@ -144,11 +118,3 @@ def test_a_run_of_a_document_keeps_its_best_epoch(new_result: Callable[..., Resu
     assert (run.index, run.test_errors, run.best_test_errors, run.attempt) == (4, 2, 58, 7)
     assert run.accuracy_pct == 99.98
     assert run.status is Status.DIVERGED
-
-
-def test_a_row_keeps_the_time_that_its_teacher_took_first(tmp_path: Path, new_record: NewRecord):
-    for seconds in (0.0, 90.0, 120.0):
-        record.write(tmp_path, new_record([55], teacher_seconds=seconds))
-
-    [there] = record.read_all(tmp_path)
-    assert there.teacher_seconds == 90.0

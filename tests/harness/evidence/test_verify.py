@@ -18,18 +18,17 @@ from harness.evidence.leaderboard import Tier
 from harness.evidence.ledger import Attempt, Declaration, Outcome
 from harness.evidence.record import Record
 from harness.evidence.study import owned
-from harness.evidence.verify import Verdict, declare, machines_of, recorded_verdict
+from harness.evidence.verify import Verdict, declare, recorded_verdict
 from harness.system import files
-from harness.system.errors import ContentError, HarnessError, StorageError, UsageError
+from harness.system.errors import ContentError, StorageError, UsageError
 from harness.system.files import Workspace
-from harness.training.executor import Broken, Event, Finished, Source
+from harness.training.executor import Event, Finished
 from harness.training.processes import Processes
 from harness.training.recipe import RECIPES, NamedRecipe, Recipe
-from harness.training.result import Purpose, Status, derive_seed
+from harness.training.result import Purpose, derive_seed
 from harness.training.run import Job, TrainingData, execute
 from search_spaces.notation import parse_network
 from tests.harness import unrun
-from tests.harness.desks import Desks, in_place_of_processes
 from tests.harness.unrun import NETWORK, Seeds
 
 CERTIFY = unrun.plan(certify=True)
@@ -80,16 +79,6 @@ def in_this_process(
 # Which seeds -----------------------------------------------------------------------------------------
 
 
-def test_each_seed_is_a_verification_that_reads_the_test_set_into_the_log(place: Workspace, seeds: Seeds):
-    unrun.run(place, unrun.plan(range(3), device="elsewhere"))
-
-    assert seeds.indices == [0, 1, 2]
-    for job in seeds.asked:
-        assert (job.purpose, job.test_log, job.study) == (Purpose.VERIFY, place.test_log, None)
-        assert (job.architecture, job.recipe, job.device) == (unrun.NETWORK, RECIPES["fast"].recipe, "elsewhere")
-        assert not job.test_each_epoch
-
-
 @pytest.mark.nightly
 def test_a_real_verification_runs_the_fixed_seeds_and_repeats_them_bit_for_bit(
     place: Workspace, monkeypatch: pytest.MonkeyPatch
@@ -111,32 +100,6 @@ def test_a_real_verification_runs_the_fixed_seeds_and_repeats_them_bit_for_bit(
     assert again.runs[0].test_errors == first.runs[1].test_errors
     assert [run.test_size for run in recorded(place).seeds] == [500, 500]
     assert len(place.test_log.read_text(encoding="utf-8").splitlines()) == 3
-
-
-@pytest.mark.parametrize(
-    ("changes", "together"),
-    [
-        ({}, True),
-        ({"device": "cpu"}, False),
-        ({"recipe": RECIPES["seed4"]}, False),
-        ({"engine": "torch"}, False),
-    ],
-)
-def test_on_a_gpu_all_seeds_of_a_plain_verification_train_together(
-    changes: dict[str, Any], together: bool, place: Workspace, seeds: Seeds, monkeypatch: pytest.MonkeyPatch
-):
-    asked: list[int] = []
-
-    def trained(waiting: list[Job], source: Source, on_event: Callable[[Event], None]) -> Iterator[Finished]:
-        asked.extend(job.seed_index for job in waiting)
-        yield from (Finished(job, seeds.answer(job, source.dataset)) for job in waiting)
-
-    monkeypatch.setattr(verify, "_train_together", trained)
-
-    verdict = unrun.run(place, unrun.plan(range(3), **{"device": "cuda", "engine": "auto", **changes}))
-
-    assert [run.index for run in verdict.runs] == [0, 1, 2]
-    assert asked == [0, 1, 2] * together
 
 
 # The record ------------------------------------------------------------------------------------------
@@ -228,53 +191,6 @@ def test_a_rerun_that_is_worse_contradicts_the_record(
     assert verdict.passed is not contradicted
 
 
-def test_a_diverged_seed_counts_with_its_errors(place: Workspace, seeds: Seeds):
-    seeds.errors = lambda index: 9020 if index == 2 else 50
-    seeds.status = lambda index: Status.DIVERGED if index == 2 else Status.COMPLETE
-
-    verdict = unrun.run(place, unrun.plan())
-
-    assert (verdict.row.diverged, verdict.row.test_errors_mean) == (1, (4 * 50 + 9020) / 5)
-    assert not verdict.passed
-
-
-@pytest.mark.parametrize("count", [5, 6, 7, 12])
-@pytest.mark.parametrize("spread", [0, 7])
-def test_a_mean_of_exactly_the_target_is_at_it(count: int, spread: int, place: Workspace, seeds: Seeds):
-    # 60 of 10,000 are 0.6 %; an odd one out stays at the mean.
-    last = count - 1 if count % 2 else count
-    seeds.errors = lambda index: 60 if index == last else 60 + spread * (-1) ** index
-
-    verdict = unrun.run(place, unrun.plan(range(count)))
-
-    assert sum(run.test_errors for run in verdict.runs) == 60 * count
-    # Only seeds that are all the same leave no doubt about their mean.
-    tier = Tier.AT_TARGET if spread else Tier.VERIFIED
-    assert (verdict.row.tier, verdict.row.reached, verdict.passed) == (tier, True, True)
-
-
-def test_what_is_on_record_is_told_without_running_a_seed(place: Workspace, seeds: Seeds):
-    unrun.run(place, unrun.plan())
-    seeds.asked.clear()
-
-    verdict = recorded_verdict(unrun.plan([3, 4, 5]), place)
-
-    assert seeds.asked == []
-    assert [run.index for run in verdict.runs] == [3, 4]
-    assert (verdict.row.seeds, verdict.passed, verdict.reruns) == (5, True, ())
-
-
-def test_seeds_of_two_kinds_of_machines_are_counted_apart(new_record: Callable[..., Record]):
-    first, *others, last = new_record([50] * 5).seeds
-    elsewhere = replace(last, environment=replace(last.environment, torch="9.9"))
-    edited = replace(first, environment=replace(first.environment, dirty=True, commit="f" * 40))
-
-    found = machines_of([first, edited, *others, elsewhere])
-
-    assert [count for _, count in found] == [5, 1]
-    assert "torch 9.9" in found[1][0]
-
-
 # Interruptions and broken workers --------------------------------------------------------------------
 
 
@@ -331,40 +247,6 @@ def test_a_full_disk_is_met_before_a_seed_is_run(
     assert seeds.asked == []
 
 
-def breaking(times: dict[int, int], answers: Seeds, monkeypatch: pytest.MonkeyPatch) -> Desks:
-    """Let the workers of some seeds break so many times."""
-
-    def answer(job: Job) -> Event:
-        if times.get(job.seed_index, 0) > 0:
-            times[job.seed_index] -= 1
-            return Broken(job, Status.CRASHED, "ended with signal 9")
-        return Finished(job, answers.answer(job, "mnist"))
-
-    monkeypatch.setattr("os.fsync", lambda handle: None)
-    return in_place_of_processes(Desks(answer), monkeypatch)
-
-
-def test_a_seed_whose_worker_breaks_is_run_once_more(place: Workspace, monkeypatch: pytest.MonkeyPatch):
-    seeds = Seeds()
-    desks = breaking({1: 1, 3: 1}, seeds, monkeypatch)
-
-    verdict = unrun.run(place, unrun.plan(workers=2))
-
-    assert sorted(seeds.indices) == [0, 1, 2, 3, 4]
-    assert [run.index for run in verdict.runs] == [0, 1, 2, 3, 4]
-    assert desks.stopped == 1
-
-
-def test_a_seed_that_breaks_twice_ends_it_and_the_others_are_kept(place: Workspace, monkeypatch: pytest.MonkeyPatch):
-    desks = breaking({1: 2}, Seeds(), monkeypatch)
-
-    with pytest.raises(HarnessError):
-        unrun.run(place, unrun.plan(range(3)))
-
-    assert desks.stopped == 1
-    assert verify.finished_indices(unrun.plan(range(3)), place) == {0, 2}
-
-
 # Declarations ----------------------------------------------------------------------------------------
 
 
@@ -419,12 +301,6 @@ def test_a_network_with_an_op_that_changes_nothing_is_not_certified(body: str, p
         declare(replace(CERTIFY, architecture=vain), place, 20)
 
 
-def test_a_certification_takes_no_seed_that_a_verification_has_declared(place: Workspace, seeds: Seeds):
-    interrupted(place, seeds, 2, range(8))
-
-    assert declare(CERTIFY, place, 20).first_index == 8
-
-
 def test_the_seeds_of_a_verification_are_in_the_ledger_before_the_first(place: Workspace, seeds: Seeds):
     seen: list[list[Declaration]] = []
     seeds.watch = lambda job: seen.append(ledger.read(place.ledger).declarations)
@@ -434,15 +310,6 @@ def test_the_seeds_of_a_verification_are_in_the_ledger_before_the_first(place: W
     [declaration] = seen[0]
     assert (declaration.key, declaration.indices) == (verdict.record.key, (0, 1, 2))
     assert seen == [[declaration]] * 3
-
-
-def test_only_seeds_that_are_new_are_declared(place: Workspace, seeds: Seeds):
-    unrun.run(place, unrun.plan(range(3)))
-    unrun.run(place, unrun.plan(range(3)))
-    interrupted(place, seeds, 4, range(6))
-    unrun.run(place, unrun.plan(range(8)))
-
-    assert [item.indices for item in ledger.read(place.ledger).declarations] == [(0, 1, 2), (3, 4, 5), (6, 7)]
 
 
 def test_a_row_is_only_measured_while_a_declared_seed_has_not_been_run(place: Workspace, seeds: Seeds):
@@ -514,18 +381,6 @@ def test_seeds_are_new_even_to_other_targets_and_data_sets(place: Workspace, see
     assert seeds.indices == list(range(9, 29))
 
 
-def test_a_second_attempt_takes_the_seeds_after_those_that_were_declared(place: Workspace, seeds: Seeds):
-    seeds.errors = lambda index: 5_000
-    certified(place, 30)
-    seeds.asked.clear()
-
-    certified(place, 20, target_pct=99.0)
-
-    # The first stopped early, but all of its seeds were declared.
-    assert seeds.indices[0] == 30
-    assert [attempt.number for attempt in ledger.read(place.ledger).attempts] == [1, 2]
-
-
 @pytest.mark.parametrize(("last", "outcome"), [(104, Outcome.CERTIFIED), (106, Outcome.FAILED)])
 def test_a_second_attempt_at_a_target_needs_a_stricter_bound(
     last: int, outcome: Outcome, place: Workspace, seeds: Seeds
@@ -581,21 +436,6 @@ def test_an_open_attempt_is_gone_on_with_as_it_was_declared(place: Workspace, se
     assert [run.index for run in verdict.runs] == list(range(3, 23))
     assert verdict.passed
     assert (only_attempt(place).number, only_attempt(place).seeds) == (1, 20)
-
-
-def test_the_bound_is_that_of_the_attempt_alone(place: Workspace, seeds: Seeds):
-    seeds.errors = lambda index: 300
-    unrun.run(place, unrun.plan(range(3)))
-    seeds.errors = lambda index: 55
-
-    verdict = certified(place)
-
-    assert verdict.passed
-    assert only_attempt(place).lower_bound_pct == 99.45
-    assert verdict.row.lower_bound_pct is not None
-    assert verdict.row.lower_bound_pct < 99.4
-    [there] = record.read_all(place.records)
-    assert [run.attempt for run in there.seeds] == [None] * 3 + [1] * 20
 
 
 def test_seeds_in_flight_do_not_make_a_success_of_what_was_given_up(place: Workspace, seeds: Seeds):

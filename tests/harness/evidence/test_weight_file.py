@@ -14,7 +14,7 @@ import torch
 from safetensors.numpy import save
 
 from harness.evidence.record import Record
-from harness.evidence.weight_file import kept_indices, path_of, read, read_recorded
+from harness.evidence.weight_file import path_of, read, read_recorded
 from harness.system.errors import ContentError
 from harness.training.modules import Network, build
 from harness.training.train import to_safetensors
@@ -48,15 +48,6 @@ def keep(folder: Path, evidence: Record, index: int, content: bytes | None = Non
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content or to_safetensors(learned(index), {"architecture": NETWORK}))
     return path
-
-
-def test_a_file_is_named_by_network_recipe_data_set_and_seed_and_not_by_the_target(evidence: Record, tmp_path: Path):
-    path = path_of(tmp_path, evidence, 3)
-
-    row = f"{evidence.hash}-{evidence.recipe_hash}-mnist"
-    assert path == tmp_path / "weights" / row / "seed-0003.safetensors"
-    assert path_of(tmp_path, replace(evidence, target_pct=98.0), 3) == path
-    assert path_of(tmp_path, replace(evidence, dataset="kmnist"), 3) != path
 
 
 def test_what_is_read_is_torch_s_state_with_a_tied_kernel_once(evidence: Record, tmp_path: Path):
@@ -94,18 +85,6 @@ def test_weights_that_are_not_as_the_record_has_them_are_refused(
 
     with pytest.raises(ContentError):
         read_recorded(tmp_path, evidence, 4)
-
-
-@pytest.mark.parametrize("kept", [[], [4], [2, 3, 5]])
-@pytest.mark.parametrize("wanted", [9, -1])
-def test_what_is_not_kept_is_refused(kept: list[int], wanted: int, evidence: Record, tmp_path: Path):
-    # Nor does a file count whose seed is not on record.
-    for index in (*kept, 9):
-        keep(tmp_path, evidence, index)
-
-    assert kept_indices(tmp_path, evidence) == kept
-    with pytest.raises(ContentError):
-        read_recorded(tmp_path, evidence, wanted)
 
 
 ARRAY = {"a": np.zeros(2, dtype=np.float32)}
