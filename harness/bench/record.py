@@ -296,7 +296,7 @@ def record(recording: _Recording, teachers: Path, reporter: Reporter, executor_o
     """Train what is left of a recording, from rung to rung, and return its table.
 
     Raises:
-        HarnessError: a run broke twice.
+        HarnessError: a run broke three times.
     """
     study, facts, networks = recording.study, recording.facts, list(recording.chosen.networks)
     open_study(study.folder, study.config, recording.origins)

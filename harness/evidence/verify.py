@@ -246,7 +246,7 @@ def run_seeds(
 
     Raises:
         UsageError: another process is verifying the same row, or its certification is not declared in a commit.
-        HarnessError: a seed broke its worker twice.
+        HarnessError: a seed broke its worker three times.
     """
     folder = _folder_of(plan, place)
     with owned(folder):

@@ -18,8 +18,8 @@ from harness.system.errors import HarnessError
 from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job
 
-# How often a job that broke is done again; what breaks twice tells of itself, not of the machine.
-RETRIES = 1
+# How often a job that broke is done again; what breaks three times tells of itself, not of the machine.
+RETRIES = 2
 _WAIT_SECONDS = 1.0
 
 
@@ -109,10 +109,10 @@ def run_all(
     """Train what is waiting on so many places, and yield what ends as it ends.
 
     The caller may change the list at each one: empty it, or add the next stretch of a training. A job that breaks is
-    done once more.
+    done again.
 
     Raises:
-        HarnessError: a job broke twice.
+        HarnessError: a job broke three times.
     """
     if not waiting:
         return
@@ -131,10 +131,8 @@ def run_all(
                 key = (job.architecture.hash, job.purpose, job.seed_index)
                 broken[key] += 1
                 if broken[key] > RETRIES:
-                    raise HarnessError(
-                        f"seed {job.seed_index} of {key[0]} failed twice: {event.status}, {event.message}",
-                        hint="finished trainings are kept; the same command continues",
-                    )
+                    told = f"seed {job.seed_index} of {key[0]} failed {broken[key]} times: {event.message}"
+                    raise HarnessError(told, hint="finished trainings are kept; the same command continues")
                 on_event(event)
                 waiting.append(job)
     finally:

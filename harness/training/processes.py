@@ -211,11 +211,12 @@ def _limited(job: Job, memory_mb: float) -> Iterator[None]:
     """
     if job.device.startswith("cuda"):
         torch.zeros(1, device=job.device)
-    if sys.platform != "linux":
+    status = Path("/proc/self/status")
+    lines = status.read_text(encoding="ascii").splitlines() if status.exists() else []
+    known = {name: words for name, _, words in (line.partition(":") for line in lines)}
+    if not known.keys() >= {"VmData", "RssAnon"}:  # another system than Linux
         yield
         return
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    known = {name: words for name, _, words in (line.partition(":") for line in lines)}
     reserved, touched = (int(known[name].split()[0]) << 10 for name in ("VmData", "RssAnon"))
     before = resource.getrlimit(resource.RLIMIT_DATA)
     resource.setrlimit(resource.RLIMIT_DATA, (max(0, reserved - touched) + int(memory_mb * 2**20), before[1]))

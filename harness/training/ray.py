@@ -410,12 +410,10 @@ def _refusal(ours: _Facts, theirs: _Facts) -> str:
     # Another processor is no reason: its results say so. Another code or torch is one: nobody could say any more what
     # a search has run.
     here, there = ours.environment, theirs.environment
-    if here.commit != there.commit:
-        return f"its code is commit {_short(there.commit)}, not {_short(here.commit)}"
+    if (here.commit, here.torch) != (there.commit, there.torch):
+        return f"it has commit {there.commit} and torch {there.torch}, not {here.commit} and {here.torch}"
     if ours.code != theirs.code:
-        return f"its code is of commit {_short(there.commit)} too, but has other changes"
-    if here.torch != there.torch:
-        return f"its torch is {there.torch}, not {here.torch}"
+        return f"its code is of commit {there.commit} too, but has other changes"
     return f"it has no native engine: {theirs.fault}" if theirs.fault else ""
 
 
@@ -424,10 +422,6 @@ def _other_kind(one: _Facts, other: _Facts) -> str:
     if one.processor == other.processor and same_bits_due(one.environment, other.environment):
         return ""
     return f"it is another kind of machine ({other}), and these runs stay on one"
-
-
-def _short(commit: str | None) -> str:
-    return "unknown (no git checkout)" if commit is None else commit[:10]
 
 
 def _say(line: str) -> None:
