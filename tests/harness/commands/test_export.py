@@ -129,11 +129,9 @@ def test_a_model_that_says_something_else_is_never_given_out(monkeypatch: pytest
     ("weights", "changes", "found"),
     [
         ("aa", {}, Match.IDENTICAL),
-        ("aa", {"device": "another"}, Match.IDENTICAL),
         ("bb", {}, Match.DIFFERENT),
         ("bb", {"commit": "1" * 40, "dirty": True}, Match.DIFFERENT),
         ("bb", {"engine": "native AVX2 0123"}, Match.ELSEWHERE),
-        ("bb", {"torch": "2.99"}, Match.ELSEWHERE),
     ],
 )
 def test_weights_are_compared_with_the_record(
@@ -232,30 +230,7 @@ def test_a_wrong_command_line_is_refused_before_anything_is_trained(
     assert not (workspace / "x").exists()
 
 
-def test_without_the_extra_it_says_what_to_install_and_leaves_with_6(
-    small_data: ImageData, workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(errors, "find_spec", lambda name: None if name == "onnxruntime" else object())
-
-    assert run(["export", NETWORK, "--recipe", "@quick.toml", "--onnx", "net"]) == 6
-
-    assert "onnxruntime" in capsys.readouterr().err
-    assert not (workspace / "net").exists()
-
-
-def test_a_network_that_diverges_is_not_written(
-    small_data: ImageData, workspace: Path, capsys: pytest.CaptureFixture[str]
-):
-    (workspace / "wild.toml").write_text("batch_size = 16\nepochs = 2\nlearning_rate = 1000\n", encoding="utf-8")
-    wild = "conv3x3(8) conv3x3(8) conv3x3(8) | gap | linear(10)"
-
-    assert run(["export", wild, "--recipe", "@wild.toml", "--onnx", "new/folder/net.onnx"]) == 3
-
-    assert "seed 0 diverged: the loss was not finite in epoch " in capsys.readouterr().err
-    assert not (workspace / "new").exists()
-
-
-def test_safetensors_are_written_without_the_extra_and_can_be_read_by_others(
+def test_without_the_extra_safetensors_are_written_that_others_can_read_and_onnx_is_exit_code_6(
     small_data: ImageData, workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(errors, "find_spec", lambda name: None)
@@ -266,3 +241,4 @@ def test_safetensors_are_written_without_the_extra_and_can_be_read_by_others(
         sum(value.size for name, value in load_file("new/net.safetensors").items() if "running" not in name)
         == (found["parameters"])
     )
+    assert run(["export", NETWORK, "--recipe", "@quick.toml", "--onnx", "net"]) == 6

@@ -116,6 +116,9 @@ def test_a_run_that_diverges_says_so_and_ends_with_exit_code_3(workspace: Path, 
     )
     network = "conv3x3(4) conv3x3(4) | gap | linear(10)"
 
+    assert run(["export", network, "--recipe", "@wild.toml", "--safetensors", "new/net"]) == 3
+    assert not (workspace / "new").exists()
+    capsys.readouterr()
     assert run(["train", network, "--recipe", "@wild.toml", "--json"]) == 3
     found = json.loads(capsys.readouterr().out)
     assert found["status"] == "diverged"
