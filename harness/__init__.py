@@ -39,5 +39,8 @@ class _Package(ModuleType):
         # What a function needs is imported when it is called for; ``search`` is a folder's name too.
         return getattr(import_module("harness.api"), name) if name in __all__ else super().__getattribute__(name)
 
+    def __dir__(self) -> list[str]:
+        return __all__
+
 
 sys.modules[__name__].__class__ = _Package

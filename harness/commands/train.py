@@ -67,7 +67,7 @@ def export(network: str, folder: Path | None, as_json: bool, **given: Any) -> in
     Exit code 6 if packages are missing, 3 if training diverges; then nothing is written.
 
     \b
-    harness export seed4 --onnx seed4.onnx
+    harness export eab8ff --onnx digits.onnx
     harness export 4b8be5 --seed 3 --onnx net.onnx --safetensors net.safetensors
     """
     from harness import api

@@ -67,6 +67,7 @@ def test_the_notebook_runs_and_each_cell_can_be_shown(tmp_path: Path, monkeypatc
 def test_there_are_ten_names_at_most_and_they_are_functions_even_beside_a_folder_of_that_name():
     import harness.search.loop
 
+    assert dir(harness) == sorted(harness.__all__)
     assert len(harness.__all__) <= 10
     assert all(inspect.isfunction(getattr(harness, name)) for name in harness.__all__)
 
