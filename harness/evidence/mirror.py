@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 # What the first answer of the database may take; between two looks at the study; between two attempts while it is away;
 # what the end of a search waits for it.
-ANSWER_SECONDS, PAUSE_SECONDS, AWAY_SECONDS, END_SECONDS = 20.0, 2.0, 10.0, 60.0
+_ANSWER_SECONDS, _PAUSE_SECONDS, _AWAY_SECONDS, _END_SECONDS = 20.0, 2.0, 10.0, 60.0
 
 _HIDDEN = "***"
 _USER = re.compile(r"(?<=://)([^:/@]*):(.*)@")
@@ -70,7 +70,7 @@ def hidden(text: str) -> str:
     return _OPTION.sub(rf"\1={_HIDDEN}", _USER.sub(rf"\1:{_HIDDEN}@", text))
 
 
-def without_password(error: Exception, url: str) -> str:
+def _without_password(error: Exception, url: str) -> str:
     """Return what a driver says of a URL, in one line, with stars in place of its password."""
     found: BaseException | None = error
     while found is not None and not hasattr(found, "orig"):
@@ -106,8 +106,8 @@ class Mirror:
         self._is_current = False
         self._thread = threading.Thread(target=self._serve, daemon=True, name="storage")
         self._thread.start()
-        if not self._opened.wait(ANSWER_SECONDS):
-            raise UsageError(f"--storage {hidden(url)}: the database does not answer within {ANSWER_SECONDS:.0f} s")
+        if not self._opened.wait(_ANSWER_SECONDS):
+            raise UsageError(f"--storage {hidden(url)}: the database does not answer within {_ANSWER_SECONDS:.0f} s")
         if self._refused is not None:
             raise self._refused
 
@@ -125,7 +125,7 @@ class Mirror:
             again = typed("report", self._name, "--storage", "URL")
             self.say(f"the database of --storage lacks some runs; {again!r} adds them")
 
-    def finish(self, seconds: float | None = END_SECONDS) -> bool:
+    def finish(self, seconds: float | None = _END_SECONDS) -> bool:
         """Write all that is left within so many seconds, None for no end; return whether all is written."""
         self._ending.set()
         self._thread.join(seconds)
@@ -151,13 +151,13 @@ class Mirror:
                     self._opened.set()
                     return
                 if not is_away:
-                    why = without_password(error, self._url)
+                    why = _without_password(error, self._url)
                     self.say(f"the database of --storage is away; the search continues ({why})")
                 is_away = True
             self._is_current = not is_away
             self._opened.set()
             if not is_last:
-                self._ending.wait(AWAY_SECONDS if is_away else PAUSE_SECONDS)
+                self._ending.wait(_AWAY_SECONDS if is_away else _PAUSE_SECONDS)
         _close(study)
 
 
@@ -293,7 +293,7 @@ def _refusal(error: Exception, url: str) -> UsageError:
             f"--storage {hidden(url)} needs the driver {cause.name or 'of its database'}, which cannot be loaded",
             hint=install_command("postgres") if cause.name == "psycopg" else None,
         )
-    return UsageError(f"--storage {hidden(url)}: {without_password(error, url)}")
+    return UsageError(f"--storage {hidden(url)}: {_without_password(error, url)}")
 
 
 def _close(study: optuna.Study | None) -> None:

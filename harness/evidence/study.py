@@ -147,7 +147,7 @@ def config_document(config: StudyConfig) -> dict[str, Any]:
 
 def check_config(folder: Path, config: StudyConfig) -> None:
     """Raise ContentError unless the study in a folder has this configuration."""
-    there = read_config(folder)
+    there = _config_file(folder).config
     for item in fields(StudyConfig):
         ours, theirs = getattr(config, item.name), getattr(there, item.name)
         if ours != theirs:
@@ -159,15 +159,6 @@ def check_config(folder: Path, config: StudyConfig) -> None:
                 if item.name == "threshold_pct"
                 else "give --study another name, or repeat the command that began it",
             )
-
-
-def read_config(folder: Path) -> StudyConfig:
-    """Read a study's configuration.
-
-    Raises:
-        ContentError: there is none, or it is not one of this program.
-    """
-    return _config_file(folder).config
 
 
 def read_origins(folder: Path) -> dict[str, str]:
@@ -256,7 +247,7 @@ class Study:
         Raises:
             ContentError: a file does not hold together.
         """
-        return cls(folder, read_config(folder)).folded()
+        return cls(folder, _config_file(folder).config).folded()
 
     def folded(self) -> Self:
         """Take in what the log holds; what follows its last end of line is in the making, or torn by a kill.

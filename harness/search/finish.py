@@ -149,7 +149,7 @@ def _verification(plan: SearchPlan, study: Study, winner: WinnerChosen, proposal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LastWords:
+class _LastWords:
     """Why there is no answer, or no smaller one, for people, and a command to paste.
 
     Attributes:
@@ -254,7 +254,7 @@ class Outcome:
             if named is None or (verdict.hash, verdict.recipe_hash) != (named.hash, named.recipe_hash)
         ]
 
-    def words(self) -> LastWords | None:
+    def words(self) -> _LastWords | None:
         """Return what is said where there is no answer, or where a smaller network is not confirmed or verified yet.
 
         One way on is advised: more time or trials where they ran out, else a larger budget where it binds, else a lower
@@ -298,20 +298,20 @@ class Outcome:
             f"{duration_text(self.study.seconds)}; the test set was not read"
         )
 
-    def _after_a_miss(self, verdict: Verdict) -> LastWords:
+    def _after_a_miss(self, verdict: Verdict) -> _LastWords:
         row = verdict.row
         errors, allowed = row.test_errors_mean or 0.0, (100 - row.target_pct) / 100 * verdict.record.seeds[0].test_size
         mean = f"its verification gave a mean of {errors:,.1f} test errors over {row.seeds} seeds"
         if errors <= allowed and not verdict.contradicted:
             said = f"{mean}; {allowed:,.1f} are allowed, but so few seeds or so wide a spread prove nothing"
             arguments, advice = ("verify", row.hash, "--seeds", "10"), "adds the seeds that a verdict needs"
-            return LastWords(why="verification", sentences=(said,), arguments=arguments, advice=advice)
+            return _LastWords(why="verification", sentences=(said,), arguments=arguments, advice=advice)
         more = f", {errors - allowed:,.1f} more than the {allowed:,.1f} allowed"
         said = f"{mean}{', which contradicts its record' if verdict.contradicted else more}"
         changes = {"--seed": f"{self.plan.config.seed + 1}"}
         return self._advised("verification", (said,), changes, "begins a search with another seed")
 
-    def _more_effort(self, sentences: tuple[str, ...], advice: str) -> LastWords:
+    def _more_effort(self, sentences: tuple[str, ...], advice: str) -> _LastWords:
         effort = self.plan.effort
         if self.study.of_kind(SessionEnded)[-1].event.reason == "trials":
             more = {"--trials": f"{2 * max(effort.trials or 1, self._ends.total())}"}
@@ -329,12 +329,12 @@ class Outcome:
         others = [each for each in self.given.get("--limit", "").split(",") if not each.strip().startswith(minimise)]
         return {"--limit": ",".join([*filter(None, others), f"{minimise}<={twice}"])}
 
-    def _advised(self, why: Any, sentences: tuple[str, ...], changes: Mapping[str, str], advice: str) -> LastWords:
+    def _advised(self, why: Any, sentences: tuple[str, ...], changes: Mapping[str, str], advice: str) -> _LastWords:
         kept = {**self.given, **changes}
         if changes.keys() - _EFFORT:
             kept.pop("--study", None)
         arguments = ("search", *(word for option in kept.items() for word in option))
-        return LastWords(why=why, sentences=sentences, arguments=arguments, advice=advice)
+        return _LastWords(why=why, sentences=sentences, arguments=arguments, advice=advice)
 
 
 def outcome_of(plan: SearchPlan, search: Search, verdict: Verdict | None, given: Mapping[str, str]) -> Outcome:

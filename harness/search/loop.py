@@ -48,7 +48,7 @@ from search_spaces.draw import Draw, measured, replay, uniform
 from search_spaces.notation import parse_space
 
 # Runs that crash one after the other tell of the machine, not of the networks.
-MOST_CRASHES = 10
+_MOST_CRASHES = 10
 _POLL_SECONDS = 0.5
 
 
@@ -254,8 +254,8 @@ def _ended(search: Search, job: Job, found: Result) -> None:
         search.add(smaller := _confirmed(standing))
         decided = smaller if standing is candidate else decided
     search.watcher.ended(candidate, found, decided)
-    if search.crashed == MOST_CRASHES:
-        raise HarnessError(f"{MOST_CRASHES} runs in a row crashed, the last one with: {found.message}")
+    if search.crashed == _MOST_CRASHES:
+        raise HarnessError(f"{_MOST_CRASHES} runs in a row crashed, the last one with: {found.message}")
 
 
 def _broken(search: Search, event: Broken) -> None:

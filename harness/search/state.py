@@ -233,7 +233,7 @@ class Search(Trials):
 
     def run_seconds(self, candidate: Candidate) -> float:
         """Return what one whole run of a network takes: from those it has had, else estimated."""
-        seconds = [run.train_seconds for run in runs_of(candidate) if run.status is Status.COMPLETE]
+        seconds = [run.train_seconds for run in _runs_of(candidate) if run.status is Status.COMPLETE]
         if seconds:
             return statistics.mean(seconds)
         proposal, data = candidate.proposal, dataset(self.config.dataset)
@@ -243,7 +243,7 @@ class Search(Trials):
     def verify_seconds(self, candidate: Candidate, seeds: int = LEAST_VERIFY_SEEDS) -> float:
         """Return what verifying a network on so many seeds will take, in seconds of wall-clock; rather too much."""
         # The teacher of the search has not seen all training images, so a verification has one of its own.
-        teaching = max((run.teacher_seconds for run in runs_of(candidate)), default=0.0)
+        teaching = max((run.teacher_seconds for run in _runs_of(candidate)), default=0.0)
         return verifying(self.run_seconds(candidate), self.workers, seeds) + CAUTION * VERIFY_FACTOR * teaching
 
     def least_verify_seconds(self, candidate: Candidate, seeds: int = LEAST_VERIFY_SEEDS) -> float:
@@ -266,8 +266,7 @@ class Search(Trials):
         return CAUTION * rounds(lacking, confirming) * one + verifying(one, self.workers)
 
 
-def runs_of(candidate: Candidate) -> list[Result]:
-    """Return all finished runs of a network."""
+def _runs_of(candidate: Candidate) -> list[Result]:
     return [*([] if candidate.first is None else [candidate.first]), *candidate.fresh]
 
 

@@ -50,7 +50,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 def test_a_server_that_does_not_answer_is_not_waited_for(
     begun: list[list[str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], workspace: Path
 ):
-    monkeypatch.setattr(mirror, "ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr(mirror, "_ANSWER_SECONDS", 1.0)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"postgresql://ann:secret@127.0.0.1:{silent.getsockname()[1]}/name"
 

@@ -22,7 +22,7 @@ from optuna.storages import RDBStorage
 from benchmarks import postgres_server
 from benchmarks.postgres_server import Server
 from harness.evidence import mirror
-from harness.evidence.mirror import Mirror, hidden, without_password, write_database
+from harness.evidence.mirror import Mirror, _without_password, hidden, write_database
 from harness.evidence.study import Study, StudyConfig
 from harness.search import loop
 from harness.search.state import Moment, Watcher
@@ -58,8 +58,8 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mirror, "PAUSE_SECONDS", 0.02)
-    monkeypatch.setattr(mirror, "AWAY_SECONDS", 0.1)
+    monkeypatch.setattr(mirror, "_PAUSE_SECONDS", 0.02)
+    monkeypatch.setattr(mirror, "_AWAY_SECONDS", 0.1)
 
 
 @pytest.fixture
@@ -190,7 +190,7 @@ def test_a_url_without_its_driver_names_it(ended: Path, monkeypatch: pytest.Monk
 
 
 def test_a_server_that_is_silent_is_not_waited_for(ended: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(mirror, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(mirror, "_ANSWER_SECONDS", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(UsageError):
         mirrored(ended, f"postgresql://ann:secret@127.0.0.1:{silent.getsockname()[1]}/name")
 
@@ -206,7 +206,7 @@ def test_a_password_is_hidden_in_what_a_driver_says(said: str, url: str, shown: 
     error = Exception()
     error.__cause__ = ConnectionError()
     error.__cause__.orig = said  # type: ignore[attr-defined]
-    assert without_password(error, url) == shown
+    assert _without_password(error, url) == shown
     assert hidden(url) == "postgresql://ann:***@host/name"
 
 

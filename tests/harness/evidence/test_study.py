@@ -34,14 +34,14 @@ def test_a_configuration_is_read_as_it_was_written_and_opens_its_study_again(fol
     before = (folder / "config.json").read_bytes()
 
     assert not study.open_study(folder, CONFIG, {})
-    assert (study.read_config(folder), study.read_origins(folder)) == (CONFIG, ORIGINS)
+    assert (Study.read(folder).config, study.read_origins(folder)) == (CONFIG, ORIGINS)
     assert (folder / "config.json").read_bytes() == before
     # One of the time before lengths and priors.
     document = json.loads(before)
     for name in ("lengths", "prior", "prior_sha256"):
         del document["config"][name]
     (folder / "config.json").write_text(json.dumps(document), encoding="utf-8")
-    assert study.read_config(folder) == CONFIG
+    assert Study.read(folder).config == CONFIG
 
 
 def test_a_search_with_a_prior_trains_by_other_seeds_than_the_searches_that_the_prior_knows():
@@ -76,7 +76,7 @@ def test_another_configuration_is_refused(folder: Path, change: dict[str, Any]):
 
     with pytest.raises(ContentError):
         study.open_study(folder, replace(CONFIG, **change), ORIGINS)
-    assert study.read_config(folder) == CONFIG
+    assert Study.read(folder).config == CONFIG
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_a_damaged_configuration_is_refused(folder: Path, content: str):
     (folder / "config.json").write_text(content, encoding="utf-8")
 
     with pytest.raises(ContentError):
-        study.read_config(folder)
+        Study.read(folder)
 
 
 def test_a_study_has_one_coordinator_at_a_time(folder: Path):

@@ -394,7 +394,7 @@ def test_ten_crashes_in_a_row_end_the_search_with_the_last_message(trainer: Trai
         scripted.run(tmp_path, scripted.config(), scripted.effort())
 
     assert caught.value.exit_code == 1
-    assert len(scripted.results(tmp_path)) == loop.MOST_CRASHES == 10
+    assert len(scripted.results(tmp_path)) == loop._MOST_CRASHES == 10
 
 
 def test_data_that_are_gone_end_the_search(trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
