@@ -14,7 +14,6 @@ import warnings
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import unquote
 
@@ -76,10 +75,8 @@ def _without_password(error: Exception, url: str) -> str:
     while found is not None and not hasattr(found, "orig"):
         found = found.__cause__
     text = f"{type(error).__name__}: {error}" if found is None else str(found.orig)
-    for secret in {
-        spelling for each in (_USER, _OPTION) for _, word in each.findall(url) for spelling in (word, unquote(word))
-    }:
-        text = text.replace(secret, _HIDDEN) if secret else text
+    for secret in [word for each in (_USER, _OPTION) for _, word in each.findall(url) if word]:
+        text = text.replace(secret, _HIDDEN).replace(unquote(secret), _HIDDEN)
     return " ".join(text.split())
 
 
@@ -115,9 +112,7 @@ class Mirror:
         """Do nothing more."""
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *more: object) -> None:
         """Write the end of the search, unless it was broken off."""
         if kind is not None:
             self._ending.set()
@@ -145,7 +140,9 @@ class Mirror:
                 _close(study)
                 study = None
                 if isinstance(error, UsageError) or not self._opened.is_set():
-                    self._refused = _refusal(error, self._url)
+                    hint = install_command("postgres") if "psycopg" in str(error.__cause__) else None
+                    words = f"--storage {hidden(self._url)}: {_without_password(error, self._url)}"
+                    self._refused = error if isinstance(error, UsageError) else UsageError(words, hint=hint)
                     if self._opened.is_set():
                         self.say(f"nothing more is written to the database of --storage: {self._refused.told}")
                     self._opened.set()
@@ -282,18 +279,6 @@ def _trial(run: Result, ended_utc: str, proposal: Proposal, began_utc: str, conf
 
 def _local(utc: str) -> datetime:
     return datetime.fromisoformat(utc).astimezone().replace(tzinfo=None) if utc else datetime.now()
-
-
-def _refusal(error: Exception, url: str) -> UsageError:
-    if isinstance(error, UsageError):
-        return error
-    if isinstance(error, ImportError):
-        cause = error.__cause__ if isinstance(error.__cause__, ImportError) else error
-        return UsageError(
-            f"--storage {hidden(url)} needs the driver {cause.name or 'of its database'}, which cannot be loaded",
-            hint=install_command("postgres") if cause.name == "psycopg" else None,
-        )
-    return UsageError(f"--storage {hidden(url)}: {_without_password(error, url)}")
 
 
 def _close(study: optuna.Study | None) -> None:
