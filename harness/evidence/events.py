@@ -264,21 +264,10 @@ def read_line(text: str) -> Entry[Event] | None:
     """Return the entry that a line holds; None where it holds none of this program's: torn, damaged or unknown."""
     try:
         document = json.loads(text)
-    except ValueError:
+        kind = KINDS.get(str(document["event"]))
+        elapsed, utc = document.get("elapsed", 0.0), document.get("utc", "")
+        if kind is None or type(elapsed) not in (int, float) or not 0 <= elapsed < float("inf") or type(utc) is not str:
+            return None
+        return Entry(float(elapsed), read_as(kind, text, "an event"), utc)
+    except (ContentError, ValueError, KeyError, TypeError):
         return None
-    return entry_of(document) if isinstance(document, dict) else None
-
-
-def entry_of(document: dict[str, Any]) -> Entry[Event] | None:
-    """Return the entry that the fields of a line state; None where they state none."""
-    fields = dict(document)
-    kind, elapsed, utc = KINDS.get(str(fields.pop("event", ""))), fields.pop("elapsed", 0.0), fields.pop("utc", "")
-    if kind is None or isinstance(elapsed, bool) or not isinstance(elapsed, int | float):
-        return None
-    if not 0 <= elapsed < float("inf") or not isinstance(utc, str):
-        return None
-    try:
-        event = read_as(kind, json.dumps(fields, allow_nan=False), "an event")
-    except (ContentError, ValueError):
-        return None
-    return Entry(float(elapsed), event, utc)

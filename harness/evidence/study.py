@@ -348,7 +348,7 @@ def _of_before(folder: Path, lines: list[str]) -> Iterator[Entry[Event]]:
                     continue
                 elapsed = document.get("elapsed", 0.0)
                 yield Entry(elapsed, RunEnded(run=run), document.get("utc", ""))
-            elif (entry := events.entry_of(document)) is not None:
+            elif (entry := events.read_line(text)) is not None:
                 elapsed = entry.elapsed
                 yield entry
     for run in runs.values():

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from harness.evidence.events import Entry, Event, RunEnded, entry_of, line
+from harness.evidence.events import Entry, Event, RunEnded, line, read_line
 from harness.system import files
 from harness.training.result import Result
 
@@ -39,7 +39,7 @@ def filled(word: str, values: dict[str, Any]) -> dict[str, Any]:
 
 def entry(word: str, elapsed: float = 0.0, **values: Any) -> Entry[Event]:
     """Return an entry by the word and the fields that stand in the file."""
-    made = entry_of({"event": word, "elapsed": elapsed, **filled(word, values)})
+    made = read_line(json.dumps({"event": word, "elapsed": elapsed, **filled(word, values)}))
     assert made is not None, f"no event {word} with {values}"
     return made
 
