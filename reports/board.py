@@ -163,7 +163,6 @@ def _board(made: Sequence[Group]) -> dict[str, Any]:
 
 def _dots(group: Group) -> list[dict[str, Any] | None]:
     """Return a small picture for each row: a dot a seed on one axis of errors, and a tick at the errors allowed."""
-    width, height, margin, radius = 120, 24, 5, 3.0
     measured = [entry for entry in group.entries if entry.errors]
     errors = [number for entry in measured for number in (*entry.errors, entry.allowed)]
     low = max(min(errors, default=1), 1) / 1.05
@@ -171,17 +170,16 @@ def _dots(group: Group) -> list[dict[str, Any] | None]:
     high = max(min(max(errors, default=1), 2 * max((entry.allowed for entry in measured), default=1)), low + 1) * 1.05
 
     def across(number: int) -> float:
-        share = math.log(min(max(number, low), high) / low) / math.log(high / low)
-        return round(margin + share * (width - 2 * margin), 1)
+        return round(5 + 110 * math.log(min(max(number, low), high) / low) / math.log(high / low), 1)
 
     found: list[dict[str, Any] | None] = []
     for entry in group.entries:
-        places = Counter(map(across, entry.errors))
-        step = min(2.5, (height / 2 - radius) / max(1, max(places.values(), default=1) - 1))
-        stacked: Counter[float] = Counter()
+        # Equal seeds stand one above the other, the more the closer.
+        places, stacked = Counter(map(across, entry.errors)), Counter[float]()
+        step = min(2.5, 9 / max([1, *(number - 1 for number in places.values())]))
         marks = []
         for x, reached in sorted((across(number), number <= entry.allowed) for number in entry.errors):
-            marks.append((x, round(height / 2 - step * stacked[x], 1), reached))
+            marks.append((x, round(12 - step * stacked[x], 1), reached))
             stacked[x] += 1
         found.append({"tick": across(entry.allowed), "marks": marks} if entry.errors else None)
     return found

@@ -65,8 +65,10 @@ def png(chart: Any, width: int = 760) -> bytes:
 
 def _finished(chart: Any, description: str, height: int = 320, **datasets: Sequence[Row]) -> Any:
     """Return a chart as pages take it: as wide as its place, in the common style, with its named data sets."""
-    extra = {"datasets": datasets} if datasets else {}
-    return chart.properties(width="container", height=height, description=description, **extra).configure(**_CONFIG)
+    made = chart.properties(width="container", height=height, description=description).configure(**_CONFIG)
+    if datasets:
+        made.datasets = datasets  # Altair would look at every value
+    return made
 
 
 def _over(rows: Iterable[Row] | str) -> alt.Chart:
@@ -150,9 +152,9 @@ def _bars(
 # A study -------------------------------------------------------------------------------------------------------------
 
 
-def study_charts(info: StudyFacts, rows: Sequence[Row]) -> dict[str, Any]:
+def study_charts(info: StudyFacts, rows: Sequence[Row], mattered: course.Choices | None) -> dict[str, Any]:
     """Return the charts of a study by the names under which its page shows them; ``rows`` are its ``networks_rows``."""
-    facts, mattered = course.accounting(info), course.choices(info)
+    facts = course.accounting(info)
     return {
         "accuracy": accuracy_over_cost(info, rows),
         "seeds": _seeds_of_networks(info),
@@ -362,23 +364,21 @@ def _learning_curves(info: StudyFacts) -> Any:
             "epoch": epoch,
             "errors": _rounded(_errors_pct(value)),
             "validation_pct": _rounded(value),
-            "end": "to the end" if run.status == "complete" else run.status.replace("_", " "),
+            "end": run.status.replace("_", " "),
         }
         for number, run, points in curves
         for epoch, value in points
     ]
-    ends = {str(row["end"]) for row in rows}
-    colours = {"to the end": BLUE, "pruned": GREY} | dict(
-        zip(sorted(ends - {"to the end", "pruned"}), (RED, AMBER, PURPLE, NAVY), strict=False)
-    )
-    kinds = [kind for kind in colours if kind in ends]
-    scale = alt.Scale(domain=kinds, range=[colours[kind] for kind in kinds])
+    names = ("complete", "pruned", "diverged", "timed out", "out of memory", "crashed")
+    colours = (BLUE, GREY, RED, AMBER, PURPLE, NAVY)
+    kinds = {name: (colour, "circle") for name, colour in zip(names, colours, strict=True)}
+    looks = _looks("end", kinds, [row["end"] for row in rows])
     marks = _over("curves").mark_line(point={"size": 25}, strokeWidth=1.25, opacity=0.7)
     chart = marks.encode(
         x=alt.X("epoch:Q", axis=alt.Axis(tickMinStep=1)),
         y=_accuracy_axis("validation accuracy, %"),
         detail="n:N",
-        color=alt.Color("end:N", scale=scale),
+        color=looks["color"],
         tooltip=_tips("network:N", "epoch:Q", "validation_pct:Q|validation, %|.2f", "end:N"),
     ).add_params(_zoom())
     description = f"Validation accuracy by epoch of the first runs of {len(curves)} networks."
@@ -394,18 +394,12 @@ def nothing() -> Any:
 # The leaderboard -----------------------------------------------------------------------------------------------------
 
 _TIERS = {
-    "certified": "certified or verified",
-    "verified": "certified or verified",
-    "at the target": "measured",
-    "measured": "measured",
-    "searched": "searched (validation)",
-    "claimed": "published by others",
-}
-_TIER_KINDS = {
-    "certified or verified": (GREEN, "square"),
+    "certified": (GREEN, "square"),
+    "verified": (GREEN, "square"),
+    "at the target": (ORANGE, "diamond"),
     "measured": (ORANGE, "diamond"),
-    "searched (validation)": (BLUE, "circle"),
-    "published by others": (PURPLE, "triangle-up"),
+    "searched": (BLUE, "circle"),
+    "claimed": (PURPLE, "triangle-up"),
 }
 
 
@@ -415,7 +409,7 @@ def frontier(rows: Sequence[Row], target_pct: float, *, height: int = 400) -> An
     Each row has ``network``, ``parameters``, ``accuracy`` and ``target`` in per cent, ``tier``, ``recipe``, whether it
     is ``best`` at its target, and ``href``, where a click leads; the target that is given has a line.
     """
-    points = [{**row, "errors": _errors_pct(row["accuracy"]), "kind": _TIERS[row["tier"]]} for row in rows]
+    points = [{**row, "errors": _errors_pct(row["accuracy"])} for row in rows]
     if len({(row["parameters"], row["accuracy"]) for row in points}) < 3:
         return None
     x, y = _log_axis(alt.X, "parameters", "parameters"), _accuracy_axis("accuracy, % (errors logarithmic)")
@@ -425,7 +419,7 @@ def frontier(rows: Sequence[Row], target_pct: float, *, height: int = 400) -> An
     told = ("parameters:Q||,d", "accuracy:Q|accuracy, %|.3f", "tier:N", "target:Q|target, %", "recipe:N")
     best = _over("rows").transform_filter("datum.best").encode(x=x, y=y)
     marks = _over("rows").mark_point(filled=True, size=70, opacity=0.85, cursor="pointer")
-    looks = _looks("kind", _TIER_KINDS, [row["kind"] for row in points])
+    looks = _looks("tier", _TIERS, [row["tier"] for row in points])
     chart = alt.layer(
         _over([{"errors": _errors_pct(target_pct)}]).mark_rule(**_DASHED).encode(y=y),
         best.mark_line(color=GREEN),

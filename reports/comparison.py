@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from types import SimpleNamespace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from harness.data.datasets import dataset
 from harness.evidence import leaderboard, ledger, record
@@ -63,23 +63,30 @@ def plain(name: str, texts: Iterable[object]) -> Quantity:
     return Quantity(name, said, [None] * len(said))
 
 
-def known(quantities: Iterable[Quantity]) -> list[Quantity]:
+# Lines of a comparison: a name, what it tells of a side, and how numbers are shown; texts as they are.
+_Lines = Sequence[tuple[str, Callable[[Any], Any], Callable[[Any], str] | None]]
+
+
+def lines(sides: Sequence[object], of: _Lines, comparable: Mapping[str, bool]) -> list[Quantity]:
     """Return the lines that say something of at least one side."""
-    return [line for line in quantities if set(line.words) != {DASH}]
+    found = []
+    for name, told, show in of:
+        values = [told(side) for side in sides]
+        line = quantity(name, values, show, comparable=comparable.get(name, True)) if show else plain(name, values)
+        found += [line] if set(line.words) != {DASH} else []
+    return found
 
 
-def _of_rows(
-    rows: Sequence[LeaderboardRow | None], fields: dict[str, Callable[[LeaderboardRow], object]]
-) -> Sequence[Quantity]:
-    return [plain(name, [None if row is None else told(row) for row in rows]) for name, told in fields.items()]
+def _of_row(told: Callable[[LeaderboardRow], object]) -> Callable[[Any], Any]:
+    return lambda side: None if side.row is None else told(side.row)
 
 
-_TESTED: dict[str, Callable[[LeaderboardRow], object]] = {
-    "tier": lambda row: row.tier,
-    "mean test accuracy, %": accuracy_words,
-    "99 % lower bound, %": lambda row: decimal(row.lower_bound_pct, 3),
-    "seeds on the test set": lambda row: row.seeds,
-}
+_TESTED: _Lines = (
+    ("tier", _of_row(lambda row: row.tier), None),
+    ("mean test accuracy, %", _of_row(accuracy_words), None),
+    ("99 % lower bound, %", _of_row(lambda row: decimal(row.lower_bound_pct, 3)), None),
+    ("seeds on the test set", _of_row(lambda row: row.seeds), None),
+)
 
 # Networks ------------------------------------------------------------------------------------------------------------
 
@@ -171,11 +178,13 @@ def network_comparison(sides: Sequence[NetworkSide]) -> SimpleNamespace:
     recipes = [asdict(side.record.recipe) if side.record else {} for side in sides]
     names = dict.fromkeys(name for each in recipes for name in each)
     fields = [plain(name, [shown(each.get(name, "")) for each in recipes]) for name in names]
+    runs = [run for side in sides if side.record for run in side.record.seeds]
+    machines = {(run.environment.device, run.environment.engine) for run in runs}
     notes = words("notes_of_networks", sides, alike)
     return SimpleNamespace(
         sides=sides,
         sentences=[_sentence(sides[0], side, alike) for side in sides[1:]],
-        quantities=known(_network_quantities(sides)),
+        quantities=lines(sides, _OF_NETWORKS, {"training a seed": len(machines) == 1}),
         mistakes=wrong,
         shared=shared,
         pictures=shared_mistakes(shared, seen),
@@ -197,48 +206,27 @@ def two_sided(ours: Sequence[float], theirs: Sequence[float]) -> float | None:
     return min(1.0, 2 * min(statistics.chance_that_lower(ours, theirs), statistics.chance_that_lower(theirs, ours)))
 
 
-def _network_quantities(sides: Sequence[NetworkSide]) -> list[Quantity]:
-    rows = [side.row for side in sides]
-    runs = [run for side in sides if side.record for run in side.record.seeds]
-    machines = {row.device for row in rows if row}, {run.environment.engine for run in runs}
-    return [
-        plain("hash", [side.architecture.hash for side in sides]),
-        quantity("parameters", [side.analysis.parameters for side in sides]),
-        quantity("stored numbers", [stored_numbers(side.architecture, side.analysis.task) for side in sides]),
-        quantity("multiply-adds an image", [side.analysis.macs for side in sides]),
-        quantity("receptive field, pixels", [side.analysis.receptive_field for side in sides]),
-        quantity("ops", [len(side.analysis.layers) for side in sides]),
-        *_of_rows(
-            rows,
-            _TESTED
-            | {
-                "99 % lower bound over images too, %": lambda row: decimal(row.lower_bound_images_pct, 3),
-                "worst seed, %": lambda row: decimal(row.min_test_accuracy_pct, 2),
-                "seeds at the target": lambda row: row.seeds_at_target,
-            },
-        ),
-        quantity(
-            "mean test errors", [row.test_errors_mean if row else None for row in rows], lambda value: decimal(value, 1)
-        ),
-        plain("validation accuracy, %", [spread(side.validation_pct) if side.validation_pct else "" for side in sides]),
-        plain("seeds on validation", [len(side.validation_pct) or "" for side in sides]),
-        quantity("epochs", [row.epochs if row else None for row in rows]),
-        quantity(
-            "training a seed",
-            [row.train_seconds if row else None for row in rows],
-            duration,
-            comparable=all(len(values) == 1 for values in machines),
-        ),
-        *_of_rows(
-            rows,
-            {
-                "recipe": lambda row: row.recipe,
-                "data set and target": lambda row: f"{row.dataset}, {short(row.target_pct)} %",
-                "found by study": lambda row: row.study,
-                "device": lambda row: row.device,
-            },
-        ),
-    ]
+_OF_NETWORKS: _Lines = (
+    ("hash", lambda side: side.architecture.hash, None),
+    ("parameters", lambda side: side.analysis.parameters, count),
+    ("stored numbers", lambda side: stored_numbers(side.architecture, side.analysis.task), count),
+    ("multiply-adds an image", lambda side: side.analysis.macs, count),
+    ("receptive field, pixels", lambda side: side.analysis.receptive_field, count),
+    ("ops", lambda side: len(side.analysis.layers), count),
+    *_TESTED,
+    ("99 % lower bound over images too, %", _of_row(lambda row: decimal(row.lower_bound_images_pct, 3)), None),
+    ("worst seed, %", _of_row(lambda row: decimal(row.min_test_accuracy_pct, 2)), None),
+    ("seeds at the target", _of_row(lambda row: row.seeds_at_target), None),
+    ("mean test errors", _of_row(lambda row: row.test_errors_mean), lambda value: decimal(value, 1)),
+    ("validation accuracy, %", lambda side: spread(side.validation_pct), None),
+    ("seeds on validation", lambda side: len(side.validation_pct) or None, None),
+    ("epochs", _of_row(lambda row: row.epochs), count),
+    ("training a seed", _of_row(lambda row: row.train_seconds), duration),
+    ("recipe", _of_row(lambda row: row.recipe), None),
+    ("data set and target", _of_row(lambda row: f"{row.dataset}, {short(row.target_pct)} %"), None),
+    ("found by study", _of_row(lambda row: row.study), None),
+    ("device", _of_row(lambda row: row.device), None),
+)
 
 
 # Studies -------------------------------------------------------------------------------------------------------------
@@ -258,15 +246,13 @@ def study_comparison(infos: Sequence[StudyFacts]) -> SimpleNamespace:
     found = {key: network for networks in reversed(whole) for key, network in networks.items()}
     several = [network for key, network in found.items() if sum(key in networks for networks in whole) > 1]
     several.sort(key=lambda network: (network.parameters, network.hash))
-    machines = {
-        (made_by(info)["device"], *sorted(str(entry.event.workers) for entry in info.sessions)) for info in infos
-    }
+    machines = {(made_by(info)["device"], frozenset(entry.event.workers for entry in info.sessions)) for info in infos}
     notes = words("notes_of_studies", infos, len(machines) > 1, [head.outcome for head in heads])
     return SimpleNamespace(
         infos=infos,
         verdicts=[head.verdict for head in heads],
         sentences=[words("of_studies", infos[0], info) for info in infos[1:]],
-        quantities=known(_study_quantities(infos, [head.outcome for head in heads])),
+        quantities=lines(infos, _OF_STUDIES, {}),
         settings=[line for line in settings if len(set(line.words)) > 1],
         equal=[line.name for line in settings if len(set(line.words)) == 1],
         shared=[
@@ -278,31 +264,36 @@ def study_comparison(infos: Sequence[StudyFacts]) -> SimpleNamespace:
     )
 
 
-def _study_quantities(infos: Sequence[StudyFacts], outcomes: Sequence[str]) -> list[Quantity]:
-    accounts = [course.accounting(info) for info in infos]
-    fallen = [[item.elapsed for item in course.decided(info) if item.confirmed] for info in infos]
-    seconds = [info.elapsed for info in infos]
-    hourly = [3600 * each.trained / spent if spent > 0 else None for each, spent in zip(accounts, seconds, strict=True)]
-    states = [[network.state for network in info.networks] for info in infos]
-    trained = [sum(run.train_seconds for run in info.results) for info in infos]
-    return [
-        plain("outcome", outcomes),
-        plain("network", [info.answer and info.answer.hash for info in infos]),
-        quantity("parameters", [info.answer.parameters if info.answer else None for info in infos]),
-        *_of_rows([info.row for info in infos], _TESTED),
-        quantity("time of all sessions", seconds, duration),
-        quantity("training time of all runs", trained, duration),
-        quantity("first network confirmed after", [at[0] if at else None for at in fallen], duration),
-        quantity("last fall of the effective budget after", [at[-1] if at else None for at in fallen], duration),
-        quantity("effective budget at the end", [course.budget_steps(info)[-1][1] for info in infos]),
-        quantity("proposals", [each.proposed for each in accounts]),
-        quantity("networks rejected before building", [each.rejected for each in accounts]),
-        quantity("networks trained", [each.trained for each in accounts]),
-        quantity("networks an hour", hourly, lambda value: decimal(value, 1)),
-        quantity("finished runs", [len(info.results) for info in infos]),
-        quantity("networks pruned", [each.count(State.PRUNED) for each in states]),
-        quantity("networks that failed confirmation", [each.count(State.REFUTED) for each in states]),
-    ]
+def _confirmed(info: StudyFacts) -> list[float | None]:
+    return [item.elapsed for item in course.decided(info) if item.confirmed] or [None]
+
+
+def _in_state(state: State) -> Callable[[StudyFacts], int]:
+    return lambda info: sum(network.state is state for network in info.networks)
+
+
+_OF_STUDIES: _Lines = (
+    ("outcome", lambda info: headline(info).outcome, None),
+    ("network", lambda info: info.answer and info.answer.hash, None),
+    ("parameters", lambda info: info.answer and info.answer.parameters, count),
+    *_TESTED,
+    ("time of all sessions", lambda info: info.elapsed, duration),
+    ("training time of all runs", lambda info: sum(run.train_seconds for run in info.results), duration),
+    ("first network confirmed after", lambda info: _confirmed(info)[0], duration),
+    ("last fall of the effective budget after", lambda info: _confirmed(info)[-1], duration),
+    ("effective budget at the end", lambda info: course.budget_steps(info)[-1][1], count),
+    ("proposals", lambda info: course.accounting(info).proposed, count),
+    ("networks rejected before building", lambda info: course.accounting(info).rejected, count),
+    ("networks trained", lambda info: course.accounting(info).trained, count),
+    (
+        "networks an hour",
+        lambda info: 3600 * course.accounting(info).trained / info.elapsed if info.elapsed > 0 else None,
+        lambda value: decimal(value, 1),
+    ),
+    ("finished runs", lambda info: len(info.results), count),
+    ("networks pruned", _in_state(State.PRUNED), count),
+    ("networks that failed confirmation", _in_state(State.REFUTED), count),
+)
 
 
 def _flat(config: StudyConfig) -> dict[str, str]:

@@ -33,14 +33,11 @@ Shares = list[tuple[str, float]]
 
 
 class Accounting(NamedTuple):
-    """Every proposal, counted once; a proposal is a network with one length of its training.
+    """Every proposal, a network with one length of its training, counted once.
 
-    Attributes:
-        rejections: by reason, most frequent first; rare ones beyond the first dozen are summed up in the last.
-        repeated: proposals of a network that was known already.
-        trained: those of ``to_train`` with a first run that has ended with an accuracy.
-        outcomes: finished runs by how they ended.
-        steps: how many proposals are left after each step of the search.
+    ``repeated`` are those of a known network, ``trained`` those with a first run that has ended with an accuracy.
+    ``rejections`` has the reasons, most frequent first, rare ones beyond the first dozen summed up in the last;
+    ``outcomes`` how finished runs ended; ``steps`` how many proposals are left after each step of the search.
     """
 
     proposed: int

@@ -107,7 +107,7 @@ def write_figures(info: StudyFacts, folder: Path) -> list[Path]:
     Raises:
         UsageError: the folder cannot be written.
     """
-    drawn = charts.study_charts(info, charts.networks_rows(info))
+    drawn = charts.study_charts(info, charts.networks_rows(info), None)
     made: dict[Path, bytes] = {}
     for name, chart in (("accuracy", "accuracy"), ("budget", "over-time"), ("proposals", "steps")):
         picture = drawn[chart] or charts.nothing()

@@ -39,10 +39,10 @@ def write_report(folder: Path, workspace: Workspace, *, live: bool = False, stud
 def page(info: StudyFacts, *, live: bool = False) -> str:
     """Return the page of a study."""
     network, proof, rows = info.network, info.proof, networks_rows(info)
-    task = dataset(info.config.dataset).task
+    task, choices = dataset(info.config.dataset).task, course.choices(info)
     return render.page(
         "study.html",
-        charts=study_charts(info, rows),
+        charts=study_charts(info, rows, choices),
         styles=["study.css"],
         scripts=["study.js", *(["live.js"] if live else [])],
         datasets={"networks": rows},
@@ -58,7 +58,7 @@ def page(info: StudyFacts, *, live: bool = False) -> str:
         seeds=course.seed_spread(info),
         spared=course.spared(info),
         pruning=course.pruning(info) if len(info.networks) >= course.FEWEST_NETWORKS else [],
-        choices=course.choices(info),
+        choices=choices,
         caveats=caveats(info),
         next_step=next_step(info),
         commands=commands(info),
