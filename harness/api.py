@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from harness.training.native.native import Choice
     from harness.training.recipe import NamedRecipe, Recipe
     from harness.training.result import Purpose, Result
-    from harness.training.run import Job
     from harness.training.train import Training
     from search_spaces.task import Task
 
@@ -166,30 +165,38 @@ def train(
     from harness.training.result import Purpose
     from harness.training.train import final_network
 
-    job = _job(architecture, named, Purpose.TRAIN, seed, device, engine, place)
     images = resolve(dataset, _folder(data))
-    result, run = _trained(replace(job, evaluate_each_epoch=True), images)
+    result, run = _trained(architecture, named, Purpose.TRAIN, images, seed=seed, device=device, engine=engine)
     return Trained(result, OfPixels(final_network(run), images.dataset))
 
 
-def _job(
+def _trained(
     architecture: Architecture,
     named: NamedRecipe,
     purpose: Purpose,
+    images: ImageData,
+    *,
     seed: int,
     device: str,
     engine: str,
-    place: Workspace,
-) -> Job:
+    beacon: str = "",
+) -> tuple[Result, Training]:
+    """Train in this process and show how it goes on; a training on the search split is validated each epoch."""
+    import torch
+
     from harness.system.machine import choose_device
     from harness.training.native.native import choose_engine
-    from harness.training.run import Job
+    from harness.training.progress import Reporter
+    from harness.training.result import Epoch, Purpose, accuracy_pct
+    from harness.training.run import Job, TrainingData, execute_and_keep
     from search_spaces.ops import op_types
 
-    chosen = choose_device(device)
+    chosen, teachers = choose_device(device), workspace().teachers
     choice = choose_engine(engine, named.recipe, chosen, op_types(architecture.ops))
     say_engine(choice)
-    return Job(
+    say_teacher(named.recipe, images.dataset.task, teachers)
+    validated, epochs = purpose is Purpose.TRAIN, named.recipe.epochs
+    job = Job(
         architecture=architecture,
         recipe=named.recipe,
         recipe_name=named.name,
@@ -197,33 +204,23 @@ def _job(
         seed_index=seed,
         device=str(chosen),
         engine=choice.kind,
-        teachers=place.teachers,
+        teachers=teachers,
+        evaluate_each_epoch=validated,
+        beacon=beacon,
     )
-
-
-def _trained(job: Job, data: ImageData) -> tuple[Result, Training]:
-    """Train in this process and show how it goes on."""
-    import torch
-
-    from harness.training.progress import Reporter
-    from harness.training.result import Epoch, Purpose, accuracy_pct
-    from harness.training.run import TrainingData, execute_and_keep
-
-    assert job.teachers is not None
-    say_teacher(job.recipe, data.dataset.task, job.teachers)
-    images = len(data.train_labels) if job.purpose is Purpose.VERIFY else data.dataset.train_size
+    size = images.dataset.train_size if validated else len(images.train_labels)
     # As in a search and in a verification: the number of threads has a part in the bits.
     torch.set_num_threads(1)
-    with Reporter(images // job.recipe.batch_size * job.recipe.epochs, "steps") as reporter:
+    with Reporter(size // named.recipe.batch_size * epochs, "steps") as reporter:
 
         def on_epoch(epoch: Epoch) -> None:
-            if job.evaluate_each_epoch:
+            if validated:
                 loss = "not finite" if epoch.train_loss is None else f"{epoch.train_loss:.4f}"
-                accuracy = accuracy_pct(epoch.validation_errors, data.dataset.validation_size)
+                accuracy = accuracy_pct(epoch.validation_errors, images.dataset.validation_size)
                 told = f"loss {loss}, validation {accuracy:.2f} %, {epoch.train_seconds:.1f} s"
-                reporter.say(f"epoch {epoch.epoch}/{job.recipe.epochs}: {told}")
+                reporter.say(f"epoch {epoch.epoch}/{epochs}: {told}")
 
-        return execute_and_keep(job, TrainingData.of(data), on_epoch, lambda: reporter.advance())
+        return execute_and_keep(job, TrainingData.of(images), on_epoch, lambda: reporter.advance())
 
 
 # Weights for other programs --------------------------------------------------------------------------------------
@@ -323,9 +320,10 @@ def export(
         facts |= {"trained": False, "match": Match.IDENTICAL if same else Match.REPEATED}
     else:
         engine = engine_of_repeat(engine, recorded.environment.engine if recorded else None)
-        job = _job(given.architecture, named, Purpose.VERIFY, seed, device, engine, place)
-        job = replace(job, beacon=(recorded and recorded.beacon) or "")
-        made, run = _trained(job, images)
+        beacon = (recorded and recorded.beacon) or ""
+        made, run = _trained(
+            given.architecture, named, Purpose.VERIFY, images, seed=seed, device=device, engine=engine, beacon=beacon
+        )
         if made.status is not Status.COMPLETE:
             raise TargetMissed(f"seed {seed} {made.status}: {made.message}; nothing was written")
         model, about = final_network(run), properties(made, images.dataset)
