@@ -127,27 +127,28 @@ def train_epoch_together(population: _Population, on_step: Callable[[], None] | 
         on_step: called after each step has been asked for; a GPU may not have taken it yet. It may raise, which ends
             the epoch half-way: members and population are of no use then.
     """
-    runs, recipe = population.members, population.first.recipe
+    runs, recipe, real = population.members, population.first.recipe, torch.float32
     steps = len(population.images) // recipe.batch_size
     began = time.perf_counter()
-    _gather(population)
-    schedule = _renewed(population, _schedule(population, steps))
-    _run(population, lambda: _step(population, schedule), steps, on_step or (lambda: None))
-    losses = (schedule.loss / steps).tolist()
-    _scatter(population, steps)
-    seconds = time.perf_counter() - began
-    rate = learning_rate(recipe, runs[0].step - 1, steps)
-    return [end_epoch(run, loss, rate, seconds / len(runs)) for run, loss in zip(runs, losses, strict=True)]
-
-
-def _gather(population: _Population) -> None:
-    runs, real = population.members, torch.float32
     _spread([flat_state(run.network, real) for run in runs], engine_tensors(population.network))
     memories = [flat_optimizer_state(run.network, run.optimizer, real) for run in runs]
     for of_each, memory in zip(zip(*memories, strict=True), population.optimizer_state, strict=True):
         _spread(of_each, memory)
-    averages = [flat_of(run.network, run.average or run.state, real) for run in runs]
-    _spread(averages, population.average)
+    _spread([flat_of(run.network, run.average or run.state, real) for run in runs], population.average)
+    fresh, kept = _schedule(population, steps), population.schedule
+    if kept is None or (kept.maps is None) != (fresh.maps is None):
+        # A captured step reads these tensors; one with transforms is another than one without, and is captured anew.
+        population.schedule = kept = fresh
+        population.graph = None
+    for field in fields(_EpochSteps):
+        if (tensor := getattr(kept, field.name)) is not None:
+            tensor.copy_(getattr(fresh, field.name))
+    _run(population, lambda: _step(population, kept), steps, on_step or (lambda: None))
+    losses = (kept.loss / steps).tolist()
+    _scatter(population, steps)
+    seconds = time.perf_counter() - began
+    rate = learning_rate(recipe, runs[0].step - 1, steps)
+    return [end_epoch(run, loss, rate, seconds / len(runs)) for run, loss in zip(runs, losses, strict=True)]
 
 
 def _spread(flat: Sequence[Tensor], tensors: list[Tensor]) -> None:
@@ -159,18 +160,6 @@ def _spread(flat: Sequence[Tensor], tensors: list[Tensor]) -> None:
 
 def _collected(tensors: list[Tensor], members: int) -> Tensor:
     return torch.cat([tensor.detach().reshape(members, -1) for tensor in tensors], 1)
-
-
-def _renewed(population: _Population, fresh: _EpochSteps) -> _EpochSteps:
-    # A captured step reads these tensors; one with transforms is another than one without, and is captured anew.
-    kept = population.schedule
-    if kept is None or (kept.maps is None) != (fresh.maps is None):
-        population.schedule, population.graph = fresh, None
-        return fresh
-    for field in fields(_EpochSteps):
-        if (tensor := getattr(kept, field.name)) is not None:
-            tensor.copy_(getattr(fresh, field.name))
-    return kept
 
 
 def _schedule(population: _Population, steps: int) -> _EpochSteps:
