@@ -77,7 +77,7 @@ class Processes(Executor):
         if not desk.pool.active:
             self._replace(desk)
         desk.job, desk.has_begun, desk.since = job, False, time.monotonic()
-        desk.future = desk.pool.schedule(train, (job, self.source, self.limits.memory_mb))
+        self._schedule(desk)
 
     def wait(self, seconds: float) -> list[Event]:
         """Return what has happened, after at most ``seconds``.
@@ -90,11 +90,8 @@ class Processes(Executor):
         if not futures:
             time.sleep(seconds)
         concurrent.futures.wait(futures, seconds, concurrent.futures.FIRST_COMPLETED)
-        return [
-            self._event(desk)
-            for desk in self.desks
-            if desk.job is not None and (desk.future.done() or self._is_late(desk, desk.job))
-        ]
+        late = [desk for desk in self.desks if desk.job is not None and (desk.future.done() or self._is_late(desk))]
+        return [event for desk in late if (event := self._event(desk)) is not None]
 
     def stop(self) -> None:
         """End all processes now; what they were doing is lost but for its checkpoint."""
@@ -105,9 +102,12 @@ class Processes(Executor):
             _sweep(desk.job)
         self.desks = []
 
-    def _event(self, desk: _Desk) -> Event:
+    def _schedule(self, desk: _Desk) -> None:
+        desk.future = desk.pool.schedule(train, (desk.job, self.source, self.limits.memory_mb))
+
+    def _event(self, desk: _Desk) -> Event | None:
         job, desk.job = desk.job, None
-        assert job is not None, "a job was done"
+        assert job is not None, "it had one"
         try:
             return replace(desk.future.result(timeout=0), job=job)
         except TimeoutError:
@@ -117,15 +117,22 @@ class Processes(Executor):
             status, message = Status.CRASHED, f"the worker process ended with {killed}"
         except BrokenProcessPool:
             status, message = Status.CRASHED, "the worker process ended before it began"
+            # No fault of its job, so another one begins with it.
+            if time.monotonic() - desk.since < _BEGIN_SECONDS:
+                self._replace(desk)
+                desk.job = job
+                self._schedule(desk)
+                return None
         self._replace(desk)
         _sweep(job)
         return Broken(job, status, message)
 
-    def _is_late(self, desk: _Desk, job: Job) -> bool:
+    def _is_late(self, desk: _Desk) -> bool:
+        assert desk.job is not None, "it has one"
         # Pebble would count from when a process takes its job, which one that is stopped never does.
         if not desk.has_begun and desk.future.running():
             desk.has_begun, desk.since = True, time.monotonic()
-        allowed = self.limits.seconds - job.spent_seconds + (0 if desk.has_begun else _BEGIN_SECONDS)
+        allowed = self.limits.seconds - desk.job.spent_seconds + (0 if desk.has_begun else _BEGIN_SECONDS)
         return time.monotonic() - desk.since > allowed
 
     def _replace(self, desk: _Desk) -> None:

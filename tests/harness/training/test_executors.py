@@ -298,10 +298,11 @@ def test_a_process_keeps_its_data_and_has_one_thread(pool: Processes, tmp_path: 
 
 
 @pytest.mark.nightly
-def test_one_that_dies_while_it_is_idle_is_replaced(pool: Processes, tmp_path: Path):
+@pytest.mark.parametrize("pause", [0.0, 0.5])
+def test_one_that_dies_before_it_has_a_job_is_no_fault_of_the_next(pause: float, pool: Processes, tmp_path: Path):
     result(pool, replace(noting(tmp_path / "process"), recipe=JOB.recipe))
     os.kill(int((tmp_path / "process").read_text()), signal.SIGKILL)
-    time.sleep(0.5)
+    time.sleep(pause)
     assert result(pool, JOB).status is Status.COMPLETE
 
 
