@@ -22,7 +22,7 @@ from harness.evidence.events import Confirmed, FailedConfirmation
 from harness.evidence.mirror import hidden
 from harness.evidence.study import StudyConfig
 from harness.search.clock import Effort
-from harness.search.race import Candidate, is_confirmed
+from harness.search.race import Candidate
 from harness.search.state import Moment, Watcher
 from harness.search.trials import NearestMiss, allowed_errors, miss_text
 from harness.system import statistics
@@ -239,7 +239,7 @@ class SearchReporter(Watcher):
             self.say(f"confirmed: {size}, {seeds}; budget now {decided.budget:,}", "green")
         elif begun - {run.seed_index for run in candidate.fresh}:
             self._open.add(trial)
-        elif not is_confirmed(candidate, self.config.threshold_pct):
+        elif not candidate.is_confirmed:
             fallen = "no longer" if candidate is self._at.standing else "not"
             self.say(f"{fallen} confirmed: {size}, {seeds}; unlikely to hold {self.config.threshold_pct:.2f} %")
 

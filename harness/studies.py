@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.evidence import record
 from harness.evidence.record import Record
-from harness.search.race import Candidate, is_confirmed
+from harness.search.race import Candidate
 from harness.search.trials import Trials, nearest_miss
 from harness.system.files import Workspace
 from harness.system.terminal import counted
@@ -88,7 +88,7 @@ class Study:
     @property
     def nearest(self) -> Trial | None:
         """The network with the fewest errors of those that are not confirmed."""
-        found = nearest_miss(self._told.candidates.values(), self.config.threshold_pct)
+        found = nearest_miss(self._told.candidates.values())
         return None if found is None else self._trial(self._told.candidates[found.trial])
 
     @property
@@ -111,7 +111,7 @@ class Study:
             status="running" if first is None else str(first.status),
             validation_pct=None if first is None else first.validation_accuracy_pct,
             fresh_pct=tuple(candidate.fresh_pct),
-            confirmed=is_confirmed(candidate, config.threshold_pct),
+            confirmed=candidate.is_confirmed,
             recipe=recipe,
             recipe_name=name,
             dataset=config.dataset,

@@ -36,7 +36,7 @@ from pathlib import Path
 from harness.bench.comparison import DEFAULT, Named, SearchTask
 from harness.evidence.events import Proposal, Rejected, Repeated
 from harness.evidence.study import StudyConfig
-from harness.search import pruning, race
+from harness.search import pruning
 from harness.search.clock import TimeLeft
 from harness.search.optuna_sampler import DEFAULT as DEFAULT_SAMPLER
 from harness.search.optuna_sampler import SAMPLERS
@@ -290,7 +290,7 @@ class _Asker:
     def propose(self, ceiling: int, candidates: Mapping[int, Candidate], time_left: TimeLeft) -> Found:
         """Return the next network; none where the method names known ones ``ASKS`` times in a row: it has no more."""
         known = {candidate.proposal.hash: trial for trial, candidate in candidates.items()}
-        tried = tuple(_tried(candidate, self.problem.target_pct) for candidate in candidates.values())
+        tried = tuple(_tried(candidate) for candidate in candidates.values())
         passed: list[Rejected | Repeated] = []
         for _ in range(ASKS):
             architecture, size = self._checked(self.ask(tried))
@@ -327,7 +327,7 @@ class _Asker:
         return architecture, judgement.analysis.parameters
 
 
-def _tried(candidate: Candidate, target_pct: float) -> Trial:
+def _tried(candidate: Candidate) -> Trial:
     first = candidate.first
     done = first is not None and first.status is Status.COMPLETE
     return Trial(
@@ -336,7 +336,7 @@ def _tried(candidate: Candidate, target_pct: float) -> Trial:
         state="running" if first is None else str(first.status),
         validation_accuracy_pct=first.validation_accuracy_pct if first is not None and done else None,
         fresh_pct=tuple(candidate.fresh_pct),
-        stands=race.is_confirmed(candidate, target_pct),
+        stands=candidate.is_confirmed,
     )
 
 

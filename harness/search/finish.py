@@ -343,24 +343,22 @@ def outcome_of(plan: SearchPlan, search: Search, verdict: Verdict | None, given:
     Args:
         given: options of the command line and their values, as they are typed.
     """
-    threshold_pct = plan.config.threshold_pct
     facts: dict[str, Any] = {}
     last = search.entries[-1].event
     if verdict is not None and verdict.passed:
         cost = cost_of(verdict.row, plan.config.minimise)
         cheaper = [each for each in search.contenders.values() if each.cost < cost]
-        confirmed = race.final_order(cheaper, threshold_pct)
+        confirmed = race.final_order(cheaper)
         untried = next((each for each in confirmed if each.proposal.trial not in search.verdicts), None)
         if untried is not None:
             network, seconds = untried.proposal, search.seconds + search.verify_seconds(untried)
             facts["waiting"] = Postponed(hash=network.hash, parameters=network.parameters, seconds=seconds)
         else:
-            passed = [each for each in cheaper if race.passed_first(each, threshold_pct)]
-            facts["nearest"] = nearest_miss(passed, threshold_pct)
+            facts["nearest"] = nearest_miss(each for each in cheaper if each.passed_first)
     elif isinstance(last, Postponed):
         facts["waiting"] = replace(last, seconds=search.seconds + last.seconds)
     elif verdict is None:
-        facts["nearest"] = nearest_miss(search.candidates.values(), threshold_pct)
+        facts["nearest"] = nearest_miss(search.candidates.values())
     found = Outcome(plan=plan, study=search, verdict=verdict, given=given, **facts)
     if (words := found.words()) is not None:
         advised = Advised(arguments=words.arguments, advice=words.advice)

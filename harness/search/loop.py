@@ -156,9 +156,9 @@ def choose(search: Search) -> WinnerChosen | None:
 
     def is_open(candidate: Candidate) -> bool:
         verdict = search.verdicts.get(candidate.proposal.trial)
-        return race.is_confirmed(candidate, search.config.threshold_pct) if verdict is None else verdict.passed is True
+        return candidate.is_confirmed if verdict is None else verdict.passed is True
 
-    open_ = sorted(filter(is_open, search.candidates.values()), key=race.by_cost)
+    open_ = sorted(filter(is_open, search.candidates.values()), key=lambda each: each.order)
     in_time = [
         each
         for each in open_
@@ -202,12 +202,11 @@ def _next_job(search: Search) -> Job | None:
 
 
 def _confirmable(search: Search, *, explored: bool) -> Candidate | None:
-    threshold_pct, ceiling = search.config.threshold_pct, search.config.ceiling
     workers, half = search.workers, max(1, search.workers // 2)
     flying = Counter(job.trial or 0 for job in search.at_work if job.purpose is Purpose.CONFIRM)
 
     def most_worth(candidates: list[Candidate]) -> Candidate | None:
-        return race.next_to_confirm(candidates, threshold_pct, ceiling, flying, search.run_seconds)
+        return race.next_to_confirm(candidates, search.config.ceiling, flying, search.run_seconds)
 
     # One that is still in its first training wants no fresh seeds yet.
     candidates = [each for each in search.contenders.values() if each.first is not None]
@@ -217,7 +216,7 @@ def _confirmable(search: Search, *, explored: bool) -> Candidate | None:
         return candidate or most_worth(candidates)
     if candidate is None or explored:
         return candidate
-    is_likely = race.chance_to_stand(candidate, threshold_pct) >= race.LIKELY
+    is_likely = candidate.chance_to_stand >= race.LIKELY
     is_late = search.remaining_seconds(candidate, half) > search.left
     return candidate if flying.total() < half or is_likely or is_late else None
 
@@ -235,8 +234,8 @@ def _at_rung(search: Search, job: Job, found: Result) -> None:
 
 
 def _ended(search: Search, job: Job, found: Result) -> None:
-    candidate, threshold_pct = _candidate(search, job), search.config.threshold_pct
-    stood, was_open = search.standing, not race.refuted(candidate, threshold_pct)
+    candidate = _candidate(search, job)
+    stood, was_open = search.standing, not candidate.is_refuted
     search.add(RunEnded(run=found))
     if job.checkpoint is not None:
         job.checkpoint.unlink(missing_ok=True)
@@ -246,8 +245,8 @@ def _ended(search: Search, job: Job, found: Result) -> None:
     if job.purpose is Purpose.SEARCH:
         search.proposer.tell(candidate)
     decided: Confirmed | FailedConfirmation | None = None
-    has_fallen = candidate is stood and not race.is_confirmed(candidate, threshold_pct)
-    if has_fallen or (was_open and race.refuted(candidate, threshold_pct)):
+    has_fallen = candidate is stood and not candidate.is_confirmed
+    if has_fallen or (was_open and candidate.is_refuted):
         decided = FailedConfirmation(**on_fresh_seeds(candidate))
         search.add(decided)
     if (standing := search.standing) is not None and standing is not stood:
@@ -300,7 +299,7 @@ def _retell(proposer: Proposer, study: Study, candidates: Mapping[int, Candidate
                 cost = measured(analyse(again.architecture, proposer.space.task), proposer.config.minimise)
                 proposer.index.reject(trial, cost, violation)
             case Repeated(trial=known) if known not in proposer.running:
-                proposer.index.tell(imposed(event.indices)[1], candidates[known], proposer.config.threshold_pct)
+                proposer.index.tell(imposed(event.indices)[1], candidates[known])
             case Rejected(origin="sampler") | Repeated():
                 proposer.index.asked += 1
             case RunEnded(run=Result(purpose=Purpose.SEARCH, trial=int(trial))) if trial in proposer.running:

@@ -214,14 +214,14 @@ class Index:
         """Drop a proposal without a lesson for the sampler."""
         self.study.tell(trial, state=TrialState.FAIL)
 
-    def tell(self, trial: Trial, candidate: Candidate, threshold_pct: float) -> None:
+    def tell(self, trial: Trial, candidate: Candidate) -> None:
         """Tell what came of a proposal: its cost, and how far its first run stays below the threshold."""
         first = candidate.first
         accuracy_pct = None if first is None else first.validation_accuracy_pct
         if first is None or accuracy_pct is None or first.status not in (Status.COMPLETE, Status.PRUNED):
             self.forget(trial)
         else:
-            trial.set_constraint(_ACCURACY, threshold_pct - accuracy_pct)
+            trial.set_constraint(_ACCURACY, candidate.threshold_pct - accuracy_pct)
             self._end(trial, candidate.cost, complete=first.status is Status.COMPLETE)
 
     def _end(self, trial: Trial, cost: int, *, complete: bool) -> None:

@@ -18,7 +18,6 @@ from typing import Any, Protocol
 
 from harness.evidence.events import Proposal, Rejected, Repeated
 from harness.evidence.study import StudyConfig
-from harness.search import race
 from harness.search.choose import Aim, Choice, Option
 from harness.search.clock import TimeLeft
 from harness.search.optuna_sampler import SURROGATE, Index, Trial
@@ -226,7 +225,7 @@ class _Look:
 
     def aim(self) -> Aim:
         """Return what is asked for, with a surrogate that is fitted to all that is known."""
-        config, threshold_pct = self.config, self.config.threshold_pct
+        config = self.config
         candidates = list(self.candidates.values())
         observed = (seen for each in reversed(candidates) if (seen := self._observed(each)) is not None)
         latest = list(itertools.islice(observed, _MOST_OBSERVATIONS))[::-1]
@@ -234,13 +233,13 @@ class _Look:
         learned = [*(self.past[number * len(self.past) // count] for number in range(count)), *latest]
         open_, stands = list[tuple[int, float]](), False
         for each in candidates:
-            confirmed = race.is_confirmed(each, threshold_pct)
+            confirmed = each.is_confirmed
             stands = stands or confirmed
             if each.first is None:
                 open_.append((each.cost, each.proposal.chance or 0.0))
-            elif race.passed_first(each, threshold_pct) and not confirmed and not race.refuted(each, threshold_pct):
-                open_.append((each.cost, race.chance_to_stand(each, threshold_pct)))
-        allowed = (100 - threshold_pct) * 100
+            elif each.passed_first and not confirmed and not each.is_refuted:
+                open_.append((each.cost, each.chance_to_stand))
+        allowed = (100 - config.threshold_pct) * 100
         return Aim(
             model=Surrogate(learned, PRIOR_ERRORS if self.past else _PRIOR_ERROR_FACTOR * max(1.0, allowed)),
             recipe=config.recipe,
@@ -254,7 +253,7 @@ class _Look:
         )
 
     def _observed(self, candidate: Candidate) -> Observation | None:
-        errors, first = race.expected_errors(candidate), candidate.first
+        errors, first = candidate.expected_errors, candidate.first
         if errors is None or first is None or not first.validation_size:
             return None
         recipe, _ = self.config.recipe_of(candidate.proposal.epochs)
@@ -290,9 +289,7 @@ class _Look:
         seen, changed, worths = {each.hash for each in options}, set[str](), [0.0]
         # Besides the options: the smallest that passed, and the latest.
         candidates = [self.candidates[trial] for trial in sorted(self.candidates)]
-        passed = sorted(
-            (each for each in candidates if race.passed_first(each, self.config.threshold_pct)), key=race.by_cost
-        )
+        passed = sorted((each for each in candidates if each.passed_first), key=lambda each: each.order)
         proposals = {each.proposal.hash: each.proposal for each in (*passed[:_PARENTS], *candidates[-_PARENTS:])}
         proposed = [Draw(each.architecture, each.decisions) for each in proposals.values()]
         while len(worths) <= _MOST_ROUNDS and (
@@ -382,7 +379,7 @@ class Proposer:
 
     def tell(self, candidate: Candidate) -> None:
         """Tell the sampler what came of a proposal."""
-        self.index.tell(self.running.pop(candidate.proposal.trial), candidate, self.config.threshold_pct)
+        self.index.tell(self.running.pop(candidate.proposal.trial), candidate)
 
     def _climb(self, look: _Look) -> Proposal | None:
         while self.ladder:
@@ -419,7 +416,7 @@ class Proposer:
                     return self._proposed(look, judged, self.config.sampler, trial=trial)
                 known = look.candidates[look.known[judged.hash]]
                 look.passed.append(Repeated(trial=known.proposal.trial, hash=judged.hash, indices=found.indices))
-                self.index.tell(trial, known, self.config.threshold_pct)
+                self.index.tell(trial, known)
             elif judged.analysis is None or asked >= _LESSONS:
                 self.index.forget(trial)
                 look.reject(found, judged, "sampler")

@@ -57,6 +57,7 @@ class Candidate:
         first: its run in the search, None until that has ended; ``fresh`` are those on fresh seeds, in their order.
         repeats: how often it was proposed again.
         confirm_seeds: fresh seeds that it stands on at the least; 0 where its first run suffices.
+        threshold_pct: of the study.
     """
 
     proposal: Proposal
@@ -65,6 +66,12 @@ class Candidate:
     fresh: list[Result] = field(default_factory=list)
     repeats: int = 0
     confirm_seeds: int = CONFIRM_SEEDS
+    threshold_pct: float = field(kw_only=True)
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """What orders networks: the lowest cost first, the earlier one of equal cost."""
+        return (self.cost, self.proposal.trial)
 
     @property
     def fresh_pct(self) -> list[float]:
@@ -72,77 +79,100 @@ class Candidate:
         known = [result.validation_accuracy_pct for result in self.fresh]
         return [CHANCE_PCT if accuracy is None else accuracy for accuracy in known]
 
+    @property
+    def passed_first(self) -> bool:
+        """Whether the run in the search reached the threshold."""
+        first = self.first
+        if first is None or first.status is not Status.COMPLETE:
+            return False
+        return statistics.reaches(first.validation_accuracy_pct or 0.0, self.threshold_pct)
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether it would pass its verification, by its fresh seeds and not by one lucky draw."""
+        if not self.confirm_seeds:
+            return self.passed_first
+        return len(self.fresh) >= self.confirm_seeds and self.chance_to_verify >= CONFIDENCE
+
+    @property
+    def is_refuted(self) -> bool:
+        """Whether further seeds would be wasted: many were run, or there is hardly a chance that it stands."""
+        if not self.fresh or self.is_confirmed:
+            return False
+        return len(self.fresh) >= MOST_SEEDS or self.chance_to_stand < LEAST_CHANCE
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether it neither stands nor is to have another run, as far as its runs tell."""
+        if self.first is None or self.is_confirmed:
+            return False
+        return self.seeds_wanted <= len(self.fresh) or self.is_refuted
+
+    @property
+    def seeds_wanted(self) -> int:
+        """Fresh seeds that it should have by now, those in flight included.
+
+        One that passed is to be confirmed: on two at once, then one after the other while it has a chance to stand. One
+        that was trained to the end and missed gets one for each time it was proposed again.
+        """
+        if self.passed_first:
+            hopeful = self.chance_to_stand >= LEAST_CHANCE
+            return max(self.confirm_seeds, len(self.fresh) + 1) if hopeful else len(self.fresh)
+        return self.repeats if self.first is not None and self.first.status is Status.COMPLETE else 0
+
+    @property
+    def chance_to_verify(self) -> float:
+        """The probability that the mean of a verification's seeds reaches the target, by the fresh seeds.
+
+        It differs from theirs by what seeds differ by, and by what networks differ by in the ratio of errors on other
+        images.
+        """
+        misses = [100 - accuracy for accuracy in self.fresh_pct]
+        centre = max(1e-9, statistics.mean(misses))
+        squares = math.fsum((miss / centre - 1) ** 2 for miss in misses)
+        freedom = _SEED_FREEDOM + len(misses) - 1
+        share = (_SEED_FREEDOM * SEED_SHARE**2 + squares) / freedom
+        deviation = math.sqrt(share / len(misses) + _VERIFY_SQUARE)
+        return statistics.student_share(_log_ratio(100 - self.threshold_pct, centre) / deviation, freedom)
+
+    @property
+    def chance_to_stand(self) -> float:
+        """The probability that it stands with its next fresh seeds, by all its runs.
+
+        What its next seeds come to is guessed from all of them; what it stands on is the mean of the fresh ones alone.
+        """
+        first = self.first.validation_accuracy_pct if self.first is not None else None
+        luck = 1 + _SELECTION_BIAS_SHARE if self.passed_first else 1.0
+        fresh = [100 - accuracy for accuracy in self.fresh_pct]
+        misses = [luck * (100 - (first or 0.0)), *fresh]
+        wanted = max(CONFIRM_SEEDS, len(fresh) + 1)
+        coming = wanted - len(fresh)
+        centre = (math.fsum(fresh) + coming * statistics.mean(misses)) / wanted
+        deviation = coming / wanted * SEED_SHARE * math.sqrt(1 / coming + 1 / len(misses))
+        allowed = (100 - self.threshold_pct) * needed_share(wanted)
+        return statistics.normal_share(_log_ratio(allowed, centre) / deviation)
+
+    @property
+    def expected_errors(self) -> float | None:
+        """Validation errors that it makes at the end: the mean of its runs, a guess where it was pruned.
+
+        None where it has no usable run.
+        """
+        first = self.first
+        if first is None or first.validation_errors is None:
+            return None
+        if first.status is Status.COMPLETE:
+            known = [run.validation_errors for run in (first, *self.fresh) if run.validation_errors is not None]
+            return statistics.mean([float(errors) for errors in known])
+        return guessed_errors(first) if first.status is Status.PRUNED else None
+
 
 def candidate_of(config: StudyConfig, proposal: Proposal, confirm_seeds: int = CONFIRM_SEEDS) -> Candidate:
     """Return a proposed network that has had no run, with its cost."""
     cost = proposal.parameters
     if config.minimise is not Metric.PARAMETERS:
         cost = measured(analyse(proposal.architecture, dataset(config.dataset).task), config.minimise)
-    return Candidate(proposal, cost, confirm_seeds=confirm_seeds)
-
-
-def passed_first(candidate: Candidate, threshold_pct: float) -> bool:
-    """Return whether the run in the search reached the threshold."""
-    first = candidate.first
-    return (
-        first is not None
-        and first.status is Status.COMPLETE
-        and statistics.reaches(first.validation_accuracy_pct or 0.0, threshold_pct)
-    )
-
-
-def _seeds_wanted(candidate: Candidate, threshold_pct: float) -> int:
-    # Those in flight included. One that passed is to be confirmed: two at once, then one after the other while it has a
-    # chance to stand. One that was trained to the end and missed gets one for each time it was proposed again.
-    if passed_first(candidate, threshold_pct):
-        hopeful = chance_to_stand(candidate, threshold_pct) >= LEAST_CHANCE
-        return max(candidate.confirm_seeds, len(candidate.fresh) + 1) if hopeful else len(candidate.fresh)
-    complete = candidate.first is not None and candidate.first.status is Status.COMPLETE
-    return candidate.repeats if complete else 0
-
-
-def is_confirmed(candidate: Candidate, threshold_pct: float) -> bool:
-    """Return whether the network would pass its verification, by its fresh seeds and not by one lucky draw."""
-    if not candidate.confirm_seeds:
-        return passed_first(candidate, threshold_pct)
-    known = len(candidate.fresh)
-    return known >= candidate.confirm_seeds and _chance_to_verify(candidate, threshold_pct) >= CONFIDENCE
-
-
-def refuted(candidate: Candidate, threshold_pct: float) -> bool:
-    """Return whether further seeds would be wasted: many were run, or there is hardly a chance that it stands."""
-    known = len(candidate.fresh)
-    if is_confirmed(candidate, threshold_pct) or not known:
-        return False
-    return known >= MOST_SEEDS or chance_to_stand(candidate, threshold_pct) < LEAST_CHANCE
-
-
-def settled(candidate: Candidate, threshold_pct: float) -> bool:
-    """Return whether a network neither stands nor is to have another run, as far as its runs tell."""
-    if candidate.first is None or is_confirmed(candidate, threshold_pct):
-        return False
-    return _seeds_wanted(candidate, threshold_pct) <= len(candidate.fresh) or refuted(candidate, threshold_pct)
-
-
-def why_refuted(fresh_seeds: int, *, stood: bool) -> str:
-    """Return which rule has ended the confirmation of a network, for people; ``stood``: it was confirmed before."""
-    if stood:
-        return "a further seed took its confirmation away"
-    if fresh_seeds >= MOST_SEEDS:
-        return f"{MOST_SEEDS} seeds are the most it may have"
-    return f"the chance that more seeds confirm it is below {100 * LEAST_CHANCE:g} %"
-
-
-def _chance_to_verify(candidate: Candidate, threshold_pct: float) -> float:
-    # The mean of a verification differs from that of the fresh seeds by what seeds differ by, and by what networks
-    # differ by in the ratio of errors on other images.
-    misses = [100 - accuracy for accuracy in candidate.fresh_pct]
-    centre = max(1e-9, statistics.mean(misses))
-    squares = math.fsum((miss / centre - 1) ** 2 for miss in misses)
-    freedom = _SEED_FREEDOM + len(misses) - 1
-    share = (_SEED_FREEDOM * SEED_SHARE**2 + squares) / freedom
-    deviation = math.sqrt(share / len(misses) + _VERIFY_SQUARE)
-    return statistics.student_share(_log_ratio(100 - threshold_pct, centre) / deviation, freedom)
+    return Candidate(proposal, cost, confirm_seeds=confirm_seeds, threshold_pct=config.threshold_pct)
 
 
 def needed_share(seeds: int = CONFIRM_SEEDS) -> float:
@@ -154,19 +184,26 @@ def needed_share(seeds: int = CONFIRM_SEEDS) -> float:
     return math.exp(-statistics.quantile(CONFIDENCE, _SEED_FREEDOM + seeds - 1) * math.sqrt(square))
 
 
-def final_order(candidates: Iterable[Candidate], threshold_pct: float) -> list[Candidate]:
+def _log_ratio(allowed: float, made: float) -> float:
+    return math.log(max(1e-9, allowed) / max(1e-9, made))
+
+
+def why_refuted(fresh_seeds: int, *, stood: bool) -> str:
+    """Return which rule has ended the confirmation of a network, for people; ``stood``: it was confirmed before."""
+    if stood:
+        return "a further seed took its confirmation away"
+    if fresh_seeds >= MOST_SEEDS:
+        return f"{MOST_SEEDS} seeds are the most it may have"
+    return f"the chance that more seeds confirm it is below {100 * LEAST_CHANCE:g} %"
+
+
+def final_order(candidates: Iterable[Candidate]) -> list[Candidate]:
     """Return the networks that stand, the lowest cost first."""
-    return sorted((each for each in candidates if is_confirmed(each, threshold_pct)), key=by_cost)
-
-
-def smallest_standing(candidates: Iterable[Candidate], threshold_pct: float) -> Candidate | None:
-    """Return the network of the lowest cost that stands."""
-    return next(iter(final_order(candidates, threshold_pct)), None)
+    return sorted((each for each in candidates if each.is_confirmed), key=lambda each: each.order)
 
 
 def next_to_confirm(
     candidates: Sequence[Candidate],
-    threshold_pct: float,
     ceiling: int,
     flying: Mapping[int, int],
     seconds: Callable[[Candidate], float] = lambda candidate: 1.0,
@@ -178,62 +215,21 @@ def next_to_confirm(
         flying: fresh seeds that are being trained, by trial.
         seconds: what a seed of a network takes.
     """
-    standing = smallest_standing(candidates, threshold_pct)
-    below = standing.cost if standing else ceiling + 1
-    open_ = [
-        candidate
-        for candidate in candidates
-        # What costs little to ask comes first: there may be thousands.
-        if candidate.cost < below
-        and _seeds_wanted(candidate, threshold_pct) > len(candidate.fresh) + flying.get(candidate.proposal.trial, 0)
-        and not is_confirmed(candidate, threshold_pct)
-        and not refuted(candidate, threshold_pct)
-    ]
+    below = min((each.cost for each in candidates if each.is_confirmed), default=ceiling + 1)
+
+    def known(candidate: Candidate) -> int:
+        return len(candidate.fresh) + flying.get(candidate.proposal.trial, 0)
 
     def order(candidate: Candidate) -> tuple[float, int, int]:
-        lacking = max(1, CONFIRM_SEEDS - len(candidate.fresh) - flying.get(candidate.proposal.trial, 0))
+        lacking = max(1, CONFIRM_SEEDS - known(candidate))
         fall = math.log(below / candidate.cost)
-        worth = chance_to_stand(candidate, threshold_pct) * fall / (lacking * max(1e-9, seconds(candidate)))
-        return (-worth, *by_cost(candidate))
+        worth = candidate.chance_to_stand * fall / (lacking * max(1e-9, seconds(candidate)))
+        return (-worth, *candidate.order)
 
+    open_ = [
+        each
+        for each in candidates
+        # What costs little to ask comes first: there may be thousands.
+        if each.cost < below and each.seeds_wanted > known(each) and not each.is_confirmed and not each.is_refuted
+    ]
     return min(open_, key=order, default=None)
-
-
-def chance_to_stand(candidate: Candidate, threshold_pct: float) -> float:
-    """Return the probability that a network stands with its next fresh seeds, by all its runs.
-
-    What its next seeds come to is guessed from all of them; what it stands on is the mean of the fresh ones alone.
-    """
-    first = candidate.first.validation_accuracy_pct if candidate.first is not None else None
-    luck = 1 + _SELECTION_BIAS_SHARE if passed_first(candidate, threshold_pct) else 1.0
-    fresh = [100 - accuracy for accuracy in candidate.fresh_pct]
-    misses = [luck * (100 - (first or 0.0)), *fresh]
-    wanted = max(CONFIRM_SEEDS, len(fresh) + 1)
-    coming = wanted - len(fresh)
-    centre = (math.fsum(fresh) + coming * statistics.mean(misses)) / wanted
-    deviation = coming / wanted * SEED_SHARE * math.sqrt(1 / coming + 1 / len(misses))
-    allowed = (100 - threshold_pct) * needed_share(wanted)
-    return statistics.normal_share(_log_ratio(allowed, centre) / deviation)
-
-
-def expected_errors(candidate: Candidate) -> float | None:
-    """Return the validation errors that a network makes at the end: the mean of its runs, a guess where it was pruned.
-
-    None where it has no usable run.
-    """
-    first = candidate.first
-    if first is None or first.validation_errors is None:
-        return None
-    if first.status is Status.COMPLETE:
-        known = [run.validation_errors for run in (first, *candidate.fresh) if run.validation_errors is not None]
-        return statistics.mean([float(errors) for errors in known])
-    return guessed_errors(first) if first.status is Status.PRUNED else None
-
-
-def _log_ratio(allowed: float, made: float) -> float:
-    return math.log(max(1e-9, allowed) / max(1e-9, made))
-
-
-def by_cost(candidate: Candidate) -> tuple[int, int]:
-    """Return what orders networks: the lowest cost first, the earlier one of equal cost."""
-    return (candidate.cost, candidate.proposal.trial)

@@ -218,7 +218,7 @@ class Search(Trials):
 
     def _to_verify(self) -> list[Candidate]:
         waiting = []
-        for each in race.final_order(list(self.contenders.values()), self.config.threshold_pct):
+        for each in race.final_order(self.contenders.values()):
             verdict = self.verdicts.get(each.proposal.trial)
             if verdict is None:
                 waiting.append(each)

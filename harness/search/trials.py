@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.evidence.events import Confirmed, Entry, Event, Proposal, Repeated, RunEnded
 from harness.evidence.study import Study, StudyConfig
 from harness.search import pruning, race
-from harness.search.race import CHANCE_PCT, Candidate, by_cost
+from harness.search.race import CHANCE_PCT, Candidate
 from harness.system import statistics
 from harness.training.result import Purpose, Result, Status, accuracy_pct
 from search_spaces.space import Metric, size_text
@@ -50,13 +50,13 @@ def allowed_errors(threshold_pct: float, size: int) -> int:
     return allowed
 
 
-def nearest_miss(candidates: Iterable[Candidate], threshold_pct: float) -> NearestMiss | None:
+def nearest_miss(candidates: Iterable[Candidate]) -> NearestMiss | None:
     """Return the network with the fewest errors of those that are not confirmed, the smallest of equal ones.
 
     One that was pruned is named only where none went to its end; None where no run has ended with a count of errors.
     """
     usable = [
-        (first.status is Status.PRUNED, _errors(candidate, first), *by_cost(candidate), candidate, first)
+        (first.status is Status.PRUNED, _errors(candidate, first), *candidate.order, candidate, first)
         for candidate in candidates
         if (first := candidate.first) is not None
         and first.validation_errors is not None
@@ -64,7 +64,7 @@ def nearest_miss(candidates: Iterable[Candidate], threshold_pct: float) -> Neare
     ]
     # After each event of a search: whether one is confirmed is asked of the nearest only.
     for pruned, errors, _, _, candidate, first in sorted(usable, key=lambda each: each[:4]):
-        if not race.is_confirmed(candidate, threshold_pct):
+        if not candidate.is_confirmed:
             size = first.validation_size or 0
             return NearestMiss(
                 trial=candidate.proposal.trial,
@@ -73,7 +73,7 @@ def nearest_miss(candidates: Iterable[Candidate], threshold_pct: float) -> Neare
                 epochs=first.recipe.epochs,
                 errors=errors,
                 runs=max(1, len(candidate.fresh)),
-                allowed=allowed_errors(threshold_pct, size),
+                allowed=allowed_errors(candidate.threshold_pct, size),
                 size=size,
                 pruned_after=len(first.history) if pruned else None,
                 cost=candidate.cost,
@@ -154,7 +154,7 @@ class Trials(Study):
                 pass
 
     def _keep(self, candidate: Candidate) -> None:
-        if race.settled(candidate, self.config.threshold_pct):
+        if candidate.is_settled:
             self.contenders.pop(candidate.proposal.trial, None)
         else:
             self.contenders[candidate.proposal.trial] = candidate
@@ -164,7 +164,7 @@ class Trials(Study):
     def standing(self) -> Candidate | None:
         """The network of the lowest cost that stands; it can change only with the contenders."""
         if not self._is_standing_known:
-            self._standing = race.smallest_standing(list(self.contenders.values()), self.config.threshold_pct)
+            self._standing = next(iter(race.final_order(self.contenders.values())), None)
             self._is_standing_known = True
         return self._standing
 
@@ -172,6 +172,6 @@ class Trials(Study):
     def nearest(self) -> NearestMiss | None:
         """What came nearest to standing, while nothing stands; it can change when a run ends."""
         if not self._is_nearest_known:
-            self._nearest = nearest_miss(self.candidates.values(), self.config.threshold_pct)
+            self._nearest = nearest_miss(self.candidates.values())
             self._is_nearest_known = True
         return self._nearest if self.standing is None else None

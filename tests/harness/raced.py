@@ -54,4 +54,4 @@ def candidate(*fresh: int | None, first: int | None = 100, trial: int = 0, param
     """Return a network with so many errors in its first run and on its fresh seeds; 100 errors are the threshold."""
     begun = None if first is None else result(first, purpose=Purpose.SEARCH)
     runs = [result(errors, index=index) for index, errors in enumerate(fresh)]
-    return Candidate(proposal(trial, parameters), parameters, begun, runs)
+    return Candidate(proposal(trial, parameters), parameters, begun, runs, threshold_pct=99.0)

@@ -60,7 +60,7 @@ def validated(errors: int | None, status: Status = Status.COMPLETE, message: str
 def on_seeds(*errors: int) -> Candidate:
     """A network with runs on fresh seeds, of these errors."""
     fresh = [validated(each, purpose=Purpose.CONFIRM, seed_index=index) for index, each in enumerate(errors, start=1)]
-    return Candidate(PROPOSAL, PROPOSAL.parameters, fresh=fresh)
+    return Candidate(PROPOSAL, PROPOSAL.parameters, fresh=fresh, threshold_pct=99.0)
 
 
 def confirmed(candidate: Candidate) -> Confirmed:
@@ -95,7 +95,7 @@ def seen(of: SearchReporter, monkeypatch: pytest.MonkeyPatch, width: int = 80) -
 def test_a_run_that_went_wrong_is_a_line_and_others_are_on_demand(
     result: Result, verbose: bool, line: str | None, capsys: pytest.CaptureFixture[str]
 ):
-    reporter(verbose=verbose).ended(Candidate(PROPOSAL, PROPOSAL.parameters), result, None)
+    reporter(verbose=verbose).ended(Candidate(PROPOSAL, PROPOSAL.parameters, threshold_pct=99.0), result, None)
 
     assert capsys.readouterr().err == ("" if line is None else f"0:00  trial 3 (3,330 parameters, {line}\n")
 
@@ -208,7 +208,7 @@ def test_the_panel_goes_on_between_two_events_and_counts_from_the_last(monkeypat
     ):
         assert fact in text
     # What is confirmed takes its place.
-    shown.tick(Moment(68.0, Candidate(PROPOSAL, PROPOSAL.parameters), None, [None]))
+    shown.tick(Moment(68.0, Candidate(PROPOSAL, PROPOSAL.parameters, threshold_pct=99.0), None, [None]))
     text = seen(shown, monkeypatch)
     assert "3,330 parameters" in text
     assert "2,140" not in text

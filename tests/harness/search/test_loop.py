@@ -101,7 +101,7 @@ def test_one_lucky_run_lowers_no_budget(trainer: Trainer, tmp_path: Path):
     trainer.accuracy_pct = lucky_once
     found = scripted.run(tmp_path, scripted.config(space_text=FEW), scripted.effort())
 
-    assert all(race.passed_first(candidate, 99.0) for candidate in found.candidates.values())
+    assert all(candidate.passed_first for candidate in found.candidates.values())
     assert scripted.events(tmp_path, "standing", "winner") == []
     assert {event["trial"] for event in scripted.events(tmp_path, "refuted")} == {0, 1, 2}
     # Two fresh seeds that agree are enough to give a network up.
@@ -226,7 +226,7 @@ def test_fresh_seeds_take_all_workers_or_half_of_them(
     networks: list[Made], trials: int, jobs: list[tuple[int, str]], trainer: Trainer, tmp_path: Path
 ):
     opened = scripted.opened(tmp_path, networks, workers=2, trials=trials)
-    last = race.chance_to_stand(opened.candidates[len(networks) - 1], 99.0)
+    last = opened.candidates[len(networks) - 1].chance_to_stand
     assert (last >= race.LIKELY) is (networks[-1].first == LIKELY)
     assert last > race.LEAST_CHANCE
 
@@ -384,7 +384,7 @@ def test_a_failed_fresh_seed_counts_against_a_network(status: Status, trainer: T
     assert scripted.events(tmp_path, "winner") == []
     for candidate in found.candidates.values():
         assert [run.status for run in candidate.fresh][1] is status
-        assert not race.is_confirmed(candidate, 99.0)
+        assert not candidate.is_confirmed
 
 
 def test_ten_crashes_in_a_row_end_the_search_with_the_last_message(trainer: Trainer, tmp_path: Path):

@@ -31,7 +31,7 @@ def ended(parameters: int, violation_pct: float, status: Status = Status.COMPLET
     """Return a network whose first run ended so far below a threshold of 90 per cent."""
     failed = status not in (Status.COMPLETE, Status.PRUNED)
     errors = None if failed else round(SIZE * (10 + violation_pct) / 100)
-    return Candidate(proposal(), parameters, result(errors, status=status, purpose=Purpose.SEARCH))
+    return Candidate(proposal(), parameters, result(errors, status=status, purpose=Purpose.SEARCH), threshold_pct=90.0)
 
 
 def tell(index: Index, trial: Trial, found: Draw, number: int, within: SearchSpace = CARD) -> None:
@@ -44,7 +44,7 @@ def tell(index: Index, trial: Trial, found: Draw, number: int, within: SearchSpa
     else:
         kind = number % 5
         status = {3: Status.PRUNED, 4: Status.DIVERGED}.get(kind, Status.COMPLETE)
-        index.tell(trial, ended(analysis.parameters, 0.1 * (kind - 1), status), 90.0)
+        index.tell(trial, ended(analysis.parameters, 0.1 * (kind - 1), status))
 
 
 def ask_and_tell(index: Index, count: int) -> list[Draw]:
@@ -97,7 +97,7 @@ def test_an_imposed_network_is_entered_as_it_is(name: str):
         (ended(500, 2.5, Status.PRUNED), "nsga2", TrialState.COMPLETE, 500, 2.5),
         (ended(500, 0.0, Status.DIVERGED), "tpe", TrialState.FAIL, None, None),
         (ended(500, 0.0, Status.CRASHED), "nsga2", TrialState.FAIL, None, None),
-        (Candidate(proposal(), 500), "tpe", TrialState.FAIL, None, None),
+        (Candidate(proposal(), 500, threshold_pct=90.0), "tpe", TrialState.FAIL, None, None),
     ],
 )
 def test_optuna_is_told_the_size_to_minimise_and_the_accuracy_as_a_constraint(
@@ -106,7 +106,7 @@ def test_optuna_is_told_the_size_to_minimise_and_the_accuracy_as_a_constraint(
     index = Index(name, 0)
     trial, _ = index.ask(CARD)
 
-    index.tell(trial, candidate, 90.0)
+    index.tell(trial, candidate)
 
     (told,) = index.study.trials
     assert (told.state, told.value) == (state, value)
@@ -203,7 +203,7 @@ def test_children_keep_space_and_budget_though_their_parents_do_not(name: str):
 
 
 def reached(index: Index, trial: Trial, found: Draw, violation_pct: float) -> None:
-    index.tell(trial, ended(analyse(found.architecture, MNIST).parameters, violation_pct), 90.0)
+    index.tell(trial, ended(analyse(found.architecture, MNIST).parameters, violation_pct))
 
 
 def grown(count: int = 2) -> list[Index]:
@@ -223,7 +223,7 @@ def test_nothing_is_learned_from_rejected_failed_and_repeated_networks():
         if number % 2:
             first.reject(trial, 1, 0.0)
         else:
-            first.tell(trial, ended(1, 0.0, Status.DIVERGED), 90.0)
+            first.tell(trial, ended(1, 0.0, Status.DIVERGED))
         second.forget(second.ask(WIDTHS)[0])
     for index in (first, second):
         trial, found = index.ask(WIDTHS)

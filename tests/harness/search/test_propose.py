@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from harness.evidence.events import Rejected, Repeated
-from harness.search import propose, pruning, race
+from harness.search import propose, pruning
 from harness.search.choose import Aim, Choice, Option
 from harness.search.clock import PACES, TimeLeft, work
 from harness.search.optuna_sampler import Index
@@ -70,7 +70,7 @@ def network(trial: int, width: int, errors: int, fresh: Sequence[int] = ()) -> C
     made = scripted.proposal(trial, f"conv3x3({width}) gap linear(10)")
     run = scripted.made_result(scripted.first_job(made), scripted.by_size, scripted.RECIPE.epochs)
     seeds = [replace(run, seed_index=index, validation_errors=count) for index, count in enumerate(fresh)]
-    return Candidate(made, made.parameters, replace(run, validation_errors=errors), seeds)
+    return Candidate(made, made.parameters, replace(run, validation_errors=errors), seeds, threshold_pct=99.0)
 
 
 def proposed(asked: Proposer, *candidates: Candidate, budget: int = 20_000, time_left: TimeLeft = ROOM) -> Found:
@@ -86,7 +86,7 @@ def take(asked: Proposer, count: int, budget: int = 20_000) -> tuple[dict[int, C
         if (proposal := answers[-1].proposal) is not None:
             job = scripted.first_job(proposal)
             run = scripted.made_result(job, lambda parameters, seed: 99.5, job.recipe.epochs)
-            candidates[proposal.trial] = Candidate(proposal, proposal.parameters, run)
+            candidates[proposal.trial] = Candidate(proposal, proposal.parameters, run, threshold_pct=99.0)
             asked.tell(candidates[proposal.trial])
     return candidates, answers
 
@@ -246,7 +246,7 @@ def test_a_space_that_is_used_up_lacks_no_time(sampler: str):
 def test_no_network_is_proposed_twice_with_one_length(lengths: tuple[int, ...]):
     asked, candidates = aiming(FEW, lengths=lengths), list[Candidate]()
     while (found := proposed(asked, *candidates).proposal) is not None:
-        candidates.append(Candidate(found, found.parameters))
+        candidates.append(Candidate(found, found.parameters, threshold_pct=99.0))
 
     pairs = {(item.proposal.hash, item.proposal.epochs) for item in candidates}
     assert len(pairs) == len(candidates) == 3 * max(1, len(lengths))
@@ -311,7 +311,7 @@ def test_the_latest_networks_are_changed_even_where_none_has_passed(monkeypatch:
 
     monkeypatch.setattr(propose, "mutate", childless)
 
-    look(Candidate(made, made.parameters), of=card, budget=4_000).aimed(random.Random(0))
+    look(Candidate(made, made.parameters, threshold_pct=99.0), of=card, budget=4_000).aimed(random.Random(0))
 
     assert made.hash in parents
 
@@ -338,14 +338,14 @@ def test_a_pruned_run_teaches_a_guess_and_a_failed_one_nothing():
 
 
 def test_an_aim_knows_what_stands_and_what_may_come_to():
-    training = Candidate(replace(network(0, 30, 0).proposal, chance=0.3), 580)
+    training = Candidate(replace(network(0, 30, 0).proposal, chance=0.3), 580, threshold_pct=99.0)
     passed, missed = network(1, 40, 80), network(2, 10, 400)
     standing, refuted = network(3, 60, 50, fresh=(60, 60)), network(4, 20, 90, fresh=(200, 200))
 
     aim = look(training, passed, missed, standing, refuted, budget=1_000, past=()).aim()
 
     assert (aim.below, aim.stands, round(aim.allowed, 9)) == (1_001, True, 100.0)
-    assert aim.open == ((580, 0.3), (770, race.chance_to_stand(passed, 99.0)))
+    assert aim.open == ((580, 0.3), (770, passed.chance_to_stand))
     assert not look(passed, missed, refuted).aim().stands
 
 
@@ -387,7 +387,7 @@ def in_training(asked: Proposer, workers: int, count: int) -> list[Candidate]:
     for _ in range(count):
         proposal = proposed(asked, *found, time_left=replace(ROOM, workers=workers)).proposal
         assert proposal is not None
-        found.append(Candidate(proposal, proposal.parameters))
+        found.append(Candidate(proposal, proposal.parameters, threshold_pct=99.0))
     return found
 
 
@@ -410,7 +410,10 @@ def test_what_a_look_has_left_is_passed_over_where_it_is_known_or_takes_too_long
     known, slow, good, *_ = asked._ahead
     asked._ahead[1] = replace(slow, option=replace(slow.option, work=1e18))
     again = scripted.proposal(1, str(known.option.found.architecture))
-    candidates = [Candidate(first, first.parameters), Candidate(replace(again, epochs=known.epochs), again.parameters)]
+    candidates = [
+        Candidate(first, first.parameters, threshold_pct=99.0),
+        Candidate(replace(again, epochs=known.epochs), again.parameters, threshold_pct=99.0),
+    ]
 
     found = proposed(asked, *candidates, time_left=replace(MANY, seconds=1e6)).proposal
 

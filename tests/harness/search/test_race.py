@@ -31,10 +31,10 @@ def test_the_bound_of_standing_is_students_at_80_per_cent_with_the_seeds_of_othe
     # Equal seeds: the square of the deviation is 20 * 0.08 ** 2 / 21, half of it for the mean of two; six seeds of the
     # verification add 0.08 ** 2 / 6, the network 0.032 ** 2. The 80 % quantile of t with 21 degrees of freedom is 0.859
     # in every printed table, so 100 errors may be exceeded by exp(0.859 * 0.07168) = 1.0635: 94.03 stand.
-    assert race.is_confirmed(candidate(94, 94), THRESHOLD)
-    assert not race.is_confirmed(candidate(95, 95), THRESHOLD)
-    assert race.is_confirmed(candidate(905, 905), 100 - 9.63)
-    assert not race.is_confirmed(candidate(905, 905), 100 - 9.62)
+    assert candidate(94, 94).is_confirmed
+    assert not candidate(95, 95).is_confirmed
+    assert replace(candidate(905, 905), threshold_pct=100 - 9.63).is_confirmed
+    assert not replace(candidate(905, 905), threshold_pct=100 - 9.62).is_confirmed
 
 
 @pytest.mark.parametrize("errors", [(85, 95), (96, 84, 90), (104, 94), (92, 108, 99, 101)])
@@ -46,9 +46,7 @@ def test_the_chance_to_verify_is_how_often_six_further_seeds_keep_to_the_allowed
     verified = elsewhere + draw.normal(0, 0.08, (6, DRAWS)).mean(axis=0)
 
     # The deviation is known from many networks only: t with its 21 degrees of freedom is within a hundredth.
-    assert race._chance_to_verify(candidate(*errors), THRESHOLD) == pytest.approx(
-        (verified <= math.log(100)).mean(), abs=0.02
-    )
+    assert candidate(*errors).chance_to_verify == pytest.approx((verified <= math.log(100)).mean(), abs=0.02)
 
 
 @given(st.lists(st.integers(40, 250), min_size=1, max_size=6))
@@ -60,7 +58,7 @@ def test_the_chance_to_verify_is_that_of_scipy_with_a_pooled_deviation(errors: l
 
     expected = stats.t.cdf(math.log(100), freedom, math.log(np.mean(errors)), spread)
 
-    assert race._chance_to_verify(candidate(*errors), THRESHOLD) == pytest.approx(expected, abs=1e-9)
+    assert candidate(*errors).chance_to_verify == pytest.approx(expected, abs=1e-9)
 
 
 def test_the_needed_share_is_what_two_equal_seeds_just_stand_on():
@@ -69,13 +67,13 @@ def test_the_needed_share_is_what_two_equal_seeds_just_stand_on():
 
     assert share == pytest.approx(math.exp(-0.859 * math.sqrt(0.0032 + 0.0064 / 6 + 0.001024)), rel=1e-3)
     just, more = round(SIZE / 10 * share), math.ceil(SIZE / 10 * share * 1.01)
-    assert race.is_confirmed(candidate(just, just), 90.0)
-    assert not race.is_confirmed(candidate(more, more), 90.0)
+    assert replace(candidate(just, just), threshold_pct=90.0).is_confirmed
+    assert not replace(candidate(more, more), threshold_pct=90.0).is_confirmed
 
 
 def test_a_run_without_an_accuracy_counts_as_chance_and_one_without_a_hit_as_nothing():
     assert candidate(None, SIZE).fresh_pct == [10.0, 0.0]
-    assert not race.is_confirmed(candidate(0, 0, 0, None), THRESHOLD)
+    assert not candidate(0, 0, 0, None).is_confirmed
 
 
 def test_those_that_stand_are_in_order_of_cost_and_of_equals_the_first_is_first():
@@ -83,9 +81,9 @@ def test_those_that_stand_are_in_order_of_cost_and_of_equals_the_first_is_first(
     networks = [candidate(80, 80, trial=trial, parameters=size) for trial, size in enumerate(sizes)]
     networks.append(candidate(100, 100, trial=3, parameters=100))
 
-    assert [item.proposal.trial for item in race.final_order(networks, THRESHOLD)] == [1, 2, 0]
-    assert race.smallest_standing(networks, THRESHOLD) is networks[1]
-    assert race.smallest_standing(networks[3:], THRESHOLD) is None
+    assert [item.proposal.trial for item in race.final_order(networks)] == [1, 2, 0]
+    assert next(iter(race.final_order(networks)), None) is networks[1]
+    assert next(iter(race.final_order(networks[3:])), None) is None
 
 
 # What is refuted --------------------------------------------------------------------------------------------
@@ -103,7 +101,7 @@ def test_the_chance_to_stand_is_how_often_the_next_seeds_bring_the_mean_low_enou
     seeds = np.exp(own + draw.normal(0, 0.08, (coming, DRAWS)))
     means = (sum(errors) + seeds.sum(axis=0)) / wanted
 
-    chance = race.chance_to_stand(candidate(*errors, first=90), THRESHOLD)
+    chance = candidate(*errors, first=90).chance_to_stand
 
     assert chance == pytest.approx((means <= 100 * race.needed_share(wanted)).mean(), abs=0.03)
 
@@ -111,9 +109,9 @@ def test_the_chance_to_stand_is_how_often_the_next_seeds_bring_the_mean_low_enou
 def test_a_network_is_refuted_when_its_chance_to_stand_is_below_a_quarter():
     open_, given_up = candidate(88, first=88), candidate(101, first=88)
 
-    assert race.chance_to_stand(open_, THRESHOLD) >= 0.25 > race.chance_to_stand(given_up, THRESHOLD)
-    assert not race.refuted(open_, THRESHOLD)
-    assert race.refuted(given_up, THRESHOLD)
+    assert open_.chance_to_stand >= 0.25 > given_up.chance_to_stand
+    assert not open_.is_refuted
+    assert given_up.is_refuted
 
 
 @pytest.mark.parametrize(
@@ -130,7 +128,7 @@ def test_a_network_is_refuted_when_its_chance_to_stand_is_below_a_quarter():
     ],
 )
 def test_a_network_is_settled_when_it_neither_stands_nor_is_to_have_a_run(network: Candidate, is_settled: bool):
-    assert race.settled(network, THRESHOLD) is is_settled
+    assert network.is_settled is is_settled
 
 
 # Expected errors --------------------------------------------------------------------------------------------
@@ -140,14 +138,14 @@ def pruned(epochs: int) -> Candidate:
     """Return a network that was stopped after the fourth of so many epochs, with 200 errors."""
     history = tuple(Epoch(number, 0.1, 0.1, 1.0, 200) for number in range(1, 5))
     stopped = result(200, status=Status.PRUNED, purpose=Purpose.SEARCH, history=history)
-    return Candidate(proposal(), 1000, replace(stopped, recipe=Recipe(epochs=epochs)))
+    return Candidate(proposal(), 1000, replace(stopped, recipe=Recipe(epochs=epochs)), threshold_pct=99.0)
 
 
 def test_the_expected_errors_are_the_mean_of_all_runs_and_a_guess_where_a_run_was_pruned():
-    assert race.expected_errors(candidate(90, 80, first=100)) == 90.0
-    assert race.expected_errors(candidate(first=100)) == 100.0
+    assert candidate(90, 80, first=100).expected_errors == 90.0
+    assert candidate(first=100).expected_errors == 100.0
     # At a quarter, two fifths and a half of the epochs, as runs in the middle were measured to do.
-    guessed = [race.expected_errors(pruned(epochs)) for epochs in (16, 10, 8)]
+    guessed = [pruned(epochs).expected_errors for epochs in (16, 10, 8)]
     assert guessed == [pytest.approx(share * 200) for share in (0.62, 0.74, 0.81)]
 
 
@@ -155,18 +153,18 @@ BUDGET = 2_000
 
 
 def test_a_network_that_passed_gets_two_seeds_at_once_and_then_one_after_the_other():
-    assert race.passed_first(candidate(), THRESHOLD)
-    assert [race._seeds_wanted(candidate(*[95] * count, first=80), THRESHOLD) for count in range(5)] == [2, 2, 3, 4, 5]
+    assert candidate().passed_first
+    assert [candidate(*[95] * count, first=80).seeds_wanted for count in range(5)] == [2, 2, 3, 4, 5]
 
 
 def test_a_network_that_missed_gets_one_seed_for_each_time_it_was_proposed_again():
     missed = candidate(first=101)
 
-    assert race._seeds_wanted(missed, THRESHOLD) == 0
+    assert missed.seeds_wanted == 0
     missed.repeats = 2
-    assert race._seeds_wanted(missed, THRESHOLD) == 2
-    assert race.next_to_confirm([missed], THRESHOLD, BUDGET, {0: 1}) is missed
-    assert race.next_to_confirm([missed], THRESHOLD, BUDGET, {0: 2}) is None
+    assert missed.seeds_wanted == 2
+    assert race.next_to_confirm([missed], BUDGET, {0: 1}) is missed
+    assert race.next_to_confirm([missed], BUDGET, {0: 2}) is None
 
 
 SOME = st.tuples(
@@ -181,20 +179,20 @@ def test_the_next_seed_is_that_of_the_network_to_which_it_is_worth_most(made: li
         for trial, (first, fresh, cost, _) in enumerate(made)
     ]
     seconds = {trial: float(each[3]) for trial, each in enumerate(made)}
-    standing = [each.cost for each in networks if race.is_confirmed(each, THRESHOLD)]
+    standing = [each.cost for each in networks if each.is_confirmed]
     below = min(standing, default=BUDGET + 1)
 
     def worth(network: Candidate) -> float:
         trial, known = network.proposal.trial, len(network.fresh)
-        wanted = race._seeds_wanted(network, THRESHOLD) - known - flying.get(trial, 0)
-        if wanted <= 0 or race.is_confirmed(network, THRESHOLD) or race.refuted(network, THRESHOLD):
+        wanted = network.seeds_wanted - known - flying.get(trial, 0)
+        if wanted <= 0 or network.is_confirmed or network.is_refuted:
             return 0.0
         # By the seeds that it lacks, two at the least, of its chance to fall below what stands.
         fall = max(0.0, math.log(below / network.cost))
         lacking = max(1, 2 - known - flying.get(trial, 0))
-        return race.chance_to_stand(network, THRESHOLD) * fall / (lacking * seconds[trial])
+        return network.chance_to_stand * fall / (lacking * seconds[trial])
 
-    found = race.next_to_confirm(networks, THRESHOLD, BUDGET, flying, lambda each: seconds[each.proposal.trial])
+    found = race.next_to_confirm(networks, BUDGET, flying, lambda each: seconds[each.proposal.trial])
 
     best = max(map(worth, networks), default=0.0)
     assert (found is None) == (best == 0)
@@ -204,13 +202,13 @@ def test_the_next_seed_is_that_of_the_network_to_which_it_is_worth_most(made: li
 def test_the_chance_to_stand_is_that_of_all_runs_the_first_discounted():
     # By hand, with a printed table of the normal distribution; two seeds stand on a mean of 93.94 errors. A first run
     # of 80 counts 83.2, and its deviation with that of two seeds' mean is 0.09798: 1.239 deviations, so 0.8923.
-    assert race.chance_to_stand(candidate(first=80), THRESHOLD) == pytest.approx(0.8923, abs=0.001)
+    assert candidate(first=80).chance_to_stand == pytest.approx(0.8923, abs=0.001)
     # One that missed is not lucky: 110, 1.611 deviations above.
-    assert race.chance_to_stand(candidate(first=110), THRESHOLD) == pytest.approx(0.0536, abs=0.001)
+    assert candidate(first=110).chance_to_stand == pytest.approx(0.0536, abs=0.001)
     # With fresh runs of 90 and 96 the mean of all is 89.73, so that of three fresh ones may come to 91.91, where 94.57
     # stand; the deviation is a third of that of one seed and of what is known of the mean, 0.03079: 0.928.
-    assert race.chance_to_stand(candidate(90, 96, first=80), THRESHOLD) == pytest.approx(0.8233, abs=0.002)
-    assert race.chance_to_stand(candidate(0, 0, 0, first=0), THRESHOLD) == pytest.approx(1.0)
+    assert candidate(90, 96, first=80).chance_to_stand == pytest.approx(0.8233, abs=0.002)
+    assert candidate(0, 0, 0, first=0).chance_to_stand == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize(

@@ -176,7 +176,6 @@ FACTS = ("ended", "rejected", "repeated", "verdicts", "stood")
 
 def known(search: Search) -> dict[str, Any]:
     """Return the whole state of a search that follows from its log."""
-    threshold_pct = search.config.threshold_pct
     return {
         "candidates": copy.deepcopy(search.candidates),
         "contenders": list(search.contenders),
@@ -184,7 +183,7 @@ def known(search: Search) -> dict[str, Any]:
         "nearest": search.nearest,
         "timing": copy.deepcopy(search.timing.sums),
         "ratios": copy.deepcopy(search.ratios),
-        "confirmed": [each.proposal.trial for each in race.final_order([*search.candidates.values()], threshold_pct)],
+        "confirmed": [each.proposal.trial for each in race.final_order([*search.candidates.values()])],
         **{
             name: copy.deepcopy(getattr(search, name))
             for name in ("ended", "rejected", "repeated", "verdicts", "stood")

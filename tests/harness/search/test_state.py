@@ -18,7 +18,6 @@ from harness.search.trials import nearest_miss
 from harness.training.executor import Source
 from harness.training.result import Purpose
 from tests.harness import raced, scripted
-from tests.harness.raced import THRESHOLD
 from tests.harness.scripted import Made, Trainer
 from tests.harness.search.conftest import PROPOSAL
 
@@ -89,9 +88,9 @@ def test_no_answer_of_a_race_changes_when_it_is_asked_of_the_contenders_alone(
         opened.apply(Entry(0.0, event()))
         every, some = list(known.values()), list(opened.contenders.values())
 
-        assert race.final_order(some, THRESHOLD) == race.final_order(every, THRESHOLD)
-        assert opened.standing is race.smallest_standing(every, THRESHOLD)
-        assert race.next_to_confirm(some, THRESHOLD, 5_000, {}) is race.next_to_confirm(every, THRESHOLD, 5_000, {})
+        assert race.final_order(some) == race.final_order(every)
+        assert opened.standing is next(iter(race.final_order(every)), None)
+        assert race.next_to_confirm(some, 5_000, {}) is race.next_to_confirm(every, 5_000, {})
     assert len(opened.contenders) < len(known)
 
 
@@ -103,10 +102,10 @@ def test_what_a_search_shows_is_what_all_of_its_networks_say(
 
     def checked(found: Search, seconds: float = 0.5) -> None:
         poll(found, seconds)
-        every, threshold_pct = list(found.candidates.values()), found.config.threshold_pct
-        standing = race.smallest_standing(every, threshold_pct)
+        every = list(found.candidates.values())
+        standing = next(iter(race.final_order(every)), None)
         assert found.standing is standing
-        assert found.nearest == (nearest_miss(every, threshold_pct) if standing is None else None)
+        assert found.nearest == (nearest_miss(every) if standing is None else None)
         seen.add("standing" if standing else "nearest" if found.nearest else "neither")
 
     monkeypatch.setattr(loop, "poll", checked)

@@ -13,14 +13,14 @@ from harness.search.race import Candidate
 from harness.search.trials import allowed_errors, miss_text, nearest_miss
 from harness.training.result import Epoch, Purpose, Status
 from search_spaces.space import Metric
-from tests.harness.raced import SIZE, THRESHOLD, candidate, proposal, result
+from tests.harness.raced import SIZE, candidate, proposal, result
 
 
 def pruned(errors: int, trial: int = 0) -> Candidate:
     """Return a network that was stopped after two epochs."""
     history = tuple(Epoch(number, 0.1, 0.1, 1.0, errors) for number in (1, 2))
     run = result(errors, status=Status.PRUNED, purpose=Purpose.SEARCH, history=history)
-    return Candidate(proposal(trial), 1000, run)
+    return Candidate(proposal(trial), 1000, run, threshold_pct=99.0)
 
 
 # Errors that are allowed ------------------------------------------------------------------------------------
@@ -48,7 +48,7 @@ def test_it_is_so_for_any_threshold(threshold_pct: float, size: int):
 
 
 def failed(errors: int | None, status: Status) -> Candidate:
-    return Candidate(proposal(), 1000, result(errors, status=status, purpose=Purpose.SEARCH))
+    return Candidate(proposal(), 1000, result(errors, status=status, purpose=Purpose.SEARCH), threshold_pct=99.0)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def failed(errors: int | None, status: Status) -> Candidate:
     ],
 )  # fmt: skip
 def test_the_nearest(networks: list[Candidate], trial: int | None, errors: float, runs: int):
-    found = nearest_miss(networks, THRESHOLD)
+    found = nearest_miss(networks)
 
     if trial is None:
         assert found is None
@@ -85,7 +85,7 @@ def test_the_nearest(networks: list[Candidate], trial: int | None, errors: float
 
 def test_a_miss_is_told_in_images_with_what_is_minimised():
     def text(network: Candidate) -> str:
-        found = nearest_miss([network], THRESHOLD)
+        found = nearest_miss([network])
         assert found is not None
         return miss_text(found, Metric.PARAMETERS)
 
@@ -96,7 +96,7 @@ def test_a_miss_is_told_in_images_with_what_is_minimised():
     # One that passed by luck is not shown as if it were confirmed.
     assert "passed once" in text(candidate(first=95))
     assert "too uncertain" in text(candidate(94, 97, first=95))
-    found = nearest_miss([plain], THRESHOLD)
+    found = nearest_miss([plain])
     assert found is not None
     shown = miss_text(replace(found, cost=71_000), Metric.MACS)
     assert shown == "71,000 multiply-adds, 2,140 parameters, 104 errors, 100 allowed"
