@@ -24,7 +24,7 @@ from harness.bench.table import Facts, Machine, Row, Sample, Table
 from harness.data.datasets import dataset, task_of
 from harness.data.training_images import resolve, split
 from harness.evidence.events import Proposal, RunEnded
-from harness.evidence.study import Study, check_config, checkpoint_path, open_study, read_origins
+from harness.evidence.study import Study, check_config, open_study, read_origins
 from harness.search import pruning
 from harness.search.clock import PACES, Timing, work
 from harness.system.errors import ContentError, UsageError
@@ -332,7 +332,7 @@ def record(recording: _Recording, teachers: Path, reporter: Reporter, executor_o
                 device=str(recording.device),
                 engine=recording.machine.engine,
                 until_epoch=facts.rungs[0],
-                checkpoint=checkpoint_path(study.folder, number, Purpose.BENCH, seed),
+                checkpoint=study.checkpoint(number, Purpose.BENCH, seed),
                 teachers=teachers,
                 study=facts.name,
                 trial=number,

@@ -33,7 +33,6 @@ from harness.evidence.events import (
 from harness.system import files
 from harness.system.document import documented, read_as
 from harness.system.errors import ContentError, UsageError
-from harness.system.files import TEACHERS
 from harness.training import result
 from harness.training.recipe import Recipe, recipe_document
 from harness.training.result import PROTOCOL_VERSION, Purpose, Result
@@ -155,9 +154,7 @@ def check_config(folder: Path, config: StudyConfig) -> None:
             raise ContentError(
                 f"study {folder.name!r} in {folder} was begun with another {item.name.removesuffix('_pct')}{shown}; "
                 "a study never changes its configuration",
-                hint="the offset between validation and test has been measured anew since: give --study another name"
-                if item.name == "threshold_pct"
-                else "give --study another name, or repeat the command that began it",
+                hint="give --study another name, or repeat the command that began it",
             )
 
 
@@ -199,16 +196,6 @@ def is_owned(folder: Path) -> bool:
     except UsageError:
         return False
     return False
-
-
-def checkpoint_path(folder: Path, trial: int, purpose: str, seed_index: int) -> Path:
-    """Return where an unfinished run keeps its state."""
-    return folder / "checkpoints" / f"trial-{trial:05d}-{purpose}-{seed_index}.pt"
-
-
-def teachers_path(folder: Path) -> Path:
-    """Return where the studies of a workspace keep trained teachers."""
-    return folder.parent / TEACHERS
 
 
 class Study:
@@ -276,7 +263,7 @@ class Study:
         for place in (self.folder, self.folder / "checkpoints"):
             files.sweep(place)
         for trial, purpose, seed_index in self.ended:
-            checkpoint_path(self.folder, trial, purpose, seed_index).unlink(missing_ok=True)
+            self.checkpoint(trial, purpose, seed_index).unlink(missing_ok=True)
         return self
 
     def add(self, event: Event) -> None:
@@ -321,6 +308,10 @@ class Study:
     def results(self) -> list[Result]:
         """All finished runs, in order of trial, purpose and seed."""
         return [self.ended[key].event.run for key in sorted(self.ended)]
+
+    def checkpoint(self, trial: int, purpose: Purpose, seed_index: int) -> Path:
+        """Return where an unfinished run keeps its state."""
+        return self.folder / "checkpoints" / f"trial-{trial:05d}-{purpose}-{seed_index}.pt"
 
     def of_kind(self, kind: type[_E]) -> list[Entry[_E]]:
         """Return the entries of one kind of event, oldest first."""

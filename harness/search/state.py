@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from harness.data.datasets import dataset
 from harness.evidence.events import Confirmed, Entry, Event, FailedConfirmation, RunEnded
-from harness.evidence.study import StudyConfig, checkpoint_path, teachers_path
+from harness.evidence.study import StudyConfig
 from harness.search import pruning, race
 from harness.search.clock import (
     CAUTION,
@@ -32,6 +32,7 @@ from harness.search.propose import ALL_ON, Proposing, Switches
 from harness.search.race import CONFIRM_SEEDS, Candidate
 from harness.search.trials import NearestMiss, Trials
 from harness.system import statistics
+from harness.system.files import TEACHERS
 from harness.training.executor import Executor
 from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job
@@ -160,8 +161,8 @@ class Search(Trials):
             device=self.effort.device,
             engine=self.effort.engine,
             until_epoch=pruning.next_rung(self.config, recipe.epochs, 0) if is_first else None,
-            checkpoint=checkpoint_path(self.folder, proposal.trial, purpose, index),
-            teachers=teachers_path(self.folder),
+            checkpoint=self.checkpoint(proposal.trial, purpose, index),
+            teachers=self.folder.parent / TEACHERS,
             study=self.folder.name,
             trial=proposal.trial,
             decisions=proposal.decisions,
