@@ -393,13 +393,18 @@ def nothing() -> Any:
 
 # The leaderboard -----------------------------------------------------------------------------------------------------
 
+_KIND_OF_TIER = {
+    "certified": "certified or verified",
+    "verified": "certified or verified",
+    "at the target": "measured",
+    "searched": "searched (validation)",
+    "claimed": "published by others",
+}
 _TIERS = {
-    "certified": (GREEN, "square"),
-    "verified": (GREEN, "square"),
-    "at the target": (ORANGE, "diamond"),
+    "certified or verified": (GREEN, "square"),
     "measured": (ORANGE, "diamond"),
-    "searched": (BLUE, "circle"),
-    "claimed": (PURPLE, "triangle-up"),
+    "searched (validation)": (BLUE, "circle"),
+    "published by others": (PURPLE, "triangle-up"),
 }
 
 
@@ -409,7 +414,10 @@ def frontier(rows: Sequence[Row], target_pct: float, *, height: int = 400) -> An
     Each row has ``network``, ``parameters``, ``accuracy`` and ``target`` in per cent, ``tier``, ``recipe``, whether it
     is ``best`` at its target, and ``href``, where a click leads; the target that is given has a line.
     """
-    points = [{**row, "errors": _errors_pct(row["accuracy"])} for row in rows]
+    points = [
+        {**row, "errors": _errors_pct(row["accuracy"]), "kind": _KIND_OF_TIER.get(row["tier"], row["tier"])}
+        for row in rows
+    ]
     if len({(row["parameters"], row["accuracy"]) for row in points}) < 3:
         return None
     x, y = _log_axis(alt.X, "parameters", "parameters"), _accuracy_axis("accuracy, % (errors logarithmic)")
@@ -419,7 +427,7 @@ def frontier(rows: Sequence[Row], target_pct: float, *, height: int = 400) -> An
     told = ("parameters:Q||,d", "accuracy:Q|accuracy, %|.3f", "tier:N", "target:Q|target, %", "recipe:N")
     best = _over("rows").transform_filter("datum.best").encode(x=x, y=y)
     marks = _over("rows").mark_point(filled=True, size=70, opacity=0.85, cursor="pointer")
-    looks = _looks("tier", _TIERS, [row["tier"] for row in points])
+    looks = _looks("kind", _TIERS, [row["kind"] for row in points])
     chart = alt.layer(
         _over([{"errors": _errors_pct(target_pct)}]).mark_rule(**_DASHED).encode(y=y),
         best.mark_line(color=GREEN),
