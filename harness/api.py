@@ -413,6 +413,7 @@ def search(
     Raises:
         UsageError: an unknown space, recipe, data set or sampler, or another process works on the study.
         ContentError: no network keeps the limits, or the study has another configuration.
+        SearchSpaceError: the limits or the space cannot be read.
         DataError: the images are missing or damaged.
 
     >>> found = search("mnist-5k", space="@mine.space", recipe="smoke", target_pct=90, trials=2, study="mine")
@@ -423,14 +424,13 @@ def search(
     from harness.search.plan import make_plan
     from harness.shown_search import search_shown, typed_options
     from harness.studies import Study
-    from harness.system.terminal import DURATION
     from search_spaces.notation import parse_conditions
 
     names = {"target_pct": "target", "time": "seconds", "study": "name", "data": "folder"}
     usual = {name: each.default for name, each in inspect.signature(search).parameters.items()}
     asked = {name for name, value in given.items() if value != usual[name]}
     given |= {
-        "time": DURATION.convert(time, None, None) if isinstance(time, str) else time,
+        "time": _seconds(time),
         "limits": parse_conditions(limits) if limits else None,
         "data": _folder(data),
     }
@@ -446,6 +446,17 @@ def search(
     with _without_main():
         search_shown(plan, chosen, [word for pair in typed_options(chosen).items() for word in pair])
     return Study(plan.folder, place)
+
+
+def _seconds(time: str | float) -> float:
+    import click
+
+    from harness.system.terminal import DURATION
+
+    try:
+        return float(DURATION.convert(time, None, None))
+    except click.UsageError as error:
+        raise UsageError(error.message) from None
 
 
 # Verification ----------------------------------------------------------------------------------------------------

@@ -30,6 +30,8 @@ class SearchSpaceError(Exception):
         self.message = message
         self.position = position
         self.hint = hint
+        if hint:
+            self.add_note(hint)  # for those who see a traceback
         self.text: str | None = None
 
 

@@ -38,6 +38,8 @@ class HarnessError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        if hint:
+            self.add_note(hint)  # for those who see a traceback
         self.position = position
         self.text = text
 

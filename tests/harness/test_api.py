@@ -15,6 +15,8 @@ import pytest
 
 import harness
 from harness import api
+from harness.system.errors import UsageError
+from search_spaces.errors import NotationError
 
 REPOSITORY = Path(__file__).parents[2]
 SPACE = "net = conv3x3({4, 6}) bn relu | maxpool(4) | gap | linear(10)"
@@ -45,6 +47,14 @@ def test_the_example_of_every_function_runs_as_it_says(here: None):
         assert (
             doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(example, clear_globs=False).failed == 0
         )
+
+
+def test_what_is_wrong_is_an_exception_with_its_hint(here: None):
+    with pytest.raises(UsageError):
+        harness.search("mnist-5k", time="soon")
+    with pytest.raises(NotationError) as caught:
+        harness.explain("sed4")
+    assert caught.value.__notes__ == ["did you mean 'seed4'?"]
 
 
 @pytest.mark.nightly
