@@ -31,7 +31,7 @@ from search_spaces.cost import Analysis, analyse
 from search_spaces.task import MNIST
 
 
-class Entry(NamedTuple):
+class _Entry(NamedTuple):
     """One row.
 
     Attributes:
@@ -56,8 +56,8 @@ class Group(NamedTuple):
 
     dataset: str
     target_pct: float
-    entries: list[Entry]
-    smallest: Entry | None
+    entries: list[_Entry]
+    smallest: _Entry | None
 
 
 def groups(rows: Sequence[LeaderboardRow], records: Sequence[Record], workspace: Workspace) -> list[Group]:
@@ -66,12 +66,12 @@ def groups(rows: Sequence[LeaderboardRow], records: Sequence[Record], workspace:
     names = network_names((row.architecture, row.parameters) for row in rows)
     names |= {row.hash: row.name for row in rows if row.name}
 
-    def entry(row: LeaderboardRow) -> Entry:
+    def entry(row: LeaderboardRow) -> _Entry:
         record = by_key.get(row.key[:5]) if row.tier is not Tier.CLAIMED else None
         # A file may hold rows of other versions of this program.
         task = DATASETS[row.dataset].task if row.dataset in DATASETS else MNIST
         seeds = record.seeds if record else ()
-        return Entry(
+        return _Entry(
             row=row,
             name=names[row.hash],
             accuracy_pct=row.validation_accuracy_pct if row.tier is Tier.SEARCHED else row.mean_test_accuracy_pct,
@@ -185,7 +185,7 @@ def _dots(group: Group) -> list[dict[str, Any] | None]:
     return found
 
 
-class Listed(NamedTuple):
+class _Listed(NamedTuple):
     """A study of the index: how far its search has come, and the address of its report, None where it has none."""
 
     info: StudyFacts
@@ -203,7 +203,7 @@ class Index(NamedTuple):
         damage: what is wrong with files that the standings lack, but for those of studies that cannot be read.
     """
 
-    studies: list[Listed]
+    studies: list[_Listed]
     unreadable: dict[str, str]
     standings: list[Group]
     problem: str
@@ -230,7 +230,7 @@ def read_index(workspace: Workspace) -> Index:
             unreadable[folder.name] = error.told
             continue
         link = f"{quote(os.fsencode(folder.name))}/report.html" if (folder / "report.html").exists() else None
-        studies.append(Listed(found, state_of(found), link))
+        studies.append(_Listed(found, _state_of(found), link))
     # The folders came in order of their names, which the sort keeps where times are equal.
     studies.sort(key=lambda study: study.info.last_utc, reverse=True)
     damage = [message for message in standings.left_out if message not in unreadable.values()]
@@ -242,7 +242,7 @@ def _study_folders(workspace: Workspace) -> list[Path]:
     return sorted({path.parent for name in ("config.json", "log.jsonl") for path in workspace.runs.glob(f"*/{name}")})
 
 
-def state_of(found: StudyFacts) -> str:
+def _state_of(found: StudyFacts) -> str:
     """Return how far a search has come: ``Running: 28 of 45 min``."""
     last, spent, limit = found.last_turn, duration(found.elapsed), found.time_limit
     if found.at_work and limit is not None and limit >= 60:

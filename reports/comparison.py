@@ -33,7 +33,7 @@ from search_spaces.task import MNIST
 _MOST_SHARED = 25
 
 
-class Quantity(NamedTuple):
+class _Quantity(NamedTuple):
     """One line of a comparison: what is shown of each side, and each side's ratio to the first, None for none."""
 
     name: str
@@ -41,38 +41,38 @@ class Quantity(NamedTuple):
     ratios: list[float | None]
 
 
-def quantity(
+def _quantity(
     name: str,
     values: Sequence[float | None],
     show: Callable[[float | None], str] = count,
     *,
     comparable: bool = True,
-) -> Quantity:
+) -> _Quantity:
     """Return a line of numbers; where they are not ``comparable``, or a ratio means nothing, there is none."""
     first = values[0]
     ratios: list[float | None] = [None] * len(values)
     for side, value in enumerate(values[1:], start=1):
         if comparable and first is not None and value is not None and 0 < first < math.inf and 0 <= value < math.inf:
             ratios[side] = value / first
-    return Quantity(name, [show(value) for value in values], ratios)
+    return _Quantity(name, [show(value) for value in values], ratios)
 
 
-def plain(name: str, texts: Iterable[object]) -> Quantity:
+def _plain(name: str, texts: Iterable[object]) -> _Quantity:
     """Return a line of texts, which have no ratios; what is missing or empty is a dash."""
     said = [DASH if text is None or text == "" else str(text) for text in texts]
-    return Quantity(name, said, [None] * len(said))
+    return _Quantity(name, said, [None] * len(said))
 
 
 # Lines of a comparison: a name, what it tells of a side, and how numbers are shown; texts as they are.
 _Lines = Sequence[tuple[str, Callable[[Any], Any], Callable[[Any], str] | None]]
 
 
-def lines(sides: Sequence[object], of: _Lines, comparable: Mapping[str, bool]) -> list[Quantity]:
+def _lines(sides: Sequence[object], of: _Lines, comparable: Mapping[str, bool]) -> list[_Quantity]:
     """Return the lines that say something of at least one side."""
     found = []
     for name, told, show in of:
         values = [told(side) for side in sides]
-        line = quantity(name, values, show, comparable=comparable.get(name, True)) if show else plain(name, values)
+        line = _quantity(name, values, show, comparable=comparable.get(name, True)) if show else _plain(name, values)
         found += [line] if set(line.words) != {DASH} else []
     return found
 
@@ -177,14 +177,14 @@ def network_comparison(sides: Sequence[NetworkSide]) -> SimpleNamespace:
     shared = frozenset.intersection(*often) if often else frozenset[int]()
     recipes = [asdict(side.record.recipe) if side.record else {} for side in sides]
     names = dict.fromkeys(name for each in recipes for name in each)
-    fields = [plain(name, [shown(each.get(name, "")) for each in recipes]) for name in names]
+    fields = [_plain(name, [shown(each.get(name, "")) for each in recipes]) for name in names]
     runs = [run for side in sides if side.record for run in side.record.seeds]
     machines = {(run.environment.device, run.environment.engine) for run in runs}
     notes = words("notes_of_networks", sides, alike)
     return SimpleNamespace(
         sides=sides,
         sentences=[_sentence(sides[0], side, alike) for side in sides[1:]],
-        quantities=lines(sides, _OF_NETWORKS, {"training a seed": len(machines) == 1}),
+        quantities=_lines(sides, _OF_NETWORKS, {"training a seed": len(machines) == 1}),
         mistakes=wrong,
         shared=shared,
         pictures=shared_mistakes(shared, seen),
@@ -195,11 +195,11 @@ def network_comparison(sides: Sequence[NetworkSide]) -> SimpleNamespace:
 
 def _sentence(first: NetworkSide, other: NetworkSide, alike: bool) -> str:
     gap = statistics.mean(other.test_pct) - statistics.mean(first.test_pct)
-    chance = two_sided(first.test_pct, other.test_pct)
+    chance = _two_sided(first.test_pct, other.test_pct)
     return words("of_networks", first, other, alike, gap if math.isfinite(gap) else None, chance)
 
 
-def two_sided(ours: Sequence[float], theirs: Sequence[float]) -> float | None:
+def _two_sided(ours: Sequence[float], theirs: Sequence[float]) -> float | None:
     """Return the p value of "the two means are equal", two-sided Welch test; None below two values on a side."""
     if min(len(ours), len(theirs)) < 2:
         return None
@@ -241,7 +241,7 @@ def study_comparison(infos: Sequence[StudyFacts]) -> SimpleNamespace:
     """
     heads = [headline(info) for info in infos]
     tables = [_flat(info.config) for info in infos]
-    settings = [plain(name, [table.get(name, "") for table in tables]) for name in tables[0]]
+    settings = [_plain(name, [table.get(name, "") for table in tables]) for name in tables[0]]
     whole = [{network.hash: network for network in info.networks if network.complete} for info in infos]
     found = {key: network for networks in reversed(whole) for key, network in networks.items()}
     several = [network for key, network in found.items() if sum(key in networks for networks in whole) > 1]
@@ -252,7 +252,7 @@ def study_comparison(infos: Sequence[StudyFacts]) -> SimpleNamespace:
         infos=infos,
         verdicts=[head.verdict for head in heads],
         sentences=[words("of_studies", infos[0], info) for info in infos[1:]],
-        quantities=lines(infos, _OF_STUDIES, {}),
+        quantities=_lines(infos, _OF_STUDIES, {}),
         settings=[line for line in settings if len(set(line.words)) > 1],
         equal=[line.name for line in settings if len(set(line.words)) == 1],
         shared=[

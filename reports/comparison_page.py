@@ -29,7 +29,7 @@ def write_network_comparison(given: Sequence[tuple[str, Architecture]], workspac
         UsageError: the folder cannot be written.
     """
     facts = network_comparison(read_networks(given, workspace))
-    path = workspace.runs / file_name([architecture.hash for _, architecture in given])
+    path = workspace.runs / _file_name([architecture.hash for _, architecture in given])
     files.write_text(path, _page({}, facts, None))
     return path
 
@@ -41,7 +41,7 @@ def write_study_comparison(folders: Sequence[Path], workspace: Workspace) -> Pat
         ContentError: a file of a study or the workspace does not hold together.
         UsageError: the folder cannot be written.
     """
-    path = workspace.runs / file_name([folder.name for folder in folders])
+    path = workspace.runs / _file_name([folder.name for folder in folders])
     studies = read_studies(folders, workspace)
     answers = _answers(studies.infos, workspace)
     files.write_text(path, _page(charts.studies_charts(studies.infos), answers, studies))
@@ -58,7 +58,7 @@ def read_studies(folders: Sequence[Path], workspace: Workspace) -> SimpleNamespa
     return study_comparison([read_study(folder, workspace, standings) for folder in folders])
 
 
-def file_name(names: Sequence[str]) -> str:
+def _file_name(names: Sequence[str]) -> str:
     """Return what the page of a comparison is called; long and odd names are cut, and told apart by a digest."""
     plain = "-".join(re.sub(r"[^\w.-]", "_", name, flags=re.ASCII) for name in names)
     if len(plain) <= 120 and plain == "-".join(names):

@@ -27,12 +27,12 @@ _REASONS = {
 }
 # Fewer networks than this let any choice explain everything.
 FEWEST_NETWORKS = 50
-SIZE = "parameters"
+_SIZE = "parameters"
 
-Shares = list[tuple[str, float]]
+_Shares = list[tuple[str, float]]
 
 
-class Accounting(NamedTuple):
+class _Accounting(NamedTuple):
     """Every proposal, a network with one length of its training, counted once.
 
     ``repeated`` are those of a known network, ``trained`` those with a first run that has ended with an accuracy.
@@ -45,17 +45,17 @@ class Accounting(NamedTuple):
     repeated: int
     to_train: int
     trained: int
-    rejections: Shares
-    outcomes: Shares
-    steps: Shares
+    rejections: _Shares
+    outcomes: _Shares
+    steps: _Shares
 
 
-def accounting(info: StudyFacts) -> Accounting:
+def accounting(info: StudyFacts) -> _Accounting:
     """Return where the proposals of a study went."""
     reasons = Counter[str]()
     for word, number in info.study.rejected.items():
         reasons[_REASONS.get(word, word)] += number
-    rejections: Shares = sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0]))
+    rejections: _Shares = sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0]))
     if len(rejections) > _MOST_REASONS:
         rest = rejections[_MOST_REASONS - 1 :]
         rejections[_MOST_REASONS - 1 :] = [(f"{len(rest)} other reasons", sum(number for _, number in rest))]
@@ -65,7 +65,7 @@ def accounting(info: StudyFacts) -> Accounting:
     whole = [result.validation_accuracy_pct or 0.0 for result in trained if result.status is Status.COMPLETE]
     rejected, repeated, to_train = reasons.total(), info.study.repeated, len(info.study.proposals)
     confirmed = [network for network in info.networks if network.state in (State.WINNER, State.CONFIRMED)]
-    return Accounting(
+    return _Accounting(
         proposed=rejected + repeated + to_train,
         rejected=rejected,
         repeated=repeated,
@@ -85,7 +85,7 @@ def accounting(info: StudyFacts) -> Accounting:
     )
 
 
-class Decided(NamedTuple):
+class _Decided(NamedTuple):
     """A network that was put to the test of fresh seeds, after so many seconds, and the effective budget from then."""
 
     elapsed: float
@@ -94,7 +94,7 @@ class Decided(NamedTuple):
     budget: int
 
 
-def decided(info: StudyFacts) -> list[Decided]:
+def decided(info: StudyFacts) -> list[_Decided]:
     """Return the decisions about networks of a study, and how its effective budget fell with them."""
     config, costs = info.config, {network.hash: network.cost for network in info.networks}
     budget, smallest, found = config.ceiling, "", []
@@ -112,7 +112,7 @@ def decided(info: StudyFacts) -> list[Decided]:
             # The only confirmed network has fallen and no other took its place, so the whole budget is open again.
             budget, smallest = config.ceiling, ""
         cost = costs.get(event.hash, event.parameters)
-        found.append(Decided(elapsed, cost, isinstance(event, Confirmed), budget))
+        found.append(_Decided(elapsed, cost, isinstance(event, Confirmed), budget))
     return found
 
 
@@ -157,10 +157,10 @@ def learning_curves(info: StudyFacts) -> list[tuple[int, Result, list[tuple[int,
 
 
 # A network with the accuracies of its fresh seeds on validation, and of its verification seeds on the test set.
-SeedRow = tuple[Network, tuple[float, ...], tuple[float, ...]]
+_SeedRow = tuple[Network, tuple[float, ...], tuple[float, ...]]
 
 
-def seed_spread(info: StudyFacts) -> tuple[list[SeedRow], float | None]:
+def seed_spread(info: StudyFacts) -> tuple[list[_SeedRow], float | None]:
     """Return the networks that were trained on several seeds, the lowest cost first.
 
     With them the deviation within networks over all seeds together, None where no network has two of a kind.
@@ -173,7 +173,7 @@ def seed_spread(info: StudyFacts) -> tuple[list[SeedRow], float | None]:
     return rows, pooled if freedom else None
 
 
-def time_spent(info: StudyFacts) -> Shares:
+def time_spent(info: StudyFacts) -> _Shares:
     """Return where the time of all workers together went, in seconds."""
     ends_of = {Status.COMPLETE: "first runs to the end", Status.PRUNED: "first runs that were pruned"}
     other = "first runs that ended early otherwise"
@@ -296,14 +296,14 @@ class Choices(NamedTuple):
     """How much each choice of the search space mattered for accuracy, by Optuna's importances, most first.
 
     This is association: the sampler repeats what it likes, and choices hang together. So the importance of the size
-    stands beside those of the choices, as ``SIZE``; all shares together are 1. ``networks`` were compared, those of the
-    commonest length of a training, ``epochs``, by their accuracy after ``epoch``, None for the end of the run.
+    stands beside those of the choices; all shares together are 1. ``networks`` were compared, those of the commonest
+    length of a training, ``epochs``, by their accuracy after ``epoch``, None for the end of the run.
     """
 
     networks: int
     epochs: int
     epoch: int | None
-    importances: Shares
+    importances: _Shares
 
 
 def choices(info: StudyFacts) -> Choices | None:
@@ -322,13 +322,13 @@ def choices(info: StudyFacts) -> Choices | None:
             compared.append((run, math.log(max(errors, 1))))
     if len(compared) < FEWEST_NETWORKS:
         return None
-    made: dict[str, dict[int, float]] = {SIZE: {}}
-    options: dict[str, int | None] = {SIZE: None}
+    made: dict[str, dict[int, float]] = {_SIZE: {}}
+    options: dict[str, int | None] = {_SIZE: None}
     for place, (run, _) in enumerate(compared):
-        made[SIZE][place] = math.log(max(run.parameters, 1))
+        made[_SIZE][place] = math.log(max(run.parameters, 1))
         for decision in run.decisions:
             # A choice may be called as the size is.
-            name = f"{decision.name} " if decision.name == SIZE else decision.name
+            name = f"{decision.name} " if decision.name == _SIZE else decision.name
             made.setdefault(name, {})[place] = decision.index
             options[name] = decision.size
     # Optuna compares what all trials of a study have; a choice below another is made by some networks only.
@@ -341,7 +341,7 @@ def choices(info: StudyFacts) -> Choices | None:
         values = {place: compared[place][1] for place in places}
         found |= _importances({name: made[name] for name in names}, options, values)
     shares = {name: value / sum(found.values()) for name, value in found.items() if value > 0}
-    ordered: Shares = sorted(shares.items(), key=lambda pair: (-pair[1], pair[0]))
+    ordered: _Shares = sorted(shares.items(), key=lambda pair: (-pair[1], pair[0]))
     return Choices(len(compared), epochs, epoch, ordered) if ordered else None
 
 

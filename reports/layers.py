@@ -96,7 +96,7 @@ def description(columns: tuple[Block, ...], image: Shape) -> str:
     return f"From {shape_text(image)}: {steps}. The receptive field grows to {grown} pixels."
 
 
-class Bar(NamedTuple):
+class _Bar(NamedTuple):
     """One convolution of the small picture, or the linear layer at the end: rows and channels of its output.
 
     ``kind`` is ``own`` for a kernel used once, ``posed`` for one in several orientations, ``tied-1`` to ``tied-3`` for
@@ -109,27 +109,27 @@ class Bar(NamedTuple):
     sum: int = 0
 
 
-def bars(architecture: Architecture, task: Task) -> tuple[Bar, ...]:
+def bars(architecture: Architecture, task: Task) -> tuple[_Bar, ...]:
     """Return the bars of the small picture in order of execution.
 
     Raises:
         ShapeError: two ops do not fit together.
     """
     ties: dict[str, int] = {}
-    found: list[Bar] = []
+    found: list[_Bar] = []
     shape: Shape = task.input_shape
     sums = 0
     for op in architecture.ops:
         sums += isinstance(op, Residual)
         for inner, before in walk((op,), shape):
             if isinstance(inner, Linear):
-                found.append(Bar(1, inner.out_features, "linear"))
+                found.append(_Bar(1, inner.out_features, "linear"))
             elif isinstance(inner, Conv | DepthwiseConv):
                 kind = "posed" if isinstance(inner, Conv) and inner.poses > 1 else "own"
                 if inner.tie is not None:
                     kind = f"tied-{ties.setdefault(inner.tie, len(ties)) % _TIES + 1}"
                 channels, edge, _ = inner.shape(before)
-                found.append(Bar(edge, channels, kind, sums if isinstance(op, Residual) else 0))
+                found.append(_Bar(edge, channels, kind, sums if isinstance(op, Residual) else 0))
         shape = op.shape(shape)
     return tuple(found)
 

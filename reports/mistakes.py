@@ -20,7 +20,7 @@ CONFIRMED_LABEL_ERRORS: dict[str, frozenset[int]] = {
 }
 
 
-class Mistake(NamedTuple):
+class _Mistake(NamedTuple):
     """One test image that at least one seed got wrong.
 
     Attributes:
@@ -46,7 +46,7 @@ class Mistakes(NamedTuple):
     """
 
     seeds: int
-    mistakes: tuple[Mistake, ...]
+    mistakes: tuple[_Mistake, ...]
     confusion: list[list[int]] | None
     image_shape: tuple[int, int] | None
 
@@ -60,7 +60,7 @@ def mistakes(record: Record, inspections: Sequence[Inspection]) -> Mistakes:
     seen = {miss.image: miss for inspection in reversed(inspections) for miss in inspection.misses}
     suspects = CONFIRMED_LABEL_ERRORS.get(record.dataset, frozenset())
     found = [
-        Mistake(
+        _Mistake(
             image=image,
             label=seen[image].label if image in seen else None,
             said=tuple(sorted(answers.items(), key=lambda pair: (-pair[1], pair[0]))),
@@ -78,7 +78,7 @@ def mistakes(record: Record, inspections: Sequence[Inspection]) -> Mistakes:
     )
 
 
-def _confusion(found: Sequence[Mistake], label_counts: Sequence[int], seeds: int) -> list[list[int]] | None:
+def _confusion(found: Sequence[_Mistake], label_counts: Sequence[int], seeds: int) -> list[list[int]] | None:
     table = [[0] * len(label_counts) for _ in label_counts]
     for mistake in found:
         if mistake.label is None:
@@ -90,18 +90,18 @@ def _confusion(found: Sequence[Mistake], label_counts: Sequence[int], seeds: int
     return table
 
 
-class SharedMistake(NamedTuple):
+class _SharedMistake(NamedTuple):
     """One test image, as the first network that got it wrong and has its pixels knows it.
 
     For each network the classes said, most frequent first, and the share of its seeds that got it wrong.
     """
 
-    mistake: Mistake
+    mistake: _Mistake
     shape: tuple[int, int]
     said: tuple[tuple[list[int], float], ...]
 
 
-def shared_mistakes(images: Collection[int], sides: Sequence[Mistakes]) -> list[SharedMistake]:
+def shared_mistakes(images: Collection[int], sides: Sequence[Mistakes]) -> list[_SharedMistake]:
     """Return those of these images whose pixels are known, the one that most seeds get wrong first."""
     by_image = [{mistake.image: mistake for mistake in side.mistakes} for side in sides]
     found = []
@@ -113,6 +113,6 @@ def shared_mistakes(images: Collection[int], sides: Sequence[Mistakes]) -> list[
         )
         for one, side in zip(made, sides, strict=True):
             if one is not None and one.pixels is not None and side.image_shape is not None:
-                found.append(SharedMistake(one, side.image_shape, said))
+                found.append(_SharedMistake(one, side.image_shape, said))
                 break
     return sorted(found, key=lambda item: (-sum(share for _, share in item.said), item.mistake.image))

@@ -73,11 +73,11 @@ def render() -> str:
 # The workbook ---------------------------------------------------------------------------------------------------------
 
 # The row of iteration 0 on the sheet Training, counted from 1 as spreadsheets do.
-FIRST_ROW = 5
+_FIRST_ROW = 5
 COLUMNS = ("iteration", *WEIGHTS, *FORWARD, *BACKWARD)
 _PRINTED_UPDATES = 50
 # Where the inputs stand on the sheet Inputs.
-INPUT_CELLS = {
+_INPUT_CELLS = {
     "learning_rate": "B4",
     **{name: f"B{row}" for row, name in enumerate(EXAMPLE, start=7)},
     **{name: f"B{row}" for row, name in enumerate(WEIGHTS, start=13)},
@@ -141,13 +141,13 @@ def _write_inputs(sheet: Any, formats: Mapping[str, Any], start: Mapping[str, fl
     sheet.write("A2", _NOTES[0], formats["note"])
     for cell, words in (("A6", "Example"), ("A12", "First weights"), ("A22", "Results")):
         sheet.write(cell, words, formats["heading"])
-    for name, cell in INPUT_CELLS.items():
+    for name, cell in _INPUT_CELLS.items():
         row = int(cell[1:]) - 1
         sheet.write(row, 0, name)
         sheet.write_number(row, 1, {"learning_rate": learning_rate, **start}[name], formats["input"])
         sheet.write(row, 2, _MEANINGS[name], formats["note"])
     sheet.data_validation(
-        INPUT_CELLS["learning_rate"],
+        _INPUT_CELLS["learning_rate"],
         {
             "validate": "list",
             "source": list(LEARNING_RATES),
@@ -161,7 +161,7 @@ def _write_inputs(sheet: Any, formats: Mapping[str, Any], start: Mapping[str, fl
     found, column = losses(start, learning_rate, UPDATES), xl_col_to_name(COLUMNS.index("E_total"))
     for row, updates in enumerate((0, 1, 10, 100, UPDATES), start=22):
         sheet.write(row, 0, f"loss after {updates:,}")
-        sheet.write_formula(row, 1, f"=Training!{column}{FIRST_ROW + updates}", formats["number"], found[updates])
+        sheet.write_formula(row, 1, f"=Training!{column}{_FIRST_ROW + updates}", formats["number"], found[updates])
     for row, words in enumerate(_NOTES[1:], start=_BELOW_THE_CHARTS):
         sheet.write(row, 0, words, formats["note"])
 
@@ -186,11 +186,11 @@ def _write_training(sheet: Any, formats: Mapping[str, Any], start: Mapping[str, 
     sheet.fit_to_pages(4, 0)
     sheet.repeat_rows(2, 3)
     sheet.repeat_columns(0)
-    sheet.print_area(0, 0, FIRST_ROW - 1 + _PRINTED_UPDATES, len(COLUMNS) - 1)
+    sheet.print_area(0, 0, _FIRST_ROW - 1 + _PRINTED_UPDATES, len(COLUMNS) - 1)
     letters = {name: xl_col_to_name(place) for place, name in enumerate(COLUMNS)}
-    fixed = {name: f"Inputs!${cell[0]}${cell[1:]}" for name, cell in INPUT_CELLS.items()}
+    fixed = {name: f"Inputs!${cell[0]}${cell[1:]}" for name, cell in _INPUT_CELLS.items()}
     for iteration, known in enumerate(islice(train(start, learning_rate), UPDATES + 1)):
-        row = FIRST_ROW + iteration
+        row = _FIRST_ROW + iteration
         sheet.write_number(row - 1, 0, iteration)
         here = {"exp": "EXP", **fixed, **{name: f"{letter}{row}" for name, letter in letters.items()}}
         above = fixed | {name: f"{letter}{row - 1}" for name, letter in letters.items()}
@@ -203,7 +203,7 @@ def _write_training(sheet: Any, formats: Mapping[str, Any], start: Mapping[str, 
 
 
 def _chart(book: Any, logarithmic: bool) -> Any:
-    column, first, last = COLUMNS.index("E_total"), FIRST_ROW - 1, FIRST_ROW - 1 + UPDATES
+    column, first, last = COLUMNS.index("E_total"), _FIRST_ROW - 1, _FIRST_ROW - 1 + UPDATES
     chart = book.add_chart({"type": "scatter", "subtype": "straight"})
     chart.add_series(
         {

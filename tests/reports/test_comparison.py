@@ -18,14 +18,14 @@ from harness.system.files import Workspace
 from harness.training.recipe import Recipe
 from harness.training.result import Status
 from reports.comparison import (
-    lines,
+    _lines,
+    _plain,
+    _quantity,
+    _two_sided,
     network_comparison,
-    plain,
-    quantity,
     read_networks,
-    two_sided,
 )
-from reports.comparison_page import file_name, read_studies
+from reports.comparison_page import _file_name, read_studies
 from reports.numbers import decimal, three_digits
 from search_spaces.catalog import network_name
 from search_spaces.cost import analyse
@@ -51,14 +51,14 @@ NAMES = [network_name(item, size) for item, size in zip((SMALL, LARGE), SIZES, s
     ],
 )
 def test_ratios_are_to_the_first_side_where_they_mean_something(values: Any, ratios: Any):
-    assert quantity("x", values).ratios == ratios
-    assert quantity("x", values, comparable=False).ratios == [None] * len(values)
+    assert _quantity("x", values).ratios == ratios
+    assert _quantity("x", values, comparable=False).ratios == [None] * len(values)
 
 
 def test_what_is_missing_is_a_dash_and_a_line_of_dashes_is_left_out():
-    assert quantity("errors", [60.25, None], lambda value: decimal(value, 1)).words == ["60.2", "\u2013"]
-    assert plain("b", ["x", 0, ""]).words == ["x", "0", "\u2013"]
-    assert lines([1, 2], [("a", lambda side: None, None)], {}) == []
+    assert _quantity("errors", [60.25, None], lambda value: decimal(value, 1)).words == ["60.2", "\u2013"]
+    assert _plain("b", ["x", 0, ""]).words == ["x", "0", "\u2013"]
+    assert _lines([1, 2], [("a", lambda side: None, None)], {}) == []
 
 
 @given(ratio=st.floats(1e-9, 1e9))
@@ -74,8 +74,8 @@ def test_chance_is_that_of_welchs_test(ours: list[float], theirs: list[float]):
     # scipy warns where the values of a sample are nearly equal.
     assume(all(max(values) - min(values) > 1e-3 for values in (ours, theirs)))
 
-    assert two_sided(ours, theirs) == pytest.approx(ttest_ind(ours, theirs, equal_var=False).pvalue, abs=1e-9)
-    assert two_sided(ours, theirs[:1]) is None
+    assert _two_sided(ours, theirs) == pytest.approx(ttest_ind(ours, theirs, equal_var=False).pvalue, abs=1e-9)
+    assert _two_sided(ours, theirs[:1]) is None
 
 
 # Networks -------------------------------------------------------------------------------------------------------------
@@ -253,9 +253,9 @@ def test_networks_that_several_studies_have_trained_are_listed_smallest_first(ne
     "names", [["a", "b.c-2"], ["<x>", "y"], ["x" * 200, "y" * 200], ["a b", "c"], ["\udcff", "d"], ["ä", "ö"]]
 )
 def test_odd_and_long_names_give_a_short_plain_file_name_of_their_own(names: list[str]):
-    name = file_name(names)
+    name = _file_name(names)
 
     assert len(name.encode()) < 140
     assert name.isascii()
-    assert name != file_name(names[::-1])
+    assert name != _file_name(names[::-1])
     assert (name == "comparison-a-b.c-2.html") == (names == ["a", "b.c-2"])

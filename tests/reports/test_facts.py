@@ -23,7 +23,7 @@ from harness.system.files import Workspace
 from harness.training.result import Epoch, Purpose, Result, Status
 from reports import course
 from reports.answer import NextStep, Outcome, caveats, commands, headline, next_step
-from reports.course import FEWEST_NETWORKS, SIZE, choices
+from reports.course import _SIZE, FEWEST_NETWORKS, choices
 from reports.mistakes import CONFIRMED_LABEL_ERRORS, mistakes
 from reports.networks import Network
 from reports.study_facts import StudyFacts, made_by, read_study, recipe_rows, settings
@@ -411,7 +411,7 @@ def test_the_choice_that_decides_is_first_and_all_shares_are_one():
     assert found.importances[0][0] == "kind"
     assert shares["kind"] > 0.8
     assert sum(shares.values()) == pytest.approx(1)
-    assert shares.keys() <= {"kind", "coin", SIZE}
+    assert shares.keys() <= {"kind", "coin", _SIZE}
     assert choices(chosen(1, FEWEST_NETWORKS - 1, decided=True)) is None
 
 

@@ -23,7 +23,7 @@ from harness.system.files import Workspace
 from harness.training.recipe import Recipe
 from harness.training.result import Status
 from reports.answer import headline
-from reports.board import groups, read_index, state_of, write_index, write_lacking_reports, write_leaderboard
+from reports.board import _state_of, groups, read_index, write_index, write_lacking_reports, write_leaderboard
 from reports.comparison_page import write_network_comparison, write_study_comparison
 from reports.study_facts import StudyFacts, read_study
 from reports.study_page import page, write_report
@@ -258,7 +258,7 @@ def test_a_study_says_how_far_its_search_has_come(
     info = read_study(study.write(), place)
     info.at_work = running
 
-    assert state_of(info) == state
+    assert _state_of(info) == state
 
 
 def test_reports_that_are_missing_or_outdated_are_written_and_no_others(new_study: Any, place: Workspace):

@@ -28,7 +28,7 @@ from harness.toy.backprop import (
     with_numbers,
 )
 from reports import toy
-from reports.toy import COLUMNS, FIRST_ROW, INPUT_CELLS, UPDATES, workbook
+from reports.toy import _FIRST_ROW, _INPUT_CELLS, COLUMNS, UPDATES, workbook
 from tests import axe, browser
 
 
@@ -201,21 +201,21 @@ def expected_rows(learning_rate: float = 0.5, **changed: float) -> list[list[flo
 
 
 def shown_rows(book: Any) -> list[list[float]]:
-    return [list(row) for row in book["Training"].iter_rows(min_row=FIRST_ROW, values_only=True)]
+    return [list(row) for row in book["Training"].iter_rows(min_row=_FIRST_ROW, values_only=True)]
 
 
 def test_everything_is_a_formula_of_the_marked_inputs_with_only_arithmetic_exp_and_if(content: bytes):
     book = opened_book(content, cached=False)
     training, inputs = book["Training"], book["Inputs"]
 
-    assert [cell.value for cell in training[FIRST_ROW - 1]] == ["iteration", *WEIGHTS, *FORWARD, *BACKWARD]
-    assert (training.max_row, training.max_column) == (FIRST_ROW + UPDATES, len(COLUMNS))
-    for row in training.iter_rows(min_row=FIRST_ROW, min_col=2, values_only=True):
+    assert [cell.value for cell in training[_FIRST_ROW - 1]] == ["iteration", *WEIGHTS, *FORWARD, *BACKWARD]
+    assert (training.max_row, training.max_column) == (_FIRST_ROW + UPDATES, len(COLUMNS))
+    for row in training.iter_rows(min_row=_FIRST_ROW, min_col=2, values_only=True):
         for formula in row:
             assert formula.startswith("=")
             assert set(re.findall(r"[A-Z]+(?=\()", formula)) <= {"EXP", "IF"}
             assert not re.search(r"\d\.\d", formula)
-    for name, place in INPUT_CELLS.items():
+    for name, place in _INPUT_CELLS.items():
         assert inputs[place].value == (START | {"learning_rate": 0.5})[name]
         assert (inputs[place].font.color.rgb, inputs[place].fill.fgColor.rgb) == ("FF0000FF", "FFFFF8D6")
     (selector,) = inputs.data_validations.dataValidation
@@ -242,7 +242,7 @@ def uncalculated(content: bytes, changes: dict[str, float]) -> bytes:
             part = old.read(name)
             if name == "xl/worksheets/sheet1.xml":
                 for quantity, number in changes.items():
-                    cell = rb'(<c r="%b"[^>]*><v>)[^<]*' % INPUT_CELLS[quantity].encode()
+                    cell = rb'(<c r="%b"[^>]*><v>)[^<]*' % _INPUT_CELLS[quantity].encode()
                     part, found = re.subn(cell, rb"\g<1>%r" % number, part)
                     assert found == 1
             if name.startswith("xl/worksheets/sheet"):
