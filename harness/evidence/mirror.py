@@ -227,7 +227,7 @@ def _push(study: optuna.Study, entries: Sequence[Entry[Event]], config: StudyCon
             f"the database of --storage holds another study {study.study_name!r}, with other trials",
             hint="give --study another name",
         )
-    for trial in first.keys() - there.keys():
+    for trial in [trial for trial in first if trial not in there]:
         study.add_trial(_trial(*first[trial], *proposed[trial], config))
     attributes = study.user_attrs
     for name in [name for name, value in said.items() if attributes.get(name) != value]:

@@ -43,7 +43,7 @@ def note(**event):
         sys.exit(2)
 note(event="session")
 for trial in range(TRAININGS):
-    run = {"trial": trial, "purpose": "search", "seed_index": 0}
+    run = {"trial": trial, "purpose": "search", "seed_index": 0, "history": "x" * 5000}
     note(event="proposed", trial=trial, hash=f"h{trial}", parameters=trial)
     time.sleep(0.15)
     note(event="finished", run=run | {"status": "complete", "validation_errors": 1, "weights_sha256": "w"})
