@@ -225,8 +225,11 @@ def _limited(job: Job, memory_mb: float) -> Iterator[None]:
         yield
         return
     reserved, touched = (int(known[name].split()[0]) << 10 for name in ("VmData", "RssAnon"))
+    limit = int(memory_mb * 2**20)
+    if touched > limit:
+        raise MemoryError(f"a process takes {touched >> 20} MiB before it trains; {memory_mb:.0f} MiB allowed")
     before = resource.getrlimit(resource.RLIMIT_DATA)
-    resource.setrlimit(resource.RLIMIT_DATA, (max(0, reserved - touched) + int(memory_mb * 2**20), before[1]))
+    resource.setrlimit(resource.RLIMIT_DATA, (max(0, reserved - touched) + limit, before[1]))
     try:
         yield
     finally:

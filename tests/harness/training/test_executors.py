@@ -260,6 +260,8 @@ def test_a_job_over_its_time_is_stopped_with_what_was_spent_before(executor: Any
 @pytest.mark.parametrize("executor", REAL, indirect=True)
 @pytest.mark.parametrize("engine", ["torch", "native"])
 def test_a_job_over_its_memory_is_refused_it_and_the_next_one_is_done(executor: Any, engine: str):
+    executor.limits = replace(LIMITS, memory_mb=1.0)
+    assert broken(executor, replace(JOB, engine=engine)).status is Status.OUT_OF_MEMORY
     executor.limits = replace(LIMITS, memory_mb=400.0)
     large = parse_network("conv3x3(64) relu | gap | linear(10)")
     recipe = replace(JOB.recipe, batch_size=4000, epochs=1)
