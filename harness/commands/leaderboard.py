@@ -13,7 +13,7 @@ from harness.commands import options
 from harness.data import datasets
 from harness.system.errors import ContentError, UsageError, typed
 from harness.system.files import workspace
-from harness.system.terminal import Column, busy, console, show_grid, show_table
+from harness.system.terminal import busy, console, show_grid, show_table
 
 if TYPE_CHECKING:
     from harness.evidence.leaderboard import LeaderboardRow
@@ -184,20 +184,18 @@ def _show_frontier(rows: Sequence[LeaderboardRow], names: Mapping[str, str]) -> 
 def _show_table(title: str, rows: Sequence[LeaderboardRow], names: Mapping[str, str], *, ranked: bool = False) -> None:
     """Print rows below a title, of one group with their ranks, else with their targets."""
     where = console()
-    table: dict[Column, list[str]] = {
-        Column("rank" if ranked else "target", numeric=True): [
-            str(row.rank) if ranked else f"{row.target_pct:g} %" for row in rows
-        ],
-        Column("network"): [f"{row.hash[:6]} {names[row.hash]}" for row in rows],
-        Column("parameters", numeric=True): [f"{row.parameters:,}" for row in rows],
-        Column("accuracy, %", numeric=True): [_accuracy(row) for row in rows],
-        Column("seeds", numeric=True): [_seeds(row) for row in rows],
-        Column("tier"): [row.tier.value for row in rows],
+    table: dict[tuple[str, bool], list[str]] = {
+        ("rank" if ranked else "target", True): [str(row.rank) if ranked else f"{row.target_pct:g} %" for row in rows],
+        ("network", False): [f"{row.hash[:6]} {names[row.hash]}" for row in rows],
+        ("parameters", True): [f"{row.parameters:,}" for row in rows],
+        ("accuracy, %", True): [_accuracy(row) for row in rows],
+        ("seeds", True): [_seeds(row) for row in rows],
+        ("tier", False): [row.tier.value for row in rows],
     }
     if where.width >= _WIDE:
-        table[Column("99 % low", numeric=True)] = [_bound(row) for row in rows]
-        table[Column("MACs", numeric=True)] = [f"{row.macs:,}" for row in rows]
-        table[Column("recipe")] = [row.recipe for row in rows]
+        table[("99 % low", True)] = [_bound(row) for row in rows]
+        table[("MACs", True)] = [f"{row.macs:,}" for row in rows]
+        table[("recipe", False)] = [row.recipe for row in rows]
     show_grid(where, [[title]], [["bold"]])
     show_table(where, list(table), list(zip(*table.values(), strict=True)), [_STYLES[row.tier.value] for row in rows])
     click.echo()

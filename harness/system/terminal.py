@@ -10,7 +10,6 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import click
@@ -22,14 +21,6 @@ _FORM = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?
 
 # A pipe has no width: lines are for programs there, and none is cut or folded.
 _PIPE_WIDTH = 400
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column of a table; numbers stand on the right, texts are folded on a narrow terminal."""
-
-    title: str
-    numeric: bool = False
 
 
 def console(*, stderr: bool = False) -> Any:
@@ -57,18 +48,21 @@ def say(message: str, kind: str = "") -> None:
 
 
 def show_table(
-    where: Any, columns: Sequence[Column], rows: Sequence[Sequence[str]], styles: Sequence[str] = ()
+    where: Any, columns: Sequence[tuple[str, bool]], rows: Sequence[Sequence[str]], styles: Sequence[str]
 ) -> None:
-    """Print a table; ``styles`` are one a row, as rich names them, or none. What could steer a terminal becomes a ?."""
+    """Print a table; what could steer a terminal becomes a question mark.
+
+    Args:
+        columns: title, and whether it has numbers: these stand on the right, texts are folded on a narrow terminal.
+        styles: one a row, as rich names them.
+    """
     from rich.table import Table
 
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in columns:
-        made.add_column(
-            column.title, justify="right" if column.numeric else "left", no_wrap=column.numeric, overflow="fold"
-        )
-    for number, row in enumerate(rows):
-        made.add_row(*map(printable, row), style=styles[number] if styles else None)
+    for title, numeric in columns:
+        made.add_column(title, justify="right" if numeric else "left", no_wrap=numeric, overflow="fold")
+    for row, style in zip(rows, styles, strict=True):
+        made.add_row(*map(printable, row), style=style)
     _show(where, made)
 
 

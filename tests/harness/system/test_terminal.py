@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from harness.system.terminal import (
     DURATION,
     LONGEST,
-    Column,
     console,
     duration_option,
     duration_text,
@@ -22,7 +21,7 @@ from harness.system.terminal import (
     show_table,
 )
 
-COLUMNS = (Column("network"), Column("learned", numeric=True), Column("recipe"))
+COLUMNS = (("network", False), ("learned", True), ("recipe", False))
 ROWS = [["posed-1462", "1,462", "small"], ["plain-5102", "5,102", "fast"]]
 FACTS = [["space", "word " * 60], ["time", "short"]]
 LOOKS = [["green", ""]] * 2
@@ -56,7 +55,7 @@ def plain(text: str) -> str:
 
 def test_in_a_pipe_no_line_ends_in_blanks_none_is_folded_and_none_steers(monkeypatch: pytest.MonkeyPatch):
     stream = terminal(monkeypatch, None)
-    show_table(console(), COLUMNS, ROWS)
+    show_table(console(), COLUMNS, ROWS, ["", ""])
     show_grid(console(), FACTS, LOOKS)
     show_grid(console(), [["name", "a\x1b[2Jb"]], LOOKS[:1])
 
