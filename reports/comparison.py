@@ -30,8 +30,6 @@ from search_spaces.cost import Analysis, analyse, stored_numbers
 from search_spaces.network import Architecture
 from search_spaces.task import MNIST
 
-_MOST_SHARED = 25
-
 
 class _Quantity(NamedTuple):
     """One line of a comparison: what is shown of each side, and each side's ratio to the first, None for none."""
@@ -235,17 +233,12 @@ _OF_NETWORKS: _Lines = (
 def study_comparison(infos: Sequence[StudyFacts]) -> SimpleNamespace:
     """Return the facts of a comparison of studies; ratios are to the first.
 
-    Beside sentences, quantities and notes these are ``settings``, what was set differently, ``equal``, what was set
-    alike, and ``shared``: the smallest of the networks that several studies have trained, ``shared_count`` in all, each
-    with its mean validation accuracy in each study, None where it was not trained.
+    Beside verdicts, sentences, quantities and notes these are ``settings``, what was set differently, and ``equal``,
+    what was set alike.
     """
     heads = [headline(info) for info in infos]
     tables = [_flat(info.config) for info in infos]
     settings = [_plain(name, [table.get(name, "") for table in tables]) for name in tables[0]]
-    whole = [{network.hash: network for network in info.networks if network.complete} for info in infos]
-    found = {key: network for networks in reversed(whole) for key, network in networks.items()}
-    several = [network for key, network in found.items() if sum(key in networks for networks in whole) > 1]
-    several.sort(key=lambda network: (network.parameters, network.hash))
     machines = {(made_by(info)["device"], frozenset(entry.event.workers for entry in info.sessions)) for info in infos}
     notes = words("notes_of_studies", infos, len(machines) > 1, [head.outcome for head in heads])
     return SimpleNamespace(
@@ -255,11 +248,6 @@ def study_comparison(infos: Sequence[StudyFacts]) -> SimpleNamespace:
         quantities=_lines(infos, _OF_STUDIES, {}),
         settings=[line for line in settings if len(set(line.words)) > 1],
         equal=[line.name for line in settings if len(set(line.words)) == 1],
-        shared=[
-            (network, [of[network.hash].accuracy_pct if network.hash in of else None for of in whole])
-            for network in several[:_MOST_SHARED]
-        ],
-        shared_count=len(several),
         notes=notes.split(" ¶ "),
     )
 

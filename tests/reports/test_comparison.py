@@ -233,22 +233,6 @@ def test_what_studies_found_and_took_is_set_side_by_side(new_study: Any, place: 
     assert any(note.startswith("Machines or numbers of workers differ") for note in facts.notes)
 
 
-def test_networks_that_several_studies_have_trained_are_listed_smallest_first(new_study: Any, place: Workspace):
-    studies = [new_study(name=name) for name in ("first", "second", "third")]
-    shared = [network(4, 5, width) for width in range(5, 9)]
-    for more, study in enumerate(studies[:2]):
-        for number, architecture in enumerate(shared):
-            study.finish(study.propose(architecture), 60 + number + more)
-    studies[2].finish(studies[2].propose(network(9, 9, 9)), 40)
-    studies[2].finish(studies[2].propose(shared[0]), 300, status=Status.PRUNED)
-
-    facts = of(place, *studies)
-
-    assert [item.hash for item, _ in facts.shared] == [item.hash for item in shared]
-    # A pruned run is no figure of a whole training.
-    assert facts.shared[0][1] == [99.4, 99.39, None]
-
-
 @pytest.mark.parametrize(
     "names", [["a", "b.c-2"], ["<x>", "y"], ["x" * 200, "y" * 200], ["a b", "c"], ["\udcff", "d"], ["ä", "ö"]]
 )
