@@ -102,25 +102,16 @@ def search_shown(
         return end, write_report(plan.folder, plan.workspace, study=search)
 
 
-def option_of(name: str) -> str:
-    """Return an option of ``make_plan`` as it is called on the command line."""
-    words = {"seconds": "time", "folder": "data", "limits": "limit", "name": "study"}
-    return f"--{words.get(name, name).replace('_', '-')}"
-
-
 def typed_options(given: Mapping[str, Any]) -> dict[str, str]:
-    """Return options and their values as they are typed, but for passwords; flags, and what is None, are left out."""
-
-    def text(name: str, value: Any) -> str:
-        if name in ("seconds", "trial_time"):
-            return duration_option(value)
-        return ",".join(map(str, value)) if isinstance(value, tuple) else hidden(str(value))
-
-    return {
-        option_of(name): text(name, value)
-        for name, value in given.items()
-        if value is not None and not isinstance(value, bool)
-    }
+    """Return options of ``make_plan`` and their values as they are typed, but for passwords, flags and None."""
+    words = {"seconds": "time", "folder": "data", "limits": "limit", "name": "study"}
+    typed = {}
+    for name, value in given.items():
+        if value is not None and not isinstance(value, bool):
+            text = ",".join(map(str, value)) if isinstance(value, tuple) else hidden(str(value))
+            option = f"--{words.get(name, name).replace('_', '-')}"
+            typed[option] = duration_option(value) if name in ("seconds", "trial_time") else text
+    return typed
 
 
 def _mirrored(plan: SearchPlan, storage: str | None) -> AbstractContextManager[Mirror | None]:

@@ -134,11 +134,10 @@ def search(
 
 def _plan_facts(document: dict[str, Any]) -> dict[str, str]:
     """Return a plan, as ``plan_document`` gives it, for people: a line a matter."""
-    from harness.shown_search import option_of
     from search_spaces.count import configurations_text
     from search_spaces.space import OBJECTIVES, Metric
 
-    config, effort, origins = document["config"], document["effort"], document["origins"]
+    config, effort = document["config"], document["effort"]
     low, high = (100 * share for share in document["feasible_share"])
     share = f"{low:.3g} %" if document["feasible"]["exact"] else f"about {(low + high) / 2:.3g} %"
     objective = f"{config['budget']:,} parameters"
@@ -151,12 +150,7 @@ def _plan_facts(document: dict[str, Any]) -> dict[str, str]:
     time = "no time limit" if effort["seconds"] is None else duration_text(effort["seconds"])
     trials = "" if effort["trials"] is None else f", at most {counted(effort['trials'], 'trial')}"
     workers = f"{counted(effort['workers'], 'worker')} on {effort['device']}, {effort['engine']} engine"
-    given = [
-        option_of(name) + (" (environment)" if origin == "environment" else "")
-        for name, origin in origins.items()
-        if origin not in ("default", "default_map")
-    ]
-    facts = {
+    return {
         "study": f"{document['study']} ({'resumed' if document['exists'] else 'new'}) in {document['folder']}",
         "target": f"{config['target_pct']:g} % on the test images of {dataset_named(config['dataset']).title}; "
         f"{config['threshold_pct']:g} % on validation images",
@@ -166,10 +160,4 @@ def _plan_facts(document: dict[str, Any]) -> dict[str, str]:
         "sampler": f"{config['sampler']}, seed {config['seed']}; prior {config['prior']}: "
         + counted(document["past_trainings"], "past run"),
         "effort": f"{workers}; {time}{trials}",
-        "nodes": ", ".join(
-            f"{node['name']} ({node['cores']} cores, {node['gpus']} GPUs)" for node in document["nodes"]
-        ),
-        "storage": document.get("storage", ""),
-        "set by you": ", ".join(given) or "nothing",
     }
-    return {name: fact for name, fact in facts.items() if fact}
