@@ -23,7 +23,7 @@ from benchmarks import postgres_server
 from benchmarks.postgres_server import Server
 from harness.evidence import mirror
 from harness.evidence.mirror import Mirror, _without_password, hidden, write_database
-from harness.evidence.study import Study, StudyConfig
+from harness.evidence.study import Study, StudyConfig, open_study
 from harness.search import loop
 from harness.search.state import Moment, Watcher
 from harness.system.errors import UsageError
@@ -282,6 +282,7 @@ def test_a_search_decides_the_same_and_all_is_written_when_its_server_is_disturb
         "hangs": {4: lambda: server.hang(stopped=True), 9: lambda: server.hang(stopped=False)},
     }[fault]
 
+    open_study(folder, CONFIG, {})
     search = loop.opened(folder, CONFIG, scripted.effort(trials=12), Source("mnist", None))
     search.watcher = Disturbing(faults)
     with Mirror("study", CONFIG, server.url(), said.append) as made:
