@@ -23,7 +23,6 @@ from search_spaces.space import OBJECTIVES, Metric
 
 if TYPE_CHECKING:
     from harness.bench.scores import Findings
-    from reports.comparison import NetworkSide
     from reports.study_facts import StudyFacts
 
 BLUE, NAVY, GREY, ORANGE, PURPLE = "#0072b2", "#1d3f8a", "#6f7a84", "#c14a00", "#8a4a80"
@@ -444,7 +443,7 @@ def frontier(rows: Sequence[Row], target_pct: float, *, height: int = 400) -> An
 # Comparisons ---------------------------------------------------------------------------------------------------------
 
 
-def seeds_side_by_side(sides: Sequence[NetworkSide]) -> Any:
+def seeds_side_by_side(sides: Sequence[Any]) -> Any:
     """Return every seed of some networks on the test set, and their means with 95 % intervals."""
     rows = [
         {"network": side.name, "seed": run, "accuracy": value}
@@ -474,7 +473,7 @@ def seeds_side_by_side(sides: Sequence[NetworkSide]) -> Any:
     return _finished(chart, f"Test accuracy of {len(rows)} seeds, a line a network.", 80 + 56 * len(names))
 
 
-def parameters_by_op(sides: Sequence[NetworkSide]) -> Any:
+def parameters_by_op(sides: Sequence[Any]) -> Any:
     """Return where the parameters of some networks sit: a bar a network, a part an op in order of execution."""
     rows = [
         {"network": side.name, "op": words, "kind": words.partition("(")[0], "parameters": layer.parameters, "at": at}

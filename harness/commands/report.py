@@ -111,7 +111,7 @@ def _study(folder: Path, place: Workspace, storage: str | None, given: dict[str,
             path = write_report(folder, place)
     document: dict[str, Any] = {"report": str(path), "study": folder.name}
     if given["figures"] or given["tables"]:
-        from reports.extracts import write_figures, write_tables
+        from reports.study_page import write_figures, write_tables
 
         info = read_study(folder, place)
         files = write_figures(info, folder / "figures") if given["figures"] else []
@@ -152,7 +152,7 @@ def _index(place: Workspace) -> dict[str, Any]:
 
 
 def _comparison(names: tuple[str, ...], place: Workspace) -> dict[str, Any]:
-    from reports.comparison_page import write_network_comparison, write_study_comparison
+    from reports.comparison import write_network_comparison, write_study_comparison
 
     folders, networks = _compared(names, place)
     if folders:
@@ -163,16 +163,15 @@ def _comparison(names: tuple[str, ...], place: Workspace) -> dict[str, Any]:
 
 
 def _markdown(names: tuple[str, ...], place: Workspace) -> str:
-    from reports import extracts
-    from reports.comparison import network_comparison, read_networks
-    from reports.comparison_page import read_studies
+    from reports import study_page
+    from reports.comparison import network_comparison, read_networks, read_studies
     from reports.study_facts import read_study
 
     if len(names) < 2:
-        return extracts.study_summary(read_study(_one(names, place), place))
+        return study_page.study_summary(read_study(_one(names, place), place))
     folders, networks = _compared(names, place)
     facts = read_studies(folders, place) if folders else network_comparison(read_networks(networks, place))
-    return extracts.comparison_summary(facts)
+    return study_page.comparison_summary(facts)
 
 
 def _compared(names: tuple[str, ...], place: Workspace) -> tuple[list[Path], list[tuple[str, Architecture]]]:

@@ -18,14 +18,15 @@ from harness.system.files import Workspace
 from harness.training.recipe import Recipe
 from harness.training.result import Status
 from reports.comparison import (
+    _file_name,
     _lines,
     _plain,
     _quantity,
     _two_sided,
     network_comparison,
     read_networks,
+    read_studies,
 )
-from reports.comparison_page import _file_name, read_studies
 from reports.numbers import decimal, three_digits
 from search_spaces.catalog import network_name
 from search_spaces.cost import analyse

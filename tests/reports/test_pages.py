@@ -24,7 +24,7 @@ from harness.training.recipe import Recipe
 from harness.training.result import Status
 from reports.answer import headline
 from reports.board import _state_of, groups, read_index, write_index, write_lacking_reports, write_leaderboard
-from reports.comparison_page import write_network_comparison, write_study_comparison
+from reports.comparison import write_network_comparison, write_study_comparison
 from reports.study_facts import StudyFacts, read_study
 from reports.study_page import page, write_report
 from search_spaces.catalog import PRESETS

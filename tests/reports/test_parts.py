@@ -19,11 +19,10 @@ from harness.evidence import record
 from harness.system.errors import UsageError
 from harness.system.files import Workspace
 from reports import charts, layers, numbers
-from reports.comparison import network_comparison, read_networks
-from reports.comparison_page import read_studies
-from reports.extracts import COLUMNS, comparison_summary, lines, study_summary, write_figures, write_tables
+from reports.comparison import network_comparison, read_networks, read_studies
 from reports.render import code, sentence
 from reports.study_facts import StudyFacts, read_study
+from reports.study_page import COLUMNS, comparison_summary, lines, study_summary, write_figures, write_tables
 from search_spaces.catalog import PRESETS
 from search_spaces.cost import analyse
 from search_spaces.notation import parse_network
