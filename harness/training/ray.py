@@ -526,8 +526,9 @@ def connected(address: str, processes: int | None = None) -> Iterator[Cluster]:
     errors.require("cluster", ("ray",), "--cluster")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if address == LOCAL:
-        # Whoever reaches a cluster runs code there; this one is nobody else's.
-        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        # Whoever reaches a cluster runs code there. Ray reads a token once a process: its clusters have the same one.
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     else:
         _try(address)
     import ray

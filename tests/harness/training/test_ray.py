@@ -123,7 +123,7 @@ def test_a_search_on_a_cluster_ends_as_it_does_without(tmp_path: Path):
 def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A cluster of three nodes on this machine; the head trains nothing."""
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
-    monkeypatch.setenv("RAY_AUTH_TOKEN", TOKEN)
+    os.environ.setdefault("RAY_AUTH_TOKEN", TOKEN)  # Ray reads it once a process, and other tests start clusters
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     utils = pytest.importorskip("ray.cluster_utils")
     made = utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
