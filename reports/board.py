@@ -194,13 +194,12 @@ class _Listed(NamedTuple):
 
 
 class Index(NamedTuple):
-    """All facts of the index.
+    """All facts of the index: its studies, the one worked on last first, and the leaderboard.
 
     Attributes:
-        studies: the one that was worked on last comes first.
         unreadable: why, by the name of each folder that looks like a study and cannot be read.
-        standings: the leaderboard, by data set and target; ``problem`` is why it cannot be read, empty where it can.
-        damage: what is wrong with files that the standings lack, but for those of studies that cannot be read.
+        problem: why the standings cannot be read, empty where they can.
+        damage: what is wrong with files that they lack, but for those of studies that cannot be read.
     """
 
     studies: list[_Listed]

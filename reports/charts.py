@@ -31,7 +31,6 @@ _SERIES = [BLUE, ORANGE, PURPLE, NAVY, GREEN, AMBER, RED, GREY]
 
 Row = Mapping[str, Any]
 
-_LINES = "#d3dae0"
 _WORDS = {"labelColor": TEXT, "titleColor": TEXT, "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal"}
 _CONFIG: dict[str, Any] = {
     "background": "white",
@@ -40,13 +39,10 @@ _CONFIG: dict[str, Any] = {
     "mark": {"aria": False},
     "autosize": {"type": "fit", "contains": "padding"},
     "view": {"stroke": None},
-    "axis": {**_WORDS, "gridColor": _LINES, "domainColor": GREY, "tickColor": GREY, "labelOverlap": True},
+    "axis": {**_WORDS, "gridColor": "#d3dae0", "domainColor": GREY, "tickColor": GREY, "labelOverlap": True},
     "legend": {**_WORDS, "orient": "top", "title": None, "symbolSize": 90, "labelLimit": 400},
     "range": {"category": _SERIES},
 }
-# Fewer errors cannot be told apart on 10,000 images, and a logarithmic axis has no 0.
-_FEWEST_ERRORS_PCT = 0.05
-_MOST_GHOSTS, _MOST_SEED_ROWS = 3, 8
 # Of a legend; a telephone has room for one.
 _COLUMNS = alt.ExprRef("width < 400 ? 1 : 3")
 _DASHED: dict[str, Any] = {"strokeDash": [6, 4], "color": TEXT}
@@ -70,6 +66,11 @@ def _finished(chart: Any, description: str, height: int = 320, **datasets: Seque
     return made
 
 
+def words(text: str) -> Any:
+    """Return a chart of words, for what has nothing to show."""
+    return _finished(_over([{"words": text}]).mark_text(fontSize=14).encode(text="words:N"), text)
+
+
 def _over(rows: Iterable[Row] | str) -> alt.Chart:
     """Return a chart of rows of its own, or of a data set that ``_finished`` is given, which charts may share."""
     return alt.Chart(alt.NamedData(name=rows) if isinstance(rows, str) else alt.InlineData(values=list(rows)))
@@ -82,7 +83,8 @@ def _zoom() -> alt.Parameter:
 
 def _errors_pct(accuracy_pct: float) -> float:
     """Return where an accuracy lies on ``_accuracy_axis``: its share of errors, never 0; NaN stays so."""
-    return max(100 - accuracy_pct, _FEWEST_ERRORS_PCT)
+    # Fewer cannot be told apart on 10,000 images.
+    return max(100 - accuracy_pct, 0.05)
 
 
 def _accuracy_axis(title: str) -> Any:
@@ -123,12 +125,6 @@ def _tips(*fields: str) -> list[alt.Tooltip]:
     return [
         alt.Tooltip(name, title=title or alt.Undefined, format=form or alt.Undefined) for name, title, form in parts
     ]
-
-
-def _levels(target_pct: float, threshold_pct: float) -> dict[float, str]:
-    if target_pct == threshold_pct:
-        return {target_pct: f"target and threshold {target_pct:g} %"}
-    return {target_pct: f"target {target_pct:g} %", threshold_pct: f"threshold {threshold_pct:g} %"}
 
 
 def _bars(
@@ -232,7 +228,7 @@ def accuracy_over_cost(info: StudyFacts, rows: Sequence[Row] | None = None) -> A
         for row in info.standings.rows
         if row.reached and (row.dataset, row.target_pct) == goal and row.hash not in known
     }
-    best = sorted(others.values(), key=lambda row: cost_of(row, config.minimise))[:_MOST_GHOSTS]
+    best = sorted(others.values(), key=lambda row: cost_of(row, config.minimise))[:3]
     own = [(number, network.label, network.row) for number, network in enumerate(info.networks)]
     foreign = [(None, network_name(row.architecture, row.parameters) or row.hash[:DIGITS], row) for row in best]
     tested = [
@@ -256,9 +252,9 @@ def accuracy_over_cost(info: StudyFacts, rows: Sequence[Row] | None = None) -> A
     looks = _looks("shown", _KINDS, [row["shown"] for row in shown])
     layers, labels = [], []
     # The lines lie close together: each label stands on the side away from the other line.
-    levels = _levels(config.target_pct, config.threshold_pct)
-    for level, words in levels.items():
-        line = _over([{"errors": _errors_pct(level), "words": words}]).encode(y=y)
+    levels = {config.threshold_pct: "threshold", config.target_pct: "target"}
+    for level, name in levels.items():
+        line = _over([{"errors": _errors_pct(level), "words": f"{name} {level:g} %"}]).encode(y=y)
         layers.append(line.mark_rule(**_DASHED))
         text = line.mark_text(align="left", dx=4, dy=-7 if level == max(levels) else 10, color=TEXT, fontSize=11)
         labels.append(text.encode(x=alt.value(0), text="words:N"))
@@ -280,8 +276,9 @@ def accuracy_over_cost(info: StudyFacts, rows: Sequence[Row] | None = None) -> A
     layers[-1] = layers[-1].add_params(_zoom())
     said = "; ".join(f"{network.cost:,} with {network.accuracy_pct:.2f} %" for network in front_of(info.networks))
     description = (
-        f"{unit.capitalize()} against accuracy of {len(shown)} points. {bound}, {', '.join(levels.values())}. Pareto "
-        f"front on validation: {said or 'empty'}. The table of networks has every figure."
+        f"{unit.capitalize()} against accuracy of {len(shown)} points. {bound}, target {config.target_pct:g} %, "
+        f"validation threshold {config.threshold_pct:g} %. Pareto front on validation: {said or 'empty'}. The table of "
+        "networks has every figure."
     )
     return _finished(alt.layer(*layers, *labels), description, 400, networks=rows)
 
@@ -318,7 +315,7 @@ def _search_over_time(info: StudyFacts, rows: Sequence[Row]) -> Any:
 def _seeds_of_networks(info: StudyFacts) -> Any:
     """Return every seed of the networks that were trained on several, the answer first."""
     answer = info.answer.hash if info.answer else ""
-    spread = sorted(course.seed_spread(info)[0], key=lambda row: row[0].hash != answer)[:_MOST_SEED_ROWS]
+    spread = sorted(course.seed_spread(info)[0], key=lambda row: row[0].hash != answer)[:8]
     kinds = {
         "validation, fresh seed": (BLUE, "circle"),
         "test set": (ORANGE, "diamond"),
@@ -344,8 +341,9 @@ def _seeds_of_networks(info: StudyFacts) -> Any:
         tooltip=_tips("network:N", "seed:N", "accuracy:Q||.2f"),
         **_looks("seed", kinds, [row["seed"] for row in rows]),
     )
-    levels = _levels(info.config.target_pct, info.config.threshold_pct)
-    rule = _over({"accuracy": value, "words": words} for value, words in levels.items()).mark_rule(**_DASHED)
+    levels = {info.config.threshold_pct: "threshold", info.config.target_pct: "target"}
+    lines = [{"accuracy": value, "words": f"{name} {value:g} %"} for value, name in levels.items()]
+    rule = _over(lines).mark_rule(**_DASHED)
     description = f"Accuracy of each seed of {len(spread)} networks; dashed: target and threshold."
     layers = alt.layer(rule.encode(x="accuracy:Q", tooltip="words:N"), marks)
     return _finished(layers, description, 110 + 34 * len(spread))
@@ -382,12 +380,6 @@ def _learning_curves(info: StudyFacts) -> Any:
     ).add_params(_zoom())
     description = f"Validation accuracy by epoch of the first runs of {len(curves)} networks."
     return _finished(chart, description, 320, curves=rows)
-
-
-def nothing() -> Any:
-    """Return the chart of what has nothing to show yet."""
-    words = _over([{"words": "nothing yet"}]).mark_text(fontSize=14).encode(text="words:N")
-    return _finished(words, "Nothing yet.")
 
 
 # The leaderboard -----------------------------------------------------------------------------------------------------
@@ -434,10 +426,10 @@ def frontier(rows: Sequence[Row], target_pct: float, *, height: int = 400) -> An
         best.mark_text(dy=-13, color=TEXT).encode(text=alt.Text("parameters:Q", format=",d")),
     )
     said = "; ".join(f"{row['target']:g} % with {row['parameters']:,}" for row in points if row["best"])
-    words = (
+    description = (
         f"Parameters against accuracy. The smallest network verified or certified for each target: {said or 'none'}."
     )
-    return _finished(chart, words, height, rows=points)
+    return _finished(chart, description, height, rows=points)
 
 
 # Comparisons ---------------------------------------------------------------------------------------------------------

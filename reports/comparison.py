@@ -363,9 +363,10 @@ def _page(made: dict[str, Any], facts: SimpleNamespace | None, studies: SimpleNa
 
 
 def _verify(side: NetworkSide) -> str:
-    if side.row:
-        return typed("verify", side.architecture.hash, "--seeds", str(side.row.seeds))
-    return typed("verify", str(side.architecture), "--seeds", str(leaderboard.VERIFIED_SEEDS))
+    what, seeds = (
+        (side.architecture.hash, side.row.seeds) if side.row else (side.architecture, leaderboard.VERIFIED_SEEDS)
+    )
+    return typed("verify", str(what), "--seeds", str(seeds))
 
 
 def _answers(infos: Sequence[StudyFacts], workspace: Workspace) -> SimpleNamespace | None:

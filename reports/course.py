@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping
 from itertools import zip_longest
 from typing import Any, NamedTuple
 
@@ -86,7 +85,7 @@ def accounting(info: StudyFacts) -> _Accounting:
 
 
 class _Decided(NamedTuple):
-    """A network that was put to the test of fresh seeds, after so many seconds, and the effective budget from then."""
+    """A network that was put to the test of fresh seeds, when in seconds, and the effective budget from then on."""
 
     elapsed: float
     cost: int
@@ -293,11 +292,10 @@ def pruning(info: StudyFacts) -> list[dict[str, Any]]:
 
 
 class Choices(NamedTuple):
-    """How much each choice of the search space mattered for accuracy, by Optuna's importances, most first.
+    """How much each choice of the search space mattered for accuracy, by Optuna's importances, which sum to 1.
 
-    This is association: the sampler repeats what it likes, and choices hang together. So the importance of the size
-    stands beside those of the choices; all shares together are 1. ``networks`` were compared, those of the commonest
-    length of a training, ``epochs``, by their accuracy after ``epoch``, None for the end of the run.
+    This is association: the sampler repeats what it likes, and choices hang together, so the size stands beside them.
+    Networks of the commonest length were compared, by their accuracy after an epoch, None for the end of the run.
     """
 
     networks: int
@@ -307,7 +305,7 @@ class Choices(NamedTuple):
 
 
 def choices(info: StudyFacts) -> Choices | None:
-    """Return how much each choice of a study mattered, None where too few networks can be compared."""
+    """Return how much each choice of a study mattered (PED-ANOVA), None where too few networks can be compared."""
     firsts = [run for network in info.networks if (run := network.first) is not None]
     lengths = Counter(run.recipe.epochs for run in firsts)
     # Of equally common lengths the longer says more.
@@ -322,51 +320,33 @@ def choices(info: StudyFacts) -> Choices | None:
             compared.append((run, math.log(max(errors, 1))))
     if len(compared) < FEWEST_NETWORKS:
         return None
-    made: dict[str, dict[int, float]] = {_SIZE: {}}
-    options: dict[str, int | None] = {_SIZE: None}
+    import optuna
+    from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+    from optuna.importance import PedAnovaImportanceEvaluator
+
+    sizes = [math.log(max(run.parameters, 1)) for run, _ in compared]
+    made: dict[str, dict[int, float]] = {_SIZE: dict(enumerate(sizes))}
+    options: dict[str, BaseDistribution] = {_SIZE: FloatDistribution(min(sizes), max(sizes))}
     for place, (run, _) in enumerate(compared):
-        made[_SIZE][place] = math.log(max(run.parameters, 1))
         for decision in run.decisions:
             # A choice may be called as the size is.
             name = f"{decision.name} " if decision.name == _SIZE else decision.name
             made.setdefault(name, {})[place] = decision.index
-            options[name] = decision.size
+            options[name] = CategoricalDistribution(range(decision.size))
     # Optuna compares what all trials of a study have; a choice below another is made by some networks only.
     groups: dict[frozenset[int], list[str]] = {}
     for name, by_place in made.items():
         if len(by_place) >= FEWEST_NETWORKS // 2 and len(set(by_place.values())) > 1:
             groups.setdefault(frozenset(by_place), []).append(name)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     found: dict[str, float] = {}
     for places, names in groups.items():
-        values = {place: compared[place][1] for place in places}
-        found |= _importances({name: made[name] for name in names}, options, values)
-    shares = {name: value / sum(found.values()) for name, value in found.items() if value > 0}
+        study, distributions = optuna.create_study(direction="minimize"), {name: options[name] for name in names}
+        for place in places:
+            params, value = {name: made[name][place] for name in names}, compared[place][1]
+            study.add_trial(optuna.trial.create_trial(params=params, distributions=distributions, value=value))
+        found |= PedAnovaImportanceEvaluator().evaluate(study, params=names)
+    found = {name: value for name, value in found.items() if math.isfinite(value) and value > 0}
+    shares = {name: value / sum(found.values()) for name, value in found.items()}
     ordered: _Shares = sorted(shares.items(), key=lambda pair: (-pair[1], pair[0]))
     return Choices(len(compared), epochs, epoch, ordered) if ordered else None
-
-
-def _importances(
-    made: Mapping[str, Mapping[int, float]], options: Mapping[str, int | None], values: Mapping[int, float]
-) -> dict[str, float]:
-    """Return how far the best networks' choices differ from all (PED-ANOVA), by name.
-
-    Each choice made is the index of an option of so many, or a number where there are None, by network; so is the value
-    that is made small.
-    """
-    import optuna
-    from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
-    from optuna.importance import PedAnovaImportanceEvaluator
-
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    distributions: dict[str, BaseDistribution] = {
-        name: FloatDistribution(min(given.values()), max(given.values()))
-        if (size := options[name]) is None
-        else CategoricalDistribution(range(size))
-        for name, given in made.items()
-    }
-    study = optuna.create_study(direction="minimize")
-    for place, value in values.items():
-        params = {name: given[place] for name, given in made.items()}
-        study.add_trial(optuna.trial.create_trial(params=params, distributions=distributions, value=value))
-    found = PedAnovaImportanceEvaluator().evaluate(study, params=list(made))
-    return {name: value for name, value in found.items() if math.isfinite(value)}

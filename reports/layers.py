@@ -30,11 +30,9 @@ _TIES, _SMALL, _MIDDLE, _TALLEST, _GAP = 3, 30, 17.0, 24.0, 1.5
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """What the strip draws as one column.
+    """What the strip draws as one column: an op, and the ``followers`` drawn with it, in canonical text.
 
     Attributes:
-        op: canonical text; ``followers`` that of the ops drawn with it.
-        parameters: of all its ops together; so with ``macs``.
         receptive_field: in input pixels, not clipped; None from the first global op on, which sees everything.
         kind: ``shared`` where a kernel is used again or rotated, ``kernel`` where each is used once, else ``plain``.
         times: so many equal residual sums one after the other, drawn as one.

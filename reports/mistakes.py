@@ -21,13 +21,9 @@ CONFIRMED_LABEL_ERRORS: dict[str, frozenset[int]] = {
 
 
 class _Mistake(NamedTuple):
-    """One test image that at least one seed got wrong.
+    """One test image that so many seeds got wrong, and what by how many, most frequent first.
 
-    Attributes:
-        label: the class it has, None where no inspection tells; so with ``pixels``, a byte each.
-        said: what it was said to be and by how many seeds, most frequent first.
-        seeds: how many got it wrong.
-        mislabelled: its label is a confirmed error.
+    The class it has and its pixels, a byte each, are None where no inspection tells.
     """
 
     image: int

@@ -108,9 +108,8 @@ def networks(study: Study, rows: Mapping[str, LeaderboardRow]) -> tuple[Network,
     decided = _decided(study)
     made = [_network(study, each, runs[key], decided.get(key), rows.get(key), hoped) for key, each in proposals.items()]
     made.sort(key=lambda network: _order(network, study.config.threshold_pct))
-    for place, network in enumerate(made[:MOST_NAMED]):
-        name = network_name(network.architecture, network.parameters)
-        made[place] = replace(network, label=f"{name} {network.label}".strip())
+    for place, item in enumerate(made[:MOST_NAMED]):
+        made[place] = replace(item, label=f"{network_name(item.architecture, item.parameters)} {item.label}".strip())
     return tuple(made)
 
 

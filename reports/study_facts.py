@@ -24,7 +24,6 @@ from harness.system.files import Workspace
 from harness.training import inspection
 from harness.training.inspection import Inspection
 from harness.training.recipe import recipe_document
-from harness.training.result import Environment
 from reports.networks import networks
 from reports.numbers import DASH, plural
 
@@ -245,8 +244,14 @@ def made_by(info: StudyFacts) -> dict[str, str]:
         return ", ".join(sorted({value for value in values if value})) or DASH
 
     past = info.past_trainings
+    commits = [
+        "not a checkout"
+        if item.commit is None
+        else item.commit[:12] + (" with uncommitted changes" if item.dirty else "")
+        for item in environments
+    ]
     return {
-        "code": every(map(_commit, environments)),
+        "code": every(commits),
         **{name: every(getattr(item, name.lower()) for item in environments) for name in ("Python", "torch", "device")},
         "instructions": every(item.instructions for item in environments),
         "threads a worker": every(str(item.threads) for item in environments),
@@ -254,9 +259,3 @@ def made_by(info: StudyFacts) -> dict[str, str]:
         "recipe hash": info.config.recipe.hash,
         "prior": DASH if past is None else f"{info.config.prior}: {plural(past, 'earlier training')}",
     }
-
-
-def _commit(environment: Environment) -> str:
-    if environment.commit is None:
-        return "not a checkout"
-    return environment.commit[:12] + (" with uncommitted changes" if environment.dirty else "")

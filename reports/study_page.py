@@ -80,7 +80,6 @@ def page(info: StudyFacts, *, live: bool = False) -> str:
 
 # What other programs read of a study --------------------------------------------------------------------------------
 
-_SCHEMA_VERSION = 1
 # ``place`` is that of the report's table; ``macs`` is younger than the others, and so stands last.
 COLUMNS = (
     *("place", "hash", "parameters", "tier", "state", "remark", "epochs", "validation_accuracy_pct"),
@@ -151,7 +150,7 @@ def write_tables(info: StudyFacts, folder: Path) -> list[Path]:
         "target_pct": info.config.target_pct,
         "threshold_pct": info.config.threshold_pct,
         "networks": rows,
-        "schema_version": _SCHEMA_VERSION,
+        "schema_version": 1,
     }
     made = {
         folder / "networks.csv": csv_text(COLUMNS, [list(row.values()) for row in rows]),
@@ -170,7 +169,7 @@ def write_figures(info: StudyFacts, folder: Path) -> list[Path]:
     drawn = charts.study_charts(info, charts.networks_rows(info), None)
     made: dict[Path, bytes] = {}
     for name, chart in (("accuracy", "accuracy"), ("budget", "over-time"), ("proposals", "steps")):
-        picture = drawn[chart] or charts.nothing()
+        picture = drawn[chart] or charts.words("nothing yet")
         made |= {folder / f"{name}.svg": charts.svg(picture).encode(), folder / f"{name}.png": charts.png(picture)}
     files.write_together(made)
     return list(made)

@@ -1,9 +1,8 @@
 """The toy for people: ``toy.html``, an offline page on which one trains it, and ``toy.xlsx``, a live spreadsheet.
 
-What the page shows before its script has run, Python has computed; the script does the same arithmetic again at each
-step, and tests compare the two in a browser. The workbook has one row an iteration and one column a quantity: only EXP,
-IF, arithmetic and cell references, so that every spreadsheet program agrees. Each formula carries the value that Python
-computed, for those programs that show a file without calculating it.
+What the page shows before its script has run, Python has computed; the script does the same arithmetic again. The
+workbook has one row an iteration and one column a quantity, and only EXP, IF, arithmetic and cell references, so that
+every spreadsheet program agrees. Each formula carries the value that Python computed.
 """
 
 from __future__ import annotations
@@ -75,7 +74,6 @@ def render() -> str:
 # The row of iteration 0 on the sheet Training, counted from 1 as spreadsheets do.
 _FIRST_ROW = 5
 COLUMNS = ("iteration", *WEIGHTS, *FORWARD, *BACKWARD)
-_PRINTED_UPDATES = 50
 # Where the inputs stand on the sheet Inputs.
 _INPUT_CELLS = {
     "learning_rate": "B4",
@@ -100,7 +98,7 @@ _NOTES = (
     "dE_dw1 is the partial derivative of E_total with respect to w1. The next row's w1 is w1 - learning_rate * dE_dw1.",
     "Row 3 of Training shows each column's formula in words. No macros, no functions but EXP and IF.",
     "With IF a sigmoid has two forms, one for each sign, so that EXP never overflows.",
-    f"Training prints its first {_PRINTED_UPDATES} updates; for more, change the print range.",
+    "Training prints its first 50 updates; for more, change the print range.",
     "Beyond a learning rate of some 90 the first update passes both targets; from some 200 on nothing moves after it.",
 )
 _LOOKS: dict[str, dict[str, Any]] = {
@@ -112,7 +110,6 @@ _LOOKS: dict[str, dict[str, Any]] = {
     "input": {"font_color": "#0000FF", "bg_color": "#FFF8D6", "border": 1},
     "number": {"num_format": "0.000000000"},
 }
-_BELOW_THE_CHARTS = 44
 
 
 def workbook(start: Mapping[str, float], learning_rate: float) -> bytes:
@@ -162,7 +159,7 @@ def _write_inputs(sheet: Any, formats: Mapping[str, Any], start: Mapping[str, fl
     for row, updates in enumerate((0, 1, 10, 100, UPDATES), start=22):
         sheet.write(row, 0, f"loss after {updates:,}")
         sheet.write_formula(row, 1, f"=Training!{column}{_FIRST_ROW + updates}", formats["number"], found[updates])
-    for row, words in enumerate(_NOTES[1:], start=_BELOW_THE_CHARTS):
+    for row, words in enumerate(_NOTES[1:], start=44):  # below the charts
         sheet.write(row, 0, words, formats["note"])
 
 
@@ -186,7 +183,7 @@ def _write_training(sheet: Any, formats: Mapping[str, Any], start: Mapping[str, 
     sheet.fit_to_pages(4, 0)
     sheet.repeat_rows(2, 3)
     sheet.repeat_columns(0)
-    sheet.print_area(0, 0, _FIRST_ROW - 1 + _PRINTED_UPDATES, len(COLUMNS) - 1)
+    sheet.print_area(0, 0, _FIRST_ROW - 1 + 50, len(COLUMNS) - 1)
     letters = {name: xl_col_to_name(place) for place, name in enumerate(COLUMNS)}
     fixed = {name: f"Inputs!${cell[0]}${cell[1:]}" for name, cell in _INPUT_CELLS.items()}
     for iteration, known in enumerate(islice(train(start, learning_rate), UPDATES + 1)):
