@@ -144,9 +144,6 @@ def _bars(
     return _finished(bars, description, 30 + 26 * len(rows))
 
 
-# A study -------------------------------------------------------------------------------------------------------------
-
-
 def study_charts(info: StudyFacts, rows: Sequence[Row], mattered: course.Choices | None) -> dict[str, Any]:
     """Return the charts of a study by the names under which its page shows them; ``rows`` are its ``networks_rows``."""
     facts = course.accounting(info)
@@ -382,8 +379,6 @@ def _learning_curves(info: StudyFacts) -> Any:
     return _finished(chart, description, 320, curves=rows)
 
 
-# The leaderboard -----------------------------------------------------------------------------------------------------
-
 _KIND_OF_TIER = {
     "certified": "certified or verified",
     "verified": "certified or verified",
@@ -430,9 +425,6 @@ def frontier(rows: Sequence[Row], target_pct: float, *, height: int = 400) -> An
         f"Parameters against accuracy. The smallest network verified or certified for each target: {said or 'none'}."
     )
     return _finished(chart, description, height, rows=points)
-
-
-# Comparisons ---------------------------------------------------------------------------------------------------------
 
 
 def seeds_side_by_side(sides: Sequence[Any]) -> Any:
