@@ -1,14 +1,9 @@
 """The methods of search that the bench compares: those that come with it, and those of others.
 
-All run in the open part of ``harness search``: the same code asks, rejects what is over the budget, confirms what
-passed on fresh seeds, and so names the answer of the moment. Methods that come with the bench differ in the sampler, in
-which parts of the search are at work, and in what happens at the rungs.
-
-A method of somebody else's only says which network is next. It is a program that reads and writes JSON lines: first
-``{"begin": {...}}``, the fields of ``Problem``, which is not answered; then for each question ``{"tried": [...]}``, the
-fields of ``Trial`` for every network so far, answered by ``{"network": "..."}``. Or it is a function, ``module:name``,
-that is given a ``Problem`` and returns a function from the history to the text of a network; it runs in such a program,
-one a repeat, so nothing is carried over and nothing that it does hurts the comparison.
+All run in the open part of ``harness search``: the same code asks, rejects, confirms and so names the answer of the
+moment. Those that come with the bench differ in the sampler, in the parts of the search that are at work, and in what
+happens at the rungs. Those of others only say which network is next: a program that speaks JSON lines
+(``benchmarks/methods/README.md``), or a function, which runs in such a program, one a repeat.
 """
 
 from __future__ import annotations
@@ -29,7 +24,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
-from enum import StrEnum
+from enum import Enum
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -50,13 +45,7 @@ from search_spaces.network import Architecture
 from search_spaces.notation import parse_network
 from search_spaces.space import SearchSpace
 
-
-class Stops(StrEnum):
-    """What happens at the rungs: nothing, the rule of the search, or successive halving."""
-
-    NEVER = "never"
-    RACE = "race"
-    HALVING = "halving"
+Stops = Enum("Stops", "NEVER RACE HALVING")
 
 
 # A sampler by itself: fresh seeds decide what the answer is, as for every method; no other part is at work.
@@ -68,6 +57,7 @@ class Method:
     """A method; ``says`` what it does, for the report.
 
     Attributes:
+        stops: what happens at the rungs: nothing, the rule of the search, or successive halving.
         is_variant: it is the default with one part changed.
         command: of somebody's program.
         function: of somebody's, ``module:name``.

@@ -170,19 +170,6 @@ class Noting:
         return events
 
 
-class Noted:
-    """Readings of what was noted; what never began there, or stopped earlier, has no end."""
-
-    def __init__(self, known: dict[tuple[str, str, int], Reading]) -> None:
-        self.known = known
-
-    def read(self, job: Job, repeat: int) -> Reading:
-        rungs = range(1, job.recipe.epochs + 1)
-        never = {rung: 1e9 * rung for rung in rungs}
-        found = self.known.get(key_of(job), Reading(job.architecture.hash, 0, 0, 1, {}, {}, Status.COMPLETE))
-        return replace(found, errors=dict.fromkeys(rungs, 0) | dict(found.errors), seconds=never | dict(found.seconds))
-
-
 def key_of(job: Job) -> tuple[str, str, int]:
     return job.architecture.hash, job.purpose.value, job.seed_index
 
@@ -196,7 +183,15 @@ def test_the_simulated_clock_agrees_with_a_live_run_of_the_same_seeds(
     monkeypatch.setattr(Processes, "start", lambda self, count: None)
     given, live = asked(seconds * TRAININGS / 2), Noting(executor)
     run_repeat(BUILT_IN[name], given, 0, cast(Executor, live), tmp_path / "work", EFFORT)
-    replayed = Noting(SimulatedExecutor(Noted(live.known).read, 0, given.task.seconds))
+
+    def read(job: Job, repeat: int) -> Reading:
+        """What was noted; what never began there, or stopped earlier, has no end."""
+        rungs = range(1, job.recipe.epochs + 1)
+        found = live.known.get(key_of(job), Reading(job.architecture.hash, 0, 0, 1, {}, {}, Status.COMPLETE))
+        seconds = {rung: 1e9 * rung for rung in rungs} | dict(found.seconds)
+        return replace(found, errors=dict.fromkeys(rungs, 0) | dict(found.errors), seconds=seconds)
+
+    replayed = Noting(SimulatedExecutor(read, 0, given.task.seconds))
     run_repeat(BUILT_IN[name], given, 0, cast(Executor, replayed))
 
     # The default leaves many at a rung; those have no end.

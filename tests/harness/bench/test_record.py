@@ -26,6 +26,7 @@ from search_spaces.catalog import space
 from search_spaces.cost import analyse
 from search_spaces.errors import DrawError
 from search_spaces.notation import parse_network, parse_space
+from search_spaces.space import SearchSpace
 from search_spaces.task import MNIST
 from tests.harness.bench.made_up import ENVIRONMENT, FACTS, HASHES, TEXTS
 from tests.harness.desks import Desks
@@ -118,27 +119,35 @@ def test_rows_have_the_accuracy_the_seconds_and_the_code_of_their_runs(tmp_path:
 WIDE = parse_space("net = conv3x3(60..1000) gap linear(10)", "wide")
 
 
-def test_a_space_with_no_more_networks_than_wanted_is_taken_whole():
-    found = chosen(space("bench"), 400, seed=0)
-
-    assert len({network.hash for network in found.networks}) == found.considered == 384
-    assert found.enumerated
-    assert found.sample.bands == 0
+TWICE = parse_space("net = conv3x3({4, 8}) <bn / bn> gap linear(10)", "twice")
 
 
-def test_the_whole_of_a_space_is_taken_below_a_budget():
-    found = chosen(space("bench"), 1000, seed=0, budget=1000)
+@pytest.mark.parametrize(
+    ("of", "count", "budget", "considered", "enumerated"),
+    [
+        (space("bench"), 400, None, 384, True),
+        (space("bench"), 1_000, 1_000, None, True),
+        (TWICE, 10, None, 2, True),
+        (space("card"), 16, 4_000, 320, False),
+    ],
+    ids=["whole", "below a budget", "spelt twice", "drawn"],
+)
+def test_networks_are_distinct_and_within_the_budget(
+    of: SearchSpace, count: int, budget: int | None, considered: int | None, enumerated: bool
+):
+    found = chosen(of, count, seed=1, budget=budget)
 
-    assert 0 < len(found.networks) < 384
-    assert found.considered == len(found.networks)
-    assert all(cost.parameters <= 1000 for cost in found.networks.values())
-    assert (found.sample.bands, found.sample.budget) == (0, 1000)
-
-
-def test_networks_that_two_derivations_spell_count_once():
-    twice = parse_space("net = conv3x3({4, 8}) <bn / bn> gap linear(10)", "twice")
-
-    assert len(chosen(twice, 10, seed=0).networks) == 2
+    assert found.considered == (considered or len(found.networks))
+    assert len({network.hash for network in found.networks}) == min(count, found.considered)
+    assert (found.enumerated, found.sample.bands, found.sample.budget) == (
+        enumerated,
+        0 if enumerated else _BANDS,
+        budget,
+    )
+    for network, cost in found.networks.items():
+        analysis = analyse(network, MNIST)
+        assert (cost.parameters, cost.macs) == (analysis.parameters, analysis.macs)
+        assert budget is None or cost.parameters <= budget
 
 
 def test_every_band_of_sizes_gives_the_same_number():
@@ -161,18 +170,6 @@ def test_a_band_with_too_few_networks_is_made_up_for_by_the_others():
 
     assert len(found.networks) == 30
     assert min(network.parameters for network in found.networks.values()) == 9 + 20
-
-
-def test_a_space_too_large_to_enumerate_is_sampled_by_drawing():
-    found = chosen(space("card"), 16, seed=1, budget=4000)
-
-    assert len({network.hash for network in found.networks}) == 16
-    assert not found.enumerated
-    assert found.considered == 320
-    for network, cost in found.networks.items():
-        analysis = analyse(network, MNIST)
-        assert (cost.parameters, cost.macs) == (analysis.parameters, analysis.macs)
-        assert cost.parameters <= 4000
 
 
 def test_the_same_seed_chooses_the_same_networks_and_another_seed_others():
