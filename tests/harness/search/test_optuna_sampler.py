@@ -278,6 +278,7 @@ def smallest_reaching(name: str, seed: int, asks: int = 50) -> float:
     return best
 
 
+@pytest.mark.nightly
 def test_in_the_median_it_ends_with_a_smaller_network_than_drawing_does():
     evolved, drawn = ([smallest_reaching(name, seed) for seed in range(9)] for name in ("evolution", "random"))
 
