@@ -203,7 +203,7 @@ print("clean")
 """
 
 
-@pytest.mark.nightly
+@pytest.mark.slow  # four minutes; after a change of the engine's C++
 def test_the_engine_is_clean_under_the_sanitizers():
     from tests.harness.training.native.networks import NETWORKS, POSED
     from tests.harness.training.native.test_native_tiles import IN_PAIRS, TILED
