@@ -37,7 +37,6 @@ def here(lived: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(lived)
 
 
-@pytest.mark.nightly
 def test_the_example_of_every_function_runs_as_it_says(here: None):
     names = dict(vars(api))
     # These make the study and the record that others need.
