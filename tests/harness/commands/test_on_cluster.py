@@ -58,7 +58,7 @@ def test_a_verification_on_two_nodes_records_what_one_machine_records(alone: Cal
     assert reads == [2, 2]
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_a_table_that_two_nodes_record_is_that_of_one_machine(alone: Callable[[str], Workspace]):
     table = ["bench", "table", "mine", *ALL, "--space", "@few.space", "--rungs", "1,2", "--seeds", "1"]
     there = alone("there")
@@ -72,7 +72,7 @@ def test_a_table_that_two_nodes_record_is_that_of_one_machine(alone: Callable[[s
     }
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_a_live_comparison_trains_on_nodes(alone: Callable[[str], Workspace]):
     alone("there")
     options = ["--space", "@few.space", "--target", "99", "--time", "30s", "--method", "random", "--repeats", "1"]
