@@ -8,7 +8,7 @@ its seeds depend on the id of that commit: their outcome cannot be known before.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,9 +17,9 @@ from harness.data.datasets import dataset
 from harness.data.training_images import load
 from harness.evidence import bounds, history, ledger, record, weight_file
 from harness.evidence.leaderboard import LeaderboardRow, row_of_record
-from harness.evidence.ledger import Attempt, Ledger, Outcome
+from harness.evidence.ledger import Attempt, Outcome
 from harness.evidence.record import Found, Record, SeedRun
-from harness.evidence.study import is_owned, owned
+from harness.evidence.study import owned
 from harness.system import files, statistics
 from harness.system.errors import ContentError, DeviceError, UsageError
 from harness.system.files import Workspace
@@ -29,7 +29,7 @@ from harness.training.modules import Network, build
 from harness.training.native.native import engine_of_repeat
 from harness.training.processes import Processes
 from harness.training.recipe import NamedRecipe
-from harness.training.result import Environment, Purpose, Result, code_version
+from harness.training.result import Environment, Purpose, code_version
 from harness.training.run import Job, TrainingData, execute_together
 from search_spaces.cost import analyse
 from search_spaces.errors import SearchSpaceError
@@ -55,6 +55,7 @@ class Plan:
         workers: seeds that train at once.
         indices: the seed indices to run, in order; a certification declares its own in their place.
         certify: whether this is a certification; it takes the seeds that its attempt has declared.
+        repeat: run the seeds again where all are on record; where some are missing, only these are run.
         attempt: the certification attempt, once it is known; ``beacon`` of its seeds.
     """
 
@@ -67,6 +68,7 @@ class Plan:
     engine: str = "torch"
     workers: int = 1
     certify: bool = False
+    repeat: bool = True
     attempt: Attempt | None = None
     beacon: str | None = None
     found: Found | None = None
@@ -119,8 +121,8 @@ class Verdict:
     """What a verification found.
 
     Attributes:
-        runs: the seeds of this call, in order of their index.
-        reruns: those of them that the record held already.
+        runs: the seeds that were asked for, in order, as they were run now or are on record.
+        reruns: those of them that were run again.
         contradicted: a one-sided test at 5 % says that the re-run is worse than the record.
         row: the standing of the record with all seeds ever run.
         attempt: the certification attempt as it ended, None outside one.
@@ -241,8 +243,7 @@ def run_seeds(
 ) -> Verdict:
     """Run the seeds of the plan, in processes or where else an executor has places, and pool them into the record.
 
-    Each seed enters the record as soon as it is finished. A seed whose worker breaks is run again. What an
-    interrupted call has finished is not run twice by the next; it is kept until ``on_verdict`` has noted the verdict.
+    Each seed enters the record as soon as it is finished, so what an interrupted call has finished is not run again.
 
     Raises:
         UsageError: another process is verifying the same row, or its certification is not declared in a commit.
@@ -256,10 +257,10 @@ def run_seeds(
         if plan.attempt is None:
             _declare_fresh(plan, place, evidence)
         before = {run.index: run for run in evidence.seeds}
-        done = {index: found for index, found in _interrupted(folder).items() if index in plan.indices}
-        for found in done.values():
-            evidence = _pooled(evidence, plan, place, found)
-        ended = _closed_if_futile(plan, place, done)
+        missing = [index for index in plan.indices if index not in before]
+        again = plan.indices if plan.repeat and not plan.certify else ()
+        repeated: dict[int, SeedRun] = {}
+        ended = _closed_if_futile(plan, place, evidence)
         row = record.path_of(place.records, evidence).stem
         files.sweep(place.records, f"{row}.json")
         files.sweep(weight_file.path_of(place.records, evidence, 0).parent)
@@ -279,10 +280,10 @@ def run_seeds(
                 test_log=place.test_log,
                 test_each_epoch=plan.recipe.test_each_epoch,
                 inspection=inspection.path_of(place.runs, row, index),
-                weights=_weights(folder, index),
+                weights=folder / f"seed-{index:04d}.safetensors",
             )
-            for index in plan.indices
-            if index not in done and not ended
+            for index in missing or again
+            if not ended
         ]
         # On a GPU, which a single network leaves idle, all seeds train at once; but a certification stops early when it
         # is futile, and torch's plain loop is asked for as it is.
@@ -294,74 +295,48 @@ def run_seeds(
         with closing(training) as results:
             for finished in results:
                 found = finished.result
-                done[found.seed_index] = found
-                result.write(folder / f"seed-{found.seed_index:04d}.json", found)
-                evidence = _pooled(evidence, plan, place, found)
-                ended = ended or _closed_if_futile(plan, place, done)
+                run = record.seed_run(found, plan.attempt.number if plan.attempt else None, plan.beacon)
+                there = before.get(run.index, run)
+                learned = folder / f"seed-{run.index:04d}.safetensors"
+                kept = weight_file.path_of(place.records, evidence, run.index)
+                # The seed's weights go first: what the record names is there.
+                is_ours = weight_file.find(place.records, evidence, run.index) in (None, kept)
+                if learned.exists() and is_ours and run.weights_sha256 == there.weights_sha256:
+                    files.write_bytes(kept, learned.read_bytes())
+                if there is not run:
+                    repeated[run.index] = run
+                    continue
+                evidence = replace(
+                    record.with_seed(evidence, run), teacher_seconds=evidence.teacher_seconds or found.teacher_seconds
+                )
+                record.write(place.records, evidence)
+                ended = ended or _closed_if_futile(plan, place, evidence)
                 if ended:
                     # What is being trained was launched, so it counts; nothing more is.
                     waiting.clear()
-        runs = [record.seed_run(done[index]) for index in plan.indices if index in done]
         if plan.attempt is not None and ended is None:
             # From the record, as everybody will compute it: a seed stays as it was first measured.
             ended = ledger.close(place.ledger, plan.attempt, *bounds.ending(plan.attempt, evidence))
-        verdict = _verdict_of(evidence, ledger.read(place.ledger), runs, list(before.values()), ended)
+        verdict = _verdict_of(plan, place, evidence, repeated, ended)
+        shutil.rmtree(folder, ignore_errors=True)
         on_verdict(verdict)
-        shutil.rmtree(folder, ignore_errors=True)
     return verdict
-
-
-def forget(plan: Plan, place: Workspace) -> None:
-    """Remove what a call that was killed after its verdict has kept, unless another call is at work."""
-    folder = _folder_of(plan, place)
-    if folder.exists() and not is_owned(folder):
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def finished_indices(plan: Plan, place: Workspace) -> set[int]:
-    """Return the seed indices of a plan that an interrupted call has finished."""
-    return _interrupted(_folder_of(plan, place)).keys() & set(plan.indices)
 
 
 def recorded_verdict(plan: Plan, place: Workspace) -> Verdict:
     """Return what the record says about the seeds of a plan, without running any."""
-    evidence = _record_of(plan, place)
-    runs = [run for index in plan.indices if (run := evidence.seed(index)) is not None]
-    return _verdict_of(evidence, ledger.read(place.ledger), runs)
+    return _verdict_of(plan, place, _record_of(plan, place), {})
 
 
-def _pooled(evidence: Record, plan: Plan, place: Workspace, found: Result) -> Record:
-    # The seed's weights go first: what the record names is there.
-    attempt = plan.attempt.number if plan.attempt else None
-    evidence = record.with_seed(evidence, record.seed_run(found, attempt, plan.beacon))
-    evidence = replace(evidence, teacher_seconds=evidence.teacher_seconds or found.teacher_seconds)
-    learned = _weights(_folder_of(plan, place), found.seed_index)
-    run = evidence.seed(found.seed_index)
-    if learned.exists() and run is not None and run.weights_sha256 == found.weights_sha256:
-        files.write_bytes(weight_file.path_of(place.records, evidence, run.index), learned.read_bytes())
-    record.write(place.records, evidence)
-    return evidence
-
-
-def _weights(folder: Path, index: int) -> Path:
-    return folder / f"seed-{index:04d}.safetensors"
-
-
-def _interrupted(folder: Path) -> dict[int, Result]:
-    found = [result.read(path) for path in sorted(folder.glob("seed-*.json"))]
-    return {item.seed_index: item for item in found}
-
-
-def _closed_if_futile(plan: Plan, place: Workspace, done: dict[int, Result]) -> Attempt | None:
+def _closed_if_futile(plan: Plan, place: Workspace, evidence: Record) -> Attempt | None:
     # Entered at once: seeds that are still being trained, or a later call, must not make a success of it.
-    if plan.attempt is None or not done:
+    runs = [run for index in plan.indices if (run := evidence.seed(index)) is not None]
+    if plan.attempt is None or not runs:
         return None
-    runs = list(done.values())
-    errors = [item.test_errors or 0 for item in runs]
-    confidence = 1 - plan.attempt.alpha
-    if not bounds.is_futile(errors, runs[0].test_size or 1, len(plan.indices), plan.target_pct, confidence):
+    errors, confidence = [run.test_errors for run in runs], 1 - plan.attempt.alpha
+    if not bounds.is_futile(errors, runs[0].test_size, len(plan.indices), plan.target_pct, confidence):
         return None
-    bound = statistics.lower_bound([record.seed_run(run).accuracy_pct for run in runs], confidence)
+    bound = statistics.lower_bound([run.accuracy_pct for run in runs], confidence)
     return ledger.close(place.ledger, plan.attempt, Outcome.FUTILE, result.finite(bound))
 
 
@@ -381,27 +356,23 @@ def _train_together(waiting: list[Job], source: Source, on_event: Callable[[Even
 
 
 def _verdict_of(
-    evidence: Record,
-    entered: Ledger,
-    runs: Sequence[SeedRun],
-    before: Sequence[SeedRun] = (),
-    attempt: Attempt | None = None,
+    plan: Plan, place: Workspace, evidence: Record, repeated: Mapping[int, SeedRun], attempt: Attempt | None = None
 ) -> Verdict:
-    # An interrupted call has recorded its runs itself; those are no reruns.
-    ours = {(run.index, run.started_utc, run.train_seconds) for run in runs}
-    recorded = {run.index: run for run in before if (run.index, run.started_utc, run.train_seconds) not in ours}
-    reruns = []
-    for run in runs:
-        if (there := recorded.get(run.index)) is not None:
-            # Equal bits prove themselves; unequal ones say something only where the same bits were due.
-            same_bits = run.weights_sha256 == there.weights_sha256
-            identical = same_bits if same_bits or result.same_bits_due(run.environment, there.environment) else None
-            reruns.append(Rerun(run.index, run.test_errors, there.test_errors, identical))
+    found = ((index, repeated.get(index) or evidence.seed(index)) for index in plan.indices)
+    runs, reruns = [run for _, run in found if run is not None], []
+    for index, run in sorted(repeated.items()):
+        there = evidence.seed(index)
+        assert there is not None, "what is run again is on record"
+        # Equal bits prove themselves; unequal ones say something only where the same bits were due.
+        same_bits = run.weights_sha256 == there.weights_sha256
+        identical = same_bits if same_bits or result.same_bits_due(run.environment, there.environment) else None
+        reruns.append(Rerun(index, run.test_errors, there.test_errors, identical))
     contradicted = False
     if not all(rerun.identical for rerun in reruns):
-        samples = ([run.accuracy_pct for run in each] for each in (runs, recorded.values()))
+        samples = ([run.accuracy_pct for run in each] for each in (repeated.values(), evidence.seeds))
         contradicted = statistics.chance_that_lower(*samples) < _SIGNIFICANCE
-    return Verdict(evidence, row_of_record(evidence, entered), tuple(runs), tuple(reruns), contradicted, attempt)
+    row = row_of_record(evidence, ledger.read(place.ledger))
+    return Verdict(evidence, row, tuple(runs), tuple(reruns), contradicted, attempt)
 
 
 def machines_of(runs: Sequence[SeedRun]) -> list[tuple[str, int]]:

@@ -17,7 +17,7 @@ from harness.evidence.events import Advised, Postponed, Proposal, SessionEnded, 
 from harness.evidence.leaderboard import cost_of, refresh
 from harness.evidence.record import Found
 from harness.evidence.study import Study
-from harness.evidence.verify import Plan, Verdict, finished_indices, forget, recorded_verdict, run_seeds
+from harness.evidence.verify import Plan, Verdict, recorded_verdict, run_seeds
 from harness.search import race
 from harness.search.clock import VERIFY_FACTOR, least_seconds, verify_seeds
 from harness.search.loop import choose
@@ -78,10 +78,8 @@ def _verified(
     recorded = recorded_verdict(verification, plan.workspace)
     # A record can be taken away; then the seeds are run again.
     if winner.trial in search.verdicts and recorded.runs:
-        # A kill after the note may have left the rest undone.
-        forget(verification, plan.workspace)
         return recorded
-    seeds = len(verification.indices) - len(finished_indices(verification, plan.workspace))
+    seeds = len(verification.indices) - len(recorded.runs)
     needed = search.verify_seconds(candidate, seeds)
     if seeds and search.left < search.least_verify_seconds(candidate, seeds):
         search.add(Postponed(hash=winner.hash, parameters=winner.parameters, seconds=needed))
@@ -137,6 +135,7 @@ def _verification(plan: SearchPlan, study: Study, winner: WinnerChosen, proposal
         recipe=replace(plan.recipe, recipe=recipe, name=name),
         dataset=plan.config.dataset,
         target_pct=plan.config.target_pct,
+        repeat=False,
         indices=tuple(range(verify_seeds(plan.effort.workers))),
         device=plan.effort.device,
         engine=plan.effort.engine,

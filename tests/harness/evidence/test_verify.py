@@ -112,11 +112,15 @@ def test_new_seeds_join_the_record_and_repeated_ones_stay_as_they_were_measured(
     verdict = unrun.run(place, unrun.plan(range(1, 4)))
 
     assert [run.test_errors for run in recorded(place).seeds] == [55, 55, 70, 70]
-    assert [run.test_errors for run in verdict.runs] == [70, 70, 70]
-    assert verdict.row.seeds == 4
-    assert verdict.row.test_errors_mean == 62.5
-    [repeat] = verdict.reruns
-    assert (repeat.index, repeat.test_errors, repeat.recorded_test_errors) == (1, 70, 55)
+    assert [run.test_errors for run in verdict.runs] == [55, 70, 70]
+    assert (verdict.row.seeds, verdict.row.test_errors_mean, verdict.reruns) == (4, 62.5, ())
+    # Where none is missing, they are run again.
+    again = unrun.run(place, unrun.plan([1]))
+    assert again.record == recorded(place) == verdict.record
+    assert [(each.index, each.test_errors, each.recorded_test_errors) for each in again.reruns] == [(1, 70, 55)]
+    seeds.asked.clear()
+    assert unrun.run(place, unrun.plan(range(4), repeat=False)).row == verdict.row
+    assert seeds.asked == []
 
 
 def test_what_a_seed_has_learned_lies_beside_the_record_and_a_repeat_that_differs_does_not_replace_it(
@@ -199,7 +203,7 @@ def test_what_an_interrupted_call_has_finished_is_not_run_twice(place: Workspace
     with pytest.raises(KeyboardInterrupt):
         unrun.run(place, unrun.plan())
     assert [run.index for run in recorded(place).seeds] == [0, 1, 2]
-    assert verify.finished_indices(unrun.plan([2, 3]), place) == {2}
+    assert [run.index for run in recorded_verdict(unrun.plan([2, 3]), place).runs] == [2]
     seeds.asked.clear()
     seeds.watch = lambda job: None
 
@@ -209,20 +213,6 @@ def test_what_an_interrupted_call_has_finished_is_not_run_twice(place: Workspace
     assert [run.index for run in verdict.runs] == [0, 1, 2, 3, 4]
     assert (verdict.reruns, verdict.contradicted) == ((), False)
     assert [path.name for path in place.runs.iterdir()] == ["records"]
-
-
-def test_a_seed_that_was_finished_but_not_recorded_is_recorded(
-    place: Workspace, seeds: Seeds, monkeypatch: pytest.MonkeyPatch
-):
-    with monkeypatch.context() as patch:
-        patch.setattr(record, "write", lambda folder, made: interrupt_at(0)(seeds.asked[0]))
-        with pytest.raises(KeyboardInterrupt):
-            unrun.run(place, unrun.plan(range(2)))
-
-    unrun.run(place, unrun.plan(range(2)))
-
-    assert seeds.indices == [0, 1]
-    assert [run.index for run in recorded(place).seeds] == [0, 1]
 
 
 def test_two_processes_do_not_verify_the_same_row(place: Workspace, seeds: Seeds):
