@@ -34,11 +34,10 @@ from harness.evidence.study import StudyConfig, open_study
 from harness.search.clock import Effort, TimeLeft
 from harness.search.loop import explore, opened
 from harness.search.plan import LENGTHS
-from harness.search.prior import keep, shipped
 from harness.search.propose import ALL_ON, Found, Proposer, Switches
-from harness.search.pruning import rungs
-from harness.search.race import Candidate
+from harness.search.race import Candidate, rungs
 from harness.search.state import Search
+from harness.search.surrogate import keep, shipped
 from harness.shown_search import SearchReporter
 from harness.system import files
 from harness.training.executor import Executor, Limits, Source

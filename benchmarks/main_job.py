@@ -256,7 +256,7 @@ def _processor_seconds() -> float:
 
 def current() -> str:
     """Return the table of what is on file."""
-    from harness.search.prior import shipped
+    from harness.search.surrogate import shipped
 
     searches = json.loads(RESULTS.read_text(encoding="utf-8"))["searches"]
     return table(searches, frozenset(each.architecture.hash for each in shipped("mnist")))

@@ -26,7 +26,7 @@ from typing import Any
 from harness.bench.table import read_table
 from harness.evidence.leaderboard import Tier, read
 from harness.evidence.study import Study
-from harness.search.prior import IMAGES, PastTraining, comparable, text
+from harness.search.surrogate import IMAGES, PastTraining, comparable, text
 from harness.system import files
 from harness.system.document import csv_text
 from harness.training.recipe import Recipe, named_recipe, recipe_by_hash, recipe_from

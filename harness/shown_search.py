@@ -22,9 +22,8 @@ from harness.evidence.events import Confirmed, FailedConfirmation
 from harness.evidence.mirror import hidden
 from harness.evidence.study import StudyConfig
 from harness.search.clock import Effort
-from harness.search.race import Candidate
+from harness.search.race import Candidate, NearestMiss, allowed_errors, miss_text
 from harness.search.state import Moment, Watcher
-from harness.search.trials import NearestMiss, allowed_errors, miss_text
 from harness.system import statistics
 from harness.system.errors import HarnessError
 from harness.system.files import Workspace, check_writable
@@ -67,7 +66,7 @@ def search_shown(
     from harness.evidence.leaderboard import collect
     from harness.search.finish import conclude, outcome_of
     from harness.search.loop import opened, run_search
-    from harness.search.prior import keep
+    from harness.search.surrogate import keep
     from reports.study_page import write_report
 
     # Find out now, not after an hour, that results cannot be written or the standings cannot be read.

@@ -9,8 +9,7 @@ from typing import Any
 
 from harness.evidence import record
 from harness.evidence.record import Record
-from harness.search.race import Candidate
-from harness.search.trials import Trials, nearest_miss
+from harness.search.race import Candidate, Trials, nearest_miss
 from harness.system.files import Workspace
 from harness.system.terminal import counted
 from harness.training.recipe import Recipe

@@ -16,7 +16,7 @@ from harness.evidence import weight_file
 from harness.evidence.events import SessionEnded
 from harness.evidence.leaderboard import PROVEN, LeaderboardRow, Survey, Tier
 from harness.evidence.record import Record
-from harness.search.trials import allowed_errors
+from harness.search.race import allowed_errors
 from harness.system import files
 from harness.system.errors import ContentError, typed
 from harness.system.files import Workspace

@@ -8,8 +8,7 @@ from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from harness.evidence.events import Confirmed, FailedConfirmation, Proposal, RunEnded, RungReached
-from harness.search.pruning import rungs_of
-from harness.search.trials import allowed_errors
+from harness.search.race import allowed_errors, rungs_of
 from harness.system import statistics
 from harness.training.result import Purpose, Result, Status
 from reports.networks import Network, State

@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from harness.data.datasets import dataset
 from harness.evidence import leaderboard, ledger
-from harness.search.trials import allowed_errors
+from harness.search.race import allowed_errors
 from harness.system.errors import typed
 from reports import layers, numbers
 from search_spaces.catalog import network_name

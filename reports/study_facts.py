@@ -19,7 +19,7 @@ from harness.evidence.events import SessionBegan, SessionEnded, Verified, Winner
 from harness.evidence.leaderboard import LeaderboardRow, cost_of
 from harness.evidence.record import Record
 from harness.evidence.study import Study, StudyConfig, is_owned, read_origins
-from harness.search import prior
+from harness.search import surrogate
 from harness.system.files import Workspace
 from harness.training import inspection
 from harness.training.inspection import Inspection
@@ -170,13 +170,13 @@ def read_study(
     config = study.config
     standings = standings or read_standings(workspace)
     by_key = {row.key: row for row in standings.rows}
-    past, known = prior.kept(folder), {result.hash for result in study.results}
+    past, known = surrogate.kept(folder), {result.hash for result in study.results}
     measured = [
         Measured(item, by_key[*item.key, False], inspections_of(item, workspace) if item.hash in known else ())
         for item in standings.records
         if (item.dataset, item.target_pct) == (config.dataset, config.target_pct)
     ]
-    trainings = None if past is None else prior.observations(past, config.recipe, dataset(config.dataset).task)
+    trainings = None if past is None else surrogate.observations(past, config.recipe, dataset(config.dataset).task)
     return StudyFacts(
         study,
         standings,

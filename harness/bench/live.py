@@ -17,7 +17,7 @@ from harness.bench.table import Table
 from harness.data.training_images import ImageData, resolve
 from harness.evidence.study import StudyConfig
 from harness.search.clock import Effort
-from harness.search.pruning import rungs as search_rungs
+from harness.search.race import rungs as search_rungs
 from harness.system import statistics
 from harness.system.errors import ContentError
 from harness.system.machine import choose_device

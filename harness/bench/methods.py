@@ -31,7 +31,7 @@ from pathlib import Path
 from harness.bench.comparison import DEFAULT, Named, SearchTask
 from harness.evidence.events import Proposal, Rejected, Repeated
 from harness.evidence.study import StudyConfig
-from harness.search import pruning
+from harness.search import race
 from harness.search.clock import TimeLeft
 from harness.search.optuna_sampler import DEFAULT as DEFAULT_SAMPLER
 from harness.search.optuna_sampler import SAMPLERS
@@ -75,7 +75,7 @@ class Method:
     def rungs(self, rungs: tuple[int, ...]) -> tuple[int, ...]:
         """Return the epochs at which its runs stop to be judged, where these are looked at and the last is the end."""
         halved = rungs[:-1] if self.stops is Stops.HALVING else ()
-        return pruning.rungs(rungs[-1]) if self.stops is Stops.RACE else halved
+        return race.rungs(rungs[-1]) if self.stops is Stops.RACE else halved
 
     def config(self, task: SearchTask, seed: int) -> StudyConfig:
         """Return a task as the configuration of a search by this method."""

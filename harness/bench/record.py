@@ -25,7 +25,7 @@ from harness.data.datasets import dataset, task_of
 from harness.data.training_images import resolve, split
 from harness.evidence.events import Proposal, RunEnded
 from harness.evidence.study import Study, check_config, open_study, read_origins
-from harness.search import pruning
+from harness.search import race
 from harness.search.clock import PACES, Timing, work
 from harness.system.errors import ContentError, UsageError
 from harness.system.machine import choose_device, core_count, device_name, processor_name, worker_count
@@ -186,7 +186,7 @@ def prepared(folder: Path, name: str, given: Mapping[str, Any], near: Near | Non
     epochs, rungs = named.recipe.epochs, given["rungs"]
     if rungs is None:
         # Those of a search, an earlier one and the last epoch: 1, 2, 4, 8 of 8.
-        rungs = tuple(sorted({max(1, epochs // 8), *pruning.rungs(epochs), epochs}))
+        rungs = tuple(sorted({max(1, epochs // 8), *race.rungs(epochs), epochs}))
     if list(rungs) != sorted({0, *rungs})[1:] or rungs[-1] != epochs:
         raise UsageError(
             f"rungs {','.join(map(str, rungs))}: they are epochs in ascending order, the last one the recipe's last, "

@@ -22,8 +22,8 @@ from harness.search import race
 from harness.search.clock import VERIFY_FACTOR, least_seconds, verify_seeds
 from harness.search.loop import choose
 from harness.search.plan import SearchPlan
+from harness.search.race import NearestMiss, Trials, miss_text, nearest_miss
 from harness.search.state import Search
-from harness.search.trials import NearestMiss, miss_text, nearest_miss
 from harness.system.document import document_of
 from harness.system.errors import typed
 from harness.system.terminal import LONGEST, counted, duration_option, duration_text
@@ -181,7 +181,7 @@ class Outcome:
     """
 
     plan: SearchPlan
-    study: Study
+    study: Trials
     verdict: Verdict | None
     given: Mapping[str, str]
     nearest: NearestMiss | None = None
@@ -247,9 +247,9 @@ class Outcome:
     def _missed(self) -> list[tuple[str, Verified]]:
         config, named = self.plan.config, None if self.verdict is None else self.verdict.record
         return [
-            (size_text(network.parameters, race.candidate_of(config, network).cost, config.minimise), verdict)
+            (size_text(found.proposal.parameters, found.cost, config.minimise), verdict)
             for trial, verdict in self.study.verdicts.items()
-            if not verdict.passed and (network := self.study.proposals.get(trial)) is not None
+            if not verdict.passed and (found := self.study.candidates.get(trial)) is not None
             if named is None or (verdict.hash, verdict.recipe_hash) != (named.hash, named.recipe_hash)
         ]
 

@@ -1,8 +1,8 @@
 """The search: one coordinator asks the proposer, rejects, hands runs to workers, prunes, confirms, and names a winner.
 
 Workers only train. What has happened is in the study's log at any moment, so a killed search goes on where it was.
-``state`` holds what follows from the log, ``pruning`` and ``race`` the decisions, ``propose`` the proposals, ``clock``
-the time, ``finish`` the end.
+``state`` holds what follows from the log, ``race`` the decisions, ``propose`` the proposals, ``clock`` the time,
+``finish`` the end.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from harness.evidence.events import (
 )
 from harness.evidence.mirror import write_database
 from harness.evidence.study import Study, StudyConfig
-from harness.search import pruning, race
+from harness.search import race
 from harness.search.clock import Effort, is_spent
 from harness.search.optuna_sampler import Trial
-from harness.search.prior import kept, observations
 from harness.search.propose import Proposer, is_aimed
 from harness.search.race import Candidate
-from harness.search.state import Search, on_fresh_seeds
+from harness.search.state import Search
+from harness.search.surrogate import kept, observations
 from harness.system.errors import HarnessError
 from harness.training.executor import Broken, ExecutorOf, Finished, Source
 from harness.training.processes import Processes
@@ -166,7 +166,7 @@ def choose(search: Search) -> WinnerChosen | None:
     ]
     if not open_:
         return None
-    winner = WinnerChosen(**on_fresh_seeds((in_time or open_)[0]))
+    winner = WinnerChosen(**(in_time or open_)[0].on_fresh_seeds)
     search.add(winner)
     return winner
 
@@ -223,13 +223,16 @@ def _confirmable(search: Search, *, explored: bool) -> Candidate | None:
 
 def _at_rung(search: Search, job: Job, found: Result) -> None:
     threshold_pct = search.config.threshold_pct
-    rung = pruning.at_rung(found, search.ratios, threshold_pct, search.is_hopeless)
+    rung = race.at_rung(found, search.ratios, threshold_pct, search.is_hopeless)
     search.add(rung)
     if rung.pruned:
-        why = "by another rule" if search.is_hopeless else pruning.why_pruned(rung, threshold_pct)
+        why = "by another rule"
+        if search.is_hopeless is None:
+            why = f"after epoch {rung.epoch}, one training in ten would reach {rung.predicted_pct:.4f} % or more; "
+            why += f"the threshold is {threshold_pct:.4f} %"
         _ended(search, job, replace(found, status=Status.PRUNED, message=why))
     else:
-        until = pruning.next_rung(search.config, job.recipe.epochs, rung.epoch)
+        until = race.next_rung(search.config, job.recipe.epochs, rung.epoch)
         search.waiting.insert(0, replace(job, until_epoch=until, spent_seconds=found.train_seconds))
 
 
@@ -247,7 +250,7 @@ def _ended(search: Search, job: Job, found: Result) -> None:
     decided: Confirmed | FailedConfirmation | None = None
     has_fallen = candidate is stood and not candidate.is_confirmed
     if has_fallen or (was_open and candidate.is_refuted):
-        decided = FailedConfirmation(**on_fresh_seeds(candidate))
+        decided = FailedConfirmation(**candidate.on_fresh_seeds)
         search.add(decided)
     if (standing := search.standing) is not None and standing is not stood:
         search.add(smaller := _confirmed(standing))
@@ -274,7 +277,7 @@ def _candidate(search: Search, job: Job) -> Candidate:
 
 
 def _confirmed(candidate: Candidate) -> Confirmed:
-    return Confirmed(**on_fresh_seeds(candidate), budget=candidate.cost - 1)
+    return Confirmed(**candidate.on_fresh_seeds, budget=candidate.cost - 1)
 
 
 def _retell(proposer: Proposer, study: Study, candidates: Mapping[int, Candidate]) -> None:

@@ -14,9 +14,8 @@ from harness.evidence.bounds import ErrorRatio, error_ratio_of
 from harness.evidence.study import StudyConfig, check_config, config_document
 from harness.search.clock import PACES, Effort, TimeLeft, step_work
 from harness.search.optuna_sampler import sampler_name
-from harness.search.prior import PastTraining, Prior, alike, kept, past_trainings, shipped_sha256
-from harness.search.pruning import rungs
-from harness.search.race import CONFIDENCE, CONFIRM_SEEDS, MOST_SEEDS, needed_share
+from harness.search.race import CONFIDENCE, CONFIRM_SEEDS, MOST_SEEDS, needed_share, rungs
+from harness.search.surrogate import PastTraining, alike, kept, past_trainings, shipped_sha256
 from harness.system import statistics
 from harness.system.errors import ContentError, UsageError, typed
 from harness.system.files import Workspace
@@ -73,7 +72,9 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
         SearchSpaceError: the space is unknown, or its text is wrong.
         DataError: the data are missing or damaged.
     """
-    sampler, name, prior = sampler_name(given["sampler"]), given["name"], Prior(given["prior"])
+    sampler, name, prior = sampler_name(given["sampler"]), given["name"], given["prior"]
+    if prior not in (known := ("shipped", "own", "none")):
+        raise UsageError(f"unknown prior {prior!r}; known are {', '.join(known)}")
     recipe = named_recipe(given["recipe"])
     device = choose_device(given["device"])
     if name is not None:
@@ -104,8 +105,8 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
         rungs=rungs(recipe.recipe.epochs),
         seed=given["seed"],
         lengths=tuple(sorted(set(epochs))),
-        prior=prior.value,
-        prior_sha256="" if prior is Prior.NONE else shipped_sha256(data.dataset.name),
+        prior=prior,
+        prior_sha256="" if prior == "none" else shipped_sha256(data.dataset.name),
         minimise=Metric(given["minimise"]),
         most=most,
     )

@@ -1,23 +1,28 @@
-"""The decisions of a search, as pure functions: what stands, what is refuted, what is run next.
+"""The networks of a study with their runs, and the decisions of a search about them, as pure functions.
 
-Accuracies are per cent of the validation images; the threshold is what stands for the target there.
+What is pruned, what stands, what is refuted, what is run next, what came nearest. Accuracies are per cent of the
+validation images; the threshold is what stands for the target there. A training is stopped at a rung from where only
+about one training in ten would reach the threshold; one network in ten is exempt.
 """
 
 from __future__ import annotations
 
 import math
+from bisect import insort
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 from harness.data.datasets import dataset
-from harness.evidence.events import Proposal
-from harness.evidence.study import StudyConfig
-from harness.search.pruning import guessed_errors
+from harness.evidence.events import Confirmed, Entry, Event, Proposal, Repeated, RunEnded, RungReached
+from harness.evidence.study import Study, StudyConfig
 from harness.system import statistics
-from harness.training.result import Result, Status
+from harness.training.result import Purpose, Result, Status, accuracy_pct
 from search_spaces.cost import analyse
 from search_spaces.draw import measured
-from search_spaces.space import Metric
+from search_spaces.space import Metric, size_text
 
 # Fresh seeds that a network has before it may stand, and with which it is given up.
 CONFIRM_SEEDS = 2
@@ -26,12 +31,12 @@ MOST_SEEDS = 6
 # the ratio that was measured on training images. Of 53 verifications on record 3 missed
 # (docs/lab, "the main job with a second verification").
 CONFIDENCE = 0.80
-VERIFY_SEEDS = 6
+_VERIFY_SEEDS = 6
 # While a network has at least this chance to stand all workers run its fresh seeds; else half of them go on searching.
 LIKELY = 0.5
 # A network gets fresh seeds while its chance to stand is at least this, and is given up when it is not.
-LEAST_CHANCE = 0.25
-CHANCE_PCT = 10.0
+_LEAST_CHANCE = 0.25
+_CHANCE_PCT = 10.0
 # What the seeds of a network differ by, as a share of its errors: 0.06 to 0.08 whether it makes 100 or 400 of them
 # (docs/lab, "the table of the bench"), and for how many degrees of freedom that stands: the deviation of a
 # few seeds is moderated by it (Smyth, Statistical Applications in Genetics and Molecular Biology 3, 2004).
@@ -45,7 +50,71 @@ _SEED_FREEDOM = 20
 # threshold from ..."). The larger is kept.
 _NETWORK_SHARE = 0.032
 # The squared relative deviation of a verification's mean from a network's mean on validation.
-_VERIFY_SQUARE = SEED_SHARE**2 / VERIFY_SEEDS + _NETWORK_SHARE**2
+_VERIFY_SQUARE = SEED_SHARE**2 / _VERIFY_SEEDS + _NETWORK_SHARE**2
+# Shares of the epochs after which pruning is decided.
+_RUNG_SHARES = (0.25, 0.5)
+# Errors at the end per error at a rung, at the edge of the best tenth, by share of the epochs; used until a study has
+# runs of its own (docs/lab, "rungs").
+_PRIOR_RATIO = {0.25: 0.50, 0.4: 0.62, 0.5: 0.72, 0.6: 0.80}
+# The same for the run in the middle.
+_TYPICAL_RATIO = {0.25: 0.62, 0.4: 0.74, 0.5: 0.81, 0.6: 0.89}
+_OWN_RATIOS = 8
+# One network in so many is never pruned; its hash is the lot. These alone can be counted to tell how often pruning is
+# wrong; a share of what it lets through would flatter it.
+_EXEMPT_SHARE = 10
+# Errors at the end per error at a rung, of the runs that went to the end, the least first; by length and rung.
+_Ratios = dict[tuple[int, int], list[float]]
+
+
+def rungs(epochs: int) -> tuple[int, ...]:
+    """Return the epochs after which pruning is decided, for a recipe of so many epochs."""
+    return _inside((share * epochs for share in _RUNG_SHARES), epochs)
+
+
+def rungs_of(config: StudyConfig, epochs: int) -> tuple[int, ...]:
+    """Return the epochs after which pruning is decided in a training of so many, at the shares of the study's rungs."""
+    return _inside((rung * epochs / config.recipe.epochs for rung in config.rungs), epochs)
+
+
+def _inside(epochs: Iterable[float], last: int) -> tuple[int, ...]:
+    return tuple(sorted({whole for whole in map(math.ceil, epochs) if 0 < whole < last}))
+
+
+def next_rung(config: StudyConfig, epochs: int, epoch: int) -> int | None:
+    """Return the next rung after an epoch of a training of so many, None where the run then goes to its end."""
+    return next((rung for rung in rungs_of(config, epochs) if rung > epoch), None)
+
+
+def at_rung(
+    found: Result, ratios: _Ratios, threshold_pct: float, is_hopeless: Callable[[Result], bool] | None = None
+) -> RungReached:
+    """Return what is decided of a run that has reached a rung.
+
+    Args:
+        ratios: of the study's runs that have ended.
+        is_hopeless: another rule in place of this one, which spares nobody.
+    """
+    errors, epoch, epochs = found.validation_errors or 0, len(found.history), found.recipe.epochs
+    # Few networks have been trained to the end when a search begins; then a figure measured beforehand holds.
+    known = ratios.get((epochs, epoch), [])
+    ratio = _PRIOR_RATIO[min(_PRIOR_RATIO, key=lambda share: abs(share * epochs - epoch))]
+    if len(known) >= _OWN_RATIOS:
+        ratio = known[len(known) // 10]
+    hoped = 100 * (1 - ratio * errors / (found.validation_size or 1))
+    hopeless = is_hopeless(found) if is_hopeless else not statistics.reaches(hoped, threshold_pct)
+    spared = hopeless and is_hopeless is None and int(found.hash, 16) % _EXEMPT_SHARE == 0
+    assert found.trial is not None, "every run of a search belongs to a trial"
+    return RungReached(
+        trial=found.trial,
+        purpose=found.purpose,
+        seed_index=found.seed_index,
+        epoch=epoch,
+        validation_errors=errors,
+        ratio=ratio,
+        predicted_pct=hoped,
+        pruned=hopeless and not spared,
+        exempt=spared,
+    )
 
 
 @dataclass(slots=True)
@@ -74,10 +143,15 @@ class Candidate:
         return (self.cost, self.proposal.trial)
 
     @property
+    def runs(self) -> list[Result]:
+        """All its runs that have ended."""
+        return [*([] if self.first is None else [self.first]), *self.fresh]
+
+    @property
     def fresh_pct(self) -> list[float]:
         """Accuracies on the fresh seeds; a run that ended without one counts as chance level."""
         known = [result.validation_accuracy_pct for result in self.fresh]
-        return [CHANCE_PCT if accuracy is None else accuracy for accuracy in known]
+        return [_CHANCE_PCT if accuracy is None else accuracy for accuracy in known]
 
     @property
     def passed_first(self) -> bool:
@@ -99,7 +173,7 @@ class Candidate:
         """Whether further seeds would be wasted: many were run, or there is hardly a chance that it stands."""
         if not self.fresh or self.is_confirmed:
             return False
-        return len(self.fresh) >= MOST_SEEDS or self.chance_to_stand < LEAST_CHANCE
+        return len(self.fresh) >= MOST_SEEDS or self.chance_to_stand < _LEAST_CHANCE
 
     @property
     def is_settled(self) -> bool:
@@ -116,7 +190,7 @@ class Candidate:
         that was trained to the end and missed gets one for each time it was proposed again.
         """
         if self.passed_first:
-            hopeful = self.chance_to_stand >= LEAST_CHANCE
+            hopeful = self.chance_to_stand >= _LEAST_CHANCE
             return max(self.confirm_seeds, len(self.fresh) + 1) if hopeful else len(self.fresh)
         return self.repeats if self.first is not None and self.first.status is Status.COMPLETE else 0
 
@@ -164,15 +238,22 @@ class Candidate:
         if first.status is Status.COMPLETE:
             known = [run.validation_errors for run in (first, *self.fresh) if run.validation_errors is not None]
             return statistics.mean([float(errors) for errors in known])
-        return guessed_errors(first) if first.status is Status.PRUNED else None
+        if first.status is not Status.PRUNED:
+            return None
+        # As the run in the middle goes on.
+        done = len(first.history) / first.recipe.epochs
+        return _TYPICAL_RATIO[min(_TYPICAL_RATIO, key=lambda share: abs(share - done))] * first.validation_errors
 
-
-def candidate_of(config: StudyConfig, proposal: Proposal, confirm_seeds: int = CONFIRM_SEEDS) -> Candidate:
-    """Return a proposed network that has had no run, with its cost."""
-    cost = proposal.parameters
-    if config.minimise is not Metric.PARAMETERS:
-        cost = measured(analyse(proposal.architecture, dataset(config.dataset).task), config.minimise)
-    return Candidate(proposal, cost, confirm_seeds=confirm_seeds, threshold_pct=config.threshold_pct)
+    @property
+    def on_fresh_seeds(self) -> dict[str, Any]:
+        """What is known of it on fresh seeds, as fields of an event."""
+        return {
+            "trial": self.proposal.trial,
+            "hash": self.proposal.hash,
+            "parameters": self.proposal.parameters,
+            "validation_accuracy_pct": statistics.mean(self.fresh_pct),
+            "validation_seeds": len(self.fresh),
+        }
 
 
 def needed_share(seeds: int = CONFIRM_SEEDS) -> float:
@@ -194,7 +275,7 @@ def why_refuted(fresh_seeds: int, *, stood: bool) -> str:
         return "a further seed took its confirmation away"
     if fresh_seeds >= MOST_SEEDS:
         return f"{MOST_SEEDS} seeds are the most it may have"
-    return f"the chance that more seeds confirm it is below {100 * LEAST_CHANCE:g} %"
+    return f"the chance that more seeds confirm it is below {100 * _LEAST_CHANCE:g} %"
 
 
 def final_order(candidates: Iterable[Candidate]) -> list[Candidate]:
@@ -233,3 +314,171 @@ def next_to_confirm(
         if each.cost < below and each.seeds_wanted > known(each) and not each.is_confirmed and not each.is_refuted
     ]
     return min(open_, key=order, default=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NearestMiss:
+    """A network that is not confirmed.
+
+    Attributes:
+        epochs: of its recipe.
+        errors: wrong validation images, the mean of its runs; a whole number where it had one.
+        runs: on fresh seeds where it had such, else one.
+        allowed: most errors that reach the threshold, of ``size`` images.
+        pruned_after: epochs after which its only run was stopped, None where it went to its end.
+        cost: what it has of the metric that is minimised.
+    """
+
+    trial: int
+    hash: str
+    parameters: int
+    epochs: int
+    errors: float
+    runs: int
+    allowed: int
+    size: int
+    cost: int
+    pruned_after: int | None = None
+
+
+def allowed_errors(threshold_pct: float, size: int) -> int:
+    """Return the most wrong images with which an accuracy still reaches a threshold of at most 100 per cent."""
+    allowed = min(size, math.floor((100 - threshold_pct) / 100 * size) + 1)
+    # What reaches a threshold is said in one place, up to the rounding of floats.
+    while allowed > 0 and not statistics.reaches(accuracy_pct(allowed, size) or 0.0, threshold_pct):
+        allowed -= 1
+    return allowed
+
+
+def nearest_miss(candidates: Iterable[Candidate]) -> NearestMiss | None:
+    """Return the network with the fewest errors of those that are not confirmed, the smallest of equal ones.
+
+    One that was pruned is named only where none went to its end; None where no run has ended with a count of errors.
+    """
+
+    def errors_of(candidate: Candidate, first: Result) -> float:
+        # A fresh run that failed counts as chance level, as everywhere.
+        failed = round((1 - _CHANCE_PCT / 100) * (first.validation_size or 0))
+        runs = candidate.fresh or [first]
+        errors = [failed if run.validation_errors is None else run.validation_errors for run in runs]
+        return errors[0] if len(errors) == 1 else statistics.mean(errors)
+
+    usable = [
+        (first.status is Status.PRUNED, errors_of(candidate, first), *candidate.order, candidate, first)
+        for candidate in candidates
+        if (first := candidate.first) is not None
+        and first.validation_errors is not None
+        and first.status in (Status.COMPLETE, Status.PRUNED)
+    ]
+    # After each event of a search: whether one is confirmed is asked of the nearest only.
+    for pruned, errors, _, _, candidate, first in sorted(usable, key=lambda each: each[:4]):
+        if not candidate.is_confirmed:
+            size = first.validation_size or 0
+            return NearestMiss(
+                trial=candidate.proposal.trial,
+                hash=candidate.proposal.hash,
+                parameters=candidate.proposal.parameters,
+                epochs=first.recipe.epochs,
+                errors=errors,
+                runs=max(1, len(candidate.fresh)),
+                allowed=allowed_errors(candidate.threshold_pct, size),
+                size=size,
+                pruned_after=len(first.history) if pruned else None,
+                cost=candidate.cost,
+            )
+    return None
+
+
+def miss_text(miss: NearestMiss, minimise: Metric) -> str:
+    """Return a miss for people, in images, with what the search minimises."""
+    size = size_text(miss.parameters, miss.cost, minimise)
+    if miss.pruned_after is not None:
+        return (
+            f"{size}, {miss.errors:,.0f} errors at epoch {miss.pruned_after} of {miss.epochs}, {miss.allowed:,} allowed"
+        )
+    errors = f"{miss.errors:,.0f} errors" if miss.runs == 1 else f"mean {miss.errors:,.1f} errors of {miss.runs} runs"
+    # One that passed by luck, or whose runs differ too much, is near in errors and yet not confirmed.
+    unsure = "passed once" if miss.runs == 1 else "too uncertain"
+    doubt = f" ({unsure}, not confirmed)" if miss.errors <= miss.allowed else ""
+    return f"{size}, {errors}, {miss.allowed:,} allowed{doubt}"
+
+
+class Trials(Study):
+    """What has happened to the networks of a study.
+
+    Attributes:
+        confirm_seeds: fresh seeds that a network stands on at the least; ``counts_repeats`` if a proposal of a known
+            network counts for it.
+        candidates: the proposed networks with their runs, by trial.
+        contenders: those that are not settled. Each event asks about these alone: of thousands of networks nearly all
+            are settled.
+        trained: first runs that have ended with an accuracy.
+        ratios: errors at the end per error at a rung, of its runs that went to their end.
+        stood: the trial that was last noted as the confirmed one.
+    """
+
+    def __init__(self, folder: Path, config: StudyConfig, *, in_memory: bool = False) -> None:
+        super().__init__(folder, config, in_memory=in_memory)
+        self.confirm_seeds, self.counts_repeats = CONFIRM_SEEDS, True
+        self.candidates: dict[int, Candidate] = {}
+        self.contenders: dict[int, Candidate] = {}
+        self.trained = 0
+        self.ratios: _Ratios = {}
+        self.stood: int | None = None
+
+    def apply(self, entry: Entry[Event]) -> None:
+        """Change the state by what has happened."""
+        super().apply(entry)
+        match event := entry.event:
+            case Proposal(trial=trial):
+                cost = event.parameters
+                if self.config.minimise is not Metric.PARAMETERS:
+                    analysis = analyse(event.architecture, dataset(self.config.dataset).task)
+                    cost = measured(analysis, self.config.minimise)
+                threshold_pct = self.config.threshold_pct
+                changed = Candidate(event, cost, confirm_seeds=self.confirm_seeds, threshold_pct=threshold_pct)
+                self.candidates[trial] = changed
+            case Repeated(trial=trial) if trial in self.candidates:
+                changed = self.candidates[trial]
+                changed.repeats += self.counts_repeats
+            case RunEnded(run=run) if run.trial in self.candidates:
+                changed = self.candidates[run.trial]
+                if run.purpose is Purpose.SEARCH:
+                    changed.first = run
+                    self.trained += run.validation_errors is not None
+                else:
+                    changed.fresh = sorted([*changed.fresh, run], key=lambda each: each.seed_index)
+                self._learn_ratios(run)
+                self.__dict__.pop("_nearest", None)
+            case Confirmed(trial=trial):
+                self.stood = trial
+                return
+            case _:
+                return
+        if changed.is_settled:
+            self.contenders.pop(changed.proposal.trial, None)
+        else:
+            self.contenders[changed.proposal.trial] = changed
+        self.__dict__.pop("standing", None)
+
+    def _learn_ratios(self, run: Result) -> None:
+        if run.status is Status.COMPLETE and run.validation_errors is not None:
+            asked, epochs = rungs_of(self.config, run.recipe.epochs), run.recipe.epochs
+            for at in run.history:
+                if at.epoch in asked and at.validation_errors:
+                    ratio = run.validation_errors / at.validation_errors
+                    insort(self.ratios.setdefault((epochs, at.epoch), []), ratio)
+
+    @cached_property
+    def standing(self) -> Candidate | None:
+        """The network of the lowest cost that stands; it can change only with the contenders."""
+        return next(iter(final_order(self.contenders.values())), None)
+
+    @cached_property
+    def _nearest(self) -> NearestMiss | None:
+        return nearest_miss(self.candidates.values())
+
+    @property
+    def nearest(self) -> NearestMiss | None:
+        """What came nearest to standing, while nothing stands; it can change when a run ends."""
+        return self._nearest if self.standing is None else None

@@ -9,28 +9,15 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from harness.data.datasets import dataset
 from harness.evidence.events import Confirmed, Entry, Event, FailedConfirmation, RunEnded
 from harness.evidence.study import StudyConfig
-from harness.search import pruning, race
-from harness.search.clock import (
-    CAUTION,
-    CAUTION_SECONDS,
-    LEAST_VERIFY_SEEDS,
-    PACES,
-    VERIFY_FACTOR,
-    Effort,
-    TimeLeft,
-    Timing,
-    rounds,
-    verifying,
-    work,
-)
+from harness.search import clock, race
+from harness.search.clock import CAUTION, CAUTION_SECONDS, LEAST_VERIFY_SEEDS, VERIFY_FACTOR, Effort, TimeLeft, rounds
 from harness.search.propose import ALL_ON, Proposing, Switches
-from harness.search.race import CONFIRM_SEEDS, Candidate
-from harness.search.trials import NearestMiss, Trials
+from harness.search.race import CONFIRM_SEEDS, Candidate, NearestMiss, Trials
 from harness.system import statistics
 from harness.system.files import TEACHERS
 from harness.training.executor import Executor
@@ -75,7 +62,7 @@ class Search(Trials):
     Attributes:
         executor: who trains, and the clock of the search; ``began`` is when this session began on that clock, and
             ``before`` are the seconds of the earlier ones.
-        is_hopeless: the rule of the rungs, asked for each run that reaches one; None for that of ``pruning``.
+        is_hopeless: the rule of the rungs, asked for each run that reaches one; None for that of ``race``.
         switches: which parts of the search are at work.
         timing: what its runs have taken.
         waiting: jobs that go on at a rung or are run again; ``broken`` counts the workers that broke at a run, and
@@ -97,7 +84,6 @@ class Search(Trials):
         is_hopeless: Callable[[Result], bool] | None = None,
         in_memory: bool = False,
     ) -> None:
-        """Begin with nothing."""
         super().__init__(folder, config, in_memory=in_memory)
         self.confirm_seeds = CONFIRM_SEEDS if switches.confirmation else 0
         self.counts_repeats = switches.repeats
@@ -106,7 +92,7 @@ class Search(Trials):
         self.switches, self.is_hopeless = switches, is_hopeless
         self.began, self.before = executor.now(), 0.0
         data = dataset(config.dataset)
-        self.timing = Timing(data.train_size, PACES[effort.engine].taught(config.recipe, data.task))
+        self.timing = clock.Timing(data.train_size, clock.PACES[effort.engine].taught(config.recipe, data.task))
         self.waiting: list[Job] = []
         self.broken: dict[tuple[int, str, int], int] = {}
         self.crashed = 0
@@ -123,7 +109,7 @@ class Search(Trials):
         """Change the state by what has happened."""
         super().apply(entry)
         if isinstance(entry.event, RunEnded) and (run := entry.event.run).trial in self.candidates:
-            self.timing.add(run, work(run.architecture, dataset(self.config.dataset).task), run.node)
+            self.timing.add(run, clock.work(run.architecture, dataset(self.config.dataset).task), run.node)
 
     def moment(self) -> Moment:
         """Return where the search is."""
@@ -160,7 +146,7 @@ class Search(Trials):
             study_seed=self.config.run_seed,
             device=self.effort.device,
             engine=self.effort.engine,
-            until_epoch=pruning.next_rung(self.config, recipe.epochs, 0) if is_first else None,
+            until_epoch=race.next_rung(self.config, recipe.epochs, 0) if is_first else None,
             checkpoint=self.checkpoint(proposal.trial, purpose, index),
             teachers=self.folder.parent / TEACHERS,
             study=self.folder.name,
@@ -175,12 +161,8 @@ class Search(Trials):
 
     def free_index(self, candidate: Candidate) -> int:
         """Return the lowest fresh seed of a network that has neither been run nor is being run."""
-        used = {run.seed_index for run in candidate.fresh}
-        used |= {
-            job.seed_index
-            for job in self.at_work
-            if job.purpose is Purpose.CONFIRM and job.trial == candidate.proposal.trial
-        }
+        trial, used = candidate.proposal.trial, {run.seed_index for run in candidate.fresh}
+        used |= {job.seed_index for job in self.at_work if (job.purpose, job.trial) == (Purpose.CONFIRM, trial)}
         return next(index for index in itertools.count() if index not in used)
 
     # Time -----------------------------------------------------------------------------------------------------
@@ -212,10 +194,7 @@ class Search(Trials):
         if waiting := self._to_verify():
             winner, *others = map(self.verify_seconds, waiting)
             spare = self.left - winner - min(others, default=0.0)
-        left, elapsed = self.left, self.elapsed
-        return TimeLeft(
-            images, self.timing.measured_pace, seconds, left, workers, elapsed, spare, is_over=lambda: self.left <= 0
-        )
+        return TimeLeft(images, pace, seconds, self.left, workers, self.elapsed, spare, is_over=lambda: self.left <= 0)
 
     def _to_verify(self) -> list[Candidate]:
         waiting = []
@@ -234,49 +213,30 @@ class Search(Trials):
 
     def run_seconds(self, candidate: Candidate) -> float:
         """Return what one whole run of a network takes: from those it has had, else estimated."""
-        seconds = [run.train_seconds for run in _runs_of(candidate) if run.status is Status.COMPLETE]
-        if seconds:
+        if seconds := [run.train_seconds for run in candidate.runs if run.status is Status.COMPLETE]:
             return statistics.mean(seconds)
         proposal, data = candidate.proposal, dataset(self.config.dataset)
         epochs = proposal.epochs or self.config.recipe.epochs
-        return self.timing.measured_pace.seconds(epochs, data.train_size, work(proposal.architecture, data.task))
+        work = clock.work(proposal.architecture, data.task)
+        return self.timing.measured_pace.seconds(epochs, data.train_size, work)
 
     def verify_seconds(self, candidate: Candidate, seeds: int = LEAST_VERIFY_SEEDS) -> float:
         """Return what verifying a network on so many seeds will take, in seconds of wall-clock; rather too much."""
         # The teacher of the search has not seen all training images, so a verification has one of its own.
-        teaching = max((run.teacher_seconds for run in _runs_of(candidate)), default=0.0)
-        return verifying(self.run_seconds(candidate), self.workers, seeds) + CAUTION * VERIFY_FACTOR * teaching
+        teaching = max((run.teacher_seconds for run in candidate.runs), default=0.0)
+        return clock.verifying(self.run_seconds(candidate), self.workers, seeds) + CAUTION * VERIFY_FACTOR * teaching
 
     def least_verify_seconds(self, candidate: Candidate, seeds: int = LEAST_VERIFY_SEEDS) -> float:
         """Do as ``verify_seconds`` without what that is raised by: what fits so is begun."""
         return (self.verify_seconds(candidate, seeds) - CAUTION_SECONDS) / CAUTION
 
     def remaining_seconds(self, candidate: Candidate, confirming: int) -> float:
-        """Return what a network that passed still takes until it is verified, if it comes to stand.
+        """Return what a network that passed takes until it is verified, if it comes to stand; 0 where time has no end.
 
-        Args:
-            confirming: workers that run its fresh seeds.
-
-        Returns:
-            seconds; 0 where time has no end.
+        ``confirming`` workers run its fresh seeds.
         """
         if self.effort.seconds is None:
             return 0.0
         one = self.run_seconds(candidate)
         lacking = max(0, CONFIRM_SEEDS - len(candidate.fresh))
-        return CAUTION * rounds(lacking, confirming) * one + verifying(one, self.workers)
-
-
-def _runs_of(candidate: Candidate) -> list[Result]:
-    return [*([] if candidate.first is None else [candidate.first]), *candidate.fresh]
-
-
-def on_fresh_seeds(candidate: Candidate) -> dict[str, Any]:
-    """Return what is known of a network on fresh seeds, as fields of an event."""
-    return {
-        "trial": candidate.proposal.trial,
-        "hash": candidate.proposal.hash,
-        "parameters": candidate.proposal.parameters,
-        "validation_accuracy_pct": statistics.mean(candidate.fresh_pct),
-        "validation_seeds": len(candidate.fresh),
-    }
+        return CAUTION * rounds(lacking, confirming) * one + clock.verifying(one, self.workers)

@@ -7,20 +7,42 @@ guessed better than strange ones, and it is known by how much.
 
 No feature names a space or a form: the numbers say how deep a network is, how wide, how often its kernels are used, in
 how many orientations, and how long it is trained. Sizes are logarithms; shares are mostly between 0 and 1.
+
+It begins with earlier runs: those that come with the package (``benchmarks/trainings.py`` decides which), a person's
+own, or none; a study keeps them in its folder. Only whole runs on the search split count, and only their validation
+images: no test error is ever in here.
 """
 
 from __future__ import annotations
 
+import csv
+import hashlib
+import io
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache
+from importlib import resources
+from importlib.resources.abc import Traversable
+from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from harness.evidence.study import Study
+from harness.system import files
+from harness.system.document import csv_text, read_each, unguarded
+from harness.system.errors import ContentError, reason
+from harness.system.files import Workspace
+from harness.system.statistics import mean
+from harness.training.recipe import RECIPES, Recipe
+from harness.training.result import PROTOCOL_VERSION, Result, Status
 from search_spaces.cost import Analysis, analyse
-from search_spaces.network import Architecture
+from search_spaces.errors import NotationError
+from search_spaces.network import Architecture, form
+from search_spaces.notation import parse_notation
 from search_spaces.ops import (
     AvgPool,
     BatchNorm,
@@ -54,7 +76,7 @@ _NETWORK, SEED_DEVIATION = 0.045, 0.08
 # Name, centre and width of each feature of a network: how far apart two networks may be in it and still say much of one
 # another. The widths are those under which the trainings that ship are most probable, drawn towards 1.25 times the
 # spread among networks of some thousand parameters and rounded (docs/lab, "the widths of the model").
-NETWORK_FEATURES: tuple[tuple[str, float, float], ...] = (
+_NETWORK_FEATURES: tuple[tuple[str, float, float], ...] = (
     ("log parameters", 8.0, 0.55),
     ("log numbers of all uses", 9.2, 0.6),
     ("log multiply-adds", 13.8, 0.65),
@@ -77,12 +99,12 @@ NETWORK_FEATURES: tuple[tuple[str, float, float], ...] = (
     ("log multiply-adds above 14x14", 11.0, 4.0),
 )
 # The same for a training: logarithms of epochs and batch, the share of images that are moved.
-TRAINING_FEATURES: tuple[tuple[str, float, float], ...] = (
+_TRAINING_FEATURES: tuple[tuple[str, float, float], ...] = (
     ("log epochs", 2.3, 1.0),
     ("log batch", 3.7, 0.65),
     ("share of moved images", 0.6, 0.4),
 )
-_FEATURES = (*NETWORK_FEATURES, *TRAINING_FEATURES)
+_FEATURES = (*_NETWORK_FEATURES, *_TRAINING_FEATURES)
 Row = tuple[float, ...]
 
 
@@ -162,12 +184,12 @@ def _known_row(architecture: Architecture, task: Task) -> Row:
 
 def training_row(epochs: int, batch_size: int, augmented_share: float) -> Row:
     """Return the features of a training, scaled: the end of a row."""
-    return _scaled((math.log(epochs), math.log(batch_size), augmented_share), TRAINING_FEATURES)
+    return _scaled((math.log(epochs), math.log(batch_size), augmented_share), _TRAINING_FEATURES)
 
 
 def network_row(architecture: Architecture, analysis: Analysis) -> Row:
     """Return the features of a network, scaled: the beginning of a row."""
-    return _scaled(features(architecture, analysis), NETWORK_FEATURES)
+    return _scaled(features(architecture, analysis), _NETWORK_FEATURES)
 
 
 def _scaled(raw: Row, scales: Sequence[tuple[str, float, float]]) -> Row:
@@ -175,7 +197,7 @@ def _scaled(raw: Row, scales: Sequence[tuple[str, float, float]]) -> Row:
 
 
 def features(architecture: Architecture, analysis: Analysis) -> Row:
-    """Return the numbers that describe a network, in the order of ``NETWORK_FEATURES``."""
+    """Return the numbers that describe a network, in the order of ``_NETWORK_FEATURES``."""
     ops = tuple(_flat(architecture.ops))
     convs = [op for op in ops if isinstance(op, Conv | DepthwiseConv)]
     spatial = [op for op in convs if isinstance(op, DepthwiseConv) or op.kernel_size > 1]
@@ -225,3 +247,152 @@ def _flat(ops: tuple[Op, ...]) -> Iterator[Op]:
 
 def _share(part: int, whole: int) -> float:
     return part / whole if whole else 0.0
+
+
+# Earlier runs ---------------------------------------------------------------------------------------------------
+
+# Errors are counted as if of so many validation images, whatever a data set has.
+IMAGES = 10_000
+# A training says all that a model needs of its recipe if the rest of the recipe is that of one of these. It does not
+# say the precision: for the one network that was compared, bf16 and fp32 differed by less than the seeds (docs/lab,
+# "what bf16 costs the certified network").
+_BASES = ("small", "fast")
+_FREE_FIELDS = ("epochs", "batch_size", "augmented_share", "learning_rate", "precision")
+_FILE = "prior.csv"
+_NUMBERS = dict(epochs=int, batch_size=int, augmented_share=float, learning_rate=float, errors=float, runs=int)
+_COLUMNS = ("architecture", *_NUMBERS, "form", "source")
+# What ships is read once more from the folder of a new study.
+_parsed = lru_cache(maxsize=5_000)(parse_notation)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PastTraining:
+    """One network under one recipe.
+
+    Attributes:
+        errors: validation errors of 10,000 images at the last epoch, mean over runs.
+        runs: how many trainings the mean is of, each from a seed of its own.
+        source: the files or studies that hold the runs, separated by spaces.
+    """
+
+    architecture: Architecture
+    epochs: int
+    batch_size: int
+    augmented_share: float
+    learning_rate: float
+    errors: float
+    runs: int
+    source: str
+
+    @classmethod
+    def of(cls, architecture: Architecture, recipe: Recipe, errors: float, runs: int, source: str) -> PastTraining:
+        """Return a past training under a recipe."""
+        stated: dict[str, Any] = {name: getattr(recipe, name) for name in _FREE_FIELDS if name in _NUMBERS}
+        return cls(architecture=architecture, errors=errors, runs=runs, source=source, **stated)
+
+
+def comparable(recipe: Recipe) -> bool:
+    """Return whether a recipe is one of ``_BASES`` in all but what a past training states of it."""
+    free = {name: getattr(recipe, name) for name in _FREE_FIELDS}
+    return any(replace(RECIPES[name].recipe, **free) == recipe for name in _BASES)
+
+
+def past_trainings(
+    prior: str, place: Workspace, dataset: str, data_hash: str
+) -> tuple[tuple[PastTraining, ...], list[ContentError]]:
+    """Return earlier trainings, and why studies of the workspace on the same images could not be read.
+
+    They are those of the package for ``shipped``, these and the workspace's for ``own``, none for ``none``. Of one's
+    own, runs by recipes that are not ``comparable`` are left out, and those that did not end as they should.
+    """
+    if prior != "own":
+        return (shipped(dataset) if prior == "shipped" else ()), []
+
+    def whole_runs(folder: Path) -> list[Result]:
+        study = Study.read(folder)
+        config = study.config
+        if (config.dataset, config.data_hash, config.protocol_version) != (dataset, data_hash, PROTOCOL_VERSION):
+            return []
+        whole = (run for run in study.results if run.status is Status.COMPLETE)
+        return [run for run in whole if run.validation_accuracy_pct is not None and comparable(run.recipe)]
+
+    found, damage = read_each(whole_runs, sorted(path.parent for path in place.runs.glob("*/config.json")))
+    # Two studies of one seed may have trained the same network from the same numbers: that is one run.
+    runs = {(run.hash, run.recipe_hash, run.seed): run for run in chain(*found)}
+    equal: dict[tuple[str, str], list[Result]] = defaultdict(list)
+    for run in runs.values():
+        equal[run.hash, run.recipe_hash].append(run)
+
+    def of(runs: list[Result]) -> PastTraining:
+        errors = mean([(run.validation_errors or 0) * IMAGES / (run.validation_size or 1) for run in runs])
+        source = " ".join(sorted({run.study for run in runs if run.study}))
+        return PastTraining.of(runs[0].architecture, runs[0].recipe, errors, len(runs), source)
+
+    return (*shipped(dataset), *map(of, equal.values())), damage
+
+
+@cache
+def shipped(dataset: str) -> tuple[PastTraining, ...]:
+    """Return the runs that come with the package; none for a data set that has no file."""
+    path = resources.files("harness.search") / f"trainings-{dataset}.csv"
+    return _read(path, "install the harness anew") if path.is_file() else ()
+
+
+def shipped_sha256(dataset: str) -> str:
+    """Return the SHA-256 of the runs that come with the package, empty where there are none."""
+    path = resources.files("harness.search") / f"trainings-{dataset}.csv"
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+
+
+def keep(folder: Path, trainings: Iterable[PastTraining]) -> None:
+    """Write what a new study begins with into its folder."""
+    files.write_text(folder / _FILE, text(trainings))
+
+
+def kept(folder: Path) -> tuple[PastTraining, ...] | None:
+    """Return what a study began with; None where its folder does not say.
+
+    Raises:
+        ContentError: the file is damaged.
+    """
+    path = folder / _FILE
+    return _read(path, "bring the file back, or begin another study: --study NAME") if path.exists() else None
+
+
+def text(trainings: Iterable[PastTraining]) -> str:
+    """Return trainings as CSV."""
+    rows = (
+        (each.architecture, *(getattr(each, name) for name in _NUMBERS), form(each.architecture).value, each.source)
+        for each in trainings
+    )
+    return csv_text(_COLUMNS, rows)
+
+
+def _read(path: Traversable, hint: str) -> tuple[PastTraining, ...]:
+    try:
+        rows = csv.DictReader(io.StringIO(path.read_bytes().decode("utf-8"), newline=""), strict=True)
+        return tuple(
+            PastTraining(
+                architecture=_parsed(row["architecture"]),
+                source=unguarded(row["source"]),
+                **{name: kind(row[name]) for name, kind in _NUMBERS.items()},
+            )
+            for row in rows
+        )
+    except (OSError, ValueError, KeyError, TypeError, csv.Error, NotationError) as error:
+        raise ContentError(f"cannot read the past trainings {path}: {reason(error)}", hint=hint) from error
+
+
+def alike(trainings: Iterable[PastTraining], recipe: Recipe) -> list[PastTraining]:
+    """Return the trainings with the learning rate of a recipe; none where it differs in what they do not state."""
+    return [each for each in trainings if each.learning_rate == recipe.learning_rate] if comparable(recipe) else []
+
+
+def observations(trainings: Iterable[PastTraining], recipe: Recipe, task: Task) -> tuple[Observation, ...]:
+    """Return what the surrogate learns from trainings before a search by a recipe."""
+    return tuple(
+        Observation(
+            row_of(each.architecture, task, each.epochs, each.batch_size, each.augmented_share), each.errors, each.runs
+        )
+        for each in alike(trainings, recipe)
+    )

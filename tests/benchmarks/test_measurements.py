@@ -16,7 +16,7 @@ from harness.data.datasets import DATASETS
 from harness.data.training_images import ImageData
 from harness.evidence.study import Study
 from harness.search import propose
-from harness.search.prior import text
+from harness.search.surrogate import text
 from harness.system import files
 from harness.training.recipe import RECIPES, Recipe
 from harness.training.result import PROTOCOL_VERSION, Purpose, Result, Status

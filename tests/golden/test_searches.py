@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from harness.evidence.study import StudyConfig
-from harness.search.prior import Prior, keep, past_trainings
+from harness.search.surrogate import keep, past_trainings
 from harness.system.files import Workspace
 from harness.training.recipe import RECIPES
 from search_spaces.catalog import space
@@ -76,7 +76,7 @@ def searched(name: str, folder: Path, trainer: Trainer) -> dict[str, Any]:
 def run(folder: Path, configured: StudyConfig, trials: int) -> None:
     """Run one session, to which the earlier trainings of the package are given where it asks for them."""
     if configured.prior != "none" and not folder.exists():
-        past, _ = past_trainings(Prior(configured.prior), Workspace(folder.parent), "mnist", "")
+        past, _ = past_trainings(configured.prior, Workspace(folder.parent), "mnist", "")
         keep(folder, past)
     scripted.run(folder, configured, scripted.effort(trials=trials))
 

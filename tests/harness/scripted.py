@@ -20,7 +20,7 @@ import pytest
 from harness.evidence import study
 from harness.evidence.events import Entry, Event, Proposal, RunEnded
 from harness.evidence.study import StudyConfig
-from harness.search import loop, pruning
+from harness.search import loop, race
 from harness.search import propose as proposer
 from harness.search.clock import Effort
 from harness.search.propose import Proposer
@@ -189,7 +189,7 @@ def without_processes(monkeypatch: pytest.MonkeyPatch) -> Trainer:
     monkeypatch.setattr(loop, "write_database", lambda search, path: None)
     monkeypatch.setattr(proposer, "_LADDER_DRAWS", 40)
     # Made-up runs fall to 0.35 and 0.6 times the errors of their rungs, whatever the real ones are measured to do.
-    monkeypatch.setattr(pruning, "PRIOR_RATIO", {0.25: 0.30, 0.5: 0.55})
+    monkeypatch.setattr(race, "_PRIOR_RATIO", {0.25: 0.30, 0.5: 0.55})
     _count_writes(made, monkeypatch)
     return made
 

@@ -12,9 +12,8 @@ import pytest
 
 from harness.evidence.events import Confirmed, FailedConfirmation
 from harness.evidence.study import Study
-from harness.search.race import Candidate
-from harness.search.state import Moment, on_fresh_seeds
-from harness.search.trials import NearestMiss
+from harness.search.race import Candidate, NearestMiss
+from harness.search.state import Moment
 from harness.shown_search import (
     _MOST_LINES,
     _SOONEST_SECONDS,
@@ -64,7 +63,7 @@ def on_seeds(*errors: int) -> Candidate:
 
 
 def confirmed(candidate: Candidate) -> Confirmed:
-    return Confirmed(**on_fresh_seeds(candidate), budget=candidate.cost - 1)
+    return Confirmed(**candidate.on_fresh_seeds, budget=candidate.cost - 1)
 
 
 def seen(of: SearchReporter, monkeypatch: pytest.MonkeyPatch, width: int = 80) -> str:
@@ -106,9 +105,9 @@ def test_what_is_decided_of_a_network_is_one_line(capsys: pytest.CaptureFixture[
     shown.tick(Moment(31.0, stood, None, [None]))
     capsys.readouterr()
     shown.ended(stood, stood.fresh[-1], confirmed(stood))
-    shown.ended(failed, failed.fresh[-1], FailedConfirmation(**on_fresh_seeds(failed)))
+    shown.ended(failed, failed.fresh[-1], FailedConfirmation(**failed.on_fresh_seeds))
     stood.fresh += on_seeds(200, 210).fresh
-    shown.ended(stood, stood.fresh[-1], FailedConfirmation(**on_fresh_seeds(stood)))
+    shown.ended(stood, stood.fresh[-1], FailedConfirmation(**stood.on_fresh_seeds))
 
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "0:31  confirmed: 3,330 parameters, 99.08 % (3 seeds); budget now 3,329"
@@ -124,7 +123,7 @@ def test_while_another_seed_still_trains_a_network_has_not_failed(
     jobs = [replace(JOB, purpose=Purpose.CONFIRM, seed_index=seed) for seed in (2, 3)]
     shown.tick(Moment(31.0, None, None, jobs))
     capsys.readouterr()
-    shown.ended(network, network.fresh[-1], FailedConfirmation(**on_fresh_seeds(network)))
+    shown.ended(network, network.fresh[-1], FailedConfirmation(**network.on_fresh_seeds))
     assert capsys.readouterr().err == ""
 
     shown.tick(Moment(31.2, None, None, jobs[1:]))

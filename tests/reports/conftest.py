@@ -16,7 +16,7 @@ from harness.evidence import record, study
 from harness.evidence.events import Entry, Event
 from harness.evidence.record import Found, Record, SeedRun
 from harness.evidence.study import StudyConfig
-from harness.search.pruning import rungs_of
+from harness.search.race import rungs_of
 from harness.system.document import document_of
 from harness.system.files import Workspace
 from harness.training import inspection

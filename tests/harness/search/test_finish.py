@@ -17,12 +17,11 @@ from harness.evidence.bounds import ErrorRatio
 from harness.evidence.events import Entry, RunEnded, Verified
 from harness.evidence.leaderboard import row_of_record
 from harness.evidence.record import Record
-from harness.evidence.study import Study
 from harness.evidence.verify import Verdict
 from harness.search import finish, loop
 from harness.search.finish import Outcome, _LastWords, conclude, outcome_of
+from harness.search.race import NearestMiss, Trials
 from harness.search.state import Search
-from harness.search.trials import NearestMiss
 from harness.training.executor import Limits
 from harness.training.result import Purpose, Status
 from harness.training.run import Job
@@ -318,7 +317,7 @@ def end(tmp_path: Path) -> Callable[..., Outcome]:
         config = replace(CONFIG, **changes.pop("config", {}))
         effort = replace(EFFORT, **changes.pop("effort", {}))
         plan = replace(concluded.plan(tmp_path), config=config, effort=effort, offset=OFFSET)
-        study = Study(tmp_path, config, in_memory=True)
+        study = Trials(tmp_path, config, in_memory=True)
         runs = [result(95, status=status, purpose=Purpose.SEARCH) for status in changes.pop("ends", ENDS)]
         entries: list[Entry[Any]] = [
             logged.entry("session", seconds=allowed),

@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 from torch import nn
 
 from harness.evidence.events import Verified
-from harness.search import loop, pruning, race
+from harness.search import loop, race
 from harness.search.loop import poll
 from harness.search.race import Candidate
 from harness.search.state import Search
@@ -228,7 +228,7 @@ def test_fresh_seeds_take_all_workers_or_half_of_them(
     opened = scripted.opened(tmp_path, networks, workers=2, trials=trials)
     last = opened.candidates[len(networks) - 1].chance_to_stand
     assert (last >= race.LIKELY) is (networks[-1].first == LIKELY)
-    assert last > race.LEAST_CHANCE
+    assert last > race._LEAST_CHANCE
 
     assert begun(opened) == jobs
 
@@ -309,7 +309,7 @@ def test_an_exempt_network_goes_to_its_end_and_says_so(
     trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     trainer.accuracy_pct = constant(98.0)
-    monkeypatch.setattr(pruning, "_EXEMPT_SHARE", 1)
+    monkeypatch.setattr(race, "_EXEMPT_SHARE", 1)
 
     found = scripted.run(tmp_path, scripted.config(space_text=FEW), scripted.effort(trials=1))
 
@@ -325,7 +325,7 @@ def test_an_exempt_network_goes_to_its_end_and_says_so(
 def test_after_eight_runs_to_the_end_the_study_prunes_by_its_own_ratio(
     trainer: Trainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(pruning, "_EXEMPT_SHARE", 1 << 60)
+    monkeypatch.setattr(race, "_EXEMPT_SHARE", 1 << 60)
     # 104 errors at the end, 301 at the rung: the prior of 0.3 hopes for 90, the study's own 0.3455 for 104.
     trainer.accuracy_pct = constant(98.96)
 

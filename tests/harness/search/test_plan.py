@@ -13,7 +13,7 @@ from harness.evidence import bounds as offset_module
 from harness.evidence import study
 from harness.search import plan as plan_module
 from harness.search.plan import SearchPlan, make_plan, plan_document
-from harness.search.prior import keep, shipped
+from harness.search.surrogate import keep, shipped
 from harness.system.errors import ContentError, DeviceError, UsageError
 from harness.system.files import Workspace
 from harness.training.recipe import Recipe

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from harness.evidence.events import Rejected, Repeated
-from harness.search import propose, pruning
+from harness.search import propose, race
 from harness.search.choose import Aim, Choice, Option
 from harness.search.clock import PACES, TimeLeft, work
 from harness.search.optuna_sampler import Index
@@ -332,7 +332,7 @@ def test_a_pruned_run_teaches_a_guess_and_a_failed_one_nothing():
     guess, *nothing = (look()._observed(replace(trained, first=first)) for first in (stopped, failed, None))
 
     assert guess is not None
-    assert guess.errors == pytest.approx(300 * pruning._TYPICAL_RATIO[0.25])
+    assert guess.errors == pytest.approx(300 * race._TYPICAL_RATIO[0.25])
     assert guess.doubt > 0
     assert nothing == [None, None]
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from harness.search import pruning, race
-from harness.search.pruning import Ratios
-from harness.search.race import Candidate
+from harness.evidence.events import Entry, RunEnded
+from harness.search import race
+from harness.search.race import Candidate, Trials, allowed_errors, miss_text, nearest_miss
 from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Purpose, Result, Status
+from search_spaces.space import Metric
+from tests.harness import scripted
 from tests.harness.raced import SIZE, THRESHOLD, candidate, proposal, result
 
 DRAWS = 200_000
@@ -216,7 +219,7 @@ def test_the_chance_to_stand_is_that_of_all_runs_the_first_discounted():
     [(1, ()), (2, (1,)), (3, (1, 2)), (4, (1, 2)), (5, (2, 3)), (8, (2, 4)), (15, (4, 8)), (30, (8, 15))],
 )
 def test_rungs_are_a_quarter_and_a_half_of_the_epochs(epochs: int, expected: tuple[int, ...]):
-    assert pruning.rungs(epochs) == expected
+    assert race.rungs(epochs) == expected
 
 
 def full_run(at_rung: int, at_end: int, rung: int = 4) -> Result:
@@ -224,18 +227,20 @@ def full_run(at_rung: int, at_end: int, rung: int = 4) -> Result:
     return result(at_end, history=history)
 
 
-def ratios(runs: Iterable[Result]) -> Ratios:
-    found: Ratios = {}
+def ratios(runs: Iterable[Result]) -> Any:
+    """Return what a study with rungs after the fourth and the eighth of 15 epochs learns from runs."""
+    study = Trials(Path(), scripted.config(recipe=Recipe(), rungs=(4, 8)), in_memory=True)
+    study.take(Entry(0.0, proposal()))
     for run in runs:
-        pruning.add_run(found, run, (4, 8))
-    return found
+        study.take(Entry(0.0, RunEnded(run=replace(run, trial=0))))
+    return study.ratios
 
 
-def reached(known: Ratios, errors: int = 100, epoch: int = 4, epochs: int = 15, threshold: float = THRESHOLD) -> Any:
+def reached(known: Any, errors: int = 100, epoch: int = 4, epochs: int = 15, threshold: float = THRESHOLD) -> Any:
     """Return what is decided of a run with so many errors after an epoch."""
     history = tuple(Epoch(number, 0.1, 0.1, 1.0, errors) for number in range(1, epoch + 1))
     run = replace(result(errors, history=history), recipe=Recipe(epochs=epochs), trial=0)
-    return pruning.at_rung(run, known, threshold)
+    return race.at_rung(run, known, threshold)
 
 
 def test_the_ratio_is_the_prior_until_eight_runs_of_this_length_went_to_the_end():
@@ -249,8 +254,8 @@ def test_the_ratio_is_the_prior_until_eight_runs_of_this_length_went_to_the_end(
         replace(full_run(200, 2), recipe=Recipe(epochs=30)),
     ]
 
-    assert reached(ratios([*seven, *others])).ratio == pruning.PRIOR_RATIO[0.25]
-    assert reached(ratios(seven), epoch=8).ratio == pruning.PRIOR_RATIO[0.5]
+    assert reached(ratios([*seven, *others])).ratio == race._PRIOR_RATIO[0.25]
+    assert reached(ratios(seven), epoch=8).ratio == race._PRIOR_RATIO[0.5]
     assert reached(ratios([*seven, full_run(200, 180)])).ratio == 0.9
 
 
@@ -266,9 +271,9 @@ def test_the_ratio_is_that_of_the_luckiest_tenth_in_any_order():
     ("epochs", "shares"), [(5, (0.4, 0.6)), (8, (0.25, 0.5)), (15, (0.25, 0.5)), (30, (0.25, 0.5))]
 )
 def test_the_prior_of_a_rung_is_that_of_the_nearest_share_of_the_epochs(epochs: int, shares: tuple[float, ...]):
-    found = [reached({}, epoch=rung, epochs=epochs).ratio for rung in pruning.rungs(epochs)]
+    found = [reached({}, epoch=rung, epochs=epochs).ratio for rung in race.rungs(epochs)]
 
-    assert found == [pruning.PRIOR_RATIO[share] for share in shares]
+    assert found == [race._PRIOR_RATIO[share] for share in shares]
 
 
 @given(st.integers(0, 2000), st.sampled_from([30, 55, 32, 90]), st.sampled_from([99.0, 99.4, 97.25]))
@@ -286,9 +291,92 @@ def test_every_tenth_network_is_spared_by_its_hash_unless_another_rule_decides()
     run = replace(result(5_000, history=full_run(5_000, 1).history[:4]), trial=0)
     runs = [replace(run, hash=f"{number:012x}") for number in range(1000)]
 
-    found = [pruning.at_rung(each, {}, THRESHOLD) for each in runs]
+    found = [race.at_rung(each, {}, THRESHOLD) for each in runs]
 
     assert [number for number, each in enumerate(found) if each.exempt] == [*range(0, 1000, 10)]
     assert all(each.pruned is not each.exempt for each in found)
-    assert pruning.at_rung(runs[0], {}, THRESHOLD, lambda run: True).pruned
-    assert not pruning.at_rung(runs[1], {}, THRESHOLD, lambda run: False).pruned
+    assert race.at_rung(runs[0], {}, THRESHOLD, lambda run: True).pruned
+    assert not race.at_rung(runs[1], {}, THRESHOLD, lambda run: False).pruned
+
+
+# What came nearest -----------------------------------------------------------------------------------------
+
+
+def stopped(errors: int, trial: int = 0) -> Candidate:
+    """Return a network that was stopped after two epochs."""
+    history = tuple(Epoch(number, 0.1, 0.1, 1.0, errors) for number in (1, 2))
+    run = result(errors, status=Status.PRUNED, purpose=Purpose.SEARCH, history=history)
+    return Candidate(proposal(trial), 1000, run, threshold_pct=99.0)
+
+
+@given(st.integers(0, 10_000), st.sampled_from([1, 7, 1_000, 9_999, 10_000]))
+def test_the_errors_allowed_are_the_most_that_reach_the_threshold(hundredths: int, size: int):
+    # In whole numbers: 100 * (size - errors) / size >= hundredths / 100.
+    expected = max(errors for errors in range(size + 1) if 10_000 * (size - errors) >= hundredths * size)
+
+    assert allowed_errors(hundredths / 100, size) == expected
+
+
+@given(st.floats(0, 100, allow_nan=False), st.integers(1, 60))
+def test_it_is_so_for_any_threshold(threshold_pct: float, size: int):
+    allowed = allowed_errors(threshold_pct, size)
+
+    # What floats lose is within a billionth of a per cent.
+    least = Fraction(threshold_pct) - Fraction(1, 10**9)
+    assert 100 * Fraction(size - allowed, size) >= least - Fraction(1, 10**12)
+    assert allowed == size or 100 * Fraction(size - allowed - 1, size) < least + Fraction(1, 10**12)
+
+
+def failed(errors: int | None, status: Status) -> Candidate:
+    return Candidate(proposal(), 1000, result(errors, status=status, purpose=Purpose.SEARCH), threshold_pct=99.0)
+
+
+@pytest.mark.parametrize(
+    ("networks", "trial", "errors", "runs"),
+    [
+        ([], None, 0, 0),
+        ([candidate(first=None), failed(50, Status.DIVERGED), failed(None, Status.CRASHED)], None, 0, 0),
+        # The fewest errors, and of equal ones the smaller.
+        ([candidate(first=130, trial=0, parameters=500), candidate(first=104, trial=1, parameters=2000),
+          candidate(first=104, trial=2, parameters=900)], 2, 104, 1),
+        # Fresh seeds count in place of a first run that was lucky; one that failed as chance.
+        ([candidate(120, 121, first=90, trial=0)], 0, 120.5, 2),
+        ([candidate(120, 121, first=90, trial=0), candidate(first=110, trial=1)], 1, 110, 1),
+        ([candidate(100, None, first=90)], 0, (100 + 9000) / 2, 2),
+        # What stands did not miss.
+        ([candidate(80, 80, 80, trial=0)], None, 0, 0),
+        ([candidate(80, 80, 80, trial=0), candidate(first=150, trial=1)], 1, 150, 1),
+        # A pruned run is named only where none was complete.
+        ([stopped(300), stopped(250, trial=1)], 1, 250, 1),
+        ([stopped(101), candidate(first=400, trial=5)], 5, 400, 1),
+    ],
+)  # fmt: skip
+def test_the_nearest(networks: list[Candidate], trial: int | None, errors: float, runs: int):
+    found = nearest_miss(networks)
+
+    if trial is None:
+        assert found is None
+    else:
+        assert found is not None
+        assert (found.trial, found.errors, found.runs) == (trial, errors, runs)
+        assert (found.allowed, found.size) == (100, SIZE)
+        assert found.pruned_after == (2 if errors == 250 else None)
+
+
+def test_a_miss_is_told_in_images_with_what_is_minimised():
+    def text(network: Candidate) -> str:
+        found = nearest_miss([network])
+        assert found is not None
+        return miss_text(found, Metric.PARAMETERS)
+
+    plain = candidate(first=104, parameters=2140)
+    assert text(plain) == "2,140 parameters, 104 errors, 100 allowed"
+    assert "mean 105.3 errors of 3 runs" in text(candidate(104, 105, 107))
+    assert "347 errors at epoch 2" in text(stopped(347))
+    # One that passed by luck is not shown as if it were confirmed.
+    assert "passed once" in text(candidate(first=95))
+    assert "too uncertain" in text(candidate(94, 97, first=95))
+    found = nearest_miss([plain])
+    assert found is not None
+    shown = miss_text(replace(found, cost=71_000), Metric.MACS)
+    assert shown == "71,000 multiply-adds, 2,140 parameters, 104 errors, 100 allowed"

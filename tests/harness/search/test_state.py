@@ -11,10 +11,9 @@ import pytest
 from harness.evidence.events import Entry, Event, Proposal, Repeated, RunEnded
 from harness.search import loop, race
 from harness.search.loop import poll
-from harness.search.prior import keep, shipped
-from harness.search.pruning import next_rung
+from harness.search.race import nearest_miss, next_rung
 from harness.search.state import Search
-from harness.search.trials import nearest_miss
+from harness.search.surrogate import keep, shipped
 from harness.training.executor import Source
 from harness.training.result import Purpose
 from tests.harness import raced, scripted

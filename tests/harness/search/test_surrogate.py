@@ -2,30 +2,53 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import random
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.evidence.study import open_study
+from harness.search import surrogate
 from harness.search.surrogate import (
-    NETWORK_FEATURES,
-    TRAINING_FEATURES,
+    _NETWORK_FEATURES,
+    _TRAINING_FEATURES,
     Observation,
+    PastTraining,
     Row,
     Surrogate,
+    comparable,
     features,
+    keep,
+    kept,
+    observations,
+    past_trainings,
     row_of,
+    shipped,
+    shipped_sha256,
+    text,
 )
+from harness.system.errors import ContentError
+from harness.system.files import Workspace
+from harness.training.recipe import RECIPES, Recipe
+from harness.training.result import Purpose, Result, Status
+from harness.training.run import Job
 from search_spaces.cost import analyse
 from search_spaces.network import Architecture
 from search_spaces.notation import parse_network
 from search_spaces.task import MNIST
+from tests.harness import logged
+from tests.harness.some_study import CONFIG
+from tests.harness.unrun import Seeds
 
-WIDTH = len(NETWORK_FEATURES) + len(TRAINING_FEATURES)
+WIDTH = len(_NETWORK_FEATURES) + len(_TRAINING_FEATURES)
 CENTRE: Row = (0.0,) * WIDTH
 # Stated again: deviations of level, slope, bend, network and seed, and how far apart rows say little of each other.
 LEVEL, SLOPE, BEND, NETWORK, SEED, REACH = 0.5, 0.045, 0.4, 0.045, 0.08, 4.0
@@ -50,7 +73,7 @@ def some_observations(count: int) -> list[Observation]:
 def before(row: Row) -> float:
     """Return the mean of the logarithm before any training: parameters come first, epochs behind all features."""
     parameters = math.exp(row[0] * 0.55 + 8.0)
-    epochs = math.exp(row[len(NETWORK_FEATURES)] * 1.0 + 2.3)
+    epochs = math.exp(row[len(_NETWORK_FEATURES)] * 1.0 + 2.3)
     return math.log(100 * (parameters / math.exp(8.0)) ** -0.5 * (epochs / math.exp(2.3)) ** -0.3)
 
 
@@ -75,12 +98,12 @@ def conditioned(observations: Sequence[Observation], row: Row) -> tuple[float, f
 
 @pytest.mark.parametrize("count", [0, 1, 2, 30])
 def test_mean_and_deviation_are_those_of_the_conditioned_normal_distribution(count: int):
-    observations = some_observations(count)
-    asked = [*some_rows(4, seed=9), *(item.row for item in observations[:1]), CENTRE]
+    known = some_observations(count)
+    asked = [*some_rows(4, seed=9), *(item.row for item in known[:1]), CENTRE]
 
-    means, deviations = Surrogate(observations).predict(asked)
+    means, deviations = Surrogate(known).predict(asked)
 
-    expected = [conditioned(observations, row) for row in asked]
+    expected = [conditioned(known, row) for row in asked]
     assert means.tolist() == pytest.approx([mean for mean, _ in expected])
     assert deviations.tolist() == pytest.approx([deviation for _, deviation in expected])
 
@@ -96,7 +119,7 @@ def test_a_row_is_the_scaled_features_of_the_network_and_of_its_training():
 
     row = row_of(network, MNIST, 20, 32, 0.3)
 
-    scales = (*NETWORK_FEATURES, *TRAINING_FEATURES)
+    scales = (*_NETWORK_FEATURES, *_TRAINING_FEATURES)
     raw = [value * width + centre for value, (_, centre, width) in zip(row, scales, strict=True)]
     known = features(network, analyse(network, MNIST))
     assert raw == pytest.approx([*known, math.log(20), math.log(32), 0.3], abs=1e-12)
@@ -186,21 +209,166 @@ BY_HAND: dict[str, dict[str, float]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("text", BY_HAND)
-def test_the_features_of_a_network_are_those_counted_by_hand(text: str):
-    network = parse_network(text)
+@pytest.mark.parametrize("notation", BY_HAND)
+def test_the_features_of_a_network_are_those_counted_by_hand(notation: str):
+    network = parse_network(notation)
 
     found = features(network, analyse(network, MNIST))
 
-    assert dict(zip((name for name, _, _ in NETWORK_FEATURES), found, strict=True)) == pytest.approx(BY_HAND[text])
+    assert dict(zip((name for name, _, _ in _NETWORK_FEATURES), found, strict=True)) == pytest.approx(BY_HAND[notation])
 
 
 @given(st.from_type(Architecture))
 def test_every_network_has_finite_features_and_shares_are_shares(network: Architecture):
     found = features(network, analyse(network, MNIST))
 
-    names = [name for name, _, _ in NETWORK_FEATURES]
+    names = [name for name, _, _ in _NETWORK_FEATURES]
     assert all(map(math.isfinite, found))
     # Sums are counted by kernels that are larger than 1x1, of which a sum may have none.
     shares = [value for name, value in zip(names, found, strict=True) if "share" in name and name != "share of sums"]
     assert all(0 <= share <= 1 for share in shares)
+
+
+# Earlier runs -----------------------------------------------------------------------------------------------
+
+ONE = PastTraining(
+    architecture=parse_network("conv3x3(4) bn relu gap linear(10)"),
+    epochs=8,
+    batch_size=64,
+    augmented_share=0.7,
+    learning_rate=0.1,
+    errors=100 / 3,
+    runs=3,
+    source="a/table.csv the-study",
+)
+
+
+def test_the_trainings_that_ship_are_of_networks_in_canonical_text():
+    content = (Path(surrogate.__file__).parent / "trainings-mnist.csv").read_bytes()
+
+    assert len(shipped("mnist")) > 400
+    assert text(shipped("mnist")).encode() == content
+    assert shipped_sha256("mnist") == hashlib.sha256(content).hexdigest()
+    assert (shipped("kmnist"), shipped_sha256("kmnist")) == ((), "")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "expected"),
+    [
+        (Recipe(), True),
+        (RECIPES["small"].recipe, True),
+        (RECIPES["smoke"].recipe, True),
+        (replace(RECIPES["small"].recipe, epochs=5, batch_size=64, augmented_share=0.1, learning_rate=0.3), True),
+        (replace(RECIPES["small"].recipe, weight_decay=0.0), False),
+        (RECIPES["small-bf16"].recipe, True),
+        (replace(Recipe(), warmup=0.1), False),
+        (RECIPES["documents"].recipe, False),
+    ],
+)
+def test_recipes_compare_that_differ_in_what_a_training_states(recipe: Recipe, expected: bool):
+    assert comparable(recipe) is expected
+
+
+TEXT = "conv3x3(4) bn relu gap linear(10)"
+
+
+def run(trial: int, errors: int | None, **changes: Any) -> Result:
+    recipe = changes.pop("recipe", Recipe())
+    job = Job(architecture=parse_network(TEXT), recipe=recipe, recipe_name="fast", purpose=Purpose.SEARCH, seed_index=0)
+    made = Seeds().answer(job, "mnist")
+    plain = replace(made, test_errors=None, test_size=None, wrong=(), trial=trial, study="first")
+    return replace(plain, **{"validation_errors": errors, "validation_size": 10_000, **changes})
+
+
+def keep_study(folder: Path, *runs: Result, **config: Any) -> None:
+    open_study(folder, replace(CONFIG, **{"dataset": "mnist-5k", **config}), {})
+    logged.ran(folder, *runs)
+
+
+def test_whole_runs_of_all_studies_on_the_same_images_are_ones_own(tmp_path: Path):
+    place = Workspace(tmp_path)
+    short = replace(Recipe(), epochs=3)
+    again = run(9, 77, seed=1, study="second")
+    keep_study(
+        place.study("first"),
+        run(0, 70, seed=1),
+        run(1, 81, seed=2),
+        run(2, 300, seed=3, recipe=short, validation_size=20_000),
+        run(3, 60, seed=4, status=Status.PRUNED),
+        run(4, None, seed=5),
+        run(5, 60, seed=6, recipe=replace(short, weight_decay=0.0)),
+    )
+    keep_study(place.study("second"), replace(again, validation_errors=70), replace(again, seed=7, trial=10))
+    keep_study(place.study("elsewhere"), run(0, 60, seed=8), data_hash="cd" * 32)
+    keep_study(place.study("other"), run(0, 60, seed=9), dataset="fashion-mnist")
+
+    found, damage = past_trainings("own", place, "mnist-5k", CONFIG.data_hash)
+
+    assert damage == []
+    assert past_trainings("shipped", place, "mnist-5k", CONFIG.data_hash) == ((), [])
+    by_epochs = {item.epochs: item for item in found}
+    assert len(found) == len(by_epochs) == 2
+    assert by_epochs[15] == PastTraining.of(parse_network(TEXT), Recipe(), (70 + 81 + 77) / 3, 3, "first second")
+    assert (by_epochs[3].errors, by_epochs[3].runs, by_epochs[3].source) == (150.0, 1, "first")
+
+
+def test_a_damaged_study_is_left_out_and_named(tmp_path: Path):
+    place = Workspace(tmp_path)
+    keep_study(place.study("whole"), run(0, 70))
+    keep_study(place.study("torn"), run(0, 80))
+    (place.study("torn") / "log.jsonl").write_text("{\n")
+    place.study("empty").mkdir()
+
+    (found,), (error,) = past_trainings("own", place, "mnist-5k", CONFIG.data_hash)
+
+    assert found.errors == 70.0
+    assert "torn" in error.message
+
+
+MINE = replace(ONE, epochs=5, source="mine")
+
+
+def test_what_is_kept_reads_back_as_it_was(tmp_path: Path):
+    several = (ONE, replace(ONE, errors=0.1 + 0.2, source='"quoted", =\nodd'), replace(ONE, source="=1"))
+    keep(tmp_path, several)
+    keep(tmp_path / "none", ())
+
+    assert kept(tmp_path) == several
+    assert kept(tmp_path / "none") == ()
+    assert kept(tmp_path / "elsewhere") is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "architecture,errors\n1,2\n",
+        text([ONE]).replace(",8,", ",eight,"),
+        text([ONE]).replace("conv3x3", "conv0x0"),
+        text([ONE]) + '"',
+        "\udcff",
+    ],
+)
+def test_a_damaged_file_is_named_in_one_line(content: str, tmp_path: Path):
+    keep(tmp_path, ())
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(content.encode("utf-8", "surrogateescape"))
+
+    with pytest.raises(ContentError) as caught:
+        kept(tmp_path)
+    assert str(path) in caught.value.message
+    assert "\n" not in caught.value.message
+
+
+def test_the_model_learns_from_trainings_with_the_learning_rate_of_the_recipe_only():
+    other = replace(ONE, learning_rate=0.05)
+
+    found = observations((ONE, other, MINE), Recipe(learning_rate=0.1), MNIST)
+
+    network = ONE.architecture
+    assert found == (
+        Observation(row_of(network, MNIST, 8, 64, 0.7), 100 / 3, 3),
+        Observation(row_of(network, MNIST, 5, 64, 0.7), 100 / 3, 3),
+    )
+    assert observations((ONE, MINE), Recipe(learning_rate=0.05), MNIST) == ()
+    # Of another weight decay they say nothing.
+    assert observations((ONE, MINE), Recipe(learning_rate=0.1, weight_decay=0.0), MNIST) == ()
