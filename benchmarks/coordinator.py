@@ -45,9 +45,8 @@ from harness.training.recipe import named_recipe
 from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job
 from search_spaces.catalog import space
-from search_spaces.cost import analyse
-from search_spaces.draw import draw_uniform
-from search_spaces.task import MNIST
+from search_spaces.network import MNIST, analyse
+from search_spaces.space import draw_uniform
 
 RESULTS = Path(__file__).resolve().parent / "results" / "coordinator.json"
 SIZE, MINUTE = 10_000, 60.0

@@ -49,9 +49,8 @@ from harness.training.recipe import Recipe
 from harness.training.steps import Images
 from harness.training.train import start, train_epoch
 from search_spaces.catalog import PRESETS
-from search_spaces.cost import analyse
+from search_spaces.network import MNIST, analyse
 from search_spaces.notation import parse_network
-from search_spaces.task import MNIST
 
 HERE = Path(__file__).resolve().parent
 RESULTS, ROOFLINE = HERE / "results" / "throughput.json", HERE / "results" / "roofline.json"

@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, Any
 from harness.system import statistics
 from harness.system.terminal import counted
 from search_spaces.catalog import network_name
-from search_spaces.cost import Analysis, stored_numbers
-from search_spaces.network import Architecture
-from search_spaces.ops import Conv, DepthwiseConv, Op, Residual, op_text
-from search_spaces.task import Shape, shape_text
+from search_spaces.network import Analysis, Architecture, stored_numbers
+from search_spaces.ops import Conv, DepthwiseConv, Op, Residual, Shape, op_text, shape_text
 
 if TYPE_CHECKING:
     import torch

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from harness.training.recipe import NamedRecipe, Recipe
     from harness.training.result import Purpose, Result
     from harness.training.train import Training
-    from search_spaces.task import Task
+    from search_spaces.network import Task
 
 
 # What is said on stderr beside an answer ----------------------------------------------------------------------
@@ -52,7 +52,7 @@ def say_engine(choice: Choice) -> None:
 def say_teacher(recipe: Recipe, task: Task, folder: Path) -> None:
     """Say once that a teacher is trained before its students, where it is not kept."""
     if recipe.teacher_recipe is not None:
-        from search_spaces.cost import analyse
+        from search_spaces.network import analyse
         from search_spaces.notation import parse_network
 
         parameters = analyse(parse_network(recipe.teacher, task), task).parameters
@@ -88,8 +88,7 @@ def explain(network: str | Architecture, *, budget: int | None = None, torch: bo
     plain-52, hash 610d7e876c1e; 56 numbers with the statistics of BN
     """
     from harness.answers import Explanation
-    from search_spaces.cost import analyse, check_budget
-    from search_spaces.task import MNIST
+    from search_spaces.network import MNIST, analyse, check_budget
 
     architecture = _network(network, workspace(), MNIST).architecture
     analysis = analyse(architecture, MNIST)
@@ -150,7 +149,7 @@ def train(
     (94, True)
     """
     from harness.training.recipe import check_statistics, named_recipe
-    from search_spaces.cost import analyse, check_budget
+    from search_spaces.network import analyse, check_budget
 
     task, place = datasets.task_of(dataset), workspace()
     architecture = _network(network, place, task).architecture
@@ -293,7 +292,7 @@ def export(
     from harness.training.recipe import check_batch, check_statistics
     from harness.training.result import Purpose, Status
     from harness.training.train import final_network, properties, to_safetensors
-    from search_spaces.cost import analyse, stored_numbers
+    from search_spaces.network import analyse, stored_numbers
 
     kept = [] if evidence is None else kept_indices(place.records, evidence)
     if evidence is not None and not retrain and seed not in kept:

@@ -1,4 +1,4 @@
-"""The costs of a network as other libraries count them, to be held against ``search_spaces.cost``.
+"""The costs of a network as other libraries count them, to be held against ``search_spaces.network``.
 
 Each library has habits of its own: torchsummary counts a shared kernel once a use, and fvcore's figure mixes in batch
 normalisation and pooling. What is left must be equal; a difference is a fault of this program or of theirs.
@@ -18,9 +18,7 @@ from torch import nn
 
 from harness.system.errors import HarnessError, typed
 from harness.training.modules import build
-from search_spaces.cost import Analysis
-from search_spaces.network import Architecture
-from search_spaces.task import Task
+from search_spaces.network import Analysis, Architecture, Task
 
 # fvcore's names for what ``macs`` counts: convolutions, and linear layers in both forms that torch records.
 _COMPARABLE_OPERATORS = ("conv", "linear", "addmm")

@@ -214,9 +214,8 @@ def _torchsummary() -> _Found:
     import torchsummary
 
     from harness.cross_check import cross_check
-    from search_spaces.cost import analyse
+    from search_spaces.network import MNIST, analyse
     from search_spaces.notation import parse_network
-    from search_spaces.task import MNIST
 
     architecture = parse_network(_PROBE)
     cross_check(architecture, analyse(architecture, MNIST))

@@ -20,10 +20,9 @@ from harness.system.files import Workspace
 from harness.training.recipe import NamedRecipe, Recipe, named_recipe, recipe_by_hash, recipe_named_like
 from search_spaces.catalog import PATTERN, PRESETS, is_named, network_name
 from search_spaces.errors import NotationError, nearest
-from search_spaces.network import Architecture
+from search_spaces.network import Architecture, Task
 from search_spaces.notation import parse_network
 from search_spaces.ops import op_names
-from search_spaces.task import Task
 
 # A file of characters that is no network: a device that never ends, a data set given by mistake.
 _LONGEST_FILE = 1_000_000

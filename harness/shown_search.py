@@ -32,7 +32,7 @@ from harness.training.executor import Broken, Event, Finished
 from harness.training.progress import notebook_bar, plain_seconds, test_outcome
 from harness.training.result import Purpose, Result, Status
 from search_spaces.catalog import network_name
-from search_spaces.cost import analyse
+from search_spaces.network import analyse
 from search_spaces.space import OBJECTIVES, size_text
 
 if TYPE_CHECKING:

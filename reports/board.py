@@ -27,8 +27,7 @@ from reports.render import page
 from reports.study_facts import Standings, StudyFacts, read_standings, read_study, recipe_options
 from reports.study_page import write_report
 from search_spaces.catalog import network_names
-from search_spaces.cost import Analysis, analyse
-from search_spaces.task import MNIST
+from search_spaces.network import MNIST, Analysis, analyse
 
 
 class _Entry(NamedTuple):

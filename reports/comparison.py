@@ -30,9 +30,7 @@ from reports.numbers import DASH, accuracy_words, count, decimal, duration, shor
 from reports.render import page, words
 from reports.study_facts import StudyFacts, inspections_of, made_by, read_standings, read_study, shown
 from search_spaces.catalog import network_names
-from search_spaces.cost import Analysis, analyse, stored_numbers
-from search_spaces.network import Architecture
-from search_spaces.task import MNIST
+from search_spaces.network import MNIST, Analysis, Architecture, analyse, stored_numbers
 
 
 class _Quantity(NamedTuple):

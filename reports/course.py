@@ -13,7 +13,7 @@ from harness.system import statistics
 from harness.training.result import Purpose, Result, Status
 from reports.networks import Network, State
 from reports.study_facts import StudyFacts
-from search_spaces.count import clopper_pearson
+from search_spaces.space import clopper_pearson
 
 _MOST_REASONS, _MOST_CURVES = 12, 300
 # The words of the log, for people; others are shown as they are.

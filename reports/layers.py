@@ -19,10 +19,8 @@ from typing import NamedTuple
 from markupsafe import Markup, escape
 
 from reports.numbers import plural
-from search_spaces.cost import Analysis, walk
-from search_spaces.network import Architecture
-from search_spaces.ops import Conv, DepthwiseConv, Linear, Op, Residual, kernels, op_text
-from search_spaces.task import Shape, Task, shape_text
+from search_spaces.network import Analysis, Architecture, Task, walk
+from search_spaces.ops import Conv, DepthwiseConv, Linear, Op, Residual, Shape, kernels, op_text, shape_text
 
 # Of the small picture. A network with more tied kernels than colours begins anew.
 _TIES, _SMALL, _MIDDLE, _TALLEST, _GAP = 3, 30, 17.0, 24.0, 1.5

@@ -17,10 +17,8 @@ from harness.system import statistics
 from harness.training.result import Purpose, Result, Status
 from reports.numbers import count, plural
 from search_spaces.catalog import network_name
-from search_spaces.cost import analyse
-from search_spaces.draw import measured
-from search_spaces.network import Architecture
-from search_spaces.space import Metric
+from search_spaces.network import Architecture, analyse
+from search_spaces.space import Metric, measured
 
 # The best ones: to name and to draw a network takes time, and a search rewrites its report again and again.
 MOST_NAMED = 100

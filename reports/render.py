@@ -23,9 +23,8 @@ from harness.search.race import allowed_errors
 from harness.system.errors import typed
 from reports import layers, numbers
 from search_spaces.catalog import network_name
-from search_spaces.ops import op_text
+from search_spaces.ops import op_text, shape_text
 from search_spaces.space import OBJECTIVES, size_text
-from search_spaces.task import shape_text
 
 # HTML forbids these characters, and lone surrogates cannot be written as UTF-8.
 _FORBIDDEN = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff\ud800-\udfff]")

@@ -22,7 +22,7 @@ from reports.answer import caveats, commands, headline, next_step
 from reports.mistakes import mistakes
 from reports.networks import MOST_NAMED
 from reports.study_facts import StudyFacts, made_by, read_study, recipe_rows, settings
-from search_spaces.cost import analyse, stored_numbers
+from search_spaces.network import analyse, stored_numbers
 
 
 def write_report(folder: Path, workspace: Workspace, *, live: bool = False, study: Study | None = None) -> Path:

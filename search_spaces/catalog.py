@@ -15,10 +15,9 @@ from importlib import resources
 from pathlib import Path
 
 from search_spaces.errors import NotationError, UnknownNameError, nearest, reason
-from search_spaces.network import Architecture, Form, form
+from search_spaces.network import MNIST, Architecture, Form, Task, form
 from search_spaces.notation import parse_network, parse_space
 from search_spaces.space import SearchSpace
-from search_spaces.task import MNIST, Task
 
 SPACES: Mapping[str, str] = {
     "all": "every form in one space: the design card's grammar, shared, bottleneck and separable kernels, and poses",

@@ -11,21 +11,31 @@ The grammar is ``notation.lark``; what an op takes, it says itself (``ops``).
 
 from __future__ import annotations
 
+import re
+import unicodedata
+from decimal import Decimal
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from search_spaces.errors import NotationError
+
+if TYPE_CHECKING:
+    import lark
+
+
 import hashlib
 import math
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from functools import lru_cache
-from typing import Any, cast
+from typing import cast
 
-from search_spaces.cost import analyse_ops
-from search_spaces.errors import NotationError, ShapeError, nearest
-from search_spaces.grammar import Tree, at, normal, read
-from search_spaces.network import Architecture
+from search_spaces.errors import ShapeError, nearest
+from search_spaces.network import MNIST, Architecture, Task, analyse_ops
 from search_spaces.ops import SIGNATURES, Kind, Op, Parameter, Residual, op_names, plain
 from search_spaces.space import (
     Body,
@@ -44,7 +54,114 @@ from search_spaces.space import (
     Variable,
     contradictory,
 )
-from search_spaces.task import MNIST, Task
+
+# A rule of the grammar, in ``data``, with its parts, in ``children``: trees, and tokens, which are texts.
+_Tree: TypeAlias = "lark.Tree[lark.Token]"
+
+_LONGEST_TEXT = 100_000
+_DEEPEST_NESTING = 50
+_CHOICES = {"<", "/", "?", "{", "..", ";", "=", "let", "where"}
+_SPOKEN = {"NAME": "a name", "NUMBER": "a number", "COMPARISON": "<=, >= or ==", "$END": "the end"}
+
+
+@cache
+def _parser() -> lark.Lark:
+    import lark
+
+    grammar = resources.files("search_spaces").joinpath("notation.lark").read_text("utf-8")
+    return lark.Lark(grammar, parser="lalr", start=["network", "space", "limits"], maybe_placeholders=False)
+
+
+def _read(text: str, start: Literal["network", "space", "limits"]) -> _Tree:
+    """Return the tree of a text.
+
+    That of a network is a ``sequence``, with its choices still in it; of a space its ``definitions``, or the bare
+    sequence that it is; of conditions as they stand after ``where`` the ``limits``.
+
+    Raises:
+        NotationError: the text does not follow the grammar, is too long or is nested too deep.
+    """
+    import lark
+
+    if len(text) > _LONGEST_TEXT:
+        told = f"the text has {len(text):,} characters; at most {_LONGEST_TEXT:,} are read"
+        raise NotationError(told, position=_LONGEST_TEXT)
+    depth = 0
+    for match in re.finditer(r"#[^\r\n]*|[(;)>]|<(?!=)", text):
+        symbol = match.group()
+        depth = 0 if symbol == ";" else depth + (symbol in "(<") - (symbol in ")>")
+        if depth > _DEEPEST_NESTING:
+            raise NotationError(f"brackets are nested more than {_DEEPEST_NESTING} deep", position=match.start())
+    try:
+        return _parser().parse(text, start=start)
+    except lark.UnexpectedCharacters as error:
+        position = error.pos_in_stream or 0
+        mark = text[position]
+        shown = f"U+{ord(mark):04X} {unicodedata.name(mark, '')}".rstrip()
+        shown = f"'{mark}'" if mark.isascii() and mark.isprintable() else shown
+        known = "names, plain decimal numbers and | ( ) , = < / > ? { .. } ;"
+        raise NotationError(f"unexpected character {shown}; the notation has {known}", position=position) from None
+    except lark.UnexpectedToken as error:
+        at_end = error.token.type == "$END"
+        found = "end of the text" if at_end else f"'{error.token}'"
+        patterns = {terminal.name: terminal.pattern for terminal in _parser().terminals}
+        names = [str(name) for name in error.accepts or error.expected]
+        symbols = {
+            str(patterns[name].value).replace("\\", "") if name in patterns and patterns[name].type == "str" else name
+            for name in names
+        }
+        expected = sorted(symbols, key=lambda symbol: (symbol not in _SPOKEN, symbol))
+        hint = None
+        if start == "network":
+            expected = [symbol for symbol in expected if symbol not in _CHOICES]
+            hint = "choices and definitions belong to a search space" if str(error.token) in _CHOICES else None
+        told = ", ".join(_SPOKEN.get(symbol, f"'{symbol}'") for symbol in expected)
+        position = len(text) if at_end else error.token.start_pos or 0
+        raise NotationError(f"unexpected {found}; expected {told}", position=position, hint=hint) from None
+
+
+def _at(node: Any) -> int:
+    """Return where a tree or token begins, as an offset into the text."""
+    while not isinstance(node, str):
+        if not node.children:
+            return 0
+        node = node.children[0]
+    return int(node.start_pos)  # type: ignore[attr-defined]  # tokens have it
+
+
+def _normal(node: Any) -> str:
+    """Return the text of a tree or token in normal form, which reads back as one of the same normal form."""
+    if isinstance(node, str):
+        number = format(Decimal(node), "f") if node[:1].isdigit() else node
+        return number.rstrip("0").rstrip(".") if "." in number and node[:1].isdigit() else str(number)
+    parts = [_normal(child) for child in node.children]
+    match node.data:
+        case "definitions":
+            return "".join(f"{part};\n" for part in parts)
+        case "let":
+            return f"let {parts[0]} = {parts[1]}"
+        case "rule":
+            return f"{parts[0]} = {parts[1]}"
+        case "where":
+            return f"where {', '.join(parts)}"
+        case "call":
+            return parts[0] + (f"({', '.join(parts[1:])})" if parts[1:] else "")
+        case "argument":
+            return "=".join(parts)
+        case "group":
+            return f"<{' / '.join(parts[1:])}>"
+        case "maybe":
+            return f"{parts[0]}?"
+        case "repeat":
+            body, low, high = parts[0], parts[1], parts[-1]
+            return f"{body}{{{low if low == high else f'{low}..{high}'}}}"
+        case "set":
+            return f"{{{', '.join(parts)}}}"
+        case "range":
+            return "..".join(parts[:2]) + (f" step {parts[2]}" if parts[2:] else "")
+        case _:
+            return " ".join(parts)
+
 
 # An op, or the bar before one, as canonical texts have it; a residual sum within another is read with its whole text.
 _WORD = re.compile(r"\||[a-z0-9]+(?:\((?:[^()]|\([^()]*\))*\))?")
@@ -75,22 +192,22 @@ def parse_network(text: str, task: Task = MNIST) -> Architecture:
         call = _calls(sequence)[first]
         for index in path:
             call = _calls(call.children[1].children[0])[index]
-        placed = ShapeError(error.message, path=error.path, position=at(call))
+        placed = ShapeError(error.message, path=error.path, position=_at(call))
         placed.text = text
         raise placed from None
     return Architecture(ops, bars)
 
 
-def _calls(sequence: Tree) -> list[Any]:
+def _calls(sequence: _Tree) -> list[Any]:
     return [item for item in _parts(sequence) if item.data == "call"]
 
 
-def _parts(tree: Tree) -> list[Tree]:
+def _parts(tree: _Tree) -> list[_Tree]:
     # All of them are trees: for those rules that no token stands in.
-    return cast("list[Tree]", tree.children)
+    return cast("list[_Tree]", tree.children)
 
 
-def _is_sequence(tree: Tree) -> bool:
+def _is_sequence(tree: _Tree) -> bool:
     return tree.data in ("sequence", "filled")
 
 
@@ -118,9 +235,9 @@ def _one_op(word: str) -> Op:
     return op
 
 
-def _network(text: str) -> tuple[Tree, tuple[Op, ...], tuple[int, ...]]:
+def _network(text: str) -> tuple[_Tree, tuple[Op, ...], tuple[int, ...]]:
     with _reading(text):
-        sequence = read(text, "network")
+        sequence = _read(text, "network")
         ops, bars = _laid_out(_Resolver(None, MNIST).body(sequence, _Scope()).nodes)
         if not ops:
             example = "conv3x3(8) bn relu | gap | linear(10)"
@@ -158,13 +275,13 @@ def parse_space(text: str, name: str = "space", task: Task = MNIST) -> SearchSpa
         NotationError: the text is not in the notation, or names or numbers in it do not fit.
     """
     with _reading(text):
-        tree = read(text, "space")
+        tree = _read(text, "space")
         if _is_sequence(tree):
             if all(item.data == "bar" for item in _parts(tree)):
                 raise NotationError("the search space is empty: define at least net = ...;", position=0)
-            table, written = {"net": _Definition(0, (), tree)}, f"net = {normal(tree)};\n"
+            table, written = {"net": _Definition(0, (), tree)}, f"net = {_normal(tree)};\n"
         else:
-            table, written = _table(tree), normal(tree)
+            table, written = _table(tree), _normal(tree)
         resolver = _Resolver(table, task)
         resolver.resolve("net", 0)
         shared = dict(resolver.shared)
@@ -180,7 +297,7 @@ def parse_space(text: str, name: str = "space", task: Task = MNIST) -> SearchSpa
         conditions = tuple(map(_condition, limits))
         if clash := contradictory(conditions):
             told = f"no network can have {' and '.join(map(str, clash))}"
-            raise NotationError(told, position=at(limits[conditions.index(clash[-1])]))
+            raise NotationError(told, position=_at(limits[conditions.index(clash[-1])]))
     return SearchSpace(name, text, digest, net, shared, conditions, task, unused)
 
 
@@ -196,7 +313,7 @@ def with_conditions(space: SearchSpace, conditions: tuple[Condition, ...]) -> Se
     if clash := contradictory((*space.conditions, *conditions)):
         raise NotationError(f"no network of space '{space.name}' can have {' and '.join(map(str, clash))}")
     # On a line of their own, as a comment may end the text. Its last statement may lack its semicolon.
-    text = f"net = {space.text}\n;" if _is_sequence(read(space.text, "space")) else space.text
+    text = f"net = {space.text}\n;" if _is_sequence(_read(space.text, "space")) else space.text
     limits = f"where {', '.join(map(str, conditions))};"
     try:
         return parse_space(f"{text}\n{limits}", space.name, space.task)
@@ -211,14 +328,14 @@ def parse_conditions(text: str) -> tuple[Condition, ...]:
         NotationError: the text holds something else, a metric is unknown or a bound is not a whole number.
     """
     with _reading(text):
-        return tuple(map(_condition, _parts(read(text, "limits"))))
+        return tuple(map(_condition, _parts(_read(text, "limits"))))
 
 
-def _condition(limit: Tree) -> Condition:
+def _condition(limit: _Tree) -> Condition:
     metric, comparison = map(str, limit.children[:2])
     if metric not in list(Metric):
         told = f"unknown metric '{metric}'; known are {', '.join(Metric)}"
-        raise NotationError(told, position=at(limit), hint=nearest(metric, [each.value for each in Metric]))
+        raise NotationError(told, position=_at(limit), hint=nearest(metric, [each.value for each in Metric]))
     return Condition(Metric(metric), comparison, _whole(limit.children[2], f"the bound of {metric}", _LARGEST_BOUND))
 
 
@@ -228,11 +345,11 @@ class _Definition:
 
     position: int
     parameters: tuple[str, ...]
-    body: Tree
+    body: _Tree
     let: bool = False
 
 
-def _table(tree: Tree) -> dict[str, _Definition]:
+def _table(tree: _Tree) -> dict[str, _Definition]:
     table: dict[str, _Definition] = {}
     for statement in _parts(tree):
         if statement.data == "where":
@@ -242,15 +359,15 @@ def _table(tree: Tree) -> dict[str, _Definition]:
         name = str(name)
         if name in op_names() or name in table:
             problem = "is defined twice" if name in table else "is an op and cannot be defined anew"
-            raise NotationError(f"'{name}' {problem}", position=at(statement))
+            raise NotationError(f"'{name}' {problem}", position=_at(statement))
         seen: list[str] = []
         for argument in arguments:
             parameter = _name(argument.children[-1])
             if len(argument.children) > 1 or parameter is None or parameter in (*op_names(), *seen):
-                told = f"the parameters of a rule are names, each given once, and no ops; '{normal(argument)}' is not"
-                raise NotationError(told, position=at(argument))
+                told = f"the parameters of a rule are names, each given once, and no ops; '{_normal(argument)}' is not"
+                raise NotationError(told, position=_at(argument))
             seen.append(parameter)
-        table[name] = _Definition(at(statement), tuple(seen), body, statement.data == "let")
+        table[name] = _Definition(_at(statement), tuple(seen), body, statement.data == "let")
     net = table.get("net")
     if net is None or net.let or net.parameters or not _is_sequence(net.body):
         told = "a space needs a plain rule of ops 'net', as in net = ...;"
@@ -337,7 +454,7 @@ class _Resolver:
                 scope.taken.update(other for other, found in self._table.items() if found.let)
             match _parts(statement.body):
                 case [group] if group.data == "group":
-                    body = self._joined(self._atom(group, scope, ""), at(group))
+                    body = self._joined(self._atom(group, scope, ""), _at(group))
                 case _:
                     body = self.body(statement.body, scope)
             if statement.let:
@@ -360,13 +477,13 @@ class _Resolver:
             name = _name(operand) or ""
         return name == _CLASSES and name not in self._table
 
-    def body(self, sequence: Tree, scope: _Scope) -> Body:
+    def body(self, sequence: _Tree, scope: _Scope) -> Body:
         """Return what a sequence draws."""
         self._depth += 1
-        _check_depth(self._depth, at(sequence))
+        _check_depth(self._depth, _at(sequence))
         parts: list[Part] = []
         for item in _parts(sequence):
-            kind, place = str(item.data), at(item)
+            kind, place = str(item.data), _at(item)
             if kind == "bar":
                 parts.append("|")
                 continue
@@ -383,7 +500,7 @@ class _Resolver:
                 continue
             low, high = (_whole(end, "a number of repetitions", _MOST_REPEATS) for end in (counts[0], counts[-1]))
             if low > high:
-                raise NotationError(f"the repetition {{{low}..{high}}} is empty", position=at(counts[0]))
+                raise NotationError(f"the repetition {{{low}..{high}}} is empty", position=_at(counts[0]))
             each: list[Part] = [Named(f"{label}[{number}]", body) for number in range(1, high + 1)]
             if low == high:
                 parts += each
@@ -391,7 +508,7 @@ class _Resolver:
             branches = [self._joined(each[:count], place) for count in range(low, high + 1)]
             parts.append(_either(f"{label}*", branches, tuple(map(str, range(low, high + 1))), ordered=True))
         self._depth -= 1
-        return self._joined(parts, at(sequence))
+        return self._joined(parts, _at(sequence))
 
     def _joined(self, parts: list[Part], position: int) -> Body:
         ways, most, height = 1, 0, 0
@@ -417,58 +534,58 @@ class _Resolver:
             _check_nodes(most, position)
         return Body(tuple(parts), ways, most, height)
 
-    def _atom(self, atom: Tree, scope: _Scope, label: str | None) -> list[Part]:
+    def _atom(self, atom: _Tree, scope: _Scope, label: str | None) -> list[Part]:
         if atom.data == "group":
-            alternatives = cast("list[Tree]", atom.children[1:])
+            alternatives = cast("list[_Tree]", atom.children[1:])
             branches = [self.body(sequence, scope) for sequence in alternatives]
             if len(branches) == 1:
                 return list(branches[0].nodes)
-            texts = tuple(normal(sequence) or "nothing" for sequence in alternatives)
+            texts = tuple(_normal(sequence) or "nothing" for sequence in alternatives)
             return [_either(scope.label("group") if label is None else label, branches, texts)]
         name = str(atom.children[0])
         if not self._is_network and (name in scope.needs or self._is_number(name)):
-            raise NotationError(f"'{name}' stands for a number; ops are needed here", position=at(atom))
+            raise NotationError(f"'{name}' stands for a number; ops are needed here", position=_at(atom))
         if name in self._table:
             return [self._mention(name, atom, scope, label)]
         if name not in op_names():
-            raise self._unknown(name, scope, at(atom))
+            raise self._unknown(name, scope, _at(atom))
         return [self._residual(atom, scope) if name == "res" else self._op(name, atom, scope)]
 
-    def _mention(self, name: str, call: Tree, scope: _Scope, label: str | None) -> Part:
-        statement, given = self._table[name], cast("list[Tree]", call.children[1:])
-        self.resolve(name, at(call))
-        _check_depth(self._depth + self.ops[name].height, at(call))
+    def _mention(self, name: str, call: _Tree, scope: _Scope, label: str | None) -> Part:
+        statement, given = self._table[name], cast("list[_Tree]", call.children[1:])
+        self.resolve(name, _at(call))
+        _check_depth(self._depth + self.ops[name].height, _at(call))
         names = statement.parameters
         if len(names) != len(given):
             takes = f"{name} takes {len(names)} arguments" + (f" ({', '.join(names)})" if names else "")
-            raise NotationError(f"{takes}, not {len(given)}", position=at(call))
+            raise NotationError(f"{takes}, not {len(given)}", position=_at(call))
         if statement.let:
             return SharedOps(name)
         arguments: list[tuple[str, Value]] = []
         for parameter, needs, argument in zip(names, self._needs[name], given, strict=True):
             *keywords, operand = _parts(argument)
             if keywords:
-                raise NotationError("arguments of a rule have no keyword", position=at(argument))
+                raise NotationError("arguments of a rule have no keyword", position=_at(argument))
             found = self._drawn(operand, scope)
             for op, need in needs:
-                _require(op, need, found, at(operand), scope)
+                _require(op, need, found, _at(operand), scope)
             arguments.append((parameter, found.value(parameter)))
         return Named(scope.label(name) if label is None else label, self.ops[name], tuple(arguments))
 
-    def _residual(self, call: Tree, scope: _Scope) -> Part:
-        arguments = cast("list[Tree]", call.children[1:])
+    def _residual(self, call: _Tree, scope: _Scope) -> Part:
+        arguments = cast("list[_Tree]", call.children[1:])
         if len(arguments) != 1 or len(arguments[0].children) > 1 or not _is_sequence(_parts(arguments[0])[0]):
             told = "res takes one sequence of ops to add its input to, as in res(conv3x3(8) bn)"
-            raise NotationError(told, position=at(arguments[-1] if arguments else call))
+            raise NotationError(told, position=_at(arguments[-1] if arguments else call))
         body = self.body(_parts(arguments[0])[0], scope)
         if not all(isinstance(part, str | Op) for part in body.nodes):
             return ResidualNode(body)
         ops, bars = _laid_out(body.nodes)
         if self._is_network and not Architecture(ops).ops:
-            raise NotationError("res(...) holds no op that does anything", position=at(call))
+            raise NotationError("res(...) holds no op that does anything", position=_at(call))
         return Residual(ops, bars)
 
-    def _op(self, name: str, call: Tree, scope: _Scope) -> Part:
+    def _op(self, name: str, call: _Tree, scope: _Scope) -> Part:
         signature = SIGNATURES[name]
         given = {field: self._argument(name, *bound, scope) for field, bound in _bound(name, call).items()}
         # Any number does: what it fills in is not asked for.
@@ -478,26 +595,26 @@ class _Resolver:
             return Template(type(example), tuple(filled.values()))
         return signature.make(**given)
 
-    def _argument(self, name: str, parameter: Parameter, argument: Tree, scope: _Scope) -> Value:
+    def _argument(self, name: str, parameter: Parameter, argument: _Tree, scope: _Scope) -> Value:
         operand = _parts(argument)[-1]
         word, is_optional = _word(operand)
         if self._is_network and (is_optional or operand.data in ("set", "range")):
-            raise _choice("an optional part" if is_optional else "a choice of values", at(operand))
+            raise _choice("an optional part" if is_optional else "a choice of values", _at(operand))
         if parameter.kind in (Kind.FLAG, Kind.TIE):
             given = True if parameter.kind is Kind.FLAG else word
             if given is None:
-                raise NotationError(f"tie= takes a plain name, not '{normal(operand)}'", position=at(argument))
+                raise NotationError(f"tie= takes a plain name, not '{_normal(operand)}'", position=_at(argument))
             if not is_optional:
                 return given
             missing = False if parameter.kind is Kind.FLAG else None
             return Choice(scope.label(parameter.label), (missing, given), Options(("no", "yes"), False, (1, 1)))
         found = self._drawn(operand, scope)
-        _require(name, parameter, found, at(operand), scope)
+        _require(name, parameter, found, _at(operand), scope)
         if found.variable or len(found.values) == 1:
             return found.value("")
         return found.value(scope.label(_name(operand) or parameter.label))
 
-    def _drawn(self, operand: Tree, scope: _Scope) -> _Numbers:
+    def _drawn(self, operand: _Tree, scope: _Scope) -> _Numbers:
         if not _is_sequence(operand):
             return _Numbers(_numbers(operand))
         name = _name(operand)
@@ -506,11 +623,11 @@ class _Resolver:
         if name == _CLASSES and name not in self._table and not self._is_network:
             return _Numbers((self._task.classes,))
         if name in self._table and self._is_number(name):
-            self.resolve(name, at(operand))
+            self.resolve(name, _at(operand))
             return self._numbers[name]
         if name is None or name in op_names() or name in self._table:
-            raise NotationError(f"'{normal(operand)}' stands for ops; a number is needed here", position=at(operand))
-        raise self._unknown(name, scope, at(operand))
+            raise NotationError(f"'{_normal(operand)}' stands for ops; a number is needed here", position=_at(operand))
+        raise self._unknown(name, scope, _at(operand))
 
     def _unknown(self, name: str, scope: _Scope, position: int) -> NotationError:
         known = (*op_names(), *(() if self._is_network else (_CLASSES, *self._table, *scope.needs)))
@@ -536,12 +653,12 @@ def _choice(what: str, position: int) -> NotationError:
     return NotationError(f"{what} belongs to a search space; a network is one network", position=position)
 
 
-def _bound(name: str, call: Tree) -> dict[str, tuple[Parameter, Tree]]:
+def _bound(name: str, call: _Tree) -> dict[str, tuple[Parameter, _Tree]]:
     # Which parameter each argument of an op's call sets, by its field; the values are not looked at.
     signature = SIGNATURES[name]
     number, options = signature.number, signature.options
-    bound: dict[str, tuple[Parameter, Tree]] = {}
-    for argument in cast("list[Tree]", call.children[1:]):
+    bound: dict[str, tuple[Parameter, _Tree]] = {}
+    for argument in cast("list[_Tree]", call.children[1:]):
         *keywords, operand = cast("list[Any]", argument.children)
         word = str(keywords[0]) if keywords else _word(operand)[0]
         parameter = options.get(word or "")
@@ -552,14 +669,14 @@ def _bound(name: str, call: Tree) -> dict[str, tuple[Parameter, Tree]]:
         if parameter is None:
             spelled = [key if value.kind is Kind.FLAG else f"{key}=" for key, value in options.items()]
             takes = ", ".join([*([f"its {number.meaning}"] if number else []), *spelled]) or "no arguments"
-            told, hint = f"{name} takes {takes}, not '{normal(argument)}'", nearest(word, options) if word else None
-            raise NotationError(told, position=at(argument), hint=hint)
+            told, hint = f"{name} takes {takes}, not '{_normal(argument)}'", nearest(word, options) if word else None
+            raise NotationError(told, position=_at(argument), hint=hint)
         if parameter.field in bound:
-            raise NotationError(f"{name} is given its {parameter.meaning} twice", position=at(argument))
+            raise NotationError(f"{name} is given its {parameter.meaning} twice", position=_at(argument))
         bound[parameter.field] = parameter, argument
     if signature.required and number is not None and number.field not in bound:
         example = f"{name}({'0.1' if number.kind is Kind.RATE else '8'})"
-        raise NotationError(f"{name} needs its {number.meaning}, as in {example}", position=at(call))
+        raise NotationError(f"{name} needs its {number.meaning}, as in {example}", position=_at(call))
     return bound
 
 
@@ -580,7 +697,7 @@ def _require(op: str, need: Parameter, found: _Numbers, position: int, scope: _S
             raise NotationError(f"{op} takes {allowed} as its {need.meaning}, not {plain(value)}", position=position)
 
 
-def _word(operand: Tree) -> tuple[str | None, bool]:
+def _word(operand: _Tree) -> tuple[str | None, bool]:
     # A word by itself, and whether a question mark stands behind it.
     if _is_sequence(operand) and len(operand.children) == 1:
         (item,) = _parts(operand)
@@ -591,12 +708,12 @@ def _word(operand: Tree) -> tuple[str | None, bool]:
     return None, False
 
 
-def _name(operand: Tree) -> str | None:
+def _name(operand: _Tree) -> str | None:
     word, is_optional = _word(operand)
     return None if is_optional else word
 
 
-def _numbers(tree: Tree) -> tuple[int | float, ...]:
+def _numbers(tree: _Tree) -> tuple[int | float, ...]:
     # In ascending order, whole ones as int.
     found: set[int | float] = set()
     for part in _parts(tree) if tree.data == "set" else (tree,):
@@ -605,27 +722,27 @@ def _numbers(tree: Tree) -> tuple[int | float, ...]:
             low, high, step = (*numbers, Fraction(1))[:3]
             if step == 0 or low > high:
                 told = "has no step" if step == 0 else "is empty; write the lower end first"
-                raise NotationError(f"the range {normal(part)} {told}", position=at(part))
+                raise NotationError(f"the range {_normal(part)} {told}", position=_at(part))
             numbers = [low + step * index for index in range(min((high - low) // step, _MOST_VALUES) + 1)]
         for number in numbers:
             plainly = int(number) if number.denominator == 1 else float(number)
             if plainly in found:
-                raise NotationError(f"{plain(plainly)} stands twice in this set", position=at(part))
+                raise NotationError(f"{plain(plainly)} stands twice in this set", position=_at(part))
             found.add(plainly)
     if len(found) > _MOST_VALUES:
-        raise NotationError(f"a set holds at most {_MOST_VALUES:,} numbers", position=at(tree))
+        raise NotationError(f"a set holds at most {_MOST_VALUES:,} numbers", position=_at(tree))
     return tuple(sorted(found))
 
 
 def _exact(token: Any) -> Fraction:
     number = Fraction(token)
     if number > _LARGEST_NUMBER:
-        raise NotationError(f"numbers go up to {_LARGEST_NUMBER:,}", position=at(token))
+        raise NotationError(f"numbers go up to {_LARGEST_NUMBER:,}", position=_at(token))
     return number
 
 
 def _whole(token: Any, what: str, largest: int) -> int:
     number = Fraction(token)
     if number > largest or number.denominator != 1:
-        raise NotationError(f"{what} is a whole number from 0 to {largest:,}", position=at(token))
+        raise NotationError(f"{what} is a whole number from 0 to {largest:,}", position=_at(token))
     return int(number)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from search_spaces.errors import ShapeError
-from search_spaces.network import Architecture
+from search_spaces.network import MNIST, Architecture
 from search_spaces.notation import parse_space
 from search_spaces.ops import (
     AvgPool,
@@ -22,11 +22,11 @@ from search_spaces.ops import (
     PReLU,
     ReLU,
     Residual,
+    Shape,
     Swish,
     Unshuffle,
 )
 from search_spaces.space import SearchSpace
-from search_spaces.task import MNIST, Shape
 
 RATES = st.sampled_from([0.0, 0.05, 0.069, 0.1, 0.25, 0.00001])
 PLAIN_OPS = st.one_of(

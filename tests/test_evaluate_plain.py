@@ -22,7 +22,7 @@ from harness.evidence.weight_file import read
 from harness.training.modules import Network, build
 from harness.training.recipe import Precision
 from harness.training.train import to_safetensors
-from search_spaces.cost import analyse
+from search_spaces.network import analyse
 from search_spaces.notation import parse_network
 from tests.conftest import REPOSITORY
 from tests.harness.data.test_other_images import idx

@@ -12,11 +12,9 @@ from typing import Any
 
 import optuna
 
-from search_spaces.cost import analyse
-from search_spaces.draw import Chooser, draw
+from search_spaces.network import MNIST, analyse
 from search_spaces.notation import parse_space
-from search_spaces.space import Options, SearchSpace
-from search_spaces.task import MNIST
+from search_spaces.space import Chooser, Options, SearchSpace, draw
 
 # Parameters that one point of missing accuracy counts for.
 PENALTY = 5_000

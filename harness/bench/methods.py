@@ -39,11 +39,10 @@ from harness.search.propose import ALL_ON, ASKS, Found, Switches
 from harness.search.race import Candidate
 from harness.system.errors import ContentError, UsageError, reason
 from harness.training.result import Status
-from search_spaces.draw import judge
 from search_spaces.errors import SearchSpaceError, nearest
 from search_spaces.network import Architecture
 from search_spaces.notation import parse_network
-from search_spaces.space import SearchSpace
+from search_spaces.space import SearchSpace, judge
 
 Stops = Enum("Stops", "NEVER RACE HALVING")
 

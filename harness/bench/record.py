@@ -39,12 +39,9 @@ from harness.training.recipe import check_batch, check_statistics, named_recipe
 from harness.training.result import Purpose, Result, Status, accuracy_pct, environment
 from harness.training.run import Job
 from search_spaces.catalog import space as space_of
-from search_spaces.cost import Analysis
-from search_spaces.count import configurations
-from search_spaces.draw import draw, enumerate_draws, judge, uniform
 from search_spaces.errors import DrawError
-from search_spaces.network import Architecture
-from search_spaces.space import SearchSpace
+from search_spaces.network import Analysis, Architecture
+from search_spaces.space import SearchSpace, configurations, draw, enumerate_draws, judge, uniform
 
 _BANDS = 8
 # Spaces with no more configurations than this are looked at as a whole: ten seconds.

@@ -17,7 +17,7 @@ from harness.system import files, statistics
 from harness.system.document import csv_text
 from harness.system.terminal import counted, duration_text
 from harness.training.result import finite
-from search_spaces.count import clopper_pearson
+from search_spaces.space import clopper_pearson
 
 # The two scores that methods are compared by.
 OVER_TIME, AT_THE_END = "over time", "at the end"

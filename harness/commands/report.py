@@ -183,7 +183,7 @@ def _compared(names: tuple[str, ...], place: Workspace) -> tuple[list[Path], lis
     from harness.networks import find_study, is_short, read_network, studies
     from search_spaces.catalog import PRESETS
     from search_spaces.errors import nearest
-    from search_spaces.task import MNIST
+    from search_spaces.network import MNIST
 
     folders = {name: folder for name in names if (folder := find_study(name, place)) is not None}
     others = [name for name in names if name not in folders]

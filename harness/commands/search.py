@@ -134,8 +134,7 @@ def search(
 
 def _plan_facts(document: dict[str, Any]) -> dict[str, str]:
     """Return a plan, as ``plan_document`` gives it, for people: a line a matter."""
-    from search_spaces.count import configurations_text
-    from search_spaces.space import OBJECTIVES, Metric
+    from search_spaces.space import OBJECTIVES, Metric, configurations_text
 
     config, effort = document["config"], document["effort"]
     low, high = (100 * share for share in document["feasible_share"])

@@ -14,8 +14,7 @@ from harness.system.errors import ContentError
 from harness.system.terminal import say
 
 if TYPE_CHECKING:
-    from search_spaces.count import Count, Rejection
-    from search_spaces.space import SearchSpace
+    from search_spaces.space import Count, Rejection, SearchSpace
 
 _budget = click.option("--budget", type=click.IntRange(1), help="Parameter budget.")
 _seed = click.option("--seed", type=int, default=0, help="Seed of the random numbers.")
@@ -61,7 +60,7 @@ def spaces() -> None:
 def list_spaces(as_json: bool) -> None:
     """List the spaces that come with the harness; the first is the default."""
     from search_spaces.catalog import SPACES, space
-    from search_spaces.count import count_text
+    from search_spaces.space import count_text
 
     found = [_facts(space(name)) | {"description": text} for name, text in SPACES.items()]
     lines = [
@@ -91,8 +90,8 @@ def show(name: str, as_json: bool) -> None:
 def sample(name: str, count: int, seed: int, budget: int | None, as_json: bool) -> None:
     """Draw networks from a space, each decision uniformly; rejected networks are drawn again."""
     from search_spaces.catalog import space
-    from search_spaces.cost import analyse
-    from search_spaces.draw import draw_uniform
+    from search_spaces.network import analyse
+    from search_spaces.space import draw_uniform
 
     found, rng = space(name), random.Random(seed)
     networks: list[dict[str, Any]] = []
@@ -121,7 +120,7 @@ def sample(name: str, count: int, seed: int, budget: int | None, as_json: bool) 
 def count(name: str, budget: int | None, samples: int, seed: int, as_json: bool) -> None:
     """Count the configurations of a space, and how many keep its conditions and the budget."""
     from search_spaces.catalog import space
-    from search_spaces.count import configurations_text, feasible
+    from search_spaces.space import configurations_text, feasible
 
     found = space(name)
     counted = feasible(found, budget, rng=random.Random(seed), samples=samples)
@@ -140,7 +139,7 @@ def check(file: str, as_json: bool) -> None:
     name of 'harness spaces list' is checked too, where no file is called so.
     """
     from search_spaces.catalog import space
-    from search_spaces.count import configurations_text, feasible
+    from search_spaces.space import configurations_text, feasible
 
     is_name = file.isidentifier() and not os.path.exists(file)
     found = space(file if is_name else f"@{file.removeprefix('@')}")
@@ -159,7 +158,7 @@ def check(file: str, as_json: bool) -> None:
 
 
 def _facts(found: SearchSpace) -> dict[str, Any]:
-    from search_spaces.count import configurations
+    from search_spaces.space import configurations
 
     return {
         "name": found.name,
@@ -171,7 +170,7 @@ def _facts(found: SearchSpace) -> dict[str, Any]:
 
 
 def _told(counted: Count) -> str:
-    from search_spaces.count import count_text
+    from search_spaces.space import count_text
 
     said = f"accepted: {counted.accepted:,} of {counted.looked_at:,}"
     if counted.exact:

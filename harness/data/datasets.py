@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from harness.system.errors import UsageError
 from search_spaces.errors import nearest
-from search_spaces.task import Task
+from search_spaces.network import Task
 
 # The name that stands for ``mnist`` where it can be had, and for ``mnist-5k`` elsewhere.
 AUTO = "auto"

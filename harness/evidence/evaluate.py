@@ -24,8 +24,8 @@ from harness.training.recipe import Precision
 from harness.training.result import accuracy_pct, code_version
 from harness.training.steps import normalised
 from search_spaces.errors import SearchSpaceError
+from search_spaces.network import Task
 from search_spaces.notation import parse_network
-from search_spaces.task import Task
 
 _BATCH = 500
 # Two classes are as good as equal where their probabilities differ by less: processors and libraries round in other

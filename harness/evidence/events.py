@@ -15,7 +15,7 @@ from harness.system.document import WrittenNetwork, document_of, read_as
 from harness.system.errors import ContentError
 from harness.training.recipe import recipe_document
 from harness.training.result import Result
-from search_spaces.draw import Decision
+from search_spaces.space import Decision
 
 _T = TypeVar("_T")
 

@@ -27,11 +27,9 @@ from harness.system.errors import ContentError, UsageError, reason
 from harness.system.files import Workspace
 from harness.training.result import PROTOCOL_VERSION, Purpose, Result, Status, finite
 from search_spaces.catalog import name_of
-from search_spaces.cost import analyse, stored_numbers
 from search_spaces.errors import SearchSpaceError
-from search_spaces.network import Architecture
+from search_spaces.network import MNIST, Architecture, Task, analyse, stored_numbers
 from search_spaces.space import Metric
-from search_spaces.task import MNIST, Task
 
 VERIFIED_SEEDS = 5
 # Whose one-sided bound must reach the target; a mean alone that does is only "at the target" (docs/decisions.md#20).

@@ -35,9 +35,8 @@ from harness.system.document import document_of
 from harness.system.errors import UsageError, install_command, typed
 from harness.training.result import Purpose, Result, Status
 from search_spaces.catalog import network_name
-from search_spaces.cost import analyse
-from search_spaces.draw import measured
-from search_spaces.space import OBJECTIVES
+from search_spaces.network import analyse
+from search_spaces.space import OBJECTIVES, measured
 
 if TYPE_CHECKING:
     import optuna

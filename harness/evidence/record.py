@@ -13,8 +13,8 @@ from harness.system.document import BRING_BACK, WrittenNetwork, document_of, doc
 from harness.system.errors import ContentError, reason
 from harness.training.recipe import Recipe, recipe_document
 from harness.training.result import PROTOCOL_VERSION, Environment, Purpose, Result, Status, accuracy_pct, derive_seed
-from search_spaces.cost import analyse
 from search_spaces.errors import SearchSpaceError
+from search_spaces.network import analyse
 
 
 @documented

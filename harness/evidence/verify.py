@@ -31,11 +31,9 @@ from harness.training.processes import Processes
 from harness.training.recipe import NamedRecipe
 from harness.training.result import Environment, Purpose, code_version
 from harness.training.run import Job, TrainingData, execute_together
-from search_spaces.cost import analyse
 from search_spaces.errors import SearchSpaceError
-from search_spaces.network import Architecture
+from search_spaces.network import Architecture, Task, analyse
 from search_spaces.ops import Op, Residual, op_text
-from search_spaces.task import Task
 
 # Of a one-sided test that says a re-run is worse than its record.
 _SIGNIFICANCE = 0.05

@@ -20,9 +20,8 @@ from harness.search.race import CONFIRM_SEEDS, needed_share
 from harness.search.surrogate import SEED_DEVIATION, Row, Surrogate, network_row, training_row
 from harness.system import statistics
 from harness.training.recipe import Recipe
-from search_spaces.cost import Analysis
-from search_spaces.draw import Draw, Judgement, measured
-from search_spaces.space import Metric
+from search_spaces.network import Analysis
+from search_spaces.space import Draw, Judgement, Metric, measured
 
 # While nothing stands, what counts is the chance that one of several networks like this one stands in time, with this
 # power, since an answer matters more than its size. In time is within so many seconds of the search's beginning, later

@@ -13,10 +13,8 @@ from harness.evidence.events import Entry, Event, SessionBegan, SessionEnded
 from harness.training.executor import Limits
 from harness.training.recipe import Recipe
 from harness.training.result import Result
-from search_spaces.cost import Analysis, analyse, grouped_macs, map_numbers
-from search_spaces.network import Architecture
+from search_spaces.network import Analysis, Architecture, Task, analyse, grouped_macs, map_numbers
 from search_spaces.notation import parse_network
-from search_spaces.task import Task
 
 # Multiply-adds that take as long as moving one number of a map through BN, rectifier, pooling and their gradients; as
 # the optimizer's step for one parameter, by image of a batch of 32; and as a multiply-add of a depthwise or grouped

@@ -43,9 +43,9 @@ from harness.training.executor import Broken, ExecutorOf, Finished, Source
 from harness.training.processes import Processes
 from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job, begun
-from search_spaces.cost import analyse
-from search_spaces.draw import Draw, measured, replay, uniform
+from search_spaces.network import analyse
 from search_spaces.notation import parse_space
+from search_spaces.space import Draw, measured, replay, uniform
 
 # Runs that crash one after the other tell of the machine, not of the networks.
 _MOST_CRASHES = 10

@@ -19,9 +19,8 @@ from optuna.trial import Trial as Trial
 from harness.search.race import Candidate
 from harness.system.errors import UsageError
 from harness.training.result import Status
-from search_spaces.draw import Decision, Draw, draw, draw_uniform, mutate, replay, uniform
 from search_spaces.errors import DrawError, nearest
-from search_spaces.space import Options, SearchSpace
+from search_spaces.space import Decision, Draw, Options, SearchSpace, draw, draw_uniform, mutate, replay, uniform
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 

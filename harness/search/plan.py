@@ -26,9 +26,17 @@ from harness.training.processes import Processes
 from harness.training.ray import Asked, Cluster, NodeInfo, joined_by, nodes_that_train
 from harness.training.recipe import NamedRecipe, check_batch, named_recipe
 from search_spaces.catalog import space as space_of
-from search_spaces.count import MOST_EXACT, configurations, feasible, smallest
 from search_spaces.notation import with_conditions
-from search_spaces.space import Condition, Metric, SearchSpace, contradictory
+from search_spaces.space import (
+    MOST_EXACT,
+    Condition,
+    Metric,
+    SearchSpace,
+    configurations,
+    contradictory,
+    feasible,
+    smallest,
+)
 
 # Epochs that the default recipe may have: a large network reaches in a few what a small one needs many for. Each is at
 # most twice the one before, as errors fall by a seventh or so when the length doubles.

@@ -24,13 +24,24 @@ from harness.search.optuna_sampler import SURROGATE, Index, Trial
 from harness.search.race import Candidate
 from harness.search.surrogate import PRIOR_ERRORS, Observation, Surrogate, row_of
 from harness.training.result import Status
-from search_spaces.cost import Analysis
-from search_spaces.count import configurations
-from search_spaces.draw import Draw, Judgement, draw, enumerate_draws, judge, measured, mutate, uniform
 from search_spaces.errors import DrawError
+from search_spaces.network import Analysis, Task
 from search_spaces.notation import parse_space
-from search_spaces.space import OBJECTIVES, Condition, Metric, SearchSpace
-from search_spaces.task import Task
+from search_spaces.space import (
+    OBJECTIVES,
+    Condition,
+    Draw,
+    Judgement,
+    Metric,
+    SearchSpace,
+    configurations,
+    draw,
+    enumerate_draws,
+    judge,
+    measured,
+    mutate,
+    uniform,
+)
 
 _LADDER_STEPS = 7
 _LADDER_DRAWS = 300

@@ -20,9 +20,8 @@ from harness.evidence.events import Confirmed, Entry, Event, Proposal, Repeated,
 from harness.evidence.study import Study, StudyConfig
 from harness.system import statistics
 from harness.training.result import Purpose, Result, Status, accuracy_pct
-from search_spaces.cost import analyse
-from search_spaces.draw import measured
-from search_spaces.space import Metric, size_text
+from search_spaces.network import analyse
+from search_spaces.space import Metric, measured, size_text
 
 # Fresh seeds that a network has before it may stand, and with which it is given up.
 CONFIRM_SEEDS = 2

@@ -39,9 +39,8 @@ from harness.system.files import Workspace
 from harness.system.statistics import mean
 from harness.training.recipe import RECIPES, Recipe
 from harness.training.result import PROTOCOL_VERSION, Result, Status
-from search_spaces.cost import Analysis, analyse
 from search_spaces.errors import NotationError
-from search_spaces.network import Architecture, form
+from search_spaces.network import Analysis, Architecture, Task, analyse, form
 from search_spaces.notation import parse_notation
 from search_spaces.ops import (
     AvgPool,
@@ -56,7 +55,6 @@ from search_spaces.ops import (
     ReLU,
     Residual,
 )
-from search_spaces.task import Task
 
 # A receptive field beyond the image adds nothing.
 _WIDEST_FIELD = 40

@@ -10,11 +10,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.training.recipe import Initialisation, Recipe
-from search_spaces.cost import analyse
 from search_spaces.modules import FastDropout, PosedConv2d
-from search_spaces.network import Architecture
-from search_spaces.ops import Kernel, Op, Residual
-from search_spaces.task import Shape, Task
+from search_spaces.network import Architecture, Task, analyse
+from search_spaces.ops import Kernel, Op, Residual, Shape
 
 
 class _Residual(nn.Module):
@@ -73,14 +71,14 @@ def build(architecture: Architecture, task: Task) -> Network:
 
     Raises:
         ShapeError: the ops do not fit together.
-        AssertionError: torch counts other parameters than ``search_spaces.cost``; a fault of this program.
+        AssertionError: torch counts other parameters than ``search_spaces.network``; a fault of this program.
     """
     expected = analyse(architecture, task).parameters
     network = Network(sequence(architecture.ops, task.input_shape))
     counted = sum(parameter.numel() for parameter in network.parameters())
     if counted != expected:
         raise AssertionError(
-            f"torch counts {counted} parameters, search_spaces.cost {expected}: please report this network"
+            f"torch counts {counted} parameters, search_spaces.network {expected}: please report this network"
         )
     return network
 

@@ -19,11 +19,9 @@ from pydantic.dataclasses import dataclass as validated
 from harness.system.document import read_as
 from harness.system.errors import ContentError, UsageError, reason
 from search_spaces.catalog import PRESETS
-from search_spaces.cost import normalised_values
 from search_spaces.errors import SearchSpaceError, nearest
-from search_spaces.network import Architecture
+from search_spaces.network import Architecture, Task, normalised_values
 from search_spaces.notation import parse_network
-from search_spaces.task import Task
 
 
 class Optimizer(StrEnum):

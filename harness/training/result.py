@@ -19,7 +19,7 @@ from harness.system import files
 from harness.system.document import WrittenNetwork, document_of, documented, read_as
 from harness.system.machine import device_name, processor_flags
 from harness.training.recipe import Recipe, recipe_document
-from search_spaces.draw import Decision
+from search_spaces.space import Decision
 
 if TYPE_CHECKING:
     import torch

@@ -44,10 +44,9 @@ from harness.training.train import (
     train_epoch,
     weights_digest,
 )
-from search_spaces.cost import analyse
-from search_spaces.draw import Decision
-from search_spaces.network import Architecture
+from search_spaces.network import Architecture, analyse
 from search_spaces.ops import op_types
+from search_spaces.space import Decision
 
 # A kernel is looked at as shades of grey; four digits are more than anyone sees.
 _DIGITS = 4

@@ -12,8 +12,7 @@ from torch import Tensor
 
 from harness.training.modules import Network
 from harness.training.recipe import Recipe, Schedule, first_averaged_step
-from search_spaces.network import Architecture
-from search_spaces.task import Task
+from search_spaces.network import Architecture, Task
 
 
 @dataclass(frozen=True, slots=True)

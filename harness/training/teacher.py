@@ -24,10 +24,9 @@ from harness.training.recipe import Recipe
 from harness.training.result import PROTOCOL_VERSION, Purpose, derive_seed, environment
 from harness.training.steps import Images, Teacher
 from harness.training.train import finish_average, predicting_state, start, train_epoch
-from search_spaces.network import Architecture
+from search_spaces.network import Architecture, Task
 from search_spaces.notation import parse_network
 from search_spaces.ops import op_types
-from search_spaces.task import Task
 
 
 def teacher_of(

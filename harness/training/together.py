@@ -39,8 +39,7 @@ from harness.training.steps import (
     soft_targets,
 )
 from harness.training.train import Training, autocast, end_epoch
-from search_spaces.network import Architecture
-from search_spaces.task import Task
+from search_spaces.network import Architecture, Task
 
 # Steps before a capture: cuDNN chooses its kernels and allocates in the first ones (torch's notes on CUDA graphs).
 _WARM_UP = 3

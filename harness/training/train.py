@@ -56,8 +56,7 @@ from harness.training.steps import (
     soft_losses,
     soft_targets,
 )
-from search_spaces.network import Architecture
-from search_spaces.task import Task
+from search_spaces.network import Architecture, Task
 
 _EVALUATION_BATCH = 500
 # From these BN statistics are recomputed: they are then known to a hundredth of a deviation. Looks before the end make

@@ -10,12 +10,14 @@ from search_spaces.ops.op import (
     Op,
     Parameter,
     Residual,
+    Shape,
     Signature,
     op_names,
     op_text,
     op_types,
     ops_text,
     plain,
+    shape_text,
     written,
 )
 from search_spaces.ops.pointwise import BatchNorm, Dropout, Dropout2d, LeakyReLU, PReLU, ReLU, Swish
@@ -25,7 +27,8 @@ for _found in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_found.name}")
 
 __all__ = [
-    "SIGNATURES", "AvgPool", "BatchNorm", "Conv", "DepthwiseConv", "Dropout", "Dropout2d", "GlobalAvgPool", "Kernel",
-    "Kind", "LeakyReLU", "Linear", "MaxPool", "Op", "PReLU", "Parameter", "ReLU", "Residual", "Signature", "Swish",
-    "Unshuffle", "kernels", "op_names", "op_text", "op_types", "ops_text", "plain", "written",
+    "SIGNATURES", "AvgPool", "BatchNorm", "Conv", "DepthwiseConv", "Dropout", "Dropout2d", "GlobalAvgPool",
+    "Kernel", "Kind", "LeakyReLU", "Linear", "MaxPool", "Op", "PReLU", "Parameter", "ReLU", "Residual", "Shape",
+    "Signature", "Swish", "Unshuffle", "kernels", "op_names", "op_text", "op_types", "ops_text", "plain",
+    "shape_text", "written",
 ]  # fmt: skip

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from search_spaces.errors import ShapeError
-from search_spaces.ops.op import Kind, Op, Parameter, Residual, Signature, op_text, written
-from search_spaces.task import Shape
+from search_spaces.ops.op import Kind, Op, Parameter, Residual, Shape, Signature, op_text, written
 
 if TYPE_CHECKING:
     from torch import nn

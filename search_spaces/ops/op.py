@@ -17,12 +17,18 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from search_spaces.errors import ShapeError
-from search_spaces.task import Shape, shape_text
 
 if TYPE_CHECKING:
     from torch import nn
 
+# Of a map (channels, height, width), of a vector (features,).
+Shape = tuple[int, ...]
 _Kind = TypeVar("_Kind", bound="type[Op]")
+
+
+def shape_text(shape: Shape) -> str:
+    """Return a shape as people write it: 16x12x12, or 10."""
+    return "x".join(map(str, shape))
 
 
 class Kind(StrEnum):

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from search_spaces.errors import ShapeError
-from search_spaces.ops.op import Kind, Op, Parameter, Signature, op_text, written
-from search_spaces.task import Shape
+from search_spaces.ops.op import Kind, Op, Parameter, Shape, Signature, op_text, written
 
 if TYPE_CHECKING:
     from torch import nn

@@ -10,7 +10,7 @@ import pytest
 
 from harness.bench.table import read_table
 from search_spaces.catalog import space
-from search_spaces.draw import enumerate_draws, judge
+from search_spaces.space import enumerate_draws, judge
 
 ROOT = Path(__file__).resolve().parents[2]
 

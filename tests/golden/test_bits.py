@@ -20,8 +20,8 @@ from harness.training.recipe import AverageStatistics, Initialisation, Optimizer
 from harness.training.result import instructions
 from harness.training.steps import Images
 from harness.training.train import finish_average, start, train_epoch, weights_digest
+from search_spaces.network import MNIST
 from search_spaces.notation import parse_network
-from search_spaces.task import MNIST
 
 GOLDEN = Path(__file__).with_name("bits.json")
 SMALL = Recipe(

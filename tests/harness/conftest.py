@@ -19,9 +19,8 @@ from harness.data.datasets import DATASETS, DataFile, Dataset
 from harness.evidence.record import Found, Record, SeedRun
 from harness.training.recipe import Recipe
 from harness.training.result import Environment, Purpose, Result, Status, derive_seed
-from search_spaces.cost import analyse
+from search_spaces.network import MNIST, analyse
 from search_spaces.notation import parse_network
-from search_spaces.task import MNIST
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from harness.system.files import Workspace
 from harness.training.modules import build
 from harness.training.run import Job
 from harness.training.train import to_safetensors
-from search_spaces.task import MNIST
+from search_spaces.network import MNIST
 from tests.harness import unrun
 
 

@@ -31,10 +31,8 @@ from harness.training.executor import Finished, Limits, Source
 from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Purpose, Result, Status, derive_seed
 from harness.training.run import Job
-from search_spaces.cost import analyse
-from search_spaces.network import Architecture
+from search_spaces.network import MNIST, Architecture, analyse
 from search_spaces.notation import parse_network
-from search_spaces.task import MNIST
 from tests.harness import logged
 from tests.harness.desks import Desks, in_place_of_processes
 

@@ -55,7 +55,7 @@ def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException | type[BaseExc
     def stop(*arguments: Any) -> None:
         raise error
 
-    monkeypatch.setattr("search_spaces.cost.analyse", stop)
+    monkeypatch.setattr("search_spaces.network.analyse", stop)
 
 
 # Errors -----------------------------------------------------------------------------------------------------

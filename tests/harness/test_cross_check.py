@@ -10,10 +10,9 @@ from harness.cross_check import Counts, cross_check, fvcore_counts, summary_tota
 from harness.system.errors import HarnessError
 from harness.training.modules import build
 from search_spaces.catalog import PRESETS, SPACES, space
-from search_spaces.cost import analyse
-from search_spaces.draw import draw_uniform
+from search_spaces.network import MNIST, analyse
 from search_spaces.notation import parse_network
-from search_spaces.task import MNIST
+from search_spaces.space import draw_uniform
 
 TIED = parse_network(
     "conv3x3(4) conv3x3(4, tie=a, bias) bn relu res(conv3x3(4, tie=a) relu) | avgpool"

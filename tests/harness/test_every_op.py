@@ -24,11 +24,8 @@ from harness.training.native.instruction import Activation
 from harness.training.native.native import choose_engine
 from harness.training.native.program import _ACTIVATIONS, KERNELS
 from harness.training.recipe import Recipe
-from search_spaces.cost import analyse
-from search_spaces.count import feasible
-from search_spaces.draw import draw_uniform, enumerate_draws
 from search_spaces.errors import NotationError, ShapeError
-from search_spaces.network import Architecture
+from search_spaces.network import MNIST, Architecture, analyse
 from search_spaces.notation import parse_network, parse_space
 from search_spaces.ops import (
     SIGNATURES,
@@ -37,11 +34,12 @@ from search_spaces.ops import (
     Kind,
     Op,
     Parameter,
+    Shape,
     Signature,
     op_types,
     written,
 )
-from search_spaces.task import MNIST, Shape
+from search_spaces.space import draw_uniform, enumerate_draws, feasible
 from tests.harness.training.native.networks import NETWORKS
 
 # Also compared with torch as an ONNX model.

@@ -21,8 +21,8 @@ from harness.training.recipe import RECIPES, NamedRecipe, Recipe
 from harness.training.result import Result
 from search_spaces.catalog import PRESETS, network_name
 from search_spaces.errors import NotationError, SearchSpaceError
+from search_spaces.network import MNIST
 from search_spaces.notation import parse_network
-from search_spaces.task import MNIST
 from tests.harness import logged, scripted, unrun
 
 NETWORK = parse_network("conv3x3(8) bn relu | maxpool | conv3x3(8) bn relu | gap | conv1x1(10)")

@@ -25,11 +25,9 @@ from harness.training.recipe import Recipe
 from harness.training.result import Environment, Epoch, Purpose, Result, Status, derive_seed
 from reports.study_facts import Standings, StudyFacts, read_study
 from reports.study_page import page
-from search_spaces.cost import analyse
-from search_spaces.draw import Decision
-from search_spaces.network import Architecture
+from search_spaces.network import MNIST, Architecture, analyse
 from search_spaces.notation import parse_network
-from search_spaces.task import MNIST
+from search_spaces.space import Decision
 from tests import browser
 from tests.harness import logged
 

@@ -23,8 +23,8 @@ from reports.comparison import write_network_comparison, write_study_comparison
 from reports.study_facts import StudyFacts
 from reports.study_page import write_report
 from search_spaces.catalog import PRESETS
-from search_spaces.draw import Decision
 from search_spaces.notation import parse_network
+from search_spaces.space import Decision
 from tests import axe, browser
 from tests.reports.conftest import SyntheticStudy, evidence, network, realistic
 

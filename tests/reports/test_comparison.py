@@ -29,9 +29,7 @@ from reports.comparison import (
 )
 from reports.numbers import decimal, three_digits
 from search_spaces.catalog import network_name
-from search_spaces.cost import analyse
-from search_spaces.network import Architecture
-from search_spaces.task import MNIST
+from search_spaces.network import MNIST, Architecture, analyse
 from tests.reports.conftest import CONFIG, ENVIRONMENT, SyntheticStudy, evidence, network, seed_run
 
 SMALL, LARGE = network(4, 6, 8), network(8, 12, 16)

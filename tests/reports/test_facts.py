@@ -27,8 +27,8 @@ from reports.course import _SIZE, FEWEST_NETWORKS, choices
 from reports.mistakes import CONFIRMED_LABEL_ERRORS, mistakes
 from reports.networks import Network
 from reports.study_facts import StudyFacts, made_by, read_study, recipe_rows, settings
-from search_spaces.draw import Decision
 from search_spaces.notation import parse_network
+from search_spaces.space import Decision
 from tests.harness import logged
 from tests.reports.conftest import CONFIG, drawn, evidence, facts_of, inspected, label_of, network
 from tests.reports.conftest import SIZE as IMAGES

@@ -14,10 +14,9 @@ from harness.system.files import Workspace
 from harness.training.result import Status
 from reports.networks import Network, State, front_of
 from reports.study_facts import StudyFacts, read_study
-from search_spaces.cost import analyse
+from search_spaces.network import MNIST, analyse
 from search_spaces.notation import parse_network
 from search_spaces.space import Metric
-from search_spaces.task import MNIST
 from tests.reports.conftest import CONFIG, network
 
 

@@ -28,10 +28,9 @@ from reports.comparison import write_network_comparison, write_study_comparison
 from reports.study_facts import StudyFacts, read_study
 from reports.study_page import page, write_report
 from search_spaces.catalog import PRESETS
-from search_spaces.network import Architecture
+from search_spaces.network import MNIST, Architecture
 from search_spaces.notation import parse_network
 from search_spaces.space import Metric
-from search_spaces.task import MNIST
 from tests.outline import Outline, checked
 from tests.reports.conftest import CONFIG, SyntheticStudy, evidence, facts_of, network, seed_run
 

@@ -24,9 +24,8 @@ from reports.render import code, sentence
 from reports.study_facts import StudyFacts, read_study
 from reports.study_page import COLUMNS, comparison_summary, lines, study_summary, write_figures, write_tables
 from search_spaces.catalog import PRESETS
-from search_spaces.cost import analyse
+from search_spaces.network import MNIST, analyse
 from search_spaces.notation import parse_network
-from search_spaces.task import MNIST
 from tests.reports.conftest import evidence, facts_of, network
 
 STYLE = resources.files("reports").joinpath("page.css").read_text(encoding="utf-8")

@@ -8,15 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_spaces.cost import (
+from search_spaces.errors import ShapeError
+from search_spaces.network import (
+    MNIST,
+    Architecture,
     analyse,
     grouped_macs,
     map_numbers,
     normalised_values,
     stored_numbers,
 )
-from search_spaces.errors import ShapeError
-from search_spaces.network import Architecture
 from search_spaces.notation import parse_network, parse_notation
 from search_spaces.ops import (
     AvgPool,
@@ -32,7 +33,6 @@ from search_spaces.ops import (
     Unshuffle,
     op_text,
 )
-from search_spaces.task import MNIST
 
 # Counted by hand.
 TABLES: dict[str, list[tuple[str, tuple[int, ...], int, int, int]]] = {

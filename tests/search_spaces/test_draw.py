@@ -13,24 +13,30 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from search_spaces.catalog import SPACES, space
-from search_spaces.cost import analyse, map_numbers
-from search_spaces.count import Count, clopper_pearson, configurations, feasible, smallest
-from search_spaces.draw import (
+from search_spaces.errors import DrawError
+from search_spaces.network import MNIST, analyse, map_numbers
+from search_spaces.notation import parse_network, parse_space
+from search_spaces.space import (
+    Condition,
+    Count,
     Decision,
     Draw,
+    Metric,
+    Options,
+    SearchSpace,
     by_configurations,
+    clopper_pearson,
+    configurations,
     draw,
     draw_uniform,
     enumerate_draws,
+    feasible,
     judge,
     mutate,
     replay,
+    smallest,
     uniform,
 )
-from search_spaces.errors import DrawError
-from search_spaces.notation import parse_network, parse_space
-from search_spaces.space import Condition, Metric, Options, SearchSpace
-from search_spaces.task import MNIST
 
 # Sizes that enumeration gets through in no time.
 FEW = 300

@@ -13,11 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from search_spaces.catalog import PATTERN, PRESETS, SPACES, is_named, name_of, network_name, network_names, space
-from search_spaces.cost import analyse
-from search_spaces.count import configurations
-from search_spaces.draw import draw, enumerate_draws, uniform
 from search_spaces.errors import NotationError
-from search_spaces.network import Architecture, Form, form
+from search_spaces.network import MNIST, Architecture, Form, analyse, form
 from search_spaces.notation import parse_network
 from search_spaces.ops import (
     AvgPool,
@@ -36,7 +33,7 @@ from search_spaces.ops import (
     Unshuffle,
     op_text,
 )
-from search_spaces.task import MNIST
+from search_spaces.space import configurations, draw, enumerate_draws, uniform
 
 HEAD = (GlobalAvgPool(), Linear(10))
 

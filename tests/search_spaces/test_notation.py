@@ -13,13 +13,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.lark import from_lark
 
-from search_spaces.count import configurations
-from search_spaces.draw import enumerate_draws, judge, replay
 from search_spaces.errors import NotationError, SearchSpaceError, ShapeError, caret, nearest
-from search_spaces.grammar import normal as written
-from search_spaces.grammar import read
-from search_spaces.network import Architecture
-from search_spaces.notation import parse_conditions, parse_network, parse_notation, parse_space, with_conditions
+from search_spaces.network import MNIST, Architecture, Task
+from search_spaces.notation import (
+    _normal,
+    _read,
+    parse_conditions,
+    parse_network,
+    parse_notation,
+    parse_space,
+    with_conditions,
+)
 from search_spaces.ops import (
     BatchNorm,
     Conv,
@@ -32,8 +36,7 @@ from search_spaces.ops import (
     ReLU,
     Residual,
 )
-from search_spaces.space import Metric, SearchSpace
-from search_spaces.task import MNIST, Task
+from search_spaces.space import Metric, SearchSpace, configurations, enumerate_draws, judge, replay
 
 GRAMMAR = lark.Lark(
     resources.files("search_spaces").joinpath("notation.lark").read_text("utf-8"),
@@ -96,7 +99,7 @@ def test_spellings_of_one_network_have_one_hash(spelling: str):
     ],
 )
 def test_a_space_has_one_normal_form(text: str, normal: str):
-    assert written(read(text, "space")).replace("\n", "") == normal
+    assert _normal(_read(text, "space")).replace("\n", "") == normal
 
 
 PARSERS: dict[str, Callable[[str], Any]] = {
@@ -323,9 +326,9 @@ def test_conditions_that_a_space_excludes_are_refused(end: str):
 
 @given(st.from_type(SearchSpace))
 def test_the_normal_form_reads_back_as_the_same_space(space: SearchSpace):
-    normal = written(read(space.text, "space"))
+    normal = _normal(_read(space.text, "space"))
     again = parse_space(normal, space.name)
-    assert written(read(normal, "space")) == normal
+    assert _normal(_read(normal, "space")) == normal
     assert (again.hash, again.net, again.shared) == (space.hash, space.net, space.shared)
     assert space.hash == hashlib.sha256(normal.encode()).hexdigest()[:12]
 

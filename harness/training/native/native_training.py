@@ -23,8 +23,7 @@ from harness.training.native.native import Engine, TeacherRow, training_row
 from harness.training.native.program import Program, program, rows
 from harness.training.recipe import Optimizer, Precision, Recipe, decay_of, first_averaged_step, recipe_of_epoch
 from harness.training.steps import Images, Steps, Teacher, epoch_maps
-from search_spaces.network import Architecture
-from search_spaces.task import Task
+from search_spaces.network import Architecture, Task
 
 # Steps a call: long enough that calls cost nothing, short enough that Ctrl-C and a progress bar do not wait.
 _CHUNK = 100

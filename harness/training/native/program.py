@@ -16,7 +16,7 @@ from typing import Any
 from harness.training.native.instruction import RATE_PARTS, SLOPE_PARTS, Activation, Code, Instruction, Value
 from search_spaces import ops as spec
 from search_spaces.network import Architecture
-from search_spaces.task import Shape
+from search_spaces.ops import Shape
 
 
 @dataclass(frozen=True, slots=True)

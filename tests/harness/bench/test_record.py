@@ -23,11 +23,10 @@ from harness.training.progress import Reporter
 from harness.training.result import Epoch, Purpose, Result, Status, derive_seed
 from harness.training.run import Job
 from search_spaces.catalog import space
-from search_spaces.cost import analyse
 from search_spaces.errors import DrawError
+from search_spaces.network import MNIST, analyse
 from search_spaces.notation import parse_network, parse_space
 from search_spaces.space import SearchSpace
-from search_spaces.task import MNIST
 from tests.harness.bench.made_up import ENVIRONMENT, FACTS, HASHES, TEXTS
 from tests.harness.desks import Desks
 

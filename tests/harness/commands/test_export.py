@@ -30,9 +30,8 @@ from harness.system.files import Workspace
 from harness.training import run as run_module
 from harness.training.modules import build
 from harness.training.recipe import Recipe
-from search_spaces.network import Architecture
+from search_spaces.network import MNIST, Architecture
 from search_spaces.notation import parse_network
-from search_spaces.task import MNIST
 from tests.harness.test_every_op import EVERY_OP
 
 NETWORK = "conv3x3(4) bn relu maxpool(4) | conv3x3(4, tie=a) bn relu conv3x3(4, tie=a) bn relu | gap | linear(10)"

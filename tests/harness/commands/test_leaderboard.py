@@ -13,9 +13,8 @@ from harness.evidence.leaderboard import refresh
 from harness.evidence.record import Record
 from harness.system.errors import ContentError
 from harness.system.files import Workspace
-from search_spaces.cost import analyse
+from search_spaces.network import MNIST, analyse
 from search_spaces.notation import parse_network
-from search_spaces.task import MNIST
 from tests.outline import checked
 
 NewRecord = Callable[..., Record]

@@ -13,8 +13,8 @@ import pytest
 
 from harness.cli import run
 from search_spaces.catalog import SPACES, space
-from search_spaces.draw import by_configurations, judge, replay
 from search_spaces.notation import parse_network
+from search_spaces.space import by_configurations, judge, replay
 
 GOLDEN = Path(__file__).parents[2] / "search_spaces" / "seed_layers.json"
 REPOSITORY = Path(__file__).parents[3]

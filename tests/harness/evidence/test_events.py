@@ -30,8 +30,8 @@ from harness.evidence.events import (
     read_line,
 )
 from harness.training.result import Status
-from search_spaces.draw import Decision
 from search_spaces.notation import parse_network
+from search_spaces.space import Decision
 from tests.harness.raced import result
 
 UTC = "2026-11-22T03:00:00+00:00"

@@ -18,8 +18,8 @@ from harness.evidence.weight_file import path_of, read, read_recorded
 from harness.system.errors import ContentError
 from harness.training.modules import Network, build
 from harness.training.train import to_safetensors
+from search_spaces.network import MNIST
 from search_spaces.notation import parse_network
-from search_spaces.task import MNIST
 
 NETWORK = "conv3x3(4) bn relu | conv3x3(4, tie=t1) bn res(conv3x3(4, tie=t1) bn) | gap | linear(10)"
 

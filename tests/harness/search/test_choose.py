@@ -18,10 +18,9 @@ from harness.search.clock import Pace, TimeLeft
 from harness.search.race import needed_share
 from harness.search.surrogate import Observation, Surrogate, row_of, training_row
 from harness.training.recipe import Recipe
-from search_spaces.draw import enumerate_draws, judge
+from search_spaces.network import MNIST
 from search_spaces.notation import parse_space
-from search_spaces.space import Metric
-from search_spaces.task import MNIST
+from search_spaces.space import Metric, enumerate_draws, judge
 
 # 10 + 19 a channel, and 7,056 multiply-adds a channel.
 WIDTHS = (4, 8, 16, 32, 64)

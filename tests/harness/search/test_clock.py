@@ -15,8 +15,8 @@ from harness.search.race import Candidate
 from harness.search.state import Search
 from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Purpose, Result, Status
+from search_spaces.network import MNIST
 from search_spaces.notation import parse_network
-from search_spaces.task import MNIST
 from tests.harness import logged, scripted
 from tests.harness.scripted import Made, Trainer
 from tests.harness.search.conftest import PROPOSAL

@@ -20,9 +20,9 @@ from harness.training import modules
 from harness.training.executor import Broken, Event, Finished
 from harness.training.result import Purpose, Status, derive_seed
 from harness.training.run import Job
+from search_spaces.network import MNIST
 from search_spaces.notation import parse_network
 from search_spaces.space import Metric
-from search_spaces.task import MNIST
 from tests.harness import logged, scripted
 from tests.harness.scripted import Made, Trainer
 

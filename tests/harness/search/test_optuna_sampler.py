@@ -16,11 +16,9 @@ from harness.search.race import Candidate
 from harness.system.errors import UsageError
 from harness.training.result import Purpose, Status
 from search_spaces.catalog import space
-from search_spaces.cost import analyse
-from search_spaces.draw import Draw, draw, draw_uniform, judge, uniform
+from search_spaces.network import MNIST, analyse
 from search_spaces.notation import parse_space
-from search_spaces.space import Condition, Metric, SearchSpace
-from search_spaces.task import MNIST
+from search_spaces.space import Condition, Draw, Metric, SearchSpace, draw, draw_uniform, judge, uniform
 from tests.harness.raced import SIZE, proposal, result
 
 CARD = space("card")

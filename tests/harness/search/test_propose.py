@@ -20,12 +20,10 @@ from harness.search.race import Candidate
 from harness.search.surrogate import Observation, row_of
 from harness.training.result import Status
 from search_spaces.catalog import space
-from search_spaces.cost import analyse
-from search_spaces.draw import Draw
 from search_spaces.errors import DrawError
+from search_spaces.network import MNIST, analyse
 from search_spaces.notation import parse_network, parse_space
-from search_spaces.space import Condition, Metric, SearchSpace
-from search_spaces.task import MNIST
+from search_spaces.space import Condition, Draw, Metric, SearchSpace
 from tests.harness import scripted
 
 FEW = "net = conv3x3({4, 8, 12}) gap linear(10);"  # 86, 162 and 238 parameters

@@ -40,10 +40,8 @@ from harness.system.files import Workspace
 from harness.training.recipe import RECIPES, Recipe
 from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job
-from search_spaces.cost import analyse
-from search_spaces.network import Architecture
+from search_spaces.network import MNIST, Architecture, analyse
 from search_spaces.notation import parse_network
-from search_spaces.task import MNIST
 from tests.harness import logged
 from tests.harness.some_study import CONFIG
 from tests.harness.unrun import Seeds

@@ -37,11 +37,10 @@ from harness.training.train import (
     weights_digest,
 )
 from search_spaces.catalog import PRESETS, SPACES, space
-from search_spaces.cost import analyse, stored_numbers
-from search_spaces.draw import draw_uniform
-from search_spaces.network import Architecture
+from search_spaces.network import MNIST, Architecture, analyse, stored_numbers
 from search_spaces.notation import parse_network
-from search_spaces.task import MNIST, Shape
+from search_spaces.ops import Shape
+from search_spaces.space import draw_uniform
 from tests.harness.training.native.test_native_training import CPU, some_images
 
 

@@ -14,9 +14,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from harness.training.modules import build, draw_first_weights
 from harness.training.recipe import Initialisation, Recipe
 from search_spaces.modules import FastDropout, PosedBatchNorm, PosedConv2d, _channel_order, _composed, _in_poses
+from search_spaces.network import MNIST
 from search_spaces.notation import parse_network
 from search_spaces.ops import BatchNorm
-from search_spaces.task import MNIST
 
 
 def posed(maps: Tensor, pose: int, poses: int) -> Tensor:

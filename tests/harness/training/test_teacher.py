@@ -23,8 +23,8 @@ from harness.training.result import Purpose, derive_seed
 from harness.training.steps import Images, Teacher, soft_losses, soft_targets
 from harness.training.teacher import teacher_of
 from harness.training.train import Training, predictions, start, train_epoch
+from search_spaces.network import MNIST
 from search_spaces.notation import parse_network
-from search_spaces.task import MNIST
 from tests.harness.training.native.networks import NETWORKS, gradients
 from tests.harness.training.native.test_native_training import CPU, in_float64, some_images
 

@@ -12,8 +12,8 @@ from harness.training.native.native_training import engine_tensors, flat_state
 from harness.training.recipe import Optimizer, Recipe
 from harness.training.together import _grouped_network, _spread, population_of, train_epoch_together
 from harness.training.train import Training, count_errors, start, train_epoch
+from search_spaces.network import MNIST
 from search_spaces.notation import parse_network
-from search_spaces.task import MNIST
 from tests.harness.training.native.networks import NETWORKS, POSED, SHARED, SIMPLY_POSED
 from tests.harness.training.native.test_native_training import some_images
 from tests.harness.training.test_modules import Noting

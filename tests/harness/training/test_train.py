@@ -32,9 +32,8 @@ from harness.training.train import (
     train_epoch,
     weights_digest,
 )
-from search_spaces.cost import analyse
+from search_spaces.network import MNIST, analyse
 from search_spaces.notation import parse_network
-from search_spaces.task import MNIST
 from tests.harness.training.native.networks import ACROSS
 from tests.harness.training.native.test_native_training import some_images
 

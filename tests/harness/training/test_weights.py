@@ -23,7 +23,7 @@ from harness.training.result import Purpose, Result
 from harness.training.run import Job, TrainingData, execute_and_keep
 from harness.training.steps import Images
 from harness.training.train import Training, final_network, predictions, properties, to_safetensors
-from search_spaces.cost import analyse
+from search_spaces.network import analyse
 from search_spaces.notation import parse_network
 
 MNIST = DATASETS["mnist"]

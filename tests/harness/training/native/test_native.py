@@ -29,9 +29,7 @@ from harness.training.native.native import (
 )
 from harness.training.native.program import program as flat
 from harness.training.recipe import Precision, Recipe
-from search_spaces.cost import analyse, stored_numbers
-from search_spaces.network import Architecture
-from search_spaces.task import MNIST
+from search_spaces.network import MNIST, Architecture, analyse, stored_numbers
 
 REPOSITORY = Path(__file__).resolve().parents[4]
 
@@ -158,7 +156,7 @@ from harness.training.native import native
 from harness.training.native.native import TeacherRow, training_row
 from harness.training.native.program import program, rows
 from search_spaces.notation import parse_network
-from search_spaces.task import Task
+from search_spaces.network import Task
 
 engine = native.load(native.level(), extra=("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"))
 assert "torch" not in sys.modules

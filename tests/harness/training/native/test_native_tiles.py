@@ -21,8 +21,8 @@ from harness.training.native.native import _LEVELS, _Level
 from harness.training.native.native_training import open_program
 from harness.training.recipe import Initialisation, Optimizer, Precision, Recipe
 from harness.training.train import start, train_epoch, weights_digest
+from search_spaces.network import MNIST
 from search_spaces.notation import parse_network
-from search_spaces.task import MNIST
 from tests.harness.training.native.networks import NETWORKS, gradients
 from tests.harness.training.native.test_native_training import (
     HERE,

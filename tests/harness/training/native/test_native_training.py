@@ -30,11 +30,9 @@ from harness.training.native.native_training import (
 from harness.training.recipe import Initialisation, Optimizer, Recipe
 from harness.training.steps import Images
 from harness.training.train import Training, checkpoint, count_errors, resume, start, train_epoch
-from search_spaces.cost import analyse
 from search_spaces.modules import FastDropout
-from search_spaces.network import Architecture
+from search_spaces.network import MNIST, Architecture, analyse
 from search_spaces.notation import parse_network
-from search_spaces.task import MNIST
 from tests.harness.training.native.networks import NETWORKS, POSED, SHARED, SIMPLY_POSED, gradients
 
 MEAN, DEVIATION = 0.13, 0.31

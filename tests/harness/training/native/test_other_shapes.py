@@ -15,9 +15,8 @@ from harness.training.native.native_training import open_program, predict, state
 from harness.training.recipe import Recipe
 from harness.training.steps import Images, _maps_of
 from harness.training.train import start, train_epoch
-from search_spaces.network import Architecture
+from search_spaces.network import Architecture, Task
 from search_spaces.notation import parse_network
-from search_spaces.task import Task
 from tests.harness.training.native.networks import gradients
 from tests.harness.training.native.test_native_training import in_float64
 
