@@ -15,9 +15,9 @@ from search_spaces.ops import Conv, DepthwiseConv, Op, Residual, Shape, op_text,
 if TYPE_CHECKING:
     import torch
 
-    from harness.cross_check import Counts
     from harness.evidence.record import Record
     from harness.evidence.verify import Verdict
+    from harness.other_libraries import Counts
     from harness.training.result import Result
 
 

@@ -96,7 +96,7 @@ def explain(network: str | Architecture, *, budget: int | None = None, torch: bo
         check_budget(analysis.parameters, budget)
     if not torch:
         return Explanation(architecture, analysis)
-    from harness.cross_check import cross_check
+    from harness.other_libraries import cross_check
 
     return Explanation(architecture, analysis, cross_check(architecture, analysis))
 
@@ -160,7 +160,7 @@ def train(
 
     from harness.answers import Trained
     from harness.data.training_images import resolve
-    from harness.onnx_file import OfPixels
+    from harness.other_libraries import OfPixels
     from harness.training.result import Purpose
     from harness.training.train import final_network
 
@@ -280,14 +280,14 @@ def export(
         say(f"recipe {named.name}, {'as none was given' if row is None or row.recipe is None else 'that of the row'}")
     evidence = _evidence(place, given.architecture.hash, named.recipe.hash, (row and row.dataset) or asked, seed)
     if onnx is not None:
-        from harness.onnx_file import LIBRARIES
+        from harness.other_libraries import ONNX_LIBRARIES
 
-        require("export", LIBRARIES, "--onnx")
+        require("export", ONNX_LIBRARIES, "--onnx")
 
     from harness.answers import Exported
     from harness.data.training_images import resolve
     from harness.evidence.weight_file import kept_indices, read_recorded
-    from harness.onnx_file import Match, match, to_onnx
+    from harness.other_libraries import Match, match, to_onnx
     from harness.training.native.native import engine_of_repeat
     from harness.training.recipe import check_batch, check_statistics
     from harness.training.result import Purpose, Status
@@ -613,7 +613,7 @@ def load(
     """
     from harness.evidence.evaluate import network_of
     from harness.evidence.weight_file import read_recorded
-    from harness.onnx_file import OfPixels
+    from harness.other_libraries import OfPixels
 
     place = workspace()
     evidence = _record(network, place, dataset, recipe)

@@ -1,21 +1,205 @@
-"""``harness doctor``, ``data`` and ``completion``: is all here that is needed, and what fetches it?"""
+"""``harness doctor``, ``data`` and ``completion``: is all here that is needed, and what fetches it?
+
+A check looks at one thing; nothing is repaired, fetched or left behind. torch and what rests on it are imported inside
+the checks, so that a broken one is a line of the answer.
+"""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import importlib.metadata
+import platform
+import re
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
 from harness.commands import options
 from harness.data import datasets
-from harness.system.errors import DataError, DeviceError, UsageError
-from harness.system.files import workspace
-from harness.system.terminal import console, show_grid
+from harness.system.errors import DISTRIBUTION, DataError, DeviceError, HarnessError, UsageError, typed
+from harness.system.files import check_writable, workspace
+from harness.system.terminal import console, counted, show_grid
 
+_REINSTALL = "run 'pip install .' again in a fresh environment"
+# A study keeps some kilobytes a run; the rest is room for checkpoints, a download and the reports.
+_ENOUGH_DISK_BYTES = 500 * 2**20
+_PROBE = "conv3x3(8) bn relu conv3x3(8, tie=a) relu maxpool conv3x3(8, pad=0, bias, tie=a) relu gap linear(10)"
 _KINDS = {family.exit_code: family.kind for family in (UsageError, DataError, DeviceError)}
 _LOOKS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+
+# What a probe returns: what was found, its facts, and what to do where that is worth a warning.
+_Found = tuple[str, dict[str, Any]] | tuple[str, dict[str, Any], str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Check:
+    """What was found, in one line and as facts; what to do about it; of a failure, the exit code of its family."""
+
+    name: str
+    message: str
+    verdict: Literal["ok", "warn", "fail"] = "ok"
+    hint: str = ""
+    exit_code: int = 0
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def _check(name: str, probe: Callable[[], _Found]) -> _Check:
+    try:
+        message, facts, *hint = probe()
+    except HarnessError as error:
+        code = error.exit_code if error.exit_code > 1 else DeviceError.exit_code
+        return _Check(name, error.message, "fail", error.hint or "", code)
+    except Exception as error:
+        # Whatever is wrong with a library shows here, and the checks after it must still run.
+        message = f"{type(error).__name__}: {(str(error).strip().splitlines() or ['no message'])[0]}"
+        return _Check(name, message, "fail", _REINSTALL, DeviceError.exit_code)
+    return _Check(name, message, "warn" if hint else "ok", "".join(map(str, hint)), facts=facts)
+
+
+def _python() -> _Found:
+    facts = {"version": platform.python_version(), "executable": sys.executable}
+    return "{version} at {executable}".format(**facts), facts
+
+
+def _packages() -> _Found:
+    lines = importlib.metadata.requires(DISTRIBUTION) or []
+    names = [re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in lines if "extra ==" not in line]
+    found = {name: importlib.metadata.version(name) for name in names}
+    return ", ".join(f"{name} {version}" for name, version in found.items()), found
+
+
+def _torch() -> _Found:
+    import torch
+
+    built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built for the CPU only"
+    facts = {"version": torch.__version__, "built_for_cuda": torch.version.cuda}
+    return f"{torch.__version__}, {built}", facts
+
+
+def _device() -> _Found:
+    import torch
+
+    from harness.system.machine import choose_device, device_name
+
+    device = choose_device("auto")
+    cuda = device.type == "cuda"
+    what = f"{torch.cuda.device_count()} CUDA devices, the first is {device_name(device)}" if cuda else "no CUDA"
+    image = torch.ones(1, 1, 4, 4, device=device, requires_grad=True)
+    torch.nn.functional.conv2d(image, torch.ones(1, 1, 3, 3, device=device)).sum().backward()  # type: ignore[no-untyped-call]
+    # Each pixel counts once for every window it lies in; the four windows share the middle.
+    if image.grad is None or image.grad[0, 0, 1:3, 1:3].tolist() != [[4.0, 4.0], [4.0, 4.0]]:
+        raise DeviceError(f"{what}; a convolution gives a wrong gradient there", hint="try --device cpu")
+    facts = {"device": str(device), "name": device_name(device), "cuda": cuda}
+    return f"{what}; networks train on {device}, a convolution works", facts
+
+
+def _cpu() -> _Found:
+    import torch
+
+    from harness.system.machine import processor_flags
+
+    capability, flags = torch.backends.cpu.get_cpu_capability(), processor_flags()
+    native_bf16 = bool(flags & {"avx512_bf16", "amx_bf16", "bf16"}) if flags else None
+    told = {True: "bf16 native", False: "bf16 emulated, so recipes in bf16 are slow", None: "bf16 unknown"}
+    facts = {"machine": platform.machine(), "capability": capability, "bf16_native": native_bf16}
+    return f"{platform.machine()} {capability}, {told[native_bf16]}", facts
+
+
+def _engine() -> _Found:
+    """Whether the native engine works here; it is compiled where it never was."""
+    from harness.training.native import native
+
+    try:
+        engine = native.load()
+    except native.EngineUnavailable as error:
+        hint = "install a C++ compiler (g++ or clang), or let HARNESS_ENGINE_CACHE name another folder"
+        return f"torch trains, which takes several times as long: {error}", {}, hint
+    facts = {"name": engine.name, "file": engine.path}
+    if engine.skipped:
+        return f"{engine.name}, built {'; '.join(engine.skipped)}", facts, "a newer compiler may know it"
+    return f"{engine.name}, compiled for this processor", facts
+
+
+def _threads() -> _Found:
+    import torch
+
+    from harness.system.machine import core_count, cores_by_quota
+
+    cores, quota, threads = core_count(), cores_by_quota(), torch.get_num_threads()
+    facts = {"cores": cores, "cores_by_quota": quota, "torch_threads": threads}
+    of_container = "" if quota is None else f" (its container's quota is {quota:g})"
+    return f"{counted(cores, 'core')} for this process{of_container}, torch would use {threads} threads", facts
+
+
+def _data(spec: datasets.Dataset, folder: Path | None) -> _Found:
+    from harness.data import training_images
+
+    try:
+        report = training_images.check(spec, folder)
+    except training_images.MissingData as error:
+        if folder is not None:
+            raise
+        # The first command that trains would fetch it, so nothing is broken yet.
+        hint = f"'{typed('data', 'fetch', '--dataset', spec.name)}' fetches it; or {error.hint}"
+        return f"no copy of {spec.name} yet: {error.message}", {}, hint
+    facts = {key: report[key] for key in ("dataset", "source", "data_hash")}
+    return "{dataset} in {source}, every file is the right one, data hash {data_hash}".format(**facts), facts
+
+
+def _workspace(root: Path) -> _Found:
+    check_writable(root, make=False)
+    return f"{root} can be written", {"folder": str(root)}
+
+
+def _disk(root: Path) -> _Found:
+    folder = root.absolute()
+    free = shutil.disk_usage(next(each for each in (folder, *folder.parents) if each.exists())).free
+    found = f"{free / 2**30:.1f} GiB free at {root}", {"free_bytes": free}
+    return found if free >= _ENOUGH_DISK_BYTES else (*found, f"{_ENOUGH_DISK_BYTES // 2**20} MiB are enough")
+
+
+def _torchsummary() -> _Found:
+    import torchsummary
+
+    from harness.other_libraries import cross_check
+    from search_spaces.network import MNIST, analyse
+    from search_spaces.notation import parse_network
+
+    architecture = parse_network(_PROBE)
+    cross_check(architecture, analyse(architecture, MNIST))
+    owners = importlib.metadata.packages_distributions().get("torchsummary", [])
+    path = str(torchsummary.__file__)
+    return f"{path} and fvcore count as this program does", {"file": path, "distributions": owners}
+
+
+def _torchvision() -> _Found:
+    import torch
+
+    from harness.data.training_images import import_torchvision
+
+    torchvision = import_torchvision()
+    version, installed = str(torchvision.__version__), str(torch.__version__)
+    wanted = (re.match(r"torch\s*\(?==\s*([\w.]+)", line) for line in importlib.metadata.requires("torchvision") or ())
+    due = next((found[1] for found in wanted if found), None)
+    fits = due in (None, installed.partition("+")[0]) and torchvision.extension._has_ops()
+    # This program uses nothing but its data sets, which work in any case.
+    facts = {"version": version, "torch": installed, "made_for_torch": due, "fits": fits}
+    return f"{version} beside torch {installed}", facts
+
+
+def _commit() -> _Found:
+    from harness.training.result import code_version
+
+    commit, dirty = code_version()
+    facts = {"commit": commit, "dirty": dirty}
+    if commit is None:
+        hint = "install from a git checkout if results are to name their code"
+        return "not a git checkout, so results cannot name their commit", facts, hint
+    return f"{commit[:12]}{', with changes that are not committed' if dirty else ''}", facts
 
 
 @click.command(short_help="Check the installation, the device and the data.")
@@ -32,10 +216,24 @@ def doctor(dataset: str, folder: Path | None, verbose: bool, as_json: bool) -> i
     harness doctor
     harness doctor --json
     """
-    from harness.doctor import Verdict, diagnose
-
-    checks = diagnose(workspace(), dataset, folder)
-    failure = next((check for check in checks if check.verdict is Verdict.FAIL), None)
+    spec, place = datasets.asked_for(dataset), workspace()
+    probes: dict[str, Callable[[], _Found]] = {
+        "python": _python,
+        "packages": _packages,
+        "torch": _torch,
+        "device": _device,
+        "cpu": _cpu,
+        "engine": _engine,
+        "threads": _threads,
+        "data": lambda: _data(spec, folder),
+        "workspace": lambda: _workspace(place.root),
+        "disk": lambda: _disk(place.root),
+        "torchsummary": _torchsummary,
+        "torchvision": _torchvision,
+        "commit": _commit,
+    }
+    checks = [_check(name, probe) for name, probe in probes.items()]
+    failure = next((check for check in checks if check.verdict == "fail"), None)
     code = 0 if failure is None else failure.exit_code
     if as_json:
         document: dict[str, Any] = {"checks": [asdict(check) for check in checks]}
@@ -44,14 +242,14 @@ def doctor(dataset: str, folder: Path | None, verbose: bool, as_json: bool) -> i
             document["error"] = told | {"position": None, "hint": failure.hint}
         options.print_json(document)
         return code
-    lines = []
+    lines: list[tuple[tuple[str, ...], tuple[str, ...]]] = []
     for check in checks:
-        if verbose or check.verdict is not Verdict.OK:
-            lines.append(((check.verdict.value, check.name, check.message), (_LOOKS[check.verdict], "bold", "")))
+        if verbose or check.verdict != "ok":
+            lines.append(((check.verdict, check.name, check.message), (_LOOKS[check.verdict], "bold", "")))
             lines += [(("", "", f"-> {check.hint}"), ("", "", "dim"))] if check.hint else []
     if lines:
         show_grid(console(), *zip(*lines, strict=True))
-    good = sum(check.verdict is Verdict.OK for check in checks)
+    good = sum(check.verdict == "ok" for check in checks)
     if not verbose:
         click.echo(f"{'all' if good == len(checks) else 'the rest'} good ({good} checks; -v lists them)")
     return code
@@ -71,12 +269,7 @@ def data() -> None:
     """
 
 
-_dataset = click.option(
-    "--dataset",
-    "name",
-    default="mnist",
-    help=f"One of {', '.join(datasets.DATASETS)}.",
-)
+_dataset = click.option("--dataset", "name", default="mnist", help=f"One of {', '.join(datasets.DATASETS)}.")
 
 
 @data.command()
@@ -94,7 +287,6 @@ def fetch(name: str, folder: Path | None, as_json: bool, mirror_seconds: float) 
     from harness.data import training_images
 
     spec = datasets.dataset(name)
-    # mnist-5k has no files to fetch.
     fetched = training_images.fetch(spec, folder, mirror_seconds)
     _show(training_images.check(spec, folder) | {"fetched": fetched}, as_json)
 

@@ -31,13 +31,9 @@ _PR_SET_PDEATHSIG = 1
 
 def core_count() -> int:
     """Return the cores that this process may use, at least one: no more than a container's quota pays for."""
-    return min(cores_shown(), max(1, int(cores_by_quota() or cores_shown())))
-
-
-def cores_shown() -> int:
-    """Return the cores that the system runs this process on."""
-    # Only Linux says which.
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    # Only Linux says on which a process runs.
+    shown = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(shown, max(1, int(cores_by_quota() or shown)))
 
 
 def cores_by_quota() -> float | None:
@@ -51,21 +47,17 @@ def cores_by_quota() -> float | None:
 
 def processor_flags() -> set[str]:
     """Return the instruction sets by Linux's names (``flags``, on ARM ``Features``); empty where it does not say."""
-    return {
-        flag for line in _info() if line.startswith(("flags", "Features")) for flag in line.partition(":")[2].split()
-    }
+    return {flag for words in _told("flags", "Features") for flag in words.split()}
 
 
 def processor_name() -> str:
     """Return the model of the processor as Linux names it, ``unknown`` where it does not say."""
-    return next((line.partition(":")[2].strip() for line in _info() if line.startswith("model name")), "unknown")
+    return next(iter(_told("model name")), "unknown")
 
 
-def _info() -> list[str]:
-    try:
-        return _INFO.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return []
+def _told(*keys: str) -> list[str]:
+    lines = _INFO.read_text(encoding="utf-8").splitlines() if _INFO.exists() else []
+    return [line.partition(":")[2].strip() for line in lines if line.startswith(keys)]
 
 
 def choose_device(name: str) -> torch.device:

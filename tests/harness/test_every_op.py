@@ -17,7 +17,7 @@ from harness.cli import run
 from harness.data import training_images as data
 from harness.data.datasets import DATASETS
 from harness.data.training_images import ImageData
-from harness.onnx_file import to_onnx
+from harness.other_libraries import to_onnx
 from harness.system.errors import DeviceError
 from harness.training.modules import build
 from harness.training.native.instruction import Activation

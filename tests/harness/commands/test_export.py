@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,14 +18,13 @@ from safetensors.numpy import load_file
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from harness import onnx_file
 from harness.cli import run
 from harness.data import training_images as data
 from harness.data.datasets import DATASETS
 from harness.data.training_images import ImageData, load
 from harness.evidence import record
 from harness.evidence.record import Record
-from harness.onnx_file import Match, match, onnx_model
+from harness.other_libraries import Match, match, to_onnx
 from harness.system import errors
 from harness.system.files import Workspace
 from harness.training import run as run_module
@@ -84,14 +84,15 @@ def check_against_torch(architecture: Architecture) -> onnx.ModelProto:
                 nn.init.uniform_(module.running_var, 0.5, 2)
         pixels = torch.randint(0, 256, (5, 1, 28, 28), dtype=torch.uint8)
     network.eval()
-    model = onnx_model(network, DATASETS["mnist"], {"hash": architecture.hash})
+    content, checked = to_onnx(network, DATASETS["mnist"], pixels, {"hash": architecture.hash})
+    assert (checked["images"], checked["classes_differ"]) == (5, 0)
     with torch.inference_mode():
         # The normalisation of torchvision's own example.
         ours = network((pixels / 255 - 0.1307) / 0.3081).numpy()
-    session = InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    session = InferenceSession(content, providers=["CPUExecutionProvider"])
     theirs: np.ndarray = session.run(["logits"], {"pixels": pixels.numpy()})[0]
     assert float(np.abs(ours - theirs).max()) < 1e-4 * max(float(np.abs(ours).max()), 1e-6)
-    return model
+    return onnx.load_from_string(content)
 
 
 @pytest.mark.parametrize("text", [TIED, EVERY_OP, POSED, SHARED, "conv3x3(10, pad=0, stride=3) gap"])
@@ -114,11 +115,11 @@ def test_any_network_gives_the_logits_of_torch(architecture: Architecture):
 
 def test_a_model_that_says_something_else_is_never_given_out(monkeypatch: pytest.MonkeyPatch):
     network, images = build(parse_network(TIED), MNIST).eval(), torch.zeros(3, 1, 28, 28, dtype=torch.uint8)
-    wrong = onnx_file.onnx_model(build(parse_network(TIED), MNIST).eval(), DATASETS["mnist"], {})
-    monkeypatch.setattr(onnx_file, "onnx_model", lambda *given: wrong)
+    wrong = SimpleNamespace(run=lambda *given: [np.full((3, 10), np.nan, np.float32)])
+    monkeypatch.setattr("onnxruntime.InferenceSession", lambda *given, **more: wrong)
 
     with pytest.raises(AssertionError):
-        onnx_file.to_onnx(network, DATASETS["mnist"], images, {})
+        to_onnx(network, DATASETS["mnist"], images, {})
 
 
 # The record ---------------------------------------------------------------------------------------------------

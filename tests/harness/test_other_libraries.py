@@ -5,8 +5,8 @@ import random
 import pytest
 import torch
 
-from harness import cross_check as module
-from harness.cross_check import Counts, cross_check, fvcore_counts, summary_total, tied_repeats
+from harness import other_libraries
+from harness.other_libraries import Counts, cross_check, fvcore_counts, summary_total
 from harness.system.errors import HarnessError
 from harness.training.modules import build
 from search_spaces.catalog import PRESETS, SPACES, space
@@ -49,9 +49,7 @@ def test_a_tied_kernel_is_allowed_for_in_the_open():
 
     # One 4-4 kernel of 144 and one depthwise kernel of 36 are met a second time.
     assert checks == Counts(parameters, parameters, parameters, macs, 144 + 36)
-    network = build(TIED, MNIST)
-    assert tied_repeats(network) == 180
-    assert summary_total(network, MNIST) == parameters + 180
+    assert summary_total(build(TIED, MNIST), MNIST) == parameters + 180
 
 
 def test_only_convolutions_and_linear_layers_count_as_multiply_adds():
@@ -81,8 +79,8 @@ def test_torchsummary_does_not_move_the_statistics_of_what_it_counts():
 
 
 def test_every_library_that_disagrees_is_an_internal_fault_and_named(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(module, "summary_total", lambda network, task: 10_000)
-    monkeypatch.setattr(module, "fvcore_counts", lambda network, task: (7, 0))
+    monkeypatch.setattr(other_libraries, "summary_total", lambda network, task: 10_000)
+    monkeypatch.setattr(other_libraries, "fvcore_counts", lambda network, task: (7, 0))
 
     with pytest.raises(HarnessError) as caught:
         cross_check(TIED, analyse(TIED, MNIST))

@@ -14,32 +14,40 @@ from typing import Any
 import pytest
 import torch
 
-from harness import cross_check, doctor
+from harness import other_libraries
 from harness.cli import run
+from harness.commands import doctor
+from harness.commands.doctor import _check
 from harness.data import training_images
 from harness.data.datasets import DATASETS
-from harness.doctor import Check, Verdict, _check, diagnose
 from harness.system import machine
-from harness.system.files import Workspace
 from harness.training import result as environment
 from harness.training.native import native
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 
 
 @pytest.fixture
-def place(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+def place(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(machine, "_QUOTA", workspace / "no quota")
-    return Workspace(workspace)
+    monkeypatch.delenv("HARNESS_DATA", raising=False)
+    return workspace
 
 
-def test_a_whole_installation_passes_every_check_and_is_left_as_it_was(place: Workspace):
-    checks = diagnose(place, "mnist-5k")
+def diagnosed(capsys: pytest.CaptureFixture[str]) -> dict[str, dict[str, Any]]:
+    run(["doctor", "--dataset", "mnist-5k", "--json"])
+    return {check["name"]: check for check in json.loads(capsys.readouterr().out)["checks"]}
 
-    assert all(check.exit_code == 0 for check in checks)
-    assert list(place.root.iterdir()) == []
-    facts = {check.name: check.facts for check in checks}
+
+def test_a_whole_installation_passes_every_check_and_is_left_as_it_was(place: Path, capsys: pytest.CaptureFixture[str]):
+    checks = diagnosed(capsys)
+
+    assert {check["exit_code"] for check in checks.values()} == {0}
+    assert list(place.iterdir()) == []
+    facts = {name: check["facts"] for name, check in checks.items()}
     assert facts["python"]["executable"] == sys.executable
+    document = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
+    assert list(facts["packages"]) == [entry.partition(">")[0] for entry in document["project"]["dependencies"]]
     assert facts["packages"]["click"] == importlib.metadata.version("click")
     assert facts["torch"]["version"] == torch.__version__
     assert facts["threads"]["cores"] == len(os.sched_getaffinity(0))
@@ -47,34 +55,25 @@ def test_a_whole_installation_passes_every_check_and_is_left_as_it_was(place: Wo
     assert facts["commit"]["commit"] == environment.code_version()[0]
 
 
-def test_the_packages_are_those_of_the_project():
-    document = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
-
-    named = [entry.partition(">")[0] for entry in document["project"]["dependencies"]]
-    assert doctor._needed() == named
-
-
-def test_data_that_are_not_there_are_a_warning_and_others_than_were_named_a_failure(
-    place: Workspace, cache: Path, toy: Any
-):
+def test_data_that_are_not_there_are_a_warning_and_others_than_were_named_a_failure(place: Path, cache: Path, toy: Any):
     found = _check("data", partial(doctor._data, DATASETS["mnist"], None))
-    assert (found.verdict, "data fetch --dataset mnist" in found.hint) == (Verdict.WARN, True)
-    assert _check("data", partial(doctor._data, DATASETS["mnist"], place.root)).exit_code == 5
-    folder = toy.write(place.root)
+    assert (found.verdict, "data fetch --dataset mnist" in found.hint) == ("warn", True)
+    assert _check("data", partial(doctor._data, DATASETS["mnist"], place)).exit_code == 5
+    folder = toy.write(place)
     (folder / "t10k-labels-idx1-ubyte.gz").write_bytes(b"no gzip")
-    found = _check("data", partial(doctor._data, DATASETS["toy"], place.root))
-    assert (found.verdict, found.exit_code) == (Verdict.FAIL, 5)
+    found = _check("data", partial(doctor._data, DATASETS["toy"], place))
+    assert (found.verdict, found.exit_code) == ("fail", 5)
     assert f"{folder}/t10k-labels-idx1-ubyte.gz" in found.message
 
 
-def test_a_workspace_is_not_made_and_one_that_cannot_be_written_is_a_failure(place: Workspace):
-    assert _check("workspace", partial(doctor._workspace, Workspace(place.root / "new" / "one"))).verdict is Verdict.OK
-    assert list(place.root.iterdir()) == []
-    (place.root / "file").touch()
+def test_a_workspace_is_not_made_and_one_that_cannot_be_written_is_a_failure(place: Path):
+    assert _check("workspace", partial(doctor._workspace, place / "new" / "one")).verdict == "ok"
+    assert list(place.iterdir()) == []
+    (place / "file").touch()
 
-    found = _check("workspace", partial(doctor._workspace, Workspace(place.root / "file" / "below")))
+    found = _check("workspace", partial(doctor._workspace, place / "file" / "below"))
 
-    assert (found.verdict, found.exit_code) == (Verdict.FAIL, 2)
+    assert (found.verdict, found.exit_code) == ("fail", 2)
 
 
 @pytest.mark.parametrize(
@@ -87,9 +86,9 @@ def test_a_workspace_is_not_made_and_one_that_cannot_be_written_is_a_failure(pla
     ],
 )
 def test_the_processor_is_asked_for_bf16(
-    line: str | None, native_bf16: bool | None, place: Workspace, monkeypatch: pytest.MonkeyPatch
+    line: str | None, native_bf16: bool | None, place: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    file = place.root / "cpuinfo"
+    file = place / "cpuinfo"
     if line is not None:
         file.write_text(f"processor\t: 0\n{line}\n", encoding="utf-8")
     monkeypatch.setattr(machine, "_INFO", file)
@@ -97,24 +96,23 @@ def test_the_processor_is_asked_for_bf16(
     assert _check("cpu", doctor._cpu).facts["bf16_native"] is native_bf16
 
 
-def test_an_engine_that_cannot_be_built_is_a_warning(place: Workspace, monkeypatch: pytest.MonkeyPatch):
+def test_an_engine_that_cannot_be_built_is_a_warning(place: Path, monkeypatch: pytest.MonkeyPatch):
     native._outcome.cache_clear()
     monkeypatch.setenv("CXX", "no-such-compiler")
 
     found = _check("engine", doctor._engine)
     native._outcome.cache_clear()
 
-    assert (found.verdict, "compiler" in found.hint) == (Verdict.WARN, True)
+    assert (found.verdict, "compiler" in found.hint) == ("warn", True)
 
 
-def test_a_container_with_fewer_cores_than_it_shows_is_told(place: Workspace, monkeypatch: pytest.MonkeyPatch):
-    (place.root / "cpu.max").write_text("150000 100000", encoding="utf-8")
-    monkeypatch.setattr(machine, "_QUOTA", place.root / "cpu.max")
-    monkeypatch.setattr(machine, "cores_shown", lambda: 64)
+def test_a_container_with_fewer_cores_than_it_shows_is_told(place: Path, monkeypatch: pytest.MonkeyPatch):
+    (place / "cpu.max").write_text("150000 100000", encoding="utf-8")
+    monkeypatch.setattr(machine, "_QUOTA", place / "cpu.max")
 
     found = _check("threads", doctor._threads)
 
-    assert (found.verdict, found.facts["cores"], found.facts["cores_by_quota"]) == (Verdict.OK, 1, 1.5)
+    assert (found.verdict, found.facts["cores"], found.facts["cores_by_quota"]) == ("ok", 1, 1.5)
 
 
 def no_package(name: str) -> str:
@@ -126,8 +124,8 @@ def no_package(name: str) -> str:
     [
         (doctor._device, torch.nn.functional, "conv2d", lambda image, kernel: image * 2),
         (doctor._packages, importlib.metadata, "version", no_package),
-        (doctor._torchsummary, cross_check, "summary_total", lambda network, task: 7),
-        (doctor._torchsummary, cross_check, "fvcore_counts", lambda network, task: (7, 7)),
+        (doctor._torchsummary, other_libraries, "summary_total", lambda network, task: 7),
+        (doctor._torchsummary, other_libraries, "fvcore_counts", lambda network, task: (7, 7)),
         (doctor._torchvision, training_images, "import_torchvision", no_package),
     ],
 )
@@ -138,16 +136,18 @@ def test_what_does_not_work_is_a_failure(
 
     found = _check("it", probe)
 
-    assert (found.verdict, found.exit_code) == (Verdict.FAIL, 6)
+    assert (found.verdict, found.exit_code) == ("fail", 6)
 
 
-def test_torch_that_cannot_be_imported_stops_no_other_check(place: Workspace, monkeypatch: pytest.MonkeyPatch):
+def test_torch_that_cannot_be_imported_stops_no_other_check(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=499 * 2**20))
 
-    verdicts = {check.name: check.verdict for check in diagnose(place, "mnist-5k")}
+    checks = diagnosed(capsys)
 
-    assert (verdicts["torch"], verdicts["data"], verdicts["disk"]) == (Verdict.FAIL, Verdict.OK, Verdict.WARN)
+    assert [checks[name]["verdict"] for name in ("torch", "data", "disk")] == ["fail", "ok", "warn"]
 
 
 # The commands -------------------------------------------------------------------------------------------------
@@ -156,16 +156,12 @@ def test_torch_that_cannot_be_imported_stops_no_other_check(place: Workspace, mo
 def test_only_what_is_not_as_it_should_be_is_printed(
     monkeypatch: pytest.MonkeyPatch, workspace: Path, capsys: pytest.CaptureFixture[str]
 ):
-    good = Check(name="torch", message="fine")
-    little = Check(name="disk", message="little", verdict=Verdict.WARN, hint="make room")
-    for checks, arguments, lines in (
-        ([good, good], [], ["all good (2 checks; -v lists them)"]),
-        ([good, little], [], ["warn disk little", "-> make room", "the rest good (1 checks; -v lists them)"]),
-        ([good, little], ["-v"], ["ok torch fine", "warn disk little", "-> make room"]),
-    ):
-        monkeypatch.setattr("harness.doctor.diagnose", lambda *given, checks=checks: checks)
+    given = {"torch": doctor._Check("torch", "fine"), "disk": doctor._Check("disk", "little", "warn", "make room")}
+    monkeypatch.setattr(doctor, "_check", lambda name, probe: given.get(name, given["torch"]))
+    for arguments, shown in (([], {"disk": 1, "torch": 0}), (["-v"], {"disk": 1, "torch": 12})):
         assert run(["doctor", *arguments]) == 0
-        assert [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()] == lines
+        said = capsys.readouterr().out
+        assert {name: said.count(f" {name} ") for name in given} == shown
 
 
 def test_json_is_one_document_with_the_first_failure_as_its_error(workspace: Path, capsys: pytest.CaptureFixture[str]):

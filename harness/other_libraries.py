@@ -1,0 +1,206 @@
+"""A network held against other libraries: its costs as torchsummary and fvcore count them, its logits in ONNX runtime.
+
+Each library counts in a way of its own: torchsummary a shared kernel once a use, and fvcore's figure mixes in batch
+normalisation and pooling. What is left must be equal; a difference is a fault of this program or of theirs.
+``onnx``, ``onnxruntime`` and ``onnxscript`` are the optional extra ``export``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import io
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from harness.data.datasets import Dataset
+from harness.evidence.record import SeedRun
+from harness.system.errors import HarnessError, typed
+from harness.training.modules import build
+from harness.training.result import Result, same_bits_due
+from harness.training.steps import normalised
+from search_spaces.network import Analysis, Architecture, Task
+
+# fvcore's names for what ``macs`` counts: convolutions, and linear layers in both forms that torch records.
+_COMPARABLE_OPERATORS = ("conv", "linear", "addmm")
+# What --onnx needs beyond the program's own requirements.
+ONNX_LIBRARIES = ("onnx", "onnxruntime", "onnxscript")
+# Logits of two libraries differ by the order of their additions; classes only where two logits are as good as equal.
+_TOLERANCE = 1e-3
+# The oldest that torch's exporter writes without converting.
+_OPSET = 18
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What the other libraries say.
+
+    Attributes:
+        torch: stored parameters of the built module, a shared kernel once; ``fvcore`` counts them so too.
+        torchsummary: its total less ``tied_repeats``, which it counts again at later uses of a shared kernel.
+        fvcore_macs: its multiply-adds of convolutions and linear layers, one image, evaluation mode.
+    """
+
+    torch: int
+    torchsummary: int
+    fvcore: int
+    fvcore_macs: int
+    tied_repeats: int
+
+
+def cross_check(architecture: Architecture, analysis: Analysis) -> Counts:
+    """Build the network, let every library count it, and compare with ``analysis``.
+
+    torch's random state is left as it was, and nothing is printed.
+
+    Raises:
+        HarnessError: a library disagrees, or cannot be used; both are internal faults.
+    """
+    with torch.random.fork_rng(devices=[]):
+        network = build(architecture, analysis.task).eval()
+        own = sum(parameter.numel() for parameter in network.parameters())
+        repeats = sum(parameter.numel() for _, parameter in network.named_parameters(remove_duplicate=False)) - own
+        try:
+            summary, (fvcore, macs) = summary_total(network, analysis.task), fvcore_counts(network, analysis.task)
+        except ImportError as error:
+            raise HarnessError(f"cannot count: {error}", hint=f"'{typed('doctor')}' shows what is installed") from error
+    counts = Counts(own, summary - repeats, fvcore, macs, repeats)
+    due = Counts(analysis.parameters, analysis.parameters, analysis.parameters, analysis.macs, repeats)
+    if counts != due:
+        raise HarnessError(f"{counts} where {due} is right", hint="a fault of this program: please report this network")
+    return counts
+
+
+def summary_total(network: nn.Module, task: Task) -> int:
+    """Return the total that torchsummary prints; ImportError where it, or another package of its name, prints none."""
+    from torchsummary import summary
+
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        # It runs two random images through what it is given, which moves BN statistics in training mode.
+        summary(copy.deepcopy(network).eval(), task.input_shape, device="cpu")
+    total = re.search(r"^Total params: ([\d,]+)$", printed.getvalue(), re.MULTILINE)
+    if total is None:
+        raise ImportError("torchsummary printed no total")
+    return int(total[1].replace(",", ""))
+
+
+def fvcore_counts(network: nn.Module, task: Task) -> tuple[int, int]:
+    """Return fvcore's number of parameters, and its multiply-adds of one image in convolutions and linear layers.
+
+    fvcore calls a multiply-add a flop. It also counts batch normalisation (2 a value) and global pooling (1 a
+    value), which ``macs`` leaves out, and passes over other pooling and additions.
+    """
+    with warnings.catch_warnings():
+        # It scripts and traces, which torch calls out of date.
+        warnings.simplefilter("ignore")
+        from fvcore.nn import FlopCountAnalysis, parameter_count
+
+        counter = FlopCountAnalysis(network.eval(), torch.zeros(1, *task.input_shape))
+        counter.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
+        flops = counter.by_operator()
+        return int(parameter_count(network)[""]), int(sum(flops.get(name, 0) for name in _COMPARABLE_OPERATORS))
+
+
+class Match(StrEnum):
+    """How exported weights compare with those on record."""
+
+    IDENTICAL = "identical"
+    REPEATED = "repeated"
+    DIFFERENT = "different"
+    ELSEWHERE = "made elsewhere"
+    UNRECORDED = "not on record"
+
+
+def match(result: Result, recorded: SeedRun | None) -> Match:
+    """Return how trained weights compare with those on record."""
+    if recorded is None or recorded.weights_sha256 is None or result.environment is None:
+        return Match.UNRECORDED
+    if recorded.weights_sha256 == result.weights_sha256:
+        return Match.IDENTICAL
+    return Match.DIFFERENT if same_bits_due(result.environment, recorded.environment) else Match.ELSEWHERE
+
+
+class OfPixels(nn.Module):
+    """A network that takes raw pixels, 0 to 255, and normalises them itself; gives logits (images, classes)."""
+
+    def __init__(self, network: nn.Module, dataset: Dataset) -> None:
+        super().__init__()
+        self.network, self.dataset = network, dataset
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Return the logits of pixels (images, channels, rows, columns), or (images, rows, columns) of one channel."""
+        pixels = pixels[:, None] if pixels.dim() == 3 else pixels
+        images: Tensor = self.network(normalised(pixels.float() / 255, self.dataset.mean, self.dataset.std))
+        return images
+
+
+def to_onnx(
+    network: nn.Module, dataset: Dataset, pixels: Tensor, about: Mapping[str, str]
+) -> tuple[bytes, dict[str, Any]]:
+    """Return a file of a model from ``pixels``, uint8 (batch, channels, rows, columns), to ``logits``, and its check.
+
+    Args:
+        network: in evaluation mode, on a CPU.
+        pixels: images on which its logits are compared with torch's.
+        about: what the model's metadata say.
+
+    Raises:
+        AssertionError: they differ; a fault of this program.
+    """
+    from onnx_ir.passes.common import DeduplicateInitializersPass
+    from onnxruntime import InferenceSession, SessionOptions
+    from onnxscript import optimizer
+
+    whole = OfPixels(network, dataset).eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what torch uses itself
+        program = torch.onnx.export(
+            whole,
+            # One image would be taken for a model of one image only.
+            (torch.zeros(2, *dataset.task.input_shape, dtype=torch.uint8),),
+            input_names=["pixels"],
+            output_names=["logits"],
+            dynamic_shapes={"pixels": {0: torch.export.Dim("batch")}},
+            opset_version=_OPSET,
+            dynamo=True,
+            external_data=False,
+            optimize=False,
+            verbose=False,
+        )
+    assert program is not None, "a program is returned where no file is named"
+    # Not torch's own optimisation, which folds BN into kernels: one that layers share would be stored for each of them.
+    optimizer.fold_constants(program.model)
+    optimizer.remove_unused_nodes(program.model)
+    DeduplicateInitializersPass(size_limit=1_000_000)(program.model)
+    model = program.model_proto
+    # The exporter notes lines and paths of this program beside every node.
+    graph: Any = model.graph
+    for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        del part.metadata_props[:]
+    for node in graph.node:
+        node.doc_string = ""
+    model.producer_name = "harness"
+    for key, value in sorted(about.items()):
+        model.metadata_props.add(key=key, value=value)
+    content: bytes = model.SerializeToString(deterministic=True)
+
+    settings = SessionOptions()
+    settings.intra_op_num_threads = 1
+    session = InferenceSession(content, settings, providers=["CPUExecutionProvider"])
+    theirs = torch.from_numpy(session.run(["logits"], {"pixels": pixels.numpy()})[0])
+    with torch.inference_mode():
+        ours = whole(pixels)
+    difference = float((ours - theirs).abs().max()) / max(float(ours.abs().max()), 1e-6)
+    # Written so that a nan is refused too.
+    if not difference <= _TOLERANCE:
+        raise AssertionError(f"ONNX gives other logits than torch, by {difference:.2g}: please report it")
+    differ = int((ours.argmax(1) != theirs.argmax(1)).sum())
+    return content, {"images": len(pixels), "largest_difference": difference, "classes_differ": differ}
