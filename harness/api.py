@@ -286,7 +286,7 @@ def export(
 
     from harness.answers import Exported
     from harness.data.training_images import resolve
-    from harness.evidence.weight_file import kept_indices, read_recorded
+    from harness.evidence.record import kept_indices, read_recorded
     from harness.other_libraries import Match, match, to_onnx
     from harness.training.native.native import engine_of_repeat
     from harness.training.recipe import check_batch, check_statistics
@@ -612,7 +612,7 @@ def load(
     torch.Size([5, 10])
     """
     from harness.evidence.evaluate import network_of
-    from harness.evidence.weight_file import read_recorded
+    from harness.evidence.record import read_recorded
     from harness.other_libraries import OfPixels
 
     place = workspace()

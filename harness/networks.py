@@ -252,11 +252,8 @@ def _known(given: str, place: Workspace) -> Iterator[tuple[Architecture, str, Kn
     # What a study has trained is on the leaderboard too, or was claimed; a second row of it would ask for a choice.
     recipes = {each.recipe_hash: each.recipe for each in records}
     ranked = [row for row in _standings(place) if row.tier is not Tier.CLAIMED]
-    claims = [
-        leaderboard.row_of_claim(claim)
-        for folder in (files.SHIPPED / "records", place.records)
-        for claim in leaderboard.read_claims(folder / "claims.json")
-    ]
+    folders = (files.SHIPPED / "records", place.records)
+    claims = [row for folder in folders for row in leaderboard.read_claims(folder / "claims.json")]
     for rows in (ranked, claims):
         found = [row for row in rows if row.hash not in seen and is_meant(row.architecture, row.parameters)]
         seen |= {row.hash for row in found}

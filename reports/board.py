@@ -12,10 +12,9 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from harness.data.datasets import DATASETS
-from harness.evidence import weight_file
 from harness.evidence.events import SessionEnded
 from harness.evidence.leaderboard import PROVEN, LeaderboardRow, Survey, Tier
-from harness.evidence.record import Record
+from harness.evidence.record import Record, kept_indices
 from harness.search.race import allowed_errors
 from harness.system import files
 from harness.system.errors import ContentError, typed
@@ -109,7 +108,7 @@ def _commands(
     dataset = ["--dataset", record.dataset] if several("dataset") else []
     target = ["--target", short(record.target_pct)] if several("target_pct") else []
     recipe = recipe_options(record.recipe_name, record.recipe.epochs) if several("recipe_hash") else []
-    if 0 in weight_file.kept_indices(workspace.records, record)[:1]:
+    if 0 in kept_indices(workspace.records, record)[:1]:
         which = ["--recipe", record.recipe_name] if recipe else []
         said = "loads its weights and counts its errors on the test set: seconds"
         yield typed("evaluate", row.hash, *which, *dataset), said

@@ -114,7 +114,7 @@ def networks(study: Study, rows: Mapping[str, LeaderboardRow]) -> tuple[Network,
 def front_of(of: Iterable[Network]) -> list[Network]:
     """Return the trained networks that beat every one of equal or lower cost on validation, the lowest cost first."""
     trained = [network for network in of if network.complete and network.accuracy_pct is not None]
-    return pareto_front(trained, lambda network: network.accuracy_pct or 0.0, lambda network: network.cost)
+    return pareto_front(trained, lambda network: (network.cost, -(network.accuracy_pct or 0.0), network.hash))
 
 
 # What the search has decided about a network, in which of its trials, and why.

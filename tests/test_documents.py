@@ -14,7 +14,7 @@ import click
 import pytest
 
 from harness.cli import cli, run
-from harness.evidence import ledger, record, weight_file
+from harness.evidence import ledger, record
 from harness.evidence.bounds import components
 from harness.evidence.check import faults
 from harness.evidence.leaderboard import LeaderboardRow, Tier, read
@@ -145,15 +145,15 @@ def test_the_figures_of_the_certified_network_follow_from_its_record() -> None:
 
 def test_the_weights_that_are_said_to_be_kept_are_there() -> None:
     kept = [
-        (run, weight_file.read_recorded(ROOT / "records", evidence, index).sha256)
+        (run, record.read_recorded(ROOT / "records", evidence, index).sha256)
         for evidence in RECORDS
-        for index in weight_file.kept_indices(ROOT / "records", evidence)
+        for index in record.kept_indices(ROOT / "records", evidence)
         if (run := evidence.seed(index))
     ]
     recorded = sum(run.weights_sha256 == sha for run, sha in kept)
     assert f"{len(kept)} of {sum(len(each.seeds) for each in RECORDS)} recorded runs" in RESULTS
     assert f"{recorded} have the recorded bits" in RESULTS
-    assert len(weight_file.kept_indices(ROOT / "records", headline()[1])) == 20
+    assert len(record.kept_indices(ROOT / "records", headline()[1])) == 20
 
 
 def test_the_confidence_of_the_next_certification_is_what_the_ledger_leaves() -> None:

@@ -18,7 +18,7 @@ import torch
 
 from harness.data.datasets import DATASETS
 from harness.evidence.evaluate import evaluated, probabilities
-from harness.evidence.weight_file import read
+from harness.evidence.record import read_weights
 from harness.training.modules import Network, build
 from harness.training.recipe import Precision
 from harness.training.train import to_safetensors
@@ -132,7 +132,7 @@ def called(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("text", NETWORKS, ids=["2 poses", "4 poses", "8 poses", "ties and sums", "shared", "no poses"])
 def test_its_logits_are_those_of_the_network(text: str, plain: ModuleType, tmp_path: Path):
-    weights, images = read(keep(tmp_path / "net.safetensors", text)), normalised(blots(20)[0])
+    weights, images = read_weights(keep(tmp_path / "net.safetensors", text)), normalised(blots(20)[0])
     named = {name: torch.from_numpy(weights.kept[weights.tied.get(name, name)]) for name in weights.state}
 
     with torch.inference_mode():
@@ -148,7 +148,7 @@ def test_it_says_what_the_project_says_and_refuses_another_record(
 ):
     (folder, pixels, labels), text = data, NETWORKS[3]
     path = keep(tmp_path / "net.safetensors", text)
-    found = evaluated(3, probabilities(read(path), pixels, MNIST, Precision.FP32), labels, Precision.FP32, None)
+    found = evaluated(3, probabilities(read_weights(path), pixels, MNIST, Precision.FP32), labels, Precision.FP32, None)
 
     plain.main(str(path), str(folder), str(record_in(tmp_path, text, found.wrong)))
 
@@ -162,7 +162,7 @@ def test_it_says_what_the_project_says_and_refuses_another_record(
             plain.main(str(path), str(folder), str(record_in(tmp_path, text, found.wrong, **{name: "else"})))
     # Weights of another network that say they are this one's.
     other = learned(NETWORKS[5])
-    path.write_bytes(to_safetensors(other, dict(read(path).about)))
+    path.write_bytes(to_safetensors(other, dict(read_weights(path).about)))
     with pytest.raises(SystemExit):
         plain.main(str(path), str(folder), str(record_in(tmp_path, text, found.wrong)))
 

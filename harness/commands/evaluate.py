@@ -61,7 +61,7 @@ def evaluate(
     if other is not None and images is not None:
         raise UsageError("--on is for labelled images, --images for pictures without labels: give one of them")
     from harness.evidence.evaluate import bounds_of, on_other_images, on_test_images
-    from harness.evidence.weight_file import kept_indices
+    from harness.evidence.record import kept_indices
     from harness.networks import read_record
 
     place = workspace()
@@ -123,7 +123,7 @@ def _own(evidence: Record, indices: list[int], images: Path, place: Workspace, a
 
     from harness.data.other_images import own_images
     from harness.evidence.evaluate import probabilities
-    from harness.evidence.weight_file import read_recorded
+    from harness.evidence.record import read_recorded
 
     kept = [read_recorded(place.records, evidence, index) for index in indices]
     pictures, faults = own_images(images)

@@ -88,7 +88,6 @@ def leaderboard(
     harness leaderboard --html
     """
     from harness.evidence.leaderboard import PROVEN, shipped_table, survey
-    from harness.evidence.leaderboard import publish as publish_network
     from harness.system.document import document_of
 
     if dataset is not None:
@@ -98,11 +97,10 @@ def leaderboard(
         raise UsageError("--anchor COMMIT is for --check")
     if check or publish:
         from harness.evidence import check as evidence_check
-        from harness.evidence import history
 
         with busy("checking records, weights, ledger, log and git history"):
             faults = evidence_check.faults(place, anchor)
-        whole = history.is_whole(shipped_table().parent)
+        whole = evidence_check.is_whole(shipped_table().parent)
         if check:
             said = "the evidence holds together" + ("" if whole else ", as far as git has its history here")
             options.answer(as_json, {"faults": faults, "with_history": whole}, "\n".join(faults) or said)
@@ -114,7 +112,7 @@ def leaderboard(
 
         assert publish is not None
         task = datasets.task_of(dataset or datasets.AUTO)
-        publish_network(place, read_network(publish, place, task).architecture.hash)
+        evidence_check.publish(place, read_network(publish, place, task).architecture.hash)
     found = survey(place)
     left_out = [error.told for error in found.damage]
     options.say_left_out(left_out)

@@ -7,17 +7,23 @@ too is found only by a commit that was published elsewhere (``anchor``). Nothing
 
 from __future__ import annotations
 
+import subprocess
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from pathlib import Path
 
-from harness.evidence import bounds, history, ledger, weight_file
-from harness.evidence.history import Memory
-from harness.evidence.leaderboard import LeaderboardRow, Survey, collect, read, shipped_table, survey, to_csv
-from harness.evidence.ledger import Ledger, Outcome
+from harness.evidence import bounds, ledger, record
+from harness.evidence.leaderboard import LeaderboardRow, Tier, collect, ranked, read, shipped_table, survey, to_csv
+from harness.evidence.ledger import Attempt, Outcome
+from harness.evidence.record import Record
 from harness.system import files
-from harness.system.errors import ContentError
+from harness.system.errors import ContentError, UsageError
 from harness.system.files import Workspace
+
+# What was ever committed, with the first commit that had it: the lines of each file, and git's digest of the file as
+# it was then.
+_Memory = tuple[dict[Path, dict[str, str]], dict[Path, tuple[str, str]]]
 
 
 def faults(place: Workspace, anchor: str | None = None) -> list[str]:
@@ -29,8 +35,8 @@ def faults(place: Workspace, anchor: str | None = None) -> list[str]:
         anchor: a commit that was published; what its records hold is still there, and it is part of the history.
     """
     shipped = (files.SHIPPED / "records").resolve()
-    memories = [history.remembered(folder) for folder in (shipped, place.records)]
-    said = [fault for memory in memories for fault in _lost(memory)]
+    memories = [_remembered(folder) for folder in (shipped, place.records)]
+    said = [fault for memory in memories for fault in _lost(*memory)]
     said += _since(shipped, anchor) if anchor else ()
     found = survey(place)
     said += [error.told for error in found.damage]
@@ -38,16 +44,51 @@ def faults(place: Workspace, anchor: str | None = None) -> list[str]:
     if not said:
         try:
             said += _table_faults()
-            said += _weight_faults(place.records, found)
-            said += _ledger_faults(place.ledger, ledger.read_sound(place.ledger), found, memories)
+            for evidence in found.records:
+                for index in record.kept_indices(place.records, evidence):
+                    try:
+                        record.read_recorded(place.records, evidence, index)
+                    except ContentError as error:
+                        said.append(error.told)
+            said += _ledger_faults(place.ledger, found.records, memories)
         except ContentError as error:
             said = [error.told]
     return list(dict.fromkeys(said))
 
 
-def _lost(memory: Memory) -> Iterator[str]:
-    now = history.blobs(path for path in memory.blobs if path.suffix == ".safetensors")
-    for path, (commit, blob) in sorted(memory.blobs.items()):
+def _remembered(folder: Path) -> _Memory:
+    # The whole history and both sides of a merge: by default git leaves out a branch of which a merge has kept nothing.
+    shown = ("--raw", "--patch", "--unified=0", "--no-renames", "--no-abbrev", "--no-color", "--no-ext-diff")
+    text = git(folder, "-c", "core.quotePath=off", "log", "--full-history", "-m", *shown,
+               "--no-prefix", "--relative", "--format=commit %H", "--", ".")  # fmt: skip
+    lines: dict[Path, dict[str, str]] = defaultdict(dict)
+    blobs: dict[Path, tuple[str, str]] = {}
+    commit, path = "", folder
+    # Latest first, so the earliest commit stays.
+    for line in (text or "").split("\n"):
+        if line.startswith("commit "):
+            commit = line.split()[1]
+        elif line.startswith(":"):
+            facts, _, name = line.partition("\t")
+            if (blob := facts.split()[3]).strip("0"):
+                blobs[folder / name] = (commit, blob)
+        elif line.startswith("+++ "):
+            path = folder / line[4:].removesuffix("\t")
+        elif line.startswith("+"):
+            lines[path][_line_of(line[1:])] = commit
+    return lines, blobs
+
+
+def _line_of(text: str) -> str:
+    # Without the comma after it: where a list goes on, the same line ends otherwise.
+    return text.strip().rstrip(",")
+
+
+def _lost(lines: dict[Path, dict[str, str]], blobs: dict[Path, tuple[str, str]]) -> Iterator[str]:
+    weights = [path for path in blobs if path.suffix == ".safetensors" and path.is_file()]
+    digests = git(weights[0].parent, "hash-object", "--", *map(str, weights)) if weights else None
+    now = dict(zip(weights, (digests or "").split(), strict=False))
+    for path, (commit, blob) in sorted(blobs.items()):
         if path.suffix not in (".json", ".jsonl", ".safetensors"):
             continue
         if not path.exists():
@@ -56,11 +97,11 @@ def _lost(memory: Memory) -> Iterator[str]:
             yield f"{path}: file: {now[path][:12]} stated, {blob[:12]} in commit {commit[:12]}"
         # What others claim may be told better.
         elif path.suffix != ".safetensors" and path.name != "claims.json":
-            yield from _lost_lines(path, memory.lines[path])
+            yield from _lost_lines(path, lines.get(path, {}))
 
 
 def _lost_lines(path: Path, lines: dict[str, str]) -> Iterator[str]:
-    now = set(map(history.line_of, files.log_text(path).split("\n")))
+    now = set(map(_line_of, files.log_text(path).split("\n")))
     for line, commit in lines.items():
         # A field that was empty may be filled in: a name, how a search came to the network.
         if line not in now and not line.endswith((": null", ': ""', ": 0.0", ": []")):
@@ -68,15 +109,15 @@ def _lost_lines(path: Path, lines: dict[str, str]) -> Iterator[str]:
 
 
 def _since(records: Path, anchor: str) -> Iterator[str]:
-    if history.git(records, "merge-base", "--is-ancestor", anchor, "HEAD") is None:
+    if git(records, "merge-base", "--is-ancestor", anchor, "HEAD") is None:
         yield f"{records}: anchor: {anchor} stated, the history here has no such commit"
         return
-    changes = history.git(records, "diff", "--name-status", "--no-renames", "--relative", anchor, "--", ".") or ""
+    changes = git(records, "diff", "--name-status", "--no-renames", "--relative", anchor, "--", ".") or ""
     for status, name in (line.split("\t") for line in changes.splitlines()):
         path = records / name
         if path.suffix in (".json", ".jsonl") and path.exists():
-            then = history.git(records, "show", f"{anchor}:./{name}") or ""
-            yield from _lost_lines(path, {history.line_of(line): anchor for line in then.split("\n")})
+            then = git(records, "show", f"{anchor}:./{name}") or ""
+            yield from _lost_lines(path, {_line_of(line): anchor for line in then.split("\n")})
         elif status != "A":
             yield f"{path}: file: {'removed' if status == 'D' else 'changed'} since commit {anchor[:12]}"
 
@@ -104,19 +145,10 @@ def _table_faults() -> Iterator[str]:
         yield f"{path}: rows: another order or number stated, {len(made)} computed"
 
 
-def _weight_faults(records: Path, found: Survey) -> Iterator[str]:
-    for evidence in found.records:
-        for index in weight_file.kept_indices(records, evidence):
-            try:
-                weight_file.read_recorded(records, evidence, index)
-            except ContentError as error:
-                yield error.told
-
-
-def _ledger_faults(path: Path, entered: Ledger, found: Survey, memories: list[Memory]) -> Iterator[str]:
+def _ledger_faults(path: Path, records: Iterable[Record], memories: list[_Memory]) -> Iterator[str]:
     shipped = (files.SHIPPED / "records").resolve() / path.name
     published = files.log_text(shipped).splitlines()
-    evidence_of = {evidence.key: evidence for evidence in found.records}
+    entered, evidence_of = ledger.read(path), {evidence.key: evidence for evidence in records}
     for attempt in entered.attempts:
         name = f"{path}: attempt {attempt.number}"
         evidence = evidence_of.get(attempt.key)
@@ -132,16 +164,72 @@ def _ledger_faults(path: Path, entered: Ledger, found: Survey, memories: list[Me
         begun = {run.beacon for run in evidence.seeds if run.index in attempt.indices} if evidence else set()
         is_published = any(ledger.is_declaration(line, attempt) for line in published)
         where, memory = (shipped, memories[0]) if is_published else (path, memories[1])
-        beacon = history.declared_in([memory], attempt)
+        beacon = _declared_in([memory], attempt)
         # Outside a repository, and where its history is cut off, nobody knows.
-        if begun - {beacon} and memory.lines and history.is_whole(where.parent):
+        if begun - {beacon} and memory[0] and is_whole(where.parent):
             yield f"{name}: beacon: {', '.join(map(str, begun))} stated, its declaration is in {beacon}"
     for item in entered.registrations:
-        accuracies = [100 - 100 * errors / item.images for errors in item.errors]
-        yield from _bound_faults(f"{path}: evaluation of {item.hash} on {item.on}", accuracies, item.lower_bound_pct)
+        stated, computed = (
+            item.lower_bound_pct,
+            bounds.over_seeds([100 - 100 * each / item.images for each in item.errors]),
+        )
+        if stated is not None and (computed is None or abs(stated - computed) > bounds.TOLERANCE):
+            name = f"{path}: evaluation of {item.hash} on {item.on}"
+            yield f"{name}: lower_bound_pct: {stated} stated, {computed} computed"
 
 
-def _bound_faults(name: str, accuracies: Iterable[float], stated: float | None) -> Iterator[str]:
-    computed = bounds.over_seeds(list(accuracies))
-    if stated is not None and (computed is None or abs(stated - computed) > bounds.TOLERANCE):
-        yield f"{name}: lower_bound_pct: {stated} stated, {computed} computed"
+def declaring_commit(place: Workspace, attempt: Attempt) -> str | None:
+    """Return the id of the first commit that has the line of a ledger that declared an attempt."""
+    return _declared_in(map(_remembered, ((files.SHIPPED / "records").resolve(), place.records)), attempt)
+
+
+def _declared_in(memories: Iterable[_Memory], attempt: Attempt) -> str | None:
+    ledgers = (found for lines, _ in memories for path, found in lines.items() if path.name == "ledger.jsonl")
+    entries = (entry for found in ledgers for entry in found.items())
+    return next((commit for line, commit in entries if ledger.is_declaration(line, attempt)), None)
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a folder lies in a repository that has all of its history; a shallow clone has not."""
+    return (git(folder, "rev-parse", "--is-shallow-repository") or "").strip() == "false"
+
+
+def git(folder: Path, *arguments: str) -> str | None:
+    """Return what git answers in a folder, the objects as they were committed; None where it fails."""
+    command = ["git", "--no-replace-objects", "-C", str(folder), *arguments]
+    try:
+        answer = subprocess.run(command, capture_output=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return answer.stdout.decode("utf-8", errors="replace")
+
+
+def publish(workspace: Workspace, network: str) -> None:
+    """Copy the evidence of a network from a workspace into the repository, and make the repository's table anew.
+
+    All attempts to certify go with it, whatever became of them, with the seeds that they have run.
+
+    Raises:
+        UsageError: the package is not a clone of the repository.
+        ContentError: something in the workspace or the repository does not hold together.
+    """
+    table, folder = shipped_table(), (files.SHIPPED / "records").resolve()
+    if git(table.parent, "ls-files", "--error-unmatch", "--", table.name) is None:
+        raise UsageError(f"a row is published in a clone of the repository, and {table} is in none")
+    everything = collect(workspace)
+    hashes = {network, *(attempt.hash for attempt in ledger.read(workspace.ledger).attempts)}
+    for evidence in record.read_all(workspace.records):
+        if evidence.hash in hashes and record.path_of(workspace.records, evidence).exists():
+            for run in evidence.seeds:
+                kept = record.weights_path(workspace.records, evidence, run.index)
+                if kept == record.kept_weights(workspace.records, evidence, run.index):
+                    files.write_bytes(record.weights_path(folder, evidence, run.index), kept.read_bytes())
+            record.write(folder, evidence)
+    for path in (workspace.ledger, workspace.test_log):
+        there = set(files.log_text(folder / path.name).splitlines())
+        for line in files.log_text(path).splitlines():
+            if line not in there and ('"number": ' in line or any(each in line for each in hashes)):
+                files.append_line(folder / path.name, line)
+    rows = {row.key: row for row in collect(Workspace(files.SHIPPED))}
+    rows |= {row.key: row for row in everything if row.hash == network and row.tier is Tier.SEARCHED}
+    files.write_text(table, to_csv(ranked(list(rows.values()))))

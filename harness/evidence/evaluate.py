@@ -15,8 +15,7 @@ from harness.data.testset import read_test_set
 from harness.data.training_images import load
 from harness.evidence import ledger
 from harness.evidence.bounds import over_images, over_seeds
-from harness.evidence.record import Record, SeedRun
-from harness.evidence.weight_file import WeightFile, read_recorded
+from harness.evidence.record import Record, SeedRun, WeightFile, read_recorded
 from harness.system.errors import ContentError
 from harness.system.files import Workspace
 from harness.training.modules import Network, build
@@ -30,7 +29,7 @@ from search_spaces.notation import parse_network
 _BATCH = 500
 # Two classes are as good as equal where their probabilities differ by less: processors and libraries round in other
 # orders. bfloat16 keeps eight bits.
-TIE = {Precision.FP32: 1e-4, Precision.BF16: 0.05}
+_TIE = {Precision.FP32: 1e-4, Precision.BF16: 0.05}
 _NO_CLASS = -1
 
 
@@ -131,7 +130,7 @@ def evaluated(index: int, sure: Tensor, labels: Tensor, precision: Precision, re
     differing = (said != expected).nonzero().flatten()
     rival = expected[differing]
     margin = sure[differing, said[differing]] - sure[differing, rival]
-    ties = int(((margin < TIE[precision]) & (rival != _NO_CLASS)).sum())
+    ties = int(((margin < _TIE[precision]) & (rival != _NO_CLASS)).sum())
     return Evaluation(index, len(labels), wrong, recorded.test_errors, tuple(differing.tolist()), ties)
 
 
@@ -188,7 +187,8 @@ def on_other_images(
     ]
     errors = tuple(item.errors for item in found)
     if not entry.errors:
-        ledger.end_registration(place.ledger, entry, errors, *bounds_of(evidence, found))
+        bound, images_bound = bounds_of(evidence, found)
+        ledger.close(place.ledger, entry, errors=errors, lower_bound_pct=bound, lower_bound_images_pct=images_bound)
     return found, entry
 
 

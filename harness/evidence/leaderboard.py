@@ -11,19 +11,19 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from harness.data.datasets import DATASETS, dataset
 from harness.evidence import bounds, ledger, record
-from harness.evidence.history import is_tracked
 from harness.evidence.ledger import Attempt, Ledger, Outcome, Registration
 from harness.evidence.record import Record
 from harness.evidence.study import Study
 from harness.system import files, statistics
 from harness.system.document import WrittenNetwork, csv_text, documented, read_as, read_each, unguarded
-from harness.system.errors import ContentError, UsageError, reason
+from harness.system.errors import ContentError, reason
 from harness.system.files import Workspace
 from harness.training.result import PROTOCOL_VERSION, Purpose, Result, Status, finite
 from search_spaces.catalog import name_of
@@ -48,6 +48,7 @@ class Tier(StrEnum):
     CLAIMED = "claimed"
 
 
+_T = TypeVar("_T")
 _NO_LEDGER = Ledger()
 # Whose bound reaches the target.
 PROVEN = (Tier.CERTIFIED, Tier.VERIFIED)
@@ -146,21 +147,6 @@ class Survey:
     damage: tuple[ContentError, ...]
 
 
-class Sized(Protocol):
-    """A network of known size."""
-
-    @property
-    def parameters(self) -> int:
-        """Number of its parameters."""
-
-    @property
-    def hash(self) -> str:
-        """Hash of its canonical text."""
-
-
-_Sized = TypeVar("_Sized", bound=Sized)
-
-
 def _tier_of(evidence: Record, entered: Ledger) -> Tier:
     """Return the tier that a record's seeds, certification attempts and declared verifications have earned."""
     attempts = [attempt for attempt in entered.attempts if attempt.key == evidence.key]
@@ -241,16 +227,21 @@ def _elsewhere_text(item: Registration) -> str:
 
 
 def _rows_of_study(folder: Path) -> list[LeaderboardRow]:
+    facts = [path.stat() for path in (folder / "config.json", folder / "log.jsonl") if path.exists()]
+    return _folded_rows(folder, *((each.st_size, each.st_mtime_ns) for each in facts))
+
+
+# A page that is live asks for the rows of all studies again and again, and most of them stay as they are.
+@lru_cache(maxsize=1024)
+def _folded_rows(folder: Path, *as_it_is: tuple[int, int]) -> list[LeaderboardRow]:
     study = Study.read(folder)
     # A search may train a network for several lengths; each is a training of its own.
     runs: dict[tuple[str, str], list[Result]] = defaultdict(list)
     for result in study.results:
         runs[result.hash, result.recipe_hash].append(result)
-    speaking = {key: found for key, results in runs.items() if (found := validation_runs(results))}
-    accuracy = {key: _validation_mean_pct(found) for key, found in speaking.items()}
-    firsts = [found[0] for found in speaking.values()]
-    front = pareto_front(firsts, lambda first: accuracy[first.hash, first.recipe_hash])
-    return [_searched_row(speaking[first.hash, first.recipe_hash], study.config.target_pct) for first in front]
+    speaking = [found for each in runs.values() if (found := validation_runs(each))]
+    front = pareto_front(speaking, lambda found: (found[0].parameters, -_validation_mean_pct(found), found[0].hash))
+    return [_searched_row(found, study.config.target_pct) for found in front]
 
 
 def validation_runs(results: Iterable[Result]) -> list[Result]:
@@ -269,15 +260,11 @@ def validation_runs(results: Iterable[Result]) -> list[Result]:
     return [result for result in ended if result.purpose is Purpose.CONFIRM] or ended
 
 
-def pareto_front(
-    rows: Iterable[_Sized],
-    accuracy: Callable[[_Sized], float],
-    cost: Callable[[_Sized], int] = lambda row: row.parameters,
-) -> list[_Sized]:
-    """Return those that are more accurate than all of equal or lower cost, the lowest cost first."""
-    front: list[_Sized] = []
-    for row in sorted(rows, key=lambda row: (cost(row), -accuracy(row), row.hash)):
-        if not front or accuracy(row) > accuracy(front[-1]):
+def pareto_front(rows: Iterable[_T], order: Callable[[_T], tuple[float, float, str]]) -> list[_T]:
+    """Return those that have fewer errors than all of equal or lower cost; ``order`` gives cost, errors and hash."""
+    front: list[_T] = []
+    for row in sorted(rows, key=order):
+        if not front or order(row)[1] < order(front[-1])[1]:
             front.append(row)
     return front
 
@@ -335,39 +322,35 @@ class _Claim:
     protocol_version: int = PROTOCOL_VERSION
 
 
-def read_claims(path: Path) -> list[_Claim]:
-    """Return the claims of a file, none where there is no file.
+def read_claims(path: Path) -> list[LeaderboardRow]:
+    """Return the rows of the claims of a file, none where there is no file; they never count as reached.
 
     Raises:
         ContentError: the file does not hold claims.
     """
-    if not path.exists():
-        return []
-    found = read_as(list[_Claim], path, f"the file of claims {path}")
-    for claim in found:
+    rows = []
+    for claim in read_as(list[_Claim], path, f"the file of claims {path}") if path.exists() else []:
         try:
-            analyse(claim.architecture, dataset(claim.dataset).task)
+            columns = _columns_of(claim.architecture, dataset(claim.dataset).task)
         except SearchSpaceError as error:
             raise ContentError(f"{path}: the network of claim {claim.name!r}: {error.message}") from error
-    return found
-
-
-def row_of_claim(claim: _Claim) -> LeaderboardRow:
-    """Return the row of a claim; it never counts as reached."""
-    return LeaderboardRow(
-        name=claim.name,
-        tier=Tier.CLAIMED,
-        target_pct=claim.target_pct,
-        reached=False,
-        mean_test_accuracy_pct=claim.test_accuracy_pct,
-        seeds=claim.runs,
-        epochs=claim.epochs,
-        dataset=claim.dataset,
-        recipe=claim.recipe,
-        **_columns_of(claim.architecture, dataset(claim.dataset).task),
-        note=f"{claim.metric}; {claim.source}",
-        protocol_version=claim.protocol_version,
-    )
+        rows.append(
+            LeaderboardRow(
+                name=claim.name,
+                tier=Tier.CLAIMED,
+                target_pct=claim.target_pct,
+                reached=False,
+                mean_test_accuracy_pct=claim.test_accuracy_pct,
+                seeds=claim.runs,
+                epochs=claim.epochs,
+                dataset=claim.dataset,
+                recipe=claim.recipe,
+                **columns,
+                note=f"{claim.metric}; {claim.source}",
+                protocol_version=claim.protocol_version,
+            )
+        )
+    return rows
 
 
 def survey(workspace: Workspace) -> Survey:
@@ -375,27 +358,28 @@ def survey(workspace: Workspace) -> Survey:
 
     The rows of searches whose studies are not shipped are kept as the shipped table has them.
     """
-    entered = ledger.read_sound(workspace.ledger)
-    readable, damage = record.read_sound(workspace.records)
-    faults = [_ledger_fault(item, entered.attempts, workspace.ledger) for item in readable]
-    records = [item for item, fault in zip(readable, faults, strict=True) if fault is None]
-    contradicted = [fault for fault in faults if fault is not None]
-    folders = (files.SHIPPED / "records", workspace.records)
-    claimed, unclear = read_each(read_claims, [folder / "claims.json" for folder in folders])
-    studies = sorted(path.parent for path in workspace.runs.glob("*/config.json"))
-    searched, broken = read_each(_rows_of_study, studies)
-    shipped, torn = read_each(_searched_elsewhere, [path for path in [shipped_table()] if path.exists()])
-    made = chain(
-        (row_of_record(item, entered) for item in records),
-        map(row_of_claim, chain(*claimed)),
-        *searched,
-        *shipped,
-    )
+    damage: list[ContentError] = []
+
+    def sound(read: Callable[[Path], list[LeaderboardRow]], paths: Iterable[Path]) -> Iterable[LeaderboardRow]:
+        found, faults = read_each(read, paths)
+        damage.extend(faults)
+        return chain(*found)
+
+    entered = ledger.read(workspace.ledger, damage)
+    records = []
+    for item in record.read_all(workspace.records, damage):
+        if (fault := _ledger_fault(item, entered.attempts)) is None:
+            records.append(item)
+        else:
+            damage.append(ContentError(f"{workspace.ledger}: {fault}"))
+    made = [row_of_record(item, entered) for item in records]
+    made += sound(read_claims, [folder / "claims.json" for folder in (files.SHIPPED / "records", workspace.records)])
+    made += sound(_rows_of_study, sorted(path.parent for path in workspace.runs.glob("*/config.json")))
+    made += sound(_searched_elsewhere, [path for path in [shipped_table()] if path.exists()])
     rows: dict[Any, LeaderboardRow] = {}
     for row in made:
         rows.setdefault(row.key, row)
-    found = (*entered.damage, *damage, *contradicted, *unclear, *broken, *torn)
-    return Survey(tuple(records), tuple(ranked(list(rows.values()))), found)
+    return Survey(tuple(records), tuple(ranked(list(rows.values()))), tuple(damage))
 
 
 def shipped_table() -> Path:
@@ -416,16 +400,13 @@ def _searched_elsewhere(path: Path) -> list[LeaderboardRow]:
     return rows
 
 
-def _ledger_fault(evidence: Record, attempts: Iterable[Attempt], path: Path) -> ContentError | None:
+def _ledger_fault(evidence: Record, attempts: Iterable[Attempt]) -> str | None:
     own = [attempt for attempt in attempts if attempt.key == evidence.key]
     for attempt in own:
         if (fault := bounds.contradiction(attempt, evidence)) is not None:
-            return ContentError(f"{path}: {fault}")
-    entered = {attempt.number for attempt in own}
-    for run in evidence.seeds:
-        if run.attempt is not None and run.attempt not in entered:
-            return ContentError(f"{path}: attempt {run.attempt}: lacking, seeds of {evidence.hash} were run for it")
-    return None
+            return fault
+    lacking = {run.attempt for run in evidence.seeds} - {None, *(attempt.number for attempt in own)}
+    return next((f"attempt {each}: lacking, seeds of {evidence.hash} were run for it" for each in lacking), None)
 
 
 def collect(workspace: Workspace) -> list[LeaderboardRow]:
@@ -460,39 +441,6 @@ def refresh(workspace: Workspace) -> list[LeaderboardRow]:
         files.sweep(workspace.leaderboard.parent, workspace.leaderboard.name)
         files.write_text(workspace.leaderboard, to_csv(rows))
     return rows
-
-
-def publish(workspace: Workspace, network: str) -> None:
-    """Copy the evidence of a network from a workspace into the repository, and make the repository's table anew.
-
-    All attempts to certify go with it, whatever became of them, with the seeds that they have run.
-
-    Raises:
-        UsageError: the package is not a clone of the repository.
-        ContentError: something in the workspace or the repository does not hold together.
-    """
-    from harness.evidence import weight_file  # which loads numpy
-
-    table, folder = shipped_table(), (files.SHIPPED / "records").resolve()
-    if not is_tracked(table):
-        raise UsageError(f"a row is published in a clone of the repository, and {table} is in none")
-    everything = collect(workspace)
-    entered = {attempt.hash for attempt in ledger.read(workspace.ledger).attempts}
-    for evidence in record.read_all(workspace.records):
-        if evidence.hash in {network, *entered} and record.path_of(workspace.records, evidence).exists():
-            for run in evidence.seeds:
-                kept = weight_file.path_of(workspace.records, evidence, run.index)
-                if kept.exists() and weight_file.find(workspace.records, evidence, run.index) == kept:
-                    files.write_bytes(weight_file.path_of(folder, evidence, run.index), kept.read_bytes())
-            record.write(folder, evidence)
-    for path in (workspace.ledger, workspace.test_log):
-        there = set(files.log_text(folder / path.name).splitlines())
-        for line in files.log_text(path).splitlines():
-            if line not in there and ('"number": ' in line or any(each in line for each in {network, *entered})):
-                files.append_line(folder / path.name, line)
-    rows = {row.key: row for row in collect(Workspace(files.SHIPPED))}
-    rows |= {row.key: row for row in everything if row.hash == network and row.tier is Tier.SEARCHED}
-    files.write_text(table, to_csv(ranked(list(rows.values()))))
 
 
 def _order(row: LeaderboardRow) -> tuple[Any, ...]:

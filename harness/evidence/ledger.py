@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from harness.system import files
 from harness.system.document import BRING_BACK, documented, read_as
@@ -27,7 +27,7 @@ ALPHA = 0.05
 # Each attempt spends so much of what the attempts before it have left.
 ALPHA_SHARE = 0.2
 
-Key = tuple[str, str, str, float, int]
+_Key = tuple[str, str, str, float, int]
 
 
 class Outcome(StrEnum):
@@ -60,7 +60,7 @@ class _Promise(_Entry):
     target_pct: float
 
     @property
-    def key(self) -> Key:
+    def key(self) -> _Key:
         """The row that it is about, as in ``Record.key``."""
         return (self.hash, self.recipe_hash, self.dataset, self.target_pct, self.protocol_version)
 
@@ -135,6 +135,7 @@ class Registration(_Entry):
         return (self.hash, self.recipe_hash, self.dataset, self.protocol_version)
 
 
+_Ended = TypeVar("_Ended", Attempt, Registration)
 _KINDS: dict[str, type[Attempt | Declaration | Registration]] = {
     "verification": Declaration,
     "evaluation": Registration,
@@ -143,40 +144,35 @@ _KINDS: dict[str, type[Attempt | Declaration | Registration]] = {
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """What a ledger holds, in the order of the declarations; ``damage`` says why lines are left out.
-
-    Attributes:
-        attempts: each as it ended; ``registrations`` as well.
-    """
+    """What a ledger holds, in the order of the declarations: attempts and registrations as they ended."""
 
     attempts: list[Attempt] = field(default_factory=list)
     declarations: list[Declaration] = field(default_factory=list)
     registrations: list[Registration] = field(default_factory=list)
-    damage: list[ContentError] = field(default_factory=list)
-
-    @property
-    def promises(self) -> list[Attempt | Declaration]:
-        """What declares seeds of a row."""
-        return [*self.attempts, *self.declarations]
 
 
-def read_sound(path: Path) -> Ledger:
-    """Return what can be read of a ledger and the shipped one, and why the rest cannot: no entry, or a second end."""
+def read(path: Path, damage: list[ContentError] | None = None) -> Ledger:
+    """Return what a ledger and the shipped one hold.
+
+    Raises:
+        ContentError: a line is no entry, or gives an attempt that has ended another end; with a list of ``damage`` it
+            is left out, and what is wrong with it is added there.
+    """
     attempts: dict[Attempt, Attempt] = {}
     evaluated: dict[Registration, Registration] = {}
-    found = Ledger()
+    found, faults = Ledger(), list[ContentError]()
     lines: dict[str, str] = {}
     for each in (files.SHIPPED / "records" / path.name, path):
         try:
             for number, line in enumerate(files.log_text(each).splitlines(), start=1):
                 lines.setdefault(line, f"{each}, line {number}")
         except ContentError as error:
-            found.damage.append(error)
+            faults.append(error)
     for line, where in lines.items():
         try:
             entry = _entry_of(line, where)
         except ContentError as error:
-            found.damage.append(error)
+            faults.append(error)
             continue
         match entry:
             case Declaration():
@@ -192,21 +188,13 @@ def read_sound(path: Path) -> Ledger:
                     attempts[entry.declared] = entry
                 elif entry.outcome not in (Outcome.OPEN, known.outcome):
                     stated = f"outcome of attempt {entry.number}: {entry.outcome} stated, {known.outcome} before"
-                    found.damage.append(ContentError(f"{where}: {stated}"))
+                    faults.append(ContentError(f"{where}: {stated}"))
+    if damage is not None:
+        damage += faults
+    elif faults:
+        raise faults[0]
     found.attempts.extend(sorted(attempts.values(), key=lambda attempt: attempt.number))
     found.registrations.extend(evaluated.values())
-    return found
-
-
-def read(path: Path) -> Ledger:
-    """Return what a ledger holds.
-
-    Raises:
-        ContentError: a line is no entry, or gives an attempt that has ended another end.
-    """
-    found = read_sound(path)
-    if found.damage:
-        raise found.damage[0]
     return found
 
 
@@ -235,7 +223,7 @@ def next_alpha(attempts: Iterable[Attempt], dataset: str) -> float:
     return max(0.0, round(ALPHA_SHARE * (ALPHA - spent), 9))
 
 
-def declare(path: Path, key: Key, first_index: int, seeds: int, commit: str | None = None) -> Attempt:
+def declare(path: Path, key: _Key, first_index: int, seeds: int, commit: str | None = None) -> Attempt:
     """Enter a new attempt and return it; from here on it counts.
 
     Raises:
@@ -253,12 +241,12 @@ def declare(path: Path, key: Key, first_index: int, seeds: int, commit: str | No
     return attempt
 
 
-def declare_verification(path: Path, key: Key, indices: Iterable[int], commit: str | None = None) -> None:
+def declare_verification(path: Path, key: _Key, indices: Iterable[int], commit: str | None = None) -> None:
     """Enter the seeds of a verification, all at once, before the first of them is run."""
     _append(path, Declaration(indices=tuple(indices), declared_utc=_now(), commit=commit, **_of(key)))
 
 
-def _of(key: Key) -> dict[str, Any]:
+def _of(key: _Key) -> dict[str, Any]:
     return dict(zip(("hash", "recipe_hash", "dataset", "target_pct", "protocol_version"), key, strict=True))
 
 
@@ -268,33 +256,18 @@ def register(path: Path, wanted: Registration) -> Registration:
         for known in read(path).registrations:
             if (*known.subject, known.on_sha256, known.indices) == (*wanted.subject, wanted.on_sha256, wanted.indices):
                 return known
-        entry = replace(wanted, declared_utc=_now())
-        _append(path, entry)
+        _append(path, entry := replace(wanted, declared_utc=_now()))
     return entry
 
 
-def end_registration(
-    path: Path, entry: Registration, errors: Iterable[int], bound_pct: float | None, images_bound_pct: float | None
-) -> None:
-    """Enter what came of an evaluation; the line that declared it stays."""
-    ended = replace(
-        entry,
-        errors=tuple(errors),
-        lower_bound_pct=bound_pct,
-        lower_bound_images_pct=images_bound_pct,
-        ended_utc=_now(),
-    )
-    _append(path, ended)
-
-
-def close(path: Path, attempt: Attempt, outcome: Outcome, lower_bound_pct: float | None) -> Attempt:
-    """Enter how an attempt ended, and return it so; the line that declared it stays."""
-    ended = replace(attempt, outcome=outcome, lower_bound_pct=lower_bound_pct, ended_utc=_now())
+def close(path: Path, entry: _Ended, **end: Any) -> _Ended:
+    """Enter how an attempt or what was registered has ended, and return it so; the line that declared it stays."""
+    ended = replace(entry, ended_utc=_now(), **end)
     _append(path, ended)
     return ended
 
 
-def open_attempt(path: Path, key: Key) -> Attempt | None:
+def open_attempt(path: Path, key: _Key) -> Attempt | None:
     """Return the attempt for a row that was declared and has not ended, if there is one."""
     return next((item for item in read(path).attempts if item.outcome is Outcome.OPEN and item.key == key), None)
 

@@ -1,16 +1,26 @@
-"""The committed evidence behind a row of the leaderboard: one network, one recipe, every seed ever run."""
+"""The committed evidence behind a row of the leaderboard: one network, one recipe, every seed ever run and its weights.
+
+No torch here: a check of all files takes no network. ``harness.training.train`` makes the files of weights and builds
+networks of them. Two seeds were trained again where a processor rounds otherwise: their weights make the recorded
+errors, image by image, and a line of ``repeats.jsonl`` says that they are not the recorded bits.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.data.datasets import dataset
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from harness.data.datasets import dataset, pixel_properties
 from harness.system import files
 from harness.system.document import BRING_BACK, WrittenNetwork, document_of, documented, read_as, read_each
-from harness.system.errors import ContentError, reason
+from harness.system.errors import ContentError, reason, typed
 from harness.training.recipe import Recipe, recipe_document
 from harness.training.result import PROTOCOL_VERSION, Environment, Purpose, Result, Status, accuracy_pct, derive_seed
 from search_spaces.errors import SearchSpaceError
@@ -130,28 +140,15 @@ def seed_run(result: Result, attempt: int | None = None, beacon: str | None = No
     if result.test_errors is None or result.test_size is None or result.environment is None:
         raise AssertionError("a verification's result has read the test set")
     looked = [epoch.test_errors for epoch in result.history if epoch.test_errors is not None]
-    return SeedRun(
-        index=result.seed_index,
-        seed=result.seed,
-        status=result.status,
-        test_errors=result.test_errors,
-        test_size=result.test_size,
-        wrong=result.wrong,
-        weights_sha256=result.weights_sha256,
-        train_seconds=result.train_seconds,
-        started_utc=result.started_utc,
-        environment=result.environment,
-        best_test_errors=min(looked, default=None),
-        attempt=attempt,
-        beacon=beacon,
-    )
+    kept = {item.name: getattr(result, item.name) for item in fields(SeedRun) if hasattr(result, item.name)}
+    best = min(looked, default=None)
+    return SeedRun(**kept, index=result.seed_index, best_test_errors=best, attempt=attempt, beacon=beacon)
 
 
-def with_seed(record: Record, run: SeedRun) -> Record:
-    """Return the record with one more seed; a seed that is there already stays as it was first measured."""
-    if record.seed(run.index) is not None:
-        return record
-    return replace(record, seeds=tuple(sorted((*record.seeds, run), key=lambda item: item.index)))
+def with_seeds(record: Record, *runs: SeedRun) -> Record:
+    """Return the record with more seeds; a seed that is there already stays as it was first measured."""
+    seeds = {run.index: run for run in (*runs, *record.seeds)}
+    return replace(record, seeds=tuple(seeds[index] for index in sorted(seeds)))
 
 
 def write(folder: Path, record: Record) -> None:
@@ -171,41 +168,33 @@ def write(folder: Path, record: Record) -> None:
 
 
 def _joined(there: Record, record: Record) -> Record:
-    merged = there
-    for run in record.seeds:
-        merged = with_seed(merged, run)
     return replace(
         record,
-        seeds=merged.seeds,
+        seeds=with_seeds(there, *record.seeds).seeds,
         found=record.found or there.found,
         name=record.name or there.name,
         teacher_seconds=there.teacher_seconds or record.teacher_seconds,
     )
 
 
-def read_all(own: Path) -> list[Record]:
+def read_all(own: Path, damage: list[ContentError] | None = None) -> list[Record]:
     """Return all records, those in ``own`` joined with the shipped ones, in order of their file names.
 
     Raises:
-        ContentError: a file is not a record, or contradicts itself.
+        ContentError: a file is not a record, or contradicts itself; with a list of ``damage`` it is left out, and what
+            is wrong with it is added there.
     """
-    found, damage = read_sound(own)
-    if damage:
-        raise damage[0]
-    return found
-
-
-def read_sound(own: Path) -> tuple[list[Record], list[ContentError]]:
-    """Return as ``read_all`` the records that hold together, and what is wrong with the others."""
     found: dict[str, Record] = {}
-    damage: list[ContentError] = []
     for folder in (files.SHIPPED / "records", own):
         made, faults = read_each(read, sorted(folder.glob("*-*.json")))
-        damage += faults
+        if damage is None and faults:
+            raise faults[0]
+        if damage is not None:
+            damage += faults
         for each in made:
             name = path_of(folder, each).name
             found[name] = _joined(found[name], each) if name in found else each
-    return [found[name] for name in sorted(found)], damage
+    return [found[name] for name in sorted(found)]
 
 
 def read(path: Path) -> Record:
@@ -286,3 +275,121 @@ def _json(document: dict[str, Any]) -> str:
             text = json.dumps(value, ensure_ascii=False, allow_nan=False)
         lines.append(f" {json.dumps(item.name)}: {text}")
     return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+# Weights -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WeightFile:
+    """The weights and BN statistics of one trained network.
+
+    Attributes:
+        kept: float32 arrays by torch's names, a tied kernel under the name of its first user.
+        about: what the file says of itself (``harness.training.train.properties``).
+        tied: the other names of tied kernels, and the name that each is kept under.
+        state: all names in the order of torch's ``state_dict``.
+    """
+
+    path: Path
+    kept: Mapping[str, np.ndarray[Any, Any]]
+    about: Mapping[str, str]
+    tied: Mapping[str, str]
+    state: tuple[str, ...]
+
+    @property
+    def sha256(self) -> str:
+        """Digest of all weights and statistics, as ``harness.training.train.weights_digest`` gives it."""
+        digest = hashlib.sha256()
+        for name in self.state:
+            digest.update(np.ascontiguousarray(self.kept[self.tied.get(name, name)]).tobytes())
+        return digest.hexdigest()
+
+
+def weights_path(records: Path, evidence: Record, index: int) -> Path:
+    """Return the file of one seed; the target that the seed was run for has no part in its weights."""
+    row = f"{evidence.hash}-{evidence.recipe_hash}-{evidence.dataset}"
+    return records / "weights" / row / f"seed-{index:04d}.safetensors"
+
+
+def kept_weights(own: Path, evidence: Record, index: int) -> Path | None:
+    """Return the file of one seed, shipped or a person's own; None where there is none."""
+    paths = (weights_path(folder, evidence, index) for folder in (files.SHIPPED / "records", own))
+    return next((path for path in paths if path.exists()), None)
+
+
+def kept_indices(own: Path, evidence: Record) -> list[int]:
+    """Return the seeds of a record whose weights are kept, in order."""
+    return [run.index for run in evidence.seeds if kept_weights(own, evidence, run.index)]
+
+
+def read_weights(path: Path) -> WeightFile:
+    """Read a file of weights.
+
+    Raises:
+        ContentError: it cannot be read, or is no file of weights that this program has written.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            kept = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no mapping
+            told = json.loads((file.metadata() or {})["harness"])
+        tied, state = dict(told.pop("tied")), tuple(told.pop("state"))
+        missing = {tied.get(name, name) for name in state} ^ kept.keys()
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ContentError(f"cannot read the weights {path}: {reason(error)}", hint=BRING_BACK) from error
+    if missing:
+        raise ContentError(f"the weights {path} do not fit their list of names: {', '.join(sorted(missing))}")
+    return WeightFile(path, kept, told, tied, state)
+
+
+def read_recorded(own: Path, evidence: Record, index: int) -> WeightFile:
+    """Read the weights of a recorded seed and hold them to the record.
+
+    Raises:
+        ContentError: there are none, or they are not those of the record.
+    """
+    run, path = evidence.seed(index), kept_weights(own, evidence, index)
+    if run is None or path is None:
+        kept = ", ".join(map(str, kept_indices(own, evidence)))
+        raise ContentError(
+            f"no weights of seed {index} of {evidence.hash} with recipe {evidence.recipe_name}: "
+            f"{f'kept are those of {kept}' if kept else 'none are kept'}",
+            hint=None
+            if kept
+            else f"{typed('verify', evidence.hash, '--seeds', str(index + 1))} trains and tests it again",
+        )
+    found = read_weights(path)
+    # The recorded ones, or those of a repeat that made the recorded errors.
+    repeats = path.parents[1] / "repeats.jsonl"
+    repeated = None if found.sha256 == run.weights_sha256 else _repeat_of(repeats, evidence, run)
+    due = {
+        "weights": repeated or run.weights_sha256,
+        # What a file says of itself: its weights alone do not tell which network they are, as the digest is of the
+        # numbers, and in another order of ops they would say something else of an image.
+        "architecture": str(evidence.architecture),
+        "hash": evidence.hash,
+        "recipe_hash": evidence.recipe_hash,
+        "dataset": evidence.dataset,
+        "seed_index": str(run.index),
+        "seed": str(run.seed),
+        "parameters": str(evidence.parameters),
+        "weights_sha256": found.sha256,
+        **pixel_properties(dataset(evidence.dataset)),
+    }
+    stated = {**dict.fromkeys(due, None), **found.about, "weights": found.sha256}
+    for name, computed in due.items():
+        # Older files say less of themselves, but all say which network they are.
+        if stated[name] != computed and (stated[name] is not None or name in ("weights", "architecture")):
+            raise ContentError(f"{path}: {name}: {stated[name]} stated, {computed} by the record")
+    return found
+
+
+def _repeat_of(path: Path, evidence: Record, run: SeedRun) -> str | None:
+    # The digest of a recorded seed that was trained again, made the recorded errors, and has other last bits.
+    seed = {"seed_index": run.index, "recorded_sha256": run.weights_sha256}
+    seed |= {name: getattr(evidence, name) for name in ("hash", "recipe_hash", "dataset")}
+    try:
+        lines = map(json.loads, files.log_text(path).splitlines())
+        return next((str(each["weights_sha256"]) for each in lines if seed.items() <= each.items()), None)
+    except (ValueError, AttributeError, KeyError) as error:
+        raise ContentError(f"{path}: a line states no repeat: {reason(error)}", hint=BRING_BACK) from error

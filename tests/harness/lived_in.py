@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from harness.evidence import leaderboard, ledger, verify, weight_file
+from harness.evidence import leaderboard, ledger, record, verify
 from harness.system import files
 from harness.system.files import Workspace
 from harness.training.modules import build
@@ -36,7 +36,7 @@ def lived_in(root: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
 
     def digest(index: int) -> str:
         files.write_bytes(root / "learned", learned(index))
-        return weight_file.read(root / "learned").sha256
+        return record.read_weights(root / "learned").sha256
 
     def train(job: Job) -> None:
         purpose = f"verify {unrun.NETWORK.hash} {job.recipe_name} seed {job.seed_index}"

@@ -21,8 +21,7 @@ from harness.data.training_images import load
 from harness.evidence import evaluate as evaluation
 from harness.evidence import ledger, record
 from harness.evidence.evaluate import probabilities
-from harness.evidence.record import Record
-from harness.evidence.weight_file import WeightFile, path_of
+from harness.evidence.record import Record, WeightFile, weights_path
 from harness.system.files import Workspace
 from tests.harness.commands.conftest import NETWORK, ROW, Trainer
 from tests.harness.data.test_other_images import idx
@@ -51,7 +50,7 @@ def edit(place: Workspace, change: Callable[[dict[str, Any]], None]) -> None:
 def test_a_verification_keeps_the_weights_of_each_seed(place: Workspace, evidence: Record):
     assert len(evidence.seeds) == 2
     for run_of_seed in evidence.seeds:
-        kept = load_file(path_of(place.records, evidence, run_of_seed.index))
+        kept = load_file(weights_path(place.records, evidence, run_of_seed.index))
         # By torch's order, which is that of the network; the tied kernel is in the digest a second time.
         order = ["0.weight", *(f"1.{name}" for name in ("weight", "bias", "running_mean", "running_var"))]
         order += ["4.weight", *(f"5.{name}" for name in ("weight", "bias", "running_mean", "running_var"))]
@@ -65,7 +64,7 @@ def test_a_verification_keeps_the_weights_of_each_seed(place: Workspace, evidenc
 def test_a_repeat_fills_in_weights_that_are_missing_or_damaged(
     place: Workspace, evidence: Record, trainer: Trainer, capsys: pytest.CaptureFixture[str]
 ):
-    first, second = (path_of(place.records, evidence, index) for index in (0, 1))
+    first, second = (weights_path(place.records, evidence, index) for index in (0, 1))
     whole = first.read_bytes(), second.read_bytes()
     first.unlink()
     second.write_bytes(b"cut")
@@ -144,7 +143,7 @@ def test_a_record_that_was_edited_by_hand_is_found_out(
 def test_damaged_weights_are_refused_before_the_test_images_are_read(
     position: int, place: Workspace, evidence: Record, capsys: pytest.CaptureFixture[str]
 ):
-    path, before = path_of(place.records, evidence, 0), place.test_log.read_bytes()
+    path, before = weights_path(place.records, evidence, 0), place.test_log.read_bytes()
     content = bytearray(path.read_bytes())
     content[position] ^= 0x80
     path.write_bytes(content)
@@ -155,7 +154,7 @@ def test_damaged_weights_are_refused_before_the_test_images_are_read(
 
 def sure(place: Workspace, evidence: Record, index: int, pixels: Tensor) -> Tensor:
     """Probabilities of the network, written down op by op, from the file alone."""
-    kept = load_file(path_of(place.records, evidence, index))
+    kept = load_file(weights_path(place.records, evidence, index))
     w = {name.removeprefix("ops."): torch.from_numpy(value) for name, value in kept.items()}
 
     def norm(maps: Tensor, at: str) -> Tensor:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from harness.cli import run
-from harness.evidence import bounds, history, leaderboard, ledger, record
+from harness.evidence import bounds, check, leaderboard, ledger, record
 from harness.evidence.check import faults
 from harness.evidence.leaderboard import LeaderboardRow, Tier
 from harness.evidence.ledger import Outcome
@@ -46,8 +46,8 @@ def test_empty_workspaces_and_shallow_clones_hold_together(place: Workspace, tmp
     unrun.git(place, "clone", "--quiet", "--depth", "1", f"file://{place.root}", str(clone.root))
 
     assert faults(clone) == []
-    assert not history.is_whole(clone.records)
-    assert history.is_whole(place.records)
+    assert not check.is_whole(clone.records)
+    assert check.is_whole(place.records)
     assert faults(Workspace(tmp_path / "nothing")) == []
 
 
@@ -126,7 +126,7 @@ def test_what_a_merge_has_dropped_is_remembered(place: Workspace):
 
 
 def test_a_rewritten_history_is_found_by_a_published_commit(place: Workspace, capsys: pytest.CaptureFixture[str]):
-    published = history.git(place.root, "rev-parse", "HEAD")
+    published = check.git(place.root, "rev-parse", "HEAD")
     assert published is not None
     for path in (place.ledger, place.test_log):
         files.append_line(path, path.read_text(encoding="utf-8").splitlines()[0])

@@ -15,8 +15,7 @@ from torch import Tensor
 
 from harness.data.datasets import DATASETS
 from harness.evidence.evaluate import Evaluation, evaluated, probabilities
-from harness.evidence.record import Record, SeedRun
-from harness.evidence.weight_file import WeightFile
+from harness.evidence.record import Record, SeedRun, WeightFile
 from harness.training.recipe import Precision
 
 MNIST = DATASETS["mnist"]

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.evidence import bounds, leaderboard, ledger, record, study, weight_file
-from harness.evidence.check import faults
+from harness.evidence import bounds, leaderboard, ledger, record, study
+from harness.evidence.check import faults, publish
 from harness.evidence.leaderboard import SCHEMA_VERSION, LeaderboardRow, Tier, read, read_claims, to_csv
 from harness.evidence.ledger import Outcome
 from harness.evidence.record import Record
@@ -66,7 +66,7 @@ def test_a_row_counts_all_attempts_at_its_target_and_says_how_sure_its_own_was(p
     ledger.declare(place.ledger, (network, recipe, "kmnist", target, protocol), 60, 30)
 
     before = leaderboard.row_of_record(made, ledger.read(place.ledger))
-    ledger.close(place.ledger, attempt, Outcome.CERTIFIED, 99.4)
+    ledger.close(place.ledger, attempt, outcome=Outcome.CERTIFIED, lower_bound_pct=99.4)
     after = leaderboard.row_of_record(made, ledger.read(place.ledger))
 
     assert (before.attempts, before.confidence) == (2, None)
@@ -164,7 +164,9 @@ def test_the_front_equals_that_of_comparing_all_pairs():
         for number in range(60)
     ]
 
-    front = leaderboard.pareto_front(rows, lambda item: item.validation_accuracy_pct or 0.0)
+    front = leaderboard.pareto_front(
+        rows, lambda row: (row.parameters, -(row.validation_accuracy_pct or 0.0), row.hash)
+    )
 
     def beaten(item: LeaderboardRow) -> bool:
         mine = (item.validation_accuracy_pct or 0.0, -item.parameters, item.hash)
@@ -304,20 +306,24 @@ def test_a_row_is_published_with_its_evidence_and_all_attempts(
         files.append_line(
             place.test_log, json.dumps({"dataset": "mnist", "purpose": f"verify {made.hash} fast seed 0"})
         )
-        files.write_bytes(weight_file.path_of(place.records, made, 0), made.hash.encode())
+        files.write_bytes(record.weights_path(place.records, made, 0), made.hash.encode())
     ledger.declare_verification(place.ledger, mine.key, range(5))
     ledger.declare_verification(place.ledger, other.key, range(1))
     attempt = ledger.declare(place.ledger, failed.key, 0, 20)
-    ledger.close(place.ledger, attempt, *bounds.ending(attempt, failed))
+    ledger.close(place.ledger, attempt, outcome=Outcome.FAILED, lower_bound_pct=bounds.ending(attempt, failed)[1])
 
-    leaderboard.publish(place, mine.hash)
-    leaderboard.publish(place, mine.hash)
+    publish(place, mine.hash)
+    publish(place, mine.hash)
 
     there = Workspace(clone)
     assert {made.hash for made in record.read_all(there.records)} == {
         made_record([60], network(6)).hash, mine.hash, failed.hash
     }  # fmt: skip
-    assert [line.hash for line in ledger.read(there.ledger).promises] == [failed.hash, mine.hash]
+    found = ledger.read(there.ledger)
+    assert [[line.hash for line in each] for each in (found.attempts, found.declarations)] == [
+        [failed.hash],
+        [mine.hash],
+    ]
     for name, hashes in (
         ("test_reads.jsonl", [mine.hash, failed.hash]),
         ("ledger.jsonl", [mine.hash, *[failed.hash] * 2]),
@@ -330,7 +336,7 @@ def test_a_row_is_published_with_its_evidence_and_all_attempts(
 
     monkeypatch.setattr(files, "SHIPPED", place.root / "installed")
     with pytest.raises(UsageError):
-        leaderboard.publish(place, mine.hash)
+        publish(place, mine.hash)
 
 
 def test_refreshes_at_once_leave_a_whole_file_and_readers_never_see_half_of_one(
@@ -356,7 +362,12 @@ def test_a_torn_ledger_costs_a_row_its_certificate_and_no_more(place: Workspace,
     made, other = new_record([40] * 30, beacon="1" * 40), new_record([60], network(6))
     record.write(place.records, made)
     record.write(place.records, other)
-    ledger.close(place.ledger, ledger.declare(place.ledger, made.key, 0, 30), ledger.Outcome.CERTIFIED, 99.6)
+    ledger.close(
+        place.ledger,
+        ledger.declare(place.ledger, made.key, 0, 30),
+        outcome=ledger.Outcome.CERTIFIED,
+        lower_bound_pct=99.6,
+    )
     assert leaderboard.survey(place).rows[0].tier is Tier.CERTIFIED
     place.ledger.write_bytes(place.ledger.read_bytes()[:-50])
 
@@ -534,4 +545,4 @@ def test_the_committed_claims_are_those_of_the_documents(seed_documents: dict[st
     }
     found = read_claims(Path(__file__).parents[3] / "records" / "claims.json")
 
-    assert {item.name: item.test_accuracy_pct for item in found if item.name.startswith("seed")} == stated
+    assert {item.name: item.mean_test_accuracy_pct for item in found if item.name.startswith("seed")} == stated

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from harness.data.training_images import load
-from harness.evidence import history, leaderboard, ledger, record, verify
+from harness.evidence import check, leaderboard, ledger, record, verify
 from harness.evidence.leaderboard import Tier
 from harness.evidence.ledger import Attempt, Declaration, Outcome
 from harness.evidence.record import Record
@@ -265,7 +265,7 @@ def test_a_certification_runs_as_a_commit_has_declared_it(is_there: str, place: 
 
 def test_the_seeds_of_a_certification_depend_on_the_commit_that_declared_it(place: Workspace, seeds: Seeds):
     unrun.declared(place, CERTIFY, 20)
-    declaring = (history.git(place.root, "rev-parse", "HEAD") or "").strip()
+    declaring = (check.git(place.root, "rev-parse", "HEAD") or "").strip()
     unrun.commit(place)
 
     verdict = unrun.run(place, CERTIFY)

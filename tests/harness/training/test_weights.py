@@ -13,9 +13,9 @@ from torch import Tensor
 
 from harness.data.datasets import DATASETS
 from harness.data.training_images import ImageData
-from harness.evidence import weight_file
+from harness.evidence import record
 from harness.evidence.evaluate import network_of
-from harness.evidence.weight_file import WeightFile
+from harness.evidence.record import WeightFile
 from harness.system.errors import ContentError
 from harness.training.modules import build
 from harness.training.recipe import Recipe
@@ -53,7 +53,7 @@ def kept(trained: tuple[Result, Training], tmp_path: Path) -> WeightFile:
     result, run = trained
     path = tmp_path / "net.safetensors"
     path.write_bytes(to_safetensors(final_network(run), properties(result, MNIST)))
-    return weight_file.read(path)
+    return record.read_weights(path)
 
 
 # What predicts ------------------------------------------------------------------------------------------------
@@ -124,7 +124,7 @@ def test_a_training_leaves_its_weights_where_it_is_told_to(trained: tuple[Result
 
     execute_and_keep(job, bench)
 
-    assert weight_file.read(tmp_path / "seed.safetensors").sha256 == result.weights_sha256
+    assert record.read_weights(tmp_path / "seed.safetensors").sha256 == result.weights_sha256
     assert [path.name for path in tmp_path.iterdir()] == ["seed.safetensors"]
 
 
