@@ -7,10 +7,9 @@ Workers only train. What has happened is in the study's log at any moment, so a 
 
 from __future__ import annotations
 
-import random
 import signal
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,20 +20,16 @@ from harness.evidence.events import (
     Confirmed,
     FailedConfirmation,
     Looked,
-    Proposal,
-    Rejected,
-    Repeated,
     RunEnded,
     SessionBegan,
     SessionEnded,
     WinnerChosen,
 )
 from harness.evidence.mirror import write_database
-from harness.evidence.study import Study, StudyConfig
+from harness.evidence.study import StudyConfig
 from harness.search import race
 from harness.search.clock import Effort, is_spent
-from harness.search.optuna_sampler import Trial
-from harness.search.propose import Proposer, is_aimed
+from harness.search.propose import Proposer
 from harness.search.race import Candidate
 from harness.search.state import Search
 from harness.search.surrogate import kept, observations
@@ -43,9 +38,7 @@ from harness.training.executor import Broken, ExecutorOf, Finished, Source
 from harness.training.processes import Processes
 from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job, begun
-from search_spaces.network import analyse
 from search_spaces.notation import parse_space
-from search_spaces.space import Draw, measured, replay, uniform
 
 # Runs that crash one after the other tell of the machine, not of the networks.
 _MOST_CRASHES = 10
@@ -88,11 +81,7 @@ def run_search(search: Search, command: list[str]) -> None:
 
 
 def opened(
-    folder: Path,
-    config: StudyConfig,
-    effort: Effort,
-    source: Source,
-    executor_of: ExecutorOf = Processes,
+    folder: Path, config: StudyConfig, effort: Effort, source: Source, executor_of: ExecutorOf = Processes
 ) -> Search:
     """Return a search as the log of its study tells it, its unfinished runs waiting.
 
@@ -103,11 +92,10 @@ def opened(
     past = observations(kept(folder) or (), config.recipe, task)
     proposer = Proposer(parse_space(config.space_text, config.space, task), config, past=past)
     search = Search(folder, config, effort, executor_of(source, effort.limits), proposer).take_up()
-    _retell(proposer, search, search.candidates)
+    proposer.retell((entry.event for entry in search.entries), search.candidates)
     search.finished = is_spent(effort, search.entries)
     # A kill may have come between a run and what it decided.
-    if search.standing is not None and search.standing.proposal.trial != search.stood:
-        search.add(_confirmed(search.standing))
+    _note_standing(search)
     search.waiting = [search.job(each, Purpose.SEARCH, 0) for each in search.candidates.values() if each.first is None]
     return search
 
@@ -143,8 +131,14 @@ def poll(search: Search, seconds: float = _POLL_SECONDS) -> None:
                 _at_rung(search, job, found)
             case Finished(job, found):
                 _ended(search, job, found)
-            case Broken():
-                _broken(search, event)
+            case Broken(job, status, message):
+                run = (job.trial, job.purpose, job.seed_index)
+                search.broken[run] += 1
+                if status is Status.CRASHED and search.broken[run] == 1:
+                    search.waiting.append(job)
+                else:
+                    found = begun(job, dataset(search.config.dataset))
+                    _ended(search, job, replace(found, status=status, message=message))
     search.watcher.tick(search.moment())
 
 
@@ -159,14 +153,14 @@ def choose(search: Search) -> WinnerChosen | None:
         return candidate.is_confirmed if verdict is None else verdict.passed is True
 
     open_ = sorted(filter(is_open, search.candidates.values()), key=lambda each: each.order)
-    in_time = [
+    if not open_:
+        return None
+    in_time = (
         each
         for each in open_
         if each.proposal.trial in search.verdicts or search.least_verify_seconds(each) <= search.left
-    ]
-    if not open_:
-        return None
-    winner = WinnerChosen(**(in_time or open_)[0].on_fresh_seeds)
+    )
+    winner = WinnerChosen(**next(in_time, open_[0]).on_fresh_seeds)
     search.add(winner)
     return winner
 
@@ -225,20 +219,21 @@ def _at_rung(search: Search, job: Job, found: Result) -> None:
     threshold_pct = search.config.threshold_pct
     rung = race.at_rung(found, search.ratios, threshold_pct, search.is_hopeless)
     search.add(rung)
-    if rung.pruned:
-        why = "by another rule"
-        if search.is_hopeless is None:
-            why = f"after epoch {rung.epoch}, one training in ten would reach {rung.predicted_pct:.4f} % or more; "
-            why += f"the threshold is {threshold_pct:.4f} %"
-        _ended(search, job, replace(found, status=Status.PRUNED, message=why))
-    else:
+    if not rung.pruned:
         until = race.next_rung(search.config, job.recipe.epochs, rung.epoch)
         search.waiting.insert(0, replace(job, until_epoch=until, spent_seconds=found.train_seconds))
+        return
+    why = "by another rule"
+    if search.is_hopeless is None:
+        why = f"after epoch {rung.epoch}, one training in ten would reach {rung.predicted_pct:.4f} % or more; "
+        why += f"the threshold is {threshold_pct:.4f} %"
+    _ended(search, job, replace(found, status=Status.PRUNED, message=why))
 
 
 def _ended(search: Search, job: Job, found: Result) -> None:
-    candidate = _candidate(search, job)
-    stood, was_open = search.standing, not candidate.is_refuted
+    assert job.trial is not None, "every run of a search belongs to a trial"
+    candidate, stood = search.candidates[job.trial], search.standing
+    was_open = not candidate.is_refuted
     search.add(RunEnded(run=found))
     if job.checkpoint is not None:
         job.checkpoint.unlink(missing_ok=True)
@@ -252,65 +247,20 @@ def _ended(search: Search, job: Job, found: Result) -> None:
     if has_fallen or (was_open and candidate.is_refuted):
         decided = FailedConfirmation(**candidate.on_fresh_seeds)
         search.add(decided)
-    if (standing := search.standing) is not None and standing is not stood:
-        search.add(smaller := _confirmed(standing))
-        decided = smaller if standing is candidate else decided
-    search.watcher.ended(candidate, found, decided)
+    smaller = _note_standing(search)
+    search.watcher.ended(candidate, found, smaller if search.standing is candidate and smaller else decided)
     if search.crashed == _MOST_CRASHES:
         raise HarnessError(f"{_MOST_CRASHES} runs in a row crashed, the last one with: {found.message}")
 
 
-def _broken(search: Search, event: Broken) -> None:
-    job = event.job
-    key = (_candidate(search, job).proposal.trial, job.purpose.value, job.seed_index)
-    search.broken[key] = search.broken.get(key, 0) + 1
-    if event.status is Status.CRASHED and search.broken[key] == 1:
-        search.waiting.append(job)
-        return
-    found = begun(job, dataset(search.config.dataset))
-    _ended(search, job, replace(found, status=event.status, message=event.message))
-
-
-def _candidate(search: Search, job: Job) -> Candidate:
-    assert job.trial is not None, "every run of a search belongs to a trial"
-    return search.candidates[job.trial]
-
-
-def _confirmed(candidate: Candidate) -> Confirmed:
-    return Confirmed(**candidate.on_fresh_seeds, budget=candidate.cost - 1)
-
-
-def _retell(proposer: Proposer, study: Study, candidates: Mapping[int, Candidate]) -> None:
-    """Ask and tell a new proposer what the log says; networks without a result are running afterwards.
-
-    One by one, in order: NSGA-II numbers the generation of a trial when it is asked for.
-    """
-
-    def imposed(indices: Mapping[str, int]) -> tuple[Draw, Trial]:
-        again = replay(proposer.space, indices, uniform(random.Random(0)))
-        return again, proposer.index.impose(again.decisions)
-
-    for event in (entry.event for entry in study.entries):
-        match event:
-            case Proposal():
-                # Draws beside the sampler were questions of their own, an aim that found nothing included.
-                aimed = event.origin != "ladder" and is_aimed(proposer.config.sampler, event.trial)
-                proposer.index.asked += aimed + (event.origin == "draw")
-                proposer.enter(event)
-            case Rejected(origin="sampler", violation=float(violation)) if event.parameters is not None:
-                again, trial = imposed(event.indices)
-                cost = measured(analyse(again.architecture, proposer.space.task), proposer.config.minimise)
-                proposer.index.reject(trial, cost, violation)
-            case Repeated(trial=known) if known not in proposer.running:
-                proposer.index.tell(imposed(event.indices)[1], candidates[known])
-            case Rejected(origin="sampler") | Repeated():
-                proposer.index.asked += 1
-            case RunEnded(run=Result(purpose=Purpose.SEARCH, trial=int(trial))) if trial in proposer.running:
-                proposer.tell(candidates[trial])
-            case _:
-                pass
-    taken = {entry.event.hash for entry in study.of_kind(Rejected) if entry.event.origin == "ladder"}
-    proposer.ladder = [found for found in proposer.ladder if found.architecture.hash not in taken]
+def _note_standing(search: Search) -> Confirmed | None:
+    """Note the network that stands, where another one was noted last or none."""
+    standing = search.standing
+    if standing is None or standing.proposal.trial == search.stood:
+        return None
+    noted = Confirmed(**standing.on_fresh_seeds, budget=standing.cost - 1)
+    search.add(noted)
+    return noted
 
 
 @contextmanager

@@ -12,20 +12,20 @@ import math
 import operator
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from harness.evidence.events import Proposal, Rejected, Repeated
+from harness.evidence.events import Event, Proposal, Rejected, Repeated, RunEnded
 from harness.evidence.study import StudyConfig
 from harness.search.choose import Aim, Choice, Option
 from harness.search.clock import TimeLeft
 from harness.search.optuna_sampler import SURROGATE, Index, Trial
 from harness.search.race import Candidate
 from harness.search.surrogate import PRIOR_ERRORS, Observation, Surrogate, row_of
-from harness.training.result import Status
+from harness.training.result import Purpose, Result, Status
 from search_spaces.errors import DrawError
-from search_spaces.network import Analysis, Task
+from search_spaces.network import Analysis, Task, analyse
 from search_spaces.notation import parse_space
 from search_spaces.space import (
     OBJECTIVES,
@@ -40,6 +40,7 @@ from search_spaces.space import (
     judge,
     measured,
     mutate,
+    replay,
     uniform,
 )
 
@@ -122,11 +123,6 @@ class Proposing(Protocol):
     def tell(self, candidate: Candidate) -> None:
         """Hear what came of a proposal."""
         ...
-
-
-def is_aimed(sampler_name: str, trial: int) -> bool:
-    """Return whether a network of that number is the surrogate's, unless it is of the ladder."""
-    return sampler_name == SURROGATE or trial % _AIM_EVERY == 0
 
 
 @functools.lru_cache(maxsize=8)
@@ -374,7 +370,7 @@ class Proposer:
         """Return the next network to train, of at most ``ceiling`` of what is minimised and not proposed before."""
         look = _Look(self.space, self.config, ceiling, candidates, self.past, time_left)
         proposal = self._climb(look)
-        if proposal is None and self.switches.aim and is_aimed(self.config.sampler, look.trial):
+        if proposal is None and self.switches.aim and self._is_aimed(look.trial):
             proposal = self._aim(look)
         # The surrogate's word is the last one where no other sampler takes turns with it.
         if proposal is None and not (self.switches.aim and self.config.sampler == SURROGATE):
@@ -387,6 +383,44 @@ class Proposer:
     def enter(self, proposal: Proposal) -> None:
         """Enter a network to be trained that is not the sampler's own proposal of this session."""
         self.running[proposal.trial] = self.index.impose(proposal.decisions)
+
+    def retell(self, events: Iterable[Event], candidates: Mapping[int, Candidate]) -> None:
+        """Ask and tell what a log says, as a new proposer; networks without a result are running afterwards.
+
+        One by one, in order: NSGA-II numbers the generation of a trial when it is asked for.
+        """
+
+        def imposed(indices: Mapping[str, int]) -> tuple[Draw, Trial]:
+            again = replay(self.space, indices, uniform(random.Random(0)))
+            return again, self.index.impose(again.decisions)
+
+        taken = set[str | None]()
+        for event in events:
+            match event:
+                case Proposal():
+                    # Draws beside the sampler were questions of their own, an aim that found nothing included.
+                    self.index.asked += event.origin != "ladder" and self._is_aimed(event.trial)
+                    self.index.asked += event.origin == "draw"
+                    self.enter(event)
+                case Rejected(origin="ladder"):
+                    taken.add(event.hash)
+                case Rejected(origin="sampler", violation=float(violation)) if event.parameters is not None:
+                    again, trial = imposed(event.indices)
+                    analysis = analyse(again.architecture, self.space.task)
+                    self.index.reject(trial, measured(analysis, self.config.minimise), violation)
+                case Repeated(trial=known) if known not in self.running:
+                    self.index.tell(imposed(event.indices)[1], candidates[known])
+                case Rejected(origin="sampler") | Repeated():
+                    self.index.asked += 1
+                case RunEnded(run=Result(purpose=Purpose.SEARCH, trial=int(trial))) if trial in self.running:
+                    self.tell(candidates[trial])
+                case _:
+                    pass
+        self.ladder = [found for found in self.ladder if found.architecture.hash not in taken]
+
+    def _is_aimed(self, trial: int) -> bool:
+        """Whether a network of that number is the surrogate's, unless it is of the ladder."""
+        return self.config.sampler == SURROGATE or trial % _AIM_EVERY == 0
 
     def tell(self, candidate: Candidate) -> None:
         """Tell the sampler what came of a proposal."""

@@ -16,7 +16,16 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.datasets import dataset
-from harness.evidence.events import Confirmed, Entry, Event, Proposal, Repeated, RunEnded, RungReached
+from harness.evidence.events import (
+    Confirmed,
+    Entry,
+    Event,
+    FailedConfirmation,
+    Proposal,
+    Repeated,
+    RunEnded,
+    RungReached,
+)
 from harness.evidence.study import Study, StudyConfig
 from harness.system import statistics
 from harness.training.result import Purpose, Result, Status, accuracy_pct
@@ -413,7 +422,7 @@ class Trials(Study):
             are settled.
         trained: first runs that have ended with an accuracy.
         ratios: errors at the end per error at a rung, of its runs that went to their end.
-        stood: the trial that was last noted as the confirmed one.
+        stood: the trial that was last noted as the confirmed one and has not fallen since.
     """
 
     def __init__(self, folder: Path, config: StudyConfig, *, in_memory: bool = False) -> None:
@@ -451,6 +460,9 @@ class Trials(Study):
                 self.__dict__.pop("_nearest", None)
             case Confirmed(trial=trial):
                 self.stood = trial
+                return
+            case FailedConfirmation(trial=trial):
+                self.stood = None if self.stood == trial else self.stood
                 return
             case _:
                 return

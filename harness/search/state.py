@@ -6,6 +6,7 @@ All of it but the fields that a loop fills follows from the events, so a search 
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,7 +95,7 @@ class Search(Trials):
         data = dataset(config.dataset)
         self.timing = clock.Timing(data.train_size, clock.PACES[effort.engine].taught(config.recipe, data.task))
         self.waiting: list[Job] = []
-        self.broken: dict[tuple[int, str, int], int] = {}
+        self.broken: Counter[tuple[int | None, Purpose, int]] = Counter()
         self.crashed = 0
         self.interrupted = self.finished = self.lacks_time = False
         self.exhausted = self.reason = ""
