@@ -72,9 +72,9 @@ class Meter(SearchReporter):
     what is measured: trainings that have ended, processor seconds in all, of asking, of recording.
     """
 
-    def __init__(self, folder: Path, config: StudyConfig, effort: Effort, drawn: int, count: int) -> None:
+    def __init__(self, config: StudyConfig, effort: Effort, drawn: int, count: int) -> None:
         """Measure ``count`` networks after ``drawn`` others."""
-        super().__init__(folder, config, effort)
+        super().__init__(config, effort)
         self.ends, self.rng, self.known, self.runs = [drawn, drawn + count], random.Random(0), set[str](), 0
         self.asking = self.recording = 0.0
         self.marks: list[tuple[int, float, float, float]] = []
@@ -142,7 +142,7 @@ def measured(workers: int, drawn: int, rounds: int, folder: Path) -> dict[str, A
     open_study(folder, config, {})
     effort = Effort(seconds=None, trials=None, workers=workers, device="cpu", limits=Limits(), engine="native")
     with redirect_stderr(io.StringIO()):
-        meter = Meter(folder, config, effort, drawn, rounds * workers)
+        meter = Meter(config, effort, drawn, rounds * workers)
         search = opened(folder, config, effort, Source("mnist", None), _simulated)
         meter.stand_between(search)
         search.executor.start(workers)

@@ -1,6 +1,6 @@
 """A search with all that people see of it: its progress, its report while it goes on, and its end.
 
-On a terminal progress is a panel, in a notebook a bar; elsewhere it is a line an event, and one from time to time.
+Progress is a line an event, below them a bar; where no bar can be drawn, a line from time to time.
 """
 
 from __future__ import annotations
@@ -9,12 +9,8 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
-
-import click
+from typing import TYPE_CHECKING, Any
 
 from harness.data.datasets import dataset
 from harness.evidence import study
@@ -22,26 +18,21 @@ from harness.evidence.events import Confirmed, FailedConfirmation
 from harness.evidence.mirror import hidden
 from harness.evidence.study import StudyConfig
 from harness.search.clock import Effort
-from harness.search.race import Candidate, NearestMiss, allowed_errors, miss_text
+from harness.search.race import Candidate, NearestMiss, miss_text
 from harness.search.state import Moment, Watcher
 from harness.system import statistics
 from harness.system.errors import HarnessError
 from harness.system.files import Workspace, check_writable
-from harness.system.terminal import busy, console, counted, duration_option, duration_text, printable, say
-from harness.training.executor import Broken, Event, Finished
-from harness.training.progress import notebook_bar, plain_seconds, test_outcome
+from harness.system.terminal import busy, counted, duration_option, duration_text, say
+from harness.training.executor import Event
+from harness.training.progress import Reporter, plain_seconds, seed_line
 from harness.training.result import Purpose, Result, Status
-from search_spaces.catalog import network_name
-from search_spaces.network import analyse
 from search_spaces.space import OBJECTIVES, size_text
 
 if TYPE_CHECKING:
     from harness.evidence.mirror import Mirror
     from harness.search.finish import Outcome
     from harness.search.plan import SearchPlan
-
-# A GPU may train dozens side by side.
-_MOST_LINES = 8
 
 
 def search_shown(
@@ -88,14 +79,14 @@ def search_shown(
             f"validation images); at most {config.ceiling:,} {OBJECTIVES[config.minimise]}; {limit}"
             + ("" if fresh else f", {duration_text(search.seconds)} used")
         )
-        with SearchReporter(plan.folder, config, plan.effort, verbose=verbose) as progress:
+        with SearchReporter(config, plan.effort, verbose=verbose) as progress:
             progress.heartbeat, search.watcher = LiveReport(search, plan.workspace, progress.say).refresh, progress
             if mirror is not None:
                 mirror.say, mirror.entries = progress.say, search.entries
             run_search(search, list(command))
             verdict = None
             if not search.interrupted:
-                progress.verifying()
+                progress.show("verifying")
                 verdict = conclude(plan, search, progress.on_event, progress.say)
         end = None if search.interrupted else outcome_of(plan, search, verdict, typed_options(given))
         return end, write_report(plan.folder, plan.workspace, study=search)
@@ -124,90 +115,49 @@ def _mirrored(plan: SearchPlan, storage: str | None) -> AbstractContextManager[M
         return Mirror(plan.folder.name, plan.config, storage, say)
 
 
-class SearchReporter(Watcher):
-    """Shows a search while it goes on; use it as a context manager.
+class SearchReporter(Reporter, Watcher):
+    """Shows a search while it goes on: the progress of its time, and a line an event; use it as a context manager.
 
     Attributes:
         heartbeat: called whenever there may be something new to show.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        config: StudyConfig,
-        effort: Effort,
-        *,
-        verbose: bool = False,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, config: StudyConfig, effort: Effort, *, verbose: bool = False) -> None:
         """Start at nothing done; ``verbose`` says how every training ended, not only what changes the answer."""
-        self.folder, self.config, self.effort, self.verbose, self._clock = folder, config, effort, verbose, clock
+        super().__init__(effort.seconds, "s")
+        self.config, self.effort, self.verbose = config, effort, verbose
         self.heartbeat: Callable[[], None] = lambda: None
-        # What another thread draws is replaced, never changed: where the search was when this clock ticked.
-        self._at, self._ticked = Moment(0.0, None, None, ()), clock()
-        self._is_verifying = False
-        self._said = -math.inf
+        # Where the search was when the clock ticked.
+        self._at, self._ticked, self._stated = Moment(0.0, None, None, ()), time.monotonic(), -math.inf
         self._told: NearestMiss | None = None
         # Networks that have failed while another seed of theirs, which may confirm them, is still training.
         self._open: set[int] = set()
-        self._where, self._live = console(stderr=True), None
-        self._bar = notebook_bar(effort.seconds, "s")
-        if self._where.is_terminal and not self._where.is_dumb_terminal:
-            from rich.live import Live
 
-            self._live = Live(console=self._where, get_renderable=self.panel, refresh_per_second=2, transient=True)
-
-    def __enter__(self) -> Self:
-        """Show the panel, where there is a terminal."""
-        if self._live is not None:
-            self._live.start(refresh=True)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Take the panel away."""
-        for shown in filter(None, (self._live and self._live.stop, self._bar and self._bar.close)):
-            shown()
-
-    @property
-    def elapsed(self) -> float:
-        """Seconds of all sessions until now."""
-        return self._at.elapsed + self._clock() - self._ticked
-
-    # Lines ----------------------------------------------------------------------------------------------------
-
-    def say(self, words: str, style: str = "") -> None:
-        """Print one line with the time of the search, above the panel or the bar where there is one."""
-        line = printable(f"{_clock(self.elapsed)}  {words}")
-        if self._bar is not None:
-            self._bar.write(line)
-        elif self._where.is_terminal:
-            self._where.print(line, style=style)
-        else:
-            click.echo(line, file=self._where.file)
+    def say(self, line: str, style: str = "") -> None:
+        """Print one line with the time of all sessions of the search."""
+        seconds = max(0, round(self._at.elapsed + time.monotonic() - self._ticked))
+        super().say(f"{seconds // 60}:{seconds % 60:02d}  {line}", style)
 
     def tick(self, at: Moment) -> None:
-        """Take note of where the search is; without a panel say it from time to time."""
-        self._at, self._ticked = at, self._clock()
-        near = at.nearest
+        """Take note of where the search is; without a bar say it from time to time."""
+        self._at, self._ticked = at, time.monotonic()
+        minimise, near, effort = self.config.minimise, at.nearest, self.effort
+        if at.standing is not None:
+            best = f"confirmed {size_text(at.standing.proposal.parameters, at.standing.cost, minimise)}"
+        else:
+            best = f"nearest {'none yet' if near is None else miss_text(near, minimise)}"
+        trained = f"{at.trained:,}" + ("" if effort.trials is None else f" of {effort.trials:,}")
+        running = sum(job is not None for job in at.jobs)
+        words = f"{best}; {trained} trained, {at.rejected:,} rejected; {running} running"
         is_news = at.standing is None and near is not None and (self._told is None or _order(near) > _order(self._told))
         self._told = near if is_news else self._told
-        if self._bar is not None:
-            self._bar.n = min(at.elapsed, self.effort.seconds or at.elapsed)
-            self._bar.set_postfix_str(f"{' '.join(self._best())}; {self._counts()}")
-        elif self._live is None and at.elapsed - self._said >= plain_seconds(at.elapsed):
-            self._said, is_news = at.elapsed, False
-            running = sum(job is not None for job in at.jobs)
-            self.say(f"{' '.join(self._best())}; {self._counts()}; {running} running")
+        self.show(words, done=at.elapsed if effort.seconds is None else min(at.elapsed, effort.seconds))
+        if not self.is_drawn and at.elapsed - self._stated >= plain_seconds(at.elapsed):
+            self._stated, is_news = at.elapsed, False
+            self.say(words)
         if is_news and near is not None:
-            self.say(f"nearest: {miss_text(near, self.config.minimise)}")
+            self.say(f"nearest: {miss_text(near, minimise)}")
         self.heartbeat()
-
-    def verifying(self) -> None:
-        """Take note that the search is over and its winner is verified."""
-        self._at, self._ticked = replace(self._at, elapsed=self.elapsed, jobs=(), nodes=()), self._clock()
-        self._is_verifying = True
 
     def ended(self, candidate: Candidate, found: Result, decided: Confirmed | FailedConfirmation | None) -> None:
         """Say how a run has ended, if it decides about its network or went wrong."""
@@ -235,66 +185,12 @@ class SearchReporter(Watcher):
 
     def on_event(self, event: Event) -> None:
         """Show what a worker has reported about the verification of the winner."""
-        match event:
-            case Finished(job, result):
-                self.say(f"seed {job.seed_index}: {test_outcome(result)}")
-            case Broken(job, status, message):
-                self.say(f"seed {job.seed_index}: {status}, {message}; it is run again")
+        self.say(seed_line(event))
         self.heartbeat()
-
-    def _best(self) -> tuple[str, str]:
-        at, minimise = self._at, self.config.minimise
-        if at.standing is not None:
-            return "confirmed", size_text(at.standing.proposal.parameters, at.standing.cost, minimise)
-        return "nearest", "none yet" if at.nearest is None else miss_text(at.nearest, minimise)
-
-    def _counts(self) -> str:
-        most = "" if self.effort.trials is None else f" of {self.effort.trials:,}"
-        return f"{self._at.trained:,}{most} trained, {self._at.rejected:,} rejected"
-
-    # The panel ------------------------------------------------------------------------------------------------
-
-    def panel(self) -> Any:
-        """Return where the search is now as something that rich shows."""
-        from rich.table import Table
-        from rich.text import Text
-
-        at, config, seconds = self._at, self.config, self.effort.seconds
-        data = dataset(config.dataset)
-        allowed = allowed_errors(config.threshold_pct, data.validation_size)
-        label, best = self._best()
-        rows = [
-            ("verifying" if self._is_verifying else "searching", _clock(self.elapsed)),
-            ("study", self.folder.name),
-            ("target", f"{config.target_pct:g} % on {data.title}: at most {allowed:,} errors on validation"),
-            (label, best),
-            ("networks", self._counts()),
-        ]
-        rows[0] = (rows[0][0], rows[0][1] + ("" if seconds is None else f" of {_clock(seconds)}"))
-        nodes = at.nodes or [""] * len(at.jobs)
-        for number, (job, node) in enumerate(zip(at.jobs[:_MOST_LINES], nodes, strict=False), start=1):
-            run = "idle"
-            if job is not None:
-                name = network_name(job.architecture, analyse(job.architecture, data.task).parameters)
-                run = f"trial {job.trial}: {name}, to epoch {job.until_epoch or job.recipe.epochs}"
-            rows.append((f"worker {number}" + (f" on {node}" if node else ""), run))
-        if len(at.jobs) > _MOST_LINES:
-            rows.append(("", f"and {len(at.jobs) - _MOST_LINES} more"))
-        shown = Table.grid(padding=(0, 2))
-        shown.add_column(style="dim", no_wrap=True)
-        shown.add_column(overflow="fold")
-        for name, fact in [*rows, ("report", str(self.folder / "report.html"))]:
-            shown.add_row(printable(name), Text(printable(fact), style="green" if name == "confirmed" else ""))
-        return shown
 
 
 def _order(miss: NearestMiss) -> tuple[bool, float]:
     return (miss.pruned_after is None, -miss.errors)
-
-
-def _clock(seconds: float) -> str:
-    whole = max(0, round(seconds))
-    return f"{whole // 60}:{whole % 60:02d}"
 
 
 # The report -------------------------------------------------------------------------------------------------------
@@ -308,21 +204,15 @@ _SOONEST_SECONDS, _WATCHED_SECONDS = 10.0, 600.0
 class LiveReport:
     """Writes the report of a search at once, every ten seconds at first, later in a fiftieth of the search's time."""
 
-    def __init__(
-        self,
-        told: study.Study,
-        place: Workspace,
-        say: Callable[[str], None],
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, told: study.Study, place: Workspace, say: Callable[[str], None]) -> None:
         """Begin to count; ``say`` tells the person something."""
-        self._told, self._place, self._say, self._clock = told, place, say, clock
-        self._began = self._due = clock()
+        self._told, self._place, self._say = told, place, say
+        self._began = self._due = time.monotonic()
         self._is_named = False
 
     def refresh(self) -> None:
         """Write the report if it is time to; what goes wrong is said once and does not end the search."""
-        if (before := self._clock()) < self._due:
+        if (before := time.monotonic()) < self._due:
             return
         from reports.study_page import write_report
 
@@ -334,7 +224,7 @@ class LiveReport:
             what = error.told if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
             self._say(f"the report cannot be written while the search goes on: {what}")
             return
-        after = self._clock()
+        after = time.monotonic()
         share = 0.0 if after - self._began < _WATCHED_SECONDS else (after - before) / SEARCH_SHARE
         self._due = after + max(_SOONEST_SECONDS, share)
         if not self._is_named:

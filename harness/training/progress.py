@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 import time
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
+import click
 from rich import progress
 
-from harness.system.terminal import console
+from harness.system.terminal import console, printable
 from harness.training.executor import Broken, Event, Finished
-from harness.training.result import Result
 
 
 def plain_seconds(elapsed: float) -> float:
@@ -19,35 +19,35 @@ def plain_seconds(elapsed: float) -> float:
     return min(60.0, max(10.0, elapsed / 10))
 
 
-def notebook_bar(total: float | None, unit: str) -> Any:
-    """Return tqdm's bar where a notebook shows the output, None elsewhere."""
-    if "ipykernel" not in sys.modules:
-        return None
-    from tqdm.auto import tqdm
-
-    return tqdm(total=total, unit=unit)
-
-
 class Reporter:
-    """A progress bar over ``total`` things; use it as a context manager."""
+    """A progress bar over ``total`` things, or seconds; use it as a context manager.
 
-    def __init__(self, total: int | None, unit: str) -> None:
-        self.terminal = sys.stderr.isatty()
-        self._unit, self._total, self._done = unit, total, 0
+    Attributes:
+        is_drawn: whether there is a bar; where there is none, a line from time to time says how far it is.
+    """
+
+    def __init__(self, total: float | None, unit: str) -> None:
+        self._unit, self._total, self._done = unit, total, 0.0
         self._began = self._said = time.monotonic()
+        where, self._notebook = console(stderr=True), None
+        if "ipykernel" in sys.modules:
+            from tqdm.auto import tqdm
+
+            self._notebook = tqdm(total=total, unit=unit)
+        on_terminal = where.is_terminal and not where.is_dumb_terminal
+        self.is_drawn = on_terminal or self._notebook is not None
+        number = () if unit == "s" else (progress.MofNCompleteColumn(), progress.TextColumn(unit))
         # Its clock goes on by itself: an epoch may take longer than a person waits for a sign of life.
         self._bar = progress.Progress(
             progress.BarColumn(15),
-            progress.MofNCompleteColumn(),
-            progress.TextColumn(unit),
+            *number,
             progress.TimeElapsedColumn(),
-            progress.TextColumn("{task.description}"),
-            console=console(stderr=True),
-            disable=not self.terminal,
+            progress.TextColumn("{task.description}", markup=False),
+            console=where,
+            disable=self._notebook is not None or not on_terminal,
             redirect_stdout=False,
         )
         self._task = self._bar.add_task("", total=total)
-        self._notebook = notebook_bar(total, unit)
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -60,10 +60,14 @@ class Reporter:
         if self._notebook is not None:
             self._notebook.close()
 
-    def show(self, words: str | None = None, total: int | None = None) -> None:
-        """Show these words behind the bar, or another number of things."""
+    def show(self, words: str | None = None, *, done: float | None = None, total: int | None = None) -> None:
+        """Show these words behind the bar, how much is done, or another number of things."""
         self._total = total or self._total
-        self._bar.update(self._task, description=words, total=total)
+        shown = None if words is None else printable(words)
+        self._bar.update(self._task, description=shown, completed=done, total=total)
+        if self._notebook is not None:
+            self._notebook.n = self._notebook.n if done is None else done
+            self._notebook.set_postfix_str(shown or "")
 
     def advance(self, count: int = 1) -> None:
         """Count so many things as done."""
@@ -71,34 +75,34 @@ class Reporter:
         self._done += count
         if self._notebook is not None:
             self._notebook.update(count)
-            return
         # Called at every step of a training, so the line is made only when it is due.
         now = time.monotonic()
-        if not self.terminal and now - self._said >= plain_seconds(now - self._began):
+        if not self.is_drawn and now - self._said >= plain_seconds(now - self._began):
             of = "" if self._total is None else f" of {self._total:,}"
-            self.say(f"{self._done:,}{of} {self._unit}")
+            self.say(f"{self._done:,.0f}{of} {self._unit}")
 
-    def say(self, line: str) -> None:
+    def say(self, line: str, style: str = "") -> None:
         """Print one line above the bar."""
         self._said = time.monotonic()
         if self._notebook is not None:
-            self._notebook.write(line)
-        elif self.terminal:
-            self._bar.console.print(line)
+            self._notebook.write(printable(line))
+        elif self._bar.console.is_terminal:
+            self._bar.console.print(printable(line), style=style)
         else:
-            print(line, file=sys.stderr, flush=True)
+            click.echo(printable(line), err=True)
 
     def on_event(self, event: Event) -> None:
         """Show what a worker has reported about a verification."""
-        match event:
-            case Finished(job, result):
-                self.say(f"seed {job.seed_index}: {test_outcome(result)}")
-                self.advance()
-            case Broken(job, status, message):
-                self.say(f"seed {job.seed_index}: {status}, {message}; it is run again")
+        self.say(seed_line(event))
+        if isinstance(event, Finished):
+            self.advance()
 
 
-def test_outcome(result: Result) -> str:
-    """Return how a run has ended, with its test accuracy where it has one."""
-    accuracy = result.test_accuracy_pct
-    return f"{result.status}, {accuracy:.2f} % test" if accuracy is not None else str(result.status)
+def seed_line(event: Event) -> str:
+    """Return how a run of a verification has ended, with its test accuracy where it has one."""
+    match event:
+        case Finished(job, result):
+            accuracy = "" if (reached := result.test_accuracy_pct) is None else f", {reached:.2f} % test"
+            return f"seed {job.seed_index}: {result.status}{accuracy}"
+        case Broken(job, status, message):
+            return f"seed {job.seed_index}: {status}, {message}; it is run again"

@@ -1,9 +1,9 @@
-"""What a person sees of a search: a panel on a terminal, a line an event, and one a minute elsewhere."""
+"""What a person sees of a search: a line an event, and a bar below them or one a minute."""
 
 from __future__ import annotations
 
-import io
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -15,7 +15,6 @@ from harness.evidence.study import Study
 from harness.search.race import Candidate, NearestMiss
 from harness.search.state import Moment
 from harness.shown_search import (
-    _MOST_LINES,
     _SOONEST_SECONDS,
     _WATCHED_SECONDS,
     SEARCH_SHARE,
@@ -24,7 +23,6 @@ from harness.shown_search import (
 )
 from harness.system.errors import UsageError
 from harness.system.files import Workspace
-from harness.system.terminal import console
 from harness.training.result import Purpose, Result, Status
 from tests.harness import scripted
 from tests.harness.system.test_terminal import terminal
@@ -38,15 +36,8 @@ CONFIG = scripted.config(dataset="kmnist", target_pct=99.4, threshold_pct=99.3)
 EFFORT = scripted.effort(seconds=2700.0, trials=None)
 
 
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def reporter(folder: str = "/there/mine", *, verbose: bool = False) -> SearchReporter:
-    return SearchReporter(Path(folder), CONFIG, EFFORT, verbose=verbose, clock=Clock())
+def reporter(*, verbose: bool = False) -> SearchReporter:
+    return SearchReporter(CONFIG, EFFORT, verbose=verbose)
 
 
 def validated(errors: int | None, status: Status = Status.COMPLETE, message: str = "", **changes: object) -> Result:
@@ -64,16 +55,6 @@ def on_seeds(*errors: int) -> Candidate:
 
 def confirmed(candidate: Candidate) -> Confirmed:
     return Confirmed(**candidate.on_fresh_seeds, budget=candidate.cost - 1)
-
-
-def seen(of: SearchReporter, monkeypatch: pytest.MonkeyPatch, width: int = 80) -> str:
-    """Return the panel as text."""
-    stream = io.StringIO()
-    monkeypatch.setattr(sys, "stderr", stream)
-    where = console(stderr=True)
-    where.width = width
-    where.print(of.panel())
-    return stream.getvalue()
 
 
 # Lines ------------------------------------------------------------------------------------------------------
@@ -165,16 +146,15 @@ def test_without_a_terminal_a_search_says_from_time_to_time_where_it_is(capsys: 
     assert all("7 rejected" in line and line.endswith("2 running") for line in lines)
 
 
-def test_on_a_terminal_lines_stay_and_break_between_words_and_the_panel_goes(monkeypatch: pytest.MonkeyPatch):
+def test_on_a_terminal_lines_stay_and_break_between_words_above_the_bar(monkeypatch: pytest.MonkeyPatch):
     stream = terminal(monkeypatch, 40, colours=True, name="stderr")
     with reporter() as shown:
-        shown.say("a line that stays and is longer than the terminal")
+        shown.say("a line that stays \x1b[2J and is longer than the terminal")
+        shown.tick(Moment(60.0, None, NEAREST, [JOB, None]))
 
     told = stream.getvalue()
-    assert "0:00  a line that stays and is longer \nthan the terminal\n" in told
-    assert "mine" in told
-    # Erased: up and clear, once for each line of the panel.
-    assert told.rstrip().endswith("\x1b[2K")
+    assert "0:00  a line that stays ?[2J and is \nlonger than the terminal\n" in told
+    assert "nearest 2,140" in told
 
 
 def test_in_a_notebook_progress_is_a_bar_of_tqdm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
@@ -184,49 +164,6 @@ def test_in_a_notebook_progress_is_a_bar_of_tqdm(monkeypatch: pytest.MonkeyPatch
     told = capsys.readouterr()
     assert "300.0/2700.0" in told.err
     assert "5:00  nearest: 2,140 parameters, 70 errors" in told.out + told.err
-
-
-# The panel --------------------------------------------------------------------------------------------------
-
-
-def test_the_panel_goes_on_between_two_events_and_counts_from_the_last(monkeypatch: pytest.MonkeyPatch):
-    clock = Clock()
-    shown = SearchReporter(Path("/there/mine"), CONFIG, EFFORT, clock=clock)
-    shown.tick(Moment(60.0, None, NEAREST, [JOB, None]))
-    clock.now += 7.0
-
-    text = seen(shown, monkeypatch)
-
-    for fact in (
-        "searching  1:07 of 45:00",
-        "2,140 parameters, 70 errors, 69 allowed",
-        "99.4 % on kmnist (not MNIST): at most 70 errors on validation",
-        "trial 3: plain-3330, to epoch 8",
-        "idle",
-        "/there/mine/report.html",
-    ):
-        assert fact in text
-    # What is confirmed takes its place.
-    shown.tick(Moment(68.0, Candidate(PROPOSAL, PROPOSAL.parameters, threshold_pct=99.0), None, [None]))
-    text = seen(shown, monkeypatch)
-    assert "3,330 parameters" in text
-    assert "2,140" not in text
-
-
-def test_the_panel_keeps_to_the_width_and_to_some_lines_and_nothing_steers_the_terminal(
-    monkeypatch: pytest.MonkeyPatch,
-):
-    shown = reporter("a\x1b[2Jb/s[bold]1\x1b[2J")
-    jobs = [replace(JOB, trial=number) for number in range(_MOST_LINES + 3)]
-    shown.tick(Moment(1.0, None, None, jobs, ["forge\x1b"] * len(jobs)))
-
-    text = seen(shown, monkeypatch, 60)
-
-    assert max(map(len, text.splitlines())) <= 60
-    assert "worker 1 on forge?" in text
-    assert "and 3 more" in text
-    assert "s[bold]1?[2J" in text
-    assert "\x1b" not in text
 
 
 # The report ------------------------------------------------------------------------------------------------
@@ -248,10 +185,11 @@ class Pages:
             return folder / "report.html"
 
         monkeypatch.setattr("reports.study_page.write_report", write)
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
 
     def live(self) -> LiveReport:
         told = Study(Path("one"), CONFIG, in_memory=True)
-        return LiveReport(told, Workspace(Path()), self.said.append, lambda: self.now)
+        return LiveReport(told, Workspace(Path()), self.said.append)
 
 
 def test_a_search_writes_often_at_first_and_later_in_its_share_of_the_time(monkeypatch: pytest.MonkeyPatch):
