@@ -18,7 +18,7 @@ from harness.evidence import leaderboard, record
 from harness.evidence.events import SessionBegan, SessionEnded, Verified, WinnerChosen
 from harness.evidence.leaderboard import LeaderboardRow, cost_of
 from harness.evidence.record import Record
-from harness.evidence.study import Study, StudyConfig, is_owned, read_origins
+from harness.evidence.study import Study, StudyConfig, is_owned, read_config
 from harness.search import surrogate
 from harness.system.files import Workspace
 from harness.training import inspection
@@ -181,7 +181,7 @@ def read_study(
         study,
         standings,
         measured,
-        origins=read_origins(folder),
+        origins=read_config(folder).origins,
         past_trainings=None if trainings is None else len(trainings),
         at_work=is_owned(folder),
     )

@@ -24,7 +24,7 @@ from harness.bench.table import Facts, Machine, Row, Sample, Table
 from harness.data.datasets import dataset, task_of
 from harness.data.training_images import resolve, split
 from harness.evidence.events import Proposal, RunEnded
-from harness.evidence.study import Study, check_config, open_study, read_origins
+from harness.evidence.study import Study, check_config, open_study, read_config
 from harness.search import race
 from harness.search.clock import PACES, Timing, work
 from harness.system.errors import ContentError, UsageError
@@ -219,7 +219,7 @@ def prepared(folder: Path, name: str, given: Mapping[str, Any], near: Near | Non
     study = Study(folder, config)
     if (folder / "config.json").exists():
         check_config(folder, config)
-        if read_origins(folder) != origins:
+        if read_config(folder).origins != origins:
             raise ContentError(
                 f"the recording in {folder} was begun on another machine or with other networks or seeds; record under "
                 "another name and merge the tables"

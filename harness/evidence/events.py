@@ -1,15 +1,15 @@
 """What happens in a search, as the log of its study keeps it.
 
-Each kind of event is a frozen dataclass. ``line`` writes an entry as a line of JSON and ``read_line`` reads one back;
-only this file knows the words in a log. Fields that older programs did not write have a default.
+``line`` writes an entry as a line of JSON and ``read_line`` reads one back; only this file knows the words in a log.
+Fields that older programs did not write have a default.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, dataclass_transform
 
 from harness.system.document import WrittenNetwork, document_of, read_as
 from harness.system.errors import ContentError
@@ -17,25 +17,26 @@ from harness.training.recipe import recipe_document
 from harness.training.result import Result
 from search_spaces.space import Decision
 
-_T = TypeVar("_T")
-
 # The events by their words in the file, which never change.
-KINDS: dict[str, type[Any]] = {}
+_KINDS: dict[str, type[Any]] = {}
 
 
-def _logged(word: str) -> Callable[[type[_T]], type[_T]]:
-    # Fields of other versions are passed over, nan is refused.
-    def entered(kind: type[_T]) -> type[_T]:
-        kind.__pydantic_config__ = {"extra": "ignore", "allow_inf_nan": False}  # type: ignore[attr-defined]
-        KINDS[word] = kind
-        return kind
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
+@dataclass(frozen=True)
+class Event:
+    """What has happened; ``word`` is its kind's in a log. Fields of other versions are passed over, nan is refused."""
 
-    return entered
+    word: ClassVar[str]
+    __pydantic_config__: ClassVar[Any] = {"extra": "ignore", "allow_inf_nan": False}
+
+    def __init_subclass__(cls, word: str = "") -> None:
+        """Make a frozen dataclass of a kind of event."""
+        dataclass(frozen=True, kw_only=True)(cls)
+        if word:
+            cls.word, _KINDS[word] = word, cls
 
 
-@_logged("session")
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionBegan:
+class SessionBegan(Event, word="session"):
     """A program has begun to work on the study; ``seconds`` is the time it was given, None for no end."""
 
     command: tuple[str, ...] = ()
@@ -44,9 +45,7 @@ class SessionBegan:
     seconds: float | None = None
 
 
-@_logged("ended")
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SessionEnded:
+class SessionEnded(Event, word="ended"):
     """The search has ended in order.
 
     Attributes:
@@ -60,9 +59,7 @@ class SessionEnded:
     trials: int | None = None
 
 
-@_logged("proposed")
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Proposal:
+class Proposal(Event, word="proposed"):
     """A network that a search has decided to train.
 
     Attributes:
@@ -80,17 +77,13 @@ class Proposal:
     chance: float | None = None
 
 
-@_logged("looked")
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Looked:
+class Looked(Event, word="looked"):
     """Networks that were looked at and rejected on the way to a proposal: their number by reason."""
 
     rejected: Mapping[str, int]
 
 
-@_logged("rejected")
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rejected:
+class Rejected(Event, word="rejected"):
     """A proposal that was rejected before anything was built.
 
     Attributes:
@@ -109,9 +102,7 @@ class Rejected:
     budget: int | None = None
 
 
-@_logged("repeated")
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Repeated:
+class Repeated(Event, word="repeated"):
     """A proposal of a network that is known already, as ``trial``; ``indices`` are the decisions made this time."""
 
     trial: int
@@ -119,9 +110,7 @@ class Repeated:
     indices: Mapping[str, int] = field(default_factory=dict)
 
 
-@_logged("rung")
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RungReached:
+class RungReached(Event, word="rung"):
     """A training was looked at after an epoch.
 
     Attributes:
@@ -141,16 +130,13 @@ class RungReached:
     exempt: bool = False
 
 
-@_logged("finished")
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunEnded:
+class RunEnded(Event, word="finished"):
     """A run has ended; all that it gave is here, and nowhere else."""
 
     run: Result
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _OnFreshSeeds:
+class _OnFreshSeeds(Event):
     """A network, and what its fresh validation seeds say of it."""
 
     trial: int
@@ -160,29 +146,21 @@ class _OnFreshSeeds:
     validation_seeds: int | None = None
 
 
-@_logged("standing")
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Confirmed(_OnFreshSeeds):
+class Confirmed(_OnFreshSeeds, word="standing"):
     """A network is now the confirmed one of the lowest cost; from here on others may have at most ``budget`` of it."""
 
     budget: int | None = None
 
 
-@_logged("refuted")
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FailedConfirmation(_OnFreshSeeds):
+class FailedConfirmation(_OnFreshSeeds, word="refuted"):
     """A network that met the threshold once has missed it on fresh seeds."""
 
 
-@_logged("winner")
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WinnerChosen(_OnFreshSeeds):
+class WinnerChosen(_OnFreshSeeds, word="winner"):
     """The network that the search answers with, before its verification."""
 
 
-@_logged("postponed")
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Postponed:
+class Postponed(Event, word="postponed"):
     """There was too little time to verify the winner; it takes so many ``seconds``."""
 
     hash: str
@@ -190,9 +168,7 @@ class Postponed:
     seconds: float
 
 
-@_logged("verified")
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verified:
+class Verified(Event, word="verified"):
     """The winner was trained on fresh seeds and tested."""
 
     hash: str = ""
@@ -203,32 +179,12 @@ class Verified:
     passed: bool | None = None
 
 
-@_logged("advised")
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Advised:
+class Advised(Event, word="advised"):
     """What was said at the end of a search without an answer: the arguments of a command, and what it does."""
 
     arguments: tuple[str, ...]
     advice: str
 
-
-Event = (
-    SessionBegan
-    | SessionEnded
-    | Proposal
-    | Looked
-    | Rejected
-    | Repeated
-    | RungReached
-    | RunEnded
-    | Confirmed
-    | FailedConfirmation
-    | WinnerChosen
-    | Postponed
-    | Verified
-    | Advised
-)
-_WORDS = {kind: word for word, kind in KINDS.items()}
 
 _E = TypeVar("_E", bound=Event, covariant=True)
 
@@ -253,7 +209,7 @@ def line(entry: Entry[Event]) -> str:
     Raises:
         ValueError: a number is not finite.
     """
-    head = {"event": _WORDS[type(entry.event)], "elapsed": round(entry.elapsed, 3), "utc": entry.utc}
+    head = {"event": entry.event.word, "elapsed": round(entry.elapsed, 3), "utc": entry.utc}
     document = document_of(entry.event)
     if isinstance(entry.event, RunEnded):
         document["run"]["recipe"] = recipe_document(entry.event.run.recipe)
@@ -264,7 +220,7 @@ def read_line(text: str) -> Entry[Event] | None:
     """Return the entry that a line holds; None where it holds none of this program's: torn, damaged or unknown."""
     try:
         document = json.loads(text)
-        kind = KINDS.get(str(document["event"]))
+        kind = _KINDS.get(str(document["event"]))
         elapsed, utc = document.get("elapsed", 0.0), document.get("utc", "")
         if kind is None or type(elapsed) not in (int, float) or not 0 <= elapsed < float("inf") or type(utc) is not str:
             return None

@@ -19,17 +19,7 @@ from pathlib import Path
 from typing import Any, Literal, Self, TypeVar, cast
 
 from harness.evidence import events
-from harness.evidence.events import (
-    Entry,
-    Event,
-    Looked,
-    Proposal,
-    Rejected,
-    Repeated,
-    RunEnded,
-    Verified,
-    WinnerChosen,
-)
+from harness.evidence.events import Entry, Event, Looked, Proposal, Rejected, Repeated, RunEnded, Verified, WinnerChosen
 from harness.system import files
 from harness.system.document import documented, read_as
 from harness.system.errors import ContentError, UsageError
@@ -122,17 +112,13 @@ def open_study(folder: Path, config: StudyConfig, origins: dict[str, str]) -> bo
         UsageError: the folder cannot be written.
         ContentError: a study of that name has another configuration, or is of an older program.
     """
-    path = folder / "config.json"
     if (folder / _RESULTS).is_dir():
-        raise ContentError(
-            f"study {folder.name!r} in {folder} is of an older version, which can be read but not continued",
-            hint="give --study another name",
-        )
-    if path.exists():
+        message = f"study {folder.name!r} in {folder} is of an older version, which can be read but not continued"
+        raise ContentError(message, hint="give --study another name")
+    if (path := folder / "config.json").exists():
         check_config(folder, config)
         return False
-    whole = _ConfigFile(config=config, origins=origins)
-    files.write_json(path, asdict(whole) | {"config": config_document(config)})
+    files.write_json(path, {"config": config_document(config), "origins": origins, "schema_version": 1})
     return True
 
 
@@ -146,7 +132,7 @@ def config_document(config: StudyConfig) -> dict[str, Any]:
 
 def check_config(folder: Path, config: StudyConfig) -> None:
     """Raise ContentError unless the study in a folder has this configuration."""
-    there = _config_file(folder).config
+    there = read_config(folder).config
     for item in fields(StudyConfig):
         ours, theirs = getattr(config, item.name), getattr(there, item.name)
         if ours != theirs:
@@ -158,12 +144,8 @@ def check_config(folder: Path, config: StudyConfig) -> None:
             )
 
 
-def read_origins(folder: Path) -> dict[str, str]:
-    """Return where each value of the configuration came from: an option, the environment or a default."""
-    return _config_file(folder).origins
-
-
-def _config_file(folder: Path) -> _ConfigFile:
+def read_config(folder: Path) -> _ConfigFile:
+    """Return a study's ``config`` and the ``origins`` of its values: an option, the environment or a default."""
     path = folder / "config.json"
     return read_as(_ConfigFile, path, f"the study {path}")
 
@@ -191,10 +173,8 @@ def is_owned(folder: Path) -> bool:
         if (folder / ".lock").exists():
             with files.locked(folder / ".lock", seconds=0):
                 pass
-    except files.Held:
-        return True
-    except UsageError:
-        return False
+    except UsageError as error:
+        return isinstance(error, files.Held)
     return False
 
 
@@ -234,7 +214,7 @@ class Study:
         Raises:
             ContentError: a file does not hold together.
         """
-        return cls(folder, _config_file(folder).config).folded()
+        return cls(folder, read_config(folder).config).folded()
 
     def folded(self) -> Self:
         """Take in what the log holds; what follows its last end of line is in the making, or torn by a kill.

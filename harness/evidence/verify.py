@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from harness.data.datasets import dataset
@@ -49,13 +50,11 @@ class Plan:
     """What is to be verified, and how.
 
     Attributes:
-        engine: ``native``, ``torch``, or ``auto``: that of the record for a seed that is
-            recorded already.
+        indices: of the seeds, in order; a certification takes those that its ``attempt`` has declared, and their
+            ``beacon``, once they are known.
+        engine: ``native``, ``torch``, or ``auto``: that of the record for a seed that is recorded already.
         workers: seeds that train at once.
-        indices: the seed indices to run, in order; a certification declares its own in their place.
-        certify: whether this is a certification; it takes the seeds that its attempt has declared.
         repeat: run the seeds again where all are on record; where some are missing, only these are run.
-        attempt: the certification attempt, once it is known; ``beacon`` of its seeds.
     """
 
     architecture: Architecture
@@ -75,17 +74,17 @@ class Plan:
 
 
 def _record_of(plan: Plan, place: Workspace) -> Record:
-    analysis = analyse(plan.architecture, dataset(plan.dataset).task)
+    analysis, named = analyse(plan.architecture, dataset(plan.dataset).task), plan.recipe
     fresh = Record(
         name=plan.name,
         architecture=plan.architecture,
         hash=plan.architecture.hash,
         parameters=analysis.parameters,
         macs=analysis.macs,
-        recipe=plan.recipe.recipe,
-        recipe_name=plan.recipe.name,
-        recipe_hash=plan.recipe.recipe.hash,
-        assumed=plan.recipe.assumed,
+        recipe=named.recipe,
+        recipe_name=named.name,
+        recipe_hash=named.recipe.hash,
+        assumed=named.assumed,
         dataset=plan.dataset,
         target_pct=plan.target_pct,
         seeds=(),
@@ -154,20 +153,18 @@ def declare(plan: Plan, place: Workspace, seeds: int) -> Attempt:
     """
     if (vain := _vain_op(plan.architecture, dataset(plan.dataset).task)) is not None:
         raise ContentError(f"{op_text(vain)} changes nothing in {plan.architecture}; take it out")
-    evidence = _record_of(plan, place)
-    attempt = ledger.open_attempt(place.ledger, evidence.key)
-    if attempt is not None:
+    key = _record_of(plan, place).key
+    if (attempt := ledger.open_attempt(place.ledger, key)) is not None:
         return attempt
-    kin, entered = evidence.key[:2], ledger.read(place.ledger)
+    kin, entered = key[:2], ledger.read(place.ledger)
     used = [run.index for item in record.read_all(place.records) if item.key[:2] == kin for run in item.seeds]
     used += [index for item in entered.attempts if item.key[:2] == kin for index in item.indices]
     used += [index for item in entered.declarations if item.key[:2] == kin for index in item.indices]
-    return ledger.declare(place.ledger, evidence.key, max(used, default=-1) + 1, seeds, code_version()[0])
+    return ledger.declare(place.ledger, key, max(used, default=-1) + 1, seeds, code_version()[0])
 
 
 def _as_declared(plan: Plan, place: Workspace) -> Plan:
-    attempt = ledger.open_attempt(place.ledger, _record_of(plan, place).key)
-    if attempt is None:
+    if (attempt := ledger.open_attempt(place.ledger, _record_of(plan, place).key)) is None:
         raise UsageError(
             "a certification is declared before it is run, and nothing is declared for this network, recipe and target",
             hint="run the same command with --declare-only, commit the declaration, then run it again without",
@@ -217,16 +214,6 @@ def _vain_op(network: Architecture, task: Task) -> Op | None:
     return None
 
 
-def _declare_fresh(plan: Plan, place: Workspace, evidence: Record) -> None:
-    known = {run.index for run in evidence.seeds}
-    for item in ledger.read(place.ledger).declarations:
-        if item.key == evidence.key:
-            known |= set(item.indices)
-    fresh = [index for index in plan.indices if index not in known]
-    if fresh:
-        ledger.declare_verification(place.ledger, evidence.key, fresh, code_version()[0])
-
-
 def run_seeds(
     plan: Plan,
     place: Workspace,
@@ -249,9 +236,12 @@ def run_seeds(
         if plan.certify:
             plan = _as_declared(plan, place)
         evidence = _record_of(plan, place)
-        if plan.attempt is None:
-            _declare_fresh(plan, place, evidence)
         before = {run.index: run for run in evidence.seeds}
+        if plan.attempt is None:
+            declared = (item for item in ledger.read(place.ledger).declarations if item.key == evidence.key)
+            known = {*before, *chain.from_iterable(item.indices for item in declared)}
+            if fresh := [index for index in plan.indices if index not in known]:
+                ledger.declare_verification(place.ledger, evidence.key, fresh, code_version()[0])
         missing = [index for index in plan.indices if index not in before]
         again = plan.indices if plan.repeat and not plan.certify else ()
         repeated: dict[int, SeedRun] = {}

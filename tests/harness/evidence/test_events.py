@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness.evidence.events import (
-    KINDS,
+    _KINDS,
     Advised,
     Confirmed,
     Entry,
@@ -69,8 +69,8 @@ def test_an_event_reads_back_as_it_was_written(event: Event):
 
 
 def test_the_words_in_the_file_are_those_of_every_version():
-    assert {type(event) for event in EVENTS} == set(KINDS.values())
-    assert list(KINDS) == [
+    assert {type(event) for event in EVENTS} == set(_KINDS.values())
+    assert list(_KINDS) == [
         *("session", "ended", "proposed", "looked", "rejected", "repeated", "rung", "finished", "standing", "refuted"),
         *("winner", "postponed", "verified", "advised"),
     ]

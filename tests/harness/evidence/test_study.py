@@ -34,7 +34,7 @@ def test_a_configuration_is_read_as_it_was_written_and_opens_its_study_again(fol
     before = (folder / "config.json").read_bytes()
 
     assert not study.open_study(folder, CONFIG, {})
-    assert (Study.read(folder).config, study.read_origins(folder)) == (CONFIG, ORIGINS)
+    assert (Study.read(folder).config, study.read_config(folder).origins) == (CONFIG, ORIGINS)
     assert (folder / "config.json").read_bytes() == before
     # One of the time before lengths and priors.
     document = json.loads(before)
