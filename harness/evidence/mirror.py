@@ -47,20 +47,18 @@ if TYPE_CHECKING:
 # what the end of a search waits for it.
 _ANSWER_SECONDS, _PAUSE_SECONDS, _AWAY_SECONDS, _END_SECONDS = 20.0, 2.0, 10.0, 60.0
 
-_HIDDEN = "***"
+_HIDDEN, _RENAME = "***", "give --study another name"
 _USER = re.compile(r"(?<=://)([^:/@]*):(.*)@")
 _OPTION = re.compile(r"(?<=[?&])(\w*password)=([^&]*)")
 
 
 def check_url(url: str) -> None:
-    """Raise UsageError unless a text has the form of a database's URL."""
-    if not re.match(r"\w+(\+\w+)?://", url):
-        example = "such as postgresql://USER@HOST/DATABASE or sqlite:///FILE"
-        raise UsageError(f"--storage {hidden(url)!r} is no URL of a database, {example}")
-    if re.fullmatch(r"sqlite(\+\w+)?://(/?(:memory:)?)(\?.*)?", url):
-        raise UsageError(f"--storage {url!r} is a database in memory, which ends with the program; name a file")
-    if url.partition("://")[2].partition("?")[0].count("@") > 1:
-        raise UsageError("--storage: the URL holds '@' twice; in a user's name or a password it is written %40")
+    """Raise UsageError unless a text has the form of the URL of a database that outlives the program."""
+    in_memory = re.fullmatch(r"sqlite(\+\w+)?://(/?(:memory:)?)(\?.*)?", url)
+    is_url = re.match(r"\w+(\+\w+)?://", url) and url.partition("://")[2].partition("?")[0].count("@") < 2
+    if in_memory or not is_url:
+        allowed = "sqlite:///FILE and postgresql://USER:PASSWORD@HOST/DATABASE, in which an '@' of a password is %40"
+        raise UsageError(f"--storage {hidden(url)!r} is no URL of a database; allowed are {allowed}")
 
 
 def hidden(text: str) -> str:
@@ -74,25 +72,16 @@ def _without_password(error: Exception, url: str) -> str:
     while found is not None and not hasattr(found, "orig"):
         found = found.__cause__
     text = f"{type(error).__name__}: {error}" if found is None else str(found.orig)
-    for secret in [word for each in (_USER, _OPTION) for _, word in each.findall(url) if word]:
-        text = text.replace(secret, _HIDDEN).replace(unquote(secret), _HIDDEN)
+    for _, secret in [*_USER.findall(url), *_OPTION.findall(url)]:
+        text = text.replace(secret or _HIDDEN, _HIDDEN).replace(unquote(secret) or _HIDDEN, _HIDDEN)
     return " ".join(text.split())
 
 
 class Mirror:
-    """Keeps a database up to date with the events of a study; use it as a context manager.
-
-    Attributes:
-        entries: of the study, which grow as it goes on; to be set once it is read.
-        say: tells the person something.
-    """
+    """Keeps a database up to date with ``entries``, which grow as a study goes on; use it as a context manager."""
 
     def __init__(self, name: str, config: StudyConfig, url: str, say: Callable[[str], None]) -> None:
-        """Start the thread and wait until it has opened the database.
-
-        Raises:
-            UsageError: URL, driver, server or the study there is wrong.
-        """
+        """Wait until a thread has opened the database; UsageError where URL, driver, server or study are wrong."""
         check_url(url)
         self.entries: Sequence[Entry[Event]] = ()
         self.say = say
@@ -127,33 +116,33 @@ class Mirror:
 
     def _serve(self) -> None:
         study: optuna.Study | None = None
-        is_away = is_last = False
+        is_last = False
         while not is_last:
             is_last = self._ending.is_set()
             try:
                 study = study or _study(self._url, self._name, self._config)
                 _push(study, list(self.entries), self._config)
-                is_away = False
+                self._is_current = True
             except Exception as error:
                 # SQLAlchemy and Optuna wrap what the driver says, and there are many drivers.
                 _close(study)
-                study = None
-                if isinstance(error, UsageError) or not self._opened.is_set():
+                study, why = None, _without_password(error, self._url)
+                if isinstance(error, UsageError):
+                    self._refused = error
+                elif not self._opened.is_set():
                     hint = install_command("postgres") if "psycopg" in str(error.__cause__) else None
-                    words = f"--storage {hidden(self._url)}: {_without_password(error, self._url)}"
-                    self._refused = error if isinstance(error, UsageError) else UsageError(words, hint=hint)
+                    self._refused = UsageError(f"--storage {hidden(self._url)}: {why}", hint=hint)
+                elif self._is_current:
+                    self.say(f"the database of --storage is away; the search continues ({why})")
+                self._is_current = False
+                if self._refused is not None:
                     if self._opened.is_set():
                         self.say(f"nothing more is written to the database of --storage: {self._refused.told}")
                     self._opened.set()
                     return
-                if not is_away:
-                    why = _without_password(error, self._url)
-                    self.say(f"the database of --storage is away; the search continues ({why})")
-                is_away = True
-            self._is_current = not is_away
             self._opened.set()
             if not is_last:
-                self._ending.wait(_AWAY_SECONDS if is_away else _PAUSE_SECONDS)
+                self._ending.wait(_PAUSE_SECONDS if self._is_current else _AWAY_SECONDS)
         _close(study)
 
 
@@ -176,12 +165,9 @@ def _study(url: str | RDBStorage, name: str, config: StudyConfig) -> optuna.Stud
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    document = config_document(config) | {
-        "space_text": hashlib.sha256(config.space_text.encode()).hexdigest(),
-        "recipe": config.recipe.hash,
-    }
+    space = hashlib.sha256(config.space_text.encode()).hexdigest()
     # As it comes back from the database.
-    wanted = json.loads(json.dumps(document))
+    wanted = json.loads(json.dumps(config_document(config) | {"space_text": space, "recipe": config.recipe.hash}))
     # Not for a moment only: what another thread has put back at its end would hold here.
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     study = optuna.create_study(study_name=name, storage=url, directions=["minimize"] * 2, load_if_exists=True)
@@ -192,9 +178,7 @@ def _study(url: str | RDBStorage, name: str, config: StudyConfig) -> optuna.Stud
     if other:
         _close(study)
         shown = f"{other[0]}: {there.get(other[0])!r} there, {wanted[other[0]]!r} here"
-        raise UsageError(
-            f"the database of --storage holds another study {name!r} ({shown})", hint="give --study another name"
-        )
+        raise UsageError(f"the database of --storage holds another study {name!r} ({shown})", hint=_RENAME)
     for key in wanted.keys() - there.keys():
         study.set_user_attr(key, wanted[key])
     return study
@@ -222,10 +206,7 @@ def _push(study: optuna.Study, entries: Sequence[Entry[Event]], config: StudyCon
     there = {each.user_attrs["trial"]: each.user_attrs["hash"] for each in study.get_trials(deepcopy=False)}
     known = {trial: proposal.hash for trial, (proposal, _) in proposed.items()}
     if entries and not there.items() <= known.items():
-        raise UsageError(
-            f"the database of --storage holds another study {study.study_name!r}, with other trials",
-            hint="give --study another name",
-        )
+        raise UsageError(f"the database of --storage holds other trials of {study.study_name!r}", hint=_RENAME)
     for trial in [trial for trial in first if trial not in there]:
         study.add_trial(_trial(*first[trial], *proposed[trial], config))
     attributes = study.user_attrs
@@ -237,20 +218,18 @@ def _trial(run: Result, ended_utc: str, proposal: Proposal, began_utc: str, conf
     from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
     from optuna.trial import TrialState, create_trial
 
-    size = run.validation_size or 1
     cost = measured(analyse(proposal.architecture, dataset(config.dataset).task), config.minimise)
-    state, values = TrialState.FAIL, None
-    if run.validation_errors is not None and run.status is Status.PRUNED:
-        state = TrialState.PRUNED
-    elif run.validation_errors is not None and run.status is Status.COMPLETE:
-        state, values = TrialState.COMPLETE, [100.0 * run.validation_errors / size, float(cost)]
+    size, errors = run.validation_size or 1, run.validation_errors
+    is_whole = errors is not None and run.status in (Status.COMPLETE, Status.PRUNED)
+    state = TrialState[run.status.name] if is_whole else TrialState.FAIL
     distributions: dict[str, BaseDistribution] = {
         each.name: IntDistribution(0, each.size - 1) if each.ordered else CategoricalDistribution([*range(each.size)])
         for each in proposal.decisions
     }
+    known = {each.epoch: each.validation_errors for each in run.history if each.validation_errors is not None}
     trial = create_trial(
         state=state,
-        values=values,
+        values=[100.0 * (errors or 0) / size, float(cost)] if state is TrialState.COMPLETE else None,
         params={each.name: each.index for each in proposal.decisions},
         distributions=distributions,
         user_attrs={
@@ -266,18 +245,12 @@ def _trial(run: Result, ended_utc: str, proposal: Proposal, began_utc: str, conf
             "seed": run.seed,
             "status": str(run.status),
         },
-        intermediate_values={
-            each.epoch: 100.0 * each.validation_errors / size
-            for each in run.history
-            if each.validation_errors is not None
-        },
+        intermediate_values={epoch: 100.0 * wrong / size for epoch, wrong in known.items()},
     )
-    trial.datetime_start, trial.datetime_complete = _local(began_utc), _local(ended_utc)
+    if began_utc and ended_utc:
+        began, ended = (datetime.fromisoformat(utc).astimezone() for utc in (began_utc, ended_utc))
+        trial.datetime_start, trial.datetime_complete = began.replace(tzinfo=None), ended.replace(tzinfo=None)
     return trial
-
-
-def _local(utc: str) -> datetime:
-    return datetime.fromisoformat(utc).astimezone().replace(tzinfo=None) if utc else datetime.now()
 
 
 def _close(study: optuna.Study | None) -> None:
