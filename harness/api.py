@@ -159,12 +159,12 @@ def train(
     check_statistics(named.recipe, architecture, task)
 
     from harness.answers import Trained
-    from harness.data.training_images import resolve
+    from harness.data.training_images import load
     from harness.other_libraries import OfPixels
     from harness.training.result import Purpose
     from harness.training.train import final_network
 
-    images = resolve(dataset, _folder(data))
+    images = load(dataset, _folder(data))
     result, run = _trained(architecture, named, Purpose.TRAIN, images, seed=seed, device=device, engine=engine)
     return Trained(result, OfPixels(final_network(run), images.dataset))
 
@@ -285,7 +285,7 @@ def export(
         require("export", ONNX_LIBRARIES, "--onnx")
 
     from harness.answers import Exported
-    from harness.data.training_images import resolve
+    from harness.data.training_images import load
     from harness.evidence.record import kept_indices, read_recorded
     from harness.other_libraries import Match, match, to_onnx
     from harness.training.native.native import engine_of_repeat
@@ -298,7 +298,7 @@ def export(
     if evidence is not None and not retrain and seed not in kept:
         there = f"kept are those of {', '.join(map(str, kept))}" if kept else "none are"
         raise UsageError(f"the weights of seed {seed} are not kept ({there}); --retrain trains it")
-    images = resolve((row and row.dataset) or dataset, _folder(data))
+    images = load((row and row.dataset) or dataset, _folder(data))
     task = images.dataset.task
     check_batch(named.recipe, len(images.train_labels))
     check_statistics(named.recipe, given.architecture, task)
@@ -524,7 +524,7 @@ def planned(
     if certify and seeds is not None and seeds < ledger.FEWEST_SEEDS:
         raise UsageError(f"--seeds {seeds}: a certification takes at least {ledger.FEWEST_SEEDS} seeds")
 
-    from harness.data.training_images import resolve
+    from harness.data.training_images import load
     from harness.system.machine import choose_device, worker_count
     from harness.training.native.native import choose_engine
     from search_spaces.ops import op_types
@@ -533,7 +533,7 @@ def planned(
     choice = choose_engine(engine, named.recipe, chosen, op_types(meant.architecture.ops))
     say_engine(choice)
     say_teacher(named.recipe, task, place.teachers)
-    images = resolve(wanted or (row and row.dataset) or dataset, _folder(given["data"]))
+    images = load(wanted or (row and row.dataset) or dataset, _folder(given["data"]))
     check_batch(named.recipe, len(images.train_labels))
     stated = row.target_pct if row is not None and target_pct is None else target_pct
     for needed in (place.root, place.records, place.runs):

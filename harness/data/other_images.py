@@ -5,10 +5,7 @@ Nothing here trains or chooses: these images are for ``harness evaluate`` alone.
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import struct
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,19 +31,12 @@ _INK = 0.3
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _LabelledImages:
-    """Images that a network may be evaluated on.
-
-    Attributes:
-        name: ``qmnist-50k``, or the last part of the folder's.
-        pixels: uint8 (images, channels, rows, columns).
-        labels: int64 (images,).
-        sha256: of all pixels and labels.
-    """
+    """Images that a network may be evaluated on: uint8 (images, channels, rows, columns), their labels, int64."""
 
     name: str
     pixels: Tensor
     labels: Tensor
-    sha256: str
+    sha256: str  # of all pixels and labels
 
 
 def labelled_images(name: str, spec: Dataset, folder: Path | None) -> _LabelledImages:
@@ -67,58 +57,38 @@ def labelled_images(name: str, spec: Dataset, folder: Path | None) -> _LabelledI
         # MNIST's test images are the first 10,000 of QMNIST's 60,000; the other 50,000 were lost until 2019 (Yadav and
         # Bottou, "Cold case: the lost MNIST digits", NeurIPS 2019). Of a label's eight columns the first is the class.
         found = from_torchvision("QMNIST", folder or cache_folder(), what="test50k")
-        images, labels = found.data.numpy(), found.targets.numpy()[:, 0]
+        images, labels, known_as = found.data.numpy(), found.targets.numpy()[:, 0], _QMNIST
     elif Path(name).is_dir():
-        images, labels = (_read(_only(Path(name), kind)) for kind in ("images", "labels"))
+        paths = [sorted(Path(name).glob(f"*{kind}*idx*")) for kind in ("images", "labels")]
+        if [len(each) for each in paths] != [1, 1]:
+            raise DataError(f"{name} has to hold one IDX file of images and one of labels (as my-labels-idx1-ubyte.gz)")
+        (images, _), (labels, _) = (idx_array(path) for [path] in paths)
+        # The ledger is for other machines too, which know nothing of the folders of this one.
+        known_as = Path(name).resolve().name
     else:
         raise UsageError(f"--on {name!r}: no such folder; allowed are {_QMNIST} and folders with two IDX files")
-    return _checked(name, images, labels, spec)
-
-
-def _checked(name: str, images: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], spec: Dataset) -> _LabelledImages:
     of_images, of_labels = images.dtype == np.uint8 and images.shape[1:] == spec.image_shape[1:], labels.ndim == 1
     if not (of_images and of_labels and spec.image_shape[0] == 1 and len(labels) == len(images) > 0):
-        found = f"images {images.shape} {images.dtype} and labels {labels.shape}"
-        raise DataError(f"{name} has {found}; {spec.name} has images of {spec.image_shape[1:]} uint8, a label each")
+        given = f"images {images.shape} {images.dtype} and labels {labels.shape}"
+        raise DataError(f"{name} has {given}; {spec.name} has images of {spec.image_shape[1:]} uint8, a label each")
     if labels.min() < 0 or labels.max() >= spec.classes:
-        found = f"labels from {labels.min()} to {labels.max()}"
-        raise DataError(f"{name} has {found}; {spec.name} has 0 to {spec.classes - 1}")
-    digest = hashlib.sha256(np.ascontiguousarray(images).tobytes() + labels.astype("<i8").tobytes())
+        given = f"labels from {labels.min()} to {labels.max()}"
+        raise DataError(f"{name} has {given}; {spec.name} has 0 to {spec.classes - 1}")
+    digest = hashlib.sha256(np.ascontiguousarray(images).tobytes() + labels.astype("<i8").tobytes()).hexdigest()
     pixels = torch.from_numpy(images.copy()).reshape(-1, *spec.image_shape)
-    # The ledger is for other machines too, which know nothing of the folders of this one.
-    known_as = name if name == _QMNIST else Path(name).resolve().name
-    return _LabelledImages(known_as, pixels, torch.from_numpy(labels.astype(np.int64)), digest.hexdigest())
-
-
-def _only(folder: Path, kind: str) -> Path:
-    found = sorted(path for path in folder.iterdir() if kind in path.name and "idx" in path.name)
-    if len(found) != 1:
-        raise DataError(f"{folder} holds {len(found)} IDX files of {kind} (as my-{kind}-idx1-ubyte.gz); one is needed")
-    return found[0]
-
-
-def _read(path: Path) -> np.ndarray[Any, Any]:
-    try:
-        return idx_array(gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes())
-    except (OSError, EOFError, zlib.error, struct.error, ValueError) as error:
-        raise DataError(f"{path} is damaged, or no IDX file: {reason(error)}") from error
+    return _LabelledImages(known_as, pixels, torch.from_numpy(labels.astype(np.int64)), digest)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class OwnImage:
-    """One picture, ready for a network.
-
-    Attributes:
-        pixels: uint8 (28, 28), white on black.
-        done: what was done to it, for people; empty where it was taken as it is.
-    """
+class _OwnImage:
+    """One picture, ready for a network: uint8 (28, 28), white on black, and what was ``done`` to it, for people."""
 
     path: Path
     pixels: np.ndarray[Any, Any]
     done: str
 
 
-def own_images(place: Path) -> tuple[list[OwnImage], list[DataError]]:
+def own_images(place: Path) -> tuple[list[_OwnImage], list[DataError]]:
     """Return the picture, or those of a folder in order of their names, and why others of the folder are left out.
 
     Raises:
@@ -129,7 +99,7 @@ def own_images(place: Path) -> tuple[list[OwnImage], list[DataError]]:
         raise UsageError(f"--images {place}: there is no such file or folder")
     if not place.is_dir():
         return [_own_image(place)], []
-    found: list[OwnImage] = []
+    found: list[_OwnImage] = []
     faults: list[DataError] = []
     for path in sorted(path for path in place.iterdir() if path.suffix.lower() in _ENDINGS):
         try:
@@ -141,7 +111,7 @@ def own_images(place: Path) -> tuple[list[OwnImage], list[DataError]]:
     return found, faults
 
 
-def _own_image(path: Path) -> OwnImage:
+def _own_image(path: Path) -> _OwnImage:
     try:
         with Image.open(path) as picture:
             # A phone stores what its sensor saw, and beside it which side is up.
@@ -159,7 +129,7 @@ def _own_image(path: Path) -> OwnImage:
     if grey.shape != (_EDGE, _EDGE):
         grey = _centred(grey)
         done.append("cut out, scaled and centred")
-    return OwnImage(path, np.clip(np.rint(grey), 0, 255).astype(np.uint8), ", ".join(done))
+    return _OwnImage(path, np.clip(np.rint(grey), 0, 255).astype(np.uint8), ", ".join(done))
 
 
 def _border(grey: np.ndarray[Any, Any]) -> float:

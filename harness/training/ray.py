@@ -30,7 +30,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from harness.data.datasets import dataset
 from harness.data.testset import note_read
 from harness.data.training_images import cache_folder, load, stored_files
 from harness.system import errors, files
@@ -248,8 +247,8 @@ class Nodes(Executor):
             DeviceError: no node has anything to offer, or may join, or answers.
         """
         images = load(self.source.dataset, self.source.folder, allow_download=False)
-        embedded = dataset(self.source.dataset).embedded
-        self.stored = None if embedded else self.cluster.ray.put(stored_files(images.dataset, self.source.folder))
+        stored = stored_files(images.dataset, self.source.folder)
+        self.stored = self.cluster.ray.put(stored) if stored else None
         self.ours = _facts(self.source, images.data_hash, self.asked.device, self.asked.engine, None)
         self.kind = self.ours if self.asked.kinds is Kinds.OURS else None
         nodes_that_train(self.cluster, self.asked)

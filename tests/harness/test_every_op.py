@@ -119,7 +119,7 @@ def test_the_native_engine_leaves_it_to_torch_and_says_so(
     pixels = torch.randint(0, 256, (100, 1, 28, 28), dtype=torch.uint8)
     spec = replace(DATASETS["mnist-5k"], train_size=80, validation_size=20, test_size=30)
     whole = ImageData(spec, pixels, torch.arange(100) % 10, data_hash="abc", source="memory", folder=None)
-    monkeypatch.setattr(data, "resolve", lambda name, folder: whole)
+    monkeypatch.setattr(data, "load", lambda name, folder: whole)
     (workspace / "quick.toml").write_text("batch_size = 16\nepochs = 2\n", encoding="utf-8")
     line = ["train", NETWORK, "--dataset", "mnist-5k", "--recipe", "@quick.toml", "--json", "--engine"]
     assert run([*line, "auto"]) == 0

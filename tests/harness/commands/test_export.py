@@ -44,7 +44,7 @@ def small_data(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> ImageData:
     pixels = torch.randint(0, 256, (100, 1, 28, 28), generator=source, dtype=torch.uint8)
     spec = replace(DATASETS["mnist-5k"], name="toy", train_size=80, validation_size=20, test_size=30)
     whole = ImageData(spec, pixels, torch.arange(100) % 10, data_hash="abc", source="memory", folder=None)
-    monkeypatch.setattr(data, "resolve", lambda name, folder: whole)
+    monkeypatch.setattr(data, "load", lambda name, folder: whole)
     (workspace / "quick.toml").write_text("batch_size = 16\nepochs = 2\n", encoding="utf-8")
     return whole
 

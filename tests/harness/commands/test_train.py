@@ -29,7 +29,7 @@ def small_data(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pixels = torch.randint(0, 256, (160, 1, 28, 28), generator=source, dtype=torch.uint8)
     spec = replace(DATASETS["mnist-5k"], name="toy", train_size=140, validation_size=20, test_size=30)
     whole = ImageData(spec, pixels, torch.arange(160) % 10, data_hash="abc", source="memory", folder=None)
-    monkeypatch.setattr(data, "resolve", lambda name, folder: whole)
+    monkeypatch.setattr(data, "load", lambda name, folder: whole)
     monkeypatch.delenv("HARNESS_DATA", raising=False)
     (workspace / "quick.toml").write_text("batch_size = 16\nepochs = 2\n", encoding="utf-8")
 

@@ -29,10 +29,10 @@ def place(workspace: Path) -> Workspace:
 
 @pytest.fixture(autouse=True)
 def seeds(place: Workspace, monkeypatch: pytest.MonkeyPatch) -> Seeds:
-    def resolve(name: str, folder: Path | None) -> Any:
+    def load_other(name: str, folder: Path | None) -> Any:
         return SimpleNamespace(dataset=DATASETS["mnist" if name == "auto" else name], train_labels=range(60_000))
 
-    monkeypatch.setattr(data, "resolve", resolve)
+    monkeypatch.setattr(data, "load", load_other)
     return unrun.without_training(monkeypatch)
 
 

@@ -150,7 +150,7 @@ def test_a_folder_with_too_many_or_too_few_files_and_another_name_are_refused(tm
 # A person's own pictures ----------------------------------------------------------------------------------------------
 
 
-def one(path: Path) -> other_images.OwnImage:
+def one(path: Path) -> other_images._OwnImage:
     """The picture, alone."""
     [[found], _] = own_images(path)
     return found

@@ -17,7 +17,6 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 # Every way to the pixels of the test set, and the files that may take it.
 WAYS_IN = {
     # its files: the facts about them, the check of their hashes and the one function that reads them
-    "test_files": {"harness/data/datasets.py", "harness/data/training_images.py"},
     "all_files": {"harness/data/datasets.py", "harness/data/training_images.py"},
     "locked_arrays": {"harness/data/training_images.py", "harness/data/testset.py"},
     # torchvision, whose classes read test sets too
@@ -66,8 +65,9 @@ def test_the_files_that_hold_test_images_are_named_in_one_place(text: str, place
 def test_one_function_hands_out_what_the_test_files_hold_and_the_check_only_their_hashes():
     tree = ast.parse((REPOSITORY / "harness/data/training_images.py").read_text(encoding="utf-8"))
     functions = {node.name: ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
-    users = {name for name, text in functions.items() if "test_files" in text or "_locked_indices()" in text}
-    assert users == {"_training_arrays", "locked_arrays", "_locked_indices"}
+    users = {name for name, text in functions.items() if "locked=True" in text}
+    assert users == {"_training_part", "locked_arrays"}
+    assert "_part(spec, place, locked=True)[2]" in functions["_training_part"]
 
 
 def test_every_read_gives_the_test_files_and_adds_one_line_to_the_log(toy, tmp_path: Path):

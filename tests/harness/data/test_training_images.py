@@ -25,13 +25,12 @@ from harness.data.testset import read_test_set
 from harness.data.training_images import (
     MissingData,
     _stratified_choice,
-    _training_arrays,
+    _training_part,
     fetch,
     find,
     import_torchvision,
     load,
     locked_arrays,
-    resolve,
     split,
 )
 from harness.system.errors import DataError
@@ -69,9 +68,6 @@ def test_files_are_found_in_the_layout_of_torchvision_and_flat_and_only_in_a_fol
     assert find(toy.spec, None) == cache / "Toy/raw"
     with pytest.raises(MissingData):
         find(toy.spec, tmp_path / "nowhere")
-
-
-# Check ----------------------------------------------------------------------------------------------------------------
 
 
 # Fetch ----------------------------------------------------------------------------------------------------------------
@@ -159,7 +155,7 @@ def test_torchvision_is_imported_whether_or_not_it_was_built_for_this_torch():
 def parts() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
     """Images and labels that are trained on, and those of the test part."""
     spec = dataset("mnist-5k")
-    images, labels, _ = _training_arrays(spec, find(spec, None))
+    images, labels, _ = _training_part(spec, find(spec, None))
     return (images, labels), locked_arrays(spec, None)
 
 
@@ -259,7 +255,7 @@ def test_damage_is_found_when_loading_in_the_files_of_the_test_set_too(toy, tmp_
 
 
 def test_auto_falls_back_to_mnist_5k_with_a_warning(cache: Path, no_network, capsys):
-    data = resolve("auto", None)
+    data = load("auto", None)
     assert data.dataset.name == "mnist-5k"
     captured = capsys.readouterr()
     assert captured.out == ""
@@ -309,7 +305,7 @@ def test_mnist_has_its_50000_and_10000_images_and_a_fixed_split(mnist_folder: Pa
     assert digest(parts.validation) == "f1bf1e574c159382"
 
 
-FILED = [name for name, spec in DATASETS.items() if not spec.embedded]
+FILED = [name for name, spec in DATASETS.items() if spec.all_files]
 
 
 @pytest.mark.parametrize("name", FILED)
@@ -327,7 +323,7 @@ def test_mean_and_deviation_are_those_of_the_training_images(name: str, mnist_fo
     spec = dataset(name)
     if not (mnist_folder / spec.folder).is_dir():
         pytest.skip(f"HARNESS_DATA has no {spec.folder}")
-    counts = np.bincount(_training_arrays(spec, find(spec, mnist_folder))[0].ravel(), minlength=256)
+    counts = np.bincount(_training_part(spec, find(spec, mnist_folder))[0].ravel(), minlength=256)
     shades = np.arange(256) / 255
     mean = np.average(shades, weights=counts)
     assert spec.mean == pytest.approx((mean,), abs=5e-5)

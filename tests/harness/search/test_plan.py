@@ -150,7 +150,7 @@ TOGETHER = (Condition(Metric.MACS, "<=", 5), Condition(Metric.MACS, ">=", 10))
 def test_what_can_be_refused_without_images_is_refused_before_they_are_read(
     dataset: str, changes: dict[str, Any], error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(plan_module, "resolve", lambda *arguments: pytest.fail("the data were read"))
+    monkeypatch.setattr(plan_module, "load", lambda *arguments: pytest.fail("the data were read"))
     if "net" in (text := changes.get("space", "")):
         (tmp_path / "few.space").write_text(text)
         changes = changes | {"space": f"@{tmp_path}/few.space"}
