@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import NamedTuple
 
 from harness.evidence.ledger import ALPHA, ALPHA_SHARE, CONFIDENCE, FEWEST_SEEDS, Attempt, Outcome
 from harness.evidence.record import Record
@@ -39,13 +40,6 @@ def ending(attempt: Attempt, evidence: Record) -> tuple[Outcome, float | None]:
     bound = finite(statistics.lower_bound([run.accuracy_pct for run in runs], 1 - attempt.alpha))
     passed = bound is not None and statistics.reaches(bound, evidence.target_pct)
     return (Outcome.CERTIFIED if passed else Outcome.FAILED), bound
-
-
-def is_certified(attempts: Iterable[Attempt], evidence: Record) -> bool:
-    """Return whether one of a row's attempts has ended as certified, and the recorded seeds give the same."""
-    return any(
-        attempt.outcome is Outcome.CERTIFIED and contradiction(attempt, evidence) is None for attempt in attempts
-    )
 
 
 def contradiction(attempt: Attempt, evidence: Record) -> str | None:
@@ -87,10 +81,8 @@ def is_futile(
     """Return whether an attempt cannot succeed any more, or has less than one chance in a hundred.
 
     Args:
-        errors: wrong test images of each seed that has been run.
-        images: the size of the test set.
+        errors: wrong test images, of a test set of ``images``, of each seed that has been run.
         declared: seeds that the attempt has declared; once all have been run, their bound decides.
-        target_pct: test accuracy to reach.
         confidence: of the bound that decides.
     """
     if len(errors) >= declared:
@@ -119,16 +111,10 @@ def _chance(accuracies_pct: Sequence[float], declared: int, target_pct: float, c
     return statistics.student_share((centre - rest_needs) / spread, seen - 1)
 
 
-@dataclass(frozen=True, slots=True)
-class _Components:
-    """What the mean accuracy of a row is uncertain by, in per cent.
+class _Components(NamedTuple):
+    """The mean accuracy of a row and its standard errors, per cent: from seeds alone, from images alone, from both.
 
-    Attributes:
-        mean_pct: over all seeds and images.
-        seeds_error_pct: standard error from seeds alone, the images taken as given.
-        images_error_pct: standard error from images alone, the seeds taken as given.
-        error_pct: standard error where both are a sample.
-        freedom: degrees of freedom of ``error_pct``.
+    The other of the two is taken as given; ``freedom`` are the degrees of freedom of that from both.
     """
 
     seeds: int
@@ -152,8 +138,7 @@ def components(wrong: Sequence[Sequence[int]], images: int) -> _Components | Non
     """Return the components of a row's mean accuracy; None below two seeds or two images.
 
     Args:
-        wrong: indices of the wrong images of each seed.
-        images: size of the test set.
+        wrong: indices of the wrong images of each seed, of a test set of ``images``.
     """
     seeds = len(wrong)
     if seeds < 2 or images < 2:
@@ -167,12 +152,10 @@ def components(wrong: Sequence[Sequence[int]], images: int) -> _Components | Non
     of_images = (missed + (images - len(of_image)) * centre**2) * seeds
     # A square of zero or one is itself.
     rest = max(0.0, total - seeds * images * centre**2 - of_seeds - of_images)
-    squares = of_seeds / (seeds - 1), of_images / (images - 1), rest / ((seeds - 1) * (images - 1))
+    degrees = seeds - 1, images - 1, (seeds - 1) * (images - 1)
+    squares = [each / freedom for each, freedom in zip((of_seeds, of_images, rest), degrees, strict=True)]
     both = max(0.0, squares[0] + squares[1] - squares[2])
-    spread = math.fsum(
-        square**2 / freedom
-        for square, freedom in zip(squares, (seeds - 1, images - 1, (seeds - 1) * (images - 1)), strict=True)
-    )
+    spread = math.fsum(square**2 / freedom for square, freedom in zip(squares, degrees, strict=True))
     scale = 100 / math.sqrt(seeds * images)
     return _Components(
         seeds=seeds,
@@ -208,16 +191,10 @@ class ErrorRatio:
     images_deviation: float | None = None
 
     def threshold_pct(self, target_pct: float) -> float:
-        """Return the validation accuracy that stands for a test accuracy.
+        """Return the validation accuracy that stands for a test accuracy, both per cent; the unbiased one.
 
-        It is the unbiased one. What seeds and networks differ by is allowed for where a network is named
-        (``harness.search.race``); what sets of images differ by is one draw for all searches, and nobody knows it.
-
-        Args:
-            target_pct: test accuracy, 0 to 100.
-
-        Returns:
-            per cent, at least zero.
+        What seeds and networks differ by is allowed for where a network is named (``harness.search.race``); what sets
+        of images differ by is one draw for all searches, and nobody knows it.
         """
         return max(0.0, 100 - (100 - target_pct) / self.errors_ratio)
 

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import csv
 import json
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, groupby
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from harness.data.datasets import DATASETS, dataset
 from harness.evidence import bounds, ledger, record
-from harness.evidence.ledger import Attempt, Ledger, Outcome, Registration
+from harness.evidence.ledger import Attempt, Ledger, Outcome
 from harness.evidence.record import Record
 from harness.evidence.study import Study
 from harness.system import files, statistics
@@ -132,15 +132,8 @@ def cost_of(row: LeaderboardRow, minimise: Metric) -> int:
     return row.parameters if minimise is Metric.PARAMETERS else row.macs
 
 
-@dataclass(frozen=True, slots=True)
-class Survey:
-    """What the sources of the standings hold.
-
-    Attributes:
-        records: the evidence that holds together.
-        rows: ranked, of all that holds together.
-        damage: a file each that does not, and is left out.
-    """
+class Survey(NamedTuple):
+    """What the sources of the standings hold: what holds together, the rows ranked, and why the rest is left out."""
 
     records: tuple[Record, ...]
     rows: tuple[LeaderboardRow, ...]
@@ -148,9 +141,8 @@ class Survey:
 
 
 def _tier_of(evidence: Record, entered: Ledger) -> Tier:
-    """Return the tier that a record's seeds, certification attempts and declared verifications have earned."""
-    attempts = [attempt for attempt in entered.attempts if attempt.key == evidence.key]
-    if bounds.is_certified(attempts, evidence):
+    own = (attempt for attempt in entered.attempts if attempt.key == evidence.key)
+    if any(each.outcome is Outcome.CERTIFIED and bounds.contradiction(each, evidence) is None for each in own):
         return Tier.CERTIFIED
     declared = [item.indices for item in entered.declarations if item.key == evidence.key]
     # While a declared seed has not been run nothing is verified.
@@ -169,13 +161,20 @@ def _tier_of(evidence: Record, entered: Ledger) -> Tier:
 
 def row_of_record(evidence: Record, entered: Ledger = _NO_LEDGER) -> LeaderboardRow:
     """Return the row that a record makes, with the whole ledger beside it."""
-    accuracies = evidence.accuracies_pct
-    own = [attempt for attempt in entered.attempts if attempt.key == evidence.key]
-    tier = _tier_of(evidence, entered)
+    accuracies, tier = evidence.accuracies_pct, _tier_of(evidence, entered)
+    at_target = [each for each in entered.attempts if each.key[2:4] == evidence.key[2:4]]
+    own = (each for each in at_target if each.key == evidence.key)
     size = evidence.seeds[0].test_size if evidence.seeds else 1
     subject = (evidence.hash, evidence.recipe_hash, evidence.dataset, evidence.protocol_version)
     said = [f"recipe fields assumed: {', '.join(evidence.assumed)}"] if evidence.assumed else []
-    said += [_elsewhere_text(item) for item in entered.registrations if item.errors and item.subject == subject]
+    for item in entered.registrations:
+        if item.errors and item.subject == subject:
+            mean, count = 100 - 100 * statistics.mean(item.errors) / item.images, len(item.errors)
+            over_seeds, over_images = item.lower_bound_pct, item.lower_bound_images_pct
+            text = f"on {item.on}: {mean:.3f} % over {count} seed{'s' if count > 1 else ''}"
+            if over_seeds is not None and over_images is not None:
+                text += f" (99 % lower bound {over_seeds:.3f} over seeds, {over_images:.3f} over images too)"
+            said.append(text)
     best = [run.best_test_errors for run in evidence.seeds if run.best_test_errors is not None]
     found = evidence.found
     return LeaderboardRow(
@@ -193,9 +192,7 @@ def row_of_record(evidence: Record, entered: Ledger = _NO_LEDGER) -> Leaderboard
         seeds=len(evidence.seeds),
         seeds_at_target=sum(statistics.reaches(value, evidence.target_pct) for value in accuracies),
         diverged=sum(run.status is Status.DIVERGED for run in evidence.seeds),
-        attempts=sum(
-            (item.dataset, item.target_pct) == (evidence.dataset, evidence.target_pct) for item in entered.attempts
-        ),
+        attempts=len(at_target),
         confidence=next((1 - item.alpha for item in own if item.outcome is Outcome.CERTIFIED), None),
         validation_accuracy_pct=found.validation_accuracy_pct if found else None,
         validation_seeds=found.validation_seeds if found else 0,
@@ -214,16 +211,6 @@ def row_of_record(evidence: Record, entered: Ledger = _NO_LEDGER) -> Leaderboard
         note="; ".join(said),
         protocol_version=evidence.protocol_version,
     )
-
-
-def _elsewhere_text(item: Registration) -> str:
-    mean = 100 - 100 * statistics.mean(item.errors) / item.images
-    bounds = (
-        f" (99 % lower bound {item.lower_bound_pct:.3f} over seeds, {item.lower_bound_images_pct:.3f} over images too)"
-        if item.lower_bound_pct is not None and item.lower_bound_images_pct is not None
-        else ""
-    )
-    return f"on {item.on}: {mean:.3f} % over {len(item.errors)} seed{'s' if len(item.errors) > 1 else ''}{bounds}"
 
 
 def _rows_of_study(folder: Path) -> list[LeaderboardRow]:
@@ -270,8 +257,7 @@ def pareto_front(rows: Iterable[_T], order: Callable[[_T], tuple[float, float, s
 
 
 def _searched_row(results: list[Result], target_pct: float) -> LeaderboardRow:
-    first = results[0]
-    environment = first.environment
+    first, environment = results[0], results[0].environment
     return LeaderboardRow(
         name=name_of(first.hash) or "",
         tier=Tier.SEARCHED,
@@ -301,13 +287,7 @@ def _validation_mean_pct(results: list[Result]) -> float:
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Claim:
-    """One claim.
-
-    Attributes:
-        metric: what the figure is, for example the best epoch on the test set.
-        runs: how many runs the figure rests on.
-        source: who says so, and where.
-    """
+    """One claim: ``metric`` is what the figure is, ``runs`` what it rests on, ``source`` who says so, and where."""
 
     name: str
     architecture: WrittenNetwork
@@ -426,12 +406,8 @@ def ranked(rows: list[LeaderboardRow]) -> list[LeaderboardRow]:
 
     Only rows on one data set with one target can be compared, so they stand together and are ranked among themselves.
     """
-    ranks: Counter[tuple[str, float]] = Counter()
-    made = []
-    for row in sorted(rows, key=_order):
-        ranks[row.dataset, row.target_pct] += 1
-        made.append(replace(row, rank=ranks[row.dataset, row.target_pct]))
-    return made
+    groups = groupby(sorted(rows, key=_order), key=lambda row: (row.dataset, row.target_pct))
+    return [replace(row, rank=rank) for _, group in groups for rank, row in enumerate(group, start=1)]
 
 
 def refresh(workspace: Workspace) -> list[LeaderboardRow]:
@@ -445,9 +421,8 @@ def refresh(workspace: Workspace) -> list[LeaderboardRow]:
 
 def _order(row: LeaderboardRow) -> tuple[Any, ...]:
     accuracy = row.mean_test_accuracy_pct if row.mean_test_accuracy_pct is not None else row.validation_accuracy_pct
-    known = list(DATASETS)
     return (
-        known.index(row.dataset) if row.dataset in known else len(known),
+        [*DATASETS, row.dataset].index(row.dataset),
         row.dataset,
         -row.target_pct,
         not row.reached,
