@@ -75,7 +75,7 @@ def _errors(accuracy_pct: float) -> int:
 def _of_table(path: Path) -> Iterator[Told | str]:
     table = read_table(path.parent)
     for row in table.rows:
-        if row.rung != table.rungs[-1]:
+        if row.rung != table.facts.rungs[-1]:
             continue
         if row.status is not Status.COMPLETE:
             yield "a run that diverged"

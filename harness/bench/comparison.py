@@ -11,31 +11,35 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
-from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from harness.bench.table import Machine, Table
+from harness.data.training_images import resolve
 from harness.evidence.study import StudyConfig, config_document
+from harness.search import race
+from harness.search.clock import Effort
 from harness.system import files, statistics
 from harness.system.document import WrittenNetwork, document_of, documented, read_as
 from harness.system.errors import ContentError
+from harness.system.machine import choose_device
+from harness.training.executor import Limits
+from harness.training.native.native import choose_engine
+from harness.training.recipe import check_batch, named_recipe
+from search_spaces.catalog import space as space_of
+from search_spaces.notation import parse_space
+
+if TYPE_CHECKING:
+    from harness.bench.methods import Method
 
 # The method that a search uses.
 DEFAULT = "default"
-_ASKED, TRACES, _JUDGED = "comparison.json", "traces.jsonl", "judged.json"
+_ASKED, _TRACES, _JUDGED = "comparison.json", "traces.jsonl", "judged.json"
 # What a table's task is where nobody says: a target that a quarter of the networks reach, and the time in which an
 # eighth of them could be trained. Methods differ while the smallest are hard to find and cannot all be tried.
 _REACHING = 0.25
 _TRAINED = 1 / 8
-
-
-class NoiseModel(StrEnum):
-    """Where runs get their spread: the runs of similar networks, or the network's own; ``replay`` explains both."""
-
-    POOLED = "pooled"
-    RECORDED = "recorded"
 
 
 @documented
@@ -108,13 +112,12 @@ class Comparison:
     """What was asked.
 
     Attributes:
-        table: its name; None for real trainings.
+        table: its name; None for real trainings, and so are ``spread`` and ``table_sha256``.
         table_sha256: of its rows, so that another table of that name is another comparison.
-        spread: where the difference between seeds comes from; None for real trainings.
+        spread: where runs get theirs: those of similar networks, or the network's own; ``replay`` explains both.
         seed: of the comparison; repeat i of every method has a seed made of it and i.
         code_sha256: of the code that decides a repeat; None in comparisons that are older than it.
-        machine: of real trainings; None on a table.
-        judge_seeds: fresh seeds that judge an answer where there is no table.
+        machine: of real trainings; ``judge_seeds``: fresh seeds that judge an answer of theirs.
     """
 
     task: SearchTask
@@ -124,46 +127,16 @@ class Comparison:
     answer_seconds: float
     table: str | None = None
     table_sha256: str | None = None
-    spread: NoiseModel | None = None
+    spread: Literal["pooled", "recorded"] | None = None
     judge_seeds: int | None = None
     code_sha256: str | None = None
     machine: Machine | None = None
     schema_version: Literal[1] = 1
 
-    @classmethod
-    def of(
-        cls,
-        task: SearchTask,
-        methods: Sequence[Named],
-        given: dict[str, Any],
-        table: Table | None = None,
-        machine: Machine | None = None,
-    ) -> Comparison:
-        """Return the comparison that the options ask for: on a table, or on a machine that trains."""
-        root = Path(__file__).resolve().parents[2]
-        code = hashlib.sha256(" ".join(f"{name} {version(name)}" for name in ("numpy", "optuna", "scipy")).encode())
-        for path in sorted([*root.glob("search_spaces/**/*"), *root.glob("harness/**/*")]):
-            if path.suffix in (".py", ".lark", ".cpp", ".h", ".json"):
-                code.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
-        return cls(
-            task=task,
-            methods=tuple(methods),
-            repeats=given["repeats"],
-            seed=given["seed"],
-            answer_seconds=given["answer_seconds"],
-            table=table.facts.name if table else None,
-            table_sha256=hashlib.sha256(table.content).hexdigest() if table else None,
-            spread=NoiseModel(given["spread"]) if table else None,
-            judge_seeds=None if table else given["judge_seeds"],
-            code_sha256=code.hexdigest(),
-            machine=machine,
-        )
-
     @property
     def document(self) -> dict[str, Any]:
         """What was asked as plain JSON values."""
-        task = asdict(self.task) | {"study": config_document(self.task.study)}
-        return asdict(self) | {"task": task}
+        return asdict(self) | {"task": asdict(self.task) | {"study": config_document(self.task.study)}}
 
 
 @documented
@@ -179,10 +152,6 @@ class Judged:
     accuracies_pct: dict[str, float]
     smallest: int | None
 
-    def reaching(self, target_pct: float) -> set[str]:
-        """Return the networks that reach a target, by hash."""
-        return {key for key, accuracy in self.accuracies_pct.items() if statistics.reaches(accuracy, target_pct)}
-
     @classmethod
     def of(cls, accuracies_pct: dict[str, float], sizes: dict[str, int], target_pct: float) -> Judged:
         """Return what accuracies say of networks of these sizes, both by hash."""
@@ -190,16 +159,66 @@ class Judged:
         return cls(accuracies_pct=dict(sorted(accuracies_pct.items())), smallest=min(reaching, default=None))
 
 
-# The task of a table ----------------------------------------------------------------------------------------
+# What is asked ----------------------------------------------------------------------------------------------
 
 
-def table_task(table: Table, given: dict[str, Any]) -> SearchTask:
+def prepared(given: dict[str, Any], methods: Sequence[Method], table: Table | None) -> tuple[Comparison, Effort | None]:
+    """Return the comparison that the options ask for, and how its trainings run; None on the simulated clock.
+
+    Raises:
+        ContentError: methods may propose what the table does not hold, or its data are not those that are here.
+    """
+    effort = machine = None
+    if given["live"]:
+        data = resolve(table.facts.dataset if table else given["dataset"], given["folder"])
+        if table is not None and data.data_hash != table.facts.data_hash:
+            raise ContentError(f"the data in {data.source} are not those of the table {table.facts.name!r}")
+        task = _table_task(table, given) if table else _asked(given, data.data_hash)
+        check_batch(task.study.recipe, data.dataset.train_size)
+        device = choose_device(given["device"])
+        engine = choose_engine(given["engine"], task.study.recipe, device, parse_space(task.study.space_text).op_types)
+        effort = Effort(
+            seconds=None, trials=None, workers=task.workers, device=str(device), limits=Limits(), engine=engine.kind
+        )
+        trainer = engine.engine.name if engine.engine else engine.kind
+        machine = Machine.here(device, data.data_hash, trainer, task.workers)
+        table = None
+    else:
+        assert table is not None, "without --live there is a table"
+        task = _table_task(table, given)
+        limits = [sample.budget for sample in table.facts.samples if sample.bands == 0]
+        if not limits:
+            raise ContentError(f"the table {table.facts.name!r} is a sample of its space, which only --live can search")
+        if None not in limits and task.study.budget > (most := max(limit or 0 for limit in limits)):
+            raise ContentError(f"the table {table.facts.name!r} holds the networks of at most {most:,} parameters only")
+    root = Path(__file__).resolve().parents[2]
+    code = hashlib.sha256(" ".join(f"{name} {version(name)}" for name in ("numpy", "optuna", "scipy")).encode())
+    for path in sorted([*root.glob("search_spaces/**/*"), *root.glob("harness/**/*")]):
+        if path.suffix in (".py", ".lark", ".cpp", ".h", ".json"):
+            code.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
+    comparison = Comparison(
+        task=task,
+        methods=tuple(method.named(task) for method in methods),
+        repeats=given["repeats"],
+        seed=given["seed"],
+        answer_seconds=given["answer_seconds"],
+        table=table.facts.name if table else None,
+        table_sha256=hashlib.sha256(table.content).hexdigest() if table else None,
+        spread=given["spread"] if table else None,
+        judge_seeds=None if table else given["judge_seeds"],
+        code_sha256=code.hexdigest(),
+        machine=machine,
+    )
+    return comparison, effort
+
+
+def _table_task(table: Table, given: dict[str, Any]) -> SearchTask:
     """Return the task on a table; what the options leave open is chosen from the table."""
     facts, budget = table.facts, given["budget"] or max(table.sizes.values())
     truth = {key: value for key, value in table.true_accuracies_pct.items() if table.sizes[key] <= budget}
     if not truth:
         raise ContentError(f"the table {facts.name!r} has no network of at most {budget:,} parameters")
-    wholes = [row.seconds for row in table.rows if row.rung == table.rungs[-1]]
+    wholes = [row.seconds for row in table.rows if row.rung == facts.rungs[-1]]
     share = statistics.mean(wholes) * len(table.runs) * _TRAINED / given["workers"]
     # A share that rounds to nothing is left as it is.
     seconds = given["seconds"] or round(share, 1) or share
@@ -214,13 +233,26 @@ def table_task(table: Table, given: dict[str, Any]) -> SearchTask:
     return SearchTask(study=study, seconds=seconds, workers=given["workers"], networks=listed)
 
 
-def check_table(table: Table, task: SearchTask) -> None:
-    """Raise ContentError where networks of the space within the budget are not in the table: methods propose them."""
-    limits = [sample.budget for sample in table.facts.samples if sample.bands == 0]
-    if not limits:
-        raise ContentError(f"the table {table.facts.name!r} is a sample of its space, which only --live can search")
-    if None not in limits and task.study.budget > (most := max(limit or 0 for limit in limits)):
-        raise ContentError(f"the table {table.facts.name!r} holds the networks of at most {most:,} parameters only")
+def _asked(given: dict[str, Any], data_hash: str) -> SearchTask:
+    recipe, space, target = named_recipe(given["recipe"]), space_of(given["space"]), given["target"]
+    epochs = recipe.recipe.epochs
+    # Halving stops wherever epochs double, as they do in a table.
+    doubled = [2**power for power in range(epochs.bit_length()) if 2**power < epochs]
+    study = StudyConfig(
+        dataset=given["dataset"],
+        data_hash=data_hash,
+        budget=given["budget"] or 20_000,
+        target_pct=target,
+        threshold_pct=target,
+        space=space.name,
+        space_text=space.text,
+        sampler="random",
+        recipe=recipe.recipe,
+        recipe_name=recipe.name,
+        rungs=tuple(sorted({*doubled, *race.rungs(epochs), epochs})),
+        seed=0,
+    )
+    return SearchTask(study=study, seconds=given["seconds"], workers=given["workers"])
 
 
 # On disk ----------------------------------------------------------------------------------------------------
@@ -228,7 +260,7 @@ def check_table(table: Table, task: SearchTask) -> None:
 
 def begin(folder: Path, asked: Comparison) -> list[Trace]:
     """Write what is asked, or check that the same is asked of a folder that is there; return the traces it has."""
-    path, kept = folder / _ASKED, folder / TRACES
+    path, kept = folder / _ASKED, folder / _TRACES
     if not path.exists():
         files.write_json(path, asked.document)
         return []
@@ -240,22 +272,18 @@ def begin(folder: Path, asked: Comparison) -> list[Trace]:
     lines = kept.read_text(encoding="utf-8", errors="replace").split("\n")[:-1] if kept.exists() else []
     traces = [read_as(Trace, line, f"a line of {kept}") for line in lines if line.endswith("}")]
     # A torn line must not run into the next one.
-    write_traces(folder, traces)
+    files.write_text(kept, "".join(f"{_line(trace)}\n" for trace in traces))
     return traces
 
 
 def append_trace(folder: Path, trace: Trace) -> None:
     """Append a repeat that has ended."""
-    files.append_line(folder / TRACES, _line(trace))
+    files.append_line(folder / _TRACES, _line(trace))
 
 
-def write_traces(folder: Path, traces: Sequence[Trace]) -> None:
-    """Write all repeats at once, in their order."""
-    files.write_text(folder / TRACES, "".join(f"{_line(trace)}\n" for trace in traces))
-
-
-def write_judged(folder: Path, judged: Judged) -> None:
-    """Write what the judge said."""
+def write_end(folder: Path, traces: Sequence[Trace], judged: Judged) -> None:
+    """Write all repeats in their order, not that in which they ended, and what the judge said."""
+    files.write_text(folder / _TRACES, "".join(f"{_line(trace)}\n" for trace in traces))
     files.write_json(folder / _JUDGED, asdict(judged))
 
 

@@ -30,7 +30,6 @@ from pathlib import Path
 
 from harness.bench.comparison import DEFAULT, Named, SearchTask
 from harness.evidence.events import Proposal, Rejected, Repeated
-from harness.evidence.study import StudyConfig
 from harness.search import race
 from harness.search.clock import TimeLeft
 from harness.search.optuna_sampler import DEFAULT as DEFAULT_SAMPLER
@@ -40,7 +39,6 @@ from harness.search.race import Candidate
 from harness.system.errors import ContentError, UsageError, reason
 from harness.training.result import Status
 from search_spaces.errors import SearchSpaceError, nearest
-from search_spaces.network import Architecture
 from search_spaces.notation import parse_network
 from search_spaces.space import SearchSpace, judge
 
@@ -76,43 +74,32 @@ class Method:
         halved = rungs[:-1] if self.stops is Stops.HALVING else ()
         return race.rungs(rungs[-1]) if self.stops is Stops.RACE else halved
 
-    def config(self, task: SearchTask, seed: int) -> StudyConfig:
-        """Return a task as the configuration of a search by this method."""
-        return replace(task.study, sampler=self.sampler, rungs=self.rungs(task.study.rungs), seed=seed)
-
     def named(self, task: SearchTask) -> Named:
-        """Return the method as a comparison knows it; raise ContentError where it stops at other epochs than a task."""
+        """Return the method as a comparison knows it, with the SHA-256 of the files that its command names.
+
+        Of a function it is that of its module; what these files import or start is not covered.
+
+        Raises:
+            ContentError: it stops at other epochs than a task.
+        """
         if missing := sorted({*self.rungs(task.study.rungs)} - {*task.study.rungs}):
             raise ContentError(f"method {self.name!r} stops after epoch {missing[0]}, which the table has not")
-        return Named(
-            name=self.name,
-            says=self.says,
-            is_variant=self.is_variant,
-            command=self.command,
-            source_sha256=self.source_sha256,
-        )
-
-    @property
-    def source_sha256(self) -> str | None:
-        """SHA-256 of the files that a command names, or of a function's module; None for one of the bench's own.
-
-        What these files import or start is not covered.
-        """
-        if not self.command and not self.function:
-            return None
+        words = [shutil.which(self.command[0]) or "", *self.command[1:]] if self.command else []
+        if self.function and (spec := find_spec(self.function.partition(":")[0])):
+            words = [spec.origin or ""]
         whole = hashlib.sha256()
-        spec = find_spec(self.function.partition(":")[0]) if self.function else None
-        for word in (spec.origin or "",) if spec else (shutil.which(self.command[0]) or "", *self.command[1:]):
+        for word in words:
             # What may be run but not read is passed over.
             with suppress(OSError):
                 whole.update(Path(word).name.encode(errors="replace") + Path(word).read_bytes())
-        return whole.hexdigest()
+        source = whole.hexdigest() if words else None
+        says, is_variant, command = self.says, self.is_variant, self.command
+        return Named(name=self.name, says=says, is_variant=is_variant, command=command, source_sha256=source)
 
 
 _WHOLE = Method(
     name=DEFAULT, says="harness search as it is", sampler=DEFAULT_SAMPLER, switches=ALL_ON, stops=Stops.RACE
 )
-_AIDED = replace(_BARE, falling_budget=True)
 
 
 def _part(name: str, says: str, **changes: bool) -> Method:
@@ -135,7 +122,7 @@ _MAIN = (
             name=f"{sampler}-aided",
             says=f"{sampler}, with the default's rungs and falling budget",
             sampler=sampler,
-            switches=_AIDED,
+            switches=replace(_BARE, falling_budget=True),
             stops=Stops.RACE,
         )
         for sampler in ("random", "tpe", "nsga2", "evolution")
@@ -170,7 +157,7 @@ def methods_of(names: Sequence[str], programs: Sequence[str], *, ablations: bool
         UsageError: a name leads nowhere, or one is given twice.
     """
     # A program alone is compared with all that come with the bench.
-    found = [_named(name) for name in names] if names else list(_MAIN)
+    found = [BUILT_IN.get(name) or _function(name) for name in names] or list(_MAIN)
     found += [_program(text) for text in programs]
     if ablations:
         found += [method for method in (_WHOLE, *_ABLATIONS) if method not in found]
@@ -181,29 +168,25 @@ def methods_of(names: Sequence[str], programs: Sequence[str], *, ablations: bool
     return tuple(found) if _WHOLE in found else tuple(replace(method, is_variant=False) for method in found)
 
 
-def _named(name: str) -> Method:
-    if name in BUILT_IN:
-        return BUILT_IN[name]
-    if not re.fullmatch(r"[\w.]+:\w+", name):
-        raise UsageError(
-            f"unknown method {name!r}; known are {', '.join(BUILT_IN)}, or a function, MODULE:NAME",
-            hint=nearest(name, BUILT_IN),
-        )
+def _function(name: str) -> Method:
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
-    module = name.partition(":")[0]
-    with suppress(ImportError):
-        if find_spec(module) is not None:
-            return Method(name=name, says="somebody's Python function", function=name)
-    raise UsageError(f"method {name!r}: there is no module {module!r} here or on PYTHONPATH")
+    if re.fullmatch(r"[\w.]+:\w+", name):
+        with suppress(ImportError):
+            if find_spec(name.partition(":")[0]) is not None:
+                return Method(name=name, says="somebody's Python function", function=name)
+    raise UsageError(
+        f"unknown method {name!r}; known are {', '.join(BUILT_IN)}, or a function of a module, MODULE:NAME",
+        hint=nearest(name, BUILT_IN),
+    )
 
 
 def _program(text: str) -> Method:
     name, _, command = text.partition("=")
     try:
         words = tuple(shlex.split(command))
-    except ValueError as error:
-        raise UsageError(f"--program {text!r}: {error}") from error
+    except ValueError:
+        words = ()
     # Live, a method's name is part of the name of a folder that is removed afterwards.
     if not re.fullmatch(r"[^\W_][\w.-]*", name) or not words or name in BUILT_IN:
         raise UsageError(
@@ -220,10 +203,6 @@ _LONGEST_ANSWER, _SHOWN = 1 << 20, 80
 _HOST = "import sys; name, *sys.path = sys.argv[1:]; from harness.bench.methods import host; host(name)"
 
 
-class _MethodError(ContentError):
-    """Raise when a method of somebody else's does not keep to the rules."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
     """What a method is told at the beginning of a repeat.
@@ -232,7 +211,6 @@ class Problem:
         space: the whole definition, in the language of spaces.
         budget: most parameters.
         target_pct: validation accuracy to be reached at the last of ``epochs``.
-        workers: networks that are trained side by side.
         networks: all that may be proposed, where the space is small enough to be listed; else None.
     """
 
@@ -279,51 +257,43 @@ class _Asker:
     def propose(self, ceiling: int, candidates: Mapping[int, Candidate], time_left: TimeLeft) -> Found:
         """Return the next network; none where the method names known ones ``ASKS`` times in a row: it has no more."""
         known = {candidate.proposal.hash: trial for trial, candidate in candidates.items()}
-        tried = tuple(_tried(candidate) for candidate in candidates.values())
+        tried = tuple(map(_tried, candidates.values()))
         passed: list[Rejected | Repeated] = []
         for _ in range(ASKS):
-            architecture, size = self._checked(self.ask(tried))
-            key = architecture.hash
-            if key not in known:
+            answer = self.ask(tried)
+            try:
+                architecture = parse_network(answer, self.space.task)
+            except SearchSpaceError as error:
+                raise ContentError(f"{self.name} answered {_shown(answer)}: {error.message}") from error
+            judgement, listed = judge(self.space, architecture, self.problem.budget), self.problem.networks
+            analysis = judgement.analysis if judgement.accepted else None
+            if analysis is None or str(architecture) not in (listed or [str(architecture)]):
+                why = judgement.message or "it is not listed"
+                raise ContentError(f"{self.name} answered {_shown(answer)}, which may not be trained: {why}")
+            if architecture.hash not in known:
                 proposal = Proposal(
                     trial=len(candidates),
                     architecture=architecture,
-                    hash=key,
-                    parameters=size,
+                    hash=architecture.hash,
+                    parameters=analysis.parameters,
                     origin=self.name,
                     decisions=(),
                 )
                 return Found(proposal, tuple(passed))
-            passed.append(Repeated(trial=known[key], hash=key))
+            passed.append(Repeated(trial=known[architecture.hash], hash=architecture.hash))
         return Found(None, tuple(passed), f"{ASKS} networks in a row were known")
 
     def tell(self, candidate: Candidate) -> None:
         """Do nothing: the history says it at the next question."""
 
-    def _checked(self, answer: str) -> tuple[Architecture, int]:
-        try:
-            architecture = parse_network(answer, self.space.task)
-        except SearchSpaceError as error:
-            raise _MethodError(f"{self.name} answered {_shown(answer)}: {error.message}") from error
-        judgement, listed = judge(self.space, architecture, self.problem.budget), self.problem.networks
-        if (
-            judgement.analysis is None
-            or not judgement.accepted
-            or str(architecture) not in (listed or [str(architecture)])
-        ):
-            why = judgement.message or "it is not listed"
-            raise _MethodError(f"{self.name} answered {_shown(answer)}, which may not be trained: {why}")
-        return architecture, judgement.analysis.parameters
-
 
 def _tried(candidate: Candidate) -> Trial:
     first = candidate.first
-    done = first is not None and first.status is Status.COMPLETE
     return Trial(
         network=str(candidate.proposal.architecture),
         parameters=candidate.proposal.parameters,
         state="running" if first is None else str(first.status),
-        validation_accuracy_pct=first.validation_accuracy_pct if first is not None and done else None,
+        validation_accuracy_pct=first.validation_accuracy_pct if first and first.status is Status.COMPLETE else None,
         fresh_pct=tuple(candidate.fresh_pct),
         stands=candidate.is_confirmed,
     )
@@ -348,17 +318,11 @@ def asking(method: Method, repeat: int, space: SearchSpace, problem: Problem, se
     with tempfile.TemporaryFile() as complaints:
         try:
             process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=complaints,
-                start_new_session=True,
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints, start_new_session=True
             )
         except (OSError, ValueError) as error:
-            raise _MethodError(f"{name} cannot be started: {reason(error)}: {command[0]}") from error
-        unsent = [json.dumps({"begin": asdict(problem)})]
-
-        stdin, stdout = process.stdin, process.stdout
+            raise ContentError(f"{name} cannot be started: {reason(error)}: {command[0]}") from error
+        unsent, stdin, stdout = [json.dumps({"begin": asdict(problem)})], process.stdin, process.stdout
         assert stdin is not None
         assert stdout is not None
 
@@ -369,14 +333,14 @@ def asking(method: Method, repeat: int, space: SearchSpace, problem: Problem, se
         def ask(tried: Sequence[Trial]) -> str:
             lines = [*unsent, json.dumps({"tried": [asdict(trial) for trial in tried]})]
             unsent.clear()
-            timer, began = threading.Timer(seconds, end), time.monotonic()
+            # Who does not answer in time is ended, and so has closed its output.
+            timer, began, answer = threading.Timer(seconds, end), time.monotonic(), b""
             timer.start()
             try:
-                stdin.write("".join(f"{line}\n" for line in lines).encode())
-                stdin.flush()
-                answer = stdout.readline(_LONGEST_ANSWER)
-            except BrokenPipeError:
-                answer = b""
+                with suppress(BrokenPipeError):
+                    stdin.write("".join(f"{line}\n" for line in lines).encode())
+                    stdin.flush()
+                    answer = stdout.readline(_LONGEST_ANSWER)
             finally:
                 timer.cancel()
             if not answer:
@@ -384,12 +348,12 @@ def asking(method: Method, repeat: int, space: SearchSpace, problem: Problem, se
                 complaints.seek(max(0, complaints.seek(0, os.SEEK_END) - 4096))
                 words = complaints.read().decode("utf-8", "replace").strip().rpartition("\n")[2]
                 how = f"gave no answer in {seconds:g} s" if late else "ended before it answered"
-                raise _MethodError(f"{name} {how}{'; its last words: ' * bool(words)}{words[: 2 * _SHOWN]}")
+                raise ContentError(f"{name} {how}{'; its last words: ' * bool(words)}{words[: 2 * _SHOWN]}")
             with suppress(ValueError, TypeError, KeyError):
                 if isinstance(network := json.loads(answer)["network"], str):
                     return network
             said = _shown(answer[: 4 * _SHOWN].decode("utf-8", "replace"))
-            raise _MethodError(f'{name} answered {said}, but {{"network": "..."}} is wanted')
+            raise ContentError(f'{name} answered {said}, but {{"network": "..."}} is wanted')
 
         try:
             yield _Asker(name.removesuffix(","), space, problem, ask)

@@ -28,7 +28,7 @@ from harness.evidence.study import Study, check_config, open_study, read_config
 from harness.search import race
 from harness.search.clock import PACES, Timing, work
 from harness.system.errors import ContentError, UsageError
-from harness.system.machine import choose_device, core_count, device_name, processor_name, worker_count
+from harness.system.machine import choose_device, worker_count
 from harness.system.statistics import mean
 from harness.system.terminal import duration_text
 from harness.training.executor import Broken, Event, ExecutorOf, Limits, Source, run_all
@@ -36,7 +36,7 @@ from harness.training.native.native import TORCH, Choice, choose_engine
 from harness.training.processes import Processes
 from harness.training.progress import Reporter
 from harness.training.recipe import check_batch, check_statistics, named_recipe
-from harness.training.result import Purpose, Result, Status, accuracy_pct, environment
+from harness.training.result import Purpose, Result, Status, accuracy_pct
 from harness.training.run import Job
 from search_spaces.catalog import space as space_of
 from search_spaces.errors import DrawError
@@ -53,14 +53,10 @@ _DRAWS_FACTOR = 500
 _LEAST_DRAWS = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class Near:
-    """Which networks get more runs once all have theirs: those about which a comparison's answer turns.
+class Near(NamedTuple):
+    """Networks that get ``seeds`` runs in all once all have theirs: those about which a comparison's answer turns.
 
-    Attributes:
-        target_pct: validation accuracy at the last rung.
-        within_pct: how far from it, in points, the mean of a network's first runs may be.
-        seeds: runs of such a network, the first ones included.
+    The mean of their first runs lies within so many points of a validation accuracy at the last rung.
     """
 
     target_pct: float
@@ -71,8 +67,7 @@ class Near:
 class _Chosen(NamedTuple):
     """Networks in an order of which each beginning has all sizes, and what each costs.
 
-    Attributes:
-        considered: distinct networks they were chosen from; all of the space where ``enumerated``.
+    They were chosen from so many distinct ones: all of the space where ``enumerated``.
     """
 
     sample: Sample
@@ -143,28 +138,22 @@ class _Recording:
     choice: Choice
 
     @property
-    def machine(self) -> Machine:
-        """Where it is trained."""
-        return self.facts.machines[0]
-
-    @property
     def ended(self) -> dict[tuple[int, int], Result]:
         """The runs that have ended, by the number of the network and the index of the seed."""
         return {(run.trial or 0, run.seed_index): run for run in self.study.results}
 
     @property
     def due(self) -> list[tuple[int, int]]:
-        """The runs that are due, in the order in which they are trained.
+        """The runs that are due, in the order in which they are trained: all with the first seed, then with the next.
 
-        All networks with the first seed come first, then with the next. What is near the target is known, and so due,
-        once all networks have their first runs.
+        What is near the target is known, and so due, once all networks have their first runs.
         """
         networks, ended, near = range(len(self.chosen.networks)), self.ended, self.near
         first = [(number, seed) for seed in range(self.seeds) for number in networks]
         if near is None or not ended.keys() >= {*first}:
             return first
-        runs = {number: [ended[number, seed] for seed in range(self.seeds)] for number in networks}
-        means = {number: mean([run.validation_accuracy_pct or 0.0 for run in of]) for number, of in runs.items()}
+        accuracy = {key: run.validation_accuracy_pct or 0.0 for key, run in ended.items()}
+        means = [mean([accuracy[number, seed] for seed in range(self.seeds)]) for number in networks]
         close = [number for number in networks if abs(means[number] - near.target_pct) <= near.within_pct]
         return first + [(number, seed) for seed in range(self.seeds, near.seeds) for number in close]
 
@@ -186,8 +175,7 @@ def prepared(folder: Path, name: str, given: Mapping[str, Any], near: Near | Non
         rungs = tuple(sorted({max(1, epochs // 8), *race.rungs(epochs), epochs}))
     if list(rungs) != sorted({0, *rungs})[1:] or rungs[-1] != epochs:
         raise UsageError(
-            f"rungs {','.join(map(str, rungs))}: they are epochs in ascending order, the last one the recipe's last, "
-            f"{epochs}",
+            f"rungs {','.join(map(str, rungs))}: ascending epochs are wanted, the last one the recipe's last, {epochs}"
         )
     space = space_of(given["space"], task_of(given["dataset"]))
     networks = chosen(space, given["networks"], given["seed"], given["budget"])
@@ -197,7 +185,7 @@ def prepared(folder: Path, name: str, given: Mapping[str, Any], near: Near | Non
     choice = choose_engine(given["engine"], named.recipe, trainer, space.op_types)
     data = load(given["dataset"], given["folder"])
     check_batch(named.recipe, data.dataset.train_size)
-    engine = TORCH if choice.engine is None else choice.engine.name
+    engine, workers = TORCH if choice.engine is None else choice.engine.name, worker_count(given["workers"], trainer)
     validation = ",".join(map(str, split(data).validation.tolist()))
     facts = Facts(
         name=name,
@@ -210,7 +198,7 @@ def prepared(folder: Path, name: str, given: Mapping[str, Any], near: Near | Non
         recipe_name=named.name,
         rungs=rungs,
         samples=(networks.sample,),
-        machines=(this_machine(trainer, data.data_hash, engine, worker_count(given["workers"], trainer)),),
+        machines=(Machine.here(trainer, data.data_hash, engine, workers),),
     )
     largest = max(analysis.parameters for analysis in networks.networks.values())
     config = facts.config(given["budget"] or largest, 100.0 if near is None else near.target_pct, given["seed"])
@@ -229,30 +217,22 @@ def prepared(folder: Path, name: str, given: Mapping[str, Any], near: Near | Non
     return _Recording(study, facts, networks, given["seeds"], near, origins, source, trainer, choice)
 
 
-def this_machine(device: torch.device, data_hash: str, engine: str, workers: int) -> Machine:
-    """Return the facts of this machine, without a commit: a recording may go on with a later one."""
-    facts = replace(environment(device, data_hash, engine), commit=None, dirty=None, threads=1)
-    processor = processor_name() if device.type == "cpu" else device_name(device)
-    return Machine(processor=processor, cores=core_count(), workers=workers, environment=facts)
-
-
 def plan_document(recording: _Recording) -> dict[str, Any]:
     """Return what a recording is and what is left of it; hashes stand for what is long.
 
     The estimate is of training on one core, with the recording's workers side by side; runs that have ended here
     correct it.
     """
-    facts, ended, due = recording.facts, recording.ended, recording.due
-    data, epochs = dataset(facts.dataset), facts.recipe.epochs
-    pace = PACES[recording.machine.engine].taught(facts.recipe, data.task)
+    facts, ended, due, near = recording.facts, recording.ended, recording.due, recording.near
+    machine, data, networks = facts.machines[0], dataset(facts.dataset), recording.chosen.networks
+    pace = PACES[machine.engine].taught(facts.recipe, data.task)
     timing = Timing(data.train_size, pace)
     for run in ended.values():
         timing.add(run, work(run.architecture, data.task))
-    slow, networks = timing.slowdown(), list(recording.chosen.networks)
-    left = [work(networks[number], data.task) for number, seed in due if (number, seed) not in ended]
-    seconds = sum(pace.seconds(epochs, data.train_size, each) for each in left)
-    costs = recording.chosen.networks.values()
-    sizes = [analysis.parameters for analysis in costs]
+    slow, works = timing.slowdown(), [work(network, data.task) for network in networks]
+    left = [works[number] for number, seed in due if (number, seed) not in ended]
+    seconds = sum(pace.seconds(facts.recipe.epochs, data.train_size, each) for each in left)
+    sizes = [analysis.parameters for analysis in networks.values()]
     return {
         "name": facts.name,
         "space": facts.space_name,
@@ -260,18 +240,18 @@ def plan_document(recording: _Recording) -> dict[str, Any]:
         "considered": recording.chosen.considered,
         "enumerated": recording.chosen.enumerated,
         "parameters": {"low": min(sizes), "median": median(sizes), "high": max(sizes)},
-        "mean_macs": mean([float(analysis.macs) for analysis in costs]),
+        "mean_macs": mean([float(analysis.macs) for analysis in networks.values()]),
         "seeds": recording.seeds,
-        "near": None if recording.near is None else asdict(recording.near),
+        "near": None if near is None else near._asdict(),
         "rungs": list(facts.rungs),
         "recipe": facts.recipe_name,
         "recipe_hash": facts.recipe.hash,
         "dataset": facts.dataset,
         "runs": len(due),
         "ended": len(ended),
-        "workers": recording.machine.workers,
-        "engine": recording.machine.environment.engine,
-        "estimated_seconds_left": seconds * (slow or 1.0) / recording.machine.workers,
+        "workers": machine.workers,
+        "engine": machine.environment.engine,
+        "estimated_seconds_left": seconds * (slow or 1.0) / machine.workers,
         "estimate_is_measured": slow is not None,
     }
 
@@ -295,21 +275,15 @@ def record(recording: _Recording, teachers: Path, reporter: Reporter, executor_o
     Raises:
         HarnessError: a run broke three times.
     """
-    study, facts, networks = recording.study, recording.facts, list(recording.chosen.networks)
-    open_study(study.folder, study.config, recording.origins)
-    study = Study(study.folder, study.config).take_up()
+    facts, machine, networks = recording.facts, recording.facts.machines[0], list(recording.chosen.networks)
+    open_study(recording.study.folder, recording.study.config, recording.origins)
+    study = Study(recording.study.folder, recording.study.config).take_up()
     recording = replace(recording, study=study)
     for number, (network, cost) in enumerate(recording.chosen.networks.items()):
         if number not in study.proposals:
+            hashed, size, origin = network.hash, cost.parameters, study.config.sampler
             study.add(
-                Proposal(
-                    trial=number,
-                    architecture=network,
-                    hash=network.hash,
-                    parameters=cost.parameters,
-                    origin=study.config.sampler,
-                    decisions=(),
-                )
+                Proposal(trial=number, architecture=network, hash=hashed, parameters=size, origin=origin, decisions=())
             )
 
     def say(event: Event) -> None:
@@ -327,7 +301,7 @@ def record(recording: _Recording, teachers: Path, reporter: Reporter, executor_o
                 purpose=Purpose.BENCH,
                 seed_index=seed,
                 device=str(recording.device),
-                engine=recording.machine.engine,
+                engine=machine.engine,
                 until_epoch=facts.rungs[0],
                 checkpoint=study.checkpoint(number, Purpose.BENCH, seed),
                 teachers=teachers,
@@ -336,7 +310,7 @@ def record(recording: _Recording, teachers: Path, reporter: Reporter, executor_o
             )
             for number, seed in left
         ]
-        for event in run_all(waiting, executor_of(recording.source, Limits()), recording.machine.workers, say):
+        for event in run_all(waiting, executor_of(recording.source, Limits()), machine.workers, say):
             job, run = event.job, event.result
             if run.status is Status.RUNNING:
                 until = next(rung for rung in facts.rungs if rung > len(run.history))
@@ -354,7 +328,8 @@ def _table_of(recording: _Recording) -> Table:
     machines: dict[Machine, int] = {}
     for run in sorted(recording.ended.values(), key=lambda run: (run.hash, run.seed_index)):
         assert run.environment is not None, "a worker notes where it trains"
-        place = machines.setdefault(replace(recording.machine, environment=run.environment), len(machines))
+        machine = replace(recording.facts.machines[0], environment=run.environment)
+        place = machines.setdefault(machine, len(machines))
         network = (str(run.architecture), run.hash, run.parameters, run.macs, run.seed_index)
         for rung in recording.facts.rungs:
             epoch = run.history[min(rung, len(run.history)) - 1]

@@ -1,7 +1,9 @@
 """One repeat of one method: a search in memory, by an executor of one's choice, until the time of the task is up.
 
-A table holds two or three seeds a network, but a search may train one six times. ``RECORDED`` takes one of the
-network's own runs each time, so every figure was measured, but three runs of two seeds agree too often. ``POOLED``
+On a table the clock is simulated; live, runs are trained on the machine's clock and the answers judged on fresh seeds.
+
+A table holds two or three seeds a network, but a search may train one six times. ``recorded`` takes one of the
+network's own runs each time, so every figure was measured, but three runs of two seeds agree too often. ``pooled``
 takes the mean of the network's runs and puts on it how much one run of a similar network lay off that network's mean,
 so runs differ as much as they do in truth. In both the mean over all runs of a network is that of the table. Seconds
 are always those of one of the network's own runs.
@@ -14,7 +16,9 @@ import math
 import multiprocessing
 import os
 import random
+import shutil
 from bisect import bisect_left, insort
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -22,7 +26,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from harness.bench.comparison import Answer, Comparison, NoiseModel, Trace
+from harness.bench.comparison import Answer, Comparison, Judged, Trace, append_trace
 from harness.bench.methods import Method, Problem, Stops, asking
 from harness.bench.table import Row, Table
 from harness.data.datasets import dataset
@@ -35,8 +39,9 @@ from harness.search.state import Moment, Search, Watcher
 from harness.system import statistics
 from harness.system.errors import ContentError, HarnessError
 from harness.system.machine import die_with, ignoring_sigint
-from harness.training.executor import Event, Executor, Finished, Limits, Place
-from harness.training.result import Epoch, Result, Status
+from harness.system.terminal import duration_text
+from harness.training.executor import Event, Executor, Finished, Limits, Place, run_all
+from harness.training.result import Epoch, Purpose, Result, Status
 from harness.training.run import Job
 from search_spaces.notation import parse_space
 
@@ -48,13 +53,7 @@ _REDUCTION = 2
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One run.
-
-    Attributes:
-        errors: wrong validation images, by rung, of ``size``.
-        seconds: of training since the start of the run, by rung.
-        status: how it ends.
-    """
+    """One run, ``status`` how it ends; by rung the wrong of ``size`` validation images, and seconds since its start."""
 
     network_hash: str
     parameters: int
@@ -77,16 +76,15 @@ class _TableReadings:
         lenders: by how much of its network's mean each such run lay off it, by rung, after that mean; ascending.
     """
 
-    def __init__(self, table: Table, spread: NoiseModel = NoiseModel.POOLED) -> None:
-        """Work out means and spreads once."""
+    def __init__(self, table: Table, spread: str = "pooled") -> None:
         self.table, self.spread = table, spread
         self.size = dataset(table.facts.dataset).validation_size
         self.means: dict[str, dict[int, float]] = {}
         self.lenders: list[tuple[float, dict[int, float]]] = []
-        last = table.rungs[-1]
+        rungs = table.facts.rungs
         for key, runs in table.runs.items():
-            sound = [run for run in runs.values() if run[last].status is Status.COMPLETE]
-            errors = {rung: [self._errors(run[rung]) for run in sound] for rung in table.rungs}
+            sound = [run for run in runs.values() if run[rungs[-1]].status is Status.COMPLETE]
+            errors = {rung: [self._errors(run[rung]) for run in sound] for rung in rungs}
             self.means[key] = means = {rung: statistics.mean(list(map(float, of))) for rung, of in errors.items()}
             if len(sound) > 1:
                 # Runs lie nearer to the mean of a few, of which they are a part, than to the true one (Bessel).
@@ -94,7 +92,8 @@ class _TableReadings:
                 offs = {
                     rung: [wider * (each / max(1.0, means[rung]) - 1) for each in of] for rung, of in errors.items()
                 }
-                self.lenders += [(means[last], {rung: offs[rung][run] for rung in offs}) for run in range(len(sound))]
+                each_run = range(len(sound))
+                self.lenders += [(means[rungs[-1]], {rung: offs[rung][run] for rung in offs}) for run in each_run]
         # Equal means keep the table's order, which is fixed.
         self.lenders.sort(key=lambda pair: pair[0])
         self.lent = min(_LENDERS * max(map(len, table.runs.values())), len(self.lenders))
@@ -111,12 +110,12 @@ class _TableReadings:
         if (runs := self.table.runs.get(network_hash)) is None:
             raise ContentError(f"network {network_hash} is not in the table {self.table.facts.name!r}")
         rng = random.Random(f"{repeat}/{network_hash}/{job.purpose}/{job.seed_index}")
-        own = rng.choice(tuple(runs.values()))
-        first = own[self.table.rungs[0]]
+        own, rungs = rng.choice(tuple(runs.values())), self.table.facts.rungs
+        first = own[rungs[0]]
         errors = {rung: self._errors(row) for rung, row in own.items()}
-        if self.spread is NoiseModel.POOLED and first.status is Status.COMPLETE and self.lenders:
+        if self.spread == "pooled" and first.status is Status.COMPLETE and self.lenders:
             means = self.means[network_hash]
-            middle = bisect_left(self.lenders, means[self.table.rungs[-1]], key=lambda pair: pair[0])
+            middle = bisect_left(self.lenders, means[rungs[-1]], key=lambda pair: pair[0])
             low = min(max(0, middle - self.lent // 2), len(self.lenders) - self.lent)
             off = self.lenders[low + rng.randrange(self.lent)][1]
             errors = {rung: self._whole(means[rung] * (1 + off[rung])) for rung in own}
@@ -125,14 +124,14 @@ class _TableReadings:
 
 
 class SimulatedExecutor(Executor):
-    """Places whose jobs take the seconds of their readings, on a clock that stops at ``end``.
+    """Places whose jobs take the seconds of their readings, on a clock that begins at 0 and stops at ``end``.
 
     Attributes:
+        repeat: the seed of the repeat.
         jobs: at each place a job and when it ends, in seconds of the clock, or None.
     """
 
     def __init__(self, read: Read, repeat: int, end: float) -> None:
-        """Begin at 0; ``repeat`` is the seed of the repeat."""
         self.read, self.repeat, self.end, self.clock = read, repeat, end, 0.0
         self.jobs: list[tuple[Job, float] | None] = []
 
@@ -205,7 +204,9 @@ def _result_of(job: Job, reading: Reading) -> Result:
     )
 
 
-@dataclass(slots=True)
+# One repeat -------------------------------------------------------------------------------------------------
+
+
 class _Halving:
     """Asynchronous successive halving: of the runs that have come to a rung, the better half goes on.
 
@@ -213,19 +214,18 @@ class _Halving:
     Hyperparameter Tuning", arXiv 1810.05934, with promotion instead). "Better" is meant as everywhere in a constrained
     search (Deb, "An efficient constraint handling method for genetic algorithms", 2000): one that already reaches the
     target beats one that does not, two that reach it go by size, two that do not by their errors.
-
-    Attributes:
-        seen: the runs that have come to each rung, best first.
     """
 
-    target_pct: float
-    seen: dict[int, list[tuple[bool, int]]] = field(default_factory=dict)
+    def __init__(self, target_pct: float) -> None:
+        self.target_pct = target_pct
+        # The runs that have come to each rung, best first.
+        self.seen = defaultdict[int, list[tuple[bool, int]]](list)
 
     def is_hopeless(self, found: Result) -> bool:
         """Enter a run at its rung and return whether it ends there."""
         reaches = statistics.reaches(found.validation_accuracy_pct or 0.0, self.target_pct)
         place = (not reaches, found.parameters if reaches else found.validation_errors or 0)
-        ranked = self.seen.setdefault(len(found.history), [])
+        ranked = self.seen[len(found.history)]
         insort(ranked, place)
         return place > ranked[max(1, len(ranked) // _REDUCTION) - 1]
 
@@ -253,32 +253,25 @@ class _Watch(Watcher):
         self.runs += 1
 
 
-def _seed_of(seed: int, repeat: int) -> int:
-    # The same for all methods; 31 bits suit every generator that a method may use.
-    return int.from_bytes(hashlib.sha256(f"bench|{seed}|{repeat}".encode()).digest()[:4], "big") >> 1
-
-
-def replay(method: Method, asked: Comparison, read: Read, repeat: int) -> Trace:
-    """Run one repeat on a simulated clock."""
-    return run_repeat(method, asked, repeat, SimulatedExecutor(read, _seed_of(asked.seed, repeat), asked.task.seconds))
-
-
 def run_repeat(
     method: Method,
     asked: Comparison,
     repeat: int,
-    executor: Executor,
+    executor_of: Callable[[int], Executor],
     folder: Path = Path("nowhere"),
     effort: Effort | None = None,
 ) -> Trace:
-    """Run one repeat with an executor.
+    """Run one repeat with an executor, which is made for its seed.
 
     Args:
         folder: where an executor of processes keeps its checkpoints.
         effort: device, engine and limits of such an executor.
     """
-    task, seed = asked.task, _seed_of(asked.seed, repeat)
-    config, watch = method.config(task, seed), _Watch(task.seconds)
+    # The same seed for all methods; 31 bits suit every generator that a method may use.
+    digest = hashlib.sha256(f"bench|{asked.seed}|{repeat}".encode()).digest()
+    task, seed = asked.task, int.from_bytes(digest[:4], "big") >> 1
+    config = replace(task.study, sampler=method.sampler, rungs=method.rungs(task.study.rungs), seed=seed)
+    executor, watch = executor_of(seed), _Watch(task.seconds)
     space = parse_space(config.space_text, config.space, dataset(config.dataset).task)
     spent = effort or Effort(seconds=None, trials=None, workers=task.workers, device="cpu", limits=Limits())
     problem = Problem(
@@ -297,7 +290,7 @@ def run_repeat(
         search = Search(
             folder,
             config,
-            replace(spent, seconds=None, trials=None, workers=task.workers),
+            spent,
             executor,
             proposer,
             switches=method.switches,
@@ -324,6 +317,13 @@ def run_repeat(
     )
 
 
+def replay(method: Method, asked: Comparison, read: Read, repeat: int) -> Trace:
+    """Run one repeat on a simulated clock."""
+    return run_repeat(method, asked, repeat, lambda seed: SimulatedExecutor(read, seed, asked.task.seconds))
+
+
+# All repeats ------------------------------------------------------------------------------------------------
+
 # What a process of the pool replays; made once in each.
 _PREPARED: tuple[Comparison, Read] | None = None
 
@@ -331,12 +331,12 @@ _PREPARED: tuple[Comparison, Read] | None = None
 def _prepare(parent: int, asked: Comparison, table: Table) -> None:
     global _PREPARED
     die_with(parent)
-    _PREPARED = asked, _TableReadings(table, asked.spread or NoiseModel.POOLED).read
+    _PREPARED = asked, _TableReadings(table, asked.spread or "pooled").read
 
 
 def _replayed(method: Method, repeat: int) -> Trace:
     assert _PREPARED is not None, "a process is prepared before it works"
-    return replay(method, _PREPARED[0], _PREPARED[1], repeat)
+    return replay(method, *_PREPARED, repeat)
 
 
 def run_repeats(
@@ -347,7 +347,7 @@ def run_repeats(
     there: Sequence[Trace],
     on_trace: Callable[[Trace], None],
 ) -> list[Trace]:
-    """Return the traces of all repeats, by method in the order given, then by repeat.
+    """Return the traces of all repeats on a table, by method in the order given, then by repeat.
 
     Args:
         there: of earlier calls; these are not done again.
@@ -376,5 +376,58 @@ def run_repeats(
                     hint="the same command continues; --processes 1 takes least memory",
                 ) from error
             raise
-    order = {method.name: place for place, method in enumerate(methods)}
-    return sorted(done.values(), key=lambda trace: (order[trace.method], trace.repeat))
+    return [done[method.name, repeat] for method in methods for repeat in range(asked.repeats)]
+
+
+def run_live(
+    methods: Sequence[Method],
+    asked: Comparison,
+    effort: Effort,
+    executor_of: Callable[[], Executor],
+    folder: Path,
+    there: Sequence[Trace],
+    say: Callable[[str], None],
+) -> tuple[list[Trace], Judged]:
+    """Train the repeats that are missing, repeat by repeat, below ``folder``, and judge all answers on fresh seeds."""
+    done, work = {(trace.method, trace.repeat): trace for trace in there}, folder / "work"
+    for repeat in range(asked.repeats):
+        for method in methods:
+            if (method.name, repeat) in done:
+                continue
+            say(f"{method.name}, repeat {repeat + 1} of {asked.repeats}: {duration_text(asked.task.seconds)}")
+            place = work / f"{method.name}-{repeat}"
+            trace = run_repeat(method, asked, repeat, lambda seed: executor_of(), place, effort)
+            shutil.rmtree(place, ignore_errors=True)
+            append_trace(folder, trace)
+            done[method.name, repeat] = trace
+    traces = [done[method.name, repeat] for method in methods for repeat in range(asked.repeats)]
+    say("judging the answers on fresh seeds")
+    judged = _judged(traces, asked, effort, executor_of(), work / ".teachers")
+    shutil.rmtree(work, ignore_errors=True)
+    return traces, judged
+
+
+def _judged(traces: Sequence[Trace], asked: Comparison, effort: Effort, executor: Executor, teachers: Path) -> Judged:
+    study, found = asked.task.study, [answer for trace in traces for answer in trace.answers]
+    answers = {each.hash: each.architecture for each in found if each.hash and each.architecture}
+    jobs = [
+        Job(
+            architecture=architecture,
+            recipe=study.recipe,
+            recipe_name=study.recipe_name,
+            purpose=Purpose.BENCH,
+            seed_index=index,
+            device=effort.device,
+            engine=effort.engine,
+            teachers=teachers,
+        )
+        for architecture in answers.values()
+        for index in range(asked.judge_seeds or 0)
+    ]
+    results = [ended.result for ended in run_all(jobs, executor, asked.task.workers)]
+    # A run that diverged has the accuracy that it has.
+    accuracies = {
+        key: statistics.mean([run.validation_accuracy_pct or 0.0 for run in results if run.hash == key])
+        for key in answers
+    }
+    return Judged.of(accuracies, {run.hash: run.parameters for run in results}, study.target_pct)

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,14 +32,10 @@ _DECIMALS = 12
 _MOST_COUNTED = 50
 
 
-@dataclass(frozen=True, slots=True)
-class _Judge:
-    """Who reaches the target.
+class _Judge(NamedTuple):
+    """Who reaches the target, by hash; the budget, which counts for no answer; and the smallest size that reaches.
 
-    Attributes:
-        reaching: hashes of the answers that do.
-        largest: the budget: what a score counts for no answer.
-        smallest: size of the smallest network that is known to reach the target; infinite where none does.
+    That is infinite where none is known.
     """
 
     reaching: Container[str | None]
@@ -48,8 +43,7 @@ class _Judge:
     smallest: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Steps:
+class _Steps(NamedTuple):
     """The size of a trace's answer over time: from ``starts[i]`` on it is ``sizes[i]``; the first start is 0.
 
     Infinite is the size of no answer, and of one that does not reach the target.
@@ -60,17 +54,12 @@ class _Steps:
 
     @classmethod
     def of(cls, trace: Trace, judge: _Judge) -> _Steps:
-        """Return the sizes of a trace."""
         reached = [float(each.parameters or 0) if each.hash in judge.reaching else math.inf for each in trace.answers]
         return cls((0.0, *(each.seconds for each in trace.answers)), (math.inf, *reached))
 
     def at(self, seconds: float) -> float:
         """Return the size at a time."""
         return self.sizes[bisect_right(self.starts, seconds) - 1]
-
-    def first(self, size: float) -> float:
-        """Return when the answer first was of at most that size; infinite where it never was."""
-        return next((start for start, known in zip(self.starts, self.sizes, strict=True) if known <= size), math.inf)
 
     def score(self, judge: _Judge, seconds: float) -> float:
         """Return the mean over time of the logarithm of size over the smallest possible; the lower the better.
@@ -85,10 +74,6 @@ class _Steps:
             for start, end, size in spans
         )
         return math.fsum(parts) / seconds
-
-    def final_score(self, judge: _Judge, seconds: float) -> float:
-        """Return the logarithm of the size at the end over the smallest possible, the budget for no answer."""
-        return math.log(min(self.at(seconds), judge.largest) / min(judge.smallest, judge.largest))
 
 
 def _interval(drawn: Callable[[Any], Any], count: int, method: Any = "linear") -> Any:
@@ -125,21 +110,23 @@ def _runtime(repeats: Sequence[_Steps], size: int, seconds: float) -> dict[str, 
     ``expected_seconds`` is None where no repeat got there; ``low`` and ``high`` are its bootstrap interval,
     ``share_low`` and ``share_high`` that of the share of repeats that got there (Clopper and Pearson 1934).
     """
-    hits = [found.first(size) for found in repeats]
-    spent, there = np.array([min(hit, seconds) for hit in hits]), np.array([hit <= seconds for hit in hits])
+    hits = np.array(
+        [min((at for at, of in zip(*each, strict=True) if of <= size), default=math.inf) for each in repeats]
+    )
+    spent, there = hits.clip(max=seconds), hits <= seconds
     with np.errstate(divide="ignore"):
-        ends = _interval(lambda rows: spent[rows].sum(axis=1) / there[rows].sum(axis=1), len(hits), "inverted_cdf")
+        low, high = _interval(lambda rows: spent[rows].sum(axis=1) / there[rows].sum(axis=1), len(hits), "inverted_cdf")
     count = int(there.sum())
-    low, high = clopper_pearson(count, len(hits), _CONFIDENCE)
+    share_low, share_high = clopper_pearson(count, len(hits), _CONFIDENCE)
     return {
         "size": size,
         "expected_seconds": math.fsum(spent) / count if count else None,
-        "low": finite(float(ends[0])),
-        "high": finite(float(ends[1])),
+        "low": finite(float(low)),
+        "high": finite(float(high)),
         "hits": count,
         "repeats": len(hits),
-        "share_low": low,
-        "share_high": high,
+        "share_low": share_low,
+        "share_high": share_high,
     }
 
 
@@ -208,14 +195,8 @@ def _tested(differences: Any) -> tuple[float, float]:
     return min(1.0, 2 * float(min(chances[: positive + 1].sum(), chances[positive:].sum()))), balance
 
 
-@dataclass(frozen=True, slots=True)
-class Findings:
-    """The whole comparison.
-
-    Attributes:
-        document: what ``--json`` prints; null stands for infinity, which is no answer, and for what is not defined.
-        curves: of each method, of ``curve``.
-    """
+class Findings(NamedTuple):
+    """The whole comparison: what ``--json`` prints, null for infinity or what is not defined, and each curve."""
 
     document: dict[str, Any]
     curves: dict[str, list[tuple[float, float, float, float]]]
@@ -228,14 +209,17 @@ def findings(asked: Comparison, traces: Sequence[Trace], judged: Judged) -> Find
     ``final_size`` the median size at the end; ``answered`` the share of the repeats with an answer at the end, and
     ``false`` of those whose answer does not reach; ``networks`` and ``runs`` their mean numbers in a repeat.
     """
-    task, seconds = asked.task, asked.task.seconds
-    smallest = math.inf if judged.smallest is None else judged.smallest
-    judge = _Judge(judged.reaching(task.study.target_pct), task.study.budget, smallest)
+    task, seconds, target = asked.task, asked.task.seconds, asked.task.study.target_pct
+    smallest, budget = math.inf if judged.smallest is None else judged.smallest, task.study.budget
+    reaching = {key for key, accuracy in judged.accuracies_pct.items() if statistics.reaches(accuracy, target)}
+    judge, least = _Judge(reaching, budget, smallest), min(smallest, budget)
     grouped = {named.name: [trace for trace in traces if trace.method == named.name] for named in asked.methods}
     steps = {name: [_Steps.of(trace, judge) for trace in group] for name, group in grouped.items()}
     scored = {
         OVER_TIME: {name: [each.score(judge, seconds) for each in found] for name, found in steps.items()},
-        AT_THE_END: {name: [each.final_score(judge, seconds) for each in found] for name, found in steps.items()},
+        AT_THE_END: {
+            name: [math.log(min(each.at(seconds), budget) / least) for each in found] for name, found in steps.items()
+        },
     }
     whole = [named.name for named in asked.methods if not named.is_variant]
     ranks, friedman_p = _ranking({name: scored[OVER_TIME][name] for name in whole})
@@ -255,7 +239,7 @@ def findings(asked: Comparison, traces: Sequence[Trace], judged: Judged) -> Find
                 "ratio": math.exp(statistics.mean(scored[OVER_TIME][named.name])) if factors else None,
                 "final_size": finite(curves[named.name][-1][1]),
                 "answered": len(answered) / len(group),
-                "false": sum(each not in judge.reaching for each in answered) / len(answered) if answered else 0.0,
+                "false": sum(each not in reaching for each in answered) / len(answered) if answered else 0.0,
                 "networks": statistics.mean([float(trace.networks) for trace in group]),
                 "runs": statistics.mean([float(trace.runs) for trace in group]),
                 "runtimes": [_runtime(steps[named.name], math.floor(smallest * each), seconds) for each in factors],
@@ -268,7 +252,7 @@ def findings(asked: Comparison, traces: Sequence[Trace], judged: Judged) -> Find
         "repeats": asked.repeats,
         "seconds": seconds,
         "workers": task.workers,
-        "target_pct": task.study.target_pct,
+        "target_pct": target,
         "smallest": judged.smallest,
         "sentences": _sentences(asked.repeats, ranks, compared, varied),
         "friedman_p": finite(friedman_p),
@@ -313,25 +297,25 @@ def p_text(p: float) -> str:
 
 def write_figures(folder: Path, found: Findings) -> list[Path]:
     """Write the CSV files and return their paths."""
-    methods = found.document["methods"]
-    tested = found.document["pairs"] + found.document["variants"]
-    columns = ("name", "is_variant", "mean_rank", "ratio", "final_size", "answered", "false", "networks", "runs")
-    runtimes = ("size", "expected_seconds", "low", "high", "hits", "repeats", "share_low", "share_high")
-    figures = ("first", "second", "when", "ratio", "low", "high", "p", "corrected_p", "balance")
-    tables: dict[str, tuple[Sequence[str], list[list[Any]]]] = {
-        "methods.csv": (("method", *columns[1:]), [[method[name] for name in columns] for method in methods]),
-        "times.csv": (
-            ("method", "seconds", "median_size", "low", "high"),
-            [[name, *map(finite, line)] for name, lines in found.curves.items() for line in lines],
-        ),
-        "runtimes.csv": (
-            ("method", *runtimes),
-            [[each["name"], *(item[name] for name in runtimes)] for each in methods for item in each["runtimes"]],
-        ),
-        "pairs.csv": (figures, [[pair[name] for name in figures] for pair in tested]),
+    methods, tested = found.document["methods"], found.document["pairs"] + found.document["variants"]
+    times = [
+        {"method": name, **dict(zip(("seconds", "median_size", "low", "high"), map(finite, line), strict=True))}
+        for name, lines in found.curves.items()
+        for line in lines
+    ]
+    tables = {
+        "methods.csv": [{"method": each["name"], **each} for each in methods],
+        "times.csv": times,
+        "runtimes.csv": [{"method": each["name"], **item} for each in methods for item in each["runtimes"]],
+        "pairs.csv": tested,
     }
-    files.write_together({folder / name: csv_text(*table).encode() for name, table in tables.items()})
-    return [folder / name for name in tables]
+    made = {}
+    # A method alone has no pairs.
+    for name, rows in ((name, rows) for name, rows in tables.items() if rows):
+        columns = [column for column in rows[0] if column not in ("name", "says", "runtimes", "differs")]
+        made[folder / name] = csv_text(columns, [[row[column] for column in columns] for row in rows]).encode()
+    files.write_together(made)
+    return list(made)
 
 
 def figures_text(asked: Comparison, document: Mapping[str, Any]) -> str:

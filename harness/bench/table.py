@@ -10,29 +10,30 @@ import hashlib
 import io
 import math
 import statistics
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from harness.evidence.study import StudyConfig
 from harness.system import errors, files
 from harness.system.document import csv_text, documented, read_as
 from harness.system.errors import ContentError, DataError, UsageError, reason
 from harness.system.files import Workspace
+from harness.system.machine import core_count, device_name, processor_name
 from harness.system.statistics import pooled_deviation, spearman
 from harness.system.terminal import counted, duration_text
 from harness.training.recipe import Recipe, recipe_document
-from harness.training.result import PROTOCOL_VERSION, Environment, Status, finite, same_bits_due
+from harness.training.result import PROTOCOL_VERSION, Environment, Status, environment, finite, same_bits_due
 from search_spaces.errors import nearest
+
+if TYPE_CHECKING:
+    import torch
 
 _ROWS, _FACTS = "table.csv", "table.json"
 # The tables that come with the checkout.
 _COMMITTED = Path(__file__).resolve().parents[2] / "benchmarks" / "tables"
-
-
-class _TableError(DataError):
-    """Raise when a table is missing or damaged, or does not hold together."""
 
 
 class Row(NamedTuple):
@@ -76,6 +77,13 @@ class Machine:
     workers: int
     environment: Environment
 
+    @classmethod
+    def here(cls, device: torch.device, data_hash: str, engine: str, workers: int) -> Machine:
+        """Return the facts of this machine, without a commit: a recording may go on with a later one."""
+        facts = replace(environment(device, data_hash, engine), commit=None, dirty=None, threads=1)
+        processor = processor_name() if device.type == "cpu" else device_name(device)
+        return cls(processor=processor, cores=core_count(), workers=workers, environment=facts)
+
     @property
     def engine(self) -> str:
         """``native`` or ``torch``: the engine without its build, which differs from machine to machine."""
@@ -85,11 +93,9 @@ class Machine:
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """How networks were chosen from the space.
+    """How ``networks`` were chosen from the space: from draws of this seed.
 
     Attributes:
-        seed: of the draws.
-        networks: how many were asked for.
         bands: of sizes, equally wide in the logarithm, which got equal numbers where they had them; 0 where all
             networks of the space were taken.
         budget: most parameters of a network; None for the space's own conditions only.
@@ -127,7 +133,7 @@ class Facts:
     protocol_version: int = PROTOCOL_VERSION
     schema_version: Literal[1] = 1
 
-    def config(self, budget: int, target_pct: float, seed: int = 0, sampler: str = "stratified") -> StudyConfig:
+    def config(self, budget: int, target_pct: float, seed: int = 0) -> StudyConfig:
         """Return the configuration of a study that asks the same."""
         return StudyConfig(
             dataset=self.dataset,
@@ -137,7 +143,7 @@ class Facts:
             threshold_pct=target_pct,
             space=self.space_name,
             space_text=self.space,
-            sampler=sampler,
+            sampler="stratified",
             recipe=self.recipe,
             recipe_name=self.recipe_name,
             rungs=self.rungs,
@@ -174,20 +180,13 @@ class Table:
     runs: Mapping[str, Mapping[int, Mapping[int, Row]]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Put the rows in order and by network; raise TableError where they do not hold together."""
+        """Put the rows in order and by network."""
         rows = tuple(sorted(self.rows, key=lambda row: (row.parameters, row.hash, row.seed, row.rung)))
         runs: dict[str, dict[int, dict[int, Row]]] = {}
         for row in rows:
             runs.setdefault(row.hash, {}).setdefault(row.seed, {})[row.rung] = row
         object.__setattr__(self, "rows", rows)
         object.__setattr__(self, "runs", runs)
-        if fault := _fault(self):
-            raise _TableError(f"the table {self.facts.name!r} does not hold together: {fault}")
-
-    @property
-    def rungs(self) -> tuple[int, ...]:
-        """Epochs at which every run was looked at, ascending."""
-        return self.facts.rungs
 
     @property
     def content(self) -> bytes:
@@ -202,34 +201,79 @@ class Table:
     @property
     def true_accuracies_pct(self) -> dict[str, float]:
         """Each network's mean validation accuracy at the last rung, over its seeds; no method sees it."""
-        return {key: _mean_at(runs, self.rungs[-1]) for key, runs in self.runs.items()}
+        return {key: statistics.fmean(of) for key, of in self._accuracies(self.facts.rungs[-1]).items()}
+
+    def _accuracies(self, rung: int) -> dict[str, list[float]]:
+        return {key: [run[rung].validation_accuracy_pct for run in of.values()] for key, of in self.runs.items()}
+
+    def summary(self) -> dict[str, Any]:
+        """Return what a table says of its networks, and what seeds and rungs are worth, as plain JSON values.
+
+        ``seed_deviation_pct`` is that between seeds of one network, pooled over the networks, None with one seed each;
+        ``rank_correlation`` is Spearman's, of the networks' means at a rung with those at the last one.
+        """
+        facts, last = self.facts, self.facts.rungs[-1]
+        finals, true = [row for row in self.rows if row.rung == last], list(self.true_accuracies_pct.values())
+        seeds, costs = [len(of) for of in self.runs.values()], {row.hash: row.macs for row in self.rows}
+
+        def spread(values: Sequence[float]) -> dict[str, float]:
+            return {"low": min(values), "median": statistics.median(values), "high": max(values)}
+
+        rungs = []
+        for rung in facts.rungs:
+            groups = list(self._accuracies(rung).values())
+            means = [statistics.fmean(group) for group in groups]
+            rungs.append(
+                {
+                    "epoch": rung,
+                    "accuracy_pct": spread(means),
+                    "seed_deviation_pct": finite(pooled_deviation(groups)[0]),
+                    # Two pairs always agree, or always disagree.
+                    "rank_correlation": finite(spearman(means, true)) if len(groups) > 2 else None,
+                    "seconds": spread([row.seconds for row in self.rows if row.rung == rung]),
+                }
+            )
+        return {
+            "name": facts.name,
+            "dataset": facts.dataset,
+            "space": facts.space_name,
+            "recipe": facts.recipe_name,
+            "recipe_hash": facts.recipe.hash,
+            "networks": len(self.runs),
+            "runs": len(finals),
+            "rows": len(self.rows),
+            "diverged": sum(row.status is Status.DIVERGED for row in finals),
+            "seeds": [min(seeds), max(seeds)],
+            "parameters": spread(list(self.sizes.values())),
+            "macs": spread(list(costs.values())),
+            "rungs": rungs,
+            "train_seconds": math.fsum(row.seconds for row in finals),
+        }
 
 
-def _mean_at(runs: Mapping[int, Mapping[int, Row]], rung: int) -> float:
-    return statistics.fmean(run[rung].validation_accuracy_pct for run in runs.values())
-
-
-def _fault(table: Table) -> str:
-    from pandas import DataFrame
-
-    frame, rungs = DataFrame(table.rows, columns=Row._fields), list(table.rungs)
-    counts = frame[["parameters", "macs", "seed", "rung", "seconds", "machine"]]
-    runs = frame.groupby(["hash", "seed"])
-    faults = {
-        "it has no rows": frame.empty,
-        "a figure is out of its range": not ((counts >= 0).all(axis=None) and (frame["rung"] > 0).all())
-        or not frame["validation_accuracy_pct"].between(0, 100).all(),
-        "a run is neither complete nor diverged": not frame["status"].isin(["complete", "diverged"]).all(),
-        "a row is of an unknown machine": bool((frame["machine"] >= len(table.facts.machines)).any()),
-        "a network has several texts or sizes": bool(
-            (frame.groupby("hash")[["architecture", "parameters", "macs"]].nunique() > 1).any(axis=None)
-        ),
-        f"a run has other rungs than {', '.join(map(str, rungs))}": any(
-            run.tolist() != rungs for _, run in runs["rung"]
-        ),
-        "a run has fewer seconds at a later rung": bool((runs["seconds"].diff() < 0).any()),
-    }
-    return next((words for words, holds in faults.items() if holds), "")
+def summary_text(table: Table, found: Mapping[str, Any]) -> str:
+    """Return the summary of a table for people."""
+    sizes, macs = (
+        "{low:,.0f} to {high:,.0f} (median {median:,.0f})".format(**found[name]) for name in ("parameters", "macs")
+    )
+    lines = [
+        f"table {found['name']}: {counted(found['networks'], 'network')}, "
+        f"{'all' if table.facts.is_exhaustive else 'a sample'} of the space {found['space']!r}; "
+        f"seeds a network: {' to '.join(map(str, dict.fromkeys(found['seeds'])))}",
+        f"  {found['runs']:,} runs ({found['diverged']:,} diverged), {found['dataset']}, recipe {found['recipe']} "
+        f"({found['recipe_hash']}), {duration_text(found['train_seconds'])} of training",
+        f"  parameters {sizes}; multiply-adds {macs}",
+        "epoch  validation accuracy %, lowest median highest  between seeds  rank correlation  seconds",
+    ]
+    for rung in found["rungs"]:
+        accuracies = "{low:.2f} {median:.2f} {high:.2f}".format(**rung["accuracy_pct"])
+        deviation, correlation = (
+            "-" if rung[name] is None else format(rung[name], digits)
+            for name, digits in (("seed_deviation_pct", ".3f"), ("rank_correlation", ".2f"))
+        )
+        words = f"{rung['epoch']:>5}  {accuracies:>46}  {deviation:>13}  {correlation:>16}"
+        lines.append(f"{words}  {rung['seconds']['median']:>7.1f}")
+    return "\n".join(lines)
 
 
 # On disk ----------------------------------------------------------------------------------------------------
@@ -252,28 +296,24 @@ def read_table(folder: Path) -> Table:
     """Read a table.
 
     Raises:
-        TableError: it is missing, damaged or of another version of this program.
+        DataError: it is missing, damaged or of another version of this program.
     """
     import pandas
 
     try:
         text, content = (folder / _FACTS).read_bytes(), (folder / _ROWS).read_bytes()
         whole = read_as(_FactsFile, text, f"the table's {folder / _FACTS}")
-        kinds: dict[str, Any] = {"parameters": int, "macs": int, "seed": int, "rung": int, "machine": int}
-        kinds |= {"validation_accuracy_pct": float, "seconds": float}
-        frame = pandas.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
-        if hashlib.sha256(content).hexdigest() != whole.rows_sha256 or tuple(frame.columns) != Row._fields:
-            raise _TableError(f"{folder / _ROWS} is not the file that {_FACTS} was written with")
-        cells = frame.astype(kinds).itertuples(index=False, name=None)
-        rows = (Row(*each)._replace(status=Status(each[8])) for each in cells)
-        table = Table(whole.facts, tuple(rows))
     except OSError as error:
-        raise _TableError(f"cannot read the table in {folder}: {reason(error)}: {error.filename}") from error
-    except (ContentError, ValueError) as error:
-        raise _TableError(f"the table in {folder} is damaged: {getattr(error, 'message', error)}") from error
-    if (whole.networks, whole.rows) != (len(table.runs), len(table.rows)):
-        raise _TableError(f"{folder / _ROWS} has not as many networks and rows as {_FACTS} notes")
-    return table
+        raise DataError(f"cannot read the table in {folder}: {reason(error)}: {error.filename}") from error
+    except ContentError as error:
+        raise DataError(f"the table in {folder} is damaged: {error.message}") from error
+    if hashlib.sha256(content).hexdigest() != whole.rows_sha256:
+        raise DataError(f"{folder / _ROWS} is not the file that {_FACTS} was written with")
+    kinds: dict[str, Any] = {"parameters": int, "macs": int, "seed": int, "rung": int, "machine": int}
+    kinds |= {"validation_accuracy_pct": float, "seconds": float}
+    frame = pandas.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
+    cells = frame.astype(kinds).itertuples(index=False, name=None)
+    return Table(whole.facts, tuple(Row(*each)._replace(status=Status(each[8])) for each in cells))
 
 
 def export_table(table: Table, folder: Path) -> list[Path]:
@@ -305,7 +345,7 @@ def table_folder(name: str, place: Workspace) -> Path:
     )
 
 
-# Several tables, and what one says --------------------------------------------------------------------------
+# Several tables ---------------------------------------------------------------------------------------------
 
 _SHARED = ("dataset", "data_hash", "split_sha256", "space", "recipe", "rungs", "protocol_version")
 
@@ -326,9 +366,10 @@ def merged(parts: Sequence[Table], name: str) -> Table:
         raise ContentError("the tables were trained by different engines")
     runs: dict[tuple[str, int], list[Row]] = {}
     for part in parts:
-        places = [machines.index(machine) for machine in part.facts.machines]
-        for network_hash, seed in ((key, seed) for key, of in part.runs.items() for seed in of):
-            run = [row._replace(machine=places[row.machine]) for row in part.runs[network_hash][seed].values()]
+        found = defaultdict[tuple[str, int], list[Row]](list)
+        for row in part.rows:
+            found[row.hash, row.seed].append(row._replace(machine=machines.index(part.facts.machines[row.machine])))
+        for (network_hash, seed), run in found.items():
             there = runs.setdefault((network_hash, seed), run)
             here, elsewhere = (machines[each[0].machine].environment for each in (run, there))
             alike = [row.validation_accuracy_pct for row in run] == [row.validation_accuracy_pct for row in there]
@@ -343,73 +384,3 @@ def merged(parts: Sequence[Table], name: str) -> Table:
     samples = tuple(dict.fromkeys(sample for part in parts for sample in part.facts.samples))
     facts = replace(first, name=name, samples=samples, machines=tuple(machines[index] for index in used))
     return Table(facts, tuple(row._replace(machine=used.index(row.machine)) for row in rows))
-
-
-def summary(table: Table) -> dict[str, Any]:
-    """Return what a table says of its networks, and what seeds and rungs are worth, as plain JSON values.
-
-    ``seed_deviation_pct`` is that between seeds of one network, pooled over the networks, None with one seed each;
-    ``rank_correlation`` is Spearman's, of the networks' means at a rung with those at the last one.
-    """
-    last, facts = table.rungs[-1], table.facts
-    finals = [row for row in table.rows if row.rung == last]
-    firsts = list({row.hash: row for row in reversed(finals)}.values())
-    seeds = [len(runs) for runs in table.runs.values()]
-    means = {rung: [_mean_at(runs, rung) for runs in table.runs.values()] for rung in table.rungs}
-
-    def at(rung: int) -> dict[str, Any]:
-        groups = [[run[rung].validation_accuracy_pct for run in runs.values()] for runs in table.runs.values()]
-        return {
-            "epoch": rung,
-            "accuracy_pct": _spread(means[rung]),
-            "seed_deviation_pct": finite(pooled_deviation(groups)[0]),
-            # Two pairs always agree, or always disagree.
-            "rank_correlation": finite(spearman(means[rung], means[last])) if len(firsts) > 2 else None,
-            "seconds": _spread([row.seconds for row in table.rows if row.rung == rung]),
-        }
-
-    return {
-        "name": facts.name,
-        "dataset": facts.dataset,
-        "space": facts.space_name,
-        "recipe": facts.recipe_name,
-        "recipe_hash": facts.recipe.hash,
-        "networks": len(table.runs),
-        "runs": len(finals),
-        "rows": len(table.rows),
-        "diverged": sum(row.status is Status.DIVERGED for row in finals),
-        "seeds": [min(seeds), max(seeds)],
-        "parameters": _spread([row.parameters for row in firsts]),
-        "macs": _spread([row.macs for row in firsts]),
-        "rungs": [at(rung) for rung in table.rungs],
-        "train_seconds": math.fsum(row.seconds for row in finals),
-    }
-
-
-def _spread(values: Sequence[float]) -> dict[str, float]:
-    return {"low": min(values), "median": statistics.median(values), "high": max(values)}
-
-
-def summary_text(table: Table, found: Mapping[str, Any]) -> str:
-    """Return the facts of a table for people."""
-    sizes = [
-        "{low:,.0f} to {high:,.0f} (median {median:,.0f})".format(**found[name]) for name in ("parameters", "macs")
-    ]
-    lines = [
-        f"table {found['name']}: {counted(found['networks'], 'network')}, "
-        f"{'all' if table.facts.is_exhaustive else 'a sample'} of the space {found['space']!r}; "
-        f"seeds a network: {' to '.join(map(str, dict.fromkeys(found['seeds'])))}",
-        f"  {found['runs']:,} runs ({found['diverged']:,} diverged), {found['dataset']}, recipe {found['recipe']} "
-        f"({found['recipe_hash']}), {duration_text(found['train_seconds'])} of training",
-        f"  parameters {sizes[0]}; multiply-adds {sizes[1]}",
-        "epoch  validation accuracy %, lowest median highest  between seeds  rank correlation  seconds",
-    ]
-    for rung in found["rungs"]:
-        accuracies = "{low:.2f} {median:.2f} {high:.2f}".format(**rung["accuracy_pct"])
-        deviation = "-" if rung["seed_deviation_pct"] is None else f"{rung['seed_deviation_pct']:.3f}"
-        correlation = "-" if rung["rank_correlation"] is None else f"{rung['rank_correlation']:.2f}"
-        lines.append(
-            f"{rung['epoch']:>5}  {accuracies:>46}  {deviation:>13}  {correlation:>16}  "
-            f"{rung['seconds']['median']:>7.1f}"
-        )
-    return "\n".join(lines)

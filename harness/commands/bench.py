@@ -12,7 +12,6 @@ import click
 from click.core import ParameterSource
 
 from harness.commands import options
-from harness.data.datasets import task_of
 from harness.system.errors import UsageError
 from harness.system.files import check_writable, workspace
 from harness.system.terminal import DURATION, say
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from harness.bench.comparison import Trace
     from harness.bench.table import Table
 
-_option = partial(click.option)
+_option = click.option
 # Options that a table answers by itself, those of real runs, and those of a replay.
 _OF_A_TABLE = ("space", "recipe", "dataset")
 _OF_LIVE_RUNS = ("folder", "device", "engine", "judge_seeds", "cluster")
@@ -117,9 +116,9 @@ def table(
 
 
 def _show_table(found: Table, as_json: bool, written: Path | None = None) -> int:
-    from harness.bench.table import summary, summary_text
+    from harness.bench.table import summary_text
 
-    facts = summary(found)
+    facts = found.summary()
     text = summary_text(found, facts) + ("" if written is None else f"\ntable: {written}")
     options.answer(as_json, facts | {"folder": None if written is None else str(written)}, text)
     return 0
@@ -128,6 +127,7 @@ def _show_table(found: Table, as_json: bool, written: Path | None = None) -> int
 def _record(name: str, given: dict[str, Any], only_plan: bool, as_json: bool) -> int:
     from harness.bench.record import Near, plan_document, plan_text, prepared, record
     from harness.bench.table import write_table
+    from harness.data.datasets import task_of
     from harness.evidence import study
     from harness.training.processes import Processes
     from harness.training.progress import Reporter
@@ -147,7 +147,7 @@ def _record(name: str, given: dict[str, Any], only_plan: bool, as_json: bool) ->
     if only_plan:
         options.answer(as_json, plan, plan_text(plan))
         return 0
-    facts, machine = ready.facts, ready.machine
+    facts, machine = ready.facts, ready.facts.machines[0]
     check_writable(out.parent)
     say(plan_text(plan))
     options.say_engine(ready.choice)
@@ -236,61 +236,50 @@ def run(ctx: click.Context, /, as_json: bool, **given: Any) -> int:
             what = f"{'--live' if given['live'] else 'a replay'}{' with a table' * from_table}"
             raise UsageError(f"--{'data' if name == 'folder' else name.replace('_', '-')} says nothing of {what}")
     given["repeats"] = given["repeats"] or (3 if given["live"] else 200)
-    from harness.bench import live
-    from harness.bench.comparison import (
-        Comparison,
-        Judged,
-        append_trace,
-        begin,
-        check_table,
-        table_task,
-        write_judged,
-        write_traces,
-    )
+    from harness.bench.comparison import Judged, append_trace, begin, prepared, write_end
     from harness.bench.methods import methods_of
-    from harness.bench.replay import run_repeats
+    from harness.bench.replay import run_live, run_repeats
     from harness.bench.scores import figures_text, findings, write_figures
     from harness.bench.table import read_table, table_folder
     from harness.evidence import study
     from harness.system.machine import core_count
+    from harness.training.executor import Source
+    from harness.training.processes import Processes
     from harness.training.progress import Reporter
+    from harness.training.ray import Asked, Kinds, joined_by
     from reports.bench_page import write_page
 
     table = read_table(table_folder(given["table"], workspace())) if from_table else None
     methods = methods_of(given["names"], given["programs"], ablations=given["ablations"])
-    if given["live"]:
-        asked, running = live.prepared(given, methods, table)
-    else:
-        assert table is not None, "without --live there is a table"
-        task = table_task(table, given)
-        check_table(table, task)
-        asked = Comparison.of(task, [method.named(task) for method in methods], given, table)
+    asked, effort = prepared(given, methods, table)
+    task = asked.task
     digest = hashlib.sha256(json.dumps(asked.document, sort_keys=True).encode()).hexdigest()[:6]
-    folder = given["out"] or workspace().runs / ".bench" / f"{asked.table or asked.task.study.space}-{digest}"
+    folder = given["out"] or workspace().runs / ".bench" / f"{asked.table or task.study.space}-{digest}"
     check_writable(folder)
-    with study.owned(folder):
+    with study.owned(folder), options.resumable():
         if there := begin(folder, asked):
             say(f"{len(there):,} repeats of an earlier call are kept; remove {folder} to begin anew")
-        with options.resumable():
-            if table is None or given["live"]:
-                with options.cluster(given["cluster"], running.effort.workers) as link:
-                    trains = running if link is None else running.on_cluster(link)
-                    told = partial(click.echo, err=True)
-                    traces, judged = live.carried_out(asked, methods, trains, folder, there, told)
-            else:
-                with Reporter(asked.repeats * len(methods), "repeats") as reporter:
-                    reporter.advance(len(there))
+        if effort is not None:
+            with options.cluster(given["cluster"], effort.workers) as link:
+                # Only nodes such as this machine, each as busy.
+                nodes = Asked(device=effort.device, engine=effort.engine, places=effort.workers, kinds=Kinds.OURS)
+                executor_of = Processes if link is None else joined_by(link, nodes)
+                source = Source(task.study.dataset, given["folder"])
+                trains, told = partial(executor_of, source, effort.limits), partial(click.echo, err=True)
+                traces, judged = run_live(methods, asked, effort, trains, folder, there, told)
+        else:
+            assert table is not None, "without --live there is a table"
+            with Reporter(asked.repeats * len(methods), "repeats") as reporter:
+                reporter.advance(len(there))
 
-                    def keep(trace: Trace) -> None:
-                        append_trace(folder, trace)
-                        reporter.advance()
+                def keep(trace: Trace) -> None:
+                    append_trace(folder, trace)
+                    reporter.advance()
 
-                    traces = run_repeats(methods, asked, table, given["processes"] or core_count(), there, keep)
-                # They were kept in the order in which they ended.
-                write_traces(folder, traces)
-                sizes = {key: size for key, size in table.sizes.items() if size <= asked.task.study.budget}
-                judged = Judged.of(table.true_accuracies_pct, sizes, asked.task.study.target_pct)
-        write_judged(folder, judged)
+                traces = run_repeats(methods, asked, table, given["processes"] or core_count(), there, keep)
+            sizes = {key: size for key, size in table.sizes.items() if size <= task.study.budget}
+            judged = Judged.of(table.true_accuracies_pct, sizes, task.study.target_pct)
+        write_end(folder, traces, judged)
         found = findings(asked, traces, judged)
         files = [str(path) for path in (*write_figures(folder, found), write_page(folder, asked, found))]
         text = f"{figures_text(asked, found.document)}\nreport: {files[-1]}"

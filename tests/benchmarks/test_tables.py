@@ -31,12 +31,12 @@ def test_a_table_has_every_network_of_its_space_with_its_seeds_and_four_rungs(
     assert table.facts.is_exhaustive
     assert set(table.runs) == networks
     assert Counter(len(each) for each in table.runs.values()) == runs
-    assert len(table.rungs) == 4
+    assert len(table.facts.rungs) == 4
 
 
 def test_of_the_second_table_those_near_the_target_that_two_seeds_give_have_four():
     table = read_table(ROOT / "benchmarks" / "tables" / "mnist-forms")
-    end = table.rungs[-1]
+    end = table.facts.rungs[-1]
     two = {key: mean(runs[seed][end].validation_accuracy_pct for seed in (0, 1)) for key, runs in table.runs.items()}
     target = sorted(two.values(), reverse=True)[(len(two) - 1) // 4]
 

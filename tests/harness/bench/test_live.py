@@ -8,11 +8,10 @@ from typing import Any, cast
 
 import pytest
 
-from harness.bench import comparison, live
-from harness.bench.comparison import Answer, Comparison, Judged, SearchTask, Trace, table_task
-from harness.bench.live import Running, _judged
+from harness.bench import comparison, replay
+from harness.bench.comparison import Answer, Comparison, Judged, SearchTask, Trace, _table_task, prepared
 from harness.bench.methods import BUILT_IN
-from harness.bench.replay import Reading, SimulatedExecutor, run_repeat
+from harness.bench.replay import Reading, SimulatedExecutor, _judged, run_live, run_repeat
 from harness.bench.table import Table
 from harness.data.training_images import load
 from harness.search.clock import Effort
@@ -28,6 +27,7 @@ from tests.harness.bench import made_up
 
 METHODS = (BUILT_IN["random"], BUILT_IN["halving"])
 GIVEN: dict[str, Any] = {
+    "live": True,
     "repeats": 2,
     "seed": 0,
     "target": None,
@@ -52,10 +52,10 @@ def digits() -> Table:
 
 
 def test_with_a_table_the_question_is_the_tables_and_the_judge_and_the_machine_are_not(tmp_path: Path):
-    asked, running = live.prepared(GIVEN, METHODS, digits())
+    asked, effort = prepared(GIVEN, METHODS, digits())
 
-    assert asked.task == table_task(digits(), GIVEN)
-    assert (asked.table, asked.judge_seeds, running.source.dataset) == (None, 3, "mnist-5k")
+    assert asked.task == _table_task(digits(), GIVEN)
+    assert (asked.table, asked.judge_seeds, effort and effort.engine) == (None, 3, "torch")
     machine = asked.machine
     assert machine is not None
     assert (machine.engine, machine.environment.commit, machine.workers) == ("torch", None, 2)
@@ -65,7 +65,7 @@ def test_with_a_table_the_question_is_the_tables_and_the_judge_and_the_machine_a
 
 
 def test_without_one_the_options_ask():
-    asked, _ = live.prepared(GIVEN | {"target": 99.2, "seconds": 60.0}, METHODS, None)
+    asked, _ = prepared(GIVEN | {"target": 99.2, "seconds": 60.0}, METHODS, None)
 
     task = asked.task
     study = task.study
@@ -74,7 +74,8 @@ def test_without_one_the_options_ask():
 
 
 def test_what_a_stop_left_is_done_repeat_by_repeat_and_nothing_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    asked, running = live.prepared(GIVEN, METHODS, digits())
+    asked, effort = prepared(GIVEN, METHODS, digits())
+    assert effort is not None
     done: list[tuple[str, int]] = []
 
     def repeated(method: Any, asked: Any, repeat: int, *rest: Any) -> Trace:
@@ -83,15 +84,15 @@ def test_what_a_stop_left_is_done_repeat_by_repeat_and_nothing_twice(tmp_path: P
         done.append((method.name, repeat))
         return Trace(method=method.name, repeat=repeat, seed=0, answers=(), networks=1, runs=1, rejected=0, ended=1.0)
 
-    monkeypatch.setattr(live, "run_repeat", repeated)
-    monkeypatch.setattr(live, "_judged", lambda *rest: Judged(accuracies_pct={}, smallest=None))
+    monkeypatch.setattr(replay, "run_repeat", repeated)
+    monkeypatch.setattr(replay, "_judged", lambda *rest: Judged(accuracies_pct={}, smallest=None))
     with pytest.raises(KeyboardInterrupt):
-        live.carried_out(asked, METHODS, running, tmp_path, comparison.begin(tmp_path, asked), lambda line: None)
+        run_live(METHODS, asked, effort, cast(Any, list), tmp_path, comparison.begin(tmp_path, asked), print)
     assert done == [("random", 0), ("halving", 0)]
 
     done.clear()
     there = comparison.begin(tmp_path, asked)
-    traces, _ = live.carried_out(asked, METHODS, running, tmp_path, there, lambda line: None)
+    traces, _ = run_live(METHODS, asked, effort, cast(Any, list), tmp_path, there, print)
 
     assert done == [("random", 1), ("halving", 1)]
     assert [(trace.method, trace.repeat) for trace in traces] == [
@@ -182,7 +183,7 @@ def test_the_simulated_clock_agrees_with_a_live_run_of_the_same_seeds(
     executor, seconds = warmed()
     monkeypatch.setattr(Processes, "start", lambda self, count: None)
     given, live = asked(seconds * TRAININGS / 2), Noting(executor)
-    run_repeat(BUILT_IN[name], given, 0, cast(Executor, live), tmp_path / "work", EFFORT)
+    run_repeat(BUILT_IN[name], given, 0, lambda seed: cast(Executor, live), tmp_path / "work", EFFORT)
 
     def read(job: Job, repeat: int) -> Reading:
         """What was noted; what never began there, or stopped earlier, has no end."""
@@ -192,7 +193,7 @@ def test_the_simulated_clock_agrees_with_a_live_run_of_the_same_seeds(
         return replace(found, errors=dict.fromkeys(rungs, 0) | dict(found.errors), seconds=seconds)
 
     replayed = Noting(SimulatedExecutor(read, 0, given.task.seconds))
-    run_repeat(BUILT_IN[name], given, 0, cast(Executor, replayed))
+    run_repeat(BUILT_IN[name], given, 0, lambda seed: cast(Executor, replayed))
 
     # The default leaves many at a rung; those have no end.
     assert len(live.ends) > TRAININGS / 3
@@ -216,7 +217,7 @@ def test_answers_are_judged_by_the_mean_of_fresh_seeds(tmp_path: Path):
     study = replace(given.task.study, recipe=Recipe(epochs=2), target_pct=1.0)
     given = replace(given, task=replace(given.task, study=study))
 
-    found = _judged([trace], given, Running(SOURCE, EFFORT), tmp_path)
+    found = _judged([trace], given, EFFORT, Processes(SOURCE, EFFORT.limits), tmp_path)
 
     assert list(found.accuracies_pct) == sorted(parse_network(text).hash for text in (small, large))
     assert all(10.0 < value < 100.0 for value in found.accuracies_pct.values())

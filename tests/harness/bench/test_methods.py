@@ -56,13 +56,14 @@ def test_a_method_is_another_where_the_files_change_that_its_command_names(tmp_p
     script = tmp_path / "mine.py"
     script.write_text("1")
     mine = Method(name="mine", says="", command=("python3", str(script)))
-    before = mine.source_sha256
+    task = made_up.asked(TABLE).task
+    before = mine.named(task).source_sha256
 
     (tmp_path / "other.py").write_text("2")
-    assert mine.source_sha256 == before
+    assert mine.named(task).source_sha256 == before
     script.write_text("2")
-    assert mine.source_sha256 != before
-    assert BUILT_IN["random"].source_sha256 is None
+    assert mine.named(task).source_sha256 != before
+    assert BUILT_IN["random"].named(task).source_sha256 is None
 
 
 # Those of others --------------------------------------------------------------------------------------------

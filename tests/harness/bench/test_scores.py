@@ -36,7 +36,6 @@ def test_an_answer_that_does_not_reach_has_no_size_while_it_is_the_answer():
     assert [found.at(time) for time in (0, 9.9, 10, 29, 30, 59, 60, 79, 80, 99)] == [
         *(NEVER, NEVER, 2_000, 2_000, NEVER, NEVER, NEVER, NEVER, 1_000, 1_000)
     ]
-    assert (found.first(2_000), found.first(1_999), found.first(999)) == (10.0, 80.0, NEVER)
 
 
 def test_the_score_is_the_mean_logarithm_over_time_with_the_budget_for_no_answer():
@@ -50,8 +49,6 @@ def test_what_comes_after_the_end_is_no_part_of_the_score():
     found = _Steps.of(trace((10.0, "a", 2_000), (80.0, "c", 1_000)), JUDGE)
 
     assert found.score(JUDGE, 40.0) == pytest.approx((10 * math.log(8) + 30 * math.log(2)) / 40)
-    assert found.final_score(JUDGE, 40.0) == pytest.approx(math.log(2))
-    assert found.final_score(JUDGE, 5.0) == pytest.approx(math.log(8))
 
 
 def test_the_expected_time_counts_the_misses():
