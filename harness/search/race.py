@@ -39,7 +39,7 @@ MOST_SEEDS = 6
 # the ratio that was measured on training images. Of 53 verifications on record 3 missed
 # (docs/lab, "the main job with a second verification").
 CONFIDENCE = 0.80
-_VERIFY_SEEDS = 6
+VERIFY_SEEDS = 6
 # While a network has at least this chance to stand all workers run its fresh seeds; else half of them go on searching.
 LIKELY = 0.5
 # A network gets fresh seeds while its chance to stand is at least this, and is given up when it is not.
@@ -58,7 +58,7 @@ _SEED_FREEDOM = 20
 # threshold from ..."). The larger is kept.
 _NETWORK_SHARE = 0.032
 # The squared relative deviation of a verification's mean from a network's mean on validation.
-_VERIFY_SQUARE = SEED_SHARE**2 / _VERIFY_SEEDS + _NETWORK_SHARE**2
+_VERIFY_SQUARE = SEED_SHARE**2 / VERIFY_SEEDS + _NETWORK_SHARE**2
 # Shares of the epochs after which pruning is decided.
 _RUNG_SHARES = (0.25, 0.5)
 # Errors at the end per error at a rung, at the edge of the best tenth, by share of the epochs; used until a study has
