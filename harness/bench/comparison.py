@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.bench.table import Machine, Table
-from harness.data.training_images import resolve
+from harness.data.training_images import load
 from harness.evidence.study import StudyConfig, config_document
 from harness.search import race
 from harness.search.clock import Effort
@@ -170,7 +170,7 @@ def prepared(given: dict[str, Any], methods: Sequence[Method], table: Table | No
     """
     effort = machine = None
     if given["live"]:
-        data = resolve(table.facts.dataset if table else given["dataset"], given["folder"])
+        data = load(table.facts.dataset if table else given["dataset"], given["folder"])
         if table is not None and data.data_hash != table.facts.data_hash:
             raise ContentError(f"the data in {data.source} are not those of the table {table.facts.name!r}")
         task = _table_task(table, given) if table else _asked(given, data.data_hash)
