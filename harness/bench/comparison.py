@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from harness.bench.table import Machine, Table
 from harness.data.training_images import load
@@ -29,9 +29,6 @@ from harness.training.native.native import choose_engine
 from harness.training.recipe import check_batch, named_recipe
 from search_spaces.catalog import space as space_of
 from search_spaces.notation import parse_space
-
-if TYPE_CHECKING:
-    from harness.bench.methods import Method
 
 # The method that a search uses.
 DEFAULT = "default"
@@ -162,8 +159,8 @@ class Judged:
 # What is asked ----------------------------------------------------------------------------------------------
 
 
-def prepared(given: dict[str, Any], methods: Sequence[Method], table: Table | None) -> tuple[Comparison, Effort | None]:
-    """Return the comparison that the options ask for, and how its trainings run; None on the simulated clock.
+def prepared(given: dict[str, Any], table: Table | None) -> tuple[Comparison, Effort | None]:
+    """Return the comparison that the options ask for, of no methods yet, and how its trainings run; None on the simulated clock.
 
     Raises:
         ContentError: methods may propose what the table does not hold, or its data are not those that are here.
@@ -198,7 +195,7 @@ def prepared(given: dict[str, Any], methods: Sequence[Method], table: Table | No
             code.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
     comparison = Comparison(
         task=task,
-        methods=tuple(method.named(task) for method in methods),
+        methods=(),
         repeats=given["repeats"],
         seed=given["seed"],
         answer_seconds=given["answer_seconds"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -251,8 +252,9 @@ def run(ctx: click.Context, /, as_json: bool, **given: Any) -> int:
 
     table = read_table(table_folder(given["table"], workspace())) if from_table else None
     methods = methods_of(given["names"], given["programs"], ablations=given["ablations"])
-    asked, effort = prepared(given, methods, table)
+    asked, effort = prepared(given, table)
     task = asked.task
+    asked = replace(asked, methods=tuple(method.named(task) for method in methods))
     digest = hashlib.sha256(json.dumps(asked.document, sort_keys=True).encode()).hexdigest()[:6]
     folder = given["out"] or workspace().runs / ".bench" / f"{asked.table or task.study.space}-{digest}"
     check_writable(folder)

@@ -52,7 +52,7 @@ def digits() -> Table:
 
 
 def test_with_a_table_the_question_is_the_tables_and_the_judge_and_the_machine_are_not(tmp_path: Path):
-    asked, effort = prepared(GIVEN, METHODS, digits())
+    asked, effort = prepared(GIVEN, digits())
 
     assert asked.task == _table_task(digits(), GIVEN)
     assert (asked.table, asked.judge_seeds, effort and effort.engine) == (None, 3, "torch")
@@ -65,7 +65,7 @@ def test_with_a_table_the_question_is_the_tables_and_the_judge_and_the_machine_a
 
 
 def test_without_one_the_options_ask():
-    asked, _ = prepared(GIVEN | {"target": 99.2, "seconds": 60.0}, METHODS, None)
+    asked, _ = prepared(GIVEN | {"target": 99.2, "seconds": 60.0}, None)
 
     task = asked.task
     study = task.study
@@ -74,7 +74,7 @@ def test_without_one_the_options_ask():
 
 
 def test_what_a_stop_left_is_done_repeat_by_repeat_and_nothing_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    asked, effort = prepared(GIVEN, METHODS, digits())
+    asked, effort = prepared(GIVEN, digits())
     assert effort is not None
     done: list[tuple[str, int]] = []
 
