@@ -237,9 +237,9 @@ def run(ctx: click.Context, /, as_json: bool, **given: Any) -> int:
             what = f"{'--live' if given['live'] else 'a replay'}{' with a table' * from_table}"
             raise UsageError(f"--{'data' if name == 'folder' else name.replace('_', '-')} says nothing of {what}")
     given["repeats"] = given["repeats"] or (3 if given["live"] else 200)
-    from harness.bench.comparison import Judged, append_trace, begin, prepared, write_end
+    from harness.bench.comparison import Judged, append_trace, begin, write_end
     from harness.bench.methods import methods_of
-    from harness.bench.replay import run_live, run_repeats
+    from harness.bench.replay import prepared, run_live, run_repeats
     from harness.bench.scores import figures_text, findings, write_figures
     from harness.bench.table import read_table, table_folder
     from harness.evidence import study

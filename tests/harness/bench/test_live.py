@@ -9,9 +9,9 @@ from typing import Any, cast
 import pytest
 
 from harness.bench import comparison, replay
-from harness.bench.comparison import Answer, Comparison, Judged, SearchTask, Trace, _table_task, prepared
+from harness.bench.comparison import Answer, Comparison, Judged, SearchTask, Trace
 from harness.bench.methods import BUILT_IN
-from harness.bench.replay import Reading, SimulatedExecutor, _judged, run_live, run_repeat
+from harness.bench.replay import Reading, SimulatedExecutor, _judged, _table_task, prepared, run_live, run_repeat
 from harness.bench.table import Table
 from harness.data.training_images import load
 from harness.search.clock import Effort
