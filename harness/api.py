@@ -648,10 +648,10 @@ def evaluate(
     >>> found.as_recorded, found.images
     (True, 500)
     """
-    from harness.evidence.evaluate import on_test_images
+    from harness.evidence.evaluate import evaluate_seeds
 
     place = workspace()
-    [found] = on_test_images(_record(network, place, dataset, recipe), [seed], place, _folder(data))
+    [found], _ = evaluate_seeds(_record(network, place, dataset, recipe), [seed], place, _folder(data))
     return found
 
 

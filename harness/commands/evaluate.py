@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.commands import options
-from harness.data import datasets
 from harness.system import statistics
 from harness.system.errors import DataError, UsageError
 from harness.system.files import Workspace, workspace
@@ -60,7 +59,7 @@ def evaluate(
     """
     if other is not None and images is not None:
         raise UsageError("--on is for labelled images, --images for pictures without labels: give one of them")
-    from harness.evidence.evaluate import bounds_of, on_other_images, on_test_images
+    from harness.evidence.evaluate import bounds_of, evaluate_seeds
     from harness.evidence.record import kept_indices
     from harness.networks import read_record
 
@@ -69,28 +68,20 @@ def evaluate(
     indices = [seed] if seed is not None else kept_indices(place.records, evidence) or [0]
     if images is not None:
         return _own(evidence, indices, images, place, as_json)
-    said, more = f"{evidence.dataset} test", {}
-    earlier: tuple[int, ...] = ()
     with busy(f"evaluating {counted(len(indices), 'seed')}"):
-        if other is None:
-            found = on_test_images(evidence, indices, place, folder)
-        else:
-            found, entry = on_other_images(evidence, indices, other, place, folder)
-            said, more = entry.on, {"on_sha256": entry.on_sha256}
-            earlier = entry.errors
+        found, entry = evaluate_seeds(evidence, indices, place, folder, other)
+    said = f"{evidence.dataset} test" if entry is None else entry.on
     mean, (bound, image_bound) = statistics.mean([item.accuracy_pct for item in found]), bounds_of(evidence, found)
     document: dict[str, Any] = {
-        "hash": evidence.hash,
-        "parameters": evidence.parameters,
+        **{name: getattr(evidence, name) for name in ("hash", "parameters", "dataset")},
         "recipe": evidence.recipe_name,
-        "dataset": evidence.dataset,
         "images": said,
         "mean_accuracy_pct": mean,
         "lower_bound_pct": bound,
         "lower_bound_images_pct": image_bound,
-        **more,
+        **({} if entry is None else {"on_sha256": entry.on_sha256}),
         "seeds": [
-            asdict(item) | {"errors": item.errors, "accuracy_pct": item.accuracy_pct, "as_recorded": item.as_recorded}
+            asdict(item) | {name: getattr(item, name) for name in ("errors", "accuracy_pct", "as_recorded")}
             for item in found
         ],
     }
@@ -111,8 +102,8 @@ def evaluate(
         bounds = "" if bound is None else f"; 99 % lower bound {bound:.3f} %, over images too {image_bound:.3f} %"
         lines.append(f"{len(found)} of {len(evidence.seeds)} recorded seeds: mean {mean:.3f} %{bounds}")
     options.answer(as_json, document, "\n".join(lines))
-    if earlier not in ((), tuple(item.errors for item in found)):
-        say(f"an earlier evaluation of these seeds and images had other errors: {earlier}", "warning")
+    if entry is not None and entry.errors not in ((), tuple(item.errors for item in found)):
+        say(f"an earlier evaluation of these seeds and images had other errors: {entry.errors}", "warning")
         return 3
     return 0 if all(item.as_recorded is not False for item in found) else 3
 
@@ -121,6 +112,7 @@ def _own(evidence: Record, indices: list[int], images: Path, place: Workspace, a
     import numpy as np
     import torch
 
+    from harness.data.datasets import dataset
     from harness.data.other_images import own_images
     from harness.evidence.evaluate import probabilities
     from harness.evidence.record import read_recorded
@@ -128,25 +120,16 @@ def _own(evidence: Record, indices: list[int], images: Path, place: Workspace, a
     kept = [read_recorded(place.records, evidence, index) for index in indices]
     pictures, faults = own_images(images)
     pixels = torch.from_numpy(np.stack([picture.pixels for picture in pictures]))[:, None]
-    spec, precision = datasets.dataset(evidence.dataset), evidence.recipe.precision
+    spec, precision = dataset(evidence.dataset), evidence.recipe.precision
     sure = torch.stack([probabilities(weights, pixels, spec, precision) for weights in kept]).mean(0)
-    by_class, order = sure.sort(1, descending=True)
-    found: list[dict[str, Any]] = [
-        {
-            "file": str(picture.path),
-            "says": int(order[number, 0]),
-            "confidence": float(by_class[number, 0]),
-            "next": int(order[number, 1]),
-            "next_confidence": float(by_class[number, 1]),
-            "done": picture.done,
-        }
-        for number, picture in enumerate(pictures)
-    ]
-    lines = [
-        f"{item['file']}: {item['says']}, confidence {100 * item['confidence']:.1f} %; "
-        f"next {item['next']}, {100 * item['next_confidence']:.1f} %" + (f"  ({item['done']})" if item["done"] else "")
-        for item in found
-    ]
+    names, found, lines = ("says", "confidence", "next", "next_confidence"), [], []
+    for picture, best, classes in zip(pictures, *(each.tolist() for each in sure.topk(2)), strict=True):
+        values = (classes[0], best[0], classes[1], best[1])
+        found.append({"file": str(picture.path), **dict(zip(names, values, strict=True)), "done": picture.done})
+        line = (
+            f"{picture.path}: {classes[0]}, confidence {100 * best[0]:.1f} %; next {classes[1]}, {100 * best[1]:.1f} %"
+        )
+        lines.append(line + (f"  ({picture.done})" if picture.done else ""))
     options.answer(as_json, {"hash": evidence.hash, "dataset": evidence.dataset, "images": found}, "\n".join(lines))
     options.say_left_out(fault.message for fault in faults)
     return DataError.exit_code if faults else 0

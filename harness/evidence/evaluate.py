@@ -91,31 +91,25 @@ def probabilities(weights: WeightFile, pixels: Tensor, spec: Dataset, precision:
     """Return the probability of each class for each image, float32 (images, classes), from torch on the processor.
 
     Args:
-        weights: of the network.
-        pixels: uint8 (images, channels, rows, columns).
-        spec: says how pixels are normalised.
+        pixels: uint8 (images, channels, rows, columns); ``spec`` says how they are normalised.
         precision: that of the recipe.
 
     Raises:
         ContentError: the weights are not those of a network.
     """
-    network = network_of(weights, spec.task)
-    found = []
+    network, parts = network_of(weights, spec.task), torch.split(pixels, _BATCH)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=precision is Precision.BF16):
-        for part in torch.split(pixels, _BATCH):
-            found.append(network(normalised(part.float().div_(255), spec.mean, spec.std)).float())
+        found = [network(normalised(part.float().div_(255), spec.mean, spec.std)).float() for part in parts]
     return torch.cat(found).softmax(1)
 
 
 def evaluated(index: int, sure: Tensor, labels: Tensor, precision: Precision, recorded: SeedRun | None) -> Evaluation:
-    """Return how a seed did, beside its record.
+    """Return how a seed did, beside what is ``recorded`` of the same images.
 
     Args:
-        index: of the seed.
         sure: as ``probabilities`` gives it, (images, classes).
         labels: int64 (images,).
         precision: that of the recipe; it says what counts as a tie.
-        recorded: what the record says of the same images, None where it says nothing.
     """
     said = sure.argmax(1)
     missed = (said != labels).nonzero().flatten()
@@ -134,60 +128,48 @@ def evaluated(index: int, sure: Tensor, labels: Tensor, precision: Precision, re
     return Evaluation(index, len(labels), wrong, recorded.test_errors, tuple(differing.tolist()), ties)
 
 
-def on_test_images(evidence: Record, indices: Sequence[int], place: Workspace, folder: Path | None) -> list[Evaluation]:
+def evaluate_seeds(
+    evidence: Record, indices: Sequence[int], place: Workspace, folder: Path | None, other: str | None = None
+) -> tuple[list[Evaluation], ledger.Registration | None]:
     """Return how recorded seeds do on the test images, beside their record; the read is logged.
 
-    Raises:
-        ContentError: weights are not kept, or not those of the record.
-        DataError: the images are missing or damaged.
-    """
-    kept = [read_recorded(place.records, evidence, index) for index in indices]
-    named = f"seed{'s' if len(indices) > 1 else ''} {', '.join(map(str, indices))}"
-    purpose = f"evaluate {evidence.hash} {evidence.recipe_name} {named}"
-    data, precision = load(evidence.dataset, folder), evidence.recipe.precision
-    pixels, labels = read_test_set(data, purpose=purpose, log=place.test_log)
-    found = []
-    for index, weights in zip(indices, kept, strict=True):
-        run, sure = evidence.seed(index), probabilities(weights, pixels, data.dataset, precision)
-        repeated = run is not None and weights.sha256 != run.weights_sha256
-        found.append(replace(evaluated(index, sure, labels, precision, run), repeated=repeated))
-    return found
-
-
-def on_other_images(
-    evidence: Record, indices: Sequence[int], other: str, place: Workspace, folder: Path | None
-) -> tuple[list[Evaluation], ledger.Registration]:
-    """Return how recorded seeds do on other images, and what the ledger had of that before a network saw them.
-
-    What came of the first evaluation is entered, too.
+    Or on ``other`` labelled images: then with what the ledger had of that before a network saw them, and what comes of
+    the first evaluation is entered, too.
 
     Raises:
         ContentError: weights are not kept, or not those of the record.
+        DataError: the test images are missing or damaged.
         UsageError: ``other`` names no labelled images.
     """
     kept = [read_recorded(place.records, evidence, index) for index in indices]
-    images = labelled_images(other, dataset(evidence.dataset), folder)
-    wanted = ledger.Registration(
-        hash=evidence.hash,
-        recipe_hash=evidence.recipe_hash,
-        dataset=evidence.dataset,
-        protocol_version=evidence.protocol_version,
-        on=images.name,
-        on_sha256=images.sha256,
-        images=len(images.labels),
-        indices=tuple(indices),
-        declared_utc="",
-        commit=code_version()[0],
-    )
-    entry = ledger.register(place.ledger, wanted)
-    spec, precision = dataset(evidence.dataset), evidence.recipe.precision
-    found = [
-        evaluated(index, probabilities(weights, images.pixels, spec, precision), images.labels, precision, None)
-        for index, weights in zip(indices, kept, strict=True)
-    ]
-    errors = tuple(item.errors for item in found)
-    if not entry.errors:
-        bound, images_bound = bounds_of(evidence, found)
+    spec, precision, entry = dataset(evidence.dataset), evidence.recipe.precision, None
+    if other is None:
+        named = f"seed{'s' if len(indices) > 1 else ''} {', '.join(map(str, indices))}"
+        purpose = f"evaluate {evidence.hash} {evidence.recipe_name} {named}"
+        pixels, labels = read_test_set(load(evidence.dataset, folder), purpose=purpose, log=place.test_log)
+    else:
+        images = labelled_images(other, spec, folder)
+        pixels, labels = images.pixels, images.labels
+        wanted = ledger.Registration(
+            hash=evidence.hash,
+            recipe_hash=evidence.recipe_hash,
+            dataset=evidence.dataset,
+            protocol_version=evidence.protocol_version,
+            on=images.name,
+            on_sha256=images.sha256,
+            images=len(labels),
+            indices=tuple(indices),
+            declared_utc="",
+            commit=code_version()[0],
+        )
+        entry = ledger.register(place.ledger, wanted)
+    found = []
+    for index, weights in zip(indices, kept, strict=True):
+        run = evidence.seed(index) if entry is None else None
+        made = evaluated(index, probabilities(weights, pixels, spec, precision), labels, precision, run)
+        found.append(replace(made, repeated=run is not None and weights.sha256 != run.weights_sha256))
+    if entry is not None and not entry.errors:
+        errors, (bound, images_bound) = tuple(item.errors for item in found), bounds_of(evidence, found)
         ledger.close(place.ledger, entry, errors=errors, lower_bound_pct=bound, lower_bound_images_pct=images_bound)
     return found, entry
 

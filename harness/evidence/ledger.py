@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -136,10 +137,6 @@ class Registration(_Entry):
 
 
 _Ended = TypeVar("_Ended", Attempt, Registration)
-_KINDS: dict[str, type[Attempt | Declaration | Registration]] = {
-    "verification": Declaration,
-    "evaluation": Registration,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,10 +196,9 @@ def read(path: Path, damage: list[ContentError] | None = None) -> Ledger:
 
 
 def _entry_of(line: str, where: str) -> Attempt | Declaration | Registration:
-    try:
-        kind = _KINDS.get(json.loads(line).get("kind"), Attempt)
-    except (ValueError, AttributeError, TypeError):
-        kind = Attempt  # which says what is wrong with the line
+    kind: type[Attempt | Declaration | Registration] = Attempt  # which says what is wrong with a line that is no entry
+    with suppress(ValueError, AttributeError, TypeError):
+        kind = {"verification": Declaration, "evaluation": Registration}.get(json.loads(line).get("kind"), Attempt)
     return read_as(kind, line, where, BRING_BACK)
 
 

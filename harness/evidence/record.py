@@ -164,7 +164,7 @@ def write(folder: Path, record: Record) -> None:
             if there.key != record.key:
                 raise ContentError(f"{path} holds the row {there.key}, so {record.key} cannot be written there")
             record = _joined(there, record)
-        files.write_text(path, _json(document_of(record) | {"recipe": recipe_document(record.recipe)}))
+        files.write_text(path, _text(document_of(record) | {"recipe": recipe_document(record.recipe)}))
 
 
 def _joined(there: Record, record: Record) -> Record:
@@ -208,19 +208,14 @@ def read(path: Path) -> Record:
     except OSError as error:
         raise ContentError(f"cannot read the record {path}: {reason(error)}") from error
     record = read_as(Record, text, f"the record {path}", BRING_BACK)
-    _check(record, path, json.loads(text)["architecture"])
-    return record
-
-
-def _check(record: Record, path: Path, network: str) -> None:
     # Evidence that was edited is no evidence.
-    task = dataset(record.dataset).task
+    spec = dataset(record.dataset)
     try:
-        analysis = analyse(record.architecture, task)
+        analysis = analyse(record.architecture, spec.task)
     except SearchSpaceError as error:
         raise ContentError(f"{path}: its architecture is not a network: {error.message}") from error
     facts: dict[str, tuple[object, object]] = {
-        "architecture": (network, str(record.architecture)),
+        "architecture": (json.loads(text)["architecture"], str(record.architecture)),
         "hash": (record.hash, record.architecture.hash),
         "parameters": (record.parameters, analysis.parameters),
         "macs": (record.macs, analysis.macs),
@@ -233,48 +228,38 @@ def _check(record: Record, path: Path, network: str) -> None:
     digests = [run.weights_sha256 for run in complete if run.weights_sha256 is not None]
     facts["number of different weights of complete seeds"] = (len(set(digests)), len(digests))
     for run in record.seeds:
-        facts |= _seed_facts(record, run)
+        images, said = [index for index, _ in run.wrong], sorted({each for _, each in run.wrong})
+        counted = sorted({index for index in images if 0 <= index < run.test_size})
+        facts |= {
+            f"test_size of seed {run.index}": (run.test_size, spec.test_size),
+            f"test_errors of seed {run.index}": (run.test_errors, len(run.wrong)),
+            f"wrong images of seed {run.index}": (images, counted),
+            f"classes said by seed {run.index}": (said, [each for each in said if each in range(spec.classes)]),
+        }
+        if run.status is Status.COMPLETE and run.best_test_errors is not None:
+            # The last epoch is one of those that were looked at.
+            best = min(run.best_test_errors, run.test_errors)
+            facts[f"best_test_errors of seed {run.index}"] = (run.best_test_errors, best)
+        if record.protocol_version == PROTOCOL_VERSION:
+            fixed = derive_seed(record.hash, record.recipe_hash, Purpose.VERIFY, run.index, beacon=run.beacon or "")
+            facts[f"value of seed {run.index}"] = (run.seed, fixed)
     for name, (stated, computed) in facts.items():
         if stated != computed:
             raise ContentError(f"{path}: {name}: {stated} stated, {computed} computed", hint=BRING_BACK)
+    return record
 
 
-def _seed_facts(record: Record, run: SeedRun) -> dict[str, tuple[object, object]]:
-    images = [index for index, _ in run.wrong]
-    counted = sorted({index for index in images if 0 <= index < run.test_size})
-    classes = range(dataset(record.dataset).classes)
-    facts: dict[str, tuple[object, object]] = {
-        f"test_size of seed {run.index}": (run.test_size, dataset(record.dataset).test_size),
-        f"test_errors of seed {run.index}": (run.test_errors, len(run.wrong)),
-        f"wrong images of seed {run.index}": (images, counted),
-        f"classes said by seed {run.index}": (
-            sorted({said for _, said in run.wrong}),
-            sorted({said for _, said in run.wrong if said in classes}),
-        ),
-    }
-    if run.status is Status.COMPLETE and run.best_test_errors is not None:
-        # The last epoch is one of those that were looked at.
-        best = min(run.best_test_errors, run.test_errors)
-        facts[f"best_test_errors of seed {run.index}"] = (run.best_test_errors, best)
-    if record.protocol_version == PROTOCOL_VERSION:
-        fixed = derive_seed(record.hash, record.recipe_hash, Purpose.VERIFY, run.index, beacon=run.beacon or "")
-        facts[f"value of seed {run.index}"] = (run.seed, fixed)
-    return facts
+def _text(document: dict[str, Any]) -> str:
+    def as_json(value: Any) -> str:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
-
-def _json(document: dict[str, Any]) -> str:
-    lines = []
-    for item in fields(Record):
-        value = document[item.name]
-        if item.name == "seeds":
-            # Most seeds have no beacon, and their lines stay as they were first written.
-            value = [{name: said for name, said in run.items() if (name, said) != ("beacon", None)} for run in value]
-            seeds = ",\n  ".join(json.dumps(run, ensure_ascii=False, allow_nan=False) for run in value)
-            text = f"[\n  {seeds}\n ]" if value else "[]"
-        else:
-            text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-        lines.append(f" {json.dumps(item.name)}: {text}")
-    return "{\n" + ",\n".join(lines) + "\n}\n"
+    lines = {name: as_json(value) for name, value in document.items()}
+    # Most seeds have no beacon, and their lines stay as they were first written.
+    seeds = [
+        {name: said for name, said in run.items() if (name, said) != ("beacon", None)} for run in document["seeds"]
+    ]
+    lines["seeds"] = "[\n  " + ",\n  ".join(map(as_json, seeds)) + "\n ]" if seeds else "[]"
+    return "{\n" + ",\n".join(f' "{name}": {value}' for name, value in lines.items()) + "\n}\n"
 
 
 # Weights -------------------------------------------------------------------------------------------------------------
