@@ -42,11 +42,10 @@ from harness.data.datasets import dataset
 from harness.data.training_images import find, import_torchvision, load
 from harness.system import files
 from harness.system.machine import core_count
-from harness.training.modules import build
+from harness.training.modules import Images, build
 from harness.training.native import native
 from harness.training.native.native import load as load_engine
 from harness.training.recipe import Recipe
-from harness.training.steps import Images
 from harness.training.train import start, train_epoch
 from search_spaces.catalog import PRESETS
 from search_spaces.network import MNIST, analyse

@@ -187,7 +187,7 @@ def _trained(
     from harness.training.native.native import choose_engine
     from harness.training.progress import Reporter
     from harness.training.result import Epoch, Purpose, accuracy_pct
-    from harness.training.run import Job, TrainingData, execute_and_keep
+    from harness.training.run import Job, TrainingData, train_jobs
     from search_spaces.ops import op_types
 
     chosen, teachers = choose_device(device), workspace().teachers
@@ -207,10 +207,9 @@ def _trained(
         evaluate_each_epoch=validated,
         beacon=beacon,
     )
-    size = images.dataset.train_size if validated else len(images.train_labels)
     # As in a search and in a verification: the number of threads has a part in the bits.
     torch.set_num_threads(1)
-    with Reporter(size // named.recipe.batch_size * epochs, "steps") as reporter:
+    with Reporter(epochs, "epochs") as reporter:
 
         def on_epoch(epoch: Epoch) -> None:
             if validated:
@@ -218,8 +217,9 @@ def _trained(
                 accuracy = accuracy_pct(epoch.validation_errors, images.dataset.validation_size)
                 told = f"loss {loss}, validation {accuracy:.2f} %, {epoch.train_seconds:.1f} s"
                 reporter.say(f"epoch {epoch.epoch}/{epochs}: {told}")
+            reporter.advance()
 
-        return execute_and_keep(job, TrainingData.of(images), on_epoch, lambda: reporter.advance())
+        return train_jobs([job], TrainingData(images), on_epoch)[0]
 
 
 # Weights for other programs --------------------------------------------------------------------------------------

@@ -23,9 +23,8 @@ from torch import Tensor, nn
 from harness.data.datasets import Dataset
 from harness.evidence.record import SeedRun
 from harness.system.errors import HarnessError, typed
-from harness.training.modules import build
+from harness.training.modules import build, normalised
 from harness.training.result import Result, same_bits_due
-from harness.training.steps import normalised
 from search_spaces.network import Analysis, Architecture, Task
 
 # fvcore's names for what ``macs`` counts: convolutions, and linear layers in both forms that torch records.

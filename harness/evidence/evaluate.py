@@ -18,10 +18,9 @@ from harness.evidence.bounds import over_images, over_seeds
 from harness.evidence.record import Record, SeedRun, WeightFile, read_recorded
 from harness.system.errors import ContentError
 from harness.system.files import Workspace
-from harness.training.modules import Network, build
+from harness.training.modules import Network, build, normalised
 from harness.training.recipe import Precision
 from harness.training.result import accuracy_pct, code_version
-from harness.training.steps import normalised
 from search_spaces.errors import SearchSpaceError
 from search_spaces.network import Task
 from search_spaces.notation import parse_network

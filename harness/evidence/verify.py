@@ -32,7 +32,7 @@ from harness.training.native.native import engine_of_repeat
 from harness.training.processes import Processes
 from harness.training.recipe import NamedRecipe
 from harness.training.result import Environment, Purpose, code_version
-from harness.training.run import Job, TrainingData, execute_together
+from harness.training.run import Job, TrainingData, train_jobs
 from search_spaces.errors import SearchSpaceError
 from search_spaces.network import Architecture, Task, analyse
 from search_spaces.ops import Op, Residual, op_text
@@ -327,12 +327,12 @@ def _closed_if_futile(plan: Plan, place: Workspace, evidence: Record) -> Attempt
 
 
 def _train_together(waiting: list[Job], source: Source, on_event: Callable[[Event], None]) -> Generator[Finished]:
-    loaded = TrainingData.of(load(source.dataset, source.folder)) if waiting else None
+    loaded = TrainingData(load(source.dataset, source.folder)) if waiting else None
     while waiting and loaded is not None:
         jobs = waiting[:_MOST_TOGETHER]
         del waiting[:_MOST_TOGETHER]
         try:
-            results = execute_together(jobs, loaded)
+            results = [found for found, _ in train_jobs(jobs, loaded, together=True)]
         except RuntimeError as error:
             message = f"{len(jobs)} seeds cannot be trained together: {str(error).strip().splitlines()[0]}"
             raise DeviceError(message, hint="--engine torch trains them one after the other") from error

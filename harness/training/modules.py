@@ -1,11 +1,17 @@
-"""From an architecture to a torch network with first weights; each op builds its own module."""
+"""From an architecture to a torch network with first weights, and what it is given: images, moved, and soft targets.
+
+Each op builds its own module.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
+import torch.nn.functional as functional
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -15,9 +21,7 @@ from search_spaces.network import Architecture, Task, analyse
 from search_spaces.ops import Kernel, Op, Residual, Shape
 
 
-class _Residual(nn.Module):
-    """Adds its input to what its ops make of it."""
-
+class _Residual(nn.Module):  # adds its input to what its ops make of it
     def __init__(self, ops: nn.Sequential) -> None:
         super().__init__()
         self.ops = ops
@@ -26,20 +30,15 @@ class _Residual(nn.Module):
         return values + self.ops(values)  # type: ignore[no-any-return]  # Sequential returns Any
 
 
-def sequence(
+def _sequence(
     ops: tuple[Op, ...], shape: Shape, members: int | None = None, tied: dict[str, Tensor] | None = None
 ) -> nn.Sequential:
-    """Return the modules of ops that get ``shape``, tied kernels shared.
-
-    Args:
-        members: of a population, whose channels lie side by side; None for a network by itself.
-        tied: kernels that are known by a name; added to.
-    """
+    # Tied kernels are shared; ``tied`` has those that are known by a name.
     tied = {} if tied is None else tied
     modules: list[nn.Module] = []
     for op in ops:
         if isinstance(op, Residual):
-            module: nn.Module = _Residual(sequence(op.ops, shape, members, tied))
+            module: nn.Module = _Residual(_sequence(op.ops, shape, members, tied))
         else:
             module = op.module(shape, members)
         if isinstance(module, nn.Conv2d) and isinstance(op, Kernel) and op.tie is not None:
@@ -47,10 +46,6 @@ def sequence(
         modules.append(module)
         shape = op.shape(shape)
     return nn.Sequential(*modules)
-
-
-# What may stand behind a head that says nothing yet: it lets the gradient through all the same.
-_TRANSPARENT = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, FastDropout)
 
 
 class Network(nn.Module):
@@ -66,15 +61,21 @@ class Network(nn.Module):
         return torch.flatten(self.ops(images), 1)
 
 
-def build(architecture: Architecture, task: Task) -> Network:
+def build(architecture: Architecture, task: Task, members: int | None = None) -> Network:
     """Return the network as a module with torch's own first weights.
+
+    Args:
+        members: make as many copies one network: channels side by side, every convolution grouped by member, so that
+            nothing of one reaches another. It takes (batch, members * channels, rows, columns) and gives (batch,
+            members * classes); parameters and buffers come in the single network's order, each with ``members`` times
+            the rows. None for the network by itself.
 
     Raises:
         ShapeError: the ops do not fit together.
         AssertionError: torch counts other parameters than ``search_spaces.network``; a fault of this program.
     """
-    expected = analyse(architecture, task).parameters
-    network = Network(sequence(architecture.ops, task.input_shape))
+    expected = analyse(architecture, task).parameters * (members or 1)
+    network = Network(_sequence(architecture.ops, task.input_shape, members))
     counted = sum(parameter.numel() for parameter in network.parameters())
     if counted != expected:
         raise AssertionError(
@@ -98,46 +99,56 @@ def draw_first_weights(network: Network, recipe: Recipe) -> None:
                 nn.init.zeros_(module.weight)
                 # The first pose of a kernel hands on the first pose of its input, and so each pose its like.
                 nn.init.dirac_(module.weight[:, ::poses], module.groups)
-    if recipe.zero_head:
-        _zero_init_head(network)
-
-
-def _zero_init_head(network: Network) -> None:
-    """Set the last convolution or linear layer to zero, so that all classes begin equal.
-
-    It stays as drawn where a BN or a ReLU behind it would make nothing of that, or where its kernel is another's too.
-    """
-    layers = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
-    last = next((module for module in reversed(list(network.ops)) if not isinstance(module, _TRANSPARENT)), None)
-    if not isinstance(last, nn.Conv2d | nn.Linear) or sum(layer.weight is last.weight for layer in layers) > 1:
+    if not recipe.zero_head:
         return
-    nn.init.zeros_(last.weight)
-    if last.bias is not None:
-        nn.init.zeros_(last.bias)
+    # The last convolution or linear layer says nothing yet, so that all classes begin equal. It stays as drawn where a
+    # BN or a ReLU behind it would make nothing of that, or where its kernel is another's too.
+    layers = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    # These let the gradient through all the same.
+    transparent = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, FastDropout)
+    last = next((module for module in reversed(list(network.ops)) if not isinstance(module, transparent)), None)
+    if isinstance(last, nn.Conv2d | nn.Linear) and sum(layer.weight is last.weight for layer in layers) == 1:
+        nn.init.zeros_(last.weight)
+        if last.bias is not None:
+            nn.init.zeros_(last.bias)
 
 
-def seed_dropout(network: Network, generator: torch.Generator) -> None:
-    """Make every dropout of the network draw from ``generator``."""
+def network_on(
+    architecture: Architecture,
+    task: Task,
+    device: torch.device,
+    *,
+    seed: int = 0,
+    recipe: Recipe | None = None,
+    generator: torch.Generator | None = None,
+    members: int | None = None,
+) -> Network:
+    """Return a network on a device; torch's own generator stays as it was.
+
+    Args:
+        seed: of the first weights; ``recipe`` says which those are.
+        generator: what dropout draws from.
+        members: as for ``build``.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        network = build(architecture, task, members)
+        if recipe is not None:
+            draw_first_weights(network, recipe)
     for module in network.modules():
         if isinstance(module, FastDropout):
             module.generator = generator
-
-
-@contextmanager
-def drawing_from(seed: int) -> Iterator[None]:
-    """Let torch draw from this seed in the block, as first weights are drawn; its generator stays as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        yield
+    order = torch.channels_last if members is None else torch.preserve_format
+    # torch's stubs do not know this form.
+    return network.to(device=device, memory_format=order)  # type: ignore[call-overload, no-any-return]
 
 
 def recompute_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
     """Set the running statistics of every BN to those of all that the batches bring it, dropout off.
 
-    Averaged weights come with averaged statistics, but those are of the weights that were averaged, not of the average
-    (Izmailov et al., arXiv 1803.05407, section 3.2). On the way each BN normalises by the batch's own statistics, so
-    that layers behind it get what they will get; with some hundred images a batch that holds closely. The network is
-    left in evaluation mode.
+    Averaged statistics are of the weights that were averaged, not of the average (Izmailov et al., arXiv 1803.05407,
+    section 3.2). On the way each BN normalises by the batch's own statistics, so that layers behind it get what they
+    will get; with some hundred images a batch that holds closely. The network is left in evaluation mode.
     """
     counts: dict[nn.Module, int] = {}
     sums: dict[nn.Module, Tensor] = {}
@@ -171,3 +182,124 @@ def recompute_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
         count, (mean, square) = counts[norm], sums[norm] / counts[norm]
         norm.running_mean.copy_(mean)
         norm.running_var.copy_((square - mean * mean).clamp(min=0) * (count / max(1, count - 1)))
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """Labelled images on one device: uint8 (n, channels, rows, columns) and int64 (n,).
+
+    Attributes:
+        mean: of the pixels, on a scale from 0 to 1, one a channel; with ``deviation`` it normalises them.
+        classes: labels are below it.
+    """
+
+    pixels: Tensor
+    labels: Tensor
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+    classes: int = 10
+
+    def __post_init__(self) -> None:
+        """Check what the engine reads: a mean and a deviation a channel."""
+        channels = self.pixels.shape[1]
+        assert len(self.mean) == len(self.deviation) == channels, f"{channels} channels need as many means"
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def task(self) -> Task:
+        """What a network for these images takes and gives."""
+        channels, rows, columns = self.pixels.shape[1:]
+        return Task((channels, rows, columns), self.classes)
+
+
+def normalised(pixels: Tensor, mean: tuple[float, ...], deviation: tuple[float, ...]) -> Tensor:
+    """Subtract the mean and divide by the deviation of each channel, in place.
+
+    ``pixels`` are floating point (n, channels, rows, columns), on a scale from 0 to 1.
+    """
+    if len(mean) == 1:
+        # Records were made with plain numbers; a GPU rounds a division by a tensor otherwise.
+        return pixels.sub_(mean[0]).div_(deviation[0])
+    centre, scale = (_by_channel(values, pixels.dtype, pixels.device) for values in (mean, deviation))
+    return pixels.sub_(centre).div_(scale)
+
+
+@lru_cache(maxsize=64)
+def _by_channel(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    # Kept, because a captured step must not copy from the host.
+    return torch.tensor(values, dtype=dtype, device=device).view(-1, 1, 1)
+
+
+def augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
+    """Return the images moved as the recipe says; what comes in from outside is 0, the background of MNIST.
+
+    Args:
+        images: (batch, channels, rows, columns), background 0.
+        generator: on the device of the images.
+    """
+    if recipe.augmented_share == 0:
+        return images
+    # One draw for all seven numbers an image: on a GPU each call is a launch.
+    draws = torch.rand(7, len(images), generator=generator, device=generator.device)
+    theta = _maps_of(draws, images.shape[-2], images.shape[-1], recipe)
+    grid = functional.affine_grid(theta, list(images.shape), align_corners=False)
+    return functional.grid_sample(images, grid, align_corners=False)
+
+
+def epoch_maps(recipe: Recipe, generator: torch.Generator, steps: int, task: Task) -> Tensor | None:
+    """Draw what ``augment`` draws, in its order, for all steps at once, (steps * batch, 2, 3); None without moves."""
+    if recipe.augmented_share == 0:
+        return None
+    draws = torch.rand(steps, 7, recipe.batch_size, generator=generator, device=generator.device)
+    return _maps_of(draws.transpose(0, 1).reshape(7, -1), *task.input_shape[1:], recipe).contiguous()
+
+
+def _maps_of(draws: Tensor, rows: int, columns: int, recipe: Recipe) -> Tensor:
+    # The maps, (count, 2, 3), that seven uniform draws an image, (7, count), stand for. They lead from output to input
+    # coordinates, in units of half an edge. The linear part is scale times rotation, plus a shear of the horizontal
+    # axis; images that are not to be moved get the identity.
+    moved = (draws[6] < recipe.augmented_share).float()
+    spread = (2 * draws[:6] - 1) * moved  # (6, count), each from -1 to 1
+    angle = spread[0] * math.radians(recipe.rotation_degrees)
+    wide, high = 1 + spread[1] * recipe.scale, 1 + spread[2] * recipe.scale
+    shear = spread[3] * recipe.shear
+    right = spread[4] * (2 * recipe.shift_pixels / columns)
+    down = spread[5] * (2 * recipe.shift_pixels / rows)
+    # Rows and columns are measured in their own half edges.
+    tall = rows / columns
+    cosine, sine = torch.cos(angle), torch.sin(angle)
+    return torch.stack(
+        [cosine / wide, (-sine / wide + shear) * tall, right, sine / high / tall, cosine / high, down], dim=1
+    ).view(-1, 2, 3)
+
+
+@dataclass(frozen=True, slots=True)
+class Teacher:
+    """The trained teachers of one recipe: one architecture, a network a seed.
+
+    Attributes:
+        networks: in evaluation mode, with the weights that predict: averaged where their recipe averages.
+        seconds: that the training of all of them took.
+    """
+
+    architecture: Architecture
+    networks: tuple[Network, ...]
+    seconds: float
+
+
+def soft_targets(teacher: Teacher, batch: Tensor, temperature: float) -> Tensor:
+    """Return the mean over the teachers of their softened probabilities, (batch, classes), without a gradient."""
+    with torch.no_grad():
+        each = [functional.softmax(network(batch).float() / temperature, 1) for network in teacher.networks]
+        return torch.stack(each).mean(0)
+
+
+def soft_losses(logits: Tensor, targets: Tensor, temperature: float) -> Tensor:
+    """Return the divergence of each image's softened logits from its targets, times the temperature squared, (batch,).
+
+    The square keeps the gradient's size independent of the temperature.
+    """
+    log_probabilities = functional.log_softmax(logits / temperature, 1)
+    return functional.kl_div(log_probabilities, targets, reduction="none").sum(1) * temperature**2

@@ -179,7 +179,7 @@ def settle() -> None:
 
 @functools.lru_cache(maxsize=1)
 def _data(source: Source) -> TrainingData:
-    return TrainingData.of(load(source.dataset, source.folder, allow_download=False))
+    return TrainingData(load(source.dataset, source.folder, allow_download=False))
 
 
 def train(job: Job, source: Source, memory_mb: float) -> Event:

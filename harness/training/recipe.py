@@ -80,37 +80,27 @@ class Recipe:
 
     Attributes:
         epochs: passes over the training images; the last incomplete batch of a pass is dropped.
-        batch_size: images a step.
-        optimizer: which optimizer; SGD's momentum is Nesterov's where ``nesterov`` is set.
         learning_rate: the highest rate of the schedule.
-        momentum: SGD's momentum, Adam's first beta.
-        nesterov: Nesterov's form of SGD's momentum.
-        weight_decay: L2 coefficient on kernels and matrices; ``decay_all`` says whether on all else too.
-        schedule: form of the learning rate over the steps.
-        warmup: share of all steps over which the rate climbs from a tenth, 0 to 1.
-        step_epochs: epochs after which a ``step`` schedule multiplies the rate.
-        step_factor: that factor.
-        label_smoothing: share of the target spread over all classes, 0 to 1.
-        augmented_share: probability that an image is moved at all, 0 to 1.
-        rotation_degrees: largest rotation.
-        shift_pixels: largest shift along each axis.
-        scale: largest relative change of each axis.
-        shear: largest shear, as a slope.
+        momentum: SGD's momentum, which ``nesterov`` gives Nesterov's form; Adam's first beta.
+        weight_decay: L2 coefficient on kernels and matrices; ``decay_all`` says whether on scales, shifts, biases and
+            slopes too, as in torch's optimizers.
+        warmup: share of all steps over which the rate climbs from a tenth.
+        step_epochs: epochs after which a ``step`` schedule multiplies the rate by ``step_factor``.
+        label_smoothing: share of the target spread over all classes.
+        augmented_share: probability that an image is moved at all.
+        rotation_degrees: largest rotation; ``shift_pixels`` largest shift along each axis, ``scale`` largest relative
+            change of each axis, ``shear`` largest shear, as a slope.
         average_decay: decay a step of the exponential average of all weights and BN statistics; 0 is off.
         average_start: share of the steps after which averaging begins.
-        initialisation: first weights.
         precision: of what is multiplied in convolutions and, by torch, in linear layers; sums are of fp32.
-        final_rate: where ``linear`` and ``cosine`` end, as a share of the highest rate, 0 to 1.
+        final_rate: where ``linear`` and ``cosine`` end, as a share of the highest rate.
         teacher: text of a network whose softened answers are learnt beside the labels; empty for none.
         teacher_recipe: what the teacher is trained by.
         teacher_seeds: number of teachers, each from a seed of its own; their answers are averaged.
-        distill_weight: share of the loss that the teachers' answers have, 0 to 1.
+        distill_weight: share of the loss that the teachers' answers have.
         distill_temperature: what logits are divided by before answers are compared.
-        average_statistics: BN statistics of the averaged weights.
         zero_head: begin with a last layer of zeros, where that one ends the network and its kernel is its own.
-        augmentation_off_share: share of the epochs, the last ones, in which no image is moved, 0 to 1; rounded to whole
-            epochs.
-        decay_all: ``weight_decay`` holds for scales, shifts, biases and slopes too, as in torch's optimizers.
+        augmentation_off_share: share of the epochs, the last ones, in which no image is moved; rounded to whole epochs.
     """
 
     epochs: Annotated[int, Field(ge=1, le=100_000)] = 15
@@ -196,14 +186,9 @@ def recipe_document(recipe: Recipe) -> dict[str, Any]:
     values = {item.name: getattr(recipe, item.name) for item in fields(Recipe)}
     if recipe.teacher_recipe is not None:
         values["teacher_recipe"] = recipe_document(recipe.teacher_recipe)
-    # No value of a field equals this, so fields of the first records are always stated.
-    early = object()
-    return {name: value for name, value in values.items() if value != _LATER_DEFAULTS.get(name, early)}
-
-
-def first_averaged_step(recipe: Recipe, steps_per_epoch: int) -> int:
-    """Return the step, counted from 1, after which averaging begins; 0 where it begins at once."""
-    return math.ceil(recipe.average_start * steps_per_epoch * recipe.epochs)
+    return {
+        name: value for name, value in values.items() if name not in _LATER_DEFAULTS or value != _LATER_DEFAULTS[name]
+    }
 
 
 def decay_of(recipe: Recipe, *, kernel: bool) -> float:
@@ -216,6 +201,62 @@ def recipe_of_epoch(recipe: Recipe, epoch: int) -> Recipe:
     if epoch < recipe.epochs - math.floor(recipe.augmentation_off_share * recipe.epochs + 0.5):
         return recipe
     return replace(recipe, augmented_share=0.0, augmentation_off_share=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """What moves over some steps in a row, an item a step: all that an engine needs to know of it.
+
+    Attributes:
+        rates: learning rates.
+        shares: how much of the new state the average takes; all of it until it begins.
+        corrections: what Adam divides its mean, and the root of its mean square, by (Kingma and Ba, arXiv 1412.6980).
+        first_averaged: the step of the run, counted from 1, whose state is the first of the average.
+    """
+
+    rates: list[float]
+    shares: list[float]
+    corrections: list[tuple[float, float]]
+    first_averaged: float
+
+
+def epoch_steps(recipe: Recipe, done: int, count: int) -> Steps:
+    """Return the ``count`` steps of an epoch, of which ``done`` were taken before."""
+    first = math.ceil(recipe.average_start * count * recipe.epochs)
+    numbers = range(done + 1, done + count + 1)
+    return Steps(
+        [_learning_rate(recipe, number - 1, count) for number in numbers],
+        # A young average must forget its beginning faster than an old one: with n steps behind it its decay is at
+        # most (1 + n) / (10 + n), the rule of TensorFlow's ExponentialMovingAverage.
+        [
+            1.0
+            if number <= max(1, first)
+            else 1 - min(recipe.average_decay, (1 + number - first) / (10 + number - first))
+            for number in numbers
+        ],
+        [(1 - recipe.momentum**number, math.sqrt(1 - 0.999**number)) for number in numbers],
+        max(1, first) if recipe.average_decay else math.inf,
+    )
+
+
+def _learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
+    # Of one step, counted from 0.
+    done = step / (steps_per_epoch * recipe.epochs)
+    if done < recipe.warmup:
+        return recipe.learning_rate * (0.1 + 0.9 * done / recipe.warmup)
+    match recipe.schedule:
+        case Schedule.CONSTANT:
+            return recipe.learning_rate
+        case Schedule.STEP:
+            passed = sum(step >= epoch * steps_per_epoch for epoch in recipe.step_epochs)
+            return recipe.learning_rate * recipe.step_factor**passed
+        case Schedule.LINEAR:
+            rate = recipe.learning_rate * (1 - done) / (1 - recipe.warmup)
+        case Schedule.COSINE:
+            turned = math.pi * (done - recipe.warmup) / (1 - recipe.warmup)
+            rate = recipe.learning_rate * (1 + math.cos(turned)) / 2
+    # What falls to zero falls to the recipe's last rate; the same number where that is zero.
+    return recipe.final_rate * recipe.learning_rate + (1 - recipe.final_rate) * rate
 
 
 def recipe_from(document: dict[str, Any], where: str = "recipe") -> Recipe:
@@ -232,15 +273,13 @@ class NamedRecipe:
     """A recipe with what people must know about it.
 
     Attributes:
-        assumed: fields that the source does not state and that are ours.
-        source: where the stated fields come from.
+        assumed: fields that the document of the recipe does not state and that are ours.
         test_each_epoch: read the test set after every epoch, as the documents did; never set for recipes
             of our own.
     """
 
     name: str
     recipe: Recipe
-    source: str = "ours"
     assumed: tuple[str, ...] = ()
     test_each_epoch: bool = False
 
@@ -272,7 +311,7 @@ _OPEN = tuple(item.name for item in fields(Recipe) if item.name not in _LATER_DE
 
 def _document(name: str, **stated: Any) -> NamedRecipe:
     assumed = tuple(name for name in _OPEN if name not in stated)
-    return NamedRecipe(name, replace(_DOCUMENTS, **stated), f"source document of {name}", assumed, test_each_epoch=True)
+    return NamedRecipe(name, replace(_DOCUMENTS, **stated), assumed, test_each_epoch=True)
 
 
 # For networks of some thousand parameters, from two factorials (docs/lab).
@@ -292,7 +331,7 @@ RECIPES: dict[str, NamedRecipe] = {
         NamedRecipe("small", _SMALL),
         NamedRecipe("small-bf16", replace(_SMALL, precision=Precision.BF16)),
         NamedRecipe("smoke", Recipe(epochs=1, batch_size=128)),
-        NamedRecipe("documents", _DOCUMENTS, "what the source documents have in common", _OPEN, test_each_epoch=True),
+        _document("documents"),
         _document(
             "seed1",
             epochs=19,
@@ -319,7 +358,7 @@ def named_recipe(text: str, *, epochs: int | None = None) -> NamedRecipe:
         ContentError: the file is not a recipe, or a value is out of range.
     """
     if text.startswith("@"):
-        entry = NamedRecipe(Path(text[1:]).stem, _read(Path(text[1:])), text[1:])
+        entry = NamedRecipe(Path(text[1:]).stem, _read(Path(text[1:])))
     elif text in RECIPES:
         entry = RECIPES[text]
     elif (own := re.fullmatch(r"(.+)-([1-9]\d{0,5})ep", text)) and own[1] in RECIPES:
@@ -333,7 +372,7 @@ def named_recipe(text: str, *, epochs: int | None = None) -> NamedRecipe:
     if epochs is None or epochs == entry.recipe.epochs:
         return entry
     changed = recipe_from(recipe_document(entry.recipe) | {"epochs": epochs})
-    return NamedRecipe(f"{entry.name}-{epochs}ep", changed, entry.source, entry.assumed, entry.test_each_epoch)
+    return replace(entry, name=f"{entry.name}-{epochs}ep", recipe=changed)
 
 
 def check_batch(recipe: Recipe, images: int) -> None:
@@ -381,4 +420,4 @@ def recipe_named_like(recipe: Recipe, name: str) -> NamedRecipe:
         known = named_recipe(entry.name, epochs=recipe.epochs)
         if known.recipe == recipe and known.name == name:
             return known
-    return NamedRecipe(name, recipe, "a record")
+    return NamedRecipe(name, recipe)

@@ -2,38 +2,40 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 import resource
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from harness.data.datasets import Dataset
 from harness.data.testset import read_test_set
-from harness.data.training_images import ImageData, Split, split
+from harness.data.training_images import ImageData, split
 from harness.system import files
-from harness.system.errors import refused_memory
+from harness.system.errors import ContentError, refused_memory
 from harness.system.machine import choose_device
 from harness.training import inspection
 from harness.training.inspection import CONFIDENCE_EDGES, Confidence, Inspection, Miss, packed
+from harness.training.modules import Images, Teacher, network_on
 from harness.training.native.native import TORCH, choose_engine
+from harness.training.native.native_training import state_tensors
 from harness.training.recipe import Recipe
-from harness.training.result import Epoch, Purpose, Result, Status, derive_seed, environment
-from harness.training.steps import Images
-from harness.training.teacher import teacher_of
-from harness.training.together import population_of, train_epoch_together
+from harness.training.result import PROTOCOL_VERSION, Epoch, Purpose, Result, Status, derive_seed, environment
+from harness.training.together import Population
 from harness.training.train import (
     Training,
     checkpoint,
     count_errors,
     final_network,
     finish_average,
-    holding,
     predicting_state,
     predictions,
     probabilities,
@@ -45,6 +47,7 @@ from harness.training.train import (
     weights_digest,
 )
 from search_spaces.network import Architecture, analyse
+from search_spaces.notation import parse_network
 from search_spaces.ops import op_types
 from search_spaces.space import Decision
 
@@ -95,95 +98,87 @@ class Job:
     spent_seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
 class TrainingData:
-    """The data as one process holds them: loaded once, used by all its runs.
+    """The data as one process holds them: loaded once, used by all its runs."""
 
-    Attributes:
-        placed: what runs train on and are validated on, by device and by whether that is the split.
-    """
+    def __init__(self, data: ImageData) -> None:
+        self.data, self.split = data, split(data)
+        # What runs train on and are validated on, by device and by whether that is the split.
+        self._placed: dict[tuple[torch.device, bool], tuple[Images, Images | None]] = {}
 
-    data: ImageData
-    split: Split
-    placed: dict[tuple[torch.device, bool], tuple[Images, Images | None]] = field(default_factory=dict, repr=False)
+    def images(self, pixels: torch.Tensor, labels: torch.Tensor, device: torch.device) -> Images:
+        """Return some of the data set's images on a device."""
+        dataset = self.data.dataset
+        return Images(pixels.to(device), labels.to(device), dataset.mean, dataset.std, dataset.classes)
 
-    @classmethod
-    def of(cls, data: ImageData) -> TrainingData:
-        """Return the data with their fixed split."""
-        return cls(data, split(data))
-
-
-def execute(
-    job: Job,
-    loaded: TrainingData,
-    on_epoch: Callable[[Epoch], None] | None = None,
-    on_step: Callable[[], None] | None = None,
-) -> Result:
-    """Train as the job says, from its checkpoint where there is one.
-
-    Runs for a verification train on all training images and read the test set once, at the end; all others
-    train on the search split and never see it. The status is ``running`` where epochs are left.
-    """
-    return execute_and_keep(job, loaded, on_epoch, on_step)[0]
+    def parts(self, device: torch.device, *, divided: bool) -> tuple[Images, Images | None]:
+        """Return what runs train on and are validated on, if anything; all runs of a process have the same copy."""
+        if (placed := self._placed.get((device, divided))) is None:
+            whole = self.images(self.data.train_images, self.data.train_labels, device)
+            placed = whole, None
+            if divided:
+                places = self.split.train.to(device), self.split.validation.to(device)
+                training, validation = (
+                    replace(whole, pixels=whole.pixels[at], labels=whole.labels[at]) for at in places
+                )
+                placed = training, validation
+            self._placed[device, divided] = placed
+        return placed
 
 
-def execute_and_keep(
-    job: Job,
-    loaded: TrainingData,
-    on_epoch: Callable[[Epoch], None] | None = None,
-    on_step: Callable[[], None] | None = None,
-) -> tuple[Result, Training]:
-    """Do as ``execute`` and return what was trained too."""
-    ((result, run),) = _execute([job], loaded, on_epoch, on_step, together=False)
-    return result, run
+def execute(job: Job, loaded: TrainingData) -> Result:
+    """Train as ``train_jobs`` does, and return the result alone."""
+    return train_jobs([job], loaded)[0][0]
 
 
-def execute_together(jobs: Sequence[Job], loaded: TrainingData) -> list[Result]:
-    """Train several seeds of one network with one recipe at once, by torch, and return their results."""
-    return [result for result, _ in _execute(jobs, loaded, None, None, together=True)]
-
-
-def _execute(
+def train_jobs(
     jobs: Sequence[Job],
     loaded: TrainingData,
-    on_epoch: Callable[[Epoch], None] | None,
-    on_step: Callable[[], None] | None,
+    on_epoch: Callable[[Epoch], None] | None = None,
     *,
-    together: bool,
+    together: bool = False,
 ) -> list[tuple[Result, Training]]:
+    """Train one job as it says, or several seeds of one network with one recipe at once, by torch.
+
+    A job goes on from its checkpoint where there is one; its status is ``running`` where epochs are left. Runs for a
+    verification train on all training images and read the test set once, at the end; all others train on the search
+    split and never see it.
+    """
     job, dataset = jobs[0], loaded.data.dataset
     device, ops = choose_device(job.device), op_types(job.architecture.ops)
     engine = None if together else choose_engine(job.engine, job.recipe, device, ops).engine
     together = together or (engine is None and _captures(device))
     # Masks of dropout and rounding depend on how many train together, so that is part of the engine's name.
     name = f"{TORCH} together {len(jobs)}" if together else TORCH if engine is None else engine.name
-    training, validation = _images_of(job, loaded, device)
-    teacher = teacher_of(
-        job.recipe,
-        training,  # those that the job trains on, and no others
-        split="all" if job.purpose is Purpose.VERIFY else "split",
-        data_hash=loaded.data.data_hash,
-        device=device,
-        engine=job.engine,
-        folder=job.teachers,
-    )
+    training, validation = loaded.parts(device, divided=job.purpose is not Purpose.VERIFY)
+    # A teacher sees the images that the job trains on, and no others.
+    teacher = teacher_of(job, training, loaded.data.data_hash, device)
     made, now = environment(device, loaded.data.data_hash, name), datetime.now(UTC).isoformat(timespec="seconds")
     results = [replace(begun(each, dataset), environment=made, started_utc=now) for each in jobs]
     runs = []
     for each, result in zip(jobs, results, strict=True):
         begins = (each.architecture, each.recipe, result.seed, device, engine, teacher)
         runs.append(start(*begins, task=dataset.task))
-        if each.checkpoint is not None and each.checkpoint.exists() and not _resumes(runs[-1], each.checkpoint):
+        if each.checkpoint is None or not each.checkpoint.exists():
+            continue
+        try:
+            content = io.BytesIO(each.checkpoint.read_bytes())
+            resume(runs[-1], torch.load(content, map_location=device, weights_only=True))
+        except Exception as error:  # torch raises anything where it is damaged
+            if refused_memory(error) is not None:
+                raise
+            print(f"{each.checkpoint} is damaged; the run begins from its start", file=sys.stderr, flush=True)
+            each.checkpoint.unlink()
             runs[-1] = start(*begins, task=dataset.task)
     last = min(job.until_epoch or job.recipe.epochs, job.recipe.epochs)
     going: list[Training] = []
     while left := [run for run in runs if len(run.history) < last and not run.diverged]:
         if together:
             if len(left) != len(going):
-                population = population_of(left, training)
-            train_epoch_together(population, on_step)
+                population = Population(left, training)
+            population.train_epoch()
         else:
-            train_epoch(left[0], training, on_step)
+            train_epoch(left[0], training)
         going = left
         for each, run in zip(jobs, runs, strict=True):
             if run in left:
@@ -191,7 +186,7 @@ def _execute(
                 if on_epoch is not None:
                     on_epoch(run.history[-1])
     return [
-        (_finish_result(each, loaded, result, run, training, validation), run)
+        (_finished(each, loaded, result, run, training, validation), run)
         for each, result, run in zip(jobs, results, runs, strict=True)
     ]
 
@@ -200,32 +195,6 @@ def _captures(device: torch.device) -> bool:
     # A GPU takes longer to launch the hundred kernels of a tiny network's step one by one than to run them: there it
     # trains as a population of one, whose step is captured once and replayed.
     return device.type == "cuda"
-
-
-def _resumes(run: Training, path: Path) -> bool:
-    """Bring a run to where its checkpoint was taken; return False where it is damaged: torch then raises anything."""
-    content = io.BytesIO(path.read_bytes())
-    try:
-        resume(run, torch.load(content, map_location=run.device, weights_only=True))
-    except Exception as error:
-        if refused_memory(error) is not None:
-            raise
-        print(f"{path} is damaged; the run begins from its start", file=sys.stderr, flush=True)
-        path.unlink()
-        return False
-    return True
-
-
-def _images_of(job: Job, loaded: TrainingData, device: torch.device) -> tuple[Images, Images | None]:
-    # All jobs of a process have the same copy, which stays as long as the process.
-    divided = job.purpose is not Purpose.VERIFY
-    if (placed := loaded.placed.get((device, divided))) is None:
-        dataset = loaded.data.dataset
-        pixels, labels = loaded.data.train_images.to(device), loaded.data.train_labels.to(device)
-        indices = (loaded.split.train.to(device), loaded.split.validation.to(device)) if divided else (slice(None),)
-        parts = [Images(pixels[at], labels[at], dataset.mean, dataset.std, dataset.classes) for at in indices]
-        loaded.placed[device, divided] = placed = (parts[0], parts[1] if divided else None)
-    return placed
 
 
 def _look(
@@ -249,9 +218,7 @@ def read_purpose(job: Job) -> str:
 def _test_images(job: Job, loaded: TrainingData, device: torch.device) -> Images:
     if job.test_log is None:
         raise AssertionError("a run that was given no log must not read the test set")
-    pixels, labels = read_test_set(loaded.data, purpose=read_purpose(job), log=job.test_log)
-    dataset = loaded.data.dataset
-    return Images(pixels.to(device), labels.to(device), dataset.mean, dataset.std, dataset.classes)
+    return loaded.images(*read_test_set(loaded.data, purpose=read_purpose(job), log=job.test_log), device)
 
 
 def begun(job: Job, data: Dataset) -> Result:
@@ -277,7 +244,7 @@ def begun(job: Job, data: Dataset) -> Result:
     )
 
 
-def _finish_result(
+def _finished(
     job: Job, loaded: TrainingData, result: Result, run: Training, training: Images, validation: Images | None
 ) -> Result:
     # A run that goes on from its last checkpoint had no epoch after which its average was finished.
@@ -286,17 +253,25 @@ def _finish_result(
         buffer = io.BytesIO()
         torch.save(checkpoint(run), buffer)
         files.write_bytes(job.checkpoint, buffer.getvalue())
-    finished = run.diverged or len(run.history) == job.recipe.epochs
+    ended = run.diverged or len(run.history) == job.recipe.epochs
     if run.diverged:
         message = f"the loss was not finite in epoch {len(run.history)}"
         result = replace(result, status=Status.DIVERGED, message=message)
-    elif finished:
+    elif ended:
         result = replace(result, status=Status.COMPLETE)
     if validation is not None:
         errors = run.history[-1].validation_errors
         result = replace(result, validation_errors=errors, validation_size=len(validation))
-    result = replace(result, weights_sha256=weights_digest(run))
-    if job.test_log is not None and finished:
+    images = len(run.history) * (len(training) // job.recipe.batch_size) * job.recipe.batch_size
+    result = replace(
+        result,
+        weights_sha256=weights_digest(run),
+        history=tuple(run.history),
+        train_seconds=run.seconds,
+        teacher_seconds=run.teacher.seconds if run.teacher is not None else 0.0,
+        images_per_second=images / run.seconds if run.seconds else 0.0,
+    )
+    if job.test_log is not None and ended:
         test = _test_images(job, loaded, run.device)
         predicted = predictions(run, test)
         index = (predicted != test.labels).nonzero().flatten()
@@ -304,29 +279,31 @@ def _finish_result(
         result = replace(result, test_errors=len(wrong), test_size=len(test), wrong=wrong)
         # A diverged network has nothing to show: its probabilities are no numbers.
         if job.inspection is not None and not run.diverged:
-            inspection.write(job.inspection, _inspect(run, test, result))
-    if job.weights is not None and finished and not run.diverged:
+            inspection.write(job.inspection, _inspected(run, test, result))
+    if job.weights is not None and ended and not run.diverged:
         files.write_bytes(job.weights, to_safetensors(final_network(run), properties(result, loaded.data.dataset)))
-    images = len(run.history) * (len(training) // job.recipe.batch_size) * job.recipe.batch_size
-    return replace(
-        result,
-        history=tuple(run.history),
-        train_seconds=run.seconds,
-        teacher_seconds=run.teacher.seconds if run.teacher is not None else 0.0,
-        images_per_second=images / run.seconds if run.seconds else 0.0,
-        peak_memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-    )
+    return replace(result, peak_memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
-def _inspect(run: Training, test: Images, result: Result) -> Inspection:
+def _inspected(run: Training, test: Images, result: Result) -> Inspection:
     sure = probabilities(run, test)
-    misses = []
+    misses, confidences = [], []
     for index, said in result.wrong:
         pixels = test.pixels[index, 0].cpu().numpy().tobytes()
         confidence = round(float(sure[index, said]), _DIGITS)
         label = int(test.labels[index])
         misses.append(Miss(image=index, label=label, said=said, confidence=confidence, pixels=packed(pixels)))
-    edge, kernels = _first_kernels(run)
+    highest, predicted = sure.max(1)
+    for low, high in pairwise(CONFIDENCE_EDGES):
+        inside = (highest > low) & (highest <= high)
+        if images := int(inside.sum()):
+            mean = round(float(highest[inside].double().mean()), 6)
+            right = int(((predicted == test.labels) & inside).sum())
+            confidences.append(Confidence(low=low, high=high, images=images, right=right, mean=mean))
+    # What a convolution with square kernels that comes first has learned: (out_channels / poses, edge * edge).
+    first, edge, kernels = next(iter(final_network(run).parameters()), None), 0, []
+    if first is not None and first.ndim == 4 and first.shape[1] == 1 and first.shape[2] == first.shape[3]:
+        edge, kernels = first.shape[2], first.detach().double().flatten(1).tolist()
     return Inspection(
         hash=result.hash,
         recipe_hash=result.recipe_hash,
@@ -337,33 +314,65 @@ def _inspect(run: Training, test: Images, result: Result) -> Inspection:
         label_counts=tuple(torch.bincount(test.labels, minlength=sure.shape[1]).tolist()),
         image_shape=(test.pixels.shape[2], test.pixels.shape[3]),
         misses=tuple(misses),
-        confidences=_confidences(sure, test),
+        confidences=tuple(confidences),
         kernel_edge=edge,
-        kernels=kernels,
+        kernels=tuple(tuple(round(value, _DIGITS) for value in row) for row in kernels),
     )
 
 
-def _confidences(sure: torch.Tensor, test: Images) -> tuple[Confidence, ...]:
-    highest, predicted = sure.max(1)
-    right = predicted == test.labels
-    found = []
-    for low, high in pairwise(CONFIDENCE_EDGES):
-        inside = (highest > low) & (highest <= high)
-        if images := int(inside.sum()):
-            mean = float(highest[inside].double().mean())
-            here = int((right & inside).sum())
-            found.append(Confidence(low=low, high=high, images=images, right=here, mean=round(mean, 6)))
-    return tuple(found)
+def teacher_of(job: Job, images: Images, data_hash: str, device: torch.device) -> Teacher | None:
+    """Return the teacher that a job's recipe names, trained now where it is not kept; None where it names none.
 
+    A teacher is an ordinary training run with a fixed seed on the images of its student, so it never sees a test image,
+    and it is kept for all students of a recipe. Torch trains one that the native engine declines.
 
-def _first_kernels(run: Training) -> tuple[int, tuple[tuple[float, ...], ...]]:
-    """Return edge and values of the square kernels that a convolution that comes first has learned.
-
-    The values are (out_channels / poses, edge * edge).
+    Raises:
+        ContentError: a teacher diverged, or its file is damaged.
     """
-    with holding(run, predicting_state(run)), torch.no_grad():
-        first = next(iter(run.network.parameters()), None)
-        if first is None or first.ndim != 4 or first.shape[1] != 1 or first.shape[2] != first.shape[3]:
-            return 0, ()
-        rows = first.detach().cpu().double().flatten(1).tolist()
-    return first.shape[2], tuple(tuple(round(value, _DIGITS) for value in row) for row in rows)
+    if (own := job.recipe.teacher_recipe) is None:
+        return None
+    architecture = parse_network(job.recipe.teacher, images.task)
+    asked = TORCH if job.engine == TORCH else "auto"
+    engine = choose_engine(asked, own, device, op_types(architecture.ops)).engine
+    facts = environment(device, data_hash, TORCH if engine is None else engine.name)
+    # What may give other bits has another name; the commit may not, as when results are compared.
+    known = [PROTOCOL_VERSION, asdict(replace(facts, commit=None, dirty=None))]
+    digest = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:12]
+    part = "all" if job.purpose is Purpose.VERIFY else "split"
+
+    def trained(index: int) -> dict[str, Any]:
+        seed = derive_seed(architecture.hash, own.hash, Purpose.TEACHER, index)
+        run = start(architecture, own, seed, device, engine, task=images.task)
+        while len(run.history) < own.epochs:
+            train_epoch(run, images)
+            if run.diverged:
+                raise ContentError(
+                    f"the teacher {architecture.hash} diverged in epoch {len(run.history)} of its recipe"
+                )
+        finish_average(run, images)
+        return {"weights": predicting_state(run), "seconds": run.seconds}
+
+    networks, seconds = [], 0.0
+    for index in range(job.recipe.teacher_seeds):
+        if job.teachers is None:
+            saved = trained(index)
+        else:
+            path = job.teachers / f"{architecture.hash}-{own.hash}-{part}-{index}-{digest}.pt"
+            # Of several processes that lack it one trains, and the others wait.
+            with files.locked(path.with_suffix(".lock")):
+                if not path.exists():
+                    buffer = io.BytesIO()
+                    torch.save(trained(index), buffer)
+                    files.write_bytes(path, hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue())
+            content = path.read_bytes()  # a digest of 32 bytes, and what it is of
+            if hashlib.sha256(content[32:]).digest() != content[:32]:
+                raise ContentError(f"the teacher {path} is damaged", hint="remove the file; it is trained again")
+            saved = torch.load(io.BytesIO(content[32:]), map_location=device, weights_only=True)
+        # What is drawn is written over.
+        network = network_on(architecture, images.task, device)
+        with torch.no_grad():
+            for tensor, kept in zip(state_tensors(network), saved["weights"], strict=True):
+                tensor.copy_(kept)
+        networks.append(network.eval().requires_grad_(False))
+        seconds += saved["seconds"]
+    return Teacher(architecture, tuple(networks), seconds)

@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -23,14 +23,17 @@ from torch import Tensor, nn
 
 from harness.data.datasets import Dataset, pixel_properties
 from harness.training.modules import (
+    Images,
     Network,
+    Teacher,
+    augment,
     build,
-    draw_first_weights,
-    drawing_from,
+    network_on,
+    normalised,
     recompute_statistics,
-    seed_dropout,
+    soft_losses,
+    soft_targets,
 )
-from harness.training.native import native_training
 from harness.training.native.native import Engine
 from harness.training.native.native_training import NativeProgram, state_tensors
 from harness.training.recipe import (
@@ -38,24 +41,14 @@ from harness.training.recipe import (
     Optimizer,
     Precision,
     Recipe,
+    Steps,
     check_batch,
     check_statistics,
     decay_of,
-    first_averaged_step,
+    epoch_steps,
     recipe_of_epoch,
 )
 from harness.training.result import Epoch, Result
-from harness.training.steps import (
-    Images,
-    Steps,
-    Teacher,
-    augment,
-    average_share,
-    epoch_steps,
-    normalised,
-    soft_losses,
-    soft_targets,
-)
 from search_spaces.network import Architecture, Task
 
 _EVALUATION_BATCH = 500
@@ -116,33 +109,28 @@ def start(
     """
     check_statistics(recipe, architecture, task)
     assert (teacher is None) == (not recipe.teacher), "a recipe with a teacher trains with it, and no other one does"
-    with drawing_from(seed):
-        network = build(architecture, task)
-        draw_first_weights(network, recipe)
-    # torch's stubs do not know this form.
-    network = network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     generator = torch.Generator(device=device).manual_seed(seed)
-    seed_dropout(network, generator)
-    optimizer, state = _optimizer_of(network, recipe), state_tensors(network)
+    network = network_on(architecture, task, device, seed=seed, recipe=recipe, generator=generator)
+    kernels = [parameter for parameter in network.parameters() if parameter.ndim > 1]
+    others = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
+    groups = [
+        {"params": parameters, "weight_decay": decay_of(recipe, kernel=parameters is kernels)}
+        for parameters in (kernels, others)
+        if parameters
+    ]
+    rate, momentum = recipe.learning_rate, recipe.momentum
+    optimizer: torch.optim.Optimizer
+    if recipe.optimizer is Optimizer.ADAM:
+        optimizer = torch.optim.Adam(groups, rate, (momentum, 0.999), foreach=True)
+    else:
+        optimizer = torch.optim.SGD(groups, rate, momentum, nesterov=recipe.nesterov, foreach=True)
+    state = state_tensors(network)
     return Training(
         architecture, task, network, optimizer, generator, recipe, device, state, engine=engine, teacher=teacher
     )
 
 
-def _optimizer_of(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    kernels = [parameter for parameter in network.parameters() if parameter.ndim > 1]
-    others = [parameter for parameter in network.parameters() if parameter.ndim <= 1]
-    groups = [
-        {"params": kernels, "weight_decay": decay_of(recipe, kernel=True)},
-        {"params": others, "weight_decay": decay_of(recipe, kernel=False)},
-    ]
-    groups = [group for group in groups if group["params"]]
-    if recipe.optimizer is Optimizer.ADAM:
-        return torch.optim.Adam(groups, recipe.learning_rate, (recipe.momentum, 0.999), foreach=True)
-    return torch.optim.SGD(groups, recipe.learning_rate, recipe.momentum, nesterov=recipe.nesterov, foreach=True)
-
-
-def train_epoch(run: Training, images: Images, on_step: Callable[[], None] | None = None) -> Epoch:
+def train_epoch(run: Training, images: Images) -> Epoch:
     """Train for one pass over ``images`` and append it to the history.
 
     A loss that is not finite ends the run: ``diverged`` is set and the epoch's loss is None.
@@ -155,69 +143,62 @@ def train_epoch(run: Training, images: Images, on_step: Callable[[], None] | Non
     assert run.task == images.task, "a network trains on images of its task"
     steps = len(images) // recipe.batch_size
     began = time.perf_counter()
-    run.finished_average = None
     run.network.train()
     order = torch.randperm(len(images), generator=run.generator, device=run.device)
     if run.engine is None:
         moving = epoch_steps(recipe, run.step, steps)
-        loss = _train_steps(run, images, order, moving, on_step)
+        loss = _train_steps(run, images, order, moving)
     else:
         # The decay of the average as the engine's numbers hold it: its records were made so.
         decay = torch.tensor(recipe.average_decay, dtype=torch.float64 if run.engine.double else torch.float32).item()
         moving = epoch_steps(replace(recipe, average_decay=decay), run.step, steps)
-        loss = native_training.train_steps(_native(run, run.engine, images), run, images, order, moving, on_step)
+        loss = _native(run, run.engine, images).train(run, images, order, moving)
     return end_epoch(run, loss / steps, moving.rates[-1], time.perf_counter() - began)
 
 
 def end_epoch(run: Training, loss: float, rate: float, seconds: float) -> Epoch:
     """Append an epoch to the history: its mean loss, its last rate, the seconds that it took; return it."""
     run.seconds += seconds
+    run.finished_average = None
     run.diverged = not math.isfinite(loss)
     run.history.append(Epoch(len(run.history) + 1, rate, None if run.diverged else loss, run.seconds))
     return run.history[-1]
 
 
-def _train_steps(
-    run: Training, images: Images, order: Tensor, moving: Steps, on_step: Callable[[], None] | None
-) -> float:
-    total = torch.zeros((), device=run.device)
-    transforms = recipe_of_epoch(run.recipe, len(run.history))
-    for step, rate in enumerate(moving.rates):
-        for group in run.optimizer.param_groups:
-            group["lr"] = rate
-        chosen = order[step * run.recipe.batch_size : (step + 1) * run.recipe.batch_size]
-        total += _step(run, _batch(images, chosen, transforms, run.generator), images.labels[chosen])
-        run.step += 1
-        run.average = _averaged(run.average, run.state, run.recipe, run.step, len(moving.rates))
-        if on_step is not None:
-            on_step()
-    # Reading the sum waits for the device: once an epoch, not once a step.
-    return float(total)
-
-
-def _averaged(
-    average: list[Tensor] | None, state: list[Tensor], recipe: Recipe, step: int, steps_per_epoch: int
-) -> list[Tensor] | None:
-    """Return the average with one more state; the tensors that it has are changed in place.
-
-    Args:
-        average: None before it begins.
-        state: after ``step`` steps.
-    """
-    if recipe.average_decay == 0:
-        return average
-    first = first_averaged_step(recipe, steps_per_epoch)
-    if average is None:
-        return [tensor.clone() for tensor in state] if step >= first else None
-    torch._foreach_lerp_(average, state, average_share(recipe, step, first))
-    return average
-
-
 def _native(run: Training, engine: Engine, images: Images) -> NativeProgram:
     # Made at first use: only images know how they are normalised.
     if run.native is None:
-        run.native = native_training.open_program(engine, run.architecture, run.recipe, images, run.teacher)
+        run.native = NativeProgram(engine, run.architecture, run.recipe, images, run.teacher)
     return run.native
+
+
+def _train_steps(run: Training, images: Images, order: Tensor, moving: Steps) -> float:
+    total, size, temperature = torch.zeros((), device=run.device), run.recipe.batch_size, run.recipe.distill_temperature
+    moves = recipe_of_epoch(run.recipe, len(run.history))
+    for step, (rate, share) in enumerate(zip(moving.rates, moving.shares, strict=True)):
+        for group in run.optimizer.param_groups:
+            group["lr"] = rate
+        chosen = order[step * size : (step + 1) * size]
+        batch, labels = _batch(images, chosen, moves, run.generator), images.labels[chosen]
+        with autocast(run):
+            logits = run.network(batch)
+        loss = functional.cross_entropy(logits.float(), labels, label_smoothing=run.recipe.label_smoothing)
+        if run.teacher is not None:
+            with autocast(run):
+                targets = soft_targets(run.teacher, batch, temperature)
+            soft = soft_losses(logits.float(), targets, temperature).mean()
+            loss = torch.lerp(loss, soft, run.recipe.distill_weight)
+        run.optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        run.optimizer.step()
+        total += loss.detach()
+        run.step += 1
+        if run.average is not None:
+            torch._foreach_lerp_(run.average, run.state, share)
+        elif run.step >= moving.first_averaged:
+            run.average = [tensor.clone() for tensor in run.state]
+    # Reading the sum waits for the device: once an epoch, not once a step.
+    return float(total)
 
 
 def finish_average(run: Training, images: Images) -> None:
@@ -226,31 +207,27 @@ def finish_average(run: Training, images: Images) -> None:
     Where the recipe recomputes BN statistics, they are those of training images, moved as in the last epoch. What is
     trained further does not change by it.
     """
-    if run.average is None or run.finished_average is not None or not _recomputes(run):
+    recomputed = run.recipe.average_statistics is AverageStatistics.RECOMPUTED
+    if run.average is None or run.finished_average is not None or not recomputed:
         return
     # A generator of its own: looking at a run must not change how it goes on.
     generator = torch.Generator(device=run.device).manual_seed(run.step)
     count = _STATISTICS_IMAGES if len(run.history) == run.recipe.epochs else _PASSING_STATISTICS_IMAGES
     chosen = torch.randperm(len(images), generator=generator, device=run.device)[:count]
-    transforms = recipe_of_epoch(run.recipe, len(run.history) - 1)
-    batches = (_batch(images, part, transforms, generator) for part in torch.split(chosen, _EVALUATION_BATCH))
-    with holding(run, run.average), autocast(run):
+    moves = recipe_of_epoch(run.recipe, len(run.history) - 1)
+    batches = (_batch(images, part, moves, generator) for part in torch.split(chosen, _EVALUATION_BATCH))
+    with _holding(run, run.average), autocast(run):
         recompute_statistics(run.network, batches)
         run.finished_average = [tensor.clone() for tensor in run.state]
 
 
-def _recomputes(run: Training) -> bool:
-    return run.recipe.average_statistics is AverageStatistics.RECOMPUTED
-
-
 def predictions(run: Training, images: Images) -> Tensor:
-    """Return the class said for each image, int64 (n,), by the _averaged weights where the recipe averages.
+    """Return the class said for each image, int64 (n,), by the averaged weights where the recipe averages.
 
     One forward pass an image, without augmentation, in the recipe's precision.
     """
     if run.engine is not None:
-        native = _native(run, run.engine, images)
-        return native_training.predict(native, run.network, predicting_state(run), images.pixels)
+        return _native(run, run.engine, images).predict(run.network, predicting_state(run), images.pixels)
     return _logits(run, images).argmax(1)
 
 
@@ -264,10 +241,10 @@ def probabilities(run: Training, images: Images) -> Tensor:
 
 def _logits(run: Training, images: Images) -> Tensor:
     found = []
-    with holding(run, predicting_state(run)), torch.inference_mode():
+    with _holding(run, predicting_state(run)), torch.inference_mode():
         run.network.eval()
-        for start_ in range(0, len(images), _EVALUATION_BATCH):
-            batch = _normalised(images, images.pixels[start_ : start_ + _EVALUATION_BATCH].float().div_(255))
+        for first in range(0, len(images), _EVALUATION_BATCH):
+            batch = _batch(images, slice(first, first + _EVALUATION_BATCH))
             with autocast(run):
                 found.append(run.network(batch).float())
     return torch.cat(found)
@@ -279,11 +256,10 @@ def count_errors(run: Training, images: Images) -> int:
 
 
 def predicting_state(run: Training) -> list[Tensor]:
-    """Return the weights that predict, with BN statistics: the _averaged ones where there are some."""
-    if run.average is None:
-        return run.state
-    assert run.finished_average is not None or not _recomputes(run), "an average is finished before it predicts"
-    return run.average if run.finished_average is None else run.finished_average
+    """Return the weights that predict, with BN statistics: the averaged ones where there are some."""
+    averaged = run.recipe.average_statistics is AverageStatistics.AVERAGED
+    assert run.average is None or run.finished_average is not None or averaged, "finish_average comes before a look"
+    return run.finished_average or run.average or run.state
 
 
 def weights_digest(run: Training) -> str:
@@ -318,32 +294,18 @@ def resume(run: Training, saved: dict[str, Any]) -> None:
     run.history = [Epoch(*values) for values in saved["history"]]
 
 
-def _step(run: Training, batch: Tensor, labels: Tensor) -> Tensor:
-    with autocast(run):
-        logits = run.network(batch)
-    loss = functional.cross_entropy(logits.float(), labels, label_smoothing=run.recipe.label_smoothing)
-    if run.teacher is not None:
-        with autocast(run):
-            targets = soft_targets(run.teacher, batch, run.recipe.distill_temperature)
-        soft = soft_losses(logits.float(), targets, run.recipe.distill_temperature).mean()
-        loss = torch.lerp(loss, soft, run.recipe.distill_weight)
-    run.optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-    run.optimizer.step()
-    return loss.detach()
-
-
-def _batch(images: Images, chosen: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
-    return _normalised(images, augment(images.pixels[chosen].float().div_(255), recipe, generator))
-
-
-def _normalised(images: Images, pixels: Tensor) -> Tensor:
+def _batch(
+    images: Images, chosen: Tensor | slice, moves: Recipe | None = None, generator: torch.Generator | None = None
+) -> Tensor:
+    pixels = images.pixels[chosen].float().div_(255)
+    if moves is not None and generator is not None:
+        pixels = augment(pixels, moves, generator)
     return normalised(pixels, images.mean, images.deviation).contiguous(memory_format=torch.channels_last)
 
 
 @contextlib.contextmanager
-def holding(run: Training, state: list[Tensor]) -> Iterator[None]:
-    """Put these weights and statistics into the network for the block."""
+def _holding(run: Training, state: list[Tensor]) -> Iterator[None]:
+    # Puts these weights and statistics into the network for the block.
     if state is run.state:
         yield
         return
@@ -385,7 +347,7 @@ def properties(result: Result, dataset: Dataset) -> dict[str, str]:
 
 def final_network(run: Training) -> Network:
     """Return a copy of the network that predicts, in evaluation mode: averaged where the recipe averages."""
-    with holding(run, predicting_state(run)):
+    with _holding(run, predicting_state(run)):
         network = build(run.architecture, run.task)
         network.load_state_dict(run.network.state_dict())
     return network.eval()

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from harness.training.modules import Images
 from harness.training.native.native import EngineUnavailable, compiler_version, level, load
 from harness.training.recipe import AverageStatistics, Initialisation, Optimizer, Precision, Recipe, Schedule
 from harness.training.result import instructions
-from harness.training.steps import Images
 from harness.training.train import finish_average, start, train_epoch, weights_digest
 from search_spaces.network import MNIST
 from search_spaces.notation import parse_network

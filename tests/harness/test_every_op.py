@@ -20,9 +20,8 @@ from harness.data.training_images import ImageData
 from harness.other_libraries import to_onnx
 from harness.system.errors import DeviceError
 from harness.training.modules import build
-from harness.training.native.instruction import Activation
+from harness.training.native.instruction import _ACTIVATIONS, KERNELS, Activation
 from harness.training.native.native import choose_engine
-from harness.training.native.program import _ACTIVATIONS, KERNELS
 from harness.training.recipe import Recipe
 from search_spaces.errors import NotationError, ShapeError
 from search_spaces.network import MNIST, Architecture, analyse

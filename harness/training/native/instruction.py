@@ -1,23 +1,33 @@
-"""What a flat program for the native engine consists of: maps and instructions.
+"""An architecture as a flat program for the native engine: maps, instructions and the layout of its state.
 
-``instruction.h`` is the same in C++, written from here by ``python -m harness.training.native.instruction``; a test
-compares the two.
+The engine keeps all parameters, and behind them all running statistics, in one array: the state. A program says
+which values (maps of a batch) there are, which instruction reads and writes which, and where in the state each
+finds its kernels. Nothing here needs a compiler, torch or the engine. ``instruction.h`` has the rows in C++, written
+from here by ``python -m harness.training.native.instruction``; a test compares the two.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from enum import IntEnum
+from functools import partial
+from math import prod
 from pathlib import Path
+from typing import Any
+
+from search_spaces import ops as spec
+from search_spaces.network import Architecture
+from search_spaces.ops import Shape
 
 _HEADER = Path(__file__).with_suffix(".h")
 
 # The engine takes integers only: a dropout rate and the slope of a leaky activation in these parts.
-RATE_PARTS = 65_536
-SLOPE_PARTS = 1_000_000_000
+_RATE_PARTS = 65_536
+_SLOPE_PARTS = 1_000_000_000
 
 
-class Code(IntEnum):
+class _Code(IntEnum):
     """Instructions."""
 
     CONVOLUTION = 0
@@ -42,7 +52,7 @@ class Activation(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Value:
+class _Value:
     """One map: its shape, and the margins of zeros around it and around its gradient that its readers need."""
 
     channels: int
@@ -53,7 +63,7 @@ class Value:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Instruction:
+class _Instruction:
     """One instruction; -1 stands for what there is not.
 
     Attributes:
@@ -71,9 +81,9 @@ class Instruction:
         rate: of dropout, in parts of 65,536.
     """
 
-    code: Code
+    code: _Code
     source: int
-    target: int
+    target: int = -1
     other: int = -1
     rows: int = 0
     columns: int = 0
@@ -97,6 +107,186 @@ class Instruction:
     rate: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A network, flat.
+
+    Attributes:
+        parameters: sizes of the parameters in the order of torch's ``parameters()``; kernels and matrices have True.
+        parameter_count: the sum of these sizes.
+        state_size: number of parameters and running statistics. Each BN has its means, then its variances, there: one
+            a channel, or one for all that share it.
+    """
+
+    values: tuple[_Value, ...]
+    instructions: tuple[_Instruction, ...]
+    parameters: tuple[tuple[int, bool], ...]
+    parameter_count: int
+    state_size: int
+
+
+def program(architecture: Architecture, input_shape: Shape) -> Program:
+    """Return the program of a network. Raises ShapeError: the ops do not fit together."""
+    draft = _Draft()
+    _sequence(draft, architecture.ops, input_shape, draft.value(input_shape))
+    count = sum(size for size, _ in draft.parameters)
+    return Program(
+        tuple(draft.values),
+        # Statistics lie behind the parameters, whose number is known at the end only.
+        tuple(
+            replace(item, mean=count + item.mean, variance=count + item.variance) if item.shift >= 0 else item
+            for item in draft.instructions
+        ),
+        tuple(draft.parameters),
+        count,
+        count + draft.statistics,
+    )
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A program while it is written."""
+
+    values: list[_Value] = field(default_factory=list)
+    instructions: list[_Instruction] = field(default_factory=list)
+    parameters: list[tuple[int, bool]] = field(default_factory=list)
+    statistics: int = 0
+    tied: dict[str, int] = field(default_factory=dict)
+
+    def value(self, shape: Shape) -> int:
+        self.values.append(_Value(*shape) if len(shape) == 3 else _Value(shape[0], 1, 1))
+        return len(self.values) - 1
+
+    def write(self, shape: Shape, item: _Instruction) -> int:
+        target = self.value(shape)
+        self.instructions.append(replace(item, target=target))
+        return target
+
+    def parameter(self, size: int, *, kernel: bool, tie: str | None = None) -> int:
+        if tie in self.tied:
+            return self.tied[tie]
+        offset = sum(known for known, _ in self.parameters)
+        self.parameters.append((size, kernel))
+        if tie is not None:
+            self.tied[tie] = offset
+        return offset
+
+
+def _sequence(draft: _Draft, ops: tuple[spec.Op, ...], shape: Shape, source: int) -> int:
+    """Write the instructions of ops that read ``source``, and return the value that they leave."""
+    while ops:
+        taken, item = _pointwise(draft, ops, shape, source)
+        if taken:
+            source = draft.write(shape, item)
+        else:
+            taken, op = 1, ops[0]
+            source = _INSTRUCTIONS[type(op)](draft, op, shape, source)
+            shape = op.shape(shape)
+        ops = ops[taken:]
+    return source
+
+
+def _pointwise(draft: _Draft, ops: tuple[spec.Op, ...], shape: Shape, source: int) -> tuple[int, _Instruction]:
+    """Return how many ops one pointwise instruction can take, and the instruction.
+
+    These are activation, BN, activation and dropout in this order, each or none; a second activation only after BN.
+    """
+    item, count = _Instruction(code=_Code.POINTWISE, source=source), 0
+    for place in range(4):
+        op = ops[count] if count < len(ops) else None
+        if type(op) in _ACTIVATIONS and (place == 0 or (place == 2 and item.shift >= 0)):
+            # The slope: parts where it is given, a place where it is learned.
+            slope = round(op.slope * _SLOPE_PARTS) if isinstance(op, spec.LeakyReLU) else 0
+            if isinstance(op, spec.PReLU):
+                slope = draft.parameter(1, kernel=False)
+            kind = _ACTIVATIONS[type(op)]
+            if place == 0:
+                item = replace(item, before=kind, before_slope=slope)
+            else:
+                item = replace(item, after=kind, after_slope=slope)
+        elif isinstance(op, spec.BatchNorm) and place == 1:
+            shared, mean = op.poses if op.shared else 1, draft.statistics
+            scale = -1 if op.unscaled else draft.parameter(shape[0] // op.poses, kernel=False)
+            shift = draft.parameter(shape[0] // op.poses, kernel=False)
+            item = replace(item, poses=op.poses, shared=shared, scale=scale, shift=shift)
+            item = replace(item, mean=mean, variance=mean + shape[0] // shared)
+            draft.statistics += 2 * (shape[0] // shared)
+        elif isinstance(op, spec.Dropout | spec.Dropout2d) and place == 3:
+            rate = min(round(op.p * _RATE_PARTS), _RATE_PARTS - 1)
+            item = replace(item, dropout=_DROPOUTS[type(op)], rate=rate)
+        else:
+            continue
+        count += 1
+    return count, item
+
+
+def _window(code: _Code, draft: _Draft, op: Any, shape: Shape, source: int) -> int:
+    # The window of what has no size is the whole map.
+    size = getattr(op, "size", 0)
+    return draft.write(op.shape(shape), _Instruction(code=code, source=source, rows=size, columns=size))
+
+
+def _linear(draft: _Draft, op: spec.Linear, shape: Shape, source: int) -> int:
+    weights = draft.parameter(prod(shape) * op.out_features, kernel=True)
+    bias = draft.parameter(op.out_features, kernel=False)
+    return draft.write(op.shape(shape), _Instruction(code=_Code.LINEAR, source=source, kernel=weights, bias=bias))
+
+
+def _convolution(draft: _Draft, op: spec.Conv | spec.DepthwiseConv, shape: Shape, source: int) -> int:
+    (rows, columns), (above, left) = op.edges, op.paddings
+    code, out, groups, poses = _Code.DEPTHWISE, shape[0], shape[0], 1
+    if isinstance(op, spec.Conv):
+        code, out, groups, poses = _Code.CONVOLUTION, op.out_channels, op.groups, op.poses
+    read = draft.values[source]
+    draft.values[source] = replace(read, margin=max(read.margin, above, left))
+    item = _Instruction(
+        code=code,
+        source=source,
+        rows=rows,
+        columns=columns,
+        stride=op.stride,
+        row_padding=above,
+        column_padding=left,
+        groups=groups,
+        poses=poses,
+        kernel=draft.parameter(rows * columns * (out // poses) * (shape[0] // groups), kernel=True, tie=op.tie),
+        bias=draft.parameter(out // poses, kernel=False) if op.bias else -1,
+    )
+    target = draft.write(op.shape(shape), item)
+    margin = max(0, rows - 1 - above, columns - 1 - left)
+    draft.values[target] = replace(draft.values[target], gradient_margin=margin)
+    return target
+
+
+def _residual(draft: _Draft, op: spec.Residual, shape: Shape, source: int) -> int:
+    branch = draft.write(shape, _Instruction(code=_Code.BRANCH, source=source))
+    inner = _sequence(draft, op.ops, shape, branch)
+    return draft.write(shape, _Instruction(code=_Code.SUM, source=inner, other=source))
+
+
+# Ops that one pointwise instruction takes together with BN, and what they are in it.
+_ACTIVATIONS: Mapping[type[Any], Activation] = {
+    spec.ReLU: Activation.RELU,
+    spec.LeakyReLU: Activation.LEAKY,
+    spec.PReLU: Activation.PRELU,
+    spec.Swish: Activation.SWISH,
+}
+_DROPOUTS: Mapping[type[spec.Op], int] = {spec.Dropout: 1, spec.Dropout2d: 2}
+# Ops with instructions of their own: they write what reads one value, and return the value that it leaves.
+_INSTRUCTIONS: Mapping[type[spec.Op], Callable[[_Draft, Any, Shape, int], int]] = {
+    spec.Conv: _convolution,
+    spec.DepthwiseConv: _convolution,
+    spec.MaxPool: partial(_window, _Code.MAX_POOL),
+    spec.AvgPool: partial(_window, _Code.AVERAGE_POOL),
+    spec.GlobalAvgPool: partial(_window, _Code.AVERAGE_POOL),
+    spec.Unshuffle: partial(_window, _Code.UNSHUFFLE),
+    spec.Linear: _linear,
+    spec.Residual: _residual,
+}
+# Ops that the engine has a kernel for. A network with any other trains on torch.
+KERNELS = frozenset({*_ACTIVATIONS, *_DROPOUTS, spec.BatchNorm, *_INSTRUCTIONS})
+
+
 def _header() -> str:
     parts = [
         "// Written by `python -m harness.training.native.instruction`, whose file says what each number means.",
@@ -105,12 +295,12 @@ def _header() -> str:
         "",
         "namespace engine {",
         "",
-        f"constexpr int32_t RATE_PARTS = {RATE_PARTS}, SLOPE_PARTS = {SLOPE_PARTS};",
+        f"constexpr int32_t RATE_PARTS = {_RATE_PARTS}, SLOPE_PARTS = {_SLOPE_PARTS};",
         "",
     ]
-    for name, words in (("class Code", Code), ("Activation", Activation)):
+    for name, words in (("class Code", _Code), ("Activation", Activation)):
         parts.extend([f"enum {name} : int32_t {{", *(f"  {word.name} = {word.value}," for word in words), "};", ""])
-    for name, kind in (("ValueRow", Value), ("Instruction", Instruction)):
+    for name, kind in (("ValueRow", _Value), ("Instruction", _Instruction)):
         parts.extend([f"struct {name} {{", *(f"  int32_t {item.name};" for item in fields(kind)), "};", ""])
     return "\n".join([*parts, "}  // namespace engine", ""])
 

@@ -18,13 +18,13 @@ import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.data.training_images import cache_folder
 from harness.system import files
 from harness.system.errors import DeviceError, UsageError, reason
 from harness.system.machine import processor_flags
-from harness.training.native.program import KERNELS
+from harness.training.native.instruction import KERNELS
 from harness.training.recipe import Precision, Recipe
 from search_spaces.errors import nearest
 from search_spaces.notation import parse_notation
@@ -34,11 +34,8 @@ if TYPE_CHECKING:
     import torch
 
 _SOURCES = Path(__file__).resolve().parent
-_COMPILING = "compiling the engine for this processor, once; it takes some twenty seconds"
 # Vectors are the engine's own types; the rest says that nobody asks for errno or floating-point traps.
 OPTIONS = ("-std=c++17", "-O3", "-shared", "-fPIC", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math")
-
-
 _ENGINES = ("auto", "native", "torch")
 TORCH = "torch"
 
@@ -71,13 +68,12 @@ class _CompilerRefuses(EngineUnavailable):
     pass
 
 
-_INT, _LONG, _POINTER = ctypes.c_int, ctypes.c_int64, ctypes.c_void_p
-_FLOAT, _DOUBLE = ctypes.c_float, ctypes.c_double
+_INT, _LONG, _POINTER, _DOUBLE = ctypes.c_int, ctypes.c_int64, ctypes.c_void_p, ctypes.c_double
 
 
 def training_row(*, double: bool) -> type[ctypes.Structure]:
     """Return the type of the recipe as ``engine_train`` takes it."""
-    real = _DOUBLE if double else _FLOAT
+    real = _DOUBLE if double else ctypes.c_float
     rows = (("adam", _INT), ("nesterov", _INT), ("momentum", real), ("smoothing", real))
     return type("TrainingRow", (ctypes.Structure,), {"_fields_": rows})
 
@@ -150,11 +146,7 @@ def _outcome(wanted: _Level | None, double: bool, extra: tuple[str, ...]) -> Eng
     for candidate in _LEVELS[best : best + 1 if wanted else None]:
         try:
             path = _built((*OPTIONS, *candidate.options, *(("-DDOUBLE",) if double else ()), *extra))
-            library = ctypes.CDLL(str(path))
-            _declare(library)
-            name = f"native {candidate.name} {path.stem.rpartition('-')[2][:8]}"
-            skipped = tuple(f"without {level}: {why}" for level, why in refusals.items())
-            return Engine(name, str(path), double, bool(library.engine_pairs()), library, skipped)
+            library = _declared(ctypes.CDLL(str(path)))
         except _CompilerRefuses as error:
             # An old compiler may not know the newest instruction set.
             refusals[candidate.name] = error
@@ -162,7 +154,26 @@ def _outcome(wanted: _Level | None, double: bool, extra: tuple[str, ...]) -> Eng
             return error
         except OSError as error:
             return EngineUnavailable(f"{path} cannot be loaded: {error}")
+        else:
+            name = f"native {candidate.name} {path.stem.rpartition('-')[2][:8]}"
+            skipped = tuple(f"without {level}: {why}" for level, why in refusals.items())
+            return Engine(name, str(path), double, bool(library.engine_pairs()), library, skipped)
     return next(iter(refusals.values()))
+
+
+def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
+    many = [*[_POINTER] * 7, *[_LONG] * 2, *[_POINTER] * 2, ctypes.c_size_t, *[_POINTER] * 5]
+    for name, returned, taken in (
+        ("new", _POINTER, [_POINTER, _INT, _POINTER, *[_INT] * 4, _POINTER, _POINTER, _INT]),
+        ("free", None, [_POINTER]),
+        ("seed", None, [_POINTER, ctypes.c_uint64]),
+        ("train", _DOUBLE, many),
+        ("predict", None, [_POINTER, _POINTER, _LONG, _POINTER, _POINTER]),
+        ("gradients", _DOUBLE, [_POINTER] * 7),
+    ):
+        function = getattr(library, f"engine_{name}")
+        function.restype, function.argtypes = returned, taken
+    return library
 
 
 def compiler() -> list[str]:
@@ -197,28 +208,29 @@ def _built(options: tuple[str, ...]) -> Path:
     # A name without a slash would be looked for among the system's libraries.
     folder = (Path(named) if named else cache_folder() / "engine").resolve()
     path = folder / f"engine-{digest.hexdigest()[:16]}.so"
+    seal = path.with_suffix(".sha256")
+
+    def is_whole() -> bool:
+        # A process that runs a truncated library is killed without a word.
+        return path.exists() and seal.exists() and seal.read_bytes() == _sealed(path)
+
     try:
-        if not _is_whole(path):
+        if not is_whole():
             with files.locked(path.with_suffix(".lock")):
-                if not _is_whole(path):
-                    print(_COMPILING, file=sys.stderr, flush=True)
+                if not is_whole():
                     _compile(command, path)
+                    files.write_bytes(seal, _sealed(path))
     except (UsageError, OSError) as error:
         raise EngineUnavailable(f"the engine cannot be kept in {folder}: {reason(error)}") from error
     return path
 
 
-def _is_whole(path: Path) -> bool:
-    # A process that runs a truncated library is killed without a word.
-    seal = path.with_suffix(".sha256")
-    return path.exists() and seal.exists() and seal.read_bytes() == _digest(path)
-
-
-def _digest(path: Path) -> bytes:
+def _sealed(path: Path) -> bytes:
     return hashlib.sha256(path.read_bytes()).hexdigest().encode()
 
 
 def _compile(command: list[str], path: Path) -> None:
+    print("compiling the engine for this processor, once; it takes some twenty seconds", file=sys.stderr, flush=True)
     for left in path.parent.glob(f".build-{path.stem}-*"):  # by a build that was killed; its lock is held here
         shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".build-{path.stem}-") as folder:
@@ -236,34 +248,11 @@ def _compile(command: list[str], path: Path) -> None:
         with made.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(made, path)
-    files.write_bytes(path.with_suffix(".sha256"), _digest(path))
-
-
-def _declare(library: Any) -> None:
-    functions = (
-        (library.engine_new, _POINTER, [_POINTER, _INT, _POINTER, *[_INT] * 4, _POINTER, _POINTER, _INT]),
-        (library.engine_free, None, [_POINTER]),
-        (library.engine_seed, None, [_POINTER, ctypes.c_uint64]),
-        (
-            library.engine_train,
-            _DOUBLE,
-            [*[_POINTER] * 7, *[_LONG] * 2, *[_POINTER] * 2, ctypes.c_size_t, *[_POINTER] * 5],
-        ),
-        (library.engine_predict, None, [_POINTER, _POINTER, _LONG, _POINTER, _POINTER]),
-        (library.engine_gradients, _DOUBLE, [_POINTER] * 7),
-    )
-    for function, returned, taken in functions:
-        function.restype, function.argtypes = returned, taken
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The engine that trains.
-
-    Attributes:
-        engine: the native engine, None where torch trains.
-        why: why torch trains and not the native engine; empty where that one does, or torch was asked for.
-    """
+    """The engine that trains, None where torch does, and why not the native one; empty where torch was asked for."""
 
     engine: Engine | None
     why: str = ""
@@ -275,7 +264,7 @@ class Choice:
 
 
 def choose_engine(name: str, recipe: Recipe, device: torch.device, ops: Iterable[type[Op]] = ()) -> Choice:
-    """Return the engine for one of ``_ENGINES``; the native one is compiled now where it never was.
+    """Return the engine for ``auto``, ``native`` or ``torch``; the native one is compiled now where it never was.
 
     Args:
         ops: of the network, or of all that may be trained; the native engine has no kernel for some.

@@ -29,7 +29,8 @@ class Trainer:
     def __init__(self) -> None:
         whole = load("mnist-5k")
         part = replace(whole, train_images=whole.train_images[::10], train_labels=whole.train_labels[::10])
-        self.bench = replace(TrainingData.of(whole), data=part)
+        self.bench = TrainingData(whole)
+        self.bench.data = part
         self.shift = 0
 
     def trained(self, waiting: list[Job], *_: Any) -> Iterator[Finished]:

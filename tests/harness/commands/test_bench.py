@@ -348,7 +348,7 @@ def test_what_is_recorded_is_what_one_training_without_stops_gives(place: Path, 
     assert run(recording("mine", "--seeds", "1")) == 0
 
     table = read_table(place / "benchmarks" / "tables" / "mine")
-    bench = TrainingData.of(load("mnist-5k", None))
+    bench = TrainingData(load("mnist-5k", None))
     for runs in table.runs.values():
         first = runs[0][1]
         kind = table.facts.machines[0].environment.engine.partition(" ")[0]

@@ -71,7 +71,7 @@ def in_this_process(
     waiting: list[Job], executor: Processes, workers: int, on_event: Callable[[Event], None]
 ) -> Iterator[Finished]:
     """Train without a worker process, which takes a while to start."""
-    bench = TrainingData.of(load(executor.source.dataset, executor.source.folder, allow_download=False))
+    bench = TrainingData(load(executor.source.dataset, executor.source.folder, allow_download=False))
     while waiting:
         yield Finished(job := waiting.pop(0), execute(job, bench))
 

@@ -19,12 +19,12 @@ from harness.training.modules import (
     _Residual,
     build,
     draw_first_weights,
+    network_on,
     recompute_statistics,
-    seed_dropout,
 )
 from harness.training.native import native
 from harness.training.recipe import AverageStatistics, Initialisation, Recipe
-from harness.training.together import population_of, train_epoch_together
+from harness.training.together import Population
 from harness.training.train import (
     Training,
     checkpoint,
@@ -146,15 +146,13 @@ def test_a_residual_adds_its_input_to_what_its_ops_make_of_it():
 
 
 def test_every_dropout_draws_from_the_generator_it_is_given_and_from_no_other():
-    network = build(
-        parse_network("conv3x3(8) dropout(0.2) res(conv3x3(8) dropout2d(0.2)) | gap | linear(10)"), MNIST
-    ).train()
+    text = "conv3x3(8) dropout(0.2) res(conv3x3(8) dropout2d(0.2)) | gap | linear(10)"
     images = torch.randn(4, *MNIST.input_shape)
     before = torch.get_rng_state()
     outputs = []
     for seed in (5, 5, 6):
-        seed_dropout(network, torch.Generator().manual_seed(seed))
-        outputs.append(network(images))
+        network = network_on(parse_network(text), MNIST, CPU, generator=torch.Generator().manual_seed(seed))
+        outputs.append(network.train()(images))
 
     assert torch.equal(outputs[0], outputs[1])
     assert not torch.equal(outputs[0], outputs[2])
@@ -353,7 +351,7 @@ def test_members_settle_to_what_they_would_have_alone():
     network = parse_network("conv3x3(4) bn relu maxpool conv3x3(6) bn relu gap linear(10)")
     together, alone = ([start(network, RECIPE, seed, CPU, task=MNIST) for seed in range(2)] for _ in range(2))
 
-    train_epoch_together(population_of(together, images))
+    Population(together, images).train_epoch()
     for run in alone:
         train_epoch(run, images)
     for run in (*together, *alone):

@@ -292,4 +292,4 @@ def test_the_recipe_of_a_record_keeps_what_the_catalog_knows_while_it_is_unchang
     changed = recipe_named_like(replace(Recipe(), epochs=16), "fast")
 
     assert changed.recipe.epochs == 16
-    assert (changed.name, changed.source, changed.test_each_epoch) == ("fast", "a record", False)
+    assert (changed.name, changed.test_each_epoch) == ("fast", False)

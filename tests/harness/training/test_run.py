@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +19,6 @@ from harness.data.training_images import ImageData
 from harness.system.errors import ContentError
 from harness.training import inspection
 from harness.training import run as run_module
-from harness.training import teacher as teacher_module
 from harness.training.inspection import (
     CONFIDENCE_EDGES,
     Inspection,
@@ -30,10 +28,10 @@ from harness.training.inspection import (
     read_inspections,
     unpacked,
 )
+from harness.training.modules import Images
 from harness.training.recipe import Recipe
 from harness.training.result import PROTOCOL_VERSION, Epoch, Purpose, Result, Status, derive_seed
-from harness.training.run import Job, TrainingData, execute, execute_together
-from harness.training.steps import Images
+from harness.training.run import Job, TrainingData, execute, train_jobs
 from harness.training.train import Training, train_epoch
 from search_spaces.notation import parse_network
 
@@ -52,7 +50,7 @@ def images(count: int, seed: int) -> tuple[Tensor, Tensor]:
 def bench() -> TrainingData:
     """Eighty images to train on and twenty to validate on."""
     spec = replace(DATASETS["mnist-5k"], name="toy", train_size=80, validation_size=20, test_size=30)
-    return TrainingData.of(ImageData(spec, *images(100, 1), data_hash="abc", source="memory", folder=None))
+    return TrainingData(ImageData(spec, *images(100, 1), data_hash="abc", source="memory", folder=None))
 
 
 @pytest.fixture
@@ -73,8 +71,8 @@ def trained(reads: list[tuple[str, Path]], monkeypatch: pytest.MonkeyPatch) -> l
     """The images of every epoch, and how often the test set had been read when it ended."""
     seen: list[tuple[Images, int]] = []
 
-    def spy(run: Training, given: Images, on_step: Callable[[], None] | None) -> Epoch:
-        epoch = train_epoch(run, given, on_step)
+    def spy(run: Training, given: Images) -> Epoch:
+        epoch = train_epoch(run, given)
         seen.append((given, len(reads)))
         return epoch
 
@@ -180,13 +178,11 @@ def test_where_steps_are_captured_a_network_trains_as_a_population_of_one(
     bare = parse_network(NETWORK.replace("dropout(0.05)", ""))
     plain = execute(job(architecture=bare), bench)
     monkeypatch.setattr(run_module, "_captures", lambda device: True)
-    steps: list[None] = []
-    captured = execute(job(architecture=bare), bench, on_step=lambda: steps.append(None))
+    captured = execute(job(architecture=bare), bench)
     rungs = [
         execute(job(architecture=bare, until_epoch=epoch, checkpoint=tmp_path / "kept"), bench) for epoch in (1, None)
     ]
 
-    assert len(steps) == 3 * (80 // 16)
     assert captured.environment is not None
     assert captured.environment.engine == "torch together 1"
     losses = [epoch.train_loss for epoch in plain.history]
@@ -215,12 +211,10 @@ def test_a_run_that_diverges_stops_and_counts_its_errors(
     assert errors > 10
 
 
-def test_epochs_and_steps_are_reported_as_they_end(bench: TrainingData):
+def test_epochs_are_reported_as_they_end(bench: TrainingData):
     epochs: list[Epoch] = []
-    steps: list[None] = []
-    result = execute(job(evaluate_each_epoch=True), bench, on_epoch=epochs.append, on_step=lambda: steps.append(None))
+    ((result, _),) = train_jobs([job(evaluate_each_epoch=True)], bench, epochs.append)
     assert tuple(epochs) == result.history
-    assert len(steps) == 3 * (80 // 16)
 
 
 def test_a_result_names_what_was_run_and_where(bench: TrainingData):
@@ -262,10 +256,11 @@ def test_a_teacher_sees_the_images_of_its_student_before_the_test_set_is_read(
     seen: list[tuple[int, int]] = []
 
     def spy(run: Training, given: Images) -> Epoch:
-        seen.append((len(given), len(reads)))
+        if run.recipe.epochs == 2:
+            seen.append((len(given), len(reads)))
         return train_epoch(run, given)
 
-    monkeypatch.setattr(teacher_module, "train_epoch", spy)
+    monkeypatch.setattr(run_module, "train_epoch", spy)
     recipe = replace(RECIPE, teacher="gap linear(10)", teacher_recipe=replace(RECIPE, epochs=2))
     log = tmp_path / "log" if purpose is Purpose.VERIFY else None
     jobs = [
@@ -273,7 +268,11 @@ def test_a_teacher_sees_the_images_of_its_student_before_the_test_set_is_read(
         for index in range(2)
     ]
 
-    results = execute_together(jobs, bench) if together else [execute(one, bench) for one in jobs]
+    results = (
+        [result for result, _ in train_jobs(jobs, bench, together=True)]
+        if together
+        else [execute(one, bench) for one in jobs]
+    )
 
     # Trained once, for both students.
     assert seen == [(count, 0)] * 2
@@ -289,7 +288,7 @@ def test_seeds_that_train_together_give_the_results_of_seeds_that_train_alone(
     log = tmp_path / "reads.jsonl" if purpose is Purpose.VERIFY else None
     jobs = [job(purpose, architecture=parse_network(text), seed_index=index, test_log=log) for index in range(2)]
 
-    together = execute_together(jobs, bench)
+    together = [result for result, _ in train_jobs(jobs, bench, together=True)]
     read_together = reads[:]
     alone = [execute(one, bench) for one in jobs]
 
@@ -334,11 +333,13 @@ def test_a_damaged_checkpoint_is_dropped_and_the_run_begins_from_its_start(
     assert capsys.readouterr().err == f"{kept} is damaged; the run begins from its start\n"
 
 
-def test_a_rung_that_is_asked_for_again_is_read_from_its_checkpoint(bench: TrainingData, tmp_path: Path):
+def test_a_rung_that_is_asked_for_again_is_read_from_its_checkpoint(
+    bench: TrainingData, trained: list[tuple[Images, int]], tmp_path: Path
+):
     first = execute(job(until_epoch=2, checkpoint=tmp_path / "kept"), bench)
-    steps: list[None] = []
-    again = execute(job(until_epoch=2, checkpoint=tmp_path / "kept"), bench, on_step=lambda: steps.append(None))
-    assert steps == []
+    trained.clear()
+    again = execute(job(until_epoch=2, checkpoint=tmp_path / "kept"), bench)
+    assert trained == []
     assert again.history == first.history
     assert again.weights_sha256 == first.weights_sha256
     assert again.validation_errors == first.validation_errors

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from harness.training.modules import _maps_of, augment
 from harness.training.recipe import Recipe
-from harness.training.steps import _maps_of, augment
 
 STILL = Recipe(augmented_share=1.0, rotation_degrees=0.0, shift_pixels=0.0, scale=0.0, shear=0.0)
 IDENTITY = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])

@@ -14,14 +14,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from harness.system.errors import ContentError
-from harness.training import teacher as teacher_module
-from harness.training.modules import Network, build, draw_first_weights
+from harness.training import run as run_module
+from harness.training.modules import Images, Network, Teacher, build, draw_first_weights, soft_losses, soft_targets
 from harness.training.native import native
-from harness.training.native.native_training import open_program, state_tensors
+from harness.training.native.native_training import NativeProgram, state_tensors
 from harness.training.recipe import Initialisation, Optimizer, Recipe
 from harness.training.result import Purpose, derive_seed
-from harness.training.steps import Images, Teacher, soft_losses, soft_targets
-from harness.training.teacher import teacher_of
+from harness.training.run import Job, teacher_of
 from harness.training.train import Training, predictions, start, train_epoch
 from search_spaces.network import MNIST
 from search_spaces.notation import parse_network
@@ -33,9 +32,11 @@ OWN = Recipe(epochs=2, batch_size=16, average_start=0.2)
 STUDENTS = Recipe(teacher=str(NETWORK), teacher_recipe=OWN)
 
 
-def taught_by(recipe: Recipe, folder: Path | None, engine: str = "torch", **changes: str) -> Teacher | None:
-    named = {"split": "split", "data_hash": "abc"} | changes
-    return teacher_of(recipe, some_images(64), device=CPU, engine=engine, folder=folder, **named)
+def taught_by(recipe: Recipe, folder: Path | None, *, data_hash: str = "abc", **changes: Any) -> Teacher | None:
+    job = Job(
+        architecture=NETWORK, recipe=recipe, recipe_name="own", purpose=Purpose.SEARCH, seed_index=0, teachers=folder
+    )
+    return teacher_of(replace(job, **changes), some_images(64), data_hash, CPU)
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def epochs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         seen.append(len(given[1]))
         return train_epoch(*given)
 
-    monkeypatch.setattr(teacher_module, "train_epoch", spy)
+    monkeypatch.setattr(run_module, "train_epoch", spy)
     return seen
 
 
@@ -94,11 +95,11 @@ def test_a_teacher_is_trained_once_and_kept(tmp_path: Path, epochs: list[int]):
     [
         (replace(STUDENTS, teacher="gap linear(10)"), {}),
         (replace(STUDENTS, teacher_recipe=replace(OWN, learning_rate=0.05)), {}),
-        (STUDENTS, {"split": "all"}),
+        (STUDENTS, {"purpose": Purpose.VERIFY}),
         (STUDENTS, {"data_hash": "abd"}),
         (STUDENTS, {"engine": "native"}),
     ],
-    ids=["network", "recipe", "split", "data", "engine"],
+    ids=["network", "recipe", "images", "data", "engine"],
 )
 def test_whatever_gives_other_weights_is_another_teacher(
     recipe: Recipe, changes: dict[str, Any], tmp_path: Path, epochs: list[int]
@@ -236,7 +237,7 @@ def test_the_engine_s_gradients_of_a_taught_batch_equal_torch_s(text: str, batch
     engine = in_float64()
 
     loss, gradient = gradients(
-        open_program(engine, architecture, recipe, images, doubled), network, images.pixels, images.labels
+        NativeProgram(engine, architecture, recipe, images, doubled), network, images.pixels, images.labels
     )
     expected = by_hand(network, doubled, images, recipe)
     parts = torch.autograd.grad(expected, list(network.parameters()))

@@ -7,10 +7,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from harness.training import together as population_module
-from harness.training.native.native_training import engine_tensors, flat_state
-from harness.training.recipe import Optimizer, Recipe
-from harness.training.together import _grouped_network, _spread, population_of, train_epoch_together
+from harness.training.recipe import Optimizer, Recipe, epoch_steps
+from harness.training.together import Population
 from harness.training.train import Training, count_errors, start, train_epoch
 from search_spaces.network import MNIST
 from search_spaces.notation import parse_network
@@ -34,13 +32,12 @@ def runs_of(text: str, recipe: Recipe, count: int = 3) -> list[Training]:
 
 @pytest.mark.parametrize("text", [*NETWORKS, POSED, SHARED])
 def test_a_grouped_network_says_what_its_members_say(text: str):
-    architecture, images = parse_network(text), some_images(9)
-    runs = runs_of(text, Recipe(), 4)
-    grouped = _grouped_network(architecture, 4, MNIST)
-    _spread([flat_state(run.network, torch.float32) for run in runs], engine_tensors(grouped))
+    images, runs = some_images(9), runs_of(text, Recipe(batch_size=9), 4)
+    population = Population(runs, images)
+    population._gather()
     values = (images.pixels.float() / 255 - 0.13) / 0.31
     for mode in (True, False):
-        together = grouped.train(mode)(values.expand(-1, 4, -1, -1)).view(9, 4, 10)
+        together = population.network.train(mode)(values.expand(-1, 4, -1, -1)).view(9, 4, 10)
         for index, run in enumerate(runs):
             alone = run.network.train(mode)(values)
             torch.testing.assert_close(together[:, index], alone, rtol=1e-4, atol=1e-4)
@@ -52,9 +49,9 @@ def test_members_end_where_they_would_have_ended_alone(text: str, recipe: Recipe
     # Four steps in two epochs: before rounding has grown.
     images = some_images(2 * recipe.batch_size + 1)
     together, alone = runs_of(text, recipe), runs_of(text, recipe)
-    population = population_of(together, images)
+    population = Population(together, images)
     for _ in range(2):
-        train_epoch_together(population)
+        population.train_epoch()
         for run in alone:
             train_epoch(run, images)
 
@@ -81,9 +78,9 @@ def test_members_are_taught_as_they_would_have_been_alone():
         [start(parse_network(NETWORKS[0]), TAUGHT, seed, CPU, teacher=teacher, task=MNIST) for seed in range(3)]
         for _ in range(2)
     )
-    population = population_of(together, images)
+    population = Population(together, images)
     for _ in range(2):
-        train_epoch_together(population)
+        population.train_epoch()
         for run in alone:
             train_epoch(run, images)
 
@@ -101,13 +98,13 @@ def test_members_are_taught_as_they_would_have_been_alone():
 def test_no_step_waits_for_the_host_which_no_cuda_graph_can_hold(text: str, recipe: Recipe):
     images, teacher = some_images(2 * recipe.batch_size), some_teacher() if recipe.teacher else None
     runs = [start(parse_network(text), recipe, seed, CPU, teacher=teacher, task=MNIST) for seed in range(2)]
-    trained = population_of(runs, images)
-    schedule = population_module._schedule(trained, 2)
+    trained = Population(runs, images)
+    trained.schedule = trained._scheduled(epoch_steps(recipe, 0, 2))
 
     Noting.names.clear()
     with Noting():  # type: ignore[no-untyped-call]
         for _ in range(2):
-            population_module._step(trained, schedule)
+            trained._step()
 
     assert {"index_select", "nll_loss_backward"} <= Noting.names
     # Numbers that the host reads, tensors that it makes, and shapes that depend on numbers.
@@ -119,9 +116,9 @@ def test_members_learn():
     images = some_images(640)
     text = "conv3x3(8) bn relu dropout(0.05) maxpool conv3x3(8) bn relu maxpool linear(10)"
     runs = runs_of(text, recipe, 2)
-    population = population_of(runs, images)
+    population = Population(runs, images)
     for _ in range(4):
-        train_epoch_together(population)
+        population.train_epoch()
     # Chance is 576 errors.
     assert max(count_errors(run, images) for run in runs) < 64
     assert not torch.equal(runs[0].state[0], runs[1].state[0])
@@ -132,7 +129,7 @@ def test_one_member_that_diverges_leaves_the_others_alone():
     runs = runs_of(NETWORKS[0], recipe, 2)
     with torch.no_grad():
         runs[0].state[0].fill_(float("nan"))
-    train_epoch_together(population_of(runs, some_images(64)))
+    Population(runs, some_images(64)).train_epoch()
     assert [run.diverged for run in runs] == [True, False]
     assert runs[0].history[0].train_loss is None
 
@@ -152,9 +149,9 @@ def test_captured_steps_end_where_single_ones_end(text: str):
         [start(parse_network(text), recipe, seed, device, task=MNIST) for seed in range(2)] for _ in range(2)
     )
 
-    population = population_of(together, images)
+    population = Population(together, images)
     for _ in range(3):
-        train_epoch_together(population)
+        population.train_epoch()
         for run in alone:
             train_epoch(run, images)
 
@@ -175,10 +172,10 @@ def test_a_captured_epoch_takes_every_step_with_fresh_masks():
     text = "conv3x3(8) bn relu dropout(0.5) maxpool conv3x3(8) bn relu maxpool linear(10)"
     runs = [start(parse_network(text), recipe, seed, device, task=MNIST) for seed in range(2)]
 
-    population = population_of(runs, images)
-    train_epoch_together(population)
+    population = Population(runs, images)
+    population.train_epoch()
     first, graph = [tensor.clone() for tensor in runs[0].state], population.graph
-    train_epoch_together(population)
+    population.train_epoch()
 
     assert graph is not None
     assert population.graph is graph

@@ -17,11 +17,11 @@ from torch import Tensor
 from harness.other_libraries import cross_check
 from harness.system.errors import ContentError
 from harness.training import train as train_module
+from harness.training.modules import Images
 from harness.training.native import native
 from harness.training.native.native import Engine
-from harness.training.recipe import Initialisation, Optimizer, Precision, Recipe, Schedule
-from harness.training.steps import Images, learning_rate
-from harness.training.together import population_of, train_epoch_together
+from harness.training.recipe import Initialisation, Optimizer, Precision, Recipe, Schedule, _learning_rate
+from harness.training.together import Population
 from harness.training.train import (
     Training,
     checkpoint,
@@ -140,11 +140,12 @@ def test_the_average_of_weights_and_bn_statistics_is_the_one_of_a_naive_sum():
     recipe = replace(FULL, average_start=0.25, average_decay=0.7)
     run, seen = start(NETWORK, recipe, 7, CPU, task=MNIST), []
 
-    def remember() -> None:
+    def remember(*_: object) -> None:
         seen.append([tensor.double() for tensor in states(run) if tensor.is_floating_point()])
 
+    run.optimizer.register_step_post_hook(remember)
     for _ in range(recipe.epochs):
-        train_epoch(run, synthetic(64), on_step=remember)
+        train_epoch(run, synthetic(64))
 
     # 16 steps; the average begins at the 4th and its decay climbs as (1 + n) / (10 + n) to 0.7 at n = 20.
     average = seen[3]
@@ -262,7 +263,7 @@ STAYING = Recipe(epochs=10, learning_rate=0.3, warmup=0.1, schedule=Schedule.CON
     ids=["linear", "step", "constant"],
 )
 def test_the_rates_of_a_schedule(recipe: Recipe, rates: dict[int, float]):
-    assert {step: learning_rate(recipe, step, steps_per_epoch=10) for step in rates} == pytest.approx(rates)
+    assert {step: _learning_rate(recipe, step, steps_per_epoch=10) for step in rates} == pytest.approx(rates)
 
 
 def test_the_cosine_schedule_is_torch_s():
@@ -270,7 +271,7 @@ def test_the_cosine_schedule_is_torch_s():
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=0.3)
     theirs = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 50, eta_min=0.06)
     for step in range(50):
-        assert learning_rate(recipe, step, steps_per_epoch=10) == pytest.approx(theirs.get_last_lr()[0], rel=1e-9)
+        assert _learning_rate(recipe, step, steps_per_epoch=10) == pytest.approx(theirs.get_last_lr()[0], rel=1e-9)
         optimizer.step()
         theirs.step()
 
@@ -280,17 +281,18 @@ def test_a_final_rate_of_a_tenth_is_where_the_fall_ends(schedule: Schedule):
     falling = Recipe(epochs=10, learning_rate=0.1, warmup=0.2, schedule=schedule)
     ending = replace(falling, final_rate=0.1)
     for step in range(100):
-        zero = learning_rate(falling, step, steps_per_epoch=10)
+        zero = _learning_rate(falling, step, steps_per_epoch=10)
         # The warm-up is the same; after it, the way to zero becomes the way to 0.01.
         expected = zero if step < 20 else 0.01 + 0.9 * zero
-        assert learning_rate(ending, step, steps_per_epoch=10) == pytest.approx(expected)
+        assert _learning_rate(ending, step, steps_per_epoch=10) == pytest.approx(expected)
 
 
 def test_the_rates_of_the_schedule_reach_the_optimizer_and_the_history():
     run, used = start(SMALL, RECIPE, 7, CPU, task=MNIST), []
+    run.optimizer.register_step_post_hook(lambda *_: used.append(run.optimizer.param_groups[0]["lr"]))
     for _ in range(2):
-        train_epoch(run, noise(64), on_step=lambda: used.append(run.optimizer.param_groups[0]["lr"]))
-    assert used == [learning_rate(RECIPE, step, 4) for step in range(8)]
+        train_epoch(run, noise(64))
+    assert used == [_learning_rate(RECIPE, step, 4) for step in range(8)]
     assert [epoch.learning_rate for epoch in run.history] == [used[3], used[7]]
     assert [group["lr"] for group in run.optimizer.param_groups] == [used[7]] * 2
 
@@ -298,9 +300,11 @@ def test_the_rates_of_the_schedule_reach_the_optimizer_and_the_history():
 def test_the_average_begins_where_the_recipe_says():
     run = start(SMALL, replace(RECIPE, average_start=0.5), 7, CPU, task=MNIST)
     begun = []
+    run.optimizer.register_step_pre_hook(lambda *_: begun.append(run.average is not None))
     for _ in range(3):
-        train_epoch(run, noise(64), on_step=lambda: begun.append(run.average is not None))
-    assert begun == [False] * 7 + [True] * 5
+        train_epoch(run, noise(64))
+    # Of 16 steps the 8th leaves the first state of the average.
+    assert begun == [False] * 8 + [True] * 4
 
 
 @pytest.mark.parametrize("load", [lambda: None, native.load], ids=["torch", "native"])
@@ -325,9 +329,9 @@ def test_epochs_after_the_augmentation_are_those_of_a_recipe_without(load: Calla
 def test_members_end_their_augmentation_together():
     recipe = Recipe(epochs=2, batch_size=16, augmentation_off_share=0.5)
     together, alone = ([start(SMALL, recipe, seed, CPU, task=MNIST) for seed in range(2)] for _ in range(2))
-    population = population_of(together, noise(32))
+    population = Population(together, noise(32))
     for _ in range(2):
-        train_epoch_together(population)
+        population.train_epoch()
         for run in alone:
             train_epoch(run, noise(32))
     for mine, other in zip(together, alone, strict=True):
@@ -415,7 +419,7 @@ def test_engines_and_populations_train_one_kernel_to_the_same_weights(recipe: Re
     before = [users[0].clone() for users in kernels_of(plain)]
     train_epoch(plain, images)
     train_epoch(fast, images)
-    train_epoch_together(population_of([together, start(ACROSS_NETWORK, recipe, 4, CPU, task=MNIST)], images))
+    Population([together, start(ACROSS_NETWORK, recipe, 4, CPU, task=MNIST)], images).train_epoch()
 
     for run in (plain, fast, together):
         for users, expected, first in zip(kernels_of(run), kernels_of(plain), before, strict=True):

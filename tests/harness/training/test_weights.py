@@ -17,11 +17,10 @@ from harness.evidence import record
 from harness.evidence.evaluate import network_of
 from harness.evidence.record import WeightFile
 from harness.system.errors import ContentError
-from harness.training.modules import build
+from harness.training.modules import Images, build
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose, Result
-from harness.training.run import Job, TrainingData, execute_and_keep
-from harness.training.steps import Images
+from harness.training.run import Job, TrainingData, train_jobs
 from harness.training.train import Training, final_network, predictions, properties, to_safetensors
 from search_spaces.network import analyse
 from search_spaces.notation import parse_network
@@ -41,10 +40,10 @@ def some_images(count: int) -> tuple[Tensor, Tensor]:
 def trained() -> tuple[Result, Training]:
     """A tied network, trained for two epochs on a hundred images, with averaged weights."""
     spec = replace(DATASETS["mnist-5k"], name="toy", train_size=80, validation_size=20)
-    bench = TrainingData.of(ImageData(spec, *some_images(100), data_hash="abc", source="memory", folder=None))
+    bench = TrainingData(ImageData(spec, *some_images(100), data_hash="abc", source="memory", folder=None))
     recipe = Recipe(epochs=2, batch_size=16, average_start=0.3)
     job = Job(architecture=parse_network(TIED), recipe=recipe, recipe_name="toy", purpose=Purpose.VERIFY, seed_index=1)
-    return execute_and_keep(job, bench)
+    return train_jobs([job], bench)[0]
 
 
 @pytest.fixture
@@ -112,7 +111,7 @@ def test_the_file_says_where_its_weights_come_from(trained: tuple[Result, Traini
 def test_a_training_leaves_its_weights_where_it_is_told_to(trained: tuple[Result, Training], tmp_path: Path):
     result = trained[0]
     spec = replace(DATASETS["mnist-5k"], name="toy", train_size=80, validation_size=20)
-    bench = TrainingData.of(ImageData(spec, *some_images(100), data_hash="abc", source="memory", folder=None))
+    bench = TrainingData(ImageData(spec, *some_images(100), data_hash="abc", source="memory", folder=None))
     job = Job(
         architecture=parse_network(TIED),
         recipe=result.recipe,
@@ -122,7 +121,7 @@ def test_a_training_leaves_its_weights_where_it_is_told_to(trained: tuple[Result
         weights=tmp_path / "seed.safetensors",
     )
 
-    execute_and_keep(job, bench)
+    train_jobs([job], bench)
 
     assert record.read_weights(tmp_path / "seed.safetensors").sha256 == result.weights_sha256
     assert [path.name for path in tmp_path.iterdir()] == ["seed.safetensors"]

@@ -70,10 +70,10 @@ def gradients(
     native_training._check_images(pixels, labels, native.task)
     if len(labels) != native.recipe.batch_size:
         raise AssertionError(f"{len(labels)} images are no batch of {native.recipe.batch_size}")
-    state = native_training.flat_state(network, native_training._real(native.engine))
+    state = native_training._flat(native_training.engine_tensors(network), native.real)
     gradient = torch.empty(native.program.parameter_count, dtype=state.dtype)
     loss: float = native.engine.library.engine_gradients(
-        native.handle.pointer,
+        native.pointer,
         pixels.data_ptr(),
         labels.data_ptr(),
         ctypes.byref(native.row),

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from harness.system.errors import DeviceError
 from harness.training.native import native
 from harness.training.native.instruction import _HEADER, _header
+from harness.training.native.instruction import program as flat
 from harness.training.native.native import (
     _LEVELS,
     _SOURCES,
@@ -27,7 +28,6 @@ from harness.training.native.native import (
     choose_engine,
     compiler,
 )
-from harness.training.native.program import program as flat
 from harness.training.recipe import Precision, Recipe
 from search_spaces.network import MNIST, Architecture, analyse, stored_numbers
 
@@ -154,7 +154,8 @@ import ctypes, sys
 import numpy as np
 from harness.training.native import native
 from harness.training.native.native import TeacherRow, training_row
-from harness.training.native.program import program, rows
+from dataclasses import astuple
+from harness.training.native.instruction import program
 from search_spaces.notation import parse_network
 from search_spaces.network import Task
 
@@ -169,7 +170,7 @@ for shape, text in [*(((1, 28, 28), text) for text in sys.argv[1:]), *others]:
     flat = program(parse_network(text, Task(shape, 10)), shape)
     pixels = generator.integers(0, 256, (50, *shape), dtype=np.uint8)
     mean, deviation = np.full(shape[0], 0.13, np.float32), np.full(shape[0], 0.31, np.float32)
-    values, code = (np.array(rows(part), dtype=np.int32) for part in (flat.values, flat.instructions))
+    values, code = (np.array([*map(astuple, part)], dtype=np.int32) for part in (flat.values, flat.instructions))
     # Programs in bf16 have no tiles.
     for batch, adam, pairs in ((5, 0, 0), (16, 1, 0), (40, 0, 1)):
         handle = engine.library.engine_new(values.ctypes.data, len(flat.values), code.ctypes.data,

@@ -18,7 +18,7 @@ from torch.nn.grad import conv2d_input, conv2d_weight
 from harness.training.modules import build, draw_first_weights
 from harness.training.native import native
 from harness.training.native.native import _LEVELS, _Level
-from harness.training.native.native_training import open_program
+from harness.training.native.native_training import NativeProgram
 from harness.training.recipe import Initialisation, Optimizer, Precision, Recipe
 from harness.training.train import start, train_epoch, weights_digest
 from search_spaces.network import MNIST
@@ -307,7 +307,7 @@ def test_gradients_in_bf16_are_those_of_rounded_factors(text: str, batch: int):
     torch.manual_seed(1)
     network = build(parse_network(text), MNIST)
     draw_first_weights(network, Recipe(initialisation=Initialisation.KAIMING))
-    opened = open_program(native.load(), parse_network(text), recipe, some_images(1))
+    opened = NativeProgram(native.load(), parse_network(text), recipe, some_images(1))
     loss, gradient = gradients(opened, network, images.pixels, images.labels)
     network.double()
     _, exact = reference(network, images, 0.0)

@@ -16,19 +16,16 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.system.errors import ContentError
 from harness.system.machine import processor_flags
-from harness.training.modules import Network, build, draw_first_weights
+from harness.training.modules import Images, Network, build, draw_first_weights
 from harness.training.native import native
 from harness.training.native.native import _LEVELS, Engine, _Level
 from harness.training.native.native_training import (
     NativeProgram,
     _check,
     _check_images,
-    open_program,
-    predict,
     state_tensors,
 )
 from harness.training.recipe import Initialisation, Optimizer, Recipe
-from harness.training.steps import Images
 from harness.training.train import Training, checkpoint, count_errors, resume, start, train_epoch
 from search_spaces.modules import FastDropout
 from search_spaces.network import MNIST, Architecture, analyse
@@ -89,7 +86,7 @@ def compared(architecture: Architecture, batch: int, engine: Engine) -> None:
             assert module.running_var is not None
             module.running_mean += torch.randn(module.num_features, dtype=torch.float64)
             module.running_var *= 0.5 + torch.rand(module.num_features, dtype=torch.float64)
-    opened = open_program(engine, architecture, recipe, some_images(1))
+    opened = NativeProgram(engine, architecture, recipe, some_images(1))
 
     # No update yet: the running statistics of the engine's own copy of the state move, those of the network do not.
     # The first call leaves other images' gradients in all memory.
@@ -103,7 +100,7 @@ def compared(architecture: Architecture, batch: int, engine: Engine) -> None:
     network.eval()
     fresh = some_images(batch + 3, seed=2)
     logits = network((fresh.pixels.double() / 255 - MEAN) / DEVIATION)
-    assert predict(opened, network, state_tensors(network), fresh.pixels).tolist() == logits.argmax(1).tolist()
+    assert opened.predict(network, state_tensors(network), fresh.pixels).tolist() == logits.argmax(1).tolist()
 
 
 def in_float64(level: _Level = HERE_IN_FLOAT64[0]) -> Engine:
@@ -246,7 +243,7 @@ def test_a_batch_that_no_memory_holds_is_an_error():
     recipe = replace(Recipe(), batch_size=10_000)
     architecture = parse_network("conv1x1(10000) relu gap linear(10)")
     with pytest.raises(MemoryError):
-        open_program(native.load(), architecture, recipe, some_images(1))
+        NativeProgram(native.load(), architecture, recipe, some_images(1))
 
 
 def opened_with(
@@ -256,11 +253,11 @@ def opened_with(
     architecture = parse_network(text)
     torch.manual_seed(2)
     network = build(architecture, MNIST).double()
-    program = open_program(engine, architecture, Recipe(batch_size=batch), some_images(1))
+    program = NativeProgram(engine, architecture, Recipe(batch_size=batch), some_images(1))
     images = some_images(batch)
 
     def under_one_mask() -> tuple[float, Tensor]:
-        engine.library.engine_seed(program.handle.pointer, 7)
+        engine.library.engine_seed(program.pointer, 7)
         return gradients(program, network, images.pixels, images.labels)
 
     return program, network, under_one_mask
@@ -277,7 +274,7 @@ def behind_dropout(op: str, rate: float, level: _Level, seeds: int) -> Tensor:
         list(network.parameters())[1].fill_(1.0)
     seen = []
     for seed in range(seeds):
-        program.engine.library.engine_seed(program.handle.pointer, seed)
+        program.engine.library.engine_seed(program.pointer, seed)
         pixels, labels = torch.zeros(1, 1, 28, 28, dtype=torch.uint8), torch.zeros(1, dtype=torch.int64)
         gradient = gradients(program, network, pixels, labels)[1]
         # For each class but the right one it is a tenth of the input; before it come the 80 numbers of the convolution,

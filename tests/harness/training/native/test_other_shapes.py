@@ -9,11 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from harness.training.modules import build
+from harness.training.modules import Images, _maps_of, build
 from harness.training.native import native
-from harness.training.native.native_training import open_program, predict, state_tensors
+from harness.training.native.native_training import NativeProgram, state_tensors
 from harness.training.recipe import Recipe
-from harness.training.steps import Images, _maps_of
 from harness.training.train import start, train_epoch
 from search_spaces.network import Architecture, Task
 from search_spaces.notation import parse_network
@@ -56,7 +55,7 @@ def test_gradients_and_predictions_equal_torch_s(task: Task):
     architecture, images = network_for(task), some_images(task, 21)
     torch.manual_seed(1)
     network = build(architecture, task).double()
-    opened = open_program(in_float64(), architecture, Recipe(batch_size=21), images)
+    opened = NativeProgram(in_float64(), architecture, Recipe(batch_size=21), images)
 
     loss, gradient = gradients(opened, network, images.pixels, images.labels)
     expected = functional.cross_entropy(network(by_channel(images)), images.labels)
@@ -66,7 +65,7 @@ def test_gradients_and_predictions_equal_torch_s(task: Task):
     assert torch.allclose(gradient, torch.cat([part.reshape(-1) for part in parts]), rtol=1e-8, atol=1e-8)
     fresh = some_images(task, 30, seed=2)
     said = network.eval()(by_channel(fresh)).argmax(1)
-    assert predict(opened, network, state_tensors(network), fresh.pixels).tolist() == said.tolist()
+    assert opened.predict(network, state_tensors(network), fresh.pixels).tolist() == said.tolist()
 
 
 @tasks
