@@ -26,7 +26,6 @@ from harness.training import inspection
 from harness.training.inspection import CONFIDENCE_EDGES, Confidence, Inspection, Miss, packed
 from harness.training.modules import Images, Teacher, network_on
 from harness.training.native.native import TORCH, choose_engine
-from harness.training.native.native_training import state_tensors
 from harness.training.recipe import Recipe
 from harness.training.result import PROTOCOL_VERSION, Epoch, Purpose, Result, Status, derive_seed, environment
 from harness.training.together import Population
@@ -42,6 +41,7 @@ from harness.training.train import (
     properties,
     resume,
     start,
+    state_tensors,
     to_safetensors,
     train_epoch,
     weights_digest,

@@ -16,10 +16,9 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from harness.training.modules import Images, epoch_maps, network_on, normalised, soft_losses, soft_targets
-from harness.training.native.native_training import engine_tensors, flat_parts, restore
 from harness.training.recipe import Optimizer, Steps, check_batch, decay_of, epoch_steps, recipe_of_epoch
 from harness.training.result import Epoch
-from harness.training.train import Training, autocast, end_epoch
+from harness.training.train import Training, autocast, end_epoch, engine_tensors, flat_parts, restore
 
 # Steps before a capture: cuDNN chooses its kernels and allocates in the first ones (torch's notes on CUDA graphs).
 _WARM_UP = 3

@@ -17,11 +17,10 @@ from harness.system.errors import ContentError
 from harness.training import run as run_module
 from harness.training.modules import Images, Network, Teacher, build, draw_first_weights, soft_losses, soft_targets
 from harness.training.native import native
-from harness.training.native.native_training import NativeProgram, state_tensors
 from harness.training.recipe import Initialisation, Optimizer, Recipe
 from harness.training.result import Purpose, derive_seed
 from harness.training.run import Job, teacher_of
-from harness.training.train import Training, predictions, start, train_epoch
+from harness.training.train import NativeProgram, Training, predictions, start, state_tensors, train_epoch
 from search_spaces.network import MNIST
 from search_spaces.notation import parse_network
 from tests.harness.training.native.networks import NETWORKS, gradients

@@ -18,9 +18,8 @@ from torch.nn.grad import conv2d_input, conv2d_weight
 from harness.training.modules import build, draw_first_weights
 from harness.training.native import native
 from harness.training.native.native import _LEVELS, _Level
-from harness.training.native.native_training import NativeProgram
 from harness.training.recipe import Initialisation, Optimizer, Precision, Recipe
-from harness.training.train import start, train_epoch, weights_digest
+from harness.training.train import NativeProgram, start, train_epoch, weights_digest
 from search_spaces.network import MNIST
 from search_spaces.notation import parse_network
 from tests.harness.training.native.networks import NETWORKS, gradients

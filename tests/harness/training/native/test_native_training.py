@@ -19,14 +19,19 @@ from harness.system.machine import processor_flags
 from harness.training.modules import Images, Network, build, draw_first_weights
 from harness.training.native import native
 from harness.training.native.native import _LEVELS, Engine, _Level
-from harness.training.native.native_training import (
+from harness.training.recipe import Initialisation, Optimizer, Recipe
+from harness.training.train import (
     NativeProgram,
+    Training,
     _check,
     _check_images,
+    checkpoint,
+    count_errors,
+    resume,
+    start,
     state_tensors,
+    train_epoch,
 )
-from harness.training.recipe import Initialisation, Optimizer, Recipe
-from harness.training.train import Training, checkpoint, count_errors, resume, start, train_epoch
 from search_spaces.modules import FastDropout
 from search_spaces.network import MNIST, Architecture, analyse
 from search_spaces.notation import parse_network

@@ -11,9 +11,8 @@ from torch.nn import functional
 
 from harness.training.modules import Images, _maps_of, build
 from harness.training.native import native
-from harness.training.native.native_training import NativeProgram, state_tensors
 from harness.training.recipe import Recipe
-from harness.training.train import start, train_epoch
+from harness.training.train import NativeProgram, start, state_tensors, train_epoch
 from search_spaces.network import Architecture, Task
 from search_spaces.notation import parse_network
 from tests.harness.training.native.networks import gradients
