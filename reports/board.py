@@ -20,11 +20,10 @@ from harness.system import files
 from harness.system.errors import ContentError, typed
 from harness.system.files import Workspace
 from reports import charts, course
-from reports.answer import headline
 from reports.numbers import duration, short
 from reports.render import page
 from reports.study_facts import Standings, StudyFacts, read_standings, read_study, recipe_options
-from reports.study_page import write_report
+from reports.study_page import headline, write_report
 from search_spaces.catalog import network_names
 from search_spaces.network import MNIST, Analysis, analyse
 

@@ -18,7 +18,6 @@ from harness.system import statistics
 from reports import course
 from reports.networks import DIGITS, State, front_of
 from search_spaces.catalog import network_name
-from search_spaces.ops import op_text
 from search_spaces.space import OBJECTIVES, Metric
 
 if TYPE_CHECKING:
@@ -127,9 +126,7 @@ def _tips(*fields: str) -> list[alt.Tooltip]:
     ]
 
 
-def _bars(
-    values: Sequence[tuple[str, float]], title: str, description: str, *, logs: bool = False, digits: str = ",d"
-) -> Any:
+def _bars(values: Sequence[tuple[str, float]], title: str, description: str, *, logs: bool = False) -> Any:
     """Return one bar a name, each with its value; None where there is none."""
     if not values:
         return None
@@ -138,13 +135,13 @@ def _bars(
     ]
     longest = max(row["length"] for row in rows) or 1
     x = alt.X("length:Q", axis=None, scale=alt.Scale(domain=[0, longest * 1.15]))
-    base = _over(rows).encode(x=x, y=_names("name"), tooltip=_tips("name:N", f"value:Q|{title}|{digits}"))
-    words = base.mark_text(align="left", dx=4, color=TEXT).encode(text=alt.Text("value:Q", format=digits))
+    base = _over(rows).encode(x=x, y=_names("name"), tooltip=_tips("name:N", f"value:Q|{title}|,d"))
+    words = base.mark_text(align="left", dx=4, color=TEXT).encode(text=alt.Text("value:Q", format=",d"))
     bars = alt.layer(base.mark_bar(color=BLUE, height={"band": 0.6}), words)
     return _finished(bars, description, 30 + 26 * len(rows))
 
 
-def study_charts(info: StudyFacts, rows: Sequence[Row], mattered: course.Choices | None) -> dict[str, Any]:
+def study_charts(info: StudyFacts, rows: Sequence[Row]) -> dict[str, Any]:
     """Return the charts of a study by the names under which its page shows them; ``rows`` are its ``networks_rows``."""
     facts = course.accounting(info)
     return {
@@ -152,10 +149,8 @@ def study_charts(info: StudyFacts, rows: Sequence[Row], mattered: course.Choices
         "seeds": _seeds_of_networks(info),
         "over-time": _search_over_time(info, rows),
         "learning-curves": _learning_curves(info),
-        "choices": mattered and _bars(mattered.importances[:20], "importance", "Importance of choices", digits=".0%"),
         "steps": _bars(facts.steps, "proposals", "From proposals to a verified network", logs=True),
         "rejections": _bars(facts.rejections, "proposals", "Rejections by reason"),
-        "outcomes": _bars(facts.outcomes, "runs", "Finished runs by outcome"),
         "time": _bars(course.time_spent(info), "seconds", "Where the time of all workers went"),
     }
 
@@ -455,31 +450,6 @@ def seeds_side_by_side(sides: Sequence[Any]) -> Any:
         of_all.mark_point(filled=True, size=160, shape="diamond").encode(x="mean:Q", tooltip=["network:N", "mean:Q"]),
     )
     return _finished(chart, f"Test accuracy of {len(rows)} seeds, a line a network.", 80 + 56 * len(names))
-
-
-def parameters_by_op(sides: Sequence[Any]) -> Any:
-    """Return where the parameters of some networks sit: a bar a network, a part an op in order of execution."""
-    rows = [
-        {"network": side.name, "op": words, "kind": words.partition("(")[0], "parameters": layer.parameters, "at": at}
-        for side in sides
-        for at, layer in enumerate(side.analysis.layers)
-        if layer.parameters and (words := op_text(layer.op))
-    ]
-    if not rows:
-        return None
-    names = [side.name for side in sides]
-    chart = (
-        _over(rows)
-        .mark_bar(stroke="white", height={"band": 0.6})
-        .encode(
-            x="parameters:Q",
-            y=_names(names=names),
-            color="kind:N",
-            order="at:Q",
-            tooltip=_tips("network:N", "op:N", "parameters:Q||,d"),
-        )
-    )
-    return _finished(chart, f"Parameters by op of {', '.join(names)}.", 80 + 44 * len(names))
 
 
 def studies_charts(infos: Sequence[StudyFacts]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The facts of a comparison of two to four networks or studies: figures with ratios to the first, mistakes, notes."""
+"""Comparisons: of two to four networks or studies, with ratios to the first, and of methods of search on the bench."""
 
 from __future__ import annotations
 
@@ -12,23 +12,35 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
+from harness.bench.comparison import DEFAULT, Comparison
+from harness.bench.scores import AT_THE_END, LEVEL, OVER_TIME, Findings, p_text
 from harness.data.datasets import dataset
 from harness.evidence import leaderboard, ledger, record
 from harness.evidence.leaderboard import LeaderboardRow
 from harness.evidence.record import Record
 from harness.evidence.study import Study, StudyConfig
+from harness.search import race
 from harness.system import files, statistics
 from harness.system.errors import typed
 from harness.system.files import Workspace
 from harness.training.inspection import Inspection
 from harness.training.result import Result
 from reports import charts, course
-from reports.answer import commands, headline
-from reports.mistakes import CONFIRMED_LABEL_ERRORS, mistakes, shared_mistakes
 from reports.networks import State
 from reports.numbers import DASH, accuracy_words, count, decimal, duration, short, spread
 from reports.render import page, words
-from reports.study_facts import StudyFacts, inspections_of, made_by, read_standings, read_study, shown
+from reports.study_facts import (
+    CONFIRMED_LABEL_ERRORS,
+    StudyFacts,
+    inspections_of,
+    made_by,
+    mistakes,
+    read_standings,
+    read_study,
+    shared_mistakes,
+    shown,
+)
+from reports.study_page import commands, headline
 from search_spaces.catalog import network_names
 from search_spaces.network import MNIST, Analysis, Architecture, analyse, stored_numbers
 
@@ -348,7 +360,7 @@ def _file_name(names: Sequence[str]) -> str:
 
 def _page(made: dict[str, Any], facts: SimpleNamespace | None, studies: SimpleNamespace | None) -> str:
     if facts:
-        made |= {"seeds": charts.seeds_side_by_side(facts.sides), "parameters": charts.parameters_by_op(facts.sides)}
+        made |= {"seeds": charts.seeds_side_by_side(facts.sides)}
     return page(
         "comparison.html",
         charts=made,
@@ -371,3 +383,52 @@ def _answers(infos: Sequence[StudyFacts], workspace: Workspace) -> SimpleNamespa
     """Return the comparison of the studies' answers, None where fewer than two differ."""
     found = {info.network.hash: (info.name, info.network.architecture) for info in reversed(infos) if info.network}
     return network_comparison(read_networks([*found.values()][::-1], workspace)) if len(found) > 1 else None
+
+
+# Methods of search --------------------------------------------------------------------------------------------------
+
+
+def write_bench_page(folder: Path, comparison: Comparison, found: Findings) -> Path:
+    """Write ``report.html`` and return its path.
+
+    Raises:
+        UsageError: the folder cannot be written.
+    """
+    path = folder / "report.html"
+    files.write_text(path, bench_page(comparison, found))
+    return path
+
+
+def bench_page(comparison: Comparison, found: Findings) -> str:
+    """Return the page."""
+    facts = found.document
+    names = [method["name"] for method in facts["methods"] if not method["is_variant"]]
+    chart = charts.bench_curves(found)
+    return page(
+        "bench.html",
+        charts={"curves": chart} if chart else {},
+        comparison=comparison,
+        facts=facts,
+        names=names,
+        name_titles=["method", *(f"#{name}" for name in names)],
+        size_titles=["method", *(f"#{item['size']:,} parameters" for item in facts["methods"][0]["runtimes"])],
+        matrices=[(when, matrix(facts["pairs"], names, when)) for when in (OVER_TIME, AT_THE_END)],
+        default=DEFAULT,
+        level_pct=100 * LEVEL,
+        race=race,
+        p_text=p_text,
+    )
+
+
+def matrix(
+    pairs: Sequence[Mapping[str, Any]], names: Sequence[str], when: str
+) -> list[list[tuple[float, bool] | None]]:
+    """Return each method beside each other by one score: its sizes over theirs, and whether the difference holds.
+
+    A row and a column a method; None on the diagonal and for untested pairs.
+    """
+    found = {
+        (pair["first"], pair["second"]): (pair["ratio"], pair["differs"]) for pair in pairs if pair["when"] == when
+    }
+    found |= {(second, first): (1 / ratio, differs) for (first, second), (ratio, differs) in found.items()}
+    return [[found.get((row, column)) for column in names] for row in names]

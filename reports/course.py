@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter, defaultdict
 from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from harness.evidence.events import Confirmed, FailedConfirmation, Proposal, RunEnded, RungReached
-from harness.search.race import allowed_errors, rungs_of
+from harness.search.race import allowed_errors
 from harness.system import statistics
 from harness.training.result import Purpose, Result, Status
 from reports.networks import Network, State
@@ -23,9 +22,6 @@ _REASONS = {
     "receptive_field": "receptive field outside the condition of the space",
     "shape": "ops that do not fit together",
 }
-# Fewer networks than this let any choice explain everything.
-FEWEST_NETWORKS = 50
-_SIZE = "parameters"
 
 _Shares = list[tuple[str, float]]
 
@@ -35,7 +31,7 @@ class _Accounting(NamedTuple):
 
     ``repeated`` are those of a known network, ``trained`` those with a first run that has ended with an accuracy.
     ``rejections`` has the reasons, most frequent first, rare ones beyond the first dozen summed up in the last;
-    ``outcomes`` how finished runs ended; ``steps`` how many proposals are left after each step of the search.
+    ``steps`` how many proposals are left after each step of the search.
     """
 
     proposed: int
@@ -44,7 +40,6 @@ class _Accounting(NamedTuple):
     to_train: int
     trained: int
     rejections: _Shares
-    outcomes: _Shares
     steps: _Shares
 
 
@@ -57,7 +52,6 @@ def accounting(info: StudyFacts) -> _Accounting:
     if len(rejections) > _MOST_REASONS:
         rest = rejections[_MOST_REASONS - 1 :]
         rejections[_MOST_REASONS - 1 :] = [(f"{len(rest)} other reasons", sum(number for _, number in rest))]
-    outcomes = Counter(result.status for result in info.results)
     first = [result for result in info.results if result.purpose is Purpose.SEARCH]
     trained = [result for result in first if result.validation_errors is not None]
     whole = [result.validation_accuracy_pct or 0.0 for result in trained if result.status is Status.COMPLETE]
@@ -70,7 +64,6 @@ def accounting(info: StudyFacts) -> _Accounting:
         to_train=to_train,
         trained=len(trained),
         rejections=rejections,
-        outcomes=[(status.replace("_", " "), outcomes[status]) for status in Status if outcomes[status]],
         steps=[
             ("proposed", rejected + repeated + to_train),
             ("within the limits", repeated + to_train),
@@ -288,64 +281,3 @@ def pruning(info: StudyFacts) -> list[dict[str, Any]]:
         counts = {"pruned": len(stopped[epochs]), "spared": len(ends), "reached": sum(ends)}
         found.append({"epochs": epochs, "interval": interval, **counts})
     return found
-
-
-class Choices(NamedTuple):
-    """How much each choice of the search space mattered for accuracy, by Optuna's importances, which sum to 1.
-
-    This is association: the sampler repeats what it likes, and choices hang together, so the size stands beside them.
-    Networks of the commonest length were compared, by their accuracy after an epoch, None for the end of the run.
-    """
-
-    networks: int
-    epochs: int
-    epoch: int | None
-    importances: _Shares
-
-
-def choices(info: StudyFacts) -> Choices | None:
-    """Return how much each choice of a study mattered (PED-ANOVA), None where too few networks can be compared."""
-    firsts = [run for network in info.networks if (run := network.first) is not None]
-    lengths = Counter(run.recipe.epochs for run in firsts)
-    # Of equally common lengths the longer says more.
-    epochs = max(lengths, key=lambda length: (lengths[length], length), default=info.config.recipe.epochs)
-    epoch = next(iter(rungs_of(info.config, epochs)), None)
-    compared = []
-    for run in firsts:
-        looks = {item.epoch: item.validation_errors for item in run.history}
-        errors = run.validation_errors if epoch is None else looks.get(epoch)
-        if run.recipe.epochs == epochs and errors is not None:
-            # In the logarithm of the errors 99 to 99.5 % is as far as 98 to 99 %.
-            compared.append((run, math.log(max(errors, 1))))
-    if len(compared) < FEWEST_NETWORKS:
-        return None
-    import optuna
-    from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
-    from optuna.importance import PedAnovaImportanceEvaluator
-
-    sizes = [math.log(max(run.parameters, 1)) for run, _ in compared]
-    made: dict[str, dict[int, float]] = {_SIZE: dict(enumerate(sizes))}
-    options: dict[str, BaseDistribution] = {_SIZE: FloatDistribution(min(sizes), max(sizes))}
-    for place, (run, _) in enumerate(compared):
-        for decision in run.decisions:
-            # A choice may be called as the size is.
-            name = f"{decision.name} " if decision.name == _SIZE else decision.name
-            made.setdefault(name, {})[place] = decision.index
-            options[name] = CategoricalDistribution(range(decision.size))
-    # Optuna compares what all trials of a study have; a choice below another is made by some networks only.
-    groups: dict[frozenset[int], list[str]] = {}
-    for name, by_place in made.items():
-        if len(by_place) >= FEWEST_NETWORKS // 2 and len(set(by_place.values())) > 1:
-            groups.setdefault(frozenset(by_place), []).append(name)
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    found: dict[str, float] = {}
-    for places, names in groups.items():
-        study, distributions = optuna.create_study(direction="minimize"), {name: options[name] for name in names}
-        for place in places:
-            params, value = {name: made[name][place] for name in names}, compared[place][1]
-            study.add_trial(optuna.trial.create_trial(params=params, distributions=distributions, value=value))
-        found |= PedAnovaImportanceEvaluator().evaluate(study, params=names)
-    found = {name: value for name, value in found.items() if math.isfinite(value) and value > 0}
-    shares = {name: value / sum(found.values()) for name, value in found.items()}
-    ordered: _Shares = sorted(shares.items(), key=lambda pair: (-pair[1], pair[0]))
-    return Choices(len(compared), epochs, epoch, ordered) if ordered else None

@@ -1,28 +1,36 @@
 """The report of one study, one page that works offline, and what other programs read of it: Markdown, tables, charts.
 
-The page reloads itself while its search goes on. The tables have raw numbers, one line a network, CSV and JSON alike.
+The page begins with the verdict, and says what to know before believing it and what to do next. It reloads itself while
+its search goes on. The tables have raw numbers, one line a network, CSV and JSON alike.
 """
 
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 from harness.data.datasets import dataset
+from harness.evidence.events import Advised, Postponed, SessionEnded, Verified
+from harness.evidence.leaderboard import Tier
+from harness.evidence.ledger import DEFAULT_SEEDS
 from harness.evidence.study import Study
 from harness.system import files, statistics
 from harness.system.document import csv_text
 from harness.system.errors import typed
 from harness.system.files import Workspace
-from harness.training.result import finite
+from harness.training.result import Status, finite
 from reports import charts, course, render
-from reports.answer import caveats, commands, headline, next_step
-from reports.mistakes import mistakes
-from reports.networks import MOST_NAMED
-from reports.study_facts import StudyFacts, made_by, read_study, recipe_rows, settings
+from reports.networks import MOST_NAMED, State
+from reports.study_facts import CONFIRMED_LABEL_ERRORS, StudyFacts, made_by, mistakes, read_study, recipe_rows, settings
 from search_spaces.network import analyse, stored_numbers
+
+# Fewer networks say nothing of how often pruning is wrong.
+_FEWEST_NETWORKS = 50
+# A search that ends before this share of its time has left the rest to its verification.
+_EARLY = 0.98
 
 
 def write_report(folder: Path, workspace: Workspace, *, live: bool = False, study: Study | None = None) -> Path:
@@ -46,10 +54,10 @@ def write_report(folder: Path, workspace: Workspace, *, live: bool = False, stud
 def page(info: StudyFacts, *, live: bool = False) -> str:
     """Return the page of a study."""
     network, proof, rows = info.network, info.proof, charts.networks_rows(info)
-    task, choices = dataset(info.config.dataset).task, course.choices(info)
+    task = dataset(info.config.dataset).task
     return render.page(
         "study.html",
-        charts=charts.study_charts(info, rows, choices),
+        charts=charts.study_charts(info, rows),
         styles=["study.css"],
         scripts=["study.js", *(["live.js"] if live else [])],
         datasets={"networks": rows},
@@ -64,10 +72,9 @@ def page(info: StudyFacts, *, live: bool = False) -> str:
         accounting=course.accounting(info),
         seeds=course.seed_spread(info),
         spared=course.spared(info),
-        pruning=course.pruning(info) if len(info.networks) >= course.FEWEST_NETWORKS else [],
-        choices=choices,
-        caveats=caveats(info),
-        next_step=next_step(info),
+        pruning=course.pruning(info) if len(info.networks) >= _FEWEST_NETWORKS else [],
+        caveats=_caveats(info),
+        next_step=_next_step(info),
         commands=commands(info),
         mistakes=mistakes(proof.record, proof.inspections) if proof else None,
         analysis=analyse(network.architecture, task) if network else None,
@@ -76,6 +83,136 @@ def page(info: StudyFacts, *, live: bool = False) -> str:
         live=live,
         most_named=MOST_NAMED,
     )
+
+
+# The verdict, what to know before believing it, and what to do next ---------------------------------------------------
+
+
+class _Headline(NamedTuple):
+    """The first lines of a report: the outcome, a sentence of verdict, and one on how far the search has come."""
+
+    outcome: str
+    verdict: str
+    progress: str
+
+
+def headline(info: StudyFacts) -> _Headline:
+    """Return the verdict on a study."""
+    answer, row = info.answer, info.row
+    trained = [network for network in info.networks if network.complete and network.accuracy_pct is not None]
+    over = _is_over(info)
+    if row is not None:
+        at_target = (row.mean_test_accuracy_pct or 0.0) >= row.target_pct
+        outcome = "reached" if row.reached else "not verified yet" if at_target else "missed"
+    elif answer is not None:
+        outcome = "not verified yet"
+    else:
+        outcome = "missed" if over else "no verdict yet" if trained else "no result yet"
+    named = (answer.record.hash, answer.record.recipe_hash) if answer and answer.record else None
+    by_trial = {network.trial: network for network in info.networks}
+    missed = [
+        (by_trial[trial], verdict)
+        for trial, verdict in info.study.verdicts.items()
+        if trial in by_trial and verdict.passed is False and (verdict.hash, verdict.recipe_hash) != named
+    ]
+    best = max(trained, key=lambda network: network.accuracy_pct or 0.0, default=None)
+    confirmed = [network for network in trained if network.state is State.CONFIRMED]
+    smallest = min(confirmed, key=lambda network: network.cost, default=None)
+    return _Headline(outcome, render.words("verdict", info, outcome, over, best, smallest, missed), _progress(info))
+
+
+def _is_over(info: StudyFacts) -> bool:
+    """Tell whether the last session has entered its end, other than by an interruption."""
+    last = info.last_turn
+    return last is not None and isinstance(last.event, SessionEnded) and last.event.reason != "interrupted"
+
+
+def _progress(info: StudyFacts) -> str:
+    last = info.last_turn
+    if last is None:
+        return render.words("progress", info, 0.0, None, False, None)
+    event = last.event
+    planned = event.seconds if isinstance(event, SessionEnded) and event.reason == "time" else None
+    early = planned is not None and last.elapsed < _EARLY * planned
+    ends = (entry.event for entry in reversed(info.study.entries))
+    final = next((each for each in ends if isinstance(each, Postponed | Verified | SessionEnded)), None)
+    return render.words("progress", info, last.elapsed, event, early, final if isinstance(final, Postponed) else None)
+
+
+class _NextStep(NamedTuple):
+    """A command, and what it does; the words go on from the command."""
+
+    command: str
+    words: str
+
+
+def _next_step(info: StudyFacts) -> _NextStep | None:
+    """Return what brings a study on, None while a search is at work or where the journal names no command."""
+    answer, row = info.answer, info.row
+    # The first word is the program, however it was called then.
+    given = info.sessions[-1].event.command[1:] if info.sessions else ()
+    if not _is_over(info):
+        if info.searching or not given:
+            return None
+        return _NextStep(typed(*given), "goes on with the search where it stopped")
+    advised = info.study.of_kind(Advised)
+    is_latest = advised and advised[-1].elapsed >= info.study.of_kind(SessionEnded)[-1].elapsed
+    if is_latest and (row is None or advised[-1].utc >= row.date_utc):
+        # What the search itself said at its end.
+        return _NextStep(typed(*advised[-1].event.arguments), advised[-1].event.advice)
+    if row is not None and not row.reached and (row.mean_test_accuracy_pct or 0.0) >= row.target_pct:
+        return _NextStep(typed("verify", row.hash, "--seeds", "10"), "adds the seeds that a verdict needs")
+    if row is not None and row.reached and row.tier is not Tier.CERTIFIED and row.dataset == "mnist":
+        command = typed("verify", row.hash, "--certify", "--declare-only")
+        trains = "commit the ledger, and the same command without --declare-only trains them"
+        return _NextStep(command, f"declares {DEFAULT_SEEDS} further seeds; {trains}")
+    if answer is not None and row is None:
+        return _NextStep(typed("verify", answer.hash), "trains it on fresh seeds and reads the test set")
+    return _NextStep(typed(*given), "goes on with the search where it ended") if given else None
+
+
+def commands(info: StudyFacts) -> list[str]:
+    """Return what began the study, and what trains its answer again; those that are known."""
+    first = [shlex.join(entry.event.command) for entry in info.sessions[:1]]
+    seeds = ["--seeds", str(info.row.seeds)] if info.row else []
+    again = [typed("verify", info.answer.hash, *seeds)] if info.answer else []
+    return [command for command in (*first, *again) if command]
+
+
+def _caveats(info: StudyFacts) -> dict[str, Any]:
+    """Return what a reader must know before believing a study.
+
+    Reads of the test set for its answer, and for anything in the workspace; ``falls`` in points from the first run of a
+    network that reached the threshold to the mean of its fresh seeds; runs that diverged; ``label_errors``: mean errors
+    of the answer's seeds among images with a confirmed wrong label and among all others, and the accuracy on these.
+    """
+    answer, threshold = info.answer, info.config.threshold_pct
+    runs = answer.record.seeds if answer and answer.record else ()
+    suspects = CONFIRMED_LABEL_ERRORS.get(info.config.dataset)
+    # A damaged line counts for every data set.
+    reads = [purpose for name, purpose in info.standings.test_reads if name in ("", info.config.dataset)]
+    label_errors = None
+    if runs and suspects:
+        outside = statistics.mean([sum(index not in suspects for index, _ in run.wrong) for run in runs])
+        label_errors = {
+            "images": len(suspects),
+            "among": statistics.mean([len(run.wrong) for run in runs]) - outside,
+            "outside": outside,
+            "outside_pct": 100 * (1 - outside / (runs[0].test_size - len(suspects))),
+        }
+    return {
+        "winner_reads": sum(answer.hash in purpose.split() for purpose in reads) if answer else 0,
+        "workspace_reads": len(reads),
+        "seeds": runs,
+        "label_errors": label_errors,
+        "diverged_seeds": sum(seed.status is Status.DIVERGED for seed in runs),
+        "diverged_in_search": sum(result.status is Status.DIVERGED for result in info.results),
+        "falls": [
+            network.first_pct - statistics.mean(network.fresh_pct)
+            for network in info.networks
+            if network.first_pct is not None and network.fresh_pct and statistics.reaches(network.first_pct, threshold)
+        ],
+    }
 
 
 # What other programs read of a study --------------------------------------------------------------------------------
@@ -166,7 +303,7 @@ def write_figures(info: StudyFacts, folder: Path) -> list[Path]:
     Raises:
         UsageError: the folder cannot be written.
     """
-    drawn = charts.study_charts(info, charts.networks_rows(info), None)
+    drawn = charts.study_charts(info, charts.networks_rows(info))
     made: dict[Path, bytes] = {}
     for name, chart in (("accuracy", "accuracy"), ("budget", "over-time"), ("proposals", "steps")):
         picture = drawn[chart] or charts.words("nothing yet")

@@ -248,7 +248,7 @@ def run(ctx: click.Context, /, as_json: bool, **given: Any) -> int:
     from harness.training.processes import Processes
     from harness.training.progress import Reporter
     from harness.training.ray import Asked, Kinds, joined_by
-    from reports.bench_page import write_page
+    from reports.comparison import write_bench_page
 
     table = read_table(table_folder(given["table"], workspace())) if from_table else None
     methods = methods_of(given["names"], given["programs"], ablations=given["ablations"])
@@ -283,7 +283,7 @@ def run(ctx: click.Context, /, as_json: bool, **given: Any) -> int:
             judged = Judged.of(table.true_accuracies_pct, sizes, task.study.target_pct)
         write_end(folder, traces, judged)
         found = findings(asked, traces, judged)
-        files = [str(path) for path in (*write_figures(folder, found), write_page(folder, asked, found))]
+        files = [str(path) for path in (*write_figures(folder, found), write_bench_page(folder, asked, found))]
         text = f"{figures_text(asked, found.document)}\nreport: {files[-1]}"
         options.answer(as_json, found.document | {"files": files}, text)
     return 0

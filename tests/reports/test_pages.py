@@ -22,11 +22,10 @@ from harness.system.errors import ContentError, UsageError
 from harness.system.files import Workspace
 from harness.training.recipe import Recipe
 from harness.training.result import Status
-from reports.answer import headline
 from reports.board import _state_of, groups, read_index, write_index, write_lacking_reports, write_leaderboard
 from reports.comparison import write_network_comparison, write_study_comparison
 from reports.study_facts import StudyFacts, read_study
-from reports.study_page import page, write_report
+from reports.study_page import headline, page, write_report
 from search_spaces.catalog import PRESETS
 from search_spaces.network import MNIST, Architecture
 from search_spaces.notation import parse_network
@@ -70,8 +69,8 @@ def test_the_page_has_the_numbers_and_the_networks_of_its_study(realistic_templa
     assert data["datasets"]["networks"]["hash"] == rows
     assert len(rows) == counts["proposed"]
     shown = {found["data-chart"] for _, found in outline.elements if "data-chart" in found}
-    assert shown == data["charts"].keys() >= {"accuracy", "seeds", "over-time", "learning-curves", "choices"}
-    assert {"next", "networks", "winner", "mistakes", "caveats", "choices", "rungs"} <= {*sections(outline)}
+    assert shown == data["charts"].keys() >= {"accuracy", "seeds", "over-time", "learning-curves"}
+    assert {"next", "networks", "winner", "mistakes", "caveats", "rungs"} <= {*sections(outline)}
 
 
 def test_the_policy_allows_the_scripts_of_the_page_and_no_other(source: str):
@@ -117,7 +116,7 @@ def test_a_young_or_odd_study_has_a_page_without_what_it_cannot_say(new_study: A
 
     assert {"next", "caveats", "provenance"} <= {*sections(made)}
     assert ("networks" in sections(made)) == (kind != "begun")
-    assert not {"choices", "rungs", "mistakes", "winner"} & {*sections(made)}
+    assert not {"rungs", "mistakes", "winner"} & {*sections(made)}
     assert len(made.all("script")) == 4, "data, drawing library and those of the page"
 
 

@@ -23,8 +23,8 @@ from harness.training.executor import Broken
 from harness.training.native import native
 from harness.training.result import Status
 from reports import study_page
-from reports.answer import NextStep, next_step
 from reports.study_facts import read_study
+from reports.study_page import _next_step, _NextStep
 from tests.harness import scripted
 from tests.harness.scripted import Trainer
 
@@ -170,8 +170,8 @@ def test_too_few_trials_are_doubled_by_a_command_that_goes_on_with_the_same_stud
     told = [*words["sentences"], f"this command {words['advice']}:", f"  {words['command']}"]
     assert capsys.readouterr().out.splitlines()[: len(told)] == told
     assert len(trainer.asked) == asked
-    step = next_step(read_study(Path(document["report"]).parent, Workspace(workspace)))
-    assert step == NextStep(words["command"], words["advice"])
+    step = _next_step(read_study(Path(document["report"]).parent, Workspace(workspace)))
+    assert step == _NextStep(words["command"], words["advice"])
 
 
 @pytest.mark.parametrize(
