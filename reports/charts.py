@@ -16,7 +16,7 @@ import vl_convert
 from harness.evidence.leaderboard import cost_of
 from harness.system import statistics
 from reports import course
-from reports.networks import DIGITS, State, front_of
+from reports.study_facts import DIGITS, State, front_of
 from search_spaces.catalog import network_name
 from search_spaces.space import OBJECTIVES, Metric
 

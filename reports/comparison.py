@@ -6,7 +6,7 @@ import hashlib
 import math
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,21 +26,18 @@ from harness.system.files import Workspace
 from harness.training.inspection import Inspection
 from harness.training.result import Result
 from reports import charts, course
-from reports.networks import State
 from reports.numbers import DASH, accuracy_words, count, decimal, duration, short, spread
 from reports.render import page, words
 from reports.study_facts import (
-    CONFIRMED_LABEL_ERRORS,
+    State,
     StudyFacts,
     inspections_of,
     made_by,
-    mistakes,
     read_standings,
     read_study,
-    shared_mistakes,
     shown,
 )
-from reports.study_page import commands, headline
+from reports.study_page import CONFIRMED_LABEL_ERRORS, Mistake, Mistakes, commands, headline, mistakes
 from search_spaces.catalog import network_names
 from search_spaces.network import MNIST, Analysis, Architecture, analyse, stored_numbers
 
@@ -184,7 +181,7 @@ def network_comparison(sides: Sequence[NetworkSide]) -> SimpleNamespace:
     for place, images in enumerate(often):
         alone = images.difference(*often[:place], *often[place + 1 :])
         mislabelled = None if suspects is None else len(images & suspects)
-        pictures = shared_mistakes(alone, seen)
+        pictures = _shared_mistakes(alone, seen)
         wrong.append(SimpleNamespace(images=images, alone=alone, mislabelled=mislabelled, pictures=pictures))
     shared = frozenset.intersection(*often) if often else frozenset[int]()
     recipes = [asdict(side.record.recipe) if side.record else {} for side in sides]
@@ -199,10 +196,38 @@ def network_comparison(sides: Sequence[NetworkSide]) -> SimpleNamespace:
         quantities=_lines(sides, _OF_NETWORKS, {"training a seed": len(machines) == 1}),
         mistakes=wrong,
         shared=shared,
-        pictures=shared_mistakes(shared, seen),
+        pictures=_shared_mistakes(shared, seen),
         recipes=[line for line in fields if len(set(line.words) - {DASH}) > 1],
         notes=notes.split(" ¶ ") if notes else [],
     )
+
+
+class _SharedMistake(NamedTuple):
+    """One test image, as the first network that got it wrong and has its pixels knows it.
+
+    For each network the classes said, most frequent first, and the share of its seeds that got it wrong.
+    """
+
+    mistake: Mistake
+    shape: tuple[int, int]
+    said: tuple[tuple[list[int], float], ...]
+
+
+def _shared_mistakes(images: Collection[int], sides: Sequence[Mistakes]) -> list[_SharedMistake]:
+    """Return those of these images whose pixels are known, the one that most seeds get wrong first."""
+    by_image = [{mistake.image: mistake for mistake in side.mistakes} for side in sides]
+    found = []
+    for image in images:
+        made = [known.get(image) for known in by_image]
+        said = tuple(
+            ([answer for answer, _ in one.said], one.seeds / side.seeds) if one else ([], 0.0)
+            for one, side in zip(made, sides, strict=True)
+        )
+        for one, side in zip(made, sides, strict=True):
+            if one is not None and one.pixels is not None and side.image_shape is not None:
+                found.append(_SharedMistake(one, side.image_shape, said))
+                break
+    return sorted(found, key=lambda item: (-sum(share for _, share in item.said), item.mistake.image))
 
 
 def _sentence(first: NetworkSide, other: NetworkSide, alike: bool) -> str:

@@ -10,8 +10,7 @@ from harness.evidence.events import Confirmed, FailedConfirmation, Proposal, Run
 from harness.search.race import allowed_errors
 from harness.system import statistics
 from harness.training.result import Purpose, Result, Status
-from reports.networks import Network, State
-from reports.study_facts import StudyFacts
+from reports.study_facts import Network, State, StudyFacts
 from search_spaces.space import clopper_pearson
 
 _MOST_REASONS, _MOST_CURVES = 12, 300

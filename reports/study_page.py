@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -16,15 +18,16 @@ from harness.data.datasets import dataset
 from harness.evidence.events import Advised, Postponed, SessionEnded, Verified
 from harness.evidence.leaderboard import Tier
 from harness.evidence.ledger import DEFAULT_SEEDS
+from harness.evidence.record import Record
 from harness.evidence.study import Study
 from harness.system import files, statistics
 from harness.system.document import csv_text
 from harness.system.errors import typed
 from harness.system.files import Workspace
+from harness.training.inspection import Inspection, unpacked
 from harness.training.result import Status, finite
 from reports import charts, course, render
-from reports.networks import MOST_NAMED, State
-from reports.study_facts import CONFIRMED_LABEL_ERRORS, StudyFacts, made_by, mistakes, read_study, recipe_rows, settings
+from reports.study_facts import MOST_NAMED, State, StudyFacts, made_by, read_study, recipe_rows, settings
 from search_spaces.network import analyse, stored_numbers
 
 # Fewer networks say nothing of how often pruning is wrong.
@@ -310,3 +313,78 @@ def write_figures(info: StudyFacts, folder: Path) -> list[Path]:
         made |= {folder / f"{name}.svg": charts.svg(picture).encode(), folder / f"{name}.png": charts.png(picture)}
     files.write_together(made)
     return list(made)
+
+
+# Mistakes on the test set ---------------------------------------------------------------------------------------------
+
+# A record has the indices of the test images that a network's seeds got wrong, and the classes said. Labels and pixels
+# come from inspections, which verifications leave on the machine that ran them; nothing here reads the test set.
+
+# Test images of MNIST whose label most of five raters rejected: Northcutt, Athalye and Mueller 2021 (arXiv 2103.14749),
+# data cleanlab/label-errors, mnist_mturk. The corrected labels are not known here, only which labels are wrong.
+CONFIRMED_LABEL_ERRORS: dict[str, frozenset[int]] = {
+    "mnist": frozenset((947, 1621, 1901, 2130, 2462, 2597, 2654, 3520, 3558, 5937, 6651, 6783, 8527, 9679, 9729))
+}
+
+
+class Mistake(NamedTuple):
+    """One test image that so many seeds got wrong, and what by how many; label and pixels where inspections tell."""
+
+    image: int
+    label: int | None
+    said: tuple[tuple[int, int], ...]
+    seeds: int
+    mislabelled: bool
+    pixels: bytes | None
+
+
+class Mistakes(NamedTuple):
+    """All mistakes of a network's so many recorded seeds, those of most seeds first.
+
+    ``confusion`` counts images by label (row) and class said (column), summed over the seeds, None where a label or the
+    number of images of a class is not known; ``image_shape`` is rows and columns, None where no image is known.
+    """
+
+    seeds: int
+    mistakes: tuple[Mistake, ...]
+    confusion: list[list[int]] | None
+    image_shape: tuple[int, int] | None
+
+
+def mistakes(record: Record, inspections: Sequence[Inspection]) -> Mistakes:
+    """Return the mistakes of a record; ``inspections`` are those of its own seeds, and may be none."""
+    said: dict[int, Counter[int]] = defaultdict(Counter)
+    for run in record.seeds:
+        for image, answer in run.wrong:
+            said[image][answer] += 1
+    seen = {miss.image: miss for inspection in reversed(inspections) for miss in inspection.misses}
+    suspects = CONFIRMED_LABEL_ERRORS.get(record.dataset, frozenset())
+    found = [
+        Mistake(
+            image=image,
+            label=seen[image].label if image in seen else None,
+            said=tuple(sorted(answers.items(), key=lambda pair: (-pair[1], pair[0]))),
+            seeds=answers.total(),
+            mislabelled=image in suspects,
+            pixels=unpacked(seen[image].pixels) if image in seen else None,
+        )
+        for image, answers in said.items()
+    ]
+    return Mistakes(
+        seeds=len(record.seeds),
+        mistakes=tuple(sorted(found, key=lambda mistake: (-mistake.seeds, mistake.image))),
+        confusion=_confusion(found, inspections[0].label_counts, len(record.seeds)) if inspections else None,
+        image_shape=inspections[0].image_shape if inspections else None,
+    )
+
+
+def _confusion(found: Sequence[Mistake], label_counts: Sequence[int], seeds: int) -> list[list[int]] | None:
+    table = [[0] * len(label_counts) for _ in label_counts]
+    for mistake in found:
+        if mistake.label is None:
+            return None
+        for answer, count in mistake.said:
+            table[mistake.label][answer] += count
+    for label, images in enumerate(label_counts):
+        table[label][label] = images * seeds - sum(table[label])
+    return table

@@ -20,9 +20,8 @@ from harness.evidence.study import owned
 from harness.system.files import Workspace
 from harness.training.result import Epoch, Purpose, Result, Status
 from reports import course
-from reports.networks import Network
-from reports.study_facts import CONFIRMED_LABEL_ERRORS, StudyFacts, made_by, mistakes, read_study, recipe_rows, settings
-from reports.study_page import _caveats, _next_step, _NextStep, commands, headline
+from reports.study_facts import Network, StudyFacts, made_by, read_study, recipe_rows, settings
+from reports.study_page import CONFIRMED_LABEL_ERRORS, _caveats, _next_step, _NextStep, commands, headline, mistakes
 from search_spaces.notation import parse_network
 from tests.harness import logged
 from tests.reports.conftest import CONFIG, drawn, evidence, facts_of, inspected, label_of, network

@@ -12,8 +12,7 @@ from harness.evidence.events import SessionBegan, SessionEnded
 from harness.system.errors import ContentError
 from harness.system.files import Workspace
 from harness.training.result import Status
-from reports.networks import Network, State, front_of
-from reports.study_facts import StudyFacts, read_study
+from reports.study_facts import Network, State, StudyFacts, front_of, read_study
 from search_spaces.network import MNIST, analyse
 from search_spaces.notation import parse_network
 from search_spaces.space import Metric
