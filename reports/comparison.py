@@ -23,8 +23,7 @@ from harness.search import race
 from harness.system import files, statistics
 from harness.system.errors import typed
 from harness.system.files import Workspace
-from harness.training.inspection import Inspection
-from harness.training.result import Result
+from harness.training.result import Inspection, Result
 from reports import charts, course
 from reports.numbers import DASH, accuracy_words, count, decimal, duration, short, spread
 from reports.render import page, words

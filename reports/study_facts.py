@@ -35,10 +35,8 @@ from harness.search import surrogate
 from harness.search.race import why_refuted
 from harness.system import statistics
 from harness.system.files import Workspace
-from harness.training import inspection
-from harness.training.inspection import Inspection
 from harness.training.recipe import recipe_document
-from harness.training.result import Purpose, Result, Status
+from harness.training.result import Inspection, Purpose, Result, Status, read_inspections
 from reports.numbers import DASH, count, plural
 from search_spaces.catalog import network_name
 from search_spaces.network import Architecture, analyse
@@ -417,7 +415,7 @@ def read_study(
 def inspections_of(evidence: Record, workspace: Workspace) -> tuple[Inspection, ...]:
     """Return the inspections of a record's own weights; those of a re-run that gave others say nothing about it."""
     weights = {run.index: run.weights_sha256 for run in evidence.seeds}
-    found = inspection.read_inspections(workspace.runs, record.path_of(workspace.records, evidence).stem)
+    found = read_inspections(workspace.runs, record.path_of(workspace.records, evidence).stem)
     return tuple(item for item in found if weights.get(item.seed_index) == item.weights_sha256)
 
 

@@ -24,8 +24,7 @@ from harness.system import files, statistics
 from harness.system.document import csv_text
 from harness.system.errors import typed
 from harness.system.files import Workspace
-from harness.training.inspection import Inspection, unpacked
-from harness.training.result import Status, finite
+from harness.training.result import Inspection, Status, finite, unpacked
 from reports import charts, course, render
 from reports.study_facts import MOST_NAMED, State, StudyFacts, made_by, read_study, recipe_rows, settings
 from search_spaces.network import analyse, stored_numbers

@@ -23,7 +23,6 @@ from harness.evidence.events import Entry, Event, Looked, Proposal, Rejected, Re
 from harness.system import files
 from harness.system.document import documented, read_as
 from harness.system.errors import ContentError, UsageError
-from harness.training import result
 from harness.training.recipe import Recipe, recipe_document
 from harness.training.result import PROTOCOL_VERSION, Purpose, Result
 from search_spaces.space import Metric
@@ -305,7 +304,7 @@ def _of_before(folder: Path, lines: list[str]) -> Iterator[Entry[Event]]:
     """
     runs: dict[tuple[Any, ...], Result] = {}
     for path in sorted((folder / _RESULTS).glob("trial-*.json")):
-        found = result.read(path)
+        found = read_as(Result, path, f"the result {path}")
         runs[found.trial, found.purpose.value, found.seed_index] = found
     elapsed = 0.0
     for text in lines:

@@ -25,7 +25,7 @@ from harness.evidence.study import owned
 from harness.system import files, statistics
 from harness.system.errors import ContentError, DeviceError, UsageError
 from harness.system.files import Workspace
-from harness.training import inspection, result
+from harness.training import result
 from harness.training.executor import Event, ExecutorOf, Finished, Limits, Source, run_all
 from harness.training.modules import Network, build
 from harness.training.native.native import engine_of_repeat
@@ -249,7 +249,7 @@ def run_seeds(
         row = record.path_of(place.records, evidence).stem
         files.sweep(place.records, f"{row}.json")
         files.sweep(record.weights_path(place.records, evidence, 0).parent)
-        files.sweep(inspection.path_of(place.runs, row, 0).parent)
+        files.sweep(result.inspection_path(place.runs, row, 0).parent)
         waiting = [
             Job(
                 architecture=plan.architecture,
@@ -264,7 +264,7 @@ def run_seeds(
                 teachers=place.teachers,
                 test_log=place.test_log,
                 test_each_epoch=plan.recipe.test_each_epoch,
-                inspection=inspection.path_of(place.runs, row, index),
+                inspection=result.inspection_path(place.runs, row, index),
                 weights=folder / f"seed-{index:04d}.safetensors",
             )
             for index in missing or again

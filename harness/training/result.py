@@ -1,24 +1,30 @@
 """What one training run gave, as one immutable value and one JSON document; its purpose, seed, code and machine.
 
 Seeds are fixed before anything is run: each is a hash of what it is for, so none is picked for its luck.
+
+The images of a test set are behind a lock (``testset``). A verification opens it anyway, so it leaves in an inspection
+what a report wants to show of a seed: the images that were classed wrongly, how sure the network was, and its first
+kernels. No decision ever rests on it.
 """
 
 from __future__ import annotations
 
+import base64
 import functools
 import hashlib
 import math
 import platform
 import subprocess
+import zlib
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from harness.system import files
-from harness.system.document import WrittenNetwork, document_of, documented, read_as
+from harness.system.document import WrittenNetwork, documented, read_as
+from harness.system.errors import ContentError
 from harness.system.machine import device_name, processor_flags
-from harness.training.recipe import Recipe, recipe_document
+from harness.training.recipe import Recipe
 from search_spaces.space import Decision
 
 if TYPE_CHECKING:
@@ -102,7 +108,6 @@ class Environment:
     """The code and the machine that made a result.
 
     ``engine`` names what trained: ``torch``, or the native engine with its instruction set and its build.
-    Two results can be compared bit by bit when all fields but ``commit`` and ``dirty`` are equal.
     """
 
     commit: str | None
@@ -117,7 +122,7 @@ class Environment:
 
 
 def same_bits_due(ours: Environment, theirs: Environment) -> bool:
-    """Return whether equal seeds must have given equal bits in both places."""
+    """Return whether equal seeds must have given equal bits in both places, whatever the commit."""
     return replace(ours, commit=None, dirty=None) == replace(theirs, commit=None, dirty=None)
 
 
@@ -191,20 +196,6 @@ def finite(number: float | None) -> float | None:
     return number if number is not None and math.isfinite(number) else None
 
 
-def write(path: Path, result: Result) -> None:
-    """Write one result to one file, whole or not at all."""
-    files.write_json(path, document_of(result) | {"recipe": recipe_document(result.recipe)})
-
-
-def read(path: Path) -> Result:
-    """Read one result.
-
-    Raises:
-        ContentError: the file does not hold a result.
-    """
-    return read_as(Result, path, f"the result {path}", hint="if the file is removed, the run is trained again")
-
-
 def environment(device: torch.device, data_hash: str, engine: str) -> Environment:
     """Return the facts of this process for a result on ``device``."""
     import torch  # slow to load, and whoever reads results does not need it
@@ -241,18 +232,101 @@ def code_version() -> tuple[str | None, bool | None]:
 
     Only the packages count: a new record or leaderboard does not change what the code does.
     """
-    commit = _git("rev-parse", "HEAD")
-    if commit is None:
-        return None, None
-    changes = _git("status", "--porcelain", "--", "search_spaces", "harness", "reports")
-    return commit, bool(changes)
+    found = []
+    for asked in ("rev-parse HEAD", "status --porcelain -- search_spaces harness reports"):
+        command = ["git", "-C", str(_SOURCE), *asked.split()]
+        try:
+            found.append(subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip())
+        except (OSError, subprocess.SubprocessError):
+            return None, None
+    return found[0], bool(found[1])
 
 
-def _git(*arguments: str) -> str | None:
+# Networks that are right in 99 % are nearly always sure, so the classes of confidence narrow towards 1.
+CONFIDENCE_EDGES = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 1.0)
+
+
+@documented
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Miss:
+    """One wrong test image: its index, its class, the one that was said and its probability, its ``packed`` pixels."""
+
+    image: int
+    label: int
+    said: int
+    confidence: float
+    pixels: str
+
+
+@documented
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confidence:
+    """The images of which the network was that sure: its highest probability lies above ``low``, up to ``high``."""
+
+    low: float
+    high: float
+    images: int
+    right: int
+    mean: float
+
+
+@documented
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """One seed, looked at.
+
+    Attributes:
+        weights_sha256: of the weights that were looked at, as in the record.
+        label_counts: test images of each class.
+        image_shape: rows and columns.
+        confidences: all test images by how sure the network was; classes without images are left out.
+        kernel_edge: rows of a kernel of the first convolution, 0 where the network begins otherwise.
+        kernels: the first convolution's kernels, row by row.
+    """
+
+    hash: str
+    recipe_hash: str
+    dataset: str
+    data_hash: str
+    seed_index: int
+    weights_sha256: str
+    label_counts: tuple[int, ...]
+    image_shape: tuple[int, int]
+    misses: tuple[Miss, ...]
+    confidences: tuple[Confidence, ...]
+    kernel_edge: int
+    kernels: tuple[tuple[float, ...], ...]
+    schema_version: Literal[1] = 1
+
+
+def inspection_path(runs: Path, row: str, seed_index: int) -> Path:
+    """Return the file of one seed of a row; ``row`` is the name of the record's file without its ending."""
+    return runs / ".inspections" / row / f"seed-{seed_index:04d}.json"
+
+
+def read_inspections(runs: Path, row: str) -> list[Inspection]:
+    """Return what is there of a row, in order of the seeds; a row without any has an empty list.
+
+    Raises:
+        ContentError: a file does not hold an inspection.
+    """
+    found = []
+    for path in sorted(inspection_path(runs, row, 0).parent.glob("seed-*.json")):
+        found.append(read_as(Inspection, path, f"the inspection {path}"))
+        rows, columns = found[-1].image_shape
+        if any(len(unpacked(miss.pixels)) != rows * columns for miss in found[-1].misses):
+            raise ContentError(f"{path} holds an image that is not of {rows} x {columns} pixels; remove the file")
+    return found
+
+
+def packed(pixels: bytes) -> str:
+    """Return pixels, a byte each, as a short text."""
+    return base64.b64encode(zlib.compress(pixels, 9)).decode("ascii")
+
+
+def unpacked(text: str) -> bytes:
+    """Return the pixels of such a text; nothing where it is damaged."""
     try:
-        answer = subprocess.run(
-            ["git", "-C", str(_SOURCE), *arguments], capture_output=True, text=True, timeout=10, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return answer.stdout.strip()
+        return zlib.decompress(base64.b64decode(text, validate=True))
+    except (ValueError, zlib.error):
+        return b""

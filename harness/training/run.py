@@ -22,12 +22,23 @@ from harness.data.training_images import ImageData, split
 from harness.system import files
 from harness.system.errors import ContentError, refused_memory
 from harness.system.machine import choose_device
-from harness.training import inspection
-from harness.training.inspection import CONFIDENCE_EDGES, Confidence, Inspection, Miss, packed
 from harness.training.modules import Images, Teacher, network_on
 from harness.training.native.native import TORCH, choose_engine
 from harness.training.recipe import Recipe
-from harness.training.result import PROTOCOL_VERSION, Epoch, Purpose, Result, Status, derive_seed, environment
+from harness.training.result import (
+    CONFIDENCE_EDGES,
+    PROTOCOL_VERSION,
+    Confidence,
+    Epoch,
+    Inspection,
+    Miss,
+    Purpose,
+    Result,
+    Status,
+    derive_seed,
+    environment,
+    packed,
+)
 from harness.training.together import Population
 from harness.training.train import (
     Training,
@@ -279,7 +290,7 @@ def _finished(
         result = replace(result, test_errors=len(wrong), test_size=len(test), wrong=wrong)
         # A diverged network has nothing to show: its probabilities are no numbers.
         if job.inspection is not None and not run.diverged:
-            inspection.write(job.inspection, _inspected(run, test, result))
+            files.write_json(job.inspection, asdict(_inspected(run, test, result)))
     if job.weights is not None and ended and not run.diverged:
         files.write_bytes(job.weights, to_safetensors(final_network(run), properties(result, loaded.data.dataset)))
     return replace(result, peak_memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)

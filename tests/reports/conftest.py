@@ -6,7 +6,7 @@ import json
 import random
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,23 @@ from harness.evidence.events import Entry, Event
 from harness.evidence.record import Found, Record, SeedRun
 from harness.evidence.study import StudyConfig
 from harness.search.race import rungs_of
+from harness.system import files
 from harness.system.document import document_of
 from harness.system.files import Workspace
-from harness.training import inspection
-from harness.training.inspection import Confidence, Inspection, Miss
 from harness.training.recipe import Recipe
-from harness.training.result import Environment, Epoch, Purpose, Result, Status, derive_seed
+from harness.training.result import (
+    Confidence,
+    Environment,
+    Epoch,
+    Inspection,
+    Miss,
+    Purpose,
+    Result,
+    Status,
+    derive_seed,
+    inspection_path,
+    packed,
+)
 from reports.study_facts import Standings, StudyFacts, read_study
 from reports.study_page import page
 from search_spaces.network import MNIST, Architecture, analyse
@@ -193,7 +204,7 @@ class SyntheticStudy:
         """Leave what a verification on this machine leaves: every seed of a record looked at."""
         row = record.path_of(self.place.records, made).stem
         for run in made.seeds:
-            inspection.write(inspection.path_of(self.place.runs, row, run.index), inspected(made, run))
+            files.write_json(inspection_path(self.place.runs, row, run.index), asdict(inspected(made, run)))
 
     def write(self) -> Path:
         lines = "".join(json.dumps(event) + "\n" for event in self.events)
@@ -307,7 +318,7 @@ def inspected(made: Record, run: SeedRun) -> Inspection:
         label_counts=(size // 10,) * 10,
         image_shape=(28, 28),
         misses=tuple(
-            Miss(image=image, label=label_of(image), said=said, confidence=0.75, pixels=inspection.packed(drawn(image)))
+            Miss(image=image, label=label_of(image), said=said, confidence=0.75, pixels=packed(drawn(image)))
             for image, said in run.wrong
         ),
         confidences=(

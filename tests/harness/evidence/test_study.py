@@ -14,9 +14,10 @@ import pytest
 from harness.evidence import study
 from harness.evidence.events import Entry, SessionBegan, SessionEnded
 from harness.evidence.study import Study
+from harness.system import files
+from harness.system.document import document_of
 from harness.system.errors import ContentError, UsageError
-from harness.training import result
-from harness.training.recipe import Recipe
+from harness.training.recipe import Recipe, recipe_document
 from harness.training.result import Purpose, Result
 from tests.harness import logged, some_study
 
@@ -160,7 +161,8 @@ def test_a_study_of_an_older_program_is_read_and_not_gone_on_with(folder: Path, 
     with (folder / "log.jsonl").open("a", encoding="utf-8") as log:
         log.write('{"event": "propo\n{"event": "finished", "elapsed": 8.0, "trial": 0, "purpose": "search"}\n')
     for run in runs:
-        result.write(folder / "results" / f"trial-00000-{run.purpose}-{run.seed_index}.json", run)
+        path = folder / "results" / f"trial-00000-{run.purpose}-{run.seed_index}.json"
+        files.write_json(path, document_of(run) | {"recipe": recipe_document(run.recipe)})
 
     found = Study.read(folder)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -16,21 +16,26 @@ from torch import Tensor
 
 from harness.data.datasets import DATASETS
 from harness.data.training_images import ImageData
+from harness.system import files
 from harness.system.errors import ContentError
-from harness.training import inspection
 from harness.training import run as run_module
-from harness.training.inspection import (
+from harness.training.modules import Images
+from harness.training.recipe import Recipe
+from harness.training.result import (
     CONFIDENCE_EDGES,
+    PROTOCOL_VERSION,
+    Epoch,
     Inspection,
     Miss,
+    Purpose,
+    Result,
+    Status,
+    derive_seed,
+    inspection_path,
     packed,
-    path_of,
     read_inspections,
     unpacked,
 )
-from harness.training.modules import Images
-from harness.training.recipe import Recipe
-from harness.training.result import PROTOCOL_VERSION, Epoch, Purpose, Result, Status, derive_seed
 from harness.training.run import Job, TrainingData, execute, train_jobs
 from harness.training.train import Training, train_epoch
 from search_spaces.notation import parse_network
@@ -372,7 +377,7 @@ def seen(shown: TrainingData, folder: Path, **changes: object) -> tuple[Result, 
     job = Job(
         architecture=parse_network(NETWORK), recipe=RECIPE, recipe_name="toy", purpose=Purpose.VERIFY, seed_index=0
     )
-    wanted = {"test_log": folder / "log", "inspection": path_of(folder, "row", 0), **changes}
+    wanted = {"test_log": folder / "log", "inspection": inspection_path(folder, "row", 0), **changes}
     job = replace(job, **wanted)  # type: ignore[arg-type]  # fields of a job
     return execute(job, shown), read_inspections(folder, "row")
 
@@ -426,7 +431,7 @@ def test_pixels_come_back_as_they_were(pixels: bytes):
 
 
 def test_an_inspection_comes_back_as_it_was_written(tmp_path: Path):
-    inspection.write(path_of(tmp_path, "row", 3), INSPECTION)
+    files.write_json(inspection_path(tmp_path, "row", 3), asdict(INSPECTION))
     assert read_inspections(tmp_path, "row") == [INSPECTION]
     assert read_inspections(tmp_path, "other") == []
 
@@ -436,7 +441,7 @@ def test_an_inspection_comes_back_as_it_was_written(tmp_path: Path):
     [replace(INSPECTION, misses=(replace(MISS, pixels="x"),)), replace(INSPECTION, image_shape=(28, 29))],
 )
 def test_an_image_of_another_size_is_refused(tmp_path: Path, damaged: Inspection):
-    inspection.write(path_of(tmp_path, "row", 3), damaged)
+    files.write_json(inspection_path(tmp_path, "row", 3), asdict(damaged))
     with pytest.raises(ContentError, match="pixels"):
         read_inspections(tmp_path, "row")
 
