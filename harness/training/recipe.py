@@ -76,65 +76,40 @@ _Share = Annotated[float, Field(ge=0, le=1)]
 
 @validated(frozen=True, slots=True, kw_only=True, config=ConfigDict(extra="forbid", allow_inf_nan=False, strict=True))
 class Recipe:
-    """One training recipe.
+    """One training recipe."""
 
-    Attributes:
-        epochs: passes over the training images; the last incomplete batch of a pass is dropped.
-        learning_rate: the highest rate of the schedule.
-        momentum: SGD's momentum, which ``nesterov`` gives Nesterov's form; Adam's first beta.
-        weight_decay: L2 coefficient on kernels and matrices; ``decay_all`` says whether on scales, shifts, biases and
-            slopes too, as in torch's optimizers.
-        warmup: share of all steps over which the rate climbs from a tenth.
-        step_epochs: epochs after which a ``step`` schedule multiplies the rate by ``step_factor``.
-        label_smoothing: share of the target spread over all classes.
-        augmented_share: probability that an image is moved at all.
-        rotation_degrees: largest rotation; ``shift_pixels`` largest shift along each axis, ``scale`` largest relative
-            change of each axis, ``shear`` largest shear, as a slope.
-        average_decay: decay a step of the exponential average of all weights and BN statistics; 0 is off.
-        average_start: share of the steps after which averaging begins.
-        precision: of what is multiplied in convolutions and, by torch, in linear layers; sums are of fp32.
-        final_rate: where ``linear`` and ``cosine`` end, as a share of the highest rate.
-        teacher: text of a network whose softened answers are learnt beside the labels; empty for none.
-        teacher_recipe: what the teacher is trained by.
-        teacher_seeds: number of teachers, each from a seed of its own; their answers are averaged.
-        distill_weight: share of the loss that the teachers' answers have.
-        distill_temperature: what logits are divided by before answers are compared.
-        zero_head: begin with a last layer of zeros, where that one ends the network and its kernel is its own.
-        augmentation_off_share: share of the epochs, the last ones, in which no image is moved; rounded to whole epochs.
-    """
-
-    epochs: Annotated[int, Field(ge=1, le=100_000)] = 15
+    epochs: Annotated[int, Field(ge=1, le=100_000)] = 15  # passes over the images, each without its incomplete batch
     batch_size: Annotated[int, Field(ge=1, le=10_000)] = 64
     optimizer: Optimizer = Optimizer.SGD
-    learning_rate: Annotated[float, Field(ge=1e-12, le=1e3)] = 0.1
-    momentum: Annotated[float, Field(ge=0, le=0.9999)] = 0.9
-    nesterov: bool = True
-    weight_decay: _Share = 1e-4
+    learning_rate: Annotated[float, Field(ge=1e-12, le=1e3)] = 0.1  # the highest of the schedule
+    momentum: Annotated[float, Field(ge=0, le=0.9999)] = 0.9  # SGD's momentum, Adam's first beta
+    nesterov: bool = True  # Nesterov's form of SGD's momentum
+    weight_decay: _Share = 1e-4  # L2 coefficient on kernels and matrices
     schedule: Schedule = Schedule.LINEAR
-    warmup: _Share = 0.2
-    step_epochs: tuple[int, ...] = ()
+    warmup: _Share = 0.2  # of all steps: over these the rate climbs from a tenth
+    step_epochs: tuple[int, ...] = ()  # after these a ``step`` schedule multiplies the rate by ``step_factor``
     step_factor: _Share = 0.1
-    label_smoothing: _Share = 0.0
-    augmented_share: _Share = 0.7
-    rotation_degrees: Annotated[float, Field(ge=0, le=180)] = 10.0
-    shift_pixels: Annotated[float, Field(ge=0, le=14)] = 2.0
-    scale: Annotated[float, Field(ge=0, le=0.9)] = 0.1
-    shear: Annotated[float, Field(ge=0, le=2)] = 0.1
-    average_decay: Annotated[float, Field(ge=0, le=0.99999)] = 0.998
-    average_start: _Share = 0.1
+    label_smoothing: _Share = 0.0  # of the target, spread over all classes
+    augmented_share: _Share = 0.7  # probability that an image is moved at all
+    rotation_degrees: Annotated[float, Field(ge=0, le=180)] = 10.0  # the largest, as all of the following
+    shift_pixels: Annotated[float, Field(ge=0, le=14)] = 2.0  # along each axis
+    scale: Annotated[float, Field(ge=0, le=0.9)] = 0.1  # relative change of each axis
+    shear: Annotated[float, Field(ge=0, le=2)] = 0.1  # a slope
+    average_decay: Annotated[float, Field(ge=0, le=0.99999)] = 0.998  # a step, of weights and BN statistics; 0 is off
+    average_start: _Share = 0.1  # of the steps: after these averaging begins
     initialisation: Initialisation = Initialisation.KAIMING
-    precision: Precision = Precision.FP32
+    precision: Precision = Precision.FP32  # of what is multiplied in convolutions and, by torch, in linear layers
     # What came after the first records: at its default it is no part of documents and hashes.
-    final_rate: _Share = 0.0
-    teacher: str = ""
+    final_rate: _Share = 0.0  # where ``linear`` and ``cosine`` end, as a share of the highest rate
+    teacher: str = ""  # a network's text: its softened answers are learnt beside the labels; empty for none
     teacher_recipe: Recipe | None = None
-    teacher_seeds: Annotated[int, Field(ge=1, le=100)] = 1
-    distill_weight: _Share = 0.5
-    distill_temperature: Annotated[float, Field(ge=0.1, le=100)] = 4.0
+    teacher_seeds: Annotated[int, Field(ge=1, le=100)] = 1  # so many teachers, whose answers are averaged
+    distill_weight: _Share = 0.5  # of the loss, which the teachers' answers have
+    distill_temperature: Annotated[float, Field(ge=0.1, le=100)] = 4.0  # divides logits before they are compared
     average_statistics: AverageStatistics = AverageStatistics.AVERAGED
-    zero_head: bool = False
-    augmentation_off_share: _Share = 0.0
-    decay_all: bool = False
+    zero_head: bool = False  # begin with a last layer of zeros, where it ends the network and its kernel is its own
+    augmentation_off_share: _Share = 0.0  # of the epochs, in whole ones: in the last of them no image is moved
+    decay_all: bool = False  # decay scales, shifts, biases and slopes too, as torch's optimizers do
 
     def __post_init__(self) -> None:
         """Refuse what cannot train, and write the teacher so that equal ones hash alike."""
@@ -149,11 +124,7 @@ class Recipe:
         if self.step_epochs and self.schedule is not Schedule.STEP:
             raise ValueError(f"step_epochs belong to schedule 'step', but schedule is '{self.schedule}'")
         if self.final_rate and self.schedule not in (Schedule.LINEAR, Schedule.COSINE):
-            raise ValueError(
-                f"final_rate belongs to schedules 'linear' and 'cosine', but schedule is '{self.schedule}'"
-            )
-        if self.teacher_recipe is not None and self.teacher_recipe.teacher:
-            raise ValueError("the teacher_recipe names a teacher of its own, but only students have one")
+            raise ValueError(f"final_rate belongs to 'linear' and 'cosine', but schedule is '{self.schedule}'")
         if not self.teacher:
             for name in ("teacher_recipe", "teacher_seeds", "distill_weight", "distill_temperature"):
                 if getattr(self, name) != _LATER_DEFAULTS[name]:
@@ -161,6 +132,8 @@ class Recipe:
             return
         if self.teacher_recipe is None:
             raise ValueError("a teacher needs a teacher_recipe, but there is none")
+        if self.teacher_recipe.teacher:
+            raise ValueError("the teacher_recipe names a teacher of its own, but only students have one")
         try:
             object.__setattr__(self, "teacher", str(Architecture(parse_network(self.teacher).ops)))
         except SearchSpaceError as error:
