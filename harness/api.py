@@ -5,8 +5,6 @@ Nothing slow is imported before a function begins, so that bad input is refused 
 
 from __future__ import annotations
 
-import inspect
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.commands import options
 from harness.data import datasets
 from harness.system.errors import TargetMissed, UsageError, require
 from harness.system.files import Workspace, check_writable, workspace, write_together
@@ -23,55 +22,31 @@ from search_spaces.network import Architecture
 if TYPE_CHECKING:
     import torch
 
-    from harness.answers import Explanation, Exported, Trained, Verified
+    from harness.answers import Explanation, Exported, Study, Trained, Trial, Verified
     from harness.data.training_images import ImageData
     from harness.evidence.evaluate import Evaluation
     from harness.evidence.record import Record, SeedRun
     from harness.evidence.verify import Plan
     from harness.networks import NetworkArgument
-    from harness.studies import Study, Trial
     from harness.training.executor import ExecutorOf
-    from harness.training.native.native import Choice
-    from harness.training.recipe import NamedRecipe, Recipe
+    from harness.training.recipe import NamedRecipe
     from harness.training.result import Purpose, Result
     from harness.training.train import Training
     from search_spaces.network import Task
 
 
-# What is said on stderr beside an answer ----------------------------------------------------------------------
+_OWN_RECIPE = {"help": "Training recipe: a name, or @FILE.toml [default: the row's own, else fast]."}
 
 
-def say_engine(choice: Choice) -> None:
-    """Say once why torch trains where another engine might have, or what the engine is built without."""
-    for why in choice.engine.skipped if choice.engine is not None else ():
-        say(f"the engine is built {why}")
-    if choice.why:
-        say(f"torch trains, not the native engine: {choice.why}")
+# One network -----------------------------------------------------------------------------------------------------
 
 
-def say_teacher(recipe: Recipe, task: Task, folder: Path) -> None:
-    """Say once that a teacher is trained before its students, where it is not kept."""
-    if recipe.teacher_recipe is not None:
-        from search_spaces.network import analyse
-        from search_spaces.notation import parse_network
-
-        parameters = analyse(parse_network(recipe.teacher, task), task).parameters
-        say(
-            f"{counted(recipe.teacher_seeds, 'teacher')} of {parameters:,} parameters; a missing one is trained first, "
-            f"for {counted(recipe.teacher_recipe.epochs, 'epoch')}, and kept in {folder}"
-        )
-
-
-# What a network costs --------------------------------------------------------------------------------------------
-
-
+@options.takes()
 def explain(network: str | Architecture, *, budget: int | None = None, torch: bool = False) -> Explanation:
     """Return what a network costs, op by op; it prints as a table.
 
     Args:
         network: notation, preset, hash or name of the leaderboard, or ``@FILE``.
-        budget: the most parameters.
-        torch: build the network and count with torch, torchsummary and fvcore too.
 
     Raises:
         ContentError: no network is called so, or it has more parameters than the budget.
@@ -107,15 +82,7 @@ def _network(network: str | Architecture, place: Workspace, task: Task) -> Netwo
     return read_network(network, place, task) if isinstance(network, str) else NetworkArgument(network)
 
 
-def _folder(data: str | Path | None) -> Path | None:
-    """Return the folder of the images: what is given, else ``HARNESS_DATA``, else None for the user's cache."""
-    given = data or os.environ.get("HARNESS_DATA")
-    return Path(given) if given else None
-
-
-# One training ----------------------------------------------------------------------------------------------------
-
-
+@options.takes()
 def train(
     network: str | Architecture,
     dataset: str = "auto",
@@ -132,11 +99,6 @@ def train(
 
     Args:
         network: as ``explain`` takes it.
-        dataset: ``mnist``, ``fashion-mnist``, ``kmnist``, ``mnist-5k`` (no files needed), or ``auto``.
-        recipe: a name or ``@FILE.toml``; ``epochs`` takes the place of its own.
-        seed: index of one of the fixed seeds.
-        budget: the most parameters.
-        data: folder of the images, in torchvision's layout.
 
     Raises:
         UsageError: an unknown recipe, data set or engine.
@@ -151,8 +113,8 @@ def train(
     from harness.training.recipe import check_statistics, named_recipe
     from search_spaces.network import analyse, check_budget
 
-    task, place = datasets.task_of(dataset), workspace()
-    architecture = _network(network, place, task).architecture
+    task = datasets.task_of(dataset)
+    architecture = _network(network, workspace(), task).architecture
     if budget is not None:
         check_budget(analyse(architecture, task).parameters, budget)
     named = named_recipe(recipe, epochs=epochs)
@@ -164,8 +126,8 @@ def train(
     from harness.training.result import Purpose
     from harness.training.train import final_network
 
-    images = load(dataset, _folder(data))
-    result, run = _trained(architecture, named, Purpose.TRAIN, images, seed=seed, device=device, engine=engine)
+    images = load(dataset, Path(data) if data else None)
+    result, run = _trained(architecture, named, Purpose.TRAIN, images, seed_index=seed, device=device, engine=engine)
     return Trained(result, OfPixels(final_network(run), images.dataset))
 
 
@@ -175,10 +137,9 @@ def _trained(
     purpose: Purpose,
     images: ImageData,
     *,
-    seed: int,
     device: str,
     engine: str,
-    beacon: str = "",
+    **seed: Any,
 ) -> tuple[Result, Training]:
     """Train in this process and show how it goes on; a training on the search split is validated each epoch."""
     import torch
@@ -192,20 +153,19 @@ def _trained(
 
     chosen, teachers = choose_device(device), workspace().teachers
     choice = choose_engine(engine, named.recipe, chosen, op_types(architecture.ops))
-    say_engine(choice)
-    say_teacher(named.recipe, images.dataset.task, teachers)
+    options.say_engine(choice)
+    options.say_teacher(named.recipe, images.dataset.task, teachers)
     validated, epochs = purpose is Purpose.TRAIN, named.recipe.epochs
     job = Job(
         architecture=architecture,
         recipe=named.recipe,
         recipe_name=named.name,
         purpose=purpose,
-        seed_index=seed,
         device=str(chosen),
         engine=choice.kind,
         teachers=teachers,
         evaluate_each_epoch=validated,
-        beacon=beacon,
+        **seed,
     )
     # As in a search and in a verification: the number of threads has a part in the bits.
     torch.set_num_threads(1)
@@ -227,6 +187,7 @@ def _trained(
 _CHECKED_IMAGES = 1_000
 
 
+@options.takes(recipe=_OWN_RECIPE)
 def export(
     network: str | Architecture,
     onnx: str | Path | None = None,
@@ -244,7 +205,10 @@ def export(
     """Write a trained network as ONNX or safetensors: the kept weights of a recorded seed, or a network of no record.
 
     The ONNX model takes raw pixels, uint8 (batch, channels, rows, columns), and is compared with torch before it is
-    written. A network without a record is trained on all training images; so is a recorded one with ``retrain``.
+    written. A network without a record is trained on all training images.
+
+    Args:
+        network: as ``explain`` takes it.
 
     Raises:
         UsageError: no file is named, a file cannot be written, or the weights of the seed are not kept.
@@ -256,29 +220,27 @@ def export(
     >>> made.facts["files"][0]["format"]
     'safetensors'
     """
-    wanted = {"--onnx": onnx, "--safetensors": safetensors}
-    targets = {option: Path(path) for option, path in wanted.items() if path is not None}
+    targets = {name: Path(path) for name, path in (("onnx", onnx), ("safetensors", safetensors)) if path is not None}
     if not targets:
         raise UsageError("nothing to export: give --onnx FILE, --safetensors FILE, or both")
     if len({path.absolute() for path in targets.values()}) < len(targets):
         raise UsageError("--onnx and --safetensors name the same file")
-    for option, path in targets.items():
+    for name, path in targets.items():
         if path.is_dir():
-            raise UsageError(f"{option} {path} is a folder; name a file in it")
+            raise UsageError(f"--{name} {path} is a folder; name a file in it")
         check_writable(path.parent, make=False)
-    from harness.networks import only_row, recipe_of, recorded_rows
+    from harness.evidence import record
+    from harness.networks import only_row, recipe_of, row_of
 
     place = workspace()
-    given = _network(network, place, datasets.task_of(dataset))
+    given, records = _network(network, place, datasets.task_of(dataset)), record.read_all(place.records)
+    architecture = given.architecture
     # The row that is meant, however the network was named; the target that it was made for has no part in weights.
-    rows = given.rows or recorded_rows(given.architecture, place)
+    rows = given.rows or tuple(row_of(each) for each in records if each.hash == architecture.hash)
     given = replace(given, rows=tuple(replace(row, target_pct=None) for row in rows))
     asked = None if dataset == "auto" else dataset
     row = only_row(given, dataset=asked, target_pct=None, recipe_given=recipe is not None)
     named = recipe_of(row, recipe, epochs)
-    if recipe is None:
-        say(f"recipe {named.name}, {'as none was given' if row is None or row.recipe is None else 'that of the row'}")
-    evidence = _evidence(place, given.architecture.hash, named.recipe.hash, (row and row.dataset) or asked, seed)
     if onnx is not None:
         from harness.other_libraries import ONNX_LIBRARIES
 
@@ -286,6 +248,7 @@ def export(
 
     from harness.answers import Exported
     from harness.data.training_images import load
+    from harness.evidence.evaluate import network_of
     from harness.evidence.record import kept_indices, read_recorded
     from harness.other_libraries import Match, match, to_onnx
     from harness.training.native.native import engine_of_repeat
@@ -294,54 +257,54 @@ def export(
     from harness.training.train import final_network, properties, to_safetensors
     from search_spaces.network import analyse, stored_numbers
 
-    kept = [] if evidence is None else kept_indices(place.records, evidence)
-    if evidence is not None and not retrain and seed not in kept:
-        there = f"kept are those of {', '.join(map(str, kept))}" if kept else "none are"
-        raise UsageError(f"the weights of seed {seed} are not kept ({there}); --retrain trains it")
-    images = load((row and row.dataset) or dataset, _folder(data))
+    # Of several records, for several targets, one that has this seed.
+    on, key = (row and row.dataset) or asked, (architecture.hash, named.recipe.hash)
+    there = [each for each in records if (each.hash, each.recipe_hash) == key and on in (None, each.dataset)]
+    evidence = max(there, key=lambda each: (each.seed(seed) is not None, len(each.seeds)), default=None)
+    recorded = evidence.seed(seed) if evidence else None
+    if evidence is not None and not retrain and seed not in (kept := kept_indices(place.records, evidence)):
+        held = f"kept are those of {', '.join(map(str, kept))}" if kept else "none are"
+        raise UsageError(f"the weights of seed {seed} are not kept ({held}); --retrain trains it")
+    images = load((row and row.dataset) or dataset, Path(data) if data else None)
     task = images.dataset.task
     check_batch(named.recipe, len(images.train_labels))
-    check_statistics(named.recipe, given.architecture, task)
-    recorded = evidence.seed(seed) if evidence else None
-    facts: dict[str, Any] = {
-        "architecture": str(given.architecture),
-        "hash": given.architecture.hash,
-        "parameters": analyse(given.architecture, task).parameters,
-        "stored_numbers": stored_numbers(given.architecture, task),
-    }
+    check_statistics(named.recipe, architecture, task)
     made: Result | SeedRun
     if evidence and recorded and not retrain:
-        from harness.evidence.evaluate import network_of
-
         weights, made = read_recorded(place.records, evidence, seed), recorded
         model, about = network_of(weights, task), dict(weights.about) | {"weights_sha256": weights.sha256}
         same = weights.sha256 == recorded.weights_sha256
-        facts |= {"trained": False, "match": Match.IDENTICAL if same else Match.REPEATED}
+        facts: dict[str, Any] = {"trained": False, "match": Match.IDENTICAL if same else Match.REPEATED}
     else:
         engine = engine_of_repeat(engine, recorded.environment.engine if recorded else None)
-        beacon = (recorded and recorded.beacon) or ""
-        made, run = _trained(
-            given.architecture, named, Purpose.VERIFY, images, seed=seed, device=device, engine=engine, beacon=beacon
-        )
+        job: dict[str, Any] = {
+            "device": device,
+            "engine": engine,
+            "seed_index": seed,
+            "beacon": (recorded and recorded.beacon) or "",
+        }
+        made, run = _trained(architecture, named, Purpose.VERIFY, images, **job)
         if made.status is not Status.COMPLETE:
             raise TargetMissed(f"seed {seed} {made.status}: {made.message}; nothing was written")
         model, about = final_network(run), properties(made, images.dataset)
-        facts |= {"trained": True, "match": match(made, recorded), "epochs": len(made.history)}
-    contents: dict[Path, bytes] = {}
-    files = []
-    for option, path in targets.items():
-        check = {}
-        if option == "--onnx":
-            contents[path], found = to_onnx(model, images.dataset, images.train_images[:_CHECKED_IMAGES], about)
-            check = {"check": found}
+        facts = {"trained": True, "match": match(made, recorded), "epochs": len(made.history)}
+    contents, files = dict[Path, bytes](), []
+    for name, path in targets.items():
+        file: dict[str, Any] = {"file": str(path), "format": name}
+        if name == "onnx":
+            contents[path], file["check"] = to_onnx(model, images.dataset, images.train_images[:_CHECKED_IMAGES], about)
         else:
             contents[path] = to_safetensors(model, about)
-        files.append({"file": str(path), "size_bytes": len(contents[path]), "format": option[2:], **check})
+        files.append(file | {"size_bytes": len(contents[path])})
     write_together(contents)
     return Exported(
-        facts
-        | {name: about[name] for name in ("recipe", "recipe_hash", "dataset", "weights_sha256")}
-        | {
+        {
+            "architecture": str(architecture),
+            "hash": architecture.hash,
+            "parameters": analyse(architecture, task).parameters,
+            "stored_numbers": stored_numbers(architecture, task),
+            **facts,
+            **{name: about[name] for name in ("recipe", "recipe_hash", "dataset", "weights_sha256")},
             "seed_index": seed,
             "seed": made.seed,
             "engine": made.environment.engine if made.environment else None,
@@ -353,21 +316,16 @@ def export(
     )
 
 
-def _evidence(place: Workspace, network: str, recipe: str, dataset: str | None, seed: int) -> Record | None:
-    """Return the record of a network with a recipe, one that has this seed where there is one."""
-    from harness.evidence import record
-
-    there = [
-        each
-        for each in record.read_all(place.records)
-        if (each.hash, each.recipe_hash) == (network, recipe) and dataset in (None, each.dataset)
-    ]
-    return max(there, key=lambda each: (each.seed(seed) is not None, len(each.seeds)), default=None)
-
-
 # Search ----------------------------------------------------------------------------------------------------------
 
 
+@options.takes(
+    seed={"help": "Random seed of the search."},
+    epochs={
+        "type": options.EPOCHS,
+        "help": "Numbers of epochs to choose from, such as 5,10,30 [default: 5,8,12,20,30,60; with a recipe its own].",
+    },
+)
 def search(
     dataset: str = "auto",
     *,
@@ -383,87 +341,49 @@ def search(
     epochs: tuple[int, ...] | None = None,
     prior: str = "shipped",
     sampler: str = "auto",
+    study: str | None = None,
+    trial_time: str | float = "30m",
+    trial_memory: int = 4096,
     workers: int | None = None,
+    cluster: str | None = None,
     device: str = "auto",
     engine: str = "auto",
-    study: str | None = None,
+    storage: str | None = None,
     data: str | Path | None = None,
 ) -> Study:
     """Search for the smallest network that reaches the target, verify the best one found, and rank it.
 
-    The same call resumes a study. Ctrl-C ends the search in order and returns what stands.
-
-    Args:
-        dataset: as ``train`` takes it.
-        budget: the most parameters.
-        limits: on every network, such as ``macs<=1000000,receptive_field>=20``.
-        target_pct: test accuracy to reach; the data set's where it is None.
-        minimise: ``parameters`` or ``macs``.
-        space: a name of ``harness spaces list``, or ``@FILE``.
-        time: of the whole search, verification included: seconds, or a text such as ``1h30m``.
-        trials: the most networks; without end where it is None.
-        recipe: a name or ``@FILE.toml``; ``epochs`` are the numbers of epochs to choose from.
-        prior: past runs to learn from: ``shipped``, ``own`` or ``none``.
-        sampler: ``auto``, ``surrogate``, ``evolution``, ``tpe``, ``nsga2`` or ``random``.
-        workers: training processes; one a core where it is None.
-        study: its name; made from the configuration where it is None.
-        data: folder of the images, in torchvision's layout.
+    The same call resumes a study. Ctrl-C ends the search in order and returns what stands. A number of seconds is a
+    duration too.
 
     Raises:
         UsageError: an unknown space, recipe, data set or sampler, or another process works on the study.
         ContentError: no network keeps the limits, or the study has another configuration.
-        SearchSpaceError: the limits or the space cannot be read.
+        SearchSpaceError: the space cannot be read.
         DataError: the images are missing or damaged.
 
     >>> found = search("mnist-5k", space="@mine.space", recipe="smoke", target_pct=90, trials=2, study="mine")
     >>> found.standing, len(found.trials)
     (None, 2)
     """
-    given: dict[str, Any] = dict(locals())
-    from harness.search.plan import make_plan
-    from harness.shown_search import search_shown, typed_options
-    from harness.studies import Study
-    from search_spaces.notation import parse_conditions
+    given = dict(locals())
+    from harness.answers import Study
+    from harness.shown_search import planned_search, search_shown
 
-    names = {"target_pct": "target", "time": "seconds", "study": "name", "data": "folder"}
-    usual = {name: each.default for name, each in inspect.signature(search).parameters.items()}
-    asked = {name for name, value in given.items() if value != usual[name]}
-    given |= {
-        "time": _seconds(time),
-        "limits": parse_conditions(limits) if limits else None,
-        "data": _folder(data),
-    }
-    chosen = {names.get(name, name): given[name] for name in asked}
-    place = workspace()
-    plan = make_plan(
-        {names.get(name, name): value for name, value in given.items()} | {"trial_time": 1800.0, "trial_memory": 4096},
-        {names.get(name, name): "call" if name in asked else "default" for name in given},
-        place,
-    )
-    say_engine(plan.engine)
-    say_teacher(plan.recipe.recipe, datasets.task_of(plan.config.dataset), place.teachers)
-    with _without_main():
-        search_shown(plan, chosen, [word for pair in typed_options(chosen).items() for word in pair])
-    return Study(plan.folder, place)
-
-
-def _seconds(time: str | float) -> float:
-    import click
-
-    from harness.system.terminal import DURATION
-
-    try:
-        return float(DURATION.convert(time, None, None))
-    except click.UsageError as error:
-        raise UsageError(error.message) from None
+    asked = options.chosen(globals()["search"], given)
+    origins = {name: "call" if name in asked else "default" for name in given}
+    with _without_main(), planned_search(given, origins) as plan:
+        search_shown(plan, asked)
+    return Study(plan.folder, plan.workspace)
 
 
 # Verification ----------------------------------------------------------------------------------------------------
 
 
+@options.takes(recipe=_OWN_RECIPE)
 def verify(
     network: str | Architecture | Trial,
-    seeds: int = 10,
+    seeds: int | None = None,
     *,
     target_pct: float | None = None,
     recipe: str | None = None,
@@ -479,9 +399,6 @@ def verify(
 
     Args:
         network: as ``explain`` takes it, or a trial of a study, which brings recipe, data set and target.
-        target_pct: test accuracy to reach; the row's, else the data set's, where it is None.
-        recipe: a name or ``@FILE.toml``; the row's own, else ``fast``, where it is None.
-        workers: training processes; one a core where it is None.
 
     Raises:
         UsageError: an unknown recipe or data set, or a folder that cannot be written.
@@ -495,9 +412,8 @@ def verify(
     """
     given = dict(locals())
     place = workspace()
-    plan = planned(place=place, **given)
     with _without_main():
-        return verified(plan, place, _folder(data))
+        return verified(planned(place=place, **given), place, given["data"])
 
 
 def planned(
@@ -531,16 +447,14 @@ def planned(
 
     chosen = choose_device(given["device"])
     choice = choose_engine(engine, named.recipe, chosen, op_types(meant.architecture.ops))
-    say_engine(choice)
-    say_teacher(named.recipe, task, place.teachers)
-    images = load(wanted or (row and row.dataset) or dataset, _folder(given["data"]))
+    options.say_engine(choice)
+    options.say_teacher(named.recipe, task, place.teachers)
+    images = load(wanted or (row and row.dataset) or dataset, given["data"])
     check_batch(named.recipe, len(images.train_labels))
     stated = row.target_pct if row is not None and target_pct is None else target_pct
     for needed in (place.root, place.records, place.runs):
         check_writable(needed)
     collect(place)
-    if recipe is None:
-        say(f"recipe {named.name}, {'as none was given' if row is None or row.recipe is None else 'that of the row'}")
     return Plan(
         architecture=meant.architecture,
         recipe=named,
@@ -568,8 +482,8 @@ def verified(plan: Plan, place: Workspace, folder: Path | None, executor_of: Exe
     if not plan.certify:
         spec = datasets.dataset(plan.dataset)
         say(
-            f"{counted(len(plan.indices), 'seed')} of {plan.architecture.hash}, each trained on all "
-            f"{spec.train_size + spec.validation_size:,} training images of {spec.title}, then tested on its "
+            f"{counted(len(plan.indices), 'seed')} of {plan.architecture.hash}, each trained by {plan.recipe.name} on "
+            f"all {spec.train_size + spec.validation_size:,} training images of {spec.title}, then tested on its "
             f"{spec.test_size:,} test images"
         )
     source, limits = Source(plan.dataset, folder), Limits(seconds=6 * 3600)
@@ -593,15 +507,20 @@ def _without_main() -> Iterator[None]:
 
 # What is on record -----------------------------------------------------------------------------------------------
 
+_RECORDED = {
+    "recipe": {"help": "The recipe's name, where the network has several rows."},
+    "seed": {"help": "Index of a recorded seed."},
+}
 
+
+@options.takes(**_RECORDED)
 def load(
-    network: str | Verified | Record, seed: int = 0, *, recipe: str | None = None, dataset: str | None = None
+    network: str | Verified | Record, seed: int = 0, *, recipe: str | None = None, dataset: str = "auto"
 ) -> torch.nn.Module:
     """Return what a recorded seed has learned: a module from raw pixels, 0 to 255, to logits (images, classes).
 
     Args:
         network: as ``explain`` takes it, or a record; its weights are kept in ``records/weights``.
-        recipe: the recipe's name, where the network has several rows; ``dataset`` its data set.
 
     Raises:
         ContentError: there is no record, or the weights are not kept or not those of the record.
@@ -618,10 +537,11 @@ def load(
     place = workspace()
     evidence = _record(network, place, dataset, recipe)
     spec = datasets.dataset(evidence.dataset)
-    return OfPixels(network_of(read_recorded(place.records, evidence, seed), spec.task), spec).eval()
+    model: torch.nn.Module = OfPixels(network_of(read_recorded(place.records, evidence, seed), spec.task), spec)
+    return model.eval()
 
 
-def _record(network: str | Verified | Record, place: Workspace, dataset: str | None, recipe: str | None) -> Record:
+def _record(network: str | Verified | Record, place: Workspace, dataset: str, recipe: str | None) -> Record:
     from harness.answers import Verified
     from harness.networks import read_record
 
@@ -630,12 +550,13 @@ def _record(network: str | Verified | Record, place: Workspace, dataset: str | N
     return network.record if isinstance(network, Verified) else network
 
 
+@options.takes(**_RECORDED)
 def evaluate(
     network: str | Verified | Record,
     seed: int = 0,
     *,
     recipe: str | None = None,
-    dataset: str | None = None,
+    dataset: str = "auto",
     data: str | Path | None = None,
 ) -> Evaluation:
     """Load the kept weights of a recorded seed and test them; the read of the test images is logged.
@@ -651,7 +572,8 @@ def evaluate(
     from harness.evidence.evaluate import evaluate_seeds
 
     place = workspace()
-    [found], _ = evaluate_seeds(_record(network, place, dataset, recipe), [seed], place, _folder(data))
+    evidence = _record(network, place, dataset, recipe)
+    [found], _ = evaluate_seeds(evidence, [seed], place, Path(data) if data else None)
     return found
 
 
@@ -688,8 +610,8 @@ def study(name: str | None = None) -> Study:
     >>> study("mine").trials[0].status
     'complete'
     """
+    from harness.answers import Study
     from harness.networks import read_study
-    from harness.studies import Study
 
     place = workspace()
     return Study(read_study(name, place), place)

@@ -31,12 +31,7 @@ _HASH = re.compile(r"[0-9a-f]{6,12}")
 
 @dataclass(frozen=True, slots=True)
 class KnownRow:
-    """A recipe under which a network is known here, and where.
-
-    Attributes:
-        recipe: None where only the network is known, or the recipe's name alone.
-        target_pct: None where nothing was verified yet.
-    """
+    """A recipe under which a network is known here; None is what is not known, or no target was verified."""
 
     recipe: Recipe | None
     recipe_name: str
@@ -46,11 +41,7 @@ class KnownRow:
 
 @dataclass(frozen=True, slots=True)
 class NetworkArgument:
-    """A network that a person has named.
-
-    Attributes:
-        rows: the rows that it has here, where it was named by a hash or a name.
-    """
+    """A network that a person has named, and its rows here where it was named by a hash or a name."""
 
     architecture: Architecture
     name: str = ""
@@ -70,8 +61,10 @@ def only_row(
     there = [row for row in given.rows if dataset is None or row.dataset in (None, dataset)]
     at_target = [row for row in there if target_pct is None or row.target_pct in (None, target_pct)]
     fitting = at_target or [replace(row, target_pct=None) for row in there]
-    recipes = [None if recipe_given else row.recipe.hash if row.recipe else row.recipe_name for row in fitting]
-    distinct = {(key, row.dataset, row.target_pct): row for key, row in zip(recipes, fitting, strict=True)}
+    distinct = {
+        (not recipe_given and (row.recipe.hash if row.recipe else row.recipe_name), row.dataset, row.target_pct): row
+        for row in fitting
+    }
     if len(distinct) > 1:
         rows = sorted(f"{row.recipe_name or 'any recipe'} on {row.dataset}, target {row.target_pct}" for row in fitting)
         values = zip(("--recipe", "--dataset", "--target"), zip(*distinct, strict=True), strict=True)
@@ -102,14 +95,9 @@ def recipe_of(row: KnownRow | None, recipe: str | None, epochs: int | None) -> N
     return recipe_named_like(row.recipe, row.recipe_name)
 
 
-def recorded_rows(architecture: Architecture, place: Workspace) -> tuple[KnownRow, ...]:
-    """Return the rows of a network that have a record here, however it was named."""
-    records = record.read_all(place.records)
-    return tuple(
-        KnownRow(each.recipe, each.recipe_name, each.dataset, each.target_pct)
-        for each in records
-        if each.hash == architecture.hash
-    )
+def row_of(kept: Record) -> KnownRow:
+    """Return the row of a record."""
+    return KnownRow(kept.recipe, kept.recipe_name, kept.dataset, kept.target_pct)
 
 
 def is_short(argument: str) -> bool:
@@ -128,7 +116,14 @@ def read_network(argument: str, place: Workspace, task: Task) -> NetworkArgument
     if argument == "-":
         return NetworkArgument(parse_network(sys.stdin.read(_LONGEST_FILE), task))
     if argument.startswith("@"):
-        return NetworkArgument(parse_network(_read_file(Path(argument[1:])), task))
+        try:
+            with open(argument[1:], encoding="utf-8") as file:
+                text = file.read(_LONGEST_FILE + 1)
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"cannot read the network file {argument[1:]}: {reason(error)}") from error
+        if len(text) > _LONGEST_FILE:
+            raise UsageError(f"the network file {argument[1:]} holds more than {_LONGEST_FILE:,} characters")
+        return NetworkArgument(parse_network(text, task))
     if argument in PRESETS:
         return NetworkArgument(parse_network(PRESETS[argument].text, task), argument)
     if is_short(argument):
@@ -152,20 +147,20 @@ def read_network(argument: str, place: Workspace, task: Task) -> NetworkArgument
         raise
 
 
-def read_record(network: str, place: Workspace, dataset: str | None = None, recipe: str | None = None) -> Record:
+def read_record(network: str, place: Workspace, dataset: str = AUTO, recipe: str | None = None) -> Record:
     """Return the record of a network; of several targets the one with most seeds: a target has no part in weights.
 
     Raises:
         ContentError: there is none, or several rows fit.
     """
-    network_hash = read_network(network, place, task_of(dataset or AUTO)).architecture.hash
+    network_hash = read_network(network, place, task_of(dataset)).architecture.hash
     there = [each for each in record.read_all(place.records) if each.hash == network_hash]
-    fitting = [each for each in there if dataset in (None, each.dataset) and recipe in (None, each.recipe_name)]
+    fitting = [each for each in there if dataset in (AUTO, each.dataset) and recipe in (None, each.recipe_name)]
     rows = "; ".join(sorted({f"{each.recipe_name} on {each.dataset}" for each in fitting or there}))
     if not fitting:
         others = f" by that recipe or on that data set: {rows}" if there else ""
         given = {"--dataset": dataset, "--recipe": recipe}
-        asked = [word for name, value in given.items() if value is not None for word in (name, value)]
+        asked = [word for name, value in given.items() if value not in (None, AUTO) for word in (name, str(value))]
         hint = f"{typed('verify', network, *asked)} trains it, which takes minutes, and keeps record and weights"
         raise ContentError(f"{network_hash} has no record here{others}", hint=hint)
     if len({(each.recipe_hash, each.dataset) for each in fitting}) > 1:
@@ -220,17 +215,6 @@ def _standings(place: Workspace) -> list[LeaderboardRow]:
     return [row for path in paths if path.exists() for row in leaderboard.read(path)]
 
 
-def _read_file(path: Path) -> str:
-    try:
-        with path.open(encoding="utf-8") as file:
-            text = file.read(_LONGEST_FILE + 1)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"cannot read the network file {path}: {reason(error)}") from error
-    if len(text) > _LONGEST_FILE:
-        raise UsageError(f"the network file {path} holds more than {_LONGEST_FILE:,} characters")
-    return text
-
-
 def _known(given: str, place: Workspace) -> Iterator[tuple[Architecture, str, KnownRow]]:
     """Yield networks whose hash begins so, or whose name it is: of records; else of studies, standings and claims."""
 
@@ -240,7 +224,7 @@ def _known(given: str, place: Workspace) -> Iterator[tuple[Architecture, str, Kn
     records = record.read_all(place.records)
     recorded = [each for each in records if is_meant(each.architecture, each.parameters)]
     for each in recorded:
-        yield each.architecture, each.name, KnownRow(each.recipe, each.recipe_name, each.dataset, each.target_pct)
+        yield each.architecture, each.name, row_of(each)
     if recorded:
         return
     seen = set()

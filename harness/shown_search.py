@@ -7,22 +7,23 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.commands import options
 from harness.data.datasets import dataset
 from harness.evidence import study
 from harness.evidence.events import Confirmed, FailedConfirmation
-from harness.evidence.mirror import hidden
+from harness.evidence.mirror import check_url, hidden
 from harness.evidence.study import StudyConfig
-from harness.search.clock import Effort
+from harness.search.clock import Effort, least_seconds
 from harness.search.race import Candidate, NearestMiss, miss_text
 from harness.search.state import Moment, Watcher
 from harness.system import statistics
 from harness.system.errors import HarnessError
-from harness.system.files import Workspace, check_writable
+from harness.system.files import Workspace, check_writable, workspace
 from harness.system.terminal import busy, counted, duration_option, duration_text, say
 from harness.training.executor import Event
 from harness.training.progress import Reporter, plain_seconds, seed_line
@@ -35,20 +36,46 @@ if TYPE_CHECKING:
     from harness.search.plan import SearchPlan
 
 
+# What the plan and its JSON keys call arguments of ``harness.search``.
+_PLANNED = {"target_pct": "target", "time": "seconds", "study": "name", "data": "folder"}
+
+
+@contextmanager
+def planned_search(given: Mapping[str, Any], origins: Mapping[str, str]) -> Iterator[SearchPlan]:
+    """Plan a search of what ``harness.search`` was given, and be connected to its cluster for the block.
+
+    Raises:
+        HarnessError: as ``make_plan``, ``check_url`` and ``connected`` do.
+    """
+    from harness.search.plan import make_plan, on_cluster
+
+    if given["storage"] is not None:
+        check_url(given["storage"])
+    with busy("reading the images and past runs"):
+        plan = make_plan(
+            {_PLANNED.get(name, name): value for name, value in given.items()},
+            {_PLANNED.get(name, name): origin for name, origin in origins.items() if name != "storage"},
+            workspace(),
+        )
+    for name in plan.space.unused:
+        say(f"'net' of the space '{plan.space.name}' does not use {name!r}", "warning")
+    seconds, least = plan.effort.seconds, least_seconds(plan.config.dataset)
+    if seconds is not None and seconds < least:
+        enough = f"{duration_text(least)} are usually enough on two cores"
+        say(f"{duration_text(seconds)} may be too short to train, confirm and verify a network; {enough}", "warning")
+    with options.cluster(given["cluster"], plan.effort.workers) as link:
+        options.say_engine(plan.engine)
+        yield plan if link is None else on_cluster(plan, link, given["workers"])
+
+
 def search_shown(
-    plan: SearchPlan,
-    given: Mapping[str, Any],
-    command: Sequence[str],
-    *,
-    storage: str | None = None,
-    verbose: bool = False,
+    plan: SearchPlan, chosen: Mapping[str, Any], command: Sequence[str] = (), *, verbose: bool = False
 ) -> tuple[Outcome | None, Path]:
     """Search as planned, verify the winner, and return the outcome, None where somebody ended it, and the report.
 
     Args:
-        given: options that somebody chose, as ``make_plan`` takes them, for what is advised.
-        command: as it stands in the log.
-        storage: a database that the study is mirrored in.
+        chosen: what ``harness.search`` was given beside its defaults, for what is advised.
+        command: as it stands in the log; what was chosen, where there was none.
 
     Raises:
         UsageError: another process works on the study, or a folder cannot be written.
@@ -60,14 +87,18 @@ def search_shown(
     from harness.search.surrogate import keep
     from reports.study_page import write_report
 
+    typed = {}
+    for name, value in chosen.items():
+        text = duration_option(value) if name in ("time", "trial_time") else hidden(str(value))
+        typed[options.flag(name)] = ",".join(map(str, value)) if isinstance(value, tuple) else text
+    config, seconds = plan.config, plan.effort.seconds
+    options.say_teacher(plan.recipe.recipe, dataset(config.dataset).task, plan.workspace.teachers)
     # Find out now, not after an hour, that results cannot be written or the standings cannot be read.
     collect(plan.workspace)
     for folder in (plan.workspace.root, plan.workspace.records, plan.folder):
         check_writable(folder)
-    for message in plan.left_out:
-        say(f"left out: {message}", "warning")
-    config, seconds = plan.config, plan.effort.seconds
-    with study.owned(plan.folder), _mirrored(plan, storage) as mirror:
+    options.say_left_out(plan.left_out)
+    with study.owned(plan.folder), _mirrored(plan, chosen.get("storage")) as mirror:
         if not (plan.folder / "config.json").exists():
             keep(plan.folder, plan.past)
         fresh = study.open_study(plan.folder, config, plan.origins)
@@ -83,25 +114,13 @@ def search_shown(
             progress.heartbeat, search.watcher = LiveReport(search, plan.workspace, progress.say).refresh, progress
             if mirror is not None:
                 mirror.say, mirror.entries = progress.say, search.entries
-            run_search(search, list(command))
+            run_search(search, list(command or (word for pair in typed.items() for word in pair)))
             verdict = None
             if not search.interrupted:
                 progress.show("verifying")
                 verdict = conclude(plan, search, progress.on_event, progress.say)
-        end = None if search.interrupted else outcome_of(plan, search, verdict, typed_options(given))
+        end = None if search.interrupted else outcome_of(plan, search, verdict, typed)
         return end, write_report(plan.folder, plan.workspace, study=search)
-
-
-def typed_options(given: Mapping[str, Any]) -> dict[str, str]:
-    """Return options of ``make_plan`` and their values as they are typed, but for passwords, flags and None."""
-    words = {"seconds": "time", "folder": "data", "limits": "limit", "name": "study"}
-    typed = {}
-    for name, value in given.items():
-        if value is not None and not isinstance(value, bool):
-            text = ",".join(map(str, value)) if isinstance(value, tuple) else hidden(str(value))
-            option = f"--{words.get(name, name).replace('_', '-')}"
-            typed[option] = duration_option(value) if name in ("seconds", "trial_time") else text
-    return typed
 
 
 def _mirrored(plan: SearchPlan, storage: str | None) -> AbstractContextManager[Mirror | None]:

@@ -64,7 +64,7 @@ def evaluate(
     from harness.networks import read_record
 
     place = workspace()
-    evidence = read_record(network, place, None if dataset == "auto" else dataset, recipe)
+    evidence = read_record(network, place, dataset, recipe)
     indices = [seed] if seed is not None else kept_indices(place.records, evidence) or [0]
     if images is not None:
         return _own(evidence, indices, images, place, as_json)

@@ -1,75 +1,36 @@
-"""The options that several commands share, each declared once."""
+"""Where options live: each is declared once, for the command line and for the function of ``import harness`` alike.
+
+``takes`` lets a function of the API take arguments that are declared here, ``of`` gives them to its command.
+"""
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
+import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from harness.api import say_engine as say_engine
-from harness.api import say_teacher as say_teacher
-from harness.system.errors import Interrupted
-from harness.system.terminal import Parsed, busy, printable_json, say
+from harness.system.errors import Interrupted, UsageError
+from harness.system.terminal import DURATION, Parsed, busy, counted, printable_json, say
 
 if TYPE_CHECKING:
+    from harness.training.native.native import Choice
     from harness.training.ray import Cluster
+    from harness.training.recipe import Recipe
+    from search_spaces.network import Task
     from search_spaces.space import Condition
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 
-as_json = click.option("--json", "as_json", is_flag=True, help="Print exactly one JSON document.")
-data_option = click.option(
-    "--data",
-    "folder",
-    envvar="HARNESS_DATA",
-    type=click.Path(path_type=Path),
-    help="Folder of the data, in torchvision's layout [env HARNESS_DATA; default: the user's cache].",
-)
-device_option = click.option("--device", default="auto", help="auto, cpu, cuda or cuda:N.")
-engine_option = click.option(
-    "--engine",
-    default="auto",
-    help="native (compiled, for CPUs), torch, or auto (native where it can train the recipe).",
-)
-# What it does differs from command to command, so the help is theirs.
-storage_option = partial(click.option, "--storage", metavar="URL")
-
-
-def data_options(command: _Command) -> _Command:
-    """Add ``--dataset`` and ``--data``."""
-    return click.option(
-        "--dataset",
-        default="auto",
-        help="auto, mnist, fashion-mnist, kmnist or mnist-5k; auto is the data set of a recorded network, "
-        "else mnist, or mnist-5k where there is no MNIST.",
-    )(data_option(command))
-
-
-def say_left_out(damage: Iterable[str]) -> None:
-    """Say on stderr what was left out because it does not hold together, a line each."""
-    for message in damage:
-        say(f"left out: {message}", "warning")
-
-
-@contextmanager
-def cluster(address: str | None, processes: int | None) -> Iterator[Cluster | None]:
-    """Be connected to a cluster for the block; None where no address is given."""
-    if address is None:
-        yield None
-        return
-    from harness.training.ray import connected
-
-    with ExitStack() as held:
-        with busy(f"connecting to the cluster ({address})"):
-            link = held.enter_context(connected(address, processes))
-        yield link
+# The values ------------------------------------------------------------------------------------------------------
 
 
 def number_or(word: str, number: str, low: int, high: int | None = None, name: str = "number") -> Parsed:
@@ -122,22 +83,171 @@ def _conditions(text: str) -> tuple[Condition, ...]:
 
 PER_CENT = Parsed("per cent", _per_cent)
 EPOCHS = Parsed("epochs", _epochs)
-CONDITIONS = Parsed("METRIC<=N", _conditions)
 
-# The value of each is None for ``auto``.
-workers_option = click.option(
-    "--workers",
-    type=number_or("auto", "a number from 1 to 256", 1, 256),
-    default="auto",
-    help="Training processes [auto: one a core on a CPU, one on a GPU].",
-)
-# And None for this machine's processes.
-cluster_option = click.option(
-    "--cluster",
-    type=Parsed("local|auto|HOST:PORT", _address),
-    help="Train on the nodes of a Ray cluster: one started here, the one this machine is in, or the one whose head "
-    "is named; --workers then counts for each node (docs/cluster.md).",
-)
+
+# The options -----------------------------------------------------------------------------------------------------
+
+# By the name of the argument; the option is called so too, but for a ``flag``. The default is the function's.
+_DECLARED: dict[str, dict[str, Any]] = {
+    "budget": {"type": click.IntRange(1, 10**9), "help": "Parameter budget: a network that has more is refused."},
+    "minimise": {"type": click.Choice(["parameters", "macs"]), "help": "Objective to minimise."},
+    "limits": {
+        "flag": "--limit",
+        "type": Parsed("METRIC<=N", _conditions),
+        "help": "Constraints on every network, such as 'macs<=1000000,receptive_field>=20'.",
+    },
+    "target_pct": {
+        "flag": "--target",
+        "type": PER_CENT,
+        "help": "Test accuracy to reach, in per cent [default: that of the row or the data set].",
+    },
+    "space": {"help": "Search space: a name, or @FILE."},
+    "sampler": {"help": "auto (the same as surrogate), surrogate, evolution, tpe, nsga2 or random."},
+    "recipe": {"help": "Training recipe: a name, or @FILE.toml."},
+    "epochs": {"type": click.IntRange(1), "help": "Number of epochs, in place of those of the recipe that is named."},
+    "prior": {
+        "type": click.Choice(["shipped", "own", "none"]),
+        "help": "Past runs to learn from: shipped with the package, own (these and your own studies'), or none.",
+    },
+    "trials": {"type": click.IntRange(1), "help": "Maximum number of trials [default: unlimited]."},
+    "time": {"type": DURATION, "help": "Time budget, verification included."},
+    "seeds": {"type": click.IntRange(1, 1000), "help": "How many seeds [default: 10, or 30 for a certification]."},
+    "seed": {"type": click.IntRange(0), "help": "Index of one of the fixed seeds."},
+    "study": {"help": "Name of the study [default: made from the configuration]."},
+    "trial_time": {"type": DURATION, "help": "Time limit of one run."},
+    "trial_memory": {"type": click.IntRange(64), "help": "Memory limit of a worker in MiB, mapped files not counted."},
+    "storage": {
+        "metavar": "URL",
+        "help": "Mirror the study in this database, for optuna-dashboard: postgresql://..., sqlite:///FILE.",
+    },
+    "workers": {
+        "type": number_or("auto", "a number from 1 to 256", 1, 256),
+        "help": "Training processes, or auto [default: one a core on a CPU, one on a GPU].",
+    },
+    # None for this machine's processes.
+    "cluster": {
+        "type": Parsed("local|auto|HOST:PORT", _address),
+        "help": "Train on the nodes of a Ray cluster: one started here, the one this machine is in, or the one whose "
+        "head is named; --workers then counts for each node (docs/cluster.md).",
+    },
+    "device": {"default": "auto", "help": "auto, cpu, cuda or cuda:N."},
+    "engine": {
+        "default": "auto",
+        "help": "native (compiled, for CPUs), torch, or auto (native where it can train the recipe).",
+    },
+    "dataset": {
+        "default": "auto",
+        "help": "auto, mnist, fashion-mnist, kmnist or mnist-5k; auto is the data set of a recorded network, "
+        "else mnist, or mnist-5k where there is no MNIST.",
+    },
+    "data": {
+        "envvar": "HARNESS_DATA",
+        "type": click.Path(path_type=Path),
+        "help": "Folder of the data, in torchvision's layout [env HARNESS_DATA; default: the user's cache].",
+    },
+    "name": {"help": "Name of the row.", "show_default": False},
+    "torch": {"help": "Count with torch, torchsummary and fvcore too."},
+    "onnx": {"type": click.Path(path_type=Path), "help": "Write an ONNX model there."},
+    "safetensors": {"type": click.Path(path_type=Path), "help": "Write the weights there."},
+    "retrain": {"help": "Train a recorded seed again; needed where its weights are not kept."},
+}
+
+
+def flag(name: str) -> str:
+    """Return how an argument is called as an option."""
+    called: str = _DECLARED[name].get("flag", f"--{name.replace('_', '-')}")
+    return called
+
+
+def option(name: str, *, into: str | None = None, **changes: Any) -> Callable[[_F], _F]:
+    """Return the decorator that adds an option that is declared here to a command, with these changes."""
+    words = {key: value for key, value in _DECLARED[name].items() if key != "flag"} | changes
+    return click.option(flag(name), into or name, **words)
+
+
+def takes(**changes: dict[str, Any]) -> Callable[[_F], _F]:
+    """Return a decorator: what a function is given is checked as the command line does, and told in its docstring.
+
+    Args:
+        changes: by argument, what differs from its declaration; its default is that of the signature.
+    """
+
+    def decorated(function: _F) -> _F:
+        signature = inspect.signature(function)
+
+        @functools.wraps(function)
+        def checked(*given: Any, **named: Any) -> Any:
+            bound = signature.bind(*given, **named)
+            bound.apply_defaults()
+            bound.arguments.update({each.name: _value(each, bound.arguments[each.name]) for each in params})
+            return function(*bound.args, **bound.kwargs)
+
+        for name, each in reversed(list(signature.parameters.items())):
+            if name in _DECLARED and each.default is not each.empty:
+                own = {"default": each.default, "is_flag": isinstance(each.default, bool)}
+                option(name, **own | changes.get(name, {}))(checked)
+        params = vars(checked)["__click_params__"]
+        before, raises, after = inspect.cleandoc(function.__doc__ or "").partition("Raises:")
+        arguments = "" if "Args:" in before else "\nArgs:"
+        lines = "".join(f"\n    {each.name}: {each.help}" for each in reversed(params))
+        checked.__doc__ = f"{before.rstrip()}\n{arguments}{lines}\n\n{raises}{after}"
+        return checked  # type: ignore[return-value]
+
+    return decorated
+
+
+def _value(declared: click.Option, given: Any) -> Any:
+    if given is None and isinstance(declared.envvar, str):
+        given = os.environ.get(declared.envvar) or None
+    try:
+        return None if given is None else declared.type.convert(given, None, None)
+    except click.UsageError as error:
+        raise UsageError(f"{declared.name}: {error.message}") from None
+
+
+def chosen(function: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a function of the API was given that is not its default."""
+    params = vars(function)["__click_params__"]
+    return {each.name: given[each.name] for each in params if given[each.name] != _value(each, each.default)}
+
+
+def of(function: Callable[..., Any]) -> Callable[[_F], _F]:
+    """Return the decorator that gives a command the options of a function of the API, in its order."""
+
+    def decorated(command: _F) -> _F:
+        vars(command).setdefault("__click_params__", []).extend(vars(function)["__click_params__"])
+        return command
+
+    return decorated
+
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print exactly one JSON document.")
+data_option = option("data", into="folder")
+device_option, engine_option, workers_option, cluster_option = map(option, ("device", "engine", "workers", "cluster"))
+# What it does differs from command to command, so the help is theirs.
+storage_option = functools.partial(option, "storage")
+
+
+def data_options(command: _F) -> _F:
+    """Add ``--dataset`` and ``--data``."""
+    return option("dataset")(data_option(command))
+
+
+# What commands do alike ------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def cluster(address: str | None, processes: int | None) -> Iterator[Cluster | None]:
+    """Be connected to a cluster for the block; None where no address is given."""
+    if address is None:
+        yield None
+        return
+    from harness.training.ray import connected
+
+    with ExitStack() as held:
+        with busy(f"connecting to the cluster ({address})"):
+            link = held.enter_context(connected(address, processes))
+        yield link
 
 
 @contextmanager
@@ -147,6 +257,33 @@ def resumable() -> Iterator[None]:
         yield
     except KeyboardInterrupt as error:
         raise Interrupted("interrupted", hint="resume with the same command") from error
+
+
+def say_engine(choice: Choice) -> None:
+    """Say once why torch trains where another engine might have, or what the engine is built without."""
+    for why in choice.engine.skipped if choice.engine is not None else ():
+        say(f"the engine is built {why}")
+    if choice.why:
+        say(f"torch trains, not the native engine: {choice.why}")
+
+
+def say_teacher(recipe: Recipe, task: Task, folder: Path) -> None:
+    """Say once that a teacher is trained before its students, where it is not kept."""
+    if recipe.teacher_recipe is not None:
+        from search_spaces.network import analyse
+        from search_spaces.notation import parse_network
+
+        parameters = analyse(parse_network(recipe.teacher, task), task).parameters
+        say(
+            f"{counted(recipe.teacher_seeds, 'teacher')} of {parameters:,} parameters; a missing one is trained first, "
+            f"for {counted(recipe.teacher_recipe.epochs, 'epoch')}, and kept in {folder}"
+        )
+
+
+def say_left_out(damage: Iterable[str]) -> None:
+    """Say on stderr what was left out because it does not hold together, a line each."""
+    for message in damage:
+        say(f"left out: {message}", "warning")
 
 
 def print_json(document: dict[str, Any]) -> None:

@@ -3,83 +3,25 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from harness import api
 from harness.commands import options
 from harness.data.datasets import dataset as dataset_named
-from harness.data.datasets import task_of
-from harness.evidence.mirror import check_url, hidden
-from harness.system.files import check_writable, workspace
-from harness.system.terminal import (
-    DURATION,
-    busy,
-    console,
-    counted,
-    duration_text,
-    say,
-    show_grid,
-)
-
-if TYPE_CHECKING:
-    pass
+from harness.evidence.mirror import hidden
+from harness.system.files import check_writable
+from harness.system.terminal import busy, console, counted, duration_text, show_grid
 
 
 @click.command(short_help="Search for the smallest network that reaches the target.")
-@click.option("--budget", type=click.IntRange(1, 10**9), default=20_000, help="Parameter budget.")
-@click.option(
-    "--minimise", type=click.Choice(["parameters", "macs"]), default="parameters", help="Objective to minimise."
-)
-@click.option(
-    "--limit",
-    "limits",
-    type=options.CONDITIONS,
-    help="Constraints on every network, such as 'macs<=1000000,receptive_field>=20'.",
-)
-@click.option("--target", type=options.PER_CENT, help="Target test accuracy in per cent [default: the data set's].")
-@click.option("--space", default="all", help="Search space: a name, or @FILE.")
-@click.option(
-    "--sampler", default="auto", help="auto (the same as surrogate), surrogate, evolution, tpe, nsga2 or random."
-)
-@click.option("--recipe", default="small", help="Training recipe: a name, or @FILE.toml.")
-@click.option(
-    "--epochs",
-    type=options.EPOCHS,
-    help="Numbers of epochs to choose from, such as 5,10,30 [default: 5,8,12,20,30,60; with --recipe its own].",
-)
-@click.option(
-    "--prior",
-    type=click.Choice(["shipped", "own", "none"]),
-    default="shipped",
-    help="Past runs to learn from: shipped with the package, own (these and your own studies'), or none.",
-)
-@click.option("--trials", type=click.IntRange(1), help="Maximum number of trials [default: unlimited].")
-@click.option("--time", "seconds", type=DURATION, default="57m", help="Time budget, verification included.")
-@click.option("--seed", type=click.IntRange(0), default=0, help="Random seed of the search.")
-@click.option("--study", "name", help="Name of the study [default: made from the configuration].")
-@click.option("--trial-time", type=DURATION, default="30m", help="Time limit of one run.")
-@click.option(
-    "--trial-memory",
-    type=click.IntRange(64),
-    default=4096,
-    help="Memory limit of one worker in MiB, mapped files not counted.",
-)
-@options.storage_option(
-    help="Mirror the study in this database, for optuna-dashboard: postgresql://..., sqlite:///FILE."
-)
 @click.option("--plan", "plan_only", is_flag=True, help="Print the plan of the search; train nothing.")
 @click.option("--verbose", "-v", is_flag=True, help="Print a line for every run.")
-@options.workers_option
-@options.cluster_option
-@options.device_option
-@options.engine_option
-@options.data_options
+@options.of(api.search)
 @options.as_json
 @click.pass_context
-def search(
-    ctx: click.Context, /, plan_only: bool, verbose: bool, as_json: bool, storage: str | None, **given: Any
-) -> int:
+def search(ctx: click.Context, /, plan_only: bool, verbose: bool, as_json: bool, **given: Any) -> int:
     """Search for the smallest network that reaches the target, verify the best one found, and rank it.
 
     Networks over the budget are rejected before they are built. The same command resumes a study that
@@ -91,41 +33,28 @@ def search(
     harness search --minimise macs --limit 'macs<=1000000'
     harness search --plan
     """
-    from harness.search.clock import least_seconds
-    from harness.search.plan import make_plan, on_cluster, plan_document
-    from harness.shown_search import search_shown
+    from harness.shown_search import planned_search, search_shown
 
-    if storage is not None:
-        check_url(storage)
-    origins = {
-        name: (source.name.lower() if (source := ctx.get_parameter_source(name)) else "default") for name in given
-    }
-    with busy("reading the images and past runs"):
-        plan = make_plan(given, origins, workspace())
-    for name in plan.space.unused:
-        say(f"'net' of the space '{plan.space.name}' does not use {name!r}", "warning")
-    seconds, least = plan.effort.seconds, least_seconds(plan.config.dataset)
-    if seconds is not None and seconds < least:
-        enough = f"{duration_text(least)} are usually enough on two cores"
-        say(f"{duration_text(seconds)} may be too short to train, confirm and verify a network; {enough}", "warning")
-    with options.resumable(), options.cluster(given["cluster"], plan.effort.workers) as link:
-        if link is not None:
-            plan = on_cluster(plan, link, given["workers"])
-        options.say_engine(plan.engine)
+    sources = {name: ctx.get_parameter_source(name) for name in given}
+    origins = {name: "default" if source is None else source.name.lower() for name, source in sources.items()}
+    with options.resumable(), planned_search(given, origins) as plan:
         if plan_only:
+            from harness.search.plan import plan_document
+
             check_writable(plan.folder, make=False)
             with busy("counting the networks of the space"):
-                document = plan_document(plan) | ({} if storage is None else {"storage": hidden(storage)})
+                document = plan_document(plan)
+            if (storage := given["storage"]) is not None:
+                document["storage"] = hidden(storage)
             if as_json:
                 options.print_json(document)
             else:
                 facts = list(_plan_facts(document).items())
                 show_grid(console(), facts, [("bold", "")] * len(facts))
             return 0
-        options.say_teacher(plan.recipe.recipe, task_of(plan.config.dataset), plan.workspace.teachers)
         command = [hidden(word) for word in ("harness", *sys.argv[1:])]
         chosen = {name: value for name, value in given.items() if origins[name] == "commandline"}
-        outcome, report = search_shown(plan, chosen | {"storage": storage}, command, storage=storage, verbose=verbose)
+        outcome, report = search_shown(plan, chosen, command, verbose=verbose)
         if outcome is None:
             raise KeyboardInterrupt
     options.answer(as_json, outcome.document(report), f"{outcome.text()}\nreport: {report}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from harness import api
 from harness.commands import options
 from harness.system.errors import ContentError
 from harness.system.terminal import say
@@ -16,16 +17,15 @@ from harness.system.terminal import say
 if TYPE_CHECKING:
     from search_spaces.space import Count, Rejection, SearchSpace
 
-_budget = click.option("--budget", type=click.IntRange(1), help="Parameter budget.")
+_budget = options.option("budget")
 _seed = click.option("--seed", type=int, default=0, help="Seed of the random numbers.")
 
 
 @click.command(short_help="Say what a network costs, op by op.")
 @click.argument("network")
-@click.option("--budget", type=click.IntRange(1), help="Exit with 4 when there are more parameters.")
-@click.option("--torch", "with_torch", is_flag=True, help="Count with torch, torchsummary and fvcore too.")
+@options.of(api.explain)
 @options.as_json
-def explain(network: str, budget: int | None, with_torch: bool, as_json: bool) -> None:
+def explain(network: str, budget: int | None, torch: bool, as_json: bool) -> None:
     """Say what NETWORK costs, op by op; trains nothing.
 
     NETWORK is a hash or name of the leaderboard, a preset such as seed4, the notation in quotes, @FILE, or '-'
@@ -35,9 +35,7 @@ def explain(network: str, budget: int | None, with_torch: bool, as_json: bool) -
     harness explain seed4
     harness explain 'conv3x3(8) bn relu | gap | linear(10)' --budget 20000 --json
     """
-    from harness import api
-
-    found = api.explain(network, budget=budget, torch=with_torch)
+    found = api.explain(network, budget=budget, torch=torch)
     left = "" if budget is None else f"\nbudget {budget:,}: {budget - found.analysis.parameters:,} parameters left"
     options.answer(as_json, found.document(), f"{found}{left}")
 

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
+from harness import api
 from harness.commands import options
 
 
 @click.command(short_help="Train one network once and validate it.")
 @click.argument("network")
-@click.option("--recipe", default="fast", help="A recipe's name, or @FILE.toml.")
-@click.option("--epochs", type=click.IntRange(1), help="Number of epochs, in place of the recipe's.")
-@click.option("--seed", type=click.IntRange(0), default=0, help="Index of one of the fixed seeds.")
-@click.option("--budget", type=click.IntRange(1), help="Parameter budget; exit with 4 when the network has more.")
-@options.data_options
-@options.device_option
-@options.engine_option
+@options.of(api.train)
 @options.as_json
-def train(network: str, folder: Path | None, as_json: bool, **given: Any) -> int:
+def train(as_json: bool, **given: Any) -> int:
     """Train NETWORK once on the search split and validate it after every epoch.
 
     NETWORK is a hash or name of the leaderboard, a preset such as seed4, the notation in quotes, @FILE, or '-'
@@ -31,30 +25,16 @@ def train(network: str, folder: Path | None, as_json: bool, **given: Any) -> int
     harness train seed4 --epochs 3
     harness train 'conv3x3(8) bn relu | maxpool | conv3x3(16) bn relu | gap | linear(10)' --json
     """
-    from harness import api
-
-    found = api.train(network, data=folder, **given)
+    found = api.train(**given)
     options.answer(as_json, found.document(), str(found))
     return 3 if found.result.status == "diverged" else 0
 
 
 @click.command(short_help="Write a network as ONNX or safetensors.")
 @click.argument("network")
-@click.option("--onnx", type=click.Path(path_type=Path), help="Write an ONNX model there.")
-@click.option("--safetensors", type=click.Path(path_type=Path), help="Write the weights there.")
-@click.option("--seed", type=click.IntRange(0), default=0, help="Index of a verification seed.")
-@click.option("--recipe", help="A recipe's name or @FILE.toml [default: the row's own, else fast].")
-@click.option(
-    "--epochs",
-    type=click.IntRange(1),
-    help="Number of epochs, in place of the recipe's; needs --recipe where a row has one.",
-)
-@options.data_options
-@options.device_option
-@options.engine_option
-@click.option("--retrain", is_flag=True, help="Train a recorded seed again; needed where its weights are not kept.")
+@options.of(api.export)
 @options.as_json
-def export(network: str, folder: Path | None, as_json: bool, **given: Any) -> int:
+def export(as_json: bool, **given: Any) -> int:
     """Write a trained NETWORK for other programs, as ONNX or safetensors.
 
     The weights of a recorded seed are those kept in records/weights. A network without a record is trained, on all
@@ -70,8 +50,6 @@ def export(network: str, folder: Path | None, as_json: bool, **given: Any) -> in
     harness export eab8ff --onnx digits.onnx
     harness export 4b8be5 --seed 3 --onnx net.onnx --safetensors net.safetensors
     """
-    from harness import api
-
-    found = api.export(network, data=folder, **given)
+    found = api.export(**given)
     options.answer(as_json, dict(found.facts), str(found))
     return 0

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import click
 
+from harness import api
 from harness.commands import options
 from harness.system.errors import UsageError
 from harness.system.files import workspace
@@ -15,37 +15,12 @@ from harness.system.files import workspace
 
 @click.command(short_help="Train a network on the seeds for tests and read the test set.")
 @click.argument("network")
-@click.option("--seeds", type=click.IntRange(1, 1000), help="How many seeds [default: 10, or 30 with --certify].")
-@click.option("--recipe", help="A recipe's name or @FILE.toml [default: the row's own, else fast].")
-@click.option(
-    "--epochs",
-    type=click.IntRange(1),
-    help="Number of epochs, in place of the recipe's; needs --recipe where a row has one.",
-)
+@options.of(api.verify)
 @click.option("--certify", is_flag=True, help="The lower bound must reach the target, on seeds declared in a commit.")
 @click.option("--declare-only", is_flag=True, help="With --certify: enter the attempt in the ledger, train nothing.")
-@click.option(
-    "--target",
-    "target_pct",
-    type=options.PER_CENT,
-    help="Test accuracy to reach, in per cent [default: the row's, else the data set's].",
-)
-@click.option("--name", default="", show_default=False, help="Name of the row.")
-@options.data_options
-@options.device_option
-@options.engine_option
-@options.workers_option
 @options.cluster_option
 @options.as_json
-def verify(
-    network: str,
-    seeds: int | None,
-    declare_only: bool,
-    cluster: str | None,
-    folder: Path | None,
-    as_json: bool,
-    **given: Any,
-) -> int:
+def verify(declare_only: bool, certify: bool, cluster: str | None, as_json: bool, **given: Any) -> int:
     """Train NETWORK on a fixed list of seeds and all training images, and read the test set once for each seed.
 
     NETWORK is a hash or name of the leaderboard, a preset such as seed4, the notation in quotes, @FILE, or '-' (stdin).
@@ -61,16 +36,14 @@ def verify(
     harness verify 4b8be5 --seeds 5
     harness verify 'conv3x3(8) bn relu | maxpool | conv3x3(16) bn relu | gap | linear(10)'
     """
-    from harness import api
     from harness.evidence.verify import declare
 
-    certify = given["certify"]
     if declare_only and not certify:
         raise UsageError("--declare-only declares a certification: give --certify with it")
-    if certify and not declare_only and seeds is not None:
+    if certify and not declare_only and given["seeds"] is not None:
         raise UsageError("--seeds has no effect on a declared certification: give it with --declare-only")
     place = workspace()
-    plan = api.planned(network, seeds, place=place, data=folder, **given)
+    plan = api.planned(place=place, certify=certify, **given)
     if declare_only:
         attempt = declare(plan, place, len(plan.indices))
         text = (
@@ -89,6 +62,6 @@ def verify(
             kinds = Kinds.ONE if certify else Kinds.ANY
             asked = Asked(device=plan.device, engine=plan.engine, processes=given["workers"], kinds=kinds)
             executor_of = joined_by(link, asked)
-        found = api.verified(plan, place, folder, executor_of)
+        found = api.verified(plan, place, given["data"], executor_of)
     options.answer(as_json, found.document(), str(found))
     return 0 if found.passed else 3
