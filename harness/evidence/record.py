@@ -14,9 +14,6 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-from safetensors import SafetensorError, safe_open
-
 from harness.data.datasets import dataset, pixel_properties
 from harness.system import files
 from harness.system.document import BRING_BACK, WrittenNetwork, document_of, documented, read_as, read_each
@@ -277,7 +274,7 @@ class WeightFile:
     """
 
     path: Path
-    kept: Mapping[str, np.ndarray[Any, Any]]
+    kept: Mapping[str, Any]
     about: Mapping[str, str]
     tied: Mapping[str, str]
     state: tuple[str, ...]
@@ -287,7 +284,7 @@ class WeightFile:
         """Digest of all weights and statistics, as ``harness.training.train.weights_digest`` gives it."""
         digest = hashlib.sha256()
         for name in self.state:
-            digest.update(np.ascontiguousarray(self.kept[self.tied.get(name, name)]).tobytes())
+            digest.update(self.kept[self.tied.get(name, name)].tobytes())
         return digest.hexdigest()
 
 
@@ -314,6 +311,9 @@ def read_weights(path: Path) -> WeightFile:
     Raises:
         ContentError: it cannot be read, or is no file of weights that this program has written.
     """
+    # With numpy, which takes longer than all that a command needs to name a record.
+    from safetensors import SafetensorError, safe_open
+
     try:
         with safe_open(path, framework="numpy") as file:
             kept = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no mapping
