@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.commands import options
+from harness import options
 from harness.data import datasets
 from harness.system.errors import TargetMissed, UsageError, require
 from harness.system.files import Workspace, check_writable, workspace, write_together

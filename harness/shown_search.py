@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.commands import options
+from harness import options
 from harness.data.datasets import dataset
 from harness.evidence import study
 from harness.evidence.events import Confirmed, FailedConfirmation

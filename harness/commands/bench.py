@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from harness.commands import options
+from harness import options
 from harness.system.errors import UsageError
 from harness.system.files import check_writable, workspace
 from harness.system.terminal import DURATION, say

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import click
 
-from harness.commands import options
+from harness import options
 from harness.data import datasets
 from harness.system.errors import DISTRIBUTION, DataError, DeviceError, HarnessError, UsageError, typed
 from harness.system.files import check_writable, workspace

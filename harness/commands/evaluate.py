@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.commands import options
+from harness import options
 from harness.system import statistics
 from harness.system.errors import DataError, UsageError
 from harness.system.files import Workspace, workspace

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.commands import options
+from harness import options
 from harness.data import datasets
 from harness.system.errors import ContentError, UsageError, typed
 from harness.system.files import workspace

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.commands import options
+from harness import options
 from harness.system.errors import UsageError
 from harness.system.files import Workspace, workspace
 from harness.system.terminal import busy, say

@@ -7,8 +7,7 @@ from typing import Any
 
 import click
 
-from harness import api
-from harness.commands import options
+from harness import api, options
 from harness.data.datasets import dataset as dataset_named
 from harness.evidence.mirror import hidden
 from harness.system.files import check_writable

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness import api
-from harness.commands import options
+from harness import api, options
 from harness.system.errors import ContentError
 from harness.system.terminal import say
 

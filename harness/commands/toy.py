@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.commands import options
+from harness import options
 from harness.system import files
 from harness.system.errors import UsageError
 from harness.system.files import check_writable

@@ -6,8 +6,7 @@ from typing import Any
 
 import click
 
-from harness import api
-from harness.commands import options
+from harness import api, options
 
 
 @click.command(short_help="Train one network once and validate it.")

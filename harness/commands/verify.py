@@ -7,8 +7,7 @@ from typing import Any
 
 import click
 
-from harness import api
-from harness.commands import options
+from harness import api, options
 from harness.system.errors import UsageError
 from harness.system.files import workspace
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 import pytest
 
-from harness.commands.options import PER_CENT, cluster_option, number_or, workers_option
+from harness.options import PER_CENT, cluster_option, number_or, workers_option
 from harness.system.terminal import Parsed
 
 
