@@ -435,7 +435,9 @@ def seeds_side_by_side(sides: Sequence[Any]) -> Any:
     for side in sides:
         if side.test_pct:
             mean = statistics.mean(side.test_pct)
-            low, high = statistics.interval(side.test_pct, 0.95) if len(side.test_pct) > 1 else (mean, mean)
+            # A two-sided t interval of 95 %.
+            low = statistics.lower_bound(side.test_pct, 0.975) if len(side.test_pct) > 1 else mean
+            high = 2 * mean - low
             means.append({"network": side.name, "mean": mean, "low": low, "high": high})
     names = [row["network"] for row in means]
     x = alt.X("accuracy:Q", title="test accuracy, %", scale=alt.Scale(zero=False, padding=12))

@@ -22,7 +22,7 @@ from harness.system.document import csv_text, documented, read_as
 from harness.system.errors import ContentError, DataError, UsageError, reason
 from harness.system.files import Workspace
 from harness.system.machine import core_count, device_name, processor_name
-from harness.system.statistics import pooled_deviation, spearman
+from harness.system.statistics import pooled_deviation
 from harness.system.terminal import counted, duration_text
 from harness.training.recipe import Recipe, recipe_document
 from harness.training.result import PROTOCOL_VERSION, Environment, Status, environment, finite, same_bits_due
@@ -212,6 +212,8 @@ class Table:
         ``seed_deviation_pct`` is that between seeds of one network, pooled over the networks, None with one seed each;
         ``rank_correlation`` is Spearman's, of the networks' means at a rung with those at the last one.
         """
+        from scipy.stats import spearmanr
+
         facts, last = self.facts, self.facts.rungs[-1]
         finals, true = [row for row in self.rows if row.rung == last], list(self.true_accuracies_pct.values())
         seeds, costs = [len(of) for of in self.runs.values()], {row.hash: row.macs for row in self.rows}
@@ -223,13 +225,14 @@ class Table:
         for rung in facts.rungs:
             groups = list(self._accuracies(rung).values())
             means = [statistics.fmean(group) for group in groups]
+            # Two pairs always agree, or always disagree, and there are no ranks among equals.
+            is_ranked = len(groups) > 2 and min(len(set(means)), len(set(true))) > 1
             rungs.append(
                 {
                     "epoch": rung,
                     "accuracy_pct": spread(means),
                     "seed_deviation_pct": finite(pooled_deviation(groups)[0]),
-                    # Two pairs always agree, or always disagree.
-                    "rank_correlation": finite(spearman(means, true)) if len(groups) > 2 else None,
+                    "rank_correlation": float(spearmanr(means, true).statistic) if is_ranked else None,
                     "seconds": spread([row.seconds for row in self.rows if row.rung == rung]),
                 }
             )

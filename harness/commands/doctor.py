@@ -22,7 +22,7 @@ from harness import options
 from harness.data import datasets
 from harness.system.errors import DISTRIBUTION, DataError, DeviceError, HarnessError, UsageError, typed
 from harness.system.files import check_writable, workspace
-from harness.system.terminal import console, counted, show_grid
+from harness.system.terminal import console, counted, show_table
 
 _REINSTALL = "run 'pip install .' again in a fresh environment"
 # A study keeps some kilobytes a run; the rest is room for checkpoints, a download and the reports.
@@ -248,7 +248,7 @@ def doctor(dataset: str, folder: Path | None, verbose: bool, as_json: bool) -> i
             lines.append(((check.verdict, check.name, check.message), (_LOOKS[check.verdict], "bold", "")))
             lines += [(("", "", f"-> {check.hint}"), ("", "", "dim"))] if check.hint else []
     if lines:
-        show_grid(console(), *zip(*lines, strict=True))
+        show_table(console(), *zip(*lines, strict=True))
     good = sum(check.verdict == "ok" for check in checks)
     if not verbose:
         click.echo(f"{'all' if good == len(checks) else 'the rest'} good ({good} checks; -v lists them)")

@@ -13,7 +13,7 @@ from harness import options
 from harness.data import datasets
 from harness.system.errors import ContentError, UsageError, typed
 from harness.system.files import workspace
-from harness.system.terminal import busy, console, show_grid, show_table
+from harness.system.terminal import busy, console, show_table
 
 if TYPE_CHECKING:
     from harness.evidence.leaderboard import LeaderboardRow
@@ -149,7 +149,7 @@ def leaderboard(
         else:
             for (name, pct), group in groupby(shown, key=lambda row: (row.dataset, row.target_pct)):
                 _show_table(f"{_title(name)}, {pct:g} %", list(group), names, ranked=True)
-        show_grid(console(), [[_LEGEND]], [["dim"]])
+        show_table(console(), [[_LEGEND]], ["dim"])
     if page:
         click.echo(page["page"])
     return 0
@@ -194,8 +194,9 @@ def _show_table(title: str, rows: Sequence[LeaderboardRow], names: Mapping[str, 
         table[("99 % low", True)] = [_bound(row) for row in rows]
         table[("MACs", True)] = [f"{row.macs:,}" for row in rows]
         table[("recipe", False)] = [row.recipe for row in rows]
-    show_grid(where, [[title]], [["bold"]])
-    show_table(where, list(table), list(zip(*table.values(), strict=True)), [_STYLES[row.tier.value] for row in rows])
+    show_table(where, [[title]], ["bold"])
+    cells = list(zip(*table.values(), strict=True))
+    show_table(where, cells, [_STYLES[row.tier.value] for row in rows], list(table))
     click.echo()
 
 

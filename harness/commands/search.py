@@ -11,7 +11,7 @@ from harness import api, options
 from harness.data.datasets import dataset as dataset_named
 from harness.evidence.mirror import hidden
 from harness.system.files import check_writable
-from harness.system.terminal import busy, console, counted, duration_text, show_grid
+from harness.system.terminal import busy, console, counted, duration_text, show_table
 
 
 @click.command(short_help="Search for the smallest network that reaches the target.")
@@ -49,7 +49,7 @@ def search(ctx: click.Context, /, plan_only: bool, verbose: bool, as_json: bool,
                 options.print_json(document)
             else:
                 facts = list(_plan_facts(document).items())
-                show_grid(console(), facts, [("bold", "")] * len(facts))
+                show_table(console(), facts, [("bold", "")] * len(facts))
             return 0
         command = [hidden(word) for word in ("harness", *sys.argv[1:])]
         chosen = {name: value for name, value in given.items() if origins[name] == "commandline"}

@@ -26,7 +26,7 @@ from harness.search.race import NearestMiss, Trials, miss_text, nearest_miss
 from harness.search.state import Search
 from harness.system.document import document_of
 from harness.system.errors import typed
-from harness.system.terminal import LONGEST, counted, duration_option, duration_text
+from harness.system.terminal import counted, duration_option, duration_text
 from harness.training.executor import Event
 from harness.training.result import Purpose, Status
 from search_spaces.space import OBJECTIVES, Metric, size_text
@@ -318,7 +318,7 @@ class Outcome:
         seconds = max(2 * (effort.seconds or 0.0), least_seconds(self.plan.config.dataset))
         while seconds <= self.study.seconds:
             seconds *= 2
-        more = {"--time": duration_option(min(seconds, LONGEST))} if effort.seconds is not None else {}
+        more = {"--time": duration_option(seconds)} if effort.seconds is not None else {}
         return self._advised("time", sentences, more, advice)
 
     def _larger(self) -> dict[str, str]:

@@ -6,21 +6,17 @@ raw numbers in their shortest exact form, no text that is a formula.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
+from typing import Annotated, Any, TypeVar, cast
 
 from harness.system.errors import ContentError, reason
 from harness.system.files import read_bytes
 from search_spaces.errors import NotationError, nearest
 from search_spaces.network import Architecture
 from search_spaces.notation import parse_notation
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
 _T = TypeVar("_T")
 _NO_NETWORK = "no_network"
@@ -37,9 +33,16 @@ class _Notation:
     """Says to pydantic that a document holds a network as its text."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
-        from pydantic_core import core_schema
+        from pydantic_core import PydanticCustomError, core_schema
 
-        return core_schema.no_info_after_validator_function(_network, core_schema.str_schema())
+        def network(text: str) -> Architecture:
+            try:
+                return parse_notation(text)
+            except NotationError as error:
+                facts = {"message": error.message, "position": error.position}
+                raise PydanticCustomError(_NO_NETWORK, "{message}", facts) from error
+
+        return core_schema.no_info_after_validator_function(network, core_schema.str_schema())
 
 
 # An architecture that documents hold as its text; whether its ops fit together is for whoever knows the task.
@@ -52,19 +55,15 @@ def documented(kind: type[_T]) -> type[_T]:
     return kind
 
 
-def document_of(value: DataclassInstance) -> dict[str, Any]:
-    """Return a dataclass as plain JSON values, a network in it as its canonical text."""
-    return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
-
-
-def _plain(value: Any) -> Any:
+def document_of(value: Any) -> Any:
+    """Return a dataclass, and what it holds, as plain JSON values, a network as its canonical text."""
     if isinstance(value, Architecture):
         return str(value)
-    if is_dataclass(value) and not isinstance(value, type):
-        return document_of(value)
+    if is_dataclass(value):
+        return {item.name: document_of(getattr(value, item.name)) for item in fields(value)}
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    return [*map(_plain, value)] if isinstance(value, list | tuple) else value
+        return {key: document_of(item) for key, item in value.items()}
+    return [*map(document_of, value)] if isinstance(value, list | tuple) else value
 
 
 def read_as(
@@ -72,12 +71,11 @@ def read_as(
 ) -> _T:
     """Return the dataclass that a JSON text, or the file that holds it, states; fields left out take their defaults.
 
-    Nothing is converted, but for the cells of a table, which are all text: a number in quotes, a number that is not
-    finite or an unknown field is an error.
+    Nothing is converted, but for the cells of a table, which are all text.
 
     Raises:
-        ContentError: the file cannot be read, the text is not JSON, or states no such value; ``where`` begins the
-            message, which names the first field that breaks a rule; ``hint`` says what helps.
+        ContentError: the file cannot be read, or states no such value; ``where`` begins the message, which names the
+            first field that breaks a rule; ``hint`` says what helps.
     """
     from pydantic import ValidationError
 
@@ -122,47 +120,18 @@ def _adapter(kind: type[Any]) -> Any:
     return TypeAdapter(kind)
 
 
-def _network(text: str) -> Architecture:
-    from pydantic_core import PydanticCustomError
-
-    try:
-        return parse_notation(text)
-    except NotationError as error:
-        facts = {"message": error.message, "position": error.position}
-        raise PydanticCustomError(_NO_NETWORK, "{message}", facts) from error
-
-
 def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """Return a head and its rows; None is an empty cell."""
-    lines = [[*columns], *([_cell(value) for value in row] for row in rows)]
-    return "".join(",".join(map(_quoted, line)) + "\n" for line in lines)
+
+    def cell(value: Any) -> str:
+        text = "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+        text = f"'{text}" if isinstance(value, str) and text.startswith(_GUARDED) else text
+        # Not csv.writer: it leaves a carriage return bare, at which csv.reader then ends the row.
+        return '"' + text.replace('"', '""') + '"' if any(mark in text for mark in ',"\r\n') else text
+
+    return "".join(",".join(map(cell, line)) + "\n" for line in [columns, *rows])
 
 
 def unguarded(cell: str) -> str:
     """Return a text as it was before it was guarded."""
     return cell[1:] if cell.startswith("'") and cell[1:].startswith(_GUARDED) else cell
-
-
-def finite(cell: str) -> float:
-    """Return the number of a cell; raise ValueError where it holds none, or one that is not finite."""
-    number = float(cell)
-    if not math.isfinite(number):
-        raise ValueError(f"{cell!r} is not a finite number")
-    return number
-
-
-def _quoted(cell: str) -> str:
-    # Not csv.writer: it leaves a carriage return bare, at which csv.reader then ends the row.
-    return '"' + cell.replace('"', '""') + '"' if any(mark in cell for mark in ',"\r\n') else cell
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float):
-        return repr(value)
-    if isinstance(value, str) and value.startswith(_GUARDED):
-        return "'" + value
-    return str(value)

@@ -20,13 +20,11 @@ DISTRIBUTION = "mnist-harness"
 
 
 class HarnessError(Exception):
-    """Base of all errors that are reported in one line.
+    """Base of all errors that are reported in one line: what was given, which rule it broke and what is allowed.
 
     Attributes:
-        message: what was given, which rule it broke and what is allowed.
         hint: the next thing to try, if there is one.
-        position: offset in the text that was given, if the error points into one.
-        text: that text, where it is known.
+        position: offset in ``text``, if the error points into one.
     """
 
     exit_code: ClassVar[int] = 1
@@ -36,12 +34,9 @@ class HarnessError(Exception):
         self, message: str, *, hint: str | None = None, position: int | None = None, text: str | None = None
     ) -> None:
         super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message, self.hint, self.position, self.text = message, hint, position, text
         if hint:
             self.add_note(hint)  # for those who see a traceback
-        self.position = position
-        self.text = text
 
     @property
     def told(self) -> str:
@@ -90,7 +85,7 @@ class Interrupted(HarnessError):
 
 
 def refused_storage(error: BaseException) -> StorageError | None:
-    """Return what an error says of storage that was refused; None where it, and its cause, say nothing of it."""
+    """Return what an error, or its cause, says of storage that was refused."""
     if isinstance(error, StorageError):
         return error
     # A disk that is full, over a quota, read-only or broken.
@@ -104,7 +99,7 @@ def refused_storage(error: BaseException) -> StorageError | None:
 
 
 def refused_memory(error: BaseException) -> str | None:
-    """Return, in one line, what an error says of memory that was refused; None where it, and its cause, say nothing."""
+    """Return, in one line, what an error, or its cause, says of memory that was refused."""
     # torch's own class, which is not looked up: many commands need no torch. On a CPU torch has none.
     named = type(error).__name__ == "OutOfMemoryError"
     if named or isinstance(error, MemoryError) or "can't allocate memory" in str(error):
@@ -121,11 +116,5 @@ def require(extra: str, modules: Sequence[str], purpose: str) -> None:
     """Raise DeviceError, whose hint installs the extra, unless all modules that ``purpose`` needs can be imported."""
     missing = [name for name in modules if find_spec(name) is None]
     if missing:
-        raise DeviceError(
-            f"{purpose} needs {' and '.join(missing)}, which is not installed here", hint=install_command(extra)
-        )
-
-
-def install_command(extra: str) -> str:
-    """Return what to type, in a checkout, to install an extra of pyproject.toml."""
-    return f"pip install '.[{extra}]'"
+        needed = " and ".join(missing)
+        raise DeviceError(f"{purpose} needs {needed}, which is not installed here", hint=f"pip install '.[{extra}]'")

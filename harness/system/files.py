@@ -12,7 +12,6 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +34,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, document: Any) -> None:
-    """Replace ``path`` by an indented JSON document; non-finite numbers are refused, not written."""
+    """Replace ``path`` by an indented JSON document, as `json_text` makes it."""
     write_text(path, json_text(document))
 
 
@@ -72,11 +71,7 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
 
 
 def sweep(folder: Path, name: str = "*") -> None:
-    """Remove what writers of files of these names (a pattern such as ``*.json``) have left that were killed.
-
-    Only for those who hold the lock under which such files are written, or have seen the writer end: a living writer
-    would lose its file.
-    """
+    """Remove what killed writers of files of these names (a pattern) have left; a living one would lose its file."""
     for left in folder.glob(f".{name}.*"):
         if left.is_file():
             left.unlink(missing_ok=True)
@@ -97,11 +92,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def log_text(path: Path) -> str:
-    """Return what stands in a log, nothing where there is none; bytes that are no UTF-8 become U+FFFD.
-
-    Raises:
-        ContentError: it cannot be read, or is a folder, a device or a pipe.
-    """
+    """Return what stands in a log, nothing where there is none; ContentError where it cannot be read."""
     try:
         return read_bytes(path).decode("utf-8", errors="replace") if path.exists() else ""
     except OSError as error:
@@ -145,10 +136,7 @@ class Held(UsageError):
 
 @contextmanager
 def locked(path: Path, seconds: float = -1) -> Iterator[None]:
-    """Hold an exclusive lock, shared by all processes that name the same ``path``, for the block.
-
-    The lock is the kernel's, so it falls with its holder, however that ends. Nothing goes on without it: two processes
-    would mix what they write.
+    """Hold an exclusive lock for the block; it is the kernel's, so it falls with its holder, however that ends.
 
     Args:
         seconds: how long to wait for another holder, then Held is raised; as long as it takes where negative.
@@ -168,70 +156,47 @@ def locked(path: Path, seconds: float = -1) -> Iterator[None]:
         lock.release()
 
 
-@dataclass(frozen=True, slots=True)
 class Workspace:
-    """The folder that commands read from and write to."""
+    """The folder that commands read from and write to, and those below it."""
 
-    root: Path
-
-    @property
-    def runs(self) -> Path:
-        """One folder a study."""
-        return self.root / "runs"
-
-    @property
-    def teachers(self) -> Path:
-        """Trained teachers; what is missing is trained again."""
-        return self.runs / TEACHERS
-
-    @property
-    def tables(self) -> Path:
-        """Tables of recorded trainings: one folder a table."""
-        return self.root / "benchmarks" / "tables"
-
-    @property
-    def records(self) -> Path:
-        """A person's own evidence, beside what is shipped: one JSON file a row."""
-        return self.runs / "records"
-
-    @property
-    def ledger(self) -> Path:
-        """What a person has declared, one JSON line an event."""
-        return self.records / "ledger.jsonl"
-
-    @property
-    def test_log(self) -> Path:
-        """A person's reads of a test set, one JSON line each."""
-        return self.records / "test_reads.jsonl"
-
-    @property
-    def leaderboard(self) -> Path:
-        """The standings of what is shipped and what was run here."""
-        return self.runs / "leaderboard.csv"
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        # One folder a study, and what all of them share in folders that begin with a dot.
+        self.runs = root / "runs"
+        # Trained teachers; what is missing is trained again.
+        self.teachers = self.runs / TEACHERS
+        # Tables of recorded trainings: one folder a table.
+        self.tables = root / "benchmarks" / "tables"
+        # A person's own evidence, beside what is shipped: one JSON file a row, what was declared, one JSON line an
+        # event, and the reads of a test set, one JSON line each.
+        self.records = self.runs / "records"
+        self.ledger = self.records / "ledger.jsonl"
+        self.test_log = self.records / "test_reads.jsonl"
+        # The standings of what is shipped and what was run here.
+        self.leaderboard = self.runs / "leaderboard.csv"
 
     def study(self, name: str) -> Path:
         """Return the folder of a study; raise UsageError where the name cannot be a folder's."""
-        return self.runs / _checked(name, "study", self.runs)
+        return _named(self.runs, "study", name)
 
     def table(self, name: str) -> Path:
         """Return the folder of a person's own table; raise UsageError as `study` does."""
-        return self.tables / _checked(name, "table", self.tables)
+        return _named(self.tables, "table", name)
 
     def recording(self, name: str) -> Path:
         """Return where the runs of a table are kept, while it is recorded and afterwards; raise as `study` does."""
-        return self.runs / ".tables" / _checked(name, "table", self.tables)
+        return _named(self.runs / ".tables", "table", name)
 
 
-def _checked(name: str, kind: str, folder: Path) -> str:
+def _named(folder: Path, kind: str, name: str) -> Path:
     # What a shell passes on in another encoding holds lone surrogates, which no file of ours could name.
     size = len(name.encode(errors="replace")) if name == name.encode(errors="replace").decode() else 0
-    # What all studies share lies in folders that begin with a dot.
     if not 0 < size <= 200 or name == "records" or name.startswith(".") or any(mark in name for mark in "/\\\0\n"):
         raise UsageError(
             f"{kind} name {name[:60]!r}: a {kind} is a folder below {folder}, so its name holds "
             "1 to 200 bytes of UTF-8 without slashes or line ends, does not begin with a dot and is not 'records'"
         )
-    return name
+    return folder / name
 
 
 def workspace() -> Workspace:
@@ -244,11 +209,7 @@ def workspace() -> Workspace:
 
 
 def check_writable(folder: Path, *, make: bool = True) -> None:
-    """Raise StorageError unless files can be written in ``folder``; leaves nothing in it.
-
-    Args:
-        make: make the folder where it is missing; else the nearest one above it that is there is tried.
-    """
+    """Raise StorageError unless files can be written in ``folder``, which is made, or in the nearest one above it."""
     while not make and not os.path.lexists(folder):
         folder = folder.parent
     try:

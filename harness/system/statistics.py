@@ -11,10 +11,8 @@ from functools import cache
 
 
 def reaches(value: float, target: float) -> bool:
-    """Return whether a figure is at or above a target, up to the rounding of floats.
-
-    Counts that mean 99.4 % exactly make a sum of per cents that is a little above or below it by chance.
-    """
+    """Return whether a figure is at or above a target, up to the rounding of floats."""
+    # Counts that mean 99.4 % exactly make a sum of per cents that is a little above or below it by chance.
     return value >= target - 1e-9
 
 
@@ -60,17 +58,10 @@ def student_share(value: float, freedom: float) -> float:
     return float(stdtr(freedom, value))
 
 
-def interval(values: Sequence[float], confidence: float) -> tuple[float, float]:
-    """Return the two-sided t interval of the mean; infinite below two values."""
-    low = lower_bound(values, 0.5 + confidence / 2)
-    return low, 2 * mean(values) - low if values else math.inf
-
-
 def chance_that_lower(fresh: Sequence[float], recorded: Sequence[float]) -> float:
-    """Return the p value of "the mean behind ``fresh`` is not below that behind ``recorded``".
+    """Return the p value of "the mean behind ``fresh`` is not below that behind ``recorded``" by Welch's test.
 
-    One-sided Welch test; a small value says that the re-run is worse. Two samples without any spread are compared
-    as they are. NaN where one has fewer than two values.
+    Two samples without any spread are compared as they are. NaN where one has fewer than two values.
     """
     if len(fresh) < 2 or len(recorded) < 2:
         return math.nan
@@ -82,17 +73,9 @@ def chance_that_lower(fresh: Sequence[float], recorded: Sequence[float]) -> floa
     return float(ttest_ind_from_stats(*given, equal_var=False, alternative="less").pvalue)
 
 
-def spearman(first: Sequence[float], second: Sequence[float]) -> float:
-    """Return the rank correlation of pairs (Spearman 1904), ties at their mean rank; NaN where one side is constant."""
-    from scipy.stats import spearmanr
-
-    return math.nan if min(len(set(first)), len(set(second))) < 2 else float(spearmanr(first, second).statistic)
-
-
 def pooled_deviation(groups: Sequence[Sequence[float]]) -> tuple[float, int]:
     """Return the deviation within groups and its degrees of freedom; NaN and 0 if no group has two values."""
-    freedom = sum(len(group) - 1 for group in groups if len(group) > 1)
-    if freedom == 0:
-        return math.nan, 0
-    squares = math.fsum((len(group) - 1) * standard_deviation(group) ** 2 for group in groups if len(group) > 1)
-    return math.sqrt(squares / freedom), freedom
+    repeated = [group for group in groups if len(group) > 1]
+    freedom = sum(len(group) - 1 for group in repeated)
+    squares = math.fsum((len(group) - 1) * standard_deviation(group) ** 2 for group in repeated)
+    return math.sqrt(squares / freedom) if freedom else math.nan, freedom

@@ -14,9 +14,8 @@ from typing import Any
 
 import click
 
-_UNITS = {"h": 3600, "m": 60, "s": 1}
 # A hundred years; what is longer is a slip, and infinity is no number of seconds.
-LONGEST = 100 * 365 * 24 * 3600
+_LONGEST = 100 * 365 * 24 * 3600
 _FORM = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
 
 # A pipe has no width: lines are for programs there, and none is cut or folded.
@@ -48,39 +47,30 @@ def say(message: str, kind: str = "") -> None:
 
 
 def show_table(
-    where: Any, columns: Sequence[tuple[str, bool]], rows: Sequence[Sequence[str]], styles: Sequence[str]
+    where: Any,
+    rows: Sequence[Sequence[str]],
+    styles: Sequence[str | Sequence[str]],
+    titles: Sequence[tuple[str, bool]] = (),
 ) -> None:
-    """Print a table; what could steer a terminal becomes a question mark.
+    """Print cells in columns, below titles where there are any; what could steer a terminal becomes a question mark.
 
     Args:
-        columns: title, and whether it has numbers: these stand on the right, texts are folded on a narrow terminal.
-        styles: one a row, as rich names them.
+        styles: one a row, or one a cell, as rich names them.
+        titles: and whether a column has numbers, which stand on the right; texts are folded on a narrow terminal.
+            Without titles only the last column is.
     """
-    from rich.table import Table
-
-    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for title, numeric in columns:
-        made.add_column(title, justify="right" if numeric else "left", no_wrap=numeric, overflow="fold")
-    for row, style in zip(rows, styles, strict=True):
-        made.add_row(*map(printable, row), style=style)
-    _show(where, made)
-
-
-def show_grid(where: Any, rows: Sequence[Sequence[str]], styles: Sequence[Sequence[str]]) -> None:
-    """Print cells in columns, of which the last is folded; ``styles`` has one a cell, as rich names them."""
     from rich.table import Table
     from rich.text import Text
 
-    made = Table.grid(padding=(0, 2, 0, 0))
-    for number in range(len(rows[0]) if rows else 0):
-        last = number == len(rows[0]) - 1
-        made.add_column(no_wrap=not last, overflow="fold" if last else "ellipsis")
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", show_header=bool(titles))
+    for title, numeric in titles or [("", False)] * len(rows[0]):
+        made.add_column(title, justify="right" if numeric else "left", no_wrap=numeric, overflow="fold")
+    if not titles:
+        for column in made.columns[:-1]:
+            column.no_wrap, column.overflow = True, "ellipsis"
     for row, style in zip(rows, styles, strict=True):
-        made.add_row(*(Text(printable(cell), style=look) for cell, look in zip(row, style, strict=True)))
-    _show(where, made)
-
-
-def _show(where: Any, made: Any) -> None:
+        looks = [style] * len(row) if isinstance(style, str) else style
+        made.add_row(*(Text(printable(cell), style=look) for cell, look in zip(row, looks, strict=True)))
     if where.is_terminal:
         where.print(made)
         return
@@ -102,11 +92,7 @@ def busy(words: str) -> Iterator[None]:
 
 
 def printable_json(document: Any) -> str:
-    """Return one JSON document for stdout, escaped where its encoding cannot show all of Unicode.
-
-    Raises:
-        ValueError: a number is not finite.
-    """
+    """Return a JSON document of finite numbers for stdout, escaped where its encoding cannot show all of Unicode."""
     shows_all = (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
     return json.dumps(document, ensure_ascii=not shows_all, allow_nan=False)
 
@@ -129,23 +115,19 @@ class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic since click 
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the value; one that is no text stays as it is."""
-        if not isinstance(value, str):
-            return value
         try:
-            return self._parse(value)
+            return self._parse(value) if isinstance(value, str) else value
         except ValueError as error:
             self.fail(str(error), param, ctx)
 
 
 def _duration_seconds(text: str) -> float:
-    """Return the seconds of a text such as 1h30m; a bare number has no unit and is refused with ValueError."""
     match = _FORM.fullmatch(text)
-    parts = match.groups() if match else ()
-    seconds = sum(float(part or 0) * unit for part, unit in zip(parts, _UNITS.values(), strict=False))
-    if seconds > LONGEST:
-        raise ValueError(f"{text!r} is more than a hundred years")
-    if seconds <= 0:
-        raise ValueError(f"{text!r} is not a duration above zero, such as 90s, 45m or 1h30m")
+    seconds = (
+        sum(float(part or 0) * unit for part, unit in zip(match.groups(), (3600, 60, 1), strict=True)) if match else 0
+    )
+    if not 0 < seconds <= _LONGEST:
+        raise ValueError(f"{text!r} is not a duration above zero and below a hundred years, such as 90s, 45m or 1h30m")
     return seconds
 
 
@@ -154,9 +136,8 @@ DURATION = Parsed("duration", _duration_seconds)
 
 def duration_text(seconds: float) -> str:
     """Return seconds in the largest two units: 1 h 30 min, 45 min 10 s."""
-    whole = max(0, round(seconds))
-    hours, rest = divmod(whole, 3600)
-    minutes, left = divmod(rest, 60)
+    minutes, left = divmod(max(0, round(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {left} s" if minutes else f"{left} s"
