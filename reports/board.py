@@ -22,21 +22,17 @@ from harness.system.files import Workspace
 from reports import charts, course
 from reports.numbers import duration, short
 from reports.render import page
-from reports.study_facts import Standings, StudyFacts, read_standings, read_study, recipe_options
+from reports.study_facts import Standings, StudyFacts, read_standings, read_study
 from reports.study_page import headline, write_report
 from search_spaces.catalog import network_names
 from search_spaces.network import MNIST, Analysis, analyse
 
 
 class _Entry(NamedTuple):
-    """One row.
+    """One row; its network's name is no other network's, its accuracy on validation if it was only searched.
 
-    Attributes:
-        name: of the network, the same in all its rows and no other network's.
-        accuracy_pct: on the test set; on validation of what was only searched.
-        errors: wrong test images of each seed; empty where no record holds them.
-        allowed: the most errors with which a seed's own accuracy reaches the target.
-        commands: what to type, each with what it does.
+    ``errors`` are the wrong test images of each seed, ``allowed`` the most with which one reaches the target;
+    ``commands`` what to type, each with what it does.
     """
 
     row: LeaderboardRow
@@ -48,7 +44,7 @@ class _Entry(NamedTuple):
     commands: list[tuple[str, str]]
 
 
-class Group(NamedTuple):
+class _Group(NamedTuple):
     """The rows of one data set and target, best first; of those certified or verified the one of fewest parameters."""
 
     dataset: str
@@ -57,7 +53,7 @@ class Group(NamedTuple):
     smallest: _Entry | None
 
 
-def groups(rows: Sequence[LeaderboardRow], records: Sequence[Record], workspace: Workspace) -> list[Group]:
+def _groups(rows: Sequence[LeaderboardRow], records: Sequence[Record], workspace: Workspace) -> list[_Group]:
     """Return the groups of ranked rows: the default target of the first data set, then the others in their order."""
     by_key = {record.key: record for record in records}
     names = network_names((row.architecture, row.parameters) for row in rows)
@@ -83,7 +79,7 @@ def groups(rows: Sequence[LeaderboardRow], records: Sequence[Record], workspace:
         entries = list(map(entry, group))
         proven = [item for item in entries if item.row.tier in PROVEN]
         smallest = min(proven, key=lambda item: item.row.parameters, default=None)
-        made.append(Group(dataset, target_pct, entries, smallest))
+        made.append(_Group(dataset, target_pct, entries, smallest))
     first = made[0].dataset if made else ""
     default = DATASETS[first].target_pct if first in DATASETS else None
     return sorted(made, key=lambda group: (group.dataset, group.target_pct) != (first, default))
@@ -95,7 +91,7 @@ def _commands(
     """Yield what can be done with a row, the quickest first; a record is named by what tells it from the others."""
     explain = (typed("explain", row.hash), "shows its layers and their costs")
     if record is None:
-        recipe = recipe_options(row.recipe, row.epochs) if row.recipe else []
+        recipe = _recipe_options(row.recipe, row.epochs) if row.recipe else []
         verify = typed("verify", row.hash, *recipe, "--dataset", row.dataset, "--target", short(row.target_pct))
         yield verify, "trains it on fresh seeds and reads the test set"
         yield explain
@@ -106,7 +102,7 @@ def _commands(
 
     dataset = ["--dataset", record.dataset] if several("dataset") else []
     target = ["--target", short(record.target_pct)] if several("target_pct") else []
-    recipe = recipe_options(record.recipe_name, record.recipe.epochs) if several("recipe_hash") else []
+    recipe = _recipe_options(record.recipe_name, record.recipe.epochs) if several("recipe_hash") else []
     if 0 in kept_indices(workspace.records, record)[:1]:
         which = ["--recipe", record.recipe_name] if recipe else []
         said = "loads its weights and counts its errors on the test set: seconds"
@@ -117,20 +113,24 @@ def _commands(
     yield explain
 
 
-def write_leaderboard(workspace: Workspace, found: Survey) -> Path:
-    """Write the leaderboard as a page beside its CSV file and return its path.
+def _recipe_options(name: str, epochs: int | None) -> list[str]:
+    # One with other epochs than its own is called NAME-20ep.
+    changed = f"-{epochs}ep"
+    if epochs is not None and name.endswith(changed):
+        return ["--recipe", name.removesuffix(changed), "--epochs", str(epochs)]
+    return ["--recipe", name]
 
-    Raises:
-        UsageError: the folder cannot be written.
-    """
+
+def write_leaderboard(workspace: Workspace, found: Survey) -> Path:
+    """Write the leaderboard as a page beside its CSV file and return its path."""
     path = workspace.leaderboard.with_suffix(".html")
-    made = groups(found.rows, found.records, workspace)
+    made = _groups(found.rows, found.records, workspace)
     damage = [error.told for error in found.damage]
     files.write_text(path, page("leaderboard.html", damage=damage, **_board(made)))
     return path
 
 
-def _board(made: Sequence[Group]) -> dict[str, Any]:
+def _board(made: Sequence[_Group]) -> dict[str, Any]:
     """Return what the templates print of the groups; the chart is of the first data set, with its default target."""
     rows = [
         {
@@ -158,7 +158,7 @@ def _board(made: Sequence[Group]) -> dict[str, Any]:
     }
 
 
-def _dots(group: Group) -> list[dict[str, Any] | None]:
+def _dots(group: _Group) -> list[dict[str, Any] | None]:
     """Return a small picture for each row: a dot a seed on one axis of errors, and a tick at the errors allowed."""
     measured = [entry for entry in group.entries if entry.errors]
     errors = [number for entry in measured for number in (*entry.errors, entry.allowed)]
@@ -190,18 +190,16 @@ class _Listed(NamedTuple):
     link: str | None
 
 
-class Index(NamedTuple):
+class _Index(NamedTuple):
     """All facts of the index: its studies, the one worked on last first, and the leaderboard.
 
-    Attributes:
-        unreadable: why, by the name of each folder that looks like a study and cannot be read.
-        problem: why the standings cannot be read, empty where they can.
-        damage: what is wrong with files that they lack, but for those of studies that cannot be read.
+    ``unreadable`` says why, by the name of each folder that looks like a study and cannot be read; ``problem`` why the
+    standings cannot be read, ``damage`` what is wrong with other files that they lack.
     """
 
     studies: list[_Listed]
     unreadable: dict[str, str]
-    standings: list[Group]
+    standings: list[_Group]
     problem: str
     damage: list[str]
 
@@ -211,7 +209,7 @@ class Index(NamedTuple):
         return [*self.unreadable.values(), *self.damage]
 
 
-def read_index(workspace: Workspace) -> Index:
+def read_index(workspace: Workspace) -> _Index:
     """Read all studies and the standings of a workspace; what cannot be read is named and stops nothing."""
     problem = ""
     try:
@@ -230,11 +228,11 @@ def read_index(workspace: Workspace) -> Index:
     # The folders came in order of their names, which the sort keeps where times are equal.
     studies.sort(key=lambda study: study.info.last_utc, reverse=True)
     damage = [message for message in standings.left_out if message not in unreadable.values()]
-    return Index(studies, unreadable, groups(standings.rows, standings.records, workspace), problem, damage)
+    return _Index(studies, unreadable, _groups(standings.rows, standings.records, workspace), problem, damage)
 
 
 def _study_folders(workspace: Workspace) -> list[Path]:
-    """Return the folders of all studies, in order of their names; one that has lost its configuration is one too."""
+    # In order of their names; one that has lost its configuration is one too.
     return sorted({path.parent for name in ("config.json", "log.jsonl") for path in workspace.runs.glob(f"*/{name}")})
 
 
@@ -251,12 +249,8 @@ def _state_of(found: StudyFacts) -> str:
     return f"{'Ended' if ended else 'Interrupted'} after {spent}"
 
 
-def write_index(workspace: Workspace, index: Index) -> Path:
-    """Write the index of all studies beside them, and return its path.
-
-    Raises:
-        UsageError: the folder cannot be written.
-    """
+def write_index(workspace: Workspace, index: _Index) -> Path:
+    """Write the index of all studies beside them, and return its path."""
     path = workspace.runs / "index.html"
     made = page("index.html", index=index, headline=headline, course=course, **_board(index.standings))
     files.write_text(path, made)
@@ -264,11 +258,7 @@ def write_index(workspace: Workspace, index: Index) -> Path:
 
 
 def write_lacking_reports(workspace: Workspace) -> Iterator[tuple[str, str]]:
-    """Write the reports that are missing or older than their study; yield each study's name, and what went wrong.
-
-    Raises:
-        UsageError: a folder cannot be written.
-    """
+    """Write the reports that are missing or older than their study; yield each study's name, and what went wrong."""
     for folder in _study_folders(workspace):
         report = folder / "report.html"
         parts = [path for path in (folder / "config.json", folder / "log.jsonl") if path.exists()]

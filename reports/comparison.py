@@ -6,8 +6,8 @@ import hashlib
 import math
 import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -27,21 +27,13 @@ from harness.training.result import Inspection, Result
 from reports import charts, course
 from reports.numbers import DASH, accuracy_words, count, decimal, duration, short, spread
 from reports.render import page, words
-from reports.study_facts import (
-    State,
-    StudyFacts,
-    inspections_of,
-    made_by,
-    read_standings,
-    read_study,
-    shown,
-)
-from reports.study_page import CONFIRMED_LABEL_ERRORS, Mistake, Mistakes, commands, headline, mistakes
+from reports.study_facts import State, StudyFacts, inspections_of, made_by, read_standings, read_study, shown
+from reports.study_page import CONFIRMED_LABEL_ERRORS, commands, headline, mistakes
 from search_spaces.catalog import network_names
 from search_spaces.network import MNIST, Analysis, Architecture, analyse, stored_numbers
 
 
-class _Quantity(NamedTuple):
+class _Line(NamedTuple):
     """One line of a comparison: what is shown of each side, and each side's ratio to the first, None for none."""
 
     name: str
@@ -49,40 +41,31 @@ class _Quantity(NamedTuple):
     ratios: list[float | None]
 
 
-def _quantity(
-    name: str,
-    values: Sequence[float | None],
-    show: Callable[[float | None], str] = count,
-    *,
-    comparable: bool = True,
-) -> _Quantity:
-    """Return a line of numbers; where they are not ``comparable``, or a ratio means nothing, there is none."""
-    first = values[0]
-    ratios: list[float | None] = [None] * len(values)
-    for side, value in enumerate(values[1:], start=1):
-        if comparable and first is not None and value is not None and 0 < first < math.inf and 0 <= value < math.inf:
-            ratios[side] = value / first
-    return _Quantity(name, [show(value) for value in values], ratios)
+def _line(name: str, values: Sequence[Any], show: Callable[[Any], str] | None = None, *, ratios: bool = True) -> _Line:
+    """Return a line of numbers, or without ``show`` of texts; what is missing or empty is a dash.
 
-
-def _plain(name: str, texts: Iterable[object]) -> _Quantity:
-    """Return a line of texts, which have no ratios; what is missing or empty is a dash."""
-    said = [DASH if text is None or text == "" else str(text) for text in texts]
-    return _Quantity(name, said, [None] * len(said))
+    Texts have no ratios, nor have numbers for which none means anything.
+    """
+    if show is None:
+        said = [DASH if text is None or text == "" else str(text) for text in values]
+        return _Line(name, said, [None] * len(said))
+    first, found = values[0], list[float | None]([None])
+    for value in values[1:]:
+        known = ratios and first is not None and value is not None and 0 < first < math.inf and 0 <= value < math.inf
+        found.append(value / first if known else None)
+    return _Line(name, [show(value) for value in values], found)
 
 
 # Lines of a comparison: a name, what it tells of a side, and how numbers are shown; texts as they are.
 _Lines = Sequence[tuple[str, Callable[[Any], Any], Callable[[Any], str] | None]]
 
 
-def _lines(sides: Sequence[object], of: _Lines, comparable: Mapping[str, bool]) -> list[_Quantity]:
+def _lines(sides: Sequence[object], of: _Lines, without_ratios: str = "") -> list[_Line]:
     """Return the lines that say something of at least one side."""
-    found = []
-    for name, told, show in of:
-        values = [told(side) for side in sides]
-        line = _quantity(name, values, show, comparable=comparable.get(name, True)) if show else _plain(name, values)
-        found += [line] if set(line.words) != {DASH} else []
-    return found
+    found = [
+        _line(name, [told(side) for side in sides], show, ratios=name != without_ratios) for name, told, show in of
+    ]
+    return [line for line in found if set(line.words) != {DASH}]
 
 
 def _of_row(told: Callable[[LeaderboardRow], object]) -> Callable[[Any], Any]:
@@ -99,34 +82,28 @@ _TESTED: _Lines = (
 # Networks ------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NetworkSide:
+class _Side(NamedTuple):
     """One network of a comparison.
 
     Attributes:
         name: what people call it, else the one that follows from its form and size.
-        record: the evidence of its best row on the test set, None where there is none; ``row`` is that row,
-            ``further_rows`` how many more it has, with other recipes, data sets or targets.
+        record: the evidence of its best row on the test set; ``further_rows`` how many more it has.
+        test_pct: accuracy of each seed of that record; ``inspections`` what verifications here have left of them.
         validation_pct: accuracies in the searches here, one a seed; fresh seeds only, where there are any.
-        inspections: what verifications on this machine have left of the recorded weights, one a seed.
     """
 
     name: str
     architecture: Architecture
     analysis: Analysis
-    record: Record | None = None
-    row: LeaderboardRow | None = None
-    further_rows: int = 0
-    validation_pct: tuple[float, ...] = ()
-    inspections: tuple[Inspection, ...] = ()
-
-    @property
-    def test_pct(self) -> tuple[float, ...]:
-        """Test accuracy of each seed, per cent."""
-        return self.record.accuracies_pct if self.record else ()
+    record: Record | None
+    row: LeaderboardRow | None
+    further_rows: int
+    test_pct: tuple[float, ...]
+    validation_pct: tuple[float, ...]
+    inspections: tuple[Inspection, ...]
 
 
-def read_networks(given: Sequence[tuple[str, Architecture]], workspace: Workspace) -> list[NetworkSide]:
+def read_networks(given: Sequence[tuple[str, Architecture]], workspace: Workspace) -> list[_Side]:
     """Return what the workspace knows of some networks, each given with a name that may be empty.
 
     Raises:
@@ -148,13 +125,14 @@ def read_networks(given: Sequence[tuple[str, Architecture]], workspace: Workspac
         row, best = own[0] if own else (None, None)
         accuracies = [run.validation_accuracy_pct for run in leaderboard.validation_runs(runs[architecture.hash])]
         sides.append(
-            NetworkSide(
+            _Side(
                 name=name or (row.name if row else "") or names[architecture.hash],
                 architecture=architecture,
                 analysis=analyse(architecture, dataset(row.dataset).task if row else MNIST),
                 record=best,
                 row=row,
                 further_rows=max(0, len(own) - 1),
+                test_pct=best.accuracies_pct if best else (),
                 validation_pct=tuple(value for value in accuracies if value is not None),
                 inspections=inspections_of(best, workspace) if best else (),
             )
@@ -162,74 +140,44 @@ def read_networks(given: Sequence[tuple[str, Architecture]], workspace: Workspac
     return sides
 
 
-def network_comparison(sides: Sequence[NetworkSide]) -> SimpleNamespace:
+def network_comparison(sides: Sequence[_Side]) -> SimpleNamespace:
     """Return the facts of a comparison of networks; ratios are to the first.
 
     Beside sentences, quantities and notes these are ``recipes``, the fields in which the recipes of the measured rows
     differ, and the test images that a network gets wrong with at least half of its seeds: ``mistakes``, one a side, has
-    all ``images`` and those that it gets wrong ``alone``, ``shared`` what all get wrong, each with the ``pictures`` of
-    those with known pixels; empty unless all were measured on one data set.
+    all ``images`` and those that it gets wrong ``alone``, ``shared`` what all get wrong; empty unless all were measured
+    on one data set. ``seen`` has the mistakes whose pixels are known, by image.
     """
     alike = len({(side.row.dataset, side.row.target_pct) for side in sides if side.row}) == 1
-    seen = [mistakes(side.record, side.inspections) for side in sides if side.record]
+    found = [mistakes(side.record, side.inspections) for side in sides if side.record]
     suspects = CONFIRMED_LABEL_ERRORS.get(sides[0].row.dataset) if sides[0].row else None
-    often = [frozenset(item.image for item in side.mistakes if 2 * item.seeds >= side.seeds) for side in seen]
-    if not alike or len(seen) < len(sides):
+    often = [frozenset(item.image for item in side.mistakes if 2 * item.seeds >= side.seeds) for side in found]
+    if not alike or len(found) < len(sides):
         often = []
     wrong = []
     for place, images in enumerate(often):
         alone = images.difference(*often[:place], *often[place + 1 :])
         mislabelled = None if suspects is None else len(images & suspects)
-        pictures = _shared_mistakes(alone, seen)
-        wrong.append(SimpleNamespace(images=images, alone=alone, mislabelled=mislabelled, pictures=pictures))
-    shared = frozenset.intersection(*often) if often else frozenset[int]()
+        wrong.append(SimpleNamespace(images=images, alone=alone, mislabelled=mislabelled))
     recipes = [asdict(side.record.recipe) if side.record else {} for side in sides]
     names = dict.fromkeys(name for each in recipes for name in each)
-    fields = [_plain(name, [shown(each.get(name, "")) for each in recipes]) for name in names]
+    fields = [_line(name, [shown(each.get(name, "")) for each in recipes]) for name in names]
     runs = [run for side in sides if side.record for run in side.record.seeds]
     machines = {(run.environment.device, run.environment.engine) for run in runs}
     notes = words("notes_of_networks", sides, alike)
     return SimpleNamespace(
         sides=sides,
         sentences=[_sentence(sides[0], side, alike) for side in sides[1:]],
-        quantities=_lines(sides, _OF_NETWORKS, {"training a seed": len(machines) == 1}),
+        quantities=_lines(sides, _OF_NETWORKS, "" if len(machines) == 1 else "training a seed"),
         mistakes=wrong,
-        shared=shared,
-        pictures=_shared_mistakes(shared, seen),
+        shared=frozenset.intersection(*often) if often else frozenset[int](),
+        seen={item.image: (item, side.image_shape) for side in found for item in side.mistakes if item.pixels},
         recipes=[line for line in fields if len(set(line.words) - {DASH}) > 1],
         notes=notes.split(" ¶ ") if notes else [],
     )
 
 
-class _SharedMistake(NamedTuple):
-    """One test image, as the first network that got it wrong and has its pixels knows it.
-
-    For each network the classes said, most frequent first, and the share of its seeds that got it wrong.
-    """
-
-    mistake: Mistake
-    shape: tuple[int, int]
-    said: tuple[tuple[list[int], float], ...]
-
-
-def _shared_mistakes(images: Collection[int], sides: Sequence[Mistakes]) -> list[_SharedMistake]:
-    """Return those of these images whose pixels are known, the one that most seeds get wrong first."""
-    by_image = [{mistake.image: mistake for mistake in side.mistakes} for side in sides]
-    found = []
-    for image in images:
-        made = [known.get(image) for known in by_image]
-        said = tuple(
-            ([answer for answer, _ in one.said], one.seeds / side.seeds) if one else ([], 0.0)
-            for one, side in zip(made, sides, strict=True)
-        )
-        for one, side in zip(made, sides, strict=True):
-            if one is not None and one.pixels is not None and side.image_shape is not None:
-                found.append(_SharedMistake(one, side.image_shape, said))
-                break
-    return sorted(found, key=lambda item: (-sum(share for _, share in item.said), item.mistake.image))
-
-
-def _sentence(first: NetworkSide, other: NetworkSide, alike: bool) -> str:
+def _sentence(first: _Side, other: _Side, alike: bool) -> str:
     gap = statistics.mean(other.test_pct) - statistics.mean(first.test_pct)
     chance = _two_sided(first.test_pct, other.test_pct)
     return words("of_networks", first, other, alike, gap if math.isfinite(gap) else None, chance)
@@ -268,7 +216,7 @@ _OF_NETWORKS: _Lines = (
 # Studies -------------------------------------------------------------------------------------------------------------
 
 
-def study_comparison(infos: Sequence[StudyFacts]) -> SimpleNamespace:
+def _study_comparison(infos: Sequence[StudyFacts]) -> SimpleNamespace:
     """Return the facts of a comparison of studies; ratios are to the first.
 
     Beside verdicts, sentences, quantities and notes these are ``settings``, what was set differently, and ``equal``,
@@ -276,14 +224,14 @@ def study_comparison(infos: Sequence[StudyFacts]) -> SimpleNamespace:
     """
     heads = [headline(info) for info in infos]
     tables = [_flat(info.config) for info in infos]
-    settings = [_plain(name, [table.get(name, "") for table in tables]) for name in tables[0]]
+    settings = [_line(name, [table.get(name, "") for table in tables]) for name in tables[0]]
     machines = {(made_by(info)["device"], frozenset(entry.event.workers for entry in info.sessions)) for info in infos}
     notes = words("notes_of_studies", infos, len(machines) > 1, [head.outcome for head in heads])
     return SimpleNamespace(
         infos=infos,
         verdicts=[head.verdict for head in heads],
         sentences=[words("of_studies", infos[0], info) for info in infos[1:]],
-        quantities=_lines(infos, _OF_STUDIES, {}),
+        quantities=_lines(infos, _OF_STUDIES),
         settings=[line for line in settings if len(set(line.words)) > 1],
         equal=[line.name for line in settings if len(set(line.words)) == 1],
         notes=notes.split(" ¶ "),
@@ -344,9 +292,7 @@ def write_network_comparison(given: Sequence[tuple[str, Architecture]], workspac
         UsageError: the folder cannot be written.
     """
     facts = network_comparison(read_networks(given, workspace))
-    path = workspace.runs / _file_name([architecture.hash for _, architecture in given])
-    files.write_text(path, _page({}, facts, None))
-    return path
+    return _written([architecture.hash for _, architecture in given], workspace, {}, facts, None)
 
 
 def write_study_comparison(folders: Sequence[Path], workspace: Workspace) -> Path:
@@ -356,21 +302,36 @@ def write_study_comparison(folders: Sequence[Path], workspace: Workspace) -> Pat
         ContentError: a file of a study or the workspace does not hold together.
         UsageError: the folder cannot be written.
     """
-    path = workspace.runs / _file_name([folder.name for folder in folders])
     studies = read_studies(folders, workspace)
-    answers = _answers(studies.infos, workspace)
-    files.write_text(path, _page(charts.studies_charts(studies.infos), answers, studies))
-    return path
+    found = {info.network.hash: (info.name, info.network.architecture) for info in studies.infos[::-1] if info.network}
+    facts = network_comparison(read_networks([*found.values()][::-1], workspace)) if len(found) > 1 else None
+    names = [folder.name for folder in folders]
+    return _written(names, workspace, charts.studies_charts(studies.infos), facts, studies)
 
 
 def read_studies(folders: Sequence[Path], workspace: Workspace) -> SimpleNamespace:
-    """Return the facts of a comparison of studies.
-
-    Raises:
-        ContentError: a file of a study or the workspace does not hold together.
-    """
+    """Return the facts of a comparison of studies; raise ContentError where a file of theirs does not hold together."""
     standings = read_standings(workspace)
-    return study_comparison([read_study(folder, workspace, standings) for folder in folders])
+    return _study_comparison([read_study(folder, workspace, standings) for folder in folders])
+
+
+def _written(
+    names: Sequence[str],
+    workspace: Workspace,
+    made: dict[str, Any],
+    facts: SimpleNamespace | None,
+    studies: SimpleNamespace | None,
+) -> Path:
+    def verify(side: _Side) -> str:
+        given = (side.row.hash, side.row.seeds) if side.row else (side.architecture, leaderboard.VERIFIED_SEEDS)
+        return typed("verify", str(given[0]), "--seeds", str(given[1]))
+
+    if facts:
+        made |= {"seeds": charts.seeds_side_by_side(facts.sides)}
+    told: dict[str, Any] = {"facts": facts, "studies": studies, "commands": commands, "verify": verify}
+    path = workspace.runs / _file_name(names)
+    files.write_text(path, page("comparison.html", charts=made, styles=["comparison.css"], **told))
+    return path
 
 
 def _file_name(names: Sequence[str]) -> str:
@@ -382,61 +343,29 @@ def _file_name(names: Sequence[str]) -> str:
     return f"comparison-{plain[:80]}-{digest}.html"
 
 
-def _page(made: dict[str, Any], facts: SimpleNamespace | None, studies: SimpleNamespace | None) -> str:
-    if facts:
-        made |= {"seeds": charts.seeds_side_by_side(facts.sides)}
-    return page(
-        "comparison.html",
-        charts=made,
-        styles=["comparison.css"],
-        facts=facts,
-        studies=studies,
-        commands=commands,
-        verify=_verify,
-    )
-
-
-def _verify(side: NetworkSide) -> str:
-    what, seeds = (
-        (side.architecture.hash, side.row.seeds) if side.row else (side.architecture, leaderboard.VERIFIED_SEEDS)
-    )
-    return typed("verify", str(what), "--seeds", str(seeds))
-
-
-def _answers(infos: Sequence[StudyFacts], workspace: Workspace) -> SimpleNamespace | None:
-    """Return the comparison of the studies' answers, None where fewer than two differ."""
-    found = {info.network.hash: (info.name, info.network.architecture) for info in reversed(infos) if info.network}
-    return network_comparison(read_networks([*found.values()][::-1], workspace)) if len(found) > 1 else None
-
-
-# Methods of search --------------------------------------------------------------------------------------------------
+# Methods of search ----------------------------------------------------------------------------------------------------
 
 
 def write_bench_page(folder: Path, comparison: Comparison, found: Findings) -> Path:
-    """Write ``report.html`` and return its path.
-
-    Raises:
-        UsageError: the folder cannot be written.
-    """
+    """Write ``report.html`` and return its path; raise UsageError where the folder cannot be written."""
     path = folder / "report.html"
-    files.write_text(path, bench_page(comparison, found))
+    files.write_text(path, _bench_page(comparison, found))
     return path
 
 
-def bench_page(comparison: Comparison, found: Findings) -> str:
-    """Return the page."""
+def _bench_page(comparison: Comparison, found: Findings) -> str:
+    """Return the page of a comparison of methods."""
     facts = found.document
     names = [method["name"] for method in facts["methods"] if not method["is_variant"]]
-    chart = charts.bench_curves(found)
     return page(
         "bench.html",
-        charts={"curves": chart} if chart else {},
+        charts={"curves": charts.bench_curves(found)},
         comparison=comparison,
         facts=facts,
         names=names,
         name_titles=["method", *(f"#{name}" for name in names)],
         size_titles=["method", *(f"#{item['size']:,} parameters" for item in facts["methods"][0]["runtimes"])],
-        matrices=[(when, matrix(facts["pairs"], names, when)) for when in (OVER_TIME, AT_THE_END)],
+        matrices=[(when, _matrix(facts["pairs"], names, when)) for when in (OVER_TIME, AT_THE_END)],
         default=DEFAULT,
         level_pct=100 * LEVEL,
         race=race,
@@ -444,15 +373,15 @@ def bench_page(comparison: Comparison, found: Findings) -> str:
     )
 
 
-def matrix(
+def _matrix(
     pairs: Sequence[Mapping[str, Any]], names: Sequence[str], when: str
 ) -> list[list[tuple[float, bool] | None]]:
     """Return each method beside each other by one score: its sizes over theirs, and whether the difference holds.
 
     A row and a column a method; None on the diagonal and for untested pairs.
     """
-    found = {
-        (pair["first"], pair["second"]): (pair["ratio"], pair["differs"]) for pair in pairs if pair["when"] == when
-    }
-    found |= {(second, first): (1 / ratio, differs) for (first, second), (ratio, differs) in found.items()}
+    found: dict[tuple[str, str], tuple[float, bool]] = {}
+    for pair in (pair for pair in pairs if pair["when"] == when):
+        found[pair["first"], pair["second"]] = pair["ratio"], pair["differs"]
+        found[pair["second"], pair["first"]] = 1 / pair["ratio"], pair["differs"]
     return [[found.get((row, column)) for column in names] for row in names]

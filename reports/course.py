@@ -28,9 +28,8 @@ _Shares = list[tuple[str, float]]
 class _Accounting(NamedTuple):
     """Every proposal, a network with one length of its training, counted once.
 
-    ``repeated`` are those of a known network, ``trained`` those with a first run that has ended with an accuracy.
-    ``rejections`` has the reasons, most frequent first, rare ones beyond the first dozen summed up in the last;
-    ``steps`` how many proposals are left after each step of the search.
+    ``trained`` are those with a first run that has ended with an accuracy, ``rejections`` the reasons, most frequent
+    first; ``steps`` says how many proposals are left after each step of the search.
     """
 
     proposed: int
@@ -211,37 +210,23 @@ def progress(info: StudyFacts) -> dict[str, Any]:
 
 
 def _running(info: StudyFacts) -> list[dict[str, Any]]:
-    """Return the runs that have begun and not ended: seconds since then, epochs of the whole, the last validation.
+    """Return the first runs that have begun and not ended: seconds since then, epochs of the whole, the last look.
 
-    The log enters no begin. A first run begins when its network is proposed; a worker without one trains a network that
-    has met the threshold on a fresh seed, since that network's last run.
+    The log enters no begin: a first run begins when its network is proposed.
     """
     numbers, study = _numbers(info), info.study
     began = info.sessions[-1].elapsed if info.sessions else 0.0
-    ended: dict[int | None, float] = {entry.event.run.trial: entry.elapsed for entry in study.of_kind(RunEnded)}
-    looks: dict[int | None, RungReached] = {entry.event.trial: entry.event for entry in study.of_kind(RungReached)}
-    proposed: dict[int | None, float] = {entry.event.trial: entry.elapsed for entry in study.of_kind(Proposal)}
-    spans = [(trial, max(at, began), False) for trial, at in proposed.items() if trial not in ended]
-    tested = {entry.event.trial for entry in study.of_kind(Confirmed)}
-    tested |= {entry.event.trial for entry in study.of_kind(FailedConfirmation)}
-    passed = [
-        run
-        for run in info.results
-        if run.purpose is Purpose.SEARCH and run.trial not in tested and _reached(run, info.config.threshold_pct)
-    ]
-    workers = max((entry.event.workers or 0 for entry in info.sessions), default=0)
-    waiting = sorted(passed, key=lambda run: run.parameters)[: max(0, workers - len(spans))]
-    spans += [(run.trial, ended[run.trial], True) for run in waiting]
+    ended = {entry.event.run.trial for entry in study.of_kind(RunEnded)}
+    looks = {entry.event.trial: entry.event for entry in study.of_kind(RungReached)}
     return [
         {
             "network": (network := info.networks[numbers[trial]]),
-            "fresh": fresh,
-            "seconds": max(0.0, info.elapsed - begin),
+            "seconds": max(0.0, info.elapsed - max(entry.elapsed, began)),
             "epochs": info.config.recipe_of(network.epochs)[0].epochs,
-            "look": None if fresh else looks.get(trial),
+            "look": looks.get(trial),
         }
-        for trial, begin, fresh in spans
-        if trial in numbers
+        for entry in study.of_kind(Proposal)
+        if (trial := entry.event.trial) not in ended and trial in numbers
     ]
 
 

@@ -27,7 +27,7 @@ _TIES, _SMALL, _MIDDLE, _TALLEST, _GAP = 3, 30, 17.0, 24.0, 1.5
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class _Block:
     """What the strip draws as one column: an op, and the ``followers`` drawn with it, in canonical text.
 
     Attributes:
@@ -53,9 +53,9 @@ class Block:
         return first, textwrap.wrap(self.followers, 16, max_lines=4 - len(first))
 
 
-def blocks(analysis: Analysis) -> tuple[Block, ...]:
+def blocks(analysis: Analysis) -> tuple[_Block, ...]:
     """Return the columns of a network's strip."""
-    found: list[Block] = []
+    found: list[_Block] = []
     shape: Shape = analysis.task.input_shape
     seen_all = False
     for layer in analysis.layers:
@@ -71,7 +71,7 @@ def blocks(analysis: Analysis) -> tuple[Block, ...]:
             used = kernels((layer.op,))
             shared = any(kernel.tie or (isinstance(kernel, Conv) and kernel.poses > 1) for kernel in used)
             kind = "shared" if shared else "kernel" if used or isinstance(layer.op, Linear) else "plain"
-            found.append(Block(words, "", shape, 0, 0, field, kind))
+            found.append(_Block(words, "", shape, 0, 0, field, kind))
         last = found[-1]
         found[-1] = replace(last, parameters=last.parameters + layer.parameters, macs=last.macs + layer.macs)
     return tuple(found)
@@ -81,7 +81,7 @@ def _is_pointwise(op: Op) -> bool:
     return not isinstance(op, Residual) and op.window() is None and not op.is_global
 
 
-def description(columns: tuple[Block, ...], image: Shape) -> str:
+def description(columns: tuple[_Block, ...], image: Shape) -> str:
     """Return what a strip shows, in words."""
     steps = ", ".join(
         f"{f'{block.times} times ' if block.times > 1 else ''}{block.op} to {shape_text(block.shape)}"

@@ -134,7 +134,7 @@ def _environment() -> jinja2.Environment:
         "three_digits",
     )
     environment.filters.update({name: getattr(numbers, name) for name in named})
-    environment.filters.update(op_text=op_text, shape_text=shape_text, code=code, sentence=sentence, fenced=fenced)
+    environment.filters.update(op_text=op_text, shape_text=shape_text, code=code, sentence=sentence, fenced=_fenced)
     environment.globals.update(
         allowed_errors=allowed_errors,
         dash=numbers.DASH,
@@ -193,7 +193,7 @@ def sentence(words: str) -> str:
     return re.sub(r"([\\`*_{}\[\]<>#~&!])", r"\\\1", _one_line(words)).replace("@", "&#64;")
 
 
-def fenced(lines: Sequence[str]) -> str:
+def _fenced(lines: Sequence[str]) -> str:
     """Return commands as a block of code."""
     text = "\n".join(lines)
     fence = "`" * max(3, max((len(run) for run in re.findall("`+", text)), default=0) + 1)

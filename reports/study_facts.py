@@ -253,11 +253,10 @@ def _order(network: Network, threshold_pct: float) -> tuple[int, float, float, s
 # A study --------------------------------------------------------------------------------------------------------------
 
 
-class Measured(NamedTuple):
-    """A network whose test accuracy is on record: the evidence and the row that it makes.
+class _Measured(NamedTuple):
+    """A network whose test accuracy is on record: the evidence, its row, and what verifications here left to look at.
 
-    With what verifications on this machine have left to look at, one inspection a seed; of networks that the study
-    knows, and of recorded weights only.
+    Inspections are one a seed, of networks that the study knows and of recorded weights only.
     """
 
     record: Record
@@ -265,7 +264,7 @@ class Measured(NamedTuple):
     inspections: tuple[Inspection, ...]
 
 
-class Winner(NamedTuple):
+class _Winner(NamedTuple):
     """A study's answer: its accuracy on fresh validation seeds, or, once it is verified, its evidence and its row."""
 
     hash: str
@@ -278,8 +277,7 @@ class Winner(NamedTuple):
 class Standings(NamedTuple):
     """What a workspace holds beside its studies: all evidence, the rows made from all, and reads of test sets.
 
-    Of each read the data set and the purpose, empty texts where a line has none; of what does not hold together, and so
-    is left out, a line each.
+    Of each read the data set and the purpose; of what does not hold together, and so is left out, a line each.
     """
 
     records: tuple[Record, ...] = ()
@@ -289,11 +287,9 @@ class Standings(NamedTuple):
 
 
 class StudyFacts:
-    """A study.
+    """A study: what has happened to it, and the standings of its workspace.
 
     Attributes:
-        study: what has happened to it.
-        standings: of its workspace.
         measured: networks of this data set and target with a record, whichever study found them.
         origins: where each value of the configuration came from.
         past_trainings: how many earlier trainings its surrogate began with; None where it does not say.
@@ -312,7 +308,7 @@ class StudyFacts:
         self,
         study: Study,
         standings: Standings,
-        measured: Sequence[Measured] = (),
+        measured: Sequence[_Measured] = (),
         *,
         origins: Mapping[str, str] = MappingProxyType({}),
         past_trainings: int | None = None,
@@ -337,7 +333,7 @@ class StudyFacts:
         self.proof = next((item for item in measured if self.row and item.row.key == self.row.key), None)
         self.network = next((item for item in self.networks if self.answer and item.hash == self.answer.hash), None)
 
-    def _answer(self) -> Winner | None:
+    def _answer(self) -> _Winner | None:
         chosen = [entry.event for entry in self.study.of_kind(WinnerChosen)]
         tried = {event.hash for event in chosen} | {entry.event.hash for entry in self.study.of_kind(Verified)}
         evidence = [
@@ -352,8 +348,8 @@ class StudyFacts:
             own = [item for item in evidence if item.row.hash == last.hash]
             best = min(own, key=lambda item: item.row.rank, default=None)
         if best is not None:
-            return Winner(best.row.hash, best.row.parameters, None, best.record, best.row)
-        return Winner(last.hash, last.parameters, last.validation_accuracy_pct) if last else None
+            return _Winner(best.row.hash, best.row.parameters, None, best.record, best.row)
+        return _Winner(last.hash, last.parameters, last.validation_accuracy_pct) if last else None
 
 
 def read_standings(workspace: Workspace) -> Standings:
@@ -384,9 +380,7 @@ def read_study(
     """Read a study and what its workspace knows about its networks.
 
     Args:
-        folder: of the study.
-        workspace: that it belongs to.
-        standings: of that workspace, where they have been read already; ``study`` likewise.
+        standings: of the workspace, where they have been read already; ``study`` likewise.
 
     Raises:
         ContentError: there is no study, or one of its files or the ledger does not hold together.
@@ -397,7 +391,7 @@ def read_study(
     by_key = {row.key: row for row in standings.rows}
     past, known = surrogate.kept(folder), {result.hash for result in study.results}
     measured = [
-        Measured(item, by_key[*item.key, False], inspections_of(item, workspace) if item.hash in known else ())
+        _Measured(item, by_key[*item.key, False], inspections_of(item, workspace) if item.hash in known else ())
         for item in standings.records
         if (item.dataset, item.target_pct) == (config.dataset, config.target_pct)
     ]
@@ -417,14 +411,6 @@ def inspections_of(evidence: Record, workspace: Workspace) -> tuple[Inspection, 
     weights = {run.index: run.weights_sha256 for run in evidence.seeds}
     found = read_inspections(workspace.runs, record.path_of(workspace.records, evidence).stem)
     return tuple(item for item in found if weights.get(item.seed_index) == item.weights_sha256)
-
-
-def recipe_options(name: str, epochs: int | None) -> list[str]:
-    """Return the options that name a recipe; one with other epochs than its own is called ``NAME-20ep``."""
-    changed = f"-{epochs}ep"
-    if epochs is not None and name.endswith(changed):
-        return ["--recipe", name.removesuffix(changed), "--epochs", str(epochs)]
-    return ["--recipe", name]
 
 
 def shown(value: object) -> str:

@@ -39,10 +39,8 @@ def write_report(folder: Path, workspace: Workspace, *, live: bool = False, stud
     """Write the report of the study in ``folder`` and return its path.
 
     Args:
-        folder: of the study.
-        workspace: that it belongs to.
+        folder: of the study; ``study`` is what it holds, where that has been read already.
         live: the page reloads itself, because its search goes on.
-        study: what has happened to it, where that has been read already.
 
     Raises:
         ContentError: there is no study, or one of its files or the ledger does not hold together.
@@ -124,7 +122,6 @@ def headline(info: StudyFacts) -> _Headline:
 
 
 def _is_over(info: StudyFacts) -> bool:
-    """Tell whether the last session has entered its end, other than by an interruption."""
     last = info.last_turn
     return last is not None and isinstance(last.event, SessionEnded) and last.event.reason != "interrupted"
 
@@ -219,13 +216,6 @@ def _caveats(info: StudyFacts) -> dict[str, Any]:
 
 # What other programs read of a study --------------------------------------------------------------------------------
 
-# ``place`` is that of the report's table; ``macs`` is younger than the others, and so stands last.
-COLUMNS = (
-    *("place", "hash", "parameters", "tier", "state", "remark", "epochs", "validation_accuracy_pct"),
-    *("validation_std_pct", "validation_seeds", "validation_fresh", "mean_test_accuracy_pct", "std_test_accuracy_pct"),
-    *("lower_bound_pct", "test_seeds", "reached", "trial", "origin", "architecture", "macs"),
-)
-
 
 def study_summary(info: StudyFacts) -> str:
     """Return the summary of a study, short enough for the text of a pull request."""
@@ -239,8 +229,16 @@ def comparison_summary(facts: SimpleNamespace) -> str:
     return render.markdown("summary.md", **{"study": None, "studies": None, "networks": None, kind: facts})
 
 
+# ``place`` is that of the report's table; ``macs`` is younger than the others, and so stands last.
+_COLUMNS = (
+    *("place", "hash", "parameters", "tier", "state", "remark", "epochs", "validation_accuracy_pct"),
+    *("validation_std_pct", "validation_seeds", "validation_fresh", "mean_test_accuracy_pct", "std_test_accuracy_pct"),
+    *("lower_bound_pct", "test_seeds", "reached", "trial", "origin", "architecture", "macs"),
+)
+
+
 def lines(info: StudyFacts) -> list[dict[str, Any]]:
-    """Return a line a network, best first; the keys are ``COLUMNS``. What is not known is None."""
+    """Return a line a network, best first; what is not known is None."""
     task, found = dataset(info.config.dataset).task, []
     for place, network in enumerate(info.networks, start=1):
         row, accuracies = network.row, network.validation_accuracies_pct
@@ -268,7 +266,7 @@ def lines(info: StudyFacts) -> list[dict[str, Any]]:
         )
         # A lone surrogate, which a journal may hide, cannot be written.
         texts = [_writable(value) if isinstance(value, str) else value for value in values]
-        found.append(dict(zip(COLUMNS, texts, strict=True)))
+        found.append(dict(zip(_COLUMNS, texts, strict=True)))
     return found
 
 
@@ -277,11 +275,7 @@ def _writable(text: str) -> str:
 
 
 def write_tables(info: StudyFacts, folder: Path) -> list[Path]:
-    """Write ``networks.csv`` and ``networks.json`` and return their paths.
-
-    Raises:
-        UsageError: the folder cannot be written.
-    """
+    """Write ``networks.csv`` and ``networks.json`` and return their paths."""
     rows = lines(info)
     document = {
         "study": _writable(info.name),
@@ -292,7 +286,7 @@ def write_tables(info: StudyFacts, folder: Path) -> list[Path]:
         "schema_version": 1,
     }
     made = {
-        folder / "networks.csv": csv_text(COLUMNS, [list(row.values()) for row in rows]),
+        folder / "networks.csv": csv_text(_COLUMNS, [list(row.values()) for row in rows]),
         folder / "networks.json": json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n",
     }
     files.write_together({path: words.encode() for path, words in made.items()})
@@ -300,11 +294,7 @@ def write_tables(info: StudyFacts, folder: Path) -> list[Path]:
 
 
 def write_figures(info: StudyFacts, folder: Path) -> list[Path]:
-    """Write the charts of a study below ``folder`` as SVG and PNG and return their paths.
-
-    Raises:
-        UsageError: the folder cannot be written.
-    """
+    """Write the charts of a study below ``folder`` as SVG and PNG and return their paths."""
     drawn = charts.study_charts(info, charts.networks_rows(info))
     made: dict[Path, bytes] = {}
     for name, chart in (("accuracy", "accuracy"), ("budget", "over-time"), ("proposals", "steps")):
@@ -326,7 +316,7 @@ CONFIRMED_LABEL_ERRORS: dict[str, frozenset[int]] = {
 }
 
 
-class Mistake(NamedTuple):
+class _Mistake(NamedTuple):
     """One test image that so many seeds got wrong, and what by how many; label and pixels where inspections tell."""
 
     image: int
@@ -337,20 +327,20 @@ class Mistake(NamedTuple):
     pixels: bytes | None
 
 
-class Mistakes(NamedTuple):
+class _Mistakes(NamedTuple):
     """All mistakes of a network's so many recorded seeds, those of most seeds first.
 
-    ``confusion`` counts images by label (row) and class said (column), summed over the seeds, None where a label or the
-    number of images of a class is not known; ``image_shape`` is rows and columns, None where no image is known.
+    ``confusion`` counts images by label (row) and class said (column), summed over the seeds; ``image_shape`` is rows
+    and columns. Both are None where they are not known.
     """
 
     seeds: int
-    mistakes: tuple[Mistake, ...]
+    mistakes: tuple[_Mistake, ...]
     confusion: list[list[int]] | None
     image_shape: tuple[int, int] | None
 
 
-def mistakes(record: Record, inspections: Sequence[Inspection]) -> Mistakes:
+def mistakes(record: Record, inspections: Sequence[Inspection]) -> _Mistakes:
     """Return the mistakes of a record; ``inspections`` are those of its own seeds, and may be none."""
     said: dict[int, Counter[int]] = defaultdict(Counter)
     for run in record.seeds:
@@ -359,7 +349,7 @@ def mistakes(record: Record, inspections: Sequence[Inspection]) -> Mistakes:
     seen = {miss.image: miss for inspection in reversed(inspections) for miss in inspection.misses}
     suspects = CONFIRMED_LABEL_ERRORS.get(record.dataset, frozenset())
     found = [
-        Mistake(
+        _Mistake(
             image=image,
             label=seen[image].label if image in seen else None,
             said=tuple(sorted(answers.items(), key=lambda pair: (-pair[1], pair[0]))),
@@ -369,7 +359,7 @@ def mistakes(record: Record, inspections: Sequence[Inspection]) -> Mistakes:
         )
         for image, answers in said.items()
     ]
-    return Mistakes(
+    return _Mistakes(
         seeds=len(record.seeds),
         mistakes=tuple(sorted(found, key=lambda mistake: (-mistake.seeds, mistake.image))),
         confusion=_confusion(found, inspections[0].label_counts, len(record.seeds)) if inspections else None,
@@ -377,7 +367,7 @@ def mistakes(record: Record, inspections: Sequence[Inspection]) -> Mistakes:
     )
 
 
-def _confusion(found: Sequence[Mistake], label_counts: Sequence[int], seeds: int) -> list[list[int]] | None:
+def _confusion(found: Sequence[_Mistake], label_counts: Sequence[int], seeds: int) -> list[list[int]] | None:
     table = [[0] * len(label_counts) for _ in label_counts]
     for mistake in found:
         if mistake.label is None:

@@ -77,7 +77,7 @@ class Reading:
 
 
 # What a training gives; the same job of the same repeat, which is given by its seed, is always the same run.
-Read = Callable[[Job, int], Reading]
+_Read = Callable[[Job, int], Reading]
 
 
 class _TableReadings:
@@ -143,7 +143,7 @@ class SimulatedExecutor(Executor):
         jobs: at each place a job and when it ends, in seconds of the clock, or None.
     """
 
-    def __init__(self, read: Read, repeat: int, end: float) -> None:
+    def __init__(self, read: _Read, repeat: int, end: float) -> None:
         self.read, self.repeat, self.end, self.clock = read, repeat, end, 0.0
         self.jobs: list[tuple[Job, float] | None] = []
 
@@ -425,7 +425,7 @@ def run_repeat(
     )
 
 
-def replay(method: Method, asked: Comparison, read: Read, repeat: int) -> Trace:
+def replay(method: Method, asked: Comparison, read: _Read, repeat: int) -> Trace:
     """Run one repeat on a simulated clock."""
     return run_repeat(method, asked, repeat, lambda seed: SimulatedExecutor(read, seed, asked.task.seconds))
 
@@ -433,7 +433,7 @@ def replay(method: Method, asked: Comparison, read: Read, repeat: int) -> Trace:
 # All repeats ------------------------------------------------------------------------------------------------
 
 # What a process of the pool replays; made once in each.
-_PREPARED: tuple[Comparison, Read] | None = None
+_PREPARED: tuple[Comparison, _Read] | None = None
 
 
 def _prepare(parent: int, asked: Comparison, table: Table) -> None:

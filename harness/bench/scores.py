@@ -144,7 +144,7 @@ def _ranking(scores: Mapping[str, Sequence[float]]) -> tuple[dict[str, float], f
     return dict(sorted(zip(scores, map(float, means), strict=True), key=lambda pair: pair[1])), p
 
 
-def pairs(
+def _pairs(
     scored: Mapping[str, Mapping[str, Sequence[float]]], compared: Sequence[tuple[str, str]]
 ) -> list[dict[str, Any]]:
     """Return these pairs of methods by every score, their p values corrected for all of them together.
@@ -245,8 +245,8 @@ def findings(asked: Comparison, traces: Sequence[Trace], judged: Judged) -> Find
                 "runtimes": [_runtime(steps[named.name], math.floor(smallest * each), seconds) for each in factors],
             }
         )
-    compared = pairs(scored, list(combinations(whole, 2)))
-    varied = pairs(scored, [(named.name, DEFAULT) for named in asked.methods if named.is_variant])
+    compared = _pairs(scored, list(combinations(whole, 2)))
+    varied = _pairs(scored, [(named.name, DEFAULT) for named in asked.methods if named.is_variant])
     document = {
         "table": asked.table,
         "repeats": asked.repeats,

@@ -9,7 +9,7 @@ import pytest
 
 from harness.bench.scores import Findings
 from reports import charts
-from reports.comparison import bench_page, matrix
+from reports.comparison import _bench_page, _matrix
 from tests import axe, browser
 from tests.outline import checked
 
@@ -58,7 +58,7 @@ def comparison() -> Any:
 
 
 def test_the_matrix_has_the_inverse_ratios_in_its_other_half_and_only_those_of_one_score():
-    cells = matrix([pair("a", "b", 0.8, 0.01), pair("c", "b", 2.0), pair("a", "c", 3.0, when="")], "abc", "at the end")
+    cells = _matrix([pair("a", "b", 0.8, 0.01), pair("c", "b", 2.0), pair("a", "c", 3.0, when="")], "abc", "at the end")
 
     assert cells == [
         [None, (0.8, True), None],
@@ -68,7 +68,7 @@ def test_the_matrix_has_the_inverse_ratios_in_its_other_half_and_only_those_of_o
 
 
 def test_the_page_has_every_method_with_its_figures_and_no_foreign_markup(facts: Findings, comparison: Any):
-    page = checked(bench_page(comparison, facts))
+    page = checked(_bench_page(comparison, facts))
 
     assert len(page.all("script")) == 3
     assert HOSTILE in page.text("bdi")
@@ -94,7 +94,7 @@ def test_the_chart_holds_the_medians_best_ranked_first_and_breaks_where_there_is
 
 @pytest.mark.browser
 def test_both_themes_are_without_violation(opened: browser.Page, facts: Findings, comparison: Any, tmp_path: Path):
-    (path := tmp_path / "bench.html").write_text(bench_page(comparison, facts), encoding="utf-8")
+    (path := tmp_path / "bench.html").write_text(_bench_page(comparison, facts), encoding="utf-8")
     opened.complaints.clear()
     for dark in (False, True):
         opened.open(path, dark=dark)

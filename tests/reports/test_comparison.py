@@ -19,9 +19,8 @@ from harness.training.recipe import Recipe
 from harness.training.result import Status
 from reports.comparison import (
     _file_name,
+    _line,
     _lines,
-    _plain,
-    _quantity,
     _two_sided,
     network_comparison,
     read_networks,
@@ -50,14 +49,14 @@ NAMES = [network_name(item, size) for item, size in zip((SMALL, LARGE), SIZES, s
     ],
 )
 def test_ratios_are_to_the_first_side_where_they_mean_something(values: Any, ratios: Any):
-    assert _quantity("x", values).ratios == ratios
-    assert _quantity("x", values, comparable=False).ratios == [None] * len(values)
+    assert _line("x", values, str).ratios == ratios
+    assert _line("x", values, str, ratios=False).ratios == [None] * len(values)
 
 
 def test_what_is_missing_is_a_dash_and_a_line_of_dashes_is_left_out():
-    assert _quantity("errors", [60.25, None], lambda value: decimal(value, 1)).words == ["60.2", "\u2013"]
-    assert _plain("b", ["x", 0, ""]).words == ["x", "0", "\u2013"]
-    assert _lines([1, 2], [("a", lambda side: None, None)], {}) == []
+    assert _line("errors", [60.25, None], lambda value: decimal(value, 1)).words == ["60.2", "\u2013"]
+    assert _line("b", ["x", 0, ""]).words == ["x", "0", "\u2013"]
+    assert _lines([1, 2], [("a", lambda side: None, None)]) == []
 
 
 @given(ratio=st.floats(1e-9, 1e9))
@@ -180,7 +179,7 @@ def test_images_that_are_wrong_with_at_least_half_of_the_seeds_are_compared(plac
     assert facts.shared == {947}
 
 
-def test_images_that_were_kept_of_these_weights_are_shown_with_every_answer(place: Workspace):
+def test_images_that_were_kept_of_these_weights_are_shown(place: Workspace):
     one, two = evidence(SMALL, [3, 3]), evidence(LARGE, [2, 1])
     for made in (one, two):
         record.write(place.records, made)
@@ -188,15 +187,12 @@ def test_images_that_were_kept_of_these_weights_are_shown_with_every_answer(plac
 
     facts = compared(place, SMALL, LARGE)
 
-    images = {image for run in two.seeds for image, _ in run.wrong}
-    assert {item.mistake.image for item in facts.pictures} == facts.shared == images
-    assert facts.pictures[0].said == (([3], 1.0), ([3], 1.0))
-    assert {item.mistake.image for item in facts.mistakes[0].pictures} == facts.mistakes[0].alone
-    assert facts.mistakes[0].pictures[0].said[1] == ([], 0.0)
+    assert facts.shared == {image for run in two.seeds for image, _ in run.wrong}
+    assert facts.shared | facts.mistakes[0].alone == {*facts.seen}
     others = tuple(replace(run, weights_sha256=f"{run.index + 100:064x}") for run in one.seeds)
     record.path_of(place.records, one).unlink()
     record.write(place.records, replace(one, seeds=others))
-    assert compared(place, SMALL, LARGE).pictures == []
+    assert compared(place, SMALL, LARGE).seen == {}
 
 
 # Studies --------------------------------------------------------------------------------------------------------------

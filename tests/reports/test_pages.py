@@ -22,7 +22,7 @@ from harness.system.errors import ContentError, UsageError
 from harness.system.files import Workspace
 from harness.training.recipe import Recipe
 from harness.training.result import Status
-from reports.board import _state_of, groups, read_index, write_index, write_lacking_reports, write_leaderboard
+from reports.board import _groups, _state_of, read_index, write_index, write_lacking_reports, write_leaderboard
 from reports.comparison import write_network_comparison, write_study_comparison
 from reports.study_facts import StudyFacts, read_study
 from reports.study_page import headline, page, write_report
@@ -154,7 +154,7 @@ def made_of(place: Workspace, *records: Any) -> Any:
     for made in records:
         record.write(place.records, made)
     found = survey(place)
-    return groups(found.rows, found.records, place)
+    return _groups(found.rows, found.records, place)
 
 
 def test_commands_mean_the_very_row_they_stand_in(place: Workspace):

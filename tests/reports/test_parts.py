@@ -22,7 +22,7 @@ from reports import charts, layers, numbers
 from reports.comparison import network_comparison, read_networks, read_studies
 from reports.render import code, sentence
 from reports.study_facts import StudyFacts, read_study
-from reports.study_page import COLUMNS, comparison_summary, lines, study_summary, write_figures, write_tables
+from reports.study_page import _COLUMNS, comparison_summary, lines, study_summary, write_figures, write_tables
 from search_spaces.catalog import PRESETS
 from search_spaces.network import MNIST, analyse
 from search_spaces.notation import parse_network
@@ -188,7 +188,7 @@ def test_both_tables_hold_every_network_in_the_order_of_the_report(realistic_fac
 
     rows, twins = list(csv.DictReader(io.StringIO(table, newline=""))), json.loads(document)["networks"]
     assert [row["hash"] for row in rows] == [item.hash for item in realistic_facts.networks]
-    assert tuple(rows[0]) == tuple(twins[0]) == COLUMNS
+    assert tuple(rows[0]) == tuple(twins[0]) == _COLUMNS
     for row, twin in zip(rows, twins, strict=True):
         assert float(row["parameters"]) == twin["parameters"]
         shown = row["validation_accuracy_pct"]

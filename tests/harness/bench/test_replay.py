@@ -17,7 +17,7 @@ from harness.bench import replay as module
 from harness.bench.comparison import Judged, Trace
 from harness.bench.methods import BUILT_IN, Ask, Method, Problem, Trial, _Asker
 from harness.bench.replay import Reading, SimulatedExecutor, _TableReadings, replay, run_repeats
-from harness.bench.scores import _curve, _Judge, _Steps, pairs
+from harness.bench.scores import _curve, _Judge, _pairs, _Steps
 from harness.bench.table import Table
 from harness.system.errors import ContentError, HarnessError
 from harness.training.executor import Finished
@@ -233,7 +233,7 @@ def test_a_planted_method_that_ignores_history_is_as_good_as_random(monkeypatch:
     # The band of one median; the other wavers as much, so that the bands, not the median, must meet.
     apart = [low > other or below > high for (_, _, low, high), (_, _, below, other) in zip(*bands, strict=True)]
     assert sum(apart) <= len(apart) // 20
-    (pair,) = pairs({"once": {"planted": scores(ours), "random": scores(theirs)}}, [("planted", "random")])
+    (pair,) = _pairs({"once": {"planted": scores(ours), "random": scores(theirs)}}, [("planted", "random")])
     assert not pair["differs"]
 
 
@@ -245,7 +245,7 @@ def test_a_planted_oracle_beats_all(rival: str, monkeypatch: pytest.MonkeyPatch)
     theirs = scores(run(BUILT_IN[rival], 8, seconds=seconds), seconds)
     ours = scores(run(planted(monkeypatch, oracle), 8, seconds=seconds), seconds)
 
-    (pair,) = pairs({"once": {"oracle": ours, rival: theirs}}, [("oracle", rival)])
+    (pair,) = _pairs({"once": {"oracle": ours, rival: theirs}}, [("oracle", rival)])
     assert pair["differs"]
     assert pair["ratio"] < 1
 
@@ -256,7 +256,7 @@ def test_the_test_of_planted_methods_can_fail(monkeypatch: pytest.MonkeyPatch):
 
     found = {"worst": scores(run(planted(monkeypatch, worst), 16)), "random": scores(known("random", 16))}
 
-    (pair,) = pairs({"once": found}, [("worst", "random")])
+    (pair,) = _pairs({"once": found}, [("worst", "random")])
     assert pair["differs"]
     assert pair["ratio"] > 1.1
 

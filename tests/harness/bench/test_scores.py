@@ -10,7 +10,7 @@ import pytest
 
 from harness.bench import scores as module
 from harness.bench.comparison import Answer, Trace
-from harness.bench.scores import OVER_TIME, _curve, _Judge, _ranking, _runtime, _sentences, _Steps, pairs
+from harness.bench.scores import OVER_TIME, _curve, _Judge, _pairs, _ranking, _runtime, _sentences, _Steps
 
 NEVER = math.inf
 # "a" and "c" reach the target, "b" does not.
@@ -90,7 +90,7 @@ def test_holm_by_hand(monkeypatch: pytest.MonkeyPatch):
     values = iter([0.04, 0.01, 0.5, 0.03])
     monkeypatch.setattr(module, "_tested", lambda differences: (next(values), 0.0))
 
-    found = pairs({"once": {"x": [1.0], "y": [1.0]}}, [("x", "y")] * 4)
+    found = _pairs({"once": {"x": [1.0], "y": [1.0]}}, [("x", "y")] * 4)
 
     assert [pair["corrected_p"] for pair in found] == pytest.approx([0.09, 0.04, 0.5, 0.09])
 
@@ -105,7 +105,7 @@ def test_ranks_are_means_over_repeats_and_equal_scores_share_theirs():
 def test_a_method_that_is_always_a_tenth_smaller_differs_by_that_much():
     theirs = [number / 100 for number in range(40)]
     scores = {"x": [score + math.log(0.9) for score in theirs], "y": theirs}
-    (pair,) = pairs({"once": scores}, [("x", "y")])
+    (pair,) = _pairs({"once": scores}, [("x", "y")])
 
     assert pair["ratio"] == pytest.approx(0.9)
     assert (pair["low"], pair["high"]) == pytest.approx((0.9, 0.9))
@@ -123,7 +123,7 @@ def test_a_method_that_is_always_a_tenth_smaller_differs_by_that_much():
     ],
 )
 def test_the_p_of_few_repeats_is_that_of_all_ways_to_set_the_signs(differences: list[float]):
-    (pair,) = pairs({"once": {"x": differences, "y": [0.0] * len(differences)}}, [("x", "y")])
+    (pair,) = _pairs({"once": {"x": differences, "y": [0.0] * len(differences)}}, [("x", "y")])
 
     sizes = [abs(value) for value in differences]
     ranks = [sum((other < size) + 0.5 * (other == size) for other in sizes) + 0.5 for size in sizes]
@@ -139,17 +139,17 @@ def test_the_p_of_few_repeats_is_that_of_the_published_tables():
     """Nine pairs with the sum of ranks 5, and eight with 3: 0.0391 and 0.0391 in two tails."""
     nine, eight = [-1.0, 2, 3, -4, 5, 6, 7, 8, 9], [-1.0, -2, 3, 4, 5, 6, 7, 8]
 
-    found = [pairs({"": {"x": given, "y": [0.0] * len(given)}}, [("x", "y")])[0]["p"] for given in (nine, eight)]
+    found = [_pairs({"": {"x": given, "y": [0.0] * len(given)}}, [("x", "y")])[0]["p"] for given in (nine, eight)]
 
     assert found == [pytest.approx(10 * 2 / 512), pytest.approx(5 * 2 / 256)]
 
 
 def test_many_repeats_are_near_what_would_be_counted(monkeypatch: pytest.MonkeyPatch):
     scores = {"x": [(number * 37 % 101 - 44) / 100 for number in range(101)], "y": [0.0] * 101}
-    near = pairs({"once": scores}, [("x", "y")])[0]["p"]
+    near = _pairs({"once": scores}, [("x", "y")])[0]["p"]
     monkeypatch.setattr(module, "_MOST_COUNTED", 101)
 
-    assert near == pytest.approx(pairs({"once": scores}, [("x", "y")])[0]["p"], rel=0.02)
+    assert near == pytest.approx(_pairs({"once": scores}, [("x", "y")])[0]["p"], rel=0.02)
 
 
 def test_what_floats_round_is_no_difference():
@@ -160,14 +160,14 @@ def test_what_floats_round_is_no_difference():
     scores = {"x": [none, 0.1, 0.1 + 0.2], "y": [false, 0.1, 0.3], "z": [0.0, 0.0, 0.0]}
 
     assert _ranking(scores)[0] == {"z": 1.0, "x": 2.5, "y": 2.5}
-    assert pairs({"once": scores}, [("x", "y")])[0]["p"] == 1.0
+    assert _pairs({"once": scores}, [("x", "y")])[0]["p"] == 1.0
 
 
 def test_more_comparisons_ask_for_more():
     scores = {"x": [0.0, 0.1, 0.2, 0.1, 0.3, 0.1, 0.0, 0.2], "y": [0.1, 0.2, 0.3, 0.2, 0.2, 0.3, 0.2, 0.3]}
-    alone = pairs({"once": scores}, [("x", "y")])[0]
-    among = pairs({"once": scores}, [("x", "y"), ("y", "x"), ("x", "x")])[0]
-    twice = pairs({"once": scores, "again": scores}, [("x", "y")])
+    alone = _pairs({"once": scores}, [("x", "y")])[0]
+    among = _pairs({"once": scores}, [("x", "y"), ("y", "x"), ("x", "x")])[0]
+    twice = _pairs({"once": scores, "again": scores}, [("x", "y")])
 
     assert alone["p"] == among["p"] == alone["corrected_p"]
     assert among["corrected_p"] > alone["corrected_p"]
@@ -180,7 +180,7 @@ def test_more_comparisons_ask_for_more():
 def test_mostly_a_little_better_and_far_worse_at_times_is_not_said_to_be_either(worse: int):
     """Better by a hundredth in most of 40 repeats, worse by a third in a few."""
     scores = {"x": [-0.01] * (40 - worse) + [0.3] * worse, "y": [0.0] * 40}
-    (pair,) = pairs({OVER_TIME: scores}, [("x", "y")])
+    (pair,) = _pairs({OVER_TIME: scores}, [("x", "y")])
 
     assert pair["corrected_p"] < 0.01
     # By hand: the ranks of the many are the lowest.
