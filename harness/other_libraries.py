@@ -67,7 +67,7 @@ def cross_check(architecture: Architecture, analysis: Analysis) -> Counts:
         own = sum(parameter.numel() for parameter in network.parameters())
         repeats = sum(parameter.numel() for _, parameter in network.named_parameters(remove_duplicate=False)) - own
         try:
-            summary, (fvcore, macs) = summary_total(network, analysis.task), fvcore_counts(network, analysis.task)
+            summary, (fvcore, macs) = _summary_total(network, analysis.task), _fvcore_counts(network, analysis.task)
         except ImportError as error:
             raise HarnessError(f"cannot count: {error}", hint=f"'{typed('doctor')}' shows what is installed") from error
     counts = Counts(own, summary - repeats, fvcore, macs, repeats)
@@ -77,7 +77,7 @@ def cross_check(architecture: Architecture, analysis: Analysis) -> Counts:
     return counts
 
 
-def summary_total(network: nn.Module, task: Task) -> int:
+def _summary_total(network: nn.Module, task: Task) -> int:
     """Return the total that torchsummary prints; ImportError where it, or another package of its name, prints none."""
     from torchsummary import summary
 
@@ -91,7 +91,7 @@ def summary_total(network: nn.Module, task: Task) -> int:
     return int(total[1].replace(",", ""))
 
 
-def fvcore_counts(network: nn.Module, task: Task) -> tuple[int, int]:
+def _fvcore_counts(network: nn.Module, task: Task) -> tuple[int, int]:
     """Return fvcore's number of parameters, and its multiply-adds of one image in convolutions and linear layers.
 
     fvcore calls a multiply-add a flop. It also counts batch normalisation (2 a value) and global pooling (1 a

@@ -61,8 +61,14 @@ def _check(name: str, probe: Callable[[], _Found]) -> _Check:
 
 
 def _python() -> _Found:
-    facts = {"version": platform.python_version(), "executable": sys.executable}
-    return "{version} at {executable}".format(**facts), facts
+    from harness.training.result import code_version
+
+    commit, dirty = code_version()
+    facts = {"version": platform.python_version(), "executable": sys.executable, "commit": commit, "dirty": dirty}
+    if commit is None:
+        return "{version} at {executable}".format(**facts), facts, "only in a git checkout results name their code"
+    changed = ", with changes that are not committed" if dirty else ""
+    return "{version} at {executable}, commit {commit:.12}".format(**facts) + changed, facts
 
 
 def _packages() -> _Found:
@@ -75,42 +81,35 @@ def _packages() -> _Found:
 def _torch() -> _Found:
     import torch
 
-    built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built for the CPU only"
-    facts = {"version": torch.__version__, "built_for_cuda": torch.version.cuda}
-    return f"{torch.__version__}, {built}", facts
-
-
-def _device() -> _Found:
-    import torch
-
     from harness.system.machine import choose_device, device_name
 
     device = choose_device("auto")
-    cuda = device.type == "cuda"
-    what = f"{torch.cuda.device_count()} CUDA devices, the first is {device_name(device)}" if cuda else "no CUDA"
     image = torch.ones(1, 1, 4, 4, device=device, requires_grad=True)
     torch.nn.functional.conv2d(image, torch.ones(1, 1, 3, 3, device=device)).sum().backward()  # type: ignore[no-untyped-call]
     # Each pixel counts once for every window it lies in; the four windows share the middle.
     if image.grad is None or image.grad[0, 0, 1:3, 1:3].tolist() != [[4.0, 4.0], [4.0, 4.0]]:
-        raise DeviceError(f"{what}; a convolution gives a wrong gradient there", hint="try --device cpu")
-    facts = {"device": str(device), "name": device_name(device), "cuda": cuda}
-    return f"{what}; networks train on {device}, a convolution works", facts
+        raise DeviceError(f"a convolution gives a wrong gradient on {device}", hint="try --device cpu")
+    built = torch.version.cuda
+    facts = {"version": torch.__version__, "built_for_cuda": built, "device": str(device), "name": device_name(device)}
+    what = f"{torch.__version__}, built for {f'CUDA {built}' if built else 'the CPU only'}"
+    return f"{what}; networks train on {device}, a convolution works", facts | {"cuda": device.type == "cuda"}
 
 
 def _cpu() -> _Found:
     import torch
 
-    from harness.system.machine import processor_flags
+    from harness.system.machine import core_count, cores_by_quota, processor_flags
 
     capability, flags = torch.backends.cpu.get_cpu_capability(), processor_flags()
     native_bf16 = bool(flags & {"avx512_bf16", "amx_bf16", "bf16"}) if flags else None
-    told = {True: "bf16 native", False: "bf16 emulated, so recipes in bf16 are slow", None: "bf16 unknown"}
-    facts = {"machine": platform.machine(), "capability": capability, "bf16_native": native_bf16}
-    return f"{platform.machine()} {capability}, {told[native_bf16]}", facts
+    facts: dict[str, Any] = {"machine": platform.machine(), "capability": capability, "bf16_native": native_bf16}
+    facts |= {"cores": core_count(), "cores_by_quota": cores_by_quota(), "torch_threads": torch.get_num_threads()}
+    bf16 = {True: "native", False: "emulated, so recipes in bf16 are slow", None: "unknown"}[native_bf16]
+    cores = counted(facts["cores"], "core")
+    return f"{facts['machine']} {capability}, bf16 {bf16}; {cores} for this process", facts
 
 
 def _engine() -> _Found:
-    """Whether the native engine works here; it is compiled where it never was."""
     from harness.training.native import native
 
     try:
@@ -122,17 +121,6 @@ def _engine() -> _Found:
     if engine.skipped:
         return f"{engine.name}, built {'; '.join(engine.skipped)}", facts, "a newer compiler may know it"
     return f"{engine.name}, compiled for this processor", facts
-
-
-def _threads() -> _Found:
-    import torch
-
-    from harness.system.machine import core_count, cores_by_quota
-
-    cores, quota, threads = core_count(), cores_by_quota(), torch.get_num_threads()
-    facts = {"cores": cores, "cores_by_quota": quota, "torch_threads": threads}
-    of_container = "" if quota is None else f" (its container's quota is {quota:g})"
-    return f"{counted(cores, 'core')} for this process{of_container}, torch would use {threads} threads", facts
 
 
 def _data(spec: datasets.Dataset, folder: Path | None) -> _Found:
@@ -152,54 +140,37 @@ def _data(spec: datasets.Dataset, folder: Path | None) -> _Found:
 
 def _workspace(root: Path) -> _Found:
     check_writable(root, make=False)
-    return f"{root} can be written", {"folder": str(root)}
-
-
-def _disk(root: Path) -> _Found:
     folder = root.absolute()
     free = shutil.disk_usage(next(each for each in (folder, *folder.parents) if each.exists())).free
-    found = f"{free / 2**30:.1f} GiB free at {root}", {"free_bytes": free}
+    found = f"{root} can be written, {free / 2**30:.1f} GiB are free", {"folder": str(root), "free_bytes": free}
     return found if free >= _ENOUGH_DISK_BYTES else (*found, f"{_ENOUGH_DISK_BYTES // 2**20} MiB are enough")
 
 
-def _torchsummary() -> _Found:
+def _libraries() -> _Found:
+    """Whether others count a network as this program does, and whether torchvision was made for this torch."""
+    import torch
     import torchsummary
 
+    from harness.data.training_images import import_torchvision
     from harness.other_libraries import cross_check
     from search_spaces.network import MNIST, analyse
     from search_spaces.notation import parse_network
 
     architecture = parse_network(_PROBE)
     cross_check(architecture, analyse(architecture, MNIST))
-    owners = importlib.metadata.packages_distributions().get("torchsummary", [])
-    path = str(torchsummary.__file__)
-    return f"{path} and fvcore count as this program does", {"file": path, "distributions": owners}
-
-
-def _torchvision() -> _Found:
-    import torch
-
-    from harness.data.training_images import import_torchvision
-
-    torchvision = import_torchvision()
-    version, installed = str(torchvision.__version__), str(torch.__version__)
+    torchvision, path, installed = import_torchvision(), str(torchsummary.__file__), str(torch.__version__)
     wanted = (re.match(r"torch\s*\(?==\s*([\w.]+)", line) for line in importlib.metadata.requires("torchvision") or ())
     due = next((found[1] for found in wanted if found), None)
-    fits = due in (None, installed.partition("+")[0]) and torchvision.extension._has_ops()
-    # This program uses nothing but its data sets, which work in any case.
-    facts = {"version": version, "torch": installed, "made_for_torch": due, "fits": fits}
-    return f"{version} beside torch {installed}", facts
-
-
-def _commit() -> _Found:
-    from harness.training.result import code_version
-
-    commit, dirty = code_version()
-    facts = {"commit": commit, "dirty": dirty}
-    if commit is None:
-        hint = "install from a git checkout if results are to name their code"
-        return "not a git checkout, so results cannot name their commit", facts, hint
-    return f"{commit[:12]}{', with changes that are not committed' if dirty else ''}", facts
+    facts = {
+        "file": path,
+        "distributions": importlib.metadata.packages_distributions().get("torchsummary", []),
+        "version": str(torchvision.__version__),
+        "torch": installed,
+        "made_for_torch": due,
+        # This program uses nothing but its data sets, which work in any case.
+        "fits": due in (None, installed.partition("+")[0]) and torchvision.extension._has_ops(),
+    }
+    return f"{path} and fvcore count as this program does; torchvision {facts['version']}", facts
 
 
 @click.command(short_help="Check the installation, the device and the data.")
@@ -218,19 +189,8 @@ def doctor(dataset: str, folder: Path | None, verbose: bool, as_json: bool) -> i
     """
     spec, place = datasets.asked_for(dataset), workspace()
     probes: dict[str, Callable[[], _Found]] = {
-        "python": _python,
-        "packages": _packages,
-        "torch": _torch,
-        "device": _device,
-        "cpu": _cpu,
-        "engine": _engine,
-        "threads": _threads,
-        "data": lambda: _data(spec, folder),
-        "workspace": lambda: _workspace(place.root),
-        "disk": lambda: _disk(place.root),
-        "torchsummary": _torchsummary,
-        "torchvision": _torchvision,
-        "commit": _commit,
+        "python": _python, "packages": _packages, "torch": _torch, "cpu": _cpu, "engine": _engine,
+        "data": lambda: _data(spec, folder), "workspace": lambda: _workspace(place.root), "libraries": _libraries,
     }
     checks = [_check(name, probe) for name, probe in probes.items()]
     failure = next((check for check in checks if check.verdict == "fail"), None)
@@ -272,17 +232,15 @@ def data() -> None:
 _dataset = click.option("--dataset", "name", default="mnist", help=f"One of {', '.join(datasets.DATASETS)}.")
 
 
-@data.command()
+_seconds = click.FloatRange(min=0, max=86_400, min_open=True)
+
+
+@data.command("fetch")
 @_dataset
 @options.data_option
 @options.as_json
-@click.option(
-    "--mirror-seconds",
-    type=click.FloatRange(min=0, max=86_400, min_open=True),
-    default=20.0,
-    help="Time for a mirror to answer.",
-)
-def fetch(name: str, folder: Path | None, as_json: bool, mirror_seconds: float) -> None:
+@click.option("--mirror-seconds", type=_seconds, default=20.0, help="Time for a mirror to answer.")
+def _fetch(name: str, folder: Path | None, as_json: bool, mirror_seconds: float) -> None:
     """Fetch what is missing or damaged into --data or the user's cache."""
     from harness.data import training_images
 
@@ -291,22 +249,22 @@ def fetch(name: str, folder: Path | None, as_json: bool, mirror_seconds: float) 
     _show(training_images.check(spec, folder) | {"fetched": fetched}, as_json)
 
 
-@data.command(short_help="Check every file by its hash.")
+@data.command("check", short_help="Check every file by its hash.")
 @_dataset
 @options.data_option
 @options.as_json
-def check(name: str, folder: Path | None, as_json: bool) -> None:
+def _check_files(name: str, folder: Path | None, as_json: bool) -> None:
     """Check every file by its hash; exit code 5 when one is missing or damaged."""
     from harness.data import training_images
 
     _show(training_images.check(datasets.dataset(name), folder), as_json)
 
 
-@data.command()
+@data.command("path")
 @_dataset
 @options.data_option
 @options.as_json
-def path(name: str, folder: Path | None, as_json: bool) -> None:
+def _path(name: str, folder: Path | None, as_json: bool) -> None:
     """Print the folder that holds the files, without looking into them."""
     from harness.data import training_images
 

