@@ -25,7 +25,7 @@ from harness.training.train import to_safetensors
 from search_spaces.network import analyse
 from search_spaces.notation import parse_network
 from tests.conftest import REPOSITORY
-from tests.harness.data.test_other_images import idx
+from tests.harness.test_data import idx
 
 PROGRAM = REPOSITORY / "docs" / "examples" / "evaluate_plain.py"
 MNIST = DATASETS["mnist"]

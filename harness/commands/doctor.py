@@ -189,8 +189,14 @@ def doctor(dataset: str, folder: Path | None, verbose: bool, as_json: bool) -> i
     """
     spec, place = datasets.asked_for(dataset), workspace()
     probes: dict[str, Callable[[], _Found]] = {
-        "python": _python, "packages": _packages, "torch": _torch, "cpu": _cpu, "engine": _engine,
-        "data": lambda: _data(spec, folder), "workspace": lambda: _workspace(place.root), "libraries": _libraries,
+        "python": _python,
+        "packages": _packages,
+        "torch": _torch,
+        "cpu": _cpu,
+        "engine": _engine,
+        "data": lambda: _data(spec, folder),
+        "workspace": lambda: _workspace(place.root),
+        "libraries": _libraries,
     }
     checks = [_check(name, probe) for name, probe in probes.items()]
     failure = next((check for check in checks if check.verdict == "fail"), None)

@@ -21,7 +21,7 @@ import pytest
 
 from harness import cli
 from harness.cli import run
-from tests.harness.system.test_terminal import terminal
+from tests.harness.test_system import terminal
 
 REPOSITORY = Path(__file__).parents[2]
 NETWORK = "conv3x3(4) | gap | linear(10)"

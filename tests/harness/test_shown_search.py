@@ -25,7 +25,7 @@ from harness.system.errors import UsageError
 from harness.system.files import Workspace
 from harness.training.result import Purpose, Result, Status
 from tests.harness import scripted
-from tests.harness.system.test_terminal import terminal
+from tests.harness.test_system import terminal
 
 PROPOSAL = scripted.proposal(3, "conv3x3(40) relu conv3x3(8) relu gap linear(10)")
 JOB = scripted.first_job(PROPOSAL)

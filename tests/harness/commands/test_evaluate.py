@@ -24,7 +24,7 @@ from harness.evidence.evaluate import probabilities
 from harness.evidence.record import Record, WeightFile, weights_path
 from harness.system.files import Workspace
 from tests.harness.commands.conftest import NETWORK, ROW, Trainer
-from tests.harness.data.test_other_images import idx
+from tests.harness.test_data import idx
 
 
 def refused(capsys: pytest.CaptureFixture[str], code: int, *arguments: str) -> str:
