@@ -186,18 +186,13 @@ def recompute_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """Labelled images on one device: uint8 (n, channels, rows, columns) and int64 (n,).
-
-    Attributes:
-        mean: of the pixels, on a scale from 0 to 1, one a channel; with ``deviation`` it normalises them.
-        classes: labels are below it.
-    """
+    """Labelled images on one device: uint8 (n, channels, rows, columns) and int64 (n,)."""
 
     pixels: Tensor
     labels: Tensor
-    mean: tuple[float, ...]
+    mean: tuple[float, ...]  # of the pixels from 0 to 1, one a channel; with ``deviation`` it normalises them
     deviation: tuple[float, ...]
-    classes: int = 10
+    classes: int = 10  # labels are below it
 
     def __post_init__(self) -> None:
         """Check what the engine reads: a mean and a deviation a channel."""
@@ -277,16 +272,11 @@ def _maps_of(draws: Tensor, rows: int, columns: int, recipe: Recipe) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Teacher:
-    """The trained teachers of one recipe: one architecture, a network a seed.
-
-    Attributes:
-        networks: in evaluation mode, with the weights that predict: averaged where their recipe averages.
-        seconds: that the training of all of them took.
-    """
+    """The trained teachers of one recipe: one architecture, a network a seed."""
 
     architecture: Architecture
-    networks: tuple[Network, ...]
-    seconds: float
+    networks: tuple[Network, ...]  # one a seed, in evaluation mode, with the weights that predict
+    seconds: float  # that the training of all of them took
 
 
 def soft_targets(teacher: Teacher, batch: Tensor, temperature: float) -> Tensor:

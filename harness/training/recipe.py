@@ -178,19 +178,12 @@ def recipe_of_epoch(recipe: Recipe, epoch: int) -> Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """What moves over some steps in a row, an item a step: all that an engine needs to know of it.
+    """What moves over some steps in a row, an item a step: all that an engine needs to know of it."""
 
-    Attributes:
-        rates: learning rates.
-        shares: how much of the new state the average takes; all of it until it begins.
-        corrections: what Adam divides its mean, and the root of its mean square, by (Kingma and Ba, arXiv 1412.6980).
-        first_averaged: the step of the run, counted from 1, whose state is the first of the average.
-    """
-
-    rates: list[float]
-    shares: list[float]
-    corrections: list[tuple[float, float]]
-    first_averaged: float
+    rates: list[float]  # learning rates
+    shares: list[float]  # how much of the new state the average takes; all of it until it begins
+    corrections: list[tuple[float, float]]  # of Adam's mean and root of squares (Kingma and Ba, arXiv 1412.6980)
+    first_averaged: float  # the step of the run, counted from 1, whose state is the first of the average
 
 
 def epoch_steps(recipe: Recipe, done: int, count: int) -> Steps:
@@ -243,18 +236,12 @@ def recipe_from(document: dict[str, Any], where: str = "recipe") -> Recipe:
 
 @dataclass(frozen=True, slots=True)
 class NamedRecipe:
-    """A recipe with what people must know about it.
-
-    Attributes:
-        assumed: fields that the document of the recipe does not state and that are ours.
-        test_each_epoch: read the test set after every epoch, as the documents did; never set for recipes
-            of our own.
-    """
+    """A recipe with what people must know about it."""
 
     name: str
     recipe: Recipe
-    assumed: tuple[str, ...] = ()
-    test_each_epoch: bool = False
+    assumed: tuple[str, ...] = ()  # fields that the document of the recipe does not state and that are ours
+    test_each_epoch: bool = False  # read the test set after every epoch, as the documents did; ours never do
 
 
 _DOCUMENTS = Recipe(

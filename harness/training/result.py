@@ -83,23 +83,14 @@ class Status(StrEnum):
 @documented
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """One pass over the training images.
+    """One pass over the training images."""
 
-    Attributes:
-        epoch: counted from 1.
-        learning_rate: of the last step.
-        train_loss: mean over the steps, None when not finite.
-        train_seconds: since the start of the run, evaluation left out.
-        validation_errors: wrong validation images, None where this epoch was not evaluated.
-        test_errors: wrong test images; only re-runs of documents look each epoch.
-    """
-
-    epoch: int
-    learning_rate: float
-    train_loss: float | None
-    train_seconds: float
-    validation_errors: int | None = None
-    test_errors: int | None = None
+    epoch: int  # counted from 1
+    learning_rate: float  # of the last step
+    train_loss: float | None  # mean over the steps, None when not finite
+    train_seconds: float  # since the start of the run, evaluation left out
+    validation_errors: int | None = None  # wrong validation images, None where this epoch was not evaluated
+    test_errors: int | None = None  # wrong test images; only re-runs of documents look each epoch
 
 
 @documented
@@ -129,18 +120,7 @@ def same_bits_due(ours: Environment, theirs: Environment) -> bool:
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """One run of one network with one recipe and one seed.
-
-    Attributes:
-        seed_index: which of the fixed seeds of this purpose.
-        message: what went wrong, for people; empty where nothing did.
-        wrong: (index of the test image, class said) for each wrong test image, in order of the index.
-        teacher_seconds: training time of the recipe's teachers, all together, whenever they were trained.
-        weights_sha256: digest of the final weights, for bit-by-bit comparison.
-        peak_memory_mb: largest resident size of the process, in MiB.
-        study: name of the study; ``trial`` its number there, ``decisions`` what the space was asked.
-        node: of a cluster, that trained it; empty where the coordinator's own machine did.
-    """
+    """One run of one network with one recipe and one seed."""
 
     architecture: WrittenNetwork
     hash: str
@@ -151,27 +131,27 @@ class Result:
     recipe_hash: str
     dataset: str
     purpose: Purpose
-    seed_index: int
+    seed_index: int  # which of the fixed seeds of this purpose
     seed: int
     status: Status
-    message: str = ""
+    message: str = ""  # what went wrong, for people; empty where nothing did
     history: tuple[Epoch, ...] = ()
     validation_errors: int | None = None
     validation_size: int | None = None
     test_errors: int | None = None
     test_size: int | None = None
-    wrong: tuple[tuple[int, int], ...] = ()
-    weights_sha256: str | None = None
+    wrong: tuple[tuple[int, int], ...] = ()  # index of each wrong test image, in order, and the class said
+    weights_sha256: str | None = None  # digest of the final weights, for bit-by-bit comparison
     train_seconds: float = 0.0
-    teacher_seconds: float = 0.0
+    teacher_seconds: float = 0.0  # training time of the recipe's teachers, all together, whenever they were trained
     images_per_second: float = 0.0
-    peak_memory_mb: float = 0.0
+    peak_memory_mb: float = 0.0  # largest resident size of the process, in MiB
     environment: Environment | None = None
     started_utc: str = ""
-    study: str | None = None
+    study: str | None = None  # name of the study; ``trial`` its number there, ``decisions`` what the space was asked
     trial: int | None = None
     decisions: tuple[Decision, ...] = ()
-    node: str = ""
+    node: str = ""  # of a cluster, that trained it; empty where the coordinator's own machine did
     protocol_version: int = PROTOCOL_VERSION
     schema_version: Literal[1] = 1
 
@@ -273,29 +253,20 @@ class Confidence:
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
-    """One seed, looked at.
-
-    Attributes:
-        weights_sha256: of the weights that were looked at, as in the record.
-        label_counts: test images of each class.
-        image_shape: rows and columns.
-        confidences: all test images by how sure the network was; classes without images are left out.
-        kernel_edge: rows of a kernel of the first convolution, 0 where the network begins otherwise.
-        kernels: the first convolution's kernels, row by row.
-    """
+    """One seed, looked at."""
 
     hash: str
     recipe_hash: str
     dataset: str
     data_hash: str
     seed_index: int
-    weights_sha256: str
-    label_counts: tuple[int, ...]
-    image_shape: tuple[int, int]
+    weights_sha256: str  # of the weights that were looked at, as in the record
+    label_counts: tuple[int, ...]  # test images of each class
+    image_shape: tuple[int, int]  # rows and columns
     misses: tuple[Miss, ...]
-    confidences: tuple[Confidence, ...]
-    kernel_edge: int
-    kernels: tuple[tuple[float, ...], ...]
+    confidences: tuple[Confidence, ...]  # all test images by how sure the network was; no empty classes
+    kernel_edge: int  # rows of a kernel of the first convolution, 0 where the network begins otherwise
+    kernels: tuple[tuple[float, ...], ...]  # the first convolution's kernels, row by row
     schema_version: Literal[1] = 1
 
 

@@ -68,45 +68,29 @@ _DIGITS = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What one worker is to do, in plain values that travel between processes.
-
-    Attributes:
-        seed_index: which of the fixed seeds of the purpose.
-        study_seed: of a search's runs (``StudyConfig.run_seed``); without effect outside one.
-        beacon: of a certification's seeds (``derive_seed``).
-        engine: ``native``, ``torch`` or ``auto``.
-        until_epoch: last epoch of this job; None for the recipe's last.
-        checkpoint: where the state is kept between jobs; None for nowhere.
-        evaluate_each_epoch: look at the validation images after every epoch, not only at the end.
-        teachers: where trained teachers are kept; None for nowhere.
-        test_log: where reads of the test set are recorded; the test set is read only where this is given.
-        test_each_epoch: read it after every epoch, as the source documents did.
-        inspection: where to leave what the test images showed; None for nowhere.
-        weights: where to leave what was learned, as a safetensors file; None for nowhere.
-        spent_seconds: that its earlier part has taken, where it goes on from a rung; they count for its limit.
-    """
+    """What one worker is to do, in plain values that travel between processes."""
 
     architecture: Architecture
     recipe: Recipe
     recipe_name: str
     purpose: Purpose
-    seed_index: int
-    study_seed: int = 0
-    beacon: str = ""
+    seed_index: int  # which of the fixed seeds of the purpose
+    study_seed: int = 0  # of a search's runs (``StudyConfig.run_seed``); without effect outside one
+    beacon: str = ""  # of a certification's seeds (``derive_seed``)
     device: str = "cpu"
-    engine: str = TORCH
-    until_epoch: int | None = None
-    checkpoint: Path | None = None
-    evaluate_each_epoch: bool = False
-    teachers: Path | None = None
-    test_log: Path | None = None
-    test_each_epoch: bool = False
-    inspection: Path | None = None
-    weights: Path | None = None
+    engine: str = TORCH  # ``native``, ``torch`` or ``auto``
+    until_epoch: int | None = None  # last epoch of this job; None for the recipe's last
+    checkpoint: Path | None = None  # where the state is kept between jobs; None for nowhere
+    evaluate_each_epoch: bool = False  # look at the validation images after every epoch, not only at the end
+    teachers: Path | None = None  # where trained teachers are kept; None for nowhere
+    test_log: Path | None = None  # for reads of the test set, which is read only where this is given
+    test_each_epoch: bool = False  # read it after every epoch, as the source documents did
+    inspection: Path | None = None  # where to leave what the test images showed; None for nowhere
+    weights: Path | None = None  # where to leave what was learned, as a safetensors file; None for nowhere
     study: str | None = None
     trial: int | None = None
     decisions: tuple[Decision, ...] = ()
-    spent_seconds: float = 0.0
+    spent_seconds: float = 0.0  # by its earlier part, where it goes on from a rung; they count for its limit
 
 
 class TrainingData:
@@ -126,14 +110,9 @@ class TrainingData:
         """Return what runs train on and are validated on, if anything; all runs of a process have the same copy."""
         if (placed := self._placed.get((device, divided))) is None:
             whole = self.images(self.data.train_images, self.data.train_labels, device)
-            placed = whole, None
-            if divided:
-                places = self.split.train.to(device), self.split.validation.to(device)
-                training, validation = (
-                    replace(whole, pixels=whole.pixels[at], labels=whole.labels[at]) for at in places
-                )
-                placed = training, validation
-            self._placed[device, divided] = placed
+            places = (self.split.train.to(device), self.split.validation.to(device)) if divided else (slice(None),)
+            parts = [replace(whole, pixels=whole.pixels[at], labels=whole.labels[at]) for at in places]
+            self._placed[device, divided] = placed = (parts[0], parts[1] if divided else None)
         return placed
 
 

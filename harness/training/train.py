@@ -70,15 +70,7 @@ _PASSING_STATISTICS_IMAGES = 2_000
 
 @dataclass(slots=True, eq=False)
 class Training:
-    """A run in progress: everything that the next step depends on.
-
-    Attributes:
-        engine: the native engine where it trains; ``native`` is the network's program there, made at first use.
-        teacher: the teacher of the recipe, None where it has none.
-        average: exponential average of ``state``; None before it begins, or where the recipe has none.
-        finished_average: the average with BN statistics of its own, where the recipe recomputes them.
-        diverged: a loss was not finite; the run is over.
-    """
+    """A run in progress: everything that the next step depends on."""
 
     architecture: Architecture
     task: Task
@@ -90,12 +82,12 @@ class Training:
     state: list[Tensor]
     step: int = 0
     seconds: float = 0.0
-    engine: Engine | None = None
-    native: NativeProgram | None = None
-    teacher: Teacher | None = None
-    average: list[Tensor] | None = None
-    finished_average: list[Tensor] | None = None
-    diverged: bool = False
+    engine: Engine | None = None  # the native engine where it trains
+    native: NativeProgram | None = None  # the network's program there, made at first use
+    teacher: Teacher | None = None  # the teacher of the recipe, None where it has none
+    average: list[Tensor] | None = None  # exponential, of ``state``; None before it begins
+    finished_average: list[Tensor] | None = None  # with BN statistics of its own, where the recipe recomputes them
+    diverged: bool = False  # a loss was not finite; the run is over
     history: list[Epoch] = field(default_factory=list)
 
 

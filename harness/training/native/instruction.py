@@ -64,129 +64,103 @@ class _Value:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Instruction:
-    """One instruction; -1 stands for what there is not.
-
-    Attributes:
-        source: index of the value that is read; ``target`` of the one that is written.
-        other: index of the second summand of a sum.
-        rows: of a window; 0 for a pool over the whole map.
-        row_padding: zeros above and below; ``column_padding`` on the left and on the right.
-        groups: of channels, each convolved by itself.
-        poses: of each learned kernel, or of each scale and shift.
-        shared: so many neighbouring channels have one mean and one variance.
-        kernel: its place in the state; so with ``bias``, ``scale``, ``shift``, ``mean`` and ``variance``.
-        before: activation before BN, or without one; ``after`` is that after it.
-        before_slope: of a leaky one in parts of 1,000,000,000, of a learned one its place; ``after_slope`` likewise.
-        dropout: 0 for none, 1 of single values, 2 of whole channels.
-        rate: of dropout, in parts of 65,536.
-    """
+    """One instruction; -1 stands for what there is not."""
 
     code: _Code
-    source: int
+    source: int  # index of the value that is read; ``target`` of the one that is written
     target: int = -1
-    other: int = -1
-    rows: int = 0
+    other: int = -1  # index of the second summand of a sum
+    rows: int = 0  # of a window; 0 for a pool over the whole map
     columns: int = 0
     stride: int = 1
-    row_padding: int = 0
+    row_padding: int = 0  # zeros above and below; ``column_padding`` on the left and on the right
     column_padding: int = 0
-    groups: int = 1
-    poses: int = 1
-    shared: int = 1
-    kernel: int = -1
+    groups: int = 1  # of channels, each convolved by itself
+    poses: int = 1  # of each learned kernel, or of each scale and shift
+    shared: int = 1  # so many neighbouring channels have one mean and one variance
+    kernel: int = -1  # its place in the state; so with ``bias``, ``scale``, ``shift``, ``mean`` and ``variance``
     bias: int = -1
     scale: int = -1
     shift: int = -1
     mean: int = -1
     variance: int = -1
-    before: Activation = Activation.NONE
+    before: Activation = Activation.NONE  # activation before BN, or without one; ``after`` is that after it
     after: Activation = Activation.NONE
-    before_slope: int = 0
+    before_slope: int = 0  # of a leaky one in parts of 1,000,000,000, of a learned one its place
     after_slope: int = 0
-    dropout: int = 0
-    rate: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Program:
-    """A network, flat.
-
-    Attributes:
-        parameters: sizes of the parameters in the order of torch's ``parameters()``; kernels and matrices have True.
-        parameter_count: the sum of these sizes.
-        state_size: number of parameters and running statistics. Each BN has its means, then its variances, there: one
-            a channel, or one for all that share it.
-    """
-
-    values: tuple[_Value, ...]
-    instructions: tuple[_Instruction, ...]
-    parameters: tuple[tuple[int, bool], ...]
-    parameter_count: int
-    state_size: int
-
-
-def program(architecture: Architecture, input_shape: Shape) -> Program:
-    """Return the program of a network. Raises ShapeError: the ops do not fit together."""
-    draft = _Draft()
-    _sequence(draft, architecture.ops, input_shape, draft.value(input_shape))
-    count = sum(size for size, _ in draft.parameters)
-    return Program(
-        tuple(draft.values),
-        # Statistics lie behind the parameters, whose number is known at the end only.
-        tuple(
-            replace(item, mean=count + item.mean, variance=count + item.variance) if item.shift >= 0 else item
-            for item in draft.instructions
-        ),
-        tuple(draft.parameters),
-        count,
-        count + draft.statistics,
-    )
+    dropout: int = 0  # 0 for none, 1 of single values, 2 of whole channels
+    rate: int = 0  # of dropout, in parts of 65,536
 
 
 @dataclass(slots=True)
-class _Draft:
-    """A program while it is written."""
+class Program:
+    """A network, flat."""
 
     values: list[_Value] = field(default_factory=list)
     instructions: list[_Instruction] = field(default_factory=list)
-    parameters: list[tuple[int, bool]] = field(default_factory=list)
-    statistics: int = 0
+    parameters: list[tuple[int, bool]] = field(
+        default_factory=list
+    )  # sizes in torch's order; True for kernels, matrices
+    statistics: int = 0  # running ones: of each BN its means, then its variances; they lie behind the parameters
     tied: dict[str, int] = field(default_factory=dict)
 
-    def value(self, shape: Shape) -> int:
+    @property
+    def parameter_count(self) -> int:
+        """Number of parameters."""
+        return sum(size for size, _ in self.parameters)
+
+    @property
+    def state_size(self) -> int:
+        """Number of parameters and running statistics."""
+        return self.parameter_count + self.statistics
+
+    def _value(self, shape: Shape) -> int:
         self.values.append(_Value(*shape) if len(shape) == 3 else _Value(shape[0], 1, 1))
         return len(self.values) - 1
 
-    def write(self, shape: Shape, item: _Instruction) -> int:
-        target = self.value(shape)
+    def _write(self, shape: Shape, item: _Instruction) -> int:
+        target = self._value(shape)
         self.instructions.append(replace(item, target=target))
         return target
 
-    def parameter(self, size: int, *, kernel: bool, tie: str | None = None) -> int:
+    def _parameter(self, size: int, *, kernel: bool, tie: str | None = None) -> int:
         if tie in self.tied:
             return self.tied[tie]
-        offset = sum(known for known, _ in self.parameters)
+        offset = self.parameter_count
         self.parameters.append((size, kernel))
         if tie is not None:
             self.tied[tie] = offset
         return offset
 
 
-def _sequence(draft: _Draft, ops: tuple[spec.Op, ...], shape: Shape, source: int) -> int:
+def program(architecture: Architecture, input_shape: Shape) -> Program:
+    """Return the program of a network. Raises ShapeError: the ops do not fit together."""
+    flat = Program()
+    _sequence(flat, architecture.ops, input_shape, flat._value(input_shape))
+    # Statistics lie behind the parameters, whose number is known at the end only.
+    count = flat.parameter_count
+    flat.instructions = [
+        replace(item, mean=count + item.mean, variance=count + item.variance) if item.shift >= 0 else item
+        for item in flat.instructions
+    ]
+    return flat
+
+
+def _sequence(flat: Program, ops: tuple[spec.Op, ...], shape: Shape, source: int) -> int:
     """Write the instructions of ops that read ``source``, and return the value that they leave."""
     while ops:
-        taken, item = _pointwise(draft, ops, shape, source)
+        taken, item = _pointwise(flat, ops, shape, source)
         if taken:
-            source = draft.write(shape, item)
+            source = flat._write(shape, item)
         else:
             taken, op = 1, ops[0]
-            source = _INSTRUCTIONS[type(op)](draft, op, shape, source)
+            source = _INSTRUCTIONS[type(op)](flat, op, shape, source)
             shape = op.shape(shape)
         ops = ops[taken:]
     return source
 
 
-def _pointwise(draft: _Draft, ops: tuple[spec.Op, ...], shape: Shape, source: int) -> tuple[int, _Instruction]:
+def _pointwise(flat: Program, ops: tuple[spec.Op, ...], shape: Shape, source: int) -> tuple[int, _Instruction]:
     """Return how many ops one pointwise instruction can take, and the instruction.
 
     These are activation, BN, activation and dropout in this order, each or none; a second activation only after BN.
@@ -198,19 +172,19 @@ def _pointwise(draft: _Draft, ops: tuple[spec.Op, ...], shape: Shape, source: in
             # The slope: parts where it is given, a place where it is learned.
             slope = round(op.slope * _SLOPE_PARTS) if isinstance(op, spec.LeakyReLU) else 0
             if isinstance(op, spec.PReLU):
-                slope = draft.parameter(1, kernel=False)
+                slope = flat._parameter(1, kernel=False)
             kind = _ACTIVATIONS[type(op)]
             if place == 0:
                 item = replace(item, before=kind, before_slope=slope)
             else:
                 item = replace(item, after=kind, after_slope=slope)
         elif isinstance(op, spec.BatchNorm) and place == 1:
-            shared, mean = op.poses if op.shared else 1, draft.statistics
-            scale = -1 if op.unscaled else draft.parameter(shape[0] // op.poses, kernel=False)
-            shift = draft.parameter(shape[0] // op.poses, kernel=False)
+            shared, mean = op.poses if op.shared else 1, flat.statistics
+            scale = -1 if op.unscaled else flat._parameter(shape[0] // op.poses, kernel=False)
+            shift = flat._parameter(shape[0] // op.poses, kernel=False)
             item = replace(item, poses=op.poses, shared=shared, scale=scale, shift=shift)
             item = replace(item, mean=mean, variance=mean + shape[0] // shared)
-            draft.statistics += 2 * (shape[0] // shared)
+            flat.statistics += 2 * (shape[0] // shared)
         elif isinstance(op, spec.Dropout | spec.Dropout2d) and place == 3:
             rate = min(round(op.p * _RATE_PARTS), _RATE_PARTS - 1)
             item = replace(item, dropout=_DROPOUTS[type(op)], rate=rate)
@@ -220,25 +194,25 @@ def _pointwise(draft: _Draft, ops: tuple[spec.Op, ...], shape: Shape, source: in
     return count, item
 
 
-def _window(code: _Code, draft: _Draft, op: Any, shape: Shape, source: int) -> int:
+def _window(code: _Code, flat: Program, op: Any, shape: Shape, source: int) -> int:
     # The window of what has no size is the whole map.
     size = getattr(op, "size", 0)
-    return draft.write(op.shape(shape), _Instruction(code=code, source=source, rows=size, columns=size))
+    return flat._write(op.shape(shape), _Instruction(code=code, source=source, rows=size, columns=size))
 
 
-def _linear(draft: _Draft, op: spec.Linear, shape: Shape, source: int) -> int:
-    weights = draft.parameter(prod(shape) * op.out_features, kernel=True)
-    bias = draft.parameter(op.out_features, kernel=False)
-    return draft.write(op.shape(shape), _Instruction(code=_Code.LINEAR, source=source, kernel=weights, bias=bias))
+def _linear(flat: Program, op: spec.Linear, shape: Shape, source: int) -> int:
+    weights = flat._parameter(prod(shape) * op.out_features, kernel=True)
+    bias = flat._parameter(op.out_features, kernel=False)
+    return flat._write(op.shape(shape), _Instruction(code=_Code.LINEAR, source=source, kernel=weights, bias=bias))
 
 
-def _convolution(draft: _Draft, op: spec.Conv | spec.DepthwiseConv, shape: Shape, source: int) -> int:
+def _convolution(flat: Program, op: spec.Conv | spec.DepthwiseConv, shape: Shape, source: int) -> int:
     (rows, columns), (above, left) = op.edges, op.paddings
     code, out, groups, poses = _Code.DEPTHWISE, shape[0], shape[0], 1
     if isinstance(op, spec.Conv):
         code, out, groups, poses = _Code.CONVOLUTION, op.out_channels, op.groups, op.poses
-    read = draft.values[source]
-    draft.values[source] = replace(read, margin=max(read.margin, above, left))
+    read = flat.values[source]
+    flat.values[source] = replace(read, margin=max(read.margin, above, left))
     item = _Instruction(
         code=code,
         source=source,
@@ -249,19 +223,19 @@ def _convolution(draft: _Draft, op: spec.Conv | spec.DepthwiseConv, shape: Shape
         column_padding=left,
         groups=groups,
         poses=poses,
-        kernel=draft.parameter(rows * columns * (out // poses) * (shape[0] // groups), kernel=True, tie=op.tie),
-        bias=draft.parameter(out // poses, kernel=False) if op.bias else -1,
+        kernel=flat._parameter(rows * columns * (out // poses) * (shape[0] // groups), kernel=True, tie=op.tie),
+        bias=flat._parameter(out // poses, kernel=False) if op.bias else -1,
     )
-    target = draft.write(op.shape(shape), item)
+    target = flat._write(op.shape(shape), item)
     margin = max(0, rows - 1 - above, columns - 1 - left)
-    draft.values[target] = replace(draft.values[target], gradient_margin=margin)
+    flat.values[target] = replace(flat.values[target], gradient_margin=margin)
     return target
 
 
-def _residual(draft: _Draft, op: spec.Residual, shape: Shape, source: int) -> int:
-    branch = draft.write(shape, _Instruction(code=_Code.BRANCH, source=source))
-    inner = _sequence(draft, op.ops, shape, branch)
-    return draft.write(shape, _Instruction(code=_Code.SUM, source=inner, other=source))
+def _residual(flat: Program, op: spec.Residual, shape: Shape, source: int) -> int:
+    branch = flat._write(shape, _Instruction(code=_Code.BRANCH, source=source))
+    inner = _sequence(flat, op.ops, shape, branch)
+    return flat._write(shape, _Instruction(code=_Code.SUM, source=inner, other=source))
 
 
 # Ops that one pointwise instruction takes together with BN, and what they are in it.
@@ -273,7 +247,7 @@ _ACTIVATIONS: Mapping[type[Any], Activation] = {
 }
 _DROPOUTS: Mapping[type[spec.Op], int] = {spec.Dropout: 1, spec.Dropout2d: 2}
 # Ops with instructions of their own: they write what reads one value, and return the value that it leaves.
-_INSTRUCTIONS: Mapping[type[spec.Op], Callable[[_Draft, Any, Shape, int], int]] = {
+_INSTRUCTIONS: Mapping[type[spec.Op], Callable[[Program, Any, Shape, int], int]] = {
     spec.Conv: _convolution,
     spec.DepthwiseConv: _convolution,
     spec.MaxPool: partial(_window, _Code.MAX_POOL),

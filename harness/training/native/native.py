@@ -36,14 +36,12 @@ if TYPE_CHECKING:
 _SOURCES = Path(__file__).resolve().parent
 # Vectors are the engine's own types; the rest says that nobody asks for errno or floating-point traps.
 OPTIONS = ("-std=c++17", "-O3", "-shared", "-fPIC", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math")
-_ENGINES = ("auto", "native", "torch")
 TORCH = "torch"
+_ENGINES = ("auto", "native", TORCH)
 
 
 @dataclass(frozen=True, slots=True)
-class _Level:
-    """An instruction set: the compiler's options for it, and the processor's flags that it needs."""
-
+class _Level:  # an instruction set: the compiler's options for it, and the processor's flags that it needs
     name: str
     options: tuple[str, ...]
     needs: frozenset[str]
@@ -82,33 +80,21 @@ class TeacherRow(ctypes.Structure):
     """The teachers of a recipe as ``engine_train`` takes them: a program, a state each, their share of the loss."""
 
     _fields_ = (
-        ("program", _POINTER),
-        ("states", _POINTER),
-        ("state_size", _LONG),
-        ("count", _LONG),
-        ("weight", _DOUBLE),
-        ("temperature", _DOUBLE),
+        *(("program", _POINTER), ("states", _POINTER), ("state_size", _LONG), ("count", _LONG)),
+        *(("weight", _DOUBLE), ("temperature", _DOUBLE)),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Engine:
-    """A loaded engine.
+    """A loaded engine."""
 
-    Attributes:
-        name: for results: ``native avx512 1f0c53a2``, the digest that of its sources, compiler and options.
-        path: its shared library.
-        double: its numbers are float64.
-        pairs: it multiplies pairs of bf16.
-        skipped: why the better instruction sets of this processor are not used, a line each.
-    """
-
-    name: str
-    path: str
-    double: bool
-    pairs: bool
+    name: str  # for results: ``native avx512 1f0c53a2``, the digest that of its sources, compiler and options
+    path: str  # of its shared library
+    double: bool  # its numbers are float64
+    pairs: bool  # it multiplies pairs of bf16
     library: ctypes.CDLL
-    skipped: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()  # why the better instruction sets of this processor are not used, a line each
 
 
 def level() -> _Level:
@@ -177,11 +163,7 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
 
 
 def compiler() -> list[str]:
-    """Return the command of the C++ compiler: that of the environment variable CXX, else the first that is installed.
-
-    Raises:
-        EngineUnavailable: there is none.
-    """
+    """Return the command of the C++ compiler: that of CXX, else the first installed. Raises EngineUnavailable."""
     given = os.environ.get("CXX")
     for name in (given,) if given else ("c++", "g++", "clang++"):
         words = name.split()
@@ -191,7 +173,7 @@ def compiler() -> list[str]:
 
 
 def compiler_version() -> str:
-    """Return what the compiler says of itself. Raises EngineUnavailable: there is none, or it does not run."""
+    """Return what the compiler says of itself. Raises EngineUnavailable."""
     command = [*compiler(), "--version"]
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout
