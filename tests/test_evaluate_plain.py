@@ -20,7 +20,6 @@ from harness.data.datasets import DATASETS
 from harness.evidence.evaluate import evaluated, probabilities
 from harness.evidence.record import read_weights
 from harness.training.modules import Network, build
-from harness.training.recipe import Precision
 from harness.training.train import to_safetensors
 from search_spaces.network import analyse
 from search_spaces.notation import parse_network
@@ -148,7 +147,7 @@ def test_it_says_what_the_project_says_and_refuses_another_record(
 ):
     (folder, pixels, labels), text = data, NETWORKS[3]
     path = keep(tmp_path / "net.safetensors", text)
-    found = evaluated(3, probabilities(read_weights(path), pixels, MNIST, Precision.FP32), labels, Precision.FP32, None)
+    found = evaluated(3, probabilities(read_weights(path), pixels, MNIST, "fp32"), labels, "fp32", None)
 
     plain.main(str(path), str(folder), str(record_in(tmp_path, text, found.wrong)))
 

@@ -28,7 +28,7 @@ from search_spaces.notation import parse_network
 _BATCH = 500
 # Two classes are as good as equal where their probabilities differ by less: processors and libraries round in other
 # orders. bfloat16 keeps eight bits.
-_TIE = {Precision.FP32: 1e-4, Precision.BF16: 0.05}
+_TIE = {"fp32": 1e-4, "bf16": 0.05}
 _NO_CLASS = -1
 
 
@@ -97,7 +97,7 @@ def probabilities(weights: WeightFile, pixels: Tensor, spec: Dataset, precision:
         ContentError: the weights are not those of a network.
     """
     network, parts = network_of(weights, spec.task), torch.split(pixels, _BATCH)
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=precision is Precision.BF16):
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
         found = [network(normalised(part.float().div_(255), spec.mean, spec.std)).float() for part in parts]
     return torch.cat(found).softmax(1)
 

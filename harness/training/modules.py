@@ -15,7 +15,7 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from harness.training.recipe import Initialisation, Recipe
+from harness.training.recipe import Recipe
 from search_spaces.modules import FastDropout, PosedConv2d
 from search_spaces.network import Architecture, Task, analyse
 from search_spaces.ops import Kernel, Op, Residual, Shape
@@ -87,12 +87,12 @@ def build(architecture: Architecture, task: Task, members: int | None = None) ->
 def draw_first_weights(network: Network, recipe: Recipe) -> None:
     """Give a network the recipe's first weights, from torch's own generator; a tied kernel is drawn once."""
     convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
-    if recipe.initialisation is not Initialisation.TORCH:
+    if recipe.initialisation != "torch":
         for weight in {id(module.weight): module.weight for module in convolutions}.values():
             nn.init.kaiming_normal_(weight, nonlinearity="relu")
         for bias in (module.bias for module in convolutions if module.bias is not None):
             nn.init.zeros_(bias)
-    if recipe.initialisation is Initialisation.DIRAC:
+    if recipe.initialisation == "dirac":
         for module in convolutions:
             poses = module.poses if isinstance(module, PosedConv2d) else 1
             if module.in_channels == poses * module.out_channels:

@@ -9,9 +9,8 @@ import os
 import re
 import tomllib
 from dataclasses import dataclass, fields, replace
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as validated
@@ -23,54 +22,18 @@ from search_spaces.errors import SearchSpaceError, nearest
 from search_spaces.network import Architecture, Task, normalised_values
 from search_spaces.notation import parse_network
 
-
-class Optimizer(StrEnum):
-    """Optimizers; ``momentum`` is SGD's momentum and Adam's first beta."""
-
-    SGD = "sgd"
-    ADAM = "adam"
-
-
-class Schedule(StrEnum):
-    """How the learning rate moves.
-
-    After the warm-up ``linear`` falls in a line and ``cosine`` along half a wave (Loshchilov and Hutter, arXiv
-    1608.03983), both to ``final_rate``; ``constant`` stays, ``step`` is multiplied by ``step_factor`` after each epoch
-    named in ``step_epochs``.
-    """
-
-    LINEAR = "linear"
-    CONSTANT = "constant"
-    STEP = "step"
-    COSINE = "cosine"
-
-
-class Initialisation(StrEnum):
-    """First weights: torch's own, or normal ones scaled by fan-in (He et al., arXiv 1502.01852).
-
-    ``dirac`` is ``kaiming`` but for convolutions with as many outputs as inputs, which begin by handing their input on
-    (Zagoruyko and Komodakis, arXiv 1706.00388).
-    """
-
-    TORCH = "torch"
-    KAIMING = "kaiming"
-    DIRAC = "dirac"
-
-
-class AverageStatistics(StrEnum):
-    """BN statistics of averaged weights: averaged like the weights, or recomputed for them from training images."""
-
-    AVERAGED = "averaged"
-    RECOMPUTED = "recomputed"
-
-
-class Precision(StrEnum):
-    """Number format of convolutions and linear layers; weights, BN and the loss are always fp32."""
-
-    FP32 = "fp32"
-    BF16 = "bf16"
-
-
+_Optimizer = Literal["sgd", "adam"]
+# After the warm-up ``linear`` falls in a line and ``cosine`` along half a wave (Loshchilov and Hutter, arXiv
+# 1608.03983), both to ``final_rate``; ``constant`` stays.
+_Schedule = Literal["linear", "constant", "step", "cosine"]
+# First weights: torch's own, or normal ones scaled by fan-in (He et al., arXiv 1502.01852). ``dirac`` is ``kaiming``
+# but for convolutions with as many outputs as inputs, which begin by handing their input on (Zagoruyko and Komodakis,
+# arXiv 1706.00388).
+_Initialisation = Literal["torch", "kaiming", "dirac"]
+# BN statistics of averaged weights: averaged like the weights, or recomputed for them from training images.
+_AverageStatistics = Literal["averaged", "recomputed"]
+# Number format of convolutions and linear layers; weights, BN and the loss are always fp32.
+Precision = Literal["fp32", "bf16"]
 _Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -80,12 +43,12 @@ class Recipe:
 
     epochs: Annotated[int, Field(ge=1, le=100_000)] = 15  # passes over the images, each without its incomplete batch
     batch_size: Annotated[int, Field(ge=1, le=10_000)] = 64
-    optimizer: Optimizer = Optimizer.SGD
+    optimizer: _Optimizer = "sgd"
     learning_rate: Annotated[float, Field(ge=1e-12, le=1e3)] = 0.1  # the highest of the schedule
     momentum: Annotated[float, Field(ge=0, le=0.9999)] = 0.9  # SGD's momentum, Adam's first beta
     nesterov: bool = True  # Nesterov's form of SGD's momentum
     weight_decay: _Share = 1e-4  # L2 coefficient on kernels and matrices
-    schedule: Schedule = Schedule.LINEAR
+    schedule: _Schedule = "linear"
     warmup: _Share = 0.2  # of all steps: over these the rate climbs from a tenth
     step_epochs: tuple[int, ...] = ()  # after these a ``step`` schedule multiplies the rate by ``step_factor``
     step_factor: _Share = 0.1
@@ -97,8 +60,8 @@ class Recipe:
     shear: Annotated[float, Field(ge=0, le=2)] = 0.1  # a slope
     average_decay: Annotated[float, Field(ge=0, le=0.99999)] = 0.998  # a step, of weights and BN statistics; 0 is off
     average_start: _Share = 0.1  # of the steps: after these averaging begins
-    initialisation: Initialisation = Initialisation.KAIMING
-    precision: Precision = Precision.FP32  # of what is multiplied in convolutions and, by torch, in linear layers
+    initialisation: _Initialisation = "kaiming"
+    precision: Precision = "fp32"  # of what is multiplied in convolutions and, by torch, in linear layers
     # What came after the first records: at its default it is no part of documents and hashes.
     final_rate: _Share = 0.0  # where ``linear`` and ``cosine`` end, as a share of the highest rate
     teacher: str = ""  # a network's text: its softened answers are learnt beside the labels; empty for none
@@ -106,7 +69,7 @@ class Recipe:
     teacher_seeds: Annotated[int, Field(ge=1, le=100)] = 1  # so many teachers, whose answers are averaged
     distill_weight: _Share = 0.5  # of the loss, which the teachers' answers have
     distill_temperature: Annotated[float, Field(ge=0.1, le=100)] = 4.0  # divides logits before they are compared
-    average_statistics: AverageStatistics = AverageStatistics.AVERAGED
+    average_statistics: _AverageStatistics = "averaged"
     zero_head: bool = False  # begin with a last layer of zeros, where it ends the network and its kernel is its own
     augmentation_off_share: _Share = 0.0  # of the epochs, in whole ones: in the last of them no image is moved
     decay_all: bool = False  # decay scales, shifts, biases and slopes too, as torch's optimizers do
@@ -117,13 +80,13 @@ class Recipe:
             raise ValueError("augmentation_off_share ends an augmentation, but augmented_share is 0")
         if self.decay_all and self.weight_decay == 0:
             raise ValueError("decay_all says what weight_decay holds for, but weight_decay is 0")
-        if self.average_statistics is AverageStatistics.RECOMPUTED and self.average_decay == 0:
+        if self.average_statistics == "recomputed" and self.average_decay == 0:
             raise ValueError("average_statistics are of an average, but average_decay is 0")
-        if self.nesterov and self.optimizer is Optimizer.SGD and self.momentum == 0:
+        if self.nesterov and self.optimizer == "sgd" and self.momentum == 0:
             raise ValueError("nesterov needs a momentum above 0, but momentum is 0")
-        if self.step_epochs and self.schedule is not Schedule.STEP:
+        if self.step_epochs and self.schedule != "step":
             raise ValueError(f"step_epochs belong to schedule 'step', but schedule is '{self.schedule}'")
-        if self.final_rate and self.schedule not in (Schedule.LINEAR, Schedule.COSINE):
+        if self.final_rate and self.schedule not in ("linear", "cosine"):
             raise ValueError(f"final_rate belongs to 'linear' and 'cosine', but schedule is '{self.schedule}'")
         if not self.teacher:
             for name in ("teacher_recipe", "teacher_seeds", "distill_weight", "distill_temperature"):
@@ -211,14 +174,14 @@ def _learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
     if done < recipe.warmup:
         return recipe.learning_rate * (0.1 + 0.9 * done / recipe.warmup)
     match recipe.schedule:
-        case Schedule.CONSTANT:
+        case "constant":
             return recipe.learning_rate
-        case Schedule.STEP:
+        case "step":
             passed = sum(step >= epoch * steps_per_epoch for epoch in recipe.step_epochs)
             return recipe.learning_rate * recipe.step_factor**passed
-        case Schedule.LINEAR:
+        case "linear":
             rate = recipe.learning_rate * (1 - done) / (1 - recipe.warmup)
-        case Schedule.COSINE:
+        case "cosine":
             turned = math.pi * (done - recipe.warmup) / (1 - recipe.warmup)
             rate = recipe.learning_rate * (1 + math.cos(turned)) / 2
     # What falls to zero falls to the recipe's last rate; the same number where that is zero.
@@ -251,7 +214,7 @@ _DOCUMENTS = Recipe(
     momentum=0.9,
     nesterov=False,
     weight_decay=0.0,
-    schedule=Schedule.CONSTANT,
+    schedule="constant",
     warmup=0.0,
     augmented_share=0.0,
     rotation_degrees=0.0,
@@ -260,8 +223,8 @@ _DOCUMENTS = Recipe(
     shear=0.0,
     average_decay=0.0,
     average_start=0.0,
-    initialisation=Initialisation.TORCH,
-    precision=Precision.BF16,
+    initialisation="torch",
+    precision="bf16",
 )
 
 
@@ -278,10 +241,10 @@ def _document(name: str, **stated: Any) -> NamedRecipe:
 _SMALL = Recipe(
     epochs=30,
     batch_size=32,
-    schedule=Schedule.COSINE,
+    schedule="cosine",
     warmup=0.1,
     augmented_share=0.6,
-    average_statistics=AverageStatistics.RECOMPUTED,
+    average_statistics="recomputed",
 )
 
 RECIPES: dict[str, NamedRecipe] = {
@@ -289,7 +252,7 @@ RECIPES: dict[str, NamedRecipe] = {
     for entry in (
         NamedRecipe("fast", Recipe()),
         NamedRecipe("small", _SMALL),
-        NamedRecipe("small-bf16", replace(_SMALL, precision=Precision.BF16)),
+        NamedRecipe("small-bf16", replace(_SMALL, precision="bf16")),
         NamedRecipe("smoke", Recipe(epochs=1, batch_size=128)),
         _document("documents"),
         _document(
@@ -297,12 +260,12 @@ RECIPES: dict[str, NamedRecipe] = {
             epochs=19,
             batch_size=128,
             learning_rate=0.01,
-            schedule=Schedule.STEP,
+            schedule="step",
             step_epochs=(10,),
             step_factor=0.1,
         ),
         _document("seed2", epochs=20),
-        _document("seed4", optimizer=Optimizer.SGD, learning_rate=0.04, batch_size=128, epochs=20),
+        _document("seed4", optimizer="sgd", learning_rate=0.04, batch_size=128, epochs=20),
     )
 }
 

@@ -16,7 +16,7 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 from harness.training.modules import Images, epoch_maps, network_on, normalised, soft_losses, soft_targets
-from harness.training.recipe import Optimizer, Steps, check_batch, decay_of, epoch_steps, recipe_of_epoch
+from harness.training.recipe import Steps, check_batch, decay_of, epoch_steps, recipe_of_epoch
 from harness.training.result import Epoch
 from harness.training.train import Training, autocast, end_epoch, engine_tensors, flat_parts, restore
 
@@ -40,7 +40,7 @@ class Population:
         self.network = network_on(architecture, task, self.device, generator=generator, members=len(members))
         self.network.train()
         self.parameters: list[Tensor] = list(self.network.parameters())
-        state, kinds = engine_tensors(self.network), 2 if self.recipe.optimizer is Optimizer.ADAM else 1
+        state, kinds = engine_tensors(self.network), 2 if self.recipe.optimizer == "adam" else 1
         # As in ``flat_parts``: state, average, and each kind of memory that the optimizer has.
         self.average = [torch.zeros_like(tensor) for tensor in state]
         self.memories = [[torch.zeros_like(tensor) for tensor in self.parameters] for _ in range(kinds)]
@@ -164,7 +164,7 @@ class Population:
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             if decay := decay_of(recipe, kernel=parameter.ndim > 1):
                 gradient.add_(parameter, alpha=decay)
-        if recipe.optimizer is Optimizer.ADAM:
+        if recipe.optimizer == "adam":
             first, second = self.memories
             torch._foreach_lerp_(first, gradients, 1 - recipe.momentum)
             torch._foreach_mul_(second, 0.999)

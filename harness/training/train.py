@@ -45,9 +45,6 @@ from harness.training.modules import (
 from harness.training.native.instruction import Program, program
 from harness.training.native.native import Engine, TeacherRow, training_row
 from harness.training.recipe import (
-    AverageStatistics,
-    Optimizer,
-    Precision,
     Recipe,
     Steps,
     check_batch,
@@ -122,7 +119,7 @@ def start(
     ]
     rate, momentum = recipe.learning_rate, recipe.momentum
     optimizer: torch.optim.Optimizer
-    if recipe.optimizer is Optimizer.ADAM:
+    if recipe.optimizer == "adam":
         optimizer = torch.optim.Adam(groups, rate, (momentum, 0.999), foreach=True)
     else:
         optimizer = torch.optim.SGD(groups, rate, momentum, nesterov=recipe.nesterov, foreach=True)
@@ -217,7 +214,7 @@ class NativeProgram:
         self.real = torch.float64 if engine.double else torch.float32
         self.program = program(architecture, self.task.input_shape)
         self.pointer = self._opened(self.program, images)
-        adam, nesterov = int(recipe.optimizer is Optimizer.ADAM), int(recipe.nesterov)
+        adam, nesterov = int(recipe.optimizer == "adam"), int(recipe.nesterov)
         self.row = training_row(double=engine.double)(adam, nesterov, recipe.momentum, recipe.label_smoothing)
         # L2 coefficients, (parameter_count,). A network may have no parameters.
         decays = [torch.full((size,), decay_of(recipe, kernel=kernel)) for size, kernel in self.program.parameters]
@@ -239,7 +236,7 @@ class NativeProgram:
         pointer: int | None = self.engine.library.engine_new(
             *(values.ctypes.data, len(values), instructions.ctypes.data, len(instructions)),
             *(self.recipe.batch_size, flat.state_size, flat.parameter_count),
-            *(mean.ctypes.data, deviation.ctypes.data, int(self.recipe.precision is Precision.BF16)),
+            *(mean.ctypes.data, deviation.ctypes.data, int(self.recipe.precision == "bf16")),
         )
         if not pointer:
             raise MemoryError(f"no memory for a batch of {self.recipe.batch_size}")
@@ -371,7 +368,7 @@ def finish_average(run: Training, images: Images) -> None:
     Where the recipe recomputes BN statistics, they are those of training images, moved as in the last epoch. What is
     trained further does not change by it.
     """
-    recomputed = run.recipe.average_statistics is AverageStatistics.RECOMPUTED
+    recomputed = run.recipe.average_statistics == "recomputed"
     if run.average is None or run.finished_average is not None or not recomputed:
         return
     # A generator of its own: looking at a run must not change how it goes on.
@@ -421,7 +418,7 @@ def count_errors(run: Training, images: Images) -> int:
 
 def predicting_state(run: Training) -> list[Tensor]:
     """Return the weights that predict, with BN statistics: the averaged ones where there are some."""
-    averaged = run.recipe.average_statistics is AverageStatistics.AVERAGED
+    averaged = run.recipe.average_statistics == "averaged"
     assert run.average is None or run.finished_average is not None or averaged, "finish_average comes before a look"
     return run.finished_average or run.average or run.state
 
@@ -485,7 +482,7 @@ def _holding(run: Training, state: list[Tensor]) -> Iterator[None]:
 
 def autocast(run: Training) -> contextlib.AbstractContextManager[object]:
     """Return the context in which a network of this run computes in its recipe's precision."""
-    if run.recipe.precision is Precision.FP32:
+    if run.recipe.precision == "fp32":
         return contextlib.nullcontext()
     return torch.autocast(run.device.type, dtype=torch.bfloat16)
 

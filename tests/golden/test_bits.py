@@ -17,7 +17,7 @@ import torch
 
 from harness.training.modules import Images
 from harness.training.native.native import EngineUnavailable, compiler_version, level, load
-from harness.training.recipe import AverageStatistics, Initialisation, Optimizer, Precision, Recipe, Schedule
+from harness.training.recipe import Recipe
 from harness.training.result import instructions
 from harness.training.train import finish_average, start, train_epoch, weights_digest
 from search_spaces.network import MNIST
@@ -27,10 +27,10 @@ GOLDEN = Path(__file__).with_name("bits.json")
 SMALL = Recipe(
     epochs=2,
     batch_size=32,
-    schedule=Schedule.COSINE,
+    schedule="cosine",
     warmup=0.1,
     augmented_share=0.6,
-    average_statistics=AverageStatistics.RECOMPUTED,
+    average_statistics="recomputed",
 )
 # A network and a recipe each; together all ops and most ways to train.
 TRAININGS = {
@@ -42,11 +42,11 @@ TRAININGS = {
     "mixed": (
         "conv5x5(5, stride=2, bias) relu bn dropout2d(0.1) | avgpool | conv1x1(12, pad=1) bn | dwconv3x3 relu "
         "res(conv3x3(12) bn relu) conv3x3(11, pad=0) relu bn | conv1x1(10, bias) | gap",
-        Recipe(epochs=2, batch_size=20, optimizer=Optimizer.ADAM, learning_rate=0.003, label_smoothing=0.1),
+        Recipe(epochs=2, batch_size=20, optimizer="adam", learning_rate=0.003, label_smoothing=0.1),
     ),
     "matrices": (
         "maxpool relu linear(20) bn relu relu linear(10)",
-        Recipe(epochs=2, batch_size=25, schedule=Schedule.STEP, step_epochs=(1,), average_decay=0.0, decay_all=True),
+        Recipe(epochs=2, batch_size=25, schedule="step", step_epochs=(1,), average_decay=0.0, decay_all=True),
     ),
     "posed": (
         "conv3x3(8, poses=4) bn(poses=4) relu | avgpool | conv1x1(8, poses=4) conv3x3(16, poses=4, tie=t1) "
@@ -57,11 +57,11 @@ TRAININGS = {
     "wavering": (
         "unshuffle(2) conv3x1(6) bn swish conv1x3(6, groups=2) prelu | maxpool | "
         "conv3x3(8) bn leaky | gap | linear(10)",
-        Recipe(epochs=2, batch_size=32, initialisation=Initialisation.DIRAC, zero_head=True, nesterov=False),
+        Recipe(epochs=2, batch_size=32, initialisation="dirac", zero_head=True, nesterov=False),
     ),
     "pairs": (
         "conv3x3(8) bn relu | maxpool | conv3x3(16) bn relu conv1x1(8) bn relu | gap | linear(10)",
-        Recipe(epochs=2, batch_size=32, precision=Precision.BF16, final_rate=0.1, augmentation_off_share=0.5),
+        Recipe(epochs=2, batch_size=32, precision="bf16", final_rate=0.1, augmentation_off_share=0.5),
     ),
 }
 

@@ -25,7 +25,7 @@ from harness.system import files
 from harness.system.errors import DeviceError, UsageError, reason
 from harness.system.machine import processor_flags
 from harness.training.native.instruction import KERNELS
-from harness.training.recipe import Precision, Recipe
+from harness.training.recipe import Recipe
 from search_spaces.errors import nearest
 from search_spaces.notation import parse_notation
 from search_spaces.ops import Op, op_types
@@ -271,7 +271,7 @@ def choose_engine(name: str, recipe: Recipe, device: torch.device, ops: Iterable
         except EngineUnavailable as error:
             why = str(error)
         else:
-            if recipe.precision is not Precision.BF16 or engine.pairs:
+            if recipe.precision != "bf16" or engine.pairs:
                 return Choice(engine)
             why = "; ".join([f"{engine.name} has no products of bf16, for which the recipe asks", *engine.skipped])
     if name == "native":

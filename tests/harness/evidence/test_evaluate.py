@@ -34,7 +34,7 @@ def run(new_record: Callable[..., Record]) -> Callable[..., SeedRun]:
     return made
 
 
-def held(recorded: SeedRun, sure: Tensor = SURE, precision: Precision = Precision.FP32) -> Evaluation:
+def held(recorded: SeedRun, sure: Tensor = SURE, precision: Precision = "fp32") -> Evaluation:
     return evaluated(7, sure, LABELS, precision, recorded)
 
 
@@ -53,7 +53,7 @@ def test_probabilities_are_those_of_a_network_worked_out_by_hand():
     pixels[0], pixels[1002] = 0, 255
     weights = linear_on_means()
 
-    found = probabilities(weights, pixels, MNIST, Precision.FP32)
+    found = probabilities(weights, pixels, MNIST, "fp32")
 
     means = (pixels.numpy().astype(np.float64).mean((1, 2, 3)) / 255 - 0.1307) / 0.3081
     logits = means[:, None] * weights.kept["ops.1.weight"][:, 0] + weights.kept["ops.1.bias"]
@@ -64,7 +64,7 @@ def test_probabilities_are_those_of_a_network_worked_out_by_hand():
 def test_a_recipe_in_bfloat16_is_evaluated_in_bfloat16():
     pixels = torch.arange(256, dtype=torch.uint8)[:, None, None, None].expand(256, 1, 28, 28)
 
-    exact, rounded = (probabilities(linear_on_means(), pixels, MNIST, precision) for precision in Precision)
+    exact, rounded = (probabilities(linear_on_means(), pixels, MNIST, precision) for precision in ("fp32", "bf16"))
 
     # Eight bits of logits up to three.
     assert 1e-4 < float((exact - rounded).abs().max()) < 0.01
@@ -100,10 +100,10 @@ def test_a_mistake_that_cannot_be_is_not_as_recorded(claimed: tuple[int, int], r
 @pytest.mark.parametrize(
     ("precision", "margin", "tie"),
     [
-        (Precision.FP32, 5e-5, True),
-        (Precision.FP32, 3e-4, False),
-        (Precision.BF16, 0.04, True),
-        (Precision.BF16, 0.06, False),
+        ("fp32", 5e-5, True),
+        ("fp32", 3e-4, False),
+        ("bf16", 0.04, True),
+        ("bf16", 0.06, False),
     ],
 )
 def test_two_classes_as_good_as_equal_count_as_recorded(

@@ -23,7 +23,7 @@ from harness.training.modules import (
     recompute_statistics,
 )
 from harness.training.native import native
-from harness.training.recipe import AverageStatistics, Initialisation, Recipe
+from harness.training.recipe import Recipe
 from harness.training.together import Population
 from harness.training.train import (
     Training,
@@ -162,7 +162,7 @@ def test_every_dropout_draws_from_the_generator_it_is_given_and_from_no_other():
 def test_kaiming_weights_are_scaled_by_fan_in_and_biases_are_zero():
     network = build(parse_network("conv3x3(32) conv3x3(64, bias) | gap | conv1x1(10, bias)"), MNIST)
     torch.manual_seed(1)
-    draw_first_weights(network, Recipe(initialisation=Initialisation.KAIMING))
+    draw_first_weights(network, Recipe(initialisation="kaiming"))
     kernel = stored(network, 1)
     assert float(kernel.std()) == pytest.approx((2 / (32 * 9)) ** 0.5, rel=0.03)
     assert float(kernel.mean()) == pytest.approx(0, abs=0.002)
@@ -170,7 +170,7 @@ def test_kaiming_weights_are_scaled_by_fan_in_and_biases_are_zero():
     assert stored(network, 3, name="bias").tolist() == [0.0] * 10
 
 
-DIRAC = Recipe(initialisation=Initialisation.DIRAC)
+DIRAC = Recipe(initialisation="dirac")
 
 
 def drawn(text: str, recipe: Recipe) -> Network:
@@ -243,9 +243,7 @@ def test_a_head_that_zeros_would_silence_for_good_stays_as_it_was_drawn(text: st
 NETWORK = parse_network(
     "conv3x3(4) bn relu dropout(0.3) | maxpool | res(conv3x3(4) relu bn) conv3x3(6) bn relu | linear(8) bn linear(10)"
 )
-RECIPE = Recipe(
-    epochs=2, batch_size=32, average_start=0.0, average_decay=0.99, average_statistics=AverageStatistics.RECOMPUTED
-)
+RECIPE = Recipe(epochs=2, batch_size=32, average_start=0.0, average_decay=0.99, average_statistics="recomputed")
 ENGINES = [pytest.param(lambda: None, id="torch"), pytest.param(native.load, id="native")]
 Load = Callable[[], Any]
 

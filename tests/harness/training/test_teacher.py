@@ -17,7 +17,7 @@ from harness.system.errors import ContentError
 from harness.training import run as run_module
 from harness.training.modules import Images, Network, Teacher, build, draw_first_weights, soft_losses, soft_targets
 from harness.training.native import native
-from harness.training.recipe import Initialisation, Optimizer, Recipe
+from harness.training.recipe import Recipe
 from harness.training.result import Purpose, derive_seed
 from harness.training.run import Job, teacher_of
 from harness.training.train import NativeProgram, Training, predictions, start, state_tensors, train_epoch
@@ -128,7 +128,7 @@ def test_without_a_folder_nothing_is_kept(epochs: list[int]):
 
 
 def test_a_teacher_that_diverges_teaches_nobody(tmp_path: Path):
-    wild = Recipe(epochs=30, batch_size=16, learning_rate=1e3, warmup=0.0, optimizer=Optimizer.SGD, momentum=0.99)
+    wild = Recipe(epochs=30, batch_size=16, learning_rate=1e3, warmup=0.0, optimizer="sgd", momentum=0.99)
     recipe = replace(STUDENTS, teacher="conv3x3(4) conv3x3(4) gap linear(10)", teacher_recipe=wild)
     with pytest.raises(ContentError, match=r"^the teacher [0-9a-f]{12} diverged in epoch \d+ of its recipe$"):
         taught_by(recipe, tmp_path)
@@ -164,7 +164,7 @@ def teacher_network(seed: int) -> Network:
     """A network that nobody has trained, but with weights and statistics of its own."""
     torch.manual_seed(seed)
     network = build(TEACHER, MNIST)
-    draw_first_weights(network, Recipe(initialisation=Initialisation.KAIMING))
+    draw_first_weights(network, Recipe(initialisation="kaiming"))
     for name, tensor in network.state_dict().items():
         if "running" in name:
             tensor.copy_(tensor + torch.rand(tensor.shape))

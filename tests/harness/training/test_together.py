@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from harness.training.recipe import Optimizer, Recipe, epoch_steps
+from harness.training.recipe import Recipe, epoch_steps
 from harness.training.together import Population
 from harness.training.train import Training, count_errors, start, train_epoch
 from search_spaces.network import MNIST
@@ -21,7 +21,7 @@ CPU = torch.device("cpu")
 RECIPES = (
     Recipe(epochs=2, batch_size=32),
     Recipe(epochs=2, batch_size=20, nesterov=False, momentum=0.0, average_decay=0.0, augmented_share=0.0),
-    Recipe(epochs=2, batch_size=32, optimizer=Optimizer.ADAM, learning_rate=3e-3, weight_decay=0.01, average_start=0.5),
+    Recipe(epochs=2, batch_size=32, optimizer="adam", learning_rate=3e-3, weight_decay=0.01, average_start=0.5),
     Recipe(epochs=2, batch_size=32, weight_decay=1.0, decay_all=True),
 )
 

@@ -28,7 +28,7 @@ from harness.training.native.native import (
     choose_engine,
     compiler,
 )
-from harness.training.recipe import Precision, Recipe
+from harness.training.recipe import Recipe
 from search_spaces.network import MNIST, Architecture, analyse, stored_numbers
 
 REPOSITORY = Path(__file__).resolve().parents[4]
@@ -264,7 +264,7 @@ def test_it_is_declined_where_it_cannot_train(monkeypatch: pytest.MonkeyPatch):
     plain = native.load()
     monkeypatch.setattr(native, "load", lambda: replace(plain, pairs=False))
     assert choose_engine("auto", Recipe(), torch.device("cpu")).engine
-    assert choose_engine("auto", Recipe(precision=Precision.BF16), torch.device("cpu")).engine is None
+    assert choose_engine("auto", Recipe(precision="bf16"), torch.device("cpu")).engine is None
     monkeypatch.setattr(native, "load", missing)
     assert choose_engine("auto", Recipe(), torch.device("cpu")) == Choice(None, "no compiler")
     with pytest.raises(DeviceError):

@@ -18,7 +18,7 @@ from torch.nn.grad import conv2d_input, conv2d_weight
 from harness.training.modules import build, draw_first_weights
 from harness.training.native import native
 from harness.training.native.native import _LEVELS, _Level
-from harness.training.recipe import Initialisation, Optimizer, Precision, Recipe
+from harness.training.recipe import Recipe
 from harness.training.train import NativeProgram, start, train_epoch, weights_digest
 from search_spaces.network import MNIST
 from search_spaces.notation import parse_network
@@ -235,7 +235,7 @@ def digest(text: str, recipe: Recipe, *options: str) -> str:
 @pytest.mark.nightly  # It compiles three engines.
 @pytest.mark.parametrize(
     "recipe",
-    [Recipe(epochs=1, batch_size=32), Recipe(epochs=1, batch_size=20, optimizer=Optimizer.ADAM, learning_rate=0.003)],
+    [Recipe(epochs=1, batch_size=32), Recipe(epochs=1, batch_size=20, optimizer="adam", learning_rate=0.003)],
     ids=["SGD", "Adam"],
 )
 @pytest.mark.parametrize(
@@ -302,10 +302,10 @@ def round_factors(network: nn.Module) -> None:
 @pytest.mark.parametrize("batch", [16, 40])
 @pytest.mark.parametrize("text", IN_PAIRS)
 def test_gradients_in_bf16_are_those_of_rounded_factors(text: str, batch: int):
-    images, recipe = some_images(batch), Recipe(batch_size=batch, precision=Precision.BF16)
+    images, recipe = some_images(batch), Recipe(batch_size=batch, precision="bf16")
     torch.manual_seed(1)
     network = build(parse_network(text), MNIST)
-    draw_first_weights(network, Recipe(initialisation=Initialisation.KAIMING))
+    draw_first_weights(network, Recipe(initialisation="kaiming"))
     opened = NativeProgram(native.load(), parse_network(text), recipe, some_images(1))
     loss, gradient = gradients(opened, network, images.pixels, images.labels)
     network.double()

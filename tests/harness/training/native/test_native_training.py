@@ -19,7 +19,7 @@ from harness.system.machine import processor_flags
 from harness.training.modules import Images, Network, build, draw_first_weights
 from harness.training.native import native
 from harness.training.native.native import _LEVELS, Engine, _Level
-from harness.training.recipe import Initialisation, Optimizer, Recipe
+from harness.training.recipe import Recipe
 from harness.training.train import (
     NativeProgram,
     Training,
@@ -78,7 +78,7 @@ def compared(architecture: Architecture, batch: int, engine: Engine) -> None:
     images, recipe = some_images(batch), Recipe(batch_size=batch, label_smoothing=0.1)
     torch.manual_seed(1)
     network = build(architecture, MNIST).double()
-    draw_first_weights(network, Recipe(initialisation=Initialisation.KAIMING))
+    draw_first_weights(network, Recipe(initialisation="kaiming"))
     for parameter in network.parameters():
         if parameter.ndim == 1:
             parameter.data += 0.3 * torch.randn(parameter.shape, dtype=torch.float64)
@@ -146,9 +146,7 @@ def both(text: str, recipe: Recipe, epochs: int) -> tuple[Training, Training, Im
 RECIPES = (
     Recipe(epochs=2, batch_size=32),
     Recipe(epochs=2, batch_size=20, nesterov=False, momentum=0.0, average_decay=0.0, augmented_share=0.0),
-    Recipe(
-        epochs=2, batch_size=32, optimizer=Optimizer.ADAM, learning_rate=0.003, weight_decay=0.01, average_start=0.5
-    ),
+    Recipe(epochs=2, batch_size=32, optimizer="adam", learning_rate=0.003, weight_decay=0.01, average_start=0.5),
     Recipe(epochs=2, batch_size=64, label_smoothing=0.2, average_start=0.0, weight_decay=0.01, augmented_share=1.0),
     Recipe(epochs=2, batch_size=32, weight_decay=0.1, decay_all=True),
 )
