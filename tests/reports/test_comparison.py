@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,15 +13,19 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.stats import ttest_ind
 
+from harness.bench.scores import Findings
 from harness.evidence import record
 from harness.evidence.record import Record
 from harness.system.files import Workspace
 from harness.training.recipe import Recipe
 from harness.training.result import Status
+from reports import charts
 from reports.comparison import (
+    _bench_page,
     _file_name,
     _line,
     _lines,
+    _matrix,
     _two_sided,
     network_comparison,
     read_networks,
@@ -29,6 +34,8 @@ from reports.comparison import (
 from reports.numbers import decimal, three_digits
 from search_spaces.catalog import network_name
 from search_spaces.network import MNIST, Architecture, analyse
+from tests import axe, browser
+from tests.outline import checked
 from tests.reports.conftest import CONFIG, ENVIRONMENT, SyntheticStudy, evidence, network, seed_run
 
 SMALL, LARGE = network(4, 6, 8), network(8, 12, 16)
@@ -238,3 +245,100 @@ def test_odd_and_long_names_give_a_short_plain_file_name_of_their_own(names: lis
     assert name.isascii()
     assert name != _file_name(names[::-1])
     assert (name == "comparison-a-b.c-2.html") == (names == ["a", "b.c-2"])
+
+
+# Methods of search ----------------------------------------------------------------------------------------------------
+
+
+HOSTILE = "</script><script>alert(1)</script>"
+METHODS = ("random", "default", HOSTILE)
+
+
+def pair(first: str, second: str, ratio: float, corrected_p: float = 1.0, when: str = "at the end") -> dict[str, Any]:
+    found = {"first": first, "second": second, "when": when, "ratio": ratio, "low": ratio / 2, "high": ratio * 2}
+    return found | {"p": corrected_p, "corrected_p": corrected_p, "balance": 0.0, "differs": corrected_p < 0.05}
+
+
+@pytest.fixture
+def facts() -> Findings:
+    runtime = {"size": 400, "expected_seconds": 90.0, "low": 60.0, "high": None, "hits": 4, "repeats": 5}
+    figures = {"ratio": 1.25, "answered": 0.8, "false": 0.25, "networks": 7.0, "runs": 9.0}
+    methods = [
+        {"name": name, "says": f"what {name} does", "is_variant": False, "mean_rank": 3.0 - place, **figures}
+        | {"final_size": 500.0 + place, "runtimes": [runtime | {"share_low": 0.3, "share_high": 0.99}]}
+        for place, name in enumerate(METHODS)
+    ]
+    document = {
+        "seconds": 20.0,
+        "repeats": 5,
+        "smallest": 400,
+        "methods": methods,
+        "friedman_p": 0.5,
+        "pairs": [pair("random", "default", 0.8, 0.01), pair("random", "default", 0.7, when="over time")],
+        "variants": [],
+        "sentences": ["The first sentence.", "The second.", "The third."],
+    }
+    sizes = {name: (math.inf, 900.0, 500.0 + place) for place, name in enumerate(METHODS)}
+    curves = {
+        name: [(10.0 * step, size, size / 2, size * 2) for step, size in enumerate(each)]
+        for name, each in sizes.items()
+    }
+    return Findings(document, curves)
+
+
+@pytest.fixture
+def comparison() -> Any:
+    recipe = SimpleNamespace(epochs=4)
+    study = {"space": "all", "budget": 1_000, "target_pct": 99.0, "recipe": recipe, "recipe_name": "fast"}
+    task = SimpleNamespace(study=SimpleNamespace(**study, dataset="mnist"), seconds=20.0, workers=2)
+    return SimpleNamespace(task=task, table=None, judge_seeds=3, seed=7, spread=None)
+
+
+def test_the_matrix_has_the_inverse_ratios_in_its_other_half_and_only_those_of_one_score():
+    cells = _matrix([pair("a", "b", 0.8, 0.01), pair("c", "b", 2.0), pair("a", "c", 3.0, when="")], "abc", "at the end")
+
+    assert cells == [
+        [None, (0.8, True), None],
+        [(1.25, True), None, (0.5, False)],
+        [None, (2.0, False), None],
+    ]
+
+
+def test_the_page_has_every_method_with_its_figures_and_no_foreign_markup(facts: Findings, comparison: Any):
+    page = checked(_bench_page(comparison, facts))
+
+    assert len(page.all("script")) == 3
+    assert HOSTILE in page.text("bdi")
+    rows = page.text("data")
+    for words in ("1.250", "501", "80", "25", "7.0", "9.0"):
+        assert words in rows
+    assert ["0.80 \N{DOWNWARDS ARROW}" in page.text("span"), "1.25 \N{UPWARDS ARROW}" in page.text("span")] == [
+        True
+    ] * 2
+    assert "1 min 30 s" in page.text("td")
+
+
+def test_the_chart_holds_the_medians_best_ranked_first_and_breaks_where_there_is_none(facts: Findings):
+    drawn = charts.bench_curves(facts).to_dict(validate=False)
+
+    rows = drawn["datasets"]["curves"]
+    assert [row["method"] for row in rows[::3]] == [*reversed(METHODS)]
+    assert [row["size"] for row in rows[:3]] == [None, 900.0, 502.0]
+    assert rows[1]["high"] == 1.1 * 900, "a band reaches the top of the chart, not beyond"
+    nothing = {name: [(0.0, math.inf, math.inf, math.inf)] for name in METHODS}
+    assert charts.bench_curves(Findings(facts.document, nothing)) is None
+
+
+@pytest.mark.browser
+def test_both_themes_are_without_violation(opened: browser.Page, facts: Findings, comparison: Any, tmp_path: Path):
+    (path := tmp_path / "bench.html").write_text(_bench_page(comparison, facts), encoding="utf-8")
+    opened.complaints.clear()
+    for dark in (False, True):
+        opened.open(path, dark=dark)
+        opened.evaluate("page.ready.then(() => 0)")
+        opened.evaluate("document.querySelectorAll('details').forEach((item) => { item.open = true; })")
+        assert axe.violations(opened) == []
+    opened.send("Emulation.setDeviceMetricsOverride", width=390, height=800, deviceScaleFactor=1, mobile=False)
+    assert opened.evaluate("document.documentElement.scrollWidth") <= 390
+    opened.send("Emulation.clearDeviceMetricsOverride")
+    assert opened.complaints == []

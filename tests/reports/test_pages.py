@@ -22,16 +22,15 @@ from harness.system.errors import ContentError, UsageError
 from harness.system.files import Workspace
 from harness.training.recipe import Recipe
 from harness.training.result import Status
-from reports.board import _groups, _state_of, read_index, write_index, write_lacking_reports, write_leaderboard
+from reports.board import _groups, read_index, write_index, write_lacking_reports, write_leaderboard
 from reports.comparison import write_network_comparison, write_study_comparison
-from reports.study_facts import StudyFacts, read_study
+from reports.study_facts import StudyFacts
 from reports.study_page import headline, page, write_report
 from search_spaces.catalog import PRESETS
 from search_spaces.network import MNIST, Architecture
 from search_spaces.notation import parse_network
-from search_spaces.space import Metric
 from tests.outline import Outline, checked
-from tests.reports.conftest import CONFIG, SyntheticStudy, evidence, facts_of, network, seed_run
+from tests.reports.conftest import SyntheticStudy, evidence, facts_of, network, seed_run
 
 HOSTILE = (
     "</script><script>alert(1)<x onload=alert(2)>",
@@ -131,22 +130,6 @@ def test_a_data_set_that_is_not_mnist_has_a_banner_and_no_green_success(realisti
     assert ["verdict", "reached"] not in classes
 
 
-def test_what_a_study_minimises_stands_in_its_table_and_cards(new_study: Any, place: Workspace):
-    few = parse_network("conv3x3(16, stride=2) bn relu gap linear(10)")  # 346 parameters, 28,384 multiply-adds
-    study = new_study(config=replace(CONFIG, minimise=Metric.MACS, most=60_000))
-    proposal = study.propose(few)
-    study.finish(proposal, 40)
-    study.standing("winner", proposal, [41])
-    study.verify(proposal, [50, 51, 52, 53, 54])
-
-    made = write_report(study.write(), place).read_text(encoding="utf-8")
-
-    assert "28,384 multiply-adds, 346 parameters" in made
-    assert "<dt>multiply-adds</dt><dd>28,384</dd>" in made
-    [row] = re.findall(rf'<tr id="network-{few.hash}">.*?</tr>', made)
-    assert "<td>28,384</td><td>346</td>" in row
-
-
 # The leaderboard and the index ----------------------------------------------------------------------------------------
 
 
@@ -232,31 +215,6 @@ def test_what_cannot_be_read_is_named_once_and_stops_nothing(new_study: Any, pla
     place.records.mkdir(exist_ok=True)
     place.ledger.write_text("[]\n", encoding="utf-8")
     assert str(place.ledger) in read(write_index(place, read_index(place))).text("bdi")
-
-
-@pytest.mark.parametrize(
-    ("running", "seconds", "end", "state"),
-    [
-        (True, 2700.0, "", "Running: 28 of 45 min"),
-        (True, None, "", "Running: 28 min 1 s"),
-        (False, 2700.0, "", "Interrupted after 28 min 1 s"),
-        (False, None, "interrupted", "Interrupted after 28 min 1 s"),
-        (False, None, "time", "Ended after 28 min 1 s"),
-    ],
-)
-def test_a_study_says_how_far_its_search_has_come(
-    running: bool, seconds: Any, end: str, state: str, new_study: Any, place: Workspace
-):
-    study = new_study()
-    study.events[-1]["seconds"] = seconds
-    study.note("proposed", 28 * 60, trial=0)
-    if end:
-        study.note("ended", reason=end)
-
-    info = read_study(study.write(), place)
-    info.at_work = running
-
-    assert _state_of(info) == state
 
 
 def test_reports_that_are_missing_or_outdated_are_written_and_no_others(new_study: Any, place: Workspace):

@@ -282,16 +282,6 @@ def test_networks_near_the_target_get_their_further_runs_after_the_others(traine
     assert first[6:] == [(0, 2), (1, 2), (0, 3), (1, 3)]
 
 
-def test_a_run_stops_at_every_rung_and_the_first_seeds_come_first(trainer: Trainer, tmp_path: Path):
-    run_session(trainer, tmp_path)
-
-    first = [(str(job.architecture), job.seed_index) for job in trainer.asked if job.until_epoch == 1]
-    assert first == [(text, seed) for seed in range(2) for text in TEXTS]
-    for key in first:
-        epochs = [job.until_epoch for job in trainer.asked if (str(job.architecture), job.seed_index) == key]
-        assert epochs == list(FACTS.rungs)
-
-
 def test_a_recording_killed_at_any_touch_of_the_disk_ends_as_if_it_had_not_been(trainer: Trainer, tmp_path: Path):
     expected = run_session(trainer, tmp_path / "whole")
     touches = trainer.touches
