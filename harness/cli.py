@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import signal
 import sys
@@ -23,7 +24,7 @@ from harness.system.errors import (
     refused_storage,
     typed,
 )
-from harness.system.terminal import printable_json, say
+from harness.system.terminal import say
 from search_spaces.errors import SearchSpaceError, UnknownNameError, caret
 
 _INTERRUPTED = 130
@@ -166,7 +167,7 @@ def _told(error: BaseException) -> HarnessError | None:
 def _fail(as_json: bool, error: HarnessError) -> int:
     if as_json:
         told = {"code": error.exit_code, "kind": error.kind, "message": error.message}
-        click.echo(printable_json({"error": told | {"position": error.position, "hint": error.hint}}))
+        click.echo(json.dumps({"error": told | {"position": error.position, "hint": error.hint}}))
         return error.exit_code
     say(error.message, "error")
     if error.position is not None and error.text and error.text.strip():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import json
 import math
 import os
 import re
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from harness.system.errors import Interrupted, UsageError
-from harness.system.terminal import DURATION, Parsed, busy, counted, printable_json, say
+from harness.system.terminal import DURATION, Parsed, busy, counted, say
 
 if TYPE_CHECKING:
     from harness.training.native.native import Choice
@@ -288,7 +289,7 @@ def say_left_out(damage: Iterable[str]) -> None:
 
 def print_json(document: dict[str, Any]) -> None:
     """Print one JSON document on stdout; non-finite numbers must have been made null."""
-    click.echo(printable_json(document))
+    click.echo(json.dumps(document, allow_nan=False))
 
 
 def answer(as_json: bool, document: dict[str, Any], text: str) -> None:

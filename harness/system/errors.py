@@ -92,9 +92,6 @@ def refused_storage(error: BaseException) -> StorageError | None:
     full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
     if isinstance(error, OSError) and error.errno in full:
         return StorageError(f"cannot write {error.filename or 'the output'}: {reason(error)}")
-    # SQLite's own words, in which Optuna passes them on.
-    if "database or disk is full" in str(error):
-        return StorageError("cannot write a database: the disk is full")
     return None if error.__cause__ is None else refused_storage(error.__cause__)
 
 

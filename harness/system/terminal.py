@@ -5,7 +5,6 @@ Lines are plain where the output is no terminal. NO_COLOR and FORCE_COLOR are ho
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -89,12 +88,6 @@ def busy(words: str) -> Iterator[None]:
         return
     with where.status(words):
         yield
-
-
-def printable_json(document: Any) -> str:
-    """Return a JSON document of finite numbers for stdout, escaped where its encoding cannot show all of Unicode."""
-    shows_all = (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
-    return json.dumps(document, ensure_ascii=not shows_all, allow_nan=False)
 
 
 def counted(number: int, noun: str) -> str:

@@ -106,15 +106,6 @@ def test_an_engine_that_cannot_be_built_is_a_warning(place: Path, monkeypatch: p
     assert (found.verdict, "compiler" in found.hint) == ("warn", True)
 
 
-def test_a_container_with_fewer_cores_than_it_shows_is_told(place: Path, monkeypatch: pytest.MonkeyPatch):
-    (place / "cpu.max").write_text("150000 100000", encoding="utf-8")
-    monkeypatch.setattr(machine, "_QUOTA", place / "cpu.max")
-
-    found = _check("cpu", doctor._cpu)
-
-    assert (found.verdict, found.facts["cores"], found.facts["cores_by_quota"]) == ("ok", 1, 1.5)
-
-
 def no_package(name: str) -> str:
     raise importlib.metadata.PackageNotFoundError(name)
 
@@ -162,15 +153,6 @@ def test_only_what_is_not_as_it_should_be_is_printed(
         assert run(["doctor", *arguments]) == 0
         said = capsys.readouterr().out
         assert {name: said.count(f" {name} ") for name in given} == shown
-
-
-def test_json_is_one_document_with_the_first_failure_as_its_error(workspace: Path, capsys: pytest.CaptureFixture[str]):
-    assert run(["doctor", "--data", str(workspace), "--json"]) == 5
-
-    document = json.loads(capsys.readouterr().out)
-    [failed] = [check for check in document["checks"] if check["verdict"] == "fail"]
-    told = {"code": 5, "kind": "data", "message": failed["message"], "position": None, "hint": failed["hint"]}
-    assert document["error"] == told
 
 
 def test_data_are_checked_and_found_where_the_environment_says(

@@ -176,12 +176,6 @@ def test_a_url_that_leads_nowhere_is_refused_in_one_line_without_its_password(ur
     assert "secret" not in caught.value.told
 
 
-def test_a_server_that_is_silent_is_not_waited_for(ended: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(mirror, "_ANSWER_SECONDS", 0.5)
-    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(UsageError):
-        mirrored(ended, f"postgresql://ann:secret@127.0.0.1:{silent.getsockname()[1]}/name")
-
-
 @pytest.mark.parametrize(
     ("said", "url", "shown"),
     [
