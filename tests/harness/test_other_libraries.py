@@ -1,18 +1,45 @@
+"""What other libraries make of a network: its costs are counted alike, and its weights are exported."""
+
 from __future__ import annotations
 
+import json
 import random
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
+import onnx
 import pytest
 import torch
+from hypothesis import given, settings
+from onnxruntime import InferenceSession
+from safetensors.numpy import load_file
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness import other_libraries
-from harness.other_libraries import Counts, _fvcore_counts, _summary_total, cross_check
+from harness.cli import run
+from harness.data import training_images as data
+from harness.data.datasets import DATASETS
+from harness.data.training_images import ImageData, load
+from harness.evidence import record
+from harness.evidence.record import Record
+from harness.other_libraries import Counts, Match, _fvcore_counts, _summary_total, cross_check, match, to_onnx
+from harness.system import errors
 from harness.system.errors import HarnessError
+from harness.system.files import Workspace
 from harness.training.modules import build
+from harness.training.recipe import Recipe
 from search_spaces.catalog import PRESETS, SPACES, space
-from search_spaces.network import MNIST, analyse
+from search_spaces.network import MNIST, Architecture, analyse
 from search_spaces.notation import parse_network
 from search_spaces.space import draw_uniform
+from tests.harness.test_every_op import EVERY_OP
+
+# Other libraries --------------------------------------------------------------------------------------------------
+
 
 TIED = parse_network(
     "conv3x3(4) conv3x3(4, tie=a, bias) bn relu res(conv3x3(4, tie=a) relu) | avgpool"
@@ -87,3 +114,193 @@ def test_every_library_that_disagrees_is_an_internal_fault_and_named(monkeypatch
 
     assert caught.value.exit_code == 1
     assert all(told in caught.value.message for told in ("torchsummary=9820", "fvcore=7"))
+
+
+# Export -----------------------------------------------------------------------------------------------------------
+
+
+NETWORK = "conv3x3(4) bn relu maxpool(4) | conv3x3(4, tie=a) bn relu conv3x3(4, tie=a) bn relu | gap | linear(10)"
+
+
+@pytest.fixture
+def small_data(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> ImageData:
+    """A hundred images to train on, whatever they are asked for by, and a recipe of two epochs on them."""
+    source = torch.Generator().manual_seed(1)
+    pixels = torch.randint(0, 256, (100, 1, 28, 28), generator=source, dtype=torch.uint8)
+    spec = replace(DATASETS["mnist-5k"], name="toy", train_size=80, validation_size=20, test_size=30)
+    whole = ImageData(spec, pixels, torch.arange(100) % 10, data_hash="abc", source="memory", folder=None)
+    monkeypatch.setattr(data, "load", lambda name, folder: whole)
+    (workspace / "quick.toml").write_text("batch_size = 16\nepochs = 2\n", encoding="utf-8")
+    return whole
+
+
+def exported(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+    assert run(["export", *arguments, "--json"]) == 0
+    document: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return document
+
+
+# The model ----------------------------------------------------------------------------------------------------
+
+TIED_TEXT = (
+    "conv3x3(4) bn relu conv3x3(4, tie=a) bn relu conv3x3(4, tie=a, bias) res(conv3x3(4, tie=a) bn) | gap | linear(10)"
+)
+POSED = (
+    "conv3x3(8, poses=8, bias) bn(poses=8) relu conv1x1(8, poses=4, tie=a) relu conv1x1(8, poses=4, tie=a) bn(poses=2) "
+    "conv1x1(2, tie=a) conv3x3(8, groups=2, poses=4) bn(unscaled, poses=4) gap linear(10)"
+)
+SHARED = (
+    "conv3x3(8, poses=4) bn(poses=4, shared) relu conv1x1(6) bn(unscaled, poses=2, shared) gap linear(8) "
+    "bn(poses=8, shared) linear(10)"
+)
+
+
+def check_against_torch(architecture: Architecture) -> onnx.ModelProto:
+    """Compare with torch; weights and statistics are drawn at random, so that no op can be left out unseen."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        network = build(architecture, MNIST)
+        for module in network.modules():
+            if isinstance(module, _BatchNorm):
+                for values in (module.weight, module.bias, module.running_mean):
+                    if values is not None:  # an unscaled one has no weight
+                        nn.init.normal_(values)
+                assert module.running_var is not None
+                nn.init.uniform_(module.running_var, 0.5, 2)
+        pixels = torch.randint(0, 256, (5, 1, 28, 28), dtype=torch.uint8)
+    network.eval()
+    content, checked = to_onnx(network, DATASETS["mnist"], pixels, {"hash": architecture.hash})
+    assert (checked["images"], checked["classes_differ"]) == (5, 0)
+    with torch.inference_mode():
+        # The normalisation of torchvision's own example.
+        ours = network((pixels / 255 - 0.1307) / 0.3081).numpy()
+    session = InferenceSession(content, providers=["CPUExecutionProvider"])
+    theirs: np.ndarray = session.run(["logits"], {"pixels": pixels.numpy()})[0]
+    assert float(np.abs(ours - theirs).max()) < 1e-4 * max(float(np.abs(ours).max()), 1e-6)
+    return onnx.load_from_string(content)
+
+
+@pytest.mark.parametrize("text", [TIED_TEXT, EVERY_OP, POSED, SHARED, "conv3x3(10, pad=0, stride=3) gap"])
+def test_the_model_takes_raw_pixels_gives_the_logits_of_torch_and_says_what_it_is(text: str):
+    model = check_against_torch(parse_network(text))
+
+    onnx.checker.check_model(model)
+    assert model.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.UINT8
+    assert {item.key: item.value for item in model.metadata_props} == {"hash": parse_network(text).hash}
+    # The exporter would note the lines and folders of this program.
+    assert b"modules.py" not in model.SerializeToString()
+
+
+@pytest.mark.slow
+@given(...)
+@settings(max_examples=40)
+def test_any_network_gives_the_logits_of_torch(architecture: Architecture):
+    check_against_torch(architecture)
+
+
+def test_a_model_that_says_something_else_is_never_given_out(monkeypatch: pytest.MonkeyPatch):
+    network, images = build(parse_network(TIED_TEXT), MNIST).eval(), torch.zeros(3, 1, 28, 28, dtype=torch.uint8)
+    wrong = SimpleNamespace(run=lambda *given: [np.full((3, 10), np.nan, np.float32)])
+    monkeypatch.setattr("onnxruntime.InferenceSession", lambda *given, **more: wrong)
+
+    with pytest.raises(AssertionError):
+        to_onnx(network, DATASETS["mnist"], images, {})
+
+
+# The record ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("weights", "changes", "found"),
+    [
+        ("aa", {}, Match.IDENTICAL),
+        ("bb", {}, Match.DIFFERENT),
+        ("bb", {"commit": "1" * 40, "dirty": True}, Match.DIFFERENT),
+        ("bb", {"engine": "native AVX2 0123"}, Match.ELSEWHERE),
+    ],
+)
+def test_weights_are_compared_with_the_record(
+    weights: str, changes: dict[str, Any], found: Match, new_record: Any, new_result: Any
+):
+    recorded = replace(new_record([60]).seeds[0], weights_sha256="aa")
+    made = new_result(weights_sha256=weights, environment=replace(recorded.environment, **changes))
+
+    assert match(made, recorded) is found
+    assert match(made, None) is match(made, replace(recorded, weights_sha256=None)) is Match.UNRECORDED
+
+
+@pytest.mark.parametrize("engine", ["torch", "native"])
+@pytest.mark.nightly
+def test_a_recorded_seed_gives_the_recorded_weights_bit_for_bit_without_a_read_of_the_test_set(
+    engine: str, workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    options = ["--recipe", "smoke", "--dataset", "mnist-5k"]
+    run(["verify", NETWORK, *options, "--seeds", "2", "--engine", engine, "--workers", "1", "--target", "5"])
+    capsys.readouterr()
+    place = Workspace(workspace)
+    [evidence] = record.read_all(place.records)
+    reads = place.test_log.read_text(encoding="utf-8")
+
+    found = exported(capsys, evidence.hash[:8], "--seed", "1", "--onnx", "net.onnx", "--safetensors", "net.safetensors")
+
+    assert found["match"] == "identical"
+    assert found["weights_sha256"] == found["recorded_weights_sha256"] == evidence.seeds[1].weights_sha256
+    assert found["engine"].startswith(engine)
+    assert (found["recipe"], found["dataset"], found["seed"]) == ("smoke", "mnist-5k", evidence.seeds[1].seed)
+    assert place.test_log.read_text(encoding="utf-8") == reads
+    # Through onnxruntime the file makes the very mistakes that are on record; it is this test that reads the test set.
+    images = read_through_onnx(workspace / "net.onnx", workspace, evidence)
+    assert images == evidence.seeds[1].wrong
+
+
+def read_through_onnx(model: Path, folder: Path, evidence: Record) -> tuple[tuple[int, int], ...]:
+    """Return the wrong test images and what is said of them, by the model alone."""
+    from harness.data.testset import read_test_set
+
+    pixels, labels = read_test_set(load(evidence.dataset), purpose="a test", log=folder / "another.log")
+    said = InferenceSession(model, providers=["CPUExecutionProvider"]).run(["logits"], {"pixels": pixels.numpy()})[0]
+    classes = said.argmax(1)
+    wrong = np.flatnonzero(classes != labels.numpy())
+    return tuple((int(index), int(classes[index])) for index in wrong)
+
+
+def test_a_recorded_seed_is_trained_only_where_that_is_asked_for_and_then_as_its_row_was(
+    small_data: ImageData, workspace: Path, new_record: Any, capsys: pytest.CaptureFixture[str]
+):
+    recipe = Recipe(epochs=1, batch_size=25)
+    made = new_record([60], NETWORK, recipe=recipe, recipe_name="special")
+    record.write(workspace / "runs" / "records", made)
+
+    for seed in ("0", "99"):
+        assert run(["export", NETWORK, "--seed", seed, "--safetensors", "a"]) == 2
+    assert not (workspace / "a").exists()
+    by_notation = exported(capsys, NETWORK, "--retrain", "--safetensors", "a")
+    by_hash = exported(capsys, made.hash, "--retrain", "--safetensors", "b")
+
+    assert by_notation["recipe_hash"] == recipe.hash
+    assert (workspace / "a").read_bytes() == (workspace / "b").read_bytes()
+    assert by_notation["weights_sha256"] == by_hash["weights_sha256"]
+
+
+def test_a_network_without_a_row_is_trained_with_the_named_recipe(
+    small_data: ImageData, workspace: Path, capsys: pytest.CaptureFixture[str]
+):
+    found = exported(capsys, NETWORK, "--recipe", "@quick.toml", "--seed", "3", "--onnx", "x/net.onnx")
+
+    assert (found["trained"], found["match"]) == (True, "not on record")
+    onnx.checker.check_model(onnx.load(workspace / "x/net.onnx"))
+    assert not (workspace / "runs" / "records").exists()
+
+
+def test_without_the_extra_safetensors_are_written_that_others_can_read_and_onnx_is_exit_code_6(
+    small_data: ImageData, workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(errors, "find_spec", lambda name: None)
+
+    found = exported(capsys, NETWORK, "--recipe", "@quick.toml", "--safetensors", "new/net.safetensors")
+
+    assert (
+        sum(value.size for name, value in load_file("new/net.safetensors").items() if "running" not in name)
+        == (found["parameters"])
+    )
+    assert run(["export", NETWORK, "--recipe", "@quick.toml", "--onnx", "net"]) == 6
