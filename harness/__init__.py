@@ -9,29 +9,9 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harness.api import evaluate as evaluate
-    from harness.api import explain as explain
-    from harness.api import export as export
-    from harness.api import leaderboard as leaderboard
-    from harness.api import load as load
-    from harness.api import report as report
-    from harness.api import search as search
-    from harness.api import study as study
-    from harness.api import train as train
-    from harness.api import verify as verify
+    from harness.api import evaluate, explain, export, leaderboard, load, report, search, study, train, verify
 
-__all__ = [
-    "evaluate",
-    "explain",
-    "export",
-    "leaderboard",
-    "load",
-    "report",
-    "search",
-    "study",
-    "train",
-    "verify",
-]
+__all__ = ["evaluate", "explain", "export", "leaderboard", "load", "report", "search", "study", "train", "verify"]
 
 
 class _Package(ModuleType):

@@ -5,18 +5,17 @@ from __future__ import annotations
 import dataclasses
 import os
 import random
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from harness import api, options
 from harness.system.errors import ContentError
 from harness.system.terminal import say
+from search_spaces.catalog import SPACES, space
+from search_spaces.network import analyse
+from search_spaces.space import SearchSpace, configurations, configurations_text, count_text, draw_uniform, feasible
 
-if TYPE_CHECKING:
-    from search_spaces.space import Count, Rejection, SearchSpace
-
-_budget = options.option("budget")
 _seed = click.option("--seed", type=int, default=0, help="Seed of the random numbers.")
 
 
@@ -56,9 +55,6 @@ def spaces() -> None:
 @options.as_json
 def list_spaces(as_json: bool) -> None:
     """List the spaces that come with the harness; the first is the default."""
-    from search_spaces.catalog import SPACES, space
-    from search_spaces.space import count_text
-
     found = [_facts(space(name)) | {"description": text} for name, text in SPACES.items()]
     lines = [
         f"{each['name']:<8}{count_text(each['derivations']):>14} configurations  {each['description']}"
@@ -72,8 +68,6 @@ def list_spaces(as_json: bool) -> None:
 @options.as_json
 def show(name: str, as_json: bool) -> None:
     """Print the text of a space."""
-    from search_spaces.catalog import space
-
     found = space(name)
     options.answer(as_json, _facts(found) | {"text": found.text}, found.text.rstrip("\n"))
 
@@ -82,14 +76,10 @@ def show(name: str, as_json: bool) -> None:
 @click.argument("name")
 @click.option("--count", type=click.IntRange(1, 100_000), default=5, help="Number of networks to draw.")
 @_seed
-@_budget
+@options.option("budget")
 @options.as_json
 def sample(name: str, count: int, seed: int, budget: int | None, as_json: bool) -> None:
     """Draw networks from a space, each decision uniformly; rejected networks are drawn again."""
-    from search_spaces.catalog import space
-    from search_spaces.network import analyse
-    from search_spaces.space import draw_uniform
-
     found, rng = space(name), random.Random(seed)
     networks: list[dict[str, Any]] = []
     for _ in range(count):
@@ -105,7 +95,7 @@ def sample(name: str, count: int, seed: int, budget: int | None, as_json: bool) 
 
 @spaces.command(short_help="Count the configurations of a space.")
 @click.argument("name")
-@_budget
+@options.option("budget")
 @click.option(
     "--samples",
     type=click.IntRange(100, 100_000),
@@ -116,14 +106,9 @@ def sample(name: str, count: int, seed: int, budget: int | None, as_json: bool) 
 @options.as_json
 def count(name: str, budget: int | None, samples: int, seed: int, as_json: bool) -> None:
     """Count the configurations of a space, and how many keep its conditions and the budget."""
-    from search_spaces.catalog import space
-    from search_spaces.space import configurations_text, feasible
-
-    found = space(name)
-    counted = feasible(found, budget, rng=random.Random(seed), samples=samples)
-    facts = {"budget": budget, "feasible": dataclasses.asdict(counted)}
-    said = f"{found.name}: {configurations_text(counted.derivations)}\n{_told(counted)}"
-    options.answer(as_json, _facts(found) | facts, said)
+    document, lines = _counted(found := space(name), budget, seed, samples)
+    said = f"{found.name}: {configurations_text(document['derivations'])}"
+    options.answer(as_json, document | {"budget": budget}, "\n".join([said, *lines]))
 
 
 @spaces.command(short_help="Check the search space in a file.")
@@ -135,28 +120,22 @@ def check(file: str, as_json: bool) -> None:
     It says how many networks are accepted and why others are rejected, and warns of rules that 'net' does not use. A
     name of 'harness spaces list' is checked too, where no file is called so.
     """
-    from search_spaces.catalog import space
-    from search_spaces.space import configurations_text, feasible
-
     is_name = file.isidentifier() and not os.path.exists(file)
-    found = space(file if is_name else f"@{file.removeprefix('@')}")
-    counted = feasible(found, rng=random.Random(0))
-    if not counted.accepted:
-        most = counted.rejected[0]
-        why = f"is accepted, most {_reason(most)}, such as {most.network}: {most.message}"
-        if counted.exact:
-            raise ContentError(f"{found.name}: none of its {configurations_text(counted.derivations)} {why}")
-        say(f"none of {counted.looked_at:,} configurations drawn at random {why}", "warning")
+    document, lines = _counted(found := space(file if is_name else f"@{file.removeprefix('@')}"))
+    how_many = configurations_text(document["derivations"])
+    if not document["feasible"]["accepted"]:
+        rejected = ", ".join(map(str.strip, lines[1:4]))
+        if document["feasible"]["exact"]:
+            raise ContentError(f"{found.name}: none of its {how_many} is accepted; {rejected}")
+        drawn = document["feasible"]["looked_at"]
+        say(f"none of {drawn:,} configurations drawn at random is accepted; {rejected}", "warning")
     for name in found.unused:
         say(f"'net' does not use {name!r}", "warning")
-    facts = _facts(found) | {"feasible": dataclasses.asdict(counted)}
-    said = f"{found.name} is a search space: {configurations_text(counted.derivations)}, hash {found.hash}"
-    options.answer(as_json, facts, f"{said}\n{_told(counted)}")
+    said = f"{found.name} is a search space: {how_many}, hash {found.hash}"
+    options.answer(as_json, document, "\n".join([said, *lines]))
 
 
 def _facts(found: SearchSpace) -> dict[str, Any]:
-    from search_spaces.space import configurations
-
     return {
         "name": found.name,
         "hash": found.hash,
@@ -166,20 +145,18 @@ def _facts(found: SearchSpace) -> dict[str, Any]:
     }
 
 
-def _told(counted: Count) -> str:
-    from search_spaces.space import count_text
-
-    said = f"accepted: {counted.accepted:,} of {counted.looked_at:,}"
-    if counted.exact:
-        lines = [f"{said} (all were looked at)"]
-    else:
+def _counted(
+    found: SearchSpace, budget: int | None = None, seed: int = 0, samples: int = 2_000
+) -> tuple[dict[str, Any], list[str]]:
+    """Return how many networks a space holds, as JSON values and as lines."""
+    counted = feasible(found, budget, rng=random.Random(seed), samples=samples)
+    how = " (all were looked at)"
+    if not counted.exact:
         share = f"{100 * (counted.low / counted.derivations):.2f} to {100 * (counted.high / counted.derivations):.2f} %"
         number = f"{count_text(counted.low)} to {count_text(counted.high)}"
-        lines = [f"{said} drawn at random: {share} of all, {number}, with {100 * counted.confidence:g} % confidence"]
+        how = f" drawn at random: {share} of all, {number}, with {100 * counted.confidence:g} % confidence"
+    lines = [f"accepted: {counted.accepted:,} of {counted.looked_at:,}{how}"]
     for each in counted.rejected:
-        lines += [f"rejected: {each.times:,}, {_reason(each)}, such as", f"  {each.network}", f"  {each.message}"]
-    return "\n".join(lines)
-
-
-def _reason(rejection: Rejection) -> str:
-    return "layers do not fit together" if rejection.reason == "shape" else f"by {rejection.reason}"
+        why = "layers do not fit together" if each.reason == "shape" else f"by {each.reason}"
+        lines += [f"rejected: {each.times:,}, {why}, such as", f"  {each.network}", f"  {each.message}"]
+    return _facts(found) | {"feasible": dataclasses.asdict(counted)}, lines
