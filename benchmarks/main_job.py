@@ -88,7 +88,9 @@ FIRST_ANSWER_SECONDS = 240.0
 # A search that got less than this of the cores that were its own shows what other programs left.
 LEAST_SHARE = 0.9
 # What a search prints, where it lies and which machines train decides nothing; every search gets its seed.
-WITHOUT_EFFECT = {"plan_only", "verbose", "as_json", "name", "folder", "cluster", "seed", "storage"}
+WITHOUT_EFFECT = {"plan_only", "verbose", "as_json", "study", "data", "cluster", "seed", "storage"}
+# As the results that are kept call two of the options.
+KEPT_NAMES = {"time": "seconds", "target_pct": "target"}
 BUSY = "import os, sys\nwhile os.getppid() == int(sys.argv[1]): sum(range(100_000))"
 
 
@@ -104,7 +106,11 @@ def configuration() -> dict[str, Any]:
         # From click 8.3 on an option without a default has a mark of click's own instead of None.
         return option.default if isinstance(option.default, str | float | int) else None
 
-    options = {str(option.name): default(option) for option in search.params if option.name not in WITHOUT_EFFECT}
+    options = {
+        KEPT_NAMES.get(name, name): default(option)
+        for option in search.params
+        if (name := str(option.name)) not in WITHOUT_EFFECT
+    }
     return {
         "options": options,
         "space_sha256": hashlib.sha256(space(str(options["space"])).text.encode()).hexdigest(),

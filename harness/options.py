@@ -123,7 +123,8 @@ _DECLARED: dict[str, dict[str, Any]] = {
     },
     "workers": {
         "type": number_or("auto", "a number from 1 to 256", 1, 256),
-        "help": "Training processes, or auto [default: one a core on a CPU, one on a GPU].",
+        "default": "auto",
+        "help": "Training processes [auto: one a core on a CPU, one on a GPU].",
     },
     # None for this machine's processes.
     "cluster": {
@@ -154,16 +155,28 @@ _DECLARED: dict[str, dict[str, Any]] = {
 }
 
 
+as_json = click.option("--json", "as_json", is_flag=True, help="Print exactly one JSON document.")
+
+
 def flag(name: str) -> str:
     """Return how an argument is called as an option."""
     called: str = _DECLARED[name].get("flag", f"--{name.replace('_', '-')}")
     return called
 
 
-def option(name: str, *, into: str | None = None, **changes: Any) -> Callable[[_F], _F]:
+def option(name: str, **changes: Any) -> Callable[[_F], _F]:
     """Return the decorator that adds an option that is declared here to a command, with these changes."""
     words = {key: value for key, value in _DECLARED[name].items() if key != "flag"} | changes
-    return click.option(flag(name), into or name, **words)
+    return click.option(flag(name), name, **words)
+
+
+def some(*names: str) -> Callable[[_F], _F]:
+    """Return the decorator that adds these options, in this order, and ``--json``."""
+
+    def decorated(command: _F) -> _F:
+        return functools.reduce(lambda made, name: option(name)(made), reversed(names), as_json(command))
+
+    return decorated
 
 
 def takes(**changes: dict[str, Any]) -> Callable[[_F], _F]:
@@ -184,10 +197,12 @@ def takes(**changes: dict[str, Any]) -> Callable[[_F], _F]:
             return function(*bound.args, **bound.kwargs)
 
         for name, each in reversed(list(signature.parameters.items())):
-            if name in _DECLARED and each.default is not each.empty:
+            if each.default is each.empty:
+                click.argument(name)(checked)
+            elif name in _DECLARED:
                 own = {"default": each.default, "is_flag": isinstance(each.default, bool)}
                 option(name, **own | changes.get(name, {}))(checked)
-        params = vars(checked)["__click_params__"]
+        params = [each for each in vars(checked)["__click_params__"] if isinstance(each, click.Option)]
         before, raises, after = inspect.cleandoc(function.__doc__ or "").partition("Raises:")
         arguments = "" if "Args:" in before else "\nArgs:"
         lines = "".join(f"\n    {each.name}: {each.help}" for each in reversed(params))
@@ -208,30 +223,18 @@ def _value(declared: click.Option, given: Any) -> Any:
 
 def chosen(function: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a function of the API was given that is not its default."""
-    params = vars(function)["__click_params__"]
-    return {each.name: given[each.name] for each in params if given[each.name] != _value(each, each.default)}
+    params = {each.name: each for each in vars(function)["__click_params__"] if isinstance(each, click.Option)}
+    return {name: given[name] for name, each in params.items() if given[name] != _value(each, each.default)}
 
 
 def of(function: Callable[..., Any]) -> Callable[[_F], _F]:
-    """Return the decorator that gives a command the options of a function of the API, in its order."""
+    """Return the decorator that gives a command what a function of the API takes, in its order, and ``--json``."""
 
     def decorated(command: _F) -> _F:
-        vars(command).setdefault("__click_params__", []).extend(vars(function)["__click_params__"])
+        vars(as_json(command)).setdefault("__click_params__", []).extend(vars(function)["__click_params__"])
         return command
 
     return decorated
-
-
-as_json = click.option("--json", "as_json", is_flag=True, help="Print exactly one JSON document.")
-data_option = option("data", into="folder")
-device_option, engine_option, workers_option, cluster_option = map(option, ("device", "engine", "workers", "cluster"))
-# What it does differs from command to command, so the help is theirs.
-storage_option = functools.partial(option, "storage")
-
-
-def data_options(command: _F) -> _F:
-    """Add ``--dataset`` and ``--data``."""
-    return option("dataset")(data_option(command))
 
 
 # What commands do alike ------------------------------------------------------------------------------------------

@@ -183,7 +183,7 @@ def prepared(folder: Path, name: str, given: Mapping[str, Any], near: Near | Non
         check_statistics(named.recipe, network, space.task)
     trainer = choose_device(given["device"])
     choice = choose_engine(given["engine"], named.recipe, trainer, space.op_types)
-    data = load(given["dataset"], given["folder"])
+    data = load(given["dataset"], given["data"])
     check_batch(named.recipe, data.dataset.train_size)
     engine, workers = TORCH if choice.engine is None else choice.engine.name, worker_count(given["workers"], trainer)
     validation = ",".join(map(str, split(data).validation.tolist()))
@@ -213,7 +213,7 @@ def prepared(folder: Path, name: str, given: Mapping[str, Any], near: Near | Non
                 "another name and merge the tables"
             )
         study.folded()
-    source = Source(data.dataset.name, given["folder"])
+    source = Source(data.dataset.name, given["data"])
     return _Recording(study, facts, networks, given["seeds"], near, origins, source, trainer, choice)
 
 

@@ -227,7 +227,7 @@ def prepared(given: dict[str, Any], table: Table | None) -> tuple[Comparison, Ef
     """
     effort = machine = None
     if given["live"]:
-        data = load(table.facts.dataset if table else given["dataset"], given["folder"])
+        data = load(table.facts.dataset if table else given["dataset"], given["data"])
         if table is not None and data.data_hash != table.facts.data_hash:
             raise ContentError(f"the data in {data.source} are not those of the table {table.facts.name!r}")
         task = _table_task(table, given) if table else _asked(given, data.data_hash)

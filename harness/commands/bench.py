@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _option = click.option
 # Options that a table answers by itself, those of real runs, and those of a replay.
 _OF_A_TABLE = ("space", "recipe", "dataset")
-_OF_LIVE_RUNS = ("folder", "device", "engine", "judge_seeds", "cluster")
+_OF_LIVE_RUNS = ("data", "device", "engine", "judge_seeds", "cluster")
 _OF_A_REPLAY = ("spread", "processes")
 
 
@@ -55,16 +55,11 @@ def bench() -> None:
 @_option("--epochs", type=click.IntRange(1), help="Number of epochs, in place of the recipe's; the last of --rungs.")
 @_option("--budget", type=click.IntRange(1), help="Parameter budget.")
 @_option("--seed", type=click.IntRange(0), default=0, help="Seed of the choice of networks.")
-@options.workers_option
-@options.cluster_option
-@options.data_options
-@options.device_option
-@options.engine_option
+@options.some("workers", "cluster", "dataset", "data", "device", "engine")
 @_option("--plan", "only_plan", is_flag=True, help="Say what would be trained and how long it takes; train nothing.")
 @_option("--merge", is_flag=True, help="Pool the tables NAME... of several machines into the table --into.")
 @_option("--into", metavar="NAME", help="Where --merge writes.")
 @_option("--export", "export_to", type=click.Path(path_type=Path), metavar="FOLDER", help="Write CSV and Parquet.")
-@options.as_json
 def table(
     names: tuple[str, ...],
     only_plan: bool,
@@ -202,12 +197,8 @@ def _record(name: str, given: dict[str, Any], only_plan: bool, as_json: bool) ->
 @_option("--space", help="With --live alone: a space's name, or @FILE.")
 @_option("--recipe", default="fast", help="With --live alone: a recipe's name, or @FILE.toml.")
 @_option("--judge-seeds", type=click.IntRange(2, 1000), default=5, help="With --live: seeds that judge an answer.")
-@options.data_options
-@options.device_option
-@options.engine_option
-@options.cluster_option
+@options.some("dataset", "data", "device", "engine", "cluster")
 @_option("--out", type=click.Path(path_type=Path), help="Folder of the results [default: below runs/.bench].")
-@options.as_json
 @click.pass_context
 def run(ctx: click.Context, /, as_json: bool, **given: Any) -> int:
     """Compare methods of search: which finds the smallest network that reaches the target, and how fast.
@@ -235,7 +226,7 @@ def run(ctx: click.Context, /, as_json: bool, **given: Any) -> int:
     for name in refused:
         if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             what = f"{'--live' if given['live'] else 'a replay'}{' with a table' * from_table}"
-            raise UsageError(f"--{'data' if name == 'folder' else name.replace('_', '-')} says nothing of {what}")
+            raise UsageError(f"--{name.replace('_', '-')} says nothing of {what}")
     given["repeats"] = given["repeats"] or (3 if given["live"] else 200)
     from harness.bench.comparison import Judged, append_trace, begin, write_end
     from harness.bench.methods import methods_of
@@ -266,7 +257,7 @@ def run(ctx: click.Context, /, as_json: bool, **given: Any) -> int:
                 # Only nodes such as this machine, each as busy.
                 nodes = Asked(device=effort.device, engine=effort.engine, places=effort.workers, kinds=Kinds.OURS)
                 executor_of = Processes if link is None else joined_by(link, nodes)
-                source = Source(task.study.dataset, given["folder"])
+                source = Source(task.study.dataset, given["data"])
                 trains, told = partial(executor_of, source, effort.limits), partial(click.echo, err=True)
                 traces, judged = run_live(methods, asked, effort, trains, folder, there, told)
         else:

@@ -174,10 +174,9 @@ def _libraries() -> _Found:
 
 
 @click.command(short_help="Check the installation, the device and the data.")
-@options.data_options
+@options.some("dataset", "data")
 @click.option("-v", "--verbose", is_flag=True, help="Also list what is as it should be.")
-@options.as_json
-def doctor(dataset: str, folder: Path | None, verbose: bool, as_json: bool) -> int:
+def doctor(dataset: str, data: Path | None, verbose: bool, as_json: bool) -> int:
     """Check the installation, the device and the data; a line each, and what to do about it.
 
     Exit code 0 when all that is needed works, else that of the first failure: 2 workspace, 5 data,
@@ -194,7 +193,7 @@ def doctor(dataset: str, folder: Path | None, verbose: bool, as_json: bool) -> i
         "torch": _torch,
         "cpu": _cpu,
         "engine": _engine,
-        "data": lambda: _data(spec, folder),
+        "data": lambda: _data(spec, data),
         "workspace": lambda: _workspace(place.root),
         "libraries": _libraries,
     }
@@ -243,38 +242,35 @@ _seconds = click.FloatRange(min=0, max=86_400, min_open=True)
 
 @data.command("fetch")
 @_dataset
-@options.data_option
-@options.as_json
+@options.some("data")
 @click.option("--mirror-seconds", type=_seconds, default=20.0, help="Time for a mirror to answer.")
-def _fetch(name: str, folder: Path | None, as_json: bool, mirror_seconds: float) -> None:
+def _fetch(name: str, data: Path | None, as_json: bool, mirror_seconds: float) -> None:
     """Fetch what is missing or damaged into --data or the user's cache."""
     from harness.data import training_images
 
     spec = datasets.dataset(name)
-    fetched = training_images.fetch(spec, folder, mirror_seconds)
-    _show(training_images.check(spec, folder) | {"fetched": fetched}, as_json)
+    fetched = training_images.fetch(spec, data, mirror_seconds)
+    _show(training_images.check(spec, data) | {"fetched": fetched}, as_json)
 
 
 @data.command("check", short_help="Check every file by its hash.")
 @_dataset
-@options.data_option
-@options.as_json
-def _check_files(name: str, folder: Path | None, as_json: bool) -> None:
+@options.some("data")
+def _check_files(name: str, data: Path | None, as_json: bool) -> None:
     """Check every file by its hash; exit code 5 when one is missing or damaged."""
     from harness.data import training_images
 
-    _show(training_images.check(datasets.dataset(name), folder), as_json)
+    _show(training_images.check(datasets.dataset(name), data), as_json)
 
 
 @data.command("path")
 @_dataset
-@options.data_option
-@options.as_json
-def _path(name: str, folder: Path | None, as_json: bool) -> None:
+@options.some("data")
+def _path(name: str, data: Path | None, as_json: bool) -> None:
     """Print the folder that holds the files, without looking into them."""
     from harness.data import training_images
 
-    found = str(training_images.find(datasets.dataset(name), folder))
+    found = str(training_images.find(datasets.dataset(name), data))
     options.answer(as_json, {"dataset": name, "path": found}, found)
 
 

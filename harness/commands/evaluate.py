@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 @click.option("--on", "other", help="Other labelled images: qmnist-50k, or a folder with two IDX files.")
 @click.option("--images", type=click.Path(path_type=Path), help="Your own pictures of digits: a file or a folder.")
 @click.option("--recipe", help="The recipe's name, where the network has several rows.")
-@options.data_options
-@options.as_json
+@options.some("dataset", "data")
 def evaluate(
     network: str,
     seed: int | None,
@@ -38,7 +37,7 @@ def evaluate(
     images: Path | None,
     recipe: str | None,
     dataset: str,
-    folder: Path | None,
+    data: Path | None,
     as_json: bool,
 ) -> int:
     """Load the kept weights of NETWORK and check that they make exactly the recorded errors, image by image.
@@ -69,7 +68,7 @@ def evaluate(
     if images is not None:
         return _own(evidence, indices, images, place, as_json)
     with busy(f"evaluating {counted(len(indices), 'seed')}"):
-        found, entry = evaluate_seeds(evidence, indices, place, folder, other)
+        found, entry = evaluate_seeds(evidence, indices, place, data, other)
     said = f"{evidence.dataset} test" if entry is None else entry.on
     mean, (bound, image_bound) = statistics.mean([item.accuracy_pct for item in found]), bounds_of(evidence, found)
     document: dict[str, Any] = {

@@ -27,7 +27,7 @@ _MOST = 4
 @click.option("--figures", is_flag=True, help="Write the study's figures too, as SVG and PNG.")
 @click.option("--tables", is_flag=True, help="Write the study's networks too, as CSV and JSON.")
 @click.option("--markdown", is_flag=True, help="Print a summary for a pull request; write nothing.")
-@options.storage_option(help="Bring the study in this database up to date too; see docs/storage.md.")
+@options.option("storage", help="Bring the study in this database up to date too; see docs/storage.md.")
 @options.as_json
 def report(names: tuple[str, ...], as_json: bool, storage: str | None, **given: bool) -> int:
     """Write the report of STUDY, one HTML file that works offline, and print its path.

@@ -18,7 +18,6 @@ from harness.system.terminal import busy, console, counted, duration_text, show_
 @click.option("--plan", "plan_only", is_flag=True, help="Print the plan of the search; train nothing.")
 @click.option("--verbose", "-v", is_flag=True, help="Print a line for every run.")
 @options.of(api.search)
-@options.as_json
 @click.pass_context
 def search(ctx: click.Context, /, plan_only: bool, verbose: bool, as_json: bool, **given: Any) -> int:
     """Search for the smallest network that reaches the target, verify the best one found, and rank it.

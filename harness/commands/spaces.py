@@ -20,9 +20,7 @@ _seed = click.option("--seed", type=int, default=0, help="Seed of the random num
 
 
 @click.command(short_help="Say what a network costs, op by op.")
-@click.argument("network")
 @options.of(api.explain)
-@options.as_json
 def explain(network: str, budget: int | None, torch: bool, as_json: bool) -> None:
     """Say what NETWORK costs, op by op; trains nothing.
 

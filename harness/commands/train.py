@@ -10,9 +10,7 @@ from harness import api, options
 
 
 @click.command(short_help="Train one network once and validate it.")
-@click.argument("network")
 @options.of(api.train)
-@options.as_json
 def train(as_json: bool, **given: Any) -> int:
     """Train NETWORK once on the search split and validate it after every epoch.
 
@@ -30,9 +28,7 @@ def train(as_json: bool, **given: Any) -> int:
 
 
 @click.command(short_help="Write a network as ONNX or safetensors.")
-@click.argument("network")
 @options.of(api.export)
-@options.as_json
 def export(as_json: bool, **given: Any) -> int:
     """Write a trained NETWORK for other programs, as ONNX or safetensors.
 

@@ -13,12 +13,10 @@ from harness.system.files import workspace
 
 
 @click.command(short_help="Train a network on the seeds for tests and read the test set.")
-@click.argument("network")
 @options.of(api.verify)
 @click.option("--certify", is_flag=True, help="The lower bound must reach the target, on seeds declared in a commit.")
 @click.option("--declare-only", is_flag=True, help="With --certify: enter the attempt in the ledger, train nothing.")
-@options.cluster_option
-@options.as_json
+@options.option("cluster")
 def verify(declare_only: bool, certify: bool, cluster: str | None, as_json: bool, **given: Any) -> int:
     """Train NETWORK on a fixed list of seeds and all training images, and read the test set once for each seed.
 

@@ -5,22 +5,22 @@ from __future__ import annotations
 import click
 import pytest
 
-from harness.options import PER_CENT, cluster_option, number_or, workers_option
+from harness.options import PER_CENT, number_or, option
 from harness.system.terminal import Parsed
 
 
-def type_of(option: object) -> Parsed:
-    """Return the type of an option that a decorator adds."""
+def type_of(name: str) -> Parsed:
+    """Return the type of an option that is declared."""
 
-    @option  # type: ignore[operator]
+    @option(name)
     def command() -> None: ...
 
-    [parameter] = command.__click_params__
+    [parameter] = vars(command)["__click_params__"]
     found: Parsed = parameter.type
     return found
 
 
-CLUSTER, WORKERS, SEED = type_of(cluster_option), type_of(workers_option), number_or("all", "an index", 0)
+CLUSTER, WORKERS, SEED = type_of("cluster"), type_of("workers"), number_or("all", "an index", 0)
 
 
 @pytest.mark.parametrize(

@@ -322,7 +322,7 @@ def test_a_run_that_always_breaks_ends_the_recording_and_keeps_the_others(traine
 
 
 GIVEN = {"space": "tiny", "networks": 3, "seeds": 1, "rungs": None, "recipe": "fast", "epochs": 8, "budget": 4_000}
-GIVEN |= {"seed": 0, "workers": 1, "dataset": "mnist-5k", "folder": None, "device": "cpu", "engine": "torch"}
+GIVEN |= {"seed": 0, "workers": 1, "dataset": "mnist-5k", "data": None, "device": "cpu", "engine": "torch"}
 
 
 @pytest.mark.parametrize(

@@ -336,7 +336,7 @@ GIVEN: dict[str, Any] = {
     "workers": 2,
     "answer_seconds": 10.0,
     "dataset": "mnist-5k",
-    "folder": None,
+    "data": None,
     "device": "cpu",
     "engine": "torch",
     "judge_seeds": 3,
