@@ -254,7 +254,8 @@ def export(
     from harness.training.native.native import engine_of_repeat
     from harness.training.recipe import check_batch, check_statistics
     from harness.training.result import Purpose, Status
-    from harness.training.train import final_network, properties, to_safetensors
+    from harness.training.run import properties, to_safetensors
+    from harness.training.train import final_network
     from search_spaces.network import analyse, stored_numbers
 
     # Of several records, for several targets, one that has this seed.

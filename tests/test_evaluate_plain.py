@@ -20,7 +20,7 @@ from harness.data.datasets import DATASETS
 from harness.evidence.evaluate import evaluated, probabilities
 from harness.evidence.record import read_weights
 from harness.training.modules import Network, build
-from harness.training.train import to_safetensors
+from harness.training.run import to_safetensors
 from search_spaces.network import analyse
 from search_spaces.notation import parse_network
 from tests.conftest import REPOSITORY

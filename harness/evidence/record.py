@@ -1,6 +1,6 @@
 """The committed evidence behind a row of the leaderboard: one network, one recipe, every seed ever run and its weights.
 
-No torch here: a check of all files takes no network. ``harness.training.train`` makes the files of weights and builds
+No torch here: a check of all files takes no network. ``harness.training.run`` makes the files of weights and builds
 networks of them. Two seeds were trained again where a processor rounds otherwise: their weights make the recorded
 errors, image by image, and a line of ``repeats.jsonl`` says that they are not the recorded bits.
 """
@@ -268,7 +268,7 @@ class WeightFile:
 
     Attributes:
         kept: float32 arrays by torch's names, a tied kernel under the name of its first user.
-        about: what the file says of itself (``harness.training.train.properties``).
+        about: what the file says of itself (``harness.training.run.properties``).
         tied: the other names of tied kernels, and the name that each is kept under.
         state: all names in the order of torch's ``state_dict``.
     """

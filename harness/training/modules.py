@@ -84,7 +84,7 @@ def build(architecture: Architecture, task: Task, members: int | None = None) ->
     return network
 
 
-def draw_first_weights(network: Network, recipe: Recipe) -> None:
+def _draw_first_weights(network: Network, recipe: Recipe) -> None:
     """Give a network the recipe's first weights, from torch's own generator; a tied kernel is drawn once."""
     convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
     if recipe.initialisation != "torch":
@@ -134,7 +134,7 @@ def network_on(
         torch.default_generator.manual_seed(seed)
         network = build(architecture, task, members)
         if recipe is not None:
-            draw_first_weights(network, recipe)
+            _draw_first_weights(network, recipe)
     for module in network.modules():
         if isinstance(module, FastDropout):
             module.generator = generator

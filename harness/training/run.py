@@ -7,16 +7,19 @@ import io
 import json
 import resource
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from safetensors.numpy import save
+from torch import nn
 
-from harness.data.datasets import Dataset
+from harness.data.datasets import Dataset, pixel_properties
 from harness.data.testset import read_test_set
 from harness.data.training_images import ImageData, split
 from harness.system import files
@@ -39,8 +42,8 @@ from harness.training.result import (
     environment,
     packed,
 )
-from harness.training.together import Population
 from harness.training.train import (
+    Population,
     Training,
     checkpoint,
     count_errors,
@@ -49,11 +52,9 @@ from harness.training.train import (
     predicting_state,
     predictions,
     probabilities,
-    properties,
     resume,
     start,
     state_tensors,
-    to_safetensors,
     train_epoch,
     weights_digest,
 )
@@ -142,7 +143,7 @@ def train_jobs(
     name = f"{TORCH} together {len(jobs)}" if together else TORCH if engine is None else engine.name
     training, validation = loaded.parts(device, divided=job.purpose is not Purpose.VERIFY)
     # A teacher sees the images that the job trains on, and no others.
-    teacher = teacher_of(job, training, loaded.data.data_hash, device)
+    teacher = _teacher_of(job, training, loaded.data.data_hash, device)
     made, now = environment(device, loaded.data.data_hash, name), datetime.now(UTC).isoformat(timespec="seconds")
     results = [replace(begun(each, dataset), environment=made, started_utc=now) for each in jobs]
     runs = []
@@ -310,7 +311,48 @@ def _inspected(run: Training, test: Images, result: Result) -> Inspection:
     )
 
 
-def teacher_of(job: Job, images: Images, data_hash: str, device: torch.device) -> Teacher | None:
+def properties(result: Result, dataset: Dataset) -> dict[str, str]:
+    """Return what a file of weights says of itself: the network and where its weights come from."""
+    return {
+        "architecture": str(result.architecture),
+        "hash": result.hash,
+        "parameters": str(result.parameters),
+        "recipe": result.recipe_name,
+        "recipe_hash": result.recipe_hash,
+        "recipe_fields": json.dumps(asdict(result.recipe), sort_keys=True),
+        "dataset": result.dataset,
+        **pixel_properties(dataset),
+        "seed_index": str(result.seed_index),
+        "seed": str(result.seed),
+        "weights_sha256": result.weights_sha256 or "",
+        "engine": result.environment.engine if result.environment else "",
+        "protocol_version": str(result.protocol_version),
+    }
+
+
+def to_safetensors(network: nn.Module, about: Mapping[str, str]) -> bytes:
+    """Return the weights as a safetensors file that reads back bit for bit.
+
+    A tied kernel is stored once, under the name of its first user; the other names stand in the metadata.
+    """
+    kept: dict[str, np.ndarray[Any, Any]] = {}
+    tied: dict[str, str] = {}
+    first: dict[int, str] = {}
+    # How many batches BN has seen has no part in what it predicts.
+    state = {name: tensor for name, tensor in network.state_dict().items() if tensor.is_floating_point()}
+    for name, tensor in state.items():
+        known = first.setdefault(tensor.data_ptr(), name)
+        if known == name:
+            kept[name] = tensor.detach().cpu().numpy().copy(order="C")
+        else:
+            tied[name] = known
+    # One entry, because the library writes several in no fixed order.
+    metadata = {"harness": json.dumps({**about, "tied": tied, "state": list(state)})}
+    content: bytes = save(kept, metadata)
+    return content
+
+
+def _teacher_of(job: Job, images: Images, data_hash: str, device: torch.device) -> Teacher | None:
     """Return the teacher that a job's recipe names, trained now where it is not kept; None where it names none.
 
     A teacher is an ordinary training run with a fixed seed on the images of its student, so it never sees a test image,

@@ -14,21 +14,18 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import hashlib
-import json
 import math
 import time
 import weakref
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, astuple, dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as functional
-from safetensors.numpy import save
 from torch import Tensor, nn
 
-from harness.data.datasets import Dataset, pixel_properties
 from harness.training.modules import (
     Images,
     Network,
@@ -53,7 +50,7 @@ from harness.training.recipe import (
     epoch_steps,
     recipe_of_epoch,
 )
-from harness.training.result import Epoch, Result
+from harness.training.result import Epoch
 from search_spaces.network import Architecture, Task
 
 _EVALUATION_BATCH = 500
@@ -80,7 +77,7 @@ class Training:
     step: int = 0
     seconds: float = 0.0
     engine: Engine | None = None  # the native engine where it trains
-    native: NativeProgram | None = None  # the network's program there, made at first use
+    native: _NativeProgram | None = None  # the network's program there, made at first use
     teacher: Teacher | None = None  # the teacher of the recipe, None where it has none
     average: list[Tensor] | None = None  # exponential, of ``state``; None before it begins
     finished_average: list[Tensor] | None = None  # with BN statistics of its own, where the recipe recomputes them
@@ -152,10 +149,10 @@ def train_epoch(run: Training, images: Images) -> Epoch:
         decay = torch.tensor(recipe.average_decay, dtype=torch.float64 if run.engine.double else torch.float32).item()
         moving = epoch_steps(replace(recipe, average_decay=decay), run.step, steps)
         loss = _native(run, run.engine, images).train(run, images, order, moving)
-    return end_epoch(run, loss / steps, moving.rates[-1], time.perf_counter() - began)
+    return _end_epoch(run, loss / steps, moving.rates[-1], time.perf_counter() - began)
 
 
-def end_epoch(run: Training, loss: float, rate: float, seconds: float) -> Epoch:
+def _end_epoch(run: Training, loss: float, rate: float, seconds: float) -> Epoch:
     """Append an epoch to the history: its mean loss, its last rate, the seconds that it took; return it."""
     run.seconds += seconds
     run.finished_average = None
@@ -164,10 +161,10 @@ def end_epoch(run: Training, loss: float, rate: float, seconds: float) -> Epoch:
     return run.history[-1]
 
 
-def _native(run: Training, engine: Engine, images: Images) -> NativeProgram:
+def _native(run: Training, engine: Engine, images: Images) -> _NativeProgram:
     # Made at first use: only images know how they are normalised.
     if run.native is None:
-        run.native = NativeProgram(engine, run.architecture, run.recipe, images, run.teacher)
+        run.native = _NativeProgram(engine, run.architecture, run.recipe, images, run.teacher)
     return run.native
 
 
@@ -179,11 +176,11 @@ def _train_steps(run: Training, images: Images, order: Tensor, moving: Steps) ->
             group["lr"] = rate
         chosen = order[step * size : (step + 1) * size]
         batch, labels = _batch(images, chosen, moves, run.generator), images.labels[chosen]
-        with autocast(run):
+        with _autocast(run):
             logits = run.network(batch)
         loss = functional.cross_entropy(logits.float(), labels, label_smoothing=run.recipe.label_smoothing)
         if run.teacher is not None:
-            with autocast(run):
+            with _autocast(run):
                 targets = soft_targets(run.teacher, batch, temperature)
             soft = soft_losses(logits.float(), targets, temperature).mean()
             loss = torch.lerp(loss, soft, run.recipe.distill_weight)
@@ -200,12 +197,8 @@ def _train_steps(run: Training, images: Images, order: Tensor, moving: Steps) ->
     return float(total)
 
 
-class NativeProgram:
-    """A network's program and its teachers', with the engine's buffers for a batch; they are freed with this object.
-
-    Raises:
-        MemoryError: the buffers of a batch do not fit into memory.
-    """
+class _NativeProgram:
+    # A network's program and its teachers', with the engine's buffers for a batch; they are freed with this object.
 
     def __init__(
         self, engine: Engine, architecture: Architecture, recipe: Recipe, images: Images, teacher: Teacher | None = None
@@ -223,7 +216,7 @@ class NativeProgram:
         if teacher is not None:
             taught = self._opened(program(teacher.architecture, self.task.input_shape), images)
             # (teachers, state_size); kept, because the engine reads them at every step.
-            self.taught = torch.stack([_flat(engine_tensors(network), self.real) for network in teacher.networks])
+            self.taught = torch.stack([_flat(_engine_tensors(network), self.real) for network in teacher.networks])
             count, size = self.taught.shape
             shares = recipe.distill_weight, recipe.distill_temperature
             self.teacher = ctypes.byref(TeacherRow(taught, self.taught.data_ptr(), size, count, *shares))
@@ -257,7 +250,7 @@ class NativeProgram:
         if any(item.dropout for item in self.program.instructions):
             library.engine_seed(self.pointer, int(torch.randint(2**62, (), generator=run.generator, dtype=torch.int64)))
         # The engine changes them in place. SGD has one memory, and the engine then reads no second.
-        parts = flat_parts(run, self.real)
+        parts = _flat_parts(run, self.real)
         state, average, *memories = parts
         assert state.numel() == self.program.state_size, "the network is not that of the program"
         rates, shares = torch.tensor([moving.rates, moving.shares], dtype=self.real)
@@ -275,7 +268,7 @@ class NativeProgram:
                 *(each.data_ptr() for each in (state, memories[0], memories[-1], average)),
                 self.teacher,
             )
-        restore(run, parts, moving)
+        _restore(run, parts, moving)
         return loss
 
     def predict(self, network: nn.Module, tensors: list[Tensor], pixels: Tensor) -> Tensor:
@@ -303,8 +296,8 @@ def _check_images(pixels: Tensor, labels: Tensor, task: Task) -> None:
     _check("labels", labels, torch.int64, (len(labels),), task.classes)
 
 
-def engine_tensors(network: nn.Module) -> list[Tensor]:
-    """Return parameters, each once, then means and variances, in the order of the engine's state."""
+def _engine_tensors(network: nn.Module) -> list[Tensor]:
+    # Parameters, each once, then means and variances, in the order of the engine's state.
     return [*network.parameters(), *(tensor for tensor in network.buffers() if tensor.is_floating_point())]
 
 
@@ -313,9 +306,9 @@ def _flat(tensors: list[Tensor], real: torch.dtype) -> Tensor:
 
 
 def _in_order(network: nn.Module, tensors: list[Tensor]) -> list[Tensor]:
-    # What stands for ``state_tensors``, as averages do, in the order of ``engine_tensors``.
+    # What stands for ``state_tensors``, as averages do, in the order of ``_engine_tensors``.
     named = dict(zip((tensor.data_ptr() for tensor in state_tensors(network)), tensors, strict=True))
-    return [named[tensor.data_ptr()] for tensor in engine_tensors(network)]
+    return [named[tensor.data_ptr()] for tensor in _engine_tensors(network)]
 
 
 def _memories(optimizer: torch.optim.Optimizer) -> tuple[str, ...]:
@@ -323,22 +316,22 @@ def _memories(optimizer: torch.optim.Optimizer) -> tuple[str, ...]:
     return ("exp_avg", "exp_avg_sq") if isinstance(optimizer, torch.optim.Adam) else ("momentum_buffer",)
 
 
-def flat_parts(run: Training, real: torch.dtype) -> list[Tensor]:
+def _flat_parts(run: Training, real: torch.dtype) -> list[Tensor]:
     """Return the state of a run, its average, (state_size,), and each memory of its optimizer, (parameter_count,).
 
     An average that has not begun is the state; memories are zeros before the first step.
     """
-    parts = [engine_tensors(run.network), _in_order(run.network, run.average or run.state)]
+    parts = [_engine_tensors(run.network), _in_order(run.network, run.average or run.state)]
     for name in _memories(run.optimizer):
         kept = [(parameter, run.optimizer.state.get(parameter, {}).get(name)) for parameter in run.network.parameters()]
         parts.append([torch.zeros_like(parameter) if value is None else value for parameter, value in kept])
     return [_flat(part, real) for part in parts]
 
 
-def restore(run: Training, parts: list[Tensor], moving: Steps) -> None:
-    """Copy ``flat_parts`` back into a run that has taken these steps, as torch would have left it."""
+def _restore(run: Training, parts: list[Tensor], moving: Steps) -> None:
+    """Copy ``_flat_parts`` back into a run that has taken these steps, as torch would have left it."""
     state, average, *memories = parts
-    tensors, optimizer = engine_tensors(run.network), run.optimizer
+    tensors, optimizer = _engine_tensors(run.network), run.optimizer
     sizes = [tensor.numel() for tensor in tensors]
     run.step += len(moving.rates)
     with torch.no_grad():
@@ -377,7 +370,7 @@ def finish_average(run: Training, images: Images) -> None:
     chosen = torch.randperm(len(images), generator=generator, device=run.device)[:count]
     moves = recipe_of_epoch(run.recipe, len(run.history) - 1)
     batches = (_batch(images, part, moves, generator) for part in torch.split(chosen, _EVALUATION_BATCH))
-    with _holding(run, run.average), autocast(run):
+    with _holding(run, run.average), _autocast(run):
         recompute_statistics(run.network, batches)
         run.finished_average = [tensor.clone() for tensor in run.state]
 
@@ -406,7 +399,7 @@ def _logits(run: Training, images: Images) -> Tensor:
         run.network.eval()
         for first in range(0, len(images), _EVALUATION_BATCH):
             batch = _batch(images, slice(first, first + _EVALUATION_BATCH))
-            with autocast(run):
+            with _autocast(run):
                 found.append(run.network(batch).float())
     return torch.cat(found)
 
@@ -421,6 +414,14 @@ def predicting_state(run: Training) -> list[Tensor]:
     averaged = run.recipe.average_statistics == "averaged"
     assert run.average is None or run.finished_average is not None or averaged, "finish_average comes before a look"
     return run.finished_average or run.average or run.state
+
+
+def final_network(run: Training) -> Network:
+    """Return a copy of the network that predicts, in evaluation mode: averaged where the recipe averages."""
+    with _holding(run, predicting_state(run)):
+        network = build(run.architecture, run.task)
+        network.load_state_dict(run.network.state_dict())
+    return network.eval()
 
 
 def weights_digest(run: Training) -> str:
@@ -480,57 +481,176 @@ def _holding(run: Training, state: list[Tensor]) -> Iterator[None]:
             torch._foreach_copy_(run.state, kept)
 
 
-def autocast(run: Training) -> contextlib.AbstractContextManager[object]:
-    """Return the context in which a network of this run computes in its recipe's precision."""
+def _autocast(run: Training) -> contextlib.AbstractContextManager[object]:
     if run.recipe.precision == "fp32":
         return contextlib.nullcontext()
     return torch.autocast(run.device.type, dtype=torch.bfloat16)
 
 
-def properties(result: Result, dataset: Dataset) -> dict[str, str]:
-    """Return what a file of weights says of itself: the network and where its weights come from."""
-    return {
-        "architecture": str(result.architecture),
-        "hash": result.hash,
-        "parameters": str(result.parameters),
-        "recipe": result.recipe_name,
-        "recipe_hash": result.recipe_hash,
-        "recipe_fields": json.dumps(asdict(result.recipe), sort_keys=True),
-        "dataset": result.dataset,
-        **pixel_properties(dataset),
-        "seed_index": str(result.seed_index),
-        "seed": str(result.seed),
-        "weights_sha256": result.weights_sha256 or "",
-        "engine": result.environment.engine if result.environment else "",
-        "protocol_version": str(result.protocol_version),
-    }
+# Several seeds at once -----------------------------------------------------------------------------------------------
+#
+# A whole step reads all that changes from tensors on the device: the number of the step, its learning rate, its images
+# and their moves. So on a GPU one step is captured as a CUDA graph, once for all epochs, and replayed, and nothing
+# waits for the host within an epoch; elsewhere the same function is called in a loop.
+
+# Steps before a capture: cuDNN chooses its kernels and allocates in the first ones (torch's notes on CUDA graphs).
+_WARM_UP = 3
 
 
-def final_network(run: Training) -> Network:
-    """Return a copy of the network that predicts, in evaluation mode: averaged where the recipe averages."""
-    with _holding(run, predicting_state(run)):
-        network = build(run.architecture, run.task)
-        network.load_state_dict(run.network.state_dict())
-    return network.eval()
+class Population:
+    """Several runs of one network and recipe, all at the same step, as one network; dropout draws as the first's.
 
-
-def to_safetensors(network: nn.Module, about: Mapping[str, str]) -> bytes:
-    """Return the weights as a safetensors file that reads back bit for bit.
-
-    A tied kernel is stored once, under the name of its first user; the other names stand in the metadata.
+    Raises:
+        ContentError: there are fewer images than a batch takes.
     """
-    kept: dict[str, np.ndarray[Any, Any]] = {}
-    tied: dict[str, str] = {}
-    first: dict[int, str] = {}
-    # How many batches BN has seen has no part in what it predicts.
-    state = {name: tensor for name, tensor in network.state_dict().items() if tensor.is_floating_point()}
-    for name, tensor in state.items():
-        known = first.setdefault(tensor.data_ptr(), name)
-        if known == name:
-            kept[name] = tensor.detach().cpu().numpy().copy(order="C")
-        else:
-            tied[name] = known
-    # One entry, because the library writes several in no fixed order.
-    metadata = {"harness": json.dumps({**about, "tied": tied, "state": list(state)})}
-    content: bytes = save(kept, metadata)
-    return content
+
+    def __init__(self, members: Sequence[Training], images: Images) -> None:
+        self.members, self.images, self.first = members, images, members[0]
+        self.recipe, self.device = self.first.recipe, self.first.device
+        check_batch(self.recipe, len(images))
+        architecture, task, generator = self.first.architecture, self.first.task, self.first.generator
+        # First weights are written over before the first step.
+        self.network = network_on(architecture, task, self.device, generator=generator, members=len(members))
+        self.network.train()
+        self.parameters: list[Tensor] = list(self.network.parameters())
+        state, kinds = _engine_tensors(self.network), 2 if self.recipe.optimizer == "adam" else 1
+        # As in ``_flat_parts``: state, average, and each kind of memory that the optimizer has.
+        self.average = [torch.zeros_like(tensor) for tensor in state]
+        self.memories = [[torch.zeros_like(tensor) for tensor in self.parameters] for _ in range(kinds)]
+        self.parts = [state, self.average, *self.memories]
+        # Of the latest epoch; the next one is written into the same tensors where it has the same ones.
+        self.schedule: dict[str, Tensor] = {}
+        # A captured step, which reads and writes all these tensors; None before the first, and off a GPU.
+        self.graph: torch.cuda.CUDAGraph | None = None
+
+    def train_epoch(self) -> list[Epoch]:
+        """Train all members for one pass; append to their histories."""
+        began, count = time.perf_counter(), len(self.members)
+        moving = epoch_steps(self.recipe, self.first.step, len(self.images) // self.recipe.batch_size)
+        steps = len(moving.rates)
+        self._gather()
+        fresh = self._scheduled(moving)
+        if fresh.keys() != self.schedule.keys():
+            # A captured step reads these tensors; one with moves is another than one without, and is captured anew.
+            self.schedule, self.graph = fresh, None
+        for name, tensor in fresh.items():
+            self.schedule[name].copy_(tensor)
+        self._run(steps)
+        losses = (self.schedule["loss"] / steps).tolist()
+        flat = [torch.cat([each.detach().reshape(count, -1) for each in part], 1) for part in self.parts]
+        for index, run in enumerate(self.members):
+            _restore(run, [part[index] for part in flat], moving)
+        seconds = (time.perf_counter() - began) / count
+        return [
+            _end_epoch(run, loss, moving.rates[-1], seconds) for run, loss in zip(self.members, losses, strict=True)
+        ]
+
+    def _gather(self) -> None:
+        flat = [_flat_parts(run, torch.float32) for run in self.members]
+        with torch.no_grad():
+            for tensors, *rows in zip(self.parts, *flat, strict=True):
+                sizes = [tensor.numel() // len(rows) for tensor in tensors]
+                for tensor, values in zip(tensors, torch.split(torch.stack(rows), sizes, 1), strict=True):
+                    tensor.copy_(values.reshape(tensor.shape))
+
+    def _scheduled(self, moving: Steps) -> dict[str, Tensor]:
+        """Return what an epoch's steps read, all on the device.
+
+        ``step`` is the index of the next one, (1,); ``order`` has indices of images, (steps, members * batch); ``maps``
+        moves, (steps, members * batch, 2, 3), where there are some; ``rates``, ``shares`` and ``corrections`` are those
+        of ``Steps``; ``loss`` is the sum of the losses so far, (members,).
+        """
+        steps, batch, device = len(moving.rates), self.recipe.batch_size, self.device
+        moves = recipe_of_epoch(self.recipe, len(self.first.history))
+        orders, maps = [], []
+        for run in self.members:
+            order = torch.randperm(len(self.images), generator=run.generator, device=device)
+            orders.append(order[: steps * batch].view(steps, batch))
+            if (drawn := epoch_maps(moves, run.generator, steps, self.images.task)) is not None:
+                maps.append(drawn.view(steps, batch, 2, 3))
+        return {
+            "step": torch.zeros(1, dtype=torch.int64, device=device),
+            "order": torch.stack(orders, 1).flatten(1),
+            **({"maps": torch.stack(maps, 1).flatten(1, 2)} if maps else {}),
+            "rates": torch.tensor(moving.rates, device=device),
+            "shares": torch.tensor(moving.shares, device=device),
+            "corrections": torch.tensor(moving.corrections, device=device),
+            "loss": torch.zeros(len(self.members), device=device),
+        }
+
+    def _run(self, steps: int) -> None:
+        if self.device.type != "cuda" or steps <= _WARM_UP:
+            for _ in range(steps):
+                self._step()
+            return
+        with torch.cuda.device(self.device):
+            if self.graph is None:
+                side = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+                side.wait_stream(torch.cuda.current_stream())
+                with torch.cuda.stream(side):
+                    for _ in range(_WARM_UP):
+                        self._step()
+                torch.cuda.current_stream().wait_stream(side)
+                steps -= _WARM_UP
+                self.graph = torch.cuda.CUDAGraph()
+                # Up to 2.13 torch has to be told; from 2.14 it finds out by itself, and this only warns
+                # (pytorch#176753).
+                self.graph.register_generator_state(self.first.generator)
+                with torch.cuda.graph(self.graph):
+                    self._step()
+            for _ in range(steps):
+                self.graph.replay()
+
+    def _step(self) -> None:
+        recipe, images, members, now = self.recipe, self.images, len(self.members), self.schedule["step"]
+        chosen = self.schedule["order"].index_select(0, now)[0]
+        pixels = images.pixels[chosen].float().div_(255)  # (members * batch, channels, rows, columns)
+        if "maps" in self.schedule:
+            maps = self.schedule["maps"].index_select(0, now)[0]
+            grid = functional.affine_grid(maps, list(pixels.shape), align_corners=False)
+            pixels = functional.grid_sample(pixels, grid, align_corners=False)
+        each_image = normalised(pixels, images.mean, images.deviation)
+        grouped = each_image.view(members, recipe.batch_size, *pixels.shape[1:]).transpose(0, 1)
+        batch = grouped.flatten(1, 2)  # (batch, members * channels, rows, columns)
+        with _autocast(self.first):
+            logits = self.network(batch.contiguous())
+        # (batch, members * classes) -> a row an image and member, members first
+        rows = logits.float().view(recipe.batch_size, members, -1).transpose(0, 1).flatten(0, 1)
+        labels, smoothing = images.labels[chosen], recipe.label_smoothing
+        losses = functional.cross_entropy(rows, labels, label_smoothing=smoothing, reduction="none")
+        if self.first.teacher is not None:
+            with _autocast(self.first):
+                targets = soft_targets(self.first.teacher, each_image, recipe.distill_temperature)
+            losses = torch.lerp(losses, soft_losses(rows, targets, recipe.distill_temperature), recipe.distill_weight)
+        each = losses.view(members, -1).mean(1)
+        gradients = list(torch.autograd.grad(each.sum(), self.parameters))
+        with torch.no_grad():
+            self._update(gradients)
+            if recipe.average_decay:
+                share = self.schedule["shares"].index_select(0, now)
+                for kept, value in zip(self.average, self.parts[0], strict=True):
+                    kept.add_(share * (value - kept))
+            self.schedule["loss"] += each.detach()
+            now += 1
+
+    def _update(self, gradients: list[Tensor]) -> None:
+        recipe, now = self.recipe, self.schedule["step"]
+        rate = self.schedule["rates"].index_select(0, now)
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            if decay := decay_of(recipe, kernel=parameter.ndim > 1):
+                gradient.add_(parameter, alpha=decay)
+        if recipe.optimizer == "adam":
+            first, second = self.memories
+            torch._foreach_lerp_(first, gradients, 1 - recipe.momentum)
+            torch._foreach_mul_(second, 0.999)
+            torch._foreach_addcmul_(second, gradients, gradients, 1 - 0.999)
+            corrections = self.schedule["corrections"].index_select(0, now)[0]
+            for parameter, mean, square in zip(self.parameters, first, second, strict=True):
+                parameter.sub_(rate / corrections[0] * mean / (square.sqrt() / corrections[1] + 1e-8))
+            return
+        (momenta,) = self.memories
+        torch._foreach_mul_(momenta, recipe.momentum)
+        torch._foreach_add_(momenta, gradients)
+        directions = torch._foreach_add(gradients, momenta, alpha=recipe.momentum) if recipe.nesterov else momenta
+        for parameter, move in zip(self.parameters, directions, strict=True):
+            parameter.sub_(rate * move)

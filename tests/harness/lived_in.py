@@ -16,8 +16,7 @@ from harness.evidence import leaderboard, ledger, record, verify
 from harness.system import files
 from harness.system.files import Workspace
 from harness.training.modules import build
-from harness.training.run import Job
-from harness.training.train import to_safetensors
+from harness.training.run import Job, to_safetensors
 from search_spaces.network import MNIST
 from tests.harness import unrun
 

@@ -20,7 +20,7 @@ from harness.data.training_images import ImageData
 from harness.other_libraries import to_onnx
 from harness.system.errors import DeviceError
 from harness.training.modules import build
-from harness.training.native.instruction import _ACTIVATIONS, KERNELS, Activation
+from harness.training.native.instruction import _ACTIVATIONS, KERNELS, _Activation
 from harness.training.native.native import choose_engine
 from harness.training.recipe import Recipe
 from search_spaces.errors import NotationError, ShapeError
@@ -54,7 +54,7 @@ def test_every_op_that_has_a_kernel_is_compared_with_torch_and_documented():
     assert op_types(parse_network(EVERY_OP).ops) == KERNELS
     # Dropout draws masks of its own in each engine.
     assert {op for text in NETWORKS for op in op_types(parse_network(text).ops)} == KERNELS - {Dropout, Dropout2d}
-    assert {*_ACTIVATIONS.values()} == {*Activation} - {Activation.NONE}
+    assert {*_ACTIVATIONS.values()} == {*_Activation} - {_Activation.NONE}
     names = re.findall(r"`(\w+)", GRAMMAR.read_text(encoding="utf-8"))
     assert {name for name in (*SIGNATURES, "res") if name not in names} & set(re.findall(r"\w+", EVERY_OP)) == set()
 

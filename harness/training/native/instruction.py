@@ -28,8 +28,6 @@ _SLOPE_PARTS = 1_000_000_000
 
 
 class _Code(IntEnum):
-    """Instructions."""
-
     CONVOLUTION = 0
     DEPTHWISE = 1
     POINTWISE = 2
@@ -41,9 +39,7 @@ class _Code(IntEnum):
     UNSHUFFLE = 8
 
 
-class Activation(IntEnum):
-    """What a pointwise instruction does to a value before its BN or after it."""
-
+class _Activation(IntEnum):  # what a pointwise instruction does to a value before its BN or after it
     NONE = 0
     RELU = 1
     LEAKY = 2
@@ -52,9 +48,7 @@ class Activation(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class _Value:
-    """One map: its shape, and the margins of zeros around it and around its gradient that its readers need."""
-
+class _Value:  # one map: its shape, and the margins of zeros around it and its gradient that its readers need
     channels: int
     height: int
     width: int
@@ -63,9 +57,7 @@ class _Value:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Instruction:
-    """One instruction; -1 stands for what there is not."""
-
+class _Instruction:  # -1 stands for what there is not
     code: _Code
     source: int  # index of the value that is read; ``target`` of the one that is written
     target: int = -1
@@ -84,8 +76,8 @@ class _Instruction:
     shift: int = -1
     mean: int = -1
     variance: int = -1
-    before: Activation = Activation.NONE  # activation before BN, or without one; ``after`` is that after it
-    after: Activation = Activation.NONE
+    before: _Activation = _Activation.NONE  # activation before BN, or without one; ``after`` is that after it
+    after: _Activation = _Activation.NONE
     before_slope: int = 0  # of a leaky one in parts of 1,000,000,000, of a learned one its place
     after_slope: int = 0
     dropout: int = 0  # 0 for none, 1 of single values, 2 of whole channels
@@ -239,11 +231,11 @@ def _residual(flat: Program, op: spec.Residual, shape: Shape, source: int) -> in
 
 
 # Ops that one pointwise instruction takes together with BN, and what they are in it.
-_ACTIVATIONS: Mapping[type[Any], Activation] = {
-    spec.ReLU: Activation.RELU,
-    spec.LeakyReLU: Activation.LEAKY,
-    spec.PReLU: Activation.PRELU,
-    spec.Swish: Activation.SWISH,
+_ACTIVATIONS: Mapping[type[Any], _Activation] = {
+    spec.ReLU: _Activation.RELU,
+    spec.LeakyReLU: _Activation.LEAKY,
+    spec.PReLU: _Activation.PRELU,
+    spec.Swish: _Activation.SWISH,
 }
 _DROPOUTS: Mapping[type[spec.Op], int] = {spec.Dropout: 1, spec.Dropout2d: 2}
 # Ops with instructions of their own: they write what reads one value, and return the value that it leaves.
@@ -272,7 +264,7 @@ def _header() -> str:
         f"constexpr int32_t RATE_PARTS = {_RATE_PARTS}, SLOPE_PARTS = {_SLOPE_PARTS};",
         "",
     ]
-    for name, words in (("class Code", _Code), ("Activation", Activation)):
+    for name, words in (("class Code", _Code), ("Activation", _Activation)):
         parts.extend([f"enum {name} : int32_t {{", *(f"  {word.name} = {word.value}," for word in words), "};", ""])
     for name, kind in (("ValueRow", _Value), ("Instruction", _Instruction)):
         parts.extend([f"struct {name} {{", *(f"  int32_t {item.name};" for item in fields(kind)), "};", ""])

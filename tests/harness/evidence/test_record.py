@@ -20,7 +20,7 @@ from harness.evidence.record import Found, Record, read_recorded, read_weights, 
 from harness.system.errors import ContentError
 from harness.training.modules import Network, build
 from harness.training.result import Epoch, Purpose, Result, Status
-from harness.training.train import to_safetensors
+from harness.training.run import to_safetensors
 from search_spaces.network import MNIST
 from search_spaces.notation import parse_network
 

@@ -16,16 +16,16 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.training.modules import (
     Network,
+    _draw_first_weights,
     _Residual,
     build,
-    draw_first_weights,
     network_on,
     recompute_statistics,
 )
 from harness.training.native import native
 from harness.training.recipe import Recipe
-from harness.training.together import Population
 from harness.training.train import (
+    Population,
     Training,
     checkpoint,
     count_errors,
@@ -162,7 +162,7 @@ def test_every_dropout_draws_from_the_generator_it_is_given_and_from_no_other():
 def test_kaiming_weights_are_scaled_by_fan_in_and_biases_are_zero():
     network = build(parse_network("conv3x3(32) conv3x3(64, bias) | gap | conv1x1(10, bias)"), MNIST)
     torch.manual_seed(1)
-    draw_first_weights(network, Recipe(initialisation="kaiming"))
+    _draw_first_weights(network, Recipe(initialisation="kaiming"))
     kernel = stored(network, 1)
     assert float(kernel.std()) == pytest.approx((2 / (32 * 9)) ** 0.5, rel=0.03)
     assert float(kernel.mean()) == pytest.approx(0, abs=0.002)
@@ -176,7 +176,7 @@ DIRAC = Recipe(initialisation="dirac")
 def drawn(text: str, recipe: Recipe) -> Network:
     torch.manual_seed(4)
     network = build(parse_network(text), MNIST)
-    draw_first_weights(network, recipe)
+    _draw_first_weights(network, recipe)
     return network
 
 

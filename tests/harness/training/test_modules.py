@@ -11,7 +11,7 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from harness.training.modules import build, draw_first_weights
+from harness.training.modules import _draw_first_weights, build
 from harness.training.recipe import Recipe
 from search_spaces.modules import FastDropout, PosedBatchNorm, PosedConv2d, _channel_order, _composed, _in_poses
 from search_spaces.network import MNIST
@@ -164,7 +164,7 @@ def test_only_shared_statistics_leave_a_turned_image_its_turned_maps_once_traini
 
 def test_a_dirac_kernel_in_poses_hands_its_input_on():
     network = build(parse_network("conv3x3(8, poses=4) conv3x3(8, poses=4) gap linear(10)"), MNIST)
-    draw_first_weights(network, Recipe(initialisation="dirac"))
+    _draw_first_weights(network, Recipe(initialisation="dirac"))
     maps = torch.rand(2, 8, 5, 5)
     assert torch.equal(network.ops[1](maps), maps)
 

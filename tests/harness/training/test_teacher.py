@@ -15,12 +15,12 @@ from torch.nn import functional
 
 from harness.system.errors import ContentError
 from harness.training import run as run_module
-from harness.training.modules import Images, Network, Teacher, build, draw_first_weights, soft_losses, soft_targets
+from harness.training.modules import Images, Network, Teacher, _draw_first_weights, build, soft_losses, soft_targets
 from harness.training.native import native
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose, derive_seed
-from harness.training.run import Job, teacher_of
-from harness.training.train import NativeProgram, Training, predictions, start, state_tensors, train_epoch
+from harness.training.run import Job, _teacher_of
+from harness.training.train import Training, _NativeProgram, predictions, start, state_tensors, train_epoch
 from search_spaces.network import MNIST
 from search_spaces.notation import parse_network
 from tests.harness.training.native.networks import NETWORKS, gradients
@@ -35,7 +35,7 @@ def taught_by(recipe: Recipe, folder: Path | None, *, data_hash: str = "abc", **
     job = Job(
         architecture=NETWORK, recipe=recipe, recipe_name="own", purpose=Purpose.SEARCH, seed_index=0, teachers=folder
     )
-    return teacher_of(replace(job, **changes), some_images(64), data_hash, CPU)
+    return _teacher_of(replace(job, **changes), some_images(64), data_hash, CPU)
 
 
 @pytest.fixture
@@ -164,7 +164,7 @@ def teacher_network(seed: int) -> Network:
     """A network that nobody has trained, but with weights and statistics of its own."""
     torch.manual_seed(seed)
     network = build(TEACHER, MNIST)
-    draw_first_weights(network, Recipe(initialisation="kaiming"))
+    _draw_first_weights(network, Recipe(initialisation="kaiming"))
     for name, tensor in network.state_dict().items():
         if "running" in name:
             tensor.copy_(tensor + torch.rand(tensor.shape))
@@ -236,7 +236,7 @@ def test_the_engine_s_gradients_of_a_taught_batch_equal_torch_s(text: str, batch
     engine = in_float64()
 
     loss, gradient = gradients(
-        NativeProgram(engine, architecture, recipe, images, doubled), network, images.pixels, images.labels
+        _NativeProgram(engine, architecture, recipe, images, doubled), network, images.pixels, images.labels
     )
     expected = by_hand(network, doubled, images, recipe)
     parts = torch.autograd.grad(expected, list(network.parameters()))

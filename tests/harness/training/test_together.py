@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from harness.training.recipe import Recipe, epoch_steps
-from harness.training.together import Population
-from harness.training.train import Training, count_errors, start, train_epoch
+from harness.training.train import Population, Training, count_errors, start, train_epoch
 from search_spaces.network import MNIST
 from search_spaces.notation import parse_network
 from tests.harness.training.native.networks import NETWORKS, POSED, SHARED, SIMPLY_POSED

@@ -21,8 +21,8 @@ from harness.training.modules import Images
 from harness.training.native import native
 from harness.training.native.native import Engine
 from harness.training.recipe import Recipe, _learning_rate
-from harness.training.together import Population
 from harness.training.train import (
+    Population,
     Training,
     checkpoint,
     count_errors,

@@ -20,8 +20,8 @@ from harness.system.errors import ContentError
 from harness.training.modules import Images, build
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose, Result
-from harness.training.run import Job, TrainingData, train_jobs
-from harness.training.train import Training, final_network, predictions, properties, to_safetensors
+from harness.training.run import Job, TrainingData, properties, to_safetensors, train_jobs
+from harness.training.train import Training, final_network, predictions
 from search_spaces.network import analyse
 from search_spaces.notation import parse_network
 

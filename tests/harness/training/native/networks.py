@@ -7,7 +7,7 @@ import ctypes
 import torch
 from torch import Tensor, nn
 
-from harness.training.train import NativeProgram, _check_images, _flat, engine_tensors
+from harness.training.train import _check_images, _engine_tensors, _flat, _NativeProgram
 
 # One kernel at three resolutions, and one with as many groups as channels.
 ACROSS = (
@@ -63,12 +63,12 @@ NETWORKS = (
 )
 
 
-def gradients(native: NativeProgram, network: nn.Module, pixels: Tensor, labels: Tensor) -> tuple[float, Tensor]:
+def gradients(native: _NativeProgram, network: nn.Module, pixels: Tensor, labels: Tensor) -> tuple[float, Tensor]:
     """Return the loss and the gradients of all parameters, flat, for one batch of images."""
     _check_images(pixels, labels, native.task)
     if len(labels) != native.recipe.batch_size:
         raise AssertionError(f"{len(labels)} images are no batch of {native.recipe.batch_size}")
-    state = _flat(engine_tensors(network), native.real)
+    state = _flat(_engine_tensors(network), native.real)
     gradient = torch.empty(native.program.parameter_count, dtype=state.dtype)
     loss: float = native.engine.library.engine_gradients(
         native.pointer,

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.grad import conv2d_input, conv2d_weight
 
-from harness.training.modules import build, draw_first_weights
+from harness.training.modules import _draw_first_weights, build
 from harness.training.native import native
 from harness.training.native.native import _LEVELS, _Level
 from harness.training.recipe import Recipe
-from harness.training.train import NativeProgram, start, train_epoch, weights_digest
+from harness.training.train import _NativeProgram, start, train_epoch, weights_digest
 from search_spaces.network import MNIST
 from search_spaces.notation import parse_network
 from tests.harness.training.native.networks import NETWORKS, gradients
@@ -305,8 +305,8 @@ def test_gradients_in_bf16_are_those_of_rounded_factors(text: str, batch: int):
     images, recipe = some_images(batch), Recipe(batch_size=batch, precision="bf16")
     torch.manual_seed(1)
     network = build(parse_network(text), MNIST)
-    draw_first_weights(network, Recipe(initialisation="kaiming"))
-    opened = NativeProgram(native.load(), parse_network(text), recipe, some_images(1))
+    _draw_first_weights(network, Recipe(initialisation="kaiming"))
+    opened = _NativeProgram(native.load(), parse_network(text), recipe, some_images(1))
     loss, gradient = gradients(opened, network, images.pixels, images.labels)
     network.double()
     _, exact = reference(network, images, 0.0)

@@ -16,15 +16,15 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.system.errors import ContentError
 from harness.system.machine import processor_flags
-from harness.training.modules import Images, Network, build, draw_first_weights
+from harness.training.modules import Images, Network, _draw_first_weights, build
 from harness.training.native import native
 from harness.training.native.native import _LEVELS, Engine, _Level
 from harness.training.recipe import Recipe
 from harness.training.train import (
-    NativeProgram,
     Training,
     _check,
     _check_images,
+    _NativeProgram,
     checkpoint,
     count_errors,
     resume,
@@ -78,7 +78,7 @@ def compared(architecture: Architecture, batch: int, engine: Engine) -> None:
     images, recipe = some_images(batch), Recipe(batch_size=batch, label_smoothing=0.1)
     torch.manual_seed(1)
     network = build(architecture, MNIST).double()
-    draw_first_weights(network, Recipe(initialisation="kaiming"))
+    _draw_first_weights(network, Recipe(initialisation="kaiming"))
     for parameter in network.parameters():
         if parameter.ndim == 1:
             parameter.data += 0.3 * torch.randn(parameter.shape, dtype=torch.float64)
@@ -91,7 +91,7 @@ def compared(architecture: Architecture, batch: int, engine: Engine) -> None:
             assert module.running_var is not None
             module.running_mean += torch.randn(module.num_features, dtype=torch.float64)
             module.running_var *= 0.5 + torch.rand(module.num_features, dtype=torch.float64)
-    opened = NativeProgram(engine, architecture, recipe, some_images(1))
+    opened = _NativeProgram(engine, architecture, recipe, some_images(1))
 
     # No update yet: the running statistics of the engine's own copy of the state move, those of the network do not.
     # The first call leaves other images' gradients in all memory.
@@ -246,17 +246,17 @@ def test_a_batch_that_no_memory_holds_is_an_error():
     recipe = replace(Recipe(), batch_size=10_000)
     architecture = parse_network("conv1x1(10000) relu gap linear(10)")
     with pytest.raises(MemoryError):
-        NativeProgram(native.load(), architecture, recipe, some_images(1))
+        _NativeProgram(native.load(), architecture, recipe, some_images(1))
 
 
 def opened_with(
     text: str, batch: int, engine: Engine
-) -> tuple[NativeProgram, Network, Callable[[], tuple[float, Tensor]]]:
+) -> tuple[_NativeProgram, Network, Callable[[], tuple[float, Tensor]]]:
     """A program in float64 with its network, and what gives loss and gradient under the same masks each time."""
     architecture = parse_network(text)
     torch.manual_seed(2)
     network = build(architecture, MNIST).double()
-    program = NativeProgram(engine, architecture, Recipe(batch_size=batch), some_images(1))
+    program = _NativeProgram(engine, architecture, Recipe(batch_size=batch), some_images(1))
     images = some_images(batch)
 
     def under_one_mask() -> tuple[float, Tensor]:

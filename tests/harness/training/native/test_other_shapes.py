@@ -12,7 +12,7 @@ from torch.nn import functional
 from harness.training.modules import Images, _maps_of, build
 from harness.training.native import native
 from harness.training.recipe import Recipe
-from harness.training.train import NativeProgram, start, state_tensors, train_epoch
+from harness.training.train import _NativeProgram, start, state_tensors, train_epoch
 from search_spaces.network import Architecture, Task
 from search_spaces.notation import parse_network
 from tests.harness.training.native.networks import gradients
@@ -54,7 +54,7 @@ def test_gradients_and_predictions_equal_torch_s(task: Task):
     architecture, images = network_for(task), some_images(task, 21)
     torch.manual_seed(1)
     network = build(architecture, task).double()
-    opened = NativeProgram(in_float64(), architecture, Recipe(batch_size=21), images)
+    opened = _NativeProgram(in_float64(), architecture, Recipe(batch_size=21), images)
 
     loss, gradient = gradients(opened, network, images.pixels, images.labels)
     expected = functional.cross_entropy(network(by_channel(images)), images.labels)
