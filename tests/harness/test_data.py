@@ -165,7 +165,7 @@ def test_torchvision_is_imported_whether_or_not_it_was_built_for_this_torch():
 def parts() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
     """Images and labels that are trained on, and those of the test part."""
     spec = dataset("mnist-5k")
-    images, labels, _ = _training_part(spec, find(spec, None))
+    images, labels, _ = _training_part(spec, None)
     return (images, labels), locked_arrays(spec, None)
 
 
@@ -333,7 +333,7 @@ def test_mean_and_deviation_are_those_of_the_training_images(name: str, mnist_fo
     spec = dataset(name)
     if not (mnist_folder / spec.folder).is_dir():
         pytest.skip(f"HARNESS_DATA has no {spec.folder}")
-    counts = np.bincount(_training_part(spec, find(spec, mnist_folder))[0].ravel(), minlength=256)
+    counts = np.bincount(_training_part(spec, mnist_folder)[0].ravel(), minlength=256)
     shades = np.arange(256) / 255
     mean = np.average(shades, weights=counts)
     assert spec.mean == pytest.approx((mean,), abs=5e-5)
