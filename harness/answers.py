@@ -228,15 +228,9 @@ class Verified(Answer):
         accuracies = [run.accuracy_pct for run in runs]
         return {
             "architecture": str(verdict.record.architecture),
-            "hash": row.hash,
-            "parameters": row.parameters,
-            "recipe": row.recipe,
-            "recipe_hash": row.recipe_hash,
-            "dataset": row.dataset,
-            "tier": row.tier,
-            "reached": row.reached,
+            **{name: getattr(row, name) for name in ("hash", "parameters", "recipe", "recipe_hash", "dataset")},
+            **{name: getattr(row, name) for name in ("tier", "reached", "target_pct")},
             "passed": verdict.passed,
-            "target_pct": row.target_pct,
             "mean_test_accuracy_pct": finite(statistics.mean(accuracies)),
             "std_test_accuracy_pct": finite(statistics.standard_deviation(accuracies)),
             "lower_bound_pct": over_seeds(accuracies),
@@ -253,8 +247,6 @@ class Verified(Answer):
         }
 
     def __str__(self) -> str:
-        from harness.evidence.leaderboard import VERIFIED_CONFIDENCE
-
         verdict, row, attempt = self.verdict, self.verdict.row, self.verdict.attempt
         identical = {True: "; identical to the record", False: "; NOT the recorded weights", None: "; another machine"}
         again = {rerun.index: identical[rerun.identical] for rerun in verdict.reruns}
@@ -263,8 +255,7 @@ class Verified(Answer):
             + again.get(run.index, "")
             for run in verdict.runs
         ]
-        bound = statistics.lower_bound(verdict.record.accuracies_pct, VERIFIED_CONFIDENCE)
-        bounds = f", {100 * VERIFIED_CONFIDENCE:g} % lower bound {bound:.3f} %" if row.seeds > 1 else ""
+        bounds = "" if row.lower_bound_pct is None else f", 99 % lower bound {row.lower_bound_pct:.3f} %"
         lines.append(
             f"{row.tier} (target {row.target_pct:g} %): mean {row.mean_test_accuracy_pct:.3f} %{bounds} over all "
             f"{counted(row.seeds, 'seed')} of the row; {row.parameters:,} parameters, {row.recipe}, {row.dataset}"

@@ -153,8 +153,7 @@ def _trained(
 
     chosen, teachers = choose_device(device), workspace().teachers
     choice = choose_engine(engine, named.recipe, chosen, op_types(architecture.ops))
-    options.say_engine(choice)
-    options.say_teacher(named.recipe, images.dataset.task, teachers)
+    options.say_training(choice, named.recipe, images.dataset.task, teachers)
     validated, epochs = purpose is Purpose.TRAIN, named.recipe.epochs
     job = Job(
         architecture=architecture,
@@ -448,8 +447,7 @@ def planned(
 
     chosen = choose_device(given["device"])
     choice = choose_engine(engine, named.recipe, chosen, op_types(meant.architecture.ops))
-    options.say_engine(choice)
-    options.say_teacher(named.recipe, task, place.teachers)
+    options.say_training(choice, named.recipe, task, place.teachers)
     images = load(wanted or (row and row.dataset) or dataset, given["data"])
     check_batch(named.recipe, len(images.train_labels))
     stated = row.target_pct if row is not None and target_pct is None else target_pct

@@ -263,16 +263,12 @@ def resumable() -> Iterator[None]:
         raise Interrupted("interrupted", hint="resume with the same command") from error
 
 
-def say_engine(choice: Choice) -> None:
-    """Say once why torch trains where another engine might have, or what the engine is built without."""
+def say_training(choice: Choice, recipe: Recipe, task: Task, teachers: Path) -> None:
+    """Say once why torch trains, what the engine is built without, and that a teacher that is not kept is trained."""
     for why in choice.engine.skipped if choice.engine is not None else ():
         say(f"the engine is built {why}")
     if choice.why:
         say(f"torch trains, not the native engine: {choice.why}")
-
-
-def say_teacher(recipe: Recipe, task: Task, folder: Path) -> None:
-    """Say once that a teacher is trained before its students, where it is not kept."""
     if recipe.teacher_recipe is not None:
         from search_spaces.network import analyse
         from search_spaces.notation import parse_network
@@ -280,7 +276,7 @@ def say_teacher(recipe: Recipe, task: Task, folder: Path) -> None:
         parameters = analyse(parse_network(recipe.teacher, task), task).parameters
         say(
             f"{counted(recipe.teacher_seeds, 'teacher')} of {parameters:,} parameters; a missing one is trained first, "
-            f"for {counted(recipe.teacher_recipe.epochs, 'epoch')}, and kept in {folder}"
+            f"for {counted(recipe.teacher_recipe.epochs, 'epoch')}, and kept in {teachers}"
         )
 
 

@@ -19,7 +19,7 @@ from harness.evidence.events import Confirmed, FailedConfirmation
 from harness.evidence.mirror import check_url, hidden
 from harness.evidence.study import StudyConfig
 from harness.search.clock import Effort, least_seconds
-from harness.search.race import Candidate, NearestMiss, miss_text
+from harness.search.race import Candidate, miss_text
 from harness.search.state import Moment, Watcher
 from harness.system import statistics
 from harness.system.errors import HarnessError
@@ -64,7 +64,7 @@ def planned_search(given: Mapping[str, Any], origins: Mapping[str, str]) -> Iter
         enough = f"{duration_text(least)} are usually enough on two cores"
         say(f"{duration_text(seconds)} may be too short to train, confirm and verify a network; {enough}", "warning")
     with options.cluster(given["cluster"], plan.effort.workers) as link:
-        options.say_engine(plan.engine)
+        options.say_training(plan.engine, plan.recipe.recipe, plan.space.task, plan.workspace.teachers)
         yield plan if link is None else on_cluster(plan, link, given["workers"])
 
 
@@ -92,7 +92,6 @@ def search_shown(
         text = duration_option(value) if name in ("time", "trial_time") else hidden(str(value))
         typed[options.flag(name)] = ",".join(map(str, value)) if isinstance(value, tuple) else text
     config, seconds = plan.config, plan.effort.seconds
-    options.say_teacher(plan.recipe.recipe, dataset(config.dataset).task, plan.workspace.teachers)
     # Find out now, not after an hour, that results cannot be written or the standings cannot be read.
     collect(plan.workspace)
     for folder in (plan.workspace.root, plan.workspace.records, plan.folder):
@@ -111,7 +110,7 @@ def search_shown(
             + ("" if fresh else f", {duration_text(search.seconds)} used")
         )
         with SearchReporter(config, plan.effort, verbose=verbose) as progress:
-            progress.heartbeat, search.watcher = LiveReport(search, plan.workspace, progress.say).refresh, progress
+            progress.shown, search.watcher = (search, plan.workspace), progress
             if mirror is not None:
                 mirror.say, mirror.entries = progress.say, search.entries
             run_search(search, list(command or (word for pair in typed.items() for word in pair)))
@@ -134,21 +133,30 @@ def _mirrored(plan: SearchPlan, storage: str | None) -> AbstractContextManager[M
         return Mirror(plan.folder.name, plan.config, storage, say)
 
 
+# Of the time of a search, and of a watcher's, that goes into the report.
+SEARCH_SHARE, _WATCH_SHARE = 0.02, 0.05
+# So often the page is written at first, while people watch, whatever its share is.
+_SOONEST_SECONDS, _WATCHED_SECONDS = 10.0, 600.0
+
+
 class SearchReporter(Reporter, Watcher):
-    """Shows a search while it goes on: the progress of its time, and a line an event; use it as a context manager.
+    """Shows a search while it goes on: its time, a line an event, and its report; use it as a context manager.
+
+    The report is written at once, every ten seconds at first, later in a fiftieth of the search's time.
 
     Attributes:
-        heartbeat: called whenever there may be something new to show.
+        shown: the study whose report is written, and its workspace.
     """
 
     def __init__(self, config: StudyConfig, effort: Effort, *, verbose: bool = False) -> None:
         """Start at nothing done; ``verbose`` says how every training ended, not only what changes the answer."""
         super().__init__(effort.seconds, "s")
         self.config, self.effort, self.verbose = config, effort, verbose
-        self.heartbeat: Callable[[], None] = lambda: None
+        self.shown: tuple[study.Study, Workspace] | None = None
+        self._due, self._path = self._began, Path()
         # Where the search was when the clock ticked.
         self._at, self._ticked, self._stated = Moment(0.0, None, None, ()), time.monotonic(), -math.inf
-        self._told: NearestMiss | None = None
+        self._told = (False, -math.inf)
         # Networks that have failed while another seed of theirs, which may confirm them, is still training.
         self._open: set[int] = set()
 
@@ -168,15 +176,17 @@ class SearchReporter(Reporter, Watcher):
         trained = f"{at.trained:,}" + ("" if effort.trials is None else f" of {effort.trials:,}")
         running = sum(job is not None for job in at.jobs)
         words = f"{best}; {trained} trained, {at.rejected:,} rejected; {running} running"
-        is_news = at.standing is None and near is not None and (self._told is None or _order(near) > _order(self._told))
-        self._told = near if is_news else self._told
+        # One that was read to its end is nearer than one that was pruned.
+        order = (False, -math.inf) if near is None else (near.pruned_after is None, -near.errors)
+        is_news = at.standing is None and order > self._told
+        self._told = max(order, self._told)
         self.show(words, done=at.elapsed if effort.seconds is None else min(at.elapsed, effort.seconds))
         if not self.is_drawn and at.elapsed - self._stated >= plain_seconds(at.elapsed):
             self._stated, is_news = at.elapsed, False
             self.say(words)
         if is_news and near is not None:
             self.say(f"nearest: {miss_text(near, minimise)}")
-        self.heartbeat()
+        self._write_report()
 
     def ended(self, candidate: Candidate, found: Result, decided: Confirmed | FailedConfirmation | None) -> None:
         """Say how a run has ended, if it decides about its network or went wrong."""
@@ -205,50 +215,28 @@ class SearchReporter(Reporter, Watcher):
     def on_event(self, event: Event) -> None:
         """Show what a worker has reported about the verification of the winner."""
         self.say(seed_line(event))
-        self.heartbeat()
+        self._write_report()
 
-
-def _order(miss: NearestMiss) -> tuple[bool, float]:
-    return (miss.pruned_after is None, -miss.errors)
-
-
-# The report -------------------------------------------------------------------------------------------------------
-
-# Of the time of a search, and of a watcher's, that goes into the report.
-SEARCH_SHARE, _WATCH_SHARE = 0.02, 0.05
-# So often the page is written at first, while people watch, whatever its share is.
-_SOONEST_SECONDS, _WATCHED_SECONDS = 10.0, 600.0
-
-
-class LiveReport:
-    """Writes the report of a search at once, every ten seconds at first, later in a fiftieth of the search's time."""
-
-    def __init__(self, told: study.Study, place: Workspace, say: Callable[[str], None]) -> None:
-        """Begin to count; ``say`` tells the person something."""
-        self._told, self._place, self._say = told, place, say
-        self._began = self._due = time.monotonic()
-        self._is_named = False
-
-    def refresh(self) -> None:
-        """Write the report if it is time to; what goes wrong is said once and does not end the search."""
-        if (before := time.monotonic()) < self._due:
+    def _write_report(self) -> None:
+        if self.shown is None or (before := time.monotonic()) < self._due:
             return
         from reports.study_page import write_report
 
+        told, place = self.shown
         try:
-            path = write_report(self._told.folder, self._place, live=True, study=self._told)
+            path = write_report(told.folder, place, live=True, study=told)
         except Exception as error:
             # A page is not worth a search: whatever is wrong with it will be met again, and raised, at the end.
             self._due = math.inf
             what = error.told if isinstance(error, HarnessError) else f"{type(error).__name__}: {error}"
-            self._say(f"the report cannot be written while the search goes on: {what}")
+            self.say(f"the report cannot be written while the search goes on: {what}")
             return
         after = time.monotonic()
         share = 0.0 if after - self._began < _WATCHED_SECONDS else (after - before) / SEARCH_SHARE
         self._due = after + max(_SOONEST_SECONDS, share)
-        if not self._is_named:
-            self._is_named = True
-            self._say(f"live report: {path}")
+        if path != self._path:
+            self._path = path
+            self.say(f"live report: {path}")
 
 
 def watch(folder: Path, place: Workspace, sleep: Callable[[float], None] = time.sleep) -> None:

@@ -146,8 +146,7 @@ def _record(name: str, given: dict[str, Any], only_plan: bool, as_json: bool) ->
     facts, machine = ready.facts, ready.facts.machines[0]
     check_writable(out.parent)
     say(plan_text(plan))
-    options.say_engine(ready.choice)
-    options.say_teacher(facts.recipe, task_of(facts.dataset), place.teachers)
+    options.say_training(ready.choice, facts.recipe, task_of(facts.dataset), place.teachers)
     with (
         options.resumable(),
         study.owned(folder),

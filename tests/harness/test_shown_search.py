@@ -18,7 +18,6 @@ from harness.shown_search import (
     _SOONEST_SECONDS,
     _WATCHED_SECONDS,
     SEARCH_SHARE,
-    LiveReport,
     SearchReporter,
 )
 from harness.system.errors import UsageError
@@ -175,7 +174,6 @@ class Pages:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, cost: float = 0.0, error: Exception | None = None) -> None:
         self.now = 1000.0
         self.written: list[float] = []
-        self.said: list[str] = []
 
         def write(folder: Path, place: Workspace, *, live: bool, study: Study) -> Path:
             self.written.append(self.now)
@@ -186,38 +184,39 @@ class Pages:
 
         monkeypatch.setattr("reports.study_page.write_report", write)
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
+        self.reporter = reporter()
+        self.reporter.shown = Study(Path("one"), CONFIG, in_memory=True), Workspace(Path())
+        # What else is said is not asked for.
+        self.moment = Moment(0.0, None, None, ())
 
-    def live(self) -> LiveReport:
-        told = Study(Path("one"), CONFIG, in_memory=True)
-        return LiveReport(told, Workspace(Path()), self.said.append)
+    def go_on(self, seconds: int) -> None:
+        for _ in range(seconds):
+            self.now += 1.0
+            self.reporter.tick(self.moment)
 
 
-def test_a_search_writes_often_at_first_and_later_in_its_share_of_the_time(monkeypatch: pytest.MonkeyPatch):
-    clock = Pages(monkeypatch, cost=0.5)
-    live = clock.live()
+def test_a_search_writes_often_at_first_and_later_in_its_share_of_the_time(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    pages = Pages(monkeypatch, cost=0.5)
 
-    for _ in range(36_000):
-        clock.now += 1.0
-        live.refresh()
+    pages.go_on(36_000)
 
-    elapsed = clock.now - 1000.0
-    early = [at for at in clock.written if at - 1000.0 <= _WATCHED_SECONDS]
+    elapsed = pages.now - 1000.0
+    early = [at for at in pages.written if at - 1000.0 <= _WATCHED_SECONDS]
     assert 0.8 * _WATCHED_SECONDS / _SOONEST_SECONDS <= len(early) <= 1 + _WATCHED_SECONDS / _SOONEST_SECONDS
-    late = 0.5 * (len(clock.written) - len(early))
+    late = 0.5 * (len(pages.written) - len(early))
     assert 0.6 * SEARCH_SHARE <= late / (elapsed - _WATCHED_SECONDS) <= SEARCH_SHARE
-    assert [line.endswith(" one/report.html") for line in clock.said] == [True]
+    assert capsys.readouterr().err.count("one/report.html") == 1
 
 
 @pytest.mark.parametrize(("error", "said"), [(UsageError("no room"), "no room"), (KeyError("x"), "KeyError: 'x'")])
 def test_a_report_that_cannot_be_written_does_not_end_the_search(
-    monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
+    monkeypatch: pytest.MonkeyPatch, error: Exception, said: str, capsys: pytest.CaptureFixture[str]
 ):
-    clock = Pages(monkeypatch, error=error)
-    live = clock.live()
+    pages = Pages(monkeypatch, error=error)
 
-    for _ in range(100):
-        clock.now += 1.0
-        live.refresh()
+    pages.go_on(100)
 
-    assert len(clock.written) == 1
-    assert clock.said == [f"the report cannot be written while the search goes on: {said}"]
+    assert len(pages.written) == 1
+    assert capsys.readouterr().err.count(said) == 1

@@ -227,11 +227,11 @@ def test_an_interrupted_search_is_not_concluded_and_says_how_it_goes_on(
 ):
     signals = iter([signal.SIGINT])
 
-    def interrupt(self: shown_search.LiveReport) -> None:
+    def interrupt(self: shown_search.SearchReporter) -> None:
         for each in signals:
             signal.raise_signal(each)
 
-    monkeypatch.setattr(shown_search.LiveReport, "refresh", interrupt)
+    monkeypatch.setattr(shown_search.SearchReporter, "_write_report", interrupt)
     monkeypatch.setattr(finish, "conclude", lambda *arguments: pytest.fail("it was concluded"))
 
     assert run([*SEARCH]) == 130
