@@ -3,8 +3,7 @@
 Seeds are fixed before anything is run: each is a hash of what it is for, so none is picked for its luck.
 
 The images of a test set are behind a lock (``testset``). A verification opens it anyway, so it leaves in an inspection
-what a report wants to show of a seed: the images that were classed wrongly, how sure the network was, and its first
-kernels. No decision ever rests on it.
+what a report wants to show of a seed: the images that were classed wrongly. No decision ever rests on it.
 """
 
 from __future__ import annotations
@@ -222,51 +221,25 @@ def code_version() -> tuple[str | None, bool | None]:
     return found[0], bool(found[1])
 
 
-# Networks that are right in 99 % are nearly always sure, so the classes of confidence narrow towards 1.
-CONFIDENCE_EDGES = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 1.0)
-
-
-@documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Miss:
-    """One wrong test image: its index, its class, the one that was said and its probability, its ``packed`` pixels."""
+    """One wrong test image: its index, its class, the one that was said, and its ``packed`` pixels."""
 
     image: int
     label: int
     said: int
-    confidence: float
     pixels: str
 
 
-@documented
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Confidence:
-    """The images of which the network was that sure: its highest probability lies above ``low``, up to ``high``."""
-
-    low: float
-    high: float
-    images: int
-    right: int
-    mean: float
-
-
-@documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inspection:
-    """One seed, looked at."""
+    """One seed, looked at; a file may hold more, as those of older programs do."""
 
-    hash: str
-    recipe_hash: str
-    dataset: str
-    data_hash: str
     seed_index: int
     weights_sha256: str  # of the weights that were looked at, as in the record
     label_counts: tuple[int, ...]  # test images of each class
     image_shape: tuple[int, int]  # rows and columns
     misses: tuple[Miss, ...]
-    confidences: tuple[Confidence, ...]  # all test images by how sure the network was; no empty classes
-    kernel_edge: int  # rows of a kernel of the first convolution, 0 where the network begins otherwise
-    kernels: tuple[tuple[float, ...], ...]  # the first convolution's kernels, row by row
     schema_version: Literal[1] = 1
 
 

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +28,7 @@ from harness.training.modules import Images, Teacher, network_on
 from harness.training.native.native import TORCH, choose_engine
 from harness.training.recipe import Recipe
 from harness.training.result import (
-    CONFIDENCE_EDGES,
     PROTOCOL_VERSION,
-    Confidence,
     Epoch,
     Inspection,
     Miss,
@@ -51,7 +48,6 @@ from harness.training.train import (
     finish_average,
     predicting_state,
     predictions,
-    probabilities,
     resume,
     start,
     state_tensors,
@@ -62,9 +58,6 @@ from search_spaces.network import Architecture, analyse
 from search_spaces.notation import parse_network
 from search_spaces.ops import op_types
 from search_spaces.space import Decision
-
-# A kernel is looked at as shades of grey; four digits are more than anyone sees.
-_DIGITS = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -268,47 +261,22 @@ def _finished(
         index = (predicted != test.labels).nonzero().flatten()
         wrong = tuple(zip(index.tolist(), predicted[index].tolist(), strict=True))
         result = replace(result, test_errors=len(wrong), test_size=len(test), wrong=wrong)
-        # A diverged network has nothing to show: its probabilities are no numbers.
+        # A diverged network has nothing to show.
         if job.inspection is not None and not run.diverged:
-            files.write_json(job.inspection, asdict(_inspected(run, test, result)))
+            labels, seen = test.labels.tolist(), test.pixels[:, 0].cpu().numpy()
+            found = Inspection(
+                seed_index=job.seed_index,
+                weights_sha256=weights_digest(run),
+                label_counts=tuple(torch.bincount(test.labels, minlength=test.classes).tolist()),
+                image_shape=(test.pixels.shape[2], test.pixels.shape[3]),
+                misses=tuple(
+                    Miss(image=at, label=labels[at], said=said, pixels=packed(seen[at].tobytes())) for at, said in wrong
+                ),
+            )
+            files.write_json(job.inspection, asdict(found))
     if job.weights is not None and ended and not run.diverged:
         files.write_bytes(job.weights, to_safetensors(final_network(run), properties(result, loaded.data.dataset)))
     return replace(result, peak_memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
-
-
-def _inspected(run: Training, test: Images, result: Result) -> Inspection:
-    sure = probabilities(run, test)
-    misses, confidences = [], []
-    for index, said in result.wrong:
-        pixels = test.pixels[index, 0].cpu().numpy().tobytes()
-        confidence = round(float(sure[index, said]), _DIGITS)
-        label = int(test.labels[index])
-        misses.append(Miss(image=index, label=label, said=said, confidence=confidence, pixels=packed(pixels)))
-    highest, predicted = sure.max(1)
-    for low, high in pairwise(CONFIDENCE_EDGES):
-        inside = (highest > low) & (highest <= high)
-        if images := int(inside.sum()):
-            mean = round(float(highest[inside].double().mean()), 6)
-            right = int(((predicted == test.labels) & inside).sum())
-            confidences.append(Confidence(low=low, high=high, images=images, right=right, mean=mean))
-    # What a convolution with square kernels that comes first has learned: (out_channels / poses, edge * edge).
-    first, edge, kernels = next(iter(final_network(run).parameters()), None), 0, []
-    if first is not None and first.ndim == 4 and first.shape[1] == 1 and first.shape[2] == first.shape[3]:
-        edge, kernels = first.shape[2], first.detach().double().flatten(1).tolist()
-    return Inspection(
-        hash=result.hash,
-        recipe_hash=result.recipe_hash,
-        dataset=result.dataset,
-        data_hash=result.environment.data_hash if result.environment else "",
-        seed_index=result.seed_index,
-        weights_sha256=result.weights_sha256 or "",
-        label_counts=tuple(torch.bincount(test.labels, minlength=sure.shape[1]).tolist()),
-        image_shape=(test.pixels.shape[2], test.pixels.shape[3]),
-        misses=tuple(misses),
-        confidences=tuple(confidences),
-        kernel_edge=edge,
-        kernels=tuple(tuple(round(value, _DIGITS) for value in row) for row in kernels),
-    )
 
 
 def properties(result: Result, dataset: Dataset) -> dict[str, str]:

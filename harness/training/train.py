@@ -382,18 +382,6 @@ def predictions(run: Training, images: Images) -> Tensor:
     """
     if run.engine is not None:
         return _native(run, run.engine, images).predict(run.network, predicting_state(run), images.pixels)
-    return _logits(run, images).argmax(1)
-
-
-def probabilities(run: Training, images: Images) -> Tensor:
-    """Return the probability of each class for each image, float32 (n, classes), from torch whichever engine trained.
-
-    By the weights that ``predictions`` uses. Near a tie the two may say another class: engines round differently.
-    """
-    return _logits(run, images).softmax(1)
-
-
-def _logits(run: Training, images: Images) -> Tensor:
     found = []
     with _holding(run, predicting_state(run)), torch.inference_mode():
         run.network.eval()
@@ -401,7 +389,7 @@ def _logits(run: Training, images: Images) -> Tensor:
             batch = _batch(images, slice(first, first + _EVALUATION_BATCH))
             with _autocast(run):
                 found.append(run.network(batch).float())
-    return torch.cat(found)
+    return torch.cat(found).argmax(1)
 
 
 def count_errors(run: Training, images: Images) -> int:

@@ -22,7 +22,6 @@ from harness.system.document import document_of
 from harness.system.files import Workspace
 from harness.training.recipe import Recipe
 from harness.training.result import (
-    Confidence,
     Environment,
     Epoch,
     Inspection,
@@ -307,26 +306,15 @@ def realistic(place: Workspace, trials: int = 60) -> SyntheticStudy:
 
 def inspected(made: Record, run: SeedRun) -> Inspection:
     size = run.test_size
-    right = size - run.test_errors
     return Inspection(
-        hash=made.hash,
-        recipe_hash=made.recipe_hash,
-        dataset=made.dataset,
-        data_hash="ab" * 32,
         seed_index=run.index,
         weights_sha256=run.weights_sha256 or "",
         label_counts=(size // 10,) * 10,
         image_shape=(28, 28),
         misses=tuple(
-            Miss(image=image, label=label_of(image), said=said, confidence=0.75, pixels=packed(drawn(image)))
+            Miss(image=image, label=label_of(image), said=said, pixels=packed(drawn(image)))
             for image, said in run.wrong
         ),
-        confidences=(
-            Confidence(low=0.5, high=0.7, images=2 * run.test_errors, right=run.test_errors, mean=0.6),
-            Confidence(low=0.999, high=1.0, images=right - run.test_errors, right=right - run.test_errors, mean=0.9995),
-        ),
-        kernel_edge=3,
-        kernels=tuple(tuple((place - 4) / 4 * (-1) ** number for place in range(9)) for number in range(4)),
     )
 
 
