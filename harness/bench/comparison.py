@@ -32,7 +32,6 @@ class SearchTask:
     Attributes:
         study: what a search is asked; runs may be looked at after its rungs, the last one is the recipe's last epoch.
         seconds: after which nobody trains any more. No method is told.
-        workers: trainings side by side.
         networks: all that may be proposed, where a table lists them; else None.
     """
 
@@ -94,8 +93,7 @@ class Comparison:
     """What was asked.
 
     Attributes:
-        table: its name; None for real trainings, and so are ``spread`` and ``table_sha256``.
-        table_sha256: of its rows, so that another table of that name is another comparison.
+        table: its name; None for real trainings, and so are ``spread`` and ``table_sha256``, which is of its rows.
         spread: where runs get theirs: those of similar networks, or the network's own; ``replay`` explains both.
         seed: of the comparison; repeat i of every method has a seed made of it and i.
         code_sha256: of the code that decides a repeat; None in comparisons that are older than it.
@@ -124,11 +122,9 @@ class Comparison:
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """What the judge knows.
+    """What the judge knows: mean validation accuracies at the last epoch of all answers, by hash.
 
-    Attributes:
-        accuracies_pct: mean validation accuracy at the last epoch of every network that was an answer, by hash.
-        smallest: size of the smallest network that reaches the target, of all that were looked at; None for none.
+    ``smallest`` is the size of the smallest network that reaches the target, of all that were looked at; None for none.
     """
 
     accuracies_pct: dict[str, float]

@@ -53,11 +53,8 @@ _BARE = Switches(ladder=False, aim=False, falling_budget=False, repeats=False)
 class Method:
     """A method; ``says`` what it does, for the report.
 
-    Attributes:
-        stops: what happens at the rungs: nothing, the rule of the search, or successive halving.
-        is_variant: it is the default with one part changed.
-        command: of somebody's program.
-        function: of somebody's, ``module:name``.
+    ``stops`` is what happens at the rungs; a variant is the default with one part changed. Somebody's has the
+    ``command`` of a program or a ``function``, ``module:name``.
     """
 
     name: str
@@ -148,10 +145,8 @@ BUILT_IN: Mapping[str, Method] = {method.name: method for method in (*_MAIN, *_A
 def methods_of(names: Sequence[str], programs: Sequence[str], *, ablations: bool) -> tuple[Method, ...]:
     """Return the methods that were named, all that come with the bench where none was.
 
-    Args:
-        names: of methods that come with it, or functions of others, ``module:name``.
-        programs: each ``NAME=COMMAND``.
-        ablations: the default too, where it is not named, and each of its variants.
+    A name may be a function, ``module:name``; a program is ``NAME=COMMAND``. Ablations are the default, where it is not
+    named, and each of its variants.
 
     Raises:
         UsageError: a name leads nowhere, or one is given twice.
@@ -229,8 +224,8 @@ class Trial:
 
     Attributes:
         state: ``running``, ``complete``, or how its training failed.
-        validation_accuracy_pct: of its first run, None while that is going on.
-        fresh_pct: of its runs on fresh seeds, which a network gets that has reached the target once.
+        validation_accuracy_pct: of its first run, None while that is going on; ``fresh_pct`` of its runs on fresh
+            seeds, which a network gets that has reached the target once.
         stands: it has reached the target on these, so it may be the answer.
     """
 
@@ -307,11 +302,8 @@ def _shown(said: str) -> str:
 def asking(method: Method, repeat: int, space: SearchSpace, problem: Problem, seconds: float) -> Iterator[_Asker]:
     """Be ready to ask somebody's method for the block: start its program, and end it with all that it has started.
 
-    Args:
-        seconds: time for an answer.
-
     Raises:
-        ContentError: the program cannot be started, gives no answer in time, or one that is none.
+        ContentError: the program cannot be started, gives no answer in these seconds, or one that is none.
     """
     name = f"method {method.name!r}, repeat {repeat},"
     command = method.command or (sys.executable, "-c", _HOST, method.function, *sys.path)

@@ -79,8 +79,8 @@ class _Chosen(NamedTuple):
 def chosen(space: SearchSpace, count: int, seed: int, budget: int | None = None) -> _Chosen:
     """Choose ``count`` distinct networks of a space, or all where it has no more.
 
-    They are stratified by size: the same number from each of eight bands of parameters that are equally wide in the
-    logarithm, and where a band has too few, more from the others.
+    The same number comes from each of eight bands of parameters that are equally wide in the logarithm, and where a
+    band has too few, more from the others.
 
     Raises:
         DrawError: none keeps the space's conditions and the budget.
@@ -121,10 +121,7 @@ def chosen(space: SearchSpace, count: int, seed: int, budget: int | None = None)
 class _Recording:
     """A study of which a table is made, with what is needed to go on with it here.
 
-    Attributes:
-        facts: of the table, with one machine, this one, whose environment is without a commit.
-        seeds: runs a network, more of those that are ``near``.
-        origins: what else decides the content of the table, as the study's folder keeps it.
+    ``facts`` are of the table, with this machine; ``origins`` what else decides its content, as the folder keeps it.
     """
 
     study: Study
@@ -160,9 +157,6 @@ class _Recording:
 
 def prepared(folder: Path, name: str, given: Mapping[str, Any], near: Near | None) -> _Recording:
     """Choose the networks, load the data and name the machine; read what the folder holds, and write nothing.
-
-    Args:
-        given: the options of ``harness bench table``; without rungs, those of the recipe.
 
     Raises:
         UsageError: rungs are not epochs in ascending order, the last one the recipe's last.
@@ -218,11 +212,7 @@ def prepared(folder: Path, name: str, given: Mapping[str, Any], near: Near | Non
 
 
 def plan_document(recording: _Recording) -> dict[str, Any]:
-    """Return what a recording is and what is left of it; hashes stand for what is long.
-
-    The estimate is of training on one core, with the recording's workers side by side; runs that have ended here
-    correct it.
-    """
+    """Return what a recording is and what is left of it; runs that have ended here correct the estimate."""
     facts, ended, due, near = recording.facts, recording.ended, recording.due, recording.near
     machine, data, networks = facts.machines[0], dataset(facts.dataset), recording.chosen.networks
     pace = PACES[machine.engine].taught(facts.recipe, data.task)

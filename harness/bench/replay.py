@@ -138,9 +138,7 @@ class _TableReadings:
 class SimulatedExecutor(Executor):
     """Places whose jobs take the seconds of their readings, on a clock that begins at 0 and stops at ``end``.
 
-    Attributes:
-        repeat: the seed of the repeat.
-        jobs: at each place a job and when it ends, in seconds of the clock, or None.
+    ``repeat`` is the seed of the repeat; ``jobs`` has for each place a job and when it ends, or None.
     """
 
     def __init__(self, read: _Read, repeat: int, end: float) -> None:
@@ -369,12 +367,7 @@ def run_repeat(
     folder: Path = Path("nowhere"),
     effort: Effort | None = None,
 ) -> Trace:
-    """Run one repeat with an executor, which is made for its seed.
-
-    Args:
-        folder: where an executor of processes keeps its checkpoints.
-        effort: device, engine and limits of such an executor.
-    """
+    """Run one repeat with an executor, which is made for its seed; one of processes has a folder and an effort."""
     # The same seed for all methods; 31 bits suit every generator that a method may use.
     digest = hashlib.sha256(f"bench|{asked.seed}|{repeat}".encode()).digest()
     task, seed = asked.task, int.from_bytes(digest[:4], "big") >> 1
@@ -455,12 +448,7 @@ def run_repeats(
     there: Sequence[Trace],
     on_trace: Callable[[Trace], None],
 ) -> list[Trace]:
-    """Return the traces of all repeats on a table, by method in the order given, then by repeat.
-
-    Args:
-        there: of earlier calls; these are not done again.
-        on_trace: told which repeat has just been done.
-    """
+    """Return the traces of all repeats on a table, by method, then by repeat; those ``there`` are not done again."""
     done = {(trace.method, trace.repeat): trace for trace in there}
     # Repeat by repeat, so that a comparison that is stopped has about as many of each method.
     left = [(each, repeat) for repeat in range(asked.repeats) for each in methods if (each.name, repeat) not in done]

@@ -33,10 +33,7 @@ _MOST_COUNTED = 50
 
 
 class _Judge(NamedTuple):
-    """Who reaches the target, by hash; the budget, which counts for no answer; and the smallest size that reaches.
-
-    That is infinite where none is known.
-    """
+    """Who reaches the target, by hash; the budget, which counts for no answer; the smallest that reaches, else inf."""
 
     reaching: Container[str | None]
     largest: int
@@ -77,11 +74,9 @@ class _Steps(NamedTuple):
 
 
 def _interval(drawn: Callable[[Any], Any], count: int, method: Any = "linear") -> Any:
-    """Return the ends of a bootstrap interval; scipy's knows neither infinities nor a single repeat.
+    """Return the ends of a bootstrap interval of what is drawn of repeats, for each row of (_DRAWS, count) numbers.
 
-    Args:
-        drawn: what is wanted of ``count`` repeats, for each row of their numbers, (_DRAWS, count).
-        method: how ``numpy.quantile`` comes to a quantile.
+    scipy's bootstrap knows neither infinities nor a single repeat.
     """
     chosen = np.random.default_rng(0).integers(0, count, (_DRAWS, count))
     tail = (1 - _CONFIDENCE) / 2
@@ -149,14 +144,12 @@ def _pairs(
 ) -> list[dict[str, Any]]:
     """Return these pairs of methods by every score, their p values corrected for all of them together.
 
-    ``ratio`` are sizes of the first as a multiple of those of the second, the geometric mean over repeats, ``low`` and
-    ``high`` its bootstrap interval; ``p`` is Wilcoxon's, two-sided, ``corrected_p`` Holm's. ``balance`` is what the
-    test goes by, the sum of the signed ranks over that of the ranks: from -1, the first is better in every repeat that
-    is not alike, to 1. ``differs`` says that the difference holds among all pairs, and that ranks and sizes say the
-    same of which is better: who is a little better mostly and far worse at times may be worse by the sizes.
-
-    Args:
-        scored: for each score, by what it is called, the figures of each method, one a repeat: logarithms of sizes.
+    A score has, for each method, a logarithm of sizes a repeat. ``ratio`` are sizes of the first as a multiple of those
+    of the second, the geometric mean over repeats, ``low`` and ``high`` its bootstrap interval; ``p`` is Wilcoxon's,
+    two-sided, ``corrected_p`` Holm's. ``balance`` is what the test goes by, the sum of the signed ranks over that of
+    the ranks: -1 where the first is better in every repeat that is not alike. ``differs`` says that the difference
+    holds among all pairs, and that ranks and sizes say the same of which is better: who is a little better mostly and
+    far worse at times may be worse by the sizes.
     """
     found: list[dict[str, Any]] = []
     for when, first, second in ((when, *names) for when in scored for names in compared):

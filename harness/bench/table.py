@@ -40,11 +40,9 @@ class Row(NamedTuple):
     """One run of one network as it stood at one rung.
 
     Attributes:
-        architecture: canonical text; ``hash`` is its hash.
         seed: index of one of the fixed seeds of the purpose ``bench``.
         rung: the epoch, counted from 1; the run goes on under the same schedule to the last rung.
-        validation_accuracy_pct: of the weights that predict after that epoch. A run that diverged keeps what its last
-            weights gave.
+        validation_accuracy_pct: of the weights that predict then; a run that diverged keeps what its last ones gave.
         seconds: training since the start of the run, looking at the validation images left out.
         status: how the run ended, ``complete`` or ``diverged``; the same at all its rungs.
         machine: which of the table's machines trained it, counted from 0.
@@ -65,12 +63,7 @@ class Row(NamedTuple):
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """Where runs were trained; seconds can be compared where all but the commit is equal.
-
-    Attributes:
-        processor: its model, or the GPU's.
-        workers: how many runs were trained side by side.
-    """
+    """Where so many runs were trained side by side; seconds can be compared where all but the commit is equal."""
 
     processor: str
     cores: int
@@ -79,7 +72,7 @@ class Machine:
 
     @classmethod
     def here(cls, device: torch.device, data_hash: str, engine: str, workers: int) -> Machine:
-        """Return the facts of this machine, without a commit: a recording may go on with a later one."""
+        """Return this machine, without a commit: a recording may go on with a later one."""
         facts = replace(environment(device, data_hash, engine), commit=None, dirty=None, threads=1)
         processor = processor_name() if device.type == "cpu" else device_name(device)
         return cls(processor=processor, cores=core_count(), workers=workers, environment=facts)
@@ -168,12 +161,7 @@ class _FactsFile:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table in memory.
-
-    Attributes:
-        rows: in order of parameters, hash, seed and rung; every run has all rungs.
-        runs: the same rows, ``runs[hash][seed][rung]``.
-    """
+    """A table in memory: rows in order of parameters, hash, seed and rung, the same in ``runs[hash][seed][rung]``."""
 
     facts: Facts
     rows: tuple[Row, ...]
@@ -296,11 +284,7 @@ def write_table(folder: Path, table: Table) -> None:
 
 
 def read_table(folder: Path) -> Table:
-    """Read a table.
-
-    Raises:
-        DataError: it is missing, damaged or of another version of this program.
-    """
+    """Read a table; raise DataError where it is missing, damaged or of another version of this program."""
     import pandas
 
     try:

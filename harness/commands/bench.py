@@ -121,13 +121,12 @@ def _show_table(found: Table, as_json: bool, written: Path | None = None) -> int
 
 
 def _record(name: str, given: dict[str, Any], only_plan: bool, as_json: bool) -> int:
-    from harness.bench.record import Near, plan_document, plan_text, prepared, record
+    from harness.bench import record as recordings
     from harness.bench.table import write_table
     from harness.data.datasets import task_of
     from harness.evidence import study
-    from harness.training.processes import Processes
+    from harness.training import processes, ray
     from harness.training.progress import Reporter
-    from harness.training.ray import Asked, Kinds, joined_by
 
     place = workspace()
     out, folder = place.table(name), place.recording(name)
@@ -137,15 +136,15 @@ def _record(name: str, given: dict[str, Any], only_plan: bool, as_json: bool) ->
     if given["near"] is not None:
         if given["near_seeds"] <= given["seeds"]:
             raise UsageError(f"--near-seeds {given['near_seeds']}: more than --seeds {given['seeds']} are wanted")
-        near = Near(target_pct=given["near"], within_pct=given["within"], seeds=given["near_seeds"])
-    ready = prepared(folder, name, given, near)
-    plan = plan_document(ready)
+        near = recordings.Near(target_pct=given["near"], within_pct=given["within"], seeds=given["near_seeds"])
+    ready = recordings.prepared(folder, name, given, near)
+    plan = recordings.plan_document(ready)
     if only_plan:
-        options.answer(as_json, plan, plan_text(plan))
+        options.answer(as_json, plan, recordings.plan_text(plan))
         return 0
     facts, machine = ready.facts, ready.facts.machines[0]
     check_writable(out.parent)
-    say(plan_text(plan))
+    say(recordings.plan_text(plan))
     options.say_training(ready.choice, facts.recipe, task_of(facts.dataset), place.teachers)
     with (
         options.resumable(),
@@ -155,9 +154,10 @@ def _record(name: str, given: dict[str, Any], only_plan: bool, as_json: bool) ->
     ):
         reporter.advance(plan["ended"])
         # Nodes such as the machine that the table names, each as busy.
-        nodes = Asked(device=str(ready.device), engine=machine.engine, processes=machine.workers, kinds=Kinds.OURS)
-        executor_of = Processes if link is None else joined_by(link, nodes)
-        recorded = record(ready, place.teachers, reporter, executor_of)
+        kinds, count = ray.Kinds.OURS, machine.workers
+        nodes = ray.Asked(device=str(ready.device), engine=machine.engine, processes=count, kinds=kinds)
+        executor_of = processes.Processes if link is None else ray.joined_by(link, nodes)
+        recorded = recordings.record(ready, place.teachers, reporter, executor_of)
     write_table(out, recorded)
     return _show_table(recorded, as_json, out)
 
@@ -227,53 +227,51 @@ def run(ctx: click.Context, /, as_json: bool, **given: Any) -> int:
             what = f"{'--live' if given['live'] else 'a replay'}{' with a table' * from_table}"
             raise UsageError(f"--{name.replace('_', '-')} says nothing of {what}")
     given["repeats"] = given["repeats"] or (3 if given["live"] else 200)
-    from harness.bench.comparison import Judged, append_trace, begin, write_end
-    from harness.bench.methods import methods_of
-    from harness.bench.replay import prepared, run_live, run_repeats
-    from harness.bench.scores import figures_text, findings, write_figures
+    from harness.bench import comparison, methods, replay, scores
     from harness.bench.table import read_table, table_folder
     from harness.evidence import study
     from harness.system.machine import core_count
+    from harness.training import processes, ray
     from harness.training.executor import Source
-    from harness.training.processes import Processes
     from harness.training.progress import Reporter
-    from harness.training.ray import Asked, Kinds, joined_by
     from reports.comparison import write_bench_page
 
     table = read_table(table_folder(given["table"], workspace())) if from_table else None
-    methods = methods_of(given["names"], given["programs"], ablations=given["ablations"])
-    asked, effort = prepared(given, table)
+    compared = methods.methods_of(given["names"], given["programs"], ablations=given["ablations"])
+    asked, effort = replay.prepared(given, table)
     task = asked.task
-    asked = replace(asked, methods=tuple(method.named(task) for method in methods))
+    asked = replace(asked, methods=tuple(method.named(task) for method in compared))
     digest = hashlib.sha256(json.dumps(asked.document, sort_keys=True).encode()).hexdigest()[:6]
     folder = given["out"] or workspace().runs / ".bench" / f"{asked.table or task.study.space}-{digest}"
     check_writable(folder)
     with study.owned(folder), options.resumable():
-        if there := begin(folder, asked):
+        if there := comparison.begin(folder, asked):
             say(f"{len(there):,} repeats of an earlier call are kept; remove {folder} to begin anew")
         if effort is not None:
             with options.cluster(given["cluster"], effort.workers) as link:
                 # Only nodes such as this machine, each as busy.
-                nodes = Asked(device=effort.device, engine=effort.engine, places=effort.workers, kinds=Kinds.OURS)
-                executor_of = Processes if link is None else joined_by(link, nodes)
-                source = Source(task.study.dataset, given["data"])
-                trains, told = partial(executor_of, source, effort.limits), partial(click.echo, err=True)
-                traces, judged = run_live(methods, asked, effort, trains, folder, there, told)
+                kinds, places = ray.Kinds.OURS, effort.workers
+                nodes = ray.Asked(device=effort.device, engine=effort.engine, places=places, kinds=kinds)
+                executor_of = processes.Processes if link is None else ray.joined_by(link, nodes)
+                trains = partial(executor_of, Source(task.study.dataset, given["data"]), effort.limits)
+                told = partial(click.echo, err=True)
+                traces, judged = replay.run_live(compared, asked, effort, trains, folder, there, told)
         else:
             assert table is not None, "without --live there is a table"
-            with Reporter(asked.repeats * len(methods), "repeats") as reporter:
+            with Reporter(asked.repeats * len(compared), "repeats") as reporter:
                 reporter.advance(len(there))
 
                 def keep(trace: Trace) -> None:
-                    append_trace(folder, trace)
+                    comparison.append_trace(folder, trace)
                     reporter.advance()
 
-                traces = run_repeats(methods, asked, table, given["processes"] or core_count(), there, keep)
+                count = given["processes"] or core_count()
+                traces = replay.run_repeats(compared, asked, table, count, there, keep)
             sizes = {key: size for key, size in table.sizes.items() if size <= task.study.budget}
-            judged = Judged.of(table.true_accuracies_pct, sizes, task.study.target_pct)
-        write_end(folder, traces, judged)
-        found = findings(asked, traces, judged)
-        files = [str(path) for path in (*write_figures(folder, found), write_bench_page(folder, asked, found))]
-        text = f"{figures_text(asked, found.document)}\nreport: {files[-1]}"
+            judged = comparison.Judged.of(table.true_accuracies_pct, sizes, task.study.target_pct)
+        comparison.write_end(folder, traces, judged)
+        found = scores.findings(asked, traces, judged)
+        files = [str(path) for path in (*scores.write_figures(folder, found), write_bench_page(folder, asked, found))]
+        text = f"{scores.figures_text(asked, found.document)}\nreport: {files[-1]}"
         options.answer(as_json, found.document | {"files": files}, text)
     return 0
