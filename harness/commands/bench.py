@@ -185,11 +185,7 @@ def _record(name: str, given: dict[str, Any], only_plan: bool, as_json: bool) ->
     help="Where the spread between seeds comes from: similar networks, or the network's own recorded runs.",
 )
 @_option(
-    "--answer-time",
-    "answer_seconds",
-    type=DURATION,
-    default="10s",
-    help="Time limit for an answer of your own method.",
+    "--answer-time", "answer_seconds", type=DURATION, default="10s", help="Time limit for an answer of your own method."
 )
 @_option("--processes", type=click.IntRange(1, 256), help="Processes that replay [default: one a core].")
 @_option("--live", is_flag=True, help="Real runs on this machine; a TABLE then only names the task.")

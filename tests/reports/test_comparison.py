@@ -297,11 +297,7 @@ def comparison() -> Any:
 def test_the_matrix_has_the_inverse_ratios_in_its_other_half_and_only_those_of_one_score():
     cells = _matrix([pair("a", "b", 0.8, 0.01), pair("c", "b", 2.0), pair("a", "c", 3.0, when="")], "abc", "at the end")
 
-    assert cells == [
-        [None, (0.8, True), None],
-        [(1.25, True), None, (0.5, False)],
-        [None, (2.0, False), None],
-    ]
+    assert cells == [[None, (0.8, True), None], [(1.25, True), None, (0.5, False)], [None, (2.0, False), None]]
 
 
 def test_the_page_has_every_method_with_its_figures_and_no_foreign_markup(facts: Findings, comparison: Any):

@@ -392,12 +392,7 @@ def asked(seconds: float) -> Comparison:
 
 
 WARM = Job(
-    architecture=parse_network(MIDDLE),
-    recipe=RECIPE,
-    recipe_name="short",
-    purpose=Purpose.TRAIN,
-    seed_index=0,
-    trial=0,
+    architecture=parse_network(MIDDLE), recipe=RECIPE, recipe_name="short", purpose=Purpose.TRAIN, seed_index=0, trial=0
 )
 
 
