@@ -20,8 +20,7 @@ from harness.system import files
 from harness.system.errors import ContentError, typed
 from harness.system.files import Workspace
 from reports import charts, course
-from reports.numbers import duration, short
-from reports.render import page
+from reports.render import duration, page, short
 from reports.study_facts import Standings, StudyFacts, read_standings, read_study
 from reports.study_page import headline, write_report
 from search_spaces.catalog import network_names

@@ -25,8 +25,7 @@ from harness.system.errors import typed
 from harness.system.files import Workspace
 from harness.training.result import Inspection, Result
 from reports import charts, course
-from reports.numbers import DASH, accuracy_words, count, decimal, duration, short, spread
-from reports.render import page, words
+from reports.render import DASH, accuracy_words, count, decimal, duration, page, short, spread, words
 from reports.study_facts import State, StudyFacts, inspections_of, made_by, read_standings, read_study, shown
 from reports.study_page import CONFIRMED_LABEL_ERRORS, commands, headline, mistakes
 from search_spaces.catalog import network_names

@@ -7,25 +7,33 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import json
+import math
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
-from typing import Any
+from itertools import groupby
+from typing import Any, NamedTuple
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from harness.data.datasets import dataset
 from harness.evidence import leaderboard, ledger
+from harness.evidence.leaderboard import LeaderboardRow, Tier
 from harness.search.race import allowed_errors
+from harness.system import statistics
 from harness.system.errors import typed
-from reports import layers, numbers
 from search_spaces.catalog import network_name
-from search_spaces.ops import op_text, shape_text
+from search_spaces.network import Analysis, Architecture, Task, walk
+from search_spaces.ops import Conv, DepthwiseConv, Linear, Residual, Shape, kernels, op_text, shape_text
 from search_spaces.space import OBJECTIVES, size_text
 
+DASH = "\N{EN DASH}"
 # HTML forbids these characters, and lone surrogates cannot be written as UTF-8.
 _FORBIDDEN = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufdd0-\ufdef\ufffe\uffff\ud800-\udfff]")
 _PER_CENT = re.compile(r"(?<=\d) %")
@@ -121,33 +129,13 @@ def _environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         finalize=_printable,
     )
-    named = (
-        "count",
-        "decimal",
-        "pct",
-        "short",
-        "spread",
-        "mean_and_deviation",
-        "plural",
-        "duration",
-        "accuracy_words",
-        "three_digits",
-    )
-    environment.filters.update({name: getattr(numbers, name) for name in named})
-    environment.filters.update(op_text=op_text, shape_text=shape_text, code=code, sentence=sentence, fenced=_fenced)
-    environment.globals.update(
-        allowed_errors=allowed_errors,
-        dash=numbers.DASH,
-        dataset=dataset,
-        layers=layers,
-        leaderboard=leaderboard,
-        ledger=ledger,
-        network_name=network_name,
-        objectives=OBJECTIVES,
-        size_text=size_text,
-        typed=typed,
-        zip=zip,
-    )
+    numbers = (count, decimal, pct, short, spread, mean_and_deviation, plural, duration, accuracy_words, three_digits)
+    made: tuple[Any, ...] = (*numbers, op_text, shape_text, code, sentence, _fenced)
+    environment.filters.update({each.__name__.lstrip("_"): each for each in made})
+    made = (allowed_errors, dataset, network_name, _blocks, _description, thumbnail, image_uri)
+    environment.globals.update({each.__name__.lstrip("_"): each for each in made})
+    environment.globals.update(dash=DASH, leaderboard=leaderboard, ledger=ledger, objectives=OBJECTIVES)
+    environment.globals.update(size_text=size_text, typed=typed, zip=zip)
     return environment
 
 
@@ -172,6 +160,232 @@ def _vega() -> str:
     return bundle
 
 
+# Numbers as people read them, rounded here only; what is missing or not finite is an en dash -------------------------
+
+
+def decimal(value: float | None, digits: int) -> str:
+    """Return a number with a fixed count of decimals and separated thousands."""
+    return DASH if value is None or not math.isfinite(value) else f"{value:,.{digits}f}"
+
+
+def count(value: float | None) -> str:
+    """Return a whole number with separated thousands."""
+    return decimal(value, 0)
+
+
+def pct(value: float | None, digits: int = 2) -> str:
+    """Return per cent with the sign."""
+    return DASH if value is None or not math.isfinite(value) else f"{value:.{digits}f} %"
+
+
+def short(value: float | None) -> str:
+    """Return a number with as few digits as it needs."""
+    return DASH if value is None or not math.isfinite(value) else f"{value:.6g}"
+
+
+def spread(values: Sequence[float], digits: int = 2) -> str:
+    """Return mean and deviation, the mean alone below two values, a dash for none."""
+    return mean_and_deviation(statistics.mean(values), statistics.standard_deviation(values), digits)
+
+
+def mean_and_deviation(mean: float | None, deviation: float | None, digits: int = 2) -> str:
+    """Return ``mean ± deviation``, the mean alone where there is no deviation."""
+    if deviation is None or not math.isfinite(deviation):
+        return decimal(mean, digits)
+    return f"{decimal(mean, digits)} \N{PLUS-MINUS SIGN} {decimal(deviation, digits)}"
+
+
+def accuracy_words(row: LeaderboardRow) -> str:
+    """Return mean and deviation on the test set, per cent; v marks validation accuracy, c an unchecked claim."""
+    match row.tier:
+        case Tier.SEARCHED:
+            return f"{decimal(row.validation_accuracy_pct, 2)} v"
+        case Tier.CLAIMED:
+            return f"{decimal(row.mean_test_accuracy_pct, 2)} c"
+        case _:
+            return mean_and_deviation(row.mean_test_accuracy_pct, row.std_test_accuracy_pct, 3)
+
+
+def plural(number: int, noun: str, nouns: str = "") -> str:
+    """Return the number with its noun in the right form."""
+    return f"{number:,} {noun if number == 1 else nouns or noun + 's'}"
+
+
+def duration(seconds: float | None) -> str:
+    """Return a length of time in the two units that matter."""
+    if seconds is None or not math.isfinite(seconds):
+        return DASH
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+
+
+def three_digits(ratio: float) -> str:
+    """Return a ratio with three digits that matter."""
+    if ratio >= 1000:
+        return f"{ratio:,.0f}"
+    digits = 2 if ratio == 0 else max(0, 2 - math.floor(math.log10(ratio) + 1e-9))
+    return f"{ratio:.{digits}f}"
+
+
+# A network as a strip of layers to scale, and as a picture as small as a word -----------------------------------------
+
+# In the strip each map has its true edge, its channels, its cost, and how much of a digit it sees; ops that compute
+# each value from the one in its place (bn, activations, dropout) stand with the op before them. The small picture is a
+# bar a convolution, as high as its map; shared kernels have one colour. No library draws these; page.css has colours.
+
+# Of the small picture. A network with more tied kernels than colours begins anew.
+_TIES, _SMALL, _MIDDLE, _TALLEST, _GAP = 3, 30, 17.0, 24.0, 1.5
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """What the strip draws as one column: an op, and the ``followers`` drawn with it, in canonical text.
+
+    Attributes:
+        receptive_field: in input pixels, not clipped; None from the first global op on, which sees everything.
+        kind: ``shared`` where a kernel is used again or rotated, ``kernel`` where each is used once, else ``plain``.
+        times: so many equal residual sums one after the other, drawn as one.
+    """
+
+    op: str
+    followers: str
+    shape: Shape
+    parameters: int
+    macs: int
+    receptive_field: int | None
+    kind: str
+    times: int = 1
+
+    @property
+    def lines(self) -> tuple[list[str], list[str]]:
+        """Arguments and followers, cut into lines that fit the column; four at most."""
+        _, bracket, arguments = self.op.partition("(")
+        first = textwrap.wrap(bracket + arguments, 16, max_lines=3) if bracket else []
+        return first, textwrap.wrap(self.followers, 16, max_lines=4 - len(first))
+
+
+def _blocks(analysis: Analysis) -> tuple[_Block, ...]:
+    """Return the columns of a network's strip."""
+    found: list[_Block] = []
+    shape: Shape = analysis.task.input_shape
+    seen_all = False
+    for layer in analysis.layers:
+        seen_all = seen_all or (layer.op.is_global and len(shape) == 3)
+        shape = layer.output_shape
+        words, field = op_text(layer.op), None if seen_all else layer.receptive_field
+        last = found[-1] if found else None
+        if last is not None and not (isinstance(layer.op, Residual) or layer.op.window() or layer.op.is_global):
+            found[-1] = replace(last, followers=f"{last.followers} {words}".strip(), shape=shape)
+        elif last is not None and words.startswith("res") and (last.op, last.shape) == (words, shape):
+            found[-1] = replace(last, receptive_field=field, times=last.times + 1)
+        else:
+            used = kernels((layer.op,))
+            shared = any(kernel.tie or (isinstance(kernel, Conv) and kernel.poses > 1) for kernel in used)
+            kind = "shared" if shared else "kernel" if used or isinstance(layer.op, Linear) else "plain"
+            found.append(_Block(words, "", shape, 0, 0, field, kind))
+        last = found[-1]
+        found[-1] = replace(last, parameters=last.parameters + layer.parameters, macs=last.macs + layer.macs)
+    return tuple(found)
+
+
+def _description(columns: tuple[_Block, ...], image: Shape) -> str:
+    """Return what a strip shows, in words."""
+    steps = ", ".join(
+        f"{f'{block.times} times ' if block.times > 1 else ''}{block.op} to {shape_text(block.shape)}"
+        for block in columns
+    )
+    fields = [block.receptive_field for block in columns if block.receptive_field is not None]
+    grown = fields[-1] if fields else image[1]
+    return f"From {shape_text(image)}: {steps}. The receptive field grows to {grown} pixels."
+
+
+class _Bar(NamedTuple):
+    """One convolution of the small picture, or the linear layer at the end: rows and channels of its output.
+
+    ``kind`` is ``own`` for a kernel used once, ``posed`` for one in several orientations, ``tied-1`` to ``tied-3`` for
+    one that other bars of this kind use too, ``linear``; ``sum`` the number of its residual sum, 0 outside one.
+    """
+
+    edge: int
+    channels: int
+    kind: str
+    sum: int = 0
+
+
+def _bars(architecture: Architecture, task: Task) -> tuple[_Bar, ...]:
+    """Return the bars of the small picture in order of execution.
+
+    Raises:
+        ShapeError: two ops do not fit together.
+    """
+    ties: dict[str, int] = {}
+    found: list[_Bar] = []
+    shape: Shape = task.input_shape
+    sums = 0
+    for op in architecture.ops:
+        sums += isinstance(op, Residual)
+        for inner, before in walk((op,), shape):
+            if isinstance(inner, Linear):
+                found.append(_Bar(1, inner.out_features, "linear"))
+            elif isinstance(inner, Conv | DepthwiseConv):
+                kind = "posed" if isinstance(inner, Conv) and inner.poses > 1 else "own"
+                if inner.tie is not None:
+                    kind = f"tied-{ties.setdefault(inner.tie, len(ties)) % _TIES + 1}"
+                channels, edge, _ = inner.shape(before)
+                found.append(_Bar(edge, channels, kind, sums if isinstance(op, Residual) else 0))
+        shape = op.shape(shape)
+    return tuple(found)
+
+
+def thumbnail(architecture: Architecture, task: Task) -> Markup:
+    """Return the small picture, which says its convolutions to those who do not see it."""
+    found = _bars(architecture, task)
+    places: list[tuple[float, float]] = []
+    # One path a kind: a report shows a hundred networks.
+    outlines: dict[str, str] = {}
+    x = 1.0
+    for bar in found:
+        width = round(3 + math.log2(max(bar.channels, 1)), 1)
+        height = round(max(3.0, _TALLEST * bar.edge / task.input_shape[1]), 1)
+        outline = f"M{x:g} {_MIDDLE - height / 2:g}h{width:g}v{height:g}h-{width:g}z"
+        outlines[bar.kind] = outlines.get(bar.kind, "") + outline
+        places.append((x, width))
+        x = round(x + width + _GAP, 1)
+    paths = "".join(f'<path d="{outline}" class="{kind}"/>' for kind, outline in outlines.items())
+    for number, group in groupby(range(len(found)), key=lambda place: found[place].sum):
+        inside = list(group)
+        if number:
+            end = places[inside[-1]][0] + places[inside[-1]][1]
+            paths += f'<path d="M{places[inside[0]][0]:g} 2H{end:g}" class="sum"/>'
+    kept = [bar for bar in found if bar.kind != "linear"]
+    names = [op.tie for op in kernels(architecture.ops)]
+    learned = len(kept) - len(names) + names.count(None) + len({name for name in names if name is not None})
+    words = plural(len(kept), "convolution") + (f", {learned} kernels" if learned < len(kept) else "")
+    edges = ", ".join(str(edge) for edge, _ in groupby(bar.edge for bar in kept))
+    words += f"; maps with edges of {edges} pixels" if edges else ""
+    box = f'viewBox="0 0 {math.ceil(x)} {_SMALL}" class="thumbnail" role="img" aria-label="{escape(words)}"'
+    return Markup(f"<svg {box}>{paths}</svg>")
+
+
+def image_uri(pixels: bytes, shape: tuple[int, int]) -> str:
+    """Return grey pixels, a byte each, row by row, as an address that holds a PNG of 16 shades."""
+    from PIL import Image
+
+    content = io.BytesIO()
+    image = Image.frombytes("P", shape[::-1], bytes(pixel >> 4 for pixel in pixels))
+    image.putpalette([17 * shade for shade in range(16) for _ in range(3)])
+    image.save(content, "PNG", bits=4, optimize=True)
+    return "data:image/png;base64," + base64.b64encode(content.getvalue()).decode("ascii")
+
+
+# Markdown -------------------------------------------------------------------------------------------------------------
+
 # In Markdown, what others wrote stands in code spans, where it does nothing.
 
 
@@ -184,7 +398,7 @@ def code(words: str, longest: int = 300) -> str:
     # A span ends at as many backticks as began it.
     fence = "`" * (max((len(run) for run in re.findall("`+", line)), default=0) + 1)
     padding = " " if line.startswith("`") or line.endswith("`") else ""
-    return f"{fence}{padding}{line}{padding}{fence}" if line else numbers.DASH
+    return f"{fence}{padding}{line}{padding}{fence}" if line else DASH
 
 
 def sentence(words: str) -> str:

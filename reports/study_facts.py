@@ -37,7 +37,7 @@ from harness.system import statistics
 from harness.system.files import Workspace
 from harness.training.recipe import recipe_document
 from harness.training.result import Inspection, Purpose, Result, Status, read_inspections
-from reports.numbers import DASH, count, plural
+from reports.render import DASH, count, plural
 from search_spaces.catalog import network_name
 from search_spaces.network import Architecture, analyse
 from search_spaces.space import Metric, measured

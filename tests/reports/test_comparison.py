@@ -31,7 +31,7 @@ from reports.comparison import (
     read_networks,
     read_studies,
 )
-from reports.numbers import decimal, three_digits
+from reports.render import decimal, three_digits
 from search_spaces.catalog import network_name
 from search_spaces.network import MNIST, Architecture, analyse
 from tests import axe, browser

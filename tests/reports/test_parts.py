@@ -18,7 +18,7 @@ from PIL import Image
 from harness.evidence import record
 from harness.system.errors import UsageError
 from harness.system.files import Workspace
-from reports import charts, layers, numbers
+from reports import charts, render
 from reports.comparison import network_comparison, read_networks, read_studies
 from reports.render import code, sentence
 from reports.study_facts import StudyFacts, read_study
@@ -33,24 +33,24 @@ STYLE = resources.files("reports").joinpath("page.css").read_text(encoding="utf-
 
 @pytest.mark.parametrize("value", [None, math.nan, math.inf, -math.inf])
 def test_what_is_missing_or_not_finite_is_an_en_dash(value: float | None):
-    shown = [numbers.count(value), numbers.decimal(value, 2), numbers.pct(value), numbers.short(value)]
+    shown = [render.count(value), render.decimal(value, 2), render.pct(value), render.short(value)]
 
-    assert {*shown, numbers.duration(value), numbers.mean_and_deviation(value, value)} == {"\u2013"}
+    assert {*shown, render.duration(value), render.mean_and_deviation(value, value)} == {"\u2013"}
 
 
 @pytest.mark.parametrize(
     ("shown", "text"),
     [
-        (numbers.count(12088), "12,088"),
-        (numbers.pct(99.4), "99.40 %"),
-        (numbers.short(99.4), "99.4"),
-        (numbers.spread([99.4, 99.5]), "99.45 \u00b1 0.07"),
-        (numbers.spread([99.4]), "99.40"),
-        (numbers.duration(59.6), "1 min"),
-        (numbers.duration(61), "1 min 1 s"),
-        (numbers.duration(9000), "2 h 30 min"),
-        (numbers.plural(1, "seed"), "1 seed"),
-        (numbers.plural(1200, "seed"), "1,200 seeds"),
+        (render.count(12088), "12,088"),
+        (render.pct(99.4), "99.40 %"),
+        (render.short(99.4), "99.4"),
+        (render.spread([99.4, 99.5]), "99.45 \u00b1 0.07"),
+        (render.spread([99.4]), "99.40"),
+        (render.duration(59.6), "1 min"),
+        (render.duration(61), "1 min 1 s"),
+        (render.duration(9000), "2 h 30 min"),
+        (render.plural(1, "seed"), "1 seed"),
+        (render.plural(1200, "seed"), "1,200 seeds"),
     ],
 )
 def test_numbers_are_rounded_grouped_and_have_units(shown: str, text: str):
@@ -78,12 +78,12 @@ TIED = parse_network(
 
 
 def test_a_bar_is_a_convolution_with_the_edge_and_the_channels_of_its_output():
-    assert [(bar.edge, bar.channels, bar.sum) for bar in layers.bars(PLAIN, MNIST)] == [
+    assert [(bar.edge, bar.channels, bar.sum) for bar in render._bars(PLAIN, MNIST)] == [
         (28, 8, 0), (14, 16, 0), (1, 10, 0)
     ]  # fmt: skip
-    assert [bar.kind for bar in layers.bars(TIED, MNIST)] == ["posed", "tied-1", "own", "tied-1", "tied-1", "linear"]
-    assert [bar.sum for bar in layers.bars(TIED, MNIST)] == [0, 0, 1, 1, 2, 0]
-    drawn = layers.thumbnail(TIED, MNIST)
+    assert [bar.kind for bar in render._bars(TIED, MNIST)] == ["posed", "tied-1", "own", "tied-1", "tied-1", "linear"]
+    assert [bar.sum for bar in render._bars(TIED, MNIST)] == [0, 0, 1, 1, 2, 0]
+    drawn = render.thumbnail(TIED, MNIST)
     assert drawn.count('class="sum"') == 2
     assert 'aria-label="5 convolutions, 3 kernels; maps with edges of 28, 14 pixels"' in drawn
     used = {name for words in re.findall(r'class="([^"]*)"', drawn) for name in words.split()}
@@ -91,7 +91,7 @@ def test_a_bar_is_a_convolution_with_the_edge_and_the_channels_of_its_output():
 
 
 def test_the_blocks_have_all_parameters_and_ops():
-    found = layers.blocks(analyse(TIED, MNIST))
+    found = render._blocks(analyse(TIED, MNIST))
 
     assert sum(block.parameters for block in found) == analyse(TIED, MNIST).parameters
     assert [block.followers for block in found] == ["relu", "", "", "relu", "", "", ""]
@@ -99,7 +99,7 @@ def test_the_blocks_have_all_parameters_and_ops():
 
 
 def test_an_image_is_a_png_of_its_pixels_in_sixteen_shades():
-    address = layers.image_uri(bytes([0, 255, 128, 16, 32, 64]), (2, 3))
+    address = render.image_uri(bytes([0, 255, 128, 16, 32, 64]), (2, 3))
 
     image = Image.open(io.BytesIO(base64.b64decode(address.removeprefix("data:image/png;base64,"))))
     assert (image.size, [*image.convert("L").tobytes()]) == ((3, 2), [0, 255, 136, 17, 34, 68])
