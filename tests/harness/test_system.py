@@ -590,11 +590,6 @@ def test_durations_are_shown_in_their_two_largest_units(seconds: float, text: st
     assert duration_text(seconds) == text
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(90.0, "1m30s"), (7200.0, "2h"), (5415.0, "1h30m15s"), (0.4, "0.4s")])
-def test_an_option_has_the_units_that_it_needs(seconds: float, text: str):
-    assert duration_option(seconds) == text
-
-
 @given(st.one_of(st.integers(1, 10**9), st.floats(1e-6, 1e6)))
 def test_an_option_is_read_as_it_was_to_the_microsecond(seconds: float):
     assert DURATION.convert(duration_option(seconds), None, None) == pytest.approx(seconds, rel=1e-12, abs=6e-7)

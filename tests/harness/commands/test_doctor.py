@@ -76,26 +76,6 @@ def test_a_workspace_is_not_made_and_one_that_cannot_be_written_is_a_failure(pla
     assert (found.verdict, found.exit_code) == ("fail", 2)
 
 
-@pytest.mark.parametrize(
-    ("line", "native_bf16"),
-    [
-        ("flags\t\t: fpu avx512f avx512_bf16", True),
-        ("Features\t: fp asimd bf16", True),
-        ("flags\t\t: fpu avx2", False),
-        (None, None),
-    ],
-)
-def test_the_processor_is_asked_for_bf16(
-    line: str | None, native_bf16: bool | None, place: Path, monkeypatch: pytest.MonkeyPatch
-):
-    file = place / "cpuinfo"
-    if line is not None:
-        file.write_text(f"processor\t: 0\n{line}\n", encoding="utf-8")
-    monkeypatch.setattr(machine, "_INFO", file)
-
-    assert _check("cpu", doctor._cpu).facts["bf16_native"] is native_bf16
-
-
 def test_an_engine_that_cannot_be_built_is_a_warning(place: Path, monkeypatch: pytest.MonkeyPatch):
     native._outcome.cache_clear()
     monkeypatch.setenv("CXX", "no-such-compiler")
