@@ -1,228 +1,479 @@
-"""Tests of kernels in several poses: what a turned image leaves is turned, and nothing else is learned."""
+"""First weights, moves and statistics: against closed forms, naive sums and resampling pixel by pixel."""
 
 from __future__ import annotations
 
-from itertools import product
-from typing import Any, ClassVar
+import io
+import math
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
-import torch.nn.functional as functional
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from harness.training.modules import _draw_first_weights, build
+from harness.training.modules import (
+    Network,
+    _draw_first_weights,
+    _maps_of,
+    _Residual,
+    augment,
+    build,
+    network_on,
+    recompute_statistics,
+)
+from harness.training.native import native
 from harness.training.recipe import Recipe
-from search_spaces.modules import FastDropout, PosedBatchNorm, PosedConv2d, _channel_order, _composed, _in_poses
-from search_spaces.network import MNIST
+from harness.training.train import (
+    Population,
+    Training,
+    checkpoint,
+    count_errors,
+    finish_average,
+    predictions,
+    resume,
+    start,
+    train_epoch,
+    weights_digest,
+)
+from search_spaces.catalog import PRESETS, SPACES, space
+from search_spaces.network import MNIST, Architecture, analyse, stored_numbers
 from search_spaces.notation import parse_network
-from search_spaces.ops import BatchNorm
+from search_spaces.ops import Shape
+from search_spaces.space import draw_uniform
+from tests.harness.training.native.test_native_training import CPU, some_images
 
 
-def posed(maps: Tensor, pose: int, poses: int) -> Tensor:
-    return torch.rot90(maps.flip(3) if pose >= 4 else maps, pose * (2 if poses == 2 else 1), (2, 3))
-
-
-def moved(maps: Tensor, pose: int, poses: int) -> Tensor:
-    """Maps in a pose whose channels have changed places with it."""
-    order = [0] * maps.shape[1]
-    for channel in range(maps.shape[1]):
-        order[channel // poses * poses + _composed(pose, channel % poses, poses)] = channel
-    return posed(maps, pose, poses)[:, order]
-
-
-@pytest.mark.parametrize("poses", [1, 2, 4, 8])
-def test_one_pose_after_the_other_is_the_pose_that_they_compose(poses: int):
-    square = torch.arange(9).view(1, 1, 3, 3)
-    assert len({tuple(posed(square, pose, poses).flatten().tolist()) for pose in range(poses)}) == poses
-    for first, second in product(range(poses), repeat=2):
-        once = posed(square, _composed(second, first, poses), poses)
-        assert torch.equal(posed(posed(square, first, poses), second, poses), once)
-
-
-def test_channels_change_places_among_the_poses_of_one_kernel_only():
-    # Turned by a quarter, what was seen in the last pose is seen in the first.
-    assert (_channel_order(1, 4), _channel_order(1, 2), _channel_order(0, 8)) == ((3, 0, 1, 2), (1, 0), tuple(range(8)))
-
-
-@pytest.mark.parametrize("poses", [2, 4, 8])
-def test_an_image_in_another_pose_leaves_maps_in_that_pose_whose_channels_have_changed_places(poses: int):
-    text = (
-        "conv3x3(16, poses=P) bn(poses=P) relu | avgpool | conv1x1(8, poses=P, bias) "
-        "res(conv3x3(8, poses=P) prelu conv5x5(8, poses=P)) conv3x3(16, poses=P, pad=0) bn(unscaled, poses=P) maxpool"
-    )
-    network = build(parse_network(f"{text} gap linear(10)".replace("P", str(poses))), MNIST).double()
-    maps = network.ops[:-2]
-    images = torch.rand(3, 1, 28, 28, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-
-    for pose in range(poses):
-        # The last map keeps its poses' order only where each image is normalised with its own batch.
-        found = maps(posed(images, pose, poses))
-        assert torch.allclose(found, moved(maps(images), pose, poses), atol=1e-12)
-
-
-def test_without_poses_nothing_of_the_kind_holds():
-    network = build(parse_network("conv3x3(4) relu conv3x3(4) gap linear(10)"), MNIST)
-    maps, images = network.ops[:-2], torch.rand(3, 1, 28, 28)
-    assert not torch.allclose(maps(posed(images, 1, 4)), moved(maps(images), 1, 4), atol=1e-3)
-
-
-def test_a_kernel_that_reads_one_channel_is_turned_and_nothing_more():
-    kernel = torch.arange(9.0).view(1, 1, 3, 3)
-    found = _in_poses(kernel, 8)
-    assert found.shape == (8, 1, 3, 3)
-    assert found[1, 0].tolist() == [[2, 5, 8], [1, 4, 7], [0, 3, 6]]
-    assert found[4, 0].tolist() == [[2, 1, 0], [5, 4, 3], [8, 7, 6]]
-
-
-def test_the_gradient_of_a_kernel_is_the_sum_of_those_of_its_poses():
-    layer = PosedConv2d(4, 8, 8, 3, padding=(1, 1)).double()
-    images = torch.rand(2, 8, 6, 6, dtype=torch.float64)
-    assert torch.autograd.gradcheck(
-        lambda kernel: functional.conv2d(images, _in_poses(kernel, 4), padding=1), layer.weight
-    )
-    layer(images).sum().backward()
-    # Four outputs of two images have one bias.
-    assert layer.bias is not None
-    assert layer.bias.grad is not None
-    assert layer.bias.grad.tolist() == [pytest.approx(4 * 2 * 36)] * 2
-
-
-class Noting(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch declares none
-    """Keeps the names of the operators that run."""
-
-    names: ClassVar[set[str]] = set()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.names.add(func.overloadpacket.__name__)
-        return func(*args, **kwargs or {})
-
-
-@pytest.mark.parametrize("poses", [2, 4, 8])
-def test_no_step_copies_an_index_from_the_host_which_no_cuda_graph_can_hold(poses: int):
-    text = "conv3x3(8, poses=P) bn(poses=P) conv1x1(8, poses=P) bn(poses=P, shared) gap linear(10)"
-    network = build(parse_network(text.replace("P", str(poses))), MNIST)
-    Noting.names.clear()
-    with Noting():  # type: ignore[no-untyped-call]
-        network(torch.rand(2, 1, 28, 28)).sum().backward()
-    assert "convolution" in Noting.names
-    assert {"lift_fresh", "index", "_local_scalar_dense", "_to_copy"} & Noting.names == set()
-
-
-@pytest.mark.parametrize("shape", [(7, 8, 5, 5), (7, 8)])
-def test_a_bn_in_poses_is_one_whose_scales_and_shifts_are_alike(shape: tuple[int, ...]):
-    ours = PosedBatchNorm(8, 4)
-    plain = (nn.BatchNorm2d if len(shape) == 4 else nn.BatchNorm1d)(8)
+def shapes_seen(network: Network) -> list[Shape]:
+    """The shape after every op, as torch finds it, for one image."""
+    values, shapes = torch.zeros(2, *MNIST.input_shape), []
+    network.eval()
     with torch.no_grad():
-        for name, learned in (("weight", [2.0, 3.0]), ("bias", [0.5, -1.0])):
-            getattr(ours, name).copy_(torch.tensor(learned))
-            getattr(plain, name).copy_(torch.tensor(learned).repeat_interleave(4))
-
-    for values in torch.rand(3, *shape).unbind():
-        assert torch.equal(ours(values), plain(values))
-    assert all(torch.equal(mine, theirs) for mine, theirs in zip(ours.buffers(), plain.buffers(), strict=True))
-    fresh = torch.rand(shape)
-    assert torch.equal(ours.eval()(fresh), plain.eval()(fresh))
+        for module in network.ops:
+            values = module(values)
+            shapes.append(tuple(values.shape[1:]))
+    return shapes
 
 
-@pytest.mark.parametrize("shape", [(7, 8, 5, 3), (7, 8)])
-@pytest.mark.parametrize("unscaled", [False, True])
-def test_a_bn_with_shared_statistics_is_one_to_which_poses_are_positions(shape: tuple[int, ...], unscaled: bool):
-    op = BatchNorm(unscaled=unscaled, poses=4, shared=True)
-    ours, plain = op.module(shape[1:], None).double(), nn.BatchNorm2d(2).double()
-    with torch.no_grad():
-        for name, learned in (("weight", [1.0, 1.0] if unscaled else [2.0, 3.0]), ("bias", [0.5, -1.0])):
-            for norm in (plain, *([] if unscaled and name == "weight" else [ours])):
-                getattr(norm, name).copy_(torch.tensor(learned))
-
-    def expected(values: Tensor) -> Tensor:
-        positions = values.reshape(7, 8, -1)
-        groups = [torch.cat(positions[:, first : first + 4].chunk(4, 1), 2) for first in (0, 4)]
-        made = plain(torch.cat(groups, 1).unsqueeze(3)).squeeze(3)
-        return torch.cat([torch.cat(group.chunk(4, 2), 1) for group in made.chunk(2, 1)], 1).view(shape)
-
-    for values in torch.rand(3, *shape, dtype=torch.float64).unbind():
-        torch.testing.assert_close(ours(values), expected(values), rtol=0, atol=1e-12)
-    assert ours.running_mean.shape == ours.running_var.shape == (2,)
-    for mine, theirs in zip(ours.buffers(), plain.buffers(), strict=True):
-        torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-12)
-    fresh = torch.rand(shape, dtype=torch.float64)
-    torch.testing.assert_close(ours.eval()(fresh), plain.eval() and expected(fresh), rtol=0, atol=1e-12)
+def unique_parameters(network: nn.Module) -> int:
+    """Count stored scalars by the addresses of their storages, without torch's own list of parameters."""
+    storages: dict[int, int] = {}
+    for module in network.modules():
+        for name in ("weight", "bias"):
+            tensor = getattr(module, name, None)
+            if isinstance(tensor, Tensor):
+                storages[tensor.data_ptr()] = tensor.numel()
+    return sum(storages.values())
 
 
-@pytest.mark.parametrize(("norm", "holds"), [("bn(poses=4, shared)", True), ("bn(poses=4)", False)])
-def test_only_shared_statistics_leave_a_turned_image_its_turned_maps_once_training_is_over(norm: str, holds: bool):
-    network = build(
-        parse_network(f"conv3x3(8, poses=4) {norm} relu conv3x3(4, poses=4) gap linear(10)"), MNIST
+def stored(network: Network, *path: int, name: str = "weight") -> Tensor:
+    """The tensor of one op; below ``res`` the path has an index a level."""
+    module: nn.Module = network
+    for index in path:
+        assert isinstance(module, Network | _Residual)
+        module = module.ops[index]
+    tensor = getattr(module, name)
+    assert isinstance(tensor, Tensor)
+    return tensor.detach() if tensor.grad is None else tensor
+
+
+def gradient(network: Network, *path: int) -> Tensor:
+    found = stored(network, *path).grad
+    assert found is not None
+    return found
+
+
+def kept(network: nn.Module) -> int:
+    """How many floating numbers torch's state has; the same memory counts once."""
+    tensors = {tensor.data_ptr(): tensor for tensor in network.state_dict().values() if tensor.is_floating_point()}
+    return sum(tensor.numel() for tensor in tensors.values())
+
+
+def compare(architecture: Architecture) -> None:
+    analysis = analyse(architecture, MNIST)
+    network = build(architecture, MNIST)
+    assert len(network.ops) == len(architecture.ops)
+    assert unique_parameters(network) == analysis.parameters
+    assert stored_numbers(architecture, MNIST) == kept(network)
+    assert shapes_seen(network) == [layer.output_shape for layer in analysis.layers]
+    assert network(torch.zeros(3, *MNIST.input_shape)).shape == (3, 10)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_torch_counts_and_shapes_the_presets_as_the_closed_forms_do(name: str):
+    compare(parse_network(PRESETS[name].text))
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_torch_counts_and_shapes_networks_of_every_space_as_the_closed_forms_do(name: str):
+    source = random.Random(name)
+    for _ in range(5):
+        compare(draw_uniform(space(name), source).architecture)
+
+
+@settings(max_examples=40)
+@given(architecture=st.from_type(Architecture))
+def test_torch_counts_and_shapes_any_network_as_the_closed_forms_do(architecture: Architecture):
+    compare(architecture)
+
+
+def test_a_tied_kernel_gets_the_sum_of_the_gradients_of_its_uses():
+    tied = build(
+        parse_network("conv3x3(4) conv3x3(4, tie=a) relu res(conv3x3(4, tie=a)) gap linear(10)"), MNIST
     ).double()
-    maps = nn.Sequential(*list(network.ops)[:4])
-    maps(torch.rand(20, 1, 11, 11, dtype=torch.float64) * torch.linspace(0, 1, 11, dtype=torch.float64))
-    images = torch.rand(3, 1, 11, 11, dtype=torch.float64)
-    found = maps.eval()(posed(images, 1, 4))
-    assert torch.allclose(found, moved(maps(images), 1, 4), atol=1e-12) is holds
+    apart = build(parse_network("conv3x3(4) conv3x3(4) relu res(conv3x3(4)) gap linear(10)"), MNIST).double()
+    apart.load_state_dict(tied.state_dict())
+    images = torch.randn(5, *MNIST.input_shape, dtype=torch.float64)
+
+    for network in (tied, apart):
+        network(images).square().sum().backward()
+
+    uses = gradient(apart, 1), gradient(apart, 3, 0)
+    assert all(float(use.norm()) > 0 for use in uses)
+    torch.testing.assert_close(gradient(tied, 1), uses[0] + uses[1])
+    torch.testing.assert_close(gradient(tied, 0), gradient(apart, 0))
 
 
-def test_a_dirac_kernel_in_poses_hands_its_input_on():
-    network = build(parse_network("conv3x3(8, poses=4) conv3x3(8, poses=4) gap linear(10)"), MNIST)
-    _draw_first_weights(network, Recipe(initialisation="dirac"))
-    maps = torch.rand(2, 8, 5, 5)
-    assert torch.equal(network.ops[1](maps), maps)
+def test_a_residual_adds_its_input_to_what_its_ops_make_of_it():
+    network = build(parse_network("conv3x3(4) res(conv3x3(4) bn relu) gap linear(10)"), MNIST).eval()
+    residual = network.ops[1]
+    values = torch.randn(2, 4, 28, 28)
+    assert isinstance(residual, _Residual)
+    inner = torch.nn.functional.conv2d(values, stored(network, 1, 0), padding=1)
+    # A fresh bn in evaluation mode divides by sqrt(1 + 1e-5).
+    expected = values + torch.relu(inner / (1 + 1e-5) ** 0.5)
+    torch.testing.assert_close(residual(values), expected)
 
 
-@pytest.mark.parametrize("p", [0.01, 0.069, 0.1, 0.5, 0.9])
-def test_dropout_zeroes_its_share_and_keeps_the_mean(p: float):
-    dropout = FastDropout(p)
-    dropout.generator = torch.Generator().manual_seed(1)
-    dropped = dropout(torch.ones(100, 10, 40, 25))
-    count = dropped.numel()
-    zeroed = int((dropped == 0).sum())
-    # Four deviations of a binomial count, and what rounding p to 1/65,536 may add.
-    assert abs(zeroed - p * count) < 4 * (p * (1 - p) * count) ** 0.5 + count / 131_072
-    assert dropped[dropped != 0].unique().tolist() == pytest.approx([1 / (1 - p)])
-    assert float(dropped.mean()) == pytest.approx(1, abs=0.05)
+def test_every_dropout_draws_from_the_generator_it_is_given_and_from_no_other():
+    text = "conv3x3(8) dropout(0.2) res(conv3x3(8) dropout2d(0.2)) | gap | linear(10)"
+    images = torch.randn(4, *MNIST.input_shape)
+    before = torch.get_rng_state()
+    outputs = []
+    for seed in (5, 5, 6):
+        network = network_on(parse_network(text), MNIST, CPU, generator=torch.Generator().manual_seed(seed))
+        outputs.append(network.train()(images))
+
+    assert torch.equal(outputs[0], outputs[1])
+    assert not torch.equal(outputs[0], outputs[2])
+    assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_dropout_zeroes_neighbours_independently_of_each_other():
-    # Four values share one 64-bit draw; a mask that repeated itself would show as correlation at these lags.
-    dropout = FastDropout(0.5)
-    dropout.generator = torch.Generator().manual_seed(2)
-    kept = (dropout(torch.ones(400_000)) != 0).double() - 0.5
-    for lag in (1, 2, 3, 4, 8):
-        correlation = float((kept[:-lag] * kept[lag:]).mean()) * 4
-        assert abs(correlation) < 4 / 400_000**0.5
+def test_kaiming_weights_are_scaled_by_fan_in_and_biases_are_zero():
+    network = build(parse_network("conv3x3(32) conv3x3(64, bias) | gap | conv1x1(10, bias)"), MNIST)
+    torch.manual_seed(1)
+    _draw_first_weights(network, Recipe(initialisation="kaiming"))
+    kernel = stored(network, 1)
+    assert float(kernel.std()) == pytest.approx((2 / (32 * 9)) ** 0.5, rel=0.03)
+    assert float(kernel.mean()) == pytest.approx(0, abs=0.002)
+    assert stored(network, 1, name="bias").tolist() == [0.0] * 64
+    assert stored(network, 3, name="bias").tolist() == [0.0] * 10
 
 
-def test_channel_dropout_zeroes_whole_channels_each_image_by_itself():
-    dropout = FastDropout(0.3, channels=True)
-    dropout.generator = torch.Generator().manual_seed(3)
-    dropped = dropout(torch.ones(500, 20, 4, 4).contiguous(memory_format=torch.channels_last))
-    zeroed = (dropped == 0).flatten(2)
-    assert bool((zeroed.all(2) == zeroed.any(2)).all())
-    share = zeroed.all(2).double()
-    assert float(share.mean()) == pytest.approx(0.3, abs=4 * (0.3 * 0.7 / 10_000) ** 0.5)
-    assert len(share.unique(dim=0)) > 400
-    assert dropped[dropped != 0].unique().tolist() == pytest.approx([1 / 0.7])
+DIRAC = Recipe(initialisation="dirac")
 
 
-@pytest.mark.parametrize("channels", [False, True])
-def test_dropout_is_the_identity_in_evaluation_and_at_rate_zero(channels: bool):
-    values = torch.randn(3, 4, 5, 5)
-    assert FastDropout(0.5, channels=channels).eval()(values) is values
-    assert FastDropout(0.0, channels=channels).train()(values) is values
+def drawn(text: str, recipe: Recipe) -> Network:
+    torch.manual_seed(4)
+    network = build(parse_network(text), MNIST)
+    _draw_first_weights(network, recipe)
+    return network
 
 
-def test_the_mask_lies_over_the_values_in_the_order_of_their_memory():
-    values = torch.ones(3, 4, 5, 5).contiguous(memory_format=torch.channels_last)
-    dropout, kept = FastDropout(0.5), []
-    for order in (values, values.permute(0, 2, 3, 1)):
-        dropout.generator = torch.Generator().manual_seed(4)
-        kept.append(dropout(order))
-    assert torch.equal(kept[0].permute(0, 2, 3, 1), kept[1])
+@pytest.mark.parametrize("op", ["conv3x3(7)", "conv5x5(7)", "conv1x1(7)", "dwconv3x3"])
+def test_a_convolution_that_keeps_its_width_begins_as_the_identity(op: str):
+    network = drawn(f"conv3x3(7) {op} gap linear(10)", DIRAC)
+    values = torch.randn(2, 7, 9, 9)
+    assert torch.equal(network.ops[1](values), values)
 
 
-def test_dropout_passes_the_gradient_where_it_kept_the_value():
-    values = torch.ones(1000, requires_grad=True)
-    dropped = FastDropout(0.25)(values)
-    dropped.sum().backward()
-    assert values.grad is not None
-    assert torch.equal(values.grad, dropped.detach())
+def test_a_strided_one_begins_by_leaving_positions_out():
+    values = torch.randn(2, 5, 8, 8)
+    assert torch.equal(
+        drawn("conv3x3(5) conv3x3(5, stride=2) gap linear(10)", DIRAC).ops[1](values), values[..., ::2, ::2]
+    )
+
+
+def test_all_other_weights_are_those_of_kaiming():
+    text = "conv3x3(4) bn conv3x3(4) conv3x3(6) conv1x1(6, bias) gap linear(10)"
+    identity, normal = drawn(text, DIRAC).state_dict(), drawn(text, Recipe()).state_dict()
+    assert {name for name in normal if not torch.equal(identity[name], normal[name])} == {
+        "ops.2.weight",
+        "ops.4.weight",
+    }
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "conv3x3(4) relu gap linear(10)",
+        "conv3x3(4) relu conv1x1(10, bias) gap",
+        "conv3x3(4) bn relu gap conv1x1(10)",
+        "conv3x3(4, tie=a) relu conv3x3(10) maxpool(4) dropout(0.1) gap",
+    ],
+)
+def test_all_classes_begin_equal_where_the_head_is_zero_and_then_it_learns(text: str):
+    recipe, images = Recipe(zero_head=True, batch_size=32), some_images(64)
+    network = drawn(text, recipe)
+    assert not network(torch.randn(3, 1, 28, 28)).any()
+    for engine in (None, native.load()):
+        run = start(parse_network(text), recipe, 0, CPU, engine, task=MNIST)
+        first = run.state[0].clone()
+        train_epoch(run, images)
+        assert run.network(torch.randn(3, 1, 28, 28)).any()
+        # The first step moves the head only, the second what stands before it.
+        assert not torch.equal(run.state[0], first)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "conv3x3(4) relu conv3x3(10) bn gap",
+        "conv3x3(4) relu conv3x3(10) relu gap",
+        "conv3x3(10) conv3x3(10, tie=a) relu conv3x3(10, tie=a) gap",
+        "conv3x3(10) relu res(conv3x3(10)) gap",
+    ],
+    ids=["norm", "relu", "tied", "residual"],
+)
+def test_a_head_that_zeros_would_silence_for_good_stays_as_it_was_drawn(text: str):
+    plain, zeroed = (drawn(text, Recipe(zero_head=value)).state_dict() for value in (False, True))
+    assert all(torch.equal(one, other) for one, other in zip(plain.values(), zeroed.values(), strict=True))
+
+
+NETWORK = parse_network(
+    "conv3x3(4) bn relu dropout(0.3) | maxpool | res(conv3x3(4) relu bn) conv3x3(6) bn relu | linear(8) bn linear(10)"
+)
+RECIPE = Recipe(epochs=2, batch_size=32, average_start=0.0, average_decay=0.99, average_statistics="recomputed")
+ENGINES = [pytest.param(lambda: None, id="torch"), pytest.param(native.load, id="native")]
+Load = Callable[[], Any]
+
+
+def trained(load: Load, recipe: Recipe = RECIPE, epochs: int = 2) -> Training:
+    run = start(NETWORK, recipe, 3, CPU, load(), task=MNIST)
+    for _ in range(epochs):
+        train_epoch(run, some_images(320))
+    return run
+
+
+def norms_of(network: nn.Module) -> list[Any]:
+    return [module for module in network.modules() if isinstance(module, _BatchNorm)]
+
+
+def test_statistics_are_moments_of_all_that_a_bn_is_given():
+    torch.manual_seed(1)
+    network, batches = build(NETWORK, MNIST), [torch.randn(50, 1, 28, 28) * scale for scale in (1.0, 3.0)]
+    first, given = norms_of(network)[0], []
+    hook = first.register_forward_pre_hook(lambda _, values: given.append(values[0]))
+
+    recompute_statistics(network, batches)
+    hook.remove()
+
+    # Batches of unequal spread: their statistics averaged would not be those of both together.
+    values = torch.cat(given).double().transpose(0, 1).flatten(1)
+    torch.testing.assert_close(first.running_mean.double(), values.mean(1), rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(first.running_var.double(), values.var(1), rtol=1e-4, atol=1e-6)
+    assert not network.training
+
+
+def test_shared_statistics_are_those_of_all_values_of_the_channels_that_share_them():
+    torch.manual_seed(3)
+    text = "conv3x3(4) bn(poses=2, shared) relu linear(4) bn(poses=4, shared) linear(10)"
+    network = build(parse_network(text), MNIST).double()
+    batches, given = [torch.randn(30, 1, 28, 28, dtype=torch.float64) * scale for scale in (1.0, 3.0)], []
+    for norm in norms_of(network):
+        norm.register_forward_pre_hook(lambda _, values: given.append(values[0]))
+
+    recompute_statistics(network, batches)
+
+    first, second = norms_of(network)
+    maps, vectors = torch.cat(given[::2]), torch.cat(given[1::2])
+    for norm, groups in ((first, [maps[:, :2], maps[:, 2:]]), (second, [vectors])):
+        torch.testing.assert_close(norm.running_mean, torch.stack([values.mean() for values in groups]))
+        torch.testing.assert_close(norm.running_var, torch.stack([values.var() for values in groups]))
+
+
+@pytest.mark.parametrize("load", ENGINES)
+def test_only_the_statistics_of_an_average_are_its_own(load: Load):
+    run, images = trained(load), some_images(320)
+
+    finish_average(run, images)
+
+    assert run.average is not None
+    assert run.finished_average is not None
+    names = [name for name, tensor in run.network.state_dict().items() if tensor.is_floating_point()]
+    changed = {
+        name
+        for name, one, two in zip(names, run.average, run.finished_average, strict=True)
+        if not torch.equal(one, two)
+    }
+    assert changed == {name for name in names if "running" in name}
+
+
+@pytest.mark.parametrize("load", ENGINES)
+def test_predictions_are_those_of_the_settled_weights(load: Load):
+    run, images = trained(load), some_images(100, seed=4)
+    finish_average(run, some_images(320))
+    network = build(NETWORK, MNIST).eval()
+    floating = [tensor for tensor in network.state_dict().values() if tensor.is_floating_point()]
+    for tensor, value in zip(floating, run.finished_average or [], strict=True):
+        tensor.copy_(value)
+    expected = network((images.pixels.float() / 255 - images.mean[0]) / images.deviation[0]).argmax(1)
+    assert torch.equal(predictions(run, images), expected)
+
+
+@pytest.mark.parametrize("load", ENGINES)
+def test_settling_changes_nothing_of_what_is_trained_further(load: Load):
+    images, looked, plain = some_images(320), start(NETWORK, RECIPE, 3, CPU, load(), task=MNIST), trained(load)
+    for _ in range(2):
+        train_epoch(looked, images)
+        finish_average(looked, images)
+        count_errors(looked, images)
+    finish_average(plain, images)
+    assert weights_digest(looked) == weights_digest(plain)
+
+
+@pytest.mark.parametrize("load", ENGINES)
+def test_a_run_gone_on_with_settles_to_the_same_bits(load: Load):
+    images, whole = some_images(320), trained(load)
+    finish_average(whole, images)
+    buffer = io.BytesIO()
+    torch.save(checkpoint(whole), buffer)
+    again = start(NETWORK, RECIPE, 3, CPU, load(), task=MNIST)
+    resume(again, torch.load(io.BytesIO(buffer.getvalue()), weights_only=True))
+    finish_average(again, images)
+    assert weights_digest(again) == weights_digest(whole)
+
+
+def test_members_settle_to_what_they_would_have_alone():
+    images = some_images(65)
+    network = parse_network("conv3x3(4) bn relu maxpool conv3x3(6) bn relu gap linear(10)")
+    together, alone = ([start(network, RECIPE, seed, CPU, task=MNIST) for seed in range(2)] for _ in range(2))
+
+    Population(together, images).train_epoch()
+    for run in alone:
+        train_epoch(run, images)
+    for run in (*together, *alone):
+        finish_average(run, images)
+
+    for mine, other in zip(together, alone, strict=True):
+        for now, then in zip(mine.finished_average or [], other.finished_average or [], strict=True):
+            torch.testing.assert_close(now, then, rtol=5e-3, atol=5e-3)
+
+
+STILL = Recipe(augmented_share=1.0, rotation_degrees=0.0, shift_pixels=0.0, scale=0.0, shear=0.0)
+IDENTITY = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+
+
+def affine_maps(count: int, rows: int, columns: int, recipe: Recipe, generator: torch.Generator) -> Tensor:
+    return _maps_of(torch.rand(7, count, generator=generator), rows, columns, recipe)
+
+
+def generator(seed: int = 1) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def maps(count: int = 2000, **changes: float) -> Tensor:
+    return affine_maps(count, 28, 28, replace(STILL, **changes), generator())  # type: ignore[arg-type]  # floats all
+
+
+def resampled(image: Any, theta: Any) -> Any:
+    """Bilinear resampling of one square image, pixel by pixel; outside the image there is 0.
+
+    Coordinates run from -1 to 1 between the outer edges of the outer pixels.
+    """
+    edge = len(image)
+
+    def pixel(row: int, column: int) -> float:
+        return float(image[row, column]) if 0 <= row < edge and 0 <= column < edge else 0.0
+
+    moved = np.zeros((edge, edge))
+    for row in range(edge):
+        for column in range(edge):
+            place = np.array([(2 * column + 1) / edge - 1, (2 * row + 1) / edge - 1, 1.0])
+            x, y = ((theta @ place + 1) * edge - 1) / 2
+            left, top = math.floor(x), math.floor(y)
+            right_share, low_share = x - left, y - top
+            moved[row, column] = (
+                pixel(top, left) * (1 - right_share) * (1 - low_share)
+                + pixel(top, left + 1) * right_share * (1 - low_share)
+                + pixel(top + 1, left) * (1 - right_share) * low_share
+                + pixel(top + 1, left + 1) * right_share * low_share
+            )
+    return moved
+
+
+@pytest.mark.parametrize("edge", [9, 28])
+def test_images_are_moved_as_a_naive_resampling_moves_them(edge: int):
+    recipe = Recipe(augmented_share=0.7, rotation_degrees=30, shift_pixels=3, scale=0.3, shear=0.4)
+    images = torch.rand(6, 1, edge, edge, generator=generator(2))
+    moved = augment(images, recipe, generator(3))
+    theta = affine_maps(6, edge, edge, recipe, generator(3)).numpy().astype(np.float64)
+    for image, one, result in zip(images, theta, moved, strict=True):
+        # Single precision over some tens of pixels.
+        np.testing.assert_allclose(result[0], resampled(image[0].double().numpy(), one), atol=2e-5)
+
+
+def test_a_shift_is_in_pixels_and_brings_in_background():
+    images = torch.ones(400, 1, 28, 28)
+    moved = augment(images, replace(STILL, shift_pixels=2.0), generator())
+    # A shift by (a, b) pixels takes 28 a + 28 b - ab of the 784 ones out of sight.
+    lost = 784 - moved.sum((1, 2, 3))
+    assert 0 <= float(lost.min()) < 20
+    assert 90 < float(lost.max()) <= 2 * 28 * 2 - 4 + 1e-3
+
+
+def test_a_share_of_zero_moves_nothing_and_draws_nothing():
+    images, source = torch.rand(4, 1, 28, 28), generator()
+    before = source.get_state()
+    assert augment(images, replace(STILL, augmented_share=0.0, shear=1.0), source) is images
+    assert torch.equal(source.get_state(), before)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.7, 1.0])
+def test_the_share_of_images_that_are_moved_is_the_recipes(share: float):
+    theta = maps(4000, augmented_share=share, rotation_degrees=10.0, shift_pixels=2.0, scale=0.1, shear=0.1)
+    moved = (theta != IDENTITY).flatten(1).any(1).double().mean()
+    assert float(moved) == pytest.approx(share, abs=4 * math.sqrt(share * (1 - share) / 4000))
+
+
+def test_a_rotation_is_a_rotation_up_to_the_largest_angle_both_ways():
+    theta = maps(rotation_degrees=10.0)
+    linear = theta[:, :, :2]
+    torch.testing.assert_close(linear @ linear.transpose(1, 2), torch.eye(2).expand(2000, 2, 2))
+    angles = torch.rad2deg(torch.atan2(linear[:, 1, 0], linear[:, 0, 0]))
+    assert -10.0 - 1e-4 <= float(angles.min()) < -9.9
+    assert 9.9 < float(angles.max()) <= 10.0 + 1e-4
+    assert not theta[:, :, 2].any()
+
+
+def test_scales_of_the_two_axes_are_drawn_apart_within_their_range():
+    theta = maps(scale=0.25)
+    wide, high = 1 / theta[:, 0, 0], 1 / theta[:, 1, 1]
+    for axis in (wide, high):
+        assert 0.75 - 1e-5 <= float(axis.min()) < 0.76
+        assert 1.24 < float(axis.max()) <= 1.25 + 1e-5
+    assert abs(float(torch.corrcoef(torch.stack([wide, high]))[0, 1])) < 0.1
+    assert not theta[:, 0, 1].any()
+    assert not theta[:, 1, 0].any()
+
+
+def test_shear_moves_the_horizontal_axis_only():
+    theta = maps(shear=0.2)
+    shear = theta[:, 0, 1]
+    assert -0.2 <= float(shear.min()) < -0.199
+    assert 0.199 < float(shear.max()) <= 0.2
+    rest = theta.clone()
+    rest[:, 0, 1] = 0
+    assert torch.equal(rest, IDENTITY.expand(2000, 2, 3))
+
+
+def test_shifts_of_the_two_axes_are_drawn_apart_within_their_range():
+    pixels = maps(shift_pixels=3.0)[:, :, 2] * 14
+    assert -3 - 1e-5 <= float(pixels.min()) < -2.98
+    assert 2.98 < float(pixels.max()) <= 3 + 1e-5
+    assert abs(float(torch.corrcoef(pixels.T)[0, 1])) < 0.1

@@ -13,8 +13,8 @@ from search_spaces.network import MNIST
 from search_spaces.notation import parse_network
 from tests.harness.training.native.networks import NETWORKS, POSED, SHARED, SIMPLY_POSED
 from tests.harness.training.native.test_native_training import some_images
-from tests.harness.training.test_modules import Noting
 from tests.harness.training.test_teacher import TAUGHT, some_teacher
+from tests.search_spaces.test_modules import Noting
 
 CPU = torch.device("cpu")
 RECIPES = (
