@@ -16,12 +16,10 @@ import click
 from harness.system.errors import (
     DISTRIBUTION,
     ContentError,
-    DeviceError,
     HarnessError,
     Interrupted,
     UsageError,
-    refused_memory,
-    refused_storage,
+    refused,
     typed,
 )
 from harness.system.terminal import say
@@ -159,9 +157,7 @@ def _told(error: BaseException) -> HarnessError | None:
             return UsageError(error.message, hint=error.hint)
         case SearchSpaceError():
             return ContentError(error.message, position=error.position, hint=error.hint, text=error.text)
-    if (refused := refused_memory(error)) is not None:
-        return DeviceError(refused, hint="where a recipe is trained, a smaller batch_size takes less")
-    return refused_storage(error)
+    return refused(error)
 
 
 def _fail(as_json: bool, error: HarnessError) -> int:

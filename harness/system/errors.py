@@ -84,24 +84,20 @@ class Interrupted(HarnessError):
     exit_code, kind = 130, "interrupted"
 
 
-def refused_storage(error: BaseException) -> StorageError | None:
-    """Return what an error, or its cause, says of storage that was refused."""
+def refused(error: BaseException) -> StorageError | DeviceError | None:
+    """Return what an error, or its cause, says of storage or memory that was refused."""
     if isinstance(error, StorageError):
         return error
     # A disk that is full, over a quota, read-only or broken.
     full = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
     if isinstance(error, OSError) and error.errno in full:
         return StorageError(f"cannot write {error.filename or 'the output'}: {reason(error)}")
-    return None if error.__cause__ is None else refused_storage(error.__cause__)
-
-
-def refused_memory(error: BaseException) -> str | None:
-    """Return, in one line, what an error, or its cause, says of memory that was refused."""
     # torch's own class, which is not looked up: many commands need no torch. On a CPU torch has none.
     named = type(error).__name__ == "OutOfMemoryError"
     if named or isinstance(error, MemoryError) or "can't allocate memory" in str(error):
-        return str(error).partition("\n")[0] or "out of memory"
-    return None if error.__cause__ is None else refused_memory(error.__cause__)
+        line = str(error).partition("\n")[0] or "out of memory"
+        return DeviceError(line, hint="where a recipe is trained, a smaller batch_size takes less")
+    return None if error.__cause__ is None else refused(error.__cause__)
 
 
 def typed(*arguments: str) -> str:

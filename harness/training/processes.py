@@ -28,7 +28,7 @@ from pebble import ProcessExpired, ProcessPool
 
 from harness.data.training_images import load
 from harness.system import files
-from harness.system.errors import DataError, HarnessError, refused_memory, refused_storage
+from harness.system.errors import DataError, HarnessError, StorageError, refused
 from harness.system.machine import die_with, ignoring_sigint
 from harness.training.executor import Broken, Event, Executor, Finished, Limits, Place, Source
 from harness.training.result import Status
@@ -196,12 +196,12 @@ def train(job: Job, source: Source, memory_mb: float) -> Event:
     except DataError:
         raise
     except Exception as error:
-        if (full := refused_storage(error)) is not None:
-            raise full from None
+        if isinstance(refusal := refused(error), StorageError):
+            raise refusal from None
         if isinstance(error, HarnessError):
             return Broken(job, Status.CRASHED, error.message)
-        if (refused := refused_memory(error)) is not None:
-            return Broken(job, Status.OUT_OF_MEMORY, refused)
+        if refusal is not None:
+            return Broken(job, Status.OUT_OF_MEMORY, refusal.message)
         # Its trace goes to the log of the search, not lost.
         sys.excepthook(type(error), error, error.__traceback__)
         # A fault of a kernel takes the GPU's context with it: all that is asked of it from then on fails too.

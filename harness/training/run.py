@@ -22,7 +22,7 @@ from harness.data.datasets import Dataset, pixel_properties
 from harness.data.testset import read_test_set
 from harness.data.training_images import ImageData, split
 from harness.system import files
-from harness.system.errors import ContentError, refused_memory
+from harness.system.errors import ContentError, DeviceError, refused
 from harness.system.machine import choose_device
 from harness.training.modules import Images, Teacher, network_on
 from harness.training.native.native import TORCH, choose_engine
@@ -149,7 +149,7 @@ def train_jobs(
             content = io.BytesIO(each.checkpoint.read_bytes())
             resume(runs[-1], torch.load(content, map_location=device, weights_only=True))
         except Exception as error:  # torch raises anything where it is damaged
-            if refused_memory(error) is not None:
+            if isinstance(refused(error), DeviceError):
                 raise
             print(f"{each.checkpoint} is damaged; the run begins from its start", file=sys.stderr, flush=True)
             each.checkpoint.unlink()

@@ -27,7 +27,7 @@ from scipy import stats
 
 from harness.system import files, machine
 from harness.system.document import WrittenNetwork, csv_text, document_of, documented, read_as
-from harness.system.errors import ContentError, StorageError, UsageError, refused_storage
+from harness.system.errors import ContentError, StorageError, UsageError, refused
 from harness.system.files import Workspace, check_writable, workspace
 from harness.system.statistics import (
     chance_that_lower,
@@ -294,7 +294,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path):
 def test_storage_that_is_refused_is_told_from_other_errors_also_as_a_cause(number: int, is_storage: bool):
     outer = RuntimeError("a run failed")
     outer.__cause__ = OSError(number, os.strerror(number), "file")
-    assert isinstance(refused_storage(outer), StorageError) == is_storage
+    assert isinstance(refused(outer), StorageError) == is_storage
 
 
 # Document ---------------------------------------------------------------------------------------------------------
