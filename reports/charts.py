@@ -21,7 +21,7 @@ from search_spaces.catalog import network_name
 from search_spaces.space import OBJECTIVES, Metric
 
 if TYPE_CHECKING:
-    from harness.bench.scores import Findings
+    from harness.bench.comparison import Findings
     from reports.study_facts import StudyFacts
 
 BLUE, NAVY, GREY, ORANGE, PURPLE = "#0072b2", "#1d3f8a", "#6f7a84", "#c14a00", "#8a4a80"

@@ -12,8 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-from harness.bench.comparison import DEFAULT, Comparison
-from harness.bench.scores import AT_THE_END, LEVEL, OVER_TIME, Findings, p_text
+from harness.bench.comparison import AT_THE_END, DEFAULT, LEVEL, OVER_TIME, Comparison, Findings, p_text
 from harness.data.datasets import dataset
 from harness.evidence import leaderboard, ledger, record
 from harness.evidence.leaderboard import LeaderboardRow

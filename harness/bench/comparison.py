@@ -1,4 +1,4 @@
-"""A comparison: what is asked, every repeat's answers, and what the judge said of them; in memory and on disk.
+"""A comparison: what is asked, every repeat's answers, what the judge said of them, and all that this shows.
 
 ``comparison.json`` says what was asked, ``traces.jsonl`` has a line a repeat, ``judged.json`` the true accuracy of
 every network that was an answer. The same command goes on with what is missing. Times of asking and dates are nowhere,
@@ -8,16 +8,24 @@ so the same seeds on a table give the same bytes.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import math
+from bisect import bisect_right
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from itertools import combinations
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
 
 from harness.bench.table import Machine
 from harness.evidence.study import StudyConfig, config_document
 from harness.system import files, statistics
-from harness.system.document import WrittenNetwork, document_of, documented, read_as
+from harness.system.document import WrittenNetwork, csv_text, document_of, documented, read_as
 from harness.system.errors import ContentError
+from harness.system.terminal import counted, duration_text
+from harness.training.result import finite
+from search_spaces.space import clopper_pearson
 
 # The method that a search uses.
 DEFAULT = "default"
@@ -171,3 +179,315 @@ def write_end(folder: Path, traces: Sequence[Trace], judged: Judged) -> None:
 
 def _line(trace: Trace) -> str:
     return json.dumps(document_of(trace), separators=(",", ":"), allow_nan=False)
+
+
+# What it shows --------------------------------------------------------------------------------------------------------
+
+
+# The two scores that methods are compared by.
+OVER_TIME, AT_THE_END = "over time", "at the end"
+LEVEL = 0.05
+# What a search must beat.
+_BASELINE = "random"
+# Marks of the time axis, besides its beginning.
+_STEPS = 60
+_DRAWS, _CONFIDENCE = 2_000, 0.95
+# Decimals of a score: sums of the same spans of time in other pieces differ by what floats round.
+_DECIMALS = 12
+# Up to so many repeats that are not alike, Wilcoxon's p is counted out; with more the normal approximation is good.
+_MOST_COUNTED = 50
+
+
+class _Judge(NamedTuple):
+    """Who reaches the target, by hash; the budget, which counts for no answer; the smallest that reaches, else inf."""
+
+    reaching: Container[str | None]
+    largest: int
+    smallest: float
+
+
+class _Steps(NamedTuple):
+    """The size of a trace's answer over time: from ``starts[i]`` on it is ``sizes[i]``; the first start is 0.
+
+    Infinite is the size of no answer, and of one that does not reach the target.
+    """
+
+    starts: tuple[float, ...]
+    sizes: tuple[float, ...]
+
+    @classmethod
+    def of(cls, trace: Trace, judge: _Judge) -> _Steps:
+        reached = [float(each.parameters or 0) if each.hash in judge.reaching else math.inf for each in trace.answers]
+        return cls((0.0, *(each.seconds for each in trace.answers)), (math.inf, *reached))
+
+    def at(self, seconds: float) -> float:
+        """Return the size at a time."""
+        return self.sizes[bisect_right(self.starts, seconds) - 1]
+
+    def score(self, judge: _Judge, seconds: float) -> float:
+        """Return the mean over time of the logarithm of size over the smallest possible; the lower the better.
+
+        Before there is an answer that reaches, and while there is none, the budget counts. Where nothing reaches, all
+        methods have the score 0.
+        """
+        least = min(judge.smallest, judge.largest)
+        spans = zip(self.starts, (*self.starts[1:], seconds), self.sizes, strict=True)
+        parts = (
+            (min(end, seconds) - min(start, seconds)) * math.log(min(size, judge.largest) / least)
+            for start, end, size in spans
+        )
+        return math.fsum(parts) / seconds
+
+
+def _interval(drawn: Callable[[Any], Any], count: int, method: Any = "linear") -> Any:
+    """Return the ends of a bootstrap interval of what is drawn of repeats, for each row of (_DRAWS, count) numbers.
+
+    scipy's bootstrap knows neither infinities nor a single repeat.
+    """
+    chosen = np.random.default_rng(0).integers(0, count, (_DRAWS, count))
+    tail = (1 - _CONFIDENCE) / 2
+    return np.quantile(drawn(chosen), [tail, 1 - tail], axis=0, method=method)
+
+
+def _curve(repeats: Sequence[_Steps], times: Sequence[float]) -> list[tuple[float, float, float, float]]:
+    """Return times with the median size of at least one repeat and the ends of its bootstrap band.
+
+    A size is infinite where the median repeat has no answer that reaches.
+    """
+    sizes = np.array([[found.at(time) for time in times] for found in repeats])  # (repeats, times)
+
+    def median(of: Any) -> Any:
+        middle = (len(of) - 1) // 2
+        return np.partition(of, middle, axis=0)[middle]
+
+    # Between a number and infinity nothing can be interpolated, so ends are values that were seen.
+    ends = _interval(lambda chosen: np.array([median(sizes[rows]) for rows in chosen]), len(repeats), "inverted_cdf")
+    return list(zip(times, *(map(float, line) for line in (median(sizes), *ends)), strict=True))
+
+
+def _runtime(repeats: Sequence[_Steps], size: int, seconds: float) -> dict[str, Any]:
+    """Return the expected running time to an answer of at most that size, misses counted, of at least one repeat.
+
+    ``expected_seconds`` is None where no repeat got there; ``low`` and ``high`` are its bootstrap interval,
+    ``share_low`` and ``share_high`` that of the share of repeats that got there (Clopper and Pearson 1934).
+    """
+    hits = np.array(
+        [min((at for at, of in zip(*each, strict=True) if of <= size), default=math.inf) for each in repeats]
+    )
+    spent, there = hits.clip(max=seconds), hits <= seconds
+    with np.errstate(divide="ignore"):
+        low, high = _interval(lambda rows: spent[rows].sum(axis=1) / there[rows].sum(axis=1), len(hits), "inverted_cdf")
+    count = int(there.sum())
+    share_low, share_high = clopper_pearson(count, len(hits), _CONFIDENCE)
+    return {
+        "size": size,
+        "expected_seconds": math.fsum(spent) / count if count else None,
+        "low": finite(float(low)),
+        "high": finite(float(high)),
+        "hits": count,
+        "repeats": len(hits),
+        "share_low": share_low,
+        "share_high": share_high,
+    }
+
+
+def _ranking(scores: Mapping[str, Sequence[float]]) -> tuple[dict[str, float], float]:
+    """Return the mean ranks of methods, best first, and Friedman's p, NaN for fewer than three methods.
+
+    The lowest score of a repeat is best, equal ones share a rank.
+    """
+    from scipy.stats import friedmanchisquare, rankdata
+
+    table = np.array(list(scores.values())).round(_DECIMALS)  # (methods, repeats)
+    means = rankdata(table, axis=0).mean(axis=1)
+    differ = len(scores) > 2 and bool((table != table[0]).any())
+    p = float(friedmanchisquare(*table).pvalue) if differ else math.nan
+    return dict(sorted(zip(scores, map(float, means), strict=True), key=lambda pair: pair[1])), p
+
+
+def _pairs(
+    scored: Mapping[str, Mapping[str, Sequence[float]]], compared: Sequence[tuple[str, str]]
+) -> list[dict[str, Any]]:
+    """Return these pairs of methods by every score, their p values corrected for all of them together.
+
+    A score has, for each method, a logarithm of sizes a repeat. ``ratio`` are sizes of the first as a multiple of those
+    of the second, the geometric mean over repeats, ``low`` and ``high`` its bootstrap interval; ``p`` is Wilcoxon's,
+    two-sided, ``corrected_p`` Holm's. ``balance`` is what the test goes by, the sum of the signed ranks over that of
+    the ranks: -1 where the first is better in every repeat that is not alike. ``differs`` says that the difference
+    holds among all pairs, and that ranks and sizes say the same of which is better: who is a little better mostly and
+    far worse at times may be worse by the sizes.
+    """
+    found: list[dict[str, Any]] = []
+    for when, first, second in ((when, *names) for when in scored for names in compared):
+        of = np.array(scored[when][first]) - np.array(scored[when][second])
+        ends = _interval(lambda rows, of=of: of[rows].mean(axis=1), len(of))  # type: ignore[misc]
+        ratio, low, high = (math.exp(value) for value in (math.fsum(of) / len(of), *ends))
+        p, balance = _tested(of.round(_DECIMALS))
+        pair = {"first": first, "second": second, "when": when, "ratio": ratio, "low": low, "high": high}
+        found.append(pair | {"p": p, "corrected_p": p, "balance": balance})
+    # Holm's step-down procedure.
+    largest = 0.0
+    for place, each in enumerate(sorted(found, key=lambda pair: pair["p"])):
+        each["corrected_p"] = largest = max(largest, min(1.0, (len(found) - place) * each["p"]))
+    return [
+        pair | {"differs": pair["corrected_p"] < LEVEL and pair["balance"] * math.log(pair["ratio"]) > 0}
+        for pair in found
+    ]
+
+
+def _tested(differences: Any) -> tuple[float, float]:
+    from scipy.stats import rankdata, wilcoxon
+
+    # Twice the ranks: shared ones are halves. Those of Pratt (1959), who ranks the alike too and then leaves them out.
+    signed = (2 * rankdata(np.abs(differences)) * np.sign(differences)).astype(int)
+    signed = signed[signed != 0]
+    if not signed.size:
+        return 1.0, 0.0
+    balance = float(signed.sum() / np.abs(signed).sum())
+    if signed.size > _MOST_COUNTED:
+        return float(wilcoxon(differences, zero_method="pratt", method="asymptotic", correction=True).pvalue), balance
+    # scipy counts out no more than 13 where ranks are shared: the chance of each sum, one rank after the other.
+    chances = np.ones(1)
+    for rank in np.abs(signed):
+        chances = (np.pad(chances, (0, rank)) + np.pad(chances, (rank, 0))) / 2
+    positive = int(signed[signed > 0].sum())
+    return min(1.0, 2 * float(min(chances[: positive + 1].sum(), chances[positive:].sum()))), balance
+
+
+class Findings(NamedTuple):
+    """The whole comparison: what ``--json`` prints, null for infinity or what is not defined, and each curve."""
+
+    document: dict[str, Any]
+    curves: dict[str, list[tuple[float, float, float, float]]]
+
+
+def findings(asked: Comparison, traces: Sequence[Trace], judged: Judged) -> Findings:
+    """Return what the repeats of a comparison show; every method has the same repeats.
+
+    Of a method ``ratio`` are its sizes over the smallest that reaches, the geometric mean over repeats and time;
+    ``final_size`` the median size at the end; ``answered`` the share of the repeats with an answer at the end, and
+    ``false`` of those whose answer does not reach; ``networks`` and ``runs`` their mean numbers in a repeat.
+    """
+    task, seconds, target = asked.task, asked.task.seconds, asked.task.study.target_pct
+    smallest, budget = math.inf if judged.smallest is None else judged.smallest, task.study.budget
+    reaching = {key for key, accuracy in judged.accuracies_pct.items() if statistics.reaches(accuracy, target)}
+    judge, least = _Judge(reaching, budget, smallest), min(smallest, budget)
+    grouped = {named.name: [trace for trace in traces if trace.method == named.name] for named in asked.methods}
+    steps = {name: [_Steps.of(trace, judge) for trace in group] for name, group in grouped.items()}
+    scored = {
+        OVER_TIME: {name: [each.score(judge, seconds) for each in found] for name, found in steps.items()},
+        AT_THE_END: {
+            name: [math.log(min(each.at(seconds), budget) / least) for each in found] for name, found in steps.items()
+        },
+    }
+    whole = [named.name for named in asked.methods if not named.is_variant]
+    ranks, friedman_p = _ranking({name: scored[OVER_TIME][name] for name in whole})
+    marks = [seconds * step / _STEPS for step in range(_STEPS + 1)]
+    curves = {name: _curve(found, marks) for name, found in steps.items()}
+    factors = (1.0, 1.1, 1.25, 1.5, 2.0) if math.isfinite(smallest) else ()
+    methods = []
+    for named in asked.methods:
+        group = grouped[named.name]
+        answered = [trace.answers[-1].hash for trace in group if trace.answers and trace.answers[-1].hash]
+        methods.append(
+            {
+                "name": named.name,
+                "says": named.says,
+                "is_variant": named.is_variant,
+                "mean_rank": ranks.get(named.name),
+                "ratio": math.exp(statistics.mean(scored[OVER_TIME][named.name])) if factors else None,
+                "final_size": finite(curves[named.name][-1][1]),
+                "answered": len(answered) / len(group),
+                "false": sum(each not in reaching for each in answered) / len(answered) if answered else 0.0,
+                "networks": statistics.mean([float(trace.networks) for trace in group]),
+                "runs": statistics.mean([float(trace.runs) for trace in group]),
+                "runtimes": [_runtime(steps[named.name], math.floor(smallest * each), seconds) for each in factors],
+            }
+        )
+    compared = _pairs(scored, list(combinations(whole, 2)))
+    varied = _pairs(scored, [(named.name, DEFAULT) for named in asked.methods if named.is_variant])
+    document = {
+        "table": asked.table,
+        "repeats": asked.repeats,
+        "seconds": seconds,
+        "workers": task.workers,
+        "target_pct": target,
+        "smallest": judged.smallest,
+        "sentences": _sentences(asked.repeats, ranks, compared, varied),
+        "friedman_p": finite(friedman_p),
+        "methods": methods,
+        "pairs": compared,
+        "variants": varied,
+    }
+    return Findings(document, curves)
+
+
+def _sentences(
+    repeats: int, ranks: Mapping[str, float], compared: Sequence[dict[str, Any]], varied: Sequence[dict[str, Any]]
+) -> list[str]:
+    """Return what follows: the default against random, against the best, and each variant against it."""
+
+    def said(pair: dict[str, Any], name: str, other: str) -> str:
+        ratio, low, high = pair["ratio"], pair["low"], pair["high"]
+        if pair["first"] != name:
+            ratio, low, high = 1 / ratio, 1 / high, 1 / low
+        shown = ("better than" if ratio < 1 else "worse than") if pair["differs"] else "not shown to differ from"
+        return (
+            f"{name} is {shown} {other}: its answers {pair['when']} are {ratio:.3f} times as large (uncorrected "
+            f"interval {low:.3f} to {high:.3f}, corrected p {p_text(pair['corrected_p'])})."
+        )
+
+    # Wilcoxon's p is least where all n repeats have one sign, 2 / 2^n, and Holm multiplies it by the number of tests.
+    tests = max(len(compared), len(varied))
+    few = bool(tests) and tests * 2 / 2**repeats >= LEVEL
+    found = [f"{repeats} repeats are too few to show any difference by {tests} tests."] if few else []
+    best = next(iter(ranks))
+    for rival in dict.fromkeys((_BASELINE, best)):
+        both = {DEFAULT, rival}
+        found += [said(pair, DEFAULT, rival) for pair in compared if {pair["first"], pair["second"]} == both]
+    found += [f"Ranked first over time: {best}."] if len(ranks) > 1 else []
+    return found + [said(pair, pair["first"], DEFAULT) for pair in varied]
+
+
+def p_text(p: float) -> str:
+    """Return a p value as people read it."""
+    return "below 0.0001" if p < 0.0001 else f"{p:.2g}"
+
+
+def write_figures(folder: Path, found: Findings) -> list[Path]:
+    """Write the CSV files and return their paths."""
+    methods, tested = found.document["methods"], found.document["pairs"] + found.document["variants"]
+    times = [
+        {"method": name, **dict(zip(("seconds", "median_size", "low", "high"), map(finite, line), strict=True))}
+        for name, lines in found.curves.items()
+        for line in lines
+    ]
+    tables = {
+        "methods.csv": [{"method": each["name"], **each} for each in methods],
+        "times.csv": times,
+        "runtimes.csv": [{"method": each["name"], **item} for each in methods for item in each["runtimes"]],
+        "pairs.csv": tested,
+    }
+    made = {}
+    # A method alone has no pairs.
+    for name, rows in ((name, rows) for name, rows in tables.items() if rows):
+        columns = [column for column in rows[0] if column not in ("name", "says", "runtimes", "differs")]
+        made[folder / name] = csv_text(columns, [[row[column] for column in columns] for row in rows]).encode()
+    files.write_together(made)
+    return list(made)
+
+
+def figures_text(asked: Comparison, document: Mapping[str, Any]) -> str:
+    """Return the comparison for people."""
+    lines = [("method", "over time", "at the end", "false answers", "rank")]
+    for method in document["methods"]:
+        figures = zip(("ratio", "final_size", "mean_rank"), (".3f", ",.0f", ".2f"), strict=True)
+        shown = ["-" if method[name] is None else format(method[name], digits) for name, digits in figures]
+        lines.append((method["name"], shown[0], shown[1], f"{100 * method['false']:.0f} %", shown[2]))
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    task, source = asked.task, f"table {asked.table}" if asked.table else f"trainings in {asked.task.study.space}"
+    head = f"{source}: {counted(asked.repeats, 'repeat')}, {duration_text(task.seconds)} each on "
+    head += f"{counted(task.workers, 'worker')}, target {task.study.target_pct:g} % validation"
+    rows = ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
+    note = "over time: geometric mean of the answers' sizes over the smallest that reaches; at the end: median size"
+    return "\n".join([head, *rows, note, *document["sentences"]])

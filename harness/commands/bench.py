@@ -223,7 +223,7 @@ def run(ctx: click.Context, /, as_json: bool, **given: Any) -> int:
             what = f"{'--live' if given['live'] else 'a replay'}{' with a table' * from_table}"
             raise UsageError(f"--{name.replace('_', '-')} says nothing of {what}")
     given["repeats"] = given["repeats"] or (3 if given["live"] else 200)
-    from harness.bench import comparison, methods, replay, scores
+    from harness.bench import comparison, methods, replay
     from harness.bench.table import read_table, table_folder
     from harness.evidence import study
     from harness.system.machine import core_count
@@ -266,8 +266,10 @@ def run(ctx: click.Context, /, as_json: bool, **given: Any) -> int:
             sizes = {key: size for key, size in table.sizes.items() if size <= task.study.budget}
             judged = comparison.Judged.of(table.true_accuracies_pct, sizes, task.study.target_pct)
         comparison.write_end(folder, traces, judged)
-        found = scores.findings(asked, traces, judged)
-        files = [str(path) for path in (*scores.write_figures(folder, found), write_bench_page(folder, asked, found))]
-        text = f"{scores.figures_text(asked, found.document)}\nreport: {files[-1]}"
+        found = comparison.findings(asked, traces, judged)
+        files = [
+            str(path) for path in (*comparison.write_figures(folder, found), write_bench_page(folder, asked, found))
+        ]
+        text = f"{comparison.figures_text(asked, found.document)}\nreport: {files[-1]}"
         options.answer(as_json, found.document | {"files": files}, text)
     return 0

@@ -13,7 +13,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy.stats import ttest_ind
 
-from harness.bench.scores import Findings
+from harness.bench.comparison import Findings
 from harness.evidence import record
 from harness.evidence.record import Record
 from harness.system.files import Workspace

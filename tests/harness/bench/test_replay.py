@@ -16,7 +16,7 @@ import pytest
 
 from harness.bench import comparison
 from harness.bench import replay as module
-from harness.bench.comparison import Answer, Comparison, Judged, SearchTask, Trace
+from harness.bench.comparison import Answer, Comparison, Judged, SearchTask, Trace, _curve, _Judge, _pairs, _Steps
 from harness.bench.methods import BUILT_IN, Ask, Method, Problem, Trial, _Asker
 from harness.bench.replay import (
     Reading,
@@ -29,7 +29,6 @@ from harness.bench.replay import (
     run_repeat,
     run_repeats,
 )
-from harness.bench.scores import _curve, _Judge, _pairs, _Steps
 from harness.bench.table import Table
 from harness.data.training_images import load
 from harness.search.clock import Effort

@@ -8,9 +8,19 @@ from typing import Any
 
 import pytest
 
-from harness.bench import scores as module
-from harness.bench.comparison import Answer, Trace
-from harness.bench.scores import OVER_TIME, _curve, _Judge, _pairs, _ranking, _runtime, _sentences, _Steps
+from harness.bench import comparison as module
+from harness.bench.comparison import (
+    OVER_TIME,
+    Answer,
+    Trace,
+    _curve,
+    _Judge,
+    _pairs,
+    _ranking,
+    _runtime,
+    _sentences,
+    _Steps,
+)
 
 NEVER = math.inf
 # "a" and "c" reach the target, "b" does not.
