@@ -129,10 +129,10 @@ def _environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
         finalize=_printable,
     )
-    numbers = (count, decimal, pct, short, spread, mean_and_deviation, plural, duration, accuracy_words, three_digits)
-    made: tuple[Any, ...] = (*numbers, op_text, shape_text, code, sentence, _fenced)
+    numbers = (count, decimal, _pct, short, spread, _mean_and_deviation, duration, accuracy_words, _three_digits)
+    made: tuple[Any, ...] = (*numbers, plural, op_text, shape_text, _code, _sentence, _fenced)
     environment.filters.update({each.__name__.lstrip("_"): each for each in made})
-    made = (allowed_errors, dataset, network_name, _blocks, _description, thumbnail, image_uri)
+    made = (allowed_errors, dataset, network_name, _blocks, _description, _thumbnail, _image_uri)
     environment.globals.update({each.__name__.lstrip("_"): each for each in made})
     environment.globals.update(dash=DASH, leaderboard=leaderboard, ledger=ledger, objectives=OBJECTIVES)
     environment.globals.update(size_text=size_text, typed=typed, zip=zip)
@@ -173,7 +173,7 @@ def count(value: float | None) -> str:
     return decimal(value, 0)
 
 
-def pct(value: float | None, digits: int = 2) -> str:
+def _pct(value: float | None, digits: int = 2) -> str:
     """Return per cent with the sign."""
     return DASH if value is None or not math.isfinite(value) else f"{value:.{digits}f} %"
 
@@ -185,10 +185,10 @@ def short(value: float | None) -> str:
 
 def spread(values: Sequence[float], digits: int = 2) -> str:
     """Return mean and deviation, the mean alone below two values, a dash for none."""
-    return mean_and_deviation(statistics.mean(values), statistics.standard_deviation(values), digits)
+    return _mean_and_deviation(statistics.mean(values), statistics.standard_deviation(values), digits)
 
 
-def mean_and_deviation(mean: float | None, deviation: float | None, digits: int = 2) -> str:
+def _mean_and_deviation(mean: float | None, deviation: float | None, digits: int = 2) -> str:
     """Return ``mean ± deviation``, the mean alone where there is no deviation."""
     if deviation is None or not math.isfinite(deviation):
         return decimal(mean, digits)
@@ -203,7 +203,7 @@ def accuracy_words(row: LeaderboardRow) -> str:
         case Tier.CLAIMED:
             return f"{decimal(row.mean_test_accuracy_pct, 2)} c"
         case _:
-            return mean_and_deviation(row.mean_test_accuracy_pct, row.std_test_accuracy_pct, 3)
+            return _mean_and_deviation(row.mean_test_accuracy_pct, row.std_test_accuracy_pct, 3)
 
 
 def plural(number: int, noun: str, nouns: str = "") -> str:
@@ -225,7 +225,7 @@ def duration(seconds: float | None) -> str:
     return f"{hours} h {minutes} min" if minutes else f"{hours} h"
 
 
-def three_digits(ratio: float) -> str:
+def _three_digits(ratio: float) -> str:
     """Return a ratio with three digits that matter."""
     if ratio >= 1000:
         return f"{ratio:,.0f}"
@@ -343,7 +343,7 @@ def _bars(architecture: Architecture, task: Task) -> tuple[_Bar, ...]:
     return tuple(found)
 
 
-def thumbnail(architecture: Architecture, task: Task) -> Markup:
+def _thumbnail(architecture: Architecture, task: Task) -> Markup:
     """Return the small picture, which says its convolutions to those who do not see it."""
     found = _bars(architecture, task)
     places: list[tuple[float, float]] = []
@@ -373,7 +373,7 @@ def thumbnail(architecture: Architecture, task: Task) -> Markup:
     return Markup(f"<svg {box}>{paths}</svg>")
 
 
-def image_uri(pixels: bytes, shape: tuple[int, int]) -> str:
+def _image_uri(pixels: bytes, shape: tuple[int, int]) -> str:
     """Return grey pixels, a byte each, row by row, as an address that holds a PNG of 16 shades."""
     from PIL import Image
 
@@ -389,7 +389,7 @@ def image_uri(pixels: bytes, shape: tuple[int, int]) -> str:
 # In Markdown, what others wrote stands in code spans, where it does nothing.
 
 
-def code(words: str, longest: int = 300) -> str:
+def _code(words: str, longest: int = 300) -> str:
     """Return foreign words as a code span on one line, cut where they are too long."""
     line = _one_line(words)
     line = line if len(line) <= longest else f"{line[:longest]}\N{HORIZONTAL ELLIPSIS}"
@@ -401,7 +401,7 @@ def code(words: str, longest: int = 300) -> str:
     return f"{fence}{padding}{line}{padding}{fence}" if line else DASH
 
 
-def sentence(words: str) -> str:
+def _sentence(words: str) -> str:
     """Return words of ours, which may hold a foreign name, with all that Markdown would take for markup escaped."""
     # An at sign would call a person, so it is no longer one that a program knows.
     return re.sub(r"([\\`*_{}\[\]<>#~&!])", r"\\\1", _one_line(words)).replace("@", "&#64;")

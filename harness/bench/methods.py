@@ -139,7 +139,7 @@ _ABLATIONS = (
         if sampler != DEFAULT_SAMPLER
     ),
 )
-BUILT_IN: Mapping[str, Method] = {method.name: method for method in (*_MAIN, *_ABLATIONS)}
+_BUILT_IN: Mapping[str, Method] = {method.name: method for method in (*_MAIN, *_ABLATIONS)}
 
 
 def methods_of(names: Sequence[str], programs: Sequence[str], *, ablations: bool) -> tuple[Method, ...]:
@@ -152,7 +152,7 @@ def methods_of(names: Sequence[str], programs: Sequence[str], *, ablations: bool
         UsageError: a name leads nowhere, or one is given twice.
     """
     # A program alone is compared with all that come with the bench.
-    found = [BUILT_IN.get(name) or _function(name) for name in names] or list(_MAIN)
+    found = [_BUILT_IN.get(name) or _function(name) for name in names] or list(_MAIN)
     found += [_program(text) for text in programs]
     if ablations:
         found += [method for method in (_WHOLE, *_ABLATIONS) if method not in found]
@@ -171,8 +171,8 @@ def _function(name: str) -> Method:
             if find_spec(name.partition(":")[0]) is not None:
                 return Method(name=name, says="somebody's Python function", function=name)
     raise UsageError(
-        f"unknown method {name!r}; known are {', '.join(BUILT_IN)}, or a function of a module, MODULE:NAME",
-        hint=nearest(name, BUILT_IN),
+        f"unknown method {name!r}; known are {', '.join(_BUILT_IN)}, or a function of a module, MODULE:NAME",
+        hint=nearest(name, _BUILT_IN),
     )
 
 
@@ -183,7 +183,7 @@ def _program(text: str) -> Method:
     except ValueError:
         words = ()
     # Live, a method's name is part of the name of a folder that is removed afterwards.
-    if not re.fullmatch(r"[^\W_][\w.-]*", name) or not words or name in BUILT_IN:
+    if not re.fullmatch(r"[^\W_][\w.-]*", name) or not words or name in _BUILT_IN:
         raise UsageError(
             f"--program {text!r}: NAME=COMMAND is wanted, NAME a new one of letters, digits, dots, - and _"
         )
@@ -195,7 +195,7 @@ def _program(text: str) -> Method:
 # In bytes: no network and no reason to say more is as long. Characters of an answer that an error shows.
 _LONGEST_ANSWER, _SHOWN = 1 << 20, 80
 # Runs a function; it is looked for where the bench finds its own modules.
-_HOST = "import sys; name, *sys.path = sys.argv[1:]; from harness.bench.methods import host; host(name)"
+_HOST = "import sys; name, *sys.path = sys.argv[1:]; from harness.bench.methods import _host; _host(name)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -357,7 +357,7 @@ def asking(method: Method, repeat: int, space: SearchSpace, problem: Problem, se
             process.wait()
 
 
-def host(name: str) -> None:
+def _host(name: str) -> None:
     """Answer for the function ``module:name`` until the input ends; what it raises ends the program with a trace."""
     # Kept from the function: what it prints goes where people look, and it has no input.
     questions, answers = os.fdopen(os.dup(0), encoding="utf-8"), os.fdopen(os.dup(1), "w", encoding="utf-8")

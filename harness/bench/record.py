@@ -76,7 +76,7 @@ class _Chosen(NamedTuple):
     enumerated: bool
 
 
-def chosen(space: SearchSpace, count: int, seed: int, budget: int | None = None) -> _Chosen:
+def _choose(space: SearchSpace, count: int, seed: int, budget: int | None = None) -> _Chosen:
     """Choose ``count`` distinct networks of a space, or all where it has no more.
 
     The same number comes from each of eight bands of parameters that are equally wide in the logarithm, and where a
@@ -172,7 +172,7 @@ def prepared(folder: Path, name: str, given: Mapping[str, Any], near: Near | Non
             f"rungs {','.join(map(str, rungs))}: ascending epochs are wanted, the last one the recipe's last, {epochs}"
         )
     space = space_of(given["space"], task_of(given["dataset"]))
-    networks = chosen(space, given["networks"], given["seed"], given["budget"])
+    networks = _choose(space, given["networks"], given["seed"], given["budget"])
     for network in networks.networks:
         check_statistics(named.recipe, network, space.task)
     trainer = choose_device(given["device"])

@@ -359,7 +359,7 @@ class _Watch(Watcher):
         self.runs += 1
 
 
-def run_repeat(
+def _run_repeat(
     method: Method,
     asked: Comparison,
     repeat: int,
@@ -420,7 +420,7 @@ def run_repeat(
 
 def replay(method: Method, asked: Comparison, read: _Read, repeat: int) -> Trace:
     """Run one repeat on a simulated clock."""
-    return run_repeat(method, asked, repeat, lambda seed: SimulatedExecutor(read, seed, asked.task.seconds))
+    return _run_repeat(method, asked, repeat, lambda seed: SimulatedExecutor(read, seed, asked.task.seconds))
 
 
 # All repeats ------------------------------------------------------------------------------------------------
@@ -492,7 +492,7 @@ def run_live(
                 continue
             say(f"{method.name}, repeat {repeat + 1} of {asked.repeats}: {duration_text(asked.task.seconds)}")
             place = work / f"{method.name}-{repeat}"
-            trace = run_repeat(method, asked, repeat, lambda seed: executor_of(), place, effort)
+            trace = _run_repeat(method, asked, repeat, lambda seed: executor_of(), place, effort)
             shutil.rmtree(place, ignore_errors=True)
             append_trace(folder, trace)
             done[method.name, repeat] = trace

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from harness.bench.methods import BUILT_IN
+from harness.bench.methods import _BUILT_IN
 from harness.cli import cli
 
 GOLDEN = Path(__file__).with_name("replays.jsonl")
@@ -41,7 +41,7 @@ def replayed(methods: Sequence[str], repeats: int, folder: Path) -> list[str]:
     ("methods", "repeats"),
     [
         (("random", "halving", "tpe-aided", "default", "no-confirmation", "with-nsga2"), 1),
-        pytest.param(tuple(BUILT_IN), 1, marks=pytest.mark.nightly),
+        pytest.param(tuple(_BUILT_IN), 1, marks=pytest.mark.nightly),
         pytest.param(SAMPLERS, 20, marks=pytest.mark.slow),
     ],
 )

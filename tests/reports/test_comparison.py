@@ -31,7 +31,7 @@ from reports.comparison import (
     read_networks,
     read_studies,
 )
-from reports.render import decimal, three_digits
+from reports.render import _three_digits, decimal
 from search_spaces.catalog import network_name
 from search_spaces.network import MNIST, Architecture, analyse
 from tests import axe, browser
@@ -68,7 +68,7 @@ def test_what_is_missing_is_a_dash_and_a_line_of_dashes_is_left_out():
 
 @given(ratio=st.floats(1e-9, 1e9))
 def test_no_ratio_is_shown_wrong_by_more_than_half_a_per_cent(ratio: float):
-    assert float(three_digits(ratio).replace(",", "")) == pytest.approx(ratio, rel=0.0051)
+    assert float(_three_digits(ratio).replace(",", "")) == pytest.approx(ratio, rel=0.0051)
 
 
 PCT = st.lists(st.floats(90, 100), min_size=2, max_size=6)

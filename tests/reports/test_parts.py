@@ -20,7 +20,7 @@ from harness.system.errors import UsageError
 from harness.system.files import Workspace
 from reports import charts, render
 from reports.comparison import network_comparison, read_networks, read_studies
-from reports.render import code, sentence
+from reports.render import _code, _sentence
 from reports.study_facts import StudyFacts, read_study
 from reports.study_page import _COLUMNS, comparison_summary, lines, study_summary, write_figures, write_tables
 from search_spaces.catalog import PRESETS
@@ -33,16 +33,16 @@ STYLE = resources.files("reports").joinpath("page.css").read_text(encoding="utf-
 
 @pytest.mark.parametrize("value", [None, math.nan, math.inf, -math.inf])
 def test_what_is_missing_or_not_finite_is_an_en_dash(value: float | None):
-    shown = [render.count(value), render.decimal(value, 2), render.pct(value), render.short(value)]
+    shown = [render.count(value), render.decimal(value, 2), render._pct(value), render.short(value)]
 
-    assert {*shown, render.duration(value), render.mean_and_deviation(value, value)} == {"\u2013"}
+    assert {*shown, render.duration(value), render._mean_and_deviation(value, value)} == {"\u2013"}
 
 
 @pytest.mark.parametrize(
     ("shown", "text"),
     [
         (render.count(12088), "12,088"),
-        (render.pct(99.4), "99.40 %"),
+        (render._pct(99.4), "99.40 %"),
         (render.short(99.4), "99.4"),
         (render.spread([99.4, 99.5]), "99.45 \u00b1 0.07"),
         (render.spread([99.4]), "99.40"),
@@ -83,7 +83,7 @@ def test_a_bar_is_a_convolution_with_the_edge_and_the_channels_of_its_output():
     ]  # fmt: skip
     assert [bar.kind for bar in render._bars(TIED, MNIST)] == ["posed", "tied-1", "own", "tied-1", "tied-1", "linear"]
     assert [bar.sum for bar in render._bars(TIED, MNIST)] == [0, 0, 1, 1, 2, 0]
-    drawn = render.thumbnail(TIED, MNIST)
+    drawn = render._thumbnail(TIED, MNIST)
     assert drawn.count('class="sum"') == 2
     assert 'aria-label="5 convolutions, 3 kernels; maps with edges of 28, 14 pixels"' in drawn
     used = {name for words in re.findall(r'class="([^"]*)"', drawn) for name in words.split()}
@@ -99,7 +99,7 @@ def test_the_blocks_have_all_parameters_and_ops():
 
 
 def test_an_image_is_a_png_of_its_pixels_in_sixteen_shades():
-    address = render.image_uri(bytes([0, 255, 128, 16, 32, 64]), (2, 3))
+    address = render._image_uri(bytes([0, 255, 128, 16, 32, 64]), (2, 3))
 
     image = Image.open(io.BytesIO(base64.b64decode(address.removeprefix("data:image/png;base64,"))))
     assert (image.size, [*image.convert("L").tobytes()]) == ((3, 2), [0, 255, 136, 17, 34, 68])
@@ -168,16 +168,16 @@ def test_every_row_of_a_table_has_as_many_cells_as_its_head(new_study: Any, plac
     ],
 )
 def test_foreign_words_stand_in_a_code_span(words: str, shown: str):
-    assert code(words) == shown
+    assert _code(words) == shown
 
 
 @pytest.mark.parametrize("words", ["<script>", "*bold*", "_x_", "[a](http://b)", "# head", "`x`", "a\nb", "~~x~~"])
 def test_markup_in_a_sentence_is_text_and_calls_nobody(words: str):
-    shown = sentence(words)
+    shown = _sentence(words)
 
     assert not re.search(r"(?<!\\)[<*_\[\]`#~]|\n", shown)
     assert re.sub(r"\\(.)", r"\1", shown) == words.replace("\n", " ")
-    assert "@" not in sentence("mail @somebody")
+    assert "@" not in _sentence("mail @somebody")
 
 
 # Tables and figures ---------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.bench.comparison import Trace
-from harness.bench.methods import BUILT_IN, Method, methods_of
+from harness.bench.methods import _BUILT_IN, Method, methods_of
 from harness.bench.replay import _TableReadings, replay
 from harness.system.errors import ContentError, UsageError
 from tests.harness.bench import made_up
@@ -18,8 +18,8 @@ from tests.harness.bench import made_up
 TABLE = made_up.table(made_up.TINY)
 NETWORKS = list({row.architecture: None for row in TABLE.rows})
 ROOT = Path(__file__).resolve().parents[3]
-MAIN = [name for name, method in BUILT_IN.items() if not method.is_variant]
-VARIANTS = [name for name, method in BUILT_IN.items() if method.is_variant]
+MAIN = [name for name, method in _BUILT_IN.items() if not method.is_variant]
+VARIANTS = [name for name, method in _BUILT_IN.items() if method.is_variant]
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_a_method_is_another_where_the_files_change_that_its_command_names(tmp_p
     assert mine.named(task).source_sha256 == before
     script.write_text("2")
     assert mine.named(task).source_sha256 != before
-    assert BUILT_IN["random"].named(task).source_sha256 is None
+    assert _BUILT_IN["random"].named(task).source_sha256 is None
 
 
 # Those of others --------------------------------------------------------------------------------------------

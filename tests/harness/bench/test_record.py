@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 
-from harness.bench.record import _BANDS, Near, _Chosen, _Recording, _table_of, chosen, prepared, record
+from harness.bench.record import _BANDS, Near, _choose, _Chosen, _Recording, _table_of, prepared, record
 from harness.bench.table import Table
 from harness.evidence.events import RunEnded
 from harness.evidence.study import Study, StudyConfig, open_study
@@ -134,7 +134,7 @@ TWICE = parse_space("net = conv3x3({4, 8}) <bn / bn> gap linear(10)", "twice")
 def test_networks_are_distinct_and_within_the_budget(
     of: SearchSpace, count: int, budget: int | None, considered: int | None, enumerated: bool
 ):
-    found = chosen(of, count, seed=1, budget=budget)
+    found = _choose(of, count, seed=1, budget=budget)
 
     assert found.considered == (considered or len(found.networks))
     assert len({network.hash for network in found.networks}) == min(count, found.considered)
@@ -150,9 +150,9 @@ def test_networks_are_distinct_and_within_the_budget(
 
 
 def test_every_band_of_sizes_gives_the_same_number():
-    found = chosen(WIDE, 160, seed=3)
+    found = _choose(WIDE, 160, seed=3)
 
-    everything = chosen(WIDE, 6400, seed=0).networks.values()
+    everything = _choose(WIDE, 6400, seed=0).networks.values()
     low, high = (math.log(limit(network.parameters for network in everything)) for limit in (min, max))
     edges = [math.exp(low + (high - low) * band / _BANDS) for band in range(1, _BANDS)]
     counts = [0] * _BANDS
@@ -165,14 +165,14 @@ def test_every_band_of_sizes_gives_the_same_number():
 def test_a_band_with_too_few_networks_is_made_up_for_by_the_others():
     lopsided = parse_space("net = conv3x3({1, 41..80}) gap linear(10)", "lopsided")
 
-    found = chosen(lopsided, 30, seed=0)
+    found = _choose(lopsided, 30, seed=0)
 
     assert len(found.networks) == 30
     assert min(network.parameters for network in found.networks.values()) == 9 + 20
 
 
 def test_the_same_seed_chooses_the_same_networks_and_another_seed_others():
-    first, again, other = (chosen(space("card"), 8, seed=seed, budget=4000) for seed in (5, 5, 6))
+    first, again, other = (_choose(space("card"), 8, seed=seed, budget=4000) for seed in (5, 5, 6))
 
     assert first == again
     assert set(first.networks) != set(other.networks)
@@ -180,7 +180,7 @@ def test_the_same_seed_chooses_the_same_networks_and_another_seed_others():
 
 def test_a_budget_below_every_network_is_refused():
     with pytest.raises(DrawError):
-        chosen(space("bench"), 10, seed=0, budget=100)
+        _choose(space("bench"), 10, seed=0, budget=100)
 
 
 # Its runs ---------------------------------------------------------------------------------------------------

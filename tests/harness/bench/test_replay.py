@@ -17,16 +17,16 @@ import pytest
 from harness.bench import comparison
 from harness.bench import replay as module
 from harness.bench.comparison import Answer, Comparison, Judged, SearchTask, Trace, _curve, _Judge, _pairs, _Steps
-from harness.bench.methods import BUILT_IN, Ask, Method, Problem, Trial, _Asker
+from harness.bench.methods import _BUILT_IN, Ask, Method, Problem, Trial, _Asker
 from harness.bench.replay import (
     Reading,
     SimulatedExecutor,
     _judged,
+    _run_repeat,
     _table_task,
     _TableReadings,
     prepared,
     replay,
-    run_repeat,
     run_repeats,
 )
 from harness.bench.table import Table
@@ -196,7 +196,7 @@ def run(method: Method, repeats: int, **changes: Any) -> list[Trace]:
 
 @cache
 def known(name: str, repeats: int = 12, **changes: Any) -> list[Trace]:
-    return run(BUILT_IN[name], repeats, **changes)
+    return run(_BUILT_IN[name], repeats, **changes)
 
 
 def scores(traces: Sequence[Trace], seconds: float = SECONDS) -> list[float]:
@@ -228,7 +228,7 @@ def blind(problem: Problem) -> Ask:
 
 
 def test_no_answer_is_later_than_the_end_and_a_longer_time_only_adds():
-    for early, late in zip(run(BUILT_IN["random"], 3, seconds=150.0), known("random"), strict=False):
+    for early, late in zip(run(_BUILT_IN["random"], 3, seconds=150.0), known("random"), strict=False):
         assert all(answer.seconds <= 150.0 for answer in early.answers)
         assert late.answers[: len(early.answers)] == early.answers
         assert late.runs > early.runs
@@ -251,7 +251,7 @@ def test_a_planted_oracle_beats_all(rival: str, monkeypatch: pytest.MonkeyPatch)
     # Not for so long that a method has tried the whole table.
     seconds = 0.4 * SECONDS
     oracle = in_order(lambda key: (JUDGED.accuracies_pct[key] < TARGET_PCT, TABLE.sizes[key]))
-    theirs = scores(run(BUILT_IN[rival], 8, seconds=seconds), seconds)
+    theirs = scores(run(_BUILT_IN[rival], 8, seconds=seconds), seconds)
     ours = scores(run(planted(monkeypatch, oracle), 8, seconds=seconds), seconds)
 
     (pair,) = _pairs({"once": {"oracle": ours, rival: theirs}}, [("oracle", rival)])
@@ -315,7 +315,7 @@ def test_a_process_that_is_killed_is_told_in_one_line_and_what_has_ended_is_kept
 
     asked = replace(made_up.asked(TINY, seconds=30.0, target_pct=97.0), repeats=200)
     with pytest.raises(HarnessError):
-        run_repeats([BUILT_IN["random"]], asked, TINY, 1, (), keep_and_kill)
+        run_repeats([_BUILT_IN["random"]], asked, TINY, 1, (), keep_and_kill)
 
     assert kept[0].repeat == 0
     assert len(kept) < 200
@@ -324,7 +324,7 @@ def test_a_process_that_is_killed_is_told_in_one_line_and_what_has_ended_is_kept
 # Live -----------------------------------------------------------------------------------------------------------------
 
 
-METHODS = (BUILT_IN["random"], BUILT_IN["halving"])
+METHODS = (_BUILT_IN["random"], _BUILT_IN["halving"])
 GIVEN: dict[str, Any] = {
     "live": True,
     "repeats": 2,
@@ -449,7 +449,7 @@ def test_the_simulated_clock_agrees_with_a_live_run_of_the_same_seeds(
     executor, seconds = warmed()
     monkeypatch.setattr(Processes, "start", lambda self, count: None)
     given, live = asked(seconds * TRAININGS / 2), Noting(executor)
-    run_repeat(BUILT_IN[name], given, 0, lambda seed: cast(Executor, live), tmp_path / "work", EFFORT)
+    _run_repeat(_BUILT_IN[name], given, 0, lambda seed: cast(Executor, live), tmp_path / "work", EFFORT)
 
     def read(job: Job, repeat: int) -> Reading:
         """What was noted; what never began there, or stopped earlier, has no end."""
@@ -459,7 +459,7 @@ def test_the_simulated_clock_agrees_with_a_live_run_of_the_same_seeds(
         return replace(found, errors=dict.fromkeys(rungs, 0) | dict(found.errors), seconds=seconds)
 
     replayed = Noting(SimulatedExecutor(read, 0, given.task.seconds))
-    run_repeat(BUILT_IN[name], given, 0, lambda seed: cast(Executor, replayed))
+    _run_repeat(_BUILT_IN[name], given, 0, lambda seed: cast(Executor, replayed))
 
     # The default leaves many at a rung; those have no end.
     assert len(live.ends) > TRAININGS / 3
