@@ -18,17 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import unquote
 
 from harness.data.datasets import dataset
-from harness.evidence.events import (
-    Confirmed,
-    Entry,
-    Event,
-    Proposal,
-    RunEnded,
-    SessionBegan,
-    SessionEnded,
-    Verified,
-    WinnerChosen,
-)
+from harness.evidence import events
 from harness.evidence.study import Study, StudyConfig, config_document
 from harness.system import files
 from harness.system.document import document_of
@@ -83,7 +73,7 @@ class Mirror:
     def __init__(self, name: str, config: StudyConfig, url: str, say: Callable[[str], None]) -> None:
         """Wait until a thread has opened the database; UsageError where URL, driver, server or study are wrong."""
         check_url(url)
-        self.entries: Sequence[Entry[Event]] = ()
+        self.entries: Sequence[events.Entry[events.Event]] = ()
         self.say = say
         self._name, self._config, self._url = name, config, url
         self._opened, self._ending = threading.Event(), threading.Event()
@@ -174,8 +164,7 @@ def _study(url: str | RDBStorage, name: str, config: StudyConfig) -> optuna.Stud
     there, trials = study.user_attrs, study.get_trials(deepcopy=False)
     if not there and not trials:
         study.set_metric_names(["validation error (%)", OBJECTIVES[config.minimise]])
-    other = [key for key, value in wanted.items() if there.get(key, None if trials else value) != value]
-    if other:
+    if other := [key for key, value in wanted.items() if there.get(key, None if trials else value) != value]:
         _close(study)
         shown = f"{other[0]}: {there.get(other[0])!r} there, {wanted[other[0]]!r} here"
         raise UsageError(f"the database of --storage holds another study {name!r} ({shown})", hint=_RENAME)
@@ -184,23 +173,23 @@ def _study(url: str | RDBStorage, name: str, config: StudyConfig) -> optuna.Stud
     return study
 
 
-def _push(study: optuna.Study, entries: Sequence[Entry[Event]], config: StudyConfig) -> None:
-    proposed: dict[int, tuple[Proposal, str]] = {}
+def _push(study: optuna.Study, entries: Sequence[events.Entry[events.Event]], config: StudyConfig) -> None:
+    proposed: dict[int, tuple[events.Proposal, str]] = {}
     first: dict[int, tuple[Result, str]] = {}
     # Of the whole study; errors on fresh seeds too, as Optuna changes no trial that has ended.
     said: dict[str, Any] = {}
     for entry in entries:
         match event := entry.event:
-            case Proposal():
+            case events.Proposal():
                 proposed[event.trial] = event, entry.utc
-            case RunEnded(run=Result(trial=int(trial), purpose=Purpose.SEARCH)):
+            case events.RunEnded(run=Result(trial=int(trial), purpose=Purpose.SEARCH)):
                 first[trial] = event.run, entry.utc
-            case RunEnded(run=Result(trial=int(trial), validation_errors=int(errors))):
+            case events.RunEnded(run=Result(trial=int(trial), validation_errors=int(errors))):
                 said.setdefault(f"trial {trial}: errors on fresh seeds", {})[str(event.run.seed_index)] = errors
-            case Confirmed() | WinnerChosen() | Verified():
+            case events.Confirmed() | events.WinnerChosen() | events.Verified():
                 said[type(event).__name__] = document_of(event)
-            case SessionBegan() | SessionEnded():
-                said["search"] = "running" if isinstance(event, SessionBegan) else f"ended: {event.reason}"
+            case events.SessionBegan() | events.SessionEnded():
+                said["search"] = "running" if isinstance(event, events.SessionBegan) else f"ended: {event.reason}"
             case _:
                 pass
     there = {each.user_attrs["trial"]: each.user_attrs["hash"] for each in study.get_trials(deepcopy=False)}
@@ -214,7 +203,7 @@ def _push(study: optuna.Study, entries: Sequence[Entry[Event]], config: StudyCon
         study.set_user_attr(name, said[name])
 
 
-def _trial(run: Result, ended_utc: str, proposal: Proposal, began_utc: str, config: StudyConfig) -> FrozenTrial:
+def _trial(run: Result, ended_utc: str, proposal: events.Proposal, began_utc: str, config: StudyConfig) -> FrozenTrial:
     from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
     from optuna.trial import TrialState, create_trial
 
