@@ -249,7 +249,7 @@ def export(
     from harness.data.training_images import load
     from harness.evidence.evaluate import network_of
     from harness.evidence.record import kept_indices, read_recorded
-    from harness.other_libraries import Match, match, to_onnx
+    from harness.other_libraries import match, to_onnx
     from harness.training.native.native import engine_of_repeat
     from harness.training.recipe import check_batch, check_statistics
     from harness.training.result import Purpose, Status
@@ -274,7 +274,7 @@ def export(
         weights, made = read_recorded(place.records, evidence, seed), recorded
         model, about = network_of(weights, task), dict(weights.about) | {"weights_sha256": weights.sha256}
         same = weights.sha256 == recorded.weights_sha256
-        facts: dict[str, Any] = {"trained": False, "match": Match.IDENTICAL if same else Match.REPEATED}
+        facts: dict[str, Any] = {"trained": False, "match": "identical" if same else "repeated"}
     else:
         engine = engine_of_repeat(engine, recorded.environment.engine if recorded else None)
         job: dict[str, Any] = {

@@ -14,7 +14,6 @@ import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 import torch
@@ -108,23 +107,13 @@ def _fvcore_counts(network: nn.Module, task: Task) -> tuple[int, int]:
         return int(parameter_count(network)[""]), int(sum(flops.get(name, 0) for name in _COMPARABLE_OPERATORS))
 
 
-class Match(StrEnum):
-    """How exported weights compare with those on record."""
-
-    IDENTICAL = "identical"
-    REPEATED = "repeated"
-    DIFFERENT = "different"
-    ELSEWHERE = "made elsewhere"
-    UNRECORDED = "not on record"
-
-
-def match(result: Result, recorded: SeedRun | None) -> Match:
-    """Return how trained weights compare with those on record."""
+def match(result: Result, recorded: SeedRun | None) -> str:
+    """Return how trained weights compare with those on record, which another machine may not give bit for bit."""
     if recorded is None or recorded.weights_sha256 is None or result.environment is None:
-        return Match.UNRECORDED
+        return "not on record"
     if recorded.weights_sha256 == result.weights_sha256:
-        return Match.IDENTICAL
-    return Match.DIFFERENT if same_bits_due(result.environment, recorded.environment) else Match.ELSEWHERE
+        return "identical"
+    return "different" if same_bits_due(result.environment, recorded.environment) else "made elsewhere"
 
 
 class OfPixels(nn.Module):

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.system.errors import DeviceError, UsageError
-from search_spaces.errors import nearest
 
 if TYPE_CHECKING:
     import torch
@@ -73,10 +72,7 @@ def choose_device(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     known = re.fullmatch(r"cpu|cuda(?::([0-9]{1,3}))?", name)
     if known is None:
-        raise UsageError(
-            f"unknown device {name!r}; allowed are auto, cpu, cuda and cuda:N",
-            hint=nearest(name, ("auto", "cpu", "cuda")),
-        )
+        raise UsageError(f"unknown device {name!r}; allowed are auto, cpu, cuda and cuda:N")
     if name != "cpu":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if int(known.group(1) or 0) >= count:
