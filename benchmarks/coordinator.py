@@ -174,7 +174,7 @@ def default_config() -> StudyConfig:
         data_hash="0" * 64,
         budget=20_000,
         target_pct=data.target_pct,
-        threshold_pct=round(error_ratio_of("mnist").threshold_pct(data.target_pct), 6),
+        threshold_pct=round(error_ratio_of(data, data.target_pct).threshold_pct(data.target_pct), 6),
         space="all",
         space_text=space("all").text,
         sampler="surrogate",

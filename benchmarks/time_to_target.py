@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import machine
+from harness.data.datasets import dataset
 from harness.evidence import record
 from harness.evidence.bounds import error_ratio_of
 from harness.evidence.verify import Plan, run_seeds
@@ -46,7 +47,7 @@ def shortest(
     network: Architecture, base: NamedRecipe, epochs: list[int], folder: Path | None
 ) -> tuple[Recipe, list[Any]]:
     """Return the shortest schedule whose mean validation accuracy over five seeds suffices, and what each gave."""
-    threshold = error_ratio_of("mnist").threshold_pct(TARGET_PCT)
+    threshold = error_ratio_of(dataset("mnist"), TARGET_PCT).threshold_pct(TARGET_PCT)
     tried = []
     for count in epochs:
         job = Job(

@@ -54,6 +54,8 @@ class Explanation(Answer):
             "stored_numbers": stored_numbers(self.architecture, self.analysis.task),
             "macs": self.analysis.macs,
             "receptive_field": self.analysis.receptive_field,
+            "weight_bytes": self.analysis.weight_bytes,
+            "ram_bytes": self.analysis.ram_bytes,
             "layers": [asdict(layer) | {"op": op_text(layer.op)} for layer in self.analysis.layers],
             **({} if self.checks is None else {"checks": asdict(self.checks)}),
         }

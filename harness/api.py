@@ -17,12 +17,13 @@ from harness.data import datasets
 from harness.system.errors import TargetMissed, UsageError, require
 from harness.system.files import Workspace, check_writable, workspace, write_together
 from harness.system.terminal import counted, say
-from search_spaces.network import Architecture
+from search_spaces.network import MNIST, Architecture, Task
 
 if TYPE_CHECKING:
     import torch
 
     from harness.answers import Explanation, Exported, Study, Trained, Trial, Verified
+    from harness.data.datasets import Dataset
     from harness.data.training_images import ImageData
     from harness.evidence.evaluate import Evaluation
     from harness.evidence.record import Record, SeedRun
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from harness.training.recipe import NamedRecipe
     from harness.training.result import Purpose, Result
     from harness.training.train import Training
-    from search_spaces.network import Task
 
 
 _OWN_RECIPE = {"help": "Training recipe: a name, or @FILE.toml [default: the row's own, else fast]."}
@@ -42,7 +42,14 @@ _OWN_RECIPE = {"help": "Training recipe: a name, or @FILE.toml [default: the row
 
 
 @options.takes()
-def explain(network: str | Architecture, *, budget: int | None = None, torch: bool = False) -> Explanation:
+def explain(
+    network: str | Architecture,
+    *,
+    budget: int | None = None,
+    input_shape: Any = MNIST.input_shape,
+    classes: int = MNIST.classes,
+    torch: bool = False,
+) -> Explanation:
     """Return what a network costs, op by op; it prints as a table.
 
     Args:
@@ -63,10 +70,11 @@ def explain(network: str | Architecture, *, budget: int | None = None, torch: bo
     plain-52, hash 610d7e876c1e; 56 numbers with the statistics of BN
     """
     from harness.answers import Explanation
-    from search_spaces.network import MNIST, analyse, check_budget
+    from search_spaces.network import analyse, check_budget
 
-    architecture = _network(network, workspace(), MNIST).architecture
-    analysis = analyse(architecture, MNIST)
+    task = Task(input_shape, classes)
+    architecture = _network(network, workspace(), task).architecture
+    analysis = analyse(architecture, task)
     if budget is not None:
         check_budget(analysis.parameters, budget)
     if not torch:
@@ -327,17 +335,17 @@ def export(
     },
 )
 def search(
-    dataset: str = "auto",
+    dataset: str | Path | Dataset = "auto",
     *,
     budget: int = 20_000,
     limits: str | None = None,
     target_pct: float | None = None,
     minimise: str = "parameters",
-    space: str = "all",
+    space: str = "auto",
     time: str | float = "57m",
     trials: int | None = None,
     seed: int = 0,
-    recipe: str = "small",
+    recipe: str = "auto",
     epochs: tuple[int, ...] | None = None,
     prior: str = "shipped",
     sampler: str = "auto",
@@ -451,6 +459,8 @@ def planned(
     images = load(wanted or (row and row.dataset) or dataset, given["data"])
     check_batch(named.recipe, len(images.train_labels))
     stated = row.target_pct if row is not None and target_pct is None else target_pct
+    if not (target := images.dataset.target_pct if stated is None else stated):
+        raise UsageError(f"{images.dataset.name} has no usual target; give one, as in --target 95")
     for needed in (place.root, place.records, place.runs):
         check_writable(needed)
     collect(place)
@@ -458,7 +468,7 @@ def planned(
         architecture=meant.architecture,
         recipe=named,
         dataset=images.dataset.name,
-        target_pct=images.dataset.target_pct if stated is None else stated,
+        target_pct=target,
         indices=tuple(range(seeds or (ledger.DEFAULT_SEEDS if certify else 10))),
         device=str(chosen),
         engine=engine if engine == "auto" else choice.kind,

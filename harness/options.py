@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from harness.training.ray import Cluster
     from harness.training.recipe import Recipe
     from search_spaces.network import Task
+    from search_spaces.ops import Shape
     from search_spaces.space import Condition
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -82,6 +83,35 @@ def _conditions(text: str) -> tuple[Condition, ...]:
         raise ValueError(f"{error.message}, in {text!r}; {error.hint or 'such as macs<=1000000'}") from error
 
 
+def _shape(text: str) -> Shape:
+    if not re.fullmatch(r"[1-9]\d{0,3}(x[1-9]\d{0,3}){2}", text):
+        raise ValueError(f"{text!r} is no shape such as 1x32x32 (channels, rows, columns)")
+    return tuple(map(int, text.split("x")))
+
+
+class _DatasetType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only
+    """Turns a data set, or the path of one's own, into its name."""
+
+    name = "name or path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name under which the data are known; what is a path is read and kept."""
+        from harness.data import datasets
+
+        if isinstance(value, datasets.Dataset):
+            return value.name
+        if value in (datasets.AUTO, *datasets.DATASETS):
+            return str(value)
+        from harness.data.own import name_of, parts_text
+
+        found = name_of(str(value))
+        if found != str(value):
+            spec = datasets.dataset(found)
+            say(f"{value} is the data set {found}: {spec.classes} classes, {parts_text(spec)}")
+        return found
+
+
+SHAPE = Parsed("CxRxC", _shape)
 PER_CENT = Parsed("per cent", _per_cent)
 EPOCHS = Parsed("epochs", _epochs)
 
@@ -91,7 +121,10 @@ EPOCHS = Parsed("epochs", _epochs)
 # By the name of the argument; the option is called so too, but for a ``flag``. The default is the function's.
 _DECLARED: dict[str, dict[str, Any]] = {
     "budget": {"type": click.IntRange(1, 10**9), "help": "Parameter budget: a network that has more is refused."},
-    "minimise": {"type": click.Choice(["parameters", "macs"]), "help": "Objective to minimise."},
+    "minimise": {
+        "type": click.Choice(["parameters", "macs", "weight_bytes", "ram_bytes"]),
+        "help": "Objective to minimise; bytes are those of an int8 deployment.",
+    },
     "limits": {
         "flag": "--limit",
         "type": Parsed("METRIC<=N", _conditions),
@@ -102,9 +135,9 @@ _DECLARED: dict[str, dict[str, Any]] = {
         "type": PER_CENT,
         "help": "Test accuracy to reach, in per cent [default: that of the row or the data set].",
     },
-    "space": {"help": "Search space: a name, or @FILE."},
+    "space": {"help": "Search space: a name, or @FILE; auto suits the shape of the images."},
     "sampler": {"help": "auto (the same as surrogate), surrogate, evolution, tpe, nsga2 or random."},
-    "recipe": {"help": "Training recipe: a name, or @FILE.toml."},
+    "recipe": {"help": "Training recipe: a name, or @FILE.toml; auto suits the data set."},
     "epochs": {"type": click.IntRange(1), "help": "Number of epochs, in place of those of the recipe that is named."},
     "prior": {
         "type": click.Choice(["shipped", "own", "none"]),
@@ -139,8 +172,9 @@ _DECLARED: dict[str, dict[str, Any]] = {
     },
     "dataset": {
         "default": "auto",
-        "help": "auto, mnist, fashion-mnist, kmnist or mnist-5k; auto is the data set of a recorded network, "
-        "else mnist, or mnist-5k where there is no MNIST.",
+        "type": _DatasetType(),
+        "help": "auto, mnist, fashion-mnist, kmnist, mnist-5k, or the path of one's own ('harness data describe'); "
+        "auto is the data set of a recorded network, else mnist, or mnist-5k where there is no MNIST.",
     },
     "data": {
         "envvar": "HARNESS_DATA",
@@ -148,6 +182,12 @@ _DECLARED: dict[str, dict[str, Any]] = {
         "help": "Folder of the data, in torchvision's layout [env HARNESS_DATA; default: the user's cache].",
     },
     "name": {"help": "Name of the row.", "show_default": False},
+    "input_shape": {
+        "flag": "--input",
+        "type": SHAPE,
+        "help": "Shape of an image: channels x rows x columns [default: 1x28x28].",
+    },
+    "classes": {"type": click.IntRange(2), "help": "Classes to tell apart [default: 10]."},
     "torch": {"help": "Count with torch, torchsummary and fvcore too."},
     "onnx": {"type": click.Path(path_type=Path), "help": "Write an ONNX model there."},
     "safetensors": {"type": click.Path(path_type=Path), "help": "Write the weights there."},

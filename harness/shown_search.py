@@ -41,7 +41,9 @@ _PLANNED = {"target_pct": "target", "time": "seconds", "study": "name", "data": 
 
 
 @contextmanager
-def planned_search(given: Mapping[str, Any], origins: Mapping[str, str]) -> Iterator[SearchPlan]:
+def planned_search(
+    given: Mapping[str, Any], origins: Mapping[str, str], *, only_plan: bool = False
+) -> Iterator[SearchPlan]:
     """Plan a search of what ``harness.search`` was given, and be connected to its cluster for the block.
 
     Raises:
@@ -53,7 +55,7 @@ def planned_search(given: Mapping[str, Any], origins: Mapping[str, str]) -> Iter
         check_url(given["storage"])
     with busy("reading the images and past runs"):
         plan = make_plan(
-            {_PLANNED.get(name, name): value for name, value in given.items()},
+            {_PLANNED.get(name, name): value for name, value in given.items()} | {"plan": only_plan},
             {_PLANNED.get(name, name): origin for name, origin in origins.items() if name != "storage"},
             workspace(),
         )

@@ -30,6 +30,7 @@ from search_spaces.ops import (
     Dropout,
     Dropout2d,
     Kernel,
+    Linear,
     Op,
     Residual,
     Shape,
@@ -189,6 +190,75 @@ class Analysis:
     parameters: int
     macs: int
     receptive_field: int
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of constants that an integer deployment ships.
+
+        An int8 a weight, a shared kernel once; an int32 bias and multiplier for every channel that a convolution or
+        linear layer writes, at every use, into which a BN right behind it is folded; as much for each channel of any
+        other BN, and an int32 for each parameter of other ops.
+        """
+        return _constants(tuple(layer.op for layer in self.layers), self.task.input_shape, set())
+
+    @property
+    def ram_bytes(self) -> int:
+        """Bytes of the int8 maps that are live at once, at most, while one image is computed; the image is one of them.
+
+        What computes each value from the one in its place does so there, unless a residual sum still needs the map; a
+        pooling is done while the convolution before it writes. A network is a chain, so there is one order only.
+        """
+        return _peak(tuple(layer.op for layer in self.layers), self.task.input_shape, 0, False)
+
+
+def _constants(ops: tuple[Op, ...], shape: Shape, tied: set[str]) -> int:
+    found, folds = 0, False
+    for op in ops:
+        before, shape = shape, op.shape(shape)
+        if isinstance(op, Residual):
+            found, folds = found + _constants(op.ops, before, tied), False
+        elif isinstance(op, Kernel | Linear):
+            kernel = op.kernel(before) or (op.shape(before)[0], math.prod(before))
+            tie = getattr(op, "tie", None)
+            found, folds = found + math.prod(kernel) * (tie not in tied) + 8 * shape[0], True
+            tied.update([tie] if tie else [])
+        elif isinstance(op, BatchNorm):
+            found += 0 if folds else 8 * shape[0]
+        elif not isinstance(op, Dropout | Dropout2d):
+            found, folds = found + 4 * op.cost(before)[0], False
+    return found
+
+
+def _peak(ops: tuple[Op, ...], shape: Shape, others: int, needed: bool) -> int:
+    # Others: bytes of live maps beside the current one; ``needed``: a sum reads the current one later.
+    most, place = others + math.prod(shape), 0
+    while place < len(ops):
+        op, place = ops[place], place + 1
+        read, before = math.prod(shape), shape
+        shape = op.shape(shape)
+        if isinstance(op, Dropout | Dropout2d):
+            continue
+        if isinstance(op, Residual):
+            most = max(most, _peak(op.ops, before, others, True))
+        elif not _in_place(op) or needed:
+            ahead = place
+            while isinstance(op, Kernel) and ahead < len(ops) and _in_place(ops[ahead]):
+                ahead += 1
+            if isinstance(op, Kernel) and ahead < len(ops) and _pools(ops[ahead]):
+                shape, place = ops[ahead].shape(shape), ahead + 1
+            most = max(most, others + read + math.prod(shape))
+        else:
+            continue
+        others, needed = others + read * needed, False
+    return most
+
+
+def _in_place(op: Op) -> bool:
+    return not (isinstance(op, Kernel | Residual) or op.is_global or op.window() is not None)
+
+
+def _pools(op: Op) -> bool:
+    return not isinstance(op, Kernel | Linear) and (op.is_global or op.window() is not None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,10 +139,17 @@ class Metric(StrEnum):
     PARAMETERS = "parameters"
     MACS = "macs"
     RECEPTIVE_FIELD = "receptive_field"
+    WEIGHT_BYTES = "weight_bytes"
+    RAM_BYTES = "ram_bytes"
 
 
 # What it is worth to have less of, and what one of it is called.
-OBJECTIVES: Mapping[Metric, str] = {Metric.PARAMETERS: "parameters", Metric.MACS: "multiply-adds"}
+OBJECTIVES: Mapping[Metric, str] = {
+    Metric.PARAMETERS: "parameters",
+    Metric.MACS: "multiply-adds",
+    Metric.WEIGHT_BYTES: "bytes of weights",
+    Metric.RAM_BYTES: "bytes of memory",
+}
 
 
 def size_text(parameters: int, cost: int, minimise: Metric) -> str:

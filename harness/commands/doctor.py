@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -23,6 +23,9 @@ from harness.data import datasets
 from harness.system.errors import DISTRIBUTION, DataError, DeviceError, HarnessError, UsageError, typed
 from harness.system.files import check_writable, workspace
 from harness.system.terminal import console, counted, show_table
+
+if TYPE_CHECKING:
+    from search_spaces.ops import Shape
 
 _REINSTALL = "run 'pip install .' again in a fresh environment"
 # A study keeps some kilobytes a run; the rest is room for checkpoints, a download and the reports.
@@ -228,6 +231,7 @@ def data() -> None:
     harness data fetch                          fetch MNIST into the user's cache
     harness data check --data FOLDER            are these the right files?
     harness data path --dataset fashion-mnist   where are they?
+    harness data describe pictures/             what is in my own?
 
     The licence of MNIST is not stated at its source; catalogues list CC BY-SA 3.0
     (Y. LeCun and C. Cortes).
@@ -245,7 +249,7 @@ _seconds = click.FloatRange(min=0, max=86_400, min_open=True)
 @options.some("data")
 @click.option("--mirror-seconds", type=_seconds, default=20.0, help="Time for a mirror to answer.")
 def _fetch(name: str, data: Path | None, as_json: bool, mirror_seconds: float) -> None:
-    """Fetch what is missing or damaged into --data or the user's cache."""
+    """Fetch what is missing or damaged into --data or the cache."""
     from harness.data import training_images
 
     spec = datasets.dataset(name)
@@ -263,11 +267,46 @@ def _check_files(name: str, data: Path | None, as_json: bool) -> None:
     _show(training_images.check(datasets.dataset(name), data), as_json)
 
 
+@data.command("describe", short_help="Say what a data set is, and what its test part can prove.")
+@click.argument("place", metavar="DATASET")
+@options.some("data")
+@click.option("--input", "shape", type=options.SHAPE, help="Resize one's own pictures: channels x rows x columns.")
+@click.option("--group-by", help="What stays on one side of a split: an array of the .npz, or _ for names up to _.")
+@click.option("--html", type=click.Path(path_type=Path), help="Write a page with examples of each class.")
+def _describe(
+    place: str, data: Path | None, shape: Shape | None, group_by: str | None, html: Path | None, as_json: bool
+) -> None:
+    """Say what a data set is, and what its test part can prove.
+
+    DATASET is a name, or the path of one's own: a folder train/CLASS/*, test/CLASS/* or CLASS/* of
+    pictures, or of IDX files; .npz with the keys of Keras or MedMNIST or X, y, X_test, y_test; series
+    as .ts or UCR's .tsv. It is read once and kept in the workspace, under its name and its hash; commands
+    take this name, and the path too.
+
+    \b
+    harness data describe pictures/ --input 1x32x32
+    harness data describe fashion-mnist --html fashion.html
+    """
+    from harness.data.description import description, description_lines
+    from harness.data.own import name_of
+    from harness.data.training_images import load
+
+    images = load(place if place in datasets.DATASETS else name_of(place, shape, group_by), data)
+    found = description(images)
+    lines = description_lines(images, found)
+    if html is not None:
+        from harness.system.files import write_text
+        from reports.data_page import data_page
+
+        write_text(html, data_page(images, found, lines))
+    options.answer(as_json, found, "\n".join(lines))
+
+
 @data.command("path")
 @_dataset
 @options.some("data")
 def _path(name: str, data: Path | None, as_json: bool) -> None:
-    """Print the folder that holds the files, without looking into them."""
+    """Print the folder that holds the files, unread."""
     from harness.data import training_images
 
     found = str(training_images.find(datasets.dataset(name), data))

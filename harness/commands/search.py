@@ -35,7 +35,7 @@ def search(ctx: click.Context, /, plan_only: bool, verbose: bool, as_json: bool,
 
     sources = {name: ctx.get_parameter_source(name) for name in given}
     origins = {name: "default" if source is None else source.name.lower() for name, source in sources.items()}
-    with options.resumable(), planned_search(given, origins) as plan:
+    with options.resumable(), planned_search(given, origins, only_plan=plan_only) as plan:
         if plan_only:
             from harness.search.plan import plan_document
 

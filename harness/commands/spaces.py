@@ -21,7 +21,7 @@ _seed = click.option("--seed", type=int, default=0, help="Seed of the random num
 
 @click.command(short_help="Say what a network costs, op by op.")
 @options.of(api.explain)
-def explain(network: str, budget: int | None, torch: bool, as_json: bool) -> None:
+def explain(network: str, budget: int | None, as_json: bool, **given: Any) -> None:
     """Say what NETWORK costs, op by op; trains nothing.
 
     NETWORK is a hash or name of the leaderboard, a preset such as seed4, the notation in quotes, @FILE, or '-'
@@ -30,8 +30,9 @@ def explain(network: str, budget: int | None, torch: bool, as_json: bool) -> Non
     \b
     harness explain seed4
     harness explain 'conv3x3(8) bn relu | gap | linear(10)' --budget 20000 --json
+    harness explain 'conv3x3(8) bn relu | gap | linear(7)' --input 3x32x32 --classes 7
     """
-    found = api.explain(network, budget=budget, torch=torch)
+    found = api.explain(network, budget=budget, **given)
     left = "" if budget is None else f"\nbudget {budget:,}: {budget - found.analysis.parameters:,} parameters left"
     options.answer(as_json, found.document(), f"{found}{left}")
 

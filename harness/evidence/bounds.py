@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import NamedTuple
 
+from harness.data.datasets import Dataset
 from harness.evidence.ledger import ALPHA, ALPHA_SHARE, CONFIDENCE, FEWEST_SEEDS, Attempt, Outcome
 from harness.evidence.record import Record
 from harness.system import statistics
@@ -199,12 +200,18 @@ class ErrorRatio:
         return max(0.0, 100 - (100 - target_pct) / self.errors_ratio)
 
 
-def error_ratio_of(dataset: str) -> ErrorRatio:
-    """Return the ratio of a data set; a ratio of one where none was measured, and ``protocol`` says so.
+def error_ratio_of(data: Dataset, target_pct: float) -> ErrorRatio:
+    """Return the ratio of a data set; where none was measured, one that leaves a margin, and ``protocol`` says so.
 
-    It is measured on training images alone: the test set has no part in it.
+    The margin is one standard error of the share of right answers on all images that validate, at the target: a network
+    just above the target by so few images is as likely below it. It is half of the errors allowed at most. A measured
+    ratio is of training images alone: the test set has no part in it.
     """
     document = json.loads((files("harness.evidence") / "error-ratios.json").read_text(encoding="utf-8"))
-    if dataset in document:
-        return ErrorRatio(dataset=dataset, **document[dataset])
-    return ErrorRatio(dataset=dataset, errors_ratio=1.0, relative_error=None, protocol="not measured, taken as none")
+    if data.name in document:
+        return ErrorRatio(dataset=data.name, **document[data.name])
+    images, allowed = data.validation_size * data.folds, 1 - target_pct / 100
+    margin = min(math.sqrt(allowed * (1 - allowed) / images), allowed / 2)
+    told = f"not measured; a margin of {100 * margin:.2f} points, by {images:,} validation images"
+    ratio = allowed / (allowed - margin) if allowed else 1.0
+    return ErrorRatio(dataset=data.name, errors_ratio=ratio, relative_error=None, protocol=told)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.data.datasets import Dataset, asked_for, dataset, task_of
+from harness.data.datasets import AUTO, Dataset, asked_for, dataset
 from harness.data.training_images import load
 from harness.evidence.bounds import ErrorRatio, error_ratio_of
 from harness.evidence.study import StudyConfig, check_config, config_document
+from harness.search.augmentation import CHOICES, choose, recipe_for
 from harness.search.clock import PACES, Effort, TimeLeft, step_work
 from harness.search.optuna_sampler import sampler_name
 from harness.search.race import CONFIDENCE, CONFIRM_SEEDS, MOST_SEEDS, needed_share, rungs
@@ -26,6 +28,7 @@ from harness.training.processes import Processes
 from harness.training.ray import Asked, Cluster, NodeInfo, joined_by, nodes_that_train
 from harness.training.recipe import NamedRecipe, check_batch, named_recipe
 from search_spaces.catalog import space as space_of
+from search_spaces.network import Task
 from search_spaces.notation import with_conditions
 from search_spaces.space import (
     MOST_EXACT,
@@ -41,6 +44,10 @@ from search_spaces.space import (
 # Epochs that the default recipe may have: a large network reaches in a few what a small one needs many for. Each is at
 # most twice the one before, as errors fall by a seventh or so when the length doubles.
 LENGTHS = (5, 8, 12, 20, 30, 60)
+# With fewer images than these to train on, lengths are so many times longer, up to 33 times, that networks see as many.
+_FEW_IMAGES, _MOST_TIMES = 5_000, 33
+# Of smaller pictures the spaces of several poolings leave nothing.
+_SMALL_EDGE = 12
 _MOST_EPOCHS = 10_000
 
 
@@ -83,22 +90,29 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
     sampler, name, prior = sampler_name(given["sampler"]), given["name"], given["prior"]
     if prior not in (known := ("shipped", "own", "none")):
         raise UsageError(f"unknown prior {prior!r}; known are {', '.join(known)}")
-    recipe = named_recipe(given["recipe"])
+    about, started = asked_for(given["dataset"]), time.monotonic()
+    usual = recipe_for(about, place) if given["recipe"] == AUTO else named_recipe(given["recipe"])
+    recipe = usual or named_recipe(CHOICES[0])
     device = choose_device(given["device"])
     if name is not None:
         place.study(name)
-    space, budget, most = _limited_space(given)
+    space, budget, most = _limited_space(given, about.task)
     engine = choose_engine(given["engine"], recipe.recipe, device, space.op_types)
     epochs = given["epochs"]
     if epochs is None:
-        epochs = LENGTHS if origins.get("recipe", "default") == "default" else (recipe.recipe.epochs,)
+        chosen = origins.get("recipe", "default") != "default" and given["recipe"] != AUTO
+        epochs = (recipe.recipe.epochs,) if chosen else _lengths(about.train_size)
     elif not all(1 <= each <= _MOST_EPOCHS for each in epochs):
         raise UsageError(f"--epochs {','.join(map(str, epochs))}: each is from 1 to {_MOST_EPOCHS:,}")
-    _check_target(given["target"], asked_for(given["dataset"]))
+    _check_target(given["target"], about)
     # Images are read, or fetched, after all that the options alone can have wrong.
     data = load(given["dataset"], given["folder"])
     check_batch(recipe.recipe, data.dataset.train_size)
-    offset, target = error_ratio_of(data.dataset.name), _check_target(given["target"], data.dataset)
+    target = _check_target(given["target"], data.dataset)
+    offset, workers = error_ratio_of(data.dataset, target), worker_count(given["workers"], device)
+    source, limits = Source(data.dataset.name, given["folder"]), Limits(given["trial_time"], given["trial_memory"])
+    if usual is None and not given.get("plan"):
+        recipe = choose(data.dataset, space, budget, Processes(source, limits), workers, engine.kind, place)
     config = StudyConfig(
         dataset=data.dataset.name,
         data_hash=data.data_hash,
@@ -127,14 +141,14 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
         folder=folder,
         config=config,
         effort=Effort(
-            seconds=given["seconds"],
+            seconds=given["seconds"] - (time.monotonic() - started if usual is None else 0.0),
             trials=given["trials"],
-            workers=worker_count(given["workers"], device),
+            workers=workers,
             device=str(device),
-            limits=Limits(given["trial_time"], given["trial_memory"]),
+            limits=limits,
             engine=engine.kind,
         ),
-        source=Source(data.dataset.name, given["folder"]),
+        source=source,
         recipe=recipe,
         space=space,
         offset=offset,
@@ -145,7 +159,19 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
     )
 
 
-def _limited_space(given: dict[str, Any]) -> tuple[SearchSpace, int, int | None]:
+def _lengths(images: int) -> tuple[int, ...]:
+    # Of few images an epoch has few steps.
+    times = min(_MOST_TIMES, max(1, round(_FEW_IMAGES / images)))
+    return tuple(times * each for each in LENGTHS)
+
+
+def usual_space(task: Task) -> str:
+    """Return the space whose networks suit images of this shape."""
+    _, rows, columns = task.input_shape
+    return "series" if rows == 1 else "small" if min(rows, columns) < _SMALL_EDGE else "all"
+
+
+def _limited_space(given: dict[str, Any], task: Task) -> tuple[SearchSpace, int, int | None]:
     """Return the space with its limits, the budget, and the most of what is minimised unless that is the budget."""
     minimise, limits = Metric(given["minimise"]), given["limits"] or ()
 
@@ -158,7 +184,7 @@ def _limited_space(given: dict[str, Any]) -> tuple[SearchSpace, int, int | None]
     budget: int = min([given["budget"], *upper_bounds(limits, Metric.PARAMETERS)])
     if minimise is not Metric.PARAMETERS:
         limits = (Condition(Metric.PARAMETERS, "<=", budget), *limits)
-    space = with_conditions(space_of(given["space"], task_of(given["dataset"])), limits)
+    space = with_conditions(space_of(usual_space(task) if given["space"] == AUTO else given["space"], task), limits)
     bounds = [budget] if minimise is Metric.PARAMETERS else upper_bounds(space.conditions, minimise)
     if not bounds:
         raise UsageError(
@@ -184,6 +210,8 @@ def _limited_space(given: dict[str, Any]) -> tuple[SearchSpace, int, int | None]
 
 def _check_target(given: float | None, data: Dataset) -> float:
     target_pct = data.target_pct if given is None else given
+    if not target_pct:
+        raise UsageError(f"{data.name} has no usual target; give one, as in --target 95")
     highest = 100 * (1 - 1 / data.test_size)
     if not statistics.reaches(highest, target_pct):
         raise UsageError(

@@ -175,6 +175,10 @@ class Workspace:
         # The standings of what is shipped and what was run here.
         self.leaderboard = self.runs / "leaderboard.csv"
 
+    def data(self, name: str) -> Path:
+        """Return the folder of a person's own data set of that name."""
+        return self.runs / ".data" / name.replace("/", "-")
+
     def study(self, name: str) -> Path:
         """Return the folder of a study; raise UsageError where the name cannot be a folder's."""
         return _named(self.runs, "study", name)

@@ -252,6 +252,8 @@ RECIPES: dict[str, NamedRecipe] = {
     for entry in (
         NamedRecipe("fast", Recipe()),
         NamedRecipe("small", _SMALL),
+        NamedRecipe("small-shift", replace(_SMALL, rotation_degrees=0.0, shift_pixels=1.0, scale=0.0, shear=0.0)),
+        NamedRecipe("small-still", replace(_SMALL, augmented_share=0.0)),
         NamedRecipe("small-bf16", replace(_SMALL, precision="bf16")),
         NamedRecipe("smoke", Recipe(epochs=1, batch_size=128)),
         _document("documents"),

@@ -91,22 +91,22 @@ class TrainingData:
     """The data as one process holds them: loaded once, used by all its runs."""
 
     def __init__(self, data: ImageData) -> None:
-        self.data, self.split = data, split(data)
-        # What runs train on and are validated on, by device and by whether that is the split.
-        self._placed: dict[tuple[torch.device, bool], tuple[Images, Images | None]] = {}
+        self.data = data
+        # What runs train on and are validated on, by device and by whose turn it is to validate.
+        self._placed: dict[tuple[torch.device, int | None], tuple[Images, Images | None]] = {}
 
     def images(self, pixels: torch.Tensor, labels: torch.Tensor, device: torch.device) -> Images:
         """Return some of the data set's images on a device."""
         dataset = self.data.dataset
         return Images(pixels.to(device), labels.to(device), dataset.mean, dataset.std, dataset.classes)
 
-    def parts(self, device: torch.device, *, divided: bool) -> tuple[Images, Images | None]:
+    def parts(self, device: torch.device, fold: int | None) -> tuple[Images, Images | None]:
         """Return what runs train on and are validated on, if anything; all runs of a process have the same copy."""
-        if (placed := self._placed.get((device, divided))) is None:
+        if (placed := self._placed.get((device, fold))) is None:
             whole = self.images(self.data.train_images, self.data.train_labels, device)
-            places = (self.split.train.to(device), self.split.validation.to(device)) if divided else (slice(None),)
+            places = [slice(None)] if fold is None else [at.to(device) for at in split(self.data, fold)]
             parts = [replace(whole, pixels=whole.pixels[at], labels=whole.labels[at]) for at in places]
-            self._placed[device, divided] = placed = (parts[0], parts[1] if divided else None)
+            self._placed[device, fold] = placed = (parts[0], None if fold is None else parts[1])
         return placed
 
 
@@ -134,7 +134,9 @@ def train_jobs(
     together = together or (engine is None and _captures(device))
     # Masks of dropout and rounding depend on how many train together, so that is part of the engine's name.
     name = f"{TORCH} together {len(jobs)}" if together else TORCH if engine is None else engine.name
-    training, validation = loaded.parts(device, divided=job.purpose is not Purpose.VERIFY)
+    # A candidate is confirmed where other images than at first are validated on, if parts of the data take turns.
+    turn = (job.seed_index + (job.purpose is Purpose.CONFIRM)) % dataset.folds
+    training, validation = loaded.parts(device, None if job.purpose is Purpose.VERIFY else turn)
     # A teacher sees the images that the job trains on, and no others.
     teacher = _teacher_of(job, training, loaded.data.data_hash, device)
     made, now = environment(device, loaded.data.data_hash, name), datetime.now(UTC).isoformat(timespec="seconds")

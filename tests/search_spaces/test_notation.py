@@ -302,7 +302,7 @@ def test_shared_parts_come_after_those_they_use_and_unused_ones_not_at_all():
 def test_conditions_are_kept_in_order():
     conditions = parse_space("where parameters < 5, macs >= 7; net = bn; where receptive_field == 3;").conditions
     assert [str(condition) for condition in conditions] == ["parameters < 5", "macs >= 7", "receptive_field == 3"]
-    assert [condition.metric for condition in conditions] == list(Metric)
+    assert [condition.metric for condition in conditions] == list(Metric)[:3]
     assert [[condition.holds(value) for condition in conditions] for value in (5, 3)] == [
         [False] * 3,
         [True, False, True],

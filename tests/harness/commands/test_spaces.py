@@ -81,6 +81,8 @@ def test_the_document_of_a_network_counted_by_hand(capsys: pytest.CaptureFixture
         "stored_numbers": 36 + (144 + 8) + 7850 + 8,
         "macs": 36 * 784 + 144 * 784 + 7840,
         "receptive_field": 6,
+        "weight_bytes": 36 + 4 * 8 + 144 + 4 * 8 + 7840 + 10 * 8,
+        "ram_bytes": 2 * 4 * 784,
         "layers": [dict(zip(keys, layer, strict=True)) for layer in layers],
     }
 

@@ -17,7 +17,7 @@ from safetensors.torch import load_model
 from torch import Tensor
 
 from harness.data.datasets import DATASETS
-from harness.data.training_images import ImageData
+from harness.data.training_images import ImageData, split
 from harness.evidence import record
 from harness.evidence.evaluate import network_of
 from harness.evidence.record import WeightFile
@@ -122,8 +122,9 @@ def test_validation_images_are_never_trained_on(bench: TrainingData, trained: li
     execute(job(until_epoch=1), bench)
     (images, _), *more = trained
     assert more == []
-    assert torch.equal(images.pixels, bench.data.train_images[bench.split.train])
-    assert torch.equal(images.labels, bench.data.train_labels[bench.split.train])
+    used = split(bench.data).train
+    assert torch.equal(images.pixels, bench.data.train_images[used])
+    assert torch.equal(images.labels, bench.data.train_labels[used])
     assert len(images) == 80
 
 

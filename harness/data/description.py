@@ -1,0 +1,80 @@
+"""What a data set is and what its test part can prove, before a minute is spent on it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from harness.data.own import parts_text
+from harness.data.training_images import ImageData
+from search_spaces.ops import shape_text
+
+# Accuracies that people ask for; what a test part shows of each is said.
+_TARGETS = (80.0, 90.0, 95.0, 97.0, 98.0, 99.0, 99.5)
+_CONFIDENCE = 0.95
+_LISTED = 20
+
+
+def description(data: ImageData) -> dict[str, Any]:
+    """Return the facts of a data set as ``data describe`` prints them; the test part is not read.
+
+    ``provable`` has, for each target that can be shown, the fewest right answers of one network on the test part whose
+    one-sided lower bound reaches it (Clopper and Pearson 1934).
+    """
+    spec = data.dataset
+    counts = Counter(data.train_labels.tolist())
+    names = spec.class_names or tuple(map(str, range(spec.classes)))
+    return {
+        "name": spec.name,
+        "classes": spec.classes,
+        "input_shape": list(spec.image_shape),
+        "train_size": spec.train_size,
+        "validation_size": spec.validation_size,
+        "test_size": spec.test_size,
+        "mean": list(spec.mean),
+        "std": list(spec.std),
+        "hash": data.data_hash,
+        "folds": spec.folds,
+        "images_by_class": {name: counts[index] for index, name in enumerate(names)},
+        "duplicates": list(spec.duplicates),
+        "provable": [
+            {"target_pct": target, "right": right}
+            for target in _TARGETS
+            if (right := fewest_right(target, spec.test_size)) is not None
+        ],
+        "source": data.source,
+    }
+
+
+def fewest_right(target_pct: float, images: int) -> int | None:
+    """Return of how many right answers on so many images an accuracy is shown; None where all are too few."""
+    from scipy.stats import beta
+
+    least = int(images * target_pct / 100)
+    return next((right for right in range(least, images + 1) if _bound(beta, right, images) >= target_pct), None)
+
+
+def _bound(beta: Any, right: int, images: int) -> float:
+    return 100 * float(beta.ppf(1 - _CONFIDENCE, right, images - right + 1)) if right else 0.0
+
+
+def description_lines(data: ImageData, found: dict[str, Any]) -> list[str]:
+    """Return the same facts for people."""
+    counts = found["images_by_class"]
+    listed = [f"{name} {count:,}" for name, count in counts.items()]
+    more = (
+        f" and {len(listed) - _LISTED} more, of {min(counts.values()):,} images or more"
+        if len(listed) > _LISTED
+        else ""
+    )
+    shown = [f"{each['target_pct']:g} % from {each['right']:,} right" for each in found["provable"]]
+    scale = ", ".join(f"{mean:.4g} ({std:.4g})" for mean, std in zip(found["mean"], found["std"], strict=True))
+    proven = ", ".join(shown) or "none of the usual targets"
+    return [
+        f"{found['name']}: images of {shape_text(data.dataset.image_shape)}; {parts_text(data.dataset)}",
+        f"{found['classes']} classes: {', '.join(listed[:_LISTED])}{more}",
+        f"mean (deviation) a channel, on a scale from 0 to 1: {scale}",
+        f"hash {found['hash']}, from {found['source']}",
+        f"{found['test_size']:,} test images show with 95 % confidence: {proven}",
+        *(f"there twice: {pair}" for pair in found["duplicates"]),
+    ]

@@ -1,0 +1,74 @@
+"""Which augmentation suits a data set: chosen once among a few, on its validation images, and kept beside the data.
+
+Digits keep their meaning when they are turned a little, series do not. What is chosen is a recipe, so it is part of the
+configuration of a study and of every row.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from statistics import fmean
+
+from harness.data.datasets import Dataset
+from harness.system.files import Workspace, write_json
+from harness.system.terminal import say
+from harness.training.executor import Executor, run_all
+from harness.training.recipe import NamedRecipe, named_recipe
+from harness.training.result import Purpose
+from harness.training.run import Job
+from search_spaces.network import analyse
+from search_spaces.space import SearchSpace, draw_uniform
+
+DIGITS = ("mnist", "mnist-5k")
+CHOICES = ("small", "small-shift", "small-still")
+# Long enough that what augmentation gains shows, short beside a search; two seeds, as one network's errors differ by
+# chance as much as two recipes'.
+_STEPS, _SEEDS, _DRAWS = 4_000, 2, 25
+
+
+def recipe_for(data: Dataset, place: Workspace) -> NamedRecipe | None:
+    """Return the default recipe of a data set; None where it is still to be chosen."""
+    if data.name in DIGITS:
+        return named_recipe(CHOICES[0])
+    if data.image_shape[1] == 1:
+        return named_recipe(CHOICES[-1])  # to turn or shift a row takes it out of the picture
+    path = place.data(data.name) / "augmentation.json"
+    return named_recipe(json.loads(path.read_text("utf-8"))["recipe"]) if path.is_file() else None
+
+
+def choose(
+    data: Dataset, space: SearchSpace, budget: int, executor: Executor, count: int, engine: str, place: Workspace
+) -> NamedRecipe:
+    """Train one network of the space with each recipe, keep the recipe of the fewest validation errors, and return it.
+
+    Raises:
+        DrawError: the space has no network within the budget.
+    """
+    rng = random.Random(0)
+    drawn = [draw_uniform(space, rng, budget).architecture for _ in range(_DRAWS)]
+    network = sorted(drawn, key=lambda each: analyse(each, data.task).parameters)[_DRAWS // 2]
+    batch = named_recipe(CHOICES[0]).recipe.batch_size
+    epochs = max(2, math.ceil(_STEPS * batch / data.train_size))
+    jobs = [
+        Job(
+            architecture=network,
+            recipe=named_recipe(name, epochs=epochs).recipe,
+            recipe_name=name,
+            purpose=Purpose.TRAIN,
+            seed_index=seed,
+            engine=engine,
+        )
+        for seed in range(_SEEDS)
+        for name in CHOICES
+    ]
+    errors: dict[str, list[int]] = {name: [] for name in CHOICES}
+    for ended in run_all(jobs, executor, count):
+        errors[ended.job.recipe_name].append(ended.result.validation_errors or data.validation_size)
+    best = min(CHOICES, key=lambda name: fmean(errors[name]))
+    told = ", ".join(f"{name} {fmean(errors[name]):g}" for name in CHOICES)
+    say(f"augmentation: recipe {best}, by its errors on {data.validation_size:,} validation images ({told})")
+    found = {"recipe": best, "errors": errors, "network": str(network), "epochs": epochs}
+    write_json(place.data(data.name) / "augmentation.json", found)
+    return named_recipe(best)
