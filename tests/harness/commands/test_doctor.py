@@ -135,23 +135,6 @@ def test_only_what_is_not_as_it_should_be_is_printed(
         assert {name: said.count(f" {name} ") for name in given} == shown
 
 
-def test_data_are_checked_and_found_where_the_environment_says(
-    toy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
-    place = toy.write(tmp_path)
-    monkeypatch.setenv("HARNESS_DATA", str(tmp_path))
-
-    assert run(["data", "check", "--dataset", "toy", "--json"]) == 0
-    document = json.loads(capsys.readouterr().out)
-    assert (document["dataset"], document["source"]) == ("toy", str(place))
-    assert [file["name"] for file in document["files"]] == list(toy.unpacked)
-    assert run(["data", "path", "--dataset", "toy"]) == 0
-    assert capsys.readouterr().out == f"{place}\n"
-    (place / f"{next(iter(toy.unpacked))}.gz").write_bytes(b"?")
-    assert run(["data", "check", "--dataset", "toy"]) == 5
-    assert next(iter(toy.unpacked)) in capsys.readouterr().err
-
-
 @pytest.mark.parametrize("given", [True, False], ids=["given folder", "cache"])
 def test_fetch_fills_the_folder_and_says_what_it_fetched(
     given: bool,
