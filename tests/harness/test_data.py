@@ -9,6 +9,7 @@ import gzip
 import hashlib
 import json
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -692,3 +693,17 @@ def test_a_folder_gives_its_pictures_by_name_and_says_which_cannot_be_read(tmp_p
         own_images(tmp_path)
     with pytest.raises(UsageError):
         own_images(tmp_path / "none")
+
+
+def test_debian_s_fashion_mnist_is_the_published_one_without_name_and_time_in_the_headers():
+    """With both put back the ``.gz`` files have the MD5 that torchvision publishes."""
+    spec, folder = DATASETS["fashion-mnist"], Path("/usr/share/datasets/fashion-mnist")
+    if not folder.is_dir():
+        pytest.skip("Debian's package dataset-fashion-mnist is not installed")
+    for file in spec.all_files:
+        packed = (folder / f"{file.name}.gz").read_bytes()
+        seconds = 1504176606 if file.name.startswith("train") else 1504176627
+        header = b"\x1f\x8b\x08\x08" + struct.pack("<I", seconds) + b"\0\x03" + file.name.encode() + b"\0"
+
+        assert hashlib.md5(header + packed[10:]).hexdigest() == file.gzip_md5
+    assert check(spec, None)["source"] == str(folder)
