@@ -62,13 +62,11 @@ class Network(nn.Module):
 
 
 def build(architecture: Architecture, task: Task, members: int | None = None) -> Network:
-    """Return the network as a module with torch's own first weights.
+    """Return a network as a module with torch's own first weights, or ``members`` copies of it as one network.
 
-    Args:
-        members: make as many copies one network: channels side by side, every convolution grouped by member, so that
-            nothing of one reaches another. It takes (batch, members * channels, rows, columns) and gives (batch,
-            members * classes); parameters and buffers come in the single network's order, each with ``members`` times
-            the rows. None for the network by itself.
+    Copies lie side by side, every convolution grouped by member, so that nothing of one reaches another: from (batch,
+    members * channels, rows, columns) to (batch, members * classes). Parameters and buffers come in the single
+    network's order, each with ``members`` times the rows.
 
     Raises:
         ShapeError: the ops do not fit together.
@@ -123,13 +121,7 @@ def network_on(
     generator: torch.Generator | None = None,
     members: int | None = None,
 ) -> Network:
-    """Return a network on a device; torch's own generator stays as it was.
-
-    Args:
-        seed: of the first weights; ``recipe`` says which those are.
-        generator: what dropout draws from.
-        members: as for ``build``.
-    """
+    """Return a network on a device, with first weights of its own; torch's generator stays as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         network = build(architecture, task, members)

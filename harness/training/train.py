@@ -237,11 +237,7 @@ class _NativeProgram:
         return pointer
 
     def train(self, run: Training, images: Images, order: Tensor, moving: Steps) -> float:
-        """Take these steps of a run and return the sum of their losses; the run's tensors hold what came of them.
-
-        Args:
-            order: indices of the images, at least steps * batch of them.
-        """
+        """Take these steps of a run with the images in this order; return the sum of their losses."""
         batch, steps, library = self.recipe.batch_size, len(moving.rates), self.engine.library
         _check_images(images.pixels, images.labels, self.task)
         _check("order", order[: steps * batch], torch.int64, (steps * batch,), len(images))
