@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 
 from harness.cli import run
-from search_spaces.catalog import SPACES, space
-from search_spaces.notation import parse_network
-from search_spaces.space import by_configurations, judge, replay
+from search_spaces.catalog import space
+from search_spaces.space import by_configurations, replay
 
 GOLDEN = Path(__file__).parents[2] / "search_spaces" / "seed_layers.json"
 REPOSITORY = Path(__file__).parents[3]
@@ -116,29 +115,14 @@ def test_explain_loads_nothing_heavy():
 # Spaces -----------------------------------------------------------------------------------------------------
 
 
-def test_list_names_every_space_the_default_first(capsys: pytest.CaptureFixture[str]):
-    found = document_of(capsys, "spaces", "list")["spaces"]
-
-    assert [facts["name"] for facts in found] == list(SPACES)
-    by_name = {facts["name"]: facts for facts in found}
-    assert by_name["card"]["derivations"] == 63_218_880
-    assert by_name["card"]["conditions"] == ["parameters <= 20000", "receptive_field >= 20"]
-    assert document_of(capsys, "spaces", "show", "tiny")["text"] == space("tiny").text
-
-
-def test_sample_draws_accepted_networks_and_repeats_with_its_seed(capsys: pytest.CaptureFixture[str]):
+def test_sample_repeats_with_its_seed_and_its_decisions_make_its_networks(capsys: pytest.CaptureFixture[str]):
     given = ("spaces", "sample", "card", "--count", "4", "--seed", "7", "--budget", "6000")
     document = document_of(capsys, *given)
 
-    assert (document["space"], document["seed"], document["budget"]) == ("card", 7, 6000)
-    assert len(document["networks"]) == 4
-    for network in document["networks"]:
-        parsed = parse_network(network["architecture"])
-        assert judge(space("card"), parsed).accepted
-        again = replay(space("card"), network["decisions"], by_configurations(random.Random(0)))
-        assert again.architecture == parsed
-        assert (parsed.hash, network["parameters"] <= 6000) == (network["hash"], True)
     assert document_of(capsys, *given) == document
+    for network in document["networks"]:
+        again = replay(space("card"), network["decisions"], by_configurations(random.Random(0)))
+        assert (str(again.architecture), network["parameters"] <= 6000) == (network["architecture"], True)
 
 
 def test_count_is_exact_for_small_spaces(workspace: Path, capsys: pytest.CaptureFixture[str]):
