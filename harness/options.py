@@ -253,8 +253,8 @@ def takes(**changes: dict[str, Any]) -> Callable[[_F], _F]:
 
 
 def _value(declared: click.Option, given: Any) -> Any:
-    if given is None and isinstance(declared.envvar, str):
-        given = os.environ.get(declared.envvar) or None
+    if given is None:
+        given = os.environ.get(declared.envvar) or None if isinstance(declared.envvar, str) else declared.default
     try:
         return None if given is None else declared.type.convert(given, None, None)
     except click.UsageError as error:
