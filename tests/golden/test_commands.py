@@ -16,6 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 from harness import cli
+from harness.data import training_images
 
 GOLDEN = Path(__file__).with_name("commands.jsonl")
 REPOSITORY = Path(__file__).parents[2]
@@ -106,6 +107,8 @@ def place(
         request.getfixturevalue("shipped")
     monkeypatch.delenv("HARNESS_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+    # Whatever data sets this machine has.
+    monkeypatch.setattr(training_images, "_SYSTEM", tmp_path_factory.mktemp("system"))
     if kind not in furnished:
         furnished[kind] = tmp_path_factory.mktemp(kind)
         monkeypatch.setenv("HARNESS_WORKSPACE", str(furnished[kind]))
