@@ -115,7 +115,7 @@ def configuration() -> dict[str, Any]:
         if (name := str(option.name)) not in WITHOUT_EFFECT
     }
     named = {"space": usual_space(data.task), "recipe": CHOICES[0]}
-    text = space(named["space"]).text.replace("(classes", "(10")
+    text = space(named["space"]).text
     return {
         "options": options | named,
         "space_sha256": hashlib.sha256(text.encode()).hexdigest(),
