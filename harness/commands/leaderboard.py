@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby
-from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import click
@@ -27,7 +26,7 @@ _STYLES = {
     "searched": "dim",
     "claimed": "dim italic",
 }
-# Columns of a terminal that shows all columns; a narrower one has the first six.
+# Columns of a terminal that shows all columns.
 _WIDE = 112
 _LEGEND = (
     "accuracy: mean and deviation over seeds on the test set (v: on validation images, c: an unchecked claim); "
@@ -87,7 +86,8 @@ def leaderboard(
     harness leaderboard --tier verified --dataset mnist
     harness leaderboard --html
     """
-    from harness.evidence.leaderboard import PROVEN, shipped_table, survey
+    from harness.evidence import check as evidence_check
+    from harness.evidence.leaderboard import shipped_table, survey
     from harness.system.document import document_of
 
     if dataset is not None:
@@ -96,12 +96,10 @@ def leaderboard(
     if anchor and not check:
         raise UsageError("--anchor COMMIT is for --check")
     if check or publish:
-        from harness.evidence import check as evidence_check
-
         with busy("checking records, weights, ledger, log and git history"):
             faults = evidence_check.faults(place, anchor)
-        whole = evidence_check.is_whole(shipped_table().parent)
         if check:
+            whole = evidence_check.is_whole(shipped_table().parent)
             said = "the evidence holds together" + ("" if whole else ", as far as git has its history here")
             options.answer(as_json, {"faults": faults, "with_history": whole}, "\n".join(faults) or said)
             return ContentError.exit_code if faults else 0
@@ -110,112 +108,99 @@ def leaderboard(
             raise ContentError(faults[0])
         from harness.networks import read_network
 
-        assert publish is not None
-        task = datasets.task_of(dataset or datasets.AUTO)
-        evidence_check.publish(place, read_network(publish, place, task).architecture.hash)
+        meant = read_network(str(publish), place, datasets.task_of(dataset or datasets.AUTO))
+        evidence_check.publish(place, meant.architecture.hash)
     found = survey(place)
     left_out = [error.told for error in found.damage]
     options.say_left_out(left_out)
-    rows = found.rows
-    shown = [
-        row
-        for row in rows
-        if dataset in (None, row.dataset) and tier in (None, row.tier.value) and target in (None, row.target_pct)
-    ][:limit]
+    asked = {"dataset": dataset, "tier": tier, "target_pct": target}
+    fitting = [row for row in found.rows if all(each in (None, getattr(row, name)) for name, each in asked.items())]
     page = {}
     if html:
         from reports.board import write_leaderboard
 
         page = {"page": str(write_leaderboard(place, found))}
     if as_json:
-        rows_shown = [document_of(row) for row in shown]
-        options.print_json({"leaderboard": str(place.leaderboard), "rows": rows_shown, "left_out": left_out, **page})
+        rows = [document_of(row) for row in fitting[:limit]]
+        options.print_json({"leaderboard": str(place.leaderboard), "rows": rows, "left_out": left_out, **page})
         return 0
-    if not rows:
-        click.echo(f"no records, claims or studies in {place.root} yet", err=True)
-    elif not shown:
-        targets = ", ".join(f"{each:g}" for each in sorted({row.target_pct for row in rows}))
-        sets = ", ".join(sorted({row.dataset for row in rows}))
-        told = f"none of the {len(rows)} rows fits these options; their targets are {targets} %, their data sets {sets}"
-        click.echo(told, err=True)
-    else:
-        from search_spaces.catalog import network_names
+    from search_spaces.catalog import network_names
 
-        names = network_names((row.architecture, row.parameters) for row in rows)
-        names |= {row.hash: row.name for row in rows if row.name}
-        is_whole = not show_all and (dataset, tier, target, limit) == (None,) * 4
-        if is_whole and any(row.tier in PROVEN for row in shown):
-            _show_frontier(shown, names)
-        else:
-            for (name, pct), group in groupby(shown, key=lambda row: (row.dataset, row.target_pct)):
-                _show_table(f"{_title(name)}, {pct:g} %", list(group), names, ranked=True)
-        show_table(console(), [[_LEGEND]], ["dim"])
+    if not found.rows:
+        click.echo(f"no records, claims or studies in {place.root} yet", err=True)
+    elif not fitting:
+        targets, sets = ({getattr(row, name) for row in found.rows} for name in ("target_pct", "dataset"))
+        told = f"their targets are {', '.join(f'{each:g}' for each in sorted(targets))} %"
+        told += f", their data sets {', '.join(sorted(sets))}"
+        click.echo(f"none of the {len(found.rows)} rows fits these options; {told}", err=True)
+    else:
+        is_whole = not show_all and limit is None and set(asked.values()) == {None}
+        names = network_names((row.architecture, row.parameters) for row in found.rows)
+        names |= {row.hash: row.name for row in found.rows if row.name}
+        _show(fitting[:limit], names, is_whole=is_whole)
     if page:
         click.echo(page["page"])
     return 0
 
 
-def _title(name: str) -> str:
-    """Return what a data set is called, also one of a newer version."""
-    return datasets.DATASETS[name].title if name in datasets.DATASETS else name
-
-
-def _show_frontier(rows: Sequence[LeaderboardRow], names: Mapping[str, str]) -> None:
-    """Print a line a target of the first data set, and what is proven at its default target."""
+def _show(rows: Sequence[LeaderboardRow], names: Mapping[str, str], *, is_whole: bool) -> None:
+    """Print a table a data set and target; of the whole standings what is proven on the first data set."""
     from harness.evidence.leaderboard import PROVEN
 
-    name = rows[0].dataset
-    proven = [row for row in rows if row.dataset == name and row.tier in PROVEN]
-    targets = sorted({row.target_pct for row in proven})
-    smallest = [
-        min((row for row in proven if row.target_pct == each), key=attrgetter("parameters")) for each in targets
-    ]
-    _show_table(f"{_title(name)}: the smallest network found for each target", smallest, names)
-    default = datasets.DATASETS[name].target_pct if name in datasets.DATASETS else proven[0].target_pct
-    also = [row for row in proven if row.target_pct == default and row not in smallest]
-    if also:
-        _show_table(f"{default:g} %: the other verified or certified networks", also, names)
-    if left := len(rows) - len(smallest) - len(also):
-        click.echo(f"+{left} more: {typed('leaderboard', '--all')}\n")
-
-
-def _show_table(title: str, rows: Sequence[LeaderboardRow], names: Mapping[str, str], *, ranked: bool = False) -> None:
-    """Print rows below a title, of one group with their ranks, else with their targets."""
+    known, more = datasets.DATASETS, ""
+    # A row may be on a person's own data set, or of a newer version.
+    titles = {row.dataset: known[row.dataset].title if row.dataset in known else row.dataset for row in rows}
+    proven = [row for row in rows if row.dataset == rows[0].dataset and row.tier in PROVEN]
+    if ranked := not (is_whole and proven):
+        groups = [list(group) for _, group in groupby(rows, key=lambda row: (row.dataset, row.target_pct))]
+        tables = [(f"{titles[group[0].dataset]}, {group[0].target_pct:g} %", group) for group in groups]
+    else:
+        name = rows[0].dataset
+        default = known[name].target_pct if name in known else proven[0].target_pct
+        of_target = groupby(
+            sorted(proven, key=lambda row: (row.target_pct, row.parameters)), lambda row: row.target_pct
+        )
+        smallest = [next(group) for _, group in of_target]
+        also = [row for row in proven if row.target_pct == default and row not in smallest]
+        tables = [
+            (f"{titles[name]}: the smallest network found for each target", smallest),
+            (f"{default:g} %: the other verified or certified networks", also),
+        ]
+        left = len(rows) - len(smallest) - len(also)
+        more = f"+{left} more: {typed('leaderboard', '--all')}\n" if left else ""
     where = console()
-    table: dict[tuple[str, bool], list[str]] = {
-        ("rank" if ranked else "target", True): [str(row.rank) if ranked else f"{row.target_pct:g} %" for row in rows],
-        ("network", False): [f"{row.hash[:6]} {names[row.hash]}" for row in rows],
-        ("parameters", True): [f"{row.parameters:,}" for row in rows],
-        ("accuracy, %", True): [_accuracy(row) for row in rows],
-        ("seeds", True): [_seeds(row) for row in rows],
-        ("tier", False): [row.tier.value for row in rows],
-    }
-    if where.width >= _WIDE:
-        table[("99 % low", True)] = [_bound(row) for row in rows]
-        table[("MACs", True)] = [f"{row.macs:,}" for row in rows]
-        table[("recipe", False)] = [row.recipe for row in rows]
-    show_table(where, [[title]], ["bold"])
-    cells = list(zip(*table.values(), strict=True))
-    show_table(where, cells, [_STYLES[row.tier.value] for row in rows], list(table))
-    click.echo()
+    columns = [("rank" if ranked else "target", True), ("network", False), ("parameters", True), ("accuracy, %", True),
+               ("seeds", True), ("tier", False), ("99 % low", True), ("MACs", True), ("recipe", False)]  # fmt: skip
+    # A narrow terminal has the first six.
+    columns = columns if where.width >= _WIDE else columns[:6]
+    for title, group in tables:
+        if group:
+            show_table(where, [[title]], ["bold"])
+            cells = [_cells(row, names[row.hash], ranked)[: len(columns)] for row in group]
+            show_table(where, cells, [_STYLES[row.tier.value] for row in group], columns)
+            click.echo()
+    if more:
+        click.echo(more)
+    show_table(where, [[_LEGEND]], ["dim"])
 
 
-def _bound(row: LeaderboardRow) -> str:
-    tested = row.tier not in ("searched", "claimed")
-    return f"{row.lower_bound_pct:.3f}" if tested and row.lower_bound_pct is not None else ""
-
-
-def _seeds(row: LeaderboardRow) -> str:
-    seeds = row.seeds if row.tier != "searched" else row.validation_seeds
-    return str(seeds) if row.seeds_at_target is None else f"{row.seeds_at_target}/{seeds}"
-
-
-def _accuracy(row: LeaderboardRow) -> str:
-    match row.tier:
-        case "searched":
-            return f"{row.validation_accuracy_pct:.2f} v"
-        case "claimed":
-            return f"{row.mean_test_accuracy_pct:.2f} c"
-        case _:
-            deviation = row.std_test_accuracy_pct
-            return f"{row.mean_test_accuracy_pct:.3f}" + (f" ± {deviation:.3f}" if deviation is not None else "")
+def _cells(row: LeaderboardRow, name: str, ranked: bool) -> tuple[str, ...]:
+    accuracy, bound, seeds = f"{row.mean_test_accuracy_pct or 0:.3f}", "", row.seeds
+    if row.tier == "searched":
+        accuracy, seeds = f"{row.validation_accuracy_pct:.2f} v", row.validation_seeds
+    elif row.tier == "claimed":
+        accuracy = f"{row.mean_test_accuracy_pct:.2f} c"
+    else:
+        accuracy += f" ± {row.std_test_accuracy_pct:.3f}" if row.std_test_accuracy_pct is not None else ""
+        bound = f"{row.lower_bound_pct:.3f}" if row.lower_bound_pct is not None else ""
+    return (
+        str(row.rank) if ranked else f"{row.target_pct:g} %",
+        f"{row.hash[:6]} {name}",
+        f"{row.parameters:,}",
+        accuracy,
+        str(seeds) if row.seeds_at_target is None else f"{row.seeds_at_target}/{seeds}",
+        row.tier.value,
+        bound,
+        f"{row.macs:,}",
+        row.recipe,
+    )
