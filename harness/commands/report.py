@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,22 +63,36 @@ def report(names: tuple[str, ...], as_json: bool, storage: str | None, **given: 
         text = _markdown(names, place)
         options.answer(as_json, {"markdown": text}, text.removesuffix("\n"))
         return 0
+    document: dict[str, Any]
     if given["everything"]:
-        document = _index(place)
+        from reports.board import read_index, write_index, write_lacking_reports
+
+        problems = []
+        for name, problem in write_lacking_reports(place):
+            problems += [problem] if problem else []
+            if not problem:
+                say(f"{name}: report written")
+        found = read_index(place)
+        # A study may be damaged for its report, for the index and for the standings.
+        left_out = list(dict.fromkeys([*problems, *found.left_out]))
+        options.say_left_out(left_out)
+        document = {"report": str(write_index(place, found)), "study": None, "left_out": left_out}
     elif len(names) > 1:
-        document = _comparison(names, place)
+        from reports.comparison import write_network_comparison, write_study_comparison
+
+        folders, networks = _compared(names, place)
+        path = write_study_comparison(folders, place) if folders else write_network_comparison(networks, place)
+        document = {"report": str(path)}
+        if folders:
+            document["studies"] = [folder.name for folder in folders]
+        else:
+            document["networks"] = [architecture.hash for _, architecture in networks]
     else:
         document = _study(_one(names, place), place, storage, given)
     if given["opened"] and not given["watch"]:
-        _open(document["report"])
+        webbrowser.open(Path(document["report"]).absolute().as_uri())
     options.answer(as_json, document, "\n".join([document["report"], *document.get("files", [])]))
     return 0
-
-
-def _open(path: str | Path) -> None:
-    import webbrowser
-
-    webbrowser.open(Path(path).absolute().as_uri())
 
 
 def _one(names: tuple[str, ...], place: Workspace) -> Path:
@@ -93,85 +108,47 @@ def _one(names: tuple[str, ...], place: Workspace) -> Path:
 
 def _study(folder: Path, place: Workspace, storage: str | None, given: dict[str, bool]) -> dict[str, Any]:
     """Write the report of a study and what else is asked for."""
-    from reports.study_facts import read_study
-    from reports.study_page import write_report
+    from reports import study_facts, study_page
 
     if storage is not None:
-        _store(folder, storage)
+        from harness.evidence.mirror import Mirror
+        from harness.evidence.study import Study, owned
+
+        # A search that works on the study keeps it there itself.
+        study, words = Study.read(folder), f"writing {folder.name} to the database"
+        with owned(folder), busy(words), Mirror(folder.name, study.config, storage, say) as mirror:
+            mirror.entries = study.entries
+            if not mirror.finish(seconds=None):
+                raise UsageError("the database of --storage could not be brought up to date; the same command goes on")
     path = folder / "report.html"
     if given["watch"]:
         from harness.shown_search import watch
 
         say(f"watching {path}")
         if given["opened"]:
-            _open(path)
+            webbrowser.open(path.absolute().as_uri())
         watch(folder, place)
     else:
         with busy(f"writing the report of {folder.name}"):
-            path = write_report(folder, place)
+            study_page.write_report(folder, place)
     document: dict[str, Any] = {"report": str(path), "study": folder.name}
     if given["figures"] or given["tables"]:
-        from reports.study_page import write_figures, write_tables
-
-        info = read_study(folder, place)
-        files = write_figures(info, folder / "figures") if given["figures"] else []
-        files += write_tables(info, folder) if given["tables"] else []
+        info = study_facts.read_study(folder, place)
+        files = study_page.write_figures(info, folder / "figures") if given["figures"] else []
+        files += study_page.write_tables(info, folder) if given["tables"] else []
         document["files"] = [str(file) for file in files]
     return document
 
 
-def _store(folder: Path, url: str) -> None:
-    """Write a study to a database.
-
-    Raises:
-        UsageError: the database cannot be used, or a search works on the study, which then keeps it there itself.
-    """
-    from harness.evidence.mirror import Mirror
-    from harness.evidence.study import Study, owned
-
-    study, words = Study.read(folder), f"writing {folder.name} to the database"
-    with owned(folder), busy(words), Mirror(folder.name, study.config, url, say) as mirror:
-        mirror.entries = study.entries
-        if not mirror.finish(seconds=None):
-            raise UsageError("the database of --storage could not be brought up to date; the same command goes on")
-
-
-def _index(place: Workspace) -> dict[str, Any]:
-    from reports.board import read_index, write_index, write_lacking_reports
-
-    problems = []
-    for name, problem in write_lacking_reports(place):
-        problems += [problem] if problem else []
-        if not problem:
-            say(f"{name}: report written")
-    found = read_index(place)
-    # A study may be damaged for its report, for the index and for the standings.
-    left_out = list(dict.fromkeys([*problems, *found.left_out]))
-    options.say_left_out(left_out)
-    return {"report": str(write_index(place, found)), "study": None, "left_out": left_out}
-
-
-def _comparison(names: tuple[str, ...], place: Workspace) -> dict[str, Any]:
-    from reports.comparison import write_network_comparison, write_study_comparison
-
-    folders, networks = _compared(names, place)
-    if folders:
-        path = write_study_comparison(folders, place)
-        return {"report": str(path), "studies": [folder.name for folder in folders]}
-    path = write_network_comparison(networks, place)
-    return {"report": str(path), "networks": [architecture.hash for _, architecture in networks]}
-
-
 def _markdown(names: tuple[str, ...], place: Workspace) -> str:
-    from reports import study_page
-    from reports.comparison import network_comparison, read_networks, read_studies
-    from reports.study_facts import read_study
+    from reports import comparison, study_facts, study_page
 
     if len(names) < 2:
-        return study_page.study_summary(read_study(_one(names, place), place))
+        return study_page.study_summary(study_facts.read_study(_one(names, place), place))
     folders, networks = _compared(names, place)
-    facts = read_studies(folders, place) if folders else network_comparison(read_networks(networks, place))
-    return study_page.comparison_summary(facts)
+    if folders:
+        return study_page.comparison_summary(comparison.read_studies(folders, place))
+    return study_page.comparison_summary(comparison.network_comparison(comparison.read_networks(networks, place)))
 
 
 def _compared(names: tuple[str, ...], place: Workspace) -> tuple[list[Path], list[tuple[str, Architecture]]]:
