@@ -138,7 +138,7 @@ def train_jobs(
     turn = (job.seed_index + (job.purpose is Purpose.CONFIRM)) % dataset.folds
     training, validation = loaded.parts(device, None if job.purpose is Purpose.VERIFY else turn)
     # A teacher sees the images that the job trains on, and no others.
-    teacher = _teacher_of(job, training, loaded.data.data_hash, device)
+    teacher = _teacher_of(job, training, loaded.data.data_hash, device, turn)
     made, now = environment(device, loaded.data.data_hash, name), datetime.now(UTC).isoformat(timespec="seconds")
     results = [replace(begun(each, dataset), environment=made, started_utc=now) for each in jobs]
     runs = []
@@ -322,7 +322,7 @@ def to_safetensors(network: nn.Module, about: Mapping[str, str]) -> bytes:
     return content
 
 
-def _teacher_of(job: Job, images: Images, data_hash: str, device: torch.device) -> Teacher | None:
+def _teacher_of(job: Job, images: Images, data_hash: str, device: torch.device, turn: int) -> Teacher | None:
     """Return the teacher that a job's recipe names, trained now where it is not kept; None where it names none.
 
     A teacher is an ordinary training run with a fixed seed on the images of its student, so it never sees a test image,
@@ -340,7 +340,7 @@ def _teacher_of(job: Job, images: Images, data_hash: str, device: torch.device) 
     # What may give other bits has another name; the commit may not, as when results are compared.
     known = [PROTOCOL_VERSION, asdict(replace(facts, commit=None, dirty=None))]
     digest = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:12]
-    part = "all" if job.purpose is Purpose.VERIFY else "split"
+    part = "all" if job.purpose is Purpose.VERIFY else f"split{turn or ''}"
 
     def trained(index: int) -> dict[str, Any]:
         seed = derive_seed(architecture.hash, own.hash, Purpose.TEACHER, index)
