@@ -22,7 +22,7 @@ from search_spaces.space import SearchSpace
 SPACES: Mapping[str, str] = {
     "all": "every form in one space: the design card's grammar, shared, bottleneck and separable kernels, and poses",
     "card": "the design card's block grammar, up to 20,000 parameters",
-    "small": "pictures with an edge of 3 to 11 pixels: one pooling at most, shared and separable kernels, and poses",
+    "small": "pictures with an edge of 3 to 11 pixels: one pooling at most, all forms of kernels",
     "series": "pictures of one row: kernels of 1x3, shared and separable ones",
     "tiny": "up to 5,000 parameters, with shared kernels, depthwise layers and residual sums",
     "tied": "up to 20,000 parameters; layers share kernels, also across resolutions",
