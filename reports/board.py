@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from harness.data.datasets import DATASETS
+from harness.data.datasets import DATASETS, known_task
 from harness.evidence.events import SessionEnded
 from harness.evidence.leaderboard import PROVEN, LeaderboardRow, Survey, Tier
 from harness.evidence.record import Record, kept_indices
@@ -24,7 +24,7 @@ from reports.render import duration, page, short
 from reports.study_facts import Standings, StudyFacts, read_standings, read_study
 from reports.study_page import headline, write_report
 from search_spaces.catalog import network_names
-from search_spaces.network import MNIST, Analysis, analyse
+from search_spaces.network import Analysis, analyse
 
 
 class _Entry(NamedTuple):
@@ -60,14 +60,12 @@ def _groups(rows: Sequence[LeaderboardRow], records: Sequence[Record], workspace
 
     def entry(row: LeaderboardRow) -> _Entry:
         record = by_key.get(row.key[:5]) if row.tier is not Tier.CLAIMED else None
-        # A file may hold rows of other versions of this program.
-        task = DATASETS[row.dataset].task if row.dataset in DATASETS else MNIST
         seeds = record.seeds if record else ()
         return _Entry(
             row=row,
             name=names[row.hash],
             accuracy_pct=row.validation_accuracy_pct if row.tier is Tier.SEARCHED else row.mean_test_accuracy_pct,
-            analysis=analyse(row.architecture, task),
+            analysis=analyse(row.architecture, known_task(row.dataset)),
             errors=[run.test_errors for run in seeds],
             allowed=allowed_errors(row.target_pct, seeds[0].test_size) if seeds else 0,
             commands=list(_commands(row, record, [item for item in records if item.hash == row.hash], workspace)),

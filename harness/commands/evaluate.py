@@ -117,17 +117,17 @@ def _own(evidence: Record, indices: list[int], images: Path, place: Workspace, a
     from harness.evidence.record import read_recorded
 
     kept = [read_recorded(place.records, evidence, index) for index in indices]
-    pictures, faults = own_images(images)
-    pixels = torch.from_numpy(np.stack([picture.pixels for picture in pictures]))[:, None]
     spec, precision = dataset(evidence.dataset), evidence.recipe.precision
+    pictures, faults = own_images(images, spec)
+    pixels = torch.from_numpy(np.stack([picture.pixels for picture in pictures]))
+    words = spec.class_names or range(spec.classes)
     sure = torch.stack([probabilities(weights, pixels, spec, precision) for weights in kept]).mean(0)
     names, found, lines = ("says", "confidence", "next", "next_confidence"), [], []
     for picture, best, classes in zip(pictures, *(each.tolist() for each in sure.topk(2)), strict=True):
-        values = (classes[0], best[0], classes[1], best[1])
+        first, second = (words[each] for each in classes)
+        values = (first, best[0], second, best[1])
         found.append({"file": str(picture.path), **dict(zip(names, values, strict=True)), "done": picture.done})
-        line = (
-            f"{picture.path}: {classes[0]}, confidence {100 * best[0]:.1f} %; next {classes[1]}, {100 * best[1]:.1f} %"
-        )
+        line = f"{picture.path}: {first}, confidence {100 * best[0]:.1f} %; next {second}, {100 * best[1]:.1f} %"
         lines.append(line + (f"  ({picture.done})" if picture.done else ""))
     options.answer(as_json, {"hash": evidence.hash, "dataset": evidence.dataset, "images": found}, "\n".join(lines))
     options.say_left_out(fault.message for fault in faults)

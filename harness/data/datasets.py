@@ -102,6 +102,14 @@ def task_of(name: str) -> Task:
     return asked_for(name).task
 
 
+def known_task(name: str) -> Task:
+    """Return the task of a data set; that of MNIST where it is not known here, as in files of other versions."""
+    try:
+        return task_of(name)
+    except UsageError:
+        return task_of("mnist")
+
+
 def pixel_properties(dataset: Dataset) -> dict[str, str]:
     """Return by what images were normalised, as a file of weights says it: a number a channel."""
     means, deviations = (" ".join(map(repr, values)) for values in (dataset.mean, dataset.std))

@@ -15,6 +15,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from harness.data import own
 from harness.data.datasets import Dataset
 from harness.data.training_images import cache_folder, from_torchvision, idx_array
 from harness.system.errors import DataError, UsageError, reason
@@ -81,14 +82,14 @@ def labelled_images(name: str, spec: Dataset, folder: Path | None) -> _LabelledI
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _OwnImage:
-    """One picture, ready for a network: uint8 (28, 28), white on black, and what was ``done`` to it, for people."""
+    """One picture, ready for a network: uint8 (channels, rows, columns), and what was ``done`` to it, for people."""
 
     path: Path
     pixels: np.ndarray[Any, Any]
     done: str
 
 
-def own_images(place: Path) -> tuple[list[_OwnImage], list[DataError]]:
+def own_images(place: Path, spec: Dataset) -> tuple[list[_OwnImage], list[DataError]]:
     """Return the picture, or those of a folder in order of their names, and why others of the folder are left out.
 
     Raises:
@@ -98,12 +99,12 @@ def own_images(place: Path) -> tuple[list[_OwnImage], list[DataError]]:
     if not place.exists():
         raise UsageError(f"--images {place}: there is no such file or folder")
     if not place.is_dir():
-        return [_own_image(place)], []
+        return [_own_image(place, spec)], []
     found: list[_OwnImage] = []
     faults: list[DataError] = []
     for path in sorted(path for path in place.iterdir() if path.suffix.lower() in _ENDINGS):
         try:
-            found.append(_own_image(path))
+            found.append(_own_image(path, spec))
         except DataError as error:
             faults.append(error)
     if not found:
@@ -111,7 +112,10 @@ def own_images(place: Path) -> tuple[list[_OwnImage], list[DataError]]:
     return found, faults
 
 
-def _own_image(path: Path) -> _OwnImage:
+def _own_image(path: Path, spec: Dataset) -> _OwnImage:
+    if spec.sha256:
+        pixels = own.picture(path, spec.image_shape)[0]
+        return _OwnImage(path, np.moveaxis(pixels, 2, 0), "")
     try:
         with Image.open(path) as picture:
             # A phone stores what its sensor saw, and beside it which side is up.
@@ -129,7 +133,7 @@ def _own_image(path: Path) -> _OwnImage:
     if grey.shape != (_EDGE, _EDGE):
         grey = _centred(grey)
         done.append("cut out, scaled and centred")
-    return _OwnImage(path, np.clip(np.rint(grey), 0, 255).astype(np.uint8), ", ".join(done))
+    return _OwnImage(path, np.clip(np.rint(grey), 0, 255).astype(np.uint8)[None], ", ".join(done))
 
 
 def _border(grey: np.ndarray[Any, Any]) -> float:

@@ -228,10 +228,10 @@ def _of_folders(place: Path, group_by: str | None, shape: Shape | None) -> dict[
             if not path.resolve().is_relative_to(place.resolve()):
                 raise DataError(f"{path} is a link out of {place}")
             if path.suffix.lower() in _PICTURES and path.is_file():
-                picture, grown = _picture(path, shape)
+                pixels, grown = picture(path, shape)
                 size += grown
                 _check_bytes(place, size)
-                images.append(picture)
+                images.append(pixels)
                 labels.append(label)
                 names.append(str(path.relative_to(place)))
         empty = sorted({label for label, _ in paths} - set(labels))
@@ -248,7 +248,7 @@ def _of_folders(place: Path, group_by: str | None, shape: Shape | None) -> dict[
     return parts
 
 
-def _picture(path: Path, shape: Shape | None) -> tuple[_Array, int]:
+def picture(path: Path, shape: Shape | None) -> tuple[_Array, int]:
     """Return uint8 (rows, columns, 1 or 3), and its bytes; a header that promises too much is refused unread."""
     from PIL import Image, ImageOps
 
@@ -260,12 +260,12 @@ def _picture(path: Path, shape: Shape | None) -> tuple[_Array, int]:
             if upright.mode.startswith("I"):
                 upright = upright.point(lambda value: value / 256).convert("L")
             wanted = "L" if (shape and shape[0] == 1) or (grey and not (shape and shape[0] == 3)) else "RGB"
-            picture = upright.convert(wanted)
+            plain = upright.convert(wanted)
             if shape is not None:
-                picture = picture.resize((shape[2], shape[1]), Image.Resampling.BILINEAR)
+                plain = plain.resize((shape[2], shape[1]), Image.Resampling.BILINEAR)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(f"cannot read the picture {path}: {' '.join(reason(error).split())}") from error
-    array = np.asarray(picture)
+    array = np.asarray(plain)
     return array.reshape(*array.shape[:2], -1), array.nbytes
 
 

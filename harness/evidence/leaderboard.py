@@ -16,7 +16,7 @@ from itertools import chain, groupby
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from harness.data.datasets import DATASETS, dataset
+from harness.data.datasets import DATASETS, dataset, known_task
 from harness.evidence import bounds, ledger, record
 from harness.evidence.ledger import Attempt, Ledger, Outcome
 from harness.evidence.record import Record
@@ -28,7 +28,7 @@ from harness.system.files import Workspace
 from harness.training.result import PROTOCOL_VERSION, Purpose, Result, Status, finite
 from search_spaces.catalog import name_of
 from search_spaces.errors import SearchSpaceError
-from search_spaces.network import MNIST, Architecture, Task, analyse, stored_numbers
+from search_spaces.network import Architecture, Task, analyse, stored_numbers
 from search_spaces.space import Metric, measured
 
 VERIFIED_SEEDS = 5
@@ -371,9 +371,8 @@ def _searched_elsewhere(path: Path) -> list[LeaderboardRow]:
     rows = []
     for row in read(path):
         if row.tier is Tier.SEARCHED:
-            task = DATASETS[row.dataset].task if row.dataset in DATASETS else MNIST
             try:
-                columns = _columns_of(row.architecture, task)
+                columns = _columns_of(row.architecture, known_task(row.dataset))
             except SearchSpaceError as error:
                 raise ContentError(f"{path}: the network of {row.hash}: {error.message}") from error
             rows.append(replace(row, **columns, reached=False, seeds=0, mean_test_accuracy_pct=None))

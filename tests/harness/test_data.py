@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import dataclasses
 import functools
 import gzip
 import hashlib
@@ -575,8 +576,8 @@ def test_a_folder_with_too_many_or_too_few_files_and_another_name_are_refused(tm
 
 def one(path: Path) -> other_images._OwnImage:
     """The picture, alone."""
-    [[found], _] = own_images(path)
-    return found
+    [[found], _] = own_images(path, DATASETS["mnist"])
+    return dataclasses.replace(found, pixels=found.pixels[0])
 
 
 def saved(path: Path, grey: np.ndarray) -> Path:
@@ -680,19 +681,19 @@ def test_a_folder_gives_its_pictures_by_name_and_says_which_cannot_be_read(tmp_p
     (tmp_path / "notes.txt").write_text("which digit is which")
     (tmp_path / "torn.png").write_bytes(b"no picture")
 
-    found, faults = own_images(tmp_path)
+    found, faults = own_images(tmp_path, DATASETS["mnist"])
 
     assert [picture.path.name for picture in found] == ["a.png", "b.PNG", "c.bmp"]
     assert ["torn.png" in fault.message for fault in faults] == [True]
     for picture in found:
         picture.path.unlink()
     with pytest.raises(DataError):
-        own_images(tmp_path)
+        own_images(tmp_path, DATASETS["mnist"])
     (tmp_path / "torn.png").unlink()
     with pytest.raises(UsageError):
-        own_images(tmp_path)
+        own_images(tmp_path, DATASETS["mnist"])
     with pytest.raises(UsageError):
-        own_images(tmp_path / "none")
+        own_images(tmp_path / "none", DATASETS["mnist"])
 
 
 def test_debian_s_fashion_mnist_is_the_published_one_without_name_and_time_in_the_headers():
