@@ -33,6 +33,7 @@ _COMPLETION = "_HARNESS_COMPLETE"
 # In the order of the help; a command is what its file in harness/commands is called, but for some of one story.
 _COMMANDS = {
     **{name: name for name in ("search", "train", "verify", "evaluate")},
+    "check": "verify",
     "explain": "spaces",
     **{name: name for name in ("spaces", "leaderboard", "report")},
     "export": "train",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import click
@@ -62,3 +63,23 @@ def verify(declare_only: bool, certify: bool, cluster: str | None, as_json: bool
         found = api.verified(plan, place, given["data"], executor_of)
     options.answer(as_json, found.document(), str(found))
     return 0 if found.passed else 3
+
+
+@click.command(short_help="Compute a certificate again.")
+@click.argument("file", type=click.Path(path_type=Path))
+@options.as_json
+def check(file: Path, as_json: bool) -> None:
+    """Compute again what FILE, a certificate of an estimator, states; nothing is trained, and no data are needed.
+
+    Exit code 4 and one line where something does not follow from the network, the seeds and their errors.
+    """
+    from harness.estimator import check as checked
+    from harness.system.document import document_of
+
+    found = checked(file)
+    bound = "" if found.lower_bound_pct is None else f", 99 % lower bound {found.lower_bound_pct:.3f} %"
+    text = (
+        f"{found.verdict}: {found.parameters:,} parameters, mean {found.mean_pct:.3f} % over {len(found.seeds)} "
+        f"seeds on {found.test_size:,} test images{bound}, target {found.target_pct:g} %"
+    )
+    options.answer(as_json, document_of(found), text)

@@ -6,7 +6,7 @@ workspace (``harness.data.own``).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from harness.system.document import read_as
 from harness.system.errors import UsageError
@@ -52,6 +52,7 @@ class Dataset:
         sha256: of all images and labels of a person's own data; empty for others.
         folds: parts that take turns in validating; a training's seed says whose turn it is.
         duplicates: images that a person's own data hold more than once, as they are named there.
+        low: of a person's own data, the value a channel that became 0; ``high`` became 255.
     """
 
     name: str
@@ -70,6 +71,9 @@ class Dataset:
     sha256: str = ""
     folds: int = 1
     duplicates: tuple[str, ...] = ()
+    # The same images may come as bytes and as shares of one.
+    low: tuple[float, ...] = field(default=(), compare=False)
+    high: tuple[float, ...] = field(default=(), compare=False)
 
     @property
     def title(self) -> str:

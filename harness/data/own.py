@@ -29,7 +29,7 @@ from harness.data.training_images import OWN_FILES, idx_array
 from harness.system.document import document_of
 from harness.system.errors import DataError, reason
 from harness.system.files import json_text, workspace, write_together
-from search_spaces.ops import Shape
+from search_spaces.ops import Shape, shape_text
 
 _Array: TypeAlias = np.ndarray[Any, Any]
 _PARTS = {
@@ -153,6 +153,14 @@ def from_torch(name: str, train: Any, test: Any = None, *, shape: Shape | None =
             labels = [int(label) for _, label in pairs]
             arrays += [images, [names[label] for label in labels] if names else labels]
     return from_arrays(name, *arrays, shape=shape)
+
+
+class Data:
+    """Makes data sets of one's own, which ``harness.search`` and the other functions take in place of a name."""
+
+    from_arrays = staticmethod(from_arrays)
+    from_torch = staticmethod(from_torch)
+    read = staticmethod(read)
 
 
 # Sources ---------------------------------------------------------------------------------------------------------
@@ -303,7 +311,9 @@ def _of_series(place: Path) -> dict[str, _Part]:
 
 
 def _kept(name: str, parts: Mapping[str, _Part], shape: Shape | None) -> Dataset:
-    images = _as_bytes({part: _stacked(each, shape) for part, each in parts.items()})
+    stacked = {part: _stacked(each, shape) for part, each in parts.items()}
+    low, high = _range(stacked)
+    images = {part: _scaled(each, low, high) for part, each in stacked.items()}
     classes = sorted(
         {*parts["train"].labels}, key=lambda label: (0, int(label), "") if label.isdigit() else (1, 0, label)
     )
@@ -376,6 +386,8 @@ def _kept(name: str, parts: Mapping[str, _Part], shape: Shape | None) -> Dataset
         sha256=digest,
         folds=folds,
         duplicates=repeats,
+        low=tuple(map(float, low)),
+        high=tuple(map(float, high)),
     )
     place = workspace().data(spec.name)
     if not (place / "data.json").is_file():
@@ -442,32 +454,44 @@ def _resized(image: _Array, shape: Shape) -> _Array:
     )
 
 
-def _as_bytes(parts: dict[str, _Array]) -> dict[str, _Array]:
-    """Return all parts as uint8, by what the part to train on holds: bytes, shares of one, or any range a channel."""
+def _range(parts: dict[str, _Array]) -> tuple[_Array, _Array]:
+    """Return what becomes 0 and 255: bytes stay, shares of one are spread, and so is any other range of a channel."""
     shapes = {part: images.shape[1:] for part, images in parts.items()}
     if len({*shapes.values()}) > 1:
         told = ", ".join(f"{part} {'x'.join(map(str, shape))}" for part, shape in shapes.items())
         raise DataError(f"the parts have images of several shapes: {told}")
-    train = parts["train"].astype(np.float64)
-    low, high = train.min(axis=(0, 2, 3), keepdims=True), train.max(axis=(0, 2, 3), keepdims=True)
+    train = parts["train"]
+    low, high = (limit(axis=(0, 2, 3)).astype(np.float64) for limit in (train.min, train.max))
     whole = all(np.array_equal(images, np.round(images)) for images in parts.values())
-    if whole and low.min() >= 0 and 1 < high.max() <= 255:
+    if train.dtype == np.uint8 or (whole and low.min() >= 0 and 127 < high.max() <= 255):
         low, high = np.zeros_like(low), np.full_like(high, 255)
-    elif low.min() >= 0 and high.max() <= 1:
+    elif low.min() >= 0 and 0 < high.max() <= 1:
         low, high = np.zeros_like(low), np.ones_like(high)
     else:
-        high = np.where(high > low, high, low + 1)
-        return {part: _scaled(images, low, high) for part, images in parts.items()}
+        return low, np.where(high > low, high, low + 1)
     for part, images in parts.items():
-        if images.min() < 0 or images.max() > high.max():
+        if images.min() < 0 or images.max() > high[0]:
             told = f"from {images.min():g} to {images.max():g}"
             raise DataError(f"pixels of {part} go {told}, those of train from {train.min():g} to {train.max():g}")
-    return {part: _scaled(images, low, high) for part, images in parts.items()}
+    return low, high
 
 
 def _scaled(images: _Array, low: _Array, high: _Array) -> _Array:
-    scaled = (images.astype(np.float64) - low) / (high - low) * 255
-    return np.ascontiguousarray(np.clip(np.rint(scaled), 0, 255).astype(np.uint8))
+    shares = (images - low[:, None, None]) / (high - low)[:, None, None]
+    return np.ascontiguousarray(np.clip(np.rint(255 * shares), 0, 255).astype(np.uint8))
+
+
+def pixels_of(spec: Dataset, x: Any) -> _Array:
+    """Return further arrays, as `from_arrays` takes them, as the data set's pixels: uint8 (images, *image_shape).
+
+    Raises:
+        DataError: they are of another shape, or not finite.
+    """
+    images = _stacked(_Part(np.asarray(x), [], [], []), None)
+    if images.shape[1:] != spec.image_shape:
+        found, due = (shape_text(shape) for shape in (images.shape[1:], spec.image_shape))
+        raise DataError(f"images are of {found}, but those of {spec.name} of {due}")
+    return _scaled(images, np.array(spec.low), np.array(spec.high))
 
 
 def _duplicates(parts: Mapping[str, _Part], digests: Mapping[str, Sequence[str]]) -> tuple[str, ...]:

@@ -23,23 +23,33 @@ from search_spaces.space import SearchSpace, draw_uniform
 
 DIGITS = ("mnist", "mnist-5k")
 CHOICES = ("small", "small-shift", "small-still")
-# Long enough that what augmentation gains shows, short beside a search; two seeds, as one network's errors differ by
-# chance as much as two recipes'.
-_STEPS, _SEEDS, _DRAWS = 4_000, 2, 25
+# Long enough that what augmentation gains shows, short beside a search of three minutes, and in a shorter one as much
+# shorter; two seeds, as one network's errors differ by chance as much as two recipes'.
+_STEPS, _SECONDS, _SEEDS, _DRAWS = 4_000, 180.0, 2, 25
+_LEAST_SECONDS = 60.0
 
 
-def recipe_for(data: Dataset, place: Workspace) -> NamedRecipe | None:
-    """Return the default recipe of a data set; None where it is still to be chosen."""
+def recipe_for(data: Dataset, place: Workspace, seconds: float | None) -> NamedRecipe | None:
+    """Return the default recipe of a search; None where it is still to be chosen, and there is time for it."""
     if data.name in DIGITS:
         return named_recipe(CHOICES[0])
     if data.image_shape[1] == 1:
         return named_recipe(CHOICES[-1])  # to turn or shift a row takes it out of the picture
     path = place.data(data.name) / "augmentation.json"
-    return named_recipe(json.loads(path.read_text("utf-8"))["recipe"]) if path.is_file() else None
+    if path.is_file():
+        return named_recipe(json.loads(path.read_text("utf-8"))["recipe"])
+    return named_recipe(CHOICES[1]) if seconds is not None and seconds < _LEAST_SECONDS else None
 
 
 def choose(
-    data: Dataset, space: SearchSpace, budget: int, executor: Executor, count: int, engine: str, place: Workspace
+    data: Dataset,
+    space: SearchSpace,
+    budget: int,
+    executor: Executor,
+    count: int,
+    engine: str,
+    place: Workspace,
+    seconds: float = _SECONDS,
 ) -> NamedRecipe:
     """Train one network of the space with each recipe, keep the recipe of the fewest validation errors, and return it.
 
@@ -50,7 +60,7 @@ def choose(
     drawn = [draw_uniform(space, rng, budget).architecture for _ in range(_DRAWS)]
     network = sorted(drawn, key=lambda each: analyse(each, data.task).parameters)[_DRAWS // 2]
     batch = named_recipe(CHOICES[0]).recipe.batch_size
-    epochs = max(2, math.ceil(_STEPS * batch / data.train_size))
+    epochs = max(2, math.ceil(min(1.0, seconds / _SECONDS) * _STEPS * batch / data.train_size))
     jobs = [
         Job(
             architecture=network,
@@ -65,7 +75,8 @@ def choose(
     ]
     errors: dict[str, list[int]] = {name: [] for name in CHOICES}
     for ended in run_all(jobs, executor, count):
-        errors[ended.job.recipe_name].append(ended.result.validation_errors or data.validation_size)
+        wrong = ended.result.validation_errors
+        errors[ended.job.recipe_name].append(data.validation_size if wrong is None else wrong)
     best = min(CHOICES, key=lambda name: fmean(errors[name]))
     told = ", ".join(f"{name} {fmean(errors[name]):g}" for name in CHOICES)
     say(f"augmentation: recipe {best}, by its errors on {data.validation_size:,} validation images ({told})")

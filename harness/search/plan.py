@@ -91,7 +91,7 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
     if prior not in (known := ("shipped", "own", "none")):
         raise UsageError(f"unknown prior {prior!r}; known are {', '.join(known)}")
     about, started = asked_for(given["dataset"]), time.monotonic()
-    usual = recipe_for(about, place) if given["recipe"] == AUTO else named_recipe(given["recipe"])
+    usual = recipe_for(about, place, given["seconds"]) if given["recipe"] == AUTO else named_recipe(given["recipe"])
     recipe = usual or named_recipe(CHOICES[0])
     device = choose_device(given["device"])
     if name is not None:
@@ -112,7 +112,8 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
     offset, workers = error_ratio_of(data.dataset, target), worker_count(given["workers"], device)
     source, limits = Source(data.dataset.name, given["folder"]), Limits(given["trial_time"], given["trial_memory"])
     if usual is None and not given.get("plan"):
-        recipe = choose(data.dataset, space, budget, Processes(source, limits), workers, engine.kind, place)
+        trainer = Processes(source, limits)
+        recipe = choose(data.dataset, space, budget, trainer, workers, engine.kind, place, given["seconds"])
     config = StudyConfig(
         dataset=data.dataset.name,
         data_hash=data.data_hash,

@@ -1,0 +1,225 @@
+"""A classifier in scikit-learn's manner: fit, predict, score, and a certificate that anybody can compute again."""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness import api
+from harness.data import own
+from harness.evidence.bounds import over_seeds
+from harness.system import statistics
+from harness.system.document import WrittenNetwork, document_of, documented, read_as
+from harness.system.errors import ContentError, UsageError
+from harness.system.files import write_json
+from harness.training.recipe import Recipe
+from harness.training.result import Purpose, accuracy_pct, derive_seed
+from search_spaces.network import Task, analyse
+
+if TYPE_CHECKING:
+
+    class _Base:
+        pass
+
+else:
+    try:  # what scikit-learn's own tools expect of a classifier
+        from sklearn.base import BaseEstimator, ClassifierMixin
+
+        _Base = type("_Base", (ClassifierMixin, BaseEstimator), {})
+    except ImportError:
+        _Base = object
+
+
+class SmallestClassifier(_Base):
+    """The smallest network that reaches a target accuracy.
+
+    Args:
+        target: accuracy to reach on images that no search has seen, 0 to 1.
+        limits: of every network, such as ``parameters<=5000,macs<=1000000``.
+        minimise: ``parameters``, ``macs``, ``weight_bytes`` or ``ram_bytes``.
+        time: of ``fit``: seconds, or a text such as ``5m``.
+        random_state: seed of the search.
+        workers: training processes; ``auto`` for one a core.
+
+    Attributes:
+        classes_: labels in the order of ``predict_proba``.
+        network_: notation of the network; ``parameters_`` how many it has.
+        study_: the search, as ``harness.search`` returns it.
+        data_: the data set that was made of ``X`` and ``y``; a fifth of them is its locked test part.
+    """
+
+    def __init__(
+        self,
+        target: float = 0.97,
+        *,
+        limits: str = "parameters<=5000",
+        minimise: str = "parameters",
+        time: str | float = "5m",
+        random_state: int | None = 0,
+        workers: int | str = "auto",
+    ) -> None:
+        self.target, self.limits, self.minimise = target, limits, minimise
+        self.time, self.random_state, self.workers = time, random_state, workers
+
+    def fit(self, X: Any, y: Any) -> SmallestClassifier:
+        """Search, verify the winner on the part that was set aside, and keep one of its seeds for predictions.
+
+        Args:
+            X: (images, rows, columns[, channels]) or (series, steps), bytes or numbers.
+            y: labels, integers or texts.
+
+        Raises:
+            DataError: they do not hold together.
+            UsageError: the target cannot be shown by so few images.
+        """
+        self._given, labels = (X, y), np.asarray(y)
+        self.n_features_in_ = int(np.prod(np.shape(X)[1:]))
+        self.data_ = own.from_arrays("fitted", X, y)
+        self.classes_ = np.array(sorted({*labels.tolist()}, key=lambda each: self.data_.class_names.index(_name(each))))
+        self.study_ = api.search(
+            self.data_,
+            target_pct=100 * self.target,
+            limits=self.limits or None,
+            minimise=self.minimise,
+            time=self.time,
+            seed=self.random_state or 0,
+            workers=self.workers,
+        )
+        records = [each for each in self.study_.records if each.dataset == self.data_.name]
+        trial = self.study_.standing or self.study_.nearest
+        if trial is None:
+            raise UsageError(f"no network was trained in {self.time}; give more time")
+        self._trial = trial
+        if self.study_.standing is None:
+            warnings.warn(f"no network is confirmed at {100 * self.target:g} %; the nearest one predicts", stacklevel=2)
+        found = next((each for each in records if each.hash == trial.hash), None)
+        if found is not None:
+            self._model = api.load(found)
+        else:
+            epochs = trial.epochs
+            recipe = trial.recipe_name.removesuffix(f"-{epochs}ep")
+            self._model = api.train(trial.network, self.data_.name, recipe=recipe, epochs=epochs).module
+        self.network_, self.parameters_ = trial.network, trial.parameters
+        return self
+
+    def predict_proba(self, X: Any) -> np.ndarray[Any, Any]:
+        """Return a probability a class, (images, classes), in the order of ``classes_``."""
+        import torch
+
+        pixels = torch.from_numpy(own.pixels_of(self.data_, X))
+        with torch.no_grad():
+            shares = [torch.softmax(self._model(batch), 1) for batch in torch.split(pixels, 1_000)]
+        found: np.ndarray[Any, Any] = torch.cat(shares).numpy()
+        return found
+
+    def predict(self, X: Any) -> np.ndarray[Any, Any]:
+        """Return the likeliest label of each image."""
+        found: np.ndarray[Any, Any] = self.classes_[self.predict_proba(X).argmax(1)]
+        return found
+
+    def score(self, X: Any, y: Any) -> float:
+        """Return the share of right predictions."""
+        return float(np.mean(self.predict(X) == np.asarray(y)))
+
+    def certify(self, X_test: Any, y_test: Any, seeds: int = 20) -> Certificate:
+        """Train the network on all that was fitted, with fresh seeds that are declared first, and test each once.
+
+        Args:
+            X_test: images that had no part in anything so far; ``y_test`` their labels.
+
+        Raises:
+            DataError: they do not suit what was fitted.
+        """
+        data = own.from_arrays("certified", *self._given, X_test, y_test)
+        target_pct, workers = 100 * self.target, self.workers
+        record = api.verify(self._trial, seeds, dataset=data.name, target_pct=target_pct, workers=workers).record
+        errors = tuple(run.test_errors for run in record.seeds)
+        facts = _computed(errors, data.test_size, record.target_pct)
+        return Certificate(
+            architecture=record.architecture,
+            hash=record.hash,
+            parameters=record.parameters,
+            input_shape=data.image_shape,
+            classes=data.classes,
+            data_hash=data.sha256,
+            recipe=record.recipe,
+            target_pct=record.target_pct,
+            test_size=data.test_size,
+            indices=tuple(run.index for run in record.seeds),
+            seeds=tuple(run.seed for run in record.seeds),
+            test_errors=errors,
+            **facts,
+        )
+
+
+def _name(label: Any) -> str:
+    return str(label) if isinstance(label, str) else str(int(label))
+
+
+@documented
+@dataclass(frozen=True, kw_only=True)
+class Certificate:
+    """What a network shows on test images: fresh seeds, the errors of each, their mean and its bound.
+
+    Attributes:
+        test_errors: wrong test images of each seed, of ``test_size``.
+        mean_pct: mean test accuracy.
+        lower_bound_pct: one-sided 99 % lower t bound of that mean over seeds; None below two seeds.
+        verdict: ``shown`` where the bound reaches the target, ``at the target`` where the mean does, else ``missed``.
+    """
+
+    architecture: WrittenNetwork
+    hash: str
+    parameters: int
+    input_shape: tuple[int, int, int]
+    classes: int
+    data_hash: str
+    recipe: Recipe
+    target_pct: float
+    test_size: int
+    indices: tuple[int, ...]
+    seeds: tuple[int, ...]
+    test_errors: tuple[int, ...]
+    mean_pct: float
+    lower_bound_pct: float | None
+    verdict: str
+
+    def save(self, path: str | Path) -> None:
+        """Write it as JSON; ``harness check`` computes it again."""
+        write_json(Path(path), json.loads(json.dumps(document_of(self))))
+
+
+def _computed(errors: tuple[int, ...], images: int, target_pct: float) -> dict[str, Any]:
+    accuracies = [accuracy_pct(each, images) or 0.0 for each in errors]
+    mean, bound = statistics.mean(accuracies), over_seeds(accuracies)
+    shown = bound is not None and statistics.reaches(bound, target_pct)
+    verdict = "shown" if shown else "at the target" if statistics.reaches(mean, target_pct) else "missed"
+    return {"mean_pct": mean, "lower_bound_pct": bound, "verdict": verdict}
+
+
+def check(path: Path) -> Certificate:
+    """Read a certificate and compute again what it states; nothing is trained, and no data are needed.
+
+    Raises:
+        ContentError: it cannot be read, or states what does not follow from its network, seeds and errors.
+    """
+    found = read_as(Certificate, path, str(path))
+    seeds = [derive_seed(found.hash, found.recipe.hash, Purpose.VERIFY, index) for index in found.indices]
+    due = {
+        "hash": found.architecture.hash,
+        "parameters": analyse(found.architecture, Task(found.input_shape, found.classes)).parameters,
+        "seeds": tuple(seeds),
+        **_computed(found.test_errors, found.test_size, found.target_pct),
+    }
+    for name, computed in due.items():
+        stated = getattr(found, name)
+        close = isinstance(stated, float) and isinstance(computed, float) and math.isclose(stated, computed)
+        if stated != computed and not close:
+            raise ContentError(f"{path}: {name}: stated {stated}, computed {computed}")
+    return found
