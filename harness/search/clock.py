@@ -39,13 +39,12 @@ def work(architecture: Architecture, task: Task) -> float:
 
 def work_of(analysis: Analysis) -> float:
     """Do as ``work`` for a network that has been analysed."""
-    of_all = step_work(analysis.macs, map_numbers(analysis), analysis.parameters)
-    return of_all + _GROUPED_MACS * grouped_macs(analysis)
+    return step_work(analysis.macs, map_numbers(analysis), analysis.parameters, grouped_macs(analysis))
 
 
-def step_work(macs: int, numbers: int, parameters: int) -> float:
-    """Return the work of a network of which only these totals are known, as if no kernel were depthwise or grouped."""
-    return macs + _NUMBER_MACS * numbers + _PARAMETER_MACS * parameters
+def step_work(macs: int, numbers: int, parameters: int, grouped: int = 0) -> float:
+    """Return the work of a network by its totals; ``grouped`` multiply-adds are of depthwise or grouped kernels."""
+    return macs + _NUMBER_MACS * numbers + _PARAMETER_MACS * parameters + _GROUPED_MACS * grouped
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +74,9 @@ PACES = {"torch": Pace(1.85e-4, 3.35e-11), "native": Pace(4.5e-6, 6.4e-11)}
 
 @dataclass(slots=True)
 class Timing:
-    """What runs have taken and what was estimated for them.
+    """What runs have taken and what was estimated for them by a pace, where an epoch trains on so many images.
 
     Attributes:
-        images: that an epoch trains on.
-        pace: of the estimates.
         sums: measured and estimated seconds, by the place where runs were trained. They are exact: a search that goes
             on after a stop adds the same runs in another order.
     """
@@ -95,26 +92,22 @@ class Timing:
             sums = self.sums.get(place, (Fraction(0), Fraction(0)))
             self.sums[place] = (sums[0] + Fraction(run.train_seconds), sums[1] + Fraction(estimated))
 
+    def slowdown(self) -> float | None:
+        """Return measured over estimated seconds of all runs, of the slowest place; None where no run tells it."""
+        return max((float(took / estimated) for took, estimated in self.sums.values() if estimated), default=None)
+
     @property
     def measured_pace(self) -> Pace:
         """The pace that runs have shown, that of the slowest place; the estimates' until a run has ended."""
         factor = self.slowdown() or 1.0
         return Pace(factor * self.pace.seconds_an_image, factor * self.pace.seconds_a_mac)
 
-    def slowdown(self) -> float | None:
-        """Return measured over estimated seconds of all runs, of the slowest place; None where no run tells it."""
-        return max(
-            (float(measured / estimated) for measured, estimated in self.sums.values() if estimated), default=None
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class TimeLeft:
-    """What there is time for.
+    """What there is time for, at the pace of this machine, where an epoch trains on so many images.
 
     Attributes:
-        images: that an epoch trains on.
-        pace: of this machine, as far as it is known.
         seconds: that one training may take, so that its network can still be confirmed and verified; None for no end.
         left: seconds of the search; infinite where it has no end.
         workers: trainings at once.
@@ -150,7 +143,6 @@ class Effort:
         seconds: of all sessions together, verification included; None for no end.
         trials: networks to train at most; None for no end.
         workers: networks that train at once.
-        engine: ``native`` or ``torch``.
     """
 
     seconds: float | None
@@ -183,8 +175,8 @@ def least_seconds(name: str) -> float:
 
 def is_spent(effort: Effort, events: list[Entry[Event]]) -> bool:
     """Return whether the last session came to its end, with no less effort than is allowed now."""
-    ends = [entry.event for entry in events if isinstance(entry.event, SessionBegan | SessionEnded)]
-    if not ends or not isinstance(last := ends[-1], SessionEnded):
+    ends = (entry.event for entry in reversed(events) if isinstance(entry.event, SessionBegan | SessionEnded))
+    if not isinstance(last := next(ends, None), SessionEnded):
         return False
     if last.reason == "trials":
         return effort.trials is not None and effort.trials <= (last.trials or 0)

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.data.datasets import dataset
-from harness.evidence.events import Advised, Postponed, Proposal, SessionEnded, Verified, WinnerChosen
+from harness.evidence.events import Advised, Postponed, SessionEnded, Verified, WinnerChosen
 from harness.evidence.leaderboard import cost_of, refresh
 from harness.evidence.record import Found
-from harness.evidence.study import Study
 from harness.evidence.verify import Plan, Verdict, recorded_verdict, run_seeds
 from harness.search import race
 from harness.search.clock import VERIFY_FACTOR, least_seconds, verify_seeds
@@ -31,8 +30,6 @@ from harness.training.executor import Event
 from harness.training.result import Purpose, Status
 from search_spaces.space import OBJECTIVES, Metric, size_text
 
-# What may change without another study beginning.
-_EFFORT = {"--time", "--trials"}
 _SAME = "goes on with the same study"
 # What may end a run without an accuracy.
 _FAILED = {
@@ -73,19 +70,46 @@ def _verified(
     on_event: Callable[[Event], None],
     say: Callable[[str], None],
 ) -> Verdict | None:
-    candidate = search.candidates[winner.trial]
-    verification = _verification(plan, search, winner, candidate.proposal)
+    config, effort, candidate = plan.config, plan.effort, search.candidates[winner.trial]
+    recipe, name = config.recipe_of(candidate.proposal.epochs)
+    found = Found(
+        study=plan.folder.name,
+        study_seed=config.seed,
+        space=config.space,
+        sampler=config.sampler,
+        trial=winner.trial,
+        validation_accuracy_pct=winner.validation_accuracy_pct or 0.0,
+        validation_seeds=winner.validation_seeds or 0,
+        trained=len({trial for trial, _, _ in search.ended}),
+        rejected=search.rejected.total(),
+        search_seconds=search.seconds,
+        workers=effort.workers,
+        attempt=1 + len(search.verdicts.keys() - {winner.trial}),
+    )
+    verification = Plan(
+        architecture=candidate.proposal.architecture,
+        # With what the catalog knows about the recipe.
+        recipe=replace(plan.recipe, recipe=recipe, name=name),
+        dataset=config.dataset,
+        target_pct=config.target_pct,
+        repeat=False,
+        indices=tuple(range(verify_seeds(effort.workers))),
+        device=effort.device,
+        engine=effort.engine,
+        workers=effort.workers,
+        found=found,
+    )
     recorded = recorded_verdict(verification, plan.workspace)
     # A record can be taken away; then the seeds are run again.
     if winner.trial in search.verdicts and recorded.runs:
         return recorded
     seeds = len(verification.indices) - len(recorded.runs)
-    needed = search.verify_seconds(candidate, seeds)
-    if seeds and search.left < search.least_verify_seconds(candidate, seeds):
-        search.add(Postponed(hash=winner.hash, parameters=winner.parameters, seconds=needed))
-        return None
     if seeds:
-        size = size_text(winner.parameters, candidate.cost, plan.config.minimise)
+        needed = search.verify_seconds(candidate, seeds)
+        if search.left < search.least_verify_seconds(candidate, seeds):
+            search.add(Postponed(hash=winner.hash, parameters=winner.parameters, seconds=needed))
+            return None
+        size = size_text(winner.parameters, candidate.cost, config.minimise)
         on = f"{counted(seeds, 'fresh seed')} on the test images"
         say(f"verifying: {size}, {on}, at most about {duration_text(needed)}")
 
@@ -101,46 +125,10 @@ def _verified(
             )
         )
 
+    # Longer than a trial by as much as there are more images.
+    limits = replace(effort.limits, seconds=effort.limits.seconds * VERIFY_FACTOR)
     return run_seeds(
-        verification,
-        plan.workspace,
-        plan.source,
-        # Longer than a trial by as much as there are more images.
-        replace(plan.effort.limits, seconds=plan.effort.limits.seconds * VERIFY_FACTOR),
-        on_event,
-        plan.executor_of,
-        on_verdict=on_verdict,
-    )
-
-
-def _verification(plan: SearchPlan, study: Study, winner: WinnerChosen, proposal: Proposal) -> Plan:
-    recipe, name = plan.config.recipe_of(proposal.epochs)
-    found = Found(
-        study=plan.folder.name,
-        study_seed=plan.config.seed,
-        space=plan.config.space,
-        sampler=plan.config.sampler,
-        trial=proposal.trial,
-        validation_accuracy_pct=winner.validation_accuracy_pct or 0.0,
-        validation_seeds=winner.validation_seeds or 0,
-        trained=len({trial for trial, _, _ in study.ended}),
-        rejected=study.rejected.total(),
-        search_seconds=study.seconds,
-        workers=plan.effort.workers,
-        attempt=1 + len(study.verdicts.keys() - {winner.trial}),
-    )
-    return Plan(
-        architecture=proposal.architecture,
-        # With what the catalog knows about the recipe.
-        recipe=replace(plan.recipe, recipe=recipe, name=name),
-        dataset=plan.config.dataset,
-        target_pct=plan.config.target_pct,
-        repeat=False,
-        indices=tuple(range(verify_seeds(plan.effort.workers))),
-        device=plan.effort.device,
-        engine=plan.effort.engine,
-        workers=plan.effort.workers,
-        found=found,
+        verification, plan.workspace, plan.source, limits, on_event, plan.executor_of, on_verdict=on_verdict
     )
 
 
@@ -156,17 +144,14 @@ class _LastWords:
         sentences: without full stops, a line each.
         arguments: of a command that goes on with the same study, or begins one that differs in what stood in the way.
         advice: what the command does; the words go on from it.
+        command: as it is typed here.
     """
 
     why: Literal["time", "trials", "target", "space", "verification"]
     sentences: tuple[str, ...]
     arguments: tuple[str, ...]
     advice: str
-
-    @property
-    def command(self) -> str:
-        """The command as it is typed here."""
-        return typed(*self.arguments)
+    command: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,14 +172,6 @@ class Outcome:
     nearest: NearestMiss | None = None
     waiting: Postponed | None = None
 
-    @property
-    def _ends(self) -> Counter[Status]:
-        return Counter(run.status for run in self.study.results if run.purpose is Purpose.SEARCH)
-
-    @property
-    def _trained(self) -> int:
-        return sum(number for status, number in self._ends.items() if status not in _FAILED)
-
     def document(self, report: Path) -> dict[str, Any]:
         """Return it as plain JSON values."""
         config, study, words = self.plan.config, self.study, self.words()
@@ -209,21 +186,20 @@ class Outcome:
             "proposed": len(study.proposals) + rejected + study.repeated,
             "rejected": rejected,
             "repeated": study.repeated,
-            "trained": self._trained,
+            "trained": sum(number for status, number in self._ends().items() if status not in _FAILED),
             "seconds": study.seconds,
             "winner": None if self.verdict is None else document_of(self.verdict.row),
             "reached": self.verdict is not None and self.verdict.passed,
             "missed": [asdict(verdict) for _, verdict in self._missed()],
             "nearest_miss": None if self.nearest is None else asdict(self.nearest),
-            "last_words": None if words is None else {**asdict(words), "command": words.command},
+            "last_words": None if words is None else asdict(words),
             "report": str(report),
             "leaderboard": str(self.plan.workspace.leaderboard),
         }
 
     def text(self) -> str:
         """Return it for people."""
-        lines: list[str] = []
-        config = self.plan.config
+        lines, config = list[str](), self.plan.config
         if self.verdict is not None:
             row = self.verdict.row
             size = size_text(row.parameters, cost_of(row, config.minimise), config.minimise)
@@ -244,10 +220,13 @@ class Outcome:
             lines += [*words.sentences, f"this command {words.advice}:", f"  {words.command}"]
         return "\n".join(lines)
 
+    def _ends(self) -> Counter[Status]:
+        return Counter(run.status for run in self.study.results if run.purpose is Purpose.SEARCH)
+
     def _missed(self) -> list[tuple[str, Verified]]:
-        config, named = self.plan.config, None if self.verdict is None else self.verdict.record
+        named = None if self.verdict is None else self.verdict.record
         return [
-            (size_text(found.proposal.parameters, found.cost, config.minimise), verdict)
+            (size_text(found.proposal.parameters, found.cost, self.plan.config.minimise), verdict)
             for trial, verdict in self.study.verdicts.items()
             if not verdict.passed and (found := self.study.candidates.get(trial)) is not None
             if named is None or (verdict.hash, verdict.recipe_hash) != (named.hash, named.recipe_hash)
@@ -268,52 +247,53 @@ class Outcome:
                 said += f": that takes at most about {needed}, and {left} were left"
             changes = {"--time": duration_option(60 * math.ceil(found.seconds / 60))}
             return self._advised("time", (said,), changes, f"{_SAME} and verifies the network")
-        if self.verdict is not None and self.verdict.passed:
-            return self._more_effort(near, f"{_SAME} and trains it again") if near else None
         if self.verdict is not None:
-            return self._after_a_miss(self.verdict)
-        said, ending = self._nothing_confirmed(), self.study.of_kind(SessionEnded)[-1].event
+            if not self.verdict.passed:
+                return self._after_a_miss(self.verdict)
+            return self._more_effort(near, f"{_SAME} and trains it again") if near else None
+        ends, ending = self._ends(), self.study.of_kind(SessionEnded)[-1].event
+        runs = counted(sum(ends[how] for how in ends if how not in _FAILED), "network") + " trained"
+        runs += f" ({ends[Status.PRUNED]:,} pruned)" if ends[Status.PRUNED] else ""
+        runs += "".join(f", {counted(ends[how], 'run')} {what}" for how, what in _FAILED.items() if ends[how])
+        said = (
+            f"no network of at most {config.ceiling:,} {OBJECTIVES[config.minimise]} was confirmed at "
+            f"{config.threshold_pct:.2f} % validation: {runs} in {duration_text(elapsed)}; the test set was not read"
+        )
         if ending.reason == "exhausted":
             said = f"stopped early: {ending.message}; {said}"
         # In the second half of the time only what can still be trained, confirmed and verified is proposed.
         if ending.reason != "exhausted" or (seconds is not None and elapsed > seconds / 2):
             return self._more_effort((said, *near), _SAME)
         if self.nearest is None or 2 * self.nearest.cost > config.ceiling:
-            return self._advised("space", (said, *near), self._larger(), "looks among larger networks")
+            changes = {"--budget": f"{2 * config.ceiling}"}
+            if config.minimise is not Metric.PARAMETERS:
+                limits = filter(None, self.given.get("--limit", "").split(","))
+                others = (each for each in limits if not each.strip().startswith(config.minimise))
+                changes = {"--limit": ",".join([*others, f"{config.minimise}<={2 * config.ceiling}"])}
+            return self._advised("space", (said, *near), changes, "looks among larger networks")
         # What the seeds of the nearest network differ by is allowed for.
         errors = min(1.0, self.nearest.errors * (1 + race.SEED_SHARE) / self.nearest.size)
         target = max(0, math.floor(100 * (100 - 100 * self.plan.offset.errors_ratio * errors))) / 100
         advice = "asks for what the nearest network may reach"
         return self._advised("target", (said, *near), {"--target": f"{target:g}"}, advice)
 
-    def _nothing_confirmed(self) -> str:
-        config, ends = self.plan.config, self._ends
-        size = f"{config.ceiling:,} {OBJECTIVES[config.minimise]}"
-        runs = counted(self._trained, "network") + " trained"
-        runs += f" ({ends[Status.PRUNED]:,} pruned)" if ends[Status.PRUNED] else ""
-        runs += "".join(f", {counted(ends[how], 'run')} {what}" for how, what in _FAILED.items() if ends[how])
-        return (
-            f"no network of at most {size} was confirmed at {config.threshold_pct:.2f} % validation: {runs} in "
-            f"{duration_text(self.study.seconds)}; the test set was not read"
-        )
-
     def _after_a_miss(self, verdict: Verdict) -> _LastWords:
         row = verdict.row
         errors, allowed = row.test_errors_mean or 0.0, (100 - row.target_pct) / 100 * verdict.record.seeds[0].test_size
-        mean = f"its verification gave a mean of {errors:,.1f} test errors over {row.seeds} seeds"
+        said = f"its verification gave a mean of {errors:,.1f} test errors over {row.seeds} seeds"
         if errors <= allowed and not verdict.contradicted:
-            said = f"{mean}; {allowed:,.1f} are allowed, but so few seeds or so wide a spread prove nothing"
+            said += f"; {allowed:,.1f} are allowed, but so few seeds or so wide a spread prove nothing"
             arguments, advice = ("verify", row.hash, "--seeds", "10"), "adds the seeds that a verdict needs"
-            return _LastWords(why="verification", sentences=(said,), arguments=arguments, advice=advice)
+            return _said("verification", (said,), arguments, advice)
         more = f", {errors - allowed:,.1f} more than the {allowed:,.1f} allowed"
-        said = f"{mean}{', which contradicts its record' if verdict.contradicted else more}"
+        said += ", which contradicts its record" if verdict.contradicted else more
         changes = {"--seed": f"{self.plan.config.seed + 1}"}
         return self._advised("verification", (said,), changes, "begins a search with another seed")
 
     def _more_effort(self, sentences: tuple[str, ...], advice: str) -> _LastWords:
         effort = self.plan.effort
         if self.study.of_kind(SessionEnded)[-1].event.reason == "trials":
-            more = {"--trials": f"{2 * max(effort.trials or 1, self._ends.total())}"}
+            more = {"--trials": f"{2 * max(effort.trials or 1, self._ends().total())}"}
             return self._advised("trials", sentences, more, advice)
         seconds = max(2 * (effort.seconds or 0.0), least_seconds(self.plan.config.dataset))
         while seconds <= self.study.seconds:
@@ -321,44 +301,39 @@ class Outcome:
         more = {"--time": duration_option(seconds)} if effort.seconds is not None else {}
         return self._advised("time", sentences, more, advice)
 
-    def _larger(self) -> dict[str, str]:
-        minimise, twice = self.plan.config.minimise, 2 * self.plan.config.ceiling
-        if minimise is Metric.PARAMETERS:
-            return {"--budget": f"{twice}"}
-        others = [each for each in self.given.get("--limit", "").split(",") if not each.strip().startswith(minimise)]
-        return {"--limit": ",".join([*filter(None, others), f"{minimise}<={twice}"])}
-
     def _advised(self, why: Any, sentences: tuple[str, ...], changes: Mapping[str, str], advice: str) -> _LastWords:
+        # Where more than the effort changes, another study begins.
         kept = {**self.given, **changes}
-        if changes.keys() - _EFFORT:
+        if changes.keys() - {"--time", "--trials"}:
             kept.pop("--study", None)
-        arguments = ("search", *(word for option in kept.items() for word in option))
-        return _LastWords(why=why, sentences=sentences, arguments=arguments, advice=advice)
+        return _said(why, sentences, ("search", *(word for option in kept.items() for word in option)), advice)
+
+
+def _said(why: Any, sentences: tuple[str, ...], arguments: tuple[str, ...], advice: str) -> _LastWords:
+    return _LastWords(why=why, sentences=sentences, arguments=arguments, advice=advice, command=typed(*arguments))
 
 
 def outcome_of(plan: SearchPlan, search: Search, verdict: Verdict | None, given: Mapping[str, str]) -> Outcome:
     """Return how a search has ended that was not interrupted, and note what is advised.
 
-    Args:
-        given: options of the command line and their values, as they are typed.
+    ``given`` are options of the command line and their values, as they are typed.
     """
-    facts: dict[str, Any] = {}
+    nearest = waiting = None
     last = search.entries[-1].event
     if verdict is not None and verdict.passed:
         cost = cost_of(verdict.row, plan.config.minimise)
         cheaper = [each for each in search.contenders.values() if each.cost < cost]
-        confirmed = race.final_order(cheaper)
-        untried = next((each for each in confirmed if each.proposal.trial not in search.verdicts), None)
-        if untried is not None:
-            network, seconds = untried.proposal, search.seconds + search.verify_seconds(untried)
-            facts["waiting"] = Postponed(hash=network.hash, parameters=network.parameters, seconds=seconds)
+        untried = (each for each in race.final_order(cheaper) if each.proposal.trial not in search.verdicts)
+        if (smallest := next(untried, None)) is not None:
+            network, seconds = smallest.proposal, search.seconds + search.verify_seconds(smallest)
+            waiting = Postponed(hash=network.hash, parameters=network.parameters, seconds=seconds)
         else:
-            facts["nearest"] = nearest_miss(each for each in cheaper if each.passed_first)
+            nearest = nearest_miss(each for each in cheaper if each.passed_first)
     elif isinstance(last, Postponed):
-        facts["waiting"] = replace(last, seconds=search.seconds + last.seconds)
+        waiting = replace(last, seconds=search.seconds + last.seconds)
     elif verdict is None:
-        facts["nearest"] = nearest_miss(search.candidates.values())
-    found = Outcome(plan=plan, study=search, verdict=verdict, given=given, **facts)
+        nearest = nearest_miss(search.candidates.values())
+    found = Outcome(plan=plan, study=search, verdict=verdict, given=given, nearest=nearest, waiting=waiting)
     if (words := found.words()) is not None:
         advised = Advised(arguments=words.arguments, advice=words.advice)
         if last != advised:

@@ -14,7 +14,7 @@ from harness.data.training_images import load
 from harness.evidence.bounds import ErrorRatio, error_ratio_of
 from harness.evidence.study import StudyConfig, check_config, config_document
 from harness.search.augmentation import CHOICES, choose, recipe_for
-from harness.search.clock import PACES, Effort, TimeLeft, step_work
+from harness.search.clock import PACES, Effort, step_work
 from harness.search.optuna_sampler import sampler_name
 from harness.search.race import CONFIDENCE, CONFIRM_SEEDS, MOST_SEEDS, needed_share, rungs
 from harness.search.surrogate import PastTraining, alike, kept, past_trainings, shipped_sha256
@@ -133,7 +133,9 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
         minimise=Metric(given["minimise"]),
         most=most,
     )
-    folder = place.study(_default_name(config) if name is None else name)
+    # A name that no other configuration has.
+    digest = hashlib.sha256(json.dumps(config_document(config), sort_keys=True).encode()).hexdigest()[:6]
+    folder = place.study(name or f"{config.dataset}-{config.space}-{config.budget}-{digest}")
     past, left_out = kept(folder), list[ContentError]()
     if past is None:
         past, left_out = past_trainings(prior, place, data.dataset.name, data.data_hash)
@@ -183,10 +185,10 @@ def _limited_space(given: dict[str, Any], task: Task) -> tuple[SearchSpace, int,
     if clash := contradictory(limits):
         raise UsageError(f"--limit {', '.join(map(str, clash))}: no network can meet these together")
     budget: int = min([given["budget"], *upper_bounds(limits, Metric.PARAMETERS)])
-    if minimise is not Metric.PARAMETERS:
-        limits = (Condition(Metric.PARAMETERS, "<=", budget), *limits)
+    is_plain = minimise is Metric.PARAMETERS
+    limits = limits if is_plain else (Condition(Metric.PARAMETERS, "<=", budget), *limits)
     space = with_conditions(space_of(usual_space(task) if given["space"] == AUTO else given["space"], task), limits)
-    bounds = [budget] if minimise is Metric.PARAMETERS else upper_bounds(space.conditions, minimise)
+    bounds = [budget] if is_plain else upper_bounds(space.conditions, minimise)
     if not bounds:
         raise UsageError(
             f"--minimise {minimise} needs an upper limit, from which the search goes down",
@@ -206,7 +208,7 @@ def _limited_space(given: dict[str, Any], task: Task) -> tuple[SearchSpace, int,
                 f"its smallest has {fewest:,}",
                 hint=f"give a budget of {fewest} or more",
             )
-    return space, budget, None if minimise is Metric.PARAMETERS else min(bounds)
+    return space, budget, None if is_plain else min(bounds)
 
 
 def _check_target(given: float | None, data: Dataset) -> float:
@@ -220,12 +222,6 @@ def _check_target(given: float | None, data: Dataset) -> float:
             f"{data.title}; the highest target of a search is {highest:.12g}"
         )
     return target_pct
-
-
-def _default_name(config: StudyConfig) -> str:
-    """Return a name that no other configuration has."""
-    digest = hashlib.sha256(json.dumps(config_document(config), sort_keys=True).encode()).hexdigest()[:6]
-    return f"{config.dataset}-{config.space}-{config.budget}-{digest}"
 
 
 def on_cluster(plan: SearchPlan, link: Cluster, processes: int | None) -> SearchPlan:
@@ -250,15 +246,15 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
         ContentError: a study of that name has another configuration.
     """
     config = plan.config
-    exists = (plan.folder / "config.json").exists()
-    if exists:
+    if exists := (plan.folder / "config.json").exists():
         check_config(plan.folder, config)
     count, data = feasible(plan.space, config.budget), dataset(config.dataset)
-    each: list[float] = []
+    seconds = None
     if count.median_macs is not None and count.median_numbers is not None and count.median_parameters is not None:
-        time_left = TimeLeft(data.train_size, PACES[plan.effort.engine].taught(config.recipe, data.task))
+        pace = PACES[plan.effort.engine].taught(config.recipe, data.task)
         work = step_work(count.median_macs, count.median_numbers, count.median_parameters)
-        each = [time_left.takes(epochs, work) for epochs in config.all_lengths]
+        lengths = min(config.all_lengths), max(config.all_lengths)
+        seconds = [pace.seconds(epochs, data.train_size, work) for epochs in lengths]
     return {
         "study": plan.folder.name,
         "folder": str(plan.folder),
@@ -272,7 +268,7 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
         "feasible": asdict(count),
         "feasible_share": [count.low / count.derivations, count.high / count.derivations],
         "lengths": config.all_lengths,
-        "estimated_seconds_a_training": [min(each), max(each)] if each else None,
+        "estimated_seconds_a_training": seconds,
         "past_trainings": len(alike(plan.past, config.recipe)),
         "stand_seeds": CONFIRM_SEEDS,
         "most_seeds": MOST_SEEDS,

@@ -75,21 +75,17 @@ _PRUNED_DOUBT = 0.15
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Switches:
-    """The parts that can be left out, each by itself. Rungs are left out by naming none.
+    """The parts that can be left out, each by itself. Rungs are left out by naming none."""
 
-    Attributes:
-        ladder: begin with networks of evenly spread sizes.
-        aim: networks after the ladder are those that the surrogate thinks most of, or every second of them where
-            another sampler takes turns with it.
-        falling_budget: propose nothing as large as the smallest network that stands.
-        confirmation: a network stands on fresh seeds; without it its first run suffices.
-        repeats: a proposal of a known network that missed is a further seed of it; without it nothing follows.
-    """
-
+    # Begin with networks of evenly spread sizes.
     ladder: bool = True
+    # Then networks are those that the surrogate thinks most of; every second of them where another sampler is named.
     aim: bool = True
+    # Propose nothing as large as the smallest network that stands.
     falling_budget: bool = True
+    # A network stands on fresh seeds; without it its first run suffices.
     confirmation: bool = True
+    # A proposal of a known network that missed is a further seed of it.
     repeats: bool = True
 
 
@@ -98,12 +94,9 @@ ALL_ON = Switches()
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A network to train, with what was rejected and repeated on the way to it.
+    """A network to train, with what was rejected and repeated on the way to it; None where there is none, and ``why``.
 
-    Attributes:
-        proposal: None where no further network below the ceiling was found; ``why`` then says so.
-        lacks_time: with more time there might be one.
-        rejected: networks that were only looked at on the way and rejected, by reason.
+    With more time there might be one where it ``lacks_time``. Those ``rejected``, by reason, were only looked at.
     """
 
     proposal: Proposal | None
@@ -140,52 +133,40 @@ def _listed(text: str, task: Task, metric: Metric) -> tuple[tuple[Option, float]
     )
 
 
-@dataclass(slots=True)
 class _Look:
     """One look for the next network: what it may be at the moment, and what was passed over so far.
 
     Attributes:
-        ceiling: the most that a network may have of what is minimised.
         known: trials by hash; ``taken`` are hashes and lengths that were proposed before.
         rejected: networks that were looked at and rejected without being anybody's proposal, by reason.
         looked_at: networks that the surrogate had to choose among: new, or of a new length, and there is time for them.
         hopes: with more time one of them would have a chance.
+        listed: all networks of a small space, with their odds.
+        limited: the space with the ceiling among its conditions.
     """
 
-    space: SearchSpace
-    config: StudyConfig
-    ceiling: int
-    candidates: Mapping[int, Candidate]
-    past: Sequence[Observation]
-    time_left: TimeLeft
-    trial: int = field(init=False)
-    known: dict[str, int] = field(init=False)
-    taken: frozenset[tuple[str, int]] = field(init=False)
-    passed: list[Rejected | Repeated] = field(default_factory=list)
-    rejected: Counter[str] = field(default_factory=Counter)
-    looked_at: int = 0
-    hopes: bool = False
-
-    def __post_init__(self) -> None:
-        proposals = [candidate.proposal for candidate in self.candidates.values()]
-        self.trial = max(self.candidates, default=-1) + 1
+    def __init__(
+        self,
+        space: SearchSpace,
+        config: StudyConfig,
+        ceiling: int,
+        candidates: Mapping[int, Candidate],
+        past: Sequence[Observation],
+        time_left: TimeLeft,
+    ) -> None:
+        self.space, self.config, self.ceiling, self.time_left = space, config, ceiling, time_left
+        self.candidates, self.past = candidates, past
+        proposals = [candidate.proposal for candidate in candidates.values()]
+        self.trial = max(candidates, default=-1) + 1
         self.known = {each.hash: each.trial for each in proposals}
-        self.taken = frozenset((each.hash, each.epochs or self.config.recipe.epochs) for each in proposals)
-
-    @property
-    def limited(self) -> SearchSpace:
-        """The space with the ceiling among its conditions."""
-        ceiling = Condition(self.config.minimise, "<=", self.ceiling)
-        return replace(self.space, conditions=(*self.space.conditions, ceiling))
-
-    @property
-    def listed(self) -> tuple[tuple[Option, float], ...] | None:
-        """All networks of a small space, with their odds."""
-        return (
-            _listed(self.space.text, self.space.task, self.config.minimise)
-            if configurations(self.space) <= _MOST_LISTED
-            else None
-        )
+        self.taken = frozenset((each.hash, each.epochs or config.recipe.epochs) for each in proposals)
+        self.passed: list[Rejected | Repeated] = []
+        self.rejected: Counter[str] = Counter()
+        self.looked_at, self.hopes = 0, False
+        limit = Condition(config.minimise, "<=", ceiling)
+        self.limited = replace(space, conditions=(*space.conditions, limit))
+        is_small = configurations(space) <= _MOST_LISTED
+        self.listed = _listed(space.text, space.task, config.minimise) if is_small else None
 
     def judged(self, found: Draw, judgement: Judgement | None = None) -> Option | Judgement:
         """Return a network that may be trained now as an option, or what speaks against it."""
@@ -198,17 +179,11 @@ class _Look:
 
     def reject(self, found: Draw, judgement: Judgement, origin: str, **told: Any) -> None:
         """Note the reason against a proposal."""
-        rejected = Rejected(
-            reason=str(judgement.reason),
-            parameters=judgement.analysis.parameters if judgement.analysis else None,
-            hash=found.architecture.hash,
-            origin=origin,
-            budget=self.ceiling,
-            **told,
-        )
-        self.passed.append(rejected)
+        size = judgement.analysis.parameters if judgement.analysis else None
+        facts = {"reason": str(judgement.reason), "parameters": size, "hash": found.architecture.hash, **told}
+        self.passed.append(Rejected(origin=origin, budget=self.ceiling, **facts))
 
-    def drawn(self, rng: random.Random, draws: int | None = None) -> Iterator[Option]:
+    def drawn(self, rng: random.Random, draws: int = _DRAWS) -> Iterator[Option]:
         """Yield new networks within the limits from so many uniform draws; of a small space without looking in vain."""
         if self.listed is not None:
             shortest = min(self.config.all_lengths)
@@ -221,7 +196,8 @@ class _Look:
             ]
             while open_:
                 yield rng.choices([option for option, _ in open_], [odds for _, odds in open_])[0]
-        for _ in range((draws or _DRAWS) if self.listed is None else 0):
+            return
+        for _ in range(draws):
             if self.time_left.is_over():
                 return
             judged = self.judged(draw(self.space, uniform(rng)))
@@ -232,8 +208,7 @@ class _Look:
 
     def aim(self) -> Aim:
         """Return what is asked for, with a surrogate that is fitted to all that is known."""
-        config = self.config
-        candidates = list(self.candidates.values())
+        config, candidates = self.config, list(self.candidates.values())
         observed = (seen for each in reversed(candidates) if (seen := self._observed(each)) is not None)
         latest = list(itertools.islice(observed, _MOST_OBSERVATIONS))[::-1]
         count = min(len(self.past), _MOST_OBSERVATIONS - len(latest))
@@ -292,7 +267,7 @@ class _Look:
 
     def _climbed(self, aim: Aim, options: list[Option], rng: random.Random) -> list[Choice]:
         """Return options and changes of them, which it adds to ``options``, what is worth most first."""
-        ranked, limited = aim.ranked(options), self.limited
+        ranked = aim.ranked(options)
         seen, changed, worths = {each.hash for each in options}, set[str](), [0.0]
         # Besides the options: the smallest that passed, and the latest.
         candidates = [self.candidates[trial] for trial in sorted(self.candidates)]
@@ -306,23 +281,22 @@ class _Look:
                 break
             worthiest = [each.option for each in ranked if each.option.hash not in changed][:_PARENTS]
             changed |= {each.hash for each in worthiest}
-            children: dict[str, Option] = {}
+            fresh: dict[str, Option] = {}
             for parent in (*(each.found for each in worthiest), *proposed):
                 for number in range(_CHILDREN):
                     try:
-                        made = mutate(limited, parent, rng, attempts=5, changes=1 + number % 2)
+                        made = mutate(self.limited, parent, rng, attempts=5, changes=1 + number % 2)
                     except DrawError:
                         continue
                     child = self.judged(*made)
                     if isinstance(child, Judgement):
                         self.rejected[str(child.reason)] += 1
-                    else:
-                        children[child.hash] = child
-            fresh = [child for name, child in children.items() if name not in seen]
-            seen |= children.keys()
-            options.extend(fresh)
+                    elif child.hash not in seen:
+                        fresh[child.hash] = child
+            seen |= fresh.keys()
+            options.extend(fresh.values())
             proposed = []
-            ranked = sorted([*ranked, *aim.ranked(fresh)], key=lambda each: -each.worth)
+            ranked = sorted([*ranked, *aim.ranked(fresh.values())], key=lambda each: -each.worth)
             worths.append(ranked[0].worth if ranked else 0.0)
         return ranked
 
@@ -337,7 +311,8 @@ class _Look:
         if self.config.sampler == SURROGATE and self.looked_at:
             networks = f"none of {self.looked_at:,} networks that were looked at has a chance to reach the target"
             return f"{networks}, with {limits}{in_time}", self.hopes
-        endless = replace(self, time_left=replace(self.time_left, seconds=None))
+        time_left = replace(self.time_left, seconds=None)
+        endless = _Look(self.space, self.config, self.ceiling, self.candidates, self.past, time_left)
         lacks_time = seconds is not None and next(endless.drawn(random.Random(0)), None) is not None
         # With endless time there is none either: then it is the conditions that stand in the way.
         limits += in_time if lacks_time else "".join(f" and {each}" for each in self.space.conditions)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -224,7 +225,8 @@ def test_the_name_of_a_study_is_the_one_it_was_begun_with():
         seed=0,
     )
 
-    assert plan_module._default_name(config) == "mnist-card-20000-73f624"
+    document = json.dumps(study.config_document(config), sort_keys=True)
+    assert hashlib.sha256(document.encode()).hexdigest()[:6] == "73f624"
 
 
 def test_a_study_goes_on_with_the_trainings_that_it_keeps(tmp_path: Path):
