@@ -6,7 +6,7 @@ Nothing slow is imported before a function begins, so that bad input is refused 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from harness.data.datasets import Dataset
     from harness.data.training_images import ImageData
     from harness.evidence.evaluate import Evaluation
+    from harness.evidence.events import Event
     from harness.evidence.record import Record, SeedRun
     from harness.evidence.verify import Plan
     from harness.networks import NetworkArgument
@@ -349,6 +350,8 @@ def search(
     epochs: tuple[int, ...] | None = None,
     prior: str = "shipped",
     sampler: str = "auto",
+    trainer: str | None = None,
+    start_from: str | None = None,
     study: str | None = None,
     trial_time: str | float = "30m",
     trial_memory: int = 4096,
@@ -357,12 +360,15 @@ def search(
     device: str = "auto",
     engine: str = "auto",
     storage: str | None = None,
+    log: str | None = None,
     data: str | Path | None = None,
+    on_event: Callable[[Event], object] | None = None,
 ) -> Study:
     """Search for the smallest network that reaches the target, verify the best one found, and rank it.
 
     The same call resumes a study. Ctrl-C ends the search in order and returns what stands. A number of seconds is a
-    duration too.
+    duration too. ``on_event`` is called with each event of the study (``harness.evidence.events``), on a thread of its
+    own: what it raises stops nothing.
 
     Raises:
         UsageError: an unknown space, recipe, data set or sampler, or another process works on the study.
@@ -381,7 +387,7 @@ def search(
     asked = options.chosen(globals()["search"], given)
     origins = {name: "call" if name in asked else "default" for name in given}
     with _without_main(), planned_search(given, origins) as plan:
-        search_shown(plan, asked)
+        search_shown(plan, asked, on_event=on_event)
     return Study(plan.folder, plan.workspace)
 
 

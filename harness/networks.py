@@ -11,6 +11,7 @@ from pathlib import Path
 
 from harness.data.datasets import AUTO, task_of
 from harness.evidence import leaderboard, record
+from harness.evidence.events import Confirmed
 from harness.evidence.leaderboard import LeaderboardRow, Tier
 from harness.evidence.record import Record
 from harness.evidence.study import Study
@@ -202,6 +203,18 @@ def read_study(name: str | None, place: Workspace) -> Path:
         hint = nearest(name, known) or f"there are {', '.join(sorted(known))}"
         raise UsageError(f"no study is called {name[:60]!r}", hint=hint)
     return found
+
+
+def networks_of(name: str, place: Workspace) -> tuple[str, ...]:
+    """Return the texts of the networks that a study has confirmed, or that reached on the ``leaderboard``.
+
+    Raises:
+        UsageError: there is no study of that name.
+    """
+    if name == "leaderboard":
+        return tuple(str(row.architecture) for row in _standings(place) if row.reached)
+    study = Study.read(read_study(name, place))
+    return tuple(str(study.proposals[each.event.trial].architecture) for each in study.of_kind(Confirmed))
 
 
 def _near(argument: str, place: Workspace, *more: str) -> str:

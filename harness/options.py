@@ -136,8 +136,20 @@ _DECLARED: dict[str, dict[str, Any]] = {
         "help": "Test accuracy to reach, in per cent [default: that of the row or the data set].",
     },
     "space": {"help": "Search space: a name, or @FILE; auto suits the shape of the images."},
-    "sampler": {"help": "auto (the same as surrogate), surrogate, evolution, tpe, nsga2 or random."},
+    "sampler": {
+        "help": "auto (the same as surrogate), surrogate, evolution, tpe, nsga2, random, or MODULE:FUNCTION, "
+        "which makes one of Optuna's samplers of a seed."
+    },
     "recipe": {"help": "Training recipe: a name, or @FILE.toml; auto suits the data set."},
+    "trainer": {
+        "metavar": "MODULE:FUNCTION",
+        "help": "Train by one's own code, in place of a recipe; the module may lie in the current folder.",
+    },
+    "start_from": {
+        "flag": "--from",
+        "metavar": "STUDY",
+        "help": "Begin with the confirmed networks of a study, or with those of the 'leaderboard'.",
+    },
     "epochs": {"type": click.IntRange(1), "help": "Number of epochs, in place of those of the recipe that is named."},
     "prior": {
         "type": click.Choice(["shipped", "own", "none"]),
@@ -153,6 +165,10 @@ _DECLARED: dict[str, dict[str, Any]] = {
     "storage": {
         "metavar": "URL",
         "help": "Mirror the study in this database, for optuna-dashboard: postgresql://..., sqlite:///FILE.",
+    },
+    "log": {
+        "type": click.Choice(["tensorboard", "mlflow"]),
+        "help": "Write runs for TensorBoard, into the study's folder, or for MLflow; needs the extra 'logs'.",
     },
     "workers": {
         "type": number_or("auto", "a number from 1 to 256", 1, 256),

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 from harness import options
 from harness.data.datasets import dataset
-from harness.evidence import study
+from harness.evidence import events, study
 from harness.evidence.events import Confirmed, FailedConfirmation
 from harness.evidence.mirror import check_url, hidden
 from harness.evidence.study import StudyConfig
+from harness.logs import log_of
+from harness.networks import networks_of
 from harness.search.clock import Effort, least_seconds
 from harness.search.race import Candidate, miss_text
 from harness.search.state import Moment, Watcher
@@ -25,6 +27,7 @@ from harness.system import statistics
 from harness.system.errors import HarnessError
 from harness.system.files import Workspace, check_writable, workspace
 from harness.system.terminal import busy, counted, duration_option, duration_text, say
+from harness.system.user_code import Listener
 from harness.training.executor import Event
 from harness.training.progress import Reporter, plain_seconds, seed_line
 from harness.training.result import Purpose, Result, Status
@@ -53,10 +56,11 @@ def planned_search(
 
     if given["storage"] is not None:
         check_url(given["storage"])
+    known = () if (start := given["start_from"]) is None else networks_of(start, workspace())
     with busy("reading the images and past runs"):
         plan = make_plan(
-            {_PLANNED.get(name, name): value for name, value in given.items()} | {"plan": only_plan},
-            {_PLANNED.get(name, name): origin for name, origin in origins.items() if name != "storage"},
+            {_PLANNED.get(name, name): value for name, value in given.items()} | {"plan": only_plan, "known": known},
+            {_PLANNED.get(name, name): origin for name, origin in origins.items() if name not in ("storage", "log")},
             workspace(),
         )
     for name in plan.space.unused:
@@ -71,13 +75,19 @@ def planned_search(
 
 
 def search_shown(
-    plan: SearchPlan, chosen: Mapping[str, Any], command: Sequence[str] = (), *, verbose: bool = False
+    plan: SearchPlan,
+    chosen: Mapping[str, Any],
+    command: Sequence[str] = (),
+    *,
+    verbose: bool = False,
+    on_event: Callable[[events.Event], object] | None = None,
 ) -> tuple[Outcome | None, Path]:
     """Search as planned, verify the winner, and return the outcome, None where somebody ended it, and the report.
 
     Args:
         chosen: what ``harness.search`` was given beside its defaults, for what is advised.
         command: as it stands in the log; what was chosen, where there was none.
+        on_event: is told each event of the study, on a thread of its own.
 
     Raises:
         UsageError: another process works on the study, or a folder cannot be written.
@@ -113,6 +123,9 @@ def search_shown(
         )
         with SearchReporter(config, plan.effort, verbose=verbose) as progress:
             progress.shown, search.watcher = (search, plan.workspace), progress
+            told = [] if on_event is None else [on_event]
+            told += [log_of(chosen["log"], plan.folder)] if chosen.get("log") else []
+            progress.listeners, progress.heard = [Listener(each, progress.say) for each in told], len(search.entries)
             if mirror is not None:
                 mirror.say, mirror.entries = progress.say, search.entries
             run_search(search, list(command or (word for pair in typed.items() for word in pair)))
@@ -120,6 +133,9 @@ def search_shown(
             if not search.interrupted:
                 progress.show("verifying")
                 verdict = conclude(plan, search, progress.on_event, progress.say)
+            progress.tell_listeners()
+            for listener in progress.listeners:
+                listener.close()
         end = None if search.interrupted else outcome_of(plan, search, verdict, typed)
         return end, write_report(plan.folder, plan.workspace, study=search)
 
@@ -159,6 +175,8 @@ class SearchReporter(Reporter, Watcher):
         # Where the search was when the clock ticked.
         self._at, self._ticked, self._stated = Moment(0.0, None, None, ()), time.monotonic(), -math.inf
         self._told = (False, -math.inf)
+        self.listeners: list[Listener] = []
+        self.heard = 0
         # Networks that have failed while another seed of theirs, which may confirm them, is still training.
         self._open: set[int] = set()
 
@@ -188,7 +206,17 @@ class SearchReporter(Reporter, Watcher):
             self.say(words)
         if is_news and near is not None:
             self.say(f"nearest: {miss_text(near, minimise)}")
+        self.tell_listeners()
         self._write_report()
+
+    def tell_listeners(self) -> None:
+        """Tell the listeners what has happened since they were told."""
+        if self.listeners and self.shown is not None:
+            entries = self.shown[0].entries
+            for entry in entries[self.heard :]:
+                for listener in self.listeners:
+                    listener.tell(entry.event)
+            self.heard = len(entries)
 
     def ended(self, candidate: Candidate, found: Result, decided: Confirmed | FailedConfirmation | None) -> None:
         """Say how a run has ended, if it decides about its network or went wrong."""

@@ -47,6 +47,8 @@ class StudyConfig:
         prior_sha256: of those that come with the package; empty where there are none, or where none are taken.
         minimise: what the answer has as little of as possible.
         most: what an answer may have of it, its ceiling; None for the budget.
+        start_from: the study, or the leaderboard, whose networks it begins with in place of draws; empty for none.
+        known: their texts when it began.
     """
 
     dataset: str
@@ -67,6 +69,8 @@ class StudyConfig:
     protocol_version: int = PROTOCOL_VERSION
     minimise: Metric = Metric.PARAMETERS
     most: int | None = None
+    start_from: str = ""
+    known: tuple[str, ...] = ()
 
     @property
     def run_seed(self) -> int:
@@ -126,6 +130,8 @@ def config_document(config: StudyConfig) -> dict[str, Any]:
     document = asdict(config) | {"recipe": recipe_document(config.recipe)}
     if config.minimise is Metric.PARAMETERS:
         del document["minimise"], document["most"]
+    if not config.start_from:
+        del document["start_from"], document["known"]
     return document
 
 

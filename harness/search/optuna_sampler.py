@@ -18,6 +18,7 @@ from optuna.trial import Trial as Trial
 
 from harness.search.race import Candidate
 from harness.system.errors import UsageError
+from harness.system.user_code import called, function_of
 from harness.training.result import Status
 from search_spaces.errors import DrawError, nearest
 from search_spaces.space import Decision, Draw, Options, SearchSpace, draw, draw_uniform, mutate, replay, uniform
@@ -138,18 +139,31 @@ DEFAULT = SURROGATE
 
 
 def sampler_name(name: str) -> str:
-    """Return the sampler's own name, ``auto`` resolved.
+    """Return the sampler's own name, ``auto`` resolved; ``module:function`` makes one of a seed.
 
     Raises:
-        UsageError: there is no sampler of that name.
+        UsageError: there is no sampler of that name, or no such function.
+        ContentError: the function does not give a sampler of Optuna.
     """
     if name == _AUTO:
         return DEFAULT
+    if ":" in name:
+        _own(name, 0)
+        return name
     if name not in SAMPLERS:
         raise UsageError(
             f"unknown sampler {name!r}; known are {_AUTO}, {', '.join(SAMPLERS)}", hint=nearest(name, SAMPLERS)
         )
     return name
+
+
+def _own(name: str, seed: int) -> BaseSampler:
+    function = function_of(name, "--sampler")
+    with called(f"--sampler {name}"):
+        found = function(seed)
+        if not isinstance(found, BaseSampler):
+            raise TypeError(f"it returned {type(found).__name__}, but a sampler of Optuna is wanted")
+    return found
 
 
 class Index:
@@ -176,16 +190,26 @@ class Index:
         with warnings.catch_warnings():
             # TPE's 'group' and constraints are marked experimental.
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            self.study.sampler = SAMPLERS[self.sampler](self._question_seed(), space, known)
-            self.asked += 1
-            trial = self.study.ask()
+            seed = self._question_seed()
+            if self.sampler not in SAMPLERS:
+                self.study.sampler = _own(self.sampler, seed)
+                with called(f"--sampler {self.sampler}"):
+                    asked = self._asked(space)
+                self.study.sampler = RandomSampler(seed=seed)  # nobody's code is called beside a question
+                return asked
+            self.study.sampler = SAMPLERS[self.sampler](seed, space, known)
+            return self._asked(space)
 
-            def decide(name: str, options: Options) -> int:
-                if options.ordered:
-                    return trial.suggest_int(name, 0, options.size - 1)
-                return int(trial.suggest_categorical(name, list(range(options.size))))
+    def _asked(self, space: SearchSpace) -> tuple[Trial, Draw]:
+        self.asked += 1
+        trial = self.study.ask()
 
-            return trial, draw(space, decide)
+        def decide(name: str, options: Options) -> int:
+            if options.ordered:
+                return trial.suggest_int(name, 0, options.size - 1)
+            return int(trial.suggest_categorical(name, list(range(options.size))))
+
+        return trial, draw(space, decide)
 
     def impose(self, decisions: tuple[Decision, ...]) -> Trial:
         """Enter a network that is not the sampler's proposal, or one of an earlier session, as a running trial."""

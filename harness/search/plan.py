@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from harness.data.datasets import AUTO, Dataset, asked_for, dataset
 from harness.data.training_images import load
 from harness.evidence.bounds import ErrorRatio, error_ratio_of
-from harness.evidence.study import StudyConfig, check_config, config_document
+from harness.evidence.study import StudyConfig, check_config, config_document, read_config
 from harness.search.augmentation import CHOICES, choose, recipe_for
 from harness.search.clock import PACES, Effort, step_work
 from harness.search.optuna_sampler import sampler_name
@@ -22,14 +23,16 @@ from harness.system import statistics
 from harness.system.errors import ContentError, UsageError, typed
 from harness.system.files import Workspace
 from harness.system.machine import choose_device, worker_count
+from harness.system.user_code import function_of
 from harness.training.executor import ExecutorOf, Limits, Source
 from harness.training.native.native import Choice, choose_engine
 from harness.training.processes import Processes
 from harness.training.ray import Asked, Cluster, NodeInfo, joined_by, nodes_that_train
-from harness.training.recipe import NamedRecipe, check_batch, named_recipe
+from harness.training.recipe import NamedRecipe, check_batch, named_recipe, recipe_from
 from search_spaces.catalog import space as space_of
+from search_spaces.errors import SearchSpaceError
 from search_spaces.network import Task
-from search_spaces.notation import with_conditions
+from search_spaces.notation import parse_network, with_conditions
 from search_spaces.space import (
     MOST_EXACT,
     Condition,
@@ -38,6 +41,7 @@ from search_spaces.space import (
     configurations,
     contradictory,
     feasible,
+    judge,
     smallest,
 )
 
@@ -92,6 +96,11 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
         raise UsageError(f"unknown prior {prior!r}; known are {', '.join(known)}")
     about, started = asked_for(given["dataset"]), time.monotonic()
     usual = recipe_for(about, place, given["seconds"]) if given["recipe"] == AUTO else named_recipe(given["recipe"])
+    if (trainer := given.get("trainer")) is not None:
+        if given["recipe"] != AUTO:
+            raise UsageError("--recipe and --trainer exclude each other: a trainer of one's own is the recipe")
+        function_of(trainer, "--trainer")
+        usual = NamedRecipe(trainer, recipe_from({"trainer": trainer}, "--trainer"))
     recipe = usual or named_recipe(CHOICES[0])
     device = choose_device(given["device"])
     if name is not None:
@@ -112,8 +121,8 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
     offset, workers = error_ratio_of(data.dataset, target), worker_count(given["workers"], device)
     source, limits = Source(data.dataset.name, given["folder"]), Limits(given["trial_time"], given["trial_memory"])
     if usual is None and not given.get("plan"):
-        trainer = Processes(source, limits)
-        recipe = choose(data.dataset, space, budget, trainer, workers, engine.kind, place, given["seconds"])
+        processes = Processes(source, limits)
+        recipe = choose(data.dataset, space, budget, processes, workers, engine.kind, place, given["seconds"])
     config = StudyConfig(
         dataset=data.dataset.name,
         data_hash=data.data_hash,
@@ -132,10 +141,16 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
         prior_sha256="" if prior == "none" else shipped_sha256(data.dataset.name),
         minimise=Metric(given["minimise"]),
         most=most,
+        start_from=given.get("start_from") or "",
     )
     # A name that no other configuration has.
     digest = hashlib.sha256(json.dumps(config_document(config), sort_keys=True).encode()).hexdigest()[:6]
     folder = place.study(name or f"{config.dataset}-{config.space}-{config.budget}-{digest}")
+    if config.start_from:
+        # What there is grows by what is found; a study goes on with what it began with.
+        exists = (folder / "config.json").exists()
+        begun_with = read_config(folder).config.known if exists else _known(given, space, budget)
+        config = replace(config, known=begun_with)
     past, left_out = kept(folder), list[ContentError]()
     if past is None:
         past, left_out = past_trainings(prior, place, data.dataset.name, data.data_hash)
@@ -209,6 +224,21 @@ def _limited_space(given: dict[str, Any], task: Task) -> tuple[SearchSpace, int,
                 hint=f"give a budget of {fewest} or more",
             )
     return space, budget, None if is_plain else min(bounds)
+
+
+def _known(given: dict[str, Any], space: SearchSpace, budget: int) -> tuple[str, ...]:
+    """Return those of the networks that ``--from`` names which the space's conditions and images allow."""
+    found = set[str]()
+    for text in given["known"]:
+        with suppress(SearchSpaceError):
+            if judge(space, parse_network(text, space.task), budget).accepted:
+                found.add(text)
+    if not found:
+        shape = "x".join(map(str, space.task.input_shape))
+        raise UsageError(
+            f"--from {given['start_from']}: no network there suits {shape}, {space.task.classes} classes and the limits"
+        )
+    return tuple(sorted(found))
 
 
 def _check_target(given: float | None, data: Dataset) -> float:

@@ -26,7 +26,7 @@ from harness.search.surrogate import PRIOR_ERRORS, Observation, Surrogate, row_o
 from harness.training.result import Purpose, Result, Status
 from search_spaces.errors import DrawError
 from search_spaces.network import Analysis, Task, analyse
-from search_spaces.notation import parse_space
+from search_spaces.notation import parse_network, parse_space
 from search_spaces.space import (
     OBJECTIVES,
     Condition,
@@ -336,7 +336,8 @@ class Proposer:
         self.space, self.config, self.switches, self.past = space, config, switches, tuple(past)
         self.index = Index(config.sampler, config.seed)
         self.running: dict[int, Trial] = {}
-        self.ladder = [] if past or not switches.ladder else _size_ladder(space, config)
+        is_lost = not switches.ladder or (past and not config.known)
+        self.ladder = [] if is_lost else _size_ladder(space, config)
         # What the model's last look has left for the next proposals, as long as the ceiling is the same.
         self._ahead: list[Choice] = []
         self._ahead_ceiling = 0
@@ -477,7 +478,9 @@ def _violation(space: SearchSpace, analysis: Analysis) -> float:
 
 
 def _size_ladder(space: SearchSpace, config: StudyConfig) -> list[Draw]:
-    """Return networks of many draws whose costs are spread evenly in the logarithm, those above the middle first.
+    """Return networks whose costs are spread evenly in the logarithm, those above the middle first.
+
+    They are some of many draws, or of those that are known.
 
     It brackets the cost at which the target becomes reachable with a handful of runs, whatever the space's
     own distribution of costs is; as an answer comes before a small one, it begins with networks that rather reach.
@@ -485,8 +488,8 @@ def _size_ladder(space: SearchSpace, config: StudyConfig) -> list[Draw]:
     """
     rng, accepted = random.Random(config.seed), 0
     sized: dict[int, Draw] = {}
-    for _ in range(_DRAWS):
-        found = draw(space, uniform(rng))
+    known = (Draw(parse_network(text, space.task), ()) for text in config.known)
+    for found in known if config.known else (draw(space, uniform(rng)) for _ in range(_DRAWS)):
         judgement = judge(space, found.architecture, config.ceiling, config.minimise)
         if judgement.analysis is not None and judgement.accepted:
             sized.setdefault(measured(judgement.analysis, config.minimise), found)

@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import torch
 import torch.nn.functional as functional
@@ -193,6 +194,12 @@ class Images:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def __getitem__(self, chosen: Any) -> tuple[Tensor, Tensor]:
+        """Return normalised pictures, as a network takes them, and their labels: of an index, a slice or a tensor."""
+        pixels = self.pixels[chosen].float().div_(255)
+        batch = normalised(pixels.view(-1, *self.pixels.shape[1:]), self.mean, self.deviation)
+        return batch.view(pixels.shape), self.labels[chosen]
 
     @property
     def task(self) -> Task:

@@ -73,6 +73,8 @@ class Recipe:
     zero_head: bool = False  # begin with a last layer of zeros, where it ends the network and its kernel is its own
     augmentation_off_share: _Share = 0.0  # of the epochs, in whole ones: in the last of them no image is moved
     decay_all: bool = False  # decay scales, shifts, biases and slopes too, as torch's optimizers do
+    # MODULE:FUNCTION, a person's own code: it trains in place of all the above but the epochs (``run.train_by``).
+    trainer: Annotated[str, Field(pattern=r"^([\w.]+:\w+)?$")] = ""
 
     def __post_init__(self) -> None:
         """Refuse what cannot train, and write the teacher so that equal ones hash alike."""
@@ -88,6 +90,8 @@ class Recipe:
             raise ValueError(f"step_epochs belong to schedule 'step', but schedule is '{self.schedule}'")
         if self.final_rate and self.schedule not in ("linear", "cosine"):
             raise ValueError(f"final_rate belongs to 'linear' and 'cosine', but schedule is '{self.schedule}'")
+        if self.trainer and self.teacher:
+            raise ValueError("a trainer of one's own takes no teacher")
         if not self.teacher:
             for name in ("teacher_recipe", "teacher_seeds", "distill_weight", "distill_temperature"):
                 if getattr(self, name) != _LATER_DEFAULTS[name]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
 import io
 import json
 import resource
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -24,6 +27,7 @@ from harness.data.training_images import ImageData, split
 from harness.system import files
 from harness.system.errors import ContentError, DeviceError, refused
 from harness.system.machine import choose_device
+from harness.system.user_code import called, function_of
 from harness.training.modules import Images, Teacher, network_on
 from harness.training.native.native import TORCH, choose_engine
 from harness.training.recipe import Recipe
@@ -44,6 +48,7 @@ from harness.training.train import (
     Training,
     checkpoint,
     count_errors,
+    end_epoch,
     final_network,
     finish_average,
     predicting_state,
@@ -130,8 +135,9 @@ def train_jobs(
     """
     job, dataset = jobs[0], loaded.data.dataset
     device, ops = choose_device(job.device), op_types(job.architecture.ops)
+    together = together and not job.recipe.trainer
     engine = None if together else choose_engine(job.engine, job.recipe, device, ops).engine
-    together = together or (engine is None and _captures(device))
+    together = together or (engine is None and _captures(device) and not job.recipe.trainer)
     # Masks of dropout and rounding depend on how many train together, so that is part of the engine's name.
     name = f"{TORCH} together {len(jobs)}" if together else TORCH if engine is None else engine.name
     # A candidate is confirmed where other images than at first are validated on, if parts of the data take turns.
@@ -145,7 +151,8 @@ def train_jobs(
     for each, result in zip(jobs, results, strict=True):
         begins = (each.architecture, each.recipe, result.seed, device, engine, teacher)
         runs.append(start(*begins, task=dataset.task))
-        if each.checkpoint is None or not each.checkpoint.exists():
+        # Nobody knows what a person's own code would need to go on: it begins anew.
+        if each.checkpoint is None or not each.checkpoint.exists() or each.recipe.trainer:
             continue
         try:
             content = io.BytesIO(each.checkpoint.read_bytes())
@@ -157,6 +164,15 @@ def train_jobs(
             each.checkpoint.unlink()
             runs[-1] = start(*begins, task=dataset.task)
     last = min(job.until_epoch or job.recipe.epochs, job.recipe.epochs)
+
+    def look(at: int) -> None:
+        _look(jobs[at], loaded, runs[at], training, validation, last)
+        if on_epoch is not None:
+            on_epoch(runs[at].history[-1])
+
+    if job.recipe.trainer:
+        for at, result in enumerate(results):
+            _train_by_own(runs[at], training, result.seed, last, functools.partial(look, at))
     going: list[Training] = []
     while left := [run for run in runs if len(run.history) < last and not run.diverged]:
         if together:
@@ -166,15 +182,44 @@ def train_jobs(
         else:
             train_epoch(left[0], training)
         going = left
-        for each, run in zip(jobs, runs, strict=True):
+        for at, run in enumerate(runs):
             if run in left:
-                _look(each, loaded, run, training, validation, last)
-                if on_epoch is not None:
-                    on_epoch(run.history[-1])
+                look(at)
     return [
         (_finished(each, loaded, result, run, training, validation), run)
         for each, result, run in zip(jobs, results, runs, strict=True)
     ]
+
+
+def _train_by_own(run: Training, images: Images, seed: int, last: int, look: Callable[[], None]) -> None:
+    """Have the recipe's trainer train from the start up to epoch ``last``: its ``report`` ends it there.
+
+    Raises:
+        ContentError: it failed, or came back before it had reported the last epoch.
+    """
+    name, began = f"trainer {run.recipe.trainer}", time.perf_counter()
+
+    class Enough(BaseException):
+        pass
+
+    def report(loss: float | torch.Tensor) -> None:
+        """Tell of an epoch that is over, with its mean loss; does not return from the last one."""
+        nonlocal began
+        value = float(loss.detach() if isinstance(loss, torch.Tensor) else loss)
+        end_epoch(run, value, run.recipe.learning_rate, time.perf_counter() - began)
+        training = run.network.training
+        look()
+        run.network.train(training)
+        began = time.perf_counter()
+        if run.diverged or len(run.history) == last:
+            raise Enough
+
+    function = function_of(run.recipe.trainer, "trainer")
+    torch.manual_seed(seed)
+    run.network.train()
+    with called(name, seconds=0), contextlib.suppress(Enough):
+        function(run.architecture, run.network, images, seed, run.recipe.epochs, report)
+        raise ValueError(f"it returned after {len(run.history)} of {last} epochs; report(loss) ends each")
 
 
 def _captures(device: torch.device) -> bool:

@@ -149,10 +149,10 @@ def train_epoch(run: Training, images: Images) -> Epoch:
         decay = torch.tensor(recipe.average_decay, dtype=torch.float64 if run.engine.double else torch.float32).item()
         moving = epoch_steps(replace(recipe, average_decay=decay), run.step, steps)
         loss = _native(run, run.engine, images).train(run, images, order, moving)
-    return _end_epoch(run, loss / steps, moving.rates[-1], time.perf_counter() - began)
+    return end_epoch(run, loss / steps, moving.rates[-1], time.perf_counter() - began)
 
 
-def _end_epoch(run: Training, loss: float, rate: float, seconds: float) -> Epoch:
+def end_epoch(run: Training, loss: float, rate: float, seconds: float) -> Epoch:
     """Append an epoch to the history: its mean loss, its last rate, the seconds that it took; return it."""
     run.seconds += seconds
     run.finished_average = None
@@ -525,9 +525,7 @@ class Population:
         for index, run in enumerate(self.members):
             _restore(run, [part[index] for part in flat], moving)
         seconds = (time.perf_counter() - began) / count
-        return [
-            _end_epoch(run, loss, moving.rates[-1], seconds) for run, loss in zip(self.members, losses, strict=True)
-        ]
+        return [end_epoch(run, loss, moving.rates[-1], seconds) for run, loss in zip(self.members, losses, strict=True)]
 
     def _gather(self) -> None:
         flat = [_flat_parts(run, torch.float32) for run in self.members]

@@ -255,3 +255,29 @@ def test_what_is_minimised_begins_at_the_least_limit_of_it(tmp_path: Path):
     assert (made.config.minimise, made.config.ceiling) == (Metric.MACS, 599_999)
     # The budget goes on holding.
     assert Condition(Metric.PARAMETERS, "<=", 20_000) in made.space.conditions
+
+
+def test_networks_that_a_search_is_to_begin_with_must_suit_it_and_are_kept(tmp_path: Path):
+    whole = "conv3x3(8) relu | maxpool(4) | conv3x3(8) relu conv3x3({}) | gap | linear({})"
+    inside, large, strange = whole.format(8, 10), whole.format(900, 10), whole.format(8, 7)
+    made = plan(tmp_path, start_from="leaderboard", known=(large, strange, inside))
+    assert made.config.known == (inside,)
+
+    study.open_study(made.folder, made.config, {})
+    again = plan(tmp_path, start_from="leaderboard", known=(inside, whole.format(9, 10)))
+    assert (again.folder, again.config) == (made.folder, made.config)
+
+    with pytest.raises(UsageError, match="suits 1x28x28"):
+        plan(tmp_path, start_from="leaderboard", known=(strange,), budget=19_000)
+
+
+def test_a_trainer_of_ones_own_is_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "its_trainer.py").write_text("def train(*given): ...")
+    made = plan(tmp_path, recipe="auto", trainer="its_trainer:train")
+    assert (made.config.recipe.trainer, made.config.recipe_of(8)[1]) == ("its_trainer:train", "its_trainer:train-8ep")
+    assert made.config.recipe.hash != Recipe().hash
+    with pytest.raises(UsageError, match="exclude"):
+        plan(tmp_path, trainer="its_trainer:train")
+    with pytest.raises(UsageError, match="none"):
+        plan(tmp_path, recipe="auto", trainer="its_trainer:none")

@@ -430,3 +430,17 @@ def test_what_a_look_has_left_is_dropped_when_another_network_stands(looks: list
     assert found.parameters < standing.cost
     assert len(looks) == 2
     assert {each.option.cost < standing.cost for each in asked._ahead} == {True}
+
+
+def test_a_search_begins_with_known_networks_even_where_earlier_trainings_are_known():
+    widths = (3, 5, 8)
+    known = tuple(f"conv3x3({width}) relu gap linear(10)" for width in widths)
+    asked = new(WIDE, past=LARGER_IS_BETTER, sampler="surrogate", start_from="leaderboard", known=known)
+    first = [proposed(asked).proposal for _ in widths]
+    assert {each.architecture.hash for each in first if each} == {parse_network(text).hash for text in known}
+    # The next is of the space.
+    made = [network(trial, width, 150) for trial, width in enumerate(widths)]
+    further = proposed(asked, *made).proposal
+    assert further is not None
+    assert further.origin == "aim"
+    assert further.decisions

@@ -1,0 +1,207 @@
+"""A person's own sampler, trainer and listeners: they work from the current folder, and their failures are one line."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as functional
+
+from harness.data.datasets import DATASETS
+from harness.data.training_images import ImageData
+from harness.evidence.events import RunEnded
+from harness.logs import log_of
+from harness.search.optuna_sampler import Index, sampler_name
+from harness.system.errors import ContentError, UsageError
+from harness.system.user_code import Listener, called
+from harness.training.modules import Images
+from harness.training.recipe import Recipe
+from harness.training.result import Purpose, Status
+from harness.training.run import Job, TrainingData, execute, train_jobs
+from harness.training.train import start
+from search_spaces.catalog import space
+from search_spaces.notation import parse_network
+from tests.harness import scripted
+
+CODE = """
+import time, optuna, torch
+
+def uniform(seed):
+    return optuna.samplers.RandomSampler(seed=seed)
+
+def raising(seed):
+    raise RuntimeError("no luck\\ntoday")
+
+def no_sampler(seed):
+    return "tpe"
+
+def steps(architecture, module, data, seed, epochs, report):
+    optimizer = torch.optim.SGD(module.parameters(), 0.1)
+    for epoch in range(epochs):
+        pictures, labels = data[torch.randperm(len(data))[:16]]
+        loss = torch.nn.functional.cross_entropy(module(pictures), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        report(loss)
+
+def early(architecture, module, data, seed, epochs, report):
+    report(1.0)
+
+def words(architecture, module, data, seed, epochs, report):
+    report("a lot")
+
+def infinite(architecture, module, data, seed, epochs, report):
+    while True:
+        report(float("inf"))
+"""
+NETWORK = parse_network("conv3x3(4) bn relu | gap | linear(10)")
+
+
+@pytest.fixture(autouse=True)
+def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of a module in the current folder."""
+    name = f"mine_{tmp_path.name.replace('-', '_')}"
+    (tmp_path / f"{name}.py").write_text(CODE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    return name
+
+
+@pytest.fixture
+def loaded() -> TrainingData:
+    spec = replace(DATASETS["mnist-5k"], name="toy", train_size=80, validation_size=20, test_size=30)
+    pixels = torch.randint(0, 256, (100, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    return TrainingData(ImageData(spec, pixels, torch.arange(100) % 10, data_hash="abc", source="memory", folder=None))
+
+
+def job(trainer: str, **changes: object) -> Job:
+    plain = Job(
+        architecture=NETWORK,
+        recipe=Recipe(epochs=3, trainer=trainer),
+        recipe_name=trainer,
+        purpose=Purpose.SEARCH,
+        seed_index=0,
+        device="cpu",
+    )
+    return replace(plain, **changes)  # type: ignore[arg-type]
+
+
+def test_a_sampler_of_ones_own_proposes_as_the_same_sampler_of_the_harness(there: str) -> None:
+    own, known = Index(sampler_name(f"{there}:uniform"), 5), Index("random", 5)
+    tiny = space("tiny")
+    for _ in range(10):
+        assert own.ask(tiny)[1] == known.ask(tiny)[1]
+
+
+@pytest.mark.parametrize(
+    ("function", "error", "said"),
+    [
+        ("raising", ContentError, "RuntimeError: no luck today"),
+        ("no_sampler", ContentError, "str"),
+        ("none", UsageError, "none"),
+    ],
+)
+def test_a_sampler_that_is_none_is_one_line(there: str, function: str, error: type[Exception], said: str) -> None:
+    with pytest.raises(error, match=said) as raised:
+        sampler_name(f"{there}:{function}")
+    assert "\n" not in str(raised.value)
+
+
+def test_what_hangs_is_ended() -> None:
+    began = time.monotonic()
+    with pytest.raises(ContentError, match="it"), called("it", seconds=1):
+        time.sleep(20)
+    assert time.monotonic() - began < 10
+
+
+def test_a_trainer_trains_as_the_same_steps_by_hand_and_in_stretches_as_in_one(
+    there: str, loaded: TrainingData, tmp_path: Path
+) -> None:
+    whole, run = train_jobs([job(f"{there}:steps")], loaded)[0]
+    assert (whole.status, len(whole.history), whole.validation_size) == (Status.COMPLETE, 3, 20)
+    # By hand: from the first weights of any training with this seed.
+    parts = loaded.parts(torch.device("cpu"), 0)[0]
+    by_hand = start(NETWORK, job("").recipe, whole.seed, torch.device("cpu"), task=parts.task).network.train()
+    torch.manual_seed(whole.seed)
+    for _ in range(3):
+        chosen = torch.randperm(80)[:16]
+        pictures = (parts.pixels[chosen].float() / 255 - parts.mean[0]) / parts.deviation[0]
+        loss = functional.cross_entropy(by_hand(pictures), parts.labels[chosen])
+        by_hand.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        with torch.no_grad():
+            for parameter in by_hand.parameters():
+                assert parameter.grad is not None
+                parameter.sub_(0.1 * parameter.grad)
+    for ours, theirs in zip(by_hand.state_dict().values(), run.network.state_dict().values(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+    kept = tmp_path / "kept.pt"
+    for until, status in ((1, Status.RUNNING), (2, Status.RUNNING), (3, Status.COMPLETE)):
+        part = execute(job(f"{there}:steps", until_epoch=until, checkpoint=kept), loaded)
+        assert (part.status, len(part.history)) == (status, until)
+    assert part.weights_sha256 == whole.weights_sha256
+
+
+@pytest.mark.parametrize(("function", "said"), [("early", "1 of 3 epochs"), ("words", "a lot")])
+def test_a_trainer_that_fails_is_one_line(there: str, loaded: TrainingData, function: str, said: str) -> None:
+    with pytest.raises(ContentError, match=said):
+        execute(job(f"{there}:{function}"), loaded)
+
+
+def test_a_trainer_whose_loss_is_not_finite_has_diverged(there: str, loaded: TrainingData) -> None:
+    assert execute(job(f"{there}:infinite"), loaded).status is Status.DIVERGED
+
+
+def test_pictures_by_index_are_as_a_network_takes_them(loaded: TrainingData) -> None:
+    images: Images = loaded.parts(torch.device("cpu"), 0)[0]
+    one, label = images[3]
+    some, labels = images[torch.tensor([3, 4])]
+    assert (one.shape, label) == ((1, 28, 28), images.labels[3])
+    expected = (images.pixels[3:5].double() / 255 - images.mean[0]) / images.deviation[0]
+    torch.testing.assert_close(some.double(), expected, rtol=1e-5, atol=1e-6)
+    assert torch.equal(some[0], one)
+    assert torch.equal(labels, images.labels[3:5])
+
+
+def test_a_listener_hears_all_in_order_and_stops_nobody() -> None:
+    heard: list[object] = []
+    said: list[str] = []
+    hears = Listener(heard.append, said.append)
+    forever = threading.Event()
+    hangs = Listener(lambda event: forever.wait(), said.append)
+
+    def fails(event: object) -> None:
+        raise ValueError("no\nmore")
+
+    raises = Listener(fails, said.append)
+    for event in range(100):
+        for each in (hears, hangs, raises):
+            each.tell(event)
+    hears.close()
+    raises.close()
+    hangs.close(seconds=0.1)
+    forever.set()
+    assert heard == list(range(100))
+    assert ["fails" in line and "no more" in line for line in said] == [True, False]
+
+
+def ended(trial: int) -> RunEnded:
+    first = scripted.first_job(scripted.proposal(trial, "conv3x3(4) relu gap linear(10)"))
+    return RunEnded(run=scripted.made_result(first, lambda parameters, seed: 99.25, 8))
+
+
+def test_tensorboard_reads_what_a_search_logs(tmp_path: Path) -> None:
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    log = log_of("tensorboard", tmp_path)
+    for trial in (0, 1):
+        log(ended(trial))
+    read = accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
+    read.Reload()
+    shown = {name: [(at.step, round(at.value, 2)) for at in read.Scalars(name)] for name in read.Tags()["scalars"]}
+    parameters = ended(0).run.parameters
+    assert shown == {"parameters": [(0, parameters), (1, parameters)], "validation_pct": [(0, 99.25), (1, 99.25)]}
