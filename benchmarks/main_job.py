@@ -8,8 +8,7 @@ benchmarks/results/main-job.json, in the place of an older search of the same ca
 set to main-job-reads.jsonl. The table, for docs/measurements.md, is printed. Misses stay in the file. The searches of
 the file are of one configuration: where the defaults have changed since, the first new search takes the place of all.
 
-Nothing else should run meanwhile; a search that gets less than 90 % of its cores is no answer, and ends this script. A
-machine whose cores are much faster than those that the figures are meant for is halved: a search has one core.
+Nothing else should run meanwhile; a search that gets less than 90 % of its cores is no answer, and ends this script.
 """
 
 from __future__ import annotations
@@ -19,13 +18,11 @@ import hashlib
 import json
 import os
 import resource
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -54,46 +51,29 @@ PRIOR = ROOT / "harness" / "search" / "trainings-mnist.csv"
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Searches that differ in nothing but their seed; ``most`` parameters are asked for, ``goal`` is hoped for.
-
-    ``busy`` processes run beside it; at ``full_speed`` it has all cores also where the others have one.
-    """
+    """Searches that differ in nothing but their seed; ``most`` parameters are asked for, ``goal`` is hoped for."""
 
     options: str
     seeds: tuple[int, ...]
     most: int | None = None
     goal: int | None = None
-    busy: int = 0
-    full_speed: bool = False
 
 
 # None of these seeds was searched with before; the prior has learned from searches with seeds up to 68.
 CASES = {
-    "10m": Case("--time 10m", (70, 71, 72, 73, 74, 75, 76, 77), most=8_000),
-    "20m": Case("--time 20m", (78, 79, 80, 81), most=5_000),
-    "57m": Case("--time 57m", (82, 83, 84), most=3_000, goal=2_000),
-    "one-worker": Case("--workers 1 --time 20m", (85,)),
-    "beside-work": Case("--time 20m", (86,), busy=1),
-    "budget-3000": Case("--budget 3000 --time 57m", (87,)),
-    "target-99": Case("--target 99 --time 10m", (88,)),
+    "10m": Case("--time 10m", (303, 304, 305, 306, 307), most=6_000, goal=3_400),
+    "57m": Case("--time 57m", (308,), most=2_800, goal=1_700),
+    # What the prior is worth: it need show nothing.
+    "no-prior": Case("--prior none --time 10m", (303,)),
 }
-# What parts of a search are worth: the difference to the first case, seed by seed. They need show nothing.
-COMPARED = {
-    "no-prior": Case("--prior none --time 10m", (71, 72, 73)),
-    "evolution": Case("--sampler evolution --time 10m", (71, 72, 73)),
-    "full-speed": Case("--time 10m", (71,), full_speed=True),
-}
-# The searches are meant for cores of some 130 GFLOP/s; one of twice that is shared by two workers.
-MEANT_GFLOPS, FAST_GFLOPS = 130, 150.0
 # A person who sees nothing for longer takes the search for stuck.
-FIRST_ANSWER_SECONDS = 240.0
+FIRST_ANSWER_SECONDS = 60.0
 # A search that got less than this of the cores that were its own shows what other programs left.
 LEAST_SHARE = 0.9
 # What a search prints, where it lies and which machines train decides nothing; every search gets its seed.
-WITHOUT_EFFECT = {"plan_only", "verbose", "as_json", "study", "data", "cluster", "seed", "storage"}
+WITHOUT_EFFECT = {"plan_only", "verbose", "as_json", "study", "data", "cluster", "seed", "storage", "log"}
 # As the results that are kept call two of the options.
 KEPT_NAMES = {"time": "seconds", "target_pct": "target"}
-BUSY = "import os, sys\nwhile os.getppid() == int(sys.argv[1]): sum(range(100_000))"
 
 
 def configuration() -> dict[str, Any]:
@@ -127,32 +107,18 @@ def configuration() -> dict[str, Any]:
 
 def measured(name: str, seed: int, peak: float, data: Path, folder: Path) -> dict[str, Any]:
     """Run one search in an empty folder and return what came of it and what it was measured with."""
-    case = (CASES | COMPARED)[name]
-    half_speed = peak > FAST_GFLOPS and not case.full_speed
-    options = case.options.split()
-    arguments = ["search", *options, "--json", "--seed", str(seed)]
-    if half_speed and "--workers" not in options:
-        arguments += ["--workers", "2"]
-    # A single worker at half the speed would have its core to itself, so another process shares it.
-    busy = case.busy + (half_speed and "--workers 1" in case.options)
-    pinned = [shutil.which("taskset") or "taskset", "-c", str(min(os.sched_getaffinity(0)))] if half_speed else []
-    cores = 1 if half_speed else core_count()
-    if "--workers" in arguments:
-        cores = min(cores, int(arguments[arguments.index("--workers") + 1]))
+    arguments = ["search", *CASES[name].options.split(), "--json", "--seed", str(seed)]
     kept = {word: value for word, value in os.environ.items() if not word.startswith("HARNESS_")}
     environment = kept | {"HARNESS_WORKSPACE": str(folder), "HARNESS_DATA": str(data), "PYTHONPATH": str(ROOT)}
     date, began, used = datetime.now(UTC), time.monotonic(), _processor_seconds()
-    with (folder / "stdout.json").open("wb") as out, (folder / "stderr.txt").open("wb") as err, ExitStack() as beside:
-        for _ in range(busy):
-            command = [*pinned, sys.executable, "-c", BUSY, str(os.getpid())]
-            beside.callback(beside.enter_context(subprocess.Popen(command)).kill)
-        command = [*pinned, sys.executable, "-m", "harness", *arguments]
+    with (folder / "stdout.json").open("wb") as out, (folder / "stderr.txt").open("wb") as err:
+        command = [sys.executable, "-m", "harness", *arguments]
         code = subprocess.run(command, cwd=folder, env=environment, stdout=out, stderr=err, check=False).returncode
-        seconds, used = time.monotonic() - began, _processor_seconds() - used
+    seconds, used = time.monotonic() - began, _processor_seconds() - used
     if code not in (0, 3):
         raise SystemExit(f"exit code {code}: {(folder / 'stderr.txt').read_text(errors='replace')[-2000:]}")
-    share = used / (seconds * cores)
-    if share < LEAST_SHARE and not busy:
+    share = used / (seconds * core_count())
+    if share < LEAST_SHARE:
         raise SystemExit(f"other programs took {1 - share:.0%} of its cores, so this search does not count: {folder}")
     return {
         "case": name,
@@ -161,8 +127,6 @@ def measured(name: str, seed: int, peak: float, data: Path, folder: Path) -> dic
         "date_utc": date.isoformat(timespec="seconds"),
         "machine": machine(),
         "peak_gflops": round(peak, 1),
-        "half_speed": half_speed,
-        "busy": busy,
         "exit_code": code,
         **outcome(folder),
         "seconds": round(seconds, 1),
@@ -201,7 +165,7 @@ def outcome(folder: Path) -> dict[str, Any]:
 
 def misses(found: dict[str, Any]) -> list[str]:
     """Return a phrase for each thing that a search has not shown."""
-    most, missed = (CASES | COMPARED)[found["case"]].most, []
+    most, missed = CASES[found["case"]].most, []
     if not found["reached"]:
         missed.append("no answer")
     elif most is not None and found["winner"]["parameters"] > most:
@@ -219,16 +183,15 @@ def table(searches: Sequence[dict[str, Any]], known: frozenset[str]) -> str:
         "| asked for | seconds to the first answer: median (longest) |",
         f"|{' --- |' * 7}",
     ]
-    counted = [each for each in searches if each["case"] in CASES]
     goals = ""
     for name, case in CASES.items():
-        found = [each for each in counted if each["case"] == name]
+        found = [each for each in searches if each["case"] == name]
         sizes = [each["winner"]["parameters"] for each in found if each["reached"]]
         waits = [seconds for each in found if (seconds := _first_answer(each)) is not None]
         met = [each for each in found if not misses(each)]
         cells = [
-            f"`{case.options}`" + " beside another busy process" * bool(case.busy),
-            f"{len(found)} of {len(case.seeds)}",
+            f"`{case.options}`",
+            f"{len(found)}",
             f"{len(met)}",
             f"{sum(each['winner']['tier'] == 'verified' for each in met)}",
             f"{median(sizes):,.0f} ({max(sizes):,})" if sizes and len(sizes) == len(found) else "none",
@@ -239,14 +202,10 @@ def table(searches: Sequence[dict[str, Any]], known: frozenset[str]) -> str:
         if case.goal is not None:
             goals += f" The goal beyond that, {case.goal:,} parameters with `{case.options}`, was reached by "
             goals += f"{sum(size <= case.goal for size in sizes)} of {len(found)}."
-    halved = [each["peak_gflops"] for each in counted if each["half_speed"]]
-    answers = [each["winner"] for each in counted if each["reached"]]
+    answers = [each["winner"] for each in searches if each["reached"]]
     different = {each["hash"] for each in answers}
     verified = {(each["hash"], each["recipe"]) for each in answers}
-    said = f"{sum(not misses(each) for each in counted)} of {len(counted)} searches met what is asked of them.{goals}"
-    if halved:
-        said += f" In {len(halved)} of the searches, all workers had one core together ({min(halved):.0f} to "
-        said += f"{max(halved):.0f} GFLOP/s of fp32); what is asked for is meant for two cores of {MEANT_GFLOPS} each."
+    said = f"{sum(not misses(each) for each in searches)} of {len(searches)} searches met what is asked of them.{goals}"
     said += (
         f" The {len(answers)} answers are {len(different)} different networks, and the seeds that verify a network "
         f"with a recipe are always the same, so they rest on {len(verified)} verifications. The bundled prior holds "
@@ -275,10 +234,9 @@ def current() -> str:
 
 def main() -> None:
     """Run the searches of the cases that are named, and print the table."""
-    every = CASES | COMPARED
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=os.environ.get("HARNESS_DATA"), help="folder of the images")
-    parser.add_argument("--cases", default=",".join(CASES), help=", ".join(every))
+    parser.add_argument("--cases", default=",".join(CASES), help=", ".join(CASES))
     parser.add_argument("--seeds", help="of the cases' own, only these")
     parser.add_argument("--root", type=Path, default=Path(tempfile.gettempdir()), help="where the workspaces are made")
     parser.add_argument("--table", action="store_true", help="print the table; run nothing")
@@ -286,7 +244,7 @@ def main() -> None:
     # The best of several: what else runs for a moment makes a fast core look slow.
     peak = 0.0 if given.table else max(limits()[0] for _ in range(3))
     for name in [] if given.table else given.cases.split(","):
-        for seed in every[name].seeds:
+        for seed in CASES[name].seeds:
             if given.seeds and str(seed) not in given.seeds.split(","):
                 continue
             folder = Path(tempfile.mkdtemp(prefix=f"main-job-{name}-{seed}-", dir=given.root))
@@ -302,7 +260,7 @@ def main() -> None:
             now, key = configuration(), (name, seed)
             kept = document["searches"] if document["configuration"] == now else []
             kept = [each for each in kept if (each["case"], each["seed"]) != key]
-            places = [(case, number) for case, of in every.items() for number in of.seeds]
+            places = [(case, number) for case, of in CASES.items() for number in of.seeds]
             searches = sorted([*kept, found], key=lambda each: places.index((each["case"], each["seed"])))
             files.write_json(RESULTS, {"configuration": now, "searches": searches})
             print(f"{name}, seed {seed}: {found['winner'] and found['winner']['parameters']}, {misses(found) or 'met'}")

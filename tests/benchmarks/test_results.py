@@ -21,7 +21,7 @@ def test_the_main_job_was_measured_with_the_defaults_of_this_code():
 
 
 def test_every_search_of_the_main_job_names_its_code_and_counts_once():
-    cases = main_job.CASES | main_job.COMPARED
+    cases = main_job.CASES
     for each in MAIN_JOB["searches"]:
         case, facts = cases[each["case"]], each["machine"]
         assert each["seed"] in case.seeds

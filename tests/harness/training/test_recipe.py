@@ -104,6 +104,7 @@ LATER_CHANGES: dict[str, Any] = {
     "augmentation_off_share": 0.25,
     "zero_head": True,
     "decay_all": True,
+    "trainer": "mine:train",
 }
 # Fields that need others beside them.
 TOGETHER = dict.fromkeys(("teacher", "teacher_recipe", "teacher_seeds", "distill_weight", "distill_temperature"))
