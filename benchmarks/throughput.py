@@ -54,7 +54,7 @@ from search_spaces.notation import parse_network
 HERE = Path(__file__).resolve().parent
 RESULTS, ROOFLINE = HERE / "results" / "throughput.json", HERE / "results" / "roofline.json"
 NETWORKS = {
-    "seed4": (PRESETS["seed4"].text, 128),
+    "seed4": (PRESETS["seed4"], 128),
     "3,702 parameters": (
         "conv3x3(4) bn relu conv3x3(4) bn relu conv3x3(4) bn relu | maxpool | conv3x3(8) bn relu conv3x3(8) bn relu "
         "conv3x3(8) bn relu | maxpool | conv3x3(8) bn relu conv3x3(8) bn relu conv3x3(8) bn relu | gap | linear(10)",

@@ -76,7 +76,7 @@ def main() -> None:
     parser.add_argument("--epochs", default="2,3,4,5,6,8,10,12,15")
     parser.add_argument("--data", type=Path, default=os.environ.get("HARNESS_DATA"))
     given = parser.parse_args()
-    text, place = PRESETS[given.network].text, workspace()
+    text, place = PRESETS[given.network], workspace()
     # What the comparison needs is looked for before anything is trained.
     network = parse_network(text)
     records = record.read_all(place.records)

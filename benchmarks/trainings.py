@@ -31,7 +31,7 @@ from harness.system import files
 from harness.system.document import csv_text
 from harness.training.recipe import Recipe, named_recipe, recipe_by_hash, recipe_from
 from harness.training.result import PROTOCOL_VERSION, Purpose, Status, derive_seed
-from search_spaces.network import Architecture, form
+from search_spaces.network import Architecture
 from search_spaces.notation import parse_notation
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -170,7 +170,7 @@ def collected(found: Mapping[str, Source]) -> tuple[PastTraining, ...]:
         made.append(PastTraining.of(item[0][1].architecture, item[0][1].recipe, errors, runs, names))
 
     def order(item: PastTraining) -> tuple[str, str, int, str, float]:
-        return form(item.architecture).value, str(item.architecture), item.epochs, item.source, item.errors
+        return item.architecture.form, str(item.architecture), item.epochs, item.source, item.errors
 
     return tuple(sorted(made, key=order))
 

@@ -13,8 +13,8 @@ from harness.system import statistics
 from harness.system.files import Workspace
 from harness.system.terminal import counted
 from search_spaces.catalog import network_name
-from search_spaces.network import Analysis, Architecture, stored_numbers
-from search_spaces.ops import Conv, DepthwiseConv, Op, Residual, Shape, op_text, shape_text
+from search_spaces.network import Analysis, Architecture
+from search_spaces.ops import Conv, DepthwiseConv, Op, Residual, Shape, shape_text
 from search_spaces.space import size_text
 
 if TYPE_CHECKING:
@@ -51,12 +51,12 @@ class Explanation(Answer):
             "architecture": str(self.architecture),
             "hash": self.architecture.hash,
             "parameters": self.analysis.parameters,
-            "stored_numbers": stored_numbers(self.architecture, self.analysis.task),
+            "stored_numbers": self.analysis.stored_numbers,
             "macs": self.analysis.macs,
             "receptive_field": self.analysis.receptive_field,
             "weight_bytes": self.analysis.weight_bytes,
             "ram_bytes": self.analysis.ram_bytes,
-            "layers": [asdict(layer) | {"op": op_text(layer.op)} for layer in self.analysis.layers],
+            "layers": [asdict(layer) | {"op": str(layer.op)} for layer in self.analysis.layers],
             **({} if self.checks is None else {"checks": asdict(self.checks)}),
         }
 
@@ -81,7 +81,7 @@ class Explanation(Answer):
             + "".join(f"  {cell:>{width}}" for cell, width in zip(row[1:], widths[1:], strict=True))
             for row in table
         ]
-        stored = stored_numbers(self.architecture, self.analysis.task)
+        stored = self.analysis.stored_numbers
         name = network_name(self.architecture, self.analysis.parameters)
         lines.append(f"{name}, hash {self.architecture.hash}; {stored:,} numbers with the statistics of BN")
         if self.checks is not None:
@@ -99,7 +99,7 @@ def _lines(ops: Sequence[Op], shape: Shape, used: set[str], indent: str = "") ->
             rows += [(f"{indent}res(", shape_text(output), ""), *inner, (f"{indent})", "", "")]
         else:
             tie = op.tie if isinstance(op, Conv | DepthwiseConv) else None
-            rows.append((indent + op_text(op), shape_text(output), "shared" if tie in used else ""))
+            rows.append((indent + str(op), shape_text(output), "shared" if tie in used else ""))
             used |= set() if tie is None else {tie}
         shape = output
     return rows

@@ -71,13 +71,11 @@ def explain(
     plain-52, hash 610d7e876c1e; 56 numbers with the statistics of BN
     """
     from harness.answers import Explanation
-    from search_spaces.network import analyse, check_budget
+    from search_spaces.network import analyse
 
     task = Task(input_shape, classes)
     architecture = _network(network, workspace(), task).architecture
-    analysis = analyse(architecture, task)
-    if budget is not None:
-        check_budget(analysis.parameters, budget)
+    analysis = analyse(architecture, task, budget)
     if not torch:
         return Explanation(architecture, analysis)
     from harness.other_libraries import cross_check
@@ -120,12 +118,11 @@ def train(
     (94, True)
     """
     from harness.training.recipe import check_statistics, named_recipe
-    from search_spaces.network import analyse, check_budget
+    from search_spaces.network import analyse
 
     task = datasets.task_of(dataset)
     architecture = _network(network, workspace(), task).architecture
-    if budget is not None:
-        check_budget(analyse(architecture, task).parameters, budget)
+    analyse(architecture, task, budget)
     named = named_recipe(recipe, epochs=epochs)
     check_statistics(named.recipe, architecture, task)
 
@@ -158,10 +155,9 @@ def _trained(
     from harness.training.progress import Reporter
     from harness.training.result import Epoch, Purpose, accuracy_pct
     from harness.training.run import Job, TrainingData, train_jobs
-    from search_spaces.ops import op_types
 
     chosen, teachers = choose_device(device), workspace().teachers
-    choice = choose_engine(engine, named.recipe, chosen, op_types(architecture.ops))
+    choice = choose_engine(engine, named.recipe, chosen, architecture.op_types)
     options.say_training(choice, named.recipe, images.dataset.task, teachers)
     validated, epochs = purpose is Purpose.TRAIN, named.recipe.epochs
     job = Job(
@@ -264,7 +260,7 @@ def export(
     from harness.training.result import Purpose, Status
     from harness.training.run import properties, to_safetensors
     from harness.training.train import final_network
-    from search_spaces.network import analyse, stored_numbers
+    from search_spaces.network import analyse
 
     # Of several records, for several targets, one that has this seed.
     on, key = (row and row.dataset) or asked, (architecture.hash, named.recipe.hash)
@@ -311,7 +307,7 @@ def export(
             "architecture": str(architecture),
             "hash": architecture.hash,
             "parameters": analyse(architecture, task).parameters,
-            "stored_numbers": stored_numbers(architecture, task),
+            "stored_numbers": analyse(architecture, task).stored_numbers,
             **facts,
             **{name: about[name] for name in ("recipe", "recipe_hash", "dataset", "weights_sha256")},
             "seed_index": seed,
@@ -457,10 +453,9 @@ def planned(
     from harness.data.training_images import load
     from harness.system.machine import choose_device, worker_count
     from harness.training.native.native import choose_engine
-    from search_spaces.ops import op_types
 
     chosen = choose_device(given["device"])
-    choice = choose_engine(engine, named.recipe, chosen, op_types(meant.architecture.ops))
+    choice = choose_engine(engine, named.recipe, chosen, meant.architecture.op_types)
     options.say_training(choice, named.recipe, task, place.teachers)
     images = load(wanted or (row and row.dataset) or dataset, given["data"])
     check_batch(named.recipe, len(images.train_labels))

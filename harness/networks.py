@@ -126,7 +126,7 @@ def read_network(argument: str, place: Workspace, task: Task) -> NetworkArgument
             raise UsageError(f"the network file {argument[1:]} holds more than {_LONGEST_FILE:,} characters")
         return NetworkArgument(parse_network(text, task))
     if argument in PRESETS:
-        return NetworkArgument(parse_network(PRESETS[argument].text, task), argument)
+        return NetworkArgument(parse_network(PRESETS[argument], task), argument)
     if is_short(argument):
         known = list(_known(argument, place))
         hashes = sorted({architecture.hash for architecture, _, _ in known})

@@ -28,7 +28,7 @@ from reports.render import DASH, accuracy_words, count, decimal, duration, page,
 from reports.study_facts import State, StudyFacts, inspections_of, made_by, read_standings, read_study, shown
 from reports.study_page import CONFIRMED_LABEL_ERRORS, commands, headline, mistakes
 from search_spaces.catalog import network_names
-from search_spaces.network import MNIST, Analysis, Architecture, analyse, stored_numbers
+from search_spaces.network import MNIST, Analysis, Architecture, analyse
 
 
 class _Line(NamedTuple):
@@ -191,7 +191,7 @@ def _two_sided(ours: Sequence[float], theirs: Sequence[float]) -> float | None:
 _OF_NETWORKS: _Lines = (
     ("hash", lambda side: side.architecture.hash, None),
     ("parameters", lambda side: side.analysis.parameters, count),
-    ("stored numbers", lambda side: stored_numbers(side.architecture, side.analysis.task), count),
+    ("stored numbers", lambda side: side.analysis.stored_numbers, count),
     ("multiply-adds an image", lambda side: side.analysis.macs, count),
     ("receptive field, pixels", lambda side: side.analysis.receptive_field, count),
     ("ops", lambda side: len(side.analysis.layers), count),

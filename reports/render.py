@@ -30,7 +30,7 @@ from harness.system import statistics
 from harness.system.errors import typed
 from search_spaces.catalog import network_name
 from search_spaces.network import Analysis, Architecture, Task, walk
-from search_spaces.ops import Conv, DepthwiseConv, Linear, Residual, Shape, kernels, op_text, shape_text
+from search_spaces.ops import Conv, DepthwiseConv, Linear, Residual, Shape, kernels, shape_text
 from search_spaces.space import OBJECTIVES, size_text
 
 DASH = "\N{EN DASH}"
@@ -130,7 +130,7 @@ def _environment() -> jinja2.Environment:
         finalize=_printable,
     )
     numbers = (count, decimal, _pct, short, spread, _mean_and_deviation, duration, accuracy_words, _three_digits)
-    made: tuple[Any, ...] = (*numbers, plural, op_text, shape_text, _code, _sentence, _fenced)
+    made: tuple[Any, ...] = (*numbers, plural, shape_text, _code, _sentence, _fenced)
     environment.filters.update({each.__name__.lstrip("_"): each for each in made})
     made = (allowed_errors, dataset, network_name, _blocks, _description, _thumbnail, _image_uri)
     environment.globals.update({each.__name__.lstrip("_"): each for each in made})
@@ -278,7 +278,7 @@ def _blocks(analysis: Analysis) -> tuple[_Block, ...]:
     for layer in analysis.layers:
         seen_all = seen_all or (layer.op.is_global and len(shape) == 3)
         shape = layer.output_shape
-        words, field = op_text(layer.op), None if seen_all else layer.receptive_field
+        words, field = str(layer.op), None if seen_all else layer.receptive_field
         last = found[-1] if found else None
         if last is not None and not (isinstance(layer.op, Residual) or layer.op.window() or layer.op.is_global):
             found[-1] = replace(last, followers=f"{last.followers} {words}".strip(), shape=shape)

@@ -27,7 +27,7 @@ from harness.system.files import Workspace
 from harness.training.result import Inspection, Status, finite, unpacked
 from reports import charts, course, render
 from reports.study_facts import MOST_NAMED, State, StudyFacts, made_by, read_study, recipe_rows, settings
-from search_spaces.network import analyse, stored_numbers
+from search_spaces.network import analyse
 
 # Fewer networks say nothing of how often pruning is wrong.
 _FEWEST_NETWORKS = 50
@@ -78,7 +78,7 @@ def page(info: StudyFacts, *, live: bool = False) -> str:
         commands=commands(info),
         mistakes=mistakes(proof.record, proof.inspections) if proof else None,
         analysis=analyse(network.architecture, task) if network else None,
-        stored=stored_numbers(network.architecture, task) if network else None,
+        stored=analyse(network.architecture, task).stored_numbers if network else None,
         tables={"facts": made_by(info).items(), "settings": settings(info), "recipe": recipe_rows(info.config)},
         live=live,
         most_named=MOST_NAMED,

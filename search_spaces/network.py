@@ -16,16 +16,15 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from functools import lru_cache
 from itertools import pairwise
+from typing import Any, cast
 
 from search_spaces.errors import SearchSpaceError, ShapeError
 from search_spaces.ops import (
     BatchNorm,
-    Conv,
     DepthwiseConv,
     Dropout,
     Dropout2d,
@@ -34,6 +33,7 @@ from search_spaces.ops import (
     Op,
     Residual,
     Shape,
+    flat,
     kernels,
     ops_text,
     shape_text,
@@ -57,7 +57,11 @@ class Task:
 MNIST = Task((1, 28, 28), 10)
 
 
-_Kernel = Conv | DepthwiseConv
+# The forms; the first that holds from below is a network's, so ``plain`` is what none of the others describes.
+# ``summed`` has residual sums but no kernel used again within one. ``squeezed`` has a kernel that is used again
+# within a sum, or behind a 1x1 convolution: one before its first use alone is a transition and leaves it ``tied``.
+# ``separable`` has depthwise or grouped kernels; ``posed`` has kernels in orientations, ``mirrored`` in all eight.
+FORMS = ("plain", "summed", "tied", "squeezed", "separable", "posed", "mirrored", "posed-separable")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +85,37 @@ class Architecture:
         object.__setattr__(self, "bars", bars)
 
     def __str__(self) -> str:
-        return ops_text(self.ops, self.bars, show_bars=True)
+        return ops_text(self.ops, self.bars)
 
     @property
     def hash(self) -> str:
         """First 12 hex digits of the SHA-256 of the canonical ops joined by one space."""
         return hashlib.sha256(ops_text(self.ops).encode()).hexdigest()[:12]
+
+    @property
+    def op_types(self) -> set[type[Op]]:
+        """Of which kinds its ops are, those within residual sums too."""
+        return {type(op) for op in flat(self.ops)}
+
+    @property
+    def form(self) -> str:
+        """Its form, one of ``FORMS``."""
+        used = kernels(self.ops)
+        poses = max((getattr(kernel, "poses", 1) for kernel in used), default=1)
+        separable = any(map(_is_grouped, used))
+        if poses > 1:
+            return "posed-separable" if separable else "mirrored" if poses == 8 else "posed"
+        if separable:
+            return "separable"
+        sums = [op for op in self.ops if isinstance(op, Residual)]
+        if any(kernel.tie and kernel.edges != (1, 1) for kernel in kernels([op for each in sums for op in each.ops])):
+            return "squeezed"
+        seen = {kernel.tie for kernel in used[:1]}
+        for before, kernel in pairwise(used):
+            if kernel.tie and kernel.edges != (1, 1) and kernel.tie in seen and before.edges == (1, 1):
+                return "squeezed"
+            seen.add(kernel.tie)
+        return "tied" if any(kernel.tie for kernel in used) else "summed" if sums else "plain"
 
 
 def _canonical(
@@ -99,68 +128,21 @@ def _canonical(
             moved.append(len(kept))
         if isinstance(op, Dropout | Dropout2d) and op.p == 0:
             continue
-        if isinstance(op, _Kernel) and op.tie is not None:
-            name = ties.get(op.tie)
-            op = op if name == op.tie else _renamed(op, name)
+        if isinstance(op, Kernel) and op.tie is not None and ties.get(op.tie) != op.tie:
+            op = _renamed(op, ties.get(op.tie))
         elif isinstance(op, Residual):
-            inner, inner_bars = _canonical(op.ops, op.bars, ties)
-            op = Residual(inner, inner_bars)
+            op = Residual(*_canonical(op.ops, op.bars, ties))
         kept.append(op)
-    inside = sorted({bar for bar in moved if 0 < bar < len(kept)})
-    return tuple(kept), tuple(inside)
+    return tuple(kept), tuple(sorted({bar for bar in moved if 0 < bar < len(kept)}))
 
 
 @lru_cache(maxsize=10_000)
-def _renamed(op: _Kernel, tie: str | None) -> Op:
-    return replace(op, tie=tie)
+def _renamed(op: Kernel, tie: str | None) -> Op:
+    return replace(cast(Any, op), tie=tie)  # type: ignore[no-any-return]
 
 
-class Form(StrEnum):
-    """The forms; the first that holds from below is a network's, so ``plain`` is what none of the others describes.
-
-    ``summed`` has residual sums but no kernel used again within one. ``squeezed`` has a kernel that is used again
-    within a sum, or behind a 1x1 convolution: one before its first use alone is a transition and leaves it ``tied``.
-    ``separable`` has depthwise or grouped kernels; ``posed`` has kernels in orientations, ``mirrored`` in all eight.
-    """
-
-    PLAIN = "plain"
-    SUMMED = "summed"
-    TIED = "tied"
-    SQUEEZED = "squeezed"
-    SEPARABLE = "separable"
-    POSED = "posed"
-    MIRRORED = "mirrored"
-    POSED_SEPARABLE = "posed-separable"
-
-
-def form(network: Architecture) -> Form:
-    """Return the form of a network."""
-    used = kernels(network.ops)
-    poses = max((kernel.poses for kernel in used if isinstance(kernel, Conv)), default=1)
-    separable = any(isinstance(kernel, DepthwiseConv) or kernel.groups > 1 for kernel in used)
-    if poses > 1:
-        return Form.POSED_SEPARABLE if separable else Form.MIRRORED if poses == 8 else Form.POSED
-    if separable:
-        return Form.SEPARABLE
-    sums = [op for op in network.ops if isinstance(op, Residual)]
-    if any(map(_reads_neighbours, kernels([op for each in sums for op in each.ops]))) or _squeezes_a_later_use(used):
-        return Form.SQUEEZED
-    if any(kernel.tie for kernel in used):
-        return Form.TIED
-    return Form.SUMMED if sums else Form.PLAIN
-
-
-def _squeezes_a_later_use(used: list[_Kernel]) -> bool:
-    seen = {used[0].tie} if used else set()
-    for before, kernel in pairwise(used):
-        if _reads_neighbours(kernel) and kernel.tie in seen and before.edges == (1, 1):
-            return True
-        seen.add(kernel.tie)
-    return False
-
-
-def _reads_neighbours(kernel: _Kernel) -> bool:
-    return kernel.tie is not None and kernel.edges != (1, 1)
+def _is_grouped(op: Op) -> bool:
+    return isinstance(op, DepthwiseConv) or getattr(op, "groups", 1) > 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +191,32 @@ class Analysis:
         pooling is done while the convolution before it writes. A network is a chain, so there is one order only.
         """
         return _peak(tuple(layer.op for layer in self.layers), self.task.input_shape, 0, False)
+
+    @property
+    def _ops(self) -> list[tuple[Op, Shape]]:
+        return list(walk([layer.op for layer in self.layers], self.task.input_shape))
+
+    @property
+    def stored_numbers(self) -> int:
+        """The parameters, and the statistics of each BN: two a channel, or two for all channels that share them.
+
+        A tied kernel, and one in several poses, is stored once. BN could be folded into one scale and shift a channel
+        for inference; a file of weights does not do that.
+        """
+        return self.parameters + sum(op.statistics(before) for op, before in self._ops)
+
+    @property
+    def map_numbers(self) -> int:
+        """How many numbers all ops write for one image; one within a sum counts as the sum's map, whose size it has."""
+        return sum(math.prod(layer.output_shape) * sum(1 for _ in flat([layer.op])) for layer in self.layers)
+
+    @property
+    def grouped_macs(self) -> int:
+        """The multiply-adds of depthwise and grouped kernels for one image."""
+        # Most networks have none; the shapes of their ops are not needed.
+        if not any(_is_grouped(op) for layer in self.layers for op in flat([layer.op])):
+            return 0
+        return sum(op.cost(before)[1] for op, before in self._ops if _is_grouped(op))
 
 
 def _constants(ops: tuple[Op, ...], shape: Shape, tied: set[str]) -> int:
@@ -261,104 +269,81 @@ def _pools(op: Op) -> bool:
     return not isinstance(op, Kernel | Linear) and (op.is_global or op.window() is not None)
 
 
-@dataclass(frozen=True, slots=True)
-class _Field:
-    """What one position of a map sees of the image, in input pixels, not clipped to the image.
-
-    Attributes:
-        jump: distance of neighbouring positions.
-    """
-
-    height: int = 1
-    width: int = 1
-    jump: int = 1
-
-    @property
-    def size(self) -> int:
-        """Its shorter edge: what is seen along both axes."""
-        return min(self.height, self.width)
-
-
-def analyse(architecture: Architecture, task: Task) -> Analysis:
+def analyse(network: Architecture | tuple[Op, ...], task: Task, budget: int | None = None) -> Analysis:
     """Return shapes, parameters, multiply-adds and receptive field of every op, and the totals.
+
+    Ops need not be canonical, so that errors keep the indices of a text.
 
     Raises:
         ShapeError: two ops do not fit together, or the network does not end in one value a class.
+        SearchSpaceError: the parameters are more than the budget.
     """
-    return analyse_ops(architecture.ops, task)
-
-
-def analyse_ops(ops: tuple[Op, ...], task: Task) -> Analysis:
-    """Do as ``analyse`` for ops that need not be canonical, so that errors keep the indices of a text."""
-    layers: list[_Layer] = []
-    tied: dict[str, Shape] = {}
-    shape: Shape = task.input_shape
-    field, local = _Field(), 0
-    for index, op in enumerate(ops):
-        try:
-            found, after = _layer(op, shape, field, tied)
-        except ShapeError as error:
-            raise ShapeError(error.message, path=(index, *error.path)) from None
-        if not local and op.is_global and len(shape) == 3:
-            local = field.size
-        layers.append(found)
-        shape, field = found.output_shape, after
-    if shape not in ((task.classes,), (task.classes, 1, 1)):
+    layers, _ = _layers(network.ops if isinstance(network, Architecture) else network, task.input_shape, (1, 1, 1), {})
+    shapes = [task.input_shape, *(layer.output_shape for layer in layers)]
+    if shapes[-1] not in ((task.classes,), (task.classes, 1, 1)):
         raise ShapeError(
-            f"the network ends in {shape_text(shape)}; it must end in {task.classes} values, one for each class "
+            f"the network ends in {shape_text(shapes[-1])}; it must end in {task.classes} values, one for each class "
             f"(for example 'gap linear({task.classes})' or 'conv1x1({task.classes}) gap')"
         )
-    parameters, macs = (sum(getattr(layer, name) for layer in layers) for name in ("parameters", "macs"))
-    return Analysis(task, tuple(layers), parameters, macs, local or field.size)
+    seen = [index for index, layer in enumerate(layers) if layer.op.is_global and len(shapes[index]) == 3]
+    local = min([*seen, len(layers)])
+    parameters, macs = sum(layer.parameters for layer in layers), sum(layer.macs for layer in layers)
+    if budget is not None and parameters > budget:
+        raise SearchSpaceError(f"{parameters:,} parameters are {parameters - budget:,} over the budget of {budget:,}")
+    return Analysis(task, tuple(layers), parameters, macs, layers[local - 1].receptive_field if local else 1)
 
 
-def _layer(op: Op, shape: Shape, field: _Field, tied: dict[str, Shape]) -> tuple[_Layer, _Field]:
+# What one position of a map sees of the image, in input pixels, not clipped to the image: rows, columns; and the
+# distance of neighbouring positions.
+_Field = tuple[int, int, int]
+
+
+def _layers(ops: tuple[Op, ...], shape: Shape, field: _Field, tied: dict[str, Shape]) -> tuple[list[_Layer], _Field]:
     # ``tied`` maps tie names to kernels and is added to.
-    if isinstance(op, Residual):
-        op.shape(shape)  # first of all its ops fit together
-        parameters, macs, inside = 0, 0, shape
-        for index, inner in enumerate(op.ops):
-            try:
-                found, field = _layer(inner, inside, field, tied)
-            except ShapeError as error:
-                raise ShapeError(error.message, path=(index, *error.path)) from None
-            parameters, macs, inside = parameters + found.parameters, macs + found.macs, found.output_shape
-        return _Layer(op, inside, parameters, macs, field.size), field
-    first, further, after, kernel = _alone(op, shape, field)
-    if not isinstance(op, Kernel) or op.tie is None or kernel is None:
-        return first, after
-    if op.tie not in tied:
-        tied[op.tie] = kernel
-        return first, after
-    known = tied[op.tie]
-    if known != kernel:
-        raise ShapeError(
-            f"tie={op.tie} shares a kernel of {shape_text(known)} with one of {shape_text(kernel)} "
-            "(out x in x height x width); tied kernels must have equal shapes"
-        )
-    return further, after
+    layers: list[_Layer] = []
+    for index, op in enumerate(ops):
+        try:
+            if isinstance(op, Residual):
+                shape = op.shape(shape)  # first of all its ops fit together
+                inner, field = _layers(op.ops, shape, field, tied)
+                parameters, macs = sum(layer.parameters for layer in inner), sum(layer.macs for layer in inner)
+                layers.append(_Layer(op, shape, parameters, macs, min(field[:2])))
+                continue
+            layer, further, field, kernel = _alone(op, shape, field)
+            if isinstance(op, Kernel) and op.tie is not None and kernel is not None:
+                known = tied.get(op.tie)
+                if known is not None:
+                    layer = further
+                if tied.setdefault(op.tie, kernel) != kernel:
+                    raise ShapeError(
+                        f"tie={op.tie} shares a kernel of {shape_text(tied[op.tie])} with one of {shape_text(kernel)} "
+                        "(out x in x height x width); tied kernels must have equal shapes"
+                    )
+            layers.append(layer)
+            shape = layer.output_shape
+        except ShapeError as error:
+            raise ShapeError(error.message, path=(index, *error.path)) from None
+    return layers, field
 
 
 @lru_cache(maxsize=50_000)
 def _alone(op: Op, shape: Shape, field: _Field) -> tuple[_Layer, _Layer, _Field, Shape | None]:
     # Returned: the op as first user of its kernel, and as a further one. A search looks at thousands of networks that
     # are made of the same few ops, shapes and fields, so this is cached.
-    after, kernel = op.shape(shape), op.kernel(shape)
-    window = op.window()
+    after, kernel, window = op.shape(shape), op.kernel(shape), op.window()
     if op.is_global and len(shape) == 3:
         # It sees the whole map, as a window of the map's size would.
         window = shape[1], shape[2], 1
     if window is not None:
         rows, columns, stride = window
-        height, width = field.height + (rows - 1) * field.jump, field.width + (columns - 1) * field.jump
-        field = _Field(height, width, field.jump * stride)
-    parameters, macs = op.cost(shape)
-    first = _Layer(op, after, parameters, macs, field.size)
-    further = replace(first, parameters=parameters - math.prod(kernel)) if kernel else first
+        height, width, jump = field
+        field = height + (rows - 1) * jump, width + (columns - 1) * jump, jump * stride
+    first = _Layer(op, after, *op.cost(shape), min(field[:2]))
+    further = replace(first, parameters=first.parameters - math.prod(kernel)) if kernel else first
     return first, further, field, kernel
 
 
-def walk(ops: tuple[Op, ...], before: Shape) -> Iterator[tuple[Op, Shape]]:
+def walk(ops: Iterable[Op], before: Shape) -> Iterator[tuple[Op, Shape]]:
     """Yield all ops, those within residual sums too and the sums behind theirs, each with the shape before it.
 
     Raises:
@@ -369,65 +354,6 @@ def walk(ops: tuple[Op, ...], before: Shape) -> Iterator[tuple[Op, Shape]]:
             yield from walk(op.ops, before)
         yield op, before
         before = op.shape(before)
-
-
-def stored_numbers(architecture: Architecture, task: Task) -> int:
-    """Return the parameters and two statistics a channel of each BN, each as often as it is stored.
-
-    Channels of a BN that share statistics have two together.
-    A tied kernel, and one in several poses, is stored once. BN could be folded into one scale and shift a channel for
-    inference; a file of weights does not do that.
-
-    Raises:
-        ShapeError: two ops do not fit together.
-
-        >>> from search_spaces.notation import parse_network
-        >>> from search_spaces.network import MNIST
-        >>> network = parse_network("conv3x3(4) bn relu | gap | linear(10)")
-        >>> stored_numbers(network, MNIST)  # 94 learned, 4 means and variances
-        102
-    """
-    statistics = sum(op.statistics(before) for op, before in walk(architecture.ops, task.input_shape))
-    return analyse(architecture, task).parameters + statistics
-
-
-def map_numbers(analysis: Analysis) -> int:
-    """Return how many numbers all ops of a network write for one image, those within residual sums too.
-
-    An op within a sum counts as the sum's own map: all of them have its height and width.
-    """
-    return sum(math.prod(layer.output_shape) * _maps(layer.op) for layer in analysis.layers)
-
-
-def _maps(op: Op) -> int:
-    return 1 + sum(_maps(inner) for inner in op.ops) if isinstance(op, Residual) else 1
-
-
-def grouped_macs(analysis: Analysis) -> int:
-    """Return the multiply-adds of depthwise and grouped kernels for one image, those within residual sums too."""
-    found = 0
-    before: Shape = analysis.task.input_shape
-    for layer in analysis.layers:
-        # Most kernels read all channels; their shapes are not needed.
-        if layer.macs and _has_groups(layer.op):
-            for op, read in walk((layer.op,), before):
-                if isinstance(op, Kernel) and _has_groups(op):
-                    channels = 1 if isinstance(op, DepthwiseConv) else read[0] // getattr(op, "groups", 1)
-                    found += math.prod(op.shape(read)) * channels * math.prod(op.edges)
-        before = layer.output_shape
-    return found
-
-
-def _has_groups(op: Op) -> bool:
-    if isinstance(op, Residual):
-        return any(map(_has_groups, op.ops))
-    return isinstance(op, DepthwiseConv) or (isinstance(op, Conv) and op.groups > 1)
-
-
-def check_budget(parameters: int, budget: int) -> None:
-    """Raise SearchSpaceError when ``parameters`` are more than ``budget``."""
-    if parameters > budget:
-        raise SearchSpaceError(f"{parameters:,} parameters are {parameters - budget:,} over the budget of {budget:,}")
 
 
 def normalised_values(ops: tuple[Op, ...], shape: Shape) -> Iterator[int]:

@@ -11,57 +11,577 @@ The grammar is ``notation.lark``; what an op takes, it says itself (``ops``).
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, fields
 from decimal import Decimal
-from functools import cache
+from fractions import Fraction
+from functools import cache, lru_cache
 from importlib import resources
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal
 
-from search_spaces.errors import NotationError
+from search_spaces.errors import NotationError, ShapeError, nearest
+from search_spaces.network import MNIST, Architecture, Task, analyse
+from search_spaces.ops import SIGNATURES, Kind, Op, Parameter, op_names, plain
+from search_spaces.space import Choice, Condition, Metric, Options, Part, SearchSpace, Value, Variable, contradictory
 
 if TYPE_CHECKING:
     import lark
 
-
-import hashlib
-import math
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, fields
-from fractions import Fraction
-from functools import lru_cache
-from typing import cast
-
-from search_spaces.errors import ShapeError, nearest
-from search_spaces.network import MNIST, Architecture, Task, analyse_ops
-from search_spaces.ops import SIGNATURES, Kind, Op, Parameter, Residual, op_names, plain
-from search_spaces.space import (
-    Body,
-    Choice,
-    Condition,
-    Either,
-    Metric,
-    Named,
-    Options,
-    Part,
-    ResidualNode,
-    SearchSpace,
-    SharedOps,
-    Template,
-    Value,
-    Variable,
-    contradictory,
-)
-
-# A rule of the grammar, in ``data``, with its parts, in ``children``: trees, and tokens, which are texts.
-_Tree: TypeAlias = "lark.Tree[lark.Token]"
+# A ``lark.Tree``: a rule of the grammar in ``data``; in ``children`` its parts, trees and tokens, which are texts.
+_Tree = Any
 
 _LONGEST_TEXT = 100_000
+_MOST_NODES = 1_000
 _DEEPEST_NESTING = 50
+_MOST_REPEATS = 100
+_LARGEST_BOUND = 10**12
+_LARGEST_NUMBER = 10_000
+_MOST_VALUES = 1_000
+# The number of classes of the task, in the text of a space.
+_CLASSES = "classes"
+# An op, or the bar before one, as canonical texts have it; a residual sum within another is read with its whole text.
+_WORD = re.compile(r"\||[a-z0-9]+(?:\((?:[^()]|\([^()]*\))*\))?")
 _CHOICES = {"<", "/", "?", "{", "..", ";", "=", "let", "where"}
 _SPOKEN = {"NAME": "a name", "NUMBER": "a number", "COMPARISON": "<=, >= or ==", "$END": "the end"}
+
+
+def parse_network(text: str, task: Task = MNIST) -> Architecture:
+    """Return the network that ``text`` describes, in canonical form.
+
+    Raises:
+        NotationError: the text is not in the notation, names something unknown or makes a choice.
+        ShapeError: the ops do not fit together; ``position`` is that of the op that caused it.
+    """
+    sequence, ops, bars = _network(text)
+    try:
+        # As written, not in canonical form: the path of an error has to lead back into the text.
+        analyse(ops, task)
+    except ShapeError as error:
+
+        def call(sequence: _Tree, index: int) -> _Tree:
+            return [item for item in sequence.children if item.data == "call"][index]
+
+        # A network that ends wrong has no path: its last op is what to change.
+        first, *path = error.path or (-1,)
+        cause = call(sequence, first)
+        for index in path:
+            cause = call(cause.children[1].children[0], index)
+        placed = ShapeError(error.message, path=error.path, position=_at(cause))
+        placed.text = text
+        raise placed from None
+    return Architecture(ops, bars)
+
+
+def parse_notation(text: str) -> Architecture:
+    """Return the network that a stored text describes; whether its ops fit together is not looked at.
+
+    Canonical texts are read op by op, and each op once: the same few thousand come up again and again.
+
+    Raises:
+        NotationError: the text is not in the notation, names something unknown or makes a choice.
+    """
+    words = _WORD.findall(text)
+    ops: list[Op] = []
+    bars: list[int] = []
+    with suppress(NotationError):
+        for word in words:
+            if word == "|":
+                bars.append(len(ops))
+            else:
+                ops.append(_one_op(word))
+        if ops and " ".join(words) == text:
+            return Architecture(tuple(ops), tuple(bars))
+    # Any other text is read whole, and an error tells its position there.
+    return Architecture(*_network(text)[1:])
+
+
+@lru_cache(maxsize=100_000)
+def _one_op(word: str) -> Op:
+    (op,) = _network(word)[1]
+    return op
+
+
+def _network(text: str) -> tuple[_Tree, tuple[Op, ...], tuple[int, ...]]:
+    with _reading(text):
+        sequence = _read(text, "network")
+        ops, bars = _Resolver(None, MNIST).sequence(sequence, _Scope()).fixed()
+        if not ops:
+            example = "conv3x3(8) bn relu | gap | linear(10)"
+            raise NotationError(f"the network is empty: write ops, as in '{example}'", position=0)
+    return sequence, ops, bars
+
+
+@contextmanager
+def _reading(text: str) -> Iterator[None]:
+    try:
+        yield
+    except NotationError as error:
+        error.text = text
+        raise
+
+
+def parse_space(text: str, name: str = "space", task: Task = MNIST) -> SearchSpace:
+    """Return the search space that ``text`` describes; a bare network is a space of size one.
+
+    The name ``classes`` stands for the classes of the task, unless the text defines it.
+
+    Raises:
+        NotationError: the text is not in the notation, or names or numbers in it do not fit.
+    """
+    with _reading(text):
+        tree = _read(text, "space")
+        if _is_sequence(tree):
+            if all(item.data == "bar" for item in tree.children):
+                raise NotationError("the search space is empty: define at least net = ...;", position=0)
+            table, written = {"net": _Definition(0, (), tree)}, f"net = {_normal(tree)};\n"
+        else:
+            table, written = _table(tree), _normal(tree)
+        resolver = _Resolver(table, task)
+        resolver.resolve("net", 0)
+        shared = dict(resolver.shared)
+        unused = tuple(other for other in table if not resolver.knows(other))
+        for other in unused:
+            # What ``net`` does not use is checked all the same.
+            resolver.resolve(other, table[other].position)
+        net = resolver.parts["net"]
+        aside = sum(part.max_nodes if isinstance(part, Part) else 1 for part in shared.values())
+        _check_nodes(net.max_nodes + aside, 0)
+        digest = hashlib.sha256(written.encode()).hexdigest()[:12]
+        limits = [limit for each in tree.children if each.data == "where" for limit in each.children]
+        conditions = tuple(map(_condition, limits))
+        if clash := contradictory(conditions):
+            told = f"no network can have {' and '.join(map(str, clash))}"
+            raise NotationError(told, position=_at(limits[conditions.index(clash[-1])]))
+    return SearchSpace(name, text, digest, net, shared, conditions, task, unused)
+
+
+def with_conditions(space: SearchSpace, conditions: tuple[Condition, ...]) -> SearchSpace:
+    """Return the space with further conditions in its text, so that whoever reads the text keeps them too.
+
+    Raises:
+        NotationError: the bound of a condition is larger than any that a space may have, or no network can meet all
+            conditions.
+    """
+    if not conditions:
+        return space
+    if clash := contradictory((*space.conditions, *conditions)):
+        raise NotationError(f"no network of space '{space.name}' can have {' and '.join(map(str, clash))}")
+    # On a line of their own, as a comment may end the text. Its last statement may lack its semicolon.
+    text = f"net = {space.text}\n;" if _is_sequence(_read(space.text, "space")) else space.text
+    limits = f"where {', '.join(map(str, conditions))};"
+    try:
+        return parse_space(f"{text}\n{limits}", space.name, space.task)
+    except NotationError:
+        return parse_space(f"{text}\n;\n{limits}", space.name, space.task)
+
+
+def parse_conditions(text: str) -> tuple[Condition, ...]:
+    """Return conditions that are given by themselves, such as ``macs<=1000000, receptive_field>=20``.
+
+    Raises:
+        NotationError: the text holds something else, a metric is unknown or a bound is not a whole number.
+    """
+    with _reading(text):
+        return tuple(map(_condition, _read(text, "limits").children))
+
+
+def _condition(limit: _Tree) -> Condition:
+    metric, comparison = map(str, limit.children[:2])
+    if metric not in list(Metric):
+        told = f"unknown metric '{metric}'; known are {', '.join(Metric)}"
+        raise NotationError(told, position=_at(limit), hint=nearest(metric, [each.value for each in Metric]))
+    return Condition(Metric(metric), comparison, _whole(limit.children[2], f"the bound of {metric}", _LARGEST_BOUND))
+
+
+@dataclass(frozen=True, slots=True)
+class _Definition:
+    """A name for something that is drawn anew at each mention, or, after ``let``, once and the same everywhere."""
+
+    position: int
+    parameters: tuple[str, ...]
+    body: _Tree
+    let: bool = False
+
+
+def _table(tree: _Tree) -> dict[str, _Definition]:
+    table: dict[str, _Definition] = {}
+    for statement in tree.children:
+        if statement.data == "where":
+            continue
+        head, body = statement.children
+        name, *arguments = [head] if statement.data == "let" else head.children
+        name = str(name)
+        if name in op_names() or name in table:
+            problem = "is defined twice" if name in table else "is an op and cannot be defined anew"
+            raise NotationError(f"'{name}' {problem}", position=_at(statement))
+        seen: list[str] = []
+        for argument in arguments:
+            parameter = _name(argument.children[-1])
+            if len(argument.children) > 1 or parameter is None or parameter in (*op_names(), *seen):
+                told = f"the parameters of a rule are names, each given once, and no ops; '{_normal(argument)}' is not"
+                raise NotationError(told, position=_at(argument))
+            seen.append(parameter)
+        table[name] = _Definition(_at(statement), tuple(seen), body, statement.data == "let")
+    net = table.get("net")
+    if net is None or net.let or net.parameters or not _is_sequence(net.body):
+        told = "a space needs a plain rule of ops 'net', as in net = ...;"
+        raise NotationError(told, position=net.position if net else 0, hint=None if net else nearest("net", table))
+    return table
+
+
+# An op, and that parameter of it which a number is for.
+_Need = tuple[str, Parameter]
+
+
+@dataclass(frozen=True, slots=True)
+class _Numbers:
+    """What an operand can be: any of ``values``; ``variable`` stands for one that is drawn elsewhere."""
+
+    values: tuple[int | float, ...]
+    variable: Variable | None = None
+
+    def value(self, label: str) -> Value:
+        if self.variable or len(self.values) == 1:
+            return self.variable or self.values[0]
+        texts = tuple(map(plain, self.values))
+        return Choice(label, self.values, Options(texts, True, (1,) * len(texts)))
+
+
+@dataclass(slots=True)
+class _Scope:
+    """What the body of one statement sees.
+
+    Attributes:
+        needs: the parameters of the rule, each with what the numbers given for it have to suit.
+        taken: how often each label has been given out.
+    """
+
+    needs: dict[str, list[_Need]] = field(default_factory=dict)
+    taken: Counter[str] = field(default_factory=Counter)
+
+    def label(self, wanted: str) -> str:
+        """Return ``wanted``, numbered when it has been given out before."""
+        self.taken[wanted] += 1
+        count = self.taken[wanted]
+        return wanted if count == 1 else f"{wanted}.{count}"
+
+
+class _Resolver:
+    """Resolves statements on first use, which is how recursion shows and how shared parts get their order.
+
+    Without a table the text is one network: it makes no choices and names nothing but ops.
+    """
+
+    def __init__(self, table: dict[str, _Definition] | None, task: Task) -> None:
+        self.shared: dict[str, Value | Part] = {}
+        self.parts: dict[str, Part] = {}
+        self._is_network = table is None
+        self._table = table or {}
+        self._task = task
+        self._active: list[str] = []
+        self._depth = -1
+        self._needs: dict[str, list[list[_Need]]] = {}
+        self._numbers: dict[str, _Numbers] = {}
+
+    def knows(self, name: str) -> bool:
+        """Return whether a statement is resolved."""
+        return name in self.parts or name in self._numbers
+
+    def resolve(self, name: str, position: int) -> None:
+        """Resolve a statement, unless that has been done."""
+        if self.knows(name):
+            return
+        if name in self._active:
+            circle = " -> ".join([*self._active[self._active.index(name) :], name])
+            raise NotationError(f"{name} refers to itself ({circle}); nothing may", position=position)
+        _check_depth(len(self._active), position)
+        self._active.append(name)
+        statement = self._table[name]
+        if self._is_number(name):
+            if statement.parameters:
+                raise NotationError(f"{name} stands for numbers and takes no parameters", position=statement.position)
+            found = self._drawn(statement.body, _Scope())
+            if statement.let:
+                self.shared[name] = found.value("")
+                found = _Numbers(found.values, Variable(name, shared=True))
+            self._numbers[name] = found
+        else:
+            scope = _Scope({parameter: [] for parameter in statement.parameters}, Counter(statement.parameters))
+            if name == "net":
+                # Its labels are whole paths, as the names of shared parts are.
+                scope.taken.update(other for other, found in self._table.items() if found.let)
+            match statement.body.children:
+                case [group] if group.data == "group":
+                    # A choice that is all there is has the name of its statement.
+                    part = self._joined([self._atom(group, scope, "")], _at(group))
+                case _:
+                    part = self.sequence(statement.body, scope)
+            if statement.let:
+                self.shared[name] = part
+            self.parts[name] = part
+            self._needs[name] = list(scope.needs.values())
+        self._active.pop()
+
+    def _is_number(self, name: str) -> bool:
+        visited: set[str] = set()
+        while name in self._table and name not in visited:
+            visited.add(name)
+            operand = self._table[name].body
+            if not _is_sequence(operand):
+                return True
+            name = _name(operand) or ""
+        return name == _CLASSES and name not in self._table
+
+    def sequence(self, sequence: _Tree, scope: _Scope) -> Part:
+        """Return what a sequence draws."""
+        self._depth += 1
+        _check_depth(self._depth, _at(sequence))
+        parts: list[Part] = []
+        for item in sequence.children:
+            kind, place = str(item.data), _at(item)
+            if kind == "bar":
+                parts.append(Part.bar())
+                continue
+            if self._is_network and kind != "call":
+                what = "an optional part" if kind == "maybe" else "a group or repetition"
+                raise NotationError(f"{what} {_NOT_IN_A_NETWORK}", position=place)
+            if kind in ("call", "group"):
+                parts.append(self._atom(item, scope, None))
+                continue
+            atom, *counts = item.children
+            label = scope.label("group" if atom.data == "group" else str(atom.children[0]))
+            part = self._joined([self._atom(atom, scope, label if kind == "maybe" else "")], place)
+            if kind == "maybe":
+                parts.append(Part.either(f"{label}?", [Part.joined([]), part], ("no", "yes")))
+                continue
+            low, high = (_whole(end, "a number of repetitions", _MOST_REPEATS) for end in (counts[0], counts[-1]))
+            if low > high:
+                raise NotationError(f"the repetition {{{low}..{high}}} is empty", position=_at(counts[0]))
+            each = [part.named(f"{label}[{number}]") for number in range(1, high + 1)]
+            if low == high:
+                parts += each
+                continue
+            branches = [self._joined(each[:count], place) for count in range(low, high + 1)]
+            parts.append(Part.either(f"{label}*", branches, [str(n) for n in range(low, high + 1)], ordered=True))
+        self._depth -= 1
+        return self._joined(parts, _at(sequence))
+
+    def _joined(self, parts: list[Part], position: int) -> Part:
+        part = Part.joined(parts)
+        if not self._is_network:
+            _check_nodes(part.max_nodes, position)
+        return part
+
+    def _atom(self, atom: _Tree, scope: _Scope, label: str | None) -> Part:
+        if atom.data == "group":
+            alternatives = atom.children[1:]
+            branches = [self.sequence(sequence, scope) for sequence in alternatives]
+            if len(branches) == 1:
+                return branches[0]
+            texts = [_normal(sequence) or "nothing" for sequence in alternatives]
+            return Part.either(scope.label("group") if label is None else label, branches, texts)
+        name = str(atom.children[0])
+        if not self._is_network and (name in scope.needs or self._is_number(name)):
+            raise NotationError(f"'{name}' stands for a number; ops are needed here", position=_at(atom))
+        if name in self._table:
+            return self._mention(name, atom, scope, label)
+        if name not in op_names():
+            raise self._unknown(name, scope, _at(atom))
+        return self._residual(atom, scope) if name == "res" else self._op(name, atom, scope)
+
+    def _mention(self, name: str, call: _Tree, scope: _Scope, label: str | None) -> Part:
+        statement, given = self._table[name], call.children[1:]
+        self.resolve(name, _at(call))
+        part = self.parts[name]
+        _check_depth(self._depth + part.height, _at(call))
+        names = statement.parameters
+        if len(names) != len(given):
+            takes = f"{name} takes {len(names)} arguments" + (f" ({', '.join(names)})" if names else "")
+            raise NotationError(f"{takes}, not {len(given)}", position=_at(call))
+        if statement.let:
+            return part.shared(name)
+        arguments: dict[str, Value] = {}
+        for parameter, needs, argument in zip(names, self._needs[name], given, strict=True):
+            *keywords, operand = argument.children
+            if keywords:
+                raise NotationError("arguments of a rule have no keyword", position=_at(argument))
+            found = self._drawn(operand, scope)
+            for op, need in needs:
+                _require(op, need, found, _at(operand), scope)
+            arguments[parameter] = found.value(parameter)
+        return part.named(scope.label(name) if label is None else label, arguments)
+
+    def _residual(self, call: _Tree, scope: _Scope) -> Part:
+        match call.children[1:]:
+            case [argument] if len(argument.children) == 1 and _is_sequence(argument.children[0]):
+                part = self.sequence(argument.children[0], scope)
+            case arguments:
+                told = "res takes one sequence of ops to add its input to, as in res(conv3x3(8) bn)"
+                raise NotationError(told, position=_at(arguments[-1] if arguments else call))
+        if self._is_network and not Architecture(*part.fixed()).ops:
+            raise NotationError("res(...) holds no op that does anything", position=_at(call))
+        return part.residual()
+
+    def _op(self, name: str, call: _Tree, scope: _Scope) -> Part:
+        signature = SIGNATURES[name]
+        given = {field: self._argument(name, *bound, scope) for field, bound in _bound(name, call).items()}
+        # Any number does: what it fills in is not asked for.
+        example: Any = signature.make(**({signature.number.field: 1} if signature.number else {}))
+        if not any(isinstance(value, Choice | Variable) for value in given.values()):
+            example = signature.make(**given)
+        return Part.op(type(example), [given.get(each.name, getattr(example, each.name)) for each in fields(example)])
+
+    def _argument(self, name: str, parameter: Parameter, argument: _Tree, scope: _Scope) -> Value:
+        operand = argument.children[-1]
+        word, is_optional = _word(operand)
+        if self._is_network and (is_optional or operand.data in ("set", "range")):
+            what = "an optional part" if is_optional else "a choice of values"
+            raise NotationError(f"{what} {_NOT_IN_A_NETWORK}", position=_at(operand))
+        if parameter.kind in (Kind.FLAG, Kind.TIE):
+            given = True if parameter.kind is Kind.FLAG else word
+            if given is None:
+                raise NotationError(f"tie= takes a plain name, not '{_normal(operand)}'", position=_at(argument))
+            if not is_optional:
+                return given
+            missing = False if parameter.kind is Kind.FLAG else None
+            return Choice(scope.label(parameter.label), (missing, given), Options(("no", "yes"), False, (1, 1)))
+        found = self._drawn(operand, scope)
+        _require(name, parameter, found, _at(operand), scope)
+        if found.variable or len(found.values) == 1:
+            return found.value("")
+        return found.value(scope.label(_name(operand) or parameter.label))
+
+    def _drawn(self, operand: _Tree, scope: _Scope) -> _Numbers:
+        if not _is_sequence(operand):
+            return _Numbers(_numbers(operand))
+        name = _name(operand)
+        if name in scope.needs:
+            return _Numbers((), Variable(name, shared=False))
+        if name == _CLASSES and name not in self._table and not self._is_network:
+            return _Numbers((self._task.classes,))
+        if name in self._table and self._is_number(name):
+            self.resolve(name, _at(operand))
+            return self._numbers[name]
+        if name is None or name in op_names() or name in self._table:
+            raise NotationError(f"'{_normal(operand)}' stands for ops; a number is needed here", position=_at(operand))
+        raise self._unknown(name, scope, _at(operand))
+
+    def _unknown(self, name: str, scope: _Scope, position: int) -> NotationError:
+        known = (*op_names(), *(() if self._is_network else (_CLASSES, *self._table, *scope.needs)))
+        listed = f"known are {', '.join(known)}" if self._is_network else "neither an op nor defined in this space"
+        return NotationError(f"unknown name '{name}': {listed}", position=position, hint=nearest(name, known))
+
+
+_NOT_IN_A_NETWORK = "belongs to a search space; a network is one network"
+
+
+def _check_nodes(nodes: int, position: int) -> None:
+    if nodes > _MOST_NODES:
+        raise NotationError(f"a draw of this could have more than {_MOST_NODES:,} parts", position=position)
+
+
+def _check_depth(depth: int, position: int) -> None:
+    if depth > _DEEPEST_NESTING:
+        raise NotationError(f"rules and brackets are nested more than {_DEEPEST_NESTING} deep", position=position)
+
+
+def _bound(name: str, call: _Tree) -> dict[str, tuple[Parameter, _Tree]]:
+    # Which parameter each argument of an op's call sets, by its field; the values are not looked at.
+    signature = SIGNATURES[name]
+    number, options = signature.number, signature.options
+    bound: dict[str, tuple[Parameter, _Tree]] = {}
+    for argument in call.children[1:]:
+        *keywords, operand = argument.children
+        word = str(keywords[0]) if keywords else _word(operand)[0]
+        parameter = options.get(word or "")
+        if parameter is None and not keywords and not (word and number and number.field in bound):
+            parameter = number
+        elif parameter is not None and (parameter.kind is Kind.FLAG) == bool(keywords):
+            parameter = None
+        if parameter is None:
+            spelled = [key if value.kind is Kind.FLAG else f"{key}=" for key, value in options.items()]
+            takes = ", ".join([*([f"its {number.meaning}"] if number else []), *spelled]) or "no arguments"
+            told, hint = f"{name} takes {takes}, not '{_normal(argument)}'", nearest(word, options) if word else None
+            raise NotationError(told, position=_at(argument), hint=hint)
+        if parameter.field in bound:
+            raise NotationError(f"{name} is given its {parameter.meaning} twice", position=_at(argument))
+        bound[parameter.field] = parameter, argument
+    if signature.required and number is not None and number.field not in bound:
+        example = f"{name}({'0.1' if number.kind is Kind.RATE else '8'})"
+        raise NotationError(f"{name} needs its {number.meaning}, as in {example}", position=_at(call))
+    return bound
+
+
+def _require(op: str, need: Parameter, found: _Numbers, position: int, scope: _Scope) -> None:
+    if found.variable and not found.variable.shared:
+        scope.needs[found.variable.name].append((op, need))
+    for value in found.values:
+        if need.kind in (Kind.RATE, Kind.SLOPE):
+            fits = value < 1 and (value > 0 or need.kind is Kind.RATE)
+            allowed = need.kind.value
+        elif need.among:
+            fits = value in need.among
+            allowed = f"one of {', '.join(map(str, need.among))}"
+        else:
+            fits = isinstance(value, int) and need.minimum <= value <= _LARGEST_NUMBER
+            allowed = f"a whole number from {need.minimum} to {_LARGEST_NUMBER:,}"
+        if not fits:
+            raise NotationError(f"{op} takes {allowed} as its {need.meaning}, not {plain(value)}", position=position)
+
+
+def _is_sequence(tree: _Tree) -> bool:
+    return tree.data in ("sequence", "filled")
+
+
+def _word(operand: _Tree) -> tuple[str | None, bool]:
+    # A word by itself, and whether a question mark stands behind it.
+    if not _is_sequence(operand) or len(operand.children) != 1:
+        return None, False
+    (item,) = operand.children
+    call = item.children[0] if item.data == "maybe" else item
+    is_word = call.data == "call" and len(call.children) == 1
+    return str(call.children[0]) if is_word else None, item.data == "maybe"
+
+
+def _name(operand: _Tree) -> str | None:
+    word, is_optional = _word(operand)
+    return None if is_optional else word
+
+
+def _numbers(tree: _Tree) -> tuple[int | float, ...]:
+    # In ascending order, whole ones as int.
+    found: set[int | float] = set()
+    for part in tree.children if tree.data == "set" else (tree,):
+        numbers = [Fraction(token) for token in part.children]
+        for token, number in zip(part.children, numbers, strict=True):
+            if number > _LARGEST_NUMBER:
+                raise NotationError(f"numbers go up to {_LARGEST_NUMBER:,}", position=_at(token))
+        if part.data == "range":
+            low, high, step = (*numbers, Fraction(1))[:3]
+            if step == 0 or low > high:
+                told = "has no step" if step == 0 else "is empty; write the lower end first"
+                raise NotationError(f"the range {_normal(part)} {told}", position=_at(part))
+            numbers = [low + step * index for index in range(min((high - low) // step, _MOST_VALUES) + 1)]
+        for number in numbers:
+            plainly = int(number) if number.denominator == 1 else float(number)
+            if plainly in found:
+                raise NotationError(f"{plain(plainly)} stands twice in this set", position=_at(part))
+            found.add(plainly)
+    if len(found) > _MOST_VALUES:
+        raise NotationError(f"a set holds at most {_MOST_VALUES:,} numbers", position=_at(tree))
+    return tuple(sorted(found))
+
+
+def _whole(token: Any, what: str, largest: int) -> int:
+    number = Fraction(token)
+    if number > largest or number.denominator != 1:
+        raise NotationError(f"{what} is a whole number from 0 to {largest:,}", position=_at(token))
+    return int(number)
 
 
 @cache
@@ -72,7 +592,7 @@ def _parser() -> lark.Lark:
     return lark.Lark(grammar, parser="lalr", start=["network", "space", "limits"], maybe_placeholders=False)
 
 
-def _read(text: str, start: Literal["network", "space", "limits"]) -> _Tree:
+def _read(text: str, start: Literal["network", "space", "limits"]) -> Any:
     """Return the tree of a text.
 
     That of a network is a ``sequence``, with its choices still in it; of a space its ``definitions``, or the bare
@@ -161,588 +681,3 @@ def _normal(node: Any) -> str:
             return "..".join(parts[:2]) + (f" step {parts[2]}" if parts[2:] else "")
         case _:
             return " ".join(parts)
-
-
-# An op, or the bar before one, as canonical texts have it; a residual sum within another is read with its whole text.
-_WORD = re.compile(r"\||[a-z0-9]+(?:\((?:[^()]|\([^()]*\))*\))?")
-# The number of classes of the task, in the text of a space.
-_CLASSES = "classes"
-_MOST_NODES = 1_000
-_DEEPEST_NESTING = 50
-_MOST_REPEATS = 100
-_LARGEST_BOUND = 10**12
-_LARGEST_NUMBER = 10_000
-_MOST_VALUES = 1_000
-
-
-def parse_network(text: str, task: Task = MNIST) -> Architecture:
-    """Return the network that ``text`` describes, in canonical form.
-
-    Raises:
-        NotationError: the text is not in the notation, names something unknown or makes a choice.
-        ShapeError: the ops do not fit together; ``position`` is that of the op that caused it.
-    """
-    sequence, ops, bars = _network(text)
-    try:
-        # As written, not in canonical form: the path of an error has to lead back into the text.
-        analyse_ops(ops, task)
-    except ShapeError as error:
-        # A network that ends wrong has no path: its last op is what to change.
-        first, *path = error.path or (-1,)
-        call = _calls(sequence)[first]
-        for index in path:
-            call = _calls(call.children[1].children[0])[index]
-        placed = ShapeError(error.message, path=error.path, position=_at(call))
-        placed.text = text
-        raise placed from None
-    return Architecture(ops, bars)
-
-
-def _calls(sequence: _Tree) -> list[Any]:
-    return [item for item in _parts(sequence) if item.data == "call"]
-
-
-def _parts(tree: _Tree) -> list[_Tree]:
-    # All of them are trees: for those rules that no token stands in.
-    return cast("list[_Tree]", tree.children)
-
-
-def _is_sequence(tree: _Tree) -> bool:
-    return tree.data in ("sequence", "filled")
-
-
-def parse_notation(text: str) -> Architecture:
-    """Return the network that a stored text describes; whether its ops fit together is not looked at.
-
-    Canonical texts are read op by op, and each op once: the same few thousand come up again and again.
-
-    Raises:
-        NotationError: the text is not in the notation, names something unknown or makes a choice.
-    """
-    words = _WORD.findall(text)
-    parts: list[Part] = []
-    with suppress(NotationError):
-        parts = [word if word == "|" else _one_op(word) for word in words]
-    if not any(isinstance(part, Op) for part in parts) or " ".join(words) != text:
-        # Any other text is read whole, and an error tells its position there.
-        return Architecture(*_network(text)[1:])
-    return Architecture(*_laid_out(parts))
-
-
-@lru_cache(maxsize=100_000)
-def _one_op(word: str) -> Op:
-    (op,) = _network(word)[1]
-    return op
-
-
-def _network(text: str) -> tuple[_Tree, tuple[Op, ...], tuple[int, ...]]:
-    with _reading(text):
-        sequence = _read(text, "network")
-        ops, bars = _laid_out(_Resolver(None, MNIST).body(sequence, _Scope()).nodes)
-        if not ops:
-            example = "conv3x3(8) bn relu | gap | linear(10)"
-            raise NotationError(f"the network is empty: write ops, as in '{example}'", position=0)
-    return sequence, ops, bars
-
-
-def _laid_out(parts: Iterable[Part]) -> tuple[tuple[Op, ...], tuple[int, ...]]:
-    # Ops, and the indices of those that a bar stands before.
-    ops: list[Op] = []
-    bars: list[int] = []
-    for part in parts:
-        if isinstance(part, Op):
-            ops.append(part)
-        else:
-            bars.append(len(ops))
-    return tuple(ops), tuple(bars)
-
-
-@contextmanager
-def _reading(text: str) -> Iterator[None]:
-    try:
-        yield
-    except NotationError as error:
-        error.text = text
-        raise
-
-
-def parse_space(text: str, name: str = "space", task: Task = MNIST) -> SearchSpace:
-    """Return the search space that ``text`` describes; a bare network is a space of size one.
-
-    The name ``classes`` stands for the classes of the task, unless the text defines it.
-
-    Raises:
-        NotationError: the text is not in the notation, or names or numbers in it do not fit.
-    """
-    with _reading(text):
-        tree = _read(text, "space")
-        if _is_sequence(tree):
-            if all(item.data == "bar" for item in _parts(tree)):
-                raise NotationError("the search space is empty: define at least net = ...;", position=0)
-            table, written = {"net": _Definition(0, (), tree)}, f"net = {_normal(tree)};\n"
-        else:
-            table, written = _table(tree), _normal(tree)
-        resolver = _Resolver(table, task)
-        resolver.resolve("net", 0)
-        shared = dict(resolver.shared)
-        unused = tuple(other for other in table if not resolver.knows(other))
-        for other in unused:
-            # What ``net`` does not use is checked all the same.
-            resolver.resolve(other, table[other].position)
-        net = resolver.ops["net"]
-        aside = sum(part.max_nodes if isinstance(part, Body) else 1 for part in shared.values())
-        _check_nodes(net.max_nodes + aside, 0)
-        digest = hashlib.sha256(written.encode()).hexdigest()[:12]
-        limits = [limit for each in _parts(tree) if each.data == "where" for limit in _parts(each)]
-        conditions = tuple(map(_condition, limits))
-        if clash := contradictory(conditions):
-            told = f"no network can have {' and '.join(map(str, clash))}"
-            raise NotationError(told, position=_at(limits[conditions.index(clash[-1])]))
-    return SearchSpace(name, text, digest, net, shared, conditions, task, unused)
-
-
-def with_conditions(space: SearchSpace, conditions: tuple[Condition, ...]) -> SearchSpace:
-    """Return the space with further conditions in its text, so that whoever reads the text keeps them too.
-
-    Raises:
-        NotationError: the bound of a condition is larger than any that a space may have, or no network can meet all
-            conditions.
-    """
-    if not conditions:
-        return space
-    if clash := contradictory((*space.conditions, *conditions)):
-        raise NotationError(f"no network of space '{space.name}' can have {' and '.join(map(str, clash))}")
-    # On a line of their own, as a comment may end the text. Its last statement may lack its semicolon.
-    text = f"net = {space.text}\n;" if _is_sequence(_read(space.text, "space")) else space.text
-    limits = f"where {', '.join(map(str, conditions))};"
-    try:
-        return parse_space(f"{text}\n{limits}", space.name, space.task)
-    except NotationError:
-        return parse_space(f"{text}\n;\n{limits}", space.name, space.task)
-
-
-def parse_conditions(text: str) -> tuple[Condition, ...]:
-    """Return conditions that are given by themselves, such as ``macs<=1000000, receptive_field>=20``.
-
-    Raises:
-        NotationError: the text holds something else, a metric is unknown or a bound is not a whole number.
-    """
-    with _reading(text):
-        return tuple(map(_condition, _parts(_read(text, "limits"))))
-
-
-def _condition(limit: _Tree) -> Condition:
-    metric, comparison = map(str, limit.children[:2])
-    if metric not in list(Metric):
-        told = f"unknown metric '{metric}'; known are {', '.join(Metric)}"
-        raise NotationError(told, position=_at(limit), hint=nearest(metric, [each.value for each in Metric]))
-    return Condition(Metric(metric), comparison, _whole(limit.children[2], f"the bound of {metric}", _LARGEST_BOUND))
-
-
-@dataclass(frozen=True, slots=True)
-class _Definition:
-    """A name for something that is drawn anew at each mention, or, after ``let``, once and the same everywhere."""
-
-    position: int
-    parameters: tuple[str, ...]
-    body: _Tree
-    let: bool = False
-
-
-def _table(tree: _Tree) -> dict[str, _Definition]:
-    table: dict[str, _Definition] = {}
-    for statement in _parts(tree):
-        if statement.data == "where":
-            continue
-        head, body = cast("list[Any]", statement.children)
-        name, *arguments = [head] if statement.data == "let" else head.children
-        name = str(name)
-        if name in op_names() or name in table:
-            problem = "is defined twice" if name in table else "is an op and cannot be defined anew"
-            raise NotationError(f"'{name}' {problem}", position=_at(statement))
-        seen: list[str] = []
-        for argument in arguments:
-            parameter = _name(argument.children[-1])
-            if len(argument.children) > 1 or parameter is None or parameter in (*op_names(), *seen):
-                told = f"the parameters of a rule are names, each given once, and no ops; '{_normal(argument)}' is not"
-                raise NotationError(told, position=_at(argument))
-            seen.append(parameter)
-        table[name] = _Definition(_at(statement), tuple(seen), body, statement.data == "let")
-    net = table.get("net")
-    if net is None or net.let or net.parameters or not _is_sequence(net.body):
-        told = "a space needs a plain rule of ops 'net', as in net = ...;"
-        raise NotationError(told, position=net.position if net else 0, hint=None if net else nearest("net", table))
-    return table
-
-
-# An op, and that parameter of it which a number is for.
-_Need = tuple[str, Parameter]
-
-
-@dataclass(frozen=True, slots=True)
-class _Numbers:
-    """What an operand can be: any of ``values``; ``variable`` stands for one that is drawn elsewhere."""
-
-    values: tuple[int | float, ...]
-    variable: Variable | None = None
-
-    def value(self, label: str) -> Value:
-        if self.variable or len(self.values) == 1:
-            return self.variable or self.values[0]
-        texts = tuple(map(plain, self.values))
-        return Choice(label, self.values, Options(texts, True, (1,) * len(texts)))
-
-
-@dataclass(slots=True)
-class _Scope:
-    """What the body of one statement sees.
-
-    Attributes:
-        needs: the parameters of the rule, each with what the numbers given for it have to suit.
-        taken: how often each label has been given out.
-    """
-
-    needs: dict[str, list[_Need]] = field(default_factory=dict)
-    taken: Counter[str] = field(default_factory=Counter)
-
-    def label(self, wanted: str) -> str:
-        """Return ``wanted``, numbered when it has been given out before."""
-        self.taken[wanted] += 1
-        count = self.taken[wanted]
-        return wanted if count == 1 else f"{wanted}.{count}"
-
-
-class _Resolver:
-    """Resolves statements on first use, which is how recursion shows and how shared parts get their order.
-
-    Without a table the text is one network: it makes no choices and names nothing but ops.
-    """
-
-    def __init__(self, table: dict[str, _Definition] | None, task: Task) -> None:
-        self.shared: dict[str, Value | Body] = {}
-        self.ops: dict[str, Body] = {}
-        self._is_network = table is None
-        self._table = table or {}
-        self._task = task
-        self._active: list[str] = []
-        self._depth = -1
-        self._needs: dict[str, list[list[_Need]]] = {}
-        self._numbers: dict[str, _Numbers] = {}
-
-    def resolve(self, name: str, position: int) -> None:
-        """Resolve a statement, unless that has been done."""
-        if self.knows(name):
-            return
-        if name in self._active:
-            circle = " -> ".join([*self._active[self._active.index(name) :], name])
-            raise NotationError(f"{name} refers to itself ({circle}); nothing may", position=position)
-        _check_depth(len(self._active), position)
-        self._active.append(name)
-        statement = self._table[name]
-        if self._is_number(name):
-            if statement.parameters:
-                raise NotationError(f"{name} stands for numbers and takes no parameters", position=statement.position)
-            found = self._drawn(statement.body, _Scope())
-            if statement.let:
-                self.shared[name] = found.value("")
-                found = _Numbers(found.values, Variable(name, shared=True))
-            self._numbers[name] = found
-        else:
-            scope = _Scope({parameter: [] for parameter in statement.parameters}, Counter(statement.parameters))
-            if name == "net":
-                # Its labels are whole paths, as the names of shared parts are.
-                scope.taken.update(other for other, found in self._table.items() if found.let)
-            match _parts(statement.body):
-                case [group] if group.data == "group":
-                    body = self._joined(self._atom(group, scope, ""), _at(group))
-                case _:
-                    body = self.body(statement.body, scope)
-            if statement.let:
-                self.shared[name] = body
-            self.ops[name] = body
-            self._needs[name] = list(scope.needs.values())
-        self._active.pop()
-
-    def knows(self, name: str) -> bool:
-        """Return whether a statement is resolved."""
-        return name in self.ops or name in self._numbers
-
-    def _is_number(self, name: str) -> bool:
-        visited: set[str] = set()
-        while name in self._table and name not in visited:
-            visited.add(name)
-            operand = self._table[name].body
-            if not _is_sequence(operand):
-                return True
-            name = _name(operand) or ""
-        return name == _CLASSES and name not in self._table
-
-    def body(self, sequence: _Tree, scope: _Scope) -> Body:
-        """Return what a sequence draws."""
-        self._depth += 1
-        _check_depth(self._depth, _at(sequence))
-        parts: list[Part] = []
-        for item in _parts(sequence):
-            kind, place = str(item.data), _at(item)
-            if kind == "bar":
-                parts.append("|")
-                continue
-            if self._is_network and kind != "call":
-                raise _choice("an optional part" if kind == "maybe" else "a group or repetition", place)
-            if kind in ("call", "group"):
-                parts += self._atom(item, scope, None)
-                continue
-            atom, *counts = cast("list[Any]", item.children)
-            label = scope.label("group" if atom.data == "group" else str(atom.children[0]))
-            body = self._joined(self._atom(atom, scope, label if kind == "maybe" else ""), place)
-            if kind == "maybe":
-                parts.append(_either(f"{label}?", [Body(()), body], ("no", "yes")))
-                continue
-            low, high = (_whole(end, "a number of repetitions", _MOST_REPEATS) for end in (counts[0], counts[-1]))
-            if low > high:
-                raise NotationError(f"the repetition {{{low}..{high}}} is empty", position=_at(counts[0]))
-            each: list[Part] = [Named(f"{label}[{number}]", body) for number in range(1, high + 1)]
-            if low == high:
-                parts += each
-                continue
-            branches = [self._joined(each[:count], place) for count in range(low, high + 1)]
-            parts.append(_either(f"{label}*", branches, tuple(map(str, range(low, high + 1))), ordered=True))
-        self._depth -= 1
-        return self._joined(parts, _at(sequence))
-
-    def _joined(self, parts: list[Part], position: int) -> Body:
-        ways, most, height = 1, 0, 0
-        for part in parts:
-            # Configurations, parts that a draw visits and levels of nesting, of this part.
-            here: tuple[int, int, int] = (1, 1, 0)
-            match part:
-                case Template(fields=given):
-                    choices = [len(value.values) for value in given if isinstance(value, Choice)]
-                    here = math.prod(choices), 1 + len(choices), 0
-                case ResidualNode(body):
-                    here = body.configurations, 1 + body.max_nodes, body.height
-                case Either(branches=branches, options=options):
-                    parted = max(each.max_nodes for each in branches), max(each.height for each in branches)
-                    here = sum(options.weights), 1 + parted[0], parted[1]
-                case Named(body=body, arguments=arguments):
-                    choices = [len(value.values) for _, value in arguments if isinstance(value, Choice)]
-                    here = math.prod(choices) * body.configurations, 1 + len(arguments) + body.max_nodes, body.height
-                case SharedOps(name):
-                    here = 1, 1 + self.ops[name].max_nodes, self.ops[name].height
-            ways, most, height = ways * here[0], most + here[1], max(height, 1 + here[2])
-        if not self._is_network:
-            _check_nodes(most, position)
-        return Body(tuple(parts), ways, most, height)
-
-    def _atom(self, atom: _Tree, scope: _Scope, label: str | None) -> list[Part]:
-        if atom.data == "group":
-            alternatives = cast("list[_Tree]", atom.children[1:])
-            branches = [self.body(sequence, scope) for sequence in alternatives]
-            if len(branches) == 1:
-                return list(branches[0].nodes)
-            texts = tuple(_normal(sequence) or "nothing" for sequence in alternatives)
-            return [_either(scope.label("group") if label is None else label, branches, texts)]
-        name = str(atom.children[0])
-        if not self._is_network and (name in scope.needs or self._is_number(name)):
-            raise NotationError(f"'{name}' stands for a number; ops are needed here", position=_at(atom))
-        if name in self._table:
-            return [self._mention(name, atom, scope, label)]
-        if name not in op_names():
-            raise self._unknown(name, scope, _at(atom))
-        return [self._residual(atom, scope) if name == "res" else self._op(name, atom, scope)]
-
-    def _mention(self, name: str, call: _Tree, scope: _Scope, label: str | None) -> Part:
-        statement, given = self._table[name], cast("list[_Tree]", call.children[1:])
-        self.resolve(name, _at(call))
-        _check_depth(self._depth + self.ops[name].height, _at(call))
-        names = statement.parameters
-        if len(names) != len(given):
-            takes = f"{name} takes {len(names)} arguments" + (f" ({', '.join(names)})" if names else "")
-            raise NotationError(f"{takes}, not {len(given)}", position=_at(call))
-        if statement.let:
-            return SharedOps(name)
-        arguments: list[tuple[str, Value]] = []
-        for parameter, needs, argument in zip(names, self._needs[name], given, strict=True):
-            *keywords, operand = _parts(argument)
-            if keywords:
-                raise NotationError("arguments of a rule have no keyword", position=_at(argument))
-            found = self._drawn(operand, scope)
-            for op, need in needs:
-                _require(op, need, found, _at(operand), scope)
-            arguments.append((parameter, found.value(parameter)))
-        return Named(scope.label(name) if label is None else label, self.ops[name], tuple(arguments))
-
-    def _residual(self, call: _Tree, scope: _Scope) -> Part:
-        arguments = cast("list[_Tree]", call.children[1:])
-        if len(arguments) != 1 or len(arguments[0].children) > 1 or not _is_sequence(_parts(arguments[0])[0]):
-            told = "res takes one sequence of ops to add its input to, as in res(conv3x3(8) bn)"
-            raise NotationError(told, position=_at(arguments[-1] if arguments else call))
-        body = self.body(_parts(arguments[0])[0], scope)
-        if not all(isinstance(part, str | Op) for part in body.nodes):
-            return ResidualNode(body)
-        ops, bars = _laid_out(body.nodes)
-        if self._is_network and not Architecture(ops).ops:
-            raise NotationError("res(...) holds no op that does anything", position=_at(call))
-        return Residual(ops, bars)
-
-    def _op(self, name: str, call: _Tree, scope: _Scope) -> Part:
-        signature = SIGNATURES[name]
-        given = {field: self._argument(name, *bound, scope) for field, bound in _bound(name, call).items()}
-        # Any number does: what it fills in is not asked for.
-        example: Any = signature.make(**({signature.number.field: 1} if signature.number else {}))
-        filled = {each.name: given.get(each.name, getattr(example, each.name)) for each in fields(example)}
-        if any(isinstance(value, Choice | Variable) for value in filled.values()):
-            return Template(type(example), tuple(filled.values()))
-        return signature.make(**given)
-
-    def _argument(self, name: str, parameter: Parameter, argument: _Tree, scope: _Scope) -> Value:
-        operand = _parts(argument)[-1]
-        word, is_optional = _word(operand)
-        if self._is_network and (is_optional or operand.data in ("set", "range")):
-            raise _choice("an optional part" if is_optional else "a choice of values", _at(operand))
-        if parameter.kind in (Kind.FLAG, Kind.TIE):
-            given = True if parameter.kind is Kind.FLAG else word
-            if given is None:
-                raise NotationError(f"tie= takes a plain name, not '{_normal(operand)}'", position=_at(argument))
-            if not is_optional:
-                return given
-            missing = False if parameter.kind is Kind.FLAG else None
-            return Choice(scope.label(parameter.label), (missing, given), Options(("no", "yes"), False, (1, 1)))
-        found = self._drawn(operand, scope)
-        _require(name, parameter, found, _at(operand), scope)
-        if found.variable or len(found.values) == 1:
-            return found.value("")
-        return found.value(scope.label(_name(operand) or parameter.label))
-
-    def _drawn(self, operand: _Tree, scope: _Scope) -> _Numbers:
-        if not _is_sequence(operand):
-            return _Numbers(_numbers(operand))
-        name = _name(operand)
-        if name in scope.needs:
-            return _Numbers((), Variable(name, shared=False))
-        if name == _CLASSES and name not in self._table and not self._is_network:
-            return _Numbers((self._task.classes,))
-        if name in self._table and self._is_number(name):
-            self.resolve(name, _at(operand))
-            return self._numbers[name]
-        if name is None or name in op_names() or name in self._table:
-            raise NotationError(f"'{_normal(operand)}' stands for ops; a number is needed here", position=_at(operand))
-        raise self._unknown(name, scope, _at(operand))
-
-    def _unknown(self, name: str, scope: _Scope, position: int) -> NotationError:
-        known = (*op_names(), *(() if self._is_network else (_CLASSES, *self._table, *scope.needs)))
-        listed = f"known are {', '.join(known)}" if self._is_network else "neither an op nor defined in this space"
-        return NotationError(f"unknown name '{name}': {listed}", position=position, hint=nearest(name, known))
-
-
-def _either(label: str, branches: list[Body], texts: tuple[str, ...], *, ordered: bool = False) -> Either:
-    return Either(label, tuple(branches), Options(texts, ordered, tuple(each.configurations for each in branches)))
-
-
-def _check_nodes(nodes: int, position: int) -> None:
-    if nodes > _MOST_NODES:
-        raise NotationError(f"a draw of this could have more than {_MOST_NODES:,} parts", position=position)
-
-
-def _check_depth(depth: int, position: int) -> None:
-    if depth > _DEEPEST_NESTING:
-        raise NotationError(f"rules and brackets are nested more than {_DEEPEST_NESTING} deep", position=position)
-
-
-def _choice(what: str, position: int) -> NotationError:
-    return NotationError(f"{what} belongs to a search space; a network is one network", position=position)
-
-
-def _bound(name: str, call: _Tree) -> dict[str, tuple[Parameter, _Tree]]:
-    # Which parameter each argument of an op's call sets, by its field; the values are not looked at.
-    signature = SIGNATURES[name]
-    number, options = signature.number, signature.options
-    bound: dict[str, tuple[Parameter, _Tree]] = {}
-    for argument in cast("list[_Tree]", call.children[1:]):
-        *keywords, operand = cast("list[Any]", argument.children)
-        word = str(keywords[0]) if keywords else _word(operand)[0]
-        parameter = options.get(word or "")
-        if parameter is None and not keywords and not (word and number and number.field in bound):
-            parameter = number
-        elif parameter is not None and (parameter.kind is Kind.FLAG) == bool(keywords):
-            parameter = None
-        if parameter is None:
-            spelled = [key if value.kind is Kind.FLAG else f"{key}=" for key, value in options.items()]
-            takes = ", ".join([*([f"its {number.meaning}"] if number else []), *spelled]) or "no arguments"
-            told, hint = f"{name} takes {takes}, not '{_normal(argument)}'", nearest(word, options) if word else None
-            raise NotationError(told, position=_at(argument), hint=hint)
-        if parameter.field in bound:
-            raise NotationError(f"{name} is given its {parameter.meaning} twice", position=_at(argument))
-        bound[parameter.field] = parameter, argument
-    if signature.required and number is not None and number.field not in bound:
-        example = f"{name}({'0.1' if number.kind is Kind.RATE else '8'})"
-        raise NotationError(f"{name} needs its {number.meaning}, as in {example}", position=_at(call))
-    return bound
-
-
-def _require(op: str, need: Parameter, found: _Numbers, position: int, scope: _Scope) -> None:
-    if found.variable and not found.variable.shared:
-        scope.needs[found.variable.name].append((op, need))
-    for value in found.values:
-        if need.kind in (Kind.RATE, Kind.SLOPE):
-            fits = value < 1 and (value > 0 or need.kind is Kind.RATE)
-            allowed = need.kind.value
-        elif need.among:
-            fits = value in need.among
-            allowed = f"one of {', '.join(map(str, need.among))}"
-        else:
-            fits = isinstance(value, int) and need.minimum <= value <= _LARGEST_NUMBER
-            allowed = f"a whole number from {need.minimum} to {_LARGEST_NUMBER:,}"
-        if not fits:
-            raise NotationError(f"{op} takes {allowed} as its {need.meaning}, not {plain(value)}", position=position)
-
-
-def _word(operand: _Tree) -> tuple[str | None, bool]:
-    # A word by itself, and whether a question mark stands behind it.
-    if _is_sequence(operand) and len(operand.children) == 1:
-        (item,) = _parts(operand)
-        call = _parts(item)[0] if item.data == "maybe" else item
-        if call.data == "call" and len(call.children) == 1:
-            return str(call.children[0]), item.data == "maybe"
-        return None, item.data == "maybe"
-    return None, False
-
-
-def _name(operand: _Tree) -> str | None:
-    word, is_optional = _word(operand)
-    return None if is_optional else word
-
-
-def _numbers(tree: _Tree) -> tuple[int | float, ...]:
-    # In ascending order, whole ones as int.
-    found: set[int | float] = set()
-    for part in _parts(tree) if tree.data == "set" else (tree,):
-        numbers = [_exact(token) for token in part.children]
-        if part.data == "range":
-            low, high, step = (*numbers, Fraction(1))[:3]
-            if step == 0 or low > high:
-                told = "has no step" if step == 0 else "is empty; write the lower end first"
-                raise NotationError(f"the range {_normal(part)} {told}", position=_at(part))
-            numbers = [low + step * index for index in range(min((high - low) // step, _MOST_VALUES) + 1)]
-        for number in numbers:
-            plainly = int(number) if number.denominator == 1 else float(number)
-            if plainly in found:
-                raise NotationError(f"{plain(plainly)} stands twice in this set", position=_at(part))
-            found.add(plainly)
-    if len(found) > _MOST_VALUES:
-        raise NotationError(f"a set holds at most {_MOST_VALUES:,} numbers", position=_at(tree))
-    return tuple(sorted(found))
-
-
-def _exact(token: Any) -> Fraction:
-    number = Fraction(token)
-    if number > _LARGEST_NUMBER:
-        raise NotationError(f"numbers go up to {_LARGEST_NUMBER:,}", position=_at(token))
-    return number
-
-
-def _whole(token: Any, what: str, largest: int) -> int:
-    number = Fraction(token)
-    if number > largest or number.denominator != 1:
-        raise NotationError(f"{what} is a whole number from 0 to {largest:,}", position=_at(token))
-    return int(number)

@@ -18,19 +18,18 @@ import operator
 import random
 import statistics
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
 from functools import lru_cache
-from typing import Literal, cast
+from typing import Any, cast
 
 from search_spaces.errors import DrawError, ShapeError
-from search_spaces.network import Analysis, Architecture, Task, analyse, map_numbers
-from search_spaces.ops import Op, Residual, op_types
+from search_spaces.network import Analysis, Architecture, Task, analyse
+from search_spaces.ops import Op, Residual
 
-Scalar = int | float | str | None
-_Mark = Literal["|"]
+_Scalar = int | float | str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +52,40 @@ class Options:
         return len(self.texts)
 
 
+# Whoever decides (a random generator, a sampler's trial, a record) returns the index of an option for the name of a
+# decision; it is asked once a name and draw.
+Chooser = Callable[[str, Options], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One choice that a draw made: option ``index`` of ``size``; ``ordered`` where neighbours are alike."""
+
+    name: str
+    index: int
+    size: int
+    ordered: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Draw:
+    """A network and the decisions that led to it, in their order."""
+
+    architecture: Architecture
+    decisions: tuple[Decision, ...]
+
+    @property
+    def indices(self) -> dict[str, int]:
+        """The index chosen at each decision, by name: what ``replay`` takes."""
+        return {decision.name: decision.index for decision in self.decisions}
+
+
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One of several values."""
+    """A number, flag or name that is drawn."""
 
     label: str
-    values: tuple[Scalar, ...]
+    values: tuple[_Scalar, ...]
     options: Options
 
 
@@ -70,67 +97,137 @@ class Variable:
     shared: bool
 
 
-Value = Scalar | Choice | Variable
+# What a field of an op, or an argument of a rule, is given.
+Value = _Scalar | Choice | Variable
+
+
+class _Walk:
+    """One draw from a space, and where it stands; ``path`` ends in a slash or is empty."""
+
+    def __init__(self, chooser: Chooser) -> None:
+        self.chooser = chooser
+        self.decisions: list[Decision] = []
+        self.shared: dict[str, Any] = {}
+        self.ops: list[Op] = []
+        self.bars: list[int] = []
+        self.values: Mapping[str, _Scalar] = {}
+        self.path = ""
+
+    def value(self, value: Value) -> _Scalar:
+        if isinstance(value, Choice):
+            return value.values[self.decide(value.label, value.options)]
+        if isinstance(value, Variable):
+            return cast(_Scalar, (self.shared if value.shared else self.values)[value.name])
+        return value
+
+    def decide(self, label: str, options: Options) -> int:
+        # A part that is nothing but a choice gives it its own name.
+        name = self.path + label if label else self.path[:-1] or "net"
+        index = self.chooser(name, options)
+        self.decisions.append(Decision(name, index, options.size, options.ordered))
+        return index
+
+    def aside(self, part: Part) -> tuple[tuple[Op, ...], tuple[int, ...]]:
+        """Return the ops of a part by themselves, and the indices of those that bars stand before."""
+        outer, self.ops, self.bars = (self.ops, self.bars), [], []
+        part.lay(self)
+        found = tuple(self.ops), tuple(self.bars)
+        self.ops, self.bars = outer
+        return found
 
 
 @dataclass(frozen=True, slots=True)
-class Template:
-    """An op some of whose fields are drawn; ``fields`` are all of them, in the order of its dataclass."""
-
-    op: type[Op]
-    fields: tuple[Value, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ResidualNode:
-    """A residual sum around a body."""
-
-    body: Body
-
-
-@dataclass(frozen=True, slots=True)
-class Either:
-    """One of several bodies: alternatives, an optional part (none or it), a number of repetitions."""
-
-    label: str
-    branches: tuple[Body, ...]
-    options: Options
-
-
-@dataclass(frozen=True, slots=True)
-class Named:
-    """A body under a name of its own, and the parameters of its rule. An empty label stands for the enclosing path."""
-
-    label: str
-    body: Body
-    arguments: tuple[tuple[str, Value], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class SharedOps:
-    """The ops of a ``let``."""
-
-    name: str
-
-
-# An op stands for itself.
-Part = Op | _Mark | Template | ResidualNode | Either | Named | SharedOps
-
-
-@dataclass(frozen=True, slots=True)
-class Body:
-    """Parts in order of execution.
+class Part:
+    """What stands at one place of a space: an op, a bar, a choice of parts, or several parts in order.
 
     Attributes:
-        configurations: those of shared parts not included.
+        lay: adds its ops and bars to a draw.
+        op_types: of which kinds its ops are.
+        configurations: ways through its choices, those of shared parts not included.
         max_nodes: parts that one draw visits at most.
         height: levels of nesting.
     """
 
-    nodes: tuple[Part, ...]
+    lay: Callable[[_Walk], None]
+    op_types: frozenset[type[Op]] = frozenset()
     configurations: int = 1
-    max_nodes: int = 0
+    max_nodes: int = 1
     height: int = 0
+
+    @staticmethod
+    def bar() -> Part:
+        """Return a mark for the eye."""
+        return Part(lambda walk: walk.bars.append(len(walk.ops)))
+
+    @staticmethod
+    def op(op: type[Op], fields: Sequence[Value]) -> Part:
+        """Return an op with all its fields, in the order of its dataclass; some of them may be drawn."""
+        choices = [len(each.values) for each in fields if isinstance(each, Choice)]
+        made = lru_cache(maxsize=10_000)(cast(Callable[..., Op], op))
+        return Part(
+            lambda walk: walk.ops.append(made(*map(walk.value, fields))),
+            frozenset([op]), math.prod(choices), 1 + len(choices),
+        )  # fmt: skip
+
+    @staticmethod
+    def joined(parts: Sequence[Part]) -> Part:
+        """Return parts in order of execution as one."""
+
+        def lay(walk: _Walk) -> None:
+            for part in parts:
+                part.lay(walk)
+
+        ways, most = math.prod(each.configurations for each in parts), sum(each.max_nodes for each in parts)
+        return Part(lay, _types(parts), ways, most, max((1 + each.height for each in parts), default=0))
+
+    @staticmethod
+    def either(label: str, branches: Sequence[Part], texts: Sequence[str], *, ordered: bool = False) -> Part:
+        """Return one of several parts: alternatives, an optional one (none or it), a number of repetitions."""
+        options = Options(tuple(texts), ordered, tuple(each.configurations for each in branches))
+        most, height = max(each.max_nodes for each in branches), max(each.height for each in branches)
+        return Part(
+            lambda walk: branches[walk.decide(label, options)].lay(walk),
+            _types(branches), sum(options.weights), 1 + most, height,
+        )  # fmt: skip
+
+    def residual(self) -> Part:
+        """Return a residual sum around this part."""
+        return Part(
+            lambda walk: walk.ops.append(Residual(*walk.aside(self))),
+            self.op_types | {Residual}, self.configurations, 1 + self.max_nodes, self.height,
+        )  # fmt: skip
+
+    def named(self, label: str, arguments: Mapping[str, Value] | None = None) -> Part:
+        """Return this part under a name, or under that around it if it is empty, with a rule's arguments."""
+        given = arguments or {}
+
+        def lay(walk: _Walk) -> None:
+            path, values = walk.path, walk.values
+            walk.path = f"{path}{label}/" if label else path
+            walk.values = {**values, **{name: walk.value(value) for name, value in given.items()}}
+            self.lay(walk)
+            walk.path, walk.values = path, values
+
+        ways = math.prod(len(each.values) for each in given.values() if isinstance(each, Choice))
+        return Part(lay, self.op_types, ways * self.configurations, 1 + len(given) + self.max_nodes, self.height)
+
+    def shared(self, name: str) -> Part:
+        """Return this part, that of a ``let``, where it is mentioned; it is drawn once, before all others."""
+
+        def lay(walk: _Walk) -> None:
+            ops, bars = walk.shared[name]
+            walk.bars += [len(walk.ops) + bar for bar in bars]
+            walk.ops += ops
+
+        return Part(lay, self.op_types, 1, 1 + self.max_nodes, self.height)
+
+    def fixed(self) -> tuple[tuple[Op, ...], tuple[int, ...]]:
+        """Return the ops of a part that decides nothing, and the indices of those that bars stand before."""
+        return _Walk(lambda name, options: 0).aside(self)
+
+
+def _types(parts: Iterable[Part]) -> frozenset[type[Op]]:
+    return frozenset().union(*(part.op_types for part in parts))
 
 
 class Metric(StrEnum):
@@ -158,13 +255,7 @@ def size_text(parameters: int, cost: int, minimise: Metric) -> str:
     return size if minimise is Metric.PARAMETERS else f"{cost:,} {OBJECTIVES[minimise]}, {size}"
 
 
-_COMPARISONS: Mapping[str, Callable[[int, int], bool]] = {
-    "<=": operator.le,
-    ">=": operator.ge,
-    "==": operator.eq,
-    "<": operator.lt,
-    ">": operator.gt,
-}
+_COMPARISONS = {"<=": operator.le, ">=": operator.ge, "==": operator.eq, "<": operator.lt, ">": operator.gt}
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +268,7 @@ class Condition:
 
     def holds(self, value: int) -> bool:
         """Return whether ``value`` keeps the limit."""
-        return _COMPARISONS[self.comparison](value, self.bound)
+        return bool(_COMPARISONS[self.comparison](value, self.bound))
 
     def __str__(self) -> str:
         return f"{self.metric} {self.comparison} {self.bound}"
@@ -211,34 +302,23 @@ class SearchSpace:
     name: str
     text: str
     hash: str
-    net: Body
-    shared: Mapping[str, Value | Body]
+    net: Part
+    shared: Mapping[str, Value | Part]
     conditions: tuple[Condition, ...]
     task: Task
     unused: tuple[str, ...] = ()
 
     @property
-    def op_types(self) -> set[type[Op]]:
+    def op_types(self) -> frozenset[type[Op]]:
         """Of which kinds the ops of its networks are."""
-        found: set[type[Op]] = set()
-        waiting = [self.net, *(content for content in self.shared.values() if isinstance(content, Body))]
-        while waiting:
-            for part in waiting.pop().nodes:
-                if isinstance(part, Op):
-                    found |= op_types([part])
-                elif isinstance(part, Template):
-                    found.add(part.op)
-                elif isinstance(part, Either):
-                    waiting += part.branches
-                elif isinstance(part, ResidualNode | Named):
-                    found |= {Residual} if isinstance(part, ResidualNode) else set()
-                    waiting.append(part.body)
-        return found
+        return self.net.op_types
 
-
-# Whoever decides (a random generator, a sampler's trial, a record) returns the index of an option for the name of a
-# decision; it is asked once a name and draw.
-Chooser = Callable[[str, Options], int]
+    @property
+    def configurations(self) -> int:
+        """The exact number of configurations, before any condition."""
+        shared = self.shared.values()
+        values = math.prod(len(each.values) for each in shared if isinstance(each, Choice))
+        return values * math.prod(each.configurations for each in (*shared, self.net) if isinstance(each, Part))
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,29 +364,6 @@ def measured(analysis: Analysis, metric: Metric) -> int:
     return cast(int, getattr(analysis, metric))
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """One choice that a draw made: option ``index`` of ``size``; ``ordered`` where neighbours are alike."""
-
-    name: str
-    index: int
-    size: int
-    ordered: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Draw:
-    """A network and the decisions that led to it, in their order."""
-
-    architecture: Architecture
-    decisions: tuple[Decision, ...]
-
-    @property
-    def indices(self) -> dict[str, int]:
-        """The index chosen at each decision, by name: what ``replay`` takes."""
-        return {decision.name: decision.index for decision in self.decisions}
-
-
 def uniform(rng: random.Random) -> Chooser:
     """Decide with equal odds for every option."""
     return lambda name, options: rng.randrange(options.size)
@@ -329,12 +386,10 @@ def draw(space: SearchSpace, chooser: Chooser) -> Draw:
     """Return the network that ``chooser`` decides on; it may not fit together."""
     walk = _Walk(chooser)
     for name, content in space.shared.items():
-        if isinstance(content, Body):
-            walk.shared_ops[name] = walk.laid_out(content, {}, f"{name}/")
-        else:
-            walk.shared_values[name] = walk.value(content, {}, f"{name}/")
-    ops, bars = walk.laid_out(space.net, {}, "")
-    return Draw(Architecture(tuple(ops), tuple(bars)), tuple(walk.decisions))
+        walk.path = f"{name}/"
+        walk.shared[name] = walk.aside(content) if isinstance(content, Part) else walk.value(content)
+    walk.path = ""
+    return Draw(Architecture(*walk.aside(space.net)), tuple(walk.decisions))
 
 
 def draw_uniform(space: SearchSpace, rng: random.Random, budget: int | None = None, attempts: int = 10_000) -> Draw:
@@ -387,71 +442,6 @@ def enumerate_draws(space: SearchSpace) -> Iterator[Draw]:
         given[-1] += 1
 
 
-_Laid = tuple[list[Op], list[int]]
-
-
-@dataclass(slots=True)
-class _Walk:
-    """One pass through a space's parts; paths end in a slash or are empty."""
-
-    chooser: Chooser
-    decisions: list[Decision] = field(default_factory=list)
-    shared_values: dict[str, Scalar] = field(default_factory=dict)
-    shared_ops: dict[str, _Laid] = field(default_factory=dict)
-
-    def laid_out(self, body: Body, values: Mapping[str, Scalar], path: str) -> _Laid:
-        """Return the ops of a body by themselves, and where its bars stand."""
-        found: _Laid = ([], [])
-        self._visit(body, found, values, path)
-        return found
-
-    def value(self, value: Value, values: Mapping[str, Scalar], path: str) -> Scalar:
-        """Return a value, drawn if it is a choice."""
-        if isinstance(value, Choice):
-            return value.values[self._decide(path, value.label, value.options)]
-        if isinstance(value, Variable):
-            return (self.shared_values if value.shared else values)[value.name]
-        return value
-
-    def _decide(self, path: str, label: str, options: Options) -> int:
-        # A part that is nothing but a choice gives it its own name.
-        name = path + label if label else path[:-1] or "net"
-        index = self.chooser(name, options)
-        self.decisions.append(Decision(name, index, options.size, options.ordered))
-        return index
-
-    def _visit(self, body: Body, into: _Laid, values: Mapping[str, Scalar], path: str) -> None:
-        ops, bars = into
-        for node in body.nodes:
-            match node:
-                case Op():
-                    ops.append(node)
-                case Template():
-                    given = tuple(self.value(each, values, path) for each in node.fields)
-                    ops.append(_made(cast(Callable[..., Op], node.op), given))
-                case Named():
-                    inside = f"{path}{node.label}/" if node.label else path
-                    bound = {name: self.value(value, values, inside) for name, value in node.arguments}
-                    self._visit(node.body, into, {**values, **bound} if bound else values, inside)
-                case Either():
-                    chosen = self._decide(path, node.label, node.options)
-                    self._visit(node.branches[chosen], into, values, path)
-                case SharedOps():
-                    shared = self.shared_ops[node.name]
-                    bars.extend(len(ops) + bar for bar in shared[1])
-                    ops.extend(shared[0])
-                case ResidualNode():
-                    inner, marks = self.laid_out(node.body, values, path)
-                    ops.append(Residual(tuple(inner), tuple(marks)))
-                case "|":
-                    bars.append(len(ops))
-
-
-@lru_cache(maxsize=10_000)
-def _made(op: Callable[..., Op], values: tuple[Scalar, ...]) -> Op:
-    return op(*values)
-
-
 def mutate(
     space: SearchSpace, parent: Draw, rng: random.Random, attempts: int = 1_000, changes: int = 1
 ) -> tuple[Draw, Judgement]:
@@ -469,8 +459,11 @@ def mutate(
     if not parent.decisions:
         raise DrawError(f"'{space.name}' decides nothing, so its network cannot be changed")
     for _ in range(attempts):
-        changed = rng.sample(parent.decisions, min(changes, len(parent.decisions)))
-        child = replay(space, {**parent.indices, **{each.name: _other(each, rng) for each in changed}}, uniform(rng))
+        indices = parent.indices
+        for each in rng.sample(parent.decisions, min(changes, len(parent.decisions))):
+            other = rng.randrange(each.size - 1)
+            indices[each.name] = other + (other >= each.index)
+        child = replay(space, indices, uniform(rng))
         if child.architecture == parent.architecture:
             continue
         judgement = judge(space, child.architecture)
@@ -483,17 +476,12 @@ def mutate(
     )
 
 
-def _other(decision: Decision, rng: random.Random) -> int:
-    index = rng.randrange(decision.size - 1)
-    return index + (index >= decision.index)
-
-
 # So many configurations are all looked at.
 MOST_EXACT = 5_000
 
 
 @dataclass(frozen=True, slots=True)
-class Rejection:
+class _Rejection:
     """Configurations that are rejected for the same reason.
 
     Attributes:
@@ -534,18 +522,7 @@ class Count:
     median_macs: int | None
     median_numbers: int | None
     median_parameters: int | None
-    rejected: tuple[Rejection, ...]
-
-
-def configurations(space: SearchSpace) -> int:
-    """Return the exact number of configurations, before any condition."""
-    total = space.net.configurations
-    for content in space.shared.values():
-        if isinstance(content, Body):
-            total *= content.configurations
-        elif isinstance(content, Choice):
-            total *= len(content.values)
-    return total
+    rejected: tuple[_Rejection, ...]
 
 
 def feasible(
@@ -563,11 +540,20 @@ def feasible(
     the interval is that of Clopper and Pearson (Biometrika 26, 1934, page 404), which holds the true number
     with at least the stated confidence.
     """
-    total = configurations(space)
+    total = space.configurations
     exact = total <= most_exact
     chooser = by_configurations(rng or random.Random(0))
     draws = enumerate_draws(space) if exact else (draw(space, chooser) for _ in range(samples))
-    found, rejected = _judged(space, draws, budget)
+    found: list[Analysis] = []
+    times: Counter[str] = Counter()
+    first: dict[str, tuple[str, str]] = {}
+    for each in draws:
+        judgement = judge(space, each.architecture, budget)
+        if judgement.reason is not None:
+            times[judgement.reason] += 1
+            first.setdefault(judgement.reason, (str(each.architecture), judgement.message))
+        elif judgement.analysis is not None:
+            found.append(judgement.analysis)
     lowest = highest = accepted = len(found)
     if exact:
         samples, confidence = total, 1.0
@@ -577,44 +563,25 @@ def feasible(
         lowest = max(math.floor(Fraction(low) * total), min(accepted, 1))
         highest = min(math.ceil(Fraction(high) * total), total - (accepted < samples))
 
-    def median(figure: Callable[[Analysis], int]) -> int | None:
-        return statistics.median_low(map(figure, found)) if found else None
+    def median(name: str) -> int | None:
+        return statistics.median_low(getattr(each, name) for each in found) if found else None
 
-    medians = median(lambda each: each.macs), median(map_numbers), median(lambda each: each.parameters)
+    medians = median("macs"), median("map_numbers"), median("parameters")
+    rejected = tuple(_Rejection(reason, number, *first[reason]) for reason, number in times.most_common())
     return Count(lowest, highest, total, exact, samples, accepted, confidence, *medians, rejected)
 
 
 def smallest(space: SearchSpace) -> int | None:
     """Return the fewest parameters of any accepted network, all being looked at; None where none is accepted."""
-    accepted, _ = _judged(space, enumerate_draws(space), None)
-    return min((analysis.parameters for analysis in accepted), default=None)
+    judged = (judge(space, each.architecture) for each in enumerate_draws(space))
+    return min((each.analysis.parameters for each in judged if each.accepted and each.analysis), default=None)
 
 
-def _judged(
-    space: SearchSpace, draws: Iterable[Draw], budget: int | None
-) -> tuple[list[Analysis], tuple[Rejection, ...]]:
-    accepted: list[Analysis] = []
-    times: Counter[str] = Counter()
-    first: dict[str, tuple[str, str]] = {}
-    for found in draws:
-        judgement = judge(space, found.architecture, budget)
-        if judgement.reason is not None:
-            times[judgement.reason] += 1
-            first.setdefault(judgement.reason, (str(found.architecture), judgement.message))
-        elif judgement.analysis is not None:
-            accepted.append(judgement.analysis)
-    return accepted, tuple(Rejection(reason, number, *first[reason]) for reason, number in times.most_common())
-
-
-def count_text(number: int) -> str:
-    """Return a count as people read it: in full up to 15 digits, else its order of magnitude."""
+def count_text(number: int, noun: str = "") -> str:
+    """Return a count as people read it, with its noun: in full up to 15 digits, else its order of magnitude."""
     digits = str(number)
-    return f"{number:,}" if len(digits) <= 15 else f"{digits[0]}.{digits[1:3]}e{len(digits) - 1}"
-
-
-def configurations_text(number: int) -> str:
-    """Return a count of configurations with its noun."""
-    return f"{count_text(number)} configuration{'' if number == 1 else 's'}"
+    text = f"{number:,}" if len(digits) <= 15 else f"{digits[0]}.{digits[1:3]}e{len(digits) - 1}"
+    return f"{text} {noun}{'s' * (number != 1)}" if noun else text
 
 
 def clopper_pearson(successes: int, trials: int, confidence: float) -> tuple[float, float]:

@@ -41,7 +41,7 @@ from harness.training.run import Job
 from search_spaces.catalog import space as space_of
 from search_spaces.errors import DrawError
 from search_spaces.network import Analysis, Architecture
-from search_spaces.space import SearchSpace, configurations, draw, enumerate_draws, judge, uniform
+from search_spaces.space import SearchSpace, draw, enumerate_draws, judge, uniform
 
 _BANDS = 8
 # Spaces with no more configurations than this are looked at as a whole: ten seconds.
@@ -86,7 +86,7 @@ def _choose(space: SearchSpace, count: int, seed: int, budget: int | None = None
         DrawError: none keeps the space's conditions and the budget.
     """
     rng = random.Random(seed)
-    enumerated = configurations(space) <= _MOST_ENUMERATED
+    enumerated = space.configurations <= _MOST_ENUMERATED
     most = math.inf if enumerated else _POOL_FACTOR * count
     looked_at = max(_LEAST_DRAWS, _DRAWS_FACTOR * count)
     pool: dict[str, tuple[Architecture, Analysis]] = {}

@@ -61,7 +61,7 @@ def search(ctx: click.Context, /, plan_only: bool, verbose: bool, as_json: bool,
 
 def _plan_facts(document: dict[str, Any]) -> dict[str, str]:
     """Return a plan, as ``plan_document`` gives it, for people: a line a matter."""
-    from search_spaces.space import OBJECTIVES, Metric, configurations_text
+    from search_spaces.space import OBJECTIVES, Metric, count_text
 
     config, effort = document["config"], document["effort"]
     low, high = (100 * share for share in document["feasible_share"])
@@ -81,7 +81,7 @@ def _plan_facts(document: dict[str, Any]) -> dict[str, str]:
         "target": f"{config['target_pct']:g} % on the test images of {dataset_named(config['dataset']).title}; "
         f"{config['threshold_pct']:g} % on validation images",
         "budget": objective,
-        "space": f"{config['space']}: {configurations_text(document['derivations'])}, {share} feasible",
+        "space": f"{config['space']}: {count_text(document['derivations'], 'configuration')}, {share} feasible",
         "runs": runs,
         "sampler": f"{config['sampler']}, seed {config['seed']}; prior {config['prior']}: "
         + counted(document["past_trainings"], "past run"),

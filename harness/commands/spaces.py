@@ -14,7 +14,7 @@ from harness.system.errors import ContentError
 from harness.system.terminal import say
 from search_spaces.catalog import SPACES, space
 from search_spaces.network import analyse
-from search_spaces.space import SearchSpace, configurations, configurations_text, count_text, draw_uniform, feasible
+from search_spaces.space import SearchSpace, count_text, draw_uniform, feasible
 
 _seed = click.option("--seed", type=int, default=0, help="Seed of the random numbers.")
 
@@ -106,7 +106,7 @@ def sample(name: str, count: int, seed: int, budget: int | None, as_json: bool) 
 def count(name: str, budget: int | None, samples: int, seed: int, as_json: bool) -> None:
     """Count the configurations of a space, and how many keep its conditions and the budget."""
     document, lines = _counted(found := space(name), budget, seed, samples)
-    said = f"{found.name}: {configurations_text(document['derivations'])}"
+    said = f"{found.name}: {count_text(document['derivations'], 'configuration')}"
     options.answer(as_json, document | {"budget": budget}, "\n".join([said, *lines]))
 
 
@@ -121,7 +121,7 @@ def check(file: str, as_json: bool) -> None:
     """
     is_name = file.isidentifier() and not os.path.exists(file)
     document, lines = _counted(found := space(file if is_name else f"@{file.removeprefix('@')}"))
-    how_many = configurations_text(document["derivations"])
+    how_many = count_text(document["derivations"], "configuration")
     if not document["feasible"]["accepted"]:
         rejected = ", ".join(map(str.strip, lines[1:4]))
         if document["feasible"]["exact"]:
@@ -138,7 +138,7 @@ def _facts(found: SearchSpace) -> dict[str, Any]:
     return {
         "name": found.name,
         "hash": found.hash,
-        "derivations": configurations(found),
+        "derivations": found.configurations,
         "conditions": [str(condition) for condition in found.conditions],
         "unused": found.unused,
     }

@@ -28,7 +28,7 @@ from harness.system.files import Workspace
 from harness.training.result import PROTOCOL_VERSION, Purpose, Result, Status, finite
 from search_spaces.catalog import name_of
 from search_spaces.errors import SearchSpaceError
-from search_spaces.network import Architecture, Task, analyse, stored_numbers
+from search_spaces.network import Architecture, Task, analyse
 from search_spaces.space import Metric, measured
 
 VERIFIED_SEEDS = 5
@@ -121,7 +121,7 @@ def _columns_of(architecture: Architecture, task: Task) -> dict[str, Any]:
         "architecture": architecture,
         "hash": architecture.hash,
         "parameters": analysis.parameters,
-        "stored_numbers": stored_numbers(architecture, task),
+        "stored_numbers": analysis.stored_numbers,
         "macs": analysis.macs,
         "receptive_field": analysis.receptive_field,
     }

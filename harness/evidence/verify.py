@@ -35,7 +35,7 @@ from harness.training.result import Environment, Purpose, code_version
 from harness.training.run import Job, TrainingData, train_jobs
 from search_spaces.errors import SearchSpaceError
 from search_spaces.network import Architecture, Task, analyse
-from search_spaces.ops import Op, Residual, op_text
+from search_spaces.ops import Op, Residual
 
 # Of a one-sided test that says a re-run is worse than its record.
 _SIGNIFICANCE = 0.05
@@ -152,7 +152,7 @@ def declare(plan: Plan, place: Workspace, seeds: int) -> Attempt:
             op that changes nothing: without it, it would be the same function with other seeds.
     """
     if (vain := _vain_op(plan.architecture, dataset(plan.dataset).task)) is not None:
-        raise ContentError(f"{op_text(vain)} changes nothing in {plan.architecture}; take it out")
+        raise ContentError(f"{vain} changes nothing in {plan.architecture}; take it out")
     key = _record_of(plan, place).key
     if (attempt := ledger.open_attempt(place.ledger, key)) is not None:
         return attempt

@@ -13,7 +13,7 @@ from harness.evidence.events import Entry, Event, SessionBegan, SessionEnded
 from harness.training.executor import Limits
 from harness.training.recipe import Recipe
 from harness.training.result import Result
-from search_spaces.network import Analysis, Architecture, Task, analyse, grouped_macs, map_numbers
+from search_spaces.network import Analysis, Architecture, Task, analyse
 from search_spaces.notation import parse_network
 
 # Multiply-adds that take as long as moving one number of a map through BN, rectifier, pooling and their gradients; as
@@ -39,7 +39,7 @@ def work(architecture: Architecture, task: Task) -> float:
 
 def work_of(analysis: Analysis) -> float:
     """Do as ``work`` for a network that has been analysed."""
-    return step_work(analysis.macs, map_numbers(analysis), analysis.parameters, grouped_macs(analysis))
+    return step_work(analysis.macs, analysis.map_numbers, analysis.parameters, analysis.grouped_macs)
 
 
 def step_work(macs: int, numbers: int, parameters: int, grouped: int = 0) -> float:

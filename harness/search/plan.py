@@ -38,7 +38,6 @@ from search_spaces.space import (
     Condition,
     Metric,
     SearchSpace,
-    configurations,
     contradictory,
     feasible,
     judge,
@@ -209,7 +208,7 @@ def _limited_space(given: dict[str, Any], task: Task) -> tuple[SearchSpace, int,
             f"--minimise {minimise} needs an upper limit, from which the search goes down",
             hint=f"give one that large networks meet, such as --limit '{minimise}<=1000000'",
         )
-    if configurations(space) <= MOST_EXACT:
+    if space.configurations <= MOST_EXACT:
         fewest = smallest(space)
         if fewest is None:
             conditions, check = ", ".join(map(str, space.conditions)), typed("spaces", "check", given["space"])

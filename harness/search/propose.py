@@ -34,7 +34,6 @@ from search_spaces.space import (
     Judgement,
     Metric,
     SearchSpace,
-    configurations,
     draw,
     enumerate_draws,
     judge,
@@ -165,7 +164,7 @@ class _Look:
         self.looked_at, self.hopes = 0, False
         limit = Condition(config.minimise, "<=", ceiling)
         self.limited = replace(space, conditions=(*space.conditions, limit))
-        is_small = configurations(space) <= _MOST_LISTED
+        is_small = space.configurations <= _MOST_LISTED
         self.listed = _listed(space.text, space.task, config.minimise) if is_small else None
 
     def judged(self, found: Draw, judgement: Judgement | None = None) -> Option | Judgement:

@@ -40,7 +40,7 @@ from harness.system.statistics import mean
 from harness.training.recipe import RECIPES, Recipe
 from harness.training.result import PROTOCOL_VERSION, Result, Status
 from search_spaces.errors import NotationError
-from search_spaces.network import Analysis, Architecture, Task, analyse, form
+from search_spaces.network import Analysis, Architecture, Task, analyse
 from search_spaces.notation import parse_notation
 from search_spaces.ops import (
     AvgPool,
@@ -360,7 +360,7 @@ def kept(folder: Path) -> tuple[PastTraining, ...] | None:
 def text(trainings: Iterable[PastTraining]) -> str:
     """Return trainings as CSV."""
     rows = (
-        (each.architecture, *(getattr(each, name) for name in _NUMBERS), form(each.architecture).value, each.source)
+        (each.architecture, *(getattr(each, name) for name in _NUMBERS), each.architecture.form, each.source)
         for each in trainings
     )
     return csv_text(_COLUMNS, rows)

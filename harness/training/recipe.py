@@ -333,7 +333,7 @@ def _read(path: Path) -> Recipe:
     if isinstance(named := document.get("teacher_recipe"), str):
         document["teacher_recipe"] = recipe_document(named_recipe(named).recipe)
     if isinstance(teacher := document.get("teacher"), str) and teacher in PRESETS:
-        document["teacher"] = PRESETS[teacher].text
+        document["teacher"] = PRESETS[teacher]
     return recipe_from(document, str(path))
 
 

@@ -61,7 +61,6 @@ from harness.training.train import (
 )
 from search_spaces.network import Architecture, analyse
 from search_spaces.notation import parse_network
-from search_spaces.ops import op_types
 from search_spaces.space import Decision
 
 
@@ -134,7 +133,7 @@ def train_jobs(
     split and never see it.
     """
     job, dataset = jobs[0], loaded.data.dataset
-    device, ops = choose_device(job.device), op_types(job.architecture.ops)
+    device, ops = choose_device(job.device), job.architecture.op_types
     together = together and not job.recipe.trainer
     engine = None if together else choose_engine(job.engine, job.recipe, device, ops).engine
     together = together or (engine is None and _captures(device) and not job.recipe.trainer)
@@ -380,7 +379,7 @@ def _teacher_of(job: Job, images: Images, data_hash: str, device: torch.device, 
         return None
     architecture = parse_network(job.recipe.teacher, images.task)
     asked = TORCH if job.engine == TORCH else "auto"
-    engine = choose_engine(asked, own, device, op_types(architecture.ops)).engine
+    engine = choose_engine(asked, own, device, architecture.op_types).engine
     facts = environment(device, data_hash, TORCH if engine is None else engine.name)
     # What may give other bits has another name; the commit may not, as when results are compared.
     known = [PROTOCOL_VERSION, asdict(replace(facts, commit=None, dirty=None))]

@@ -12,9 +12,8 @@ from search_spaces.ops.op import (
     Residual,
     Shape,
     Signature,
+    flat,
     op_names,
-    op_text,
-    op_types,
     ops_text,
     plain,
     shape_text,
@@ -29,6 +28,6 @@ for _found in pkgutil.iter_modules(__path__):
 __all__ = [
     "SIGNATURES", "AvgPool", "BatchNorm", "Conv", "DepthwiseConv", "Dropout", "Dropout2d", "GlobalAvgPool",
     "Kernel", "Kind", "LeakyReLU", "Linear", "MaxPool", "Op", "PReLU", "Parameter", "ReLU", "Residual", "Shape",
-    "Signature", "Swish", "Unshuffle", "kernels", "op_names", "op_text", "op_types", "ops_text", "plain",
+    "Signature", "Swish", "Unshuffle", "flat", "kernels", "op_names", "ops_text", "plain",
     "shape_text", "written",
 ]  # fmt: skip

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from search_spaces.errors import ShapeError
-from search_spaces.ops.op import Kind, Op, Parameter, Residual, Shape, Signature, op_text, written
+from search_spaces.ops.op import Kind, Op, Parameter, Shape, Signature, flat, written
 
 if TYPE_CHECKING:
     from torch import nn
@@ -104,14 +104,14 @@ class Conv(Kernel):
         channels, out = self.map_of(before)[0], self.out_channels
         if channels % self.groups or out % self.groups:
             raise ShapeError(
-                f"{op_text(self)} parts {channels} channels and {out} outputs into {self.groups} groups; "
+                f"{self} parts {channels} channels and {out} outputs into {self.groups} groups; "
                 "both must be multiples of the number of groups"
             )
         read, made = channels // self.groups, out // self.groups
         if made % self.poses or (read > 1 and read % self.poses):
             each = "" if self.groups == 1 else " a group"
             raise ShapeError(
-                f"{op_text(self)} reads {read} and writes {made} channels{each}; a kernel in {self.poses} poses "
+                f"{self} reads {read} and writes {made} channels{each}; a kernel in {self.poses} poses "
                 f"writes a multiple of {self.poses}, and reads one channel or a multiple of {self.poses}"
             )
         return out, *self.windows(before, self.paddings)
@@ -158,12 +158,6 @@ class DepthwiseConv(Kernel):
         return nn.Conv2d(channels, channels, 3, self.stride, self.padding, groups=channels, bias=self.bias)
 
 
-def kernels(ops: Sequence[Op]) -> list[Conv | DepthwiseConv]:
+def kernels(ops: Iterable[Op]) -> list[Kernel]:
     """Return all convolutions in order of execution, those inside ``res`` included."""
-    found: list[Conv | DepthwiseConv] = []
-    for op in ops:
-        if isinstance(op, Conv | DepthwiseConv):
-            found.append(op)
-        elif isinstance(op, Residual):
-            found.extend(kernels(op.ops))
-    return found
+    return [op for op in flat(ops) if isinstance(op, Kernel)]

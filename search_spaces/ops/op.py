@@ -9,7 +9,7 @@ Padded maps and windows follow ``floor((size + 2 * padding - kernel) / stride) +
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
 from enum import StrEnum
@@ -85,6 +85,10 @@ class Op:
     # The class of ``torch.nn`` that is given the op's fields, where that is all there is to its module.
     layer: ClassVar[str] = ""
 
+    def __str__(self) -> str:
+        """Return the op in canonical notation, defaults left out."""
+        return _text(self)
+
     def shape(self, before: Shape) -> Shape:
         """Return the shape after the op.
 
@@ -123,7 +127,7 @@ class Op:
     def map_of(self, before: Shape) -> tuple[int, int, int]:
         """Return channels, rows and columns; raise ShapeError where a vector comes."""
         if len(before) != 3:
-            raise ShapeError(f"{op_text(self)} needs a map (channels x height x width), but gets {before[0]} values")
+            raise ShapeError(f"{self} needs a map (channels x height x width), but gets {before[0]} values")
         return before[0], before[1], before[2]
 
     def windows(self, before: Shape, padding: tuple[int, int] = (0, 0)) -> tuple[int, int]:
@@ -132,7 +136,7 @@ class Op:
         *window, stride = self.window() or (1, 1, 1)
         height, width = ((size[axis] + 2 * padding[axis] - window[axis]) // stride + 1 for axis in (0, 1))
         if height < 1 or width < 1:
-            raise ShapeError(f"{op_text(self)} leaves nothing of a map of {shape_text(tuple(size))}")
+            raise ShapeError(f"{self} leaves nothing of a map of {shape_text(tuple(size))}")
         return height, width
 
 
@@ -164,6 +168,9 @@ class Residual(Op):
     ops: tuple[Op, ...]
     bars: tuple[int, ...] = field(default=(), compare=False)
 
+    def __str__(self) -> str:
+        return f"res({ops_text(self.ops, self.bars)})"
+
     def shape(self, before: Shape) -> Shape:
         """Return the shape before, which all its ops together must leave as it is."""
         if not self.ops:
@@ -182,18 +189,16 @@ class Residual(Op):
         return before
 
 
-def op_types(ops: Iterable[Op]) -> set[type[Op]]:
-    """Return of which kinds ops are, those within residual sums too."""
-    return {kind for op in ops for kind in (type(op), *(op_types(op.ops) if isinstance(op, Residual) else ()))}
-
-
-def op_text(op: Op, *, bars: bool = True) -> str:
-    """Return one op in canonical notation, defaults left out."""
-    return f"res({ops_text(op.ops, op.bars, show_bars=bars)})" if isinstance(op, Residual) else _plain_text(op)
+def flat(ops: Iterable[Op]) -> Iterator[Op]:
+    """Yield all ops in order of execution, those within residual sums too and the sums behind theirs."""
+    for op in ops:
+        if isinstance(op, Residual):
+            yield from flat(op.ops)
+        yield op
 
 
 @lru_cache(maxsize=10_000)
-def _plain_text(op: Op) -> str:
+def _text(op: Op) -> str:
     def said(name: str) -> bool:
         return all(getattr(op, field) == value for field, value in SIGNATURES[name].fixed.items())
 
@@ -211,13 +216,12 @@ def _plain_text(op: Op) -> str:
     return f"{name}({', '.join(given)})" if given else name
 
 
-def ops_text(ops: tuple[Op, ...], bars: tuple[int, ...] = (), *, show_bars: bool = False) -> str:
-    """Return ops in canonical notation, with a ``|`` before those whose indices ``bars`` holds where they are shown."""
+def ops_text(ops: Iterable[Op], bars: tuple[int, ...] | None = None) -> str:
+    """Return ops in canonical notation, with a ``|`` before those whose indices ``bars`` holds; None shows none."""
     words = []
     for index, op in enumerate(ops):
-        if show_bars and index in bars:
-            words.append("|")
-        words.append(op_text(op, bars=show_bars))
+        words += ["|"] * (bars is not None and index in bars)
+        words.append(f"res({ops_text(op.ops)})" if bars is None and isinstance(op, Residual) else str(op))
     return " ".join(words)
 
 

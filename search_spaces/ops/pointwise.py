@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from search_spaces.errors import ShapeError
 from search_spaces.ops.convolutions import POSES
-from search_spaces.ops.op import Kind, Op, Parameter, Shape, Signature, op_text, written
+from search_spaces.ops.op import Kind, Op, Parameter, Shape, Signature, written
 
 if TYPE_CHECKING:
     from torch import nn
@@ -36,9 +36,9 @@ class BatchNorm(Op):
 
     def shape(self, before: Shape) -> Shape:
         if self.shared and self.poses == 1:
-            raise ShapeError(f"{op_text(self)} has no poses to share statistics; it needs them, as bn(poses=4, shared)")
+            raise ShapeError(f"{self} has no poses to share statistics; it needs them, as bn(poses=4, shared)")
         if before[0] % self.poses:
-            raise ShapeError(f"{op_text(self)} gets {before[0]} channels, no multiple of the number of poses")
+            raise ShapeError(f"{self} gets {before[0]} channels, no multiple of the number of poses")
         return before
 
     def cost(self, before: Shape) -> tuple[int, int]:

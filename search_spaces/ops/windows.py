@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from search_spaces.errors import ShapeError
-from search_spaces.ops.op import Kind, Op, Parameter, Shape, Signature, op_text, written
+from search_spaces.ops.op import Kind, Op, Parameter, Shape, Signature, written
 
 if TYPE_CHECKING:
     from torch import nn
@@ -60,9 +60,7 @@ class Unshuffle(_Pool):
     def shape(self, before: Shape) -> Shape:
         channels, height, width = self.map_of(before)
         if height % self.size or width % self.size:
-            raise ShapeError(
-                f"{op_text(self)} needs a map whose edges are multiples of {self.size}, but gets {height}x{width}"
-            )
+            raise ShapeError(f"{self} needs a map whose edges are multiples of {self.size}, but gets {height}x{width}")
         return channels * self.size**2, height // self.size, width // self.size
 
 

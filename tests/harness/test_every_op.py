@@ -35,7 +35,6 @@ from search_spaces.ops import (
     Parameter,
     Shape,
     Signature,
-    op_types,
     written,
 )
 from search_spaces.space import draw_uniform, enumerate_draws, feasible
@@ -51,9 +50,9 @@ GRAMMAR = Path(__file__).resolve().parents[2] / "docs" / "grammar.md"
 
 
 def test_every_op_that_has_a_kernel_is_compared_with_torch_and_documented():
-    assert op_types(parse_network(EVERY_OP).ops) == KERNELS
+    assert parse_network(EVERY_OP).op_types == KERNELS
     # Dropout draws masks of its own in each engine.
-    assert {op for text in NETWORKS for op in op_types(parse_network(text).ops)} == KERNELS - {Dropout, Dropout2d}
+    assert {op for text in NETWORKS for op in parse_network(text).op_types} == KERNELS - {Dropout, Dropout2d}
     assert {*_ACTIVATIONS.values()} == {*_Activation} - {_Activation.NONE}
     names = re.findall(r"`(\w+)", GRAMMAR.read_text(encoding="utf-8"))
     assert {name for name in (*SIGNATURES, "res") if name not in names} & set(re.findall(r"\w+", EVERY_OP)) == set()

@@ -52,7 +52,7 @@ def keep_study(place: Workspace, *results: Result, name: str = "a-study") -> Non
     [
         ("-", "gap linear(10)", ""),
         ("@net.txt", "gap linear(10)", ""),
-        ("seed4", PRESETS["seed4"].text, "seed4"),
+        ("seed4", PRESETS["seed4"], "seed4"),
         ("gap linear(10)", "gap linear(10)", ""),
     ],
 )

@@ -55,7 +55,7 @@ def checked(text: str) -> tuple[Counts, int, int]:
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_all_libraries_count_the_presets_alike(name: str):
-    checks, parameters, macs = checked(PRESETS[name].text)
+    checks, parameters, macs = checked(PRESETS[name])
 
     assert checks == Counts(parameters, parameters, parameters, macs, 0)
 

@@ -57,7 +57,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             hostile.note("rejected", reason=words)
         hostile.write()
     [winner] = record.read_all(place.records)
-    presets = {name: parse_network(PRESETS[name].text) for name in ("seed1", "seed4")}
+    presets = {name: parse_network(PRESETS[name]) for name in ("seed1", "seed4")}
     record.write(place.records, evidence(presets["seed4"], [63, 65, 60], name="seed4"))
     record.write(place.records, evidence(network(5, 6, 7), [70, 65, 60, 61, 62], target_pct=99.0))
     return {

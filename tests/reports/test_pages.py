@@ -238,7 +238,7 @@ def test_reports_that_are_missing_or_outdated_are_written_and_no_others(new_stud
 
 
 def presets(*names: str) -> list[tuple[str, Architecture]]:
-    return [(name, parse_network(PRESETS[name].text)) for name in names]
+    return [(name, parse_network(PRESETS[name])) for name in names]
 
 
 def test_networks_are_compared_whatever_is_known_of_them(place: Workspace):

@@ -139,7 +139,7 @@ def test_every_row_of_a_table_has_as_many_cells_as_its_head(new_study: Any, plac
     folders = [new_study(name=name).write() for name in ("a | b \\| c", "other")]
     small = network(4, 6, 8)
     record.write(place.records, evidence(small, [60, 61]))
-    named = [("seed4", parse_network(PRESETS["seed4"].text)), ("", small)]
+    named = [("seed4", parse_network(PRESETS["seed4"])), ("", small)]
     networks = comparison_summary(network_comparison(read_networks(named, place)))
     alone = study_summary(read_study(folders[0], place))
 

@@ -13,10 +13,7 @@ from search_spaces.network import (
     MNIST,
     Architecture,
     analyse,
-    grouped_macs,
-    map_numbers,
     normalised_values,
-    stored_numbers,
 )
 from search_spaces.notation import parse_network, parse_notation
 from search_spaces.ops import (
@@ -31,7 +28,6 @@ from search_spaces.ops import (
     PReLU,
     Residual,
     Unshuffle,
-    op_text,
 )
 
 # Counted by hand.
@@ -89,7 +85,7 @@ TABLES: dict[str, list[tuple[str, tuple[int, ...], int, int, int]]] = {
 def test_layers_cost_what_a_count_by_hand_gives(text: str):
     found = analyse(parse_network(text), MNIST)
     rows = [
-        (op_text(layer.op), layer.output_shape, layer.parameters, layer.macs, layer.receptive_field)
+        (str(layer.op), layer.output_shape, layer.parameters, layer.macs, layer.receptive_field)
         for layer in found.layers
     ]
     assert rows == TABLES[text]
@@ -115,7 +111,7 @@ def test_the_receptive_field_of_a_network_is_the_one_before_its_first_global_op(
     ],
 )
 def test_the_numbers_in_all_maps_are_those_counted_by_hand(text: str, numbers: int):
-    assert map_numbers(analyse(parse_network(text), MNIST)) == numbers
+    assert analyse(parse_network(text), MNIST).map_numbers == numbers
 
 
 @pytest.mark.parametrize(
@@ -129,7 +125,7 @@ def test_the_numbers_in_all_maps_are_those_counted_by_hand(text: str, numbers: i
     ],
 )
 def test_the_multiply_adds_of_depthwise_and_grouped_kernels_are_those_counted_by_hand(text: str, macs: int):
-    assert grouped_macs(analyse(parse_network(text), MNIST)) == macs
+    assert analyse(parse_network(text), MNIST).grouped_macs == macs
 
 
 def test_a_tied_kernel_is_stored_once_at_its_first_user_and_its_biases_each_time():
@@ -208,7 +204,7 @@ def test_parameters_equal_the_number_of_listed_array_elements(network: Architect
     ],
 )
 def test_what_is_learned_and_two_statistics_a_channel_of_each_bn_are_kept(text: str, numbers: int):
-    assert stored_numbers(parse_network(text), MNIST) == numbers
+    assert analyse(parse_network(text), MNIST).stored_numbers == numbers
 
 
 @pytest.mark.parametrize(

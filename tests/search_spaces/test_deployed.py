@@ -113,7 +113,7 @@ def test_drawn_networks_ship_and_hold_what_the_traced_graph_does(name: str):
         assert found.ram_bytes == _held(network, task), str(network)
 
 
-FORMS = [known.text for known in PRESETS.values()]
+FORMS = [*PRESETS.values()]
 FORMS += [
     "conv3x3(4) | res(bn relu conv3x3(4)) | gap | linear(10)",
     "conv3x3(4) bn | res(relu dropout(0.1) conv3x3(4) bn) prelu | avgpool(4) | linear(10)",

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from search_spaces.catalog import SPACES, space
 from search_spaces.errors import DrawError
-from search_spaces.network import MNIST, analyse, map_numbers
+from search_spaces.network import MNIST, analyse
 from search_spaces.notation import parse_network, parse_space
 from search_spaces.space import (
     Condition,
@@ -26,7 +26,6 @@ from search_spaces.space import (
     SearchSpace,
     by_configurations,
     clopper_pearson,
-    configurations,
     draw,
     draw_uniform,
     enumerate_draws,
@@ -85,9 +84,9 @@ def test_uniform_decisions_and_uniform_derivations_differ():
 
 @given(st.from_type(SearchSpace))
 def test_enumeration_gives_each_derivation_once_and_as_many_as_counted(space: SearchSpace):
-    assume(configurations(space) <= FEW)
+    assume(space.configurations <= FEW)
     found = [each.decisions for each in enumerate_draws(space)]
-    assert len(found) == len(set(found)) == configurations(space)
+    assert len(found) == len(set(found)) == space.configurations
 
 
 @given(st.from_type(SearchSpace), st.integers(0, 1000))
@@ -197,18 +196,18 @@ def test_a_parent_without_accepted_neighbours_is_named(changes: int):
     ],
 )
 def test_derivations_are_counted_exactly(text: str, number: int):
-    assert configurations(parse_space(text)) == number
+    assert parse_space(text).configurations == number
 
 
 @given(st.from_type(SearchSpace), st.sampled_from([None, 300]))
 def test_few_derivations_are_all_looked_at(space: SearchSpace, budget: int | None):
-    total = configurations(space)
+    total = space.configurations
     assume(total <= 300)
     networks = [each.architecture for each in enumerate_draws(space)]
     judged = [judge(space, network, budget) for network in networks]
     accepted = [each.analysis for each in judged if each.accepted and each.analysis is not None]
     macs = sorted(analysis.macs for analysis in accepted)
-    numbers = sorted(map(map_numbers, accepted))
+    numbers = sorted(each.map_numbers for each in accepted)
     middle = (len(accepted) - 1) // 2
     parameters = sorted(analysis.parameters for analysis in accepted)
     medians: tuple[int | None, int | None, int | None] = (None, None, None)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from search_spaces.catalog import PATTERN, PRESETS, SPACES, is_named, name_of, network_name, network_names, space
 from search_spaces.errors import NotationError
-from search_spaces.network import MNIST, Architecture, Form, analyse, form
+from search_spaces.network import FORMS, MNIST, Architecture, analyse
 from search_spaces.notation import parse_network
 from search_spaces.ops import (
     AvgPool,
@@ -31,9 +31,8 @@ from search_spaces.ops import (
     ReLU,
     Residual,
     Unshuffle,
-    op_text,
 )
-from search_spaces.space import configurations, draw, enumerate_draws, uniform
+from search_spaces.space import draw, enumerate_draws, uniform
 
 HEAD = (GlobalAvgPool(), Linear(10))
 
@@ -57,7 +56,7 @@ HEAD = (GlobalAvgPool(), Linear(10))
     ],
 )
 def test_ops_are_written_without_their_defaults(op: Op, text: str):
-    assert op_text(op) == text
+    assert str(op) == text
 
 
 def test_dropout_of_zero_vanishes_also_inside_res():
@@ -122,7 +121,7 @@ FORMS_OF_ALL = ("plain", "tied", "squeezed", "separable", "posed", "mirrored", "
     ],
 )
 def test_the_form_is_the_first_that_holds(network: str, expected: str):
-    assert form(parse_network(network)) == expected
+    assert parse_network(network).form == expected
 
 
 def test_the_forms_of_the_space_of_all_are_its_alternatives():
@@ -131,9 +130,9 @@ def test_the_forms_of_the_space_of_all_are_its_alternatives():
     for _ in range(400):
         drawn = draw(found, uniform(rng))
         (chosen,) = [decision.index for decision in drawn.decisions if decision.name == "net"]
-        assert form(drawn.architecture) == FORMS_OF_ALL[chosen], str(drawn.architecture)
+        assert drawn.architecture.form == FORMS_OF_ALL[chosen], str(drawn.architecture)
         seen.add(chosen)
-    assert len(seen) == len(FORMS_OF_ALL) == len(Form) - 1
+    assert len(seen) == len(FORMS_OF_ALL) == len(FORMS) - 1
 
 
 # What the documents' tables state, layer by layer: kind, shape after it, parameters.
@@ -164,7 +163,7 @@ FUNCTIONAL = {"seed1": {"relu", "gap"}, "seed2": set()}
 
 
 def listed(name: str) -> list[list[Any]]:
-    layers = analyse(parse_network(PRESETS[name].text), MNIST).layers
+    layers = analyse(parse_network(PRESETS[name]), MNIST).layers
     rows = [[KINDS[type(layer.op)], list(layer.output_shape), layer.parameters] for layer in layers]
     return [row for row in rows if row[0] not in FUNCTIONAL.get(name, set())]
 
@@ -172,7 +171,7 @@ def listed(name: str) -> list[list[Any]]:
 @pytest.mark.parametrize("name", ["seed1", "seed2", "seed3", "seed4"])
 def test_presets_equal_the_documents_layer_by_layer(name: str):
     assert listed(name) == TABLES[name]["layers"]
-    assert analyse(parse_network(PRESETS[name].text), MNIST).parameters == TABLES[name]["total"]
+    assert analyse(parse_network(PRESETS[name]), MNIST).parameters == TABLES[name]["total"]
 
 
 def test_seed0_equals_its_document_as_far_as_that_goes():
@@ -196,8 +195,8 @@ def test_the_tables_are_those_of_the_documents(seed_documents: dict[str, Any]):
 
 def test_presets_are_written_in_canonical_form_and_found_by_hash():
     for name, entry in PRESETS.items():
-        network = parse_network(entry.text)
-        assert str(network) == entry.text
+        network = parse_network(entry)
+        assert str(network) == entry
         assert name_of(network.hash) == name
     assert name_of("0" * 12) is None
 
@@ -214,7 +213,7 @@ def test_every_space_parses_and_every_file_is_listed():
 def test_the_space_of_the_bench_is_as_small_and_as_cheap_as_it_says():
     networks = {str(Architecture(each.architecture.ops)) for each in enumerate_draws(space("bench"))}
     costs = [analyse(parse_network(text), MNIST) for text in networks]
-    assert len(networks) == configurations(space("bench")) == 384
+    assert len(networks) == space("bench").configurations == 384
     assert "384 networks of 519 to 5,774 parameters" in SPACES["bench"]
     assert (min(cost.parameters for cost in costs), max(cost.parameters for cost in costs)) == (519, 5774)
     assert max(cost.macs for cost in costs) <= 800_000

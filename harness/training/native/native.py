@@ -28,7 +28,7 @@ from harness.training.native.instruction import KERNELS
 from harness.training.recipe import Recipe
 from search_spaces.errors import nearest
 from search_spaces.notation import parse_notation
-from search_spaces.ops import Op, op_types
+from search_spaces.ops import Op
 
 if TYPE_CHECKING:
     import torch
@@ -261,7 +261,7 @@ def choose_engine(name: str, recipe: Recipe, device: torch.device, ops: Iterable
         return Choice(None)
     why = f"it runs on processors, not on {device.type}"
     # The engine trains with the teacher in the same call.
-    taught = op_types(parse_notation(recipe.teacher).ops) if recipe.teacher else ()
+    taught = parse_notation(recipe.teacher).op_types if recipe.teacher else ()
     without = sorted({op.__name__ for op in (*ops, *taught) if op not in KERNELS})
     if without:
         why = f"it has no kernel for {', '.join(without)}"

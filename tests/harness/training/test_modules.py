@@ -41,7 +41,7 @@ from harness.training.train import (
     weights_digest,
 )
 from search_spaces.catalog import PRESETS, SPACES, space
-from search_spaces.network import MNIST, Architecture, analyse, stored_numbers
+from search_spaces.network import MNIST, Architecture, analyse
 from search_spaces.notation import parse_network
 from search_spaces.ops import Shape
 from search_spaces.space import draw_uniform
@@ -98,14 +98,14 @@ def compare(architecture: Architecture) -> None:
     network = build(architecture, MNIST)
     assert len(network.ops) == len(architecture.ops)
     assert unique_parameters(network) == analysis.parameters
-    assert stored_numbers(architecture, MNIST) == kept(network)
+    assert analyse(architecture, MNIST).stored_numbers == kept(network)
     assert shapes_seen(network) == [layer.output_shape for layer in analysis.layers]
     assert network(torch.zeros(3, *MNIST.input_shape)).shape == (3, 10)
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_torch_counts_and_shapes_the_presets_as_the_closed_forms_do(name: str):
-    compare(parse_network(PRESETS[name].text))
+    compare(parse_network(PRESETS[name]))
 
 
 @pytest.mark.parametrize("name", SPACES)

@@ -256,7 +256,7 @@ def test_a_file_may_name_a_teacher_and_its_recipe_and_the_recipe_states_them(tmp
     path = tmp_path / "taught.toml"
     path.write_text('teacher = "seed4"\nteacher_recipe = "smoke"\ndistill_weight = 0.9\n', encoding="utf-8")
     recipe = named_recipe(f"@{path}").recipe
-    assert parse_network(recipe.teacher) == parse_network(PRESETS["seed4"].text)
+    assert parse_network(recipe.teacher) == parse_network(PRESETS["seed4"])
     assert recipe.teacher_recipe == RECIPES["smoke"].recipe
     assert recipe.distill_weight == 0.9
     path.write_text('teacher = "gap linear(10)"\n[teacher_recipe]\nepochs = 40\n', encoding="utf-8")

@@ -29,7 +29,7 @@ from harness.training.native.native import (
     compiler,
 )
 from harness.training.recipe import Recipe
-from search_spaces.network import MNIST, Architecture, analyse, stored_numbers
+from search_spaces.network import MNIST, Architecture, analyse
 
 REPOSITORY = Path(__file__).resolve().parents[4]
 
@@ -279,7 +279,7 @@ def test_the_engine_s_header_is_the_one_that_is_written():
 def test_a_program_counts_as_its_network_does_and_writes_each_value_once(network: Architecture):
     found, analysis = flat(network, MNIST.input_shape), analyse(network, MNIST)
     assert found.parameter_count == analysis.parameters
-    assert found.state_size == stored_numbers(network, MNIST)
+    assert found.state_size == analyse(network, MNIST).stored_numbers
     written = [0]
     for item in found.instructions:
         assert {item.source, max(item.other, 0)} <= set(written)
