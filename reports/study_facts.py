@@ -422,7 +422,9 @@ def settings(info: StudyFacts) -> list[tuple[str, str]]:
     """Return the configuration of a study, each value with where it came from."""
     config = info.config
     values = asdict(config)
-    del values["recipe"], values["space_text"]
+    del values["recipe"], values["space_text"], values["known"]
+    if not config.start_from:
+        del values["start_from"]
     if config.rungs:
         # A training of another length is looked at after the same shares of it.
         rungs = shown(config.rungs)
