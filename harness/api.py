@@ -101,6 +101,7 @@ def train(
     device: str = "auto",
     engine: str = "auto",
     data: str | Path | None = None,
+    out: str | Path | None = None,
 ) -> Trained:
     """Train a network once on the search split, in this process; the test set is not read.
 
@@ -133,7 +134,8 @@ def train(
     from harness.training.train import final_network
 
     images = load(dataset, Path(data) if data else None)
-    result, run = _trained(architecture, named, Purpose.TRAIN, images, seed_index=seed, device=device, engine=engine)
+    more = {"seed_index": seed, "weights": None if out is None else Path(out)}
+    result, run = _trained(architecture, named, Purpose.TRAIN, images, device=device, engine=engine, **more)
     return Trained(result, OfPixels(final_network(run), images.dataset))
 
 
@@ -145,7 +147,7 @@ def _trained(
     *,
     device: str,
     engine: str,
-    **seed: Any,
+    **more: Any,
 ) -> tuple[Result, Training]:
     """Train in this process and show how it goes on; a training on the search split is validated each epoch."""
     import torch
@@ -169,7 +171,7 @@ def _trained(
         engine=choice.kind,
         teachers=teachers,
         evaluate_each_epoch=validated,
-        **seed,
+        **more,
     )
     # As in a search and in a verification: the number of threads has a part in the bits.
     torch.set_num_threads(1)

@@ -36,6 +36,7 @@ _COMMANDS = {
     "check": "verify",
     "explain": "spaces",
     **{name: name for name in ("spaces", "leaderboard", "report")},
+    "studies": "report",
     "export": "train",
     **{name: name for name in ("bench", "toy")},
     **dict.fromkeys(("data", "doctor", "completion"), "doctor"),

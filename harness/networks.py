@@ -217,10 +217,17 @@ def networks_of(name: str, place: Workspace) -> tuple[str, ...]:
     return tuple(str(study.proposals[each.event.trial].architecture) for each in study.of_kind(Confirmed))
 
 
+def known_names(place: Workspace) -> list[str]:
+    """Return the names of presets, and of networks of the standings."""
+    rows = _standings(place)
+    return [*dict.fromkeys([*PRESETS, *(network_name(row.architecture, row.parameters) for row in rows)])]
+
+
 def _near(argument: str, place: Workspace, *more: str) -> str:
     """Return which known name an argument is most like, else where all of them are shown."""
-    names = (network_name(row.architecture, row.parameters) for row in _standings(place))
-    return nearest(argument, [*PRESETS, *names, *more]) or f"'{typed('leaderboard', '--all')}' shows hashes and names"
+    return (
+        nearest(argument, [*known_names(place), *more]) or f"'{typed('leaderboard', '--all')}' shows hashes and names"
+    )
 
 
 def _standings(place: Workspace) -> list[LeaderboardRow]:

@@ -13,12 +13,14 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import click
 
 from harness.system.errors import Interrupted, UsageError
+from harness.system.files import workspace
 from harness.system.terminal import DURATION, Parsed, busy, counted, say
 
 if TYPE_CHECKING:
@@ -44,6 +46,23 @@ def number_or(word: str, number: str, low: int, high: int | None = None, name: s
         return None if text == word else int(text)
 
     return Parsed(f"{name}|{word}", parse)
+
+
+def _spelled_out(text: str) -> str:
+    # 20k and 1.5M as whole numbers.
+    def number(match: re.Match[str]) -> str:
+        return f"{Decimal(match[1]) * (10**6 if match[2] in 'mM' else 1000):f}".partition(".")[0]
+
+    return re.sub(r"(?<![\w.])(\d+(?:\.\d+)?)([kKmM])\b", number, text)
+
+
+class Count(click.IntRange):
+    """A whole number of a range; 20k and 1.5M are understood."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number."""
+        text: Any = _spelled_out(value) if isinstance(value, str) else value
+        return super().convert(text, param, ctx)
 
 
 def _address(text: str) -> str:
@@ -78,7 +97,7 @@ def _conditions(text: str) -> tuple[Condition, ...]:
     from search_spaces.notation import parse_conditions
 
     try:
-        return parse_conditions(text)
+        return parse_conditions(_spelled_out(text))
     except NotationError as error:
         raise ValueError(f"{error.message}, in {text!r}; {error.hint or 'such as macs<=1000000'}") from error
 
@@ -120,8 +139,9 @@ EPOCHS = Parsed("epochs", _epochs)
 
 # By the name of the argument; the option is called so too, but for a ``flag``. The default is the function's.
 _DECLARED: dict[str, dict[str, Any]] = {
-    "budget": {"type": click.IntRange(1, 10**9), "help": "Parameter budget: a network that has more is refused."},
+    "budget": {"type": Count(1, 10**9), "help": "Parameter budget: a network that has more is refused."},
     "minimise": {
+        "also": ["--minimize"],
         "type": click.Choice(["parameters", "macs", "weight_bytes", "ram_bytes"]),
         "help": "Objective to minimise; bytes are those of an int8 deployment.",
     },
@@ -207,8 +227,67 @@ _DECLARED: dict[str, dict[str, Any]] = {
     "torch": {"help": "Count with torch, torchsummary and fvcore too."},
     "onnx": {"type": click.Path(path_type=Path), "help": "Write an ONNX model there."},
     "safetensors": {"type": click.Path(path_type=Path), "help": "Write the weights there."},
+    "out": {"type": click.Path(path_type=Path), "help": "Write the weights there, as safetensors."},
     "retrain": {"help": "Train a recorded seed again; needed where its weights are not kept."},
 }
+
+
+def _known(name: str) -> Iterable[str]:
+    """Return what an option or argument may name."""
+    match name:
+        case "space":
+            from search_spaces.catalog import SPACES
+
+            return ("auto", *SPACES)
+        case "sampler":
+            from harness.search.optuna_sampler import SAMPLERS
+
+            return ("auto", *SAMPLERS)
+        case "recipe":
+            from harness.training.recipe import RECIPES
+
+            return ("auto", *RECIPES)
+        case "engine":
+            return ("auto", "native", "torch")
+        case "dataset":
+            from harness.data.datasets import DATASETS
+
+            return ("auto", *DATASETS, *(path.name for path in (workspace().runs / ".data").glob("*-*")))
+        case "study" | "start_from":
+            from harness.networks import studies
+
+            return studies(workspace())
+        case "network":
+            from harness.networks import known_names
+
+            return known_names(workspace())
+    return ()
+
+
+_COMPLETED = ("space", "sampler", "recipe", "engine", "dataset", "study", "start_from")
+
+
+def _completed(name: str) -> Callable[[click.Context, click.Parameter, str], list[str]]:
+    return lambda ctx, param, begun: [each for each in _known(name) if each.startswith(begun)]
+
+
+class Grouped(click.Command):
+    """A command of many options, which its help shows in groups."""
+
+    _GROUPS: ClassVar = {
+        "Goal": ("budget", "limits", "target_pct", "minimise"),
+        "Data": ("dataset", "data"),
+        "Method": ("space", "sampler", "recipe", "trainer", "epochs", "prior", "start_from", "seed"),
+        "Effort": ("time", "trials", "trial_time", "trial_memory", "workers", "cluster", "device", "engine"),
+    }
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, a section a group."""
+        left = {str(each.name): record for each in self.get_params(ctx) if (record := each.get_help_record(ctx))}
+        groups = {title: [left.pop(name) for name in names] for title, names in self._GROUPS.items()}
+        for title, records in (groups | {"Output": list(left.values())}).items():
+            with formatter.section(title):
+                formatter.write_dl(records)
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print exactly one JSON document.")
@@ -222,8 +301,10 @@ def flag(name: str) -> str:
 
 def option(name: str, **changes: Any) -> Callable[[_F], _F]:
     """Return the decorator that adds an option that is declared here to a command, with these changes."""
-    words = {key: value for key, value in _DECLARED[name].items() if key != "flag"} | changes
-    return click.option(flag(name), name, **words)
+    words = {key: value for key, value in _DECLARED[name].items() if key not in ("flag", "also")} | changes
+    if name in _COMPLETED:
+        words["shell_complete"] = _completed(name)
+    return click.option(flag(name), *_DECLARED[name].get("also", ()), name, **words)
 
 
 def some(*names: str) -> Callable[[_F], _F]:
@@ -254,7 +335,7 @@ def takes(**changes: dict[str, Any]) -> Callable[[_F], _F]:
 
         for name, each in reversed(list(signature.parameters.items())):
             if each.default is each.empty:
-                click.argument(name)(checked)
+                click.argument(name, shell_complete=_completed(name))(checked)
             elif name in _DECLARED:
                 own = {"default": each.default, "is_flag": isinstance(each.default, bool)}
                 option(name, **own | changes.get(name, {}))(checked)

@@ -46,6 +46,12 @@ _MOST_VALUES = 1_000
 _CLASSES = "classes"
 # An op, or the bar before one, as canonical texts have it; a residual sum within another is read with its whole text.
 _WORD = re.compile(r"\||[a-z0-9]+(?:\((?:[^()]|\([^()]*\))*\))?")
+# Ops as other libraries call them; ``flatten`` is left out, as ``linear`` takes a map as it is.
+_SYNONYMS = {
+    "batchnorm": "bn", "batchnorm2d": "bn", "silu": "swish", "dense": "linear", "fc": "linear", "flatten": "",
+    "maxpool2d": "maxpool", "avgpool2d": "avgpool", "globalavgpool": "gap", "leakyrelu": "leaky",
+}  # fmt: skip
+_SYNONYM = re.compile(rf"[A-Z]|\b({'|'.join(_SYNONYMS)})\b|pool(2d)?\([^()]*stride")
 _CHOICES = {"<", "/", "?", "{", "..", ";", "=", "let", "where"}
 _SPOKEN = {"NAME": "a name", "NUMBER": "a number", "COMPARISON": "<=, >= or ==", "$END": "the end"}
 
@@ -613,7 +619,8 @@ def _read(text: str, start: Literal["network", "space", "limits"]) -> Any:
         if depth > _DEEPEST_NESTING:
             raise NotationError(f"brackets are nested more than {_DEEPEST_NESTING} deep", position=match.start())
     try:
-        return _parser().parse(text, start=start)
+        tree = _parser().parse(text, start=start)
+        return _canonical(tree) if _SYNONYM.search(text) else tree
     except lark.UnexpectedCharacters as error:
         position = error.pos_in_stream or 0
         mark = text[position]
@@ -638,6 +645,25 @@ def _read(text: str, start: Literal["network", "space", "limits"]) -> Any:
         told = ", ".join(_SPOKEN.get(symbol, f"'{symbol}'") for symbol in expected)
         position = len(text) if at_end else error.token.start_pos or 0
         raise NotationError(f"unexpected {found}; expected {told}", position=position, hint=hint) from None
+
+
+def _canonical(tree: _Tree) -> _Tree:
+    # Ops by their own names; what a space defines keeps its name. A pool's stride is its size, and may be said.
+    defined = tree.find_pred(lambda each: each.data in ("let", "rule"))
+    own = {str(next(each.scan_values(lambda token: True))) for each in defined}
+    for each in tree.iter_subtrees():
+        each.children = [child for child in each.children if getattr(child, "data", "") != "left_out"]
+        if each.data != "call" or str(name := each.children[0]) in own:
+            continue
+        word = _SYNONYMS.get(name.lower(), name.lower())
+        if word in ("maxpool", "avgpool"):
+            size = next((_normal(given) for given in each.children[1:] if len(given.children) == 1), "2")
+            each.children = [given for given in each.children if _normal(given) != f"stride={size}"]
+        if word == "":
+            each.data = "left_out"
+        elif word in SIGNATURES or word == "res":
+            each.children[0] = name.update(value=word)
+    return tree
 
 
 def _at(node: Any) -> int:

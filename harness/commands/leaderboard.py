@@ -120,6 +120,9 @@ def leaderboard(
         from reports.board import write_leaderboard
 
         page = {"page": str(write_leaderboard(place, found))}
+        if not as_json:
+            click.echo(page["page"])
+            return 0
     if as_json:
         rows = [document_of(row) for row in fitting[:limit]]
         options.print_json({"leaderboard": str(place.leaderboard), "rows": rows, "left_out": left_out, **page})
@@ -138,8 +141,6 @@ def leaderboard(
         names = network_names((row.architecture, row.parameters) for row in found.rows)
         names |= {row.hash: row.name for row in found.rows if row.name}
         _show(fitting[:limit], names, is_whole=is_whole)
-    if page:
-        click.echo(page["page"])
     return 0
 
 
@@ -169,6 +170,15 @@ def _show(rows: Sequence[LeaderboardRow], names: Mapping[str, str], *, is_whole:
         left = len(rows) - len(smallest) - len(also)
         more = f"+{left} more: {typed('leaderboard', '--all')}\n" if left else ""
     where = console()
+    if not where.is_terminal:
+        # For programs.
+        shown = ("dataset", "target_pct", "hash", "parameters", "macs", "mean_test_accuracy_pct",
+                 "std_test_accuracy_pct", "lower_bound_pct", "seeds", "seeds_at_target", "tier", "recipe")  # fmt: skip
+        click.echo("\t".join((*shown, "name")))
+        for row in (row for _, group in tables for row in group):
+            values = (getattr(row, name) for name in shown)
+            click.echo("\t".join("" if each is None else str(each) for each in (*values, names[row.hash])))
+        return
     columns = [("rank" if ranked else "target", True), ("network", False), ("parameters", True), ("accuracy, %", True),
                ("seeds", True), ("tier", False), ("99 % low", True), ("MACs", True), ("recipe", False)]  # fmt: skip
     # A narrow terminal has the first six.

@@ -14,7 +14,7 @@ from harness.system.files import check_writable
 from harness.system.terminal import busy, console, counted, duration_text, show_table
 
 
-@click.command(short_help="Search for the smallest network that reaches the target.")
+@click.command(cls=options.Grouped, short_help="Search for the smallest network that reaches the target.")
 @click.option("--plan", "plan_only", is_flag=True, help="Print the plan of the search; train nothing.")
 @click.option("--verbose", "-v", is_flag=True, help="Print a line for every run.")
 @options.of(api.search)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -30,8 +31,8 @@ from harness.training.processes import Processes
 from harness.training.ray import Asked, Cluster, NodeInfo, joined_by, nodes_that_train
 from harness.training.recipe import NamedRecipe, check_batch, named_recipe, recipe_from
 from search_spaces.catalog import space as space_of
-from search_spaces.errors import SearchSpaceError
-from search_spaces.network import Task
+from search_spaces.errors import SearchSpaceError, ShapeError
+from search_spaces.network import Task, analyse
 from search_spaces.notation import parse_network, with_conditions
 from search_spaces.space import (
     MOST_EXACT,
@@ -39,9 +40,11 @@ from search_spaces.space import (
     Metric,
     SearchSpace,
     contradictory,
+    draw,
     feasible,
     judge,
     smallest,
+    uniform,
 )
 
 # Epochs that the default recipe may have: a large network reaches in a few what a small one needs many for. Each is at
@@ -202,6 +205,13 @@ def _limited_space(given: dict[str, Any], task: Task) -> tuple[SearchSpace, int,
     is_plain = minimise is Metric.PARAMETERS
     limits = limits if is_plain else (Condition(Metric.PARAMETERS, "<=", budget), *limits)
     space = with_conditions(space_of(usual_space(task) if given["space"] == AUTO else given["space"], task), limits)
+    try:
+        analyse(draw(space, uniform(random.Random(0))).architecture, task)
+    except ShapeError as error:
+        # Without a place it is the last op: the network ends in another number of classes.
+        if not error.path:
+            hint = "write 'classes' for their number, as in linear(classes)"
+            raise ContentError(f"space '{space.name}': {error.message}", hint=hint) from None
     bounds = [budget] if is_plain else upper_bounds(space.conditions, minimise)
     if not bounds:
         raise UsageError(

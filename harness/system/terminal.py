@@ -5,6 +5,7 @@ Lines are plain where the output is no terminal. NO_COLOR and FORCE_COLOR are ho
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +16,8 @@ import click
 
 # A hundred years; what is longer is a slip, and infinity is no number of seconds.
 _LONGEST = 100 * 365 * 24 * 3600
-_FORM = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
+_UNITS = ("h(?:ours?|r)?", "m(?:in(?:utes?)?)?", "s(?:ec(?:onds?)?)?")
+_FORM = re.compile(" ?".join(rf"(?:(\d+(?:\.\d+)?) ?{unit})?" for unit in _UNITS))
 
 # A pipe has no width: lines are for programs there, and none is cut or folded.
 _PIPE_WIDTH = 400
@@ -137,8 +139,7 @@ def duration_text(seconds: float) -> str:
 
 
 def duration_option(seconds: float) -> str:
-    """Return seconds as an option takes them, to the microsecond: 1h30m, 90.5s."""
-    minutes, left = divmod(round(seconds, 6), 60)
-    hours, minutes = divmod(int(minutes), 60)
-    parts = {"h": f"{hours}", "m": f"{minutes}", "s": f"{left:.6f}".rstrip("0").rstrip(".")}
-    return "".join(number + unit for unit, number in parts.items() if number not in ("0", "")) or "0s"
+    """Return seconds as an option takes them, in whole ones and no fewer: 1h30m, 91s."""
+    minutes, left = divmod(math.ceil(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return "".join(f"{number}{unit}" for unit, number in (("h", hours), ("m", minutes), ("s", left)) if number) or "0s"

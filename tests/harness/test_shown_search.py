@@ -15,9 +15,6 @@ from harness.evidence.study import Study
 from harness.search.race import Candidate, NearestMiss
 from harness.search.state import Moment
 from harness.shown_search import (
-    _SOONEST_SECONDS,
-    _WATCHED_SECONDS,
-    SEARCH_SHARE,
     SearchReporter,
 )
 from harness.system.errors import UsageError
@@ -59,42 +56,6 @@ def confirmed(candidate: Candidate) -> Confirmed:
 # Lines ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("result", "verbose", "line"),
-    [
-        (
-            validated(None, Status.TIMED_OUT, "still training after 9 s; 8 allowed"),
-            False,
-            "first run): timed_out, still training after 9 s; 8 allowed, 12 s",
-        ),
-        (validated(104), False, None),
-        (validated(104), True, "first run): complete, 98.96 % validation, 12 s"),
-    ],
-)
-def test_a_run_that_went_wrong_is_a_line_and_others_are_on_demand(
-    result: Result, verbose: bool, line: str | None, capsys: pytest.CaptureFixture[str]
-):
-    reporter(verbose=verbose).ended(Candidate(PROPOSAL, PROPOSAL.parameters, threshold_pct=99.0), result, None)
-
-    assert capsys.readouterr().err == ("" if line is None else f"0:00  trial 3 (3,330 parameters, {line}\n")
-
-
-def test_what_is_decided_of_a_network_is_one_line(capsys: pytest.CaptureFixture[str]):
-    stood, failed = on_seeds(90, 95, 91), on_seeds(120, 130)
-    shown = reporter()
-    shown.tick(Moment(31.0, stood, None, [None]))
-    capsys.readouterr()
-    shown.ended(stood, stood.fresh[-1], confirmed(stood))
-    shown.ended(failed, failed.fresh[-1], FailedConfirmation(**failed.on_fresh_seeds))
-    stood.fresh += on_seeds(200, 210).fresh
-    shown.ended(stood, stood.fresh[-1], FailedConfirmation(**stood.on_fresh_seeds))
-
-    lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "0:31  confirmed: 3,330 parameters, 99.08 % (3 seeds); budget now 3,329"
-    assert lines[1].startswith("0:31  not confirmed: 3,330 parameters, 98.75 % (2 seeds); ")
-    assert lines[2].startswith("0:31  no longer confirmed: 3,330 parameters, 98.63 % (5 seeds); ")
-
-
 @pytest.mark.parametrize(("last", "said"), [(20, "confirmed"), (150, "not confirmed")])
 def test_while_another_seed_still_trains_a_network_has_not_failed(
     last: int, said: str, capsys: pytest.CaptureFixture[str]
@@ -112,37 +73,6 @@ def test_while_another_seed_still_trains_a_network_has_not_failed(
 
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith(f"0:31  {said}: ")
-
-
-@pytest.mark.parametrize(
-    ("moments", "said"),
-    [
-        # A farther one is no news.
-        ([(1.0, 75), (2.0, 80), (3.0, 70), (4.0, 70)], ["0:01  nearest: 2,140 parameters, 75", "0:03  nearest: "]),
-        # The line of a minute says it, so no other does.
-        ([(61.0, 75)], ["1:01  nearest 2,140 parameters, 75"]),
-    ],
-)
-def test_a_nearer_miss_is_a_line(moments: list[tuple[float, int]], said: list[str], capsys: pytest.CaptureFixture[str]):
-    shown = reporter()
-    shown.tick(Moment(0.0, None, None, [None]))
-    for elapsed, errors in moments:
-        shown.tick(Moment(elapsed, None, replace(NEAREST, errors=errors), [None]))
-
-    lines = capsys.readouterr().err.splitlines()[1:]
-    assert len(lines) == len(said)
-    assert all(line.startswith(beginning) for line, beginning in zip(lines, said, strict=True))
-
-
-def test_without_a_terminal_a_search_says_from_time_to_time_where_it_is(capsys: pytest.CaptureFixture[str]):
-    shown = reporter()
-    for elapsed in (0.4, 8.0, 11.0, 20.0, 900.0, 950.0, 961.5):
-        jobs = [JOB, replace(JOB, trial=4, until_epoch=2), None]
-        shown.tick(Moment(elapsed, None, None, jobs, rejected=7))
-
-    lines = capsys.readouterr().err.splitlines()
-    assert [line.split("  ")[0] for line in lines] == ["0:00", "0:11", "15:00", "16:02"]
-    assert all("7 rejected" in line and line.endswith("2 running") for line in lines)
 
 
 def test_on_a_terminal_lines_stay_and_break_between_words_above_the_bar(monkeypatch: pytest.MonkeyPatch):
@@ -193,21 +123,6 @@ class Pages:
         for _ in range(seconds):
             self.now += 1.0
             self.reporter.tick(self.moment)
-
-
-def test_a_search_writes_often_at_first_and_later_in_its_share_of_the_time(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-):
-    pages = Pages(monkeypatch, cost=0.5)
-
-    pages.go_on(36_000)
-
-    elapsed = pages.now - 1000.0
-    early = [at for at in pages.written if at - 1000.0 <= _WATCHED_SECONDS]
-    assert 0.8 * _WATCHED_SECONDS / _SOONEST_SECONDS <= len(early) <= 1 + _WATCHED_SECONDS / _SOONEST_SECONDS
-    late = 0.5 * (len(pages.written) - len(early))
-    assert 0.6 * SEARCH_SHARE <= late / (elapsed - _WATCHED_SECONDS) <= SEARCH_SHARE
-    assert capsys.readouterr().err.count("one/report.html") == 1
 
 
 @pytest.mark.parametrize(("error", "said"), [(UsageError("no room"), "no room"), (KeyError("x"), "KeyError: 'x'")])

@@ -79,10 +79,34 @@ def test_a_network_reads_back_as_it_is_written(network: Architecture):
         "| conv3x3( 8 ) |\n| bn # bn\r\n\tgap | linear(010) |",
         "conv3x3(pad=1, 8, stride=1) bn dropout(0) gap() linear(10)",
         "conv3x3(8.0, tie=alone) bn dropout2d(0.00) gap linear(10)",
+        "Conv3x3(8) BatchNorm2d | GlobalAvgPool flatten Dense(10)",
     ],
 )
 def test_spellings_of_one_network_have_one_hash(spelling: str):
     assert parse_network(spelling).hash == Architecture((Conv(3, 8), BatchNorm(), *HEAD)).hash
+
+
+@pytest.mark.parametrize(
+    ("text", "own"),
+    [
+        ("maxpool(3, stride=3) SiLU gap fc(10)", "maxpool(3) swish gap linear(10)"),
+        ("MaxPool2d(stride=2) gap linear(10)", "maxpool gap linear(10)"),
+        ("conv1x1(8, stride=2) LeakyReLU gap dense(10)", "conv1x1(8, stride=2) leaky gap linear(10)"),
+    ],
+)
+def test_other_libraries_names_are_the_same_network(text: str, own: str):
+    assert parse_network(text) == parse_network(own)
+
+
+def test_what_a_space_defines_keeps_its_name():
+    space = parse_space("dense(c) = conv3x3(c) batchnorm; net = dense({4, 8}) gap fc(10)")
+    assert space.hash == parse_space("dense(c) = conv3x3(c) bn; net = dense({4, 8}) gap linear(10)").hash
+    assert {str(each.architecture.ops[0]) for each in enumerate_draws(space)} == {"conv3x3(4)", "conv3x3(8)"}
+
+
+def test_a_pool_whose_stride_is_not_its_size_is_refused():
+    with pytest.raises(NotationError, match="window size"):
+        parse_network("maxpool(3, stride=2) gap linear(10)")
 
 
 @pytest.mark.parametrize(

@@ -256,3 +256,17 @@ def test_a_damaged_record_is_named_on_every_page_and_stops_none(
         source = (workspace / "runs" / name).read_text(encoding="utf-8")
         assert source.count(damaged.name) == 1
         assert "They are left out" in source
+
+
+def test_studies_are_listed_and_one_is_removed(begin: Callable[..., Path], capsys: pytest.CaptureFixture[str]):
+    begin("a", "c", "b")
+    capsys.readouterr()
+
+    assert run(["studies", "--json"]) == 0
+    assert [each["study"] for each in json.loads(capsys.readouterr().out)["studies"]] == ["a", "c", "b"]
+
+    assert run(["studies", "--remove", "c"]) == 0
+    assert not Path(capsys.readouterr().out.strip()).exists()
+    assert run(["studies"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["study", "a", "b"]
+    assert run(["studies", "--remove", "c"]) == 2

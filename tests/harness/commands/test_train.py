@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from harness.cli import run
 from harness.data import training_images as data
@@ -17,6 +18,8 @@ from harness.data.training_images import ImageData
 from harness.training import run as run_module
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose, derive_seed
+from search_spaces.network import MNIST, analyse
+from search_spaces.notation import parse_network
 
 REPOSITORY = Path(__file__).parents[3]
 NETWORK = "conv3x3(4) bn relu | maxpool(4) | gap | linear(10)"
@@ -82,6 +85,12 @@ def test_the_test_set_is_not_read_and_nothing_is_written(recipe: str, workspace:
     assert run(["train", NETWORK, "--recipe", recipe, "--epochs", "1"]) == 0
 
     assert [path.name for path in workspace.iterdir()] == ["quick.toml"]
+
+    path = workspace / "net.safetensors"
+    assert run(["train", NETWORK, "--recipe", recipe, "--epochs", "1", "--out", str(path)]) == 0
+
+    kept = load_file(path)
+    assert sum(tensor.numel() for tensor in kept.values()) == analyse(parse_network(NETWORK), MNIST).stored_numbers
 
 
 def test_bad_input_is_refused_before_torch_is_loaded():
