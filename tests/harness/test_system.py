@@ -545,17 +545,6 @@ def test_in_a_pipe_no_line_ends_in_blanks_none_is_folded_and_none_steers(monkeyp
     assert len(lines) == 6
 
 
-def test_facts_are_folded_beside_their_names(monkeypatch: pytest.MonkeyPatch):
-    stream = terminal(monkeypatch, 40)
-    show_table(console(), FACTS, LOOKS)
-
-    lines = [line.rstrip() for line in plain(stream.getvalue()).splitlines()]
-    assert max(map(len, lines)) <= 40
-    assert lines[0].startswith("space  word")
-    assert lines[1].startswith("       word")
-    assert lines[-1] == "time   short"
-
-
 # Durations ------------------------------------------------------------------------------------------------------------
 
 
