@@ -12,7 +12,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -21,11 +21,10 @@ import click
 
 from harness.system.errors import Interrupted, UsageError
 from harness.system.files import workspace
-from harness.system.terminal import DURATION, Parsed, busy, counted, say
+from harness.system.terminal import DURATION, Parsed, counted, say
 
 if TYPE_CHECKING:
     from harness.training.native.native import Choice
-    from harness.training.ray import Cluster
     from harness.training.recipe import Recipe
     from search_spaces.network import Task
     from search_spaces.ops import Shape
@@ -375,20 +374,6 @@ def of(function: Callable[..., Any]) -> Callable[[_F], _F]:
 
 
 # What commands do alike ------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def cluster(address: str | None, processes: int | None) -> Iterator[Cluster | None]:
-    """Be connected to a cluster for the block; None where no address is given."""
-    if address is None:
-        yield None
-        return
-    from harness.training.ray import connected
-
-    with ExitStack() as held:
-        with busy(f"connecting to the cluster ({address})"):
-            link = held.enter_context(connected(address, processes))
-        yield link
 
 
 @contextmanager

@@ -50,9 +50,10 @@ def planned_search(
     """Plan a search of what ``harness.search`` was given, and be connected to its cluster for the block.
 
     Raises:
-        HarnessError: as ``make_plan``, ``check_url`` and ``connected`` do.
+        HarnessError: as ``make_plan``, ``check_url`` and ``executor_at`` do.
     """
     from harness.search.plan import make_plan, on_cluster
+    from harness.training.ray import executor_at
 
     if given["storage"] is not None:
         check_url(given["storage"])
@@ -69,9 +70,10 @@ def planned_search(
     if seconds is not None and seconds < least:
         enough = f"{duration_text(least)} are usually enough on two cores"
         say(f"{duration_text(seconds)} may be too short to train, confirm and verify a network; {enough}", "warning")
-    with options.cluster(given["cluster"], plan.effort.workers) as link:
+    nodes = {"device": plan.effort.device, "engine": plan.effort.engine}
+    with executor_at(given["cluster"], given["workers"], **nodes) as executor_of:
         options.say_training(plan.engine, plan.recipe.recipe, plan.space.task, plan.workspace.teachers)
-        yield plan if link is None else on_cluster(plan, link, given["workers"])
+        yield plan if given["cluster"] is None else on_cluster(plan, executor_of, given["workers"])
 
 
 def search_shown(

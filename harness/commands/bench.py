@@ -125,7 +125,7 @@ def _record(name: str, given: dict[str, Any], only_plan: bool, as_json: bool) ->
     from harness.bench.table import write_table
     from harness.data.datasets import task_of
     from harness.evidence import study
-    from harness.training import processes, ray
+    from harness.training import ray
     from harness.training.progress import Reporter
 
     place = workspace()
@@ -146,17 +146,15 @@ def _record(name: str, given: dict[str, Any], only_plan: bool, as_json: bool) ->
     check_writable(out.parent)
     say(recordings.plan_text(plan))
     options.say_training(ready.choice, facts.recipe, task_of(facts.dataset), place.teachers)
+    nodes = {"device": str(ready.device), "engine": machine.engine, "kinds": ray.Kinds.OURS}
     with (
         options.resumable(),
         study.owned(folder),
-        options.cluster(given["cluster"], machine.workers) as link,
+        # Nodes such as the machine that the table names, each as busy.
+        ray.executor_at(given["cluster"], machine.workers, **nodes) as executor_of,
         Reporter(plan["runs"], "runs") as reporter,
     ):
         reporter.advance(plan["ended"])
-        # Nodes such as the machine that the table names, each as busy.
-        kinds, count = ray.Kinds.OURS, machine.workers
-        nodes = ray.Asked(device=str(ready.device), engine=machine.engine, processes=count, kinds=kinds)
-        executor_of = processes.Processes if link is None else ray.joined_by(link, nodes)
         recorded = recordings.record(ready, place.teachers, reporter, executor_of)
     write_table(out, recorded)
     return _show_table(recorded, as_json, out)
@@ -227,7 +225,7 @@ def run(ctx: click.Context, /, as_json: bool, **given: Any) -> int:
     from harness.bench.table import read_table, table_folder
     from harness.evidence import study
     from harness.system.machine import core_count
-    from harness.training import processes, ray
+    from harness.training import ray
     from harness.training.executor import Source
     from harness.training.progress import Reporter
     from reports.comparison import write_bench_page
@@ -244,11 +242,9 @@ def run(ctx: click.Context, /, as_json: bool, **given: Any) -> int:
         if there := comparison.begin(folder, asked):
             say(f"{len(there):,} repeats of an earlier call are kept; remove {folder} to begin anew")
         if effort is not None:
-            with options.cluster(given["cluster"], effort.workers) as link:
-                # Only nodes such as this machine, each as busy.
-                kinds, places = ray.Kinds.OURS, effort.workers
-                nodes = ray.Asked(device=effort.device, engine=effort.engine, places=places, kinds=kinds)
-                executor_of = processes.Processes if link is None else ray.joined_by(link, nodes)
+            # Only nodes such as this machine, and no more places.
+            nodes = {"device": effort.device, "engine": effort.engine, "most": effort.workers, "kinds": ray.Kinds.OURS}
+            with ray.executor_at(given["cluster"], effort.workers, **nodes) as executor_of:
                 trains = partial(executor_of, Source(task.study.dataset, given["data"]), effort.limits)
                 told = partial(click.echo, err=True)
                 traces, judged = replay.run_live(compared, asked, effort, trains, folder, there, told)

@@ -35,6 +35,7 @@ def verify(declare_only: bool, certify: bool, cluster: str | None, as_json: bool
     harness verify 'conv3x3(8) bn relu | maxpool | conv3x3(16) bn relu | gap | linear(10)'
     """
     from harness.evidence.verify import declare
+    from harness.training.ray import Kinds, executor_at
 
     if declare_only and not certify:
         raise UsageError("--declare-only declares a certification: give --certify with it")
@@ -51,15 +52,9 @@ def verify(declare_only: bool, certify: bool, cluster: str | None, as_json: bool
         )
         options.answer(as_json, {"attempt": asdict(attempt), "ledger": str(place.ledger)}, text)
         return 0
-    with options.resumable(), options.cluster(cluster, plan.workers) as link:
-        executor_of = None
-        if link is not None:
-            from harness.training.ray import Asked, Kinds, joined_by
-
-            # The seeds of a certification stay on one kind of machine.
-            kinds = Kinds.ONE if certify else Kinds.ANY
-            asked = Asked(device=plan.device, engine=plan.engine, processes=given["workers"], kinds=kinds)
-            executor_of = joined_by(link, asked)
+    # The seeds of a certification stay on one kind of machine.
+    nodes = {"device": plan.device, "engine": plan.engine, "kinds": Kinds.FIRST if certify else Kinds.ANY}
+    with options.resumable(), executor_at(cluster, given["workers"], **nodes) as executor_of:
         found = api.verified(plan, place, given["data"], executor_of)
     options.answer(as_json, found.document(), str(found))
     return 0 if found.passed else 3

@@ -21,14 +21,14 @@ from harness.search.optuna_sampler import sampler_name
 from harness.search.race import CONFIDENCE, CONFIRM_SEEDS, MOST_SEEDS, needed_share, rungs
 from harness.search.surrogate import PastTraining, alike, kept, past_trainings, shipped_sha256
 from harness.system import statistics
-from harness.system.errors import ContentError, UsageError, typed
+from harness.system.errors import ContentError, DeviceError, UsageError, typed
 from harness.system.files import Workspace
 from harness.system.machine import choose_device, worker_count
 from harness.system.user_code import function_of
 from harness.training.executor import ExecutorOf, Limits, Source
 from harness.training.native.native import Choice, choose_engine
 from harness.training.processes import Processes
-from harness.training.ray import Asked, Cluster, NodeInfo, joined_by, nodes_that_train
+from harness.training.ray import NodeInfo, nodes_now
 from harness.training.recipe import NamedRecipe, check_batch, named_recipe, recipe_from
 from search_spaces.catalog import space as space_of
 from search_spaces.errors import SearchSpaceError, ShapeError
@@ -263,7 +263,7 @@ def _check_target(given: float | None, data: Dataset) -> float:
     return target_pct
 
 
-def on_cluster(plan: SearchPlan, link: Cluster, processes: int | None) -> SearchPlan:
+def on_cluster(plan: SearchPlan, executor_of: ExecutorOf, processes: int | None) -> SearchPlan:
     """Return the plan with the nodes of a cluster in place of this machine's processes.
 
     Args:
@@ -272,10 +272,12 @@ def on_cluster(plan: SearchPlan, link: Cluster, processes: int | None) -> Search
     Raises:
         DeviceError: no node offers a core, or a GPU where one is asked for.
     """
-    asked = Asked(device=plan.effort.device, engine=plan.effort.engine, processes=processes)
-    nodes = nodes_that_train(link, asked)
-    effort = replace(plan.effort, workers=sum(map(asked.places_of, nodes)))
-    return replace(plan, effort=effort, executor_of=joined_by(link, asked), nodes=nodes)
+    device = plan.effort.device
+    nodes = tuple(node for node in nodes_now() if node.room(device, processes))
+    if not nodes:
+        raise DeviceError(f"no node of the cluster offers {'a GPU' if device.startswith('cuda') else 'a core'}")
+    effort = replace(plan.effort, workers=sum(node.room(device, processes) for node in nodes))
+    return replace(plan, effort=effort, executor_of=executor_of, nodes=nodes)
 
 
 def plan_document(plan: SearchPlan) -> dict[str, Any]:

@@ -36,19 +36,19 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Wo
     return made
 
 
-def on_cluster(*words: str) -> int:
-    """Run a command on a cluster of its own, in a process of its own: Ray reads its environment once."""
-    command = [sys.executable, "-m", "harness", *words, "--cluster", "local"]
-    return subprocess.run(command, check=False).returncode
+def on_cluster(*words: str) -> subprocess.Popen[bytes]:
+    """Start a command on a cluster of its own, in a process of its own: Ray reads its environment once."""
+    return subprocess.Popen([sys.executable, "-m", "harness", *words, "--cluster", "local"])
 
 
 @pytest.mark.nightly
 def test_a_verification_on_two_nodes_records_what_one_machine_records(alone: Callable[[str], Workspace]):
     verify = ["verify", NETWORK, *ALL, "--target", "5", "--seeds", "2"]
     there = alone("there")
-    assert on_cluster(*verify) in (0, 3)
+    cluster = on_cluster(*verify)
     here = alone("here")
     assert run(verify) in (0, 3)
+    assert cluster.wait() in (0, 3)
 
     (found,), (known,) = (record.read_all(place.records) for place in (there, here))
     assert [(seed.weights_sha256, seed.test_errors, seed.wrong) for seed in found.seeds] == [
@@ -62,9 +62,9 @@ def test_a_verification_on_two_nodes_records_what_one_machine_records(alone: Cal
 def test_a_table_that_two_nodes_record_is_that_of_one_machine(alone: Callable[[str], Workspace]):
     table = ["bench", "table", "mine", *ALL, "--space", "@few.space", "--rungs", "1,2", "--seeds", "1"]
     there = alone("there")
-    assert on_cluster(*table) == 0
+    cluster = on_cluster(*table)
     here = alone("here")
-    assert run(table) == 0
+    assert run(table) == cluster.wait() == 0
 
     found, known = (read_table(place.table("mine")) for place in (there, here))
     assert {(row.hash, row.seed, row.rung, row.validation_accuracy_pct) for row in found.rows} == {
@@ -77,4 +77,4 @@ def test_a_live_comparison_trains_on_nodes(alone: Callable[[str], Workspace]):
     alone("there")
     options = ["--space", "@few.space", "--target", "99", "--time", "30s", "--method", "random", "--repeats", "1"]
 
-    assert on_cluster("bench", "run", "--live", *ALL, *options) == 0
+    assert on_cluster("bench", "run", "--live", *ALL, *options).wait() == 0

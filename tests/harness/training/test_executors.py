@@ -70,8 +70,8 @@ def pool() -> Iterator[Processes]:
 def ray_nodes() -> Iterator[Executor]:
     if not find_spec("ray"):  # it reads its environment when it is imported
         pytest.skip("Ray is not installed")
-    with ray.connected("local", 2) as cluster:
-        made = ray.joined_by(cluster, ray.Asked(device="cpu", engine="torch"))(SOURCE, LIMITS)
+    with ray.executor_at("local", 2, device="cpu", engine="torch") as executor_of:
+        made = executor_of(SOURCE, LIMITS)
         made.start(2)
         yield made
         made.stop()
@@ -252,7 +252,7 @@ def test_a_job_that_breaks_is_done_again():
 
 @pytest.mark.parametrize("executor", REAL, indirect=True)
 def test_a_job_over_its_time_is_stopped_with_what_was_spent_before(executor: Any):
-    executor.limits = Limits(seconds=101.0)
+    executor.limits = Limits(seconds=100.3)
     assert broken(executor, replace(LONG, spent_seconds=100.0)).status is Status.TIMED_OUT
     assert result(executor, JOB).status is Status.COMPLETE
 
@@ -310,27 +310,23 @@ def test_one_that_dies_before_it_has_a_job_is_no_fault_of_the_next(pause: float,
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("is_idle", [True, False])
-def test_one_that_is_stopped_is_replaced_at_its_limit(is_idle: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    made = Processes(SOURCE, LIMITS)
-    made.start(1)
-    result(made, replace(noting(tmp_path / "process"), recipe=JOB.recipe))
+def test_one_that_is_stopped_is_replaced_at_its_limit(
+    is_idle: bool, pool: Processes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    result(pool, replace(noting(tmp_path / "process"), recipe=JOB.recipe))
     number = int((tmp_path / "process").read_text())
     monkeypatch.setattr(processes, "_BEGIN_SECONDS", 0.0)
-    made.limits = replace(LIMITS, seconds=3.0)
+    monkeypatch.setattr(pool, "limits", replace(LIMITS, seconds=1.0))
     if not is_idle:
-        made.submit(LONG)
-        assert made.wait(1.0) == []
+        pool.submit(LONG)
+        assert pool.wait(0.3) == []
     os.kill(number, signal.SIGSTOP)
     if is_idle:
-        made.submit(LONG)
-    (event,) = ended(made)
+        pool.submit(LONG)
+    (event,) = ended(pool)
     assert isinstance(event, Broken)
     assert event.status is Status.TIMED_OUT
     assert not is_running(number)
-    made.limits = LIMITS
-    monkeypatch.setattr(processes, "_BEGIN_SECONDS", 60.0)
-    assert result(made, JOB).status is Status.COMPLETE
-    made.stop()
 
 
 def is_running(number: int) -> bool:

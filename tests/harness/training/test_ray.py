@@ -37,7 +37,7 @@ PATIENCE = 600.0
 
 
 def test_an_address_at_which_nobody_listens_is_named():
-    with pytest.raises(DeviceError), ray.connected("127.0.0.1:9"):
+    with pytest.raises(DeviceError), ray.executor_at("127.0.0.1:9", None):
         pass
 
 
@@ -50,10 +50,10 @@ def test_a_node_gets_the_data_that_it_lacks_and_has_them_the_next_time(
     given = (elsewhere, known.data_hash, "cpu", "torch")
     with pytest.raises(DataError):
         ray._facts(*given, {name: content[:-1] for name, content in stored.items()})
-    there = ray._facts(*given, stored)
-    assert there.environment.data_hash == known.data_hash
-    assert there.source.folder is not None
-    assert ray._facts(*given, None) == there
+    source, there, _ = ray._facts(*given, stored)
+    assert there.data_hash == known.data_hash
+    assert source.folder is not None
+    assert ray._facts(*given, {})[0] == source
 
 
 def test_a_node_trains_on_a_person_s_own_data_as_the_coordinator_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -76,30 +76,31 @@ def test_a_node_trains_on_a_person_s_own_data_as_the_coordinator_does(tmp_path: 
 
     monkeypatch.setenv("HARNESS_WORKSPACE", str(places[1]))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    for sent in (stored, None):
-        source = ray._facts(Source(name, None), here.data_hash, "cpu", "torch", sent).source
+    for sent in (stored, {}):
+        source = ray._facts(Source(name, None), here.data_hash, "cpu", "torch", sent)[0]
         theirs = execute(job, TrainingData(load(source.dataset, source.folder, allow_download=False)))
         assert (theirs.weights_sha256, theirs.validation_errors) == (ours.weights_sha256, ours.validation_errors)
 
 
-def other(ours: ray._Facts, **changes: Any) -> ray._Facts:
-    return replace(ours, environment=replace(ours.environment, **changes))
-
-
-def test_nodes_of_other_code_or_torch_are_refused_and_kinds_are_told_apart():
+@pytest.mark.parametrize(
+    ("changes", "refused", "refused_where_alike"),
+    [
+        ({}, False, False),
+        ({"commit": "f" * 40}, True, True),
+        ({"commit": None}, True, True),
+        ({"dirty": None}, True, True),
+        ({"torch": "1.0"}, True, True),
+        ({"instructions": "other"}, False, True),
+    ],
+)
+def test_nodes_of_other_code_or_torch_are_refused_and_kinds_are_told_apart(
+    changes: dict[str, Any], refused: bool, refused_where_alike: bool
+):
     ours = ray._facts(Source("mnist-5k", None), load("mnist-5k").data_hash, "cpu", "torch", None)
-    assert ray._refusal(ours, ours) == "" == ray._other_kind(ours, ours)
-    for theirs in (
-        other(ours, commit="f" * 40),
-        other(ours, commit=None),
-        other(ours, torch="1.0"),
-        replace(ours, code="0"),
-        replace(ours, fault="no compiler"),
-    ):
-        assert ray._refusal(ours, theirs)
-    for theirs in (replace(ours, processor="another"), other(ours, instructions="other")):
-        assert ray._refusal(ours, theirs) == ""
-        assert ray._other_kind(ours, theirs)
+    theirs = (ours[0], replace(ours[1], **changes), ours[2])
+    assert bool(ray._refusal(ours, theirs, None)) is refused
+    assert bool(ray._refusal(ours, theirs, ours)) is refused_where_alike
+    assert ray._refusal(ours, (*ours[:2], "another"), ours)
 
 
 def searching(place: Path, *more: str) -> subprocess.Popen[str]:
@@ -135,9 +136,9 @@ def read_count(place: Path) -> int:
 @pytest.mark.nightly
 def test_a_search_on_a_cluster_ends_as_it_does_without(tmp_path: Path):
     there = searching(tmp_path / "cluster", "--trials", "2", "--cluster", "local", "--json")
+    here = searching(tmp_path / "alone", "--trials", "2", "--json")
     out, err = there.communicate(timeout=PATIENCE)
     assert there.returncode == 0, err
-    here = searching(tmp_path / "alone", "--trials", "2", "--json")
     alone, _ = here.communicate(timeout=PATIENCE)
 
     assert bits(tmp_path / "cluster") == bits(tmp_path / "alone") != {}
@@ -168,11 +169,8 @@ def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 def test_a_node_that_is_killed_costs_what_it_did_since_the_last_rung(nodes: Any, tmp_path: Path):
     wrong = os.environ | {"RAY_AUTH_TOKEN": "f" * 32}
     command = [sys.executable, "-m", "harness", "search", "--dataset", "mnist-5k", "--plan", "--cluster", nodes.address]
-    refused = subprocess.run(command, cwd=REPOSITORY, env=wrong, capture_output=True, text=True, check=False)
-    assert refused.returncode == 6
-    assert "token" in refused.stderr
-
-    search = searching(tmp_path, "--trials", "6", "--cluster", nodes.address, "--json")
+    refused = subprocess.Popen(command, cwd=REPOSITORY, env=wrong, stderr=subprocess.PIPE, text=True)
+    search = searching(tmp_path, "--trials", "5", "--cluster", nodes.address, "--json")
     folder = tmp_path / "runs" / "s"
     wait_for(search, lambda: ended(folder) >= 2)
     nodes.remove_node(nodes.trainers.pop(), allow_graceful=False)
@@ -192,6 +190,8 @@ def test_a_node_that_is_killed_costs_what_it_did_since_the_last_rung(nodes: Any,
     assert json.loads(out)["trained"] == len(first)
     assert {run.status.value for run in runs} <= {"complete", "pruned"}
     assert len(found_study.of_kind(RunEnded)) == len(runs)
+    assert "RAY_AUTH_TOKEN" in refused.communicate(timeout=PATIENCE)[1]
+    assert refused.returncode == 6
 
 
 def ended(folder: Path) -> int:
