@@ -1,6 +1,6 @@
 """How dependable the main job is: searches from a cold start, one after the other, and what each must show.
 
-    python -m benchmarks.main_job --data FOLDER --cases 10m,57m
+    python -m benchmarks.main_job --data FOLDER --cases 10m
     python -m benchmarks.main_job --table
 
 Each search is ``harness search`` with its defaults in a workspace of its own. What came of it is written at once to
@@ -62,7 +62,6 @@ class Case:
 # None of these seeds was searched with before; the prior has learned from searches with seeds up to 68.
 CASES = {
     "10m": Case("--time 10m", (303, 304, 305, 306, 307), most=6_000, goal=3_400),
-    "57m": Case("--time 57m", (308,), most=2_800, goal=1_700),
     # What the prior is worth: it need show nothing.
     "no-prior": Case("--prior none --time 10m", (303,)),
 }

@@ -44,10 +44,10 @@ def test_no_seed_of_the_main_job_is_one_whose_trainings_the_prior_has_learned_fr
 
 def test_what_a_search_misses_is_named():
     found = next(each for each in MAIN_JOB["searches"] if each["case"] == "10m")
-    larger, late = dict(found["winner"], parameters=8_001), [[240.1, 6_000]]
+    larger, late = dict(found["winner"], parameters=6_001), [[60.1, 6_000]]
 
     assert main_job.misses(found) == []
-    assert main_job.misses(found | {"winner": larger}) == ["more than 8,000 parameters"]
+    assert main_job.misses(found | {"winner": larger}) == ["more than 6,000 parameters"]
     assert main_job.misses(found | {"sizes": late}) == ["nothing confirmed in time"]
     assert main_job.misses(found | {"winner": None, "reached": False, "sizes": []}) == [
         "no answer",
