@@ -7,6 +7,7 @@ its search goes on. The tables have raw numbers, one line a network, CSV and JSO
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from harness.data.datasets import dataset
 from harness.evidence.events import Advised, Postponed, SessionEnded, Verified
 from harness.evidence.leaderboard import Tier
 from harness.evidence.ledger import DEFAULT_SEEDS
-from harness.evidence.record import Record
+from harness.evidence.record import Record, weights_path
 from harness.evidence.study import Study
 from harness.system import files, statistics
 from harness.system.document import csv_text
@@ -75,6 +76,7 @@ def page(info: StudyFacts, *, live: bool = False) -> str:
         pruning=course.pruning(info) if len(info.networks) >= _FEWEST_NETWORKS else [],
         caveats=_caveats(info),
         next_step=_next_step(info),
+        weights=_weights(info),
         commands=commands(info),
         mistakes=mistakes(proof.record, proof.inspections) if proof else None,
         analysis=analyse(network.architecture, task) if network else None,
@@ -176,6 +178,13 @@ def commands(info: StudyFacts) -> list[str]:
     seeds = ["--seeds", str(info.row.seeds)] if info.row else []
     again = [typed("verify", info.answer.hash, *seeds)] if info.answer else []
     return [command for command in (*first, *again) if command]
+
+
+def _weights(info: StudyFacts) -> str:
+    """Return where the answer's weights of a seed lie beside the report; empty where none are kept."""
+    folder, evidence = info.study.folder, info.answer.record if info.answer else None
+    paths = [weights_path(folder.parent / "records", evidence, run.index) for run in evidence.seeds] if evidence else []
+    return next((os.path.relpath(path, folder) for path in paths if path.exists()), "")
 
 
 def _caveats(info: StudyFacts) -> dict[str, Any]:

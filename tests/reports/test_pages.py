@@ -94,6 +94,17 @@ def test_a_live_page_is_the_report_that_reloads_itself(realistic_study: Any, pla
     assert write_report(realistic_study.folder, place).read_text(encoding="utf-8") == source
 
 
+def test_kept_weights_of_the_answer_are_linked(realistic_study: Any, realistic_facts: StudyFacts, place: Workspace):
+    assert realistic_facts.proof
+    path = record.weights_path(place.records, realistic_facts.proof.record, 0)
+    path.parent.mkdir(parents=True)
+    path.touch()
+    link = f"../{path.relative_to(place.runs)}"
+    page = checked(write_report(realistic_study.folder, place).read_text(encoding="utf-8"), links=(link,))
+    assert [found["href"] for found in page.all("a") if "download" in found] == [link]
+    assert (realistic_study.folder / link).samefile(path)
+
+
 @pytest.mark.parametrize("kind", ["begun", "proposed", "failed", "small", "hostile"])
 def test_a_young_or_odd_study_has_a_page_without_what_it_cannot_say(new_study: Any, place: Workspace, kind: str):
     study = new_study()
