@@ -32,7 +32,6 @@ from typing import Any
 import click
 
 from benchmarks.machine import machine
-from benchmarks.throughput import limits
 from harness.commands.search import search
 from harness.data.datasets import DATASETS
 from harness.evidence.bounds import error_ratio_of
@@ -62,8 +61,6 @@ class Case:
 # None of these seeds was searched with before; the prior has learned from searches with seeds up to 68.
 CASES = {
     "10m": Case("--time 10m", (303, 304, 305, 306, 307), most=6_000, goal=3_400),
-    # What the prior is worth: it need show nothing.
-    "no-prior": Case("--prior none --time 10m", (303,)),
 }
 # A person who sees nothing for longer takes the search for stuck.
 FIRST_ANSWER_SECONDS = 60.0
@@ -104,7 +101,7 @@ def configuration() -> dict[str, Any]:
     }
 
 
-def measured(name: str, seed: int, peak: float, data: Path, folder: Path) -> dict[str, Any]:
+def measured(name: str, seed: int, data: Path, folder: Path) -> dict[str, Any]:
     """Run one search in an empty folder and return what came of it and what it was measured with."""
     arguments = ["search", *CASES[name].options.split(), "--json", "--seed", str(seed)]
     kept = {word: value for word, value in os.environ.items() if not word.startswith("HARNESS_")}
@@ -125,7 +122,6 @@ def measured(name: str, seed: int, peak: float, data: Path, folder: Path) -> dic
         "arguments": arguments,
         "date_utc": date.isoformat(timespec="seconds"),
         "machine": machine(),
-        "peak_gflops": round(peak, 1),
         "exit_code": code,
         **outcome(folder),
         "seconds": round(seconds, 1),
@@ -240,8 +236,6 @@ def main() -> None:
     parser.add_argument("--root", type=Path, default=Path(tempfile.gettempdir()), help="where the workspaces are made")
     parser.add_argument("--table", action="store_true", help="print the table; run nothing")
     given = parser.parse_args()
-    # The best of several: what else runs for a moment makes a fast core look slow.
-    peak = 0.0 if given.table else max(limits()[0] for _ in range(3))
     for name in [] if given.table else given.cases.split(","):
         for seed in CASES[name].seeds:
             if given.seeds and str(seed) not in given.seeds.split(","):
@@ -249,7 +243,7 @@ def main() -> None:
             folder = Path(tempfile.mkdtemp(prefix=f"main-job-{name}-{seed}-", dir=given.root))
             print(f"{name}, seed {seed}, in {folder}", file=sys.stderr)
             try:
-                found = measured(name, seed, peak, Path(given.data).resolve(), folder)
+                found = measured(name, seed, Path(given.data).resolve(), folder)
             finally:
                 log = Workspace(folder).test_log
                 for line in log.read_text(encoding="utf-8").splitlines() if log.exists() else ():
