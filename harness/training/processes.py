@@ -38,6 +38,8 @@ from harness.training.run import Job, TrainingData, execute
 _DEVICE_LOST = 86
 # A process may take so long to start.
 _BEGIN_SECONDS = 60.0
+# One that has not begun after so long never will: what was killed just when it took its job has told nobody.
+_LOST_SECONDS = 300.0
 # mallopt's parameters (glibc, malloc.h), and a size above every tensor of a step.
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
@@ -112,6 +114,8 @@ class Processes(Executor):
             return replace(desk.future.result(timeout=0), job=job)
         except TimeoutError:
             status, message = Status.TIMED_OUT, f"still training after the {self.limits.seconds:.0f} s that are allowed"
+            if not desk.has_begun:
+                status, message = Status.CRASHED, "the worker process has not begun"
         except ProcessExpired as error:
             killed = f"signal {-error.exitcode}" if error.exitcode < 0 else f"exit code {error.exitcode}"
             status, message = Status.CRASHED, f"the worker process ended with {killed}"
@@ -132,7 +136,7 @@ class Processes(Executor):
         # Pebble would count from when a process takes its job, which one that is stopped never does.
         if not desk.has_begun and desk.future.running():
             desk.has_begun, desk.since = True, time.monotonic()
-        allowed = self.limits.seconds - desk.job.spent_seconds + (0 if desk.has_begun else _BEGIN_SECONDS)
+        allowed = self.limits.seconds - desk.job.spent_seconds if desk.has_begun else _LOST_SECONDS
         return time.monotonic() - desk.since > allowed
 
     def _replace(self, desk: _Desk) -> None:
