@@ -46,7 +46,7 @@ from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job
 from search_spaces.catalog import space
 from search_spaces.network import MNIST, analyse
-from search_spaces.space import draw_uniform
+from search_spaces.space import Metric, Objective, draw_uniform
 
 RESULTS = Path(__file__).resolve().parent / "results" / "coordinator.json"
 SIZE, MINUTE = 10_000, 60.0
@@ -95,7 +95,13 @@ class Meter(SearchReporter):
         self.add(event)
         self.recording += time.process_time() - began
 
-    def propose(self, ceiling: int, candidates: Mapping[int, Candidate], time_left: TimeLeft) -> Found:
+    def propose(
+        self,
+        ceiling: int,
+        candidates: Mapping[int, Candidate],
+        time_left: TimeLeft,
+        objective: Objective = Metric.PARAMETERS,
+    ) -> Found:
         """Return a new network: the proposer's, or at first one of any size and length."""
         began = time.process_time()
         found = self.real.propose(ceiling, candidates, time_left) if self.marks else self._drawn(ceiling, candidates)

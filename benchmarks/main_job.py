@@ -81,6 +81,8 @@ def configuration() -> dict[str, Any]:
     def default(option: click.Parameter) -> str | float | bool | None:
         if isinstance(option, click.Option) and option.is_flag:
             return option.default is True
+        if isinstance(option.default, tuple):
+            return ",".join(option.default)
         # From click 8.3 on an option without a default has a mark of click's own instead of None.
         return option.default if isinstance(option.default, str | float | int) else None
 

@@ -280,7 +280,7 @@ class Trial(Answer):
 
     Attributes:
         network: its notation.
-        cost: what it has of the metric that the search minimises.
+        cost: what it has of the metric that the search minimises; ``costs`` of both where there are two.
         epochs: of its recipe.
         status: how its first run has ended; ``running`` where it has not.
         validation_pct: validation accuracy of the first run, None where it has none.
@@ -295,6 +295,7 @@ class Trial(Answer):
     hash: str
     parameters: int
     cost: int
+    costs: tuple[int, ...]
     epochs: int
     status: str
     validation_pct: float | None
@@ -342,6 +343,13 @@ class Study(Answer):
         return None if found is None else self._trial(found)
 
     @property
+    def front(self) -> list[Trial]:
+        """The confirmed networks that no other one has less of all costs than; one where one metric is minimised."""
+        from harness.search.race import front
+
+        return [self._trial(each) for each in front(self._told.candidates.values())]
+
+    @property
     def nearest(self) -> Trial | None:
         """The network with the fewest errors of those that are not confirmed."""
         from harness.search.race import nearest_miss
@@ -366,7 +374,8 @@ class Study(Answer):
             architecture=proposal.architecture,
             hash=proposal.hash,
             parameters=proposal.parameters,
-            cost=candidate.cost,
+            cost=candidate.costs[0],
+            costs=candidate.costs,
             epochs=recipe.epochs,
             status="running" if first is None else str(first.status),
             validation_pct=None if first is None else first.validation_accuracy_pct,
@@ -393,7 +402,7 @@ class Study(Answer):
         found = (
             f"nearest: {self.nearest}"
             if standing is None
-            else (f"confirmed: {size_text(standing.parameters, standing.cost, config.minimise)}, {standing.network}")
+            else (f"confirmed: {size_text(standing.parameters, standing.costs, config.minimised)}, {standing.network}")
         )
         networks = counted(len(self.trials), "network")
         return f"study {self.name}, target {config.target_pct:g} % on {config.dataset}: {networks}; {found}"

@@ -6,7 +6,7 @@ Nothing slow is imported before a function begins, so that bad input is refused 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -339,7 +339,7 @@ def search(
     budget: int = 20_000,
     limits: str | None = None,
     target_pct: float | None = None,
-    minimise: str = "parameters",
+    minimise: str | Sequence[str] = ("parameters",),
     space: str = "auto",
     time: str | float = "57m",
     trials: int | None = None,

@@ -142,7 +142,8 @@ _DECLARED: dict[str, dict[str, Any]] = {
     "minimise": {
         "also": ["--minimize"],
         "type": click.Choice(["parameters", "macs", "weight_bytes", "ram_bytes"]),
-        "help": "Objective to minimise; bytes are those of an int8 deployment.",
+        "multiple": True,
+        "help": "Objective to minimise, bytes being those of an int8 deployment; given twice, a Pareto front is kept.",
     },
     "limits": {
         "flag": "--limit",
@@ -352,6 +353,9 @@ def _value(declared: click.Option, given: Any) -> Any:
     if given is None:
         given = os.environ.get(declared.envvar) or None if isinstance(declared.envvar, str) else declared.default
     try:
+        if declared.multiple:
+            given = [given] if isinstance(given, str) else given
+            return tuple(declared.type.convert(each, None, None) for each in given)
         return None if given is None else declared.type.convert(given, None, None)
     except click.UsageError as error:
         raise UsageError(f"{declared.name}: {error.message}") from None

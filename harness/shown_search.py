@@ -31,7 +31,7 @@ from harness.system.user_code import Listener
 from harness.training.executor import Event
 from harness.training.progress import Reporter, plain_seconds, seed_line
 from harness.training.result import Purpose, Result, Status
-from search_spaces.space import OBJECTIVES, size_text
+from search_spaces.space import size_text
 
 if TYPE_CHECKING:
     from harness.evidence.mirror import Mirror
@@ -104,7 +104,8 @@ def search_shown(
     typed = {}
     for name, value in chosen.items():
         text = duration_option(value) if name in ("time", "trial_time") else hidden(str(value))
-        typed[options.flag(name)] = ",".join(map(str, value)) if isinstance(value, tuple) else text
+        between = f" {options.flag(name)} " if name == "minimise" else ","
+        typed[options.flag(name)] = between.join(map(str, value)) if isinstance(value, tuple) else text
     config, seconds = plan.config, plan.effort.seconds
     # Find out now, not after an hour, that results cannot be written or the standings cannot be read.
     collect(plan.workspace)
@@ -120,7 +121,7 @@ def search_shown(
         limit = "no time limit" if seconds is None else duration_text(seconds)
         say(
             f"target {config.target_pct:g} % on {dataset(config.dataset).title} ({config.threshold_pct:.2f} % on "
-            f"validation images); at most {config.ceiling:,} {OBJECTIVES[config.minimise]}; {limit}"
+            f"validation images); at most {config.bounds_text}; {limit}"
             + ("" if fresh else f", {duration_text(search.seconds)} used")
         )
         with SearchReporter(config, plan.effort, verbose=verbose) as progress:
@@ -190,11 +191,11 @@ class SearchReporter(Reporter, Watcher):
     def tick(self, at: Moment) -> None:
         """Take note of where the search is; without a bar say it from time to time."""
         self._at, self._ticked = at, time.monotonic()
-        minimise, near, effort = self.config.minimise, at.nearest, self.effort
+        config, near, effort = self.config, at.nearest, self.effort
         if at.standing is not None:
-            best = f"confirmed {size_text(at.standing.proposal.parameters, at.standing.cost, minimise)}"
+            best = f"confirmed {size_text(at.standing.proposal.parameters, at.standing.costs, config.minimised)}"
         else:
-            best = f"nearest {'none yet' if near is None else miss_text(near, minimise)}"
+            best = f"nearest {'none yet' if near is None else miss_text(near, config.minimise)}"
         trained = f"{at.trained:,}" + ("" if effort.trials is None else f" of {effort.trials:,}")
         running = sum(job is not None for job in at.jobs)
         words = f"{best}; {trained} trained, {at.rejected:,} rejected; {running} running"
@@ -207,7 +208,7 @@ class SearchReporter(Reporter, Watcher):
             self._stated, is_news = at.elapsed, False
             self.say(words)
         if is_news and near is not None:
-            self.say(f"nearest: {miss_text(near, minimise)}")
+            self.say(f"nearest: {miss_text(near, config.minimise)}")
         self.tell_listeners()
         self._write_report()
 
@@ -223,7 +224,7 @@ class SearchReporter(Reporter, Watcher):
     def ended(self, candidate: Candidate, found: Result, decided: Confirmed | FailedConfirmation | None) -> None:
         """Say how a run has ended, if it decides about its network or went wrong."""
         trial = candidate.proposal.trial
-        size = size_text(candidate.proposal.parameters, candidate.cost, self.config.minimise)
+        size = size_text(candidate.proposal.parameters, candidate.costs, self.config.minimised)
         if self.verbose or found.status not in (Status.COMPLETE, Status.PRUNED):
             kind = "first run" if found.purpose is Purpose.SEARCH else f"fresh seed {found.seed_index}"
             accuracy = found.validation_accuracy_pct
@@ -237,7 +238,8 @@ class SearchReporter(Reporter, Watcher):
         seeds = f"{statistics.mean(candidate.fresh_pct):.2f} % ({counted(len(candidate.fresh), 'seed')})"
         self._open.discard(trial)
         if isinstance(decided, Confirmed):
-            self.say(f"confirmed: {size}, {seeds}; budget now {decided.budget:,}", "green")
+            budget = f"; budget now {decided.budget:,}" if self.config.second is None else ""
+            self.say(f"confirmed: {size}, {seeds}{budget}", "green")
         elif begun - {run.seed_index for run in candidate.fresh}:
             self._open.add(trial)
         elif not candidate.is_confirmed:

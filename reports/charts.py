@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import altair as alt
 import vl_convert
 
-from harness.evidence.leaderboard import cost_of
+from harness.evidence.leaderboard import cost_of, pareto_front
 from harness.system import statistics
 from reports import course
 from reports.study_facts import DIGITS, State, front_of
@@ -22,7 +22,7 @@ from search_spaces.space import OBJECTIVES, Metric
 
 if TYPE_CHECKING:
     from harness.bench.comparison import Findings
-    from reports.study_facts import StudyFacts
+    from reports.study_facts import Network, StudyFacts
 
 BLUE, NAVY, GREY, ORANGE, PURPLE = "#0072b2", "#1d3f8a", "#6f7a84", "#c14a00", "#8a4a80"
 GREEN, RED, AMBER, TEXT = "#10693a", "#a3271b", "#7a4b00", "#1b2127"
@@ -145,6 +145,7 @@ def study_charts(info: StudyFacts, rows: Sequence[Row]) -> dict[str, Any]:
     """Return the charts of a study by the names under which its page shows them; ``rows`` are its ``networks_rows``."""
     facts = course.accounting(info)
     return {
+        "front": _front_of_costs(info, rows),
         "accuracy": accuracy_over_cost(info, rows),
         "seeds": _seeds_of_networks(info),
         "over-time": _search_over_time(info, rows),
@@ -176,6 +177,7 @@ def networks_rows(info: StudyFacts) -> list[dict[str, Any]]:
                 "parameters": network.parameters,
                 "macs": network.cost if counts_macs else network.first and network.first.macs,
                 "cost": network.cost,
+                **({"second": network.second} if network.second is not None else {}),
                 "epochs": network.epochs,
                 "validation_pct": _rounded(mean),
                 "deviation_pct": _rounded(deviation + 0 * mean),
@@ -273,6 +275,35 @@ def accuracy_over_cost(info: StudyFacts, rows: Sequence[Row] | None = None) -> A
         "networks has every figure."
     )
     return _finished(alt.layer(*layers, *labels), description, 400, networks=rows)
+
+
+def _front_of_costs(info: StudyFacts, rows: Sequence[Row]) -> Any:
+    """Return the networks of a study over both that it minimises, with the front; None where it minimises one."""
+    config, confirmed = info.config, (State.WINNER, State.CONFIRMED)
+    if config.second is None or not rows:
+        return None
+    fates = {"trained": (GREY, "circle"), "confirmed": (BLUE, "square"), "verified": (GREEN, "diamond")}
+
+    def fate(network: Network) -> str:
+        if network.row is not None:
+            return "verified" if network.row.reached else "trained"
+        return "confirmed" if network.state in confirmed else "trained"
+
+    stand = [network for network in info.networks if fate(network) != "trained"]
+    front = pareto_front(stand, lambda network: (network.cost, network.second or 0, network.hash))
+    shown = [{**row, "fate": fate(network)} for row, network in zip(rows, info.networks, strict=True)]
+    first, second = (OBJECTIVES[metric] for metric in config.minimised)
+    axes = {"x": _log_axis(alt.X, "cost", first), "y": _log_axis(alt.Y, "second", second)}
+    told = _tips("network:N", f"cost:Q|{first}|,d", f"second:Q|{second}|,d", "validation_pct:Q|validation, %|.2f")
+    looks = _looks("fate", fates, [row["fate"] for row in shown])
+    points = _over(shown).mark_point(filled=True, size=70, opacity=0.8, cursor="pointer")
+    layers = [points.encode(**axes, tooltip=told, **looks).add_params(_zoom())]
+    if front:
+        line = _over({"cost": each.cost, "second": each.second} for each in front)
+        layers.append(line.mark_line(interpolate="step-after", color=NAVY, strokeWidth=1.5).encode(**axes))
+    said = "; ".join(f"{each.cost:,} and {each.second:,}" for each in front)
+    description = f"{first.capitalize()} against {second}. Pareto front of what is confirmed: {said or 'empty'}."
+    return _finished(alt.layer(*layers), description, 400)
 
 
 def _search_over_time(info: StudyFacts, rows: Sequence[Row]) -> Any:

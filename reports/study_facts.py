@@ -65,7 +65,7 @@ class Network:
     """One network of a study; its figures are None where there are none.
 
     Attributes:
-        cost: what its study minimises.
+        cost: what its study minimises; ``second`` what it minimises as well, None where there is nothing.
         label: a name from form and size, such as ``posed-1462``, and first digits of the hash, or these alone.
         validation_accuracies_pct: at the last epoch, one a seed; fresh seeds only, where there are any (``fresh``).
             That of a pruned network comes from the epoch at which it was stopped. ``accuracy_pct`` is their mean.
@@ -80,6 +80,7 @@ class Network:
     architecture: Architecture
     parameters: int
     cost: int
+    second: int | None = None
     label: str
     trial: int
     trials: frozenset[int | None]
@@ -180,14 +181,17 @@ def _network(
     size = next((run.validation_size for run in ours if run.validation_size), None)
     first = next((run for run in ours if run.purpose is Purpose.SEARCH), None)
     stopped = [f"(pruned {_where_pruned(run, hoped)})" for run in others if run.status is Status.PRUNED]
-    cost, config = proposal.parameters, study.config
-    if config.minimise is not Metric.PARAMETERS:
-        cost = measured(analyse(proposal.architecture, dataset(config.dataset).task), config.minimise)
+    costs: tuple[int, ...] = (proposal.parameters,)
+    config = study.config
+    if config.minimised != (Metric.PARAMETERS,):
+        analysis = analyse(proposal.architecture, dataset(config.dataset).task)
+        costs = tuple(measured(analysis, each) for each in config.minimised)
     made = Network(
         hash=proposal.hash,
         architecture=proposal.architecture,
         parameters=proposal.parameters,
-        cost=cost,
+        cost=costs[0],
+        second=costs[1] if costs[1:] else None,
         label=proposal.hash[:DIGITS],
         trial=proposal.trial,
         trials=frozenset({proposal.trial, *(run.trial for run in results)}),
@@ -425,6 +429,8 @@ def settings(info: StudyFacts) -> list[tuple[str, str]]:
     del values["recipe"], values["space_text"], values["known"]
     if not config.start_from:
         del values["start_from"]
+    if config.second is None:
+        del values["second"], values["second_most"]
     if config.rungs:
         # A training of another length is looked at after the same shares of it.
         rungs = shown(config.rungs)

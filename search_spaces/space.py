@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from search_spaces.errors import DrawError, ShapeError
 from search_spaces.network import Analysis, Architecture, Task, analyse
@@ -249,10 +249,39 @@ OBJECTIVES: Mapping[Metric, str] = {
 }
 
 
-def size_text(parameters: int, cost: int, minimise: Metric) -> str:
-    """Return the parameters of a network for people, after its cost where something else is minimised."""
-    size = f"{parameters:,} parameter{'' if parameters == 1 else 's'}"
-    return size if minimise is Metric.PARAMETERS else f"{cost:,} {OBJECTIVES[minimise]}, {size}"
+@dataclass(frozen=True, slots=True)
+class Weighted:
+    """Two metrics as one number: their geometric mean with a weight of the first, as networks differ by factors.
+
+    One such number after the other, with weights that take turns, finds a Pareto front by the means of a search for one
+    metric (ParEGO: Knowles, IEEE Transactions on Evolutionary Computation 10, 2006).
+    """
+
+    metrics: tuple[Metric, Metric]
+    weight: float
+
+    def __str__(self) -> str:
+        return f"{self.metrics[0]}^{self.weight:g} {self.metrics[1]}^{1 - self.weight:g}"
+
+    def of(self, costs: Sequence[int]) -> int:
+        """Return what two metrics come to."""
+        first, second = costs
+        return round(math.pow(max(1, first), self.weight) * math.pow(max(1, second), 1 - self.weight))
+
+
+Objective: TypeAlias = Metric | Weighted
+
+
+def unit_of(objective: Objective) -> str:
+    """Return what one of an objective is called."""
+    return str(objective) if isinstance(objective, Weighted) else OBJECTIVES[objective]
+
+
+def size_text(parameters: int, costs: Sequence[int], minimised: Sequence[Metric]) -> str:
+    """Return the parameters of a network for people, after its costs where something else is minimised."""
+    pairs = zip(costs, minimised, strict=True)
+    others = [f"{cost:,} {OBJECTIVES[metric]}" for cost, metric in pairs if metric is not Metric.PARAMETERS]
+    return ", ".join([*others, f"{parameters:,} parameter{'' if parameters == 1 else 's'}"])
 
 
 _COMPARISONS = {"<=": operator.le, ">=": operator.ge, "==": operator.eq, "<": operator.lt, ">": operator.gt}
@@ -262,7 +291,7 @@ _COMPARISONS = {"<=": operator.le, ">=": operator.ge, "==": operator.eq, "<": op
 class Condition:
     """A limit that every network of the space keeps."""
 
-    metric: Metric
+    metric: Objective
     comparison: str
     bound: int
 
@@ -342,25 +371,27 @@ class Judgement:
 
 
 def judge(
-    space: SearchSpace, architecture: Architecture, ceiling: int | None = None, of: Metric = Metric.PARAMETERS
+    space: SearchSpace, architecture: Architecture, ceiling: int | None = None, of: Objective = Metric.PARAMETERS
 ) -> Judgement:
-    """Return whether ``architecture`` may be trained: has at most ``ceiling`` of a metric, and is one of the space."""
+    """Return whether ``architecture`` may be trained: has at most ``ceiling`` of a cost, and is one of the space."""
     try:
         analysis = analyse(architecture, space.task)
     except ShapeError as error:
         return Judgement(None, "shape", error.message)
     if ceiling is not None and (value := measured(analysis, of)) > ceiling:
-        return Judgement(analysis, of.value, f"{of} is {value:,}, but at most {ceiling:,} are allowed")
+        return Judgement(analysis, str(of), f"{of} is {value:,}, but at most {ceiling:,} are allowed")
     for condition in space.conditions:
         value = measured(analysis, condition.metric)
         if not condition.holds(value):
             message = f"{condition.metric} is {value:,}, but the space has {condition}"
-            return Judgement(analysis, condition.metric.value, message)
+            return Judgement(analysis, str(condition.metric), message)
     return Judgement(analysis)
 
 
-def measured(analysis: Analysis, metric: Metric) -> int:
+def measured(analysis: Analysis, metric: Objective) -> int:
     """Return what a network has of a metric, which is named as the field of an analysis is."""
+    if isinstance(metric, Weighted):
+        return metric.of([measured(analysis, each) for each in metric.metrics])
     return cast(int, getattr(analysis, metric))
 
 

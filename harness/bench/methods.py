@@ -40,7 +40,7 @@ from harness.system.errors import ContentError, UsageError, reason
 from harness.training.result import Status
 from search_spaces.errors import SearchSpaceError, nearest
 from search_spaces.notation import parse_network
-from search_spaces.space import SearchSpace, judge
+from search_spaces.space import Metric, Objective, SearchSpace, judge
 
 Stops = Enum("Stops", "NEVER RACE HALVING")
 
@@ -249,7 +249,13 @@ class _Asker:
     problem: Problem
     ask: Ask
 
-    def propose(self, ceiling: int, candidates: Mapping[int, Candidate], time_left: TimeLeft) -> Found:
+    def propose(
+        self,
+        ceiling: int,
+        candidates: Mapping[int, Candidate],
+        time_left: TimeLeft,
+        objective: Objective = Metric.PARAMETERS,
+    ) -> Found:
         """Return the next network; none where the method names known ones ``ASKS`` times in a row: it has no more."""
         known = {candidate.proposal.hash: trial for trial, candidate in candidates.items()}
         tried = tuple(map(_tried, candidates.values()))

@@ -67,8 +67,9 @@ def _plan_facts(document: dict[str, Any]) -> dict[str, str]:
     low, high = (100 * share for share in document["feasible_share"])
     share = f"{low:.3g} %" if document["feasible"]["exact"] else f"about {(low + high) / 2:.3g} %"
     objective = f"{config['budget']:,} parameters"
-    if "minimise" in config:
-        objective += f"; minimised: {OBJECTIVES[Metric(config['minimise'])]}, at most {config['most']:,}"
+    for metric, most in (("minimise", "most"), ("second", "second_most")):
+        if config.get(most) is not None:
+            objective += f"; minimised: {OBJECTIVES[Metric(config[metric])]}, at most {config[most]:,}"
     runs = f"recipe {config['recipe_name']}, epochs {', '.join(map(str, document['lengths']))}"
     runs += ", pruned at 25 % and 50 %" if config["rungs"] else ""
     if (each := document["estimated_seconds_a_training"]) is not None:

@@ -25,11 +25,13 @@ from harness.system.document import documented, read_as
 from harness.system.errors import ContentError, UsageError
 from harness.training.recipe import Recipe, recipe_document
 from harness.training.result import PROTOCOL_VERSION, Purpose, Result
-from search_spaces.space import Metric
+from search_spaces.space import OBJECTIVES, Metric, Objective, Weighted
 
 # Where older programs kept each run.
 _RESULTS = "results"
 _E = TypeVar("_E", bound=Event)
+# Of the first of two metrics, in turns: both, then either alone, then what lies between.
+WEIGHTS = (0.5, 1.0, 0.0, 0.75, 0.25)
 
 
 @documented
@@ -47,6 +49,7 @@ class StudyConfig:
         prior_sha256: of those that come with the package; empty where there are none, or where none are taken.
         minimise: what the answer has as little of as possible.
         most: what an answer may have of it, its ceiling; None for the budget.
+        second: what it has as little of as well; then the answers are a Pareto front. ``second_most`` is its ceiling.
         start_from: the study, or the leaderboard, whose networks it begins with in place of draws; empty for none.
         known: their texts when it began.
     """
@@ -69,6 +72,8 @@ class StudyConfig:
     protocol_version: int = PROTOCOL_VERSION
     minimise: Metric = Metric.PARAMETERS
     most: int | None = None
+    second: Metric | None = None
+    second_most: int | None = None
     start_from: str = ""
     known: tuple[str, ...] = ()
 
@@ -87,6 +92,30 @@ class StudyConfig:
     def ceiling(self) -> int:
         """The most that an answer may have of what is minimised."""
         return self.budget if self.most is None else self.most
+
+    @property
+    def minimised(self) -> tuple[Metric, ...]:
+        """What is minimised: one metric or two."""
+        return (self.minimise,) if self.second is None else (self.minimise, self.second)
+
+    @property
+    def ceilings(self) -> tuple[int, ...]:
+        """The most that an answer may have of each."""
+        return (self.ceiling,) if self.second_most is None else (self.ceiling, self.second_most)
+
+    @property
+    def bounds_text(self) -> str:
+        """The most that an answer may have, for people."""
+        return " and ".join(
+            f"{most:,} {OBJECTIVES[each]}" for most, each in zip(self.ceilings, self.minimised, strict=True)
+        )
+
+    def objective(self, turn: int) -> tuple[Objective, int]:
+        """Return what the network of a turn is to have little of, one metric or both by a weight, and its ceiling."""
+        if self.second is None:
+            return self.minimise, self.ceiling
+        weighted = Weighted((self.minimise, self.second), WEIGHTS[turn % len(WEIGHTS)])
+        return weighted, weighted.of(self.ceilings)
 
     @property
     def all_lengths(self) -> tuple[int, ...]:
@@ -130,6 +159,8 @@ def config_document(config: StudyConfig) -> dict[str, Any]:
     document = asdict(config) | {"recipe": recipe_document(config.recipe)}
     if config.minimise is Metric.PARAMETERS:
         del document["minimise"], document["most"]
+    if config.second is None:
+        del document["second"], document["second_most"]
     if not config.start_from:
         del document["start_from"], document["known"]
     return document

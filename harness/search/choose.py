@@ -21,7 +21,7 @@ from harness.search.surrogate import SEED_DEVIATION, Row, Surrogate, network_row
 from harness.system import statistics
 from harness.training.recipe import Recipe
 from search_spaces.network import Analysis
-from search_spaces.space import Draw, Judgement, Metric, measured
+from search_spaces.space import Draw, Judgement, Objective, measured
 
 # While nothing stands, what counts is the chance that one of several networks like this one stands in time, with this
 # power, since an answer matters more than its size. In time is within so many seconds of the search's beginning, later
@@ -64,12 +64,12 @@ class Option:
     work: float
 
     @classmethod
-    def of(cls, found: Draw, judgement: Judgement, metric: Metric) -> Option:
+    def of(cls, found: Draw, judgement: Judgement, objective: Objective) -> Option:
         """Return a network that was drawn and accepted."""
         analysis = judgement.analysis
         assert analysis is not None, "an accepted network has been analysed"
         row = network_row(found.architecture, analysis)
-        return cls(found, analysis, found.architecture.hash, measured(analysis, metric), row, work_of(analysis))
+        return cls(found, analysis, found.architecture.hash, measured(analysis, objective), row, work_of(analysis))
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from harness.system.errors import typed
 from harness.system.terminal import counted, duration_option, duration_text
 from harness.training.executor import Event
 from harness.training.result import Purpose, Status
-from search_spaces.space import OBJECTIVES, Metric, size_text
+from search_spaces.space import Metric, size_text
 
 _SAME = "goes on with the same study"
 # What may end a run without an accuracy.
@@ -56,7 +56,14 @@ def conclude(
     """
     winners = search.of_kind(WinnerChosen)
     verdict = _verified(plan, search, winners[-1].event, on_event, say) if winners else None
-    if verdict is not None and not verdict.passed and (second := choose(search)) is not None:
+    if plan.config.second is not None:
+        # All of a front, what is least in both first; then the record of the network that is named.
+        while verdict is not None and (other := choose(search)) is not None:
+            is_last = other.trial in search.verdicts
+            verdict = _verified(plan, search, other, on_event, say) or verdict
+            if is_last or isinstance(search.entries[-1].event, Postponed):
+                break
+    elif verdict is not None and not verdict.passed and (second := choose(search)) is not None:
         say(f"missed: {verdict.record.parameters:,} parameters; next: {second.parameters:,} parameters")
         verdict = _verified(plan, search, second, on_event, say) or verdict
     refresh(plan.workspace)
@@ -109,7 +116,7 @@ def _verified(
         if search.left < search.least_verify_seconds(candidate, seeds):
             search.add(Postponed(hash=winner.hash, parameters=winner.parameters, seconds=needed))
             return None
-        size = size_text(winner.parameters, candidate.cost, config.minimise)
+        size = size_text(winner.parameters, candidate.costs, config.minimised)
         on = f"{counted(seeds, 'fresh seed')} on the test images"
         say(f"verifying: {size}, {on}, at most about {duration_text(needed)}")
 
@@ -181,6 +188,7 @@ class Outcome:
             "budget": config.budget,
             "minimise": config.minimise,
             "most": config.ceiling,
+            **({} if config.second is None else {"second": config.second, "front": self._front()}),
             "target_pct": config.target_pct,
             "threshold_pct": config.threshold_pct,
             "proposed": len(study.proposals) + rejected + study.repeated,
@@ -202,7 +210,7 @@ class Outcome:
         lines, config = list[str](), self.plan.config
         if self.verdict is not None:
             row = self.verdict.row
-            size = size_text(row.parameters, cost_of(row, config.minimise), config.minimise)
+            size = size_text(row.parameters, [cost_of(row, each) for each in config.minimised], config.minimised)
             lines += [
                 f"{row.tier}: {size}, mean test accuracy {row.mean_test_accuracy_pct:.3f} % over {row.seeds} seeds "
                 f"(deviation {row.std_test_accuracy_pct or 0:.3f}), target {row.target_pct:g} % on "
@@ -211,6 +219,13 @@ class Outcome:
                 f"run it again: {typed('verify', row.hash, '--seeds', str(row.seeds))}",
                 f"standings: {typed('leaderboard', '--dataset', config.dataset, '--target', f'{config.target_pct:g}')}",
             ]
+        if config.second is not None:
+            lines += ["front:"] * bool(front := self._front())
+            for each in front:
+                size = size_text(each["parameters"], [each[metric] for metric in config.minimised], config.minimised)
+                mean = each["mean_test_accuracy_pct"]
+                shown = "" if mean is None else f", {mean:.3f} % on the test images"
+                lines.append(f"  {each['hash']}  {size}: {each['tier']}{shown}")
         lines += [
             f"also verified, and missed: {size}, mean test accuracy {verdict.mean_test_accuracy_pct or 0:.3f} % over "
             f"{verdict.seeds or 0} seeds (hash {verdict.hash})"
@@ -220,13 +235,30 @@ class Outcome:
             lines += [*words.sentences, f"this command {words.advice}:", f"  {words.command}"]
         return "\n".join(lines)
 
+    def _front(self) -> list[dict[str, Any]]:
+        """Return the networks that no other one has less of both than; what has missed its verification is left out."""
+        study = self.study
+        missed = {trial for trial, verdict in study.verdicts.items() if not verdict.passed}
+        found = race.front(each for trial, each in study.candidates.items() if trial not in missed)
+        return [
+            {
+                "hash": each.proposal.hash,
+                "parameters": each.proposal.parameters,
+                "network": str(each.proposal.architecture),
+                **dict(zip(self.plan.config.minimised, each.costs, strict=True)),
+                "tier": str(verdict.tier) if (verdict := study.verdicts.get(each.proposal.trial)) else "confirmed",
+                "mean_test_accuracy_pct": verdict.mean_test_accuracy_pct if verdict else None,
+            }
+            for each in found
+        ]
+
     def _ends(self) -> Counter[Status]:
         return Counter(run.status for run in self.study.results if run.purpose is Purpose.SEARCH)
 
     def _missed(self) -> list[tuple[str, Verified]]:
         named = None if self.verdict is None else self.verdict.record
         return [
-            (size_text(found.proposal.parameters, found.cost, self.plan.config.minimise), verdict)
+            (size_text(found.proposal.parameters, found.costs, self.plan.config.minimised), verdict)
             for trial, verdict in self.study.verdicts.items()
             if not verdict.passed and (found := self.study.candidates.get(trial)) is not None
             if named is None or (verdict.hash, verdict.recipe_hash) != (named.hash, named.recipe_hash)
@@ -256,7 +288,7 @@ class Outcome:
         runs += f" ({ends[Status.PRUNED]:,} pruned)" if ends[Status.PRUNED] else ""
         runs += "".join(f", {counted(ends[how], 'run')} {what}" for how, what in _FAILED.items() if ends[how])
         said = (
-            f"no network of at most {config.ceiling:,} {OBJECTIVES[config.minimise]} was confirmed at "
+            f"no network of at most {config.bounds_text} was confirmed at "
             f"{config.threshold_pct:.2f} % validation: {runs} in {duration_text(elapsed)}; the test set was not read"
         )
         if ending.reason == "exhausted":
@@ -306,7 +338,9 @@ class Outcome:
         kept = {**self.given, **changes}
         if changes.keys() - {"--time", "--trials"}:
             kept.pop("--study", None)
-        return _said(why, sentences, ("search", *(word for option in kept.items() for word in option)), advice)
+        # What was given twice is named twice.
+        words = (word for name, value in kept.items() for each in value.split(f" {name} ") for word in (name, each))
+        return _said(why, sentences, ("search", *words), advice)
 
 
 def _said(why: Any, sentences: tuple[str, ...], arguments: tuple[str, ...], advice: str) -> _LastWords:
@@ -322,7 +356,9 @@ def outcome_of(plan: SearchPlan, search: Search, verdict: Verdict | None, given:
     last = search.entries[-1].event
     if verdict is not None and verdict.passed:
         cost = cost_of(verdict.row, plan.config.minimise)
-        cheaper = [each for each in search.contenders.values() if each.cost < cost]
+        cheaper = [each for each in search.contenders.values() if each.costs[0] < cost]
+        if plan.config.second is not None:
+            cheaper = race.front(search.contenders.values())
         untried = (each for each in race.final_order(cheaper) if each.proposal.trial not in search.verdicts)
         if (smallest := next(untried, None)) is not None:
             network, seconds = smallest.proposal, search.seconds + search.verify_seconds(smallest)

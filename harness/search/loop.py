@@ -26,7 +26,7 @@ from harness.evidence.events import (
     WinnerChosen,
 )
 from harness.evidence.mirror import write_database
-from harness.evidence.study import StudyConfig
+from harness.evidence.study import WEIGHTS, StudyConfig
 from harness.search import race
 from harness.search.clock import Effort, is_spent
 from harness.search.propose import Proposer
@@ -153,6 +153,11 @@ def choose(search: Search) -> WinnerChosen | None:
         return candidate.is_confirmed if verdict is None else verdict.passed is True
 
     open_ = sorted(filter(is_open, search.candidates.values()), key=lambda each: each.order)
+    if search.config.second is not None:
+        # Of a front each network, and then the one that is named.
+        search.turn(0)
+        front = race.front(open_)
+        open_ = sorted(front, key=lambda each: (each.proposal.trial in search.verdicts, each.order))
     if not open_:
         return None
     in_time = (
@@ -182,9 +187,15 @@ def _next_job(search: Search) -> Job | None:
         return search.job(candidate, Purpose.CONFIRM, search.free_index(candidate))
     if explored:
         return None
-    found = search.proposer.propose(search.ceiling, search.candidates, search.time_left())
-    for passed in found.passed:
-        search.add(passed)
+    for turn in range(1 if search.config.second is None else len(WEIGHTS)):
+        if turn:
+            search.turn(len(search.candidates) + turn)
+        given = search.ceiling, search.candidates, search.time_left(), search.objective
+        found = search.proposer.propose(*given)
+        for passed in found.passed:
+            search.add(passed)
+        if found.proposal is not None:
+            break
     if found.proposal is None:
         # There is no use in asking again before another run has ended.
         search.exhausted, search.lacks_time = found.why, found.lacks_time
@@ -200,7 +211,7 @@ def _confirmable(search: Search, *, explored: bool) -> Candidate | None:
     flying = Counter(job.trial or 0 for job in search.at_work if job.purpose is Purpose.CONFIRM)
 
     def most_worth(candidates: list[Candidate]) -> Candidate | None:
-        return race.next_to_confirm(candidates, search.config.ceiling, flying, search.run_seconds)
+        return race.next_to_confirm(candidates, search.highest, flying, search.run_seconds)
 
     # One that is still in its first training wants no fresh seeds yet.
     candidates = [each for each in search.contenders.values() if each.first is not None]
@@ -232,7 +243,7 @@ def _at_rung(search: Search, job: Job, found: Result) -> None:
 
 def _ended(search: Search, job: Job, found: Result) -> None:
     assert job.trial is not None, "every run of a search belongs to a trial"
-    candidate, stood = search.candidates[job.trial], search.standing
+    candidate = search.candidates[job.trial]
     was_open = not candidate.is_refuted
     search.add(RunEnded(run=found))
     if job.checkpoint is not None:
@@ -243,23 +254,27 @@ def _ended(search: Search, job: Job, found: Result) -> None:
     if job.purpose is Purpose.SEARCH:
         search.proposer.tell(candidate)
     decided: Confirmed | FailedConfirmation | None = None
-    has_fallen = candidate is stood and not candidate.is_confirmed
+    has_fallen = job.trial in search.stood and not candidate.is_confirmed
     if has_fallen or (was_open and candidate.is_refuted):
         decided = FailedConfirmation(**candidate.on_fresh_seeds)
         search.add(decided)
-    smaller = _note_standing(search)
-    search.watcher.ended(candidate, found, smaller if search.standing is candidate and smaller else decided)
+    noted = _note_standing(search)
+    is_noted = noted is not None and noted.trial == job.trial
+    search.watcher.ended(candidate, found, noted if is_noted else decided)
     if search.crashed == _MOST_CRASHES:
         raise HarnessError(f"{_MOST_CRASHES} runs in a row crashed, the last one with: {found.message}")
 
 
 def _note_standing(search: Search) -> Confirmed | None:
-    """Note the network that stands, where another one was noted last or none."""
-    standing = search.standing
-    if standing is None or standing.proposal.trial == search.stood:
-        return None
-    noted = Confirmed(**standing.on_fresh_seeds, budget=standing.cost - 1)
-    search.add(noted)
+    """Note the network that stands, where another one was noted last or none; of a front all that are new."""
+    standing = [] if search.standing is None else [search.standing]
+    if search.config.second is not None:
+        standing = race.front(search.contenders.values())
+    noted = None
+    for each in standing:
+        if each.proposal.trial not in search.stood:
+            noted = Confirmed(**each.on_fresh_seeds, budget=each.costs[0] - 1)
+            search.add(noted)
     return noted
 
 

@@ -5,6 +5,7 @@ The study lives in memory and is rebuilt from the log of a study.
 
 from __future__ import annotations
 
+import math
 import random
 import warnings
 from collections.abc import Callable, Container, Mapping, Sequence
@@ -245,7 +246,8 @@ class Index:
             self.forget(trial)
         else:
             trial.set_constraint(_ACCURACY, candidate.threshold_pct - accuracy_pct)
-            self._end(trial, candidate.cost, complete=first.status is Status.COMPLETE)
+            cost = round(math.prod(candidate.costs) ** (1 / len(candidate.costs)))
+            self._end(trial, cost, complete=first.status is Status.COMPLETE)
 
     def _end(self, trial: Trial, cost: int, *, complete: bool) -> None:
         # NSGA-II learns from complete trials only; the constraint keeps the others from being parents of choice.

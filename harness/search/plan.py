@@ -107,7 +107,10 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
     device = choose_device(given["device"])
     if name is not None:
         place.study(name)
-    space, budget, most = _limited_space(given, about.task)
+    minimised = tuple(dict.fromkeys(map(Metric, given["minimise"])))
+    if len(minimised) > 2:
+        raise UsageError(f"--minimise {', '.join(minimised)}: allowed are one or two")
+    space, budget, ceilings = _limited_space(given, about.task, minimised)
     engine = choose_engine(given["engine"], recipe.recipe, device, space.op_types)
     epochs = given["epochs"]
     if epochs is None:
@@ -141,8 +144,10 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
         lengths=tuple(sorted(set(epochs))),
         prior=prior,
         prior_sha256="" if prior == "none" else shipped_sha256(data.dataset.name),
-        minimise=Metric(given["minimise"]),
-        most=most,
+        minimise=minimised[0],
+        most=None if minimised[0] is Metric.PARAMETERS else ceilings[0],
+        second=minimised[1] if minimised[1:] else None,
+        second_most=ceilings[1] if minimised[1:] else None,
         start_from=given.get("start_from") or "",
     )
     # A name that no other configuration has.
@@ -191,9 +196,11 @@ def usual_space(task: Task) -> str:
     return "series" if rows == 1 else "small" if min(rows, columns) < _SMALL_EDGE else "all"
 
 
-def _limited_space(given: dict[str, Any], task: Task) -> tuple[SearchSpace, int, int | None]:
-    """Return the space with its limits, the budget, and the most of what is minimised unless that is the budget."""
-    minimise, limits = Metric(given["minimise"]), given["limits"] or ()
+def _limited_space(
+    given: dict[str, Any], task: Task, minimised: tuple[Metric, ...]
+) -> tuple[SearchSpace, int, list[int]]:
+    """Return the space with its limits, the budget, and the most of each metric that is minimised."""
+    limits = given["limits"] or ()
 
     def upper_bounds(conditions: tuple[Condition, ...], metric: Metric) -> list[int]:
         upper = [each for each in conditions if each.metric is metric and each.comparison in ("<=", "<", "==")]
@@ -202,7 +209,7 @@ def _limited_space(given: dict[str, Any], task: Task) -> tuple[SearchSpace, int,
     if clash := contradictory(limits):
         raise UsageError(f"--limit {', '.join(map(str, clash))}: no network can meet these together")
     budget: int = min([given["budget"], *upper_bounds(limits, Metric.PARAMETERS)])
-    is_plain = minimise is Metric.PARAMETERS
+    is_plain = minimised == (Metric.PARAMETERS,)
     limits = limits if is_plain else (Condition(Metric.PARAMETERS, "<=", budget), *limits)
     space = with_conditions(space_of(usual_space(task) if given["space"] == AUTO else given["space"], task), limits)
     try:
@@ -212,12 +219,15 @@ def _limited_space(given: dict[str, Any], task: Task) -> tuple[SearchSpace, int,
         if not error.path:
             hint = "write 'classes' for their number, as in linear(classes)"
             raise ContentError(f"space '{space.name}': {error.message}", hint=hint) from None
-    bounds = [budget] if is_plain else upper_bounds(space.conditions, minimise)
-    if not bounds:
-        raise UsageError(
-            f"--minimise {minimise} needs an upper limit, from which the search goes down",
-            hint=f"give one that large networks meet, such as --limit '{minimise}<=1000000'",
-        )
+    ceilings = []
+    for metric in minimised:
+        bounds = [budget] if metric is Metric.PARAMETERS else upper_bounds(space.conditions, metric)
+        if not bounds:
+            raise UsageError(
+                f"--minimise {metric} needs an upper limit, from which the search goes down",
+                hint=f"give one that large networks meet, such as --limit '{metric}<=1000000'",
+            )
+        ceilings.append(min(bounds))
     if space.configurations <= MOST_EXACT:
         fewest = smallest(space)
         if fewest is None:
@@ -232,7 +242,7 @@ def _limited_space(given: dict[str, Any], task: Task) -> tuple[SearchSpace, int,
                 f"its smallest has {fewest:,}",
                 hint=f"give a budget of {fewest} or more",
             )
-    return space, budget, None if is_plain else min(bounds)
+    return space, budget, ceilings
 
 
 def _known(given: dict[str, Any], space: SearchSpace, budget: int) -> tuple[str, ...]:

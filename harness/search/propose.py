@@ -28,11 +28,11 @@ from search_spaces.errors import DrawError
 from search_spaces.network import Analysis, Task, analyse
 from search_spaces.notation import parse_network, parse_space
 from search_spaces.space import (
-    OBJECTIVES,
     Condition,
     Draw,
     Judgement,
     Metric,
+    Objective,
     SearchSpace,
     draw,
     enumerate_draws,
@@ -41,6 +41,7 @@ from search_spaces.space import (
     mutate,
     replay,
     uniform,
+    unit_of,
 )
 
 _LADDER_STEPS = 7
@@ -108,8 +109,14 @@ class Found:
 class Proposing(Protocol):
     """Whoever proposes networks to a search."""
 
-    def propose(self, ceiling: int, candidates: Mapping[int, Candidate], time_left: TimeLeft) -> Found:
-        """Return the next network to train, of at most ``ceiling`` of what is minimised and not proposed before."""
+    def propose(
+        self,
+        ceiling: int,
+        candidates: Mapping[int, Candidate],
+        time_left: TimeLeft,
+        objective: Objective = Metric.PARAMETERS,
+    ) -> Found:
+        """Return the next network to train, of at most ``ceiling`` of the objective and not proposed before."""
         ...
 
     def tell(self, candidate: Candidate) -> None:
@@ -118,13 +125,13 @@ class Proposing(Protocol):
 
 
 @functools.lru_cache(maxsize=8)
-def _listed(text: str, task: Task, metric: Metric) -> tuple[tuple[Option, float], ...]:
+def _listed(text: str, task: Task, objective: Objective) -> tuple[tuple[Option, float], ...]:
     """Return what a space accepts, with the odds of a uniform draw."""
     space = parse_space(text, task=task)
     judged = ((found, judge(space, found.architecture)) for found in enumerate_draws(space))
     return tuple(
         (
-            Option.of(found, judgement, metric),
+            Option.of(found, judgement, objective),
             functools.reduce(operator.truediv, (each.size for each in found.decisions), 1.0),
         )
         for found, judgement in judged
@@ -141,7 +148,7 @@ class _Look:
         looked_at: networks that the surrogate had to choose among: new, or of a new length, and there is time for them.
         hopes: with more time one of them would have a chance.
         listed: all networks of a small space, with their odds.
-        limited: the space with the ceiling among its conditions.
+        limited: the space with the ceiling of the objective among its conditions.
     """
 
     def __init__(
@@ -152,9 +159,10 @@ class _Look:
         candidates: Mapping[int, Candidate],
         past: Sequence[Observation],
         time_left: TimeLeft,
+        objective: Objective = Metric.PARAMETERS,
     ) -> None:
         self.space, self.config, self.ceiling, self.time_left = space, config, ceiling, time_left
-        self.candidates, self.past = candidates, past
+        self.candidates, self.past, self.objective = candidates, past, objective
         proposals = [candidate.proposal for candidate in candidates.values()]
         self.trial = max(candidates, default=-1) + 1
         self.known = {each.hash: each.trial for each in proposals}
@@ -162,17 +170,17 @@ class _Look:
         self.passed: list[Rejected | Repeated] = []
         self.rejected: Counter[str] = Counter()
         self.looked_at, self.hopes = 0, False
-        limit = Condition(config.minimise, "<=", ceiling)
+        limit = Condition(objective, "<=", ceiling)
         self.limited = replace(space, conditions=(*space.conditions, limit))
         is_small = space.configurations <= _MOST_LISTED
-        self.listed = _listed(space.text, space.task, config.minimise) if is_small else None
+        self.listed = _listed(space.text, space.task, objective) if is_small else None
 
     def judged(self, found: Draw, judgement: Judgement | None = None) -> Option | Judgement:
         """Return a network that may be trained now as an option, or what speaks against it."""
-        judgement = judgement or judge(self.space, found.architecture, self.ceiling, self.config.minimise)
+        judgement = judgement or judge(self.space, found.architecture, self.ceiling, self.objective)
         if not judgement.accepted:
             return judgement
-        option = Option.of(found, judgement, self.config.minimise)
+        option = Option.of(found, judgement, self.objective)
         has_time = self.time_left.has(min(self.config.all_lengths), option.work)
         return option if has_time else Judgement(judgement.analysis, Metric.MACS.value)
 
@@ -303,7 +311,7 @@ class _Look:
         """Return why no network was found, and whether there might be one with more time."""
         if self.time_left.is_over():
             return "the time was over before a further network was found", True
-        limits, in_time = f"at most {self.ceiling:,} {OBJECTIVES[self.config.minimise]}", ""
+        limits, in_time = f"at most {self.ceiling:,} {unit_of(self.objective)}", ""
         if (seconds := self.time_left.seconds) is not None:
             in_time = f" and at most {seconds:.0f} s of training, which leaves time for the verification"
         # The model's word is the last one where no other sampler takes turns with it.
@@ -311,7 +319,7 @@ class _Look:
             networks = f"none of {self.looked_at:,} networks that were looked at has a chance to reach the target"
             return f"{networks}, with {limits}{in_time}", self.hopes
         time_left = replace(self.time_left, seconds=None)
-        endless = _Look(self.space, self.config, self.ceiling, self.candidates, self.past, time_left)
+        endless = _Look(self.space, self.config, self.ceiling, self.candidates, self.past, time_left, self.objective)
         lacks_time = seconds is not None and next(endless.drawn(random.Random(0)), None) is not None
         # With endless time there is none either: then it is the conditions that stand in the way.
         limits += in_time if lacks_time else "".join(f" and {each}" for each in self.space.conditions)
@@ -341,9 +349,15 @@ class Proposer:
         self._ahead: list[Choice] = []
         self._ahead_ceiling = 0
 
-    def propose(self, ceiling: int, candidates: Mapping[int, Candidate], time_left: TimeLeft) -> Found:
-        """Return the next network to train, of at most ``ceiling`` of what is minimised and not proposed before."""
-        look = _Look(self.space, self.config, ceiling, candidates, self.past, time_left)
+    def propose(
+        self,
+        ceiling: int,
+        candidates: Mapping[int, Candidate],
+        time_left: TimeLeft,
+        objective: Objective = Metric.PARAMETERS,
+    ) -> Found:
+        """Return the next network to train, of at most ``ceiling`` of the objective and not proposed before."""
+        look = _Look(self.space, self.config, ceiling, candidates, self.past, time_left, objective)
         proposal = self._climb(look)
         if proposal is None and self.switches.aim and self._is_aimed(look.trial):
             proposal = self._aim(look)
@@ -382,7 +396,7 @@ class Proposer:
                 case Rejected(origin="sampler", violation=float(violation)) if event.parameters is not None:
                     again, trial = imposed(event.indices)
                     analysis = analyse(again.architecture, self.space.task)
-                    self.index.reject(trial, measured(analysis, self.config.minimise), violation)
+                    self.index.reject(trial, measured(analysis, self.config.objective(0)[0]), violation)
                 case Repeated(trial=known) if known not in self.running:
                     self.index.tell(imposed(event.indices)[1], candidates[known])
                 case Rejected(origin="sampler") | Repeated():
@@ -442,7 +456,7 @@ class Proposer:
                 look.reject(found, judged, "sampler")
             else:
                 broken = _violation(limited, judged.analysis)
-                self.index.reject(trial, measured(judged.analysis, self.config.minimise), broken)
+                self.index.reject(trial, measured(judged.analysis, look.objective), broken)
                 look.reject(found, judged, "sampler", violation=broken, indices=found.indices)
         option = next(look.drawn(self.index.generator()), None)
         return None if option is None else self._proposed(look, option, "draw")
@@ -488,10 +502,11 @@ def _size_ladder(space: SearchSpace, config: StudyConfig) -> list[Draw]:
     rng, accepted = random.Random(config.seed), 0
     sized: dict[int, Draw] = {}
     known = (Draw(parse_network(text, space.task), ()) for text in config.known)
+    objective, ceiling = config.objective(0)
     for found in known if config.known else (draw(space, uniform(rng)) for _ in range(_DRAWS)):
-        judgement = judge(space, found.architecture, config.ceiling, config.minimise)
+        judgement = judge(space, found.architecture, ceiling, objective)
         if judgement.analysis is not None and judgement.accepted:
-            sized.setdefault(measured(judgement.analysis, config.minimise), found)
+            sized.setdefault(measured(judgement.analysis, objective), found)
             accepted += 1
         if accepted == _LADDER_DRAWS:
             break

@@ -30,7 +30,7 @@ from harness.evidence.study import Study, StudyConfig
 from harness.system import statistics
 from harness.training.result import Purpose, Result, Status, accuracy_pct
 from search_spaces.network import analyse
-from search_spaces.space import Metric, measured, size_text
+from search_spaces.space import Metric, Weighted, measured, size_text
 
 # Fresh seeds that a network has before it may stand, and with which it is given up.
 CONFIRM_SEEDS = 2
@@ -130,7 +130,8 @@ class Candidate:
     """A proposed network and the runs it has had.
 
     Attributes:
-        cost: what it has of the metric that is minimised.
+        cost: what it has of the metric that is minimised; of two, by their weight of the moment.
+        costs: what it has of each.
         first: its run in the search, None until that has ended; ``fresh`` are those on fresh seeds, in their order.
         repeats: how often it was proposed again.
         confirm_seeds: fresh seeds that it stands on at the least; 0 where its first run suffices.
@@ -144,6 +145,11 @@ class Candidate:
     repeats: int = 0
     confirm_seeds: int = CONFIRM_SEEDS
     threshold_pct: float = field(kw_only=True)
+    costs: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Take the cost for all where there is one."""
+        self.costs = self.costs or (self.cost,)
 
     @property
     def order(self) -> tuple[int, int]:
@@ -291,6 +297,16 @@ def final_order(candidates: Iterable[Candidate]) -> list[Candidate]:
     return sorted((each for each in candidates if each.is_confirmed), key=lambda each: each.order)
 
 
+def front(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Return the networks that stand and that no other one has less of all costs than; with one cost the smallest."""
+    standing = sorted((each for each in candidates if each.is_confirmed), key=lambda each: (each.costs, each.order))
+    found = list[Candidate]()
+    for each in standing:
+        if not found or each.costs[-1] < found[-1].costs[-1]:
+            found.append(each)
+    return found
+
+
 def next_to_confirm(
     candidates: Sequence[Candidate],
     ceiling: int,
@@ -392,14 +408,14 @@ def nearest_miss(candidates: Iterable[Candidate]) -> NearestMiss | None:
                 allowed=allowed_errors(candidate.threshold_pct, size),
                 size=size,
                 pruned_after=len(first.history) if pruned else None,
-                cost=candidate.cost,
+                cost=candidate.costs[0],
             )
     return None
 
 
 def miss_text(miss: NearestMiss, minimise: Metric) -> str:
     """Return a miss for people, in images, with what the search minimises."""
-    size = size_text(miss.parameters, miss.cost, minimise)
+    size = size_text(miss.parameters, [miss.cost], [minimise])
     if miss.pruned_after is not None:
         return (
             f"{size}, {miss.errors:,.0f} errors at epoch {miss.pruned_after} of {miss.epochs}, {miss.allowed:,} allowed"
@@ -422,7 +438,8 @@ class Trials(Study):
             are settled.
         trained: first runs that have ended with an accuracy.
         ratios: errors at the end per error at a rung, of its runs that went to their end.
-        stood: the trial that was last noted as the confirmed one and has not fallen since.
+        stood: the trial that was last noted as the confirmed one and has not fallen since; all of them with two costs.
+        objective: what the next network is to have as little of as possible; ``highest`` is the most of it.
     """
 
     def __init__(self, folder: Path, config: StudyConfig, *, in_memory: bool = False) -> None:
@@ -432,20 +449,24 @@ class Trials(Study):
         self.contenders: dict[int, Candidate] = {}
         self.trained = 0
         self.ratios: _Ratios = {}
-        self.stood: int | None = None
+        self.stood: list[int] = []
+        self.objective, self.highest = config.objective(0)
 
     def apply(self, entry: Entry[Event]) -> None:
         """Change the state by what has happened."""
         super().apply(entry)
         match event := entry.event:
             case Proposal(trial=trial):
-                cost = event.parameters
-                if self.config.minimise is not Metric.PARAMETERS:
+                costs: tuple[int, ...] = (event.parameters,)
+                if self.config.minimised != (Metric.PARAMETERS,):
                     analysis = analyse(event.architecture, dataset(self.config.dataset).task)
-                    cost = measured(analysis, self.config.minimise)
+                    costs = tuple(measured(analysis, each) for each in self.config.minimised)
                 threshold_pct = self.config.threshold_pct
-                changed = Candidate(event, cost, confirm_seeds=self.confirm_seeds, threshold_pct=threshold_pct)
+                changed = Candidate(
+                    event, costs[0], confirm_seeds=self.confirm_seeds, threshold_pct=threshold_pct, costs=costs
+                )
                 self.candidates[trial] = changed
+                self.turn(len(self.candidates))
             case Repeated(trial=trial) if trial in self.candidates:
                 changed = self.candidates[trial]
                 changed.repeats += self.counts_repeats
@@ -459,10 +480,10 @@ class Trials(Study):
                 self._learn_ratios(run)
                 self.__dict__.pop("_nearest", None)
             case Confirmed(trial=trial):
-                self.stood = trial
+                self.stood = [*(self.stood if self.config.second is not None else ()), trial]
                 return
             case FailedConfirmation(trial=trial):
-                self.stood = None if self.stood == trial else self.stood
+                self.stood = [each for each in self.stood if each != trial]
                 return
             case _:
                 return
@@ -471,6 +492,14 @@ class Trials(Study):
         else:
             self.contenders[changed.proposal.trial] = changed
         self.__dict__.pop("standing", None)
+
+    def turn(self, number: int) -> None:
+        """Look at all networks by the objective of a turn."""
+        self.objective, self.highest = self.config.objective(number)
+        if isinstance(self.objective, Weighted):
+            for each in self.candidates.values():
+                each.cost = self.objective.of(each.costs)
+            self.__dict__.pop("standing", None)
 
     def _learn_ratios(self, run: Result) -> None:
         if run.status is Status.COMPLETE and run.validation_errors is not None:

@@ -129,7 +129,7 @@ class Search(Trials):
     def ceiling(self) -> int:
         """The most that the next network may cost."""
         standing = self.standing if self.switches.falling_budget else None
-        return self.config.ceiling if standing is None else min(self.config.ceiling, standing.cost - 1)
+        return self.highest if standing is None else min(self.highest, standing.cost - 1)
 
     # Jobs -----------------------------------------------------------------------------------------------------
 
@@ -194,11 +194,13 @@ class Search(Trials):
         spare = float("inf")
         if waiting := self._to_verify():
             winner, *others = map(self.verify_seconds, waiting)
-            spare = self.left - winner - min(others, default=0.0)
+            spare = self.left - winner - (min(others, default=0.0) if self.config.second is None else sum(others))
         return TimeLeft(images, pace, seconds, self.left, workers, self.elapsed, spare, is_over=lambda: self.left <= 0)
 
     def _to_verify(self) -> list[Candidate]:
         waiting = []
+        if self.config.second is not None:
+            return [each for each in race.front(self.contenders.values()) if each.proposal.trial not in self.verdicts]
         for each in race.final_order(self.contenders.values()):
             verdict = self.verdicts.get(each.proposal.trial)
             if verdict is None:
@@ -208,9 +210,9 @@ class Search(Trials):
         return waiting
 
     def closing_seconds(self) -> float:
-        """Return the time that is kept for verifying the smallest network that stands; 0 while none is to be."""
+        """Return the time that is kept for verifying the smallest network that stands, or all of a front."""
         waiting = [] if self.effort.seconds is None else self._to_verify()
-        return self.verify_seconds(waiting[0]) if waiting else 0.0
+        return sum(map(self.verify_seconds, waiting[: 1 if self.config.second is None else None]), 0.0)
 
     def run_seconds(self, candidate: Candidate) -> float:
         """Return what one whole run of a network takes: from those it has had, else estimated."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from harness.data.datasets import dataset
 from harness.evidence.bounds import error_ratio_of
@@ -15,6 +16,7 @@ from harness.training.recipe import NamedRecipe
 from harness.training.run import Job
 from search_spaces.network import Architecture
 from search_spaces.notation import parse_network, parse_space
+from search_spaces.space import Metric
 from tests.harness import scripted
 from tests.harness.unrun import Seeds
 
@@ -24,15 +26,17 @@ WINNER = parse_network("conv3x3(4) gap linear(10)")
 LARGER = parse_network("conv3x3(8) gap linear(10)")
 
 
-def searched(folder: Path, *, lengths: tuple[int, ...] = (), **effort: object) -> tuple[SearchPlan, Search]:
+def searched(folder: Path, **asked: Any) -> tuple[SearchPlan, Search]:
     """Return a search that has come to its end, and its state."""
-    found = plan(folder, lengths=lengths, **effort)
+    found = plan(folder, **asked)
     return found, scripted.run(found.folder, found.config, found.effort)
 
 
-def plan(folder: Path, *, lengths: tuple[int, ...] = (), **effort: object) -> SearchPlan:
-    """Return the plan of that search."""
-    configured, spent = scripted.config(space_text=SPACE, lengths=lengths), scripted.effort(**effort)
+def plan(folder: Path, *, lengths: tuple[int, ...] = (), front_of: str = "", **effort: object) -> SearchPlan:
+    """Return the plan of that search, or of one for a Pareto front in another space."""
+    second = (Metric.MACS, 200_000) if front_of else (None, None)
+    text, costs = front_of or SPACE, {"second": second[0], "second_most": second[1]}
+    configured, spent = scripted.config(space_text=text, lengths=lengths, **costs), scripted.effort(**effort)
     place = Workspace(folder)
     return SearchPlan(
         workspace=place,
@@ -41,7 +45,7 @@ def plan(folder: Path, *, lengths: tuple[int, ...] = (), **effort: object) -> Se
         effort=spent,
         source=Source("mnist", None),
         recipe=NamedRecipe("short", scripted.RECIPE),
-        space=parse_space(SPACE, "widths"),
+        space=parse_space(text, "widths"),
         offset=error_ratio_of(dataset("mnist"), 99.4),
         engine=Choice(None),
         past=(),

@@ -21,7 +21,6 @@ import pytest
 
 from harness import cli
 from harness.cli import run
-from tests.harness.test_system import terminal
 
 REPOSITORY = Path(__file__).parents[2]
 NETWORK = "conv3x3(4) | gap | linear(10)"
@@ -77,19 +76,6 @@ def test_what_is_wrong_is_a_line_and_a_document(
 
     assert (found, error["kind"], error["position"]) == (code, kind, position)
     assert position is None or f"  {arguments[-1]}\n  {' ' * position}^\n" in shown
-
-
-def test_on_a_terminal_an_error_is_red_its_hint_cyan_and_lines_break_between_words(monkeypatch: pytest.MonkeyPatch):
-    stream = terminal(monkeypatch, 30, colours=True, name="stderr")
-
-    assert run(["explain", "conv3x3(8) bnn | gap | linear(10)"]) == 4
-
-    shown = stream.getvalue()
-    assert "\x1b[31merror:\x1b[0m" in shown
-    assert "\x1b[36mhint:\x1b[0m did you mean 'bn'?" in shown
-    assert "\x1b" not in shown.replace("\x1b[31m", "").replace("\x1b[36m", "").replace("\x1b[0m", "")
-    assert " ".join(shown.split()).count("bn, relu, ") == 1
-    assert max(map(len, shown.splitlines()[1:4])) <= 30
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,6 @@ from harness.system.errors import UsageError
 from harness.system.files import Workspace
 from harness.training.result import Purpose, Result, Status
 from tests.harness import scripted
-from tests.harness.test_system import terminal
 
 PROPOSAL = scripted.proposal(3, "conv3x3(40) relu conv3x3(8) relu gap linear(10)")
 JOB = scripted.first_job(PROPOSAL)
@@ -73,17 +72,6 @@ def test_while_another_seed_still_trains_a_network_has_not_failed(
 
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith(f"0:31  {said}: ")
-
-
-def test_on_a_terminal_lines_stay_and_break_between_words_above_the_bar(monkeypatch: pytest.MonkeyPatch):
-    stream = terminal(monkeypatch, 40, colours=True, name="stderr")
-    with reporter() as shown:
-        shown.say("a line that stays \x1b[2J and is longer than the terminal")
-        shown.tick(Moment(60.0, None, NEAREST, [JOB, None]))
-
-    told = stream.getvalue()
-    assert "0:00  a line that stays ?[2J and is \nlonger than the terminal\n" in told
-    assert "nearest 2,140" in told
 
 
 def test_in_a_notebook_progress_is_a_bar_of_tqdm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):

@@ -159,13 +159,6 @@ def test_what_is_out_of_the_ordinary_is_said(curve: RateCurve, reached: int | No
     assert [word in sentence for sentence in said] == [True] * bool(word)
 
 
-def test_a_target_that_is_met_before_the_first_update_is_said_once():
-    found = [curve_at(rate, target=0.3) for rate in (0.5, 1.0)]
-
-    assert [curve.reached_after for curve in found] == [0, 0]
-    assert len(remarks(found, 0.3)) == 1
-
-
 @pytest.mark.parametrize(
     ("learning_rate", "target"),
     [(math.nan, 0.1), (-math.inf, 0.1), (0.5, 0.0), (0.5, -0.1), (0.5, math.nan), (0.5, math.inf)],

@@ -18,14 +18,17 @@ from harness.evidence.events import Entry, RunEnded, Verified
 from harness.evidence.leaderboard import row_of_record
 from harness.evidence.record import Record
 from harness.evidence.verify import Verdict
-from harness.search import finish, loop
+from harness.search import finish, loop, race
 from harness.search.finish import Outcome, _LastWords, conclude, outcome_of
 from harness.search.race import NearestMiss, Trials
 from harness.search.state import Search
 from harness.training.executor import Limits
 from harness.training.result import Purpose, Status
 from harness.training.run import Job
-from search_spaces.space import Metric
+from reports import charts
+from reports.study_facts import read_study
+from search_spaces.network import analyse
+from search_spaces.space import Metric, enumerate_draws
 from tests.harness import concluded, logged, scripted, unrun
 from tests.harness.concluded import LARGER, WINNER, misses, searched
 from tests.harness.raced import result
@@ -159,6 +162,30 @@ def test_what_there_is_no_time_for_is_postponed(
     if postponed:
         assert last["seconds"] == pytest.approx(1.1 * 48 + 12)
         assert not plan.workspace.test_log.exists()
+
+
+def test_of_two_that_are_minimised_the_whole_front_is_found_and_verified(
+    trainer: Trainer, seeds: Seeds, tmp_path: Path
+):
+    text = "net = <conv3x3({8, 12, 16}) / conv3x3({16, 20, 24}, stride=2)> bn relu gap linear(10);"
+    plan, search = searched(tmp_path, front_of=text)
+
+    verdict = conclude(plan, search)
+
+    analyses = [analyse(each.architecture, plan.space.task) for each in enumerate_draws(plan.space)]
+    costs = {(each.parameters, each.macs) for each in analyses}
+    front = {a for a in costs if not any(b != a and b[0] <= a[0] and b[1] <= a[1] for b in costs)}
+    assert len(front) == 2
+    assert {each.costs for each in race.front(search.candidates.values())} == front
+    passed = {trial for trial, each in search.verdicts.items() if each.passed}
+    assert {search.candidates[trial].costs for trial in passed} == front
+    assert verdict is not None
+    shown = outcome_of(plan, search, verdict, {}).document(tmp_path)
+    assert {(each["parameters"], each["macs"], each["tier"]) for each in shown["front"]} == {
+        (*each, "verified") for each in front
+    }
+    info = read_study(plan.folder, plan.workspace)
+    assert len(charts.study_charts(info, charts.networks_rows(info))["front"].layer) == 2
 
 
 # A second verification --------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from search_spaces.space import Condition, Metric
 
 GIVEN: dict[str, Any] = {
     "budget": 20_000,
-    "minimise": "parameters",
+    "minimise": ("parameters",),
     "limits": None,
     "target": None,
     "space": "card",
@@ -141,7 +141,7 @@ TOGETHER = (Condition(Metric.MACS, "<=", 5), Condition(Metric.MACS, ">=", 10))
         ({"epochs": (0,)}, UsageError),
         ({"epochs": (10_001,)}, UsageError),
         ({"target": 100.0}, UsageError),
-        ({"minimise": "macs"}, UsageError),
+        ({"minimise": ("macs",)}, UsageError),
         ({"limits": TOGETHER}, UsageError),
         # conv3x3(4) gap linear(10) has 4 * 9 + 50 parameters.
         ({"space": FEW, "budget": 85}, ContentError),
@@ -250,7 +250,7 @@ def test_a_limit_is_a_condition_of_the_space_that_the_study_keeps(tmp_path: Path
 
 def test_what_is_minimised_begins_at_the_least_limit_of_it(tmp_path: Path):
     limits = (Condition(Metric.MACS, "<=", 700_000), Condition(Metric.MACS, "<", 600_000))
-    made = plan(tmp_path, minimise="macs", limits=limits)
+    made = plan(tmp_path, minimise=("macs",), limits=limits)
 
     assert (made.config.minimise, made.config.ceiling) == (Metric.MACS, 599_999)
     # The budget goes on holding.

@@ -17,10 +17,9 @@ from scipy import stats
 
 from harness.evidence.events import Entry, RunEnded
 from harness.search import race
-from harness.search.race import Candidate, Trials, allowed_errors, miss_text, nearest_miss
+from harness.search.race import Candidate, Trials, allowed_errors, nearest_miss
 from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Purpose, Result, Status
-from search_spaces.space import Metric
 from tests.harness import scripted
 from tests.harness.raced import SIZE, THRESHOLD, candidate, proposal, result
 
@@ -361,22 +360,3 @@ def test_the_nearest(networks: list[Candidate], trial: int | None, errors: float
         assert (found.trial, found.errors, found.runs) == (trial, errors, runs)
         assert (found.allowed, found.size) == (100, SIZE)
         assert found.pruned_after == (2 if errors == 250 else None)
-
-
-def test_a_miss_is_told_in_images_with_what_is_minimised():
-    def text(network: Candidate) -> str:
-        found = nearest_miss([network])
-        assert found is not None
-        return miss_text(found, Metric.PARAMETERS)
-
-    plain = candidate(first=104, parameters=2140)
-    assert text(plain) == "2,140 parameters, 104 errors, 100 allowed"
-    assert "mean 105.3 errors of 3 runs" in text(candidate(104, 105, 107))
-    assert "347 errors at epoch 2" in text(stopped(347))
-    # One that passed by luck is not shown as if it were confirmed.
-    assert "passed once" in text(candidate(first=95))
-    assert "too uncertain" in text(candidate(94, 97, first=95))
-    found = nearest_miss([plain])
-    assert found is not None
-    shown = miss_text(replace(found, cost=71_000), Metric.MACS)
-    assert shown == "71,000 multiply-adds, 2,140 parameters, 104 errors, 100 allowed"
