@@ -272,9 +272,21 @@ def _check_files(name: str, data: Path | None, as_json: bool) -> None:
 @options.some("data")
 @click.option("--input", "shape", type=options.SHAPE, help="Resize one's own pictures: channels x rows x columns.")
 @click.option("--group-by", help="What stays on one side of a split: an array of the .npz, or _ for names up to _.")
+@click.option(
+    "--score",
+    type=click.Choice(["accuracy", "balanced"]),
+    default="accuracy",
+    help="What accuracy is of one's own data: of all images, or the mean of the classes' own.",
+)
 @click.option("--html", type=click.Path(path_type=Path), help="Write a page with examples of each class.")
 def _describe(
-    place: str, data: Path | None, shape: Shape | None, group_by: str | None, html: Path | None, as_json: bool
+    place: str,
+    data: Path | None,
+    shape: Shape | None,
+    group_by: str | None,
+    score: str,
+    html: Path | None,
+    as_json: bool,
 ) -> None:
     """Say what a data set is, and what its test part can prove.
 
@@ -291,7 +303,8 @@ def _describe(
     from harness.data.own import name_of
     from harness.data.training_images import load
 
-    images = load(place if place in datasets.DATASETS else name_of(place, shape, group_by), data)
+    known = place in datasets.DATASETS
+    images = load(place if known else name_of(place, shape, group_by, balanced=score == "balanced"), data)
     found = description(images)
     lines = description_lines(images, found)
     if html is not None:

@@ -52,6 +52,8 @@ class Dataset:
         class_names: of a person's own data; empty where classes are numbers.
         sha256: of all images and labels of a person's own data; empty for others.
         folds: parts that take turns in validating; a training's seed says whose turn it is.
+        balanced: of a person's own data, what is validated and tested has as many images of each class, so accuracy is
+            the mean of the classes' own; images of small classes are trained on several times an epoch.
         duplicates: images that a person's own data hold more than once, as they are named there.
         low: of a person's own data, the value a channel that became 0; ``high`` became 255.
     """
@@ -71,6 +73,7 @@ class Dataset:
     class_names: tuple[str, ...] = ()
     sha256: str = ""
     folds: int = 1
+    balanced: bool = False
     duplicates: tuple[str, ...] = ()
     # The same images may come as bytes and as shares of one.
     low: tuple[float, ...] = field(default=(), compare=False)
@@ -79,7 +82,9 @@ class Dataset:
     @property
     def title(self) -> str:
         """Return what people are shown: nobody is to take other images for MNIST."""
-        return "MNIST" if self.name == "mnist" else self.name if self.sha256 else f"{self.name} (not MNIST)"
+        if self.sha256:
+            return f"{self.name}{' (balanced)' * self.balanced}"
+        return "MNIST" if self.name == "mnist" else f"{self.name} (not MNIST)"
 
     @property
     def task(self) -> Task:

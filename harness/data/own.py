@@ -65,7 +65,7 @@ class _Part:
     groups: list[str]
 
 
-def name_of(given: str, shape: Shape | None = None, group_by: str | None = None) -> str:
+def name_of(given: str, shape: Shape | None = None, group_by: str | None = None, *, balanced: bool = False) -> str:
     """Return the name of a data set of the workspace, or that under which the file or folder of this path is kept.
 
     Raises:
@@ -74,17 +74,17 @@ def name_of(given: str, shape: Shape | None = None, group_by: str | None = None)
     """
     if not os.path.exists(given) or (workspace().data(given) / "data.json").is_file():
         return dataset(given).name
-    return read(Path(given), shape, group_by).name
+    return read(Path(given), shape, group_by, balanced=balanced).name
 
 
 def parts_text(spec: Dataset) -> str:
     """Return the sizes of the parts, for people."""
     turns = f" (in {spec.folds} turns)" if spec.folds > 1 else ""
     sizes = f"{spec.train_size:,} training, {spec.validation_size:,} validation{turns}"
-    return f"{sizes} and {spec.test_size:,} test images"
+    return f"{sizes} and {spec.test_size:,} test images{', as many of each class' * spec.balanced}"
 
 
-def read(place: Path, shape: Shape | None = None, group_by: str | None = None) -> Dataset:
+def read(place: Path, shape: Shape | None = None, group_by: str | None = None, *, balanced: bool = False) -> Dataset:
     """Read a data set from a file or folder, keep it in the workspace, and return it.
 
     Args:
@@ -94,6 +94,8 @@ def read(place: Path, shape: Shape | None = None, group_by: str | None = None) -
         shape: (channels, rows, columns) to which images are resized.
         group_by: what stays on one side of every split: an array of the ``.npz``, or ``_`` for what stands in a file's
             name before the first ``_``.
+        balanced: validate and test on as many images of each class, so that accuracy is the mean of the classes' own;
+            further test images are left out, further validation images are trained on.
 
     Raises:
         DataError: it is none of these, or its content does not hold together.
@@ -109,7 +111,7 @@ def read(place: Path, shape: Shape | None = None, group_by: str | None = None) -
             raise DataError(f"{place}: allowed are folders of pictures or IDX files, .npz, .ts and .tsv")
     except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile, SyntaxError) as error:
         raise DataError(f"cannot read {place}: {' '.join(reason(error).split())}") from error
-    return _kept(place.resolve().stem, parts, shape)
+    return _kept(place.resolve().stem, parts, shape, balanced=balanced)
 
 
 def from_arrays(
@@ -121,6 +123,7 @@ def from_arrays(
     *,
     groups: Any = None,
     shape: Shape | None = None,
+    balanced: bool = False,
 ) -> Dataset:
     """Keep arrays as a data set, and return it.
 
@@ -130,6 +133,7 @@ def from_arrays(
         x_test: what is locked; None sets a fifth of ``x`` aside.
         y_test: its classes.
         groups: one value an image; images of one value stay on one side of every split.
+        balanced: as `read` has it.
 
     Raises:
         DataError: the arrays do not hold together.
@@ -137,7 +141,7 @@ def from_arrays(
     parts = {"train": _of_arrays(x, y, "train", groups)}
     if x_test is not None:
         parts["test"] = _of_arrays(x_test, y_test, "test")
-    return _kept(name, parts, shape)
+    return _kept(name, parts, shape, balanced=balanced)
 
 
 def from_torch(name: str, train: Any, test: Any = None, *, shape: Shape | None = None) -> Dataset:
@@ -310,7 +314,7 @@ def _of_series(place: Path) -> dict[str, _Part]:
 # From what a source has to one value -----------------------------------------------------------------------------
 
 
-def _kept(name: str, parts: Mapping[str, _Part], shape: Shape | None) -> Dataset:
+def _kept(name: str, parts: Mapping[str, _Part], shape: Shape | None, *, balanced: bool) -> Dataset:
     stacked = {part: _stacked(each, shape) for part, each in parts.items()}
     low, high = _range(stacked)
     images = {part: _scaled(each, low, high) for part, each in stacked.items()}
@@ -353,6 +357,8 @@ def _kept(name: str, parts: Mapping[str, _Part], shape: Shape | None) -> Dataset
     else:
         fold = _folds(kinds["train"], groups)
     folds = FOLDS if (fold == 1).any() else 1
+    if balanced:
+        _balance(pixels, kinds, fold)
     spread = pixels["train"].astype(np.float64).reshape(len(pixels["train"]), pixels["train"].shape[1], -1) / 255
     deviations = spread.std(axis=(0, 2))
     if not deviations.all():
@@ -366,6 +372,7 @@ def _kept(name: str, parts: Mapping[str, _Part], shape: Shape | None) -> Dataset
     hashed = hashlib.sha256(json.dumps([classes, shapes], ensure_ascii=False).encode())
     for array in (array for each in stored.values() for array in each.values()):
         hashed.update(array.tobytes())
+    hashed.update(b"balanced" * balanced)
     digest = hashed.hexdigest()
     plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40] or "own"
     files = {each: _npz(held) for each, held in zip(OWN_FILES, stored.values(), strict=True)}
@@ -385,6 +392,7 @@ def _kept(name: str, parts: Mapping[str, _Part], shape: Shape | None) -> Dataset
         all_files=tuple(DataFile(each, hashlib.sha256(held).hexdigest(), "") for each, held in files.items()),
         sha256=digest,
         folds=folds,
+        balanced=balanced,
         duplicates=repeats,
         low=tuple(map(float, low)),
         high=tuple(map(float, high)),
@@ -547,6 +555,26 @@ def _folds(labels: _Array, groups: Sequence[str]) -> _Array:
     whole = len(labels) // FOLDS * FOLDS
     fold[rank[:whole]] = np.arange(whole) % FOLDS
     return fold
+
+
+def _balance(pixels: dict[str, _Array], kinds: dict[str, _Array], fold: _Array) -> None:
+    """Leave as many test images of each class, and as many to validate on; others of these are trained on.
+
+    Those that stay are the first in the order of their content.
+    """
+
+    def even(labels: _Array, each: int) -> _Array:
+        first = [np.flatnonzero(labels == kind)[:each] for kind in range(labels.max() + 1)]
+        return np.isin(np.arange(len(labels)), np.concatenate(first))
+
+    tested = even(kinds["test"], np.bincount(kinds["test"]).min())
+    pixels["test"], kinds["test"] = pixels["test"][tested], kinds["test"][tested]
+    turns = [np.flatnonzero(fold == turn) for turn in range(FOLDS) if turn in fold]
+    counts = [np.bincount(kinds["train"][at], minlength=kinds["train"].max() + 1) for at in turns]
+    if not (each := int(np.min(counts))):
+        raise DataError("a class has too few images to validate on as many of each")
+    for at in turns:
+        fold[at[~even(kinds["train"][at], each)]] = _ALWAYS_TRAINED
 
 
 def _npz(arrays: Mapping[str, _Array]) -> bytes:

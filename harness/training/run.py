@@ -108,7 +108,13 @@ class TrainingData:
         """Return what runs train on and are validated on, if anything; all runs of a process have the same copy."""
         if (placed := self._placed.get((device, fold))) is None:
             whole = self.images(self.data.train_images, self.data.train_labels, device)
-            places = [slice(None)] if fold is None else [at.to(device) for at in split(self.data, fold)]
+            everything = torch.arange(len(whole.labels))
+            places = [at.to(device) for at in ([everything] if fold is None else split(self.data, fold))]
+            if self.data.dataset.balanced:
+                # As often as its class is smaller than the largest.
+                kinds = whole.labels[places[0]]
+                counts = kinds.bincount()
+                places[0] = places[0].repeat_interleave((counts.max() // counts)[kinds])
             parts = [replace(whole, pixels=whole.pixels[at], labels=whole.labels[at]) for at in places]
             self._placed[device, fold] = placed = (parts[0], None if fold is None else parts[1])
         return placed

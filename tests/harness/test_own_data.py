@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from harness.data import own
@@ -15,6 +16,7 @@ from harness.data.datasets import dataset
 from harness.data.testset import read_test_set
 from harness.data.training_images import load, split
 from harness.system.errors import DataError
+from harness.training.run import TrainingData
 
 CLASSES = ("cat", "dog", "ox")
 
@@ -98,6 +100,27 @@ def test_parts_of_small_data_take_turns_in_validating():
     assert spec.folds == 5
     assert sorted(int(index) for part in parts for index in part.validation) == list(range(120))
     assert {(len(part.train), len(part.validation)) for part in parts} == {(96, 24)}
+
+
+@pytest.mark.parametrize(("few", "folds", "validated", "tested"), [(40, 5, 18, 24), (400, 1, 192, 240)])
+def test_balanced_parts_have_as_many_images_of_each_class_and_small_ones_are_trained_on_several_times(
+    few: int, folds: int, validated: int, tested: int, tmp_path: Path
+):
+    images, labels = _pictures(each=900)
+    kept = np.concatenate([np.arange(few), np.arange(900, 2700)])
+    spec = own.from_arrays("pets", images[kept], labels[kept], balanced=True)
+    data = load(spec.name)
+    _, locked = read_test_set(data, purpose="a test", log=tmp_path / "reads")
+
+    assert spec.name != own.from_arrays("pets", images[kept], labels[kept]).name
+    assert (spec.folds, len(locked), locked.bincount().tolist()) == (folds, tested, [tested // 3] * 3)
+    for fold in range(spec.folds):
+        parts = split(data, fold)
+        assert data.train_labels[parts.validation].bincount().tolist() == [validated // 3] * 3
+        assert len(parts.train) + len(parts.validation) == len(data.train_labels) == int(0.8 * len(kept))
+        trained, _ = TrainingData(data).parts(torch.device("cpu"), fold)
+        counts = trained.labels.bincount().tolist()
+        assert min(counts) > max(counts) / 2
 
 
 def test_a_group_stays_on_one_side(tmp_path: Path):
