@@ -56,6 +56,7 @@ class Explanation(Answer):
             "receptive_field": self.analysis.receptive_field,
             "weight_bytes": self.analysis.weight_bytes,
             "ram_bytes": self.analysis.ram_bytes,
+            "latency_us": self.analysis.latency_us,
             "layers": [asdict(layer) | {"op": str(layer.op)} for layer in self.analysis.layers],
             **({} if self.checks is None else {"checks": asdict(self.checks)}),
         }

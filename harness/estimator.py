@@ -42,7 +42,7 @@ class SmallestClassifier(_Base):
     Args:
         target: accuracy to reach on images that no search has seen, 0 to 1.
         limits: of every network, such as ``parameters<=5000,macs<=1000000``.
-        minimise: ``parameters``, ``macs``, ``weight_bytes`` or ``ram_bytes``.
+        minimise: ``parameters``, ``macs``, ``weight_bytes``, ``ram_bytes`` or ``latency_us``.
         time: of ``fit``: seconds, or a text such as ``5m``.
         random_state: seed of the search.
         workers: training processes; ``auto`` for one a core.

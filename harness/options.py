@@ -141,7 +141,7 @@ _DECLARED: dict[str, dict[str, Any]] = {
     "budget": {"type": Count(1, 10**9), "help": "Parameter budget: a network that has more is refused."},
     "minimise": {
         "also": ["--minimize"],
-        "type": click.Choice(["parameters", "macs", "weight_bytes", "ram_bytes"]),
+        "type": click.Choice(["parameters", "macs", "weight_bytes", "ram_bytes", "latency_us"]),
         "multiple": True,
         "help": "Objective to minimise, bytes being those of an int8 deployment; given twice, a Pareto front is kept.",
     },

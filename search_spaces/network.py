@@ -163,6 +163,10 @@ class _Layer:
     receptive_field: int
 
 
+# Of an op, of a multiply-add and of a number in a map (benchmarks/results/latency.json).
+_OP_US, _MAC_US, _NUMBER_US = 0.07421, 0.0001097, 0.00155
+
+
 @dataclass(frozen=True, slots=True)
 class Analysis:
     """A network's layers and totals for a task; ``receptive_field`` is the one before the first global op."""
@@ -191,6 +195,15 @@ class Analysis:
         pooling is done while the convolution before it writes. A network is a chain, so there is one order only.
         """
         return _peak(tuple(layer.op for layer in self.layers), self.task.input_shape, 0, False)
+
+    @property
+    def latency_us(self) -> int:
+        """Microseconds of one image on one core, rounded up: the native engine's, by a formula fitted to networks.
+
+        ``benchmarks/latency.py`` measured them on AMD EPYC with AVX-512 and says how far the formula is from others.
+        """
+        ops = sum(1 for _ in flat([layer.op for layer in self.layers]))
+        return math.ceil(_OP_US * ops + _MAC_US * self.macs + _NUMBER_US * self.map_numbers)
 
     @property
     def _ops(self) -> list[tuple[Op, Shape]]:

@@ -238,6 +238,7 @@ class Metric(StrEnum):
     RECEPTIVE_FIELD = "receptive_field"
     WEIGHT_BYTES = "weight_bytes"
     RAM_BYTES = "ram_bytes"
+    LATENCY_US = "latency_us"
 
 
 # What it is worth to have less of, and what one of it is called.
@@ -246,6 +247,7 @@ OBJECTIVES: Mapping[Metric, str] = {
     Metric.MACS: "multiply-adds",
     Metric.WEIGHT_BYTES: "bytes of weights",
     Metric.RAM_BYTES: "bytes of memory",
+    Metric.LATENCY_US: "microseconds",
 }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -27,7 +28,9 @@ from harness.system.document import document_of
 from harness.system.errors import typed
 from harness.system.terminal import counted, duration_option, duration_text
 from harness.training.executor import Event
+from harness.training.native.native import EngineUnavailable
 from harness.training.result import Purpose, Status
+from harness.training.train import measured_latency
 from search_spaces.space import Metric, size_text
 
 _SAME = "goes on with the same study"
@@ -219,6 +222,10 @@ class Outcome:
                 f"run it again: {typed('verify', row.hash, '--seeds', str(row.seeds))}",
                 f"standings: {typed('leaderboard', '--dataset', config.dataset, '--target', f'{config.target_pct:g}')}",
             ]
+        if self.verdict is not None and Metric.LATENCY_US in config.minimised:
+            network, task = self.verdict.record.architecture, dataset(config.dataset).task
+            with suppress(EngineUnavailable):
+                lines.append(f"measured here: {measured_latency(network, task):.0f} microseconds an image on one core")
         if config.second is not None:
             lines += ["front:"] * bool(front := self._front())
             for each in front:

@@ -40,7 +40,7 @@ from harness.training.modules import (
     soft_targets,
 )
 from harness.training.native.instruction import Program, program
-from harness.training.native.native import Engine, TeacherRow, training_row
+from harness.training.native.native import Engine, TeacherRow, load, training_row
 from harness.training.recipe import (
     Recipe,
     Steps,
@@ -276,6 +276,29 @@ class _NativeProgram:
         into = len(pixels), state.data_ptr(), said.data_ptr()
         self.engine.library.engine_predict(self.pointer, pixels.data_ptr(), *into)
         return said
+
+
+def measured_latency(architecture: Architecture, task: Task, repeats: int = 200) -> float:
+    """Return the microseconds that the native engine takes for one image on one core, the least of so many.
+
+    Weights are random; the image is too.
+
+    Raises:
+        EngineUnavailable: there is no engine here, or it has no kernel for an op.
+    """
+    drawn = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (1, *task.input_shape), dtype=torch.uint8, generator=drawn)
+    even = (0.5,) * task.input_shape[0]
+    images = Images(pixels, torch.zeros(1, dtype=torch.int64), even, even, task.classes)
+    made = _NativeProgram(load(), architecture, Recipe(batch_size=1), images)
+    state, said = torch.rand(made.program.state_size, generator=drawn), torch.empty(1, dtype=torch.int64)
+    asked = made.pointer, pixels.data_ptr(), 1, state.data_ptr(), said.data_ptr()
+    least = math.inf
+    for _ in range(repeats):
+        before = time.perf_counter()
+        made.engine.library.engine_predict(*asked)
+        least = min(least, time.perf_counter() - before)
+    return 1e6 * least
 
 
 def _check(name: str, tensor: Tensor, dtype: torch.dtype, shape: tuple[int, ...], limit: int | None = None) -> None:

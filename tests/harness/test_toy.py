@@ -29,7 +29,7 @@ from harness.toy.backprop import (
     update,
     with_numbers,
 )
-from harness.toy.rates import _MOST_UPDATES, RateCurve, checked_gradients, rate_curve, remarks, shortest
+from harness.toy.rates import RateCurve, checked_gradients, rate_curve, remarks, shortest
 
 some_numbers = st.fixed_dictionaries(dict.fromkeys(START, st.floats(-2, 2)))
 
@@ -135,28 +135,6 @@ def test_the_target_is_first_met_where_the_curve_first_falls_below_it(learning_r
     assert (reached := found.reached_after) is not None
     assert long[reached] < 0.01 <= long[reached - 1]
     assert remarks([found], 0.01) == []
-
-
-@pytest.mark.parametrize(
-    ("curve", "reached", "word"),
-    [
-        (curve_at(0.0, 10), None, "takes no step"),
-        (curve_at(-0.5), None, "walks uphill"),
-        (curve_at(1000.0), 1, "too large"),
-        (curve_at(1e-9), None, "so small a rate"),
-        (curve_at(1e308, 5, w5=1e308, t1=1e200), None, "overflow"),
-        (curve_at(89, 1), 1, ""),
-        (curve_at(63, 1_000), 1, ""),
-        (curve_at(0.5, 1, target=1e-4), 7115, ""),
-        # It has learned its example: hardly any slope, but hardly any error either.
-        (curve_at(60.0, 500, target=1e-4, t1=0.6, t2=0.6), 3, ""),
-    ],
-)
-def test_what_is_out_of_the_ordinary_is_said(curve: RateCurve, reached: int | None, word: str):
-    said = remarks([curve], 0.01)
-
-    assert (curve.reached_after, curve.searched) == (reached, _MOST_UPDATES)
-    assert [word in sentence for sentence in said] == [True] * bool(word)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 
@@ -11,6 +12,7 @@ from torch import fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from benchmarks import latency
 from harness.training.modules import build
 from search_spaces.catalog import PRESETS, space
 from search_spaces.modules import FastDropout
@@ -137,3 +139,11 @@ def test_a_network_by_hand():
     found = analyse(parse_network("conv3x3(4) relu bn maxpool | gap | linear(10)"), MNIST)
 
     assert (found.weight_bytes, found.ram_bytes) == (36 + 32 + 32 + 40 + 80, 784 + 784)
+
+
+def test_the_latency_is_that_of_the_fitted_coefficients():
+    fitted = json.loads(latency.RESULTS.read_text(encoding="utf-8"))
+    for name in ("all", "card", "tiny"):
+        found = analyse(draw_uniform(space(name), random.Random(name), 20_000).architecture, MNIST)
+        pairs = zip(fitted["coefficients"], latency.terms(found), strict=True)
+        assert found.latency_us == math.ceil(math.fsum(each * term for each, term in pairs))

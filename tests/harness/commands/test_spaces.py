@@ -82,6 +82,7 @@ def test_the_document_of_a_network_counted_by_hand(capsys: pytest.CaptureFixture
         "receptive_field": 6,
         "weight_bytes": 36 + 4 * 8 + 144 + 4 * 8 + 7840 + 10 * 8,
         "ram_bytes": 2 * 4 * 784,
+        "latency_us": found["latency_us"],
         "layers": [dict(zip(keys, layer, strict=True)) for layer in layers],
     }
 

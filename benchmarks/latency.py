@@ -1,0 +1,71 @@
+"""Fit the formula of ``latency_us`` to what the native engine takes for one image on one core.
+
+Networks are drawn from the spaces that come with the program, for images of several shapes. The coefficients of
+multiply-adds, numbers in maps and ops are those of the least squares of relative errors, none below zero; a third of
+the networks, held out, says how far the formula is from the measurement.
+
+    python -m benchmarks.latency
+"""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.optimize import nnls
+
+from benchmarks.machine import machine
+from harness.system.files import write_json
+from harness.training.train import measured_latency
+from search_spaces.catalog import space
+from search_spaces.network import Analysis, Task, analyse
+from search_spaces.ops import flat
+from search_spaces.space import draw_uniform
+
+RESULTS = Path(__file__).parent / "results" / "latency.json"
+_MNIST = (1, 28, 28)
+_DRAWN = {
+    ("all", _MNIST): 150,
+    ("card", _MNIST): 60,
+    ("tiny", _MNIST): 60,
+    ("small", (1, 8, 8)): 60,
+    ("all", (3, 32, 32)): 60,
+}
+
+
+def terms(analysis: Analysis) -> tuple[int, int, int]:
+    """Return what the coefficients are of: ops, multiply-adds, numbers in maps."""
+    ops = sum(1 for _ in flat([layer.op for layer in analysis.layers]))
+    return ops, analysis.macs, analysis.map_numbers
+
+
+def main() -> None:
+    """Measure, fit and write the results."""
+    torch.set_num_threads(1)
+    rng, rows = random.Random(0), []
+    for (name, shape), count in _DRAWN.items():
+        task = Task(shape, 10)
+        for _ in range(count):
+            found = draw_uniform(space(name, task), rng, 20_000).architecture
+            rows.append([*terms(analyse(found, task)), measured_latency(found, task, 300)])
+    table = np.array(rows)
+    held_out = np.arange(len(table)) % 3 == 0
+    fitted, relative = table[~held_out], table[~held_out, :-1] / table[~held_out, -1:]
+    coefficients, _ = nnls(relative, np.ones(len(fitted)))
+    errors = abs(table[held_out, :-1] @ coefficients / table[held_out, -1] - 1)
+    document = {
+        "networks": len(table),
+        "coefficients": [float(f"{each:.4g}") for each in coefficients],
+        "microseconds": [float(each) for each in np.percentile(table[:, -1], [0, 50, 100]).round(1)],
+        "relative_error_median": round(float(np.median(errors)), 4),
+        "relative_error_90": round(float(np.percentile(errors, 90)), 4),
+        "machine": machine(),
+    }
+    write_json(RESULTS, document)
+    print(document)
+
+
+if __name__ == "__main__":
+    main()
