@@ -29,18 +29,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from harness.bench.comparison import DEFAULT, Named, SearchTask
-from harness.evidence.events import Proposal, Rejected, Repeated
 from harness.search import race
-from harness.search.clock import TimeLeft
+from harness.search.asker import SHOWN, Ask, Asker, Problem, Trial, shown
 from harness.search.optuna_sampler import DEFAULT as DEFAULT_SAMPLER
 from harness.search.optuna_sampler import SAMPLERS
-from harness.search.propose import ALL_ON, ASKS, Found, Switches
-from harness.search.race import Candidate
+from harness.search.propose import ALL_ON, Switches
 from harness.system.errors import ContentError, UsageError, reason
-from harness.training.result import Status
-from search_spaces.errors import SearchSpaceError, nearest
-from search_spaces.notation import parse_network
-from search_spaces.space import Metric, Objective, SearchSpace, judge
+from search_spaces.errors import nearest
+from search_spaces.space import SearchSpace
 
 Stops = Enum("Stops", "NEVER RACE HALVING")
 
@@ -192,120 +188,14 @@ def _program(text: str) -> Method:
 
 # Methods of others ------------------------------------------------------------------------------------------
 
-# In bytes: no network and no reason to say more is as long. Characters of an answer that an error shows.
-_LONGEST_ANSWER, _SHOWN = 1 << 20, 80
+# In bytes: no network and no reason to say more is as long.
+_LONGEST_ANSWER = 1 << 20
 # Runs a function; it is looked for where the bench finds its own modules.
 _HOST = "import sys; name, *sys.path = sys.argv[1:]; from harness.bench.methods import _host; _host(name)"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
-    """What a method is told at the beginning of a repeat.
-
-    Attributes:
-        space: the whole definition, in the language of spaces.
-        budget: most parameters.
-        target_pct: validation accuracy to be reached at the last of ``epochs``.
-        networks: all that may be proposed, where the space is small enough to be listed; else None.
-    """
-
-    space: str
-    budget: int
-    target_pct: float
-    epochs: int
-    workers: int
-    seed: int
-    networks: tuple[str, ...] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """A network that the method has proposed before, and what came of it.
-
-    Attributes:
-        state: ``running``, ``complete``, or how its training failed.
-        validation_accuracy_pct: of its first run, None while that is going on; ``fresh_pct`` of its runs on fresh
-            seeds, which a network gets that has reached the target once.
-        stands: it has reached the target on these, so it may be the answer.
-    """
-
-    network: str
-    parameters: int
-    state: str
-    validation_accuracy_pct: float | None
-    fresh_pct: tuple[float, ...]
-    stands: bool
-
-
-Ask = Callable[[Sequence[Trial]], str]
-
-
-@dataclass(slots=True)
-class _Asker:
-    """Proposes to a search what somebody's method says, which is asked by ``ask``; ``name`` is for errors."""
-
-    name: str
-    space: SearchSpace
-    problem: Problem
-    ask: Ask
-
-    def propose(
-        self,
-        ceiling: int,
-        candidates: Mapping[int, Candidate],
-        time_left: TimeLeft,
-        objective: Objective = Metric.PARAMETERS,
-    ) -> Found:
-        """Return the next network; none where the method names known ones ``ASKS`` times in a row: it has no more."""
-        known = {candidate.proposal.hash: trial for trial, candidate in candidates.items()}
-        tried = tuple(map(_tried, candidates.values()))
-        passed: list[Rejected | Repeated] = []
-        for _ in range(ASKS):
-            answer = self.ask(tried)
-            try:
-                architecture = parse_network(answer, self.space.task)
-            except SearchSpaceError as error:
-                raise ContentError(f"{self.name} answered {_shown(answer)}: {error.message}") from error
-            judgement, listed = judge(self.space, architecture, self.problem.budget), self.problem.networks
-            analysis = judgement.analysis if judgement.accepted else None
-            if analysis is None or str(architecture) not in (listed or [str(architecture)]):
-                why = judgement.message or "it is not listed"
-                raise ContentError(f"{self.name} answered {_shown(answer)}, which may not be trained: {why}")
-            if architecture.hash not in known:
-                proposal = Proposal(
-                    trial=len(candidates),
-                    architecture=architecture,
-                    hash=architecture.hash,
-                    parameters=analysis.parameters,
-                    origin=self.name,
-                    decisions=(),
-                )
-                return Found(proposal, tuple(passed))
-            passed.append(Repeated(trial=known[architecture.hash], hash=architecture.hash))
-        return Found(None, tuple(passed), f"{ASKS} networks in a row were known")
-
-    def tell(self, candidate: Candidate) -> None:
-        """Do nothing: the history says it at the next question."""
-
-
-def _tried(candidate: Candidate) -> Trial:
-    first = candidate.first
-    return Trial(
-        network=str(candidate.proposal.architecture),
-        parameters=candidate.proposal.parameters,
-        state="running" if first is None else str(first.status),
-        validation_accuracy_pct=first.validation_accuracy_pct if first and first.status is Status.COMPLETE else None,
-        fresh_pct=tuple(candidate.fresh_pct),
-        stands=candidate.is_confirmed,
-    )
-
-
-def _shown(said: str) -> str:
-    return repr(said if len(said) <= _SHOWN else f"{said[:_SHOWN]}...")
-
-
 @contextmanager
-def asking(method: Method, repeat: int, space: SearchSpace, problem: Problem, seconds: float) -> Iterator[_Asker]:
+def asking(method: Method, repeat: int, space: SearchSpace, problem: Problem, seconds: float) -> Iterator[Asker]:
     """Be ready to ask somebody's method for the block: start its program, and end it with all that it has started.
 
     Raises:
@@ -346,15 +236,15 @@ def asking(method: Method, repeat: int, space: SearchSpace, problem: Problem, se
                 complaints.seek(max(0, complaints.seek(0, os.SEEK_END) - 4096))
                 words = complaints.read().decode("utf-8", "replace").strip().rpartition("\n")[2]
                 how = f"gave no answer in {seconds:g} s" if late else "ended before it answered"
-                raise ContentError(f"{name} {how}{'; its last words: ' * bool(words)}{words[: 2 * _SHOWN]}")
+                raise ContentError(f"{name} {how}{'; its last words: ' * bool(words)}{words[: 2 * SHOWN]}")
             with suppress(ValueError, TypeError, KeyError):
                 if isinstance(network := json.loads(answer)["network"], str):
                     return network
-            said = _shown(answer[: 4 * _SHOWN].decode("utf-8", "replace"))
+            said = shown(answer[: 4 * SHOWN].decode("utf-8", "replace"))
             raise ContentError(f'{name} answered {said}, but {{"network": "..."}} is wanted')
 
         try:
-            yield _Asker(name.removesuffix(","), space, problem, ask)
+            yield Asker(name.removesuffix(","), space, problem, ask)
         finally:
             end()
             for pipe in (stdin, stdout):

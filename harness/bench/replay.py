@@ -29,13 +29,14 @@ from pathlib import Path
 from typing import Any
 
 from harness.bench.comparison import Answer, Comparison, Judged, SearchTask, Trace, append_trace
-from harness.bench.methods import Method, Problem, Stops, asking
+from harness.bench.methods import Method, Stops, asking
 from harness.bench.table import Machine, Row, Table
 from harness.data.datasets import dataset
 from harness.data.training_images import load
 from harness.evidence.events import Confirmed, FailedConfirmation
 from harness.evidence.study import StudyConfig
 from harness.search import race
+from harness.search.asker import Problem
 from harness.search.clock import Effort
 from harness.search.loop import explore
 from harness.search.propose import Proposer, Proposing

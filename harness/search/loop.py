@@ -28,6 +28,7 @@ from harness.evidence.events import (
 from harness.evidence.mirror import write_database
 from harness.evidence.study import WEIGHTS, StudyConfig
 from harness.search import race
+from harness.search.asker import method_of
 from harness.search.clock import Effort, is_spent
 from harness.search.propose import Proposer
 from harness.search.race import Candidate
@@ -90,9 +91,12 @@ def opened(
     """
     task = dataset(config.dataset).task
     past = observations(kept(folder) or (), config.recipe, task)
-    proposer = Proposer(parse_space(config.space_text, config.space, task), config, past=past)
+    space = parse_space(config.space_text, config.space, task)
+    theirs = method_of(config, space, effort.workers)
+    proposer = theirs or Proposer(space, config, past=past)
     search = Search(folder, config, effort, executor_of(source, effort.limits), proposer).take_up()
-    proposer.retell((entry.event for entry in search.entries), search.candidates)
+    if isinstance(proposer, Proposer):
+        proposer.retell((entry.event for entry in search.entries), search.candidates)
     search.finished = is_spent(effort, search.entries)
     # A kill may have come between a run and what it decided.
     _note_standing(search)

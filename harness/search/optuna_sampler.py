@@ -5,6 +5,7 @@ The study lives in memory and is rebuilt from the log of a study.
 
 from __future__ import annotations
 
+import inspect
 import math
 import random
 import warnings
@@ -149,13 +150,19 @@ def sampler_name(name: str) -> str:
     if name == _AUTO:
         return DEFAULT
     if ":" in name:
-        _own(name, 0)
+        if not takes_problem(name):
+            _own(name, 0)
         return name
     if name not in SAMPLERS:
         raise UsageError(
             f"unknown sampler {name!r}; known are {_AUTO}, {', '.join(SAMPLERS)}", hint=nearest(name, SAMPLERS)
         )
     return name
+
+
+def takes_problem(name: str) -> bool:
+    """Return whether a sampler is a method of the bench: a function of a ``problem``, where others take a seed."""
+    return ":" in name and "problem" in inspect.signature(function_of(name, "--sampler")).parameters
 
 
 def _own(name: str, seed: int) -> BaseSampler:

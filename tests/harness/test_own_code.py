@@ -39,6 +39,9 @@ def raising(seed):
 def no_sampler(seed):
     return "tpe"
 
+def narrower(problem):
+    return lambda tried: f"conv3x3({8 - len(tried)}) gap linear(10)" if len(tried) < 3 else 7
+
 def steps(architecture, module, data, seed, epochs, report):
     optimizer = torch.optim.SGD(module.parameters(), 0.1)
     for epoch in range(epochs):
@@ -109,6 +112,22 @@ def test_a_sampler_of_ones_own_proposes_as_the_same_sampler_of_the_harness(there
 def test_a_sampler_that_is_none_is_one_line(there: str, function: str, error: type[Exception], said: str) -> None:
     with pytest.raises(error, match=said) as raised:
         sampler_name(f"{there}:{function}")
+    assert "\n" not in str(raised.value)
+
+
+def test_a_method_of_the_bench_says_alone_which_network_is_next(
+    there: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripted.without_processes(monkeypatch).accuracy_pct = lambda parameters, seed: 98.0
+    configured = scripted.config(
+        sampler=sampler_name(f"{there}:narrower"), space_text="net = conv3x3(1..9) gap linear(10);"
+    )
+    for trials in (1, 3):  # it goes on from what was tried
+        found = scripted.run(tmp_path / "study", configured, scripted.effort(trials=trials))
+    proposed = [str(each.proposal.architecture) for each in found.candidates.values()]
+    assert proposed == [f"conv3x3({width}) gap linear(10)" for width in (8, 7, 6)]
+    with pytest.raises(ContentError, match=r"narrower failed: TypeError: it answered int") as raised:
+        scripted.run(tmp_path / "study", configured, scripted.effort(trials=4))
     assert "\n" not in str(raised.value)
 
 

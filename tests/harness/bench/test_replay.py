@@ -17,7 +17,7 @@ import pytest
 from harness.bench import comparison
 from harness.bench import replay as module
 from harness.bench.comparison import Answer, Comparison, Judged, SearchTask, Trace, _curve, _Judge, _pairs, _Steps
-from harness.bench.methods import _BUILT_IN, Ask, Method, Problem, Trial, _Asker
+from harness.bench.methods import _BUILT_IN, Method
 from harness.bench.replay import (
     Reading,
     SimulatedExecutor,
@@ -31,6 +31,7 @@ from harness.bench.replay import (
 )
 from harness.bench.table import Table
 from harness.data.training_images import load
+from harness.search.asker import Ask, Asker, Problem, Trial
 from harness.search.clock import Effort
 from harness.system.errors import ContentError, HarnessError
 from harness.training.executor import Event, Executor, Finished, Source
@@ -207,7 +208,7 @@ def planted(monkeypatch: pytest.MonkeyPatch, begin: Callable[[Problem], Ask]) ->
     """Plant a method in this process; that others' run in one of their own is tested with the methods."""
 
     def asking(method: Method, repeat: int, space: Any, problem: Problem, seconds: float) -> Any:
-        return nullcontext(_Asker(method.name, space, problem, begin(problem)))
+        return nullcontext(Asker(method.name, space, problem, begin(problem)))
 
     monkeypatch.setattr(module, "asking", asking)
     return Method(name="planted", says="", function="planted:begin")

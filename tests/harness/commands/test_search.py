@@ -20,7 +20,6 @@ from harness.evidence.verify import Verdict
 from harness.search import finish
 from harness.system.files import Workspace
 from harness.training.executor import Broken
-from harness.training.native import native
 from harness.training.result import Status
 from reports import study_page
 from reports.study_facts import read_study
@@ -111,16 +110,6 @@ def test_a_plan_trains_and_writes_nothing(workspace: Path, capsys: pytest.Captur
     assert document["lengths"] == [5, 8, 12, 20, 30, 60]
     assert document["estimated_seconds_a_training"][0] > 0
     assert (document["origins"]["budget"], document["origins"]["seed"]) == ("commandline", "default")
-
-
-def test_a_plan_says_why_torch_would_train(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    native._outcome.cache_clear()
-    monkeypatch.setenv("CXX", "no-such-compiler")
-
-    assert run([*SEARCH, "--plan"]) == 0
-    native._outcome.cache_clear()
-
-    assert "no-such-compiler" in capsys.readouterr().err
 
 
 def test_a_limit_of_parameters_is_the_budget_and_of_what_is_minimised_the_ceiling(capsys: pytest.CaptureFixture[str]):
