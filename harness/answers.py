@@ -330,6 +330,7 @@ class Study(Answer):
         from harness.search.race import Trials
 
         self._told = Trials.read(folder)
+        self._told.turn(0)  # of two costs both count
         self.folder, self.name, self.config, self._place = folder, folder.name, self._told.config, place
 
     @cached_property
@@ -339,7 +340,7 @@ class Study(Answer):
 
     @property
     def standing(self) -> Trial | None:
-        """The confirmed network of the lowest cost, None while none is confirmed."""
+        """The confirmed network of the lowest cost, of two the lowest product; None while none is confirmed."""
         found = self._told.standing
         return None if found is None else self._trial(found)
 

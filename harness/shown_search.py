@@ -103,7 +103,8 @@ def search_shown(
 
     typed = {}
     for name, value in chosen.items():
-        text = duration_option(value) if name in ("time", "trial_time") else hidden(str(value))
+        plain = f"{value:.12g}" if isinstance(value, float) else str(value)
+        text = duration_option(value) if name in ("time", "trial_time") else hidden(plain)
         between = f" {options.flag(name)} " if name == "minimise" else ","
         typed[options.flag(name)] = between.join(map(str, value)) if isinstance(value, tuple) else text
     config, seconds = plan.config, plan.effort.seconds

@@ -303,7 +303,8 @@ def _describe(
     from harness.data.own import name_of
     from harness.data.training_images import load
 
-    known = place in datasets.DATASETS
+    if (known := place in datasets.DATASETS) and (shape or group_by or score != "accuracy"):
+        raise UsageError(f"--input, --group-by and --score are for one's own data; {place} is as it is")
     images = load(place if known else name_of(place, shape, group_by, balanced=score == "balanced"), data)
     found = description(images)
     lines = description_lines(images, found)
