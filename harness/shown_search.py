@@ -239,7 +239,7 @@ class SearchReporter(Reporter, Watcher):
         seeds = f"{statistics.mean(candidate.fresh_pct):.2f} % ({counted(len(candidate.fresh), 'seed')})"
         self._open.discard(trial)
         if isinstance(decided, Confirmed):
-            budget = f"; budget now {decided.budget:,}" if self.config.second is None else ""
+            budget = "" if decided.budget is None else f"; budget now {decided.budget:,}"
             self.say(f"confirmed: {size}, {seeds}{budget}", "green")
         elif begun - {run.seed_index for run in candidate.fresh}:
             self._open.add(trial)

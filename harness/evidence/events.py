@@ -147,7 +147,10 @@ class _OnFreshSeeds(Event):
 
 
 class Confirmed(_OnFreshSeeds, word="standing"):
-    """A network is now the confirmed one of the lowest cost; from here on others may have at most ``budget`` of it."""
+    """A network is now the confirmed one of the lowest cost; from here on others may have at most ``budget`` of it.
+
+    Where two costs are minimised, it is one of the front, and no budget falls.
+    """
 
     budget: int | None = None
 

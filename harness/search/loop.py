@@ -277,7 +277,8 @@ def _note_standing(search: Search) -> Confirmed | None:
     noted = None
     for each in standing:
         if each.proposal.trial not in search.stood:
-            noted = Confirmed(**each.on_fresh_seeds, budget=each.costs[0] - 1)
+            budget = each.cost - 1 if search.config.second is None else None
+            noted = Confirmed(**each.on_fresh_seeds, budget=budget)
             search.add(noted)
     return noted
 
