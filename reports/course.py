@@ -19,6 +19,7 @@ _REASONS = {
     "parameters": "too many parameters",
     "macs": "too many multiply-adds",
     "receptive_field": "receptive field outside the condition of the space",
+    "front": "no improvement of the front",
     "shape": "ops that do not fit together",
 }
 

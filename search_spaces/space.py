@@ -263,7 +263,8 @@ class Weighted:
     weight: float
 
     def __str__(self) -> str:
-        return f"{self.metrics[0]}^{self.weight:g} {self.metrics[1]}^{1 - self.weight:g}"
+        powers = zip(self.metrics, (self.weight, 1 - self.weight), strict=True)
+        return " ".join(str(metric) if power == 1 else f"{metric}^{power:g}" for metric, power in powers if power)
 
     def of(self, costs: Sequence[int]) -> int:
         """Return what two metrics come to."""
@@ -358,7 +359,8 @@ class Judgement:
 
     Attributes:
         analysis: None when the ops do not fit together.
-        reason: ``shape`` or the metric that breaks a limit; None when the network is accepted.
+        reason: ``shape`` or the metric that breaks a limit; ``front`` where two metrics together do; None when the
+            network is accepted.
         message: the reason in one line, or empty.
     """
 
@@ -381,7 +383,8 @@ def judge(
     except ShapeError as error:
         return Judgement(None, "shape", error.message)
     if ceiling is not None and (value := measured(analysis, of)) > ceiling:
-        return Judgement(analysis, str(of), f"{of} is {value:,}, but at most {ceiling:,} are allowed")
+        reason = "front" if isinstance(of, Weighted) else str(of)
+        return Judgement(analysis, reason, f"{of} is {value:,}, but at most {ceiling:,} are allowed")
     for condition in space.conditions:
         value = measured(analysis, condition.metric)
         if not condition.holds(value):
