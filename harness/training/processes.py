@@ -38,7 +38,7 @@ from harness.training.run import Job, TrainingData, execute
 _DEVICE_LOST = 86
 # A process may take so long to start.
 _BEGIN_SECONDS = 60.0
-# One that has not begun after so long never will: what was killed just when it took its job has told nobody.
+# One that has not begun after so long never will: a process that is stopped says nothing.
 _LOST_SECONDS = 300.0
 # mallopt's parameters (glibc, malloc.h), and a size above every tensor of a step.
 _M_TRIM_THRESHOLD = -1
@@ -112,17 +112,18 @@ class Processes(Executor):
         assert job is not None, "it had one"
         try:
             return replace(desk.future.result(timeout=0), job=job)
-        except TimeoutError:
-            status, message = Status.TIMED_OUT, f"still training after the {self.limits.seconds:.0f} s that are allowed"
-            if not desk.has_begun:
-                status, message = Status.CRASHED, "the worker process has not begun"
         except ProcessExpired as error:
             killed = f"signal {-error.exitcode}" if error.exitcode < 0 else f"exit code {error.exitcode}"
             status, message = Status.CRASHED, f"the worker process ended with {killed}"
-        except BrokenProcessPool:
+        except (BrokenProcessPool, TimeoutError):
             status, message = Status.CRASHED, "the worker process ended before it began"
+            if desk.pool.active:
+                status, message = Status.CRASHED, "the worker process has not begun"
+                if desk.has_begun:
+                    allowed = f"the {self.limits.seconds:.0f} s that are allowed"
+                    status, message = Status.TIMED_OUT, f"still training after {allowed}"
             # No fault of its job, so another one begins with it.
-            if time.monotonic() - desk.since < _BEGIN_SECONDS:
+            elif time.monotonic() - desk.since < _BEGIN_SECONDS:
                 self._replace(desk)
                 desk.job = job
                 self._schedule(desk)
@@ -133,6 +134,9 @@ class Processes(Executor):
 
     def _is_late(self, desk: _Desk) -> bool:
         assert desk.job is not None, "it has one"
+        # A job that comes just when pebble gives up a pool, whose idle process has died, is forgotten with it.
+        if not desk.pool.active:
+            return True
         # Pebble would count from when a process takes its job, which one that is stopped never does.
         if not desk.has_begun and desk.future.running():
             desk.has_begun, desk.since = True, time.monotonic()

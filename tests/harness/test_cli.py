@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tomllib
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -132,36 +132,6 @@ def test_an_internal_fault_keeps_its_trace_and_one_document(
 
 
 # Help -------------------------------------------------------------------------------------------------------
-
-
-def commands(group: click.Group, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    yield path, group
-    context = click.Context(group)
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
-        assert command is not None, name
-        if isinstance(command, click.Group):
-            yield from commands(command, (*path, name))
-        else:
-            yield (*path, name), command
-
-
-EVERY = dict(commands(cli.cli))
-
-
-@pytest.mark.parametrize("path", EVERY, ids=lambda path: " ".join(path) or "harness")
-def test_help_exits_with_0_keeps_the_lines_of_its_examples_and_cuts_no_sentence(
-    path: tuple[str, ...], capsys: pytest.CaptureFixture[str]
-):
-    assert run([*path, "--help"]) == 0
-
-    captured = capsys.readouterr()
-    shown = [line.strip() for line in captured.out.splitlines()]
-    examples = [line.strip() for line in (EVERY[path].help or "").splitlines() if line.strip().startswith("harness ")]
-    assert captured.err == ""
-    assert set(examples) <= set(shown)
-    assert "\b" not in captured.out
-    assert "..." not in captured.out.partition("Commands:\n")[2]
 
 
 def test_help_loads_nothing_heavy_and_takes_less_than_four_tenths_of_a_second():

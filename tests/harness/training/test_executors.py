@@ -9,6 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -305,6 +306,27 @@ def test_one_that_dies_before_it_has_a_job_is_no_fault_of_the_next(pause: float,
     result(pool, replace(noting(tmp_path / "process"), recipe=JOB.recipe))
     os.kill(int((tmp_path / "process").read_text()), signal.SIGKILL)
     time.sleep(pause)
+    assert result(pool, JOB).status is Status.COMPLETE
+
+
+class Forgetful:
+    """A pool that breaks, as its idle process has died, just when it is given a job."""
+
+    active = True
+
+    def schedule(self, *given: Any) -> Future[Event]:
+        self.active = False
+        return Future()
+
+    def stop(self) -> None:
+        pass
+
+    join = stop
+
+
+def test_a_job_that_a_broken_pool_has_forgotten_is_begun_again(pool: Processes):
+    pool.desks[0].pool.stop()  # type: ignore[no-untyped-call]
+    pool.desks[0].pool = Forgetful()  # type: ignore[assignment]
     assert result(pool, JOB).status is Status.COMPLETE
 
 
