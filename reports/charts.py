@@ -282,11 +282,11 @@ def _front_of_costs(info: StudyFacts, rows: Sequence[Row]) -> Any:
     config, confirmed = info.config, (State.WINNER, State.CONFIRMED)
     if config.second is None or not rows:
         return None
-    fates = {"trained": (GREY, "circle"), "confirmed": (BLUE, "square"), "verified": (GREEN, "diamond")}
+    fates = {"trained": (GREY, "circle"), "confirmed": (BLUE, "square"), "tested": (GREEN, "diamond")}
 
     def fate(network: Network) -> str:
         if network.row is not None:
-            return "verified" if network.row.reached else "trained"
+            return "tested" if network.row.reached else "trained"
         return "confirmed" if network.state in confirmed else "trained"
 
     stand = [network for network in info.networks if fate(network) != "trained"]
