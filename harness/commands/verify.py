@@ -68,7 +68,7 @@ def check(file: Path, as_json: bool) -> None:
 
     Exit code 4 and one line where something does not follow from the network, the seeds and their errors.
     """
-    from harness.estimator import check as checked
+    from harness.evidence.certificate import check as checked
     from harness.system.document import document_of
 
     found = checked(file)

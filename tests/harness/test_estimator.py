@@ -12,7 +12,8 @@ from scipy import stats
 from sklearn.base import clone
 from sklearn.utils import estimator_checks
 
-from harness.estimator import Certificate, SmallestClassifier, check
+from harness.estimator import SmallestClassifier
+from harness.evidence.certificate import Certificate, check
 from harness.system.errors import ContentError, DataError
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose, derive_seed
