@@ -23,7 +23,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from harness.data.datasets import dataset
-from harness.evidence import leaderboard, ledger
+from harness.evidence import bounds, leaderboard, ledger
 from harness.evidence.leaderboard import LeaderboardRow, Tier
 from harness.search.race import allowed_errors
 from harness.system import statistics
@@ -134,7 +134,7 @@ def _environment() -> jinja2.Environment:
     environment.filters.update({each.__name__.lstrip("_"): each for each in made})
     made = (allowed_errors, dataset, network_name, _blocks, _description, _thumbnail, _image_uri, _image_size)
     environment.globals.update({each.__name__.lstrip("_"): each for each in made})
-    environment.globals.update(dash=DASH, leaderboard=leaderboard, ledger=ledger, objectives=OBJECTIVES)
+    environment.globals.update(dash=DASH, bounds=bounds, leaderboard=leaderboard, ledger=ledger, objectives=OBJECTIVES)
     environment.globals.update(size_text=size_text, typed=typed, zip=zip)
     return environment
 

@@ -17,7 +17,7 @@ from harness.data.datasets import dataset
 from harness.evidence.events import Advised, Postponed, SessionEnded, Verified, WinnerChosen
 from harness.evidence.leaderboard import cost_of, refresh
 from harness.evidence.record import Found
-from harness.evidence.verify import Plan, Verdict, recorded_verdict, run_seeds
+from harness.evidence.verify import Plan, Verdict, due_indices, recorded_verdict, run_seeds
 from harness.search import race
 from harness.search.clock import VERIFY_FACTOR, least_seconds, verify_seeds
 from harness.search.loop import choose
@@ -50,8 +50,9 @@ def conclude(
 ) -> Verdict | None:
     """Verify the study's winner and rewrite the leaderboard; where it misses, verify a second network.
 
-    That is the smallest other one that stands and for which there is time. A network is verified once, whatever came
-    of it: one that was verified in an earlier session is not verified again. ``on_event`` sees how the seeds go on.
+    That is the smallest other one that stands and for which there is time; looks of earlier sessions count. A
+    network is verified once, whatever came of it: one that was verified earlier is not verified again. ``on_event``
+    sees how the seeds go on.
 
     Returns:
         the last verdict; None where the search named no winner, or where too little time is left to verify it. Where
@@ -66,7 +67,7 @@ def conclude(
             verdict = _verified(plan, search, other, on_event, say) or verdict
             if is_last or isinstance(search.entries[-1].event, Postponed):
                 break
-    elif verdict is not None and not verdict.passed and (second := choose(search)) is not None:
+    elif verdict is not None and verdict.has_missed and (second := choose(search)) is not None:
         say(f"missed: {verdict.record.parameters:,} parameters; next: {second.parameters:,} parameters")
         verdict = _verified(plan, search, second, on_event, say) or verdict
     refresh(plan.workspace)
@@ -103,12 +104,15 @@ def _verified(
         dataset=config.dataset,
         target_pct=config.target_pct,
         repeat=False,
-        indices=tuple(range(verify_seeds(effort.workers))),
+        indices=(),
         device=effort.device,
         engine=effort.engine,
         workers=effort.workers,
         found=found,
     )
+    # With those that were declared by a search of more workers, or by hand.
+    due = due_indices(verification, plan.workspace, verify_seeds(effort.workers))
+    verification = replace(verification, indices=due)
     recorded = recorded_verdict(verification, plan.workspace)
     # A record can be taken away; then the seeds are run again.
     if winner.trial in search.verdicts and recorded.runs:
@@ -131,7 +135,7 @@ def _verified(
                 tier=verdict.row.tier,
                 mean_test_accuracy_pct=verdict.row.mean_test_accuracy_pct,
                 seeds=verdict.row.seeds,
-                passed=verdict.passed,
+                passed=verdict.passed or (False if verdict.has_missed else None),
             )
         )
 
@@ -320,6 +324,9 @@ class Outcome:
         row = verdict.row
         errors, allowed = row.test_errors_mean or 0.0, (100 - row.target_pct) / 100 * verdict.record.seeds[0].test_size
         said = f"its verification gave a mean of {errors:,.1f} test errors over {row.seeds} seeds"
+        if verdict.is_held_back:
+            said += "; the seeds of a certification are declared, and its row is measured until they have been run"
+            return _said("verification", (said,), ("verify", row.hash, "--certify"), "runs them")
         if errors <= allowed and not verdict.contradicted:
             said += f"; {allowed:,.1f} are allowed, but so few seeds or so wide a spread prove nothing"
             arguments, advice = ("verify", row.hash, "--seeds", "10"), "adds the seeds that a verdict needs"
