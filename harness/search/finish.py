@@ -86,7 +86,7 @@ def _verified(
         study=plan.folder.name,
         study_seed=config.seed,
         space=config.space,
-        sampler=config.sampler,
+        sampler=f"{config.sampler} {config.sampler_sha256}".rstrip(),
         trial=winner.trial,
         validation_accuracy_pct=winner.validation_accuracy_pct or 0.0,
         validation_seeds=winner.validation_seeds or 0,

@@ -24,12 +24,12 @@ from harness.system import statistics
 from harness.system.errors import ContentError, DeviceError, UsageError, typed
 from harness.system.files import Workspace
 from harness.system.machine import choose_device, worker_count
-from harness.system.user_code import function_of
+from harness.system.user_code import source_sha256
 from harness.training.executor import ExecutorOf, Limits, Source
 from harness.training.native.native import Choice, choose_engine
 from harness.training.processes import Processes
 from harness.training.ray import NodeInfo, nodes_now
-from harness.training.recipe import NamedRecipe, check_batch, named_recipe, recipe_from
+from harness.training.recipe import NamedRecipe, check_batch, named_recipe, recipe_from, trained_by
 from search_spaces.catalog import space as space_of
 from search_spaces.errors import SearchSpaceError, ShapeError
 from search_spaces.network import Task, analyse
@@ -101,8 +101,7 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
     if (trainer := given.get("trainer")) is not None:
         if given["recipe"] != AUTO:
             raise UsageError("--recipe and --trainer exclude each other: a trainer of one's own is the recipe")
-        function_of(trainer, "--trainer")
-        usual = NamedRecipe(trainer, recipe_from({"trainer": trainer}, "--trainer"))
+        usual = NamedRecipe(trainer, trained_by(recipe_from({"trainer": trainer}, "--trainer")))
     recipe = usual or named_recipe(CHOICES[0])
     device = choose_device(given["device"])
     if name is not None:
@@ -137,9 +136,11 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
         space=space.name,
         space_text=space.text,
         sampler=sampler,
+        sampler_sha256=source_sha256(sampler, "--sampler") if ":" in sampler else "",
         recipe=recipe.recipe,
         recipe_name=recipe.name,
-        rungs=rungs(recipe.recipe.epochs),
+        # What somebody's code has trained for a while begins anew: its stretches would be paid for twice.
+        rungs=() if recipe.recipe.trainer else rungs(recipe.recipe.epochs),
         seed=given["seed"],
         lengths=tuple(sorted(set(epochs))),
         prior=prior,

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 import os
 import queue
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib import import_module
-from typing import Any
+from importlib.util import find_spec
+from modulefinder import ModuleFinder
+from pathlib import Path
+from types import FrameType
+from typing import Any, cast
 
 from harness.system.errors import ContentError, UsageError
 
@@ -19,24 +26,86 @@ _SECONDS = 60
 _STOP = object()
 
 
-def function_of(name: str, purpose: str) -> Callable[..., Any]:
+def function_of(name: str, purpose: str, sha256: str = "") -> Callable[..., Any]:
     """Return the function that ``module:function`` names; the module may lie in the current folder.
 
     Raises:
         UsageError: it is no such name, or the module cannot be imported.
+        OtherCode: ``sha256`` is not that of its source, as this process has imported it.
     """
     module, _, function = name.partition(":")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
-        found: Callable[..., Any] = getattr(import_module(module), function)
-    except Exception as error:  # whatever its module raises
-        raise UsageError(f"{purpose} {name}: {type(error).__name__}: {error}") from error
-    return found
+        source = _SOURCES.get(module) or _source_of(module)
+        result: Any = getattr(import_module(module), function)
+        if not callable(result):
+            raise TypeError(f"{type(result).__name__} is not callable")
+    except BaseException as error:  # whatever its module raises
+        if _is_ctrl_c(error):
+            raise
+        raise UsageError(f"{purpose} {name}: {_line(error)}") from error
+    if sha256 not in ("", _SOURCES.setdefault(module, source)):
+        began = f"{purpose} {name} is other code ({source[:12]}) than it was ({sha256[:12]}) when this began"
+        raise OtherCode(f"{began}; bring that back, or begin anew with the code as it is")
+    return cast("Callable[..., Any]", result)
+
+
+def source_sha256(name: str, purpose: str) -> str:
+    """Return which code ``module:function`` is: the SHA-256 of its module's file.
+
+    Where that imports other files of its folder or package, it is that of the list of all, as ``sha256sum`` prints it
+    in that folder. Not covered are installed packages, this program, and what is imported by a name that is computed.
+
+    Raises:
+        UsageError: there is no such function, it has no file, or that is not what this process has imported.
+    """
+    function_of(name, purpose)
+    module = name.partition(":")[0]
+    if not (source := _source_of(module)) or source != _SOURCES[module]:
+        why = "has changed since this process imported it; begin another process" if source else "has no file"
+        raise UsageError(f"{purpose} {name}: the module {why}")
+    return source
+
+
+class OtherCode(ContentError):
+    """Raise where somebody's code is not that of a recipe; it ends what needs it and is no outcome of a training."""
+
+
+# By module, when this process first imported it.
+_SOURCES: dict[str, str] = {}
+
+
+def _source_of(module: str) -> str:
+    spec, top = find_spec(module), module.partition(".")[0]
+    if spec is None or not spec.has_location or spec.origin is None:
+        return ""
+    origin = Path(spec.origin)
+    folder = origin.parents[module.count(".") + (origin.stem == "__init__")]
+    # Of installed packages only its own; what this program is stands beside all that it writes.
+    others = os.listdir(folder) if folder.name.endswith("-packages") else ["harness", "search_spaces", "reports"]
+    finder = ModuleFinder([str(folder)], excludes=[each for each in others if each.partition(".")[0] != top])
+    finder.import_hook(module)
+    paths = (getattr(each, "__file__", None) for each in finder.modules.values())
+    files = sorted({Path(path).relative_to(folder) for path in paths if path})
+    digests = [hashlib.sha256((folder / each).read_bytes()).hexdigest() for each in files]
+    if len(files) == 1:
+        return digests[0]
+    listed = "".join(f"{digest}  {path.as_posix()}\n" for path, digest in zip(files, digests, strict=True))
+    return hashlib.sha256(listed.encode()).hexdigest()
+
+
+def _is_ctrl_c(error: BaseException) -> bool:
+    # A worker hears none (``machine.ignoring_sigint``): there it is the code itself that has raised.
+    return isinstance(error, KeyboardInterrupt) and signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def _line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
 
 
 @contextmanager
-def called(name: str, seconds: int = _SECONDS) -> Iterator[None]:
+def called(name: str, seconds: float = _SECONDS) -> Iterator[None]:
     """Tell in one line what a person's code raises in the block, or that it has not come back; 0 is no limit.
 
     Raises:
@@ -44,21 +113,50 @@ def called(name: str, seconds: int = _SECONDS) -> Iterator[None]:
     """
     # Only the main thread can be called back; elsewhere nothing limits it.
     limited = seconds > 0 and threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGALRM, _has_hung) if limited else None
+    alarm = _Alarm(seconds)
     try:
-        if limited:
-            signal.alarm(seconds)
-        yield
-    except Exception as error:
-        raise ContentError(f"{name} failed: {type(error).__name__}: {' '.join(str(error).split())}") from error
-    finally:
-        if limited:
-            signal.alarm(0)
-            signal.signal(signal.SIGALRM, before)
+        with alarm if limited else nullcontext():
+            yield
+    except BaseException as error:
+        if error is alarm.callers or _is_ctrl_c(error):
+            raise
+        raise ContentError(f"{name} failed: {_line(error)}") from error
 
 
-def _has_hung(number: int, frame: object) -> None:
-    raise TimeoutError(f"it has not come back after {_SECONDS} seconds")
+class _Alarm:
+    """Raises TimeoutError in a block after so many seconds; an alarm that the caller has set rings as it would have.
+
+    ``callers`` is what the caller's own handler has raised.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds, self.callers = seconds, cast("BaseException | None", None)
+
+    def __enter__(self) -> None:
+        self._handler, now = signal.signal(signal.SIGALRM, self._ring), time.monotonic()
+        left, self._interval = signal.setitimer(signal.ITIMER_REAL, self._seconds)
+        self._end, self._due = now + self._seconds, now + left if left else math.inf
+        self._wait(min(self._end, self._due))
+
+    def __exit__(self, *_: object) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, self._handler)
+        if self._due < math.inf:
+            self._wait(self._due, self._interval)
+
+    def _wait(self, until: float, interval: float = 0.0) -> None:
+        signal.setitimer(signal.ITIMER_REAL, max(1e-6, until - time.monotonic()), interval)
+
+    def _ring(self, number: int, frame: FrameType | None) -> None:
+        if time.monotonic() < self._due or not callable(self._handler):
+            raise TimeoutError(f"it has not come back after {self._seconds} seconds")
+        self._due = time.monotonic() + self._interval if self._interval else math.inf
+        self._wait(min(self._end, self._due))
+        try:
+            self._handler(number, frame)
+        except BaseException as error:
+            self.callers = error
+            raise
 
 
 class Listener:
@@ -75,9 +173,8 @@ class Listener:
         while (event := self._events.get()) is not _STOP:
             try:
                 self._function(event)
-            except Exception as error:
-                what = " ".join(str(error).split())
-                self._say(f"on_event {self._name} failed and is not called again: {type(error).__name__}: {what}")
+            except BaseException as error:  # a SystemExit too, of which a thread dies without a word
+                self._say(f"on_event {self._name} failed and is not called again: {_line(error)}")
                 return
 
     def tell(self, event: Any) -> None:

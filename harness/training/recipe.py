@@ -17,6 +17,7 @@ from pydantic.dataclasses import dataclass as validated
 
 from harness.system.document import read_as
 from harness.system.errors import ContentError, UsageError, reason
+from harness.system.user_code import source_sha256
 from search_spaces.catalog import PRESETS
 from search_spaces.errors import SearchSpaceError, nearest
 from search_spaces.network import Architecture, Task, normalised_values
@@ -75,6 +76,8 @@ class Recipe:
     decay_all: bool = False  # decay scales, shifts, biases and slopes too, as torch's optimizers do
     # MODULE:FUNCTION, a person's own code: it trains in place of all the above but the epochs (``run.train_by``).
     trainer: Annotated[str, Field(pattern=r"^([\w.]+:\w+)?$")] = ""
+    # Of its source (``source_sha256``); empty in recipes that are older than this field, which hold to no code.
+    trainer_sha256: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
 
     def __post_init__(self) -> None:
         """Refuse what cannot train, and write the teacher so that equal ones hash alike."""
@@ -92,6 +95,8 @@ class Recipe:
             raise ValueError(f"final_rate belongs to 'linear' and 'cosine', but schedule is '{self.schedule}'")
         if self.trainer and self.teacher:
             raise ValueError("a trainer of one's own takes no teacher")
+        if self.trainer_sha256 and not self.trainer:
+            raise ValueError("trainer_sha256 belongs to a trainer, but trainer is empty")
         if not self.teacher:
             for name in ("teacher_recipe", "teacher_seeds", "distill_weight", "distill_temperature"):
                 if getattr(self, name) != _LATER_DEFAULTS[name]:
@@ -334,7 +339,13 @@ def _read(path: Path) -> Recipe:
         document["teacher_recipe"] = recipe_document(named_recipe(named).recipe)
     if isinstance(teacher := document.get("teacher"), str) and teacher in PRESETS:
         document["teacher"] = PRESETS[teacher]
-    return recipe_from(document, str(path))
+    recipe = recipe_from(document, str(path))
+    return recipe if not recipe.trainer or recipe.trainer_sha256 else trained_by(recipe)
+
+
+def trained_by(recipe: Recipe) -> Recipe:
+    """Return a recipe with the SHA-256 of the source of its trainer, as that is now."""
+    return replace(recipe, trainer_sha256=source_sha256(recipe.trainer, "trainer"))
 
 
 def recipe_by_hash(hash_: str, epochs: int) -> Recipe | None:

@@ -27,9 +27,9 @@ from harness.data.training_images import ImageData, split
 from harness.system import files
 from harness.system.errors import ContentError, DeviceError, refused
 from harness.system.machine import choose_device
-from harness.system.user_code import called, function_of
+from harness.system.user_code import OtherCode, called, function_of
 from harness.training.modules import Images, Teacher, network_on
-from harness.training.native.native import TORCH, choose_engine
+from harness.training.native.native import TORCH, Engine, choose_engine
 from harness.training.recipe import Recipe
 from harness.training.result import (
     PROTOCOL_VERSION,
@@ -143,8 +143,7 @@ def train_jobs(
     together = together and not job.recipe.trainer
     engine = None if together else choose_engine(job.engine, job.recipe, device, ops).engine
     together = together or (engine is None and _captures(device) and not job.recipe.trainer)
-    # Masks of dropout and rounding depend on how many train together, so that is part of the engine's name.
-    name = f"{TORCH} together {len(jobs)}" if together else TORCH if engine is None else engine.name
+    name = _engine_name(job.recipe, engine, len(jobs) if together else 0)
     # A candidate is confirmed where other images than at first are validated on, if parts of the data take turns.
     turn = (job.seed_index + (job.purpose is Purpose.CONFIRM)) % dataset.folds
     training, validation = loaded.parts(device, None if job.purpose is Purpose.VERIFY else turn)
@@ -177,7 +176,7 @@ def train_jobs(
 
     if job.recipe.trainer:
         for at, result in enumerate(results):
-            _train_by_own(runs[at], training, result.seed, last, functools.partial(look, at))
+            _train_by_own(runs[at], training, result, last, functools.partial(look, at))
     going: list[Training] = []
     while left := [run for run in runs if len(run.history) < last and not run.diverged]:
         if together:
@@ -196,13 +195,25 @@ def train_jobs(
     ]
 
 
-def _train_by_own(run: Training, images: Images, seed: int, last: int, look: Callable[[], None]) -> None:
+def _engine_name(recipe: Recipe, engine: Engine | None, together: int) -> str:
+    if recipe.trainer:
+        return f"{TORCH} and {recipe.trainer} {recipe.trainer_sha256[:12]}".rstrip()
+    if together:
+        # Masks of dropout and rounding depend on how many train together.
+        return f"{TORCH} together {together}"
+    return TORCH if engine is None else engine.name
+
+
+def _train_by_own(run: Training, images: Images, result: Result, last: int, look: Callable[[], None]) -> None:
     """Have the recipe's trainer train from the start up to epoch ``last``: its ``report`` ends it there.
 
     Raises:
         ContentError: it failed, or came back before it had reported the last epoch.
+        OtherCode: it is other code than the recipe's, or of a recipe that does not say which.
     """
-    name, began = f"trainer {run.recipe.trainer}", time.perf_counter()
+    name, began, sha256 = f"trainer {run.recipe.trainer}", time.perf_counter(), run.recipe.trainer_sha256
+    if result.purpose is Purpose.VERIFY and not sha256:
+        raise OtherCode(f"the recipe is older than the SHA-256 of trainers, so it does not say which code {name} was")
 
     class Enough(BaseException):
         pass
@@ -219,11 +230,11 @@ def _train_by_own(run: Training, images: Images, seed: int, last: int, look: Cal
         if run.diverged or len(run.history) == last:
             raise Enough
 
-    function = function_of(run.recipe.trainer, "trainer")
-    torch.manual_seed(seed)
+    function = function_of(run.recipe.trainer, "trainer", sha256)
+    torch.manual_seed(result.seed)
     run.network.train()
     with called(name, seconds=0), contextlib.suppress(Enough):
-        function(run.architecture, run.network, images, seed, run.recipe.epochs, report)
+        function(run.architecture, run.network, images, result.seed, run.recipe.epochs, report)
         raise ValueError(f"it returned after {len(run.history)} of {last} epochs; report(loss) ends each")
 
 

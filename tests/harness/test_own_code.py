@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import threading
 import time
 from dataclasses import replace
@@ -16,10 +18,14 @@ from harness.data.training_images import ImageData
 from harness.evidence.events import RunEnded
 from harness.logs import log_of
 from harness.search.optuna_sampler import Index, sampler_name
-from harness.system.errors import ContentError, UsageError
-from harness.system.user_code import Listener, called
+from harness.system.errors import ContentError, DeviceError, UsageError
+from harness.system.machine import ignoring_sigint
+from harness.system.user_code import Listener, OtherCode, called, function_of, source_sha256
+from harness.training import processes
+from harness.training.executor import Broken, Source
 from harness.training.modules import Images
-from harness.training.recipe import Recipe
+from harness.training.native.native import choose_engine
+from harness.training.recipe import Recipe, named_recipe
 from harness.training.result import Purpose, Status
 from harness.training.run import Job, TrainingData, execute, train_jobs
 from harness.training.train import start
@@ -57,6 +63,14 @@ def early(architecture, module, data, seed, epochs, report):
 
 def words(architecture, module, data, seed, epochs, report):
     report("a lot")
+
+def leaves(architecture, module, data, seed, epochs, report):
+    raise SystemExit(3)
+
+def stopped(architecture, module, data, seed, epochs, report):
+    raise KeyboardInterrupt
+
+constant = 7
 
 def infinite(architecture, module, data, seed, epochs, report):
     while True:
@@ -107,6 +121,7 @@ def test_a_sampler_of_ones_own_proposes_as_the_same_sampler_of_the_harness(there
         ("raising", ContentError, "RuntimeError: no luck today"),
         ("no_sampler", ContentError, "str"),
         ("none", UsageError, "none"),
+        ("constant", UsageError, "int is not callable"),
     ],
 )
 def test_a_sampler_that_is_none_is_one_line(there: str, function: str, error: type[Exception], said: str) -> None:
@@ -172,6 +187,100 @@ def test_a_trainer_that_fails_is_one_line(there: str, loaded: TrainingData, func
         execute(job(f"{there}:{function}"), loaded)
 
 
+@pytest.mark.parametrize(("function", "told"), [("leaves", "SystemExit: 3"), ("stopped", "KeyboardInterrupt")])
+def test_a_trainer_that_leaves_its_worker_is_a_crashed_run(
+    there: str, loaded: TrainingData, function: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "_data", lambda source: loaded)
+    with ignoring_sigint():  # as in every worker
+        event = processes.train(job(f"{there}:{function}"), Source("toy", None), 1e6)
+    assert isinstance(event, Broken)
+    assert (event.status, event.message) == (Status.CRASHED, f"trainer {there}:{function} failed: {told}")
+
+
+def test_ctrl_c_in_ones_own_code_is_no_failure_of_it(there: str, loaded: TrainingData) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        execute(job(f"{there}:stopped"), loaded)
+
+
+def sha256sum(*names: str) -> str:
+    """What ``sha256sum NAMES``, and of several ``sha256sum NAMES | sha256sum``, prints in the current folder."""
+    lines = subprocess.run(["sha256sum", *names], capture_output=True, check=True).stdout
+    if len(names) > 1:
+        lines = subprocess.run(["sha256sum"], input=lines, capture_output=True, check=True).stdout
+    return lines.decode().split()[0]
+
+
+def test_the_source_is_a_module_and_what_it_imports_beside_it(tmp_path: Path) -> None:
+    mine, package = f"held_{id(tmp_path)}", f"pack_{id(tmp_path)}"
+    (tmp_path / package).mkdir()
+    for name, text in {
+        f"{mine}.py": f"import torch, harness.cli\nfrom {package} import deep\ndef train(*given): ...",
+        f"{package}/__init__.py": "",
+        f"{package}/deep.py": "from . import deeper",
+        f"{package}/deeper.py": "def train(*given): ...",
+        f"{package}/unused.py": "",
+    }.items():
+        (tmp_path / name).write_text(text)
+    inner = [f"{package}/__init__.py", f"{package}/deep.py", f"{package}/deeper.py"]
+    assert source_sha256(f"{package}.deeper:train", "it") == sha256sum(inner[0], inner[2])
+    before = source_sha256(f"{mine}:train", "it")
+    assert before == sha256sum(f"{mine}.py", *inner)
+    (tmp_path / inner[2]).write_text("def train(*given): 'edited'")
+    # What is in memory is the code of before.
+    with pytest.raises(UsageError, match="changed since this process imported it"):
+        source_sha256(f"{mine}:train", "it")
+    assert callable(function_of(f"{mine}:train", "it", before))
+    with pytest.raises(OtherCode, match=f"{before[:12]}.*{'0' * 12}"):
+        function_of(f"{mine}:train", "it", "0" * 64)
+    with pytest.raises(UsageError, match="no file"):
+        source_sha256("time:sleep", "it")
+
+
+def test_a_trainer_is_known_by_its_source(there: str, loaded: TrainingData, tmp_path: Path) -> None:
+    code = sha256sum(f"{there}.py")
+    (tmp_path / "mine.toml").write_text(f"trainer = '{there}:steps'\nepochs = 1")
+    recipe = named_recipe(f"@{tmp_path}/mine.toml").recipe
+    assert recipe.trainer_sha256 == code
+    made = execute(job("", recipe=recipe), loaded).environment
+    assert made is not None
+    assert made.engine == f"torch and {there}:steps {code[:12]}"
+    with pytest.raises(OtherCode, match="other code"):
+        execute(job("", recipe=replace(recipe, trainer_sha256="0" * 64)), loaded)
+    # Of a recipe of before nothing says which code its recorded seeds are of.
+    older = replace(recipe, trainer_sha256="")
+    assert execute(job("", recipe=older), loaded).status is Status.COMPLETE
+    with pytest.raises(OtherCode, match="older"):
+        execute(job("", recipe=older, purpose=Purpose.VERIFY), loaded)
+    with pytest.raises(DeviceError, match=f"{there}:steps"):
+        choose_engine("native", recipe, torch.device("cpu"))
+
+
+@pytest.mark.parametrize(("own_seconds", "seconds"), [(0.05, 1), (1.0, 0.05)])
+def test_an_alarm_of_the_caller_rings_when_it_would_have(own_seconds: float, seconds: float) -> None:
+    class Ours(Exception):
+        pass
+
+    def ring(number: int, frame: object) -> None:
+        raise Ours
+
+    before = signal.signal(signal.SIGALRM, ring)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, own_seconds)
+        if own_seconds < seconds:  # in the middle of somebody's code
+            with pytest.raises(Ours), called("it", seconds):
+                time.sleep(2)
+            assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
+        else:
+            with pytest.raises(ContentError, match="not come back"), called("it", seconds):
+                time.sleep(2)
+            assert 0.5 < signal.getitimer(signal.ITIMER_REAL)[0] <= own_seconds - seconds
+        assert signal.getsignal(signal.SIGALRM) is ring
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 def test_a_trainer_whose_loss_is_not_finite_has_diverged(there: str, loaded: TrainingData) -> None:
     assert execute(job(f"{there}:infinite"), loaded).status is Status.DIVERGED
 
@@ -195,7 +304,7 @@ def test_a_listener_hears_all_in_order_and_stops_nobody() -> None:
     hangs = Listener(lambda event: forever.wait(), said.append)
 
     def fails(event: object) -> None:
-        raise ValueError("no\nmore")
+        raise SystemExit("no\nmore")
 
     raises = Listener(fails, said.append)
     for event in range(100):
