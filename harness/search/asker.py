@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from inspect import signature
+from typing import NamedTuple
 
 from harness.evidence.events import Proposal, Rejected, Repeated
 from harness.evidence.study import StudyConfig
-from harness.search.clock import TimeLeft
+from harness.search.clock import TimeLeft, work_of
 from harness.search.optuna_sampler import takes_problem
 from harness.search.propose import ASKS, Found
 from harness.search.race import Candidate
@@ -29,7 +31,8 @@ class Problem:
     Attributes:
         space: the whole definition, in the language of spaces.
         budget: most parameters.
-        target_pct: validation accuracy to be reached at the last of ``epochs``.
+        target_pct: validation accuracy to be reached at the last of ``epochs``, which is the length of a training where
+            no other one is answered or there is time for none as long.
         networks: all that may be proposed, where the space is small enough to be listed; else None.
     """
 
@@ -47,7 +50,7 @@ class Trial:
     """A network that the method has proposed before, and what came of it.
 
     Attributes:
-        state: ``running``, ``complete``, or how its training failed.
+        state: ``running``, ``complete``, ``rejected`` for a limit of the moment, or how its training failed.
         validation_accuracy_pct: of its first run, None while that is going on; ``fresh_pct`` of its runs on fresh
             seeds, which a network gets that has reached the target once.
         stands: it has reached the target on these, so it may be the answer.
@@ -61,17 +64,33 @@ class Trial:
     stands: bool
 
 
-Ask = Callable[[Sequence[Trial]], str]
+class Room(NamedTuple):
+    """What there is room for: the most of what is minimised, the epochs that may be answered, seconds of a training."""
+
+    limit: int
+    lengths: tuple[int, ...]
+    seconds: float | None
+
+
+# Answers a network, or a network and its epochs.
+Ask = Callable[[Sequence[Trial]], str | tuple[str, int]]
 
 
 @dataclass(slots=True)
 class Asker:
-    """Proposes to a search what somebody's method says, which is asked by ``ask``; ``name`` is for errors."""
+    """Proposes to a search what somebody's method says, which is asked by ``ask``; ``name`` is for errors.
+
+    ``lengths`` are epochs that may be answered, none where all trainings are as long; ``room`` is that of the moment;
+    ``rejected`` networks were answered and are not trained.
+    """
 
     name: str
     space: SearchSpace
     problem: Problem
     ask: Ask
+    lengths: tuple[int, ...] = ()
+    room: Room | None = None
+    rejected: dict[str, Trial] = field(default_factory=dict)
 
     def propose(
         self,
@@ -80,33 +99,55 @@ class Asker:
         time_left: TimeLeft,
         objective: Objective = Metric.PARAMETERS,
     ) -> Found:
-        """Return the next network; none where the method names known ones ``ASKS`` times in a row: it has no more."""
-        known = {candidate.proposal.hash: trial for trial, candidate in candidates.items()}
-        tried = tuple(map(_tried, candidates.values()))
+        """Return the next network within the limits of the moment; none after ``ASKS`` answers in a row that are not.
+
+        They are of networks that are known, or that are over the limits: the method has no more.
+        """
+        usual = self.problem.epochs
+        tried = [(trial, each.proposal) for trial, each in candidates.items()]
+        known = {(each.hash, epochs): trial for trial, each in tried for epochs in (None, each.epochs or usual)}
+        self.room, lacks_time = Room(ceiling, self.lengths, time_left.seconds), False
         passed: list[Rejected | Repeated] = []
         for _ in range(ASKS):
-            answer = self.ask(tried)
+            answer = self.ask((*map(_tried, candidates.values()), *self.rejected.values()))
+            text, asked = (answer, None) if isinstance(answer, str) else answer
             try:
-                architecture = parse_network(answer, self.space.task)
+                architecture = parse_network(text, self.space.task)
             except SearchSpaceError as error:
-                raise ContentError(f"{self.name} answered {shown(answer)}: {error.message}") from error
+                raise ContentError(f"{self.name} answered {shown(text)}: {error.message}") from error
             judgement, listed = judge(self.space, architecture, self.problem.budget), self.problem.networks
             analysis = judgement.analysis if judgement.accepted else None
-            if analysis is None or str(architecture) not in (listed or [str(architecture)]):
-                why = judgement.message or "it is not listed"
-                raise ContentError(f"{self.name} answered {shown(answer)}, which may not be trained: {why}")
-            if architecture.hash not in known:
+            is_listed = str(architecture) in (listed or [str(architecture)])
+            if analysis is None or not is_listed or asked not in (None, *self.lengths):
+                allowed = f"its epochs may be {', '.join(map(str, self.lengths))}" if is_listed else "it is not listed"
+                raise ContentError(
+                    f"{self.name} answered {shown(text)}, which may not be trained: {judgement.message or allowed}"
+                )
+            lengths = [each for each in self.lengths if each <= usual] or [usual]
+            in_time = [
+                each for each in (lengths if asked is None else [asked]) if time_left.has(each, work_of(analysis))
+            ]
+            epochs, hash_ = max(in_time, default=None), architecture.hash
+            if (hash_, asked) in known:
+                passed.append(Repeated(trial=known[hash_, asked], hash=hash_))
+                continue
+            size, over = analysis.parameters, judge(self.space, architecture, ceiling, objective).reason
+            if over is None and epochs is not None:
                 proposal = Proposal(
                     trial=len(candidates),
                     architecture=architecture,
-                    hash=architecture.hash,
-                    parameters=analysis.parameters,
+                    hash=hash_,
+                    parameters=size,
                     origin=self.name,
                     decisions=(),
+                    epochs=epochs if self.lengths else None,
                 )
                 return Found(proposal, tuple(passed))
-            passed.append(Repeated(trial=known[architecture.hash], hash=architecture.hash))
-        return Found(None, tuple(passed), f"{ASKS} networks in a row were known")
+            lacks_time = lacks_time or over is None
+            reason = over or Metric.MACS.value
+            passed.append(Rejected(reason=reason, parameters=size, hash=hash_, origin="sampler", budget=ceiling))
+            self.rejected[hash_] = Trial(str(architecture), size, "rejected", None, (), stands=False)
+        return Found(None, tuple(passed), f"{ASKS} networks in a row were known or over the limits", lacks_time)
 
     def tell(self, candidate: Candidate) -> None:
         """Do nothing: the history says it at the next question."""
@@ -138,21 +179,28 @@ def method_of(config: StudyConfig, space: SearchSpace, workers: int) -> Asker | 
     """
     if not takes_problem(name := config.sampler):
         return None
+    lengths = config.all_lengths
     problem = Problem(
         space=config.space_text,
         budget=config.budget,
         target_pct=config.threshold_pct,
-        epochs=config.recipe.epochs,
+        epochs=config.recipe.epochs if config.recipe.epochs in lengths else max(lengths),
         workers=workers,
         seed=config.seed,
     )
     with called(f"--sampler {name}"):
-        asked: Ask = function_of(name, "--sampler")(problem)
+        method = function_of(name, "--sampler")(problem)
+        takes_room = len(signature(method).parameters) > 1
 
-    def ask(tried: Sequence[Trial]) -> str:
+    def ask(tried: Sequence[Trial]) -> str | tuple[str, int]:
         with called(f"--sampler {name}"):
-            if isinstance(answer := asked(tried), str):
-                return answer
+            answer: object = method(tried, asker.room) if takes_room else method(tried)
+            match answer:
+                case str():
+                    return answer
+                case str() as text, int() as epochs:
+                    return text, epochs
             raise TypeError(f"it answered {type(answer).__name__}, but the text of a network is wanted")
 
-    return Asker(f"--sampler {name}", space, problem, ask)
+    asker = Asker(f"--sampler {name}", space, problem, ask, lengths)
+    return asker

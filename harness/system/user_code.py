@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 import queue
 import signal
@@ -11,12 +10,11 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from modulefinder import ModuleFinder
 from pathlib import Path
-from types import FrameType
 from typing import Any, cast
 
 from harness.system.errors import ContentError, UsageError
@@ -46,8 +44,10 @@ def function_of(name: str, purpose: str, sha256: str = "") -> Callable[..., Any]
             raise
         raise UsageError(f"{purpose} {name}: {_line(error)}") from error
     if sha256 not in ("", _SOURCES.setdefault(module, source)):
-        began = f"{purpose} {name} is other code ({source[:12]}) than it was ({sha256[:12]}) when this began"
-        raise OtherCode(f"{began}; bring that back, or begin anew with the code as it is")
+        differs = (
+            f"{purpose} {name} is other code (SHA-256 {source[:12]}...) than that of the recipe ({sha256[:12]}...)"
+        )
+        raise OtherCode(f"{differs}; bring that back, or begin anew with the code as it is")
     return cast("Callable[..., Any]", result)
 
 
@@ -113,50 +113,24 @@ def called(name: str, seconds: float = _SECONDS) -> Iterator[None]:
     """
     # Only the main thread can be called back; elsewhere nothing limits it.
     limited = seconds > 0 and threading.current_thread() is threading.main_thread()
-    alarm = _Alarm(seconds)
+    handler = signal.signal(signal.SIGALRM, _has_hung) if limited else None
+    left, interval = signal.setitimer(signal.ITIMER_REAL, seconds) if limited else (0.0, 0.0)
+    began = time.monotonic()
     try:
-        with alarm if limited else nullcontext():
-            yield
+        yield
     except BaseException as error:
-        if error is alarm.callers or _is_ctrl_c(error):
+        if _is_ctrl_c(error):
             raise
         raise ContentError(f"{name} failed: {_line(error)}") from error
+    finally:
+        if limited:
+            signal.signal(signal.SIGALRM, handler)
+            # An alarm of the caller's rings when it would have, or now if that was in the block.
+            signal.setitimer(signal.ITIMER_REAL, left and max(1e-6, left + began - time.monotonic()), interval)
 
 
-class _Alarm:
-    """Raises TimeoutError in a block after so many seconds; an alarm that the caller has set rings as it would have.
-
-    ``callers`` is what the caller's own handler has raised.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds, self.callers = seconds, cast("BaseException | None", None)
-
-    def __enter__(self) -> None:
-        self._handler, now = signal.signal(signal.SIGALRM, self._ring), time.monotonic()
-        left, self._interval = signal.setitimer(signal.ITIMER_REAL, self._seconds)
-        self._end, self._due = now + self._seconds, now + left if left else math.inf
-        self._wait(min(self._end, self._due))
-
-    def __exit__(self, *_: object) -> None:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, self._handler)
-        if self._due < math.inf:
-            self._wait(self._due, self._interval)
-
-    def _wait(self, until: float, interval: float = 0.0) -> None:
-        signal.setitimer(signal.ITIMER_REAL, max(1e-6, until - time.monotonic()), interval)
-
-    def _ring(self, number: int, frame: FrameType | None) -> None:
-        if time.monotonic() < self._due or not callable(self._handler):
-            raise TimeoutError(f"it has not come back after {self._seconds} seconds")
-        self._due = time.monotonic() + self._interval if self._interval else math.inf
-        self._wait(min(self._end, self._due))
-        try:
-            self._handler(number, frame)
-        except BaseException as error:
-            self.callers = error
-            raise
+def _has_hung(number: int, frame: object) -> None:
+    raise TimeoutError(f"it has not come back after {_SECONDS} seconds")
 
 
 class Listener:

@@ -17,7 +17,7 @@ from pydantic.dataclasses import dataclass as validated
 
 from harness.system.document import read_as
 from harness.system.errors import ContentError, UsageError, reason
-from harness.system.user_code import source_sha256
+from harness.system.user_code import OtherCode, function_of, source_sha256
 from search_spaces.catalog import PRESETS
 from search_spaces.errors import SearchSpaceError, nearest
 from search_spaces.network import Architecture, Task, normalised_values
@@ -346,6 +346,15 @@ def _read(path: Path) -> Recipe:
 def trained_by(recipe: Recipe) -> Recipe:
     """Return a recipe with the SHA-256 of the source of its trainer, as that is now."""
     return replace(recipe, trainer_sha256=source_sha256(recipe.trainer, "trainer"))
+
+
+def check_trainer(recipe: Recipe) -> None:
+    """Raise OtherCode unless the recipe's trainer is known to be, here, the code that it is of."""
+    if recipe.trainer and not recipe.trainer_sha256:
+        why = "the recipe is older than the SHA-256 of trainers, so it does not say which code"
+        raise OtherCode(f"{why} {recipe.trainer} was")
+    if recipe.trainer:
+        function_of(recipe.trainer, "trainer", recipe.trainer_sha256)
 
 
 def recipe_by_hash(hash_: str, epochs: int) -> Recipe | None:

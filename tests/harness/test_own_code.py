@@ -15,8 +15,10 @@ import torch.nn.functional as functional
 
 from harness.data.datasets import DATASETS
 from harness.data.training_images import ImageData
-from harness.evidence.events import RunEnded
+from harness.evidence.events import Confirmed, Proposal, RunEnded
 from harness.logs import log_of
+from harness.search.asker import method_of
+from harness.search.clock import Pace, TimeLeft
 from harness.search.optuna_sampler import Index, sampler_name
 from harness.system.errors import ContentError, DeviceError, UsageError
 from harness.system.machine import ignoring_sigint
@@ -25,12 +27,12 @@ from harness.training import processes
 from harness.training.executor import Broken, Source
 from harness.training.modules import Images
 from harness.training.native.native import choose_engine
-from harness.training.recipe import Recipe, named_recipe
+from harness.training.recipe import Recipe, check_trainer, named_recipe
 from harness.training.result import Purpose, Status
 from harness.training.run import Job, TrainingData, execute, train_jobs
 from harness.training.train import start
 from search_spaces.catalog import space
-from search_spaces.notation import parse_network
+from search_spaces.notation import parse_network, parse_space
 from tests.harness import scripted
 
 CODE = """
@@ -47,6 +49,17 @@ def no_sampler(seed):
 
 def narrower(problem):
     return lambda tried: f"conv3x3({8 - len(tried)}) gap linear(10)" if len(tried) < 3 else 7
+
+def roomy(problem):
+    answers = iter([9, 5, 9, 6, 4])
+    def ask(tried, room):
+        rooms.append((problem.epochs, room))
+        channels = next(answers, 3)
+        text = f"conv3x3({channels}) gap linear(10)"
+        return (text, 2) if channels == 5 else text
+    return ask
+
+rooms = []
 
 def steps(architecture, module, data, seed, epochs, report):
     optimizer = torch.optim.SGD(module.parameters(), 0.1)
@@ -144,6 +157,52 @@ def test_a_method_of_the_bench_says_alone_which_network_is_next(
     with pytest.raises(ContentError, match=r"narrower failed: TypeError: it answered int") as raised:
         scripted.run(tmp_path / "study", configured, scripted.effort(trials=4))
     assert "\n" not in str(raised.value)
+
+
+def test_a_method_is_held_to_lengths_the_falling_limit_and_the_time(
+    there: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripted.without_processes(monkeypatch).accuracy_pct = lambda parameters, seed: 99.5 if parameters < 200 else 98.0
+    configured = scripted.config(
+        sampler=f"{there}:roomy", space_text="net = conv3x3(1..9) gap linear(10);", lengths=(2, 4)
+    )
+    search = scripted.run(tmp_path / "study", configured, scripted.effort(trials=4))
+    proposed = [(str(each.proposal.architecture), each.proposal.epochs) for each in search.candidates.values()]
+    # With 5 channels, 105 parameters, it stands: the answers of 9 and 6 channels are passed over.
+    assert proposed == [
+        ("conv3x3(9) gap linear(10)", 4),
+        ("conv3x3(5) gap linear(10)", 2),
+        ("conv3x3(4) gap linear(10)", 4),
+        ("conv3x3(3) gap linear(10)", 4),
+    ]
+    rooms = function_of(f"{there}:roomy", "it").__globals__["rooms"]
+    assert [(epochs, room.lengths) for epochs, room in rooms] == [(4, (2, 4))] * len(rooms)
+    assert rooms[-1][1].limit < 105 < rooms[0][1].limit
+    # What takes too long is not trained: as long a training as there is time for, or none.
+    asker = method_of(configured, parse_space(configured.space_text), 1)
+    assert asker is not None
+    seconds = TimeLeft(5_000, Pace(1e-3, 0.0), seconds=12.0)  # of which an epoch takes 5
+    assert asker.propose(1000, {}, seconds).proposal.epochs == 2  # type: ignore[union-attr]
+    assert asker.propose(1000, {}, replace(seconds, seconds=1.0)).lacks_time
+
+
+def test_a_sampler_of_optunas_is_held_to_lengths_and_the_limit(
+    there: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripted.without_processes(monkeypatch).accuracy_pct = lambda parameters, seed: 99.5
+    configured = scripted.config(
+        sampler=f"{there}:uniform", space_text="net = conv3x3(1..9) gap linear(10);", lengths=(2,)
+    )
+    search = scripted.run(tmp_path / "study", configured, scripted.effort(trials=6))
+    assert {each.proposal.epochs for each in search.candidates.values()} == {2}
+    limits = [search.config.budget]
+    for entry in search.entries:
+        match entry.event:
+            case Proposal() as proposal:
+                assert proposal.parameters <= limits[-1]
+            case Confirmed(budget=int(limit)):
+                limits.append(limit)
+    assert len(limits) > 1
 
 
 def test_what_hangs_is_ended() -> None:
@@ -251,34 +310,32 @@ def test_a_trainer_is_known_by_its_source(there: str, loaded: TrainingData, tmp_
     older = replace(recipe, trainer_sha256="")
     assert execute(job("", recipe=older), loaded).status is Status.COMPLETE
     with pytest.raises(OtherCode, match="older"):
+        check_trainer(older)
+    with pytest.raises(OtherCode, match="older"):
         execute(job("", recipe=older, purpose=Purpose.VERIFY), loaded)
     with pytest.raises(DeviceError, match=f"{there}:steps"):
         choose_engine("native", recipe, torch.device("cpu"))
 
 
-@pytest.mark.parametrize(("own_seconds", "seconds"), [(0.05, 1), (1.0, 0.05)])
-def test_an_alarm_of_the_caller_rings_when_it_would_have(own_seconds: float, seconds: float) -> None:
-    class Ours(Exception):
-        pass
+@pytest.mark.parametrize("seconds", [0.2, 1.0])
+def test_an_alarm_of_the_caller_is_not_lost(seconds: float) -> None:
+    rung: list[float] = []
 
     def ring(number: int, frame: object) -> None:
-        raise Ours
+        rung.append(time.monotonic())
 
-    before = signal.signal(signal.SIGALRM, ring)
+    handler, began = signal.signal(signal.SIGALRM, ring), time.monotonic()
     try:
-        signal.setitimer(signal.ITIMER_REAL, own_seconds)
-        if own_seconds < seconds:  # in the middle of somebody's code
-            with pytest.raises(Ours), called("it", seconds):
-                time.sleep(2)
-            assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
-        else:
-            with pytest.raises(ContentError, match="not come back"), called("it", seconds):
-                time.sleep(2)
-            assert 0.5 < signal.getitimer(signal.ITIMER_REAL)[0] <= own_seconds - seconds
+        signal.setitimer(signal.ITIMER_REAL, 0.5)
+        with pytest.raises(ContentError, match="not come back"), called("it", seconds):
+            time.sleep(3)
         assert signal.getsignal(signal.SIGALRM) is ring
+        while time.monotonic() < began + 2 and not rung:
+            time.sleep(0.01)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.signal(signal.SIGALRM, handler)
+    assert rung[0] - began == pytest.approx(max(0.5, seconds), abs=0.3)
 
 
 def test_a_trainer_whose_loss_is_not_finite_has_diverged(there: str, loaded: TrainingData) -> None:

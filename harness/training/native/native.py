@@ -264,7 +264,7 @@ def choose_engine(name: str, recipe: Recipe, device: torch.device, ops: Iterable
     taught = parse_notation(recipe.teacher).op_types if recipe.teacher else ()
     without = sorted({op.__name__ for op in (*ops, *taught) if op not in KERNELS})
     if recipe.trainer:
-        why = f"{recipe.trainer} does, with torch's module"
+        why = f"{recipe.trainer} is given a module of torch"
     elif without:
         why = f"it has no kernel for {', '.join(without)}"
     elif device.type == "cpu":
