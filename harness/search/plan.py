@@ -39,6 +39,7 @@ from search_spaces.space import (
     Condition,
     Metric,
     SearchSpace,
+    binding,
     contradictory,
     draw,
     feasible,
@@ -65,6 +66,7 @@ class SearchPlan:
         offset: by which the threshold on validation images stands for the target.
         past: earlier trainings that the search learns from; ``left_out`` says what could not be read.
         executor_of: who trains; ``nodes`` are those of a cluster, none where this machine trains.
+        planned_seconds: of the search, which the choice of an augmentation has taken.
     """
 
     workspace: Workspace
@@ -81,6 +83,7 @@ class SearchPlan:
     origins: dict[str, str]
     executor_of: ExecutorOf = Processes
     nodes: tuple[NodeInfo, ...] = ()
+    planned_seconds: float = 0.0
 
 
 def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) -> SearchPlan:
@@ -167,7 +170,7 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
         folder=folder,
         config=config,
         effort=Effort(
-            seconds=given["seconds"] - (time.monotonic() - started if usual is None else 0.0),
+            seconds=given["seconds"],
             trials=given["trials"],
             workers=workers,
             device=str(device),
@@ -181,6 +184,7 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
         engine=engine,
         past=past,
         left_out=tuple(error.message for error in left_out),
+        planned_seconds=time.monotonic() - started if usual is None else 0.0,
         origins={("study" if name == "name" else name): origin for name, origin in origins.items()},
     )
 
@@ -232,9 +236,11 @@ def _limited_space(
     if space.configurations <= MOST_EXACT:
         fewest = smallest(space)
         if fewest is None:
-            conditions, check = ", ".join(map(str, space.conditions)), typed("spaces", "check", given["space"])
+            conditions, check = ", ".join(map(str, binding(space.conditions))), typed("spaces", "check", given["space"])
+            shape = "x".join(map(str, task.input_shape))
             raise ContentError(
-                f"no network of space '{space.name}' keeps all conditions ({conditions})",
+                f"no network of space '{space.name}' suits {shape}"
+                + (f" and keeps {conditions}" if conditions else ""),
                 hint="loosen --limit or raise --budget" if limits else f"see why with '{check}'",
             )
         if fewest > budget:

@@ -312,7 +312,10 @@ def named_recipe(text: str, *, epochs: int | None = None) -> NamedRecipe:
 def check_batch(recipe: Recipe, images: int) -> None:
     """Raise ContentError unless a batch fits into so many training images."""
     if recipe.batch_size > images:
-        raise ContentError(f"recipe: batch_size is {recipe.batch_size}, but there are only {images} images to train on")
+        raise ContentError(
+            f"recipe: batch_size is {recipe.batch_size}, but there are only {images} images to train on",
+            hint=f"--recipe @FILE.toml, a file with a line such as batch_size = {max(1, images // 4)}",
+        )
 
 
 def check_statistics(recipe: Recipe, architecture: Architecture, task: Task) -> None:

@@ -151,8 +151,10 @@ def test_too_few_trials_are_doubled_by_a_command_that_goes_on_with_the_same_stud
     ("given", "accuracies", "why", "field", "expected"),
     [
         (("--time", "0.001s"), (96.9, 96.9), "time", ("exists",), True),
-        # The largest, 238 parameters, is the nearest: a budget of 300 binds.
-        (("--budget", "300", "--epochs", "30"), (96.0, 96.9), "space", ("config", "budget"), 600),
+        # The nearest has 86 parameters, the largest 238: a budget of 170 binds, 300 does not.
+        (("--budget", "170", "--epochs", "30"), (96.9, 96.9), "space", ("config", "budget"), 340),
+        (("--limit", "parameters<=170", "--epochs", "30"), (96.9, 96.9), "space", ("config", "budget"), 340),
+        (("--budget", "300", "--epochs", "30"), (96.0, 96.9), "target", ("config", "budget"), 300),
         ((), (80.0, 80.0), "target", ("config", "budget"), 20_000),
     ],
 )

@@ -260,7 +260,7 @@ def test_once_something_stands_nothing_without_a_chance_is_proposed_in_a_search_
     # It is not for want of time: with more of it none of them has a chance either.
     assert found.proposal is None
     assert not found.lacks_time
-    assert "has a chance to reach the target" in found.why
+    assert "a chance of 3 % to reach the target" in found.why
     assert proposed(aiming(), standing, budget=budget).proposal is not None
 
 
