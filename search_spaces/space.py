@@ -318,16 +318,6 @@ def contradictory(conditions: Iterable[Condition]) -> list[Condition]:
     return []
 
 
-def binding(conditions: Iterable[Condition]) -> list[Condition]:
-    """Return of each metric and comparison the tightest condition, in the order of their first ones."""
-    tightest: dict[tuple[Objective, str], Condition] = {}
-    for each in conditions:
-        key = each.metric, each.comparison
-        if key not in tightest or tightest[key].holds(each.bound):
-            tightest[key] = each
-    return list(tightest.values())
-
-
 @dataclass(frozen=True, slots=True)
 class SearchSpace:
     """Which networks can be drawn.

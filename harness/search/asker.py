@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from inspect import signature
-from typing import NamedTuple
 
 from harness.evidence.events import Proposal, Rejected, Repeated
 from harness.evidence.study import StudyConfig
@@ -31,8 +29,7 @@ class Problem:
     Attributes:
         space: the whole definition, in the language of spaces.
         budget: most parameters.
-        target_pct: validation accuracy to be reached at the last of ``epochs``, which is the length of a training where
-            no other one is answered or there is time for none as long.
+        target_pct: validation accuracy to be reached at the last of ``epochs``, or earlier where time is short.
         networks: all that may be proposed, where the space is small enough to be listed; else None.
     """
 
@@ -64,24 +61,14 @@ class Trial:
     stands: bool
 
 
-class Room(NamedTuple):
-    """What there is room for: the most of what is minimised, the epochs that may be answered, seconds of a training."""
-
-    limit: int
-    lengths: tuple[int, ...]
-    seconds: float | None
-
-
-# Answers a network, or a network and its epochs.
-Ask = Callable[[Sequence[Trial]], str | tuple[str, int]]
+Ask = Callable[[Sequence[Trial]], str]
 
 
 @dataclass(slots=True)
 class Asker:
     """Proposes to a search what somebody's method says, which is asked by ``ask``; ``name`` is for errors.
 
-    ``lengths`` are epochs that may be answered, none where all trainings are as long; ``room`` is that of the moment;
-    ``rejected`` networks were answered and are not trained.
+    ``lengths`` are epochs that a training may have, where they differ; ``rejected`` is what was answered in vain.
     """
 
     name: str
@@ -89,7 +76,6 @@ class Asker:
     problem: Problem
     ask: Ask
     lengths: tuple[int, ...] = ()
-    room: Room | None = None
     rejected: dict[str, Trial] = field(default_factory=dict)
 
     def propose(
@@ -99,38 +85,25 @@ class Asker:
         time_left: TimeLeft,
         objective: Objective = Metric.PARAMETERS,
     ) -> Found:
-        """Return the next network within the limits of the moment; none after ``ASKS`` answers in a row that are not.
-
-        They are of networks that are known, or that are over the limits: the method has no more.
-        """
-        usual = self.problem.epochs
-        tried = [(trial, each.proposal) for trial, each in candidates.items()]
-        known = {(each.hash, epochs): trial for trial, each in tried for epochs in (None, each.epochs or usual)}
-        self.room, lacks_time = Room(ceiling, self.lengths, time_left.seconds), False
-        passed: list[Rejected | Repeated] = []
+        """Return the next network; none where the method names ``ASKS`` in a row that are known, or over the limits."""
+        known = {candidate.proposal.hash: trial for trial, candidate in candidates.items()}
+        lengths = [each for each in self.lengths if each <= self.problem.epochs] or [self.problem.epochs]
+        passed, lacks_time = list[Rejected | Repeated](), False
         for _ in range(ASKS):
             answer = self.ask((*map(_tried, candidates.values()), *self.rejected.values()))
-            text, asked = (answer, None) if isinstance(answer, str) else answer
             try:
-                architecture = parse_network(text, self.space.task)
+                architecture = parse_network(answer, self.space.task)
             except SearchSpaceError as error:
-                raise ContentError(f"{self.name} answered {shown(text)}: {error.message}") from error
+                raise ContentError(f"{self.name} answered {shown(answer)}: {error.message}") from error
             judgement, listed = judge(self.space, architecture, self.problem.budget), self.problem.networks
-            analysis = judgement.analysis if judgement.accepted else None
-            is_listed = str(architecture) in (listed or [str(architecture)])
-            if analysis is None or not is_listed or asked not in (None, *self.lengths):
-                allowed = f"its epochs may be {', '.join(map(str, self.lengths))}" if is_listed else "it is not listed"
-                raise ContentError(
-                    f"{self.name} answered {shown(text)}, which may not be trained: {judgement.message or allowed}"
-                )
-            lengths = [each for each in self.lengths if each <= usual] or [usual]
-            in_time = [
-                each for each in (lengths if asked is None else [asked]) if time_left.has(each, work_of(analysis))
-            ]
-            epochs, hash_ = max(in_time, default=None), architecture.hash
-            if (hash_, asked) in known:
-                passed.append(Repeated(trial=known[hash_, asked], hash=hash_))
+            analysis, hash_ = judgement.analysis if judgement.accepted else None, architecture.hash
+            if analysis is None or str(architecture) not in (listed or [str(architecture)]):
+                why = judgement.message or "it is not listed"
+                raise ContentError(f"{self.name} answered {shown(answer)}, which may not be trained: {why}")
+            if hash_ in known:
+                passed.append(Repeated(trial=known[hash_], hash=hash_))
                 continue
+            epochs = max((each for each in lengths if time_left.has(each, work_of(analysis))), default=None)
             size, over = analysis.parameters, judge(self.space, architecture, ceiling, objective).reason
             if over is None and epochs is not None:
                 proposal = Proposal(
@@ -144,8 +117,9 @@ class Asker:
                 )
                 return Found(proposal, tuple(passed))
             lacks_time = lacks_time or over is None
-            reason = over or Metric.MACS.value
-            passed.append(Rejected(reason=reason, parameters=size, hash=hash_, origin="sampler", budget=ceiling))
+            passed.append(
+                Rejected(reason=over or "macs", parameters=size, hash=hash_, origin="sampler", budget=ceiling)
+            )
             self.rejected[hash_] = Trial(str(architecture), size, "rejected", None, (), stands=False)
         return Found(None, tuple(passed), f"{ASKS} networks in a row were known or over the limits", lacks_time)
 
@@ -189,18 +163,12 @@ def method_of(config: StudyConfig, space: SearchSpace, workers: int) -> Asker | 
         seed=config.seed,
     )
     with called(f"--sampler {name}"):
-        method = function_of(name, "--sampler")(problem)
-        takes_room = len(signature(method).parameters) > 1
+        asked: Ask = function_of(name, "--sampler")(problem)
 
-    def ask(tried: Sequence[Trial]) -> str | tuple[str, int]:
+    def ask(tried: Sequence[Trial]) -> str:
         with called(f"--sampler {name}"):
-            answer: object = method(tried, asker.room) if takes_room else method(tried)
-            match answer:
-                case str():
-                    return answer
-                case str() as text, int() as epochs:
-                    return text, epochs
+            if isinstance(answer := asked(tried), str):
+                return answer
             raise TypeError(f"it answered {type(answer).__name__}, but the text of a network is wanted")
 
-    asker = Asker(f"--sampler {name}", space, problem, ask, lengths)
-    return asker
+    return Asker(f"--sampler {name}", space, problem, ask, lengths)

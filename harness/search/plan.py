@@ -29,7 +29,7 @@ from harness.training.executor import ExecutorOf, Limits, Source
 from harness.training.native.native import Choice, choose_engine
 from harness.training.processes import Processes
 from harness.training.ray import NodeInfo, nodes_now
-from harness.training.recipe import NamedRecipe, check_batch, named_recipe, recipe_from, trained_by
+from harness.training.recipe import NamedRecipe, check_batch, named_recipe, recipe_from
 from search_spaces.catalog import space as space_of
 from search_spaces.errors import SearchSpaceError, ShapeError
 from search_spaces.network import Task, analyse
@@ -39,7 +39,6 @@ from search_spaces.space import (
     Condition,
     Metric,
     SearchSpace,
-    binding,
     contradictory,
     draw,
     feasible,
@@ -104,7 +103,8 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
     if (trainer := given.get("trainer")) is not None:
         if given["recipe"] != AUTO:
             raise UsageError("--recipe and --trainer exclude each other: a trainer of one's own is the recipe")
-        usual = NamedRecipe(trainer, trained_by(recipe_from({"trainer": trainer}, "--trainer")))
+        code = source_sha256(trainer, "--trainer")
+        usual = NamedRecipe(trainer, recipe_from({"trainer": trainer, "trainer_sha256": code}, "--trainer"))
     recipe = usual or named_recipe(CHOICES[0])
     device = choose_device(given["device"])
     if name is not None:
@@ -236,7 +236,10 @@ def _limited_space(
     if space.configurations <= MOST_EXACT:
         fewest = smallest(space)
         if fewest is None:
-            conditions, check = ", ".join(map(str, binding(space.conditions))), typed("spaces", "check", given["space"])
+            conditions, check = (
+                ", ".join(dict.fromkeys(map(str, space.conditions))),
+                typed("spaces", "check", given["space"]),
+            )
             shape = "x".join(map(str, task.input_shape))
             raise ContentError(
                 f"no network of space '{space.name}' suits {shape}"

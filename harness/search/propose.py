@@ -34,7 +34,6 @@ from search_spaces.space import (
     Metric,
     Objective,
     SearchSpace,
-    binding,
     draw,
     enumerate_draws,
     judge,
@@ -324,16 +323,11 @@ class _Look:
         endless = _Look(self.space, self.config, self.ceiling, self.candidates, self.past, time_left, self.objective)
         lacks_time = seconds is not None and next(endless.drawn(random.Random(0)), None) is not None
         # With endless time there is none either: then it is the conditions that stand in the way.
-        limits += in_time if lacks_time else "".join(f" and {each}" for each in self._others())
+        others = (each for each in self.space.conditions if each.metric != self.objective or ">" in each.comparison)
+        limits += in_time if lacks_time else "".join(f" and {each}" for each in dict.fromkeys(others))
         if self.listed is not None:
             return f"the space has no further network with {limits}", lacks_time
         return f"none of {_DRAWS:,} further draws was a new network with {limits}", lacks_time
-
-    def _others(self) -> list[Condition]:
-        # The ceiling has been named, and what it implies.
-        upper = (self.objective, "<="), (self.objective, "<")
-        stated = binding(self.space.conditions)
-        return [each for each in stated if (each.metric, each.comparison) not in upper or not each.holds(self.ceiling)]
 
 
 class Proposer:

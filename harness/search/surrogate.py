@@ -210,8 +210,9 @@ def features(architecture: Architecture, analysis: Analysis) -> Row:
         for layer in analysis.layers
     )
     first = maps[0].output_shape if maps else (1, 1, 1)
-    # Rows and columns of a square map that has as many numbers; a series has one row.
-    edges = [math.sqrt(math.prod(m.output_shape[1:])) for m in maps]
+    # Rows; of a series, which has one, those of a square map of as many numbers.
+    is_series = all(m.output_shape[1] == 1 for m in maps)
+    edges = [math.sqrt(m.output_shape[2]) if is_series else float(m.output_shape[1]) for m in maps]
     before_head = next((at for at in reversed(range(len(maps))) if edges[at] > 1), 0)
     return (
         math.log(analysis.parameters),

@@ -342,13 +342,9 @@ def _read(path: Path) -> Recipe:
         document["teacher_recipe"] = recipe_document(named_recipe(named).recipe)
     if isinstance(teacher := document.get("teacher"), str) and teacher in PRESETS:
         document["teacher"] = PRESETS[teacher]
-    recipe = recipe_from(document, str(path))
-    return recipe if not recipe.trainer or recipe.trainer_sha256 else trained_by(recipe)
-
-
-def trained_by(recipe: Recipe) -> Recipe:
-    """Return a recipe with the SHA-256 of the source of its trainer, as that is now."""
-    return replace(recipe, trainer_sha256=source_sha256(recipe.trainer, "trainer"))
+    if isinstance(trainer := document.get("trainer"), str) and trainer:
+        document.setdefault("trainer_sha256", source_sha256(trainer, f"{path}, trainer"))
+    return recipe_from(document, str(path))
 
 
 def check_trainer(recipe: Recipe) -> None:

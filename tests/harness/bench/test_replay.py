@@ -287,7 +287,7 @@ def test_a_method_is_told_what_came_of_its_networks_and_nothing_more(monkeypatch
         briefs.append(problem)
         ask = blind(problem)
 
-        def noting(tried: Sequence[Trial]) -> str | tuple[str, int]:
+        def noting(tried: Sequence[Trial]) -> str:
             history.append(tried)
             return ask(tried)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from harness import shown_search
+from harness import api, shown_search
 from harness.cli import run
 from harness.evidence import study
 from harness.evidence.leaderboard import row_of_record
@@ -60,6 +60,16 @@ def planned(capsys: pytest.CaptureFixture[str], command: str) -> dict[str, Any]:
     program, *arguments = shlex.split(command)
     assert program == "harness"
     return document_of(capsys, *arguments, "--plan", code=0)
+
+
+def test_a_study_begun_from_python_logs_a_command_that_goes_on_with_it(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+):
+    given: dict[str, Any] = {"space": "@few.space", "workers": 1, "device": "cpu", "trials": 1, "time": 200}
+    begun = api.search("mnist-5k", **given, minimise=("macs", "parameters"), limits="macs<=1000000")
+    command = scripted.events(workspace / "runs" / begun.name, "session")[0]["command"]
+    facts = planned(capsys, shlex.join(command))
+    assert (facts["exists"], facts["study"], facts["effort"]["seconds"]) == (True, begun.name, 200.0)
 
 
 # What is refused ----------------------------------------------------------------------------------------------
