@@ -322,7 +322,7 @@ class Outcome:
     def _early_end(self) -> list[str]:
         """Return in a line that a search ended before its time, and why; nothing where it did not."""
         entry, seconds = self.study.of_kind(SessionEnded)[-1], self.plan.effort.seconds
-        if entry.event.reason != "exhausted":
+        if not entry.event.message or (entry.event.reason != "exhausted" and self.verdict is None):
             return []
         of = "" if seconds is None else f" of {duration_text(seconds)}"
         return [f"stopped after {duration_text(entry.elapsed)}{of}: {entry.event.message}"]

@@ -236,14 +236,10 @@ def _limited_space(
     if space.configurations <= MOST_EXACT:
         fewest = smallest(space)
         if fewest is None:
-            conditions, check = (
-                ", ".join(dict.fromkeys(map(str, space.conditions))),
-                typed("spaces", "check", given["space"]),
-            )
-            shape = "x".join(map(str, task.input_shape))
+            conditions = dict.fromkeys(map(str, space.conditions))
+            check = typed("spaces", "check", given["space"])
             raise ContentError(
-                f"no network of space '{space.name}' suits {shape}"
-                + (f" and keeps {conditions}" if conditions else ""),
+                " and ".join([f"no network of space '{space.name}' suits the images", *conditions]),
                 hint="loosen --limit or raise --budget" if limits else f"see why with '{check}'",
             )
         if fewest > budget:

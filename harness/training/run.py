@@ -30,7 +30,7 @@ from harness.system.machine import choose_device
 from harness.system.user_code import called, function_of
 from harness.training.modules import Images, Teacher, network_on
 from harness.training.native.native import TORCH, Engine, choose_engine
-from harness.training.recipe import Recipe, check_trainer
+from harness.training.recipe import Recipe
 from harness.training.result import (
     PROTOCOL_VERSION,
     Epoch,
@@ -176,7 +176,7 @@ def train_jobs(
 
     if job.recipe.trainer:
         for at, result in enumerate(results):
-            _train_by_own(runs[at], training, result, last, functools.partial(look, at))
+            _train_by_own(runs[at], training, result.seed, last, functools.partial(look, at))
     going: list[Training] = []
     while left := [run for run in runs if len(run.history) < last and not run.diverged]:
         if together:
@@ -204,16 +204,14 @@ def _engine_name(recipe: Recipe, engine: Engine | None, together: int) -> str:
     return TORCH if engine is None else engine.name
 
 
-def _train_by_own(run: Training, images: Images, result: Result, last: int, look: Callable[[], None]) -> None:
+def _train_by_own(run: Training, images: Images, seed: int, last: int, look: Callable[[], None]) -> None:
     """Have the recipe's trainer train from the start up to epoch ``last``: its ``report`` ends it there.
 
     Raises:
         ContentError: it failed, or came back before it had reported the last epoch.
-        OtherCode: it is other code than the recipe's, or of a recipe that does not say which.
+        OtherCode: it is other code than the recipe's.
     """
     name, began = f"trainer {run.recipe.trainer}", time.perf_counter()
-    if result.purpose is Purpose.VERIFY:
-        check_trainer(run.recipe)
 
     class Enough(BaseException):
         pass
@@ -231,10 +229,10 @@ def _train_by_own(run: Training, images: Images, result: Result, last: int, look
             raise Enough
 
     function = function_of(run.recipe.trainer, "trainer", run.recipe.trainer_sha256)
-    torch.manual_seed(result.seed)
+    torch.manual_seed(seed)
     run.network.train()
     with called(name, seconds=0), contextlib.suppress(Enough):
-        function(run.architecture, run.network, images, result.seed, run.recipe.epochs, report)
+        function(run.architecture, run.network, images, seed, run.recipe.epochs, report)
         raise ValueError(f"it returned after {len(run.history)} of {last} epochs; report(loss) ends each")
 
 

@@ -351,7 +351,7 @@ def end(tmp_path: Path) -> Callable[..., Outcome]:
         entries: list[Entry[Any]] = [
             logged.entry("session", seconds=allowed),
             *(Entry(0.0, RunEnded(run=replace(run, trial=trial))) for trial, run in enumerate(runs)),
-            logged.entry("ended", elapsed, reason=reason, message="full"),
+            logged.entry("ended", elapsed, reason=reason, message=changes.pop("message", "full")),
         ]
         for entry in entries:
             study.take(entry)
@@ -424,7 +424,7 @@ def test_an_answer_that_came_long_before_its_time_says_why_nothing_followed(
 ):
     verdict = verdict_of(new_record([50, 52, 54, 50, 51]))
     assert "stopped after 15 s of 10 min 0 s: full" in end("exhausted", 15.0, verdict=verdict).text()
-    assert "stopped after" not in end("time", 599.0, verdict=verdict).text()
+    assert "stopped after" not in end("time", 599.0, verdict=verdict, message="").text()
 
 
 # A verification ---------------------------------------------------------------------------------------------
