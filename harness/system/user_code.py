@@ -44,9 +44,7 @@ def function_of(name: str, purpose: str, sha256: str = "") -> Callable[..., Any]
             raise
         raise UsageError(f"{purpose} {name}: {_line(error)}") from error
     if sha256 not in ("", _SOURCES.setdefault(module, source)):
-        differs = (
-            f"{purpose} {name} is other code (SHA-256 {source[:12]}...) than that of the recipe ({sha256[:12]}...)"
-        )
+        differs = f"{purpose} {name} is other code (SHA-256 {source[:12]}) than that of the recipe ({sha256[:12]})"
         raise OtherCode(f"{differs}; bring that back, or begin anew with the code as it is")
     return cast("Callable[..., Any]", result)
 

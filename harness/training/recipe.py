@@ -17,7 +17,7 @@ from pydantic.dataclasses import dataclass as validated
 
 from harness.system.document import read_as
 from harness.system.errors import ContentError, UsageError, reason
-from harness.system.user_code import OtherCode, function_of, source_sha256
+from harness.system.user_code import source_sha256
 from search_spaces.catalog import PRESETS
 from search_spaces.errors import SearchSpaceError, nearest
 from search_spaces.network import Architecture, Task, normalised_values
@@ -95,8 +95,6 @@ class Recipe:
             raise ValueError(f"final_rate belongs to 'linear' and 'cosine', but schedule is '{self.schedule}'")
         if self.trainer and self.teacher:
             raise ValueError("a trainer of one's own takes no teacher")
-        if self.trainer_sha256 and not self.trainer:
-            raise ValueError("trainer_sha256 belongs to a trainer, but trainer is empty")
         if not self.teacher:
             for name in ("teacher_recipe", "teacher_seeds", "distill_weight", "distill_temperature"):
                 if getattr(self, name) != _LATER_DEFAULTS[name]:
@@ -345,15 +343,6 @@ def _read(path: Path) -> Recipe:
     if isinstance(trainer := document.get("trainer"), str) and trainer:
         document.setdefault("trainer_sha256", source_sha256(trainer, f"{path}, trainer"))
     return recipe_from(document, str(path))
-
-
-def check_trainer(recipe: Recipe) -> None:
-    """Raise OtherCode unless the recipe's trainer is known to be, here, the code that it is of."""
-    if recipe.trainer and not recipe.trainer_sha256:
-        why = "the recipe is older than the SHA-256 of trainers, so it does not say which code"
-        raise OtherCode(f"{why} {recipe.trainer} was")
-    if recipe.trainer:
-        function_of(recipe.trainer, "trainer", recipe.trainer_sha256)
 
 
 def recipe_by_hash(hash_: str, epochs: int) -> Recipe | None:

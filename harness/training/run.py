@@ -29,7 +29,7 @@ from harness.system.errors import ContentError, DeviceError, refused
 from harness.system.machine import choose_device
 from harness.system.user_code import called, function_of
 from harness.training.modules import Images, Teacher, network_on
-from harness.training.native.native import TORCH, Engine, choose_engine
+from harness.training.native.native import TORCH, choose_engine
 from harness.training.recipe import Recipe
 from harness.training.result import (
     PROTOCOL_VERSION,
@@ -143,7 +143,9 @@ def train_jobs(
     together = together and not job.recipe.trainer
     engine = None if together else choose_engine(job.engine, job.recipe, device, ops).engine
     together = together or (engine is None and _captures(device) and not job.recipe.trainer)
-    name = _engine_name(job.recipe, engine, len(jobs) if together else 0)
+    # Masks of dropout and rounding depend on how many train together, so that is part of the engine's name.
+    name = f"{TORCH} together {len(jobs)}" if together else TORCH if engine is None else engine.name
+    name = " ".join(filter(None, (name, job.recipe.trainer, job.recipe.trainer_sha256[:12])))
     # A candidate is confirmed where other images than at first are validated on, if parts of the data take turns.
     turn = (job.seed_index + (job.purpose is Purpose.CONFIRM)) % dataset.folds
     training, validation = loaded.parts(device, None if job.purpose is Purpose.VERIFY else turn)
@@ -193,15 +195,6 @@ def train_jobs(
         (_finished(each, loaded, result, run, training, validation), run)
         for each, result, run in zip(jobs, results, runs, strict=True)
     ]
-
-
-def _engine_name(recipe: Recipe, engine: Engine | None, together: int) -> str:
-    if recipe.trainer:
-        return f"{TORCH} and {recipe.trainer} {recipe.trainer_sha256[:12]}".rstrip()
-    if together:
-        # Masks of dropout and rounding depend on how many train together.
-        return f"{TORCH} together {together}"
-    return TORCH if engine is None else engine.name
 
 
 def _train_by_own(run: Training, images: Images, seed: int, last: int, look: Callable[[], None]) -> None:

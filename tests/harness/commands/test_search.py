@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from harness.evidence.leaderboard import row_of_record
 from harness.evidence.record import Record
 from harness.evidence.verify import Verdict
 from harness.search import finish
+from harness.system import user_code
 from harness.system.files import Workspace
 from harness.training.executor import Broken
 from harness.training.result import Status
@@ -70,6 +72,26 @@ def test_a_study_begun_from_python_logs_a_command_that_goes_on_with_it(
     command = scripted.events(workspace / "runs" / begun.name, "session")[0]["command"]
     facts = planned(capsys, shlex.join(command))
     assert (facts["exists"], facts["study"], facts["effort"]["seconds"]) == (True, begun.name, 200.0)
+
+
+def test_edited_code_begins_another_study_and_adds_no_seed(
+    workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(workspace)
+    given = (*SEARCH, "--trainer", "coded:train")
+    plans = []
+    for text in ("def train(*given): ...", "def train(*given): return"):
+        (workspace / "coded.py").write_text(text)
+        plans.append(document_of(capsys, *given, "--plan", code=0))
+        (workspace / "coded.py").write_text("def train(*given): 'edited'")
+        assert run([*given, "--plan"]) == 2  # this process has imported it as it was
+        monkeypatch.delitem(sys.modules, "coded")  # as in a new one
+        monkeypatch.delitem(user_code._SOURCES, "coded")
+    assert len({each["study"] for each in plans}) == 2
+    (workspace / "coded.toml").write_text(f"trainer = 'coded:train'\ntrainer_sha256 = '{'0' * 64}'")
+    verifying = ("verify", "conv3x3(4) gap linear(10)", "--recipe", "@coded.toml", "--dataset", "mnist-5k")
+    assert run([*verifying, "--target", "90"]) == 4
+    assert not Workspace(workspace).ledger.exists()
 
 
 # What is refused ----------------------------------------------------------------------------------------------
