@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import os
 import queue
@@ -10,10 +11,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from importlib.util import find_spec
-from modulefinder import ModuleFinder
 from pathlib import Path
 from typing import Any, cast
 
@@ -72,25 +72,43 @@ class OtherCode(ContentError):
 
 # By module, when this process first imported it.
 _SOURCES: dict[str, str] = {}
+_OURS = ("harness",), ("search_spaces",), ("reports",)
 
 
 def _source_of(module: str) -> str:
     spec, top = find_spec(module), module.partition(".")[0]
     if spec is None or not spec.has_location or spec.origin is None:
         return ""
-    origin = Path(spec.origin)
+    origin, digests = Path(spec.origin), dict[str, str]()
     folder = origin.parents[module.count(".") + (origin.stem == "__init__")]
-    # Of installed packages only its own; what this program is stands beside all that it writes.
-    others = os.listdir(folder) if folder.name.endswith("-packages") else ["harness", "search_spaces", "reports"]
-    finder = ModuleFinder([str(folder)], excludes=[each for each in others if each.partition(".")[0] != top])
-    finder.import_hook(module)
-    paths = (getattr(each, "__file__", None) for each in finder.modules.values())
-    files = sorted({Path(path).relative_to(folder) for path in paths if path})
-    digests = [hashlib.sha256((folder / each).read_bytes()).hexdigest() for each in files]
-    if len(files) == 1:
-        return digests[0]
-    listed = "".join(f"{digest}  {path.as_posix()}\n" for path, digest in zip(files, digests, strict=True))
-    return hashlib.sha256(listed.encode()).hexdigest()
+    waiting = [origin]
+    while waiting:
+        name = (path := waiting.pop()).relative_to(folder)
+        if name.as_posix() in digests or not path.is_file():
+            continue
+        digests[name.as_posix()] = hashlib.sha256(content := path.read_bytes()).hexdigest()
+        for parts in _imported(content, name.parts[:-1]):
+            # Of installed packages only its own; what this program is stands beside all that it writes.
+            is_its = parts[:1] == (top,) if folder.name.endswith("-packages") else parts[:1] not in _OURS
+            for end in range(1, len(parts) + 1) if is_its else ():
+                at = folder.joinpath(*parts[:end])
+                waiting += [at.with_suffix(".py"), at / "__init__.py"]
+    listed = "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items()))
+    return next(iter(digests.values())) if len(digests) == 1 else hashlib.sha256(listed.encode()).hexdigest()
+
+
+def _imported(content: bytes, package: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """Yield the package of a source, which runs before it, and all that it imports somewhere, as parts of a name."""
+    yield package
+    with suppress(SyntaxError, ValueError):  # no source of Python, or none of today's
+        for node in ast.walk(ast.parse(content)):
+            if isinstance(node, ast.Import):
+                yield from (tuple(alias.name.split(".")) for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                above = package[: len(package) + 1 - node.level] if node.level else ()
+                base = (*above, *filter(None, (node.module or "").split(".")))
+                # A name that is imported from a package may be a module of it.
+                yield from ((*base, alias.name) for alias in node.names)
 
 
 def _is_ctrl_c(error: BaseException) -> bool:

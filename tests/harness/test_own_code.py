@@ -258,17 +258,21 @@ def test_the_source_is_a_module_and_what_it_imports_beside_it(tmp_path: Path) ->
     mine, package = f"held_{id(tmp_path)}", f"pack_{id(tmp_path)}"
     (tmp_path / package).mkdir()
     for name, text in {
-        f"{mine}.py": f"import torch, harness.cli\nfrom {package} import deep\ndef train(*given): ...",
+        f"{mine}.py": f"import optuna, harness.cli, spread.part\nfrom {package} import deep\ndef train(*given): ...",
         f"{package}/__init__.py": "",
         f"{package}/deep.py": "from . import deeper",
         f"{package}/deeper.py": "def train(*given): ...",
         f"{package}/unused.py": "",
     }.items():
         (tmp_path / name).write_text(text)
+    # Without an __init__.py, and with a name that an installed package has.
+    for name in ("spread/part.py", "optuna/notes.py"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
     inner = [f"{package}/__init__.py", f"{package}/deep.py", f"{package}/deeper.py"]
     assert source_sha256(f"{package}.deeper:train", "it") == sha256sum(inner[0], inner[2])
     before = source_sha256(f"{mine}:train", "it")
-    assert before == sha256sum(f"{mine}.py", *inner)
+    assert before == sha256sum(f"{mine}.py", *inner, "spread/part.py")
     (tmp_path / inner[2]).write_text("def train(*given): 'edited'")
     # What is in memory is the code of before.
     with pytest.raises(UsageError, match="changed since this process imported it"):
