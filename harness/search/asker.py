@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from harness.evidence.events import Proposal, Rejected, Repeated
+from harness.evidence.events import Proposal, Repeated
 from harness.evidence.study import StudyConfig
 from harness.search.clock import TimeLeft, work_of
 from harness.search.optuna_sampler import takes_problem
@@ -20,6 +21,8 @@ from search_spaces.space import Metric, Objective, SearchSpace, judge
 
 # Characters of an answer that an error shows.
 SHOWN = 80
+# Answers over the limits, which fall while the method draws from the whole space, until it counts as having no more.
+_MOST_OVER = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,12 +88,17 @@ class Asker:
         time_left: TimeLeft,
         objective: Objective = Metric.PARAMETERS,
     ) -> Found:
-        """Return the next network; none where the method names ``ASKS`` in a row that are known, or over the limits."""
+        """Return the next network; none where too many in a row are known, or over the limits of the moment."""
         known = {candidate.proposal.hash: trial for trial, candidate in candidates.items()}
         lengths = [each for each in self.lengths if each <= self.problem.epochs] or [self.problem.epochs]
-        passed, lacks_time = list[Rejected | Repeated](), False
-        for _ in range(ASKS):
-            answer = self.ask((*map(_tried, candidates.values()), *self.rejected.values()))
+        tried, passed, over, lacks_time = (
+            tuple(map(_tried, candidates.values())),
+            list[Repeated](),
+            Counter[str](),
+            False,
+        )
+        while len(passed) < ASKS and over.total() < _MOST_OVER and not time_left.is_over():
+            answer = self.ask((*tried, *self.rejected.values()))
             try:
                 architecture = parse_network(answer, self.space.task)
             except SearchSpaceError as error:
@@ -104,24 +112,23 @@ class Asker:
                 passed.append(Repeated(trial=known[hash_], hash=hash_))
                 continue
             epochs = max((each for each in lengths if time_left.has(each, work_of(analysis))), default=None)
-            size, over = analysis.parameters, judge(self.space, architecture, ceiling, objective).reason
-            if over is None and epochs is not None:
+            reason = judge(self.space, architecture, ceiling, objective).reason
+            if reason is None and epochs is not None:
                 proposal = Proposal(
                     trial=len(candidates),
                     architecture=architecture,
                     hash=hash_,
-                    parameters=size,
+                    parameters=analysis.parameters,
                     origin=self.name,
                     decisions=(),
                     epochs=epochs if self.lengths else None,
                 )
-                return Found(proposal, tuple(passed))
-            lacks_time = lacks_time or over is None
-            passed.append(
-                Rejected(reason=over or "macs", parameters=size, hash=hash_, origin="sampler", budget=ceiling)
-            )
-            self.rejected[hash_] = Trial(str(architecture), size, "rejected", None, (), stands=False)
-        return Found(None, tuple(passed), f"{ASKS} networks in a row were known or over the limits", lacks_time)
+                return Found(proposal, tuple(passed), rejected=over)
+            lacks_time = lacks_time or reason is None
+            over[reason or Metric.MACS.value] += 1
+            self.rejected[hash_] = Trial(str(architecture), analysis.parameters, "rejected", None, (), stands=False)
+        why = f"of {len(passed) + over.total()} networks in a row {len(passed)} were known, and others over the limits"
+        return Found(None, tuple(passed), why, lacks_time or time_left.is_over(), over)
 
     def tell(self, candidate: Candidate) -> None:
         """Do nothing: the history says it at the next question."""

@@ -51,7 +51,7 @@ def narrower(problem):
     return lambda tried: f"conv3x3({8 - len(tried)}) gap linear(10)" if len(tried) < 3 else 7
 
 def listing(problem):
-    channels = iter([9, 5, 9, 6, 4])
+    channels = iter([9, 5, 9, *[6, 7, 8] * 50, 4])
     return lambda tried: f"conv3x3({next(channels, 3)}) gap linear(10)"
 
 def steps(architecture, module, data, seed, epochs, report):
@@ -161,7 +161,7 @@ def test_a_method_is_held_to_lengths_the_falling_limit_and_the_time(
     )
     search = scripted.run(tmp_path / "study", configured, scripted.effort(trials=4))
     proposed = [(str(each.proposal.architecture), each.proposal.epochs) for each in search.candidates.values()]
-    # With 5 channels, 105 parameters, it stands: the answers of 9 and 6 channels are passed over.
+    # With 5 channels, 105 parameters, it stands: 150 answers of more are passed over.
     assert proposed == [(f"conv3x3({channels}) gap linear(10)", 4) for channels in (9, 5, 4, 3)]
     # What takes too long is not trained: as long a training as there is time for, or none.
     asker = method_of(configured, parse_space(configured.space_text), 1)
@@ -187,13 +187,6 @@ def test_a_sampler_of_optunas_is_held_to_lengths_and_the_limit(
         elif isinstance(entry.event, Confirmed) and entry.event.budget is not None:
             limit, stood = entry.event.budget, stood + 1
     assert stood
-
-
-def test_what_hangs_is_ended() -> None:
-    began = time.monotonic()
-    with pytest.raises(ContentError, match="it"), called("it", seconds=1):
-        time.sleep(20)
-    assert time.monotonic() - began < 10
 
 
 def test_a_trainer_trains_as_the_same_steps_by_hand_and_in_stretches_as_in_one(
