@@ -438,6 +438,7 @@ def planned(
     from harness.evidence.leaderboard import collect
     from harness.evidence.verify import Plan, due_indices
     from harness.networks import KnownRow, NetworkArgument, only_row, recipe_of
+    from harness.system.user_code import function_of
     from harness.training.recipe import check_batch, check_statistics
 
     task, wanted = datasets.task_of(dataset), None if dataset == "auto" else dataset
@@ -450,6 +451,9 @@ def planned(
         row = only_row(meant, dataset=wanted, target_pct=target_pct, recipe_given=recipe is not None)
     named = recipe_of(row, recipe, given["epochs"])
     check_statistics(named.recipe, meant.architecture, task)
+    if named.recipe.trainer:
+        # A recipe of before does not say which code it is of: its seeds are pooled with no others.
+        function_of(named.recipe.trainer, "trainer", named.recipe.trainer_sha256 or "not recorded")
     if certify and seeds is not None and seeds < ledger.FEWEST_SEEDS:
         raise UsageError(f"--seeds {seeds}: a certification takes at least {ledger.FEWEST_SEEDS} seeds")
 

@@ -71,6 +71,7 @@ def test_the_page_has_the_numbers_and_the_networks_of_its_study(realistic_templa
     shown = {found["data-chart"] for _, found in outline.elements if "data-chart" in found}
     assert shown == data["charts"].keys() >= {"accuracy", "seeds", "over-time", "learning-curves"}
     assert {"next", "networks", "winner", "mistakes", "caveats", "rungs"} <= {*sections(outline)}
+    assert "stopped after 24 min 14 s: <bdi>no other has a chance</bdi>" in source
 
 
 def test_the_policy_allows_the_scripts_of_the_page_and_no_other(source: str):
