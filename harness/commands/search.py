@@ -33,6 +33,7 @@ def search(ctx: click.Context, /, plan_only: bool, verbose: bool, as_json: bool,
     """
     from harness.shown_search import planned_search, search_shown
 
+    given = vars(api.SearchRequest(**given))
     sources = {name: ctx.get_parameter_source(name) for name in given}
     origins = {name: "default" if source is None else source.name.lower() for name, source in sources.items()}
     with options.resumable(), planned_search(given, origins, only_plan=plan_only) as plan:

@@ -6,6 +6,7 @@ import ast
 import doctest
 import inspect
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -55,6 +56,37 @@ def test_what_is_wrong_is_an_exception_with_its_hint(here: None):
     with pytest.raises(NotationError) as caught:
         harness.explain("sed4")
     assert caught.value.__notes__ == ["did you mean 'seed4'?"]
+
+
+NETWORK = "conv3x3(4) bn relu | maxpool(4) | gap | linear(10)"
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        *((name, {"network": value}) for name in ("explain", "train", "load", "evaluate") for value in (None, 5, b"x")),
+        *(("explain", {"network": NETWORK, "classes": value}) for value in (1, True, -3, 2.5)),
+        ("explain", {"network": NETWORK, "torch": "perhaps"}),
+        *(
+            (name, {"network": NETWORK, "seed": value})
+            for name in ("train", "load", "evaluate")
+            for value in (-1, True)
+        ),
+        *((name, {"network": NETWORK, "epochs": value}) for name in ("train", "verify") for value in (0, True, [3])),
+        *(("verify", {"network": NETWORK, "seeds": value}) for value in (0, True, 1_001, math.nan)),
+        *(("verify", {"network": NETWORK, "workers": value}) for value in (-1, 0, 1_000_000)),
+        *(("verify", {"network": NETWORK, "target_pct": value}) for value in (0.97, True, math.inf)),
+        ("verify", {"network": NETWORK, "name": 5}),
+        *(("export", {"network": NETWORK, "onnx": value}) for value in (5, "a\0b")),
+        *(("leaderboard", {"target_pct": value}) for value in (0.97, -5, True)),
+        *(("leaderboard", {"dataset": value}) for value in ("mnits", 5)),
+        *(("study", {"name": value}) for value in (5, True)),
+        *(("report", arguments) for arguments in ({"of": 5}, {"of": "mine", "path": 5})),
+    ],
+)
+def test_every_function_refuses_what_its_options_do_not_allow(name: str, arguments: dict[str, Any], here: None):
+    with pytest.raises(UsageError):
+        getattr(harness, name)(**arguments)
 
 
 @pytest.mark.nightly
