@@ -119,7 +119,7 @@ def text_of(value: Any, between: str = "") -> str:
         return text_of(value.total_seconds())
     if between and isinstance(value, Mapping):
         return between.join(f"{name}<={text_of(most)}" for name, most in value.items())
-    if between and getattr(value, "ndim", 0) and hasattr(value, "tolist"):
+    if between and hasattr(value, "tolist") and getattr(value, "ndim", None) != 0:
         value = value.tolist()
     if between and isinstance(value, list | tuple | range | set | frozenset):
         return between.join(map(text_of, value))
