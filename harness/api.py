@@ -5,9 +5,7 @@ Nothing slow is imported before a function begins, so that bad input is refused 
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +14,7 @@ from harness import options
 from harness.data import datasets
 from harness.system.errors import TargetMissed, UsageError, require
 from harness.system.files import Workspace, check_writable, workspace, write_together
+from harness.system.machine import check_may_start, torch_of_caller
 from harness.system.terminal import counted, say
 from search_spaces.network import MNIST, Architecture, Task
 
@@ -181,9 +180,9 @@ def _trained(
         evaluate_each_epoch=validated,
         **more,
     )
-    # As in a search and in a verification: the number of threads has a part in the bits.
-    torch.set_num_threads(1)
-    with Reporter(epochs, "epochs") as reporter:
+    with torch_of_caller(), Reporter(epochs, "epochs") as reporter:
+        # As in a search and in a verification: the number of threads has a part in the bits.
+        torch.set_num_threads(1)
 
         def on_epoch(epoch: Epoch) -> None:
             if validated:
@@ -435,7 +434,8 @@ def search(
 
     asked = options.chosen(globals()["search"], vars(request))
     origins = {name: "call" if name in asked else "default" for name in vars(request)}
-    with _without_main(), planned_search(vars(request), origins) as plan:
+    check_may_start()
+    with planned_search(vars(request), origins) as plan:
         search_shown(plan, asked, on_event=on_event)
     return Study(plan.folder, plan.workspace)
 
@@ -475,8 +475,8 @@ def verify(
     """
     given = dict(locals())
     place = workspace()
-    with _without_main():
-        return verified(planned(place=place, **given), place, given["data"])
+    check_may_start()
+    return verified(planned(place=place, **given), place, given["data"])
 
 
 def planned(
@@ -554,18 +554,6 @@ def verified(plan: Plan, place: Workspace, folder: Path | None, executor_of: Exe
         verdict = run_seeds(plan, place, source, limits, reporter.on_event, executor_of or Processes)
     refresh(place)
     return Verified(verdict)
-
-
-@contextmanager
-def _without_main() -> Iterator[None]:
-    """Let processes that are started in the block not run the caller's script again, which would start them again."""
-    main = vars(sys.modules["__main__"])
-    kept = {name: main.pop(name, None) for name in ("__file__", "__spec__")}
-    main["__spec__"] = None
-    try:
-        yield
-    finally:
-        main.update({name: value for name, value in kept.items() if value is not None})
 
 
 # What is on record -----------------------------------------------------------------------------------------------

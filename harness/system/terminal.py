@@ -5,6 +5,7 @@ Lines are plain where the output is no terminal. NO_COLOR and FORCE_COLOR are ho
 
 from __future__ import annotations
 
+import io
 import math
 import re
 import sys
@@ -29,7 +30,8 @@ def console(*, stderr: bool = False) -> Any:
     """Return rich's console on stdout or stderr, as wide as the terminal, or as long lines need in a pipe."""
     from rich.console import Console
 
-    stream = sys.stderr if stderr else sys.stdout
+    # A program without a console, such as a server's, has no streams.
+    stream = (sys.stderr if stderr else sys.stdout) or io.StringIO()
     width = None if stream.isatty() else _PIPE_WIDTH
     return Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
 
