@@ -142,11 +142,11 @@ def train(
 
     images = load(dataset, Path(data) if data else None)
     more = {"seed_index": seed, "weights": None if out is None else Path(out)}
-    result, run = _trained(architecture, named, Purpose.TRAIN, images, device=device, engine=engine, **more)
+    result, run = train_here(architecture, named, Purpose.TRAIN, images, device=device, engine=engine, **more)
     return Trained(result, OfPixels(final_network(run), images.dataset))
 
 
-def _trained(
+def train_here(
     architecture: Architecture,
     named: NamedRecipe,
     purpose: Purpose,
@@ -297,7 +297,7 @@ def export(
             "seed_index": seed,
             "beacon": (recorded and recorded.beacon) or "",
         }
-        made, run = _trained(architecture, named, Purpose.VERIFY, images, **job)
+        made, run = train_here(architecture, named, Purpose.VERIFY, images, **job)
         if made.status is not Status.COMPLETE:
             raise TargetMissed(f"seed {seed} {made.status}: {made.message}; nothing was written")
         model, about = final_network(run), properties(made, images.dataset)

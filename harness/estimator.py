@@ -4,128 +4,191 @@ from __future__ import annotations
 
 import json
 import math
+import secrets
+import unicodedata
 import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from harness import api
+from harness import api, options
 from harness.data import own
 from harness.evidence.bounds import over_seeds
+from harness.evidence.record import kept_indices, read_all
 from harness.system import statistics
 from harness.system.document import WrittenNetwork, document_of, documented, read_as
-from harness.system.errors import ContentError, UsageError
-from harness.system.files import write_json
-from harness.training.recipe import Recipe
+from harness.system.errors import ContentError, DataError, DeviceError, HarnessError, StorageError, UsageError
+from harness.system.files import workspace, write_json
+from harness.training.recipe import NamedRecipe, Recipe
 from harness.training.result import Purpose, accuracy_pct, derive_seed
+from search_spaces.errors import SearchSpaceError
 from search_spaces.network import Task, analyse
 
 if TYPE_CHECKING:
+    from harness.answers import Study, Trial
+    from harness.evidence.record import Record
 
     class _Base:
-        pass
+        n_features_in_: int
+
+        def __sklearn_tags__(self) -> Any: ...
+
+        def score(self, X: Any, y: Any, sample_weight: Any = None) -> float: ...
 
 else:
-    try:  # what scikit-learn's own tools expect of a classifier
-        from sklearn.base import BaseEstimator, ClassifierMixin
+    from sklearn.base import BaseEstimator, ClassifierMixin
 
-        _Base = type("_Base", (ClassifierMixin, BaseEstimator), {})
-    except ImportError:
-        _Base = object
+    _Base = type("_Base", (ClassifierMixin, BaseEstimator), {})
+
+
+class WrongArgument(UsageError, ValueError):
+    """Raise where an argument of the estimator is wrong; a ValueError, too, as scikit-learn's tools expect."""
+
+
+class WrongData(DataError, ValueError):
+    """Raise where ``X`` and ``y`` do not hold together; a ValueError, too."""
 
 
 class SmallestClassifier(_Base):
     """The smallest network that reaches a target accuracy.
 
     Args:
-        target: accuracy to reach on images that no search has seen, 0 to 1.
-        limits: of every network, such as ``parameters<=5000,macs<=1000000``.
+        target: accuracy to reach on images that no search has seen, a share from 0.01 to 1.
+        limits: of every network, such as ``parameters<=5000,macs<=1000000``, or {"parameters": 5000}; None for none.
         minimise: ``parameters``, ``macs``, ``weight_bytes``, ``ram_bytes`` or ``latency_us``.
-        time: of ``fit``: seconds, or a text such as ``5m``.
-        random_state: seed of the search.
+        time: of each ``fit``: seconds, or a text such as ``5m``.
+        random_state: seed of the search; None draws one, as from an instance of RandomState.
         workers: training processes; ``auto`` for one a core.
 
     Attributes:
-        classes_: labels in the order of ``predict_proba``.
+        classes_: labels in the order of ``predict_proba``, that of ``numpy.unique``.
         network_: notation of the network; ``parameters_`` how many it has.
         study_: the search, as ``harness.search`` returns it.
         data_: the data set that was made of ``X`` and ``y``; a fifth of them is its locked test part.
+        verified_: whether that part has verified the network at the target; ``fit`` warns where it has not.
     """
 
     def __init__(
         self,
         target: float = 0.97,
         *,
-        limits: str = "parameters<=5000",
+        limits: str | Sequence[str] | Mapping[str, int] | None = "parameters<=5000",
         minimise: str = "parameters",
-        time: str | float = "5m",
-        random_state: int | None = 0,
+        time: str | float | timedelta = "5m",
+        random_state: Any = 0,
         workers: int | str = "auto",
     ) -> None:
         self.target, self.limits, self.minimise = target, limits, minimise
         self.time, self.random_state, self.workers = time, random_state, workers
 
+    def __sklearn_tags__(self) -> Any:
+        """Return what scikit-learn is told of it: pictures have three axes or more, and a search stops by the clock."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.non_deterministic = True
+        return tags
+
     def fit(self, X: Any, y: Any) -> SmallestClassifier:
         """Search, verify the winner on the part that was set aside, and keep one of its seeds for predictions.
 
+        Each fit is a study of its own. Where no network is verified in time, the best one there is predicts, and a
+        UserWarning says so.
+
         Args:
-            X: (images, rows, columns[, channels]) or (series, steps), bytes or numbers.
-            y: labels, integers or texts.
+            X: (images, rows, columns[, channels]) or (series, steps), bytes or numbers; a table is series.
+            y: labels, integers or texts, (images,) or (images, 1).
 
         Raises:
-            DataError: they do not hold together.
-            UsageError: the target cannot be shown by so few images.
+            DataError: they do not hold together (a ValueError, too).
+            UsageError: an argument is wrong, or the target cannot be shown by so few images (a ValueError, too).
         """
-        self._given, labels = (X, y), np.asarray(y)
-        self.n_features_in_ = int(np.prod(np.shape(X)[1:]))
-        self.data_ = own.from_arrays("fitted", X, y)
-        self.classes_ = np.array(sorted({*labels.tolist()}, key=lambda each: self.data_.class_names.index(_name(each))))
-        self.study_ = api.search(
-            self.data_,
-            target_pct=100 * self.target,
-            limits=self.limits or None,
-            minimise=self.minimise,
-            time=self.time,
-            seed=self.random_state or 0,
-            workers=self.workers,
-        )
-        records = [each for each in self.study_.records if each.dataset == self.data_.name]
-        trial = self.study_.standing or self.study_.nearest
-        if trial is None:
-            raise UsageError(f"no network was trained in {self.time}; give more time")
-        self._trial = trial
-        if self.study_.standing is None:
-            warnings.warn(f"no network is confirmed at {100 * self.target:g} %; the nearest one predicts", stacklevel=2)
-        found = next((each for each in records if each.hash == trial.hash), None)
-        if found is not None:
-            self._model = api.load(found)
-        else:
-            epochs = trial.epochs
-            recipe = trial.recipe_name.removesuffix(f"-{epochs}ep")
-            self._model = api.train(trial.network, self.data_.name, recipe=recipe, epochs=epochs).module
-        self.network_, self.parameters_ = trial.network, trial.parameters
+        from sklearn.utils import check_random_state
+        from sklearn.utils.multiclass import check_classification_targets
+
+        if y is None:
+            raise WrongData("SmallestClassifier requires y to be passed, but the target y is None")
+        with _told_as_values():
+            share = options.value("target", options.SHARE, self.target)
+            numbers, labels = self._checked(X, y)
+            check_classification_targets(labels)
+            seed = self.random_state
+            if not isinstance(seed, Integral):
+                seed = check_random_state(seed).randint(2**31)
+            self.data_ = own.from_arrays("fitted", numbers, labels)
+            self.classes_ = np.unique(labels)
+            self._given, self._columns = (numbers, labels), _columns(self.classes_, self.data_.class_names)
+            self.study_ = api.search(
+                self.data_,
+                target_pct=100 * share,
+                limits=self.limits or None,
+                minimise=self.minimise,
+                time=self.time,
+                seed=seed,
+                workers=self.workers,
+                study=f"{self.data_.name}-{secrets.token_hex(4)}",
+            )
+            self._keep(share)
         return self
 
-    def predict_proba(self, X: Any) -> np.ndarray[Any, Any]:
-        """Return a probability a class, (images, classes), in the order of ``classes_``."""
-        import torch
+    def _keep(self, share: float) -> None:
+        from harness.data.training_images import load
+        from harness.other_libraries import OfPixels
+        from harness.training.train import final_network
 
-        pixels = torch.from_numpy(own.pixels_of(self.data_, X))
+        trial, why = _answer(self.study_)
+        if trial is None:
+            raise WrongArgument(f"no network was trained in {self.time}; give more time")
+        if why:
+            warnings.warn(f"the network that predicts is not verified at {share:.12g}: {why}", stacklevel=3)
+        self._trial, self.verified_ = trial, not why
+        self.network_, self.parameters_ = trial.network, trial.parameters
+        record, seeds = _recorded(trial)
+        if record is not None:
+            self._model = api.load(record, seeds[0])
+            return
+        named = NamedRecipe(trial.recipe_name, trial.recipe)
+        job: dict[str, Any] = {"device": "auto", "engine": "auto", "seed_index": 0}
+        _, run = api.train_here(trial.architecture, named, Purpose.TRAIN, load(trial.dataset), **job)
+        self._model = OfPixels(final_network(run), self.data_).eval()
+
+    def _checked(self, X: Any, *y: Any) -> tuple[Any, Any]:
+        """Return arrays of what scikit-learn's own classifiers take, or raise with its messages; None without y."""
+        from sklearn.utils.validation import validate_data
+
+        axes = X if hasattr(X, "ndim") else np.asarray(X)
+        flat = np.asarray(axes).reshape(len(axes), -1) if axes.ndim > 2 else X
+        checked = validate_data(self, flat, *y, reset=bool(y))
+        numbers, labels = checked if y else (checked, None)
+        return numbers.reshape(axes.shape), labels
+
+    def predict_proba(self, X: Any) -> np.ndarray[Any, Any]:
+        """Return a probability a class, (images, classes), in the order of ``classes_``.
+
+        Raises:
+            DataError: images are of another shape or scale than those that were fitted (a ValueError, too).
+        """
+        import torch
+        from sklearn.utils.validation import check_is_fitted
+
+        check_is_fitted(self, "network_")
+        with _told_as_values():
+            pixels = torch.from_numpy(own.pixels_of(self.data_, self._checked(X)[0]))
         with torch.no_grad():
             shares = [torch.softmax(self._model(batch), 1) for batch in torch.split(pixels, 1_000)]
-        found: np.ndarray[Any, Any] = torch.cat(shares).numpy()
-        return found
+        result: np.ndarray[Any, Any] = torch.cat(shares).numpy()[:, self._columns]
+        return result
 
     def predict(self, X: Any) -> np.ndarray[Any, Any]:
         """Return the likeliest label of each image."""
-        found: np.ndarray[Any, Any] = self.classes_[self.predict_proba(X).argmax(1)]
-        return found
-
-    def score(self, X: Any, y: Any) -> float:
-        """Return the share of right predictions."""
-        return float(np.mean(self.predict(X) == np.asarray(y)))
+        likeliest = self.predict_proba(X).argmax(1)
+        labels: np.ndarray[Any, Any] = self.classes_[likeliest]
+        return labels
 
     def certify(self, X_test: Any, y_test: Any, seeds: int = 20) -> Certificate:
         """Train the network on all that was fitted, with fresh seeds that are declared first, and test each once.
@@ -158,8 +221,50 @@ class SmallestClassifier(_Base):
         )
 
 
-def _name(label: Any) -> str:
-    return str(label) if isinstance(label, str) else str(int(label))
+@contextmanager
+def _told_as_values() -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, StorageError, DeviceError):
+        raise
+    except (HarnessError, SearchSpaceError) as error:
+        kind = WrongData if isinstance(error, DataError) else WrongArgument
+        raise kind(error.message, hint=error.hint) from error
+
+
+def _columns(labels: np.ndarray[Any, Any], names: Sequence[str]) -> list[int]:
+    """Return where the data set has each label, by its name."""
+    texts = [[str(label)] if isinstance(label, str) else [str(label), str(int(label))] for label in labels.tolist()]
+    normal = [[unicodedata.normalize("NFC", text) for text in each] for each in texts]
+    columns = [next((names.index(text) for text in each if text in names), -1) for each in normal]
+    if sorted(columns) != [*range(len(labels))]:
+        raise DataError(
+            f"labels {', '.join(each[0] for each in texts[:10])} are not the classes {', '.join(names[:10])}"
+        )
+    return columns
+
+
+def _answer(study: Study) -> tuple[Trial | None, str]:
+    """Return the network of a study that predicts, and why it is not verified; nothing where it is."""
+    verdicts = {trial: verdict.passed for trial, verdict in study._told.verdicts.items()}
+    passed = [trial for trial in study.trials if verdicts.get(trial.number)]
+    if passed:
+        return min(passed, key=lambda trial: trial.cost), ""
+    standing = study.standing
+    if standing is not None and standing.number not in verdicts:
+        return standing, "the time did not suffice to verify it"
+    if study.nearest is not None:
+        return study.nearest, "none is confirmed"
+    return standing, "its verification has missed"
+
+
+def _recorded(trial: Trial) -> tuple[Record | None, list[int]]:
+    """Return the record of a network, whichever study verified it, and the seeds whose weights are kept."""
+    place, key = workspace().records, (trial.hash, trial.recipe.hash, trial.dataset)
+    for record in read_all(place):
+        if (record.hash, record.recipe_hash, record.dataset) == key and (seeds := kept_indices(place, record)):
+            return record, seeds
+    return None, []
 
 
 @documented
