@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
     class _Base:
         n_features_in_: int
+        feature_names_in_: np.ndarray[Any, Any]
+
+        def set_params(self, **params: Any) -> Any: ...
 
         def __sklearn_tags__(self) -> Any: ...
 
