@@ -19,8 +19,6 @@ from harness.system.terminal import counted, say
 from search_spaces.network import MNIST, Architecture, Task
 
 if TYPE_CHECKING:
-    from datetime import timedelta
-
     import torch
 
     from harness.answers import Explanation, Exported, Study, Trained, Trial, Verified
@@ -142,11 +140,11 @@ def train(
 
     images = load(dataset, Path(data) if data else None)
     more = {"seed_index": seed, "weights": None if out is None else Path(out)}
-    result, run = train_here(architecture, named, Purpose.TRAIN, images, device=device, engine=engine, **more)
+    result, run = _trained(architecture, named, Purpose.TRAIN, images, device=device, engine=engine, **more)
     return Trained(result, OfPixels(final_network(run), images.dataset))
 
 
-def train_here(
+def _trained(
     architecture: Architecture,
     named: NamedRecipe,
     purpose: Purpose,
@@ -297,7 +295,7 @@ def export(
             "seed_index": seed,
             "beacon": (recorded and recorded.beacon) or "",
         }
-        made, run = train_here(architecture, named, Purpose.VERIFY, images, **job)
+        made, run = _trained(architecture, named, Purpose.VERIFY, images, **job)
         if made.status is not Status.COMPLETE:
             raise TargetMissed(f"seed {seed} {made.status}: {made.message}; nothing was written")
         model, about = final_network(run), properties(made, images.dataset)
@@ -335,11 +333,7 @@ def export(
 
 @dataclass(frozen=True, kw_only=True)
 class SearchRequest:
-    """What a search is asked for: an attribute an argument of ``search``, as the command line would give it.
-
-    Raises:
-        UsageError: a value is none of those that its option allows.
-    """
+    """What a search is asked for: the arguments of ``search`` as the command line would give them, or UsageError."""
 
     dataset: str = "auto"
     budget: int = 20_000
@@ -369,7 +363,7 @@ class SearchRequest:
     on_event: Callable[[Event], object] | None = None
 
     def __post_init__(self) -> None:
-        """Check all values, and put those of Python into one form."""
+        """Check all values, and bring those of Python into one form."""
         for name, value in options.values(search, vars(self)).items():
             object.__setattr__(self, name, value)
         if self.on_event is not None and not callable(self.on_event):
@@ -391,7 +385,7 @@ def search(
     target_pct: float | None = None,
     minimise: str | Sequence[str] = ("parameters",),
     space: str = "auto",
-    time: str | float | timedelta = "57m",
+    time: str | float = "57m",
     trials: int | None = None,
     seed: int = 0,
     recipe: str = "auto",
@@ -401,7 +395,7 @@ def search(
     trainer: str | None = None,
     start_from: str | None = None,
     study: str | None = None,
-    trial_time: str | float | timedelta = "30m",
+    trial_time: str | float = "30m",
     trial_memory: int = 4096,
     workers: int | str = "auto",
     cluster: str | None = None,

@@ -10,12 +10,15 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from harness import api, options
 from harness.data import own
@@ -25,29 +28,13 @@ from harness.system import statistics
 from harness.system.document import WrittenNetwork, document_of, documented, read_as
 from harness.system.errors import ContentError, DataError, DeviceError, HarnessError, StorageError, UsageError
 from harness.system.files import workspace, write_json
-from harness.training.recipe import NamedRecipe, Recipe
+from harness.training.recipe import Recipe
 from harness.training.result import Purpose, accuracy_pct, derive_seed
 from search_spaces.errors import SearchSpaceError
 from search_spaces.network import Task, analyse
 
 if TYPE_CHECKING:
     from harness.answers import Study, Trial
-    from harness.evidence.record import Record
-
-    class _Base:
-        n_features_in_: int
-        feature_names_in_: np.ndarray[Any, Any]
-
-        def set_params(self, **params: Any) -> Any: ...
-
-        def __sklearn_tags__(self) -> Any: ...
-
-        def score(self, X: Any, y: Any, sample_weight: Any = None) -> float: ...
-
-else:
-    from sklearn.base import BaseEstimator, ClassifierMixin
-
-    _Base = type("_Base", (ClassifierMixin, BaseEstimator), {})
 
 
 class WrongArgument(UsageError, ValueError):
@@ -58,7 +45,7 @@ class WrongData(DataError, ValueError):
     """Raise where ``X`` and ``y`` do not hold together; a ValueError, too."""
 
 
-class SmallestClassifier(_Base):
+class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """The smallest network that reaches a target accuracy.
 
     Args:
@@ -83,7 +70,7 @@ class SmallestClassifier(_Base):
         *,
         limits: str | Sequence[str] | Mapping[str, int] | None = "parameters<=5000",
         minimise: str = "parameters",
-        time: str | float | timedelta = "5m",
+        time: str | float = "5m",
         random_state: Any = 0,
         workers: int | str = "auto",
     ) -> None:
@@ -111,9 +98,6 @@ class SmallestClassifier(_Base):
             DataError: they do not hold together (a ValueError, too).
             UsageError: an argument is wrong, or the target cannot be shown by so few images (a ValueError, too).
         """
-        from sklearn.utils import check_random_state
-        from sklearn.utils.multiclass import check_classification_targets
-
         if y is None:
             raise WrongData("SmallestClassifier requires y to be passed, but the target y is None")
         with _told_as_values():
@@ -125,7 +109,8 @@ class SmallestClassifier(_Base):
                 seed = check_random_state(seed).randint(2**31)
             self.data_ = own.from_arrays("fitted", numbers, labels)
             self.classes_ = np.unique(labels)
-            self._given, self._columns = (numbers, labels), _columns(self.classes_, self.data_.class_names)
+            self._given = numbers, labels
+            self._columns = [self.data_.class_names.index(_name(label)) for label in self.classes_.tolist()]
             self.study_ = api.search(
                 self.data_,
                 target_pct=100 * share,
@@ -140,10 +125,6 @@ class SmallestClassifier(_Base):
         return self
 
     def _keep(self, share: float) -> None:
-        from harness.data.training_images import load
-        from harness.other_libraries import OfPixels
-        from harness.training.train import final_network
-
         trial, why = _answer(self.study_)
         if trial is None:
             raise WrongArgument(f"no network was trained in {self.time}; give more time")
@@ -151,19 +132,17 @@ class SmallestClassifier(_Base):
             warnings.warn(f"the network that predicts is not verified at {share:.12g}: {why}", stacklevel=3)
         self._trial, self.verified_ = trial, not why
         self.network_, self.parameters_ = trial.network, trial.parameters
-        record, seeds = _recorded(trial)
-        if record is not None:
-            self._model = api.load(record, seeds[0])
-            return
-        named = NamedRecipe(trial.recipe_name, trial.recipe)
-        job: dict[str, Any] = {"device": "auto", "engine": "auto", "seed_index": 0}
-        _, run = api.train_here(trial.architecture, named, Purpose.TRAIN, load(trial.dataset), **job)
-        self._model = OfPixels(final_network(run), self.data_).eval()
+        place, key = workspace().records, (trial.hash, trial.recipe.hash, trial.dataset)
+        # Whichever study verified it: a record names the first one only.
+        records = [each for each in read_all(place) if (each.hash, each.recipe_hash, each.dataset) == key]
+        seeds = [(each, index) for each in records for index in kept_indices(place, each)]
+        if seeds:
+            self._model = api.load(*seeds[0])
+        else:
+            self._model = api.train(trial.network, trial.dataset, recipe=trial.recipe_name).module.eval()
 
     def _checked(self, X: Any, *y: Any) -> tuple[Any, Any]:
         """Return arrays of what scikit-learn's own classifiers take, or raise with its messages; None without y."""
-        from sklearn.utils.validation import validate_data
-
         axes = X if hasattr(X, "ndim") else np.asarray(X)
         flat = np.asarray(axes).reshape(len(axes), -1) if axes.ndim > 2 else X
         checked = validate_data(self, flat, *y, reset=bool(y))
@@ -177,7 +156,6 @@ class SmallestClassifier(_Base):
             DataError: images are of another shape or scale than those that were fitted (a ValueError, too).
         """
         import torch
-        from sklearn.utils.validation import check_is_fitted
 
         check_is_fitted(self, "network_")
         with _told_as_values():
@@ -235,18 +213,6 @@ def _told_as_values() -> Iterator[None]:
         raise kind(error.message, hint=error.hint) from error
 
 
-def _columns(labels: np.ndarray[Any, Any], names: Sequence[str]) -> list[int]:
-    """Return where the data set has each label, by its name."""
-    texts = [[str(label)] if isinstance(label, str) else [str(label), str(int(label))] for label in labels.tolist()]
-    normal = [[unicodedata.normalize("NFC", text) for text in each] for each in texts]
-    columns = [next((names.index(text) for text in each if text in names), -1) for each in normal]
-    if sorted(columns) != [*range(len(labels))]:
-        raise DataError(
-            f"labels {', '.join(each[0] for each in texts[:10])} are not the classes {', '.join(names[:10])}"
-        )
-    return columns
-
-
 def _answer(study: Study) -> tuple[Trial | None, str]:
     """Return the network of a study that predicts, and why it is not verified; nothing where it is."""
     verdicts = {trial: verdict.passed for trial, verdict in study._told.verdicts.items()}
@@ -257,17 +223,13 @@ def _answer(study: Study) -> tuple[Trial | None, str]:
     if standing is not None and standing.number not in verdicts:
         return standing, "the time did not suffice to verify it"
     if study.nearest is not None:
-        return study.nearest, "none is confirmed"
+        return study.nearest, "it comes nearest, and is not confirmed"
     return standing, "its verification has missed"
 
 
-def _recorded(trial: Trial) -> tuple[Record | None, list[int]]:
-    """Return the record of a network, whichever study verified it, and the seeds whose weights are kept."""
-    place, key = workspace().records, (trial.hash, trial.recipe.hash, trial.dataset)
-    for record in read_all(place):
-        if (record.hash, record.recipe_hash, record.dataset) == key and (seeds := kept_indices(place, record)):
-            return record, seeds
-    return None, []
+def _name(label: Any) -> str:
+    """Return how a data set calls a label."""
+    return unicodedata.normalize("NFC", label) if isinstance(label, str) else str(int(label))
 
 
 @documented

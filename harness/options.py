@@ -82,28 +82,18 @@ def _epochs(text: str) -> tuple[int, ...]:
     return tuple(map(int, text.split(",")))
 
 
-def _per_cent(text: str) -> float:
+def _accuracy(text: str, whole: int) -> float:
+    # Of 100 or of 1: whoever writes 0.994 of 100 means a share, and whoever writes 97 of 1 means per cent.
     try:
         number = float(text.removesuffix("%"))
     except ValueError:
         number = math.nan
-    # Whoever writes 0.994 means a share.
-    if not 1 <= number <= 100:
-        meant = f"; did you mean {100 * number:.12g}?" if 0 < number < 1 else ""
-        raise ValueError(f"{text} is no accuracy to ask for; allowed are 1 to 100{meant}")
+    if not whole / 100 <= number <= whole:
+        other = number * 100 if whole == 100 else number / 100
+        meant = f"; did you mean {other:.12g}?" if whole / 100 <= other <= whole else ""
+        raise ValueError(f"{text} is no accuracy to ask for; allowed are {whole / 100:g} to {whole}{meant}")
     # A hundred times 0.974 is 97.39999999999999, and the target is a part of names and keys.
     return float(f"{number:.12g}")
-
-
-def _share(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0.01 <= number <= 1:
-        meant = f"; did you mean {number / 100:.12g}?" if 1 < number <= 100 else ""
-        raise ValueError(f"{text} is no share of images; allowed are 0.01 to 1{meant}")
-    return number
 
 
 def _conditions(text: str) -> tuple[Condition, ...]:
@@ -121,9 +111,7 @@ def _shape(text: str) -> Shape:
         raise ValueError(f"{text!r} is no shape such as 1x32x32 (channels, rows, columns)")
     channels, rows, columns = map(int, text.split("x"))
     if channels > _MOST_CHANNELS >= columns and rows > 1:
-        raise ValueError(
-            f"{text} is {channels} channels of {rows}x{columns}; did you mean {columns}x{channels}x{rows}?"
-        )
+        raise ValueError(f"{text} is channels x rows x columns; did you mean {columns}x{channels}x{rows}?")
     return channels, rows, columns
 
 
@@ -152,8 +140,8 @@ class _DatasetType(click.ParamType):  # type: ignore[type-arg]  # generic since 
 
 
 SHAPE = Parsed("CxRxC", _shape, between="x")
-PER_CENT = Parsed("per cent", _per_cent)
-SHARE = Parsed("share", _share)
+PER_CENT = Parsed("per cent", functools.partial(_accuracy, whole=100))
+SHARE = Parsed("share", functools.partial(_accuracy, whole=1))
 EPOCHS = Parsed("epochs", _epochs, between=",")
 FILE = click.Path(path_type=Path)
 
@@ -205,10 +193,7 @@ _DECLARED: dict[str, dict[str, Any]] = {
     "seed": {"type": click.IntRange(0, 2**32 - 1), "help": "Index of one of the fixed seeds."},
     "study": {"help": "Name of the study [default: made from the configuration]."},
     "trial_time": {"type": DURATION, "help": "Time limit of one run."},
-    "trial_memory": {
-        "type": click.IntRange(64, 10**9),
-        "help": "Memory limit of a worker in MiB, mapped files not counted.",
-    },
+    "trial_memory": {"type": Count(64, 10**9), "help": "Memory limit of a worker in MiB, mapped files not counted."},
     "storage": {
         "metavar": "URL",
         "help": "Mirror the study in this database, for optuna-dashboard: postgresql://..., sqlite:///FILE.",
@@ -380,22 +365,12 @@ def _options(function: Callable[..., Any]) -> list[click.Option]:
 
 
 def values(function: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the arguments of a function of the API are, as the command line would give them.
-
-    The values of what it returns are themselves such values.
-
-    Raises:
-        UsageError: one is none of those that its option allows.
-    """
+    """Return the arguments of a function of the API as the command line would give them, or raise UsageError."""
     return {each.name: _value(each, given[each.name]) for each in _options(function) if each.name in given}
 
 
 def value(name: str, kind: Any, given: Any) -> Any:
-    """Return one value of Python as an option of this type has it.
-
-    Raises:
-        UsageError: it is none of those allowed.
-    """
+    """Return one value of Python as an option of this type has it, or raise UsageError."""
     is_text = isinstance(given, str | os.PathLike)
     try:
         if kind is click.STRING and not is_text and type(given).__name__ != "device":

@@ -75,7 +75,6 @@ def network_of(weights: WeightFile, task: Task) -> Network:
         ContentError: the file's architecture is no network, or its weights are not those of one.
     """
     try:
-        # First weights, which are not kept, are drawn of whoever called.
         with torch.random.fork_rng(devices=[]):
             network = build(parse_network(weights.about["architecture"], task), task)
         named = {name: torch.from_numpy(weights.kept[weights.tied.get(name, name)]) for name in weights.state}

@@ -94,8 +94,6 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
         DataError: the data are missing or damaged.
     """
     sampler, name, prior = sampler_name(given["sampler"]), given["name"], given["prior"]
-    if prior not in (known := ("shipped", "own", "none")):
-        raise UsageError(f"unknown prior {prior!r}; known are {', '.join(known)}")
     about, started = asked_for(given["dataset"]), time.monotonic()
     usual = recipe_for(about, place, given["seconds"]) if given["recipe"] == AUTO else named_recipe(given["recipe"])
     if (trainer := given.get("trainer")) is not None:

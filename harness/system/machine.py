@@ -79,6 +79,12 @@ def choose_device(name: str) -> torch.device:
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if int(known.group(1) or 0) >= count:
             raise DeviceError(f"{name} was asked for, but torch {torch.__version__} finds {count} CUDA devices here")
+        # The same seed is to give the same weights: no choice of kernels by timing, none that adds in any order.
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.deterministic = True
+        # fp32 means fp32: TF32 would round the factors to 10 bits.
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
     return torch.device(name)
 
 
@@ -94,41 +100,22 @@ def worker_count(given: int | None, device: torch.device) -> int:
     return given or (core_count() if device.type == "cpu" else 1)
 
 
-def use_exact_kernels() -> None:
-    """Let torch give the same weights for the same seed on a GPU."""
-    import torch
-
-    # No choice of kernels by timing, none that adds in any order.
-    torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.deterministic = True
-    # fp32 means fp32: TF32 would round the factors to 10 bits.
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cuda.matmul.allow_tf32 = False
-
-
 @contextmanager
 def torch_of_caller() -> Iterator[None]:
-    """Give torch's threads, kernels and random numbers after the block back to whoever called, as they were."""
+    """Give torch's threads and random numbers after the block back to whoever called, as they were."""
     import torch
 
-    kernels: list[tuple[Any, str]] = [(torch.backends.cuda.matmul, "allow_tf32")]
-    kernels += [(torch.backends.cudnn, name) for name in ("benchmark", "deterministic", "allow_tf32")]
-    threads, choices = torch.get_num_threads(), [getattr(owner, name) for owner, name in kernels]
+    threads = torch.get_num_threads()
     try:
         with torch.random.fork_rng(devices=[]):
             yield
     finally:
         torch.set_num_threads(threads)
-        for (owner, name), choice in zip(kernels, choices, strict=True):
-            setattr(owner, name, choice)
 
 
 @contextmanager
 def handled(handlers: Mapping[int, Any]) -> Iterator[None]:
-    """Let these functions, by the number of their signal, handle it in the block; then what did before does again.
-
-    Python tells the main thread alone of signals: in another one nothing changes, and whoever called decides.
-    """
+    """Handle signals by these functions in the block, and then as before; in the main thread, which alone is told."""
     is_main = threading.current_thread() is threading.main_thread()
     # One that was not set by Python could not be put back.
     before = {number: handler for number in handlers if (handler := signal.getsignal(number)) is not None and is_main}

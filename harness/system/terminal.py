@@ -11,7 +11,6 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
 from numbers import Integral, Real
 from typing import Any
 
@@ -113,12 +112,7 @@ def text_of(value: Any, between: str = "") -> str:
 
     Args:
         between: what stands between the members of a collection, where one is allowed; a mapping is of upper limits.
-
-    >>> text_of(20000.0), text_of((2, 4), ","), text_of({"macs": 9}, ",")
-    ('20000', '2,4', 'macs<=9')
     """
-    if isinstance(value, timedelta):
-        return text_of(value.total_seconds())
     if between and isinstance(value, Mapping):
         return between.join(f"{name}<={text_of(most)}" for name, most in value.items())
     if between and hasattr(value, "tolist") and getattr(value, "ndim", None) != 0:

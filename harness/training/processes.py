@@ -158,31 +158,29 @@ _STARTING = threading.Lock()
 
 
 class _Process(SpawnProcess):
-    """A fresh process that does not run the script of whoever called, and starts others by a method that is known.
+    """A fresh process that is told neither of the caller's script, which it would run, nor of his start method.
 
-    Spawn would hand on both: a script without a guard would begin its search again in every process, and of the method
-    of joblib's workers, loky, a fresh process knows nothing.
+    A script without a guard would begin its search again in every process; of loky, the method of joblib's workers, a
+    fresh process knows nothing.
     """
 
     @staticmethod
     def _Popen(process_obj: BaseProcess) -> Any:
         thread = threading.get_ident()
+
+        def plain(name: str) -> dict[str, Any]:
+            known = usual(name)
+            if threading.get_ident() != thread:  # it starts a process that is none of ours
+                return known
+            return {key: known[key] for key in known if not key.startswith("init_main")} | {"start_method": "spawn"}
+
         with _STARTING:
-            prepared = spawn.get_preparation_data
-
-            def plain(name: str) -> dict[str, Any]:
-                facts = prepared(name)
-                # Processes that another thread starts meanwhile are none of ours.
-                if threading.get_ident() != thread:
-                    return facts
-                known = {key: fact for key, fact in facts.items() if not key.startswith("init_main")}
-                return known | {"start_method": "spawn"}
-
+            usual = spawn.get_preparation_data
             vars(spawn)["get_preparation_data"] = plain
             try:
                 return SpawnProcess._Popen(process_obj)
             finally:
-                vars(spawn)["get_preparation_data"] = prepared
+                vars(spawn)["get_preparation_data"] = usual
 
 
 class _Context(SpawnContext):

@@ -312,13 +312,10 @@ def in_batches(entry: NamedRecipe, size: int) -> NamedRecipe:
 
 
 def for_few(entry: NamedRecipe, images: int) -> NamedRecipe:
-    """Return a recipe of at least two steps an epoch where one batch is more than there are training images.
-
-    Its batch is then a power of two, and no less than 2, as a single image has no variance.
-    """
-    if entry.recipe.batch_size <= images:
-        return entry
-    return in_batches(entry, max(2, 1 << (max(1, images // 2).bit_length() - 1)))
+    """Return a recipe that takes at least two steps an epoch where its batch is larger than all training images."""
+    # A single image has no variance.
+    fitting = max(2, 1 << (max(1, images // 2).bit_length() - 1))
+    return entry if entry.recipe.batch_size <= images else in_batches(entry, fitting)
 
 
 def check_batch(recipe: Recipe, images: int) -> None:

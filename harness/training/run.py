@@ -26,7 +26,7 @@ from harness.data.testset import read_test_set
 from harness.data.training_images import ImageData, split
 from harness.system import files
 from harness.system.errors import ContentError, DeviceError, refused
-from harness.system.machine import choose_device, use_exact_kernels
+from harness.system.machine import choose_device
 from harness.system.user_code import called, function_of
 from harness.training.modules import Images, Teacher, network_on
 from harness.training.native.native import TORCH, choose_engine
@@ -140,8 +140,6 @@ def train_jobs(
     """
     job, dataset = jobs[0], loaded.data.dataset
     device, ops = choose_device(job.device), job.architecture.op_types
-    if device.type == "cuda":
-        use_exact_kernels()
     together = together and not job.recipe.trainer
     engine = None if together else choose_engine(job.engine, job.recipe, device, ops).engine
     together = together or (engine is None and _captures(device) and not job.recipe.trainer)

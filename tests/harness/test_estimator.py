@@ -9,11 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy import stats
-from sklearn.base import clone
-from sklearn.utils import estimator_checks
 
 from harness.estimator import Certificate, SmallestClassifier, check
-from harness.system.errors import ContentError, DataError
+from harness.system.errors import ContentError
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose, derive_seed
 from search_spaces.network import Task
@@ -55,37 +53,6 @@ def test_it_tells_the_classes_of_images_that_it_has_not_seen(fitted: SmallestCla
     assert fitted.score(images, labels) == (fitted.predict(images) == labels).mean() > 0.8
     assert fitted.parameters_ <= 2000
     assert fitted.n_features_in_ == 36
-
-
-@pytest.mark.nightly
-def test_images_of_another_shape_are_refused(fitted: SmallestClassifier):
-    with pytest.raises(DataError):
-        fitted.predict(np.zeros((3, 6, 7)))
-
-
-CHECKS = [
-    estimator_checks.check_estimator_cloneable,
-    estimator_checks.check_no_attributes_set_in_init,
-    estimator_checks.check_parameters_default_constructible,
-    estimator_checks.check_get_params_invariance,
-    estimator_checks.check_set_params,
-    estimator_checks.check_estimator_repr,
-    estimator_checks.check_mixin_order,
-]
-
-
-@pytest.mark.parametrize("checked", CHECKS, ids=[each.__name__ for each in CHECKS])
-def test_it_has_the_manners_of_scikit_learn(checked: estimator_checks.partial):
-    checked("SmallestClassifier", SmallestClassifier())
-
-
-@pytest.mark.nightly
-def test_a_clone_has_its_parameters_and_no_network(fitted: SmallestClassifier):
-    copy = clone(fitted)
-
-    assert copy is not fitted
-    assert copy.time == fitted.time
-    assert not hasattr(copy, "network_")
 
 
 @pytest.mark.nightly
