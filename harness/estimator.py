@@ -111,6 +111,8 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             self.classes_ = np.unique(labels)
             self._given = numbers, labels
             self._columns = [self.data_.class_names.index(_name(label)) for label in self.classes_.tolist()]
+            if len({*self._columns}) < len(self.classes_):
+                raise WrongData("some labels are one text in two forms of Unicode; give one form of each")
             self.study_ = api.search(
                 self.data_,
                 target_pct=100 * share,
