@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from search_spaces.space import Condition
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-# Of a data set (docs/data.md); a picture of more is one whose channels come last.
-_MOST_CHANNELS = 16
+# Channels of a data set (docs/data.md), and of a picture in colours.
+_MOST_CHANNELS, _MOST_COLOURS = 16, 4
 
 
 # The values ------------------------------------------------------------------------------------------------------
@@ -110,7 +110,8 @@ def _shape(text: str) -> Shape:
     if not re.fullmatch(r"[1-9]\d{0,3}(x[1-9]\d{0,3}){2}", text):
         raise ValueError(f"{text!r} is no shape such as 1x32x32 (channels, rows, columns)")
     channels, rows, columns = map(int, text.split("x"))
-    if channels > _MOST_CHANNELS >= columns and rows > 1:
+    # Tall strips of more channels than a data set may have: the order of Keras.
+    if channels > _MOST_CHANNELS and rows > _MOST_COLOURS >= columns:
         raise ValueError(f"{text} is channels x rows x columns; did you mean {columns}x{channels}x{rows}?")
     return channels, rows, columns
 

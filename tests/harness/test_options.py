@@ -161,6 +161,7 @@ def test_a_shape_is_channels_rows_columns(shape: object):
     known = [SHAPE.convert(each, None, None) for each in ([3, 32, 32], np.array([3, 32, 32]), "3x32x32")]
 
     assert known == [(3, 32, 32)] * 3
-    assert SHAPE.convert((1, 1, 150), None, None) == (1, 1, 150)
+    for each in ((1, 1, 150), (32, 8, 8), (8, 8, 1), (64, 2, 2)):
+        assert SHAPE.convert(each, None, None) == each
     with pytest.raises(click.BadParameter):
         SHAPE.convert(shape, None, None)
