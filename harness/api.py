@@ -478,6 +478,7 @@ def planned(
 ) -> Plan:
     """Return what ``verify`` is about to do with all that it is given; raises as it does."""
     recipe, target_pct, dataset, engine = (given[name] for name in ("recipe", "target_pct", "dataset", "engine"))
+    from harness.answers import Trial
     from harness.evidence import ledger
     from harness.evidence.leaderboard import collect
     from harness.evidence.verify import Plan
@@ -486,7 +487,7 @@ def planned(
 
     task, wanted = datasets.task_of(dataset), None if dataset == "auto" else dataset
     row: KnownRow | None
-    if not isinstance(network, str | Architecture):
+    if isinstance(network, Trial):
         meant = NetworkArgument(network.architecture)
         row = KnownRow(network.recipe, network.recipe_name, network.dataset, network.target_pct)
     else:

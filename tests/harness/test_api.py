@@ -59,7 +59,7 @@ def test_what_is_wrong_is_an_exception_with_its_hint(here: None):
 
 
 REFUSED: list[tuple[str, str, list[Any]]] = [
-    *((name, "network", [None, 5, b"x"]) for name in ("explain", "train", "load", "evaluate")),
+    *((name, "network", [None, 5, b"x"]) for name in ("explain", "train", "verify", "load", "evaluate")),
     ("explain", "classes", [1, True, -3, 2.5]),
     *((name, "seed", [-1, True, 0.5]) for name in ("train", "load", "evaluate")),
     *((name, "epochs", [0, True, [3]]) for name in ("train", "verify")),
