@@ -46,16 +46,16 @@ def _in_a_thread(function: Any) -> Any:
 
 def test_signals_are_handled_in_the_main_thread_alone_and_given_back():
     before = signal.getsignal(signal.SIGTERM)
-    hears = [signal.SIG_IGN, signal.SIG_DFL]
 
-    def there() -> list[Any]:
-        with handled({signal.SIGTERM: hears[0]}), handled({signal.SIGTERM: hears[1]}):
-            return [signal.getsignal(signal.SIGTERM)]
+    def inside() -> Any:
+        with suppress(ZeroDivisionError), handled({signal.SIGTERM: signal.SIG_IGN}):
+            heard.append(signal.getsignal(signal.SIGTERM))
+            raise ZeroDivisionError
 
-    assert (there(), _in_a_thread(there)) == ([hears[1]], [before])
-    with pytest.raises(ZeroDivisionError), handled({signal.SIGTERM: hears[0]}):
-        raise ZeroDivisionError
-    assert signal.getsignal(signal.SIGTERM) is before
+    heard = list[Any]()
+    inside()
+    _in_a_thread(inside)
+    assert [*heard, signal.getsignal(signal.SIGTERM)] == [signal.SIG_IGN, before, before]
 
 
 def test_a_search_works_in_a_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -174,7 +174,7 @@ class _AtOnce:
 
     def stop(self) -> None: ...
 
-    def join(self) -> None: ...
+    join = stop
 
 
 @pytest.fixture(scope="module")
@@ -259,45 +259,39 @@ def test_a_network_that_missed_predicts_with_a_warning(quick: None, monkeypatch:
     assert not model.verified_
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        *({"target": value} for value in (97, 0, -1, True, np.nan, "0.97%")),
-        *({"time": value} for value in (0, -5, np.inf, "soon")),
-        *({"workers": value} for value in (0, -1, 257, True)),
-        *({"limits": value} for value in (500, {"parameters": -5}, ["speed<=3"])),
-        *({"random_state": value} for value in (-1, "x", 0.5, True, np.random.default_rng(0))),
-        {"minimise": "speed"},
-    ],
-)
-def test_wrong_parameters_are_value_errors_of_one_line(changes: dict[str, Any], quick: None):
-    with pytest.raises(ValueError, match=r"\w") as caught:
-        _classifier().set_params(**changes).fit(*_steps([0, 1]))
-    assert isinstance(caught.value, UsageError) or "random_state" in changes
-    assert "\n" not in str(caught.value)
+WRONG_PARAMETERS: dict[str, list[Any]] = {
+    "target": [97, 0, -1, True, np.nan, "0.97%"],
+    "time": [0, -5, np.inf, "soon"],
+    "workers": [0, -1, 257, True],
+    "limits": [500, {"parameters": -5}, ["speed<=3"]],
+    "minimise": ["speed"],
+    "random_state": [-1, "x", 0.5, True, np.random.default_rng(0)],
+}
+
+
+@pytest.mark.parametrize("name", WRONG_PARAMETERS)
+def test_wrong_parameters_are_value_errors_of_one_line(name: str, quick: None):
+    for value in WRONG_PARAMETERS[name]:
+        with pytest.raises(ValueError, match=r"^[^\n]+$"):
+            _classifier(**{name: value}).fit(*_steps([0, 1]))
 
 
 X = np.random.default_rng(0).normal(size=(40, 8))
-WRONG = {
-    "one image": (X[:1], [1]),
+WRONG: dict[str, tuple[Any, Any]] = {
     "one class": (X, [1] * 40),
     "lengths": (X, [0, 1] * 19),
     "one of a class": (X, [0, 1, *[2] * 38]),
     "one shade": (0 * X, [0, 1] * 20),
-    "texts": (X.astype(str), [0, 1] * 20),
-    "one axis": (X[:, 0], [0, 1] * 20),
     "six axes": (X.reshape(40, 2, 2, 2, 1, 1), [0, 1] * 20),
-    "fractions": (X, X[:, 0]),
     "two columns": (X, X[:, :2] > 0),
     "too few for the target": (X[:10], [0, 1] * 5),
 }
 
 
-@pytest.mark.parametrize(("X", "y"), WRONG.values(), ids=WRONG)
-def test_data_that_do_not_hold_together_are_value_errors(X: Any, y: Any, quick: None):
-    with pytest.raises(ValueError, match=r"\w") as caught:
-        _classifier(target=0.9).fit(X, y)
-    assert isinstance(caught.value, HarnessError) or type(caught.value) is ValueError
+@pytest.mark.parametrize("case", WRONG)
+def test_data_that_do_not_hold_together_are_value_errors(case: str, quick: None):
+    with pytest.raises(ValueError, match=r"^[^\n]+$"):
+        _classifier(target=0.9).fit(*WRONG[case])
 
 
 def test_later_images_of_another_shape_are_value_errors(fitted: SmallestClassifier):
