@@ -27,6 +27,10 @@ class _Package(ModuleType):
         place = _ELSEWHERE.get(name, "harness.api")
         return getattr(import_module(place), name) if name in __all__ else super().__getattribute__(name)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Functions of a script that joblib or Dask hands on refer to modules by name; theirs is of another class.
+        return import_module, (__name__,)
+
     def __dir__(self) -> list[str]:
         return __all__
 

@@ -5,10 +5,8 @@ Nothing slow is imported before a function begins, so that bad input is refused 
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +14,7 @@ from harness import options
 from harness.data import datasets
 from harness.system.errors import TargetMissed, UsageError, require
 from harness.system.files import Workspace, check_writable, workspace, write_together
+from harness.system.machine import check_may_start, torch_of_caller
 from harness.system.terminal import counted, say
 from search_spaces.network import MNIST, Architecture, Task
 
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from harness.training.recipe import NamedRecipe
     from harness.training.result import Purpose, Result
     from harness.training.train import Training
+    from search_spaces.space import Condition
 
 
 _OWN_RECIPE = {"help": "Training recipe: a name, or @FILE.toml [default: the row's own, else fast]."}
@@ -87,7 +87,12 @@ def explain(
 def _network(network: str | Architecture, place: Workspace, task: Task) -> NetworkArgument:
     from harness.networks import NetworkArgument, read_network
 
-    return read_network(network, place, task) if isinstance(network, str) else NetworkArgument(network)
+    if isinstance(network, str):
+        return read_network(network, place, task)
+    if not isinstance(network, Architecture):
+        allowed = "allowed are its notation, a preset, a hash or a name"
+        raise UsageError(f"network: a value of type {type(network).__name__} is no network; {allowed}")
+    return NetworkArgument(network)
 
 
 @options.takes()
@@ -174,9 +179,9 @@ def _trained(
         evaluate_each_epoch=validated,
         **more,
     )
-    # As in a search and in a verification: the number of threads has a part in the bits.
-    torch.set_num_threads(1)
-    with Reporter(epochs, "epochs") as reporter:
+    with torch_of_caller(), Reporter(epochs, "epochs") as reporter:
+        # As in a search and in a verification: the number of threads has a part in the bits.
+        torch.set_num_threads(1)
 
         def on_epoch(epoch: Epoch) -> None:
             if validated:
@@ -327,6 +332,45 @@ def export(
 # Search ----------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, kw_only=True)
+class SearchRequest:
+    """What a search is asked for: the arguments of ``search`` as the command line would give them, or UsageError."""
+
+    dataset: str = "auto"
+    budget: int = 20_000
+    limits: tuple[Condition, ...] | None = None
+    target_pct: float | None = None
+    minimise: tuple[str, ...] = ("parameters",)
+    space: str = "auto"
+    time: float = 57 * 60.0
+    trials: int | None = None
+    seed: int = 0
+    recipe: str = "auto"
+    epochs: tuple[int, ...] | None = None
+    prior: str = "shipped"
+    sampler: str = "auto"
+    trainer: str | None = None
+    start_from: str | None = None
+    study: str | None = None
+    trial_time: float = 30 * 60.0
+    trial_memory: int = 4096
+    workers: int | None = None
+    cluster: str | None = None
+    device: str = "auto"
+    engine: str = "auto"
+    storage: str | None = None
+    log: str | None = None
+    data: Path | None = None
+    on_event: Callable[[Event], object] | None = None
+
+    def __post_init__(self) -> None:
+        """Check all values, and bring those of Python into one form."""
+        for name, value in options.values(search, vars(self)).items():
+            object.__setattr__(self, name, value)
+        if self.on_event is not None and not callable(self.on_event):
+            raise UsageError(f"on_event: a value of type {type(self.on_event).__name__} cannot be called")
+
+
 @options.takes(
     seed={"help": "Random seed of the search."},
     epochs={
@@ -338,7 +382,7 @@ def search(
     dataset: str | Path | Dataset = "auto",
     *,
     budget: int = 20_000,
-    limits: str | None = None,
+    limits: str | Sequence[str] | Mapping[str, int] | None = None,
     target_pct: float | None = None,
     minimise: str | Sequence[str] = ("parameters",),
     space: str = "auto",
@@ -346,7 +390,7 @@ def search(
     trials: int | None = None,
     seed: int = 0,
     recipe: str = "auto",
-    epochs: tuple[int, ...] | None = None,
+    epochs: int | str | Sequence[int] | None = None,
     prior: str = "shipped",
     sampler: str = "auto",
     trainer: str | None = None,
@@ -379,13 +423,14 @@ def search(
     >>> found.standing, len(found.trials)
     (None, 2)
     """
-    given = dict(locals())
+    request = SearchRequest(**locals())
     from harness.answers import Study
     from harness.shown_search import planned_search, search_shown
 
-    asked = options.chosen(globals()["search"], given)
-    origins = {name: "call" if name in asked else "default" for name in given}
-    with _without_main(), planned_search(given, origins) as plan:
+    asked = options.chosen(globals()["search"], vars(request))
+    origins = {name: "call" if name in asked else "default" for name in vars(request)}
+    check_may_start()
+    with planned_search(vars(request), origins) as plan:
         search_shown(plan, asked, on_event=on_event)
     return Study(plan.folder, plan.workspace)
 
@@ -425,8 +470,8 @@ def verify(
     """
     given = dict(locals())
     place = workspace()
-    with _without_main():
-        return verified(planned(place=place, **given), place, given["data"])
+    check_may_start()
+    return verified(planned(place=place, **given), place, given["data"])
 
 
 def planned(
@@ -434,6 +479,7 @@ def planned(
 ) -> Plan:
     """Return what ``verify`` is about to do with all that it is given; raises as it does."""
     recipe, target_pct, dataset, engine = (given[name] for name in ("recipe", "target_pct", "dataset", "engine"))
+    from harness.answers import Trial
     from harness.evidence import ledger
     from harness.evidence.leaderboard import collect
     from harness.evidence.verify import Plan, due_indices
@@ -443,7 +489,7 @@ def planned(
 
     task, wanted = datasets.task_of(dataset), None if dataset == "auto" else dataset
     row: KnownRow | None
-    if not isinstance(network, str | Architecture):
+    if isinstance(network, Trial):
         meant = NetworkArgument(network.architecture)
         row = KnownRow(network.recipe, network.recipe_name, network.dataset, network.target_pct)
     else:
@@ -518,28 +564,16 @@ def certificate(network: Trial, seeds: int, *, dataset: str, target_pct: float, 
     from harness.evidence.certificate import certificate_of
     from harness.evidence.verify import declare_certificate
 
-    given = dict.fromkeys(("recipe", "epochs", "data")) | {"name": "", "device": "auto", "engine": "auto"}
+    given: dict[str, Any] = dict.fromkeys(("recipe", "epochs", "data"))
+    given |= {"name": "", "device": "auto", "engine": "auto", "dataset": dataset}
+    given["workers"] = options.value("workers", options.WORKERS, workers)
+    given["target_pct"] = options.value("target_pct", options.PER_CENT, target_pct)
     place = workspace()
-    with _without_main():
-        plan = planned(
-            network, seeds, place=place, dataset=dataset, target_pct=target_pct, workers=workers, certify=True, **given
-        )
-        declared = declare_certificate(plan, place, seeds)
-        plan = replace(plan, certify=False, repeat=False, indices=declared.indices)
-        record = verified(plan, place, None).record
+    plan = planned(network, seeds, place=place, certify=True, **given)
+    declared = declare_certificate(plan, place, seeds)
+    plan = replace(plan, certify=False, repeat=False, indices=declared.indices)
+    record = verified(plan, place, None).record
     return certificate_of(record, declared)
-
-
-@contextmanager
-def _without_main() -> Iterator[None]:
-    """Let processes that are started in the block not run the caller's script again, which would start them again."""
-    main = vars(sys.modules["__main__"])
-    kept = {name: main.pop(name, None) for name in ("__file__", "__spec__")}
-    main["__spec__"] = None
-    try:
-        yield
-    finally:
-        main.update({name: value for name, value in kept.items() if value is not None})
 
 
 # What is on record -----------------------------------------------------------------------------------------------
@@ -583,11 +617,15 @@ def load(
 
 def _record(network: str | Verified | Record, place: Workspace, dataset: str, recipe: str | None) -> Record:
     from harness.answers import Verified
+    from harness.evidence.record import Record
     from harness.networks import read_record
 
-    if isinstance(network, str):
-        return read_record(network, place, dataset, recipe)
-    return network.record if isinstance(network, Verified) else network
+    if isinstance(network, Verified):
+        return network.record
+    if isinstance(network, Record):
+        return network
+    named = network if isinstance(network, str) else _network(network, place, datasets.task_of(dataset)).architecture
+    return read_record(str(named), place, dataset, recipe)
 
 
 @options.takes(**_RECORDED)
@@ -617,7 +655,8 @@ def evaluate(
     return found
 
 
-def leaderboard(dataset: str | None = None, target_pct: float | None = None) -> Any:
+@options.takes()
+def leaderboard(dataset: str | Path | Dataset | None = None, target_pct: float | None = None) -> Any:
     """Return the standings as a pandas table, a row a network, recipe, data set and target; the best first.
 
     >>> leaderboard("mnist-5k", target_pct=5)[["network", "parameters", "tier", "seeds"]].values.tolist()
@@ -640,7 +679,8 @@ def leaderboard(dataset: str | None = None, target_pct: float | None = None) -> 
     )
 
 
-def study(name: str | None = None) -> Study:
+@options.takes(name={"help": "Name or folder; the latest study for None."})
+def study(name: str | Path | None = None) -> Study:
     """Return a study of this workspace by its name or folder, the latest for None.
 
     Raises:
@@ -654,10 +694,10 @@ def study(name: str | None = None) -> Study:
     from harness.networks import read_study
 
     place = workspace()
-    return Study(read_study(name, place), place)
+    return Study(read_study(None if name is None else str(name), place), place)
 
 
-def report(of: str | Study | None = None, path: str | Path | None = None) -> Path:
+def report(of: str | Path | Study | None = None, path: str | Path | None = None) -> Path:
     """Write the report of a study, one HTML file that works offline, and return where it is.
 
     Args:
@@ -671,13 +711,14 @@ def report(of: str | Study | None = None, path: str | Path | None = None) -> Pat
     >>> report(study("mine"), "report.html").name
     'report.html'
     """
-    from harness.networks import read_study
+    from harness.answers import Study
+
+    opened = of if isinstance(of, Study) else study(of)
+    target = None if path is None else options.value("path", options.FILE, path)
     from reports.study_page import write_report
 
-    place = workspace()
-    folder = read_study(of, place) if of is None or isinstance(of, str) else of.folder
-    written = write_report(folder, place)
-    if path is None:
+    written = write_report(opened.folder, workspace())
+    if target is None:
         return written
-    write_together({Path(path): written.read_bytes()})
-    return Path(path)
+    write_together({target: written.read_bytes()})
+    return Path(target)

@@ -2,120 +2,168 @@
 
 from __future__ import annotations
 
+import secrets
+import unicodedata
 import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
 
-from harness import api
+from harness import api, options
 from harness.data import own
 from harness.evidence.certificate import Certificate
-from harness.system.errors import DataError, UsageError
+from harness.evidence.leaderboard import PROVEN
+from harness.evidence.record import kept_indices, read_all
+from harness.system.errors import DataError, DeviceError, HarnessError, StorageError, UsageError
+from harness.system.files import workspace
+from search_spaces.errors import SearchSpaceError
 
 if TYPE_CHECKING:
-
-    class _Base:
-        pass
-
-else:
-    try:  # what scikit-learn's own tools expect of a classifier
-        from sklearn.base import BaseEstimator, ClassifierMixin
-
-        _Base = type("_Base", (ClassifierMixin, BaseEstimator), {})
-    except ImportError:
-        _Base = object
+    from harness.answers import Study, Trial
 
 
-class SmallestClassifier(_Base):
+class WrongArgument(UsageError, ValueError):
+    """Raise where an argument of the estimator is wrong; a ValueError, too, as scikit-learn's tools expect."""
+
+
+class WrongData(DataError, ValueError):
+    """Raise where ``X`` and ``y`` do not hold together; a ValueError, too."""
+
+
+class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """The smallest network that reaches a target accuracy.
 
     Args:
-        target: accuracy to reach on images that no search has seen, 0 to 1.
-        limits: of every network, such as ``parameters<=5000,macs<=1000000``.
+        target: accuracy to reach on images that no search has seen, a share from 0.01 to 1.
+        limits: of every network, such as ``parameters<=5000,macs<=1000000``, or {"parameters": 5000}; None for none.
         minimise: ``parameters``, ``macs``, ``weight_bytes``, ``ram_bytes`` or ``latency_us``.
-        time: of ``fit``: seconds, or a text such as ``5m``.
-        random_state: seed of the search.
+        time: of each ``fit``: seconds, or a text such as ``5m``.
+        random_state: seed of the search; None draws one, as from an instance of RandomState.
         workers: training processes; ``auto`` for one a core.
 
     Attributes:
-        classes_: labels in the order of ``predict_proba``.
+        classes_: labels in the order of ``predict_proba``, that of ``numpy.unique``.
         network_: notation of the network; ``parameters_`` how many it has.
         study_: the search, as ``harness.search`` returns it.
         data_: the data set that was made of ``X`` and ``y``; a fifth of them is its locked test part.
+        verified_: whether that part has verified the network at the target; ``fit`` warns where it has not.
     """
 
     def __init__(
         self,
         target: float = 0.97,
         *,
-        limits: str = "parameters<=5000",
+        limits: str | Sequence[str] | Mapping[str, int] | None = "parameters<=5000",
         minimise: str = "parameters",
         time: str | float = "5m",
-        random_state: int | None = 0,
+        random_state: Any = 0,
         workers: int | str = "auto",
     ) -> None:
         self.target, self.limits, self.minimise = target, limits, minimise
         self.time, self.random_state, self.workers = time, random_state, workers
 
+    def __sklearn_tags__(self) -> Any:
+        """Return what scikit-learn is told of it: pictures have three axes or more, and a search stops by the clock."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        tags.non_deterministic = True
+        return tags
+
     def fit(self, X: Any, y: Any) -> SmallestClassifier:
         """Search, verify the winner on the part that was set aside, and keep one of its seeds for predictions.
 
+        Each fit is a study of its own. Where no network is verified in time, the best one there is predicts, and a
+        UserWarning says so.
+
         Args:
-            X: (images, rows, columns[, channels]) or (series, steps), bytes or numbers.
-            y: labels, integers or texts.
+            X: (images, rows, columns[, channels]) or (series, steps), bytes or numbers; a table is series.
+            y: labels, integers or texts, (images,) or (images, 1).
 
         Raises:
-            DataError: they do not hold together.
-            UsageError: the target cannot be shown by so few images.
+            DataError: they do not hold together (a ValueError, too).
+            UsageError: an argument is wrong, or the target cannot be shown by so few images (a ValueError, too).
         """
-        self._given, labels = (X, y), np.asarray(y)
-        self.n_features_in_ = int(np.prod(np.shape(X)[1:]))
-        self.data_ = own.from_arrays("fitted", X, y)
-        self.classes_ = np.array(sorted({*labels.tolist()}, key=lambda each: self.data_.class_names.index(_name(each))))
-        self.study_ = api.search(
-            self.data_,
-            target_pct=100 * self.target,
-            limits=self.limits or None,
-            minimise=self.minimise,
-            time=self.time,
-            seed=self.random_state or 0,
-            workers=self.workers,
-        )
-        records = [each for each in self.study_.records if each.dataset == self.data_.name]
-        trial = self.study_.standing or self.study_.nearest
-        if trial is None:
-            raise UsageError(f"no network was trained in {self.time}; give more time")
-        self._trial = trial
-        if self.study_.standing is None:
-            warnings.warn(f"no network is confirmed at {100 * self.target:g} %; the nearest one predicts", stacklevel=2)
-        found = next((each for each in records if each.hash == trial.hash), None)
-        if found is not None:
-            self._model = api.load(found)
-        else:
-            epochs = trial.epochs
-            recipe = trial.recipe_name.removesuffix(f"-{epochs}ep")
-            self._model = api.train(trial.network, self.data_.name, recipe=recipe, epochs=epochs).module
-        self.network_, self.parameters_ = trial.network, trial.parameters
+        if y is None:
+            raise WrongData("SmallestClassifier requires y to be passed, but the target y is None")
+        with _told_as_values():
+            share = options.value("target", options.SHARE, self.target)
+            numbers, labels = self._checked(X, y)
+            check_classification_targets(labels)
+            seed = self.random_state
+            if not isinstance(seed, Integral):
+                seed = check_random_state(seed).randint(2**31)
+            self.data_ = own.from_arrays("fitted", numbers, labels)
+            self.classes_ = np.unique(labels)
+            self._given = numbers, labels
+            self._columns = [self.data_.class_names.index(_name(label)) for label in self.classes_.tolist()]
+            if len({*self._columns}) < len(self.classes_):
+                raise WrongData("some labels are one text in two forms of Unicode; give one form of each")
+            self.study_ = api.search(
+                self.data_,
+                target_pct=100 * share,
+                limits=self.limits or None,
+                minimise=self.minimise,
+                time=self.time,
+                seed=seed,
+                workers=self.workers,
+                study=f"{self.data_.name}-{secrets.token_hex(4)}",
+            )
+            self._keep(share)
         return self
 
+    def _keep(self, share: float) -> None:
+        trial, why = _answer(self.study_)
+        if trial is None:
+            raise WrongArgument(f"no network was trained in {self.time}; give more time")
+        if why:
+            warnings.warn(f"the network that predicts is not verified at {share:.12g}: {why}", stacklevel=3)
+        self._trial, self.verified_ = trial, not why
+        self.network_, self.parameters_ = trial.network, trial.parameters
+        place, key = workspace().records, (trial.hash, trial.recipe.hash, trial.dataset)
+        # Whichever study verified it: a record names the first one only.
+        records = [each for each in read_all(place) if (each.hash, each.recipe_hash, each.dataset) == key]
+        seeds = [(each, index) for each in records for index in kept_indices(place, each)]
+        if seeds:
+            self._model = api.load(*seeds[0])
+        else:
+            self._model = api.train(trial.network, trial.dataset, recipe=trial.recipe_name).module.eval()
+
+    def _checked(self, X: Any, *y: Any) -> tuple[Any, Any]:
+        """Return arrays of what scikit-learn's own classifiers take, or raise with its messages; None without y."""
+        axes = X if hasattr(X, "ndim") else np.asarray(X)
+        flat = np.asarray(axes).reshape(len(axes), -1) if axes.ndim > 2 else X
+        checked = validate_data(self, flat, *y, reset=bool(y))
+        numbers, labels = checked if y else (checked, None)
+        return numbers.reshape(axes.shape), labels
+
     def predict_proba(self, X: Any) -> np.ndarray[Any, Any]:
-        """Return a probability a class, (images, classes), in the order of ``classes_``."""
+        """Return a probability a class, (images, classes), in the order of ``classes_``.
+
+        Raises:
+            DataError: images are of another shape or scale than those that were fitted (a ValueError, too).
+        """
         import torch
 
-        pixels = torch.from_numpy(own.pixels_of(self.data_, X))
+        check_is_fitted(self, "network_")
+        with _told_as_values():
+            pixels = torch.from_numpy(own.pixels_of(self.data_, self._checked(X)[0]))
         with torch.no_grad():
             shares = [torch.softmax(self._model(batch), 1) for batch in torch.split(pixels, 1_000)]
-        found: np.ndarray[Any, Any] = torch.cat(shares).numpy()
-        return found
+        result: np.ndarray[Any, Any] = torch.cat(shares).numpy()[:, self._columns]
+        return result
 
     def predict(self, X: Any) -> np.ndarray[Any, Any]:
         """Return the likeliest label of each image."""
-        found: np.ndarray[Any, Any] = self.classes_[self.predict_proba(X).argmax(1)]
-        return found
-
-    def score(self, X: Any, y: Any) -> float:
-        """Return the share of right predictions."""
-        return float(np.mean(self.predict(X) == np.asarray(y)))
+        likeliest = self.predict_proba(X).argmax(1)
+        labels: np.ndarray[Any, Any] = self.classes_[likeliest]
+        return labels
 
     def certify(self, X_test: Any, y_test: Any, seeds: int = 20) -> Certificate:
         """Train the network on all that was fitted, with fresh seeds that are declared first, and test each once.
@@ -132,15 +180,41 @@ class SmallestClassifier(_Base):
             UsageError: fewer than twenty seeds.
             ContentError: the chance of a false certificate is spent for these images.
         """
-        fitted, images = (own.pixels_of(self.data_, given) for given in (self._given[0], X_test))
-        known = {image.tobytes() for image in fitted}
-        repeated = sum(image.tobytes() in known for image in images)
+        fitted = {image.tobytes() for image in own.pixels_of(self.data_, self._given[0])}
+        images = own.pixels_of(self.data_, X_test)
+        repeated = sum(image.tobytes() in fitted for image in images)
         if repeated:
             raise DataError(f"{repeated} of the {len(images)} images to certify on were fitted; none may be")
         data = own.from_arrays("certified", *self._given, X_test, y_test)
-        target_pct = round(100 * self.target, 9)
+        target_pct = round(100 * self.target, 10)
         return api.certificate(self._trial, seeds, dataset=data.name, target_pct=target_pct, workers=self.workers)
 
 
+@contextmanager
+def _told_as_values() -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, StorageError, DeviceError):
+        raise
+    except (HarnessError, SearchSpaceError) as error:
+        kind = WrongData if isinstance(error, DataError) else WrongArgument
+        raise kind(error.message, hint=error.hint) from error
+
+
+def _answer(study: Study) -> tuple[Trial | None, str]:
+    """Return the network of a study that predicts, and why it is not verified; nothing where it is."""
+    trial = study.answer
+    if trial is not None:
+        verdict = study.verdict_of(trial)
+        if verdict is None or verdict.passed is None:
+            return trial, "the time did not suffice to verify it"
+        return trial, "" if verdict.tier in PROVEN else "its mean reaches the target, the bound of the mean does not"
+    if study.nearest is not None:
+        return study.nearest, "it comes nearest, and is not confirmed"
+    missed = [trial for trial in study.trials if study.verdict_of(trial) is not None]
+    return min(missed, key=lambda trial: trial.cost, default=None), "its verification has missed"
+
+
 def _name(label: Any) -> str:
-    return str(label) if isinstance(label, str) else str(int(label))
+    """Return how a data set calls a label."""
+    return unicodedata.normalize("NFC", label) if isinstance(label, str) else str(int(label))

@@ -11,6 +11,7 @@ import json
 import math
 import os
 import re
+import reprlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
@@ -21,7 +22,7 @@ import click
 
 from harness.system.errors import Interrupted, UsageError
 from harness.system.files import workspace
-from harness.system.terminal import DURATION, Parsed, counted, say
+from harness.system.terminal import DURATION, Parsed, counted, say, text_of
 
 if TYPE_CHECKING:
     from harness.training.native.native import Choice
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from search_spaces.space import Condition
 
 _F = TypeVar("_F", bound=Callable[..., Any])
+# Channels of a data set (docs/data.md), and of a picture in colours.
+_MOST_CHANNELS, _MOST_COLOURS = 16, 4
 
 
 # The values ------------------------------------------------------------------------------------------------------
@@ -79,16 +82,18 @@ def _epochs(text: str) -> tuple[int, ...]:
     return tuple(map(int, text.split(",")))
 
 
-def _per_cent(text: str) -> float:
+def _accuracy(text: str, whole: int) -> float:
+    # Of 100 or of 1: whoever writes 0.994 of 100 means a share, and whoever writes 97 of 1 means per cent.
     try:
         number = float(text.removesuffix("%"))
     except ValueError:
         number = math.nan
-    # Whoever writes 0.994 means a share.
-    if not 1 <= number <= 100:
-        meant = f"; did you mean {100 * number:.12g}?" if 0 < number < 1 else ""
-        raise ValueError(f"{text} is no accuracy to ask for; allowed are 1 to 100{meant}")
-    return number
+    if not whole / 100 <= number <= whole:
+        other = number * 100 if whole == 100 else number / 100
+        meant = f"; did you mean {other:.12g}?" if whole / 100 <= other <= whole else ""
+        raise ValueError(f"{text} is no accuracy to ask for; allowed are {whole / 100:g} to {whole}{meant}")
+    # A hundred times 0.974 is 97.39999999999999, and the target is a part of names and keys.
+    return float(f"{number:.12g}")
 
 
 def _conditions(text: str) -> tuple[Condition, ...]:
@@ -104,7 +109,11 @@ def _conditions(text: str) -> tuple[Condition, ...]:
 def _shape(text: str) -> Shape:
     if not re.fullmatch(r"[1-9]\d{0,3}(x[1-9]\d{0,3}){2}", text):
         raise ValueError(f"{text!r} is no shape such as 1x32x32 (channels, rows, columns)")
-    return tuple(map(int, text.split("x")))
+    channels, rows, columns = map(int, text.split("x"))
+    # Tall strips of more channels than a data set may have: the order of Keras.
+    if channels > _MOST_CHANNELS and rows > _MOST_COLOURS >= columns:
+        raise ValueError(f"{text} is channels x rows x columns; did you mean {columns}x{channels}x{rows}?")
+    return channels, rows, columns
 
 
 class _DatasetType(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only
@@ -118,6 +127,8 @@ class _DatasetType(click.ParamType):  # type: ignore[type-arg]  # generic since 
 
         if isinstance(value, datasets.Dataset):
             return value.name
+        if not isinstance(value, str | os.PathLike):
+            self.fail(f"a value of type {type(value).__name__} is no data set, name or path; harness.Data makes one")
         if value in (datasets.AUTO, *datasets.DATASETS):
             return str(value)
         from harness.data.own import name_of, parts_text
@@ -129,9 +140,12 @@ class _DatasetType(click.ParamType):  # type: ignore[type-arg]  # generic since 
         return found
 
 
-SHAPE = Parsed("CxRxC", _shape)
-PER_CENT = Parsed("per cent", _per_cent)
-EPOCHS = Parsed("epochs", _epochs)
+SHAPE = Parsed("CxRxC", _shape, between="x")
+PER_CENT = Parsed("per cent", functools.partial(_accuracy, whole=100))
+SHARE = Parsed("share", functools.partial(_accuracy, whole=1))
+EPOCHS = Parsed("epochs", _epochs, between=",")
+WORKERS = number_or("auto", "a number from 1 to 256", 1, 256)
+FILE = click.Path(path_type=Path)
 
 
 # The options -----------------------------------------------------------------------------------------------------
@@ -147,7 +161,7 @@ _DECLARED: dict[str, dict[str, Any]] = {
     },
     "limits": {
         "flag": "--limit",
-        "type": Parsed("METRIC<=N", _conditions),
+        "type": Parsed("METRIC<=N", _conditions, between=","),
         "help": "Constraints on every network, such as 'macs<=1000000,receptive_field>=20'.",
     },
     "target_pct": {
@@ -178,10 +192,10 @@ _DECLARED: dict[str, dict[str, Any]] = {
     "trials": {"type": click.IntRange(1), "help": "Maximum number of trials [default: unlimited]."},
     "time": {"type": DURATION, "help": "Time budget, verification included."},
     "seeds": {"type": click.IntRange(1, 1000), "help": "How many seeds [default: 10, or 30 for a certification]."},
-    "seed": {"type": click.IntRange(0), "help": "Index of one of the fixed seeds."},
+    "seed": {"type": click.IntRange(0, 2**32 - 1), "help": "Index of one of the fixed seeds."},
     "study": {"help": "Name of the study [default: made from the configuration]."},
     "trial_time": {"type": DURATION, "help": "Time limit of one run."},
-    "trial_memory": {"type": click.IntRange(64), "help": "Memory limit of a worker in MiB, mapped files not counted."},
+    "trial_memory": {"type": Count(64, 10**9), "help": "Memory limit of a worker in MiB, mapped files not counted."},
     "storage": {
         "metavar": "URL",
         "help": "Mirror the study in this database, for optuna-dashboard: postgresql://..., sqlite:///FILE.",
@@ -191,7 +205,7 @@ _DECLARED: dict[str, dict[str, Any]] = {
         "help": "Write runs for TensorBoard, into the study's folder, or for MLflow; needs the extra 'logs'.",
     },
     "workers": {
-        "type": number_or("auto", "a number from 1 to 256", 1, 256),
+        "type": WORKERS,
         "default": "auto",
         "help": "Training processes [auto: one a core on a CPU, one on a GPU].",
     },
@@ -214,7 +228,7 @@ _DECLARED: dict[str, dict[str, Any]] = {
     },
     "data": {
         "envvar": "HARNESS_DATA",
-        "type": click.Path(path_type=Path),
+        "type": FILE,
         "help": "Folder of the data, in torchvision's layout [env HARNESS_DATA; default: the user's cache].",
     },
     "name": {"help": "Name of the row.", "show_default": False},
@@ -225,9 +239,9 @@ _DECLARED: dict[str, dict[str, Any]] = {
     },
     "classes": {"type": click.IntRange(2), "help": "Classes to tell apart [default: 10]."},
     "torch": {"help": "Count with torch, torchsummary and fvcore too."},
-    "onnx": {"type": click.Path(path_type=Path), "help": "Write an ONNX model there."},
-    "safetensors": {"type": click.Path(path_type=Path), "help": "Write the weights there."},
-    "out": {"type": click.Path(path_type=Path), "help": "Write the weights there, as safetensors."},
+    "onnx": {"type": FILE, "help": "Write an ONNX model there."},
+    "safetensors": {"type": FILE, "help": "Write the weights there."},
+    "out": {"type": FILE, "help": "Write the weights there, as safetensors."},
     "retrain": {"help": "Train a recorded seed again; needed where its weights are not kept."},
 }
 
@@ -330,7 +344,7 @@ def takes(**changes: dict[str, Any]) -> Callable[[_F], _F]:
         def checked(*given: Any, **named: Any) -> Any:
             bound = signature.bind(*given, **named)
             bound.apply_defaults()
-            bound.arguments.update({each.name: _value(each, bound.arguments[each.name]) for each in params})
+            bound.arguments.update(values(checked, bound.arguments))
             return function(*bound.args, **bound.kwargs)
 
         for name, each in reversed(list(signature.parameters.items())):
@@ -339,32 +353,56 @@ def takes(**changes: dict[str, Any]) -> Callable[[_F], _F]:
             elif name in _DECLARED:
                 own = {"default": each.default, "is_flag": isinstance(each.default, bool)}
                 option(name, **own | changes.get(name, {}))(checked)
-        params = [each for each in vars(checked)["__click_params__"] if isinstance(each, click.Option)]
         before, raises, after = inspect.cleandoc(function.__doc__ or "").partition("Raises:")
         arguments = "" if "Args:" in before else "\nArgs:"
-        lines = "".join(f"\n    {each.name}: {each.help}" for each in reversed(params))
+        lines = "".join(f"\n    {each.name}: {each.help}" for each in _options(checked))
         checked.__doc__ = f"{before.rstrip()}\n{arguments}{lines}\n\n{raises}{after}"
         return checked  # type: ignore[return-value]
 
     return decorated
 
 
+def _options(function: Callable[..., Any]) -> list[click.Option]:
+    return [each for each in reversed(vars(function)["__click_params__"]) if isinstance(each, click.Option)]
+
+
+def values(function: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a function of the API as the command line would give them, or raise UsageError."""
+    return {each.name: _value(each, given[each.name]) for each in _options(function) if each.name in given}
+
+
+def value(name: str, kind: Any, given: Any) -> Any:
+    """Return one value of Python as an option of this type has it, or raise UsageError."""
+    is_text = isinstance(given, str | os.PathLike)
+    try:
+        if kind is click.STRING and not is_text and type(given).__name__ != "device":
+            raise click.UsageError(f"{reprlib.repr(given)} is no text")
+        if isinstance(kind, click.Path) and not (is_text and "\0" not in os.fspath(given)):
+            raise click.UsageError(f"{reprlib.repr(given)} is no path")
+        # What is no text is written as one, so that both doors have one rule.
+        plain = given if isinstance(kind, Parsed | _DatasetType | click.Path) else text_of(given)
+        return kind.convert(plain, None, None)
+    except (click.UsageError, ValueError) as error:
+        message = error.message if isinstance(error, click.UsageError) else str(error)
+        plain = " ".join(message.split()).rstrip(".").replace("a valid integer range", "a whole number")
+        raise UsageError(f"{name}: {plain}") from None
+
+
 def _value(declared: click.Option, given: Any) -> Any:
     if given is None:
         given = os.environ.get(declared.envvar) or None if isinstance(declared.envvar, str) else declared.default
-    try:
-        if declared.multiple:
-            given = [given] if isinstance(given, str) else given
-            return tuple(declared.type.convert(each, None, None) for each in given)
-        return None if given is None else declared.type.convert(given, None, None)
-    except click.UsageError as error:
-        raise UsageError(f"{declared.name}: {error.message}") from None
+    if declared.multiple:
+        members = [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
+        if not members:
+            raise UsageError(f"{declared.name}: nothing is named")
+        return tuple(value(declared.name, declared.type, each) for each in members)
+    return None if given is None else value(declared.name, declared.type, given)
 
 
 def chosen(function: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a function of the API was given that is not its default."""
-    params = {each.name: each for each in vars(function)["__click_params__"] if isinstance(each, click.Option)}
-    return {name: given[name] for name, each in params.items() if given[name] != _value(each, each.default)}
+    defaults = {each.name: _value(each, each.default) for each in _options(function)}
+    return {name: given[name] for name, default in defaults.items() if given[name] != default}
 
 
 def of(function: Callable[..., Any]) -> Callable[[_F], _F]:

@@ -133,14 +133,16 @@ def search_shown(
             progress.listeners, progress.heard = [Listener(each, progress.say) for each in told], len(search.entries)
             if mirror is not None:
                 mirror.say, mirror.entries = progress.say, search.entries
-            run_search(search, list(command) or ["harness", *search_words(typed)])
             verdict = None
-            if not search.interrupted:
-                progress.show("verifying")
-                verdict = conclude(plan, search, progress.on_event, progress.say)
-            progress.tell_listeners()
-            for listener in progress.listeners:
-                listener.close()
+            try:
+                run_search(search, list(command) or ["harness", *search_words(typed)])
+                if not search.interrupted:
+                    progress.show("verifying")
+                    verdict = conclude(plan, search, progress.on_event, progress.say)
+                progress.tell_listeners()
+            finally:
+                for listener in progress.listeners:
+                    listener.close()
         end = None if search.interrupted else outcome_of(plan, search, verdict, typed)
         return end, write_report(plan.folder, plan.workspace, study=search)
 

@@ -34,6 +34,7 @@ def search(ctx: click.Context, /, plan_only: bool, verbose: bool, as_json: bool,
     from harness.shown_search import planned_search, search_shown
 
     sources = {name: ctx.get_parameter_source(name) for name in given}
+    given = vars(api.SearchRequest(**given))
     origins = {name: "default" if source is None else source.name.lower() for name, source in sources.items()}
     with options.resumable(), planned_search(given, origins, only_plan=plan_only) as plan:
         if plan_only:
@@ -51,7 +52,7 @@ def search(ctx: click.Context, /, plan_only: bool, verbose: bool, as_json: bool,
                 show_table(console(), facts, [("bold", "")] * len(facts))
             return 0
         command = [hidden(word) for word in ("harness", *sys.argv[1:])]
-        chosen = {name: value for name, value in given.items() if origins[name] == "commandline"}
+        chosen = {name: given[name] for name, origin in origins.items() if origin == "commandline"}
         outcome, report = search_shown(plan, chosen, command, verbose=verbose)
         if outcome is None:
             raise KeyboardInterrupt

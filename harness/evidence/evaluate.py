@@ -75,7 +75,8 @@ def network_of(weights: WeightFile, task: Task) -> Network:
         ContentError: the file's architecture is no network, or its weights are not those of one.
     """
     try:
-        network = build(parse_network(weights.about["architecture"], task), task)
+        with torch.random.fork_rng(devices=[]):
+            network = build(parse_network(weights.about["architecture"], task), task)
         named = {name: torch.from_numpy(weights.kept[weights.tied.get(name, name)]) for name in weights.state}
         # Not strict: how many batches BN has seen is not kept.
         loaded = network.load_state_dict(named, strict=False)

@@ -15,7 +15,7 @@ from harness.data.datasets import Dataset
 from harness.system.files import Workspace, write_json
 from harness.system.terminal import say
 from harness.training.executor import Executor, run_all
-from harness.training.recipe import NamedRecipe, named_recipe
+from harness.training.recipe import NamedRecipe, for_few, named_recipe
 from harness.training.result import Purpose
 from harness.training.run import Job
 from search_spaces.network import Architecture
@@ -74,7 +74,7 @@ def choose(
     jobs = [
         Job(
             architecture=network,
-            recipe=named_recipe(name, epochs=epochs).recipe,
+            recipe=for_few(named_recipe(name, epochs=epochs), data.train_size).recipe,
             recipe_name=name,
             purpose=Purpose.TRAIN,
             seed_index=seed,

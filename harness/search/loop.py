@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import signal
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
@@ -35,6 +34,7 @@ from harness.search.race import Candidate
 from harness.search.state import Search
 from harness.search.surrogate import kept, observations
 from harness.system.errors import HarnessError
+from harness.system.machine import handled
 from harness.training.executor import Broken, ExecutorOf, Finished, Source
 from harness.training.processes import Processes
 from harness.training.result import Purpose, Result, Status
@@ -285,16 +285,10 @@ def _note_standing(search: Search) -> Confirmed | None:
     return noted
 
 
-@contextmanager
-def _signals(search: Search) -> Iterator[None]:
+def _signals(search: Search) -> AbstractContextManager[None]:
     def on_signal(number: int, frame: FrameType | None) -> None:
         if search.interrupted:
             raise KeyboardInterrupt
         search.interrupted = True
 
-    kept = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in kept.items():
-            signal.signal(number, handler)
+    return handled({signal.SIGINT: on_signal, signal.SIGTERM: on_signal})

@@ -29,7 +29,7 @@ from harness.training.executor import ExecutorOf, Limits, Source
 from harness.training.native.native import Choice, choose_engine
 from harness.training.processes import Processes
 from harness.training.ray import NodeInfo, nodes_now
-from harness.training.recipe import NamedRecipe, check_batch, named_recipe, recipe_from
+from harness.training.recipe import NamedRecipe, check_batch, for_few, named_recipe, recipe_from
 from search_spaces.catalog import space as space_of
 from search_spaces.errors import SearchSpaceError, ShapeError
 from search_spaces.network import Task, analyse
@@ -96,8 +96,6 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
         DataError: the data are missing or damaged.
     """
     sampler, name, prior = sampler_name(given["sampler"]), given["name"], given["prior"]
-    if prior not in (known := ("shipped", "own", "none")):
-        raise UsageError(f"unknown prior {prior!r}; known are {', '.join(known)}")
     about, started = asked_for(given["dataset"]), time.monotonic()
     usual = recipe_for(about, place, given["seconds"]) if given["recipe"] == AUTO else named_recipe(given["recipe"])
     if (trainer := given.get("trainer")) is not None:
@@ -123,13 +121,16 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
     _check_target(given["target"], about)
     # Images are read, or fetched, after all that the options alone can have wrong.
     data = load(given["dataset"], given["folder"])
+    if given["recipe"] == AUTO and trainer is None:
+        recipe = for_few(recipe, data.dataset.train_size)
     check_batch(recipe.recipe, data.dataset.train_size)
     target = _check_target(given["target"], data.dataset)
     offset, workers = error_ratio_of(data.dataset, target), worker_count(given["workers"], device)
     source, limits = Source(data.dataset.name, given["folder"]), Limits(given["trial_time"], given["trial_memory"])
     if usual is None and not given.get("plan"):
         processes = Processes(source, limits)
-        recipe = choose(data.dataset, space, budget, processes, workers, engine.kind, place, given["seconds"])
+        best = choose(data.dataset, space, budget, processes, workers, engine.kind, place, given["seconds"])
+        recipe = for_few(best, data.dataset.train_size)
     config = StudyConfig(
         dataset=data.dataset.name,
         data_hash=data.data_hash,

@@ -6,15 +6,17 @@ The flags and the name of the processor are known only on Linux.
 from __future__ import annotations
 
 import ctypes
+import multiprocessing
 import os
 import re
 import signal
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.system.errors import DeviceError, UsageError
 
@@ -96,6 +98,43 @@ def device_name(device: torch.device) -> str:
 def worker_count(given: int | None, device: torch.device) -> int:
     """Return how many processes train: as told, one single-threaded one a core, or one on a GPU."""
     return given or (core_count() if device.type == "cpu" else 1)
+
+
+@contextmanager
+def torch_of_caller() -> Iterator[None]:
+    """Give torch's threads and random numbers after the block back to whoever called, as they were."""
+    import torch
+
+    threads = torch.get_num_threads()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextmanager
+def handled(handlers: Mapping[int, Any]) -> Iterator[None]:
+    """Handle signals by these functions in the block, and then as before; in the main thread, which alone is told."""
+    is_main = threading.current_thread() is threading.main_thread()
+    # One that was not set by Python could not be put back.
+    before = {number: handler for number in handlers if (handler := signal.getsignal(number)) is not None and is_main}
+    try:
+        for number in before:
+            signal.signal(number, handlers[number])
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def check_may_start() -> None:
+    """Raise UsageError in a process that may start no other ones."""
+    if multiprocessing.current_process().daemon:
+        raise UsageError(
+            "this process is daemonic, as those of multiprocessing.Pool are, so it may not start processes that train",
+            hint="threads, joblib's loky and concurrent.futures may",
+        )
 
 
 @contextmanager

@@ -5,11 +5,13 @@ Lines are plain where the output is no terminal. NO_COLOR and FORCE_COLOR are ho
 
 from __future__ import annotations
 
+import io
 import math
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from numbers import Integral, Real
 from typing import Any
 
 import click
@@ -27,7 +29,8 @@ def console(*, stderr: bool = False) -> Any:
     """Return rich's console on stdout or stderr, as wide as the terminal, or as long lines need in a pipe."""
     from rich.console import Console
 
-    stream = sys.stderr if stderr else sys.stdout
+    # A program without a console, such as a server's, has no streams.
+    stream = (sys.stderr if stderr else sys.stdout) or io.StringIO()
     width = None if stream.isatty() else _PIPE_WIDTH
     return Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
 
@@ -102,16 +105,42 @@ def printable(text: str) -> str:
     return "".join(mark if mark.isprintable() else "?" for mark in text)
 
 
-class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only
-    """The type of an option whose value a function makes of a text; its ValueError says what is wrong with that."""
+def text_of(value: Any, between: str = "") -> str:
+    """Return how a value of Python is typed as an option, so that one rule reads what comes from either side.
 
-    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
-        self.name, self._parse = name, parse
+    A number of NumPy is what it shows: 99.4, not the 99.4000015 of its 32 bits.
+
+    Args:
+        between: what stands between the members of a collection, where one is allowed; a mapping is of upper limits.
+    """
+    if between and isinstance(value, Mapping):
+        return between.join(f"{name}<={text_of(most)}" for name, most in value.items())
+    if between and hasattr(value, "tolist") and getattr(value, "ndim", None) != 0:
+        value = value.tolist()
+    if between and isinstance(value, list | tuple | range | set | frozenset):
+        return between.join(map(text_of, value))
+    if isinstance(value, Real) and not isinstance(value, Integral):
+        return f"{float(str(value) if hasattr(value, 'dtype') else value):.12g}"
+    return str(value)
+
+
+class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5 only
+    """The type of an option whose value a function makes of a text; its ValueError says what is wrong with that.
+
+    Args:
+        between: what stands between the members of a collection, where one is allowed.
+        unit: what a number of Python is a number of, as it is typed behind it.
+    """
+
+    def __init__(self, name: str, parse: Callable[[str], Any], *, between: str = "", unit: str = "") -> None:
+        self.name, self._parse, self._between, self._unit = name, parse, between, unit
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the value; one that is no text stays as it is."""
+        """Return the value of a text, or of what is no text as `text_of` writes it; so it may be one of this type."""
         try:
-            return self._parse(value) if isinstance(value, str) else value
+            text = value if isinstance(value, str) else text_of(value, self._between)
+            is_number = not isinstance(value, str | bool) and re.fullmatch(r"\d+(\.\d+)?", text)
+            return self._parse(text + self._unit if is_number else text)
         except ValueError as error:
             self.fail(str(error), param, ctx)
 
@@ -126,7 +155,7 @@ def _duration_seconds(text: str) -> float:
     return seconds
 
 
-DURATION = Parsed("duration", _duration_seconds)
+DURATION = Parsed("duration", _duration_seconds, unit="s")
 
 
 def duration_text(seconds: float) -> str:

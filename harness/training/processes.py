@@ -10,18 +10,22 @@ import concurrent.futures
 import contextlib
 import ctypes
 import functools
-import multiprocessing
 import os
 import resource
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from glob import escape
+from multiprocessing import spawn
+from multiprocessing.context import SpawnContext, SpawnProcess
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import torch
 from pebble import ProcessExpired, ProcessPool
@@ -29,7 +33,7 @@ from pebble import ProcessExpired, ProcessPool
 from harness.data.training_images import load
 from harness.system import files
 from harness.system.errors import DataError, HarnessError, StorageError, refused
-from harness.system.machine import die_with, ignoring_sigint
+from harness.system.machine import check_may_start, die_with, ignoring_sigint
 from harness.system.user_code import OtherCode
 from harness.training.executor import Broken, Event, Executor, Finished, Limits, Place, Source
 from harness.training.result import Status
@@ -67,7 +71,8 @@ class Processes(Executor):
     desks: list[_Desk] = field(default_factory=list)
 
     def start(self, count: int) -> None:
-        """Start so many processes, which load the data and wait for jobs."""
+        """Start so many processes, which load the data and wait for jobs; UsageError in a process that may not."""
+        check_may_start()
         self.desks = [_Desk(_opened(self.source)) for _ in range(count)]
 
     def places(self) -> list[Place]:
@@ -150,9 +155,41 @@ class Processes(Executor):
         desk.pool = _opened(self.source)
 
 
+_STARTING = threading.Lock()
+
+
+class _Process(SpawnProcess):
+    """A fresh process that is told neither of the caller's script, which it would run, nor of his start method.
+
+    A script without a guard would begin its search again in every process; of loky, the method of joblib's workers, a
+    fresh process knows nothing.
+    """
+
+    @staticmethod
+    def _Popen(process_obj: BaseProcess) -> Any:
+        thread = threading.get_ident()
+
+        def plain(name: str) -> dict[str, Any]:
+            known = usual(name)
+            if threading.get_ident() != thread:  # it starts a process that is none of ours
+                return known
+            return {key: known[key] for key in known if not key.startswith("init_main")} | {"start_method": "spawn"}
+
+        with _STARTING:
+            usual = spawn.get_preparation_data
+            vars(spawn)["get_preparation_data"] = plain
+            try:
+                return SpawnProcess._Popen(process_obj)
+            finally:
+                vars(spawn)["get_preparation_data"] = usual
+
+
+class _Context(SpawnContext):
+    Process = _Process
+
+
 def _opened(source: Source) -> ProcessPool:
-    spawning = multiprocessing.get_context("spawn")
-    pool = ProcessPool(max_workers=1, initializer=_begin, initargs=(source, os.getpid()), context=spawning)
+    pool = ProcessPool(max_workers=1, initializer=_begin, initargs=(source, os.getpid()), context=_Context())
     # Ctrl-C reaches the whole terminal group, but only the coordinator decides what it means.
     with ignoring_sigint():
         assert pool.active, "to ask is what starts it"

@@ -28,7 +28,7 @@ from harness.data.testset import note_read
 from harness.data.training_images import cache_folder, load, stored_files
 from harness.system import errors, files
 from harness.system.errors import DataError, DeviceError, UsageError
-from harness.system.machine import choose_device, core_count, processor_name
+from harness.system.machine import choose_device, core_count, handled, processor_name
 from harness.system.terminal import busy
 from harness.training.executor import Broken, Event, Executor, ExecutorOf, Finished, Limits, Place, Source
 from harness.training.native import native
@@ -401,13 +401,11 @@ def executor_at(address: str | None, processes: int | None, **asked: Any) -> Ite
     # Messages of nodes would come among the results: Ray prints them on stdout, and has no option against it.
     vars(worker)["print_to_stdstream"] = lambda *what, **how: None
     # Ray would end the program at once; what a signal means the program itself says.
-    handler = signal.getsignal(signal.SIGTERM)
-    try:
-        with busy(f"connecting to the cluster ({address})"):
+    with handled({signal.SIGTERM: signal.getsignal(signal.SIGTERM)}), busy(f"connecting to the cluster ({address})"):
+        try:
             ray.init(**ours, log_to_driver=False, logging_level=logging.CRITICAL, configure_logging=True)
-    except Exception as error:
-        raise DeviceError(f"the cluster at {address} cannot be used: {errors.reason(error)}", hint=_HINT) from error
-    signal.signal(signal.SIGTERM, handler)
+        except Exception as error:
+            raise DeviceError(f"the cluster at {address} cannot be used: {errors.reason(error)}", hint=_HINT) from error
     try:
         yield partial(Nodes, processes=processes, **asked)
     finally:

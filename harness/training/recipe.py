@@ -293,9 +293,10 @@ def named_recipe(text: str, *, epochs: int | None = None) -> NamedRecipe:
         entry = NamedRecipe(Path(text[1:]).stem, _read(Path(text[1:])))
     elif text in RECIPES:
         entry = RECIPES[text]
-    elif (own := re.fullmatch(r"(.+)-([1-9]\d{0,5})ep", text)) and own[1] in RECIPES:
+    elif (own := re.fullmatch(r"(.+?)(?:-batch([1-9]\d{0,5}))?(?:-([1-9]\d{0,5})ep)?", text)) and own[1] in RECIPES:
         # As such a recipe is called everywhere.
-        return named_recipe(own[1], epochs=int(own[2]) if epochs is None else epochs)
+        entry = RECIPES[own[1]] if own[2] is None else in_batches(RECIPES[own[1]], int(own[2]))
+        epochs = int(own[3]) if epochs is None and own[3] is not None else epochs
     else:
         known = ", ".join(RECIPES)
         # Of a text that can be no file's name it is false.
@@ -305,6 +306,19 @@ def named_recipe(text: str, *, epochs: int | None = None) -> NamedRecipe:
         return entry
     changed = recipe_from(recipe_document(entry.recipe) | {"epochs": epochs})
     return replace(entry, name=f"{entry.name}-{epochs}ep", recipe=changed)
+
+
+def in_batches(entry: NamedRecipe, size: int) -> NamedRecipe:
+    """Return a recipe with another size of batch, which shows in its name."""
+    recipe = recipe_from(recipe_document(entry.recipe) | {"batch_size": size})
+    return replace(entry, name=f"{entry.name}-batch{size}", recipe=recipe)
+
+
+def for_few(entry: NamedRecipe, images: int) -> NamedRecipe:
+    """Return a recipe that takes at least two steps an epoch where its batch is larger than all training images."""
+    # A single image has no variance.
+    fitting = max(2, 1 << (max(1, images // 2).bit_length() - 1))
+    return entry if entry.recipe.batch_size <= images else in_batches(entry, fitting)
 
 
 def check_batch(recipe: Recipe, images: int) -> None:

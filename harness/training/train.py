@@ -425,7 +425,7 @@ def predicting_state(run: Training) -> list[Tensor]:
 
 def final_network(run: Training) -> Network:
     """Return a copy of the network that predicts, in evaluation mode: averaged where the recipe averages."""
-    with _holding(run, predicting_state(run)):
+    with torch.random.fork_rng(devices=[]), _holding(run, predicting_state(run)):
         network = build(run.architecture, run.task)
         network.load_state_dict(run.network.state_dict())
     return network.eval()

@@ -6,6 +6,7 @@ import ast
 import doctest
 import inspect
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -55,6 +56,30 @@ def test_what_is_wrong_is_an_exception_with_its_hint(here: None):
     with pytest.raises(NotationError) as caught:
         harness.explain("sed4")
     assert caught.value.__notes__ == ["did you mean 'seed4'?"]
+
+
+REFUSED: list[tuple[str, str, list[Any]]] = [
+    *((name, "network", [None, 5, b"x"]) for name in ("explain", "train", "verify", "load", "evaluate")),
+    ("explain", "classes", [1, True, -3, 2.5]),
+    *((name, "seed", [-1, True, 0.5]) for name in ("train", "load", "evaluate")),
+    *((name, "epochs", [0, True, [3]]) for name in ("train", "verify")),
+    ("verify", "seeds", [0, True, 1_001, math.nan]),
+    ("verify", "workers", [-1, 0, 1_000_000]),
+    *((name, "target_pct", [0.97, True, math.inf]) for name in ("verify", "leaderboard")),
+    ("verify", "name", [5]),
+    ("export", "onnx", [5, "a\0b"]),
+    ("leaderboard", "dataset", ["mnits", 5]),
+    ("study", "name", [5, True]),
+    *(("report", argument, [5, True]) for argument in ("of", "path")),
+]
+
+
+@pytest.mark.parametrize(("name", "argument", "values"), REFUSED, ids=[f"{each[0]}-{each[1]}" for each in REFUSED])
+def test_every_function_refuses_what_its_options_do_not_allow(name: str, argument: str, values: list[Any], here: None):
+    network = {} if name in ("leaderboard", "study", "report") else {"network": "conv3x3(4) gap linear(10)"}
+    for value in values:
+        with pytest.raises(UsageError):
+            getattr(harness, name)(**network | {argument: value})
 
 
 @pytest.mark.nightly

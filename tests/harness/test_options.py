@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
+import math
+from dataclasses import fields
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
 import click
+import numpy as np
 import pytest
 from click.shell_completion import ShellComplete
 
+from harness.api import SearchRequest, search
 from harness.cli import cli
-from harness.options import PER_CENT, number_or, option
+from harness.options import PER_CENT, SHAPE, SHARE, number_or, option
+from harness.system.errors import UsageError
 from harness.system.terminal import Parsed
 from search_spaces.notation import parse_conditions
 
@@ -71,3 +81,87 @@ def test_a_shell_completes_what_is_known(line: str, known: set[str]):
     words = line.split()
     found = ShellComplete(cli, {}, "harness", "_HARNESS_COMPLETE").get_completions(words[:-1], words[-1])
     assert {item.value for item in found} == known
+
+
+# What Python's own programs, NumPy, pandas and JSON hand over, and how it is typed.
+ALIKE: list[tuple[str, list[Any], Any]] = [
+    ("target_pct", [97, 97.0, np.float32(97), np.int64(97), Decimal("97")], "97"),
+    ("target_pct", [np.float32(99.4), np.float16(99.4), 99.4], "99.4%"),
+    ("target_pct", [100 * 0.974, 97.4], "97.4"),
+    ("workers", [1, np.int64(1), 1.0, np.array(1)], "1"),
+    ("workers", [None], "auto"),
+    ("epochs", [10, np.uint8(10), [10], 10.0], "10"),
+    ("epochs", [[2, 4], (2, 4), np.array([2, 4]), np.array([2.0, 4.0]), range(2, 5, 2)], "2,4"),
+    ("limits", [["parameters<=500"], {"parameters": 500}, {"parameters": np.int32(500)}], "parameters<=500"),
+    ("limits", [["macs<1M", "parameters<=5k"], ("macs<1000000", "parameters<=5000")], "macs<1M,parameters<=5k"),
+    ("time", [90, 90.0, np.float32(90)], "1m30s"),
+    ("budget", [20_000, 2e4, np.uint16(20_000)], "20k"),
+    ("minimise", [["macs"], ("macs",), np.array(["macs"])], "macs"),
+    ("space", [Path("@a.space")], "@a.space"),
+    ("data", [Path("digits")], "digits"),
+    ("seed", [3, np.uint8(3), 3.0], "3"),
+]
+
+
+@pytest.mark.parametrize(("name", "values", "typed"), ALIKE, ids=[f"{name}={typed}" for name, _, typed in ALIKE])
+def test_python_and_the_command_line_ask_for_the_same(name: str, values: list[Any], typed: Any):
+    due = SearchRequest(**{name: typed})
+
+    assert [SearchRequest(**{name: each}) for each in values] == [due] * len(values)
+    assert SearchRequest(**vars(due)) == due
+
+
+NO_NUMBERS = [True, np.True_, -1, 0.5, math.nan, math.inf, -math.inf, "x", "", [1], {}, b"1", 10**5_000, object()]
+NO_TEXTS = [5, True, b"x", ["a"], object(), np.zeros((9, 9))]
+REFUSED: list[tuple[str, list[Any]]] = [
+    ("target_pct", [*NO_NUMBERS, 0, 0.97, 100.1, 9700]),
+    ("workers", [*NO_NUMBERS, 0, 257, 1_000_000]),
+    ("trials", [*NO_NUMBERS, 0]),
+    ("seed", [*NO_NUMBERS, 2**32]),
+    ("budget", [*NO_NUMBERS, 0, 10**12]),
+    ("trial_memory", [*NO_NUMBERS, 0, 10**30]),
+    *((name, [0, -5, math.nan, math.inf, True, [5], 1e12, "soon"]) for name in ("time", "trial_time")),
+    ("epochs", [[], True, [True], -1, 0.5, [1.5], {2: 3}, np.zeros((2, 2))]),
+    ("limits", [500, True, {}, [], {"parameters": -5}, {"parameters": True}, {5: 5}, ["x"]]),
+    ("minimise", [[], 5, True, ["macs", True], "speed"]),
+    *(
+        (name, NO_TEXTS)
+        for name in ("space", "recipe", "sampler", "study", "device", "engine", "trainer", "start_from")
+    ),
+    ("dataset", [*NO_TEXTS, "nowhere", "a" * 300, "a\0b"]),
+    ("data", [5, True, "a\0b", b"x"]),
+    ("on_event", [5]),
+]
+
+
+@pytest.mark.parametrize(("name", "values"), REFUSED, ids=[name for name, _ in REFUSED])
+def test_what_cannot_be_meant_is_one_line(name: str, values: list[Any], workspace: Path):
+    for value in values:
+        with pytest.raises(UsageError) as caught:
+            SearchRequest(**{name: value})
+        assert "\n" not in caught.value.message
+
+
+def test_a_share_in_place_of_per_cent_is_asked_back():
+    for kind, value, meant in ((PER_CENT, 0.97, "97"), (SHARE, 97, "0.97")):
+        with pytest.raises(click.BadParameter, match=f"did you mean {meant}\\?"):
+            kind.convert(value, None, None)
+
+
+def test_a_request_has_the_arguments_of_a_search_and_their_defaults():
+    arguments = inspect.signature(search).parameters
+
+    assert list(arguments) == [each.name for each in fields(SearchRequest)]
+    due = SearchRequest(**{name: each.default for name, each in arguments.items()})
+    assert SearchRequest() == due
+
+
+@pytest.mark.parametrize("shape", [(28, 28, 1), (32, 32, 3), (28, 28), 5, (0, 1, 1), (1, -2, 3), (1.5, 2, 3), None])
+def test_a_shape_is_channels_rows_columns(shape: object):
+    known = [SHAPE.convert(each, None, None) for each in ([3, 32, 32], np.array([3, 32, 32]), "3x32x32")]
+
+    assert known == [(3, 32, 32)] * 3
+    for each in ((1, 1, 150), (32, 8, 8), (8, 8, 1), (64, 2, 2)):
+        assert SHAPE.convert(each, None, None) == each
+    with pytest.raises(click.BadParameter):
+        SHAPE.convert(shape, None, None)

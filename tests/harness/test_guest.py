@@ -1,0 +1,328 @@
+"""Programs that call this one: in threads, in other libraries' processes, with their own settings; all stay as met."""
+
+from __future__ import annotations
+
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from multiprocessing import spawn
+from multiprocessing.context import SpawnProcess
+from multiprocessing.process import BaseProcess, current_process
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.metrics import accuracy_score, get_scorer, log_loss, roc_auc_score
+from sklearn.utils.estimator_checks import check_estimator
+
+import harness
+from harness import api
+from harness.estimator import SmallestClassifier
+from harness.evidence.verify import Verdict
+from harness.search import loop, plan
+from harness.system.errors import HarnessError, UsageError
+from harness.system.machine import handled, torch_of_caller
+from harness.training import processes
+from tests.harness import scripted
+
+NETWORK = "conv3x3(4) bn relu | maxpool(4) | gap | linear(10)"
+
+
+# Signals, threads, processes -------------------------------------------------------------------------------------
+
+
+def _in_a_thread(function: Any) -> Any:
+    with ThreadPoolExecutor(1) as threads:
+        return threads.submit(function).result()
+
+
+def test_signals_are_handled_in_the_main_thread_alone_and_given_back():
+    before = signal.getsignal(signal.SIGTERM)
+
+    def inside() -> Any:
+        with suppress(ZeroDivisionError), handled({signal.SIGTERM: signal.SIG_IGN}):
+            heard.append(signal.getsignal(signal.SIGTERM))
+            raise ZeroDivisionError
+
+    heard = list[Any]()
+    inside()
+    _in_a_thread(inside)
+    assert [*heard, signal.getsignal(signal.SIGTERM)] == [signal.SIG_IGN, before, before]
+
+
+def test_a_search_works_in_a_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    scripted.without_processes(monkeypatch)
+
+    _in_a_thread(lambda: scripted.run(tmp_path, scripted.config(), scripted.effort()))
+
+    assert scripted.events(tmp_path, "winner")
+
+
+def test_torch_is_given_back_as_it_was(workspace: Path):
+    torch.set_num_threads(2)
+    try:
+        drawn = torch.random.get_rng_state()
+        with suppress(ZeroDivisionError), torch_of_caller():
+            torch.set_num_threads(1)
+            torch.manual_seed(5)
+            raise ZeroDivisionError
+        harness.train(NETWORK, "mnist-5k", recipe="smoke")
+        harness.explain(NETWORK, torch=True)
+
+        assert torch.get_num_threads() == 2
+        assert torch.equal(torch.random.get_rng_state(), drawn)
+    finally:
+        torch.set_num_threads(1)
+
+
+def test_listeners_end_with_a_search_that_fails(workspace: Path, monkeypatch: pytest.MonkeyPatch):
+    def fails(*_: object) -> None:
+        raise HarnessError("the machine is on fire")
+
+    monkeypatch.setattr(loop, "run_search", fails)
+    before = threading.active_count()
+    with pytest.raises(HarnessError, match="on fire"):
+        harness.search("mnist-5k", recipe="smoke", target_pct=90, on_event=print)
+    assert threading.active_count() == before
+
+
+def test_a_process_that_may_start_no_other_says_so_before_it_begins(workspace: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(vars(current_process())["_config"], "daemon", True)
+
+    for function, arguments in ((harness.search, ("mnist-5k",)), (harness.verify, (NETWORK,))):
+        with pytest.raises(UsageError, match="daemonic"):
+            function(*arguments)
+    assert not (workspace / "runs").exists()
+
+
+def test_a_process_is_told_nothing_of_how_this_one_was_started(monkeypatch: pytest.MonkeyPatch):
+    usual, told = spawn.get_preparation_data, list[dict[str, Any]]()
+
+    def started(process: BaseProcess) -> None:
+        told.extend([spawn.get_preparation_data("a"), _in_a_thread(lambda: spawn.get_preparation_data("b"))])
+
+    monkeypatch.setattr(spawn, "get_start_method", lambda: "loky")
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", None)
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", "script.py", raising=False)
+    monkeypatch.setattr(SpawnProcess, "_Popen", staticmethod(started))
+    vars(processes)["_Process"]._Popen(SpawnProcess())
+
+    assert (told[0]["start_method"], "init_main_from_path" in told[0]) == ("spawn", False)
+    # Those of another thread are somebody else's.
+    assert (told[1]["start_method"], "init_main_from_path" in told[1]) == ("loky", True)
+    assert spawn.get_preparation_data is usual
+
+
+def test_the_package_can_be_named_in_what_joblib_and_dask_send_to_other_processes():
+    assert pickle.loads(pickle.dumps(harness)) is harness
+
+
+SCRIPT = """
+import sys
+import numpy as np, harness
+from joblib import Parallel, delayed
+from sklearn.model_selection import GridSearchCV
+
+def one(name):
+    wanted = {"space": "@mine.space", "recipe": "smoke", "target_pct": 90, "trials": 1, "workers": 1}
+    return len(harness.search("mnist-5k", study=name, **wanted).trials)
+
+y = np.tile([-1, 1], 60)
+X = np.random.default_rng(0).normal(size=(120, 8)) + 2 * y[:, None]
+model = harness.SmallestClassifier(limits="parameters<=300", time="40s", workers=1)
+grid = GridSearchCV(model, {"target": [0.6]}, cv=2, n_jobs=2, refit=False, error_score="raise", scoring="roc_auc")
+match sys.argv[1]:
+    case "plain":  # without a guard: a fresh process that ran this file would begin it anew
+        print(one("plain"))
+    case "loky":
+        print(*Parallel(n_jobs=2)(delayed(one)(name) for name in ("a", "b")))
+    case "grid":
+        print(grid.fit(X, y).best_score_ > 0.9)
+"""
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(("way", "due"), [("plain", "1"), ("loky", "1 1"), ("grid", "True")])
+def test_a_script_may_call_it_from_anywhere(way: str, due: str, workspace: Path):
+    (workspace / "mine.space").write_text("net = conv3x3({4, 6}) bn relu | maxpool(4) | gap | linear(10)")
+    (workspace / "script.py").write_text(SCRIPT)
+    done = subprocess.run([sys.executable, "script.py", way], capture_output=True, text=True, check=False)
+
+    assert done.stdout.splitlines() == [due], done.stderr
+
+
+# The estimator --------------------------------------------------------------------------------------------------
+
+
+class _AtOnce:
+    """A pool that works in this process."""
+
+    active = True
+
+    def schedule(self, function: Any, arguments: tuple[Any, ...]) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(function(*arguments))
+        return future
+
+    def stop(self) -> None: ...
+
+    join = stop
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Searches of one network and a few epochs, in this process."""
+    [trials] = [each for each in vars(api.search)["__click_params__"] if each.name == "trials"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HARNESS_WORKSPACE", str(tmp_path_factory.mktemp("guest")))
+        patch.setattr(processes, "_opened", lambda source: _AtOnce())
+        patch.setattr(plan, "_MOST_TIMES", 2)
+        patch.setattr(trials, "default", 1)
+        yield
+
+
+def _steps(labels: Any, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    y = np.tile(labels, 60 // len(labels))
+    places = np.searchsorted(np.sort(labels), y)
+    return np.random.default_rng(seed).normal(size=(60, 8)) + 3 * places[:, None], y
+
+
+def _classifier(**changes: Any) -> SmallestClassifier:
+    usual: dict[str, Any] = {"target": 0.6, "limits": "parameters<=300", "time": "1m", "workers": 1}
+    return SmallestClassifier(**usual | changes)
+
+
+@pytest.fixture(scope="module")
+def fitted(quick: None) -> SmallestClassifier:
+    return _classifier().fit(*_steps([-1, 1]))
+
+
+def test_scorers_of_scikit_learn_say_what_is_true(fitted: SmallestClassifier):
+    X, y = _steps([-1, 1], seed=1)
+    shares = fitted.predict_proba(X)
+
+    assert fitted.classes_.tolist() == [-1, 1]
+    assert (y == fitted.predict(X)).mean() > 0.9
+    assert get_scorer("roc_auc")(fitted, X, y) == roc_auc_score(y == 1, shares[:, 1]) > 0.9
+    assert get_scorer("neg_log_loss")(fitted, X, y) == pytest.approx(-log_loss(y == 1, shares[:, 1]))
+
+
+ORDERS = [["9", "10", "2"], *(pytest.param(each, marks=pytest.mark.nightly) for each in ([10, 9, 2], [True, False]))]
+
+
+@pytest.mark.parametrize("labels", ORDERS)
+def test_columns_are_in_the_order_of_unique_labels(labels: list[Any], quick: None):
+    X, y = _steps(labels)
+    table = pd.DataFrame(X, columns=[*"abcdefgh"])
+    model = _classifier().fit(table, pd.Series(y))
+
+    assert model.classes_.tolist() == np.unique(y).tolist()
+    assert model.feature_names_in_.tolist() == [*"abcdefgh"]
+    assert model.score(table, y) > 0.9
+
+
+def test_tables_lists_and_columns_are_what_arrays_are(fitted: SmallestClassifier):
+    X, y = _steps([-1, 1], seed=1)
+    weights = np.arange(60)
+    due = fitted.predict(X)
+
+    assert all((fitted.predict(same) == due).all() for same in (pd.DataFrame(X), X.tolist(), torch.from_numpy(X)))
+    for same in (y[:, None], pd.Series(y), y.tolist(), pd.DataFrame(y)):
+        assert fitted.score(X, same) == accuracy_score(y, due)
+        assert fitted.score(X, same, sample_weight=weights) == accuracy_score(y, due, sample_weight=weights)
+
+
+def test_the_weights_that_another_study_has_verified_predict(
+    fitted: SmallestClassifier, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(api, "train", lambda *_, **__: pytest.fail("it was trained again, and never tested"))
+    again = _classifier().fit(*_steps([-1, 1]))
+
+    assert again.study_.name != fitted.study_.name
+    assert (again.network_, again.verified_) == (fitted.network_, True)
+    X, _ = _steps([-1, 1], seed=1)
+    assert (again.predict_proba(X) == fitted.predict_proba(X)).all()
+
+
+def test_a_network_that_missed_predicts_with_a_warning(quick: None, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Verdict, "passed", False)
+    with pytest.warns(UserWarning, match="not verified at 0.6"):
+        model = _classifier(random_state=7).fit(*_steps([0, 1], seed=3))
+    assert not model.verified_
+
+
+WRONG_PARAMETERS: dict[str, list[Any]] = {
+    "target": [97, 0, -1, True, np.nan, "0.97%"],
+    "time": [0, -5, np.inf, "soon"],
+    "workers": [0, -1, 257, True],
+    "limits": [500, {"parameters": -5}, ["speed<=3"]],
+    "minimise": ["speed"],
+    "random_state": [-1, "x", 0.5, True, np.random.default_rng(0)],
+}
+
+
+@pytest.mark.parametrize("name", WRONG_PARAMETERS)
+def test_wrong_parameters_are_value_errors_of_one_line(name: str, quick: None):
+    for value in WRONG_PARAMETERS[name]:
+        with pytest.raises(ValueError, match=r"^[^\n]+$"):
+            _classifier(**{name: value}).fit(*_steps([0, 1]))
+
+
+X = np.random.default_rng(0).normal(size=(40, 8))
+WRONG: dict[str, tuple[Any, Any]] = {
+    "one class": (X, [1] * 40),
+    "lengths": (X, [0, 1] * 19),
+    "one of a class": (X, [0, 1, *[2] * 38]),
+    "one shade": (0 * X, [0, 1] * 20),
+    "six axes": (X.reshape(40, 2, 2, 2, 1, 1), [0, 1] * 20),
+    "two columns": (X, X[:, :2] > 0),
+    "too few for the target": (X[:10], [0, 1] * 5),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_data_that_do_not_hold_together_are_value_errors(case: str, quick: None):
+    with pytest.raises(ValueError, match=r"^[^\n]+$"):
+        _classifier(target=0.9).fit(*WRONG[case])
+
+
+def test_later_images_of_another_shape_are_value_errors(fitted: SmallestClassifier):
+    X, _ = _steps([-1, 1])
+    for other in (X[:, :7], X.reshape(60, 2, 4), X[0], np.full((3, 8), np.nan)):
+        with pytest.raises(ValueError, match=r"features|array|images are of|NaN"):
+            fitted.predict(other)
+
+
+@pytest.mark.parametrize("state", [None, np.random.RandomState(3), np.int64(3), 3])
+def test_a_seed_is_given_or_drawn(state: Any, quick: None, monkeypatch: pytest.MonkeyPatch):
+    seeds, studies = list[int](), list[str]()
+
+    def search(data: Any, *, seed: int, study: str, **_: Any) -> None:
+        seeds.append(seed)
+        studies.append(study)
+        raise UsageError("enough")
+
+    monkeypatch.setattr(api, "search", search)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="enough"):
+            _classifier(random_state=state).fit(*_steps([0, 1]))
+    assert len({*seeds}) == (1 if isinstance(state, int | np.integer) else 2)
+    assert studies[0] != studies[1]
+
+
+@pytest.mark.nightly
+@pytest.mark.filterwarnings("ignore")
+def test_it_passes_every_check_of_scikit_learn(quick: None):
+    results = check_estimator(_classifier(target=0.4, limits="parameters<=500"), on_skip=None)
+
+    # One asks for another setting of SciPy, one for a search that ends alike whatever the clock says.
+    skipped = {each["check_name"] for each in results if each["status"] == "skipped"}
+    assert skipped == {"check_array_api_input", "check_pipeline_consistency"}
