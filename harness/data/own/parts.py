@@ -1,0 +1,210 @@
+"""Which images are trained on, validated on and locked: what belongs together lies on one side of every division.
+
+Images belong together that are equal, of two classes too, or of one group. All choices are by SHA-256 of the images or
+the groups, so that nobody can steer them, and the order of images has no part in them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from harness.data.own.values import Array
+from harness.system.errors import DataError
+from harness.system.terminal import counted
+
+# A fifth is set aside where a part is missing, as is the custom.
+_SHARE = Fraction(1, 5)
+# Where a class has fewer images to train on, one split says little: the fifths take turns in validating.
+_FEW = 200
+FOLDS = 5
+ALWAYS_TRAINED = 255
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Units:
+    """What belongs together: the unit of each image, int64 (images,), and a rank of each unit that nobody can steer."""
+
+    of_image: Array
+    ranks: list[bytes]
+
+    def members(self, images: Iterable[int]) -> dict[int, list[int]]:
+        """Return these images by their unit, units in the order of their ranks."""
+        members: dict[int, list[int]] = {}
+        for image in images:
+            members.setdefault(int(self.of_image[image]), []).append(image)
+        return dict(sorted(members.items(), key=lambda item: self.ranks[item[0]]))
+
+
+def units(keys: Sequence[Array], tag: str = "") -> Units:
+    """Return the units of images that share a key of any kind.
+
+    Args:
+        keys: of each kind one key an image, bytes (images,); the first kind ranks.
+        tag: makes ranks of one purpose differ from those of another.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    size = nodes = len(keys[0])
+    images = np.tile(np.arange(size), len(keys))
+    ends = []
+    for one in keys:
+        unique, places = np.unique(one, return_inverse=True)
+        ends.append(nodes + places)
+        nodes += len(unique)
+    graph = coo_array((np.ones(len(images), bool), (images, np.concatenate(ends))), shape=(nodes, nodes))
+    of_image = connected_components(graph, directed=False)[1][:size]
+    order = np.lexsort((keys[0], of_image))
+    numbers, firsts = np.unique(of_image[order], return_index=True)
+    least = keys[0][order[firsts]].tolist()
+    ranks = [hashlib.sha256(tag.encode() + b":" + key).digest() for key in least]
+    return Units(np.searchsorted(numbers, of_image), ranks)
+
+
+def fifth(labels: Array, together: Units, *, grouped: bool, barred: Array) -> Array:
+    """Return which images make a fifth; of a unit all or none.
+
+    Of groups whole ones are taken until a fifth is reached; else every class gives its share.
+
+    Args:
+        barred: images that may not be chosen, nor what belongs to them.
+
+    Raises:
+        DataError: a class would be missing on one side.
+    """
+    chosen = np.zeros(len(labels), bool)
+    free = ~np.isin(together.of_image, together.of_image[barred])
+    kinds = [~barred] if grouped else [~barred & (labels == kind) for kind in np.unique(labels)]
+    everything = together.members(range(len(labels)))
+    for kind in kinds:
+        wanted = max(1, round(int(kind.sum()) * _SHARE))
+        taken = int((kind & chosen).sum())
+        for unit in together.members(np.flatnonzero(kind & free & ~chosen).tolist()):
+            if taken >= wanted:
+                break
+            chosen[everything[unit]] = True
+            taken += int(kind[everything[unit]].sum())
+    number = int((~barred).sum())
+    for side in (chosen, ~chosen & ~barred):
+        if {*labels[side].tolist()} != {*labels[~barred].tolist()}:
+            apart = len({*together.of_image.tolist()})
+            what = f"{number} images ({counted(apart, 'group')} of what belongs together)"
+            raise DataError(f"a fifth of {what} cannot be set aside: each class needs images on both sides")
+    return chosen
+
+
+def validated(labels: Array, together: Units, *, grouped: bool, balanced: bool) -> Array:
+    """Return in which turn an image validates: one fifth always where there are many images or groups, else all."""
+    if grouped or np.bincount(labels).min() >= _FEW:
+        chosen = fifth(labels, together, grouped=grouped, barred=np.zeros(len(labels), bool))
+        return np.where(chosen, 0, ALWAYS_TRAINED).astype(np.uint8)
+    return folds(labels, together, balanced=balanced)
+
+
+def balanced(labels: Array, together: Units, fold: Array, *, grouped: bool) -> tuple[Array, Array]:
+    """Return turns in which as many images of each class validate, and which images are used at all.
+
+    Further ones are trained on, what belongs together as a whole; of groups, which must not be torn, they are left out.
+    """
+    fold, stay = fold.copy(), np.ones(len(labels), bool)
+    places = np.flatnonzero(fold == 0)
+    units = together.of_image[places]
+    if grouped:
+        units = np.arange(len(places))
+    else:
+        kinds = {(unit, kind) for unit, kind in zip(units.tolist(), labels[places].tolist(), strict=True)}
+        several = [unit for unit, number in Counter(unit for unit, _ in kinds).items() if number > 1]
+        fold[places[np.isin(units, several)]] = ALWAYS_TRAINED
+        places, units = places[~np.isin(units, several)], units[~np.isin(units, several)]
+    surplus = places[~evened(labels[places], units, int(labels.max()) + 1)]
+    if grouped:
+        stay[surplus] = False
+    else:
+        fold[surplus] = ALWAYS_TRAINED
+    return fold, stay
+
+
+def folds(labels: Array, together: Units, *, balanced: bool) -> Array:
+    """Return in which of five turns an image validates, or that it is always trained on; units stay whole.
+
+    All turns have as many images; where ``balanced``, as many of each class.
+
+    Raises:
+        DataError: there are too few units.
+    """
+    turns = np.full(len(labels), ALWAYS_TRAINED, np.uint8)
+    members = together.members(range(len(labels)))
+    kinds = {unit: np.unique(labels[images]) for unit, images in members.items()}
+    counts = np.zeros((FOLDS, int(labels.max()) + 1), int)
+    # The largest first, as the small ones fill what is left.
+    for unit in sorted(members, key=lambda unit: (-len(members[unit]), int(kinds[unit][0]))):
+        images = members[unit]
+        if balanced and len(kinds[unit]) > 1:
+            continue
+        turn = min(range(FOLDS), key=lambda turn: (counts[turn, kinds[unit]].sum(), counts[turn].sum(), turn))
+        turns[images] = turn
+        counts[turn] += np.bincount(labels[images], minlength=counts.shape[1])
+    validated = np.flatnonzero(turns != ALWAYS_TRAINED)
+    cells, due = turns[validated].astype(int), FOLDS
+    if balanced:
+        cells, due = cells * counts.shape[1] + labels[validated], FOLDS * counts.shape[1]
+    turns[validated[~evened(cells, together.of_image[validated], due)]] = ALWAYS_TRAINED
+    for turn in range(FOLDS):
+        if lacking := {*labels.tolist()} - {*labels[turns != turn].tolist()}:
+            raise DataError(f"class number {min(lacking)} has too few different images to train and to validate on")
+    return turns
+
+
+def evened(cells: Array, of_image: Array, due: int) -> Array:
+    """Return which images stay so that ``due`` cells have equally many; of a unit, which lies in one cell, all or none.
+
+    Raises:
+        DataError: none would stay.
+    """
+    sizes = {cell: np.flatnonzero(cells == cell) for cell in np.unique(cells).tolist()}
+    most = min(map(len, sizes.values())) if len(sizes) == due else 0
+    for size in range(most, 0, -1):
+        stay = np.ones(len(cells), bool)
+        for places in sizes.values():
+            if not _drop(stay, places, of_image, len(places) - size):
+                break
+        else:
+            return stay
+    raise DataError("a class has too few different images to validate on as many of each")
+
+
+def _drop(stay: Array, places: Array, of_image: Array, number: int) -> bool:
+    """Take whole units of that many images from the end of a cell, the largest that fit first."""
+    members: dict[int, list[int]] = {}
+    for place in reversed(places.tolist()):
+        members.setdefault(int(of_image[place]), []).append(place)
+    for images in sorted(members.values(), key=len, reverse=True):
+        if len(images) <= number:
+            stay[images] = False
+            number -= len(images)
+    return number == 0
+
+
+def overlap(parts: Mapping[str, Array], equal: Array, groups: Array | None) -> str:
+    """Return what lies in two parts, with counts, in words; empty where nothing does.
+
+    Args:
+        parts: places of the images of each part, the part to train on first.
+        equal: of each image, bytes that equal ones share; ``groups`` likewise, None where there are none.
+    """
+    words = []
+    names = list(parts)
+    for at, part in enumerate(names):
+        for other in names[:at]:
+            here, there = parts[part], parts[other]
+            if shared := int(np.isin(equal[here], equal[there]).sum()):
+                words.append(f"{shared:,} of {len(here):,} {part} images lie in the {other} part, too")
+            if groups is not None and (both := len(np.intersect1d(groups[here], groups[there]))):
+                words.append(f"{counted(both, 'group')} of the {part} part lie in the {other} part, too")
+    return "; ".join(words)
