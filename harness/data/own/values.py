@@ -88,7 +88,7 @@ def picture(path: Path) -> Picture:
 def picture_numbers(image: Any) -> tuple[Array, bool]:
     """Return the numbers of one of Pillow's images, upright, and whether something of it is transparent.
 
-    Grey pictures have one channel, others three (palettes, CMYK and YCbCr as Pillow converts them); what is
+    Grey pictures have one channel, grey palettes too, others three (CMYK and YCbCr as Pillow converts them); what is
     transparent is white.
     """
     from PIL import Image, ImageOps
@@ -104,6 +104,9 @@ def picture_numbers(image: Any) -> tuple[Array, bool]:
         is_transparent = bool(np.asarray(layered)[..., 3].min() < 255)
         upright = Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered)
     numbers: Array = np.asarray(upright.convert("L" if is_grey else "RGB"))
+    if image.mode in ("P", "PA") and (numbers == numbers[..., :1]).all():
+        # A grey picture in a format of palettes.
+        numbers = numbers[..., :1]
     return numbers.reshape(upright.height, upright.width, -1), is_transparent
 
 
