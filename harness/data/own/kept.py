@@ -37,6 +37,7 @@ _NAMED = 10
 # Numbers that differ may become equal pixels, which then are parted once more.
 _MOST_PASSES = 8
 _TRAIN, _VALIDATION, _TEST = range(3)
+_FLAGS = (("balanced", (False, True)), ("allow_overlap", (False, True)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +50,20 @@ class Options:
     channels: str | None = None
     allow_overlap: bool = False
 
+    def __post_init__(self) -> None:
+        """Refuse with a DataError what is no such value."""
+        if self.shape is not None:
+            sizes = self.shape if isinstance(self.shape, list | tuple) else ()
+            if len(sizes) != 3 or not all(isinstance(size, int | np.integer) and 0 < size < 10_000 for size in sizes):
+                raise DataError(f"shape={self.shape!r}: allowed are (channels, rows, columns)")
+            object.__setattr__(self, "shape", tuple(map(int, sizes)))
+        for name, allowed in (("channels", (None, "first", "last")), *_FLAGS):
+            if getattr(self, name) not in allowed:
+                raise DataError(f"{name}={getattr(self, name)!r}: allowed are {', '.join(map(repr, allowed))}")
+
     def __str__(self) -> str:
         texts = [f"--input {shape_text(self.shape)}"] if self.shape else []
-        texts += [f"--group-by {self.group_by}"] if self.group_by else []
+        texts += [f"--group-by {self.group_by}"] if self.group_by is not None else []
         texts += ["--score balanced"] if self.balanced else []
         texts += [f"--channels {self.channels}"] if self.channels else []
         texts += ["--allow-overlap"] if self.allow_overlap else []
@@ -145,10 +157,10 @@ def read(
     Raises:
         DataError: it is none of these, or its content does not hold together.
     """
-    options = Options(shape, group_by, balanced, _place(channels), allow_overlap)
-    if not os.path.exists(place):
-        raise DataError(f"{place}: there is no such file or folder")
-    return _kept(source_at(Path(place), shape, group_by), options)
+    options = Options(shape, group_by, balanced, channels, allow_overlap)
+    if not isinstance(place, str | os.PathLike) or not os.path.exists(place):
+        raise DataError(f"{place!s:.200}: there is no such file or folder")
+    return _kept(source_at(Path(place), options.shape, group_by), options)
 
 
 def from_arrays(
@@ -181,8 +193,8 @@ def from_arrays(
     Raises:
         DataError: the arrays do not hold together.
     """
-    options = Options(shape, "groups" if groups is not None else None, balanced, _place(channels), allow_overlap)
-    source = Source(name, {"train": part_of_arrays(x, y, "train", groups)})
+    options = Options(shape, "groups" if groups is not None else None, balanced, channels, allow_overlap)
+    source = Source(str(name), {"train": part_of_arrays(x, y, "train", groups)})
     if x_test is not None:
         source.parts["test"] = part_of_arrays(x_test, y_test, "test", groups_test)
     elif y_test is not None or groups_test is not None:
@@ -200,9 +212,11 @@ def from_torch(
     allow_overlap: bool = False,
 ) -> Dataset:
     """Do as `from_arrays` with torch's map-style data sets of (picture or tensor (channels, rows, columns), class)."""
-    options = Options(shape, channels=_place(channels), allow_overlap=allow_overlap)
+    options = Options(shape, channels=channels, allow_overlap=allow_overlap)
     parts = {part: data for part, data in (("train", train), ("test", test)) if data is not None}
-    return _kept(Source(name, {part: part_of_torch(data, part, channels) for part, data in parts.items()}), options)
+    return _kept(
+        Source(str(name), {part: part_of_torch(data, part, channels) for part, data in parts.items()}), options
+    )
 
 
 class Data:
@@ -211,12 +225,6 @@ class Data:
     from_arrays = staticmethod(from_arrays)
     from_torch = staticmethod(from_torch)
     read = staticmethod(read)
-
-
-def _place(channels: str | None) -> str | None:
-    if channels not in (None, "first", "last"):
-        raise DataError(f'channels={channels!r}: allowed are "first" and "last"')
-    return channels
 
 
 # From what a source has to one value -----------------------------------------------------------------------------
@@ -392,14 +400,13 @@ def _overlap(name: str, roll: _Roll, equal: Array, options: Options) -> str:
 def _remarks(source: Source, roll: _Roll, pixels: Array, low: Array, high: Array) -> list[str]:
     remarks = list(source.remarks)
     first = np.arange(min(len(pixels), 200))
-    squeezed = any(values.squeezed(block, pixels[inside]) for inside, block in roll.blocks(first))
-    if squeezed:
-        remarks.append(
-            f"a few numbers lie far from all others ({low.min():g} to {high.max():g}): few of 256 steps are left"
-        )
+    if any(values.squeezed(block, pixels[inside]) for inside, block in roll.blocks(first)):
+        extent = f"{low.min():g} to {high.max():g}"
+        remarks.append(f"a few numbers lie far from all others ({extent}): few of 256 steps are left for the rest")
     channels, rows, columns = pixels.shape[1:]
     edge = round(columns**0.5)
-    if rows == 1 and channels == 1 and edge >= 8 and edge**2 == columns:
+    is_flat = source.parts["train"].channels is None and (channels, rows) == (1, 1)
+    if is_flat and edge >= 8 and edge**2 == columns:
         remarks.append(f"rows of {columns} numbers are series; pictures are images x {edge} x {edge}")
     return remarks
 

@@ -90,11 +90,10 @@ def fifth(labels: Array, together: Units, *, grouped: bool, barred: Array) -> Ar
                 break
             chosen[everything[unit]] = True
             taken += int(kind[everything[unit]].sum())
-    number = int((~barred).sum())
+    number, apart = int((~barred).sum()), len(everything)
     for side in (chosen, ~chosen & ~barred):
         if {*labels[side].tolist()} != {*labels[~barred].tolist()}:
-            apart = len({*together.of_image.tolist()})
-            what = f"{number} images ({counted(apart, 'group')} of what belongs together)"
+            what = f"{number} images, of which {apart} differ{' or are of other groups' * grouped},"
             raise DataError(f"a fifth of {what} cannot be set aside: each class needs images on both sides")
     return chosen
 
@@ -156,8 +155,8 @@ def folds(labels: Array, together: Units, *, balanced: bool) -> Array:
         cells, due = cells * counts.shape[1] + labels[validated], FOLDS * counts.shape[1]
     turns[validated[~evened(cells, together.of_image[validated], due)]] = ALWAYS_TRAINED
     for turn in range(FOLDS):
-        if lacking := {*labels.tolist()} - {*labels[turns != turn].tolist()}:
-            raise DataError(f"class number {min(lacking)} has too few different images to train and to validate on")
+        if {*labels.tolist()} - {*labels[turns != turn].tolist()}:
+            raise DataError("a class has too few different images to train and to validate on")
     return turns
 
 

@@ -108,11 +108,15 @@ def part_of_arrays(images: Any, labels: Any, part: str, groups: Any = None, chan
     """Return images and their labels as a part; raise DataError where their numbers differ."""
     names, classes = read_labels(labels, f"labels of {part}")
     members = [] if groups is None else read_labels(groups, f"groups of {part}")[0]
-    if not hasattr(images, "__len__"):
-        raise DataError(f"images of {part} are {type(images).__name__}; allowed are arrays")
-    for count, noun in ((len(names), "labels"), *([(len(members), "groups")] if groups is not None else [])):
-        if len(images) != count:
-            raise DataError(f"{part} has {len(images)} images and {count} {noun}")
+    if hasattr(images, "detach") and images.ndim == 4:
+        channels = "first"
+    if not isinstance(images, list | tuple):
+        images = values.as_array(images)
+        if not images.ndim:
+            raise DataError(f"images of {part} are {images.dtype}; allowed are arrays")
+    for one, noun in ((names, "labels"), (members if groups is not None else images, "groups")):
+        if len(images) != len(one):
+            raise DataError(f"{part} has {len(images)} images and {len(one)} {noun}")
     return Part(images, names, classes, groups=members, channels=channels)
 
 
@@ -142,7 +146,8 @@ def _npz(place: Path, group_by: str | None) -> Source:
         held = ", ".join(arrays) or "nothing"
         if not whole:
             raise DataError(f"{place} holds {held}; allowed are X, y; x_train, y_train; train_images, train_labels")
-        of_groups = {part: _group_key(group_by, part, list(arrays), place) for part in whole} if group_by else {}
+        asked = whole if group_by is not None else {}
+        of_groups = {part: _group_key(str(group_by), part, list(arrays), place) for part in asked}
         parts = {
             part: part_of_arrays(
                 arrays[each["images"]],
@@ -459,12 +464,9 @@ def part_of_torch(data: Any, part: str, channels: str | None) -> Part:
         if not isinstance(item, tuple | list) or len(item) != 2:
             raise DataError(f"item {index} of {part} is {type(item).__name__}; allowed is (image, class)")
         image, label = item
-        is_tensor = hasattr(image, "detach")
-        if is_tensor:
-            image = image.detach().cpu()
-            image = (image.float() if str(image.dtype) == "torch.bfloat16" else image).numpy()
-        kinds.add("picture" if hasattr(image, "getextrema") else "tensor" if is_tensor else "array")
-        images.append(values.picture_numbers(image)[0] if hasattr(image, "getextrema") else np.asarray(image))
+        is_picture = hasattr(image, "getextrema")
+        kinds.add("picture" if is_picture else "tensor" if hasattr(image, "detach") else "array")
+        images.append(values.picture_numbers(image)[0] if is_picture else values.as_array(image))
         label = label.tolist() if hasattr(label, "tolist") else label
         if isinstance(label, list | tuple | dict):
             raise DataError(
@@ -473,11 +475,9 @@ def part_of_torch(data: Any, part: str, channels: str | None) -> Part:
         labels.append(label)
     if len(kinds) > 1:
         raise DataError(f"{part} has {' and '.join(sorted(kinds))} images; allowed is one kind")
-    known = {"picture": "last", "tensor": "first"}.get(next(iter(kinds), ""), channels)
-    if known == "first" and images[0].ndim == 2:
-        # Rows and columns, without a channel.
-        known = None
-    source = part_of_arrays(images, np.array(labels, dtype=object), part, channels=known)
+    if kinds != {"array"} and images and images[0].ndim == 3:
+        channels = "last" if kinds == {"picture"} else "first"
+    source = part_of_arrays(images, np.array(labels, dtype=object), part, channels=channels)
     while not hasattr(data, "classes") and hasattr(data, "dataset"):
         data = data.dataset
     if names := [str(name) for name in getattr(data, "classes", None) or ()]:

@@ -8,7 +8,7 @@ wherever further numbers come in.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
@@ -38,7 +38,7 @@ ENDINGS = ", ".join(_FORMATS)
 _SIGNED = sorted({*_FORMATS.values()} - {"TGA"})
 _BYTES, _SHARES = (0.0, 255.0), (0.0, 1.0)
 # How far beyond the range that was fitted numbers may lie, in widths of it, until they are taken for another scale.
-_BEYOND_BYTES, _BEYOND = 0.01, 1.0
+_BEYOND_FIXED, _BEYOND = 0.01, 1.0
 # Numbers that are spread over less than this share of the range that was fitted are of another scale.
 _NARROW = 0.01
 # Numbers that are worked on at once, so that fractions of them take no memory that counts.
@@ -56,7 +56,7 @@ class Picture(NamedTuple):
 
 
 def is_picture(path: Path) -> bool:
-    """Return whether a file's ending is that of a picture."""
+    """Return whether a file has the ending of a picture."""
     return path.suffix.lower() in _FORMATS
 
 
@@ -144,11 +144,21 @@ def _is_whole(numbers: Array) -> bool:
     return numbers.dtype.kind in "bui" or bool(np.array_equal(numbers, np.rint(numbers)))
 
 
-def arranged(images: Any, names: Sequence[str], channels: str | None, shape: Shape | None = None) -> Array:
+def as_array(images: Any) -> Array:
+    """Return what holds numbers, tensors and data frames too, as an array; DataError where some of them are masked."""
+    if hasattr(images, "detach"):
+        images = images.detach().cpu()
+        images = (images.float() if "bfloat16" in str(images.dtype) else images).numpy()
+    if np.ma.is_masked(images):
+        raise DataError("some numbers are masked; a network needs all")
+    return np.asarray(images)
+
+
+def arranged(images: Any, names: Sequence[str], channels: str | None, shape: Shape | None) -> Array:
     """Return numbers as they are, (images, channels, rows, columns).
 
     Args:
-        images: an array (images, rows, columns[, channels]) or (series, steps), or one array an image.
+        images: an array (images, rows, columns[, channels]) or (series, steps), or a list of one array an image.
         names: of the images, for people; empty where the number of an image says enough.
         channels: where they stand, ``first`` or ``last``; None where the source does not say. Three axes with channels
             are series.
@@ -157,74 +167,71 @@ def arranged(images: Any, names: Sequence[str], channels: str | None, shape: Sha
     Raises:
         DataError: they are of several shapes, have two readings, or are no numbers.
     """
-    if not isinstance(images, np.ndarray):
-        images = [np.asarray(image) for image in images]
+    if isinstance(images, list | tuple):
+        if shape is None and channels == "last":
+            # One coloured picture makes all of them coloured.
+            deepest = max((image.shape[-1] for image in images), default=1)
+            images = [np.repeat(image, deepest, axis=-1) if image.shape[-1] == 1 else image for image in images]
+        images = [as_array(image) for image in images]
         sizes = {image.shape: index for index, image in enumerate(images)}
-        if shape is None and len(sizes) > 1 and channels == "last":
-            images = _coloured_alike(images)
-            sizes = {image.shape: index for index, image in enumerate(images)}
-        if shape is None and len(sizes) > 1:
+        if len(sizes) > 1 and shape is None:
             raise DataError(_several_shapes(sizes, names))
-        if shape is not None and len(sizes) > 1:
-            images = [_resized_first(_four_axes(image[None], channels), shape)[0] for image in images]
-            channels = "first"
+        if len(sizes) > 1:
+            images, channels = [_resized_first(_read(image[None], channels), shape)[0] for image in images], "first"
         images = np.stack(images) if images else np.zeros((0, 1, 1, 1))
-    numbers = _four_axes(images, channels)
+    numbers = _read(images, channels)
     check_bytes("the data", numbers.nbytes)
-    if shape is None or numbers.shape[1:] == shape:
-        return numbers
-    return _resized_first(numbers, shape)
+    return numbers if shape is None or numbers.shape[1:] == shape else _resized_first(numbers, shape)
 
 
-def _coloured_alike(images: list[Array]) -> list[Array]:
-    # One coloured picture makes all of them coloured.
-    deepest = max(image.shape[-1] for image in images)
-    return [np.repeat(image, deepest, axis=-1) if image.shape[-1] == 1 else image for image in images]
-
-
-def _several_shapes(sizes: dict[tuple[int, ...], int], names: Sequence[str]) -> str:
-    named = [f"{'x'.join(map(str, size))} ({names[at] if names else f'image {at}'})" for size, at in sizes.items()]
-    first = min(sizes)
-    is_series = len(first) == 3 and all(size[0] == 1 for size in sizes)
-    longest = max(size[1] for size in sizes) if is_series else 0
-    advice = f"{first[2]}x1x{longest}" if is_series else "1x32x32"
+def _several_shapes(sizes: Mapping[tuple[int, ...], int], names: Sequence[str]) -> str:
+    first, second = [f"{'x'.join(map(str, size))} ({names[at] if names else at})" for size, at in sizes.items()][:2]
+    is_series = all(len(size) == 3 and size[0] == 1 for size in sizes)
+    longest = max(sizes)
+    advice = f"{longest[2]}x1x{longest[1]}" if is_series else "1x32x32"
     what = "series" if is_series else "images"
-    return f"{what} are of several shapes: {named[0]} and {named[1]}; 'data describe --input {advice}' resizes them"
+    return f"{what} are of several shapes: {first} and {second}; 'data describe --input {advice}' resizes them"
 
 
-def _resized_first(numbers: Array, shape: Shape) -> Array:
+def _resized_first(numbers: Array, shape: Shape | None) -> Array:
+    assert shape is not None, "somebody has asked for it"
     if numbers.shape[2] == 1 and shape[1] != 1:
-        steps = numbers.shape[3]
-        raise DataError(f"--input {shape_text(shape)}: series stay series, such as {numbers.shape[1]}x1x{steps}")
+        due = shape_text((numbers.shape[1], 1, numbers.shape[3]))
+        raise DataError(f"--input {shape_text(shape)}: series stay series, such as {due}")
     return np.stack([np.moveaxis(resized(np.moveaxis(image, 0, 2), shape), 2, 0) for image in numbers])
 
 
-def _four_axes(images: Array, channels: str | None) -> Array:
+def _read(images: Array, channels: str | None) -> Array:
+    readings = _readings(images)
+    place = channels if images.ndim > 2 else None
+    if place in readings:
+        return readings[place]
+    if place is None and len(readings) == 1:
+        return next(iter(readings.values()))
+    size = "x".join(map(str, images.shape[1:]))
+    if place is not None or not readings:
+        raise DataError(f"images are of {size}; allowed are 1 to {_MOST_CHANNELS} channels")
+    raise DataError(
+        f"images of {size} may have {images.shape[1]} channels first or {images.shape[3]} last: say which"
+        ' (channels="first" or channels="last"; data describe --channels)'
+    )
+
+
+def _readings(images: Array) -> dict[str | None, Array]:
+    """Return images as (images, channels, rows, columns), by where their channels may stand; None: nowhere."""
     if images.dtype.kind not in "buif":
         raise DataError(f"pixels are {images.dtype}; allowed are integers and fractions")
-    if not images.size:
-        raise DataError(f"images are of shape {images.shape}; a data set needs images")
+    if images.ndim not in (2, 3, 4) or not images.size:
+        raise DataError(f"images are of shape {images.shape}; allowed are images x rows x columns [x channels]")
     if images.dtype.kind == "f" and not np.isfinite(images).all():
         raise DataError("some numbers are missing or not finite")
+    forms: dict[str | None, Array] = {"first": images, "last": np.moveaxis(images, -1, 1)}
     if images.ndim == 2:
-        return images[:, None, None, :]
-    if images.ndim == 3 and channels is None:
-        return images[:, None]
+        forms = {None: images[:, None, None, :]}
     if images.ndim == 3:
-        # Series with channels are images of one row.
-        images = images[:, :, None, :] if channels == "first" else images[:, None, :, :]
-    if images.ndim != 4:
-        raise DataError(f"images are of shape {images.shape}; allowed are images x rows x columns [x channels]")
-    readings = [place for place, axis in (("first", 1), ("last", 3)) if images.shape[axis] <= _MOST_CHANNELS]
-    if channels is None and len(readings) == 2:
-        size = "x".join(map(str, images.shape[1:]))
-        raise DataError(
-            f"images of {size} may have {images.shape[1]} channels first or {images.shape[3]} last: say which"
-            ' (channels="first" or channels="last"; data describe --channels)'
-        )
-    if (channels is None and not readings) or (channels is not None and channels not in readings):
-        raise DataError(f"images are of shape {images.shape[1:]}; allowed are 1 to {_MOST_CHANNELS} channels")
-    return images if (channels or readings[0]) == "first" else np.moveaxis(images, 3, 1)
+        # With channels they are series, which are images of one row.
+        forms = {place: form[:, :, None, :] for place, form in forms.items()} | {None: images[:, None]}
+    return {place: form for place, form in forms.items() if form.shape[1] <= _MOST_CHANNELS}
 
 
 # From numbers to pixels ------------------------------------------------------------------------------------------
@@ -281,19 +288,19 @@ def digests(images: Array) -> Array:
 
 
 def other_range(images: Array, low: Array, high: Array) -> str | None:
-    """Return how numbers differ from the range that was fitted, where most of them are clearly of another scale."""
-    is_fixed = low.min() == 0 and high.max() in (1, 255)
-    margin = (_BEYOND_BYTES if is_fixed else _BEYOND) * (high - low)
+    """Return how numbers differ from the range that was fitted, where they are clearly of another scale."""
     least, most = images.min(axis=(2, 3)), images.max(axis=(2, 3))
+    is_fixed = low.min() == 0 and high.max() in (1, 255)
+    margin = (_BEYOND_FIXED if is_fixed else _BEYOND) * (high - low)
     beyond = ((least < low - margin) | (most > high + margin)).any(axis=1)
     widths = most.max(axis=0).astype(np.float64) - least.min(axis=0)
     is_narrow = bool((widths < _NARROW * (high - low)).all()) and widths.max() > 0
     if is_narrow and high.max() == 255:
         # A picture that is nearly black has bytes, too.
         is_narrow = not _is_whole(images)
-    if 2 * beyond.sum() < len(images) and not is_narrow:
-        return None
-    return f"go from {least.min():g} to {most.max():g}, where {low.min():g} to {high.max():g} was fitted"
+    if is_narrow or (beyond.any() if is_fixed else 2 * beyond.sum() >= len(images)):
+        return f"go from {least.min():g} to {most.max():g}, where {low.min():g} to {high.max():g} was fitted"
+    return None
 
 
 def pixels_of(spec: Dataset, x: Any) -> Array:
@@ -302,31 +309,18 @@ def pixels_of(spec: Dataset, x: Any) -> Array:
     Raises:
         DataError: they are of another shape, of another scale, or not finite.
     """
-    numbers = _as_due(x, spec)
+    images = as_array(x)
+    readings = _readings(images)
+    # The shape that is due says where channels stand; where both have it, what was said at first decides.
+    forms = [readings[spec.channels]] if spec.channels in readings else readings.values()
+    numbers = next((form for form in forms if form.shape[1:] == spec.image_shape), None)
+    if numbers is None:
+        size, due = "x".join(map(str, images.shape[1:])), shape_text(spec.image_shape)
+        raise DataError(f"images are of {size}, but those of {spec.name} of {due}")
     low, high = np.array(spec.low), np.array(spec.high)
     if difference := other_range(numbers, low, high):
         raise DataError(f"the numbers {difference}: give them as those of {spec.name} were given")
     return scaled(numbers, low, high)
-
-
-def _as_due(x: Any, spec: Dataset) -> Array:
-    images = x if isinstance(x, np.ndarray) else np.asarray(x)
-    # The shape that is due says where channels stand; where both readings have it, what was said at first decides.
-    is_plain = images.ndim == 2 or (images.ndim == 3 and spec.image_shape[0] == 1)
-    places = [spec.channels] if spec.channels else [None] if is_plain else ["first", "last"]
-    shapes: dict[Shape, Array] = {}
-    for place in places:
-        try:
-            numbers = _four_axes(images, place)
-        except DataError:
-            if place == places[-1] and not shapes:
-                raise
-            continue
-        shapes.setdefault(numbers.shape[1:], numbers)
-    if spec.image_shape not in shapes:
-        size, due = shape_text(next(iter(shapes))), shape_text(spec.image_shape)
-        raise DataError(f"images are of {size}, but those of {spec.name} of {due}")
-    return shapes[spec.image_shape]
 
 
 def squeezed(numbers: Array, pixels: Array) -> bool:
