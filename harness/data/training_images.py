@@ -304,6 +304,10 @@ def fetch(spec: Dataset, folder: Path | None, seconds: float = 20.0) -> list[str
     Raises:
         MissingData: they cannot be had, or not be stored.
     """
+    if spec.sha256:
+        raise MissingData(
+            f"{spec.name} is a person's own data, which nothing fetches", hint="read its source once more"
+        )
     place, needed = _place(spec, folder), []
     for file in spec.all_files:
         try:

@@ -273,7 +273,7 @@ def _kept(source: Source, options: Options) -> Dataset:
     """Check what a source has, part it, write it, and return what it is."""
     roll, classes = _roll(source, options)
     grouped = roll.groups is not None
-    tested, low, high, pixels, equal = _tested(roll, grouped)
+    tested, low, high, pixels, equal = _tested(roll)
     overlap = _overlap(source.name, roll, equal, options)
     remarks = _remarks(source, roll, pixels, low, high)
     duplicates = _duplicates(roll, equal)
@@ -365,7 +365,7 @@ def _roll(source: Source, options: Options) -> tuple[_Roll, list[str]]:
     return _Roll(numbers, parts[order], at[order], labels[order], content[order], members, names), classes
 
 
-def _tested(roll: _Roll, grouped: bool) -> tuple[Array, Array, Array, Array, Array]:
+def _tested(roll: _Roll) -> tuple[Array, Array, Array, Array, Array]:
     """Return which images are locked, the range of all others, all pixels, and what equal pixels share.
 
     The range is taken from what is trained and validated on, so it follows from what is set aside.
@@ -375,8 +375,7 @@ def _tested(roll: _Roll, grouped: bool) -> tuple[Array, Array, Array, Array, Arr
         if _TEST in roll.part:
             tested = roll.part == _TEST
         else:
-            barred = roll.part == _VALIDATION
-            tested = divisions.fifth(roll.labels, divisions.units(keys, "test-v1"), grouped=grouped, barred=barred)
+            tested = divisions.fifth(roll.labels, divisions.units(keys, "test-v1"), roll.part == _VALIDATION)
         low, high = values.range_of(block for _, block in roll.blocks(np.flatnonzero(~tested)))
         for part in (_VALIDATION, _TEST):
             if part in roll.numbers and (difference := values.other_range(roll.numbers[part], low, high)):

@@ -67,10 +67,8 @@ def units(keys: Sequence[Array], tag: str = "") -> Units:
     return Units(np.searchsorted(numbers, of_image), ranks)
 
 
-def fifth(labels: Array, together: Units, *, grouped: bool, barred: Array) -> Array:
-    """Return which images make a fifth; of a unit all or none.
-
-    Of groups whole ones are taken until a fifth is reached; else every class gives its share.
+def fifth(labels: Array, together: Units, barred: Array) -> Array:
+    """Return which images make a fifth of each class; of a unit all or none, so of some classes it is more.
 
     Args:
         barred: images that may not be chosen, nor what belongs to them.
@@ -80,20 +78,18 @@ def fifth(labels: Array, together: Units, *, grouped: bool, barred: Array) -> Ar
     """
     chosen = np.zeros(len(labels), bool)
     free = ~np.isin(together.of_image, together.of_image[barred])
-    kinds = [~barred] if grouped else [~barred & (labels == kind) for kind in np.unique(labels)]
     everything = together.members(range(len(labels)))
-    for kind in kinds:
-        wanted = max(1, round(int(kind.sum()) * _SHARE))
-        taken = int((kind & chosen).sum())
+    for label in np.unique(labels):
+        kind = ~barred & (labels == label)
+        wanted, taken = max(1, round(int(kind.sum()) * _SHARE)), int((kind & chosen).sum())
         for unit in together.members(np.flatnonzero(kind & free & ~chosen).tolist()):
             if taken >= wanted:
                 break
             chosen[everything[unit]] = True
             taken += int(kind[everything[unit]].sum())
-    number, apart = int((~barred).sum()), len(everything)
     for side in (chosen, ~chosen & ~barred):
         if {*labels[side].tolist()} != {*labels[~barred].tolist()}:
-            what = f"{number} images, of which {apart} differ{' or are of other groups' * grouped},"
+            what = f"{int((~barred).sum())} images ({len(everything)} apart by content and group)"
             raise DataError(f"a fifth of {what} cannot be set aside: each class needs images on both sides")
     return chosen
 
@@ -101,7 +97,7 @@ def fifth(labels: Array, together: Units, *, grouped: bool, barred: Array) -> Ar
 def validated(labels: Array, together: Units, *, grouped: bool, balanced: bool) -> Array:
     """Return in which turn an image validates: one fifth always where there are many images or groups, else all."""
     if grouped or np.bincount(labels).min() >= _FEW:
-        chosen = fifth(labels, together, grouped=grouped, barred=np.zeros(len(labels), bool))
+        chosen = fifth(labels, together, np.zeros(len(labels), bool))
         return np.where(chosen, 0, ALWAYS_TRAINED).astype(np.uint8)
     return folds(labels, together, balanced=balanced)
 

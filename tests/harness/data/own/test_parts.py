@@ -75,7 +75,7 @@ def test_units_stay_whole_whatever_they_are(images: list[tuple[int, int, int]], 
     again = units([each[mixed] for each in keys])
     nothing = np.zeros(len(images), bool)
     try:
-        chosen = fifth(labels, together, grouped=False, barred=nothing)
+        chosen = fifth(labels, together, nothing)
         turns = folds(labels, together, balanced=balanced)
     except DataError:
         return
@@ -83,7 +83,7 @@ def test_units_stay_whole_whatever_they_are(images: list[tuple[int, int, int]], 
         assert len({*chosen[together.of_image == unit]}) == 1
         assert len({*turns[together.of_image == unit]}) == 1
     assert len({int((turns == turn).sum()) for turn in range(FOLDS)}) == 1
-    assert np.array_equal(fifth(labels[mixed], again, grouped=False, barred=nothing), chosen[mixed])
+    assert np.array_equal(fifth(labels[mixed], again, nothing), chosen[mixed])
     if balanced:
         assert (
             len({int(((turns == turn) & (labels == kind)).sum()) for turn in range(FOLDS) for kind in {*labels}}) == 1
