@@ -11,7 +11,7 @@ import re
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,21 +28,18 @@ from search_spaces.ops import Shape
 
 PARTS = ("train", "validation", "test")
 _WORDS = {
-    "train": "train",
-    "training": "train",
-    "valid": "validation",
-    "val": "validation",
-    "validation": "validation",
-    "test": "test",
-    "testing": "test",
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("valid", "val", "validation"), "validation"),
+    **dict.fromkeys(("test", "testing", TEST_FILES), "test"),
 }
-_IDX_WORDS = _WORDS | {TEST_FILES: "test"}
-_IMAGES, _LABELS = ("x", "images", "image"), ("y", "labels", "label", "target", "targets")
+_KINDS = {
+    **dict.fromkeys(("x", "images", "image"), "images"),
+    **dict.fromkeys(("y", "labels", "label", "target", "targets"), "labels"),
+}
 # What systems put beside people's files.
 _SYSTEM = ("__MACOSX", "__pycache__", "Thumbs.db", "desktop.ini")
 # An archive that unpacks to so many times its size holds nothing but repetitions; images reach about fifty.
 _MOST_TIMES, _SMALL = 200, 2**26
-_LISTED = 12
 
 
 @dataclass(slots=True, eq=False)
@@ -80,26 +77,19 @@ def source_at(place: Path, shape: Shape | None = None, group_by: str | None = No
     Raises:
         DataError: it is of no kind that is read, or its content does not hold together.
     """
-    readers: dict[str, Callable[[Path], Source]] = {
-        ".npz": lambda path: _npz(path, group_by),
-        ".ts": _series,
-        ".tsv": _series,
-    }
     ending = place.suffix.lower()
     try:
         if place.is_dir():
-            pairs = _idx_pairs(place)
-            source = _idx_folder(place, pairs) if pairs else _picture_folder(place, shape, group_by)
+            source = _idx_folder(place) or _picture_folder(place, shape, group_by)
         elif not place.is_file():
             raise DataError(f"{place} is a device or a pipe; allowed are files and folders")
-        elif ending in readers:
-            source = readers[ending](place)
-            pairs = {}
-        else:
+        elif ending not in (".npz", ".ts", ".tsv"):
             raise DataError(f"{place}: allowed are folders of pictures or IDX files, .npz, .ts and .tsv")
+        else:
+            source = _npz(place, group_by) if ending == ".npz" else _series(place)
     except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile, SyntaxError) as error:
         raise DataError(f"cannot read {place}: {' '.join(reason(error).split())}") from error
-    if group_by is not None and (pairs or ending in (".ts", ".tsv")):
+    if group_by is not None and not all(part.groups for part in source.parts.values()):
         raise DataError(f"--group-by {group_by}: {place} has no groups; allowed are .npz and folders of pictures")
     return source
 
@@ -134,94 +124,66 @@ def _npz(place: Path, group_by: str | None) -> Source:
     if twice := [name for name, number in Counter(names).items() if number > 1]:
         raise DataError(f"{place} holds {twice[0]} twice")
     with np.load(place, allow_pickle=False) as arrays:
-        keys: dict[str, dict[str, str]] = {part: {} for part in PARTS}
+        keys: dict[str, dict[str, str]] = {}
         for key in arrays:
-            if (role := _role(key)) is None:
-                continue
-            part, kind = role
-            if kind in keys[part]:
-                raise DataError(f"{place} holds {keys[part][kind]} and {key}, both {kind} of {part}: leave one")
-            keys[part][kind] = key
-        whole = {part: each for part, each in keys.items() if len(each) == 2}
-        held = ", ".join(arrays) or "nothing"
-        if not whole:
+            if role := _role(key.lower().split("_")):
+                of_part = keys.setdefault(role[0], {})
+                if role[1] in of_part:
+                    raise DataError(
+                        f"{place} holds {of_part[role[1]]} and {key}, both {role[1]} of {role[0]}: leave one"
+                    )
+                of_part[role[1]] = key
+        keys = {part: of_part for part, of_part in keys.items() if len(of_part) == 2}
+        if not keys:
+            held = ", ".join(arrays) or "nothing"
             raise DataError(f"{place} holds {held}; allowed are X, y; x_train, y_train; train_images, train_labels")
-        asked = whole if group_by is not None else {}
-        of_groups = {part: _group_key(str(group_by), part, list(arrays), place) for part in asked}
-        parts = {
-            part: part_of_arrays(
-                arrays[each["images"]],
-                arrays[each["labels"]],
-                part,
-                arrays[of_groups[part]] if of_groups else None,
-            )
-            for part, each in whole.items()
-        }
-        used = {key for each in whole.values() for key in each.values()} | {*of_groups.values()}
-        unused = [key for key in arrays if key not in used]
-    left_out = f"left out: {_listed(unused, 'array')}" if unused else ""
-    return Source(place.stem, parts, [left_out] if left_out else [])
+        parts = {}
+        for part, of_part in keys.items():
+            if group_by is not None:
+                of_part["groups"] = _group_key(group_by, part, list(arrays), place)
+            parts[part] = part_of_arrays(part=part, **{kind: arrays[key] for kind, key in of_part.items()})
+        unused = [key for key in arrays if key not in {key for of_part in keys.values() for key in of_part.values()}]
+    return Source(place.stem, parts, [f"left out: the arrays {', '.join(unused)}"] if unused else [])
 
 
-def _role(key: str) -> tuple[str, str] | None:
-    """Return of which part and kind an array is: ``x_train``, ``val_images`` or ``X`` (to train on) say so."""
-    words = key.lower().split("_")
-    part = [_WORDS[word] for word in words if word in _WORDS]
-    kind = ["images" if word in _IMAGES else "labels" for word in words if word in (*_IMAGES, *_LABELS)]
-    if len(kind) != 1 or len(part) > 1 or len(words) != len(kind) + len(part):
-        return None
-    return (part[0] if part else "train"), kind[0]
+def _role(words: list[str]) -> tuple[str, str] | None:
+    """Return of which part and kind something is whose name has these words; None where they do not say it."""
+    parts, kinds = ([known[word] for word in words if word in known] for known in (_WORDS, _KINDS))
+    is_plain = len(kinds) == 1 and len(parts) < 2 and len(words) == len(kinds) + len(parts)
+    return (parts[0] if parts else "train", kinds[0]) if is_plain else None
 
 
 def _group_key(group_by: str, part: str, keys: list[str], place: Path) -> str:
     words = [word for word, meant in _WORDS.items() if meant == part]
-    forms = [*([group_by] if part == "train" else []), *(f"{group_by}_{word}" for word in words)]
-    forms += [f"{word}_{group_by}" for word in words]
-    for form in forms:
-        if form in keys:
-            return form
-    wanted = forms[0] if part == "train" else f"{group_by}_{part}"
-    raise DataError(f"--group-by {group_by}: {place} has no array {wanted}; it holds {', '.join(keys)}")
+    forms = [f"{group_by}_{word}" for word in words] + [f"{word}_{group_by}" for word in words]
+    forms = [group_by, *forms] if part == "train" else [f"{group_by}_{part}", *forms]
+    if not (there := [form for form in forms if form in keys]):
+        raise DataError(f"--group-by {group_by}: {place} has no array {forms[0]}; it holds {', '.join(keys)}")
+    return there[0]
 
 
-def _listed(names: list[str], noun: str) -> str:
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return f"the {noun}{'s' if len(names) > 1 else ''} {', '.join(names[:_LISTED])}{more}"
-
-
-def _idx_pairs(folder: Path) -> dict[str, dict[str, Path]]:
-    """Return the IDX files of a folder by part and kind, by the names of torchvision, EMNIST, QMNIST and Kaggle."""
+def _idx_folder(folder: Path) -> Source | None:
+    """Read IDX files by the names that torchvision, EMNIST, QMNIST and Kaggle give them; None where there are none."""
     pairs: dict[str, dict[str, Path]] = {}
+    # The same file may lie there packed and unpacked.
     paths = {path.name.lower().removesuffix(".gz"): path for path in sorted(folder.iterdir(), reverse=True)}
     for name, path in sorted(paths.items()):
-        words = re.split(r"[^a-z0-9]+", name)
-        kinds = [kind for kind in ("images", "labels") if {kind, kind[:-1]} & {*words}]
-        if name.startswith(".") or not any(word.startswith("idx") for word in words) or len(kinds) != 1:
-            continue
-        if not path.is_file():
-            continue
-        part = [_IDX_WORDS[word] for word in words if word in _IDX_WORDS]
-        held = pairs.setdefault(part[0] if part else "train", {})
-        if kinds[0] in held:
-            raise DataError(f"{folder} holds {held[kinds[0]].name} and {path.name}: leave one pair a part")
-        held[kinds[0]] = path
-    return pairs
-
-
-def _idx_folder(folder: Path, pairs: Mapping[str, Mapping[str, Path]]) -> Source:
+        words = [word for word in re.split(r"[^a-z0-9]+", name) if word in (*_WORDS, *_KINDS)]
+        if re.search(r"(^|[^a-z])idx", name) and (role := _role(words)) and path.is_file() and name[0] != ".":
+            pair = pairs.setdefault(role[0], {})
+            if role[1] in pair:
+                raise DataError(f"{folder} holds {pair[role[1]].name} and {path.name}: leave one pair a part")
+            pair[role[1]] = path
     parts = {}
-    for part, paths in pairs.items():
-        if len(paths) < 2:
-            [(kind, path)] = paths.items()
-            raise DataError(f"{folder} has no {'labels' if kind == 'images' else 'images'} beside {path.name}")
-        arrays = {kind: _idx(path) for kind, path in paths.items()}
-        if arrays["labels"].ndim == 2 and arrays["labels"].shape[1] == 8:
-            # QMNIST's labels have eight columns, of which the first is the class (Yadav and Bottou 2019).
-            arrays["labels"] = arrays["labels"][:, 0]
-        parts[part] = part_of_arrays(arrays["images"], arrays["labels"], part)
-    read = {path for paths in pairs.values() for path in paths.values()}
+    for part, pair in pairs.items():
+        if len(pair) < 2:
+            raise DataError(f"{folder} has no {'labels' if 'images' in pair else 'images'} of {part}")
+        images, labels = _idx(pair["images"]), _idx(pair["labels"])
+        # Of the eight columns of QMNIST's labels the first is the class (Yadav and Bottou 2019).
+        parts[part] = part_of_arrays(images, labels[:, 0] if labels.shape[1:] == (8,) else labels, part)
+    read = {path for pair in pairs.values() for path in pair.values()}
     others = Counter(_kind_of(path) for path in folder.iterdir() if path not in read)
-    return Source(folder.resolve().name, parts, _left_out(others))
+    return Source(folder.resolve().name, parts, _left_out(others)) if parts else None
 
 
 def _idx(path: Path) -> values.Array:
@@ -239,47 +201,38 @@ def _idx(path: Path) -> values.Array:
 def _picture_folder(place: Path, shape: Shape | None, group_by: str | None) -> Source:
     if group_by not in (None, "_"):
         raise DataError(f"--group-by {group_by}: of a folder, allowed is _ (what stands in a name before the first _)")
-    others: Counter[str] = Counter()
-    parts, size, transparent, deeper = {}, 0, 0, 0
-    for part, folder in _part_folders(place, others).items():
-        images: list[values.Array] = []
-        labels: list[str] = []
-        names: list[str] = []
-        classes: list[str] = []
-        for below in _visible(folder, others):
-            if not below.is_dir():
-                others[_kind_of(below)] += 1
+    others, seen = Counter[str](), Counter[str]()
+    parts: dict[str, Part] = {}
+    for name, folder in _part_folders(place, others).items():
+        part = parts[name] = Part([], [], [], channels="last")
+        for path in _visible(folder, others):
+            if not path.is_dir():
+                others[_kind_of(path)] += 1
                 continue
-            if not below.resolve().is_relative_to(place.resolve()):
-                raise DataError(f"{below} is a link out of {place}")
-            classes.append(text_label(below.name, f"the classes of {folder.name}"))
-            before = len(images)
-            for path in _pictures_below(below, others):
-                if not path.resolve().is_relative_to(place.resolve()):
-                    raise DataError(f"{path} is a link out of {place}")
-                content = values.picture(path)
+            label = text_label(path.name, f"the classes of {folder.name}")
+            for file in _pictures_below(path, place, others):
+                content = values.picture(file)
                 numbers = content.numbers if shape is None else values.resized(content.numbers, shape)
-                size += numbers.nbytes
-                values.check_bytes(place, size)
-                transparent += content.is_transparent
+                seen["bytes"] += numbers.nbytes
+                values.check_bytes(place, seen["bytes"])
+                seen["pictures with transparent parts (white now)"] += content.is_transparent
+                seen["pictures of subfolders (read)"] += file.parent != path
                 others["further frame"] += content.further_frames
-                deeper += path.parent != below
-                images.append(numbers)
-                labels.append(classes[-1])
-                names.append(os.fsencode(path.relative_to(place)).decode("utf-8", "replace"))
-            if len(images) == before:
-                raise DataError(f"the class {classes[-1]!r} of {folder} has no picture ({values.ENDINGS})")
-        groups = [Path(name).name.partition("_")[0] for name in names] if group_by else []
+                part.images.append(numbers)
+                part.labels.append(label)
+                part.names.append(os.fsencode(file.relative_to(place)).decode("utf-8", "replace"))
+            if label not in part.labels:
+                raise DataError(f"the class {label!r} of {folder} has no picture ({values.ENDINGS})")
         # Names that differ in Unicode's form only are one class.
-        parts[part] = Part(images, labels, sorted({*classes}), names, groups, channels="last")
+        part.classes = sorted({*part.labels})
+        if group_by is not None:
+            part.groups = [Path(called).name.partition("_")[0] for called in part.names]
     if not parts["train"].labels:
         raise DataError(f"{place} holds no folder of pictures a class, and no pair of IDX files")
-    remarks = _left_out(others)
-    if deeper:
-        remarks.append(f"{counted(deeper, 'picture')} of subfolders belong to the class above")
-    if transparent:
-        remarks.append(f"{counted(transparent, 'picture')} with transparent parts, which are white")
-    return Source(place.resolve().name, parts, remarks)
+    if group_by is not None and not any("_" in Path(called).name for part in parts.values() for called in part.names):
+        raise DataError(f"--group-by _: no picture of {place} has a _ in its name")
+    told = [f"{number:,} {what}" for what, number in sorted(seen.items()) if number and what != "bytes"]
+    return Source(place.resolve().name, parts, _left_out(others) + told)
 
 
 def _part_folders(place: Path, others: Counter[str]) -> dict[str, Path]:
@@ -290,8 +243,7 @@ def _part_folders(place: Path, others: Counter[str]) -> dict[str, Path]:
     nested = [path for path in named if path not in flat and any(each.is_dir() for each in _visible(path, Counter()))]
     if not nested:
         return {"train": place}
-    classes = [path.name for path in flat if path in named or len(nested) == 1]
-    if classes:
+    if classes := [path.name for path in flat if path in named or len(nested) == 1]:
         raise DataError(
             f"{place} holds {nested[0].name}/ with folders and {classes[0]}/ with pictures: if these are classes, put "
             "them into a folder train/; if they are parts, give each its folders of classes"
@@ -304,9 +256,7 @@ def _part_folders(place: Path, others: Counter[str]) -> dict[str, Path]:
         parts[part] = path
     if "train" not in parts:
         raise DataError(f"{place} holds {nested[0].name}/ and no train/")
-    for path in _visible(place, others):
-        if path not in nested:
-            others[_kind_of(path)] += 1
+    others.update(_kind_of(path) for path in _visible(place, others) if path not in nested)
     return parts
 
 
@@ -318,11 +268,15 @@ def _visible(folder: Path, others: Counter[str]) -> list[Path]:
     return [path for path in paths if path not in hidden]
 
 
-def _pictures_below(folder: Path, others: Counter[str]) -> Iterator[Path]:
+def _pictures_below(folder: Path, place: Path, others: Counter[str]) -> Iterator[Path]:
+    if not folder.resolve().is_relative_to(place.resolve()):
+        raise DataError(f"{folder} is a link out of {place}")
     for path in _visible(folder, others):
         if path.is_dir() and not path.is_symlink():
-            yield from _pictures_below(path, others)
+            yield from _pictures_below(path, place, others)
         elif values.is_picture(path) and path.is_file():
+            if not path.resolve().is_relative_to(place.resolve()):
+                raise DataError(f"{path} is a link out of {place}")
             yield path
         else:
             others[_kind_of(path)] += 1
