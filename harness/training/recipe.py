@@ -307,7 +307,10 @@ def named_recipe(text: str, *, epochs: int | None = None) -> NamedRecipe:
 def check_batch(recipe: Recipe, images: int) -> None:
     """Raise ContentError unless a batch fits into so many training images."""
     if recipe.batch_size > images:
-        raise ContentError(f"recipe: batch_size is {recipe.batch_size}, but there are only {images} images to train on")
+        raise ContentError(
+            f"recipe: batch_size is {recipe.batch_size}, but there are only {images} images to train on",
+            hint="more images, or a recipe with a smaller batch_size (--recipe @FILE.toml)",
+        )
 
 
 def check_statistics(recipe: Recipe, architecture: Architecture, task: Task) -> None:
@@ -322,7 +325,7 @@ def check_statistics(recipe: Recipe, architecture: Architecture, task: Task) -> 
 
 def _read(path: Path) -> Recipe:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read the recipe {path}: {reason(error)}") from error
     try:

@@ -257,7 +257,8 @@ def range_of(blocks: Iterable[Array]) -> tuple[Array, Array]:
         least.append(block.min(axis=(0, 2, 3)))
         most.append(block.max(axis=(0, 2, 3)))
         is_whole = is_whole and _is_whole(block)
-    low, high = np.min(least, axis=0).astype(np.float64), np.max(most, axis=0).astype(np.float64)
+    # A zero has no sign, here and below.
+    low, high = np.min(least, axis=0).astype(np.float64) + 0.0, np.max(most, axis=0).astype(np.float64) + 0.0
     for limits, is_meant in ((_BYTES, is_whole), (_SHARES, True)):
         if is_meant and low.min() >= 0 and limits[1] / 2 < high.max() <= limits[1]:
             return np.full_like(low, limits[0]), np.full_like(high, limits[1])
@@ -281,7 +282,6 @@ def digests(images: Array) -> Array:
     hashes = []
     for image in images:
         is_bytes = image.dtype == np.uint8 or (_is_whole(image) and image.min() >= 0 and image.max() <= 255)
-        # A zero has no sign here.
         content = image.astype(np.uint8) if is_bytes else image.astype("<f8") + 0.0
         hashes.append(hashlib.sha256(content.tobytes()).digest())
     return np.array(hashes, "S32")

@@ -18,7 +18,7 @@ from harness.data.testset import read_test_set
 from harness.data.training_images import load, split
 from harness.system.errors import DataError
 from harness.training.run import TrainingData
-from tests.harness.data.own.pictures import CLASSES, as_folder, as_npz, pictures
+from tests.harness.data.own.pictures import CLASSES, as_folder, as_idx, as_npz, pictures
 
 IMAGES, LABELS = pictures(40)
 MORE, OTHERS = pictures(20, seed=1)
@@ -147,6 +147,24 @@ def test_a_group_stays_on_one_side(balanced: bool, given: bool, tmp_path: Path):
 def test_groups_that_are_not_there_or_in_two_parts_are_refused(group_by: str, arrays: Any, tmp_path: Path):
     with pytest.raises(DataError, match=r"speaker|group"):
         own.read(_voices(tmp_path / "a.npz", **arrays), group_by=group_by)
+
+
+def test_groups_of_one_class_each_are_parted_too(tmp_path: Path):
+    patients = [f"{label}{person % 6}" for label, person in zip(LABELS, np.arange(120), strict=True)]
+    spec = own.from_arrays("a", IMAGES, LABELS, groups=patients)
+    owner = {image.tobytes(): patient for image, patient in zip(IMAGES, patients, strict=True)}
+
+    for first, second in sides(spec, tmp_path / "log"):
+        assert not {owner[image] for image in first} & {owner[image] for image in second}
+
+
+def test_sources_without_groups_refuse_them(tmp_path: Path):
+    (tmp_path / "a.tsv").write_text("".join(f"{index % 2}\t{index}\t1\n" for index in range(60)))
+    numbers = np.searchsorted(CLASSES, LABELS)
+    plain = as_folder(tmp_path / "plain", IMAGES, LABELS)
+    for place in (tmp_path / "a.tsv", as_idx(tmp_path / "idx", IMAGES, numbers, "train"), plain):
+        with pytest.raises(DataError, match="--group-by _"):
+            own.read(place, group_by="_")
 
 
 @pytest.mark.parametrize("count", [119, 121])

@@ -169,6 +169,14 @@ def test_idx_parts_are_three_and_a_second_pair_or_a_lonely_file_is_refused(tmp_p
         own.read(tmp_path / "c")
 
 
+@pytest.mark.parametrize(("kind", "stored"), [(0x0B, ">i2"), (0x0C, ">i4"), (0x0D, ">f4"), (0x0E, ">f8")])
+def test_idx_files_of_every_kind_are_the_same_numbers(kind: int, stored: str, tmp_path: Path):
+    as_idx(tmp_path / "a", IMAGES, NUMBERS, "train", "{}-{}-{}-ubyte")
+    content = struct.pack(">HBB3I", 0, kind, 3, *IMAGES.shape) + (IMAGES.astype(int) * 9).astype(stored).tobytes()
+    (tmp_path / "a" / "train-images-idx3-ubyte").write_bytes(content)
+    assert own.read(tmp_path / "a") == own.from_arrays("a", IMAGES.astype(int) * 9, NUMBERS)
+
+
 def test_only_the_first_of_qmnist_s_eight_columns_is_the_class(tmp_path: Path):
     columns = np.column_stack([NUMBERS, *[np.arange(60) + each for each in range(7)]]).astype(">i4")
     as_idx(tmp_path / "a", IMAGES, NUMBERS, "qmnist-train", "{}-{}-{}-ubyte")
