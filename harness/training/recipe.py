@@ -307,10 +307,7 @@ def named_recipe(text: str, *, epochs: int | None = None) -> NamedRecipe:
 def check_batch(recipe: Recipe, images: int) -> None:
     """Raise ContentError unless a batch fits into so many training images."""
     if recipe.batch_size > images:
-        raise ContentError(
-            f"recipe: batch_size is {recipe.batch_size}, but there are only {images} images to train on",
-            hint="more images, or a recipe with a smaller batch_size (--recipe @FILE.toml)",
-        )
+        raise ContentError(f"recipe: batch_size is {recipe.batch_size}, but there are only {images} images to train on")
 
 
 def check_statistics(recipe: Recipe, architecture: Architecture, task: Task) -> None:
