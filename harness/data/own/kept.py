@@ -208,10 +208,11 @@ def from_torch(
 ) -> Dataset:
     """Do as `from_arrays` with torch's map-style data sets of (picture or tensor (channels, rows, columns), class)."""
     options = Options(shape, channels=channels, allow_overlap=allow_overlap)
-    parts = {part: data for part, data in (("train", train), ("test", test)) if data is not None}
-    return _kept(
-        Source(str(name), {part: part_of_torch(data, part, channels) for part, data in parts.items()}), options
-    )
+    source = Source(str(name), {})
+    for part, data in (("train", train), ("test", test)):
+        if data is not None:
+            source.parts[part] = part_of_torch(data, part, channels, source.remarks)
+    return _kept(source, options)
 
 
 class Data:

@@ -201,7 +201,7 @@ def _idx(path: Path) -> values.Array:
 def _picture_folder(place: Path, shape: Shape | None, group_by: str | None) -> Source:
     if group_by not in (None, "_"):
         raise DataError(f"--group-by {group_by}: of a folder, allowed is _ (what stands in a name before the first _)")
-    others, seen = Counter[str](), Counter[str]()
+    others, seen, depths = Counter[str](), Counter[str](), set[bool]()
     parts: dict[str, Part] = {}
     for name, folder in _part_folders(place, others).items():
         part = parts[name] = Part([], [], [], channels="last")
@@ -212,6 +212,9 @@ def _picture_folder(place: Path, shape: Shape | None, group_by: str | None) -> S
             label = text_label(path.name, f"the classes of {folder.name}")
             for file in _pictures_below(path, place, others):
                 content = values.picture(file)
+                depths.add(content.numbers.dtype == np.uint8)
+                if len(depths) > 1:
+                    raise DataError(f"{place} has pictures of 8 bits and of more, such as {file}: make them alike")
                 numbers = content.numbers if shape is None else values.resized(content.numbers, shape)
                 seen["bytes"] += numbers.nbytes
                 values.check_bytes(place, seen["bytes"])
@@ -382,7 +385,8 @@ def _is_number(text: str) -> bool:
         float(text)
     except ValueError:
         return False
-    return True
+    # What Python takes for a number and no other program does.
+    return "_" not in text
 
 
 def _floats(path: Path, texts: list[str]) -> list[float]:
@@ -394,7 +398,7 @@ def _floats(path: Path, texts: list[str]) -> list[float]:
 # torch -----------------------------------------------------------------------------------------------------------
 
 
-def part_of_torch(data: Any, part: str, channels: str | None) -> Part:
+def part_of_torch(data: Any, part: str, channels: str | None, remarks: list[str]) -> Part:
     """Return one of torch's map-style data sets of (picture or tensor (channels, rows, columns), class) as a part.
 
     Raises:
@@ -428,11 +432,11 @@ def part_of_torch(data: Any, part: str, channels: str | None) -> Part:
     while not hasattr(data, "classes") and hasattr(data, "dataset"):
         data = data.dataset
     if names := [str(name) for name in getattr(data, "classes", None) or ()]:
-        _name_classes(source, names, part)
+        _name_classes(source, names, part, remarks)
     return source
 
 
-def _name_classes(source: Part, names: list[str], part: str) -> None:
+def _name_classes(source: Part, names: list[str], part: str, remarks: list[str]) -> None:
     """Call classes as a torch data set does, in its order; those without an image stay away."""
     names = [text_label(name, f"classes of {part}") for name in names]
     calls = {str(index): name for index, name in enumerate(names)}
@@ -443,3 +447,5 @@ def _name_classes(source: Part, names: list[str], part: str) -> None:
     source.labels = [calls[label] for label in source.labels]
     present = {*source.labels}
     source.classes = [name for name in names if name in present]
+    if absent := [name for name in names if name not in present]:
+        remarks.append(f"left out: classes of {part} without an image: {', '.join(absent)[:80]}")

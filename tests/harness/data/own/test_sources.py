@@ -114,6 +114,9 @@ def _folder(place: Path, kind: str) -> Path:
             as_folder(place, MORE, np.repeat("test", 15))
         case "an empty class":
             (as_folder(place, IMAGES, LABELS) / "yak").mkdir()
+        case "8 and 16 bits":
+            as_folder(place / "ox", MORE.astype(np.uint16) * 99, np.repeat("ox", 15))
+            as_folder(place, IMAGES, LABELS)
         case "a link out":
             os.symlink(as_folder(place.parent / "b", MORE, OTHERS) / "ox", as_folder(place, IMAGES, LABELS) / "yak")
     return place
@@ -121,7 +124,14 @@ def _folder(place: Path, kind: str) -> Path:
 
 @pytest.mark.parametrize(
     "kind",
-    ["two names of a part", "no part to train on", "a part without classes", "an empty class", "a link out"],
+    [
+        "two names of a part",
+        "no part to train on",
+        "a part without classes",
+        "an empty class",
+        "a link out",
+        "8 and 16 bits",
+    ],
 )
 def test_a_folder_that_cannot_be_meant_is_refused(kind: str, tmp_path: Path):
     with pytest.raises(DataError):
@@ -267,7 +277,7 @@ def test_series_that_lack_a_class_or_a_value_are_refused(tmp_path: Path):
     with pytest.raises(DataError, match="where a class has to be"):
         own.read(_ts(tmp_path / "a.ts", [*SERIES], ["1,2"] * 60))
     text = _ts(tmp_path / "a.ts", [*SERIES], SIDES).read_text()
-    for missing in ("?", "NaN", "x"):
+    for missing in ("?", "NaN", "x", "1_000"):
         (tmp_path / "a.ts").write_text(text.replace(repr(SERIES[0, 0, 0].item()), missing))
         with pytest.raises(DataError):
             own.read(tmp_path / "a.ts")
@@ -340,6 +350,7 @@ def test_a_torch_data_set_may_hand_out_pictures_tensors_and_arrays(make: Callabl
     spec = own.from_torch("a", _listed(make, np.array([0, 1, 3])[NUMBERS].tolist(), names))
 
     assert spec.class_names == ("zero", "one", "two")
+    assert "unused" in spec.remarks[0]
     texts = np.array(["zero", "one", "two"])[NUMBERS]
     assert spec.sha256 == own.from_torch("a", _listed(Image.fromarray, texts, names)).sha256
     whole: Any = _listed(make, NUMBERS.tolist(), ("c", "b", "a"))
