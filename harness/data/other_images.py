@@ -20,7 +20,6 @@ from harness.data.own import sources, values
 from harness.data.own.values import Array
 from harness.data.training_images import cache_folder, from_torchvision
 from harness.system.errors import DataError, UsageError
-from search_spaces.ops import shape_text
 
 _QMNIST = "qmnist-50k"
 _EDGE = 28
@@ -56,17 +55,17 @@ def labelled_images(name: str, spec: Dataset, folder: Path | None) -> _LabelledI
     """
     if name == _QMNIST and spec.name not in ("mnist", "mnist-5k"):
         raise UsageError(f"--on {_QMNIST}: digits of MNIST's kind, but the network was trained on {spec.name}")
+    shape = spec.image_shape if spec.input else None
     if name == _QMNIST:
         # MNIST's test images are the first 10,000 of QMNIST's 60,000; the other 50,000 were lost until 2019 (Yadav and
         # Bottou, "Cold case: the lost MNIST digits", NeurIPS 2019). Of a label's eight columns the first is the class.
         download = from_torchvision("QMNIST", folder or cache_folder(), what="test50k")
         part = sources.part_of_arrays(download.data.numpy(), download.targets.numpy()[:, 0], "test")
         known_as = _QMNIST
-    elif Path(name).is_dir() or Path(name).suffix.lower() in (".npz", ".ts", ".tsv"):
-        shape = spec.image_shape if spec.input else None
-        parts = sources.source_at(Path(name), shape).parts if Path(name).exists() else {}
+    elif Path(name).is_dir() or (Path(name).is_file() and Path(name).suffix.lower() in (".npz", ".ts", ".tsv")):
+        parts = sources.source_at(Path(name), shape).parts
         if len(parts) != 1:
-            raise DataError(f"{name} has {len(parts)} parts; --on takes data of one part")
+            raise DataError(f"{name} has the parts {', '.join(parts)}; --on takes data of one part")
         [part] = parts.values()
         # The ledger is for other machines too, which know nothing of the folders of this one.
         known_as = Path(name).resolve().name
@@ -78,24 +77,13 @@ def labelled_images(name: str, spec: Dataset, folder: Path | None) -> _LabelledI
     if strange := [label for label in part.classes if label not in number]:
         raise DataError(f"{name} has the class {strange[0]!r}; {spec.name} has {', '.join(list(classes)[:20])}")
     labels = np.array([number[label] for label in part.labels], np.int64)
-    shape = spec.image_shape if spec.input else None
-    channels = part.channels or spec.channels or None
-    images = values.arranged(part.images, part.names, channels, shape)
-    pixels = _pixels(name, images, spec)
+    if shape is None and isinstance(part.images, np.ndarray):
+        pixels = values.pixels_of(spec, part.images)
+    else:
+        channels = part.channels or spec.channels or None
+        pixels = values.fitted(spec, values.arranged(part.images, part.names, channels, shape))
     digest = hashlib.sha256(pixels.tobytes() + labels.astype("<i8").tobytes()).hexdigest()
     return _LabelledImages(known_as, torch.from_numpy(pixels), torch.from_numpy(labels), digest)
-
-
-def _pixels(name: object, numbers: Array, spec: Dataset) -> Array:
-    """Return numbers (images, channels, rows, columns) as pixels in the range of a data set; known ones have bytes."""
-    if numbers.shape[1:] != spec.image_shape:
-        shape, due = shape_text(numbers.shape[1:]), shape_text(spec.image_shape)
-        raise DataError(f"{name} has images of {shape}; {spec.name} has images of {due}")
-    depth = spec.image_shape[0]
-    low, high = np.array(spec.low or [0.0] * depth), np.array(spec.high or [255.0] * depth)
-    if difference := values.other_range(numbers, low, high):
-        raise DataError(f"the numbers of {name} {difference}: give them as those of {spec.name}")
-    return values.scaled(numbers, low, high)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -141,7 +129,7 @@ def _own_image(path: Path, spec: Dataset) -> _OwnImage:
             raise DataError(f"{path} is a picture of several rows; {spec.name} has series")
         numbers = np.moveaxis(values.resized(content.numbers, spec.image_shape), 2, 0)[None]
         done = ["transparent parts made white"] if content.is_transparent else []
-        return _OwnImage(path, _pixels(path, numbers, spec)[0], ", ".join(done))
+        return _OwnImage(path, values.fitted(spec, numbers)[0], ", ".join(done))
     numbers = content.numbers
     if numbers.dtype != np.uint8:
         # More than bytes: from black to white is as far as the numbers go.

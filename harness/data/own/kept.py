@@ -30,6 +30,7 @@ from harness.data.training_images import OWN_FILES
 from harness.system.document import document_of, read_as
 from harness.system.errors import DataError, UsageError
 from harness.system.files import json_text, read_bytes, workspace, write_json, write_together
+from harness.system.terminal import counted
 from search_spaces.ops import Shape, shape_text
 
 _MOST_CLASSES = 256
@@ -294,7 +295,7 @@ def _kept(source: Source, options: Options) -> Dataset:
         if not (fold == 1).any():
             fold, stay = divisions.balanced(labels, together, fold, grouped=grouped)
     if left := len(roll.part) - len(locked) - int(stay.sum()):
-        remarks.append(f"left out: {left:,} images of the classes that have more")
+        remarks.append(f"left out: {counted(left, 'image')} of classes that have more")
     stored = {
         "train": {"pixels": pixels[trained[stay]], "labels": labels[stay].astype("<i8"), "fold": fold[stay]},
         "test": {"pixels": pixels[locked], "labels": roll.labels[locked].astype("<i8")},

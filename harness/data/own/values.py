@@ -312,12 +312,18 @@ def pixels_of(spec: Dataset, x: Any) -> Array:
     images = as_array(x)
     readings = _readings(images)
     # The shape that is due says where channels stand; where both have it, what was said at first decides.
-    forms = [readings[spec.channels]] if spec.channels in readings else readings.values()
-    numbers = next((form for form in forms if form.shape[1:] == spec.image_shape), None)
-    if numbers is None:
-        size, due = "x".join(map(str, images.shape[1:])), shape_text(spec.image_shape)
-        raise DataError(f"images are of {size}, but those of {spec.name} of {due}")
-    low, high = np.array(spec.low), np.array(spec.high)
+    forms = [readings[spec.channels]] if spec.channels in readings else [*readings.values(), images]
+    return fitted(spec, next((form for form in forms if form.shape[1:] == spec.image_shape), forms[-1]))
+
+
+def fitted(spec: Dataset, numbers: Array) -> Array:
+    """Return numbers (images, channels, rows, columns) as the data set's pixels; raise what `pixels_of` raises."""
+    if numbers.shape[1:] != spec.image_shape:
+        shape, due = "x".join(map(str, numbers.shape[1:])), shape_text(spec.image_shape)
+        raise DataError(f"images are of {shape}, but those of {spec.name} of {due}")
+    # The data sets that the harness knows have bytes.
+    low = np.array(spec.low or [_BYTES[0]] * len(spec.mean))
+    high = np.array(spec.high or [_BYTES[1]] * len(spec.mean))
     if difference := other_range(numbers, low, high):
         raise DataError(f"the numbers {difference}: give them as those of {spec.name} were given")
     return scaled(numbers, low, high)
