@@ -95,20 +95,20 @@ class _OwnImage:
     done: str
 
 
-def own_images(place: Path, spec: Dataset) -> tuple[list[_OwnImage], list[DataError]]:
+def own_images(root: Path, spec: Dataset) -> tuple[list[_OwnImage], list[DataError]]:
     """Return the picture, or those of a folder in order of their names, and why others of the folder are left out.
 
     Raises:
         UsageError: there is no such file or folder, or the folder has no picture.
         DataError: the file is no picture, or an empty one; so is every one of the folder.
     """
-    if not place.exists():
-        raise UsageError(f"--images {place}: there is no such file or folder")
-    if not place.is_dir():
-        return [_own_image(place, spec)], []
+    if not root.exists():
+        raise UsageError(f"--images {root}: there is no such file or folder")
+    if not root.is_dir():
+        return [_own_image(root, spec)], []
     images: list[_OwnImage] = []
     faults: list[DataError] = []
-    for path in sorted(place.iterdir()):
+    for path in sorted(root.iterdir()):
         if path.name.startswith(".") or not values.is_picture(path):
             continue
         try:
@@ -116,7 +116,7 @@ def own_images(place: Path, spec: Dataset) -> tuple[list[_OwnImage], list[DataEr
         except DataError as error:
             faults.append(error)
     if not images:
-        raise faults[0] if faults else UsageError(f"--images {place}: there is no picture ({values.ENDINGS})")
+        raise faults[0] if faults else UsageError(f"--images {root}: there is no picture ({values.ENDINGS})")
     return images, faults
 
 

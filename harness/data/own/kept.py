@@ -106,14 +106,14 @@ def _memory() -> dict[str, Any]:
 
 
 def _check_options(spec: Dataset, options: Options) -> None:
-    stated = Options(
+    own_options = Options(
         spec.image_shape if options.shape else None,
         spec.group_by or None if options.group_by else None,
         spec.balanced and options.balanced,
         spec.channels or None if options.channels else None,
         options.allow_overlap,
     )
-    if stated != options:
+    if own_options != options:
         raise UsageError(
             f"{spec.name} was not read with {options}", hint="options are for the path of a file or folder"
         )
@@ -128,7 +128,7 @@ def parts_text(spec: Dataset) -> str:
 
 
 def read(
-    place: str | Path,
+    path: str | Path,
     shape: Shape | None = None,
     group_by: str | None = None,
     *,
@@ -139,7 +139,7 @@ def read(
     """Read a data set from a file or folder, keep it in the workspace, and return it.
 
     Args:
-        place: an ``.npz`` with the keys of Keras or MedMNIST or ``X, y[, X_test, y_test]``; a folder
+        path: an ``.npz`` with the keys of Keras or MedMNIST or ``X, y[, X_test, y_test]``; a folder
             ``train/CLASS/*`` (with or without ``validation`` and ``test``) or ``CLASS/*`` of pictures, or one of IDX
             files; series as ``.ts`` or UCR's ``.tsv`` (``NAME_TRAIN`` finds its ``NAME_TEST``).
         shape: (channels, rows, columns) to which images are resized.
@@ -154,9 +154,9 @@ def read(
         DataError: it is none of these, or its content does not hold together.
     """
     options = Options(shape, group_by, balanced, channels, allow_overlap)
-    if not isinstance(place, str | os.PathLike) or not os.path.exists(place):
-        raise DataError(f"{place!s:.200}: there is no such file or folder")
-    return _kept(source_at(Path(place), options.shape, group_by), options)
+    if not isinstance(path, str | os.PathLike) or not os.path.exists(path):
+        raise DataError(f"{path!s:.200}: there is no such file or folder")
+    return _kept(source_at(Path(path), options.shape, group_by), options)
 
 
 def from_arrays(
@@ -232,9 +232,9 @@ class _Roll:
     """What is known of the images of all parts, an entry each, by part, class and content.
 
     Attributes:
-        part: place of its part in ``PARTS``; ``at`` is its place there.
+        part: index of its part in ``PARTS``; ``at`` is its index there.
         content: SHA-256 of its numbers; ``groups`` are None where nobody asked.
-        names: how an image is called, by part and place.
+        names: how an image is called, by part and index.
     """
 
     numbers: dict[int, Array]
@@ -245,12 +245,12 @@ class _Roll:
     groups: Array | None
     names: dict[int, list[str]]
 
-    def blocks(self, places: Array) -> Iterator[tuple[Array, Array]]:
+    def blocks(self, indices: Array) -> Iterator[tuple[Array, Array]]:
         """Yield the numbers of some of these images at a time, and which of them they are."""
         for part, numbers in self.numbers.items():
-            inside = np.flatnonzero(self.part[places] == part)
+            inside = np.flatnonzero(self.part[indices] == part)
             for some in values.chunks(len(inside), numbers[0].size):
-                yield inside[some], numbers[self.at[places[inside[some]]]]
+                yield inside[some], numbers[self.at[indices[inside[some]]]]
 
     def pixels(self, low: Array, high: Array) -> Array:
         """Return all images as pixels."""
@@ -260,9 +260,9 @@ class _Roll:
             pixels[inside] = values.scaled(block, low, high)
         return pixels
 
-    def name(self, place: int) -> str:
+    def name(self, index: int) -> str:
         """Return how an image is called."""
-        part, at = int(self.part[place]), int(self.at[place])
+        part, at = int(self.part[index]), int(self.at[index])
         return self.names[part][at] if self.names[part] else f"{PARTS[part]} {at}"
 
 
@@ -271,8 +271,8 @@ def _kept(source: Source, options: Options) -> Dataset:
     roll, classes = _roll(source, options)
     grouped = roll.groups is not None
     tested, low, high, pixels, equal = _tested(roll)
-    places = {PARTS[part]: np.flatnonzero(roll.part == part) for part in roll.numbers}
-    overlap = divisions.overlap(places, equal, roll.groups)
+    indices = {PARTS[part]: np.flatnonzero(roll.part == part) for part in roll.numbers}
+    overlap = divisions.overlap(indices, equal, roll.groups)
     if overlap and not options.allow_overlap:
         raise DataError(
             f"the parts of {source.name} overlap: {overlap}", hint="--allow-overlap keeps them, and says so"
@@ -341,34 +341,34 @@ def _kept(source: Source, options: Options) -> Dataset:
 
 
 def _roll(source: Source, options: Options) -> tuple[_Roll, list[str]]:
-    held = {place: source.parts[part] for place, part in enumerate(PARTS) if part in source.parts}
-    if _TRAIN not in held:
+    by_index = {index: source.parts[part] for index, part in enumerate(PARTS) if part in source.parts}
+    if _TRAIN not in by_index:
         raise DataError(f"{source.name} has no part to train on, but {' and '.join(source.parts)}")
-    classes = held[_TRAIN].classes
+    classes = by_index[_TRAIN].classes
     if not 2 <= len(classes) <= _MOST_CLASSES:
         raise DataError(f"{source.name} has {len(classes)} classes to train on; allowed are 2 to {_MOST_CLASSES}")
     numbers: dict[int, Array] = {}
-    for place, part in held.items():
-        check_same(classes, part.classes, f"the {PARTS[place]} part of {source.name}")
-        if bool(part.groups) != bool(held[_TRAIN].groups):
+    for index, part in by_index.items():
+        check_same(classes, part.classes, f"the {PARTS[index]} part of {source.name}")
+        if bool(part.groups) != bool(by_index[_TRAIN].groups):
             raise DataError(
-                f"train or {PARTS[place]} has no groups: each part needs them (groups and groups_test of from_arrays)"
+                f"train or {PARTS[index]} has no groups: each part needs them (groups and groups_test of from_arrays)"
             )
-        numbers[place] = values.arranged(part.images, part.names, part.channels or options.channels, options.shape)
+        numbers[index] = values.arranged(part.images, part.names, part.channels or options.channels, options.shape)
         part.images = None
-    shapes = {PARTS[place]: shape_text(each.shape[1:]) for place, each in numbers.items()}
+    shapes = {PARTS[index]: shape_text(each.shape[1:]) for index, each in numbers.items()}
     if len({*shapes.values()}) > 1:
-        told = ", ".join(f"{part} {shape}" for part, shape in shapes.items())
-        raise DataError(f"the parts have images of several shapes: {told}")
-    number = {label: index for index, label in enumerate(classes)}
-    parts = np.concatenate([np.full(len(part.labels), place) for place, part in held.items()])
-    at = np.concatenate([np.arange(len(part.labels)) for part in held.values()])
-    labels = np.array([number[label] for part in held.values() for label in part.labels])
+        sizes = ", ".join(f"{part} {shape}" for part, shape in shapes.items())
+        raise DataError(f"the parts have images of several shapes: {sizes}")
+    number = {label: position for position, label in enumerate(classes)}
+    parts = np.concatenate([np.full(len(part.labels), index) for index, part in by_index.items()])
+    at = np.concatenate([np.arange(len(part.labels)) for part in by_index.values()])
+    labels = np.array([number[label] for part in by_index.values() for label in part.labels])
     content = np.concatenate([values.digests(each) for each in numbers.values()])
-    groups = [group.encode("utf-8", "surrogateescape") for part in held.values() for group in part.groups]
+    groups = [group.encode("utf-8", "surrogateescape") for part in by_index.values() for group in part.groups]
     # One order for all sources of the same images.
     order = np.lexsort((content, labels, parts))
-    names = {place: part.names for place, part in held.items()}
+    names = {index: part.names for index, part in by_index.items()}
     members = np.array(groups)[order] if groups else None
     return _Roll(numbers, parts[order], at[order], labels[order], content[order], members, names), classes
 
@@ -414,7 +414,7 @@ def _duplicates(roll: _Roll, equal: Array) -> tuple[str, ...]:
     """Return the images that are there more than once, as "A = B"; the first few by name, then how many more."""
     firsts, inverse = np.unique(equal, return_index=True, return_inverse=True)[1:]
     repeats = np.flatnonzero(firsts[inverse] != np.arange(len(equal)))
-    pairs = [f"{roll.name(firsts[inverse[place]])} = {roll.name(place)}" for place in repeats[:_NAMED].tolist()]
+    pairs = [f"{roll.name(firsts[inverse[index]])} = {roll.name(index)}" for index in repeats[:_NAMED].tolist()]
     more = len(repeats) - _NAMED
     return (*pairs, *([f"and {more:,} more"] if more > 0 else []))
 
@@ -438,9 +438,9 @@ def _statistics(pixels: Array, name: str) -> tuple[tuple[float, ...], tuple[floa
 
 def _written(spec: Dataset, stored: Mapping[str, Mapping[str, Array]]) -> Dataset:
     """Write a data set unless it is there, and what is known of its source now; return it with its files."""
-    place = workspace().data(spec.name)
+    folder = workspace().data(spec.name)
     files: dict[str, bytes] = {}
-    if os.path.isfile(place / "data.json"):
+    if os.path.isfile(folder / "data.json"):
         ours = {item.name: getattr(spec, item.name) for item in fields(spec) if not item.compare}
         spec = replace(dataset(spec.name), **ours)
     else:
@@ -451,6 +451,6 @@ def _written(spec: Dataset, stored: Mapping[str, Mapping[str, Array]]) -> Datase
         sums = [DataFile(file, hashlib.sha256(content).hexdigest(), "") for file, content in files.items()]
         spec = replace(spec, all_files=tuple(sums))
     files["data.json"] = json_text(document_of(spec)).encode()
-    if len(files) > 1 or read_bytes(place / "data.json") != files["data.json"]:
-        write_together({place / file: content for file, content in files.items()})
+    if len(files) > 1 or read_bytes(folder / "data.json") != files["data.json"]:
+        write_together({folder / file: content for file, content in files.items()})
     return spec

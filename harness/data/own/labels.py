@@ -48,19 +48,19 @@ def read_labels(values: Any, what: str) -> tuple[list[str], list[str]]:
         raise DataError(f"{what} are fractions; allowed are integers and texts")
     if kind not in "iubfU":
         raise DataError(f"{what} are {array.dtype}; allowed is one integer or text an image")
-    unique, places = np.unique(array, return_inverse=True)
+    unique, indices = np.unique(array, return_inverse=True)
     names = [text_label(value, what) if kind == "U" else str(int(value)) for value in unique]
     # Forms of one text may stand apart.
     order = sorted({*names}) if kind == "U" else names
-    return [names[place] for place in places.tolist()], order
+    return [names[index] for index in indices.tolist()], order
 
 
 def text_label(text: str, what: str) -> str:
     """Return a text in form NFC; raise DataError where it is empty or cannot be printed."""
     label = unicodedata.normalize("NFC", text)
     if not label or not label.isprintable():
-        shown = ascii(label if len(label) <= _SHOWN else label[:_SHOWN])
-        raise DataError(f"one of {what} is {shown}; allowed are texts that can be printed")
+        excerpt = ascii(label if len(label) <= _SHOWN else label[:_SHOWN])
+        raise DataError(f"one of {what} is {excerpt}; allowed are texts that can be printed")
     return label
 
 

@@ -55,8 +55,8 @@ def units(keys: Sequence[Array], tag: str = "") -> Units:
     images = np.tile(np.arange(size), len(keys))
     ends = []
     for one in keys:
-        unique, places = np.unique(one, return_inverse=True)
-        ends.append(nodes + places)
+        unique, indices = np.unique(one, return_inverse=True)
+        ends.append(nodes + indices)
         nodes += len(unique)
     graph = coo_array((np.ones(len(images), bool), (images, np.concatenate(ends))), shape=(nodes, nodes))
     of_image = connected_components(graph, directed=False)[1][:size]
@@ -108,16 +108,16 @@ def balanced(labels: Array, together: Units, fold: Array, *, grouped: bool) -> t
     Further ones are trained on, what belongs together as a whole; of groups, which must not be torn, they are left out.
     """
     fold, stay = fold.copy(), np.ones(len(labels), bool)
-    places = np.flatnonzero(fold == 0)
-    units = together.of_image[places]
+    indices = np.flatnonzero(fold == 0)
+    units = together.of_image[indices]
     if grouped:
-        units = np.arange(len(places))
+        units = np.arange(len(indices))
     else:
-        kinds = {(unit, kind) for unit, kind in zip(units.tolist(), labels[places].tolist(), strict=True)}
+        kinds = {(unit, kind) for unit, kind in zip(units.tolist(), labels[indices].tolist(), strict=True)}
         several = [unit for unit, number in Counter(unit for unit, _ in kinds).items() if number > 1]
-        fold[places[np.isin(units, several)]] = ALWAYS_TRAINED
-        places, units = places[~np.isin(units, several)], units[~np.isin(units, several)]
-    surplus = places[~evened(labels[places], units, int(labels.max()) + 1)]
+        fold[indices[np.isin(units, several)]] = ALWAYS_TRAINED
+        indices, units = indices[~np.isin(units, several)], units[~np.isin(units, several)]
+    surplus = indices[~evened(labels[indices], units, int(labels.max()) + 1)]
     if grouped:
         stay[surplus] = False
     else:
@@ -166,19 +166,19 @@ def evened(cells: Array, of_image: Array, due: int) -> Array:
     most = min(map(len, sizes.values())) if len(sizes) == due else 0
     for size in range(most, 0, -1):
         stay = np.ones(len(cells), bool)
-        for places in sizes.values():
-            if not _drop(stay, places, of_image, len(places) - size):
+        for indices in sizes.values():
+            if not _drop(stay, indices, of_image, len(indices) - size):
                 break
         else:
             return stay
     raise DataError("a class has too few different images to validate on as many of each")
 
 
-def _drop(stay: Array, places: Array, of_image: Array, number: int) -> bool:
+def _drop(stay: Array, indices: Array, of_image: Array, number: int) -> bool:
     """Take whole units of that many images from the end of a cell, the largest that fit first."""
     members: dict[int, list[int]] = {}
-    for place in reversed(places.tolist()):
-        members.setdefault(int(of_image[place]), []).append(place)
+    for index in reversed(indices.tolist()):
+        members.setdefault(int(of_image[index]), []).append(index)
     for images in sorted(members.values(), key=len, reverse=True):
         if len(images) <= number:
             stay[images] = False
@@ -190,7 +190,7 @@ def overlap(parts: Mapping[str, Array], equal: Array, groups: Array | None) -> s
     """Return what lies in two parts, with counts, in words; empty where nothing does.
 
     Args:
-        parts: places of the images of each part, the part to train on first.
+        parts: indices of the images of each part, the part to train on first.
         equal: of each image, bytes that equal ones share; ``groups`` likewise, None where there are none.
     """
     words = []

@@ -71,26 +71,26 @@ class Source:
     remarks: list[str] = field(default_factory=list)
 
 
-def source_at(place: Path, shape: Shape | None = None, group_by: str | None = None) -> Source:
+def source_at(root: Path, shape: Shape | None = None, group_by: str | None = None) -> Source:
     """Read a file or folder.
 
     Raises:
         DataError: it is of no kind that is read, or its content does not hold together.
     """
-    ending = place.suffix.lower()
+    ending = root.suffix.lower()
     try:
-        if place.is_dir():
-            source = _idx_folder(place) or _picture_folder(place, shape, group_by)
-        elif not place.is_file():
-            raise DataError(f"{place} is a device or a pipe; allowed are files and folders")
+        if root.is_dir():
+            source = _idx_folder(root) or _picture_folder(root, shape, group_by)
+        elif not root.is_file():
+            raise DataError(f"{root} is a device or a pipe; allowed are files and folders")
         elif ending not in (".npz", ".ts", ".tsv"):
-            raise DataError(f"{place}: allowed are folders of pictures or IDX files, .npz, .ts and .tsv")
+            raise DataError(f"{root}: allowed are folders of pictures or IDX files, .npz, .ts and .tsv")
         else:
-            source = _npz(place, group_by) if ending == ".npz" else _series(place)
+            source = _npz(root, group_by) if ending == ".npz" else _series(root)
     except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile, SyntaxError) as error:
-        raise DataError(f"cannot read {place}: {' '.join(reason(error).split())}") from error
+        raise DataError(f"cannot read {root}: {' '.join(reason(error).split())}") from error
     if group_by is not None and not all(part.groups for part in source.parts.values()):
-        raise DataError(f"--group-by {group_by}: {place} has no groups; allowed are .npz and folders of pictures")
+        raise DataError(f"--group-by {group_by}: {root} has no groups; allowed are .npz and folders of pictures")
     return source
 
 
@@ -113,52 +113,52 @@ def part_of_arrays(images: Any, labels: Any, part: str, groups: Any = None, chan
 # Arrays ----------------------------------------------------------------------------------------------------------
 
 
-def _npz(place: Path, group_by: str | None) -> Source:
-    with zipfile.ZipFile(place) as archive:
+def _npz(path: Path, group_by: str | None) -> Source:
+    with zipfile.ZipFile(path) as archive:
         names = [entry.filename for entry in archive.infolist()]
         size = sum(entry.file_size for entry in archive.infolist())
-    values.check_bytes(place, size)
-    packed = place.stat().st_size
+    values.check_bytes(path, size)
+    packed = path.stat().st_size
     if size > _SMALL and size > _MOST_TIMES * packed:
-        raise DataError(f"{place} unpacks to {size // packed} times its size; images do not")
+        raise DataError(f"{path} unpacks to {size // packed} times its size; images do not")
     if twice := [name for name, number in Counter(names).items() if number > 1]:
-        raise DataError(f"{place} holds {twice[0]} twice")
-    with np.load(place, allow_pickle=False) as arrays:
+        raise DataError(f"{path} holds {twice[0]} twice")
+    with np.load(path, allow_pickle=False) as arrays:
         keys: dict[str, dict[str, str]] = {}
         for key in arrays:
             if role := _role(key.lower().split("_")):
                 of_part = keys.setdefault(role[0], {})
                 if role[1] in of_part:
                     raise DataError(
-                        f"{place} holds {of_part[role[1]]} and {key}, both {role[1]} of {role[0]}: leave one"
+                        f"{path} holds {of_part[role[1]]} and {key}, both {role[1]} of {role[0]}: leave one"
                     )
                 of_part[role[1]] = key
         keys = {part: of_part for part, of_part in keys.items() if len(of_part) == 2}
         if not keys:
-            held = ", ".join(arrays) or "nothing"
-            raise DataError(f"{place} holds {held}; allowed are X, y; x_train, y_train; train_images, train_labels")
+            content = ", ".join(arrays) or "nothing"
+            raise DataError(f"{path} holds {content}; allowed are X, y; x_train, y_train; train_images, train_labels")
         parts = {}
         for part, of_part in keys.items():
             if group_by is not None:
-                of_part["groups"] = _group_key(group_by, part, list(arrays), place)
+                of_part["groups"] = _group_key(group_by, part, list(arrays), path)
             parts[part] = part_of_arrays(part=part, **{kind: arrays[key] for kind, key in of_part.items()})
         unused = [key for key in arrays if key not in {key for of_part in keys.values() for key in of_part.values()}]
-    return Source(place.stem, parts, [f"left out: the arrays {', '.join(unused)}"] if unused else [])
+    return Source(path.stem, parts, [f"left out: the arrays {', '.join(unused)}"] if unused else [])
 
 
 def _role(words: list[str]) -> tuple[str, str] | None:
     """Return of which part and kind something is whose name has these words; None where they do not say it."""
-    parts, kinds = ([known[word] for word in words if word in known] for known in (_WORDS, _KINDS))
+    parts, kinds = ([meanings[word] for word in words if word in meanings] for meanings in (_WORDS, _KINDS))
     is_plain = len(kinds) == 1 and len(parts) < 2 and len(words) == len(kinds) + len(parts)
     return (parts[0] if parts else "train", kinds[0]) if is_plain else None
 
 
-def _group_key(group_by: str, part: str, keys: list[str], place: Path) -> str:
+def _group_key(group_by: str, part: str, keys: list[str], path: Path) -> str:
     words = [word for word, meant in _WORDS.items() if meant == part]
     forms = [f"{group_by}_{word}" for word in words] + [f"{word}_{group_by}" for word in words]
     forms = [group_by, *forms] if part == "train" else [f"{group_by}_{part}", *forms]
     if not (there := [form for form in forms if form in keys]):
-        raise DataError(f"--group-by {group_by}: {place} has no array {forms[0]}; it holds {', '.join(keys)}")
+        raise DataError(f"--group-by {group_by}: {path} has no array {forms[0]}; it holds {', '.join(keys)}")
     return there[0]
 
 
@@ -181,8 +181,8 @@ def _idx_folder(folder: Path) -> Source | None:
         images, labels = _idx(pair["images"]), _idx(pair["labels"])
         # Of the eight columns of QMNIST's labels the first is the class (Yadav and Bottou 2019).
         parts[part] = part_of_arrays(images, labels[:, 0] if labels.shape[1:] == (8,) else labels, part)
-    read = {path for pair in pairs.values() for path in pair.values()}
-    others = Counter(_kind_of(path) for path in folder.iterdir() if path not in read)
+    used = {path for pair in pairs.values() for path in pair.values()}
+    others = Counter(_kind_of(path) for path in folder.iterdir() if path not in used)
     return Source(folder.resolve().name, parts, _left_out(others)) if parts else None
 
 
@@ -198,32 +198,32 @@ def _idx(path: Path) -> values.Array:
 # Folders of pictures ---------------------------------------------------------------------------------------------
 
 
-def _picture_folder(place: Path, shape: Shape | None, group_by: str | None) -> Source:
+def _picture_folder(root: Path, shape: Shape | None, group_by: str | None) -> Source:
     if group_by not in (None, "_"):
         raise DataError(f"--group-by {group_by}: of a folder, allowed is _ (what stands in a name before the first _)")
-    others, seen, depths = Counter[str](), Counter[str](), set[bool]()
+    others, counts, depths = Counter[str](), Counter[str](), set[bool]()
     parts: dict[str, Part] = {}
-    for name, folder in _part_folders(place, others).items():
+    for name, folder in _part_folders(root, others).items():
         part = parts[name] = Part([], [], [], channels="last")
         for path in _visible(folder, others):
             if not path.is_dir():
                 others[_kind_of(path)] += 1
                 continue
             label = text_label(path.name, f"the classes of {folder.name}")
-            for file in _pictures_below(path, place, others):
+            for file in _pictures_below(path, root, others):
                 content = values.picture(file)
                 depths.add(content.numbers.dtype == np.uint8)
                 if len(depths) > 1:
-                    raise DataError(f"{place} has pictures of 8 bits and of more, such as {file}: make them alike")
+                    raise DataError(f"{root} has pictures of 8 bits and of more, such as {file}: make them alike")
                 numbers = content.numbers if shape is None else values.resized(content.numbers, shape)
-                seen["bytes"] += numbers.nbytes
-                values.check_bytes(place, seen["bytes"])
-                seen["pictures with transparent parts (white now)"] += content.is_transparent
-                seen["pictures of subfolders (read)"] += file.parent != path
+                counts["bytes"] += numbers.nbytes
+                values.check_bytes(root, counts["bytes"])
+                counts["pictures with transparent parts (white now)"] += content.is_transparent
+                counts["pictures of subfolders (read)"] += file.parent != path
                 others["further frame"] += content.further_frames
                 part.images.append(numbers)
                 part.labels.append(label)
-                part.names.append(os.fsencode(file.relative_to(place)).decode("utf-8", "replace"))
+                part.names.append(os.fsencode(file.relative_to(root)).decode("utf-8", "replace"))
             if label not in part.labels:
                 raise DataError(f"the class {label!r} of {folder} has no picture ({values.ENDINGS})")
         # Names that differ in Unicode's form only are one class.
@@ -231,35 +231,35 @@ def _picture_folder(place: Path, shape: Shape | None, group_by: str | None) -> S
         if group_by is not None:
             part.groups = [Path(called).name.partition("_")[0] for called in part.names]
     if not parts["train"].labels:
-        raise DataError(f"{place} holds no folder of pictures a class, and no pair of IDX files")
+        raise DataError(f"{root} holds no folder of pictures a class, and no pair of IDX files")
     if group_by is not None and not any("_" in Path(called).name for part in parts.values() for called in part.names):
-        raise DataError(f"--group-by _: no picture of {place} has a _ in its name")
-    told = [f"{number:,} {what}" for what, number in sorted(seen.items()) if number and what != "bytes"]
-    return Source(place.resolve().name, parts, _left_out(others) + told)
+        raise DataError(f"--group-by _: no picture of {root} has a _ in its name")
+    words = [f"{number:,} {what}" for what, number in sorted(counts.items()) if number and what != "bytes"]
+    return Source(root.resolve().name, parts, _left_out(others) + words)
 
 
-def _part_folders(place: Path, others: Counter[str]) -> dict[str, Path]:
+def _part_folders(root: Path, others: Counter[str]) -> dict[str, Path]:
     """Return the folders of the parts; a folder that has a part's name and holds pictures itself is a class."""
-    folders = [path for path in _visible(place, Counter()) if path.is_dir()]
+    folders = [path for path in _visible(root, Counter()) if path.is_dir()]
     flat = [path for path in folders if any(values.is_picture(each) for each in _visible(path, Counter()))]
     named = [path for path in folders if path.name.lower() in _WORDS]
     nested = [path for path in named if path not in flat and any(each.is_dir() for each in _visible(path, Counter()))]
     if not nested:
-        return {"train": place}
+        return {"train": root}
     if classes := [path.name for path in flat if path in named or len(nested) == 1]:
         raise DataError(
-            f"{place} holds {nested[0].name}/ with folders and {classes[0]}/ with pictures: if these are classes, put "
+            f"{root} holds {nested[0].name}/ with folders and {classes[0]}/ with pictures: if these are classes, put "
             "them into a folder train/; if they are parts, give each its folders of classes"
         )
     parts: dict[str, Path] = {}
     for path in nested:
         part = _WORDS[path.name.lower()]
         if part in parts:
-            raise DataError(f"{place} holds {parts[part].name}/ and {path.name}/, both the {part} part: leave one")
+            raise DataError(f"{root} holds {parts[part].name}/ and {path.name}/, both the {part} part: leave one")
         parts[part] = path
     if "train" not in parts:
-        raise DataError(f"{place} holds {nested[0].name}/ and no train/")
-    others.update(_kind_of(path) for path in _visible(place, others) if path not in nested)
+        raise DataError(f"{root} holds {nested[0].name}/ and no train/")
+    others.update(_kind_of(path) for path in _visible(root, others) if path not in nested)
     return parts
 
 
@@ -271,15 +271,15 @@ def _visible(folder: Path, others: Counter[str]) -> list[Path]:
     return [path for path in paths if path not in hidden]
 
 
-def _pictures_below(folder: Path, place: Path, others: Counter[str]) -> Iterator[Path]:
-    if not folder.resolve().is_relative_to(place.resolve()):
-        raise DataError(f"{folder} is a link out of {place}")
+def _pictures_below(folder: Path, root: Path, others: Counter[str]) -> Iterator[Path]:
+    if not folder.resolve().is_relative_to(root.resolve()):
+        raise DataError(f"{folder} is a link out of {root}")
     for path in _visible(folder, others):
         if path.is_dir() and not path.is_symlink():
-            yield from _pictures_below(path, place, others)
+            yield from _pictures_below(path, root, others)
         elif values.is_picture(path) and path.is_file():
-            if not path.resolve().is_relative_to(place.resolve()):
-                raise DataError(f"{path} is a link out of {place}")
+            if not path.resolve().is_relative_to(root.resolve()):
+                raise DataError(f"{path} is a link out of {root}")
             yield path
         else:
             others[_kind_of(path)] += 1
@@ -301,18 +301,18 @@ def _left_out(others: Mapping[str, int]) -> list[str]:
 # Series ----------------------------------------------------------------------------------------------------------
 
 
-def _series(place: Path) -> Source:
+def _series(root: Path) -> Source:
     """Read ``.ts`` (dimensions between colons, the class last) or ``.tsv`` (the class first) of one or both parts."""
-    twins, name = {"train": place}, place.stem
-    if match := re.fullmatch(r"(.+)_(train|test)", place.stem, re.IGNORECASE):
+    twins, name = {"train": root}, root.stem
+    if match := re.fullmatch(r"(.+)_(train|test)", root.stem, re.IGNORECASE):
         name = match[1]
-        wanted = {f"{name}_{part}{place.suffix}".lower(): part for part in ("train", "test")}
+        wanted = {f"{name}_{part}{root.suffix}".lower(): part for part in ("train", "test")}
         twins = {
             wanted[path.name.lower()]: path
-            for path in sorted(place.parent.iterdir())
-            if path.name.lower() in wanted and (path == place or path.stem[: len(name)] == name)
+            for path in sorted(root.parent.iterdir())
+            if path.name.lower() in wanted and (path == root or path.stem[: len(name)] == name)
         }
-        twins[wanted[place.name.lower()]] = place
+        twins[wanted[root.name.lower()]] = root
     remarks: list[str] = []
     parts = {}
     for part, path in twins.items():
@@ -336,17 +336,17 @@ def _ts(path: Path, lines: list[str]) -> tuple[list[list[list[float]]], list[str
             header[key.lower()] = value.strip()
         elif line and line[0] not in "#%":
             rows.append(line.split(":"))
-    said = {key: value.split()[0].lower() if value else "" for key, value in header.items()}
-    if said.get("targetlabel") == "true" or said.get("classlabel") == "false":
+    flags = {key: value.split()[0].lower() if value else "" for key, value in header.items()}
+    if flags.get("targetlabel") == "true" or flags.get("classlabel") == "false":
         raise DataError(f"{path} has no classes, as its header says (@targetLabel, @classLabel)")
-    if said.get("timestamps") == "true":
+    if flags.get("timestamps") == "true":
         raise DataError(f"{path} has times beside its values (@timeStamps true), which are not read")
     dimensions = {len(row) - 1 for row in rows}
-    stated = said.get("dimensions", said.get("dimension", ""))
-    if dimensions == {0} or len(dimensions) > 1 or (stated.isdecimal() and dimensions != {int(stated)}):
+    dimension_text = flags.get("dimensions", flags.get("dimension", ""))
+    if dimensions == {0} or len(dimensions) > 1 or (dimension_text.isdecimal() and dimensions != {int(dimension_text)}):
         raise DataError(
             f"{path} has series of {' and '.join(map(str, sorted(dimensions)))} dimensions before the class; "
-            f"allowed is {stated or 'one number of them'}"
+            f"allowed is {dimension_text or 'one number of them'}"
         )
     labels = [row[-1].strip() for row in rows]
     if strange := [label for label in labels if "," in label]:

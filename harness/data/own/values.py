@@ -203,13 +203,13 @@ def _resized_first(numbers: Array, shape: Shape | None) -> Array:
 
 def _read(images: Array, channels: str | None) -> Array:
     readings = _readings(images)
-    place = channels if images.ndim > 2 else None
-    if place in readings:
-        return readings[place]
-    if place is None and len(readings) == 1:
+    position = channels if images.ndim > 2 else None
+    if position in readings:
+        return readings[position]
+    if position is None and len(readings) == 1:
         return next(iter(readings.values()))
     size = "x".join(map(str, images.shape[1:]))
-    if place is not None or not readings:
+    if position is not None or not readings:
         raise DataError(f"images are of {size}; allowed are 1 to {_MOST_CHANNELS} channels")
     raise DataError(
         f"images of {size} may have {images.shape[1]} channels first or {images.shape[3]} last: say which"
@@ -230,8 +230,8 @@ def _readings(images: Array) -> dict[str | None, Array]:
         forms = {None: images[:, None, None, :]}
     if images.ndim == 3:
         # With channels they are series, which are images of one row.
-        forms = {place: form[:, :, None, :] for place, form in forms.items()} | {None: images[:, None]}
-    return {place: form for place, form in forms.items() if form.shape[1] <= _MOST_CHANNELS}
+        forms = {position: form[:, :, None, :] for position, form in forms.items()} | {None: images[:, None]}
+    return {position: form for position, form in forms.items() if form.shape[1] <= _MOST_CHANNELS}
 
 
 # From numbers to pixels ------------------------------------------------------------------------------------------
