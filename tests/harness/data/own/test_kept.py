@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import struct
 from pathlib import Path
 
@@ -9,11 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from harness.cli import run
 from harness.data import own
 from harness.data.datasets import DATASETS, dataset
 from harness.data.other_images import labelled_images, own_images
 from harness.data.own import Options
 from harness.data.training_images import load
+from harness.options import _DatasetType
 from harness.system.errors import DataError, UsageError
 from tests.harness.data.own.pictures import CLASSES, as_folder, as_idx, as_npz, pictures
 
@@ -49,6 +52,23 @@ def test_a_path_is_read_again_as_it_was_described(tmp_path: Path):
     assert own.name_of(f"{folder}/") == described
     assert own.name_of(folder, Options()) == own.name_of(folder) == plain
     assert dataset(described).input == "1x4x4"
+
+
+def test_the_command_line_says_how_a_path_was_described(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    images, labels = pictures()
+    folder = as_folder(tmp_path / "pets", images, labels)
+    (folder / "notes.txt").touch()
+    assert run(["data", "describe", str(folder), "--input", "1x4x4", "--json"]) == 0
+    described = json.loads(capsys.readouterr().out)
+    name = _DatasetType().convert(str(folder), None, None)
+
+    assert (name, described["input_shape"]) == (described["name"], [1, 4, 4])
+    assert described["remarks"] == ["left out: 1 .txt file"]
+    line = capsys.readouterr().err
+    assert all(words in line for words in (name, "--input 1x4x4", "1 .txt file"))
+    assert run(["data", "describe", "mnist-5k", "--channels", "last"]) == 2
+    assert run(["data", "describe", name, "--group-by", "_"]) == 2
+    assert run(["data", "fetch", "--dataset", name]) == DataError.exit_code
 
 
 @pytest.mark.parametrize(
