@@ -123,14 +123,13 @@ def own_images(root: Path, spec: Dataset) -> tuple[list[_OwnImage], list[DataErr
 def _own_image(path: Path, spec: Dataset) -> _OwnImage:
     if not values.is_picture(path) or not path.is_file():
         raise DataError(f"{path} is no picture ({values.ENDINGS})")
-    content = values.picture(path)
+    numbers, is_transparent, _ = values.picture(path)
     if spec.sha256:
-        if spec.image_shape[1] == 1 and content.numbers.shape[0] > 1:
+        if spec.image_shape[1] == 1 and numbers.shape[0] > 1:
             raise DataError(f"{path} is a picture of several rows; {spec.name} has series")
-        numbers = np.moveaxis(values.resized(content.numbers, spec.image_shape), 2, 0)[None]
-        done = ["transparent parts made white"] if content.is_transparent else []
+        numbers = np.moveaxis(values.resized(numbers, spec.image_shape), 2, 0)[None]
+        done = ["transparent parts made white"] if is_transparent else []
         return _OwnImage(path, values.fitted(spec, numbers)[0], ", ".join(done))
-    numbers = content.numbers
     if numbers.dtype != np.uint8:
         # More than bytes: from black to white is as far as the numbers go.
         low, high = values.range_of([np.moveaxis(numbers, 2, 0)[None]])

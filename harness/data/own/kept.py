@@ -23,7 +23,6 @@ import numpy as np
 from harness.data.datasets import DataFile, Dataset, dataset
 from harness.data.own import parts as divisions
 from harness.data.own import values
-from harness.data.own.labels import check_same
 from harness.data.own.sources import PARTS, Source, part_of_arrays, part_of_torch, source_at
 from harness.data.own.values import Array
 from harness.data.training_images import OWN_FILES
@@ -285,15 +284,10 @@ def _kept(source: Source, options: Options) -> Dataset:
     labels = roll.labels[trained]
     keys = [one[trained] for one in (*([roll.groups] if roll.groups is not None else []), roll.content, equal)]
     together = divisions.units(keys, "split-v1")
-    if _VALIDATION in roll.part:
-        fold = np.where(roll.part[trained] == _VALIDATION, 0, divisions.ALWAYS_TRAINED).astype(np.uint8)
-    else:
-        fold = divisions.validated(labels, together, grouped=grouped, balanced=options.balanced)
-    stay = np.ones(len(trained), bool)
+    named = roll.part[trained] == _VALIDATION if _VALIDATION in roll.part else None
+    fold, stay = divisions.validated(labels, together, named, grouped=grouped, balanced=options.balanced)
     if options.balanced:
         locked = locked[divisions.evened(roll.labels[locked], np.arange(len(locked)), len(classes))]
-        if not (fold == 1).any():
-            fold, stay = divisions.balanced(labels, together, fold, grouped=grouped)
     if left := len(roll.part) - len(locked) - int(stay.sum()):
         remarks.append(f"left out: {counted(left, 'image')} of classes that have more")
     stored = {
@@ -349,7 +343,10 @@ def _roll(source: Source, options: Options) -> tuple[_Roll, list[str]]:
         raise DataError(f"{source.name} has {len(classes)} classes to train on; allowed are 2 to {_MOST_CLASSES}")
     numbers: dict[int, Array] = {}
     for index, part in by_index.items():
-        check_same(classes, part.classes, f"the {PARTS[index]} part of {source.name}")
+        if differing := {*part.classes} ^ {*classes}:
+            lacking = {*classes} & differing
+            verb, label = ("lacks", min(lacking)) if lacking else ("alone has", min(differing))
+            raise DataError(f"the {PARTS[index]} part of {source.name} {verb} the class {label!r}")
         if bool(part.groups) != bool(by_index[_TRAIN].groups):
             raise DataError(
                 f"train or {PARTS[index]} has no groups: each part needs them (groups and groups_test of from_arrays)"

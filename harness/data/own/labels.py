@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numbers
 import unicodedata
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -62,13 +61,3 @@ def text_label(text: str, what: str) -> str:
         excerpt = ascii(label if len(label) <= _SHOWN else label[:_SHOWN])
         raise DataError(f"one of {what} is {excerpt}; allowed are texts that can be printed")
     return label
-
-
-def check_same(classes: Iterable[str], others: Iterable[str], what: str) -> None:
-    """Raise DataError where a part lacks a class that is trained on, or has another one."""
-    strange = [label for label in others if label not in {*classes}]
-    missing = [label for label in classes if label not in {*others}]
-    if strange:
-        raise DataError(f"{what} has the class {strange[0]!r}, which the part to train on lacks")
-    if missing:
-        raise DataError(f"{what} lacks the class {missing[0]!r}")

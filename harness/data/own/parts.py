@@ -7,7 +7,6 @@ the groups, so that nobody can steer them, and the order of images has no part i
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -94,82 +93,72 @@ def fifth(labels: Array, together: Units, barred: Array) -> Array:
     return chosen
 
 
-def validated(labels: Array, together: Units, *, grouped: bool, balanced: bool) -> Array:
-    """Return in which turn an image validates: one fifth always where there are many images or groups, else all."""
-    if grouped or np.bincount(labels).min() >= _FEW:
-        chosen = fifth(labels, together, np.zeros(len(labels), bool))
-        return np.where(chosen, 0, ALWAYS_TRAINED).astype(np.uint8)
-    return folds(labels, together, balanced=balanced)
+def validated(
+    labels: Array, together: Units, named: Array | None, *, grouped: bool, balanced: bool
+) -> tuple[Array, Array]:
+    """Return in which turn an image validates, or that it is always trained on, and which images are used at all.
 
+    One fifth validates always where there are many images or groups, else five take turns, of which all have as many
+    images. Where ``balanced``, as many images of each class validate: further ones are trained on with all that belongs
+    to them, those of groups, which must not be torn, are left out.
 
-def balanced(labels: Array, together: Units, fold: Array, *, grouped: bool) -> tuple[Array, Array]:
-    """Return turns in which as many images of each class validate, and which images are used at all.
-
-    Further ones are trained on, what belongs together as a whole; of groups, which must not be torn, they are left out.
-    """
-    fold, stay = fold.copy(), np.ones(len(labels), bool)
-    indices = np.flatnonzero(fold == 0)
-    units = together.of_image[indices]
-    if grouped:
-        units = np.arange(len(indices))
-    else:
-        kinds = {(unit, kind) for unit, kind in zip(units.tolist(), labels[indices].tolist(), strict=True)}
-        several = [unit for unit, number in Counter(unit for unit, _ in kinds).items() if number > 1]
-        fold[indices[np.isin(units, several)]] = ALWAYS_TRAINED
-        indices, units = indices[~np.isin(units, several)], units[~np.isin(units, several)]
-    surplus = indices[~evened(labels[indices], units, int(labels.max()) + 1)]
-    if grouped:
-        stay[surplus] = False
-    else:
-        fold[surplus] = ALWAYS_TRAINED
-    return fold, stay
-
-
-def folds(labels: Array, together: Units, *, balanced: bool) -> Array:
-    """Return in which of five turns an image validates, or that it is always trained on; units stay whole.
-
-    All turns have as many images; where ``balanced``, as many of each class.
+    Args:
+        named: images that validate because a person says so.
 
     Raises:
         DataError: there are too few units.
     """
-    turns = np.full(len(labels), ALWAYS_TRAINED, np.uint8)
+    if named is None and (grouped or np.bincount(labels).min() >= _FEW):
+        named = fifth(labels, together, np.zeros(len(labels), bool))
+    one = None if named is None else np.where(named, 0, ALWAYS_TRAINED).astype(np.uint8)
+    turns = _turns(labels, together, balanced) if one is None else one
+    stay = np.ones(len(labels), bool)
+    images = np.flatnonzero(turns != ALWAYS_TRAINED)
+    cells, of_image = turns[images].astype(int), together.of_image[images]
+    due = int(cells.max()) + 1
+    if balanced:
+        classes = int(labels.max()) + 1
+        cells, due = cells * classes + labels[images], due * classes
+        of_image = np.arange(len(images)) if grouped else of_image
+    if balanced or due > 1:
+        surplus = images[~evened(cells, of_image, due)]
+        stay[surplus] = not (balanced and grouped)
+        turns[surplus] = ALWAYS_TRAINED
+    for turn in range(FOLDS):
+        if {*labels.tolist()} - {*labels[turns != turn].tolist()}:
+            raise DataError("a class has too few different images to train and to validate on")
+    return turns, stay
+
+
+def _turns(labels: Array, together: Units, balanced: bool) -> Array:
+    turns: Array = np.full(len(labels), ALWAYS_TRAINED, np.uint8)
     members = together.members(range(len(labels)))
     kinds = {unit: np.unique(labels[images]) for unit, images in members.items()}
     counts = np.zeros((FOLDS, int(labels.max()) + 1), int)
     # The largest first, as the small ones fill what is left.
     for unit in sorted(members, key=lambda unit: (-len(members[unit]), int(kinds[unit][0]))):
-        images = members[unit]
         if balanced and len(kinds[unit]) > 1:
             continue
         turn = min(range(FOLDS), key=lambda turn: (counts[turn, kinds[unit]].sum(), counts[turn].sum(), turn))
-        turns[images] = turn
-        counts[turn] += np.bincount(labels[images], minlength=counts.shape[1])
-    validated = np.flatnonzero(turns != ALWAYS_TRAINED)
-    cells, due = turns[validated].astype(int), FOLDS
-    if balanced:
-        cells, due = cells * counts.shape[1] + labels[validated], FOLDS * counts.shape[1]
-    turns[validated[~evened(cells, together.of_image[validated], due)]] = ALWAYS_TRAINED
-    for turn in range(FOLDS):
-        if {*labels.tolist()} - {*labels[turns != turn].tolist()}:
-            raise DataError("a class has too few different images to train and to validate on")
+        turns[members[unit]] = turn
+        counts[turn] += np.bincount(labels[members[unit]], minlength=counts.shape[1])
     return turns
 
 
 def evened(cells: Array, of_image: Array, due: int) -> Array:
-    """Return which images stay so that ``due`` cells have equally many; of a unit, which lies in one cell, all or none.
+    """Return which images stay so that ``due`` cells have equally many; of a unit all or none, none of one in several.
 
     Raises:
         DataError: none would stay.
     """
-    sizes = {cell: np.flatnonzero(cells == cell) for cell in np.unique(cells).tolist()}
-    most = min(map(len, sizes.values())) if len(sizes) == due else 0
-    for size in range(most, 0, -1):
-        stay = np.ones(len(cells), bool)
-        for indices in sizes.values():
-            if not _drop(stay, indices, of_image, len(indices) - size):
-                break
-        else:
+    first, last = np.full(of_image.max() + 1, due), np.full(of_image.max() + 1, -1)
+    np.minimum.at(first, of_image, cells)
+    np.maximum.at(last, of_image, cells)
+    inside: Array = first[of_image] == last[of_image]
+    members = {cell: np.flatnonzero(inside & (cells == cell)) for cell in range(due)}
+    for size in range(min(map(len, members.values())), 0, -1):
+        stay = inside.copy()
+        if all(_drop(stay, indices, of_image, len(indices) - size) for indices in members.values()):
             return stay
     raise DataError("a class has too few different images to validate on as many of each")
 

@@ -211,16 +211,16 @@ def _picture_folder(root: Path, shape: Shape | None, group_by: str | None) -> So
                 continue
             label = text_label(path.name, f"the classes of {folder.name}")
             for file in _pictures_below(path, root, others):
-                content = values.picture(file)
-                depths.add(content.numbers.dtype == np.uint8)
+                stored, is_transparent, further_frames = values.picture(file)
+                depths.add(stored.dtype == np.uint8)
                 if len(depths) > 1:
                     raise DataError(f"{root} has pictures of 8 bits and of more, such as {file}: make them alike")
-                numbers = content.numbers if shape is None else values.resized(content.numbers, shape)
+                numbers = stored if shape is None else values.resized(stored, shape)
                 counts["bytes"] += numbers.nbytes
                 values.check_bytes(root, counts["bytes"])
-                counts["pictures with transparent parts (white now)"] += content.is_transparent
+                counts["pictures with transparent parts (white now)"] += is_transparent
                 counts["pictures of subfolders (read)"] += file.parent != path
-                others["further frame"] += content.further_frames
+                others["further frame"] += further_frames
                 part.images.append(numbers)
                 part.labels.append(label)
                 part.names.append(os.fsencode(file.relative_to(root)).decode("utf-8", "replace"))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -47,14 +47,6 @@ _CHUNK = 2**16
 _FEW_SHADES, _MANY_TIMES = 16, 8
 
 
-class Picture(NamedTuple):
-    """A picture's numbers as they are stored, (rows, columns, 1 or 3), and what was left out of it."""
-
-    numbers: Array
-    is_transparent: bool
-    further_frames: int
-
-
 def is_picture(path: Path) -> bool:
     """Return whether a file has the ending of a picture."""
     return path.suffix.lower() in _FORMATS
@@ -66,8 +58,10 @@ def check_bytes(what: object, size: int) -> None:
         raise DataError(f"{what} holds {size / 2**30:.1f} GiB; at most {MOST_BYTES // 2**30} GiB are read")
 
 
-def picture(path: Path) -> Picture:
-    """Read the first frame of a picture; a header that promises too much is refused unread.
+def picture(path: Path) -> tuple[Array, bool, int]:
+    """Return the numbers of a picture's first frame, whether it is transparent, and how many further frames it has.
+
+    The numbers are as `picture_numbers` gives them; a header that promises too much is refused unread.
 
     Raises:
         DataError: it cannot be read, or its ending is not that of a picture.
@@ -82,7 +76,7 @@ def picture(path: Path) -> Picture:
             numbers, is_transparent = picture_numbers(image)
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise DataError(f"cannot read the picture {path}: {' '.join(reason(error).split())}") from error
-    return Picture(numbers, is_transparent, frames - 1)
+    return numbers, is_transparent, frames - 1
 
 
 def picture_numbers(image: Any) -> tuple[Array, bool]:

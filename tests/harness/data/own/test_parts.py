@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from harness.data import own
 from harness.data.datasets import Dataset, dataset
-from harness.data.own.parts import FOLDS, fifth, folds, units
+from harness.data.own.parts import FOLDS, fifth, units, validated
 from harness.data.testset import read_test_set
 from harness.data.training_images import load, split
 from harness.system.errors import DataError
@@ -76,7 +76,7 @@ def test_units_stay_whole_whatever_they_are(images: list[tuple[int, int, int]], 
     nothing = np.zeros(len(images), bool)
     try:
         chosen = fifth(labels, together, nothing)
-        turns = folds(labels, together, balanced=balanced)
+        turns, _ = validated(labels, together, None, grouped=False, balanced=balanced)
     except DataError:
         return
     for unit in np.unique(together.of_image):
