@@ -68,7 +68,7 @@ def test_units_stay_whole_whatever_they_are(images: list[tuple[int, int, int]], 
     labels = np.unique(labels, return_inverse=True)[1]
     keys = [
         np.array([f"g{group}-{own_}".encode() for group, own_, _ in images]),
-        np.array([f"{p}".encode() for p in range(len(images))]),
+        np.array([f"{p // 2 if p < 20 else p}".encode() for p in range(len(images))]),
     ]
     together = units(keys)
     mixed = np.random.default_rng(0).permutation(len(images))

@@ -94,6 +94,13 @@ def test_a_phone_s_picture_is_upright_and_its_further_frames_are_counted(tmp_pat
     assert values.picture(tmp_path / "scan.tif")[2] == 1
 
 
+def test_a_format_that_is_not_named_is_no_picture(tmp_path: Path):
+    # Pillow reads it, whatever its ending: as it does formats that start other programs.
+    Image.fromarray(GREY).save(tmp_path / "a.png", format="PCX")
+    with pytest.raises(DataError, match="cannot read the picture"):
+        values.picture(tmp_path / "a.png")
+
+
 @pytest.mark.parametrize("content", [b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 5 5\n", b"", b"%PDF-1.4\n"])
 def test_what_would_start_another_program_is_no_picture(content: bytes, tmp_path: Path):
     (tmp_path / "a.png").write_bytes(content)
