@@ -118,7 +118,7 @@ def read_network(argument: str, place: Workspace, task: Task) -> NetworkArgument
         return NetworkArgument(parse_network(sys.stdin.read(_LONGEST_FILE), task))
     if argument.startswith("@"):
         try:
-            with open(argument[1:], encoding="utf-8") as file:
+            with open(argument[1:], encoding="utf-8-sig") as file:
                 text = file.read(_LONGEST_FILE + 1)
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"cannot read the network file {argument[1:]}: {reason(error)}") from error

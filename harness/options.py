@@ -131,13 +131,15 @@ class _DatasetType(click.ParamType):  # type: ignore[type-arg]  # generic since 
             self.fail(f"a value of type {type(value).__name__} is no data set, name or path; harness.Data makes one")
         if value in (datasets.AUTO, *datasets.DATASETS):
             return str(value)
-        from harness.data.own import name_of, parts_text
+        from harness.data.own import Options, name_of, parts_text, source_options
 
-        found = name_of(str(value))
-        if found != str(value):
-            spec = datasets.dataset(found)
-            say(f"{value} is the data set {found}: {spec.classes} classes, {parts_text(spec)}")
-        return found
+        name = name_of(str(value))
+        if name != str(value):
+            spec, options = datasets.dataset(name), source_options(str(value))
+            remarks = "".join(f"; {remark}" for remark in spec.remarks)
+            manner = "" if options == Options() else f", read with {options} as it was described"
+            say(f"{value} is the data set {name}{manner}: {spec.classes} classes, {parts_text(spec)}{remarks}")
+        return name
 
 
 SHAPE = Parsed("CxRxC", _shape, between="x")

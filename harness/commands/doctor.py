@@ -22,7 +22,7 @@ from harness import options
 from harness.data import datasets
 from harness.system.errors import DISTRIBUTION, DataError, DeviceError, HarnessError, UsageError, typed
 from harness.system.files import check_writable, workspace
-from harness.system.terminal import console, counted, show_table
+from harness.system.terminal import console, counted, say, show_table
 
 if TYPE_CHECKING:
     from search_spaces.ops import Shape
@@ -272,6 +272,8 @@ def _check_files(name: str, data: Path | None, as_json: bool) -> None:
 @options.some("data")
 @click.option("--input", "shape", type=options.SHAPE, help="Resize one's own pictures: channels x rows x columns.")
 @click.option("--group-by", help="What stays on one side of a split: an array of the .npz, or _ for names up to _.")
+@click.option("--channels", type=click.Choice(["first", "last"]), help="Where an array of the .npz has its channels.")
+@click.option("--allow-overlap", is_flag=True, help="Keep parts that have images or groups in common, and say so.")
 @click.option(
     "--score",
     type=click.Choice(["accuracy", "balanced"]),
@@ -284,6 +286,8 @@ def _describe(
     data: Path | None,
     shape: Shape | None,
     group_by: str | None,
+    channels: str | None,
+    allow_overlap: bool,
     score: str,
     html: Path | None,
     as_json: bool,
@@ -293,19 +297,24 @@ def _describe(
     DATASET is a name, or the path of one's own: a folder train/CLASS/*, test/CLASS/* or CLASS/* of
     pictures, or of IDX files; .npz with the keys of Keras or MedMNIST or X, y, X_test, y_test; series
     as .ts or UCR's .tsv. It is read once and kept in the workspace, under its name and its hash; commands
-    take this name, and the path too.
+    take this name, or the path, which they read as it was described last.
 
     \b
     harness data describe pictures/ --input 1x32x32
     harness data describe fashion-mnist --html fashion.html
     """
     from harness.data.description import description, description_lines
-    from harness.data.own import name_of
+    from harness.data.own import Options, name_of, source_options
     from harness.data.training_images import load
 
-    if (known := place in datasets.DATASETS) and (shape or group_by or score != "accuracy"):
-        raise UsageError(f"--input, --group-by and --score are for one's own data; {place} is as it is")
-    images = load(place if known else name_of(place, shape, group_by, balanced=score == "balanced"), data)
+    reading = Options(shape, group_by, score == "balanced", channels, allow_overlap)
+    known = place in datasets.DATASETS
+    if known and reading != Options():
+        raise UsageError(f"{reading} is for one's own data; {place} is as it is")
+    before = reading if known else source_options(place)
+    images = load(place if known else name_of(place, reading), data)
+    if before not in (Options(), reading):
+        say(f"{place} was described with {before} before; from now on it is read with {reading}", "warning")
     found = description(images)
     lines = description_lines(images, found)
     if html is not None:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     default="0",
     help="Index of a recorded seed, or all.",
 )
-@click.option("--on", "other", help="Other labelled images: qmnist-50k, or a folder with two IDX files.")
-@click.option("--images", type=click.Path(path_type=Path), help="Your own pictures of digits: a file or a folder.")
+@click.option("--on", "other", help="Other labelled images: qmnist-50k, or the path of data of one part.")
+@click.option("--images", type=click.Path(path_type=Path), help="Your own pictures: a file or a folder.")
 @click.option("--recipe", help="The recipe's name, where the network has several rows.")
 @options.some("dataset", "data")
 def evaluate(
@@ -46,9 +46,10 @@ def evaluate(
     runs/records/weights; nothing is trained. Exit code 3 if the errors differ from the record. Each read of the test
     images is logged in runs/records/test_reads.jsonl.
 
-    --images classifies your own pictures, made white on black, 28x28 and centred; the confidence that it prints is the
-    network's own, and nearly always high. --on evaluates on other labelled images, and declares that in
-    runs/records/ledger.jsonl beforehand. docs/examples/evaluate_plain.py checks a record without this program.
+    --images classifies your own pictures; digits for a network of MNIST are made white on black, 28x28 and centred. The
+    confidence that it prints is the network's own, and nearly always high. --on evaluates on other labelled images, in
+    any form that --dataset takes, and declares that in runs/records/ledger.jsonl beforehand.
+    docs/examples/evaluate_plain.py checks a record without this program.
 
     \b
     harness evaluate eab8ff

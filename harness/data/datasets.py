@@ -6,6 +6,7 @@ workspace (``harness.data.own``).
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from search_spaces.network import Task
 
 # The name that stands for ``mnist`` where it can be had, and for ``mnist-5k`` elsewhere.
 AUTO = "auto"
+# Of MNIST's files, those of the test part: ten thousand images.
+TEST_FILES = "t10k"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,11 @@ class Dataset:
         folds: parts that take turns in validating; a training's seed says whose turn it is.
         balanced: of a person's own data, what is validated and tested has as many images of each class, so accuracy is
             the mean of the classes' own; images of small classes are trained on several times an epoch.
+        overlap: of a person's own data, what lies in two parts, in words; empty where nothing does.
         duplicates: images that a person's own data hold more than once, as they are named there.
+        remarks: what the source of a person's own data holds besides, and what else people should know of it.
+        input: how a person's own data were read: the shape they were resized to; so are ``group_by``, ``channels`` and
+            ``allow_overlap``.
         low: of a person's own data, the value a channel that became 0; ``high`` became 255.
     """
 
@@ -74,16 +81,22 @@ class Dataset:
     sha256: str = ""
     folds: int = 1
     balanced: bool = False
-    duplicates: tuple[str, ...] = ()
-    # The same images may come as bytes and as shares of one.
-    low: tuple[float, ...] = field(default=(), compare=False)
-    high: tuple[float, ...] = field(default=(), compare=False)
+    overlap: str = ""
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+    # What depends on the source from which the same data were read.
+    duplicates: tuple[str, ...] = field(default=(), compare=False)
+    remarks: tuple[str, ...] = field(default=(), compare=False)
+    input: str = field(default="", compare=False)
+    group_by: str = field(default="", compare=False)
+    channels: str = field(default="", compare=False)
+    allow_overlap: bool = field(default=False, compare=False)
 
     @property
     def title(self) -> str:
         """Return what people are shown: nobody is to take other images for MNIST."""
         if self.sha256:
-            return f"{self.name}{' (balanced)' * self.balanced}"
+            return f"{self.name}{' (balanced)' * self.balanced}{' (parts overlap)' * bool(self.overlap)}"
         return "MNIST" if self.name == "mnist" else f"{self.name} (not MNIST)"
 
     @property
@@ -98,7 +111,7 @@ def dataset(name: str, folder: Path | None = None) -> Dataset:
         return DATASETS[name]
     facts = workspace().data(name) / "data.json"
     for path in (facts, *([] if folder is None else [folder / "data.json"])):
-        if path.is_file():
+        if os.path.isfile(path):
             return read_as(Dataset, path, str(path))
     known = [*DATASETS, *sorted(each.parent.name for each in facts.parent.parent.glob("*/data.json"))]
     raise UsageError(f"unknown data set {name!r}: known are {', '.join(known)}", hint=nearest(name, known))
@@ -129,7 +142,7 @@ def pixel_properties(dataset: Dataset) -> dict[str, str]:
 
 
 def _files(*hashes: tuple[str | None, str]) -> tuple[DataFile, ...]:
-    kinds = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
+    kinds = ("train-images-idx3", "train-labels-idx1", f"{TEST_FILES}-images-idx3", f"{TEST_FILES}-labels-idx1")
     return tuple(DataFile(f"{kind}-ubyte", *pair) for kind, pair in zip(kinds, hashes, strict=True))
 
 

@@ -36,6 +36,8 @@ def description(data: ImageData) -> dict[str, Any]:
         "hash": data.data_hash,
         "folds": spec.folds,
         "images_by_class": {name: counts[index] for index, name in enumerate(names)},
+        "overlap": spec.overlap,
+        "remarks": list(spec.remarks),
         "duplicates": list(spec.duplicates),
         "provable": [
             {"target_pct": target, "right": right}
@@ -60,7 +62,7 @@ def _bound(beta: Any, right: int, images: int) -> float:
 
 def description_lines(data: ImageData, found: dict[str, Any]) -> list[str]:
     """Return the same facts for people."""
-    counts = found["images_by_class"]
+    counts, spec = found["images_by_class"], data.dataset
     listed = [f"{name} {count:,}" for name, count in counts.items()]
     more = (
         f" and {len(listed) - _LISTED} more, of {min(counts.values()):,} images or more"
@@ -71,10 +73,11 @@ def description_lines(data: ImageData, found: dict[str, Any]) -> list[str]:
     scale = ", ".join(f"{mean:.4g} ({std:.4g})" for mean, std in zip(found["mean"], found["std"], strict=True))
     proven = ", ".join(shown) or "none of the usual targets"
     return [
-        f"{found['name']}: images of {shape_text(data.dataset.image_shape)}; {parts_text(data.dataset)}",
+        f"{found['name']}: images of {shape_text(spec.image_shape)}; {parts_text(spec)}",
         f"{found['classes']} classes: {', '.join(listed[:_LISTED])}{more}",
         f"mean (deviation) a channel, on a scale from 0 to 1: {scale}",
         f"hash {found['hash']}, from {found['source']}",
         f"{found['test_size']:,} test images show with 95 % confidence: {proven}",
-        *(f"there twice: {pair}" for pair in found["duplicates"]),
+        *([f"note: {'; '.join(spec.remarks)}"] if spec.remarks else []),
+        *(f"there twice: {pair}" for pair in spec.duplicates),
     ]

@@ -1,6 +1,7 @@
-"""Images beside a data set's own: QMNIST's further test digits, pairs of IDX files, a person's own pictures.
+"""Images beside a data set's own: QMNIST's further test digits, other labelled images, a person's own pictures.
 
-Nothing here trains or chooses: these images are for ``harness evaluate`` alone.
+Nothing here trains or chooses: these images are for ``harness evaluate`` alone. They are read as a person's own data
+are (``harness.data.own``); what a digit of MNIST has to look like is said here.
 """
 
 from __future__ import annotations
@@ -8,20 +9,19 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
-from harness.data import own
 from harness.data.datasets import Dataset
-from harness.data.training_images import cache_folder, from_torchvision, idx_array
-from harness.system.errors import DataError, UsageError, reason
+from harness.data.own import sources, values
+from harness.data.own.values import Array
+from harness.data.training_images import cache_folder, from_torchvision
+from harness.system.errors import DataError, UsageError
 
 _QMNIST = "qmnist-50k"
-_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm")
 _EDGE = 28
 # A digit of MNIST was scaled into a box of 20 pixels, and its centre of mass put in the middle of 28 (LeCun and others,
 # "Gradient-based learning applied to document recognition", 1998, section III).
@@ -44,40 +44,46 @@ def labelled_images(name: str, spec: Dataset, folder: Path | None) -> _LabelledI
     """Return the images that ``--on`` names.
 
     Args:
-        name: ``qmnist-50k``, or a folder with one IDX file of images and one of labels, packed or not.
-        spec: the data set of the network; it says which shape and how many classes are right.
+        name: ``qmnist-50k``, or the path of data of one part, in any form that `own.read` takes. Classes are known by
+            their names, which are numbers where the data set has no others.
+        spec: the data set of the network; it says which shape, range and classes are right.
         folder: as ``--data`` gives it; QMNIST is looked for there, and fetched into it.
 
     Raises:
-        UsageError: no such set or folder.
-        DataError: files are missing, damaged, or of another shape.
+        UsageError: no such set or path.
+        DataError: files are missing, damaged, or of another shape, range or class.
     """
     if name == _QMNIST and spec.name not in ("mnist", "mnist-5k"):
         raise UsageError(f"--on {_QMNIST}: digits of MNIST's kind, but the network was trained on {spec.name}")
+    shape = spec.image_shape if spec.input else None
     if name == _QMNIST:
         # MNIST's test images are the first 10,000 of QMNIST's 60,000; the other 50,000 were lost until 2019 (Yadav and
         # Bottou, "Cold case: the lost MNIST digits", NeurIPS 2019). Of a label's eight columns the first is the class.
-        found = from_torchvision("QMNIST", folder or cache_folder(), what="test50k")
-        images, labels, known_as = found.data.numpy(), found.targets.numpy()[:, 0], _QMNIST
-    elif Path(name).is_dir():
-        paths = [sorted(Path(name).glob(f"*{kind}*idx*")) for kind in ("images", "labels")]
-        if [len(each) for each in paths] != [1, 1]:
-            raise DataError(f"{name} has to hold one IDX file of images and one of labels (as my-labels-idx1-ubyte.gz)")
-        (images, _), (labels, _) = (idx_array(path) for [path] in paths)
+        download = from_torchvision("QMNIST", folder or cache_folder(), what="test50k")
+        part = sources.part_of_arrays(download.data.numpy(), download.targets.numpy()[:, 0], "test")
+        known_as = _QMNIST
+    elif Path(name).is_dir() or (Path(name).is_file() and Path(name).suffix.lower() in (".npz", ".ts", ".tsv")):
+        parts = sources.source_at(Path(name), shape).parts
+        if len(parts) != 1:
+            raise DataError(f"{name} has the parts {', '.join(parts)}; --on takes data of one part")
+        [part] = parts.values()
         # The ledger is for other machines too, which know nothing of the folders of this one.
         known_as = Path(name).resolve().name
     else:
-        raise UsageError(f"--on {name!r}: no such folder; allowed are {_QMNIST} and folders with two IDX files")
-    of_images, of_labels = images.dtype == np.uint8 and images.shape[1:] == spec.image_shape[1:], labels.ndim == 1
-    if not (of_images and of_labels and spec.image_shape[0] == 1 and len(labels) == len(images) > 0):
-        given = f"images {images.shape} {images.dtype} and labels {labels.shape}"
-        raise DataError(f"{name} has {given}; {spec.name} has images of {spec.image_shape[1:]} uint8, a label each")
-    if labels.min() < 0 or labels.max() >= spec.classes:
-        given = f"labels from {labels.min()} to {labels.max()}"
-        raise DataError(f"{name} has {given}; {spec.name} has 0 to {spec.classes - 1}")
-    digest = hashlib.sha256(np.ascontiguousarray(images).tobytes() + labels.astype("<i8").tobytes()).hexdigest()
-    pixels = torch.from_numpy(images.copy()).reshape(-1, *spec.image_shape)
-    return _LabelledImages(known_as, pixels, torch.from_numpy(labels.astype(np.int64)), digest)
+        raise UsageError(f"--on {name!r}: no such data; allowed are {_QMNIST}, folders, .npz, .ts and .tsv")
+    classes = {label: index for index, label in enumerate(spec.class_names or map(str, range(spec.classes)))}
+    by_number = {str(index): index for index in range(spec.classes)} if not spec.sha256 else {}
+    number = by_number | classes
+    if strange := [label for label in part.classes if label not in number]:
+        raise DataError(f"{name} has the class {strange[0]!r}; {spec.name} has {', '.join(list(classes)[:20])}")
+    labels = np.array([number[label] for label in part.labels], np.int64)
+    if shape is None and isinstance(part.images, np.ndarray):
+        pixels = values.pixels_of(spec, part.images)
+    else:
+        channels = part.channels or spec.channels or None
+        pixels = values.fitted(spec, values.arranged(part.images, part.names, channels, shape))
+    digest = hashlib.sha256(pixels.tobytes() + labels.astype("<i8").tobytes()).hexdigest()
+    return _LabelledImages(known_as, torch.from_numpy(pixels), torch.from_numpy(labels), digest)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,46 +91,50 @@ class _OwnImage:
     """One picture, ready for a network: uint8 (channels, rows, columns), and what was ``done`` to it, for people."""
 
     path: Path
-    pixels: np.ndarray[Any, Any]
+    pixels: Array
     done: str
 
 
-def own_images(place: Path, spec: Dataset) -> tuple[list[_OwnImage], list[DataError]]:
+def own_images(root: Path, spec: Dataset) -> tuple[list[_OwnImage], list[DataError]]:
     """Return the picture, or those of a folder in order of their names, and why others of the folder are left out.
 
     Raises:
         UsageError: there is no such file or folder, or the folder has no picture.
         DataError: the file is no picture, or an empty one; so is every one of the folder.
     """
-    if not place.exists():
-        raise UsageError(f"--images {place}: there is no such file or folder")
-    if not place.is_dir():
-        return [_own_image(place, spec)], []
-    found: list[_OwnImage] = []
+    if not root.exists():
+        raise UsageError(f"--images {root}: there is no such file or folder")
+    if not root.is_dir():
+        return [_own_image(root, spec)], []
+    images: list[_OwnImage] = []
     faults: list[DataError] = []
-    for path in sorted(path for path in place.iterdir() if path.suffix.lower() in _ENDINGS):
+    for path in sorted(root.iterdir()):
+        if path.name.startswith(".") or not values.is_picture(path):
+            continue
         try:
-            found.append(_own_image(path, spec))
+            images.append(_own_image(path, spec))
         except DataError as error:
             faults.append(error)
-    if not found:
-        raise faults[0] if faults else UsageError(f"--images {place}: there is no picture ({', '.join(_ENDINGS)})")
-    return found, faults
+    if not images:
+        raise faults[0] if faults else UsageError(f"--images {root}: there is no picture ({values.ENDINGS})")
+    return images, faults
 
 
 def _own_image(path: Path, spec: Dataset) -> _OwnImage:
+    if not values.is_picture(path) or not path.is_file():
+        raise DataError(f"{path} is no picture ({values.ENDINGS})")
+    numbers, is_transparent, _ = values.picture(path)
     if spec.sha256:
-        pixels = own.picture(path, spec.image_shape)[0]
-        return _OwnImage(path, np.moveaxis(pixels, 2, 0), "")
-    try:
-        with Image.open(path) as picture:
-            # A phone stores what its sensor saw, and beside it which side is up.
-            upright = ImageOps.exif_transpose(picture)
-            # What is transparent is paper, and paper is white.
-            flat = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright.convert("RGBA"))
-            grey = np.asarray(flat.convert("L"), dtype=np.float64)
-    except (OSError, Image.DecompressionBombError, ValueError) as error:
-        raise DataError(f"cannot read the picture {path}: {reason(error)}") from error
+        if spec.image_shape[1] == 1 and numbers.shape[0] > 1:
+            raise DataError(f"{path} is a picture of several rows; {spec.name} has series")
+        numbers = np.moveaxis(values.resized(numbers, spec.image_shape), 2, 0)[None]
+        done = ["transparent parts made white"] if is_transparent else []
+        return _OwnImage(path, values.fitted(spec, numbers)[0], ", ".join(done))
+    if numbers.dtype != np.uint8:
+        # More than bytes: from black to white is as far as the numbers go.
+        low, high = values.range_of([np.moveaxis(numbers, 2, 0)[None]])
+        numbers = np.moveaxis(values.scaled(np.moveaxis(numbers, 2, 0)[None], low, high)[0], 0, 2)
+    grey = values.resized(numbers, (1, *numbers.shape[:2]))[:, :, 0].astype(np.float64)
     if np.ptp(grey) < 1:
         raise DataError(f"the picture {path} is all of one shade: there is no digit in it")
     done = []
@@ -136,11 +146,11 @@ def _own_image(path: Path, spec: Dataset) -> _OwnImage:
     return _OwnImage(path, np.clip(np.rint(grey), 0, 255).astype(np.uint8)[None], ", ".join(done))
 
 
-def _border(grey: np.ndarray[Any, Any]) -> float:
+def _border(grey: Array) -> float:
     return float(np.median(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])))
 
 
-def _centred(grey: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def _centred(grey: Array) -> Array:
     paper = np.median(grey)
     if paper > (grey.min() + grey.max()) / 2:
         paper = _border(grey)  # The digit fills most of the picture.

@@ -50,6 +50,7 @@ _BY_HAND = "name a folder that holds its .gz files with --data or HARNESS_DATA"
 # Where Debian's packages of data sets put them.
 _SYSTEM = Path("/usr/share/datasets")
 OWN_FILES = ("train.npz", "test.npz")
+_IDX_KINDS = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 # A Library of torch withdraws its operators when it is collected, so it must outlive the import of torchvision.
 _STUBS: list[Any] = []
 
@@ -274,10 +275,10 @@ def idx_array(path: Path, due: DataFile | None = None) -> tuple[_Array, str]:
                 what = "SHA-256 of the unpacked bytes" if due.sha256 else "MD5 of the .gz file"
                 raise ValueError(f"{what} should be {due.sha256 or due.gzip_md5} and is {found}")
         zeros, kind, rank = struct.unpack(">HBB", content[:4])
-        if zeros or kind not in (0x08, 0x0C):
-            raise ValueError("its numbers are neither bytes nor integers")
+        if zeros or kind not in _IDX_KINDS:
+            raise ValueError("its numbers are of no kind that IDX files have")
         shape = struct.unpack(f">{rank}I", content[4 : 4 + 4 * rank])
-        return np.frombuffer(content, "u1" if kind == 0x08 else ">i4", offset=4 + 4 * rank).reshape(shape), sha256
+        return np.frombuffer(content, _IDX_KINDS[kind], offset=4 + 4 * rank).reshape(shape), sha256
     except (OSError, EOFError, zlib.error, struct.error, ValueError) as error:
         hint = f"replace it by a good copy; '{typed('data', 'fetch')}' fetches one" if due else None
         raise DataError(f"{path} is damaged or another file: {reason(error)}", hint=hint) from error
@@ -304,6 +305,10 @@ def fetch(spec: Dataset, folder: Path | None, seconds: float = 20.0) -> list[str
     Raises:
         MissingData: they cannot be had, or not be stored.
     """
+    if spec.sha256:
+        raise MissingData(
+            f"{spec.name} is a person's own data, which nothing fetches", hint="read its source once more"
+        )
     place, needed = _place(spec, folder), []
     for file in spec.all_files:
         try:

@@ -342,7 +342,7 @@ def check_statistics(recipe: Recipe, architecture: Architecture, task: Task) -> 
 
 def _read(path: Path) -> Recipe:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read the recipe {path}: {reason(error)}") from error
     try:

@@ -521,11 +521,11 @@ GREY = np.zeros((3, 28, 28), np.uint8)
     ("images", "labels"),
     [
         (np.zeros((3, 27, 28), np.uint8), np.zeros(3, np.uint8)),
-        (np.zeros((3, 28, 28), np.int32), np.zeros(3, np.uint8)),
+        (np.full((3, 28, 28), 999, np.int32), np.zeros(3, np.uint8)),
         (np.zeros((3, 784), np.uint8), np.zeros(3, np.uint8)),
         (GREY, np.zeros(4, np.uint8)),
         (GREY[:0], np.zeros(0, np.uint8)),
-        (GREY, np.zeros((3, 1), np.uint8)),
+        (GREY, np.zeros((3, 2), np.uint8)),
         (GREY, np.array([0, 10, 2], np.uint8)),
         (GREY, np.array([0, -1, 2], np.int32)),
     ],

@@ -60,7 +60,7 @@ def test_a_network_is_read_from_everywhere(
     argument: str, text: str, name: str, place: Workspace, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(sys, "stdin", io.StringIO("gap |\n linear(10)\n"))
-    (place.root / "net.txt").write_text("gap linear(10)", encoding="utf-8")
+    (place.root / "net.txt").write_text("gap linear(10)", encoding="utf-8-sig")
 
     found = read_network(argument, place, MNIST)
 

@@ -247,7 +247,7 @@ def test_other_epochs_change_the_recipe_and_show_in_its_name():
 
 def test_a_recipe_is_read_from_a_file_and_named_after_it(tmp_path: Path):
     path = tmp_path / "gentle.toml"
-    path.write_text('learning_rate = 0.02\nschedule = "step"\nstep_epochs = [2, 4]\n', encoding="utf-8")
+    path.write_text('learning_rate = 0.02\nschedule = "step"\nstep_epochs = [2, 4]\n', encoding="utf-8-sig")
     entry = named_recipe(f"@{path}")
     assert entry.name == "gentle"
     assert entry.recipe == Recipe(learning_rate=0.02, schedule="step", step_epochs=(2, 4))

@@ -1,0 +1,453 @@
+"""A person's own data: read, checked, parted, and kept in the workspace under the hash of what they hold.
+
+Whatever the source, the outcome is the same value: uint8 images (channels, rows, columns) and classes by name. What is
+kept is read like any other data set, by its name, ``NAME-HASH``; two data sets of one name cannot mix. The order in
+which a source lists its images has no part in it, so that a folder of pictures and an ``.npz`` of the same numbers are
+the same data set.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from harness.data.datasets import DataFile, Dataset, dataset
+from harness.data.own import parts as divisions
+from harness.data.own import values
+from harness.data.own.sources import PARTS, Source, part_of_arrays, part_of_torch, source_at
+from harness.data.own.values import Array
+from harness.data.training_images import OWN_FILES
+from harness.system.document import document_of, read_as
+from harness.system.errors import DataError, UsageError
+from harness.system.files import json_text, read_bytes, workspace, write_json, write_together
+from harness.system.terminal import counted
+from search_spaces.ops import Shape, shape_text
+
+_MOST_CLASSES = 256
+_NAMED = 10
+# Numbers that differ may become equal pixels, which then are parted once more.
+_MOST_PASSES = 8
+_TRAIN, _VALIDATION, _TEST = range(3)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a source is read, as `read` describes it."""
+
+    shape: Shape | None = None
+    group_by: str | None = None
+    balanced: bool = False
+    channels: str | None = None
+    allow_overlap: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse with a DataError what is no such value."""
+        if self.shape is not None:
+            sizes = self.shape if isinstance(self.shape, list | tuple) else ()
+            if len(sizes) != 3 or not all(isinstance(size, int | np.integer) and 0 < size < 10_000 for size in sizes):
+                raise DataError(f"shape={self.shape!r}: allowed are (channels, rows, columns)")
+            object.__setattr__(self, "shape", tuple(map(int, sizes)))
+        if self.channels not in (None, "first", "last"):
+            raise DataError(f'channels={self.channels!r}: allowed are "first" and "last"')
+        if not isinstance(self.balanced, bool) or not isinstance(self.allow_overlap, bool):
+            raise DataError("balanced and allow_overlap are True or False")
+
+    def __str__(self) -> str:
+        shape = shape_text(self.shape) if self.shape else ""
+        pairs = {"--input": shape, "--group-by": self.group_by, "--channels": self.channels}
+        texts = [f"{option} {value}" for option, value in pairs.items() if value]
+        texts += ["--score balanced"] * self.balanced + ["--allow-overlap"] * self.allow_overlap
+        return " ".join(texts) or "no options"
+
+
+def name_of(text: str, options: Options | None = None) -> str:
+    """Return the name of a data set of the workspace, or that under which the file or folder of this path is kept.
+
+    Args:
+        options: of a path, how it is read, which is remembered; None reads it as it was read last.
+
+    Raises:
+        UsageError: there is no such data set, file or folder, or a data set was read with other options.
+        DataError: as `read` raises it.
+    """
+    if not os.path.exists(text) or os.path.isfile(workspace().data(text) / "data.json"):
+        spec = dataset(text)
+        _check_options(spec, options or Options())
+        return spec.name
+    source = source_options(text) if options is None else options
+    spec = _kept(source_at(Path(text), source.shape, source.group_by), source)
+    if options is not None:
+        write_json(_memory_file(), _memory() | {os.path.realpath(text): asdict(options)})
+    return spec.name
+
+
+def source_options(text: str) -> Options:
+    """Return how a path was read when it was described last."""
+    return read_as(Options, json.dumps(_memory().get(os.path.realpath(text), {})), str(_memory_file()))
+
+
+def _memory_file() -> Path:
+    return workspace().data("described.json")
+
+
+def _memory() -> dict[str, Any]:
+    memory: dict[str, Any] = json.loads(read_bytes(_memory_file())) if _memory_file().is_file() else {}
+    return memory
+
+
+def _check_options(spec: Dataset, options: Options) -> None:
+    own_options = Options(
+        spec.image_shape if options.shape else None,
+        spec.group_by or None if options.group_by else None,
+        spec.balanced and options.balanced,
+        spec.channels or None if options.channels else None,
+        options.allow_overlap,
+    )
+    if own_options != options:
+        raise UsageError(
+            f"{spec.name} was not read with {options}", hint="options are for the path of a file or folder"
+        )
+
+
+def parts_text(spec: Dataset) -> str:
+    """Return the sizes of the parts, for people, and what they should know of them."""
+    turns = f" (in {spec.folds} turns)" if spec.folds > 1 else ""
+    sizes = f"{spec.train_size:,} training, {spec.validation_size:,} validation{turns}"
+    overlap = f"; THE PARTS OVERLAP: {spec.overlap}" if spec.overlap else ""
+    return f"{sizes} and {spec.test_size:,} test images{', as many of each class' * spec.balanced}{overlap}"
+
+
+def read(
+    path: str | Path,
+    shape: Shape | None = None,
+    group_by: str | None = None,
+    *,
+    balanced: bool = False,
+    channels: str | None = None,
+    allow_overlap: bool = False,
+) -> Dataset:
+    """Read a data set from a file or folder, keep it in the workspace, and return it.
+
+    Args:
+        path: an ``.npz`` with the keys of Keras or MedMNIST or ``X, y[, X_test, y_test]``; a folder
+            ``train/CLASS/*`` (with or without ``validation`` and ``test``) or ``CLASS/*`` of pictures, or one of IDX
+            files; series as ``.ts`` or UCR's ``.tsv`` (``NAME_TRAIN`` finds its ``NAME_TEST``).
+        shape: (channels, rows, columns) to which images are resized.
+        group_by: what stays on one side of every split: an array of the ``.npz`` (``NAME_test`` of the test part), or
+            ``_`` for what stands in a file's name before the first ``_``.
+        balanced: validate and test on as many images of each class, so that accuracy is the mean of the classes' own;
+            further test images are left out, further validation images are trained on, or left out where groups are.
+        channels: ``first`` or ``last``, where an array of an ``.npz`` may be read both ways.
+        allow_overlap: keep parts that have images or groups in common, which is refused elsewhere, and say so.
+
+    Raises:
+        DataError: it is none of these, or its content does not hold together.
+    """
+    options = Options(shape, group_by, balanced, channels, allow_overlap)
+    if not isinstance(path, str | os.PathLike) or not os.path.exists(path):
+        raise DataError(f"{path!s:.200}: there is no such file or folder")
+    return _kept(source_at(Path(path), options.shape, group_by), options)
+
+
+def from_arrays(
+    name: str,
+    x: Any,
+    y: Any,
+    x_test: Any = None,
+    y_test: Any = None,
+    *,
+    groups: Any = None,
+    groups_test: Any = None,
+    shape: Shape | None = None,
+    balanced: bool = False,
+    channels: str | None = None,
+    allow_overlap: bool = False,
+) -> Dataset:
+    """Keep arrays as a data set, and return it.
+
+    Args:
+        x: numbers (images, rows, columns[, channels]), or series (series, steps).
+        y: a class each, integers or texts.
+        x_test: what is locked; None sets a fifth of ``x`` aside.
+        y_test: its classes.
+        groups: one value an image; images of one value stay on one side of every split.
+        groups_test: those of ``x_test``, where ``groups`` are given.
+        channels: where they stand, ``first`` or ``last``: needed where both readings are possible, and for series with
+            channels, (series, channels, steps) or (series, steps, channels).
+        balanced: as `read` has it; so is ``allow_overlap``.
+
+    Raises:
+        DataError: the arrays do not hold together.
+    """
+    options = Options(shape, "groups" if groups is not None else None, balanced, channels, allow_overlap)
+    source = Source(str(name), {"train": part_of_arrays(x, y, "train", groups)})
+    if x_test is not None:
+        source.parts["test"] = part_of_arrays(x_test, y_test, "test", groups_test)
+    elif y_test is not None or groups_test is not None:
+        raise DataError("labels or groups of a test part are given without its images")
+    return _kept(source, options)
+
+
+def from_torch(
+    name: str,
+    train: Any,
+    test: Any = None,
+    *,
+    shape: Shape | None = None,
+    channels: str | None = None,
+    allow_overlap: bool = False,
+) -> Dataset:
+    """Do as `from_arrays` with torch's map-style data sets of (picture or tensor (channels, rows, columns), class)."""
+    options = Options(shape, channels=channels, allow_overlap=allow_overlap)
+    source = Source(str(name), {})
+    for part, data in (("train", train), ("test", test)):
+        if data is not None:
+            source.parts[part] = part_of_torch(data, part, channels, source.remarks)
+    return _kept(source, options)
+
+
+class Data:
+    """Makes data sets of one's own, which ``harness.search`` and the other functions take in place of a name."""
+
+    from_arrays = staticmethod(from_arrays)
+    from_torch = staticmethod(from_torch)
+    read = staticmethod(read)
+
+
+# From what a source has to one value -----------------------------------------------------------------------------
+
+
+@dataclass(slots=True, eq=False)
+class _Roll:
+    """What is known of the images of all parts, an entry each, by part, class and content.
+
+    Attributes:
+        part: index of its part in ``PARTS``; ``at`` is its index there.
+        content: SHA-256 of its numbers; ``groups`` are None where nobody asked.
+        names: how an image is called, by part and index.
+    """
+
+    numbers: dict[int, Array]
+    part: Array
+    at: Array
+    labels: Array
+    content: Array
+    groups: Array | None
+    names: dict[int, list[str]]
+
+    def blocks(self, indices: Array) -> Iterator[tuple[Array, Array]]:
+        """Yield the numbers of some of these images at a time, and which of them they are."""
+        for part, numbers in self.numbers.items():
+            inside = np.flatnonzero(self.part[indices] == part)
+            for some in values.chunks(len(inside), numbers[0].size):
+                yield inside[some], numbers[self.at[indices[inside[some]]]]
+
+    def pixels(self, low: Array, high: Array) -> Array:
+        """Return all images as pixels."""
+        shape = next(iter(self.numbers.values())).shape[1:]
+        pixels = np.empty((len(self.part), *shape), np.uint8)
+        for inside, block in self.blocks(np.arange(len(self.part))):
+            pixels[inside] = values.scaled(block, low, high)
+        return pixels
+
+    def name(self, index: int) -> str:
+        """Return how an image is called."""
+        part, at = int(self.part[index]), int(self.at[index])
+        return self.names[part][at] if self.names[part] else f"{PARTS[part]} {at}"
+
+
+def _kept(source: Source, options: Options) -> Dataset:
+    """Check what a source has, part it, write it, and return what it is."""
+    roll, classes = _roll(source, options)
+    grouped = roll.groups is not None
+    tested, low, high, pixels, equal = _tested(roll)
+    indices = {PARTS[part]: np.flatnonzero(roll.part == part) for part in roll.numbers}
+    overlap = divisions.overlap(indices, equal, roll.groups)
+    if overlap and not options.allow_overlap:
+        raise DataError(
+            f"the parts of {source.name} overlap: {overlap}", hint="--allow-overlap keeps them, and says so"
+        )
+    remarks = _remarks(source, roll, pixels, low, high)
+    duplicates = _duplicates(roll, equal)
+    roll.numbers.clear()
+    trained = np.flatnonzero(~tested)
+    locked = np.flatnonzero(tested)
+    labels = roll.labels[trained]
+    keys = [one[trained] for one in (*([roll.groups] if roll.groups is not None else []), roll.content, equal)]
+    together = divisions.units(keys, "split-v1")
+    named = roll.part[trained] == _VALIDATION if _VALIDATION in roll.part else None
+    fold, stay = divisions.validated(labels, together, named, grouped=grouped, balanced=options.balanced)
+    if options.balanced:
+        locked = locked[divisions.evened(roll.labels[locked], np.arange(len(locked)), len(classes))]
+    if left := len(roll.part) - len(locked) - int(stay.sum()):
+        remarks.append(f"left out: {counted(left, 'image')} of classes that have more")
+    stored = {
+        "train": {"pixels": pixels[trained[stay]], "labels": labels[stay].astype("<i8"), "fold": fold[stay]},
+        "test": {"pixels": pixels[locked], "labels": roll.labels[locked].astype("<i8")},
+    }
+    facts = [classes, low.tolist(), high.tolist(), overlap, options.balanced]
+    # Not of the files, in which a version of numpy may have its part.
+    hashed = hashlib.sha256(json.dumps([*facts, pixels.shape, len(locked)], ensure_ascii=False).encode())
+    for array in (array for arrays in stored.values() for array in arrays.values()):
+        hashed.update(np.ascontiguousarray(array).data)
+    digest = hashed.hexdigest()
+    plain = re.sub(r"[^a-z0-9]+", "-", source.name.lower()).strip("-")[:40].strip("-") or "own"
+    # The pixels are there twice now, and are needed once.
+    del pixels
+    mean, deviation = _statistics(stored["train"]["pixels"], source.name)
+    channels, rows, columns = stored["train"]["pixels"].shape[1:]
+    validated = int((stored["train"]["fold"] == 0).sum())
+    spec = Dataset(
+        name=f"{plain}-{digest[:8]}",
+        target_pct=0.0,
+        mean=mean,
+        std=deviation,
+        licence="",
+        classes=len(classes),
+        image_shape=(channels, rows, columns),
+        train_size=len(stored["train"]["labels"]) - validated,
+        validation_size=validated,
+        test_size=len(locked),
+        class_names=tuple(classes),
+        sha256=digest,
+        folds=divisions.FOLDS if (fold == 1).any() else 1,
+        balanced=options.balanced,
+        overlap=overlap,
+        duplicates=duplicates,
+        remarks=tuple(remarks),
+        input="" if options.shape is None else shape_text(options.shape),
+        group_by=options.group_by or "",
+        channels=options.channels or "",
+        allow_overlap=options.allow_overlap,
+        low=tuple(map(float, low)),
+        high=tuple(map(float, high)),
+    )
+    return _written(spec, stored)
+
+
+def _roll(source: Source, options: Options) -> tuple[_Roll, list[str]]:
+    by_index = {index: source.parts[part] for index, part in enumerate(PARTS) if part in source.parts}
+    if _TRAIN not in by_index:
+        raise DataError(f"{source.name} has no part to train on, but {' and '.join(source.parts)}")
+    classes = by_index[_TRAIN].classes
+    if not 2 <= len(classes) <= _MOST_CLASSES:
+        raise DataError(f"{source.name} has {len(classes)} classes to train on; allowed are 2 to {_MOST_CLASSES}")
+    numbers: dict[int, Array] = {}
+    for index, part in by_index.items():
+        if differing := {*part.classes} ^ {*classes}:
+            lacking = {*classes} & differing
+            verb, label = ("lacks", min(lacking)) if lacking else ("alone has", min(differing))
+            raise DataError(f"the {PARTS[index]} part of {source.name} {verb} the class {label!r}")
+        if bool(part.groups) != bool(by_index[_TRAIN].groups):
+            raise DataError(
+                f"train or {PARTS[index]} has no groups: each part needs them (groups and groups_test of from_arrays)"
+            )
+        numbers[index] = values.arranged(part.images, part.names, part.channels or options.channels, options.shape)
+        part.images = None
+    shapes = {PARTS[index]: shape_text(each.shape[1:]) for index, each in numbers.items()}
+    if len({*shapes.values()}) > 1:
+        sizes = ", ".join(f"{part} {shape}" for part, shape in shapes.items())
+        raise DataError(f"the parts have images of several shapes: {sizes}")
+    number = {label: position for position, label in enumerate(classes)}
+    parts = np.concatenate([np.full(len(part.labels), index) for index, part in by_index.items()])
+    at = np.concatenate([np.arange(len(part.labels)) for part in by_index.values()])
+    labels = np.array([number[label] for part in by_index.values() for label in part.labels])
+    content = np.concatenate([values.digests(each) for each in numbers.values()])
+    groups = [group.encode("utf-8", "surrogateescape") for part in by_index.values() for group in part.groups]
+    # One order for all sources of the same images.
+    order = np.lexsort((content, labels, parts))
+    names = {index: part.names for index, part in by_index.items()}
+    members = np.array(groups)[order] if groups else None
+    return _Roll(numbers, parts[order], at[order], labels[order], content[order], members, names), classes
+
+
+def _tested(roll: _Roll) -> tuple[Array, Array, Array, Array, Array]:
+    """Return which images are locked, the range of all others, all pixels, and what equal pixels share.
+
+    The range is taken from what is trained and validated on, so it follows from what is set aside.
+    """
+    keys = [*([roll.groups] if roll.groups is not None else []), roll.content]
+    for _ in range(_MOST_PASSES):
+        if _TEST in roll.part:
+            tested = roll.part == _TEST
+        else:
+            tested = divisions.fifth(roll.labels, divisions.units(keys, "test-v1"), roll.part == _VALIDATION)
+        low, high = values.range_of(block for _, block in roll.blocks(np.flatnonzero(~tested)))
+        for part in (_VALIDATION, _TEST):
+            if part in roll.numbers and (difference := values.other_range(roll.numbers[part], low, high)):
+                raise DataError(f"pixels of {PARTS[part]} {difference}")
+        pixels = roll.pixels(low, high)
+        equal = values.digests(pixels)
+        if _TEST in roll.part or not np.isin(equal[tested], equal[~tested]).any():
+            return tested, low, high, pixels, equal
+        keys.append(equal)
+    raise DataError("a fifth cannot be set aside: images that differ become equal in 256 steps")
+
+
+def _remarks(source: Source, roll: _Roll, pixels: Array, low: Array, high: Array) -> list[str]:
+    remarks = list(source.remarks)
+    first = np.arange(min(len(pixels), 200))
+    if any(values.squeezed(block, pixels[inside]) for inside, block in roll.blocks(first)):
+        extent = f"{low.min():g} to {high.max():g}"
+        remarks.append(f"a few numbers lie far from all others ({extent}): few of 256 steps are left for the rest")
+    channels, rows, columns = pixels.shape[1:]
+    edge = round(columns**0.5)
+    is_flat = source.parts["train"].channels is None and (channels, rows) == (1, 1)
+    if is_flat and edge >= 8 and edge**2 == columns:
+        remarks.append(f"rows of {columns} numbers are series; pictures are images x {edge} x {edge}")
+    return remarks
+
+
+def _duplicates(roll: _Roll, equal: Array) -> tuple[str, ...]:
+    """Return the images that are there more than once, as "A = B"; the first few by name, then how many more."""
+    firsts, inverse = np.unique(equal, return_index=True, return_inverse=True)[1:]
+    repeats = np.flatnonzero(firsts[inverse] != np.arange(len(equal)))
+    pairs = [f"{roll.name(firsts[inverse[index]])} = {roll.name(index)}" for index in repeats[:_NAMED].tolist()]
+    more = len(repeats) - _NAMED
+    return (*pairs, *([f"and {more:,} more"] if more > 0 else []))
+
+
+def _statistics(pixels: Array, name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and deviation of each channel, on a scale from 0 to 1."""
+    shades = np.arange(256) / 255
+    means, deviations = [], []
+    for channel in range(pixels.shape[1]):
+        counts = np.zeros(256, np.int64)
+        for some in values.chunks(len(pixels), pixels[0].size):
+            counts += np.bincount(pixels[some, channel].ravel(), minlength=256)
+        mean = np.average(shades, weights=counts)
+        deviation = float(np.average((shades - mean) ** 2, weights=counts) ** 0.5)
+        if np.count_nonzero(counts) < 2:
+            raise DataError(f"all images of {name} to train on are of one shade in channel {channel}")
+        means.append(round(float(mean), 6))
+        deviations.append(round(deviation, 6))
+    return tuple(means), tuple(deviations)
+
+
+def _written(spec: Dataset, stored: Mapping[str, Mapping[str, Array]]) -> Dataset:
+    """Write a data set unless it is there, and what is known of its source now; return it with its files."""
+    folder = workspace().data(spec.name)
+    files: dict[str, bytes] = {}
+    if os.path.isfile(folder / "data.json"):
+        ours = {item.name: getattr(spec, item.name) for item in fields(spec) if not item.compare}
+        spec = replace(dataset(spec.name), **ours)
+    else:
+        for file, arrays in zip(OWN_FILES, stored.values(), strict=True):
+            buffer = io.BytesIO()
+            np.savez(buffer, allow_pickle=False, **arrays)
+            files[file] = buffer.getvalue()
+        sums = [DataFile(file, hashlib.sha256(content).hexdigest(), "") for file, content in files.items()]
+        spec = replace(spec, all_files=tuple(sums))
+    files["data.json"] = json_text(document_of(spec)).encode()
+    if len(files) > 1 or read_bytes(folder / "data.json") != files["data.json"]:
+        write_together({folder / file: content for file, content in files.items()})
+    return spec

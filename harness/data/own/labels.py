@@ -1,0 +1,63 @@
+"""What equals what among labels and groups, and in which order classes stand.
+
+Texts are equal in Unicode's form NFC, numbers by value; nothing else is made of either: ``01``, ``NA`` and ``True``
+stay what they are. The order is that of `numpy.unique`, numbers by value and texts by code points.
+"""
+
+from __future__ import annotations
+
+import numbers
+import unicodedata
+from typing import Any
+
+import numpy as np
+
+from harness.system.errors import DataError
+
+_SHOWN = 40
+
+
+def read_labels(values: Any, what: str) -> tuple[list[str], list[str]]:
+    """Return the name of each label, and all names in their order.
+
+    Args:
+        values: integers, whole numbers or texts, (images,) or (images, 1).
+        what: whose they are, for people.
+
+    Raises:
+        DataError: they are something else, not finite, or cannot be printed.
+    """
+    try:
+        array = np.asarray(values)
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{what} are not one value an image: {' '.join(str(error).split())}") from error
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim != 1:
+        raise DataError(f"{what} are of shape {array.shape}; allowed is one integer or text an image")
+    kind = array.dtype.kind
+    if kind in "OT":
+        is_text = all(isinstance(value, str) for value in array)
+        is_real = not is_text and all(isinstance(value, numbers.Real) for value in array)
+        array = np.array([*array]) if is_real else np.array([*array], object)
+        kind = "U" if is_text else array.dtype.kind
+    if kind == "f" and not np.isfinite(array).all():
+        raise DataError(f"some of {what} are not finite; allowed are integers and texts")
+    if kind == "f" and not np.array_equal(array, np.round(array)):
+        raise DataError(f"{what} are fractions; allowed are integers and texts")
+    if kind not in "iubfU":
+        raise DataError(f"{what} are {array.dtype}; allowed is one integer or text an image")
+    unique, indices = np.unique(array, return_inverse=True)
+    names = [text_label(value, what) if kind == "U" else str(int(value)) for value in unique]
+    # Forms of one text may stand apart.
+    order = sorted({*names}) if kind == "U" else names
+    return [names[index] for index in indices.tolist()], order
+
+
+def text_label(text: str, what: str) -> str:
+    """Return a text in form NFC; raise DataError where it is empty or cannot be printed."""
+    label = unicodedata.normalize("NFC", text)
+    if not label or not label.isprintable():
+        excerpt = ascii(label if len(label) <= _SHOWN else label[:_SHOWN])
+        raise DataError(f"one of {what} is {excerpt}; allowed are texts that can be printed")
+    return label

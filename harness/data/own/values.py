@@ -1,0 +1,334 @@
+"""The numbers of images: how pictures are read and resized, what stands where, and which range becomes 0 to 255.
+
+A picture gives its numbers as they are stored, those of 16 bits and fractions too, so that it is the same as an array
+of them. One rule makes pixels of numbers, and a data set holds the range by which it did, so that it is applied again
+wherever further numbers come in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from harness.data.datasets import Dataset
+from harness.system.errors import DataError, reason
+from search_spaces.ops import Shape, shape_text
+
+Array: TypeAlias = np.ndarray[Any, Any]
+MOST_BYTES = 2**31
+_MOST_CHANNELS = 16
+# By ending. Others of Pillow's formats are left out: some of them start other programs, as PostScript does.
+_FORMATS = {
+    **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "JPEG"),
+    **dict.fromkeys((".tif", ".tiff"), "TIFF"),
+    **dict.fromkeys((".pbm", ".pgm", ".ppm", ".pnm", ".pfm"), "PPM"),
+    **dict.fromkeys((".jp2", ".j2k"), "JPEG2000"),
+    ".png": "PNG",
+    ".bmp": "BMP",
+    ".gif": "GIF",
+    ".webp": "WEBP",
+    ".tga": "TGA",
+}
+ENDINGS = ", ".join(_FORMATS)
+# The formats of pictures whose first bytes say what they are, so that one with the ending of another is read as well.
+_SIGNED = sorted({*_FORMATS.values()} - {"TGA"})
+_BYTES, _SHARES = (0.0, 255.0), (0.0, 1.0)
+# How far beyond the range that was fitted numbers may lie, in widths of it, until they are taken for another scale.
+_BEYOND_FIXED, _BEYOND = 0.01, 1.0
+# Numbers that are spread over less than this share of the range that was fitted are of another scale.
+_NARROW = 0.01
+# Numbers that are worked on at once, so that fractions of them take no memory that counts.
+_CHUNK = 2**16
+# Of a channel that has so few shades where the numbers have so many times more, people are told.
+_FEW_SHADES, _MANY_TIMES = 16, 8
+
+
+def is_picture(path: Path) -> bool:
+    """Return whether a file has the ending of a picture."""
+    return path.suffix.lower() in _FORMATS
+
+
+def check_bytes(what: object, size: int) -> None:
+    """Raise DataError where something takes more bytes than are read."""
+    if size > MOST_BYTES:
+        raise DataError(f"{what} holds {size / 2**30:.1f} GiB; at most {MOST_BYTES // 2**30} GiB are read")
+
+
+def picture(path: Path) -> tuple[Array, bool, int]:
+    """Return the numbers of a picture's first frame, whether it is transparent, and how many further frames it has.
+
+    The numbers are as `picture_numbers` gives them; a header that promises too much is refused unread.
+
+    Raises:
+        DataError: it cannot be read, or its ending is not that of a picture.
+    """
+    from PIL import Image
+
+    formats = {_FORMATS.get(path.suffix.lower(), "PNG"), *_SIGNED}
+    try:
+        with Image.open(path, formats=sorted(formats)) as image:
+            check_bytes(path, image.width * image.height * 4)
+            frames = int(getattr(image, "n_frames", 1))
+            numbers, is_transparent = picture_numbers(image)
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        raise DataError(f"cannot read the picture {path}: {' '.join(reason(error).split())}") from error
+    return numbers, is_transparent, frames - 1
+
+
+def picture_numbers(image: Any) -> tuple[Array, bool]:
+    """Return the numbers of one of Pillow's images, upright, and whether something of it is transparent.
+
+    Grey pictures have one channel, grey palettes too, others three (CMYK and YCbCr as Pillow converts them); what is
+    transparent is white.
+    """
+    from PIL import Image, ImageOps
+
+    upright = ImageOps.exif_transpose(image)
+    is_grey = upright.mode in ("1", "L", "LA", "La")
+    is_transparent = False
+    if upright.mode.startswith(("I", "F")):
+        wide: Array = np.asarray(upright)
+        return wide.astype(wide.dtype.newbyteorder("="))[..., None], False
+    if upright.has_transparency_data:
+        layered = upright.convert("RGBA")
+        is_transparent = bool(np.asarray(layered)[..., 3].min() < 255)
+        upright = Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered)
+    numbers: Array = np.asarray(upright.convert("L" if is_grey else "RGB"))
+    if image.mode in ("P", "PA") and (numbers == numbers[..., :1]).all():
+        # A grey picture in a format of palettes.
+        numbers = numbers[..., :1]
+    return numbers.reshape(upright.height, upright.width, -1), is_transparent
+
+
+def resized(image: Array, shape: Shape) -> Array:
+    """Return an image (rows, columns, channels) with the rows, columns and channels of ``shape``.
+
+    Whole numbers from 0 to 255 are resized as Pillow's bytes, others as its fractions; whole numbers stay whole.
+
+    Raises:
+        DataError: its channels cannot be made those of ``shape``.
+    """
+    from PIL import Image
+
+    channels, rows, columns = shape
+    depth = int(image.shape[2])
+    if depth != channels and {depth, channels} != {1, 3}:
+        raise DataError(f"--input asks for {channels} channels, but images have {depth}")
+    is_whole = _is_whole(image)
+    is_bytes = is_whole and image.min() >= 0 and image.max() <= 255
+    if depth > channels and is_bytes:
+        image = np.asarray(Image.fromarray(image.astype(np.uint8)).convert("L"))[..., None]
+    elif depth > channels:  # the weights of ITU-R BT.601, as Pillow's
+        image = image @ np.array([[0.299], [0.587], [0.114]])
+    elif depth < channels:
+        image = np.repeat(image, channels, axis=2)
+    if image.shape[:2] == (rows, columns):
+        return np.rint(image) if is_whole and not is_bytes else image
+    planes = [Image.fromarray(plane.astype(np.uint8 if is_bytes else np.float32)) for plane in np.moveaxis(image, 2, 0)]
+    smooth = [np.asarray(plane.resize((columns, rows), Image.Resampling.BILINEAR)) for plane in planes]
+    together = np.stack(smooth, axis=2)
+    return np.rint(together) if is_whole and not is_bytes else together
+
+
+def _is_whole(numbers: Array) -> bool:
+    return numbers.dtype.kind in "bui" or bool(np.array_equal(numbers, np.rint(numbers)))
+
+
+def as_array(images: Any) -> Array:
+    """Return what holds numbers, tensors and data frames too, as an array; DataError where some of them are masked."""
+    if hasattr(images, "detach"):
+        images = images.detach().cpu()
+        images = (images.float() if "bfloat16" in str(images.dtype) else images).numpy()
+    if np.ma.is_masked(images):
+        raise DataError("some numbers are masked; a network needs all")
+    return np.asarray(images)
+
+
+def arranged(images: Any, names: Sequence[str], channels: str | None, shape: Shape | None) -> Array:
+    """Return numbers as they are, (images, channels, rows, columns).
+
+    Args:
+        images: an array (images, rows, columns[, channels]) or (series, steps), or a list of one array an image.
+        names: of the images, for people; empty where the number of an image says enough.
+        channels: where they stand, ``first`` or ``last``; None where the source does not say. Three axes with channels
+            are series.
+        shape: (channels, rows, columns) to which images are resized.
+
+    Raises:
+        DataError: they are of several shapes, have two readings, or are no numbers.
+    """
+    if isinstance(images, list | tuple):
+        if shape is None and channels == "last":
+            # One coloured picture makes all of them coloured.
+            deepest = max((image.shape[-1] for image in images), default=1)
+            images = [np.repeat(image, deepest, axis=-1) if image.shape[-1] == 1 else image for image in images]
+        images = [as_array(image) for image in images]
+        sizes = {image.shape: index for index, image in enumerate(images)}
+        if len(sizes) > 1 and shape is None:
+            raise DataError(_several_shapes(sizes, names))
+        if len(sizes) > 1:
+            images, channels = [_resized_first(_read(image[None], channels), shape)[0] for image in images], "first"
+        images = np.stack(images) if images else np.zeros((0, 1, 1, 1))
+    numbers = _read(images, channels)
+    check_bytes("the data", numbers.nbytes)
+    return numbers if shape is None or numbers.shape[1:] == shape else _resized_first(numbers, shape)
+
+
+def _several_shapes(sizes: Mapping[tuple[int, ...], int], names: Sequence[str]) -> str:
+    first, second = [f"{'x'.join(map(str, size))} ({names[at] if names else at})" for size, at in sizes.items()][:2]
+    is_series = all(len(size) == 3 and size[0] == 1 for size in sizes)
+    longest = max(sizes)
+    advice = f"{longest[2]}x1x{longest[1]}" if is_series else "1x32x32"
+    what = "series" if is_series else "images"
+    return f"{what} are of several shapes: {first} and {second}; 'data describe --input {advice}' resizes them"
+
+
+def _resized_first(numbers: Array, shape: Shape | None) -> Array:
+    assert shape is not None, "somebody has asked for it"
+    if numbers.shape[2] == 1 and shape[1] != 1:
+        due = shape_text((numbers.shape[1], 1, numbers.shape[3]))
+        raise DataError(f"--input {shape_text(shape)}: series stay series, such as {due}")
+    return np.stack([np.moveaxis(resized(np.moveaxis(image, 0, 2), shape), 2, 0) for image in numbers])
+
+
+def _read(images: Array, channels: str | None) -> Array:
+    readings = _readings(images)
+    position = channels if images.ndim > 2 else None
+    if position in readings:
+        return readings[position]
+    if position is None and len(readings) == 1:
+        return next(iter(readings.values()))
+    size = "x".join(map(str, images.shape[1:]))
+    if position is not None or not readings:
+        raise DataError(f"images are of {size}; allowed are 1 to {_MOST_CHANNELS} channels")
+    raise DataError(
+        f"images of {size} may have {images.shape[1]} channels first or {images.shape[3]} last: say which"
+        ' (channels="first" or channels="last"; data describe --channels)'
+    )
+
+
+def _readings(images: Array) -> dict[str | None, Array]:
+    """Return images as (images, channels, rows, columns), by where their channels may stand; None: nowhere."""
+    if images.dtype.kind not in "buif":
+        raise DataError(f"pixels are {images.dtype}; allowed are integers and fractions")
+    if images.ndim not in (2, 3, 4) or not images.size:
+        raise DataError(f"images are of shape {images.shape}; allowed are images x rows x columns [x channels]")
+    if images.dtype.kind == "f" and not np.isfinite(images).all():
+        raise DataError("some numbers are missing or not finite")
+    forms: dict[str | None, Array] = {"first": images, "last": np.moveaxis(images, -1, 1)}
+    if images.ndim == 2:
+        forms = {None: images[:, None, None, :]}
+    if images.ndim == 3:
+        # With channels they are series, which are images of one row.
+        forms = {position: form[:, :, None, :] for position, form in forms.items()} | {None: images[:, None]}
+    return {position: form for position, form in forms.items() if form.shape[1] <= _MOST_CHANNELS}
+
+
+# From numbers to pixels ------------------------------------------------------------------------------------------
+
+
+def chunks(count: int, numbers_each: int) -> Iterator[slice]:
+    """Yield slices of so many images that hold some ten thousand numbers together."""
+    step = max(1, _CHUNK // max(1, numbers_each))
+    yield from (slice(start, start + step) for start in range(0, count, step))
+
+
+def range_of(blocks: Iterable[Array]) -> tuple[Array, Array]:
+    """Return which numbers of each channel become 0 and 255, from all that is trained and validated on.
+
+    Whole numbers up to 255 that go beyond 127 are bytes, and stay as they are; fractions up to one that go beyond a
+    half are spread from 0 to 1; any other channel from its least to its greatest number.
+
+    Args:
+        blocks: numbers (images, channels, rows, columns), some images at a time.
+    """
+    least, most, is_whole = [], [], True
+    for block in blocks:
+        least.append(block.min(axis=(0, 2, 3)))
+        most.append(block.max(axis=(0, 2, 3)))
+        is_whole = is_whole and _is_whole(block)
+    # A zero has no sign, here and below.
+    low, high = np.min(least, axis=0).astype(np.float64) + 0.0, np.max(most, axis=0).astype(np.float64) + 0.0
+    for limits, is_meant in ((_BYTES, is_whole), (_SHARES, True)):
+        if is_meant and low.min() >= 0 and limits[1] / 2 < high.max() <= limits[1]:
+            return np.full_like(low, limits[0]), np.full_like(high, limits[1])
+    if not np.isfinite(high - low).all():
+        raise DataError(f"numbers from {low.min():g} to {high.max():g} are too far apart")
+    return low, np.where(high > low, high, low + 1)
+
+
+def scaled(images: Array, low: Array, high: Array) -> Array:
+    """Return pixels, uint8: clip(rint(255 (x - low) / (high - low)))."""
+    pixels = np.empty(images.shape, np.uint8)
+    least, most = low[:, None, None], high[:, None, None]
+    for some in chunks(len(images), images[0].size):
+        numbers = images[some].astype(np.float64)
+        pixels[some] = np.clip(np.rint(255 * (numbers - least) / (most - least)), 0, 255)
+    return pixels
+
+
+def digests(images: Array) -> Array:
+    """Return the SHA-256 of each image by its numbers, whatever they are stored as: S32 (images,)."""
+    hashes = []
+    for image in images:
+        is_bytes = image.dtype == np.uint8 or (_is_whole(image) and image.min() >= 0 and image.max() <= 255)
+        content = image.astype(np.uint8) if is_bytes else image.astype("<f8") + 0.0
+        hashes.append(hashlib.sha256(content.tobytes()).digest())
+    return np.array(hashes, "S32")
+
+
+def other_range(images: Array, low: Array, high: Array) -> str | None:
+    """Return how numbers differ from the range that was fitted, where they are clearly of another scale."""
+    least, most = images.min(axis=(2, 3)), images.max(axis=(2, 3))
+    is_fixed = low.min() == 0 and high.max() in (1, 255)
+    margin = (_BEYOND_FIXED if is_fixed else _BEYOND) * (high - low)
+    beyond = ((least < low - margin) | (most > high + margin)).any(axis=1)
+    widths = most.max(axis=0).astype(np.float64) - least.min(axis=0)
+    is_narrow = bool((widths < _NARROW * (high - low)).all()) and widths.max() > 0
+    if is_narrow and high.max() == 255:
+        # A picture that is nearly black has bytes, too.
+        is_narrow = not _is_whole(images)
+    if is_narrow or (beyond.any() if is_fixed else 2 * beyond.sum() >= len(images)):
+        return f"go from {least.min():g} to {most.max():g}, where {low.min():g} to {high.max():g} was fitted"
+    return None
+
+
+def pixels_of(spec: Dataset, x: Any) -> Array:
+    """Return further numbers, as `from_arrays` takes them, as the data set's pixels: uint8 (images, *image_shape).
+
+    Raises:
+        DataError: they are of another shape, of another scale, or not finite.
+    """
+    images = as_array(x)
+    readings = _readings(images)
+    # The shape that is due says where channels stand; where both have it, what was said at first decides.
+    forms = [readings[spec.channels]] if spec.channels in readings else [*readings.values(), images]
+    return fitted(spec, next((form for form in forms if form.shape[1:] == spec.image_shape), forms[-1]))
+
+
+def fitted(spec: Dataset, numbers: Array) -> Array:
+    """Return numbers (images, channels, rows, columns) as the data set's pixels; raise what `pixels_of` raises."""
+    if numbers.shape[1:] != spec.image_shape:
+        shape, due = "x".join(map(str, numbers.shape[1:])), shape_text(spec.image_shape)
+        raise DataError(f"images are of {shape}, but those of {spec.name} of {due}")
+    # The data sets that the harness knows have bytes.
+    low = np.array(spec.low or [_BYTES[0]] * len(spec.mean))
+    high = np.array(spec.high or [_BYTES[1]] * len(spec.mean))
+    if difference := other_range(numbers, low, high):
+        raise DataError(f"the numbers {difference}: give them as those of {spec.name} were given")
+    return scaled(numbers, low, high)
+
+
+def squeezed(numbers: Array, pixels: Array) -> bool:
+    """Return whether few of 256 steps are left for most images, as a few numbers lie far from all others."""
+    shades = [
+        (len(np.unique(pixels[at, channel])), len(np.unique(numbers[at, channel])))
+        for at in range(min(len(pixels), 200))
+        for channel in range(pixels.shape[1])
+    ]
+    left, there = np.median(shades, axis=0)
+    return bool(left <= _FEW_SHADES and there >= _MANY_TIMES * left)

@@ -1,0 +1,54 @@
+"""Pictures of three classes, and every source that may hold them."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from harness.data.datasets import Dataset
+from harness.data.testset import read_test_set
+from harness.data.training_images import load
+
+CLASSES = ("cat", "dog", "ox")
+
+
+def pictures(each: int = 20, seed: int = 0, most: int = 256) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(seed)
+    return random.integers(0, most, (3 * each, 5, 7)).astype(np.uint8), np.repeat(CLASSES, each)
+
+
+def as_folder(place: Path, images: np.ndarray, labels: np.ndarray, ending: str = ".png") -> Path:
+    for index, (image, label) in enumerate(zip(images, labels, strict=True)):
+        (place / str(label)).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(place / str(label) / f"{index}{ending}")
+    return place
+
+
+def as_npz(place: Path, **arrays: np.ndarray) -> Path:
+    np.savez(place, allow_pickle=True, **arrays)
+    return place
+
+
+def as_idx(folder: Path, images: np.ndarray, labels: np.ndarray, part: str, form: str = "{}-{}-{}-ubyte.gz") -> Path:
+    folder.mkdir(exist_ok=True, parents=True)
+    for kind, number, array in (("images", "idx3", images), ("labels", "idx1", labels.astype(np.uint8))):
+        content = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.tobytes()
+        path = folder / form.format(part, kind, number)
+        path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+    return folder
+
+
+def all_images(spec: Dataset, log: Path) -> list[tuple[int, bytes]]:
+    """Class and pixels of every image, sorted, wherever it lies."""
+    data = load(spec.name)
+    locked, labels = read_test_set(data, purpose="a test", log=log)
+    both = [(data.train_images, data.train_labels), (locked, labels)]
+    return sorted(
+        (int(kind), image.numpy().tobytes())
+        for images, kinds in both
+        for image, kind in zip(images, kinds, strict=True)
+    )

@@ -1,0 +1,226 @@
+"""What is kept is the same for every source of it, remembers how it was read, and bad data are refused in one line."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from harness.cli import run
+from harness.data import own
+from harness.data.datasets import DATASETS, dataset
+from harness.data.other_images import labelled_images, own_images
+from harness.data.own import Options
+from harness.data.training_images import load
+from harness.options import _DatasetType
+from harness.system.errors import DataError, UsageError
+from tests.harness.data.own.pictures import CLASSES, as_folder, as_idx, as_npz, pictures
+
+
+def test_the_source_and_its_order_have_no_part_in_a_data_set(tmp_path: Path):
+    images, labels = pictures()
+    mixed = np.random.default_rng(1).permutation(len(images))
+    folder = as_folder(tmp_path / "pets", images, labels)
+    arrays = as_npz(tmp_path / "pets.npz", X=images[mixed], y=labels[mixed])
+
+    assert own.read(folder) == own.read(arrays) == own.from_arrays("Pets", images.astype(float), list(labels))
+    # Shares of one have the same pixels, but another range.
+    assert own.from_arrays("Pets", images / 255, labels).sha256 != own.read(folder).sha256
+
+
+def test_images_that_are_there_twice_are_named():
+    images, labels = pictures()
+    images[7] = images[3]
+
+    assert own.from_arrays("pets", images, labels).duplicates == ("train 3 = train 7",)
+
+
+def test_a_path_is_read_again_as_it_was_described(tmp_path: Path):
+    images, labels = pictures()
+    folder = str(as_folder(tmp_path / "pets", images, labels))
+    plain = own.name_of(folder)
+    small = Options((1, 4, 4), balanced=True)
+    described = own.name_of(folder, small)
+
+    assert described != plain
+    assert own.name_of(folder) == described
+    assert own.source_options(folder) == small
+    assert own.name_of(f"{folder}/") == described
+    assert own.name_of(folder, Options()) == own.name_of(folder) == plain
+    assert dataset(described).input == "1x4x4"
+
+
+def test_the_command_line_says_how_a_path_was_described(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    images, labels = pictures()
+    folder = as_folder(tmp_path / "pets", images, labels)
+    (folder / "notes.txt").touch()
+    assert run(["data", "describe", str(folder), "--input", "1x4x4", "--json"]) == 0
+    described = json.loads(capsys.readouterr().out)
+    name = _DatasetType().convert(str(folder), None, None)
+
+    assert (name, described["input_shape"]) == (described["name"], [1, 4, 4])
+    assert described["remarks"] == ["left out: 1 .txt file"]
+    line = capsys.readouterr().err
+    assert all(words in line for words in (name, "--input 1x4x4", "1 .txt file"))
+    assert run(["data", "describe", "mnist-5k", "--channels", "last"]) == 2
+    assert run(["data", "describe", name, "--group-by", "_"]) == 2
+    assert run(["data", "fetch", "--dataset", name]) == DataError.exit_code
+
+
+@pytest.mark.parametrize(
+    "options", [Options((3, 9, 9)), Options(group_by="_"), Options(balanced=True), Options(channels="last")]
+)
+def test_options_that_contradict_a_data_set_are_refused(options: Options):
+    spec = own.from_arrays("pets", *pictures())
+    with pytest.raises(UsageError):
+        own.name_of(spec.name, options)
+    assert own.name_of(spec.name, Options(spec.image_shape)) == spec.name
+
+
+def test_other_images_are_read_as_the_data_set_was_and_classes_are_known_by_name(tmp_path: Path):
+    images, labels = pictures()
+    wide, (more, others) = images.astype(np.uint16) * 16, pictures(4, seed=1)
+    spec = own.from_arrays("pets", wide, labels)
+    due = own.pixels_of(spec, more.astype(np.uint16) * 16)
+    flat = as_folder(tmp_path / "flat", more.astype(np.uint16) * 16, others)
+    on = [
+        labelled_images(str(place), spec, None)
+        for place in (
+            flat,
+            as_npz(tmp_path / "on.npz", X=more.astype(float) * 16, y=others),
+        )
+    ]
+    pictured, _ = own_images(flat / "ox", spec)
+
+    for found in on:
+        order = np.lexsort(found.pixels.flatten(1).numpy().T)
+        assert np.array_equal(found.pixels.numpy()[order], due[np.lexsort(due.reshape(12, -1).T)])
+        assert [spec.class_names[label] for label in found.labels.tolist()] == sorted(others.tolist())
+    assert sorted(image.pixels.tobytes() for image in pictured) == sorted(image.tobytes() for image in due[8:])
+    # Labels are compared by name, not by rank.
+    ranked = own.from_arrays("pets", images, np.searchsorted(CLASSES, labels) + 1)
+    numbers = as_idx(tmp_path / "numbers", more, np.searchsorted(CLASSES, others) + 1, "my")
+    assert labelled_images(str(numbers), ranked, None).labels.tolist() == np.searchsorted(CLASSES, others).tolist()
+    for place in (
+        flat,
+        as_idx(tmp_path / "zero", more, np.zeros(12), "my"),
+        as_npz(tmp_path / "b.npz", X=more, y=others),
+    ):
+        with pytest.raises(DataError):
+            labelled_images(str(place), DATASETS["mnist"] if place == flat else ranked, None)
+
+
+def test_pictures_for_data_of_two_channels_or_for_series_are_refused_in_one_line(tmp_path: Path):
+    random = np.random.default_rng(0)
+    images, labels = pictures(1)
+    path = as_folder(tmp_path / "a", images, labels) / "cat" / "0.png"
+    for shape in ((60, 2, 20, 20), (60, 30)):
+        spec = own.from_arrays("a", random.integers(0, 256, shape), np.arange(60) % 3)
+        with pytest.raises(DataError):
+            own_images(path, spec)
+
+
+def _bad(kind: str, place: Path) -> Path:  # noqa: C901
+    images, labels = pictures()
+    arrays = {"X": images, "y": labels}
+    match kind:
+        case "labels missing":
+            arrays = {"X": images}
+        case "fewer labels than images":
+            arrays["y"] = labels[:-1]
+        case "fractions as labels":
+            arrays["y"] = np.linspace(0, 1, 60)
+        case "one class":
+            arrays["y"] = np.repeat("cat", 60)
+        case "300 classes":
+            arrays = {"X": np.tile(images, (10, 1, 1)), "y": np.arange(600) % 300}
+        case "not finite":
+            arrays["X"] = np.where(images > 250, np.nan, images)
+        case "objects":
+            arrays["X"] = np.array([None, *images[1:]], dtype=object)
+        case "texts as pixels":
+            arrays["X"] = images.astype(str)
+        case "five dimensions":
+            arrays["X"] = images.reshape(60, 5, 7, 1, 1)
+        case "20 channels":
+            arrays["X"] = np.zeros((60, 5, 20, 20), np.uint8)
+        case "one shade":
+            arrays["X"] = np.full_like(images, 9)
+        case "test beyond range":
+            arrays |= {"X": images / 255, "X_test": images / 2.0, "y_test": labels}
+        case "test of another shape":
+            arrays |= {"X_test": images[:, :4], "y_test": labels}
+        case "test repeats train":
+            arrays |= {"X_test": images[10:50], "y_test": labels[10:50]}
+        case "test of a strange class":
+            arrays |= {"X_test": images // 2, "y_test": np.repeat(["cat", "dog", "yak"], 20)}
+        case "class of one image":
+            arrays["y"] = np.array(["cat"] * 59 + ["dog"])
+        case "a bomb":
+            # The directory of the archive promises 3 GiB: the size lies 24 bytes into an entry.
+            content = bytearray(as_npz(place / "x.npz", **arrays).read_bytes())
+            struct.pack_into("<I", content, content.index(b"PK\1\2") + 24, 3 * 2**30)
+            (place / "x.npz").write_bytes(content)
+            return place / "x.npz"
+        case "no zip":
+            (place / "x.npz").write_bytes(b"PK, but no more")
+            return place / "x.npz"
+        case _:
+            return _bad_folder(kind, as_folder(place / "x", images, labels))
+    return as_npz(place / "x.npz", **arrays)
+
+
+def _bad_folder(kind: str, folder: Path) -> Path:
+    match kind:
+        case "several shapes":
+            Image.new("L", (9, 9)).save(folder / "ox" / "big.png")
+        case "an empty class":
+            (folder / "yak").mkdir()
+        case "a torn picture":
+            whole = (folder / "ox" / "59.png").read_bytes()
+            (folder / "ox" / "59.png").write_bytes(whole[:60])
+        case "a line end in a name":
+            (folder / "ox").rename(folder / "o\nx")
+        case "a link out":
+            Image.new("L", (7, 5)).save(folder.parent / "secret.png")
+            (folder / "ox" / "link.png").symlink_to(folder.parent / "secret.png")
+        case "3 GB of pixels":
+            head = b"P5 40000 40000 255\n"
+            (folder / "ox" / "vast.pgm").write_bytes(head + bytes(100))
+        case "a text file":
+            (folder.parent / "x.txt").write_text("cat")
+            return folder.parent / "x.txt"
+    return folder
+
+
+KINDS = """labels missing, fewer labels than images, fractions as labels, one class, 300 classes, not finite, objects,
+texts as pixels, five dimensions, 20 channels, one shade, test beyond range, test of another shape, test repeats train,
+test of a strange class, class of one image, a bomb, no zip, several shapes, an empty class, a torn picture,
+a line end in a name, a link out, 3 GB of pixels, a text file"""
+
+
+@pytest.mark.parametrize("kind", [each.strip() for each in KINDS.replace("\n", " ").split(", ")])
+def test_bad_data_are_refused_in_one_line_and_nothing_is_written(kind: str, tmp_path: Path):
+    place = _bad(kind, tmp_path)
+    with pytest.raises(DataError) as refused:
+        own.read(place)
+
+    assert len(refused.value.told.splitlines()) == 1
+    assert len(refused.value.told) < 300
+    assert not (tmp_path / "workspace" / "runs").exists()
+
+
+@pytest.mark.parametrize("part", ["train.npz", "test.npz"])
+def test_a_damaged_copy_is_refused(part: str, tmp_path: Path):
+    spec = own.from_arrays("pets", *pictures())
+    path = tmp_path / "workspace" / "runs" / ".data" / spec.name / part
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+
+    with pytest.raises(DataError):
+        load(spec.name)

@@ -1,0 +1,81 @@
+"""What equals what among labels, and in which order classes stand: NumPy's."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.data import own
+from harness.data.own.labels import read_labels
+from harness.system.errors import DataError
+from tests.harness.data.own.pictures import pictures
+
+NFC, NFD = "Caf\u00e9", "Cafe\u0301"
+
+
+@given(st.lists(st.integers(-3, 12), min_size=1) | st.lists(st.text("01-²ab", min_size=1), min_size=1))
+def test_the_order_is_that_of_numpy_for_numbers_and_for_texts(labels: list[Any]):
+    names, order = read_labels(labels, "labels")
+    assert order == list(map(str, np.unique(labels).tolist()))
+    assert names == list(map(str, labels))
+
+
+@pytest.mark.parametrize(
+    ("labels", "order"),
+    [
+        ([1, -1, 1], ["-1", "1"]),
+        (["10", "9", "2"], ["10", "2", "9"]),
+        (np.array([10.0, 9, 2]), ["2", "9", "10"]),
+        (np.array([[1], [0]], np.int8), ["0", "1"]),
+        ([True, False], ["0", "1"]),
+        (["01", "1", "NA", "True", "²", "nan"], ["01", "1", "NA", "True", "nan", "²"]),
+        ([NFC, NFD, "a"], [NFC, "a"]),
+        (pd.Series(["b", "a"]), ["a", "b"]),
+        (pd.Series(["b", "a"], dtype="category"), ["a", "b"]),
+        (np.array([2, np.int64(1)], dtype=object), ["1", "2"]),
+        (torch.tensor([3, 1]), ["1", "3"]),
+    ],
+)
+def test_labels_stay_what_they_are(labels: Any, order: list[str]):
+    assert read_labels(labels, "labels")[1] == order
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [[np.inf, 1.0], [np.nan, 1.0], [0.5, 1.0], ["a\nb", "c"], ["", "c"], ["\ud800", "c"], [b"a", b"b"], [None, 1],
+     [1, "a", None], [[1, 0], [0, 1]], [[1], [0, 1]], 3, np.array(["2026-01-01"], "M8[D]"), [1j, 2.0],
+     ["x" * 5000 + "\n"], pd.Series(["a", None])],
+)  # fmt: skip
+def test_what_is_no_label_is_refused_in_one_line(labels: Any):
+    with pytest.raises(DataError) as refused:
+        read_labels(labels, "labels")
+    assert len(refused.value.told.splitlines()) == 1
+    assert len(refused.value.told) < 200
+
+
+def test_the_same_labels_are_the_same_data_set_in_every_order_and_for_every_hash_of_texts():
+    images, labels = pictures()
+    mixed = np.random.default_rng(1).permutation(60)
+    names = np.array(["1", "01", "²"])[np.unique(labels, return_inverse=True)[1]]
+    program = (
+        "import numpy as np; from harness.data import own; from tests.harness.data.own.pictures import pictures;"
+        "x, y = pictures(); names = np.array(['1', '01', '²'])[np.unique(y, return_inverse=True)[1]];"
+        "print(own.from_arrays('a', x, names).name)"
+    )
+    spec = own.from_arrays("a", images, names)
+    for seed in ("1", "2"):
+        run = subprocess.run(
+            [sys.executable, "-c", program], env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert run.stdout.strip() == spec.name
+    assert own.from_arrays("a", images[mixed], names[mixed]) == spec

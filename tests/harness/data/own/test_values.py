@@ -1,0 +1,248 @@
+"""The numbers of images are those of Pillow and NumPy in every source, and one rule makes pixels of them."""
+
+from __future__ import annotations
+
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from harness.data import own
+from harness.data.own import values
+from harness.system.errors import DataError
+from tests.harness.data.own.pictures import all_images, as_folder, as_npz, pictures
+
+RANDOM = np.random.default_rng(3)
+GREY = RANDOM.integers(0, 256, (6, 5), np.uint8)
+COLOUR = RANDOM.integers(0, 256, (6, 5, 3), np.uint8)
+ALPHA = RANDOM.integers(0, 256, (6, 5), np.uint8)
+# Over white, by hand.
+FLAT = np.rint(COLOUR * (ALPHA[..., None] / 255) + 255 * (1 - ALPHA[..., None] / 255))
+
+
+def palette(transparent: int | None = None) -> Image.Image:
+    image = Image.fromarray(GREY % 4).convert("P")
+    image.putpalette([200, 0, 0, 0, 150, 0, 0, 0, 100, 9, 9, 9])
+    if transparent is not None:
+        image.info["transparency"] = transparent
+    return image
+
+
+PALETTE = np.array([[200, 0, 0], [0, 150, 0], [0, 0, 100], [9, 9, 9]])[GREY % 4]
+HOLE = np.where((GREY % 4 == 1)[..., None], 255, PALETTE)
+WIDE = (GREY.astype(np.uint16) * 16, GREY.astype(np.uint16) * 257)
+SIGNED, FLOATS = GREY.astype(np.int32) * 1000 - 9000, GREY.astype(np.float32) / 255 - 0.5
+LAYERED = np.dstack([COLOUR, ALPHA])
+PICTURES: list[tuple[str, Any, Any]] = [
+    *[(ending, GREY, GREY) for ending in (".png", ".bmp", ".tif", ".tiff", ".pgm", ".gif", ".tga", ".PNG")],
+    *[(ending, COLOUR, COLOUR) for ending in (".png", ".bmp", ".tif", ".ppm", ".pnm", ".tga", ".TIFF")],
+    *[(ending, GREY > 99, np.where(GREY > 99, 255, 0)) for ending in (".png", ".tif", ".pbm", ".bmp")],
+    *[(ending, WIDE[1], WIDE[1]) for ending in (".png", ".tif", ".pgm")],
+    (".png", WIDE[0], WIDE[0]),
+    (".tif", Image.frombytes("I;16B", (5, 6), WIDE[0].astype(">u2").tobytes()), WIDE[0]),
+    (".tif", SIGNED, SIGNED),
+    (".tif", FLOATS, FLOATS),
+    (".pfm", FLOATS, FLOATS),
+    (".png", LAYERED, FLAT),
+    (".tif", LAYERED, FLAT),
+    (".webp", np.dstack([COLOUR, np.full_like(ALPHA, 255)]), COLOUR),
+    (".png", np.dstack([GREY, ALPHA]), np.rint(GREY * (ALPHA / 255) + 255 * (1 - ALPHA / 255))),
+    (".png", palette(), PALETTE),
+    (".gif", palette(), PALETTE),
+    (".tif", palette(), PALETTE),
+    (".png", palette(1), HOLE),
+    (".gif", palette(1), HOLE),
+]
+
+
+@pytest.mark.parametrize(("ending", "stored", "due"), PICTURES)
+def test_a_picture_of_every_mode_has_the_numbers_that_were_stored(ending: str, stored: Any, due: Any, tmp_path: Path):
+    image = stored if isinstance(stored, Image.Image) else Image.fromarray(stored)
+    options: dict[str, Any] = {"transparency": image.info["transparency"]} if "transparency" in image.info else {}
+    options |= {"lossless": True} if ending == ".webp" else {}
+    image.save(tmp_path / f"a{ending}", **options)
+    numbers, is_transparent, _ = values.picture(tmp_path / f"a{ending}")
+
+    expected = due[..., None] if due.ndim == 2 else due
+    assert numbers.shape == expected.shape
+    # Pillow puts a picture over another with a rounding of its own.
+    margin = 1 if due is FLAT or (isinstance(stored, np.ndarray) and stored.shape[2:] == (2,)) else 0
+    assert np.abs(numbers.astype(float) - expected).max() <= margin
+    assert is_transparent == (due is HOLE or margin == 1)
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "YCbCr"])
+@pytest.mark.parametrize("ending", [".jpg", ".jpe", ".jfif", ".jpeg", ".tif"])
+def test_other_colours_are_those_of_pillow(mode: str, ending: str, tmp_path: Path):
+    Image.fromarray(COLOUR).convert(mode).save(tmp_path / f"a{ending}")
+    with Image.open(tmp_path / f"a{ending}") as image:
+        assert np.array_equal(values.picture(tmp_path / f"a{ending}")[0], np.asarray(image.convert("RGB")))
+
+
+def test_a_phone_s_picture_is_upright_and_its_further_frames_are_counted(tmp_path: Path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the first row is the right side (Exif 2.3, table 6)
+    pages = [Image.fromarray(GREY), Image.fromarray(255 - GREY)]
+    Image.fromarray(np.rot90(GREY)).save(tmp_path / "phone.png", exif=exif)
+    pages[0].save(tmp_path / "scan.tif", save_all=True, append_images=pages[1:])
+
+    assert np.array_equal(values.picture(tmp_path / "phone.png")[0][..., 0], GREY)
+    assert np.array_equal(values.picture(tmp_path / "scan.tif")[0][..., 0], GREY)
+    assert values.picture(tmp_path / "scan.tif")[2] == 1
+
+
+def test_a_format_that_is_not_named_is_no_picture(tmp_path: Path):
+    # Pillow reads it, whatever its ending: as it does formats that start other programs.
+    Image.fromarray(GREY).save(tmp_path / "a.png", format="PCX")
+    with pytest.raises(DataError, match="cannot read the picture"):
+        values.picture(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("content", [b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 5 5\n", b"", b"%PDF-1.4\n"])
+def test_what_would_start_another_program_is_no_picture(content: bytes, tmp_path: Path):
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(DataError, match="cannot read the picture"):
+        values.picture(tmp_path / "a.png")
+
+
+SOURCES = {
+    "bytes": lambda images: images,
+    "12 bits": lambda images: images.astype(np.uint16) * 16,
+    "16 bits": lambda images: images.astype(np.uint16) * 257,
+    "int32": lambda images: images.astype(np.int32) * 70_000 - 5,
+    "floats": lambda images: (images / 255).astype(np.float32),
+    "signed floats": lambda images: (images / 128 - 1).astype(np.float32),
+    "dark": lambda images: images // 16,
+}
+
+
+@pytest.mark.parametrize("shape", [None, (1, 9, 9), (3, 5, 7)])
+@pytest.mark.parametrize("kind", SOURCES)
+def test_the_same_numbers_are_one_data_set_as_pictures_and_as_arrays(kind: str, shape: Any, tmp_path: Path):
+    images, labels = pictures()
+    numbers = SOURCES[kind](images)
+    folder = as_folder(tmp_path / "a", numbers, labels, ".tif")
+    arrays = as_npz(tmp_path / "a.npz", X=numbers, y=labels)
+    wide = own.from_arrays("a", numbers.astype(np.float64), labels, shape=shape)
+
+    assert own.read(folder, shape) == own.read(arrays, shape) == wide
+    if shape is None:
+        low, high = (np.array(each)[:, None, None] for each in (wide.low, wide.high))
+        due = np.clip(np.rint(255 * (numbers[:, None].astype(np.float64) - low) / (high - low)), 0, 255)
+        found = all_images(wide, tmp_path / "log")
+        number = {label: index for index, label in enumerate(wide.class_names)}
+        assert found == sorted(
+            (number[label], image.astype(np.uint8).tobytes()) for image, label in zip(due, labels, strict=True)
+        )
+
+
+def test_bytes_are_resized_as_pillow_does_it(tmp_path: Path):
+    images, _ = pictures()
+    image = Image.fromarray(images[0])
+    assert np.array_equal(
+        values.resized(images[0][..., None], (1, 9, 4))[..., 0],
+        np.asarray(image.resize((4, 9), Image.Resampling.BILINEAR)),
+    )
+    assert np.array_equal(values.resized(COLOUR, (1, 6, 5))[..., 0], np.asarray(Image.fromarray(COLOUR).convert("L")))
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "low", "high"),
+    [(0, 255, 0, 255), (3, 200, 0, 255), (0, 1, 0, 1), (0.1, 0.9, 0, 1), (0, 16, 0, 16), (-1, 1, -1, 1),
+     (0, 0.003, 0, 0.003), (0, 4095, 0, 4095), (0.5, 300, 0.5, 300)],
+)  # fmt: skip
+def test_the_range_is_that_of_what_is_trained_on(least: float, most: float, low: float, high: float):
+    whole = float(least).is_integer() and float(most).is_integer()
+    block = np.linspace(least, most, 64).reshape(4, 1, 4, 4)
+    block = np.rint(block) if whole else block
+    found = values.range_of([block[:2], block[2:]])
+
+    assert [float(each[0]) for each in found] == pytest.approx([low, high])
+
+
+def test_the_locked_part_has_no_part_in_the_range():
+    images, labels = pictures(most=60)
+    spec = own.from_arrays("a", images, labels, np.minimum(images + 40, 99) + 1, labels)
+
+    assert (spec.low, spec.high) == ((float(images.min()),), (float(images.max()),))
+
+
+SERIES = np.random.default_rng(0).normal(size=(60, 30)) * 2
+BYTES = pictures()[0].astype(np.int64)
+
+
+@pytest.mark.parametrize(
+    ("fitted", "later"),
+    [(BYTES, BYTES / 255), (BYTES / 255, BYTES), (SERIES, 255 * np.abs(SERIES)), (SERIES, SERIES / 500),
+     (BYTES, BYTES - 300.0), (BYTES * 16, BYTES * 4000)],
+)  # fmt: skip
+def test_numbers_of_another_scale_are_refused_wherever_they_come_in(fitted: np.ndarray, later: np.ndarray):
+    labels = pictures()[1]
+    spec = own.from_arrays("a", fitted, labels)
+    with pytest.raises(DataError):
+        own.pixels_of(spec, later)
+    with pytest.raises(DataError):
+        own.from_arrays("a", fitted, labels, later + 1e-9, labels)
+
+    assert own.pixels_of(spec, fitted[:1]).dtype == np.uint8
+    assert own.pixels_of(spec, fitted[:5] * 0 + fitted.min()).max() == 0
+
+
+def test_one_outlier_that_takes_the_steps_of_all_others_is_said():
+    numbers = SERIES.copy()
+    assert own.from_arrays("a", numbers, pictures()[1]).remarks == ()
+    numbers[9, 3] = 4000
+
+    spec = own.from_arrays("a", numbers, np.repeat(["a", "b"], 30), shape=None, allow_overlap=True)
+    assert any("4000" in remark for remark in spec.remarks)
+
+
+@pytest.mark.parametrize(
+    ("shape", "channels", "due"),
+    [((60, 3, 20, 20), None, (3, 20, 20)), ((60, 20, 20, 3), None, (3, 20, 20)), ((60, 8, 8), None, (1, 8, 8)),
+     ((60, 3, 16, 16), None, None), ((60, 1, 8, 8), None, None), ((60, 8, 8, 1), None, None),
+     ((60, 3, 16, 16), "first", (3, 16, 16)), ((60, 3, 16, 16), "last", (16, 3, 16)), ((60, 20, 20, 20), None, None),
+     ((60, 20, 20, 20), "last", None), ((60, 30), None, (1, 1, 30)), ((60, 3, 30), "first", (3, 1, 30)),
+     ((60, 30, 3), "last", (3, 1, 30)), ((60, 28, 28), "last", None)],
+)  # fmt: skip
+def test_channels_are_known_or_asked_for(shape: tuple[int, ...], channels: str | None, due: Any):
+    numbers = np.random.default_rng(0).integers(0, 256, shape)
+    labels = np.arange(60) % 3
+    if due is None:
+        with pytest.raises(DataError):
+            own.from_arrays("a", numbers, labels, channels=channels)
+        return
+    spec = own.from_arrays("a", numbers, labels, channels=channels)
+
+    assert spec.image_shape == due
+    # A further image is read as the first ones were.
+    assert own.pixels_of(spec, numbers).shape == (60, *due)
+
+
+def test_four_bytes_of_memory_are_enough_for_a_byte_of_pixel(tmp_path: Path):
+    images = np.random.default_rng(0).integers(0, 256, (4000, 32, 32), np.uint8)
+    place = as_npz(tmp_path / "a.npz", X=images, y=np.arange(4000) % 4)
+    own.from_arrays("warm", images[:50], np.arange(50) % 2)
+    tracemalloc.start()
+    own.read(place)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert peak < 4 * images.nbytes
+
+
+def test_an_archive_of_nothing_but_zeros_is_refused(tmp_path: Path):
+    np.savez_compressed(tmp_path / "a.npz", X=np.zeros((1300, 256, 256), np.uint8), y=np.arange(1300) % 2)
+    with pytest.raises(DataError, match="times its size"):
+        own.read(tmp_path / "a.npz")
+
+
+def test_transparent_parts_are_white_and_that_is_said(tmp_path: Path):
+    shades = GREY // np.arange(1, 21, dtype=np.uint8)[:, None, None]
+    layered = np.stack([shades, np.broadcast_to(ALPHA, shades.shape)], axis=-1)
+    [remark] = own.read(as_folder(tmp_path / "a", layered, np.arange(20) % 2)).remarks
+
+    assert "20 pictures with transparent parts" in remark
