@@ -70,6 +70,8 @@ _LEVEL, _SLOPE, _BEND = 0.5, 0.045, 0.4
 _REACH = 4.0
 # What networks of the same features differ by, and what seeds of one network differ by.
 _NETWORK, SEED_DEVIATION = 0.045, 0.08
+# Predictions have so many decimals: far more than they are sure of, and fewer than rounding errors reach.
+_DECIMALS = 9
 
 # Name, centre and width of each feature of a network: how far apart two networks may be in it and still say much of one
 # another. The widths are those under which the trainings that ship are most probable, drawn towards 1.25 times the
@@ -151,7 +153,9 @@ class Surrogate:
             means = means + across.T @ self._weights
             half = solve_triangular(self._root, across, lower=True, check_finite=False)
             variances = variances - (half**2).sum(axis=0)
-        return means, np.sqrt(np.maximum(variances, _NETWORK**2))
+        deviations = np.sqrt(np.maximum(variances, _NETWORK**2))
+        # Networks of the same features are equal on every processor, whatever the last bits of its BLAS.
+        return means.round(_DECIMALS), deviations.round(_DECIMALS)
 
 
 def _before(rows: Any, belief: float) -> Any:

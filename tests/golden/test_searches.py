@@ -1,13 +1,12 @@
 """Searches with scripted trainings propose, prune, confirm and choose as before: with a prior, with lengths, resumed.
 
-``searches.json`` has, for each search, its last events as they are, counts of all kinds, and a digest of the whole log
-without times. What replays leave out (tests/golden/test_replays.py) is here; ends of whole searches, with their
-verification, are among the command lines (tests/golden/test_commands.py).
+``searches.json`` has, for each search, its last events, counts of all kinds, and a digest of the whole log without
+times; figures are rounded. What replays leave out (tests/golden/test_replays.py) is here; ends of whole searches, with
+their verification, are among the command lines (tests/golden/test_commands.py).
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from pathlib import Path
@@ -21,6 +20,7 @@ from harness.system.files import Workspace
 from harness.training.recipe import RECIPES
 from search_spaces.catalog import space
 from search_spaces.space import Metric
+from tests.golden import rounding
 from tests.harness import scripted
 from tests.harness.scripted import Trainer
 
@@ -64,12 +64,11 @@ def searched(name: str, folder: Path, trainer: Trainer) -> dict[str, Any]:
     for count in (*breaks, trials):
         run(folder, configured, count)
     events = [{key: value for key, value in event.items() if key not in TIMES} for event in scripted.events(folder)]
-    lines = [json.dumps(event, sort_keys=True) for event in events]
     return {
         "events": dict(sorted(Counter(event["event"] for event in events).items())),
-        "last": events[-3:],
+        "last": rounding.rounded(events[-3:]),
         "jobs": len(trainer.asked),
-        "sha256": hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16],
+        "sha256": rounding.digest(events),
     }
 
 
