@@ -126,8 +126,18 @@ class OfPixels(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """Return the logits of pixels (images, channels, rows, columns), or (images, rows, columns) of one channel."""
         pixels = pixels[:, None] if pixels.dim() == 3 else pixels
-        images: Tensor = self.network(normalised(pixels.float() / 255, self.dataset.mean, self.dataset.std))
-        return images
+        shares, mean, deviation = pixels.float() / 255, self.dataset.mean, self.dataset.std
+        if len(mean) == 1:
+            images = normalised(shares, mean, deviation)
+        else:
+            # Not normalised(), which keeps its tensors: those of an export have no numbers, and the next use got them.
+            images = (shares - _by_channel(mean, shares)) / _by_channel(deviation, shares)
+        logits: Tensor = self.network(images)
+        return logits
+
+
+def _by_channel(values: tuple[float, ...], like: Tensor) -> Tensor:
+    return torch.tensor(values, dtype=like.dtype, device=like.device).view(-1, 1, 1)
 
 
 def to_onnx(

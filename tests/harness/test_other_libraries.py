@@ -30,10 +30,10 @@ from harness.other_libraries import Counts, _fvcore_counts, _summary_total, cros
 from harness.system import errors
 from harness.system.errors import HarnessError
 from harness.system.files import Workspace
-from harness.training.modules import build
+from harness.training.modules import build, normalised
 from harness.training.recipe import Recipe
 from search_spaces.catalog import PRESETS, SPACES, space
-from search_spaces.network import MNIST, Architecture, analyse
+from search_spaces.network import MNIST, Architecture, Task, analyse
 from search_spaces.notation import parse_network
 from search_spaces.space import draw_uniform
 from tests.harness.test_every_op import EVERY_OP
@@ -189,6 +189,25 @@ def test_the_model_takes_raw_pixels_gives_the_logits_of_torch_and_says_what_it_i
     assert {item.key: item.value for item in model.metadata_props} == {"hash": parse_network(text).hash}
     # The exporter would note the lines and folders of this program.
     assert b"modules.py" not in model.SerializeToString()
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 40), (3, 8, 8), (3, 1, 40), (4, 5, 7)])
+def test_models_of_several_channels_give_the_logits_of_torch_and_leave_torch_as_it_was(shape: tuple[int, int, int]):
+    task = Task(shape, 3)
+    mean, deviation = (tuple(start + 0.07 * channel for channel in range(shape[0])) for start in (0.2, 0.1))
+    spec = replace(DATASETS["mnist"], name="toy", mean=mean, std=deviation, image_shape=shape, classes=3)
+    network = build(parse_network("conv1x3(4) bn relu | gap | linear(3)", task), task).eval()
+    pixels = torch.from_numpy(np.random.default_rng(1).integers(0, 256, (5, *shape), np.uint8))
+
+    content, _ = to_onnx(network, spec, pixels, {})
+
+    by_hand = (pixels.numpy() / 255 - np.reshape(mean, (-1, 1, 1))) / np.reshape(deviation, (-1, 1, 1))
+    # What trains in the same process gets its numbers, too.
+    given = normalised(pixels.float() / 255, mean, deviation)
+    np.testing.assert_allclose(given.numpy(), by_hand, rtol=1e-5, atol=1e-6)
+    due = network(torch.from_numpy(by_hand.astype(np.float32))).detach().numpy()
+    logits = InferenceSession(content, providers=["CPUExecutionProvider"]).run(["logits"], {"pixels": pixels.numpy()})
+    np.testing.assert_allclose(logits[0], due, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.slow
