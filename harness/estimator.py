@@ -114,7 +114,7 @@ class SmallestClassifier(_Base):
 
         pixels = torch.from_numpy(own.pixels_of(self.data_, X))
         with torch.no_grad():
-            shares = [torch.softmax(self._model(batch), 1) for batch in torch.split(pixels, 1_000)]
+            shares = [torch.softmax(self._model.logits(batch), 1) for batch in torch.split(pixels, 1_000)]
         found: np.ndarray[Any, Any] = torch.cat(shares).numpy()
         return found
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import random
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,23 +17,28 @@ import pytest
 import torch
 from hypothesis import given, settings
 from onnxruntime import InferenceSession
+from safetensors import safe_open
 from safetensors.numpy import load_file
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+import harness
 from harness import other_libraries
 from harness.cli import run
+from harness.data import own
 from harness.data import training_images as data
-from harness.data.datasets import DATASETS
+from harness.data.datasets import DATASETS, Dataset
 from harness.data.training_images import ImageData, load
 from harness.evidence import record
 from harness.evidence.record import Record
-from harness.other_libraries import Counts, _fvcore_counts, _summary_total, cross_check, match, to_onnx
+from harness.other_libraries import Counts, OfPixels, _fvcore_counts, _summary_total, cross_check, match, to_onnx
 from harness.system import errors
-from harness.system.errors import HarnessError
+from harness.system.errors import DataError, HarnessError
 from harness.system.files import Workspace
 from harness.training.modules import build, normalised
 from harness.training.recipe import Recipe
+from harness.training.result import Purpose, derive_seed
+from harness.training.run import to_safetensors
 from search_spaces.catalog import PRESETS, SPACES, space
 from search_spaces.network import MNIST, Architecture, Task, analyse
 from search_spaces.notation import parse_network
@@ -224,6 +231,142 @@ def test_a_model_that_says_something_else_is_never_given_out(monkeypatch: pytest
 
     with pytest.raises(AssertionError):
         to_onnx(network, DATASETS["mnist"], images, {})
+
+
+# Raw numbers --------------------------------------------------------------------------------------------------
+
+
+def _as_they_are(numbers: np.ndarray) -> np.ndarray:
+    return numbers[:, None]
+
+
+KINDS: dict[str, tuple[Any, Any, list[Any], str | None]] = {
+    # How 140 arrays of fractions from 0 to 1 become numbers, how these are arranged for a model, the labels, the axes.
+    "bytes": (lambda x: (255 * x).round().astype(np.uint8), _as_they_are, ["cat", "dog", "10"], None),
+    "coloured": (
+        lambda x: (255 * np.stack([x, x[::-1], x**2], -1)).round().astype(np.uint8),
+        lambda numbers: np.moveaxis(numbers, 3, 1),
+        [9, 10, 2],
+        "last",
+    ),
+    "fractions": (lambda x: x.astype(np.float32), _as_they_are, [0, 1, 2], None),
+    "floats": (lambda x: 5.2 * x - 2.6, _as_they_are, ["a", "b"], None),
+    "wide": (lambda x: (60_000 * x).astype(np.uint16), _as_they_are, [3, 7], None),
+    "series": (
+        lambda x: 5.2 * x.reshape(140, -1) - 2.6,
+        lambda numbers: numbers[:, None, None],
+        ["no", "yes", "ä"],
+        None,
+    ),
+    "channels": (
+        lambda x: np.stack([x, 100 * x**2, -x], 1).reshape(140, 3, -1),
+        lambda numbers: numbers[:, :, None],
+        [1, 2],
+        "first",
+    ),
+    "sixteen": (lambda x: (16 * x).round().astype(np.uint8), _as_they_are, [-1, 1], None),
+}
+
+
+def _recorded(spec: Dataset, network: nn.Module, architecture: Architecture, place: Workspace, blank: Record) -> Record:
+    # A record without training: the weights are as they were drawn.
+    analysis, hash_ = analyse(architecture, spec.task), architecture.hash
+    made = replace(blank, architecture=architecture, hash=hash_, dataset=spec.name, macs=analysis.macs)
+    path = record.weights_path(place.records, made, 0)
+    path.parent.mkdir(parents=True)
+    about = {"recipe": made.recipe_name, "recipe_hash": made.recipe_hash, "dataset": spec.name}
+    path.write_bytes(to_safetensors(network, {"architecture": str(architecture), **about}))
+    facts: dict[str, Any] = {"weights_sha256": record.read_weights(path).sha256, "test_size": spec.test_size}
+    seed = replace(made.seeds[0], **facts, seed=derive_seed(hash_, made.recipe_hash, Purpose.VERIFY, 0))
+    made = replace(made, parameters=analysis.parameters, seeds=(seed,))
+    record.write(place.records, made)
+    return made
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_onnx_load_pixels_and_evaluation_say_the_same_classes_of_raw_numbers(
+    kind: str, workspace: Path, new_record: Any
+):
+    numbers_of, arranged, labels, channels = KINDS[kind]
+    numbers = numbers_of(np.random.default_rng(5).random((140, 8, 9)))
+    answers = np.array(labels)[np.arange(140) % len(labels)]
+    spec = harness.Data.from_arrays(kind, numbers[:100], answers[:100], numbers[100:], answers[100:], channels=channels)
+    architecture = parse_network(f"conv1x3(4) relu | linear({len(labels)})", spec.task)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(2)
+        network = build(architecture, spec.task).eval()
+    made = _recorded(spec, network, architecture, Workspace(workspace), new_record([0]))
+
+    pixels = own.pixels_of(spec, numbers[100:])
+    shares = pixels / 255
+    inputs = (shares - np.reshape(spec.mean, (-1, 1, 1))) / np.reshape(spec.std, (-1, 1, 1))
+    with torch.no_grad():
+        due = network(torch.from_numpy(inputs.astype(np.float32))).argmax(1).numpy()
+        given = torch.from_numpy(np.ascontiguousarray(arranged(numbers[100:])))
+        loaded = harness.load(made)(given).argmax(1).numpy()
+    told = harness.export(str(architecture), "a.onnx", "a.safetensors", dataset=spec.name).facts
+    session = InferenceSession("a.onnx", providers=["CPUExecutionProvider"])
+    dtype = {"tensor(uint8)": np.uint8, "tensor(double)": np.float64}[session.get_inputs()[0].type]
+    by_onnx = session.run(["logits"], {"pixels": given.numpy().astype(dtype)})[0].argmax(1)
+    wrong = harness.evaluate(made).wrong
+
+    assert len(set(due.tolist())) > 1
+    assert loaded.tolist() == by_onnx.tolist() == due.tolist()
+    names = list(map(str, np.unique(answers).tolist()))
+    truth = np.array([names.index(str(answer)) for answer in answers[100:]])
+    assert sorted(said for _, said in wrong) == sorted(due[due != truth].tolist())
+    assert told["trained"] is False
+    # Both files name the classes, in their order, and the range of each channel.
+    properties = {item.key: item.value for item in onnx.load("a.onnx").metadata_props}
+    with safe_open("a.safetensors", "numpy") as file:
+        stated = json.loads(file.metadata()["harness"])
+    assert json.loads(properties["class_names"]) == json.loads(stated["class_names"]) == names
+    ranges = [stated["number_low"], stated["number_high"]]
+    assert [tuple(map(float, text.split())) for text in ranges] == [spec.low, spec.high]
+    assert ranges == [properties["number_low"], properties["number_high"]]
+
+
+@pytest.fixture
+def of_bytes() -> OfPixels:
+    return OfPixels(build(parse_network(TIED_TEXT), MNIST), DATASETS["mnist"]).eval()
+
+
+@pytest.mark.parametrize("least_and_most", [(0, 1), (-0.42, 2.8), (-2.6, 2.6)])
+def test_a_network_of_bytes_warns_of_fractions(of_bytes: OfPixels, least_and_most: tuple[float, float]):
+    numbers = torch.linspace(*least_and_most, 2 * 784).reshape(2, 1, 28, 28)
+
+    with pytest.warns(UserWarning, match="for a network of numbers from 0 to 255"):
+        of_bytes(numbers)
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        torch.full((2, 1, 28, 28), 65_535.0),
+        torch.full((2, 28, 28), -300),
+        torch.full((2, 28, 28), math.nan),
+        torch.zeros(2, 28, 28, 1)[:, :27],
+        torch.zeros(2, 28, 28, 3, dtype=torch.uint8),
+    ],
+)
+def test_numbers_of_another_scale_or_shape_are_refused(of_bytes: OfPixels, numbers: torch.Tensor):
+    with pytest.raises(DataError):
+        of_bytes(numbers)
+
+
+def test_bytes_may_come_as_any_type_without_axes_of_one_and_have_a_gradient(of_bytes: OfPixels):
+    pixels = torch.arange(3 * 784).reshape(3, 28, 28) % 256
+    logits = of_bytes(pixels.to(torch.uint8))
+    numbers = pixels.float().requires_grad_()
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for given in (pixels, pixels.short(), pixels.double() + 0.3, numbers, pixels[:, None], pixels[..., None]):
+            assert torch.equal(of_bytes(given), logits)
+        assert len(of_bytes(pixels[:0].float())) == 0
+    of_bytes(numbers).sum().backward()
+    assert numbers.grad is not None
+    assert numbers.grad.abs().max() > 0
 
 
 # The record ---------------------------------------------------------------------------------------------------
