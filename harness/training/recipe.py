@@ -322,12 +322,12 @@ def check_statistics(recipe: Recipe, architecture: Architecture, task: Task) -> 
 
 def _read(path: Path) -> Recipe:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot read the recipe {path}: {reason(error)}") from error
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # numbers of thousands of digits are none, too
         raise ContentError(f"{path} is not TOML: {error}") from error
     # What has a name here is written out: a recipe states all that it depends on.
     if isinstance(named := document.get("teacher_recipe"), str):

@@ -35,12 +35,12 @@ from harness.other_libraries import Counts, OfPixels, _fvcore_counts, _summary_t
 from harness.system import errors
 from harness.system.errors import DataError, HarnessError
 from harness.system.files import Workspace
-from harness.training.modules import build, normalised
+from harness.training.modules import build
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose, derive_seed
 from harness.training.run import to_safetensors
 from search_spaces.catalog import PRESETS, SPACES, space
-from search_spaces.network import MNIST, Architecture, Task, analyse
+from search_spaces.network import MNIST, Architecture, analyse
 from search_spaces.notation import parse_network
 from search_spaces.space import draw_uniform
 from tests.harness.test_every_op import EVERY_OP
@@ -198,25 +198,6 @@ def test_the_model_takes_raw_pixels_gives_the_logits_of_torch_and_says_what_it_i
     assert b"modules.py" not in model.SerializeToString()
 
 
-@pytest.mark.parametrize("shape", [(2, 1, 40), (3, 8, 8), (3, 1, 40), (4, 5, 7)])
-def test_models_of_several_channels_give_the_logits_of_torch_and_leave_torch_as_it_was(shape: tuple[int, int, int]):
-    task = Task(shape, 3)
-    mean, deviation = (tuple(start + 0.07 * channel for channel in range(shape[0])) for start in (0.2, 0.1))
-    spec = replace(DATASETS["mnist"], name="toy", mean=mean, std=deviation, image_shape=shape, classes=3)
-    network = build(parse_network("conv1x3(4) bn relu | gap | linear(3)", task), task).eval()
-    pixels = torch.from_numpy(np.random.default_rng(1).integers(0, 256, (5, *shape), np.uint8))
-
-    content, _ = to_onnx(network, spec, pixels, {})
-
-    by_hand = (pixels.numpy() / 255 - np.reshape(mean, (-1, 1, 1))) / np.reshape(deviation, (-1, 1, 1))
-    # What trains in the same process gets its numbers, too.
-    given = normalised(pixels.float() / 255, mean, deviation)
-    np.testing.assert_allclose(given.numpy(), by_hand, rtol=1e-5, atol=1e-6)
-    due = network(torch.from_numpy(by_hand.astype(np.float32))).detach().numpy()
-    logits = InferenceSession(content, providers=["CPUExecutionProvider"]).run(["logits"], {"pixels": pixels.numpy()})
-    np.testing.assert_allclose(logits[0], due, rtol=1e-3, atol=1e-4)
-
-
 @pytest.mark.slow
 @given(...)
 @settings(max_examples=40)
@@ -236,36 +217,23 @@ def test_a_model_that_says_something_else_is_never_given_out(monkeypatch: pytest
 # Raw numbers --------------------------------------------------------------------------------------------------
 
 
-def _as_they_are(numbers: np.ndarray) -> np.ndarray:
-    return numbers[:, None]
-
-
-KINDS: dict[str, tuple[Any, Any, list[Any], str | None]] = {
-    # How 140 arrays of fractions from 0 to 1 become numbers, how these are arranged for a model, the labels, the axes.
-    "bytes": (lambda x: (255 * x).round().astype(np.uint8), _as_they_are, ["cat", "dog", "10"], None),
-    "coloured": (
-        lambda x: (255 * np.stack([x, x[::-1], x**2], -1)).round().astype(np.uint8),
-        lambda numbers: np.moveaxis(numbers, 3, 1),
-        [9, 10, 2],
-        "last",
-    ),
-    "fractions": (lambda x: x.astype(np.float32), _as_they_are, [0, 1, 2], None),
-    "floats": (lambda x: 5.2 * x - 2.6, _as_they_are, ["a", "b"], None),
-    "wide": (lambda x: (60_000 * x).astype(np.uint16), _as_they_are, [3, 7], None),
-    "series": (
-        lambda x: 5.2 * x.reshape(140, -1) - 2.6,
-        lambda numbers: numbers[:, None, None],
-        ["no", "yes", "ä"],
-        None,
-    ),
-    "channels": (
-        lambda x: np.stack([x, 100 * x**2, -x], 1).reshape(140, 3, -1),
-        lambda numbers: numbers[:, :, None],
-        [1, 2],
-        "first",
-    ),
-    "sixteen": (lambda x: (16 * x).round().astype(np.uint8), _as_they_are, [-1, 1], None),
-}
+X = np.random.default_rng(5).random((140, 8, 9))
+BYTES = (255 * X).round().astype(np.uint8)
+COLOURS = np.stack([BYTES, BYTES[::-1], BYTES // 2], 1)
+SERIES = 5.2 * X.reshape(140, -1) - 2.6
+CHANNELS = np.stack([SERIES, 100 * SERIES**2, -SERIES], 1)
+SIXTEEN = (16 * X).round().astype(np.uint8)
+# Numbers as somebody has them, and as a model takes them; where their channels stand, and their labels.
+KINDS = [
+    pytest.param(BYTES, BYTES[:, None], None, ["cat", "dog", "10"], id="bytes"),
+    pytest.param(np.moveaxis(COLOURS, 1, 3), COLOURS, "last", [9, 10, 2], id="coloured"),
+    pytest.param(X.astype(np.float32), X.astype(np.float32)[:, None], None, [0, 1, 2], id="fractions"),
+    pytest.param(5.2 * X - 2.6, 5.2 * X[:, None] - 2.6, None, ["a", "b"], id="floats"),
+    pytest.param((60_000 * X).astype(np.uint16), (60_000 * X).astype(np.uint16), None, [3, 7], id="wide"),
+    pytest.param(SERIES, SERIES[:, None, None], None, ["no", "yes", "ä"], id="series"),
+    pytest.param(CHANNELS, CHANNELS[:, :, None], "first", [1, 2], id="channels"),
+    pytest.param(SIXTEEN, SIXTEEN[:, None], None, [-1, 1], id="sixteen"),
+]
 
 
 def _recorded(spec: Dataset, network: nn.Module, architecture: Architecture, place: Workspace, blank: Record) -> Record:
@@ -283,47 +251,39 @@ def _recorded(spec: Dataset, network: nn.Module, architecture: Architecture, pla
     return made
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("numbers", "arranged", "channels", "labels"), KINDS)
 def test_onnx_load_pixels_and_evaluation_say_the_same_classes_of_raw_numbers(
-    kind: str, workspace: Path, new_record: Any
+    numbers: np.ndarray, arranged: np.ndarray, channels: str, labels: list[Any], workspace: Path, new_record: Any
 ):
-    numbers_of, arranged, labels, channels = KINDS[kind]
-    numbers = numbers_of(np.random.default_rng(5).random((140, 8, 9)))
     answers = np.array(labels)[np.arange(140) % len(labels)]
-    spec = harness.Data.from_arrays(kind, numbers[:100], answers[:100], numbers[100:], answers[100:], channels=channels)
+    spec = harness.Data.from_arrays("a", numbers[:100], answers[:100], numbers[100:], answers[100:], channels=channels)
     architecture = parse_network(f"conv1x3(4) relu | linear({len(labels)})", spec.task)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(2)
         network = build(architecture, spec.task).eval()
     made = _recorded(spec, network, architecture, Workspace(workspace), new_record([0]))
-
-    pixels = own.pixels_of(spec, numbers[100:])
-    shares = pixels / 255
+    shares = own.pixels_of(spec, numbers[100:]) / 255
     inputs = (shares - np.reshape(spec.mean, (-1, 1, 1))) / np.reshape(spec.std, (-1, 1, 1))
-    with torch.no_grad():
-        due = network(torch.from_numpy(inputs.astype(np.float32))).argmax(1).numpy()
-        given = torch.from_numpy(np.ascontiguousarray(arranged(numbers[100:])))
-        loaded = harness.load(made)(given).argmax(1).numpy()
-    told = harness.export(str(architecture), "a.onnx", "a.safetensors", dataset=spec.name).facts
+    due = network(torch.from_numpy(inputs.astype(np.float32))).argmax(1).numpy()
+    assert len(set(due.tolist())) > 1
+
+    given = np.ascontiguousarray(arranged.reshape(140, *spec.image_shape)[100:])
+    harness.export(str(architecture), "a.onnx", "a.safetensors", dataset=spec.name)
     session = InferenceSession("a.onnx", providers=["CPUExecutionProvider"])
     dtype = {"tensor(uint8)": np.uint8, "tensor(double)": np.float64}[session.get_inputs()[0].type]
-    by_onnx = session.run(["logits"], {"pixels": given.numpy().astype(dtype)})[0].argmax(1)
-    wrong = harness.evaluate(made).wrong
-
-    assert len(set(due.tolist())) > 1
+    by_onnx = session.run(["logits"], {"pixels": given.astype(dtype)})[0].argmax(1)
+    loaded = harness.load(made)(torch.from_numpy(given)).argmax(1)
     assert loaded.tolist() == by_onnx.tolist() == due.tolist()
     names = list(map(str, np.unique(answers).tolist()))
     truth = np.array([names.index(str(answer)) for answer in answers[100:]])
-    assert sorted(said for _, said in wrong) == sorted(due[due != truth].tolist())
-    assert told["trained"] is False
+    assert sorted(said for _, said in harness.evaluate(made).wrong) == sorted(due[due != truth].tolist())
     # Both files name the classes, in their order, and the range of each channel.
-    properties = {item.key: item.value for item in onnx.load("a.onnx").metadata_props}
     with safe_open("a.safetensors", "numpy") as file:
         stated = json.loads(file.metadata()["harness"])
-    assert json.loads(properties["class_names"]) == json.loads(stated["class_names"]) == names
-    ranges = [stated["number_low"], stated["number_high"]]
-    assert [tuple(map(float, text.split())) for text in ranges] == [spec.low, spec.high]
-    assert ranges == [properties["number_low"], properties["number_high"]]
+    for properties in ({item.key: item.value for item in onnx.load("a.onnx").metadata_props}, stated):
+        assert json.loads(properties["class_names"]) == names
+        ranges = [tuple(map(float, properties[name].split())) for name in ("number_low", "number_high")]
+        assert ranges == [spec.low, spec.high]
 
 
 @pytest.fixture
@@ -331,42 +291,27 @@ def of_bytes() -> OfPixels:
     return OfPixels(build(parse_network(TIED_TEXT), MNIST), DATASETS["mnist"]).eval()
 
 
-@pytest.mark.parametrize("least_and_most", [(0, 1), (-0.42, 2.8), (-2.6, 2.6)])
-def test_a_network_of_bytes_warns_of_fractions(of_bytes: OfPixels, least_and_most: tuple[float, float]):
-    numbers = torch.linspace(*least_and_most, 2 * 784).reshape(2, 1, 28, 28)
-
-    with pytest.warns(UserWarning, match="for a network of numbers from 0 to 255"):
-        of_bytes(numbers)
+WARNED = [((0, 1), (28, 28), UserWarning), ((-0.42, 2.8), (1, 28, 28), UserWarning), ((-2.6, 2.6), (784,), DataError)]
+REFUSED = [(0, 65_535), (-300, 0), (0, math.nan)]
 
 
-@pytest.mark.parametrize(
-    "numbers",
-    [
-        torch.full((2, 1, 28, 28), 65_535.0),
-        torch.full((2, 28, 28), -300),
-        torch.full((2, 28, 28), math.nan),
-        torch.zeros(2, 28, 28, 1)[:, :27],
-        torch.zeros(2, 28, 28, 3, dtype=torch.uint8),
-    ],
-)
-def test_numbers_of_another_scale_or_shape_are_refused(of_bytes: OfPixels, numbers: torch.Tensor):
-    with pytest.raises(DataError):
-        of_bytes(numbers)
+@pytest.mark.parametrize(("limits", "shape", "error"), [*WARNED, *[(each, (28, 28), DataError) for each in REFUSED]])
+def test_numbers_of_another_scale_or_shape_are_warned_of_or_refused(
+    of_bytes: OfPixels, limits: tuple[float, float], shape: tuple[int, ...], error: type[Exception]
+):
+    with warnings.catch_warnings(action="error"), pytest.raises(error):
+        of_bytes(torch.linspace(*limits, 2 * 784).reshape(2, *shape))
 
 
 def test_bytes_may_come_as_any_type_without_axes_of_one_and_have_a_gradient(of_bytes: OfPixels):
     pixels = torch.arange(3 * 784).reshape(3, 28, 28) % 256
-    logits = of_bytes(pixels.to(torch.uint8))
     numbers = pixels.float().requires_grad_()
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        for given in (pixels, pixels.short(), pixels.double() + 0.3, numbers, pixels[:, None], pixels[..., None]):
-            assert torch.equal(of_bytes(given), logits)
-        assert len(of_bytes(pixels[:0].float())) == 0
-    of_bytes(numbers).sum().backward()
-    assert numbers.grad is not None
-    assert numbers.grad.abs().max() > 0
+    for same in (pixels, pixels.short(), pixels.double() + 0.3, numbers, pixels[:, None], pixels[..., None]):
+        assert torch.equal(of_bytes(same), of_bytes(pixels.to(torch.uint8)))
+    assert len(of_bytes(pixels[:0].float())) == 0
+    (gradient,) = torch.autograd.grad(of_bytes(numbers).sum(), numbers)
+    assert gradient.abs().max() > 0
 
 
 # The record ---------------------------------------------------------------------------------------------------
