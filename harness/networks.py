@@ -118,7 +118,7 @@ def read_network(argument: str, place: Workspace, task: Task) -> NetworkArgument
         SearchSpaceError: the notation is wrong, or the ops do not fit together.
     """
     if argument == "-":
-        return NetworkArgument(_parsed(sys.stdin.read(_LONGEST_FILE).removeprefix("\ufeff"), task))
+        return NetworkArgument(_parsed(sys.stdin.read(_LONGEST_FILE), task))
     if argument.startswith("@"):
         try:
             with open(argument[1:], encoding="utf-8-sig") as file:
@@ -152,7 +152,8 @@ def read_network(argument: str, place: Workspace, task: Task) -> NetworkArgument
 
 
 def _parsed(text: str, task: Task) -> Architecture:
-    architecture = parse_network(text, task)
+    # A shell hands on the byte order mark of a file, too.
+    architecture = parse_network(text.removeprefix("\ufeff"), task)
     if _OTHER_SLOPE.search(text):
         say("LeakyReLU without a slope is leaky(0.1) here; its slope is 0.01 in PyTorch and 0.3 in Keras", "warning")
     return architecture
