@@ -37,6 +37,7 @@ _NAMED = 10
 # Numbers that differ may become equal pixels, which then are parted once more.
 _MOST_PASSES = 8
 _TRAIN, _VALIDATION, _TEST = range(3)
+_FLAGS = (("balanced", (False, True)), ("allow_overlap", (False, True)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +57,16 @@ class Options:
             if len(sizes) != 3 or not all(isinstance(size, int | np.integer) and 0 < size < 10_000 for size in sizes):
                 raise DataError(f"shape={self.shape!r}: allowed are (channels, rows, columns)")
             object.__setattr__(self, "shape", tuple(map(int, sizes)))
-        if self.channels not in (None, "first", "last"):
-            raise DataError(f'channels={self.channels!r}: allowed are "first" and "last"')
-        if not isinstance(self.balanced, bool) or not isinstance(self.allow_overlap, bool):
-            raise DataError("balanced and allow_overlap are True or False")
+        for name, allowed in (("channels", (None, "first", "last")), *_FLAGS):
+            if getattr(self, name) not in allowed:
+                raise DataError(f"{name}={getattr(self, name)!r}: allowed are {', '.join(map(repr, allowed))}")
 
     def __str__(self) -> str:
-        shape = shape_text(self.shape) if self.shape else ""
-        pairs = {"--input": shape, "--group-by": self.group_by, "--channels": self.channels}
-        texts = [f"{option} {value}" for option, value in pairs.items() if value]
-        texts += ["--score balanced"] * self.balanced + ["--allow-overlap"] * self.allow_overlap
+        texts = [f"--input {shape_text(self.shape)}"] if self.shape else []
+        texts += [f"--group-by {self.group_by}"] if self.group_by is not None else []
+        texts += ["--score balanced"] if self.balanced else []
+        texts += [f"--channels {self.channels}"] if self.channels else []
+        texts += ["--allow-overlap"] if self.allow_overlap else []
         return " ".join(texts) or "no options"
 
 
@@ -86,21 +87,25 @@ def name_of(text: str, options: Options | None = None) -> str:
     source = source_options(text) if options is None else options
     spec = _kept(source_at(Path(text), source.shape, source.group_by), source)
     if options is not None:
-        write_json(_memory_file(), _memory() | {os.path.realpath(text): asdict(options)})
+        write_json(_memory(), _remembered() | {os.path.realpath(text): asdict(options)})
     return spec.name
 
 
 def source_options(text: str) -> Options:
     """Return how a path was read when it was described last."""
-    return read_as(Options, json.dumps(_memory().get(os.path.realpath(text), {})), str(_memory_file()))
+    stated = _remembered().get(os.path.realpath(text), {})
+    return read_as(Options, json.dumps(stated), str(_memory()))
 
 
-def _memory_file() -> Path:
+def _memory() -> Path:
     return workspace().data("described.json")
 
 
-def _memory() -> dict[str, Any]:
-    memory: dict[str, Any] = json.loads(read_bytes(_memory_file())) if _memory_file().is_file() else {}
+def _remembered() -> dict[str, Any]:
+    try:
+        memory: dict[str, Any] = json.loads(_memory().read_text("utf-8"))
+    except (OSError, ValueError):
+        memory = {}
     return memory
 
 
@@ -269,12 +274,7 @@ def _kept(source: Source, options: Options) -> Dataset:
     roll, classes = _roll(source, options)
     grouped = roll.groups is not None
     tested, low, high, pixels, equal = _tested(roll, grouped)
-    places = {PARTS[part]: np.flatnonzero(roll.part == part) for part in roll.numbers}
-    overlap = divisions.overlap(places, equal, roll.groups)
-    if overlap and not options.allow_overlap:
-        raise DataError(
-            f"the parts of {source.name} overlap: {overlap}", hint="--allow-overlap keeps them, and says so"
-        )
+    overlap = _overlap(source.name, roll, equal, options)
     remarks = _remarks(source, roll, pixels, low, high)
     duplicates = _duplicates(roll, equal)
     roll.numbers.clear()
@@ -298,15 +298,9 @@ def _kept(source: Source, options: Options) -> Dataset:
         "train": {"pixels": pixels[trained[stay]], "labels": labels[stay].astype("<i8"), "fold": fold[stay]},
         "test": {"pixels": pixels[locked], "labels": roll.labels[locked].astype("<i8")},
     }
-    facts = [classes, low.tolist(), high.tolist(), overlap, options.balanced]
-    # Not of the files, in which a version of numpy may have its part.
-    hashed = hashlib.sha256(json.dumps([*facts, pixels.shape, len(locked)], ensure_ascii=False).encode())
-    for array in (array for arrays in stored.values() for array in arrays.values()):
-        hashed.update(np.ascontiguousarray(array).data)
-    digest = hashed.hexdigest()
-    plain = re.sub(r"[^a-z0-9]+", "-", source.name.lower()).strip("-")[:40].strip("-") or "own"
-    # The pixels are there twice now, and are needed once.
     del pixels
+    digest = _digest(stored, classes, low, high, overlap, balanced=options.balanced)
+    plain = re.sub(r"[^a-z0-9]+", "-", source.name.lower()).strip("-")[:40].strip("-") or "own"
     mean, deviation = _statistics(stored["train"]["pixels"], source.name)
     channels, rows, columns = stored["train"]["pixels"].shape[1:]
     validated = int((stored["train"]["fold"] == 0).sum())
@@ -395,6 +389,14 @@ def _tested(roll: _Roll, grouped: bool) -> tuple[Array, Array, Array, Array, Arr
     raise DataError("a fifth cannot be set aside: images that differ become equal in 256 steps")
 
 
+def _overlap(name: str, roll: _Roll, equal: Array, options: Options) -> str:
+    parts = {PARTS[part]: np.flatnonzero(roll.part == part) for part in np.unique(roll.part).tolist()}
+    overlap = divisions.overlap(parts, equal, roll.groups)
+    if overlap and not options.allow_overlap:
+        raise DataError(f"the parts of {name} overlap: {overlap}", hint="--allow-overlap keeps them, and says so")
+    return overlap
+
+
 def _remarks(source: Source, roll: _Roll, pixels: Array, low: Array, high: Array) -> list[str]:
     remarks = list(source.remarks)
     first = np.arange(min(len(pixels), 200))
@@ -435,6 +437,25 @@ def _statistics(pixels: Array, name: str) -> tuple[tuple[float, ...], tuple[floa
     return tuple(means), tuple(deviations)
 
 
+def _digest(
+    stored: Mapping[str, Mapping[str, Array]],
+    classes: list[str],
+    low: Array,
+    high: Array,
+    overlap: str,
+    *,
+    balanced: bool,
+) -> str:
+    # Not of the files, in which a version of numpy may have its part.
+    shapes = [list(each["pixels"].shape) for each in stored.values()]
+    facts = [classes, shapes, low.tolist(), high.tolist(), overlap]
+    hashed = hashlib.sha256(json.dumps(facts, ensure_ascii=False).encode())
+    for array in (array for each in stored.values() for array in each.values()):
+        hashed.update(np.ascontiguousarray(array).data)
+    hashed.update(b"balanced" * balanced)
+    return hashed.hexdigest()
+
+
 def _written(spec: Dataset, stored: Mapping[str, Mapping[str, Array]]) -> Dataset:
     """Write a data set unless it is there, and what is known of its source now; return it with its files."""
     place = workspace().data(spec.name)
@@ -443,13 +464,16 @@ def _written(spec: Dataset, stored: Mapping[str, Mapping[str, Array]]) -> Datase
         ours = {item.name: getattr(spec, item.name) for item in fields(spec) if not item.compare}
         spec = replace(dataset(spec.name), **ours)
     else:
-        for file, arrays in zip(OWN_FILES, stored.values(), strict=True):
-            buffer = io.BytesIO()
-            np.savez(buffer, allow_pickle=False, **arrays)
-            files[file] = buffer.getvalue()
+        files = {file: _npz(arrays) for file, arrays in zip(OWN_FILES, stored.values(), strict=True)}
         sums = [DataFile(file, hashlib.sha256(content).hexdigest(), "") for file, content in files.items()]
         spec = replace(spec, all_files=tuple(sums))
     files["data.json"] = json_text(document_of(spec)).encode()
     if len(files) > 1 or read_bytes(place / "data.json") != files["data.json"]:
         write_together({place / file: content for file, content in files.items()})
     return spec
+
+
+def _npz(arrays: Mapping[str, Array]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()

@@ -398,8 +398,15 @@ def _ts(path: Path, lines: list[str]) -> tuple[list[list[list[float]]], list[str
     if strange := [label for label in labels if allowed and label.lower() not in {name.lower() for name in allowed}]:
         raise DataError(f"{path} has the class {strange[0]!r}; its header names {', '.join(allowed)}")
     numbers = [[_floats(path, one.split(",")) for one in row[:-1]] for row in rows]
-    if any(len(one) != len(row[0]) for row in numbers for one in row):
-        raise DataError(f"{path} has a series whose dimensions are of several lengths")
+    for row in numbers:
+        if len({len(one) for one in row}) > 1:
+            raise DataError(
+                f"{path} has a series with a dimension of {len(row[0])} values and another of another length"
+            )
+    if said.get("serieslength", "").isdecimal() and said.get("equallength") != "false":
+        lengths = {len(row[0]) for row in numbers}
+        if lengths != {int(said["serieslength"])}:
+            raise DataError(f"{path} has series of {min(lengths)} values; its header says {said['serieslength']}")
     return numbers, labels
 
 

@@ -248,7 +248,8 @@ def test_series_are_images_of_one_row(parts: tuple[str, str], before: str, tmp_p
 @pytest.mark.parametrize(
     "header",
     [("@targetLabel true",), ("@classLabel false",), ("@timeStamps true",), ("@dimensions 3",),
-     ("@classLabel true up",)],
+     ("@classLabel true up",),
+     ("@equalLength true", "@seriesLength 31")],
 )  # fmt: skip
 def test_the_header_of_a_ts_file_is_read(header: tuple[str, ...], tmp_path: Path):
     with pytest.raises(DataError):
