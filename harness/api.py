@@ -280,7 +280,6 @@ def export(
     if evidence and recorded and not retrain:
         weights, made = read_recorded(place.records, evidence, seed), recorded
         model = network_of(weights, task)
-        # Files of before say nothing of numbers and classes.
         about = dict(weights.about) | {"weights_sha256": weights.sha256} | datasets.number_properties(images.dataset)
         same = weights.sha256 == recorded.weights_sha256
         facts: dict[str, Any] = {"trained": False, "match": "identical" if same else "repeated"}

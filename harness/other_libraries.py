@@ -122,11 +122,7 @@ def match(result: Result, recorded: SeedRun | None) -> str:
 
 
 class OfPixels(nn.Module):
-    """A network that takes the raw numbers of a data set, which it scales and normalises itself.
-
-    Their range is that of the data set, 0 to 255 for bytes; whatever lies in between is rounded to 256 steps, as it was
-    in training.
-    """
+    """A network that takes the raw numbers of a data set, rounds them to its 256 steps and normalises them itself."""
 
     def __init__(self, network: nn.Module, dataset: Dataset) -> None:
         super().__init__()
@@ -135,10 +131,9 @@ class OfPixels(nn.Module):
         self.takes_bytes = {*self.low} == {0.0} and {*self.high} == {255.0}
 
     def forward(self, numbers: Tensor) -> Tensor:
-        """Return the logits of raw numbers, float32 (images, classes).
+        """Return the logits, (images, classes), of raw numbers of any type, (images, channels, rows, columns).
 
-        Args:
-            numbers: of any type, (images, channels, rows, columns); axes of one entry may be left out.
+        Axes of one entry may be left out.
 
         Raises:
             DataError: they are of another shape or scale, or not finite; what may only seem so is warned of.
@@ -161,11 +156,7 @@ class OfPixels(nn.Module):
         return self.logits(steps.clamp(0, 255))
 
     def logits(self, pixels: Tensor) -> Tensor:
-        """Return the logits, float32 (images, classes), of pixels as the data set holds them, from 0 to 255.
-
-        Args:
-            pixels: (images, channels, rows, columns).
-        """
+        """Return the logits of pixels (images, channels, rows, columns) as the data set holds them, from 0 to 255."""
         shares, mean, deviation = pixels.float() / 255, self.dataset.mean, self.dataset.std
         if len(mean) == 1:
             images = normalised(shares, mean, deviation)
@@ -183,8 +174,8 @@ class OfPixels(nn.Module):
         least, most = float(numbers.min()), float(numbers.max())
         is_small = self.takes_bytes and max(-least, most) <= _SMALL and bool((numbers != np.rint(numbers)).any())
         if is_small or (difference and low.min() <= least and most <= high.max()):
-            due = f"{low.min():g} to {high.max():g}"
-            warnings.warn(f"numbers from {least:g} to {most:g} for a network of numbers from {due}", stacklevel=5)
+            due = f"those of {self.dataset.name} from {low.min():g} to {high.max():g}"
+            warnings.warn(f"numbers go from {least:g} to {most:g}, {due}", stacklevel=5)
         elif difference:
             raise DataError(f"the numbers {difference}: give them as those of {self.dataset.name} were given")
 
@@ -197,9 +188,8 @@ def _raw(pixels: Tensor, whole: OfPixels) -> Tensor:
     """Return numbers of which a data set makes these pixels, uint8 where it has bytes, else float64."""
     if whole.takes_bytes:
         return pixels
-    shares = pixels.double() / 255
-    low, high = (_by_channel(limits, shares) for limits in (whole.low, whole.high))
-    return low + shares * (high - low)
+    low, high = (_by_channel(limits, pixels.double()) for limits in (whole.low, whole.high))
+    return low + pixels / 255 * (high - low)
 
 
 def to_onnx(

@@ -150,8 +150,7 @@ def number_properties(dataset: Dataset) -> dict[str, str]:
         "class_names": json.dumps(classes, ensure_ascii=False),
         "number_low": " ".join(map(repr, low)),
         "number_high": " ".join(map(repr, high)),
-        "number_axes": "images, channels, rows, columns",
-        "number_channels": "as in the data set; of coloured pictures red, green, blue",
+        "number_axes": "images, channels (of coloured pictures red, green, blue), rows, columns",
         "network_input": "(clip(rint(255 * (number - low) / (high - low)), 0, 255) / 255 - mean) / deviation",
     }
 
