@@ -18,6 +18,7 @@ from search_spaces.ops import Conv, DepthwiseConv, Op, Residual, Shape, shape_te
 from search_spaces.space import size_text
 
 if TYPE_CHECKING:
+    from harness.evidence.events import Verified as VerifiedEvent
     from harness.evidence.record import Record
     from harness.evidence.verify import Verdict
     from harness.other_libraries import Counts, OfPixels
@@ -234,7 +235,7 @@ class Verified(Answer):
             "passed": verdict.passed,
             "mean_test_accuracy_pct": finite(statistics.mean(accuracies)),
             "std_test_accuracy_pct": finite(statistics.standard_deviation(accuracies)),
-            "lower_bound_pct": over_seeds(accuracies),
+            "lower_bound_pct": over_seeds([run.test_errors for run in runs], runs[0].test_size) if runs else None,
             "test_errors": [run.test_errors for run in runs],
             "seeds": [run.seed for run in runs],
             "teacher_seconds": verdict.record.teacher_seconds,
@@ -248,6 +249,8 @@ class Verified(Answer):
         }
 
     def __str__(self) -> str:
+        from harness.evidence.bounds import unseen_failures_pct
+
         verdict, row, attempt = self.verdict, self.verdict.row, self.verdict.attempt
         identical = {True: "; identical to the record", False: "; NOT the recorded weights", None: "; another machine"}
         again = {rerun.index: identical[rerun.identical] for rerun in verdict.reruns}
@@ -262,7 +265,12 @@ class Verified(Answer):
             f"{counted(row.seeds, 'seed')} of the row; {row.parameters:,} parameters, {row.recipe}, {row.dataset}"
         )
         if verdict.contradicted:
-            lines.append("these seeds are worse than the record (one-sided test, 5 %)")
+            lines.append("these seeds are worse than the record allows")
+        if verdict.is_held_back:
+            lines.append("seeds that were declared for this row have not been run; until then nothing is verified")
+        if row.tier == "certified":
+            unseen = unseen_failures_pct(row.seeds)
+            lines.append(f"failures of up to {unseen:.0f} % of the runs are not excluded by {row.seeds} seeds")
         if attempt is not None:
             stated = "none" if attempt.lower_bound_pct is None else f"{attempt.lower_bound_pct:.3f} %"
             confidence = f"{100 * (1 - attempt.alpha):g} % lower bound"
@@ -338,16 +346,30 @@ class Study(Answer):
 
     @property
     def standing(self) -> Trial | None:
-        """The confirmed network of the lowest cost, of two the lowest product; None while none is confirmed."""
+        """The confirmed network of the lowest cost, of two the lowest product, unless it has missed on test."""
         found = self._told.standing
         return None if found is None else self._trial(found)
 
     @property
+    def answer(self) -> Trial | None:
+        """The network that the study answers with: the smallest that met the target on test, else what stands.
+
+        ``verdict_of`` says what came of its verification. None where nothing is confirmed, or all has missed.
+        """
+        found = self._told.answer
+        return None if found is None else self._trial(found)
+
+    def verdict_of(self, trial: Trial) -> VerifiedEvent | None:
+        """Return what the verification of one of the study's networks has said; None where there was none."""
+        return self._told.verdicts.get(trial.number)
+
+    @property
     def front(self) -> list[Trial]:
-        """The confirmed networks that no other one has less of all costs than; one where one metric is minimised."""
+        """The networks that stand and that no other one has less of all costs than; one where one is minimised."""
         from harness.search.race import front
 
-        return [self._trial(each) for each in front(self._told.candidates.values())]
+        others = self._told.candidates.keys() - self._told.missed
+        return [self._trial(each) for each in front(self._told.candidates[trial] for trial in others)]
 
     @property
     def nearest(self) -> Trial | None:
@@ -359,11 +381,16 @@ class Study(Answer):
 
     @property
     def records(self) -> list[Record]:
-        """The evidence of the networks that the study has verified on the test images."""
+        """The evidence of the networks that the study has verified on the test images, whoever verified them first."""
         from harness.evidence import record
 
-        found = record.read_all(self._place.records)
-        return [each for each in found if each.found is not None and each.found.study == self.name]
+        config, verdicts = self.config, self._told.verdicts.values()
+        keys = {(each.hash, each.recipe_hash, config.dataset, config.target_pct) for each in verdicts}
+        return [
+            each
+            for each in record.read_all(self._place.records)
+            if each.key[:4] in keys or (each.found is not None and each.found.study == self.name)
+        ]
 
     def _trial(self, candidate: Candidate) -> Trial:
         proposal, first, config = candidate.proposal, candidate.first, self.config

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from harness.answers import Explanation, Exported, Study, Trained, Trial, Verified
     from harness.data.datasets import Dataset
     from harness.data.training_images import ImageData
+    from harness.evidence.certificate import Certificate
     from harness.evidence.evaluate import Evaluation
     from harness.evidence.events import Event
     from harness.evidence.record import Record, SeedRun
@@ -436,8 +437,9 @@ def planned(
     recipe, target_pct, dataset, engine = (given[name] for name in ("recipe", "target_pct", "dataset", "engine"))
     from harness.evidence import ledger
     from harness.evidence.leaderboard import collect
-    from harness.evidence.verify import Plan
+    from harness.evidence.verify import Plan, due_indices
     from harness.networks import KnownRow, NetworkArgument, only_row, recipe_of
+    from harness.system.user_code import function_of
     from harness.training.recipe import check_batch, check_statistics
 
     task, wanted = datasets.task_of(dataset), None if dataset == "auto" else dataset
@@ -450,6 +452,9 @@ def planned(
         row = only_row(meant, dataset=wanted, target_pct=target_pct, recipe_given=recipe is not None)
     named = recipe_of(row, recipe, given["epochs"])
     check_statistics(named.recipe, meant.architecture, task)
+    if named.recipe.trainer:
+        # A recipe of before does not say which code it is of: its seeds are pooled with no others.
+        function_of(named.recipe.trainer, "trainer", named.recipe.trainer_sha256 or "not recorded")
     if certify and seeds is not None and seeds < ledger.FEWEST_SEEDS:
         raise UsageError(f"--seeds {seeds}: a certification takes at least {ledger.FEWEST_SEEDS} seeds")
 
@@ -468,18 +473,21 @@ def planned(
     for needed in (place.root, place.records, place.runs):
         check_writable(needed)
     collect(place)
-    return Plan(
+    plan = Plan(
         architecture=meant.architecture,
         recipe=named,
         dataset=images.dataset.name,
         target_pct=target,
-        indices=tuple(range(seeds or (ledger.DEFAULT_SEEDS if certify else 10))),
+        indices=(),
         device=str(chosen),
         engine=engine if engine == "auto" else choice.kind,
         workers=worker_count(given["workers"], chosen),
         name=given["name"] or meant.name,
         certify=certify,
     )
+    if certify:
+        return replace(plan, indices=tuple(range(seeds or ledger.DEFAULT_SEEDS)))
+    return replace(plan, indices=due_indices(plan, place, seeds or 10))
 
 
 def verified(plan: Plan, place: Workspace, folder: Path | None, executor_of: ExecutorOf | None = None) -> Verified:
@@ -506,6 +514,23 @@ def verified(plan: Plan, place: Workspace, folder: Path | None, executor_of: Exe
     return Verified(verdict)
 
 
+def certificate(network: Trial, seeds: int, *, dataset: str, target_pct: float, workers: int | str) -> Certificate:
+    """Declare fresh seeds of a network at once, run them, and return what they show; raises as ``verify`` does."""
+    from harness.evidence.certificate import certificate_of
+    from harness.evidence.verify import declare_certificate
+
+    given = dict.fromkeys(("recipe", "epochs", "data")) | {"name": "", "device": "auto", "engine": "auto"}
+    place = workspace()
+    with _without_main():
+        plan = planned(
+            network, seeds, place=place, dataset=dataset, target_pct=target_pct, workers=workers, certify=True, **given
+        )
+        declared = declare_certificate(plan, place, seeds)
+        plan = replace(plan, certify=False, repeat=False, indices=declared.indices)
+        record = verified(plan, place, None).record
+    return certificate_of(record, declared)
+
+
 @contextmanager
 def _without_main() -> Iterator[None]:
     """Let processes that are started in the block not run the caller's script again, which would start them again."""
@@ -528,7 +553,7 @@ _RECORDED = {
 
 @options.takes(**_RECORDED)
 def load(
-    network: str | Verified | Record, seed: int = 0, *, recipe: str | None = None, dataset: str = "auto"
+    network: str | Verified | Record, seed: int | None = None, *, recipe: str | None = None, dataset: str = "auto"
 ) -> OfPixels:
     """Return what a recorded seed has learned: a module from the raw numbers of its data set to logits.
 
@@ -537,6 +562,7 @@ def load(
 
     Args:
         network: as ``explain`` takes it, or a record; its weights are kept in ``records/weights``.
+        seed: index of a recorded seed; the first whose weights are kept for None.
 
     Raises:
         ContentError: there is no record, or the weights are not kept or not those of the record.
@@ -547,12 +573,14 @@ def load(
     torch.Size([5, 10])
     """
     from harness.evidence.evaluate import network_of
-    from harness.evidence.record import read_recorded
+    from harness.evidence.record import kept_indices, read_recorded
     from harness.other_libraries import OfPixels
 
     place = workspace()
     evidence = _record(network, place, dataset, recipe)
     spec = datasets.dataset(evidence.dataset)
+    if seed is None:
+        seed = next(iter(kept_indices(place.records, evidence)), 0)
     return OfPixels(network_of(read_recorded(place.records, evidence, seed), spec.task), spec).eval()
 
 

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import math
 import warnings
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from harness import api
 from harness.data import own
-from harness.evidence.bounds import over_seeds
-from harness.system import statistics
-from harness.system.document import WrittenNetwork, document_of, documented, read_as
-from harness.system.errors import ContentError, UsageError
-from harness.system.files import write_json
-from harness.training.recipe import Recipe
-from harness.training.result import Purpose, accuracy_pct, derive_seed
-from search_spaces.network import Task, analyse
+from harness.evidence.certificate import Certificate
+from harness.system.errors import DataError, UsageError
 
 if TYPE_CHECKING:
 
@@ -130,96 +120,27 @@ class SmallestClassifier(_Base):
     def certify(self, X_test: Any, y_test: Any, seeds: int = 20) -> Certificate:
         """Train the network on all that was fitted, with fresh seeds that are declared first, and test each once.
 
+        Called again for the same images, it answers with the seeds that were declared first, however many are asked
+        for. Certificates of other networks on them share a chance of five per cent that any of them shows too much.
+
         Args:
             X_test: images that had no part in anything so far; ``y_test`` their labels.
+            seeds: twenty or more.
 
         Raises:
-            DataError: they do not suit what was fitted.
+            DataError: they do not suit what was fitted, or some of them were fitted.
+            UsageError: fewer than twenty seeds.
+            ContentError: the chance of a false certificate is spent for these images.
         """
+        fitted, images = (own.pixels_of(self.data_, given) for given in (self._given[0], X_test))
+        known = {image.tobytes() for image in fitted}
+        repeated = sum(image.tobytes() in known for image in images)
+        if repeated:
+            raise DataError(f"{repeated} of the {len(images)} images to certify on were fitted; none may be")
         data = own.from_arrays("certified", *self._given, X_test, y_test)
-        target_pct, workers = 100 * self.target, self.workers
-        record = api.verify(self._trial, seeds, dataset=data.name, target_pct=target_pct, workers=workers).record
-        errors = tuple(run.test_errors for run in record.seeds)
-        facts = _computed(errors, data.test_size, record.target_pct)
-        return Certificate(
-            architecture=record.architecture,
-            hash=record.hash,
-            parameters=record.parameters,
-            input_shape=data.image_shape,
-            classes=data.classes,
-            data_hash=data.sha256,
-            recipe=record.recipe,
-            target_pct=record.target_pct,
-            test_size=data.test_size,
-            indices=tuple(run.index for run in record.seeds),
-            seeds=tuple(run.seed for run in record.seeds),
-            test_errors=errors,
-            **facts,
-        )
+        target_pct = round(100 * self.target, 9)
+        return api.certificate(self._trial, seeds, dataset=data.name, target_pct=target_pct, workers=self.workers)
 
 
 def _name(label: Any) -> str:
     return str(label) if isinstance(label, str) else str(int(label))
-
-
-@documented
-@dataclass(frozen=True, kw_only=True)
-class Certificate:
-    """What a network shows on test images: fresh seeds, the errors of each, their mean and its bound.
-
-    Attributes:
-        test_errors: wrong test images of each seed, of ``test_size``.
-        mean_pct: mean test accuracy.
-        lower_bound_pct: one-sided 99 % lower t bound of that mean over seeds; None below two seeds.
-        verdict: ``shown`` where the bound reaches the target, ``at the target`` where the mean does, else ``missed``.
-    """
-
-    architecture: WrittenNetwork
-    hash: str
-    parameters: int
-    input_shape: tuple[int, int, int]
-    classes: int
-    data_hash: str
-    recipe: Recipe
-    target_pct: float
-    test_size: int
-    indices: tuple[int, ...]
-    seeds: tuple[int, ...]
-    test_errors: tuple[int, ...]
-    mean_pct: float
-    lower_bound_pct: float | None
-    verdict: str
-
-    def save(self, path: str | Path) -> None:
-        """Write it as JSON; ``harness check`` computes it again."""
-        write_json(Path(path), json.loads(json.dumps(document_of(self))))
-
-
-def _computed(errors: tuple[int, ...], images: int, target_pct: float) -> dict[str, Any]:
-    accuracies = [accuracy_pct(each, images) or 0.0 for each in errors]
-    mean, bound = statistics.mean(accuracies), over_seeds(accuracies)
-    shown = bound is not None and statistics.reaches(bound, target_pct)
-    verdict = "shown" if shown else "at the target" if statistics.reaches(mean, target_pct) else "missed"
-    return {"mean_pct": mean, "lower_bound_pct": bound, "verdict": verdict}
-
-
-def check(path: Path) -> Certificate:
-    """Read a certificate and compute again what it states; nothing is trained, and no data are needed.
-
-    Raises:
-        ContentError: it cannot be read, or states what does not follow from its network, seeds and errors.
-    """
-    found = read_as(Certificate, path, str(path))
-    seeds = [derive_seed(found.hash, found.recipe.hash, Purpose.VERIFY, index) for index in found.indices]
-    due = {
-        "hash": found.architecture.hash,
-        "parameters": analyse(found.architecture, Task(found.input_shape, found.classes)).parameters,
-        "seeds": tuple(seeds),
-        **_computed(found.test_errors, found.test_size, found.target_pct),
-    }
-    for name, computed in due.items():
-        stated = getattr(found, name)
-        close = isinstance(stated, float) and isinstance(computed, float) and math.isclose(stated, computed)
-        if stated != computed and not close:
-            raise ContentError(f"{path}: {name}: stated {stated}, computed {computed}")
-    return found

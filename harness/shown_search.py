@@ -88,7 +88,7 @@ def search_shown(
 
     Args:
         chosen: what ``harness.search`` was given beside its defaults, for what is advised.
-        command: as it stands in the log; what was chosen, where there was none.
+        command: as it stands in the log; that which does the same, where there was none.
         on_event: is told each event of the study, on a thread of its own.
 
     Raises:
@@ -96,7 +96,7 @@ def search_shown(
         ContentError: the study was begun with another configuration, or what is there does not hold together.
     """
     from harness.evidence.leaderboard import collect
-    from harness.search.finish import conclude, outcome_of
+    from harness.search.finish import conclude, outcome_of, search_words
     from harness.search.loop import opened, run_search
     from harness.search.surrogate import keep
     from reports.study_page import write_report
@@ -118,6 +118,7 @@ def search_shown(
             keep(plan.folder, plan.past)
         fresh = study.open_study(plan.folder, config, plan.origins)
         search = opened(plan.folder, config, plan.effort, plan.source, plan.executor_of)
+        search.began -= plan.planned_seconds
         say(f"{'new' if fresh else 'resuming'} study {plan.folder.name} in {plan.folder}")
         limit = "no time limit" if seconds is None else duration_text(seconds)
         say(
@@ -132,7 +133,7 @@ def search_shown(
             progress.listeners, progress.heard = [Listener(each, progress.say) for each in told], len(search.entries)
             if mirror is not None:
                 mirror.say, mirror.entries = progress.say, search.entries
-            run_search(search, list(command or (word for pair in typed.items() for word in pair)))
+            run_search(search, list(command) or ["harness", *search_words(typed)])
             verdict = None
             if not search.interrupted:
                 progress.show("verifying")

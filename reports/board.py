@@ -104,7 +104,7 @@ def _commands(
         which = ["--recipe", record.recipe_name] if recipe else []
         said = "loads its weights and counts its errors on the test set: seconds"
         yield typed("evaluate", row.hash, *which, *dataset), said
-    seeds = str(max((run.index for run in record.seeds), default=0) + 1)
+    seeds = str(max(1, len(record.seeds)))
     verify = typed("verify", row.hash, *recipe, *dataset, *target, "--seeds", seeds)
     yield verify, "trains the recorded seeds again and compares them with the record"
     yield explain

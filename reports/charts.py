@@ -82,7 +82,7 @@ def _zoom() -> alt.Parameter:
 
 def _errors_pct(accuracy_pct: float) -> float:
     """Return where an accuracy lies on ``_accuracy_axis``: its share of errors, never 0; NaN stays so."""
-    # Fewer cannot be told apart on 10,000 images.
+    # A logarithm has no place for zero errors: the axis ends here, and tooltips have the accuracy itself.
     return max(100 - accuracy_pct, 0.05)
 
 
@@ -335,6 +335,10 @@ def _search_over_time(info: StudyFacts, rows: Sequence[Row]) -> Any:
     return _finished(alt.layer(*layers), description, 320, networks=rows)
 
 
+# A seed may be so many points below target and mean before it is drawn at the edge.
+_SEEDS_BELOW = 2.0
+
+
 def _seeds_of_networks(info: StudyFacts) -> Any:
     """Return every seed of the networks that were trained on several, the answer first."""
     answer = info.answer.hash if info.answer else ""
@@ -344,11 +348,12 @@ def _seeds_of_networks(info: StudyFacts) -> Any:
         "test set": (ORANGE, "diamond"),
         "validation, first run": (GREY, "triangle-down"),
     }
-    # Seeds that went wrong lie on the edge, so that the others can be told apart.
-    low = info.config.target_pct - 2.0
+    # A seed that went wrong is drawn at the edge, so that the others can be told apart; its own accuracy is its label.
+    accuracies = [value for _, fresh, test in spread for value in (*fresh, *test)]
+    low = min(info.config.target_pct, statistics.mean(accuracies)) - _SEEDS_BELOW if accuracies else 0.0
     names = [f"{network.label}, {network.cost:,}" for network, _, _ in spread]
-    rows = [
-        {"network": name, "seed": kind, "accuracy": max(value, low)}
+    rows: list[dict[str, Any]] = [
+        {"network": name, "seed": kind, "accuracy": value, "drawn": max(value, low)}
         for name, (network, fresh, test) in zip(names, spread, strict=True)
         for kind, group in zip(kinds, (fresh, test, (network.first_pct,)), strict=True)
         for value in group
@@ -358,18 +363,23 @@ def _seeds_of_networks(info: StudyFacts) -> Any:
         return None
     marks = _over(rows).mark_point(filled=True, size=60, opacity=0.8)
     marks = marks.encode(
-        x=alt.X("accuracy:Q", title="accuracy of a seed, %", scale=alt.Scale(zero=False, padding=12)),
+        x=alt.X("drawn:Q", title="accuracy of a seed, %", scale=alt.Scale(zero=False, padding=12)),
         y=_names(names=names),
         yOffset=alt.YOffset("seed:N", sort=list(kinds)),
         tooltip=_tips("network:N", "seed:N", "accuracy:Q||.2f"),
         **_looks("seed", kinds, [row["seed"] for row in rows]),
     )
     levels = {info.config.threshold_pct: "threshold", info.config.target_pct: "target"}
-    lines = [{"accuracy": value, "words": f"{name} {value:g} %"} for value, name in levels.items()]
+    outside = [row | {"words": f"{row['accuracy']:.2f}, outside"} for row in rows if row["drawn"] > row["accuracy"]]
+    lines = [{"drawn": value, "words": f"{name} {value:g} %"} for value, name in levels.items()]
     rule = _over(lines).mark_rule(**_DASHED)
     description = f"Accuracy of each seed of {len(spread)} networks; dashed: target and threshold."
-    layers = alt.layer(rule.encode(x="accuracy:Q", tooltip="words:N"), marks)
-    return _finished(layers, description, 110 + 34 * len(spread))
+    layers = [rule.encode(x="drawn:Q", tooltip="words:N"), marks]
+    if outside:
+        labels = _over(outside).mark_text(align="left", dx=7, color=TEXT, fontSize=11)
+        offset = alt.YOffset("seed:N", sort=list(kinds))
+        layers.append(labels.encode(x="drawn:Q", y=_names(names=names), yOffset=offset, text="words:N"))
+    return _finished(alt.layer(*layers), description, 110 + 34 * len(spread))
 
 
 def _learning_curves(info: StudyFacts) -> Any:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from harness.bench.comparison import AT_THE_END, DEFAULT, LEVEL, OVER_TIME, Comparison, Findings, p_text
 from harness.data.datasets import dataset
-from harness.evidence import leaderboard, ledger, record
+from harness.evidence import bounds, leaderboard, ledger, record
 from harness.evidence.leaderboard import LeaderboardRow
 from harness.evidence.record import Record
 from harness.evidence.study import Study, StudyConfig
@@ -321,7 +321,7 @@ def _written(
     studies: SimpleNamespace | None,
 ) -> Path:
     def verify(side: _Side) -> str:
-        given = (side.row.hash, side.row.seeds) if side.row else (side.architecture, leaderboard.VERIFIED_SEEDS)
+        given = (side.row.hash, side.row.seeds) if side.row else (side.architecture, bounds.VERIFIED_SEEDS)
         return typed("verify", str(given[0]), "--seeds", str(given[1]))
 
     if facts:

@@ -23,7 +23,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from harness.data.datasets import dataset
-from harness.evidence import leaderboard, ledger
+from harness.evidence import bounds, leaderboard, ledger
 from harness.evidence.leaderboard import LeaderboardRow, Tier
 from harness.search.race import allowed_errors
 from harness.system import statistics
@@ -132,9 +132,9 @@ def _environment() -> jinja2.Environment:
     numbers = (count, decimal, _pct, short, spread, _mean_and_deviation, duration, accuracy_words, _three_digits)
     made: tuple[Any, ...] = (*numbers, plural, shape_text, _code, _sentence, _fenced)
     environment.filters.update({each.__name__.lstrip("_"): each for each in made})
-    made = (allowed_errors, dataset, network_name, _blocks, _description, _thumbnail, _image_uri)
+    made = (allowed_errors, dataset, network_name, _blocks, _description, _thumbnail, _image_uri, _image_size)
     environment.globals.update({each.__name__.lstrip("_"): each for each in made})
-    environment.globals.update(dash=DASH, leaderboard=leaderboard, ledger=ledger, objectives=OBJECTIVES)
+    environment.globals.update(dash=DASH, bounds=bounds, leaderboard=leaderboard, ledger=ledger, objectives=OBJECTIVES)
     environment.globals.update(size_text=size_text, typed=typed, zip=zip)
     return environment
 
@@ -235,7 +235,7 @@ def _three_digits(ratio: float) -> str:
 
 # A network as a strip of layers to scale, and as a picture as small as a word -----------------------------------------
 
-# In the strip each map has its true edge, its channels, its cost, and how much of a digit it sees; ops that compute
+# In the strip each map has its longer side, its channels, its cost, and how much of the image it sees; ops that compute
 # each value from the one in its place (bn, activations, dropout) stand with the op before them. The small picture is a
 # bar a convolution, as high as its map; shared kernels have one colour. No library draws these; page.css has colours.
 
@@ -301,8 +301,8 @@ def _description(columns: tuple[_Block, ...], image: Shape) -> str:
         for block in columns
     )
     fields = [block.receptive_field for block in columns if block.receptive_field is not None]
-    grown = fields[-1] if fields else image[1]
-    return f"From {shape_text(image)}: {steps}. The receptive field grows to {grown} pixels."
+    grown = min(fields[-1] if fields else 1, max(image[1:]))
+    return f"From {shape_text(image)}: {steps}. The receptive field grows to {grown} of {max(image[1:])} pixels."
 
 
 class _Bar(NamedTuple):
@@ -373,10 +373,45 @@ def _thumbnail(architecture: Architecture, task: Task) -> Markup:
     return Markup(f"<svg {box}>{paths}</svg>")
 
 
+# Of pictures, in units of a page: the longest side of an image, the sides of a series, and the points it is drawn by.
+_LONGEST, _SERIES_SIZE, _POINTS = 112, (112, 48), 120
+
+
+def series_svg(series: Sequence[Sequence[Sequence[int]]]) -> str:
+    """Return series side by side, a line a channel, as an address that holds an SVG.
+
+    Args:
+        series: values 0 to 255, (series, channels, steps); of many steps the extremes of each stretch are drawn.
+    """
+    width, height = _SERIES_SIZE
+    lines = []
+    for number, channels in enumerate(series):
+        for values in channels:
+            stretch = max(1, math.ceil(2 * len(values) / _POINTS))
+            parts = [values[start : start + stretch] for start in range(0, len(values), stretch)]
+            kept = [value for part in parts for value in ((min(part), max(part)) if stretch > 1 else part)]
+            step = (width - 8) / max(1, len(kept) - 1)
+            points = (f"{number * width + step * at:.1f},{(255 - y) * height / 255:.1f}" for at, y in enumerate(kept))
+            lines.append(f'<polyline points="{" ".join(points)}"/>')
+    box = f'xmlns="http://www.w3.org/2000/svg" width="{width * len(series)}" height="{height}"'
+    text = f'<svg {box} fill="none" stroke="#777" stroke-width="1.2">{"".join(lines)}</svg>'
+    return "data:image/svg+xml;base64," + base64.b64encode(text.encode()).decode("ascii")
+
+
+def _image_size(shape: tuple[int, int]) -> tuple[int, int]:
+    """Return width and height at which a page shows an image of so many rows and columns."""
+    if 1 in shape:
+        return _SERIES_SIZE
+    scale = min(2.0, _LONGEST / max(shape))
+    return max(1, round(scale * shape[1])), max(1, round(scale * shape[0]))
+
+
 def _image_uri(pixels: bytes, shape: tuple[int, int]) -> str:
-    """Return grey pixels, a byte each, row by row, as an address that holds a PNG of 16 shades."""
+    """Return grey pixels, a byte each, row by row, as an address that holds a PNG of 16 shades; a series as a line."""
     from PIL import Image
 
+    if 1 in shape:
+        return series_svg([[list(pixels)]])
     content = io.BytesIO()
     image = Image.frombytes("P", shape[::-1], bytes(pixel >> 4 for pixel in pixels))
     image.putpalette([17 * shade for shade in range(16) for _ in range(3)])

@@ -427,8 +427,9 @@ def settings(info: StudyFacts) -> list[tuple[str, str]]:
     config = info.config
     values = asdict(config)
     del values["recipe"], values["space_text"], values["known"]
-    if not config.start_from:
-        del values["start_from"]
+    for name in ("start_from", "sampler_sha256"):
+        if not values[name]:
+            del values[name]
     if config.second is None:
         del values["second"], values["second_most"]
     if config.rungs:

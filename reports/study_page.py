@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from harness.data.datasets import dataset
+from harness.evidence.bounds import error_ratio_of
 from harness.evidence.events import Advised, Postponed, SessionEnded, Verified
 from harness.evidence.leaderboard import Tier
 from harness.evidence.ledger import DEFAULT_SEEDS
@@ -29,6 +30,7 @@ from harness.training.result import Inspection, Status, finite, unpacked
 from reports import charts, course, render
 from reports.study_facts import MOST_NAMED, State, StudyFacts, made_by, read_study, recipe_rows, settings
 from search_spaces.network import analyse
+from search_spaces.space import OBJECTIVES, Metric
 
 # Fewer networks say nothing of how often pruning is wrong.
 _FEWEST_NETWORKS = 50
@@ -56,6 +58,7 @@ def page(info: StudyFacts, *, live: bool = False) -> str:
     """Return the page of a study."""
     network, proof, rows = info.network, info.proof, charts.networks_rows(info)
     task = dataset(info.config.dataset).task
+    filters = _filters(info)
     return render.page(
         "study.html",
         charts=charts.study_charts(info, rows),
@@ -65,10 +68,14 @@ def page(info: StudyFacts, *, live: bool = False) -> str:
         data={
             "study": info.name,
             "verify": typed("verify"),
+            "minimised": [str(metric) for metric in info.config.minimised],
+            "filters": [(field, low, high) for _, field, low, high in filters],
             "remarks": {str(number): each.remark for number, each in enumerate(info.networks) if each.remark},
         },
         info=info,
         headline=headline(info),
+        filters=[(words, low, high) for words, _, low, high in filters],
+        margin=_margin(info),
         progress=course.progress(info),
         accounting=course.accounting(info),
         seeds=course.seed_spread(info),
@@ -85,6 +92,27 @@ def page(info: StudyFacts, *, live: bool = False) -> str:
         live=live,
         most_named=MOST_NAMED,
     )
+
+
+def _filters(info: StudyFacts) -> list[tuple[str, str, str, str]]:
+    """Return by which figures of a network its reader can filter: words, field, and the names of both inputs."""
+    fields = ("cost", "second")
+    filters = [
+        (OBJECTIVES[metric], field, f"least_{field}", f"most_{field}")
+        for metric, field in zip(info.config.minimised, fields, strict=False)
+        if metric is not Metric.PARAMETERS
+    ]
+    sizes = ("parameters", "parameters", "smallest", "largest")
+    return [*filters, sizes, ("validation, %", "validation_pct", "least", "most")]
+
+
+def _margin(info: StudyFacts) -> str:
+    """Return what the threshold differs from the target by: what was measured, a margin, or empty for neither."""
+    config = info.config
+    ratio = error_ratio_of(dataset(config.dataset), config.target_pct)
+    if round(ratio.threshold_pct(config.target_pct), 6) != config.threshold_pct:
+        return ""
+    return "margin for chance" if ratio.relative_error is None else "measured"
 
 
 # The verdict, what to know before believing it, and what to do next ---------------------------------------------------

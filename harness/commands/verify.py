@@ -68,13 +68,8 @@ def check(file: Path, as_json: bool) -> None:
 
     Exit code 4 and one line where something does not follow from the network, the seeds and their errors.
     """
-    from harness.estimator import check as checked
+    from harness.evidence.certificate import check as checked
     from harness.system.document import document_of
 
     found = checked(file)
-    bound = "" if found.lower_bound_pct is None else f", 99 % lower bound {found.lower_bound_pct:.3f} %"
-    text = (
-        f"{found.verdict}: {found.parameters:,} parameters, mean {found.mean_pct:.3f} % over {len(found.seeds)} "
-        f"seeds on {found.test_size:,} test images{bound}, target {found.target_pct:g} %"
-    )
-    options.answer(as_json, document_of(found), text)
+    options.answer(as_json, document_of(found), str(found))

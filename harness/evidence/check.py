@@ -11,11 +11,12 @@ import subprocess
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import fields
+from datetime import datetime
 from pathlib import Path
 
 from harness.evidence import bounds, ledger, record
 from harness.evidence.leaderboard import LeaderboardRow, Tier, collect, ranked, read, shipped_table, survey, to_csv
-from harness.evidence.ledger import Attempt, Outcome
+from harness.evidence.ledger import Attempt, Declaration, Outcome
 from harness.evidence.record import Record
 from harness.system import files
 from harness.system.errors import ContentError, UsageError
@@ -158,9 +159,6 @@ def _ledger_faults(path: Path, records: Iterable[Record], memories: list[_Memory
             yield f"{name}: outcome: open stated, {bounds.ending(attempt, evidence)[0]} computed"
         if attempt.rules < 2:
             continue
-        due = ledger.next_alpha((each for each in entered.attempts if each.number < attempt.number), attempt.dataset)
-        if attempt.alpha > due:
-            yield f"{name}: alpha: {attempt.alpha:g} stated, {due:g} computed"
         begun = {run.beacon for run in evidence.seeds if run.index in attempt.indices} if evidence else set()
         is_published = any(ledger.is_declaration(line, attempt) for line in published)
         where, memory = (shipped, memories[0]) if is_published else (path, memories[1])
@@ -168,14 +166,35 @@ def _ledger_faults(path: Path, records: Iterable[Record], memories: list[_Memory
         # Outside a repository, and where its history is cut off, nobody knows.
         if begun - {beacon} and memory[0] and is_whole(where.parent):
             yield f"{name}: beacon: {', '.join(map(str, begun))} stated, its declaration is in {beacon}"
+    yield from _spending_faults(path, entered)
+    promises: list[Attempt | Declaration] = [*entered.attempts, *entered.declarations]
+    for promise in promises:
+        evidence = evidence_of.get(promise.key)
+        begun_utc = [run.started_utc for run in evidence.seeds if run.index in promise.indices] if evidence else []
+        if begun_utc and datetime.fromisoformat(min(begun_utc)) < datetime.fromisoformat(promise.declared_utc):
+            yield f"{path}: seeds of {promise.hash}: declared {promise.declared_utc}, the first began {min(begun_utc)}"
     for item in entered.registrations:
         stated, computed = (
             item.lower_bound_pct,
-            bounds.over_seeds([100 - 100 * each / item.images for each in item.errors]),
+            bounds.over_seeds(item.errors, item.images),
         )
         if stated is not None and (computed is None or abs(stated - computed) > bounds.TOLERANCE):
             name = f"{path}: evaluation of {item.hash} on {item.on}"
             yield f"{name}: lower_bound_pct: {stated} stated, {computed} computed"
+
+
+def _spending_faults(path: Path, entered: ledger.Ledger) -> Iterator[str]:
+    # Of each data set, in the order of the declarations.
+    spent: dict[str, list[Attempt | Declaration]] = defaultdict(list)
+    for entry in sorted(entered.spending, key=lambda entry: entry.declared_utc):
+        due = ledger.next_alpha(spent[entry.dataset], entry.dataset)
+        is_of_old_rules = isinstance(entry, Attempt) and entry.rules < 2
+        if entry.alpha > due and not is_of_old_rules:
+            yield f"{path}: {entry.hash} on {entry.dataset}: alpha: {entry.alpha:g} stated, {due:g} computed"
+        spent[entry.dataset].append(entry)
+        total = sum(each.alpha for each in spent[entry.dataset])
+        if total > ledger.ALPHA + bounds.TOLERANCE:
+            yield f"{path}: {entry.dataset}: alpha: {total:g} spent, {ledger.ALPHA:g} allowed"
 
 
 def declaring_commit(place: Workspace, attempt: Attempt) -> str | None:

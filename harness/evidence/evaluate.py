@@ -181,4 +181,4 @@ def bounds_of(evidence: Record, found: Sequence[Evaluation]) -> tuple[float | No
     if len(found) < len(evidence.seeds):
         return None, None
     wrong = [[image for image, _ in item.wrong] for item in found]
-    return over_seeds([item.accuracy_pct for item in found]), over_images(wrong, found[0].images)
+    return over_seeds([item.errors for item in found], found[0].images), over_images(wrong, found[0].images)

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from harness.data.datasets import DATASETS, dataset, known_task
 from harness.evidence import bounds, ledger, record
+from harness.evidence.bounds import Judgement
 from harness.evidence.ledger import Attempt, Ledger, Outcome
 from harness.evidence.record import Record
 from harness.evidence.study import Study
@@ -31,9 +32,6 @@ from search_spaces.errors import SearchSpaceError
 from search_spaces.network import Architecture, Task, analyse
 from search_spaces.space import Metric, measured
 
-VERIFIED_SEEDS = 5
-# Whose one-sided bound must reach the target; a mean alone that does is only "at the target" (docs/decisions.md#20).
-VERIFIED_CONFIDENCE = 0.90
 SCHEMA_VERSION = 3
 
 
@@ -53,6 +51,12 @@ _NO_LEDGER = Ledger()
 # Whose bound reaches the target.
 PROVEN = (Tier.CERTIFIED, Tier.VERIFIED)
 _REACHED = (*PROVEN, Tier.AT_TARGET)
+_TIERS = {
+    Judgement.OPEN: Tier.MEASURED,
+    Judgement.MISSED: Tier.MEASURED,
+    Judgement.REACHED: Tier.AT_TARGET,
+    Judgement.PROVEN: Tier.VERIFIED,
+}
 
 
 @documented
@@ -61,7 +65,7 @@ class LeaderboardRow:
     """One row; the names of the fields are the columns of the CSV, in this order.
 
     ``mean_test_accuracy_pct`` of a claim is the claimed figure, and ``note`` says how it was obtained.
-    ``lower_bound_pct`` is the one-sided 99 % t bound of the mean. ``seeds_at_target`` counts the seeds whose own
+    ``lower_bound_pct`` is the one-sided 99 % bound of the mean. ``seeds_at_target`` counts the seeds whose own
     accuracy reaches the target; None where the test set was not read. ``train_seconds`` is the mean of a seed.
     ``stored_numbers`` are the parameters and the statistics of BN. ``lower_bound_images_pct`` is the 99 % bound over
     seeds and images (``bounds.components``). ``attempts`` counts the certification attempts at the row's target on
@@ -144,19 +148,10 @@ def _tier_of(evidence: Record, entered: Ledger) -> Tier:
     own = (attempt for attempt in entered.attempts if attempt.key == evidence.key)
     if any(each.outcome is Outcome.CERTIFIED and bounds.contradiction(each, evidence) is None for each in own):
         return Tier.CERTIFIED
-    declared = [item.indices for item in entered.declarations if item.key == evidence.key]
-    # While a declared seed has not been run nothing is verified.
-    if len(evidence.seeds) < VERIFIED_SEEDS or any(evidence.seed(index) is None for index in chain(*declared)):
-        return Tier.MEASURED
-    # The first seeds that were declared at once decide: whoever declares more until the bound passes has 28 % of false
-    # answers in place of 10. Nor may the seeds that came later, and those before there were declarations, deny it.
-    first = next((indices for indices in declared if len(indices) >= VERIFIED_SEEDS), ())
-    samples = [evidence.accuracies_pct]
-    samples += [tuple(run.accuracy_pct for run in evidence.seeds if run.index in first)] if first else []
-    if not all(statistics.reaches(statistics.mean(sample), evidence.target_pct) for sample in samples):
-        return Tier.MEASURED
-    bound = min(statistics.lower_bound(sample, VERIFIED_CONFIDENCE) for sample in samples)
-    return Tier.VERIFIED if statistics.reaches(bound, evidence.target_pct) else Tier.AT_TARGET
+    errors = {run.index: run.test_errors for run in evidence.seeds}
+    promised = entered.promised(evidence.key, errors)
+    images = evidence.seeds[0].test_size if evidence.seeds else 1
+    return _TIERS[bounds.judgement_of(errors, images, evidence.target_pct, promised)]
 
 
 def row_of_record(evidence: Record, entered: Ledger = _NO_LEDGER) -> LeaderboardRow:
@@ -185,7 +180,7 @@ def row_of_record(evidence: Record, entered: Ledger = _NO_LEDGER) -> Leaderboard
         mean_test_accuracy_pct=finite(statistics.mean(accuracies)),
         std_test_accuracy_pct=finite(statistics.standard_deviation(accuracies)),
         min_test_accuracy_pct=min(accuracies, default=None),
-        lower_bound_pct=bounds.over_seeds(accuracies),
+        lower_bound_pct=bounds.over_seeds([run.test_errors for run in evidence.seeds], size),
         lower_bound_images_pct=bounds.over_images([[image for image, _ in run.wrong] for run in evidence.seeds], size),
         test_errors_mean=finite(statistics.mean([run.test_errors for run in evidence.seeds])),
         best_epoch_test_accuracy_pct=100 - 100 * statistics.mean(best) / size if best else None,

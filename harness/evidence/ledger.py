@@ -7,7 +7,7 @@ other images (with what came of it).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -27,6 +27,14 @@ CONFIDENCE = 0.99
 ALPHA = 0.05
 # Each attempt spends so much of what the attempts before it have left.
 ALPHA_SHARE = 0.2
+
+# Of the four attempts that were declared by the first rules: number, network, first seed, seeds and time.
+_OF_OLD_RULES = {
+    (1, "209721711989", 0, 30, "2026-11-20T18:31:02+00:00"),
+    (2, "5b5d16c11c4a", 0, 40, "2026-11-20T21:26:28+00:00"),
+    (3, "4b8be5baa6a6", 0, 24, "2026-11-20T23:26:02+00:00"),
+    (4, "eab8ffbcd93d", 0, 20, "2026-11-21T08:05:25+00:00"),
+}
 
 _Key = tuple[str, str, str, float, int]
 
@@ -76,8 +84,8 @@ class Attempt(_Promise):
         first_index: the first of ``seeds`` consecutive seed indices, none run before.
         alpha: the chance of a false success that it spends; one per cent before attempts had shares.
         rules: 1 where the seeds were known beforehand and each attempt spent one per cent; from 2 on they depend on the
-            commit that has the declaration, and ``next_alpha`` is spent.
-        lower_bound_pct: one-sided lower t bound of the mean test accuracy at ``1 - alpha``, None while open.
+            commit that has the declaration, and ``next_alpha`` is spent; from 3 on the bound holds for skewed seeds.
+        lower_bound_pct: one-sided lower bound of the mean test accuracy (``bounds.attempt_bound``), None while open.
     """
 
     number: int
@@ -95,6 +103,11 @@ class Attempt(_Promise):
         return range(self.first_index, self.first_index + self.seeds)
 
     @property
+    def is_of_old_rules(self) -> bool:
+        """Whether it is one of the four that were declared before ``rules`` had a number."""
+        return (self.number, self.hash, self.first_index, self.seeds, self.declared_utc) in _OF_OLD_RULES
+
+    @property
     def declared(self) -> Attempt:
         """As it was declared, without its end."""
         return replace(self, outcome=Outcome.OPEN, lower_bound_pct=None, ended_utc=None)
@@ -103,10 +116,15 @@ class Attempt(_Promise):
 @documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declaration(_Promise):
-    """The seeds of a verification, none run before; its row counts as verified when all of them have been run."""
+    """The seeds of a verification, none run before; its row counts as verified when all of them have been run.
+
+    Attributes:
+        alpha: the chance of a false success that a certificate of these seeds spends; 0 where none is made.
+    """
 
     kind: Literal["verification"] = "verification"
     indices: tuple[int, ...]
+    alpha: float = 0.0
 
 
 @documented
@@ -146,6 +164,25 @@ class Ledger:
     attempts: list[Attempt] = field(default_factory=list)
     declarations: list[Declaration] = field(default_factory=list)
     registrations: list[Registration] = field(default_factory=list)
+
+    @property
+    def spending(self) -> list[Attempt | Declaration]:
+        """What spends of the chance of a false success: attempts to certify a row, and certificates."""
+        return [*self.attempts, *(item for item in self.declarations if item.alpha)]
+
+    def promised(self, key: _Key, run: Container[int]) -> list[list[int]]:
+        """Return the seeds of each declaration about a row, in the order of their declarations.
+
+        Args:
+            run: the seeds that the row has; what was given up as futile has promised no others.
+        """
+        entries: list[Attempt | Declaration] = [*self.attempts, *self.declarations]
+        own = sorted((item for item in entries if item.key == key), key=lambda item: item.declared_utc)
+        promised = []
+        for item in own:
+            has_given_up = isinstance(item, Attempt) and item.outcome is Outcome.FUTILE
+            promised.append([index for index in item.indices if index in run or not has_given_up])
+        return promised
 
 
 def read(path: Path, damage: list[ContentError] | None = None) -> Ledger:
@@ -210,12 +247,12 @@ def is_declaration(line: str, attempt: Attempt) -> bool:
         return False
 
 
-def next_alpha(attempts: Iterable[Attempt], dataset: str) -> float:
+def next_alpha(spending: Iterable[Attempt | Declaration], dataset: str) -> float:
     """Return what the next attempt on a data set may spend, whichever network, recipe and target it is about.
 
     A fifth of what is left of five per cent: one per cent first, then 0.8, 0.64, and so on; never all.
     """
-    spent = sum(item.alpha for item in attempts if item.dataset == dataset)
+    spent = sum(item.alpha for item in spending if item.dataset == dataset)
     return max(0.0, round(ALPHA_SHARE * (ALPHA - spent), 9))
 
 
@@ -226,20 +263,39 @@ def declare(path: Path, key: _Key, first_index: int, seeds: int, commit: str | N
         ContentError: attempts on this data set have spent all that there is.
     """
     with files.locked(path.with_suffix(".lock")):
-        known = read(path).attempts
-        alpha = next_alpha(known, key[2])
-        if alpha <= 0:
-            raise ContentError(f"attempts on {key[2]} have spent all of the chance of a false success")
-        number = max((attempt.number for attempt in known), default=0) + 1
-        said: dict[str, Any] = {"declared_utc": _now(), "commit": commit, "alpha": alpha, "rules": 2}
+        entered = read(path)
+        alpha = _alpha_left(entered, key[2])
+        number = max((attempt.number for attempt in entered.attempts), default=0) + 1
+        said: dict[str, Any] = {"declared_utc": _now(), "commit": commit, "alpha": alpha, "rules": 3}
         attempt = Attempt(number=number, first_index=first_index, seeds=seeds, **_of(key), **said)
         _append(path, attempt)
     return attempt
 
 
+def _alpha_left(entered: Ledger, dataset: str) -> float:
+    alpha = next_alpha(entered.spending, dataset)
+    if alpha <= 0:
+        raise ContentError(f"attempts on {dataset} have spent all of the chance of a false success")
+    return alpha
+
+
 def declare_verification(path: Path, key: _Key, indices: Iterable[int], commit: str | None = None) -> None:
     """Enter the seeds of a verification, all at once, before the first of them is run."""
     _append(path, Declaration(indices=tuple(indices), declared_utc=_now(), commit=commit, **_of(key)))
+
+
+def declare_certificate(path: Path, key: _Key, indices: Iterable[int], commit: str | None = None) -> Declaration:
+    """Enter the seeds of a certificate, all at once, and return them; they spend what an attempt would spend.
+
+    Raises:
+        ContentError: what was certified on this data set has spent all that there is.
+    """
+    with files.locked(path.with_suffix(".lock")):
+        alpha = _alpha_left(read(path), key[2])
+        facts: dict[str, Any] = {"declared_utc": _now(), "commit": commit, "alpha": alpha, **_of(key)}
+        entry = Declaration(indices=tuple(indices), **facts)
+        _append(path, entry)
+    return entry
 
 
 def _of(key: _Key) -> dict[str, Any]:

@@ -52,6 +52,7 @@ class StudyConfig:
         second: what it has as little of as well; then the answers are a Pareto front. ``second_most`` is its ceiling.
         start_from: the study, or the leaderboard, whose networks it begins with in place of draws; empty for none.
         known: their texts when it began.
+        sampler_sha256: of the source of a sampler of one's own; a trainer's is in the recipe.
     """
 
     dataset: str
@@ -76,6 +77,7 @@ class StudyConfig:
     second_most: int | None = None
     start_from: str = ""
     known: tuple[str, ...] = ()
+    sampler_sha256: str = ""
 
     @property
     def run_seed(self) -> int:
@@ -163,6 +165,8 @@ def config_document(config: StudyConfig) -> dict[str, Any]:
         del document["second"], document["second_most"]
     if not config.start_from:
         del document["start_from"], document["known"]
+    if not config.sampler_sha256:
+        del document["sampler_sha256"]
     return document
 
 

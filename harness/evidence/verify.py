@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, count, islice
 from pathlib import Path
 
 from harness.data.datasets import dataset
@@ -19,10 +19,10 @@ from harness.data.training_images import load
 from harness.evidence import bounds, ledger, record
 from harness.evidence.check import declaring_commit
 from harness.evidence.leaderboard import LeaderboardRow, row_of_record
-from harness.evidence.ledger import Attempt, Outcome
+from harness.evidence.ledger import Attempt, Declaration, Outcome
 from harness.evidence.record import Found, Record, SeedRun
 from harness.evidence.study import owned
-from harness.system import files, statistics
+from harness.system import files
 from harness.system.errors import ContentError, DeviceError, UsageError
 from harness.system.files import Workspace
 from harness.training import result
@@ -37,8 +37,6 @@ from search_spaces.errors import SearchSpaceError
 from search_spaces.network import Architecture, Task, analyse
 from search_spaces.ops import Op, Residual
 
-# Of a one-sided test that says a re-run is worse than its record.
-_SIGNIFICANCE = 0.05
 # Seeds that train at once; more would only ask for more memory.
 _MOST_TOGETHER = 32
 # Of all weights: a relu before a wide maxpool changes nothing in one of them, and something in the next.
@@ -121,9 +119,10 @@ class Verdict:
     Attributes:
         runs: the seeds that were asked for, in order, as they were run now or are on record.
         reruns: those of them that were run again.
-        contradicted: a one-sided test at 5 % says that the re-run is worse than the record.
+        contradicted: the re-run is worse than the record allows (``bounds.is_worse``).
         row: the standing of the record with all seeds ever run.
         attempt: the certification attempt as it ended, None outside one.
+        is_held_back: a seed that was declared for the row has not been run.
     """
 
     record: Record
@@ -132,6 +131,12 @@ class Verdict:
     reruns: tuple[Rerun, ...]
     contradicted: bool
     attempt: Attempt | None = None
+    is_held_back: bool = False
+
+    @property
+    def has_missed(self) -> bool:
+        """Whether the seeds speak against the target; those of a row that is held back do not speak yet."""
+        return not self.passed and not self.is_held_back
 
     @property
     def passed(self) -> bool:
@@ -151,16 +156,61 @@ def declare(plan: Plan, place: Workspace, seeds: int) -> Attempt:
         ContentError: attempts on this data set have spent the whole chance of a false success, or the network has an
             op that changes nothing: without it, it would be the same function with other seeds.
     """
-    if (vain := _vain_op(plan.architecture, dataset(plan.dataset).task)) is not None:
-        raise ContentError(f"{vain} changes nothing in {plan.architecture}; take it out")
+    _refuse_vain(plan.architecture, dataset(plan.dataset).task)
     key = _record_of(plan, place).key
     if (attempt := ledger.open_attempt(place.ledger, key)) is not None:
         return attempt
-    kin, entered = key[:2], ledger.read(place.ledger)
-    used = [run.index for item in record.read_all(place.records) if item.key[:2] == kin for run in item.seeds]
-    used += [index for item in entered.attempts if item.key[:2] == kin for index in item.indices]
-    used += [index for item in entered.declarations if item.key[:2] == kin for index in item.indices]
-    return ledger.declare(place.ledger, key, max(used, default=-1) + 1, seeds, code_version()[0])
+    return ledger.declare(place.ledger, key, _first_unused(key, place), seeds, code_version()[0])
+
+
+def declare_certificate(plan: Plan, place: Workspace, seeds: int) -> Declaration:
+    """Enter the seeds of a certificate of the plan's row, on indices that were never run, and return them.
+
+    Those that were declared for one before are returned as they are: nobody looks and then asks for more.
+
+    Raises:
+        ContentError: as ``declare`` does.
+    """
+    _refuse_vain(plan.architecture, dataset(plan.dataset).task)
+    key = _record_of(plan, place).key
+    for item in ledger.read(place.ledger).declarations:
+        if item.key == key and item.alpha:
+            return item
+    first = _first_unused(key, place)
+    return ledger.declare_certificate(place.ledger, key, range(first, first + seeds), code_version()[0])
+
+
+def _first_unused(key: tuple[str, str, str, float, int], place: Workspace) -> int:
+    # Of network and recipe, whatever data set and target.
+    return max(_indices(place, lambda other: other[:2] == key[:2]), default=-1) + 1
+
+
+def _indices(place: Workspace, is_meant: Callable[[tuple[str, str, str, float, int]], bool]) -> set[int]:
+    # The seeds that were run or declared for some rows.
+    entered = ledger.read(place.ledger)
+    used = {run.index for item in record.read_all(place.records) if is_meant(item.key) for run in item.seeds}
+    entries: list[Attempt | Declaration] = [*entered.attempts, *entered.declarations]
+    for entry in entries:
+        if is_meant(entry.key):
+            used.update(entry.indices)
+    return used
+
+
+def due_indices(plan: Plan, place: Workspace, seeds: int) -> tuple[int, ...]:
+    """Return the seeds of a verification: so many of the plan's row, and all others that are declared and not run.
+
+    Those of another target of the same network, recipe and data set are passed over, as their results are known, and
+    so are those that a certification has declared, which depend on its commit.
+    """
+    evidence, entered = _record_of(plan, place), ledger.read(place.ledger)
+    key, run = evidence.key, {item.index for item in evidence.seeds}
+    declared = {index for item in entered.declarations if item.key == key for index in item.indices}
+    own = run | declared
+    taken = _indices(place, lambda other: other[:3] == key[:3] and other != key)
+    taken |= {index for item in entered.attempts if item.key == key for index in item.indices}
+    free = (index for index in count(min(own, default=0)) if index in own or index not in taken)
+    indices = tuple(islice(free, seeds))
+    return (*indices, *sorted(declared - run - {*indices}))
 
 
 def _as_declared(plan: Plan, place: Workspace) -> Plan:
@@ -175,6 +225,11 @@ def _as_declared(plan: Plan, place: Workspace) -> Plan:
             hint="harness leaderboard --publish NETWORK, git commit; outside a clone, commit that file",
         )
     return replace(plan, indices=tuple(attempt.indices), attempt=attempt, beacon=beacon if attempt.rules > 1 else None)
+
+
+def _refuse_vain(network: Architecture, task: Task) -> None:
+    if (vain := _vain_op(network, task)) is not None:
+        raise ContentError(f"{vain} changes nothing in {network}; take it out")
 
 
 def _vain_op(network: Architecture, task: Task) -> Op | None:
@@ -319,11 +374,11 @@ def _closed_if_futile(plan: Plan, place: Workspace, evidence: Record) -> Attempt
     runs = [run for index in plan.indices if (run := evidence.seed(index)) is not None]
     if plan.attempt is None or not runs:
         return None
-    errors, confidence = [run.test_errors for run in runs], 1 - plan.attempt.alpha
+    errors, confidence = [run.test_errors for run in runs], bounds.attempt_confidence(plan.attempt)
     if not bounds.is_futile(errors, runs[0].test_size, len(plan.indices), plan.target_pct, confidence):
         return None
-    bound = statistics.lower_bound([run.accuracy_pct for run in runs], confidence)
-    return ledger.close(place.ledger, plan.attempt, outcome=Outcome.FUTILE, lower_bound_pct=result.finite(bound))
+    bound = bounds.attempt_bound(plan.attempt, evidence)
+    return ledger.close(place.ledger, plan.attempt, outcome=Outcome.FUTILE, lower_bound_pct=bound)
 
 
 def _train_together(waiting: list[Job], source: Source, on_event: Callable[[Event], None]) -> Generator[Finished]:
@@ -355,10 +410,12 @@ def _verdict_of(
         reruns.append(Rerun(index, run.test_errors, there.test_errors, identical))
     contradicted = False
     if not all(rerun.identical for rerun in reruns):
-        samples = ([run.accuracy_pct for run in each] for each in (repeated.values(), evidence.seeds))
-        contradicted = statistics.chance_that_lower(*samples) < _SIGNIFICANCE
-    row = row_of_record(evidence, ledger.read(place.ledger))
-    return Verdict(evidence, row, tuple(runs), tuple(reruns), contradicted, attempt)
+        fresh, known = ([run.test_errors for run in each] for each in (repeated.values(), evidence.seeds))
+        contradicted = bounds.is_worse(fresh, known, evidence.seeds[0].test_size)
+    entered, recorded = ledger.read(place.ledger), {run.index for run in evidence.seeds}
+    is_held_back = not recorded.issuperset(chain(*entered.promised(evidence.key, recorded)))
+    row = row_of_record(evidence, entered)
+    return Verdict(evidence, row, tuple(runs), tuple(reruns), contradicted, attempt, is_held_back)
 
 
 def machines_of(runs: Sequence[SeedRun]) -> list[tuple[str, int]]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from harness.evidence.events import Proposal, Rejected, Repeated
+from harness.evidence.events import Proposal, Repeated
 from harness.evidence.study import StudyConfig
-from harness.search.clock import TimeLeft
+from harness.search.clock import TimeLeft, work_of
 from harness.search.optuna_sampler import takes_problem
 from harness.search.propose import ASKS, Found
 from harness.search.race import Candidate
@@ -20,6 +21,8 @@ from search_spaces.space import Metric, Objective, SearchSpace, judge
 
 # Characters of an answer that an error shows.
 SHOWN = 80
+# Answers over the limits, which fall while the method draws from the whole space, until it counts as having no more.
+_MOST_OVER = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +32,7 @@ class Problem:
     Attributes:
         space: the whole definition, in the language of spaces.
         budget: most parameters.
-        target_pct: validation accuracy to be reached at the last of ``epochs``.
+        target_pct: validation accuracy to be reached at the last of ``epochs``, or earlier where time is short.
         networks: all that may be proposed, where the space is small enough to be listed; else None.
     """
 
@@ -47,7 +50,7 @@ class Trial:
     """A network that the method has proposed before, and what came of it.
 
     Attributes:
-        state: ``running``, ``complete``, or how its training failed.
+        state: ``running``, ``complete``, ``rejected`` for a limit of the moment, or how its training failed.
         validation_accuracy_pct: of its first run, None while that is going on; ``fresh_pct`` of its runs on fresh
             seeds, which a network gets that has reached the target once.
         stands: it has reached the target on these, so it may be the answer.
@@ -66,12 +69,17 @@ Ask = Callable[[Sequence[Trial]], str]
 
 @dataclass(slots=True)
 class Asker:
-    """Proposes to a search what somebody's method says, which is asked by ``ask``; ``name`` is for errors."""
+    """Proposes to a search what somebody's method says, which is asked by ``ask``; ``name`` is for errors.
+
+    ``lengths`` are epochs that a training may have, where they differ; ``rejected`` is what was answered in vain.
+    """
 
     name: str
     space: SearchSpace
     problem: Problem
     ask: Ask
+    lengths: tuple[int, ...] = ()
+    rejected: dict[str, Trial] = field(default_factory=dict)
 
     def propose(
         self,
@@ -80,33 +88,47 @@ class Asker:
         time_left: TimeLeft,
         objective: Objective = Metric.PARAMETERS,
     ) -> Found:
-        """Return the next network; none where the method names known ones ``ASKS`` times in a row: it has no more."""
+        """Return the next network; none where too many in a row are known, or over the limits of the moment."""
         known = {candidate.proposal.hash: trial for trial, candidate in candidates.items()}
-        tried = tuple(map(_tried, candidates.values()))
-        passed: list[Rejected | Repeated] = []
-        for _ in range(ASKS):
-            answer = self.ask(tried)
+        lengths = [each for each in self.lengths if each <= self.problem.epochs] or [self.problem.epochs]
+        tried, passed, over, lacks_time = (
+            tuple(map(_tried, candidates.values())),
+            list[Repeated](),
+            Counter[str](),
+            False,
+        )
+        while len(passed) < ASKS and over.total() < _MOST_OVER and not time_left.is_over():
+            answer = self.ask((*tried, *self.rejected.values()))
             try:
                 architecture = parse_network(answer, self.space.task)
             except SearchSpaceError as error:
                 raise ContentError(f"{self.name} answered {shown(answer)}: {error.message}") from error
             judgement, listed = judge(self.space, architecture, self.problem.budget), self.problem.networks
-            analysis = judgement.analysis if judgement.accepted else None
+            analysis, hash_ = judgement.analysis if judgement.accepted else None, architecture.hash
             if analysis is None or str(architecture) not in (listed or [str(architecture)]):
                 why = judgement.message or "it is not listed"
                 raise ContentError(f"{self.name} answered {shown(answer)}, which may not be trained: {why}")
-            if architecture.hash not in known:
+            if hash_ in known:
+                passed.append(Repeated(trial=known[hash_], hash=hash_))
+                continue
+            epochs = max((each for each in lengths if time_left.has(each, work_of(analysis))), default=None)
+            reason = judge(self.space, architecture, ceiling, objective).reason
+            if reason is None and epochs is not None:
                 proposal = Proposal(
                     trial=len(candidates),
                     architecture=architecture,
-                    hash=architecture.hash,
+                    hash=hash_,
                     parameters=analysis.parameters,
                     origin=self.name,
                     decisions=(),
+                    epochs=epochs if self.lengths else None,
                 )
-                return Found(proposal, tuple(passed))
-            passed.append(Repeated(trial=known[architecture.hash], hash=architecture.hash))
-        return Found(None, tuple(passed), f"{ASKS} networks in a row were known")
+                return Found(proposal, tuple(passed), rejected=over)
+            lacks_time = lacks_time or reason is None
+            over[reason or Metric.MACS.value] += 1
+            self.rejected[hash_] = Trial(str(architecture), analysis.parameters, "rejected", None, (), stands=False)
+        why = f"of {len(passed) + over.total()} networks in a row {len(passed)} were known, and others over the limits"
+        return Found(None, tuple(passed), why, lacks_time or time_left.is_over(), over)
 
     def tell(self, candidate: Candidate) -> None:
         """Do nothing: the history says it at the next question."""
@@ -138,11 +160,12 @@ def method_of(config: StudyConfig, space: SearchSpace, workers: int) -> Asker | 
     """
     if not takes_problem(name := config.sampler):
         return None
+    lengths = config.all_lengths
     problem = Problem(
         space=config.space_text,
         budget=config.budget,
         target_pct=config.threshold_pct,
-        epochs=config.recipe.epochs,
+        epochs=config.recipe.epochs if config.recipe.epochs in lengths else max(lengths),
         workers=workers,
         seed=config.seed,
     )
@@ -155,4 +178,4 @@ def method_of(config: StudyConfig, space: SearchSpace, workers: int) -> Asker | 
                 return answer
             raise TypeError(f"it answered {type(answer).__name__}, but the text of a network is wanted")
 
-    return Asker(f"--sampler {name}", space, problem, ask)
+    return Asker(f"--sampler {name}", space, problem, ask, lengths)

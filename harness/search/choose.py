@@ -40,10 +40,10 @@ _CERTAIN = 1 - 1e-12
 # Where one look chooses several networks, it compares so many times as many: those that are worth most.
 _SHORTLIST_FACTOR = 4
 # What cannot improve the answer is not proposed once there is one.
-_LEAST_CHANCE = 0.03
+LEAST_CHANCE = 0.03
 # What was given less chance has hardly ever come to stand: 1 of 242 networks (docs/lab, "what an unlikely
 # network costs"). It is trained only while there is time for a second verification, should the winner's miss.
-_UNLIKELY = 0.2
+UNLIKELY = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class Choice:
 
 
 def _least_chances(time_left: TimeLeft, seconds: Any) -> Any:
-    return np.where(CAUTION * seconds <= time_left.spare, _LEAST_CHANCE, _UNLIKELY)
+    return np.where(CAUTION * seconds <= time_left.spare, LEAST_CHANCE, UNLIKELY)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ One verdict, or one nearest miss, and one command that gets further.
 from __future__ import annotations
 
 import math
+import random
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -17,7 +18,7 @@ from harness.data.datasets import dataset
 from harness.evidence.events import Advised, Postponed, SessionEnded, Verified, WinnerChosen
 from harness.evidence.leaderboard import cost_of, refresh
 from harness.evidence.record import Found
-from harness.evidence.verify import Plan, Verdict, recorded_verdict, run_seeds
+from harness.evidence.verify import Plan, Verdict, due_indices, recorded_verdict, run_seeds
 from harness.search import race
 from harness.search.clock import VERIFY_FACTOR, least_seconds, verify_seeds
 from harness.search.loop import choose
@@ -31,9 +32,12 @@ from harness.training.executor import Event
 from harness.training.native.native import EngineUnavailable
 from harness.training.result import Purpose, Status
 from harness.training.train import measured_latency
-from search_spaces.space import Metric, size_text
+from search_spaces.notation import parse_conditions
+from search_spaces.space import Condition, Metric, draw, judge, size_text, uniform
 
 _SAME = "goes on with the same study"
+# Among so many draws one is larger, where a larger limit is of use.
+_DRAWS = 1_000
 # What may end a run without an accuracy.
 _FAILED = {
     Status.OUT_OF_MEMORY: "ended out of memory",
@@ -50,8 +54,9 @@ def conclude(
 ) -> Verdict | None:
     """Verify the study's winner and rewrite the leaderboard; where it misses, verify a second network.
 
-    That is the smallest other one that stands and for which there is time. A network is verified once, whatever came
-    of it: one that was verified in an earlier session is not verified again. ``on_event`` sees how the seeds go on.
+    That is the smallest other one that stands and for which there is time; looks of earlier sessions count. A
+    network is verified once, whatever came of it: one that was verified earlier is not verified again. ``on_event``
+    sees how the seeds go on.
 
     Returns:
         the last verdict; None where the search named no winner, or where too little time is left to verify it. Where
@@ -66,7 +71,7 @@ def conclude(
             verdict = _verified(plan, search, other, on_event, say) or verdict
             if is_last or isinstance(search.entries[-1].event, Postponed):
                 break
-    elif verdict is not None and not verdict.passed and (second := choose(search)) is not None:
+    elif verdict is not None and verdict.has_missed and (second := choose(search)) is not None:
         say(f"missed: {verdict.record.parameters:,} parameters; next: {second.parameters:,} parameters")
         verdict = _verified(plan, search, second, on_event, say) or verdict
     refresh(plan.workspace)
@@ -86,7 +91,7 @@ def _verified(
         study=plan.folder.name,
         study_seed=config.seed,
         space=config.space,
-        sampler=config.sampler,
+        sampler=f"{config.sampler} {config.sampler_sha256}".rstrip(),
         trial=winner.trial,
         validation_accuracy_pct=winner.validation_accuracy_pct or 0.0,
         validation_seeds=winner.validation_seeds or 0,
@@ -103,12 +108,15 @@ def _verified(
         dataset=config.dataset,
         target_pct=config.target_pct,
         repeat=False,
-        indices=tuple(range(verify_seeds(effort.workers))),
+        indices=(),
         device=effort.device,
         engine=effort.engine,
         workers=effort.workers,
         found=found,
     )
+    # With those that were declared by a search of more workers, or by hand.
+    due = due_indices(verification, plan.workspace, verify_seeds(effort.workers))
+    verification = replace(verification, indices=due)
     recorded = recorded_verdict(verification, plan.workspace)
     # A record can be taken away; then the seeds are run again.
     if winner.trial in search.verdicts and recorded.runs:
@@ -131,7 +139,7 @@ def _verified(
                 tier=verdict.row.tier,
                 mean_test_accuracy_pct=verdict.row.mean_test_accuracy_pct,
                 seeds=verdict.row.seeds,
-                passed=verdict.passed,
+                passed=verdict.passed or (False if verdict.has_missed else None),
             )
         )
 
@@ -221,6 +229,7 @@ class Outcome:
                 f"  {row.architecture}",
                 f"run it again: {typed('verify', row.hash, '--seeds', str(row.seeds))}",
                 f"standings: {typed('leaderboard', '--dataset', config.dataset, '--target', f'{config.target_pct:g}')}",
+                *self._early_end(),
             ]
         if self.verdict is not None and Metric.LATENCY_US in config.minimised:
             network, task = self.verdict.record.architecture, dataset(config.dataset).task
@@ -298,28 +307,57 @@ class Outcome:
             f"no network of at most {config.bounds_text} was confirmed at "
             f"{config.threshold_pct:.2f} % validation: {runs} in {duration_text(elapsed)}; the test set was not read"
         )
-        if ending.reason == "exhausted":
-            said = f"stopped early: {ending.message}; {said}"
+        said = "; ".join((*self._early_end(), said))
         # In the second half of the time only what can still be trained, confirmed and verified is proposed.
         if ending.reason != "exhausted" or (seconds is not None and elapsed > seconds / 2):
             return self._more_effort((said, *near), _SAME)
-        if self.nearest is None or 2 * self.nearest.cost > config.ceiling:
-            changes = {"--budget": f"{2 * config.ceiling}"}
-            if config.minimise is not Metric.PARAMETERS:
-                limits = filter(None, self.given.get("--limit", "").split(","))
-                others = (each for each in limits if not each.strip().startswith(config.minimise))
-                changes = {"--limit": ",".join([*others, f"{config.minimise}<={2 * config.ceiling}"])}
+        if (self.nearest is None or 2 * self.nearest.cost > config.ceiling) and (changes := self._larger()):
             return self._advised("space", (said, *near), changes, "looks among larger networks")
+        if self.nearest is None:
+            check = ("spaces", "check", self.given.get("--space", config.space))
+            return _said("space", (said,), check, "says why networks of the space are rejected")
         # What the seeds of the nearest network differ by is allowed for.
         errors = min(1.0, self.nearest.errors * (1 + race.SEED_SHARE) / self.nearest.size)
-        target = max(0, math.floor(100 * (100 - 100 * self.plan.offset.errors_ratio * errors))) / 100
+        target = max(1, math.floor(100 * (100 - 100 * self.plan.offset.errors_ratio * errors)) / 100)
+        target = min(target, config.target_pct - 0.01)  # the same one would be the same study
         advice = "asks for what the nearest network may reach"
         return self._advised("target", (said, *near), {"--target": f"{target:g}"}, advice)
+
+    def _early_end(self) -> list[str]:
+        """Return in a line that a search ended before its time, and why; nothing where it did not."""
+        entry, seconds = self.study.of_kind(SessionEnded)[-1], self.plan.effort.seconds
+        if not entry.event.message or (entry.event.reason != "exhausted" and self.verdict is None):
+            return []
+        of = "" if seconds is None else f" of {duration_text(seconds)}"
+        return [f"stopped after {duration_text(entry.elapsed)}{of}: {entry.event.message}"]
+
+    def _larger(self) -> dict[str, str]:
+        """Return the limits that larger networks of the space keep; none where the space itself has no such network."""
+        metric, ceiling, space = self.plan.config.minimise, self.plan.config.ceiling, self.plan.space
+        limits = parse_conditions(self.given["--limit"]) if "--limit" in self.given else ()
+
+        def is_upper(each: Condition) -> bool:
+            return each.metric is metric and each.comparison in ("<=", "<", "==")
+
+        own = [each for each in space.conditions if each not in filter(is_upper, limits)]
+        most = min([2 * ceiling, *(each.bound for each in filter(is_upper, own))])
+        between = (Condition(metric, ">", ceiling), Condition(metric, "<=", most))
+        larger, rng = replace(space, conditions=(*own, *between)), random.Random(0)
+        if not any(judge(larger, draw(larger, uniform(rng)).architecture).accepted for _ in range(_DRAWS)):
+            return {}
+        changes = {"--budget": f"{most}"} if metric is Metric.PARAMETERS else {}
+        if metric is not Metric.PARAMETERS or any(map(is_upper, limits)):
+            others = (str(each) for each in limits if not is_upper(each))
+            changes["--limit"] = ",".join([*others, f"{metric}<={most}"])
+        return changes
 
     def _after_a_miss(self, verdict: Verdict) -> _LastWords:
         row = verdict.row
         errors, allowed = row.test_errors_mean or 0.0, (100 - row.target_pct) / 100 * verdict.record.seeds[0].test_size
         said = f"its verification gave a mean of {errors:,.1f} test errors over {row.seeds} seeds"
+        if verdict.is_held_back:
+            said += "; the seeds of a certification are declared, and its row is measured until they have been run"
+            return _said("verification", (said,), ("verify", row.hash, "--certify"), "runs them")
         if errors <= allowed and not verdict.contradicted:
             said += f"; {allowed:,.1f} are allowed, but so few seeds or so wide a spread prove nothing"
             arguments, advice = ("verify", row.hash, "--seeds", "10"), "adds the seeds that a verdict needs"
@@ -345,9 +383,13 @@ class Outcome:
         kept = {**self.given, **changes}
         if changes.keys() - {"--time", "--trials"}:
             kept.pop("--study", None)
-        # What was given twice is named twice.
-        words = (word for name, value in kept.items() for each in value.split(f" {name} ") for word in (name, each))
-        return _said(why, sentences, ("search", *words), advice)
+        return _said(why, sentences, search_words(kept), advice)
+
+
+def search_words(given: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the command of a search with these options and their values; what was given twice is named twice."""
+    words = (word for name, value in given.items() for each in value.split(f" {name} ") for word in (name, each))
+    return ("search", *words)
 
 
 def _said(why: Any, sentences: tuple[str, ...], arguments: tuple[str, ...], advice: str) -> _LastWords:

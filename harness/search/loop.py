@@ -97,7 +97,7 @@ def opened(
     search = Search(folder, config, effort, executor_of(source, effort.limits), proposer).take_up()
     if isinstance(proposer, Proposer):
         proposer.retell((entry.event for entry in search.entries), search.candidates)
-    search.finished = is_spent(effort, search.entries)
+    search.finished = is_spent(effort, search.entries) or not search.may_look
     # A kill may have come between a run and what it decided.
     _note_standing(search)
     search.waiting = [search.job(each, Purpose.SEARCH, 0) for each in search.candidates.values() if each.first is None]
@@ -149,12 +149,14 @@ def poll(search: Search, seconds: float = _POLL_SECONDS) -> None:
 def choose(search: Search) -> WinnerChosen | None:
     """Note and return the winner: the smallest network that stands and can still be verified; the smallest if none can.
 
-    One whose verification has missed is passed over; one that has met the target takes no further time.
+    One whose verification has missed is passed over; one that has met the target takes no further time. Once a study
+    has looked at as many networks as it may, only those are left that it has verified.
     """
+    may_look = search.may_look
 
     def is_open(candidate: Candidate) -> bool:
         verdict = search.verdicts.get(candidate.proposal.trial)
-        return candidate.is_confirmed if verdict is None else verdict.passed is True
+        return candidate.is_confirmed and may_look if verdict is None else verdict.passed is not False
 
     open_ = sorted(filter(is_open, search.candidates.values()), key=lambda each: each.order)
     if search.config.second is not None:

@@ -24,7 +24,7 @@ from harness.system import statistics
 from harness.system.errors import ContentError, DeviceError, UsageError, typed
 from harness.system.files import Workspace
 from harness.system.machine import choose_device, worker_count
-from harness.system.user_code import function_of
+from harness.system.user_code import source_sha256
 from harness.training.executor import ExecutorOf, Limits, Source
 from harness.training.native.native import Choice, choose_engine
 from harness.training.processes import Processes
@@ -65,6 +65,7 @@ class SearchPlan:
         offset: by which the threshold on validation images stands for the target.
         past: earlier trainings that the search learns from; ``left_out`` says what could not be read.
         executor_of: who trains; ``nodes`` are those of a cluster, none where this machine trains.
+        planned_seconds: of the search, which the choice of an augmentation has taken.
     """
 
     workspace: Workspace
@@ -81,6 +82,7 @@ class SearchPlan:
     origins: dict[str, str]
     executor_of: ExecutorOf = Processes
     nodes: tuple[NodeInfo, ...] = ()
+    planned_seconds: float = 0.0
 
 
 def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) -> SearchPlan:
@@ -101,8 +103,8 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
     if (trainer := given.get("trainer")) is not None:
         if given["recipe"] != AUTO:
             raise UsageError("--recipe and --trainer exclude each other: a trainer of one's own is the recipe")
-        function_of(trainer, "--trainer")
-        usual = NamedRecipe(trainer, recipe_from({"trainer": trainer}, "--trainer"))
+        code = source_sha256(trainer, "--trainer")
+        usual = NamedRecipe(trainer, recipe_from({"trainer": trainer, "trainer_sha256": code}, "--trainer"))
     recipe = usual or named_recipe(CHOICES[0])
     device = choose_device(given["device"])
     if name is not None:
@@ -137,9 +139,11 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
         space=space.name,
         space_text=space.text,
         sampler=sampler,
+        sampler_sha256=source_sha256(sampler, "--sampler") if ":" in sampler else "",
         recipe=recipe.recipe,
         recipe_name=recipe.name,
-        rungs=rungs(recipe.recipe.epochs),
+        # What somebody's code has trained for a while begins anew: its stretches would be paid for twice.
+        rungs=() if recipe.recipe.trainer else rungs(recipe.recipe.epochs),
         seed=given["seed"],
         lengths=tuple(sorted(set(epochs))),
         prior=prior,
@@ -166,7 +170,7 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
         folder=folder,
         config=config,
         effort=Effort(
-            seconds=given["seconds"] - (time.monotonic() - started if usual is None else 0.0),
+            seconds=given["seconds"],
             trials=given["trials"],
             workers=workers,
             device=str(device),
@@ -180,6 +184,7 @@ def make_plan(given: dict[str, Any], origins: dict[str, str], place: Workspace) 
         engine=engine,
         past=past,
         left_out=tuple(error.message for error in left_out),
+        planned_seconds=time.monotonic() - started if usual is None else 0.0,
         origins={("study" if name == "name" else name): origin for name, origin in origins.items()},
     )
 
@@ -231,9 +236,10 @@ def _limited_space(
     if space.configurations <= MOST_EXACT:
         fewest = smallest(space)
         if fewest is None:
-            conditions, check = ", ".join(map(str, space.conditions)), typed("spaces", "check", given["space"])
+            conditions = dict.fromkeys(map(str, space.conditions))
+            check = typed("spaces", "check", given["space"])
             raise ContentError(
-                f"no network of space '{space.name}' keeps all conditions ({conditions})",
+                " and ".join([f"no network of space '{space.name}' suits the images", *conditions]),
                 hint="loosen --limit or raise --budget" if limits else f"see why with '{check}'",
             )
         if fewest > budget:

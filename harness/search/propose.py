@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from harness.evidence.events import Event, Proposal, Rejected, Repeated, RunEnded
 from harness.evidence.study import StudyConfig
-from harness.search.choose import Aim, Choice, Option
+from harness.search.choose import LEAST_CHANCE, UNLIKELY, Aim, Choice, Option
 from harness.search.clock import TimeLeft
 from harness.search.optuna_sampler import SURROGATE, Index, Trial
 from harness.search.race import Candidate
@@ -316,13 +316,15 @@ class _Look:
             in_time = f" and at most {seconds:.0f} s of training, which leaves time for the verification"
         # The model's word is the last one where no other sampler takes turns with it.
         if self.config.sampler == SURROGATE and self.looked_at:
-            networks = f"none of {self.looked_at:,} networks that were looked at has a chance to reach the target"
+            networks = f"none of {self.looked_at:,} networks that were looked at is given a chance of "
+            networks += f"{100 * LEAST_CHANCE:g} % to reach the target ({100 * UNLIKELY:g} % where time is short)"
             return f"{networks}, with {limits}{in_time}", self.hopes
         time_left = replace(self.time_left, seconds=None)
         endless = _Look(self.space, self.config, self.ceiling, self.candidates, self.past, time_left, self.objective)
         lacks_time = seconds is not None and next(endless.drawn(random.Random(0)), None) is not None
         # With endless time there is none either: then it is the conditions that stand in the way.
-        limits += in_time if lacks_time else "".join(f" and {each}" for each in self.space.conditions)
+        others = (each for each in self.space.conditions if each.metric != self.objective or ">" in each.comparison)
+        limits += in_time if lacks_time else "".join(f" and {each}" for each in dict.fromkeys(others))
         if self.listed is not None:
             return f"the space has no further network with {limits}", lacks_time
         return f"none of {_DRAWS:,} further draws was a new network with {limits}", lacks_time

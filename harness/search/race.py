@@ -25,13 +25,17 @@ from harness.evidence.events import (
     Repeated,
     RunEnded,
     RungReached,
+    Verified,
 )
+from harness.evidence.leaderboard import PROVEN
 from harness.evidence.study import Study, StudyConfig
 from harness.system import statistics
 from harness.training.result import Purpose, Result, Status, accuracy_pct
 from search_spaces.network import analyse
 from search_spaces.space import Metric, Weighted, measured, size_text
 
+# Networks that a study looks at on the test images, of which none becomes ``verified`` (docs/decisions.md#28).
+MOST_LOOKS = 2
 # Fresh seeds that a network has before it may stand, and with which it is given up.
 CONFIRM_SEEDS = 2
 MOST_SEEDS = 6
@@ -434,8 +438,8 @@ class Trials(Study):
         confirm_seeds: fresh seeds that a network stands on at the least; ``counts_repeats`` if a proposal of a known
             network counts for it.
         candidates: the proposed networks with their runs, by trial.
-        contenders: those that are not settled. Each event asks about these alone: of thousands of networks nearly all
-            are settled.
+        contenders: those that are not settled and have not missed on test. Each event asks about these alone: of
+            thousands of networks nearly all are settled.
         trained: first runs that have ended with an accuracy.
         ratios: errors at the end per error at a rung, of its runs that went to their end.
         stood: the trial that was last noted as the confirmed one and has not fallen since; all of them with two costs.
@@ -485,9 +489,16 @@ class Trials(Study):
             case FailedConfirmation(trial=trial):
                 self.stood = [each for each in self.stood if each != trial]
                 return
+            case Verified():
+                missed = self.missed
+                self.stood = [each for each in self.stood if each not in missed]
+                for trial in missed & self.contenders.keys():
+                    del self.contenders[trial]
+                self.__dict__.pop("standing", None)
+                return
             case _:
                 return
-        if changed.is_settled:
+        if changed.is_settled or changed.proposal.trial in self.missed:
             self.contenders.pop(changed.proposal.trial, None)
         else:
             self.contenders[changed.proposal.trial] = changed
@@ -509,10 +520,27 @@ class Trials(Study):
                     ratio = run.validation_errors / at.validation_errors
                     insort(self.ratios.setdefault((epochs, at.epoch), []), ratio)
 
+    @property
+    def missed(self) -> set[int]:
+        """The trials whose verification has missed the target: they stand nowhere."""
+        return {trial for trial, verdict in self.verdicts.items() if verdict.passed is False}
+
+    @property
+    def may_look(self) -> bool:
+        """Whether another network may be verified: not after two that did not become ``verified``."""
+        unproven = [verdict for verdict in self.verdicts.values() if verdict.tier not in PROVEN]
+        return len(unproven) < MOST_LOOKS
+
     @cached_property
     def standing(self) -> Candidate | None:
         """The network of the lowest cost that stands; it can change only with the contenders."""
         return next(iter(final_order(self.contenders.values())), None)
+
+    @property
+    def answer(self) -> Candidate | None:
+        """The network that the study answers with: the smallest that met the target on test, else what stands."""
+        passed = [self.candidates[trial] for trial, verdict in self.verdicts.items() if verdict.passed]
+        return min(passed, key=lambda each: each.order, default=self.standing)
 
     @cached_property
     def _nearest(self) -> NearestMiss | None:

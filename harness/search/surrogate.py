@@ -214,7 +214,10 @@ def features(architecture: Architecture, analysis: Analysis) -> Row:
         for layer in analysis.layers
     )
     first = maps[0].output_shape if maps else (1, 1, 1)
-    before_head = next((m.output_shape for m in reversed(maps) if m.output_shape[1] > 1), first)
+    # Rows; of a series, which has one, those of a square map of as many numbers.
+    is_series = all(m.output_shape[1] == 1 for m in maps)
+    edges = [math.sqrt(m.output_shape[2]) if is_series else float(m.output_shape[1]) for m in maps]
+    before_head = next((at for at in reversed(range(len(maps))) if edges[at] > 1), 0)
     return (
         math.log(analysis.parameters),
         math.log(max(1.0, laid_out)),
@@ -231,11 +234,11 @@ def features(architecture: Architecture, analysis: Analysis) -> Row:
         max((op.p for op in ops if isinstance(op, Dropout | Dropout2d)), default=0.0),
         _share(sum(index > 0 and isinstance(ops[index - 1], ReLU) for index in norms), len(norms)),
         math.log(first[0]),
-        math.log(before_head[0]),
-        math.log(before_head[1]),
+        math.log(maps[before_head].output_shape[0] if maps else 1),
+        math.log(edges[before_head] if maps else 1),
         float(isinstance(ops[-1], Linear)),
         _share(sum(isinstance(op, Conv) and op.kernel_size == 1 for op in full), len(full)),
-        math.log(1 + sum(m.macs for m in maps if m.output_shape[1] > 14)),
+        math.log(1 + sum(m.macs for m, edge in zip(maps, edges, strict=True) if edge > 14)),
     )
 
 

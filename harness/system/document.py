@@ -6,6 +6,7 @@ raw numbers in their shortest exact form, no text that is a formula.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
@@ -81,6 +82,8 @@ def read_as(
 
     try:
         content = read_bytes(text) if isinstance(text, Path) else text
+        if (key := _repeated_key(content)) is not None:
+            raise ContentError(f"{where}: the key {key!r} stands twice", hint=hint)
         value: _T = _adapter(cast(Any, kind)).validate_json(content, strict=not is_table)
         return value
     except OSError as error:
@@ -99,6 +102,30 @@ def read_as(
             place = f"{place} is {shown if len(shown) <= 60 else shown[:57] + '...'}".removeprefix(" is ")
         told = ": ".join(filter(None, (where, place, words.removeprefix("Value error, "))))
         raise ContentError(told, hint=hint) from error
+
+
+class _RepeatedKey(Exception):
+    pass
+
+
+def _repeated_key(content: str | bytes) -> str | None:
+    """Return a key that stands twice in an object of a JSON text, of which readers would take the last; else None."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        values = dict(pairs)
+        if len(values) < len(pairs):
+            keys = [key for key, _ in pairs]
+            raise _RepeatedKey(next(key for key in keys if keys.count(key) > 1))
+        return values
+
+    try:
+        json.loads(content, object_pairs_hook=once)
+    except _RepeatedKey as error:
+        return str(error)
+    except (ValueError, RecursionError):
+        # What is no JSON is explained by who validates it.
+        return None
+    return None
 
 
 def read_each(read: Callable[[Path], _T], paths: Iterable[Path]) -> tuple[list[_T], list[ContentError]]:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import ast
+import hashlib
 import os
 import queue
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
-from typing import Any
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, cast
 
 from harness.system.errors import ContentError, UsageError
 
@@ -19,24 +24,104 @@ _SECONDS = 60
 _STOP = object()
 
 
-def function_of(name: str, purpose: str) -> Callable[..., Any]:
+def function_of(name: str, purpose: str, sha256: str = "") -> Callable[..., Any]:
     """Return the function that ``module:function`` names; the module may lie in the current folder.
 
     Raises:
         UsageError: it is no such name, or the module cannot be imported.
+        OtherCode: ``sha256`` is not that of its source, as this process has imported it.
     """
     module, _, function = name.partition(":")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     try:
-        found: Callable[..., Any] = getattr(import_module(module), function)
-    except Exception as error:  # whatever its module raises
-        raise UsageError(f"{purpose} {name}: {type(error).__name__}: {error}") from error
-    return found
+        source = _SOURCES.get(module) or _source_of(module)
+        result: Any = getattr(import_module(module), function)
+        if not callable(result):
+            raise TypeError(f"{type(result).__name__} is not callable")
+    except BaseException as error:  # whatever its module raises
+        if _is_ctrl_c(error):
+            raise
+        raise UsageError(f"{purpose} {name}: {_line(error)}") from error
+    if sha256 not in ("", _SOURCES.setdefault(module, source)):
+        differs = f"{purpose} {name} is other code (SHA-256 {source[:12]}) than that of the recipe ({sha256[:12]})"
+        raise OtherCode(f"{differs}; bring that back, or begin anew with the code as it is")
+    return cast("Callable[..., Any]", result)
+
+
+def source_sha256(name: str, purpose: str) -> str:
+    """Return which code ``module:function`` is: the SHA-256 of its module's file.
+
+    Where that imports other files of its folder or package, it is that of the list of all, as ``sha256sum`` prints it
+    in that folder. Not covered are installed packages, this program, and what is imported by a name that is computed.
+
+    Raises:
+        UsageError: there is no such function, it has no file, or that is not what this process has imported.
+    """
+    function_of(name, purpose)
+    module = name.partition(":")[0]
+    if not (source := _source_of(module)) or source != _SOURCES[module]:
+        why = "has changed since this process imported it; begin another process" if source else "has no file"
+        raise UsageError(f"{purpose} {name}: the module {why}")
+    return source
+
+
+class OtherCode(ContentError):
+    """Raise where somebody's code is not that of a recipe; it ends what needs it and is no outcome of a training."""
+
+
+# By module, when this process first imported it.
+_SOURCES: dict[str, str] = {}
+_OURS = ("harness",), ("search_spaces",), ("reports",)
+
+
+def _source_of(module: str) -> str:
+    spec, top = find_spec(module), module.partition(".")[0]
+    if spec is None or not spec.has_location or spec.origin is None:
+        return ""
+    origin, digests = Path(spec.origin), dict[str, str]()
+    folder = origin.parents[module.count(".") + (origin.stem == "__init__")]
+    waiting = [origin]
+    while waiting:
+        name = (path := waiting.pop()).relative_to(folder)
+        if name.as_posix() in digests or not path.is_file():
+            continue
+        digests[name.as_posix()] = hashlib.sha256(content := path.read_bytes()).hexdigest()
+        for parts in _imported(content, name.parts[:-1]):
+            # Of installed packages only its own; what this program is stands beside all that it writes.
+            is_its = parts[:1] == (top,) if folder.name.endswith("-packages") else parts[:1] not in _OURS
+            for end in range(1, len(parts) + 1) if is_its else ():
+                at = folder.joinpath(*parts[:end])
+                waiting += [at.with_suffix(".py"), at / "__init__.py"]
+    listed = "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items()))
+    return next(iter(digests.values())) if len(digests) == 1 else hashlib.sha256(listed.encode()).hexdigest()
+
+
+def _imported(content: bytes, package: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """Yield the package of a source, which runs before it, and all that it imports somewhere, as parts of a name."""
+    yield package
+    with suppress(SyntaxError, ValueError):  # no source of Python, or none of today's
+        for node in ast.walk(ast.parse(content)):
+            if isinstance(node, ast.Import):
+                yield from (tuple(alias.name.split(".")) for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                above = package[: len(package) + 1 - node.level] if node.level else ()
+                base = (*above, *filter(None, (node.module or "").split(".")))
+                # A name that is imported from a package may be a module of it.
+                yield from ((*base, alias.name) for alias in node.names)
+
+
+def _is_ctrl_c(error: BaseException) -> bool:
+    # A worker hears none (``machine.ignoring_sigint``): there it is the code itself that has raised.
+    return isinstance(error, KeyboardInterrupt) and signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
+def _line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
 
 
 @contextmanager
-def called(name: str, seconds: int = _SECONDS) -> Iterator[None]:
+def called(name: str, seconds: float = _SECONDS) -> Iterator[None]:
     """Tell in one line what a person's code raises in the block, or that it has not come back; 0 is no limit.
 
     Raises:
@@ -44,17 +129,20 @@ def called(name: str, seconds: int = _SECONDS) -> Iterator[None]:
     """
     # Only the main thread can be called back; elsewhere nothing limits it.
     limited = seconds > 0 and threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGALRM, _has_hung) if limited else None
+    handler = signal.signal(signal.SIGALRM, _has_hung) if limited else None
+    left, interval = signal.setitimer(signal.ITIMER_REAL, seconds) if limited else (0.0, 0.0)
+    began = time.monotonic()
     try:
-        if limited:
-            signal.alarm(seconds)
         yield
-    except Exception as error:
-        raise ContentError(f"{name} failed: {type(error).__name__}: {' '.join(str(error).split())}") from error
+    except BaseException as error:
+        if _is_ctrl_c(error):
+            raise
+        raise ContentError(f"{name} failed: {_line(error)}") from error
     finally:
         if limited:
-            signal.alarm(0)
-            signal.signal(signal.SIGALRM, before)
+            signal.signal(signal.SIGALRM, handler)
+            # An alarm of the caller's rings when it would have, or now if that was in the block.
+            signal.setitimer(signal.ITIMER_REAL, left and max(1e-6, left + began - time.monotonic()), interval)
 
 
 def _has_hung(number: int, frame: object) -> None:
@@ -75,9 +163,8 @@ class Listener:
         while (event := self._events.get()) is not _STOP:
             try:
                 self._function(event)
-            except Exception as error:
-                what = " ".join(str(error).split())
-                self._say(f"on_event {self._name} failed and is not called again: {type(error).__name__}: {what}")
+            except BaseException as error:  # a SystemExit too, of which a thread dies without a word
+                self._say(f"on_event {self._name} failed and is not called again: {_line(error)}")
                 return
 
     def tell(self, event: Any) -> None:

@@ -30,6 +30,7 @@ from harness.data.training_images import load
 from harness.system import files
 from harness.system.errors import DataError, HarnessError, StorageError, refused
 from harness.system.machine import die_with, ignoring_sigint
+from harness.system.user_code import OtherCode
 from harness.training.executor import Broken, Event, Executor, Finished, Limits, Place, Source
 from harness.training.result import Status
 from harness.training.run import Job, TrainingData, execute
@@ -195,13 +196,14 @@ def train(job: Job, source: Source, memory_mb: float) -> Event:
 
     Raises:
         DataError: the data cannot be read; this, and the next, end a search, and all else is the job's outcome.
+        OtherCode: somebody's trainer is other code than the recipe's.
         StorageError: a file cannot be written.
     """
     try:
         loaded = _data(source)
         with _limited(job, memory_mb):
             return Finished(job, execute(job, loaded))
-    except DataError:
+    except (DataError, OtherCode):
         raise
     except Exception as error:
         if isinstance(refusal := refused(error), StorageError):

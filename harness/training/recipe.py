@@ -17,6 +17,7 @@ from pydantic.dataclasses import dataclass as validated
 
 from harness.system.document import read_as
 from harness.system.errors import ContentError, UsageError, reason
+from harness.system.user_code import source_sha256
 from search_spaces.catalog import PRESETS
 from search_spaces.errors import SearchSpaceError, nearest
 from search_spaces.network import Architecture, Task, normalised_values
@@ -75,6 +76,8 @@ class Recipe:
     decay_all: bool = False  # decay scales, shifts, biases and slopes too, as torch's optimizers do
     # MODULE:FUNCTION, a person's own code: it trains in place of all the above but the epochs (``run.train_by``).
     trainer: Annotated[str, Field(pattern=r"^([\w.]+:\w+)?$")] = ""
+    # Of its source (``source_sha256``); empty in recipes that are older than this field, which hold to no code.
+    trainer_sha256: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
 
     def __post_init__(self) -> None:
         """Refuse what cannot train, and write the teacher so that equal ones hash alike."""
@@ -307,7 +310,10 @@ def named_recipe(text: str, *, epochs: int | None = None) -> NamedRecipe:
 def check_batch(recipe: Recipe, images: int) -> None:
     """Raise ContentError unless a batch fits into so many training images."""
     if recipe.batch_size > images:
-        raise ContentError(f"recipe: batch_size is {recipe.batch_size}, but there are only {images} images to train on")
+        raise ContentError(
+            f"recipe: batch_size is {recipe.batch_size}, but there are only {images} images to train on",
+            hint=f"--recipe @FILE.toml, a file with a line such as batch_size = {max(1, images // 4)}",
+        )
 
 
 def check_statistics(recipe: Recipe, architecture: Architecture, task: Task) -> None:
@@ -334,6 +340,8 @@ def _read(path: Path) -> Recipe:
         document["teacher_recipe"] = recipe_document(named_recipe(named).recipe)
     if isinstance(teacher := document.get("teacher"), str) and teacher in PRESETS:
         document["teacher"] = PRESETS[teacher]
+    if isinstance(trainer := document.get("trainer"), str) and trainer:
+        document.setdefault("trainer_sha256", source_sha256(trainer, f"{path}, trainer"))
     return recipe_from(document, str(path))
 
 

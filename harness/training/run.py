@@ -145,6 +145,7 @@ def train_jobs(
     together = together or (engine is None and _captures(device) and not job.recipe.trainer)
     # Masks of dropout and rounding depend on how many train together, so that is part of the engine's name.
     name = f"{TORCH} together {len(jobs)}" if together else TORCH if engine is None else engine.name
+    name = " ".join(filter(None, (name, job.recipe.trainer, job.recipe.trainer_sha256[:12])))
     # A candidate is confirmed where other images than at first are validated on, if parts of the data take turns.
     turn = (job.seed_index + (job.purpose is Purpose.CONFIRM)) % dataset.folds
     training, validation = loaded.parts(device, None if job.purpose is Purpose.VERIFY else turn)
@@ -201,6 +202,7 @@ def _train_by_own(run: Training, images: Images, seed: int, last: int, look: Cal
 
     Raises:
         ContentError: it failed, or came back before it had reported the last epoch.
+        OtherCode: it is other code than the recipe's.
     """
     name, began = f"trainer {run.recipe.trainer}", time.perf_counter()
 
@@ -219,7 +221,7 @@ def _train_by_own(run: Training, images: Images, seed: int, last: int, look: Cal
         if run.diverged or len(run.history) == last:
             raise Enough
 
-    function = function_of(run.recipe.trainer, "trainer")
+    function = function_of(run.recipe.trainer, "trainer", run.recipe.trainer_sha256)
     torch.manual_seed(seed)
     run.network.train()
     with called(name, seconds=0), contextlib.suppress(Enough):

@@ -1,23 +1,18 @@
-"""The estimator keeps scikit-learn's manners, and its certificate states what can be computed again."""
+"""The estimator keeps scikit-learn's manners."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy import stats
 from sklearn.base import clone
 from sklearn.utils import estimator_checks
 
-from harness.estimator import Certificate, SmallestClassifier, check
-from harness.system.errors import ContentError, DataError
-from harness.training.recipe import Recipe
-from harness.training.result import Purpose, derive_seed
-from search_spaces.network import Task
-from search_spaces.notation import parse_network
+from harness.estimator import SmallestClassifier
+from harness.evidence.certificate import check
+from harness.system.errors import DataError, UsageError
 
 
 def _crosses(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -90,42 +85,15 @@ def test_a_clone_has_its_parameters_and_no_network(fitted: SmallestClassifier):
 
 @pytest.mark.nightly
 def test_it_is_certified_on_other_images(fitted: SmallestClassifier, tmp_path: Path):
-    fitted.certify(*_crosses(60, seed=2), seeds=3).save(tmp_path / "certificate.json")
-    found = check(tmp_path / "certificate.json")
+    images, labels = _crosses(60, seed=2)
+    first = fitted.certify(images, labels)
+    first.save(tmp_path / "certificate.json")
 
-    assert (len(found.seeds), found.test_size, str(found.architecture)) == (3, 60, fitted.network_)
-
-
-def _certificate(network: str, errors: tuple[int, ...]) -> Certificate:
-    architecture, recipe = parse_network(network, Task((1, 6, 6), 2)), Recipe()
-    accuracies = [100 - each / 2 for each in errors]
-    return Certificate(
-        architecture=architecture,
-        hash=architecture.hash,
-        parameters=9 * 4 + 8 + 4 * 2 + 2,
-        input_shape=(1, 6, 6),
-        classes=2,
-        data_hash="0" * 64,
-        recipe=recipe,
-        target_pct=95.0,
-        test_size=200,
-        indices=(0, 1, 2),
-        seeds=tuple(derive_seed(architecture.hash, recipe.hash, Purpose.VERIFY, index) for index in range(3)),
-        test_errors=errors,
-        mean_pct=float(np.mean(accuracies)),
-        lower_bound_pct=float(np.mean(accuracies) - stats.t.ppf(0.99, 2) * stats.sem(accuracies)),
-        verdict="shown" if max(errors) < 9 else "at the target" if sum(errors) <= 30 else "missed",
-    )
-
-
-@pytest.mark.parametrize("errors", [(2, 4, 3), (1, 20, 3), (12, 9, 20)])
-def test_a_certificate_is_computed_again(errors: tuple[int, ...], tmp_path: Path):
-    given, path = _certificate("conv3x3(4) bn relu | gap | linear(2)", errors), tmp_path / "certificate.json"
-    given.save(path)
-    found, stated = check(path), json.loads(path.read_text())
-
-    assert found.mean_pct == pytest.approx(given.mean_pct)
-    for field, value in {"parameters": 7, "hash": "0" * 12, "mean_pct": 99.9, "verdict": "no", "seeds": [1, 2]}.items():
-        path.write_text(json.dumps(stated | {field: value}))
-        with pytest.raises(ContentError):
-            check(path)
+    assert check(tmp_path / "certificate.json") == first
+    assert (len(first.seeds), first.test_size, str(first.architecture)) == (20, 60, fitted.network_)
+    # Whoever asks for more seeds is told what the first ones showed.
+    assert fitted.certify(images, labels, seeds=25) == first
+    with pytest.raises(UsageError):
+        fitted.certify(images[::-1], labels[::-1], seeds=3)
+    with pytest.raises(DataError, match="1 of the 60"):
+        fitted.certify(np.concatenate([images[:59], _crosses(120, seed=0)[0][:1]]), labels)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import threading
 import time
 from dataclasses import replace
@@ -13,18 +15,24 @@ import torch.nn.functional as functional
 
 from harness.data.datasets import DATASETS
 from harness.data.training_images import ImageData
-from harness.evidence.events import RunEnded
+from harness.evidence.events import Confirmed, Proposal, RunEnded
 from harness.logs import log_of
+from harness.search.asker import method_of
+from harness.search.clock import Pace, TimeLeft
 from harness.search.optuna_sampler import Index, sampler_name
-from harness.system.errors import ContentError, UsageError
-from harness.system.user_code import Listener, called
+from harness.system.errors import ContentError, DeviceError, UsageError
+from harness.system.machine import ignoring_sigint
+from harness.system.user_code import Listener, OtherCode, called, function_of, source_sha256
+from harness.training import processes
+from harness.training.executor import Broken, Source
 from harness.training.modules import Images
-from harness.training.recipe import Recipe
+from harness.training.native.native import choose_engine
+from harness.training.recipe import Recipe, named_recipe
 from harness.training.result import Purpose, Status
 from harness.training.run import Job, TrainingData, execute, train_jobs
 from harness.training.train import start
 from search_spaces.catalog import space
-from search_spaces.notation import parse_network
+from search_spaces.notation import parse_network, parse_space
 from tests.harness import scripted
 
 CODE = """
@@ -42,6 +50,10 @@ def no_sampler(seed):
 def narrower(problem):
     return lambda tried: f"conv3x3({8 - len(tried)}) gap linear(10)" if len(tried) < 3 else 7
 
+def listing(problem):
+    channels = iter([9, 5, 9, *[6, 7, 8] * 50, 4])
+    return lambda tried: f"conv3x3({next(channels, 3)}) gap linear(10)"
+
 def steps(architecture, module, data, seed, epochs, report):
     optimizer = torch.optim.SGD(module.parameters(), 0.1)
     for epoch in range(epochs):
@@ -57,6 +69,14 @@ def early(architecture, module, data, seed, epochs, report):
 
 def words(architecture, module, data, seed, epochs, report):
     report("a lot")
+
+def leaves(architecture, module, data, seed, epochs, report):
+    raise SystemExit(3)
+
+def stopped(architecture, module, data, seed, epochs, report):
+    raise KeyboardInterrupt
+
+constant = 7
 
 def infinite(architecture, module, data, seed, epochs, report):
     while True:
@@ -107,6 +127,7 @@ def test_a_sampler_of_ones_own_proposes_as_the_same_sampler_of_the_harness(there
         ("raising", ContentError, "RuntimeError: no luck today"),
         ("no_sampler", ContentError, "str"),
         ("none", UsageError, "none"),
+        ("constant", UsageError, "int is not callable"),
     ],
 )
 def test_a_sampler_that_is_none_is_one_line(there: str, function: str, error: type[Exception], said: str) -> None:
@@ -131,11 +152,41 @@ def test_a_method_of_the_bench_says_alone_which_network_is_next(
     assert "\n" not in str(raised.value)
 
 
-def test_what_hangs_is_ended() -> None:
-    began = time.monotonic()
-    with pytest.raises(ContentError, match="it"), called("it", seconds=1):
-        time.sleep(20)
-    assert time.monotonic() - began < 10
+def test_a_method_is_held_to_lengths_the_falling_limit_and_the_time(
+    there: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripted.without_processes(monkeypatch).accuracy_pct = lambda parameters, seed: 99.5 if parameters < 200 else 98.0
+    configured = scripted.config(
+        sampler=f"{there}:listing", space_text="net = conv3x3(1..9) gap linear(10);", lengths=(2, 4)
+    )
+    search = scripted.run(tmp_path / "study", configured, scripted.effort(trials=4))
+    proposed = [(str(each.proposal.architecture), each.proposal.epochs) for each in search.candidates.values()]
+    # With 5 channels, 105 parameters, it stands: 150 answers of more are passed over.
+    assert proposed == [(f"conv3x3({channels}) gap linear(10)", 4) for channels in (9, 5, 4, 3)]
+    # What takes too long is not trained: as long a training as there is time for, or none.
+    asker = method_of(configured, parse_space(configured.space_text), 1)
+    assert asker is not None
+    seconds = TimeLeft(5_000, Pace(1e-3, 0.0), seconds=12.0)  # of which an epoch takes 5
+    assert asker.propose(1000, {}, seconds).proposal.epochs == 2  # type: ignore[union-attr]
+    assert asker.propose(1000, {}, replace(seconds, seconds=1.0)).lacks_time
+
+
+def test_a_sampler_of_optunas_is_held_to_lengths_and_the_limit(
+    there: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripted.without_processes(monkeypatch).accuracy_pct = lambda parameters, seed: 99.5
+    configured = scripted.config(
+        sampler=f"{there}:uniform", space_text="net = conv3x3(1..9) gap linear(10);", lengths=(2,)
+    )
+    search = scripted.run(tmp_path / "study", configured, scripted.effort(trials=6))
+    assert {each.proposal.epochs for each in search.candidates.values()} == {2}
+    limit, stood = search.config.budget, 0
+    for entry in search.entries:
+        if isinstance(entry.event, Proposal):
+            assert entry.event.parameters <= limit
+        elif isinstance(entry.event, Confirmed) and entry.event.budget is not None:
+            limit, stood = entry.event.budget, stood + 1
+    assert stood
 
 
 def test_a_trainer_trains_as_the_same_steps_by_hand_and_in_stretches_as_in_one(
@@ -172,6 +223,101 @@ def test_a_trainer_that_fails_is_one_line(there: str, loaded: TrainingData, func
         execute(job(f"{there}:{function}"), loaded)
 
 
+@pytest.mark.parametrize(("function", "told"), [("leaves", "SystemExit: 3"), ("stopped", "KeyboardInterrupt")])
+def test_a_trainer_that_leaves_its_worker_is_a_crashed_run(
+    there: str, loaded: TrainingData, function: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "_data", lambda source: loaded)
+    with ignoring_sigint():  # as in every worker
+        event = processes.train(job(f"{there}:{function}"), Source("toy", None), 1e6)
+    assert isinstance(event, Broken)
+    assert (event.status, event.message) == (Status.CRASHED, f"trainer {there}:{function} failed: {told}")
+
+
+def test_ctrl_c_in_ones_own_code_is_no_failure_of_it(there: str, loaded: TrainingData) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        execute(job(f"{there}:stopped"), loaded)
+
+
+def sha256sum(*names: str) -> str:
+    """What ``sha256sum NAMES``, and of several ``sha256sum NAMES | sha256sum``, prints in the current folder."""
+    lines = subprocess.run(["sha256sum", *names], capture_output=True, check=True).stdout
+    if len(names) > 1:
+        lines = subprocess.run(["sha256sum"], input=lines, capture_output=True, check=True).stdout
+    return lines.decode().split()[0]
+
+
+def test_the_source_is_a_module_and_what_it_imports_beside_it(tmp_path: Path) -> None:
+    mine, package = f"held_{id(tmp_path)}", f"pack_{id(tmp_path)}"
+    (tmp_path / package).mkdir()
+    for name, text in {
+        f"{mine}.py": f"import optuna, harness.cli, spread.part\nfrom {package} import deep\ndef train(*given): ...",
+        f"{package}/__init__.py": "",
+        f"{package}/deep.py": "from . import deeper",
+        f"{package}/deeper.py": "def train(*given): ...",
+        f"{package}/unused.py": "",
+    }.items():
+        (tmp_path / name).write_text(text)
+    # Without an __init__.py, and with a name that an installed package has.
+    for name in ("spread/part.py", "optuna/notes.py"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    inner = [f"{package}/__init__.py", f"{package}/deep.py", f"{package}/deeper.py"]
+    assert source_sha256(f"{package}.deeper:train", "it") == sha256sum(inner[0], inner[2])
+    before = source_sha256(f"{mine}:train", "it")
+    assert before == sha256sum(f"{mine}.py", *inner, "spread/part.py")
+    (tmp_path / inner[2]).write_text("def train(*given): 'edited'")
+    # What is in memory is the code of before.
+    with pytest.raises(UsageError, match="changed since this process imported it"):
+        source_sha256(f"{mine}:train", "it")
+    assert callable(function_of(f"{mine}:train", "it", before))
+    with pytest.raises(OtherCode, match=f"{before[:12]}.*{'0' * 12}"):
+        function_of(f"{mine}:train", "it", "0" * 64)
+    with pytest.raises(UsageError, match="no file"):
+        source_sha256("time:sleep", "it")
+
+
+def test_a_trainer_is_known_by_its_source(
+    there: str, loaded: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = sha256sum(f"{there}.py")
+    (tmp_path / "mine.toml").write_text(f"trainer = '{there}:steps'\nepochs = 1")
+    recipe = named_recipe(f"@{tmp_path}/mine.toml").recipe
+    assert recipe.trainer_sha256 == code
+    made = execute(job("", recipe=recipe), loaded).environment
+    assert made is not None
+    assert made.engine == f"torch {there}:steps {code[:12]}"
+    # It ends a search, as no fault of the network.
+    monkeypatch.setattr(processes, "_data", lambda source: loaded)
+    with pytest.raises(OtherCode, match="other code"):
+        processes.train(job("", recipe=replace(recipe, trainer_sha256="0" * 64)), Source("toy", None), 1e6)
+    # Records of before are read, and get no seed of code that may be other.
+    assert execute(job("", recipe=replace(recipe, trainer_sha256="")), loaded).status is Status.COMPLETE
+    with pytest.raises(DeviceError, match=f"{there}:steps"):
+        choose_engine("native", recipe, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("seconds", [0.2, 1.0])
+def test_an_alarm_of_the_caller_is_not_lost(seconds: float) -> None:
+    rung: list[float] = []
+
+    def ring(number: int, frame: object) -> None:
+        rung.append(time.monotonic())
+
+    handler, began = signal.signal(signal.SIGALRM, ring), time.monotonic()
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.5)
+        with pytest.raises(ContentError, match="not come back"), called("it", seconds):
+            time.sleep(3)
+        assert signal.getsignal(signal.SIGALRM) is ring
+        while time.monotonic() < began + 2 and not rung:
+            time.sleep(0.01)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
+    assert rung[0] - began == pytest.approx(max(0.5, seconds), abs=0.3)
+
+
 def test_a_trainer_whose_loss_is_not_finite_has_diverged(there: str, loaded: TrainingData) -> None:
     assert execute(job(f"{there}:infinite"), loaded).status is Status.DIVERGED
 
@@ -195,7 +341,7 @@ def test_a_listener_hears_all_in_order_and_stops_nobody() -> None:
     hangs = Listener(lambda event: forever.wait(), said.append)
 
     def fails(event: object) -> None:
-        raise ValueError("no\nmore")
+        raise SystemExit("no\nmore")
 
     raises = Listener(fails, said.append)
     for event in range(100):

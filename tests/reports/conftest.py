@@ -296,7 +296,7 @@ def realistic(place: Workspace, trials: int = 60) -> SyntheticStudy:
     made.propose(network(5, 5, 5))
     assert standing is not None, "the draws of this seed lead to a network that stands"
     made.standing("winner", standing, [48, 52, 51])
-    made.note("ended", 60.0, reason="time")
+    made.note("ended", 60.0, reason="time", message="no other has a chance")
     proof = made.verify(standing, [55, 58, 52, 61, 57, 54])
     made.inspect(proof)
     made.note("verified", 180.0, hash=proof.hash, recipe_hash=proof.recipe_hash, tier="verified", seeds=6, passed=True)

@@ -24,13 +24,14 @@ from harness.training.recipe import Recipe
 from harness.training.result import Status
 from reports.board import _groups, read_index, write_index, write_lacking_reports, write_leaderboard
 from reports.comparison import write_network_comparison, write_study_comparison
-from reports.study_facts import StudyFacts
+from reports.study_facts import StudyFacts, read_study
 from reports.study_page import headline, page, write_report
 from search_spaces.catalog import PRESETS
 from search_spaces.network import MNIST, Architecture
 from search_spaces.notation import parse_network
+from search_spaces.space import Metric
 from tests.outline import Outline, checked
-from tests.reports.conftest import SyntheticStudy, evidence, facts_of, network, seed_run
+from tests.reports.conftest import CONFIG, SyntheticStudy, evidence, facts_of, network, seed_run
 
 HOSTILE = (
     "</script><script>alert(1)<x onload=alert(2)>",
@@ -70,6 +71,7 @@ def test_the_page_has_the_numbers_and_the_networks_of_its_study(realistic_templa
     shown = {found["data-chart"] for _, found in outline.elements if "data-chart" in found}
     assert shown == data["charts"].keys() >= {"accuracy", "seeds", "over-time", "learning-curves"}
     assert {"next", "networks", "winner", "mistakes", "caveats", "rungs"} <= {*sections(outline)}
+    assert "stopped after 24 min 14 s: <bdi>no other has a chance</bdi>" in source
 
 
 def test_the_policy_allows_the_scripts_of_the_page_and_no_other(source: str):
@@ -329,3 +331,24 @@ def test_hostile_words_are_words_on_every_page(words: str, new_study: Any, place
     assert words in outlines[3].text("bdi")
     for outline in outlines:
         assert len(outline.all("script")) <= 4, "data, drawing library and those of the page"
+
+
+@pytest.mark.parametrize(
+    "minimised", [(Metric.PARAMETERS, None), (Metric.WEIGHT_BYTES, None), (Metric.MACS, Metric.RAM_BYTES)]
+)
+def test_filters_are_of_what_a_study_minimises(
+    minimised: tuple[Metric, Metric | None], new_study: Any, place: Workspace
+):
+    first, second = minimised
+    study = new_study(config=replace(CONFIG, minimise=first, most=60_000, second=second))
+    study.finish(study.propose(network(8, 8, 8)), 40)
+
+    source = page(read_study(study.write(), place))
+
+    data = json.loads(re.findall(r'<script type="application/json" id="page-data">(.*?)</script>', source, re.S)[0])
+    data = data.get("data", data)
+    names = {name for _, low, high in data["filters"] for name in (low, high)}
+    assert names == set(re.findall(r'<input type="number" step="any" name="(\w+)"', source))
+    assert data["minimised"] == [str(metric) for metric in minimised if metric is not None]
+    assert [field for field, _, _ in data["filters"]][-2:] == ["parameters", "validation_pct"]
+    assert len(data["filters"]) == 2 + sum(metric not in (None, Metric.PARAMETERS) for metric in minimised)

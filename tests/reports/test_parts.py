@@ -24,7 +24,7 @@ from reports.render import _code, _sentence
 from reports.study_facts import StudyFacts, read_study
 from reports.study_page import _COLUMNS, comparison_summary, lines, study_summary, write_figures, write_tables
 from search_spaces.catalog import PRESETS
-from search_spaces.network import MNIST, analyse
+from search_spaces.network import MNIST, Task, analyse
 from search_spaces.notation import parse_network
 from tests.reports.conftest import evidence, facts_of, network
 
@@ -117,6 +117,52 @@ def tables(text: str) -> list[list[list[str]]]:
         elif found[-1]:
             found.append([])
     return [table for table in found if table]
+
+
+@pytest.mark.parametrize(("channels", "steps"), [(1, 2), (1, 150), (3, 3_000), (6, 100_000)])
+def test_series_are_drawn_as_lines_of_a_page_wide(channels: int, steps: int):
+    values = [[(7 * step) % 256 for step in range(steps)] for _ in range(channels)]
+
+    drawing = base64.b64decode(render.series_svg([values] * 12).partition(",")[2]).decode()
+
+    size = re.search(r'width="(\d+)" height="(\d+)"', drawing)
+    points = [[float(x) for x in re.findall(r"([\d.]+),", line)] for line in re.findall(r'points="([^"]*)"', drawing)]
+    assert size is not None
+    assert int(size[1]) < 2_000
+    assert len(points) == 12 * channels
+    assert all(len(line) <= 150 and line == sorted(line) and line[-1] <= int(size[1]) for line in points)
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (8, 8), (480, 640), (1, 3_000), (3_000, 1), (2, 900)])
+def test_a_misread_image_is_shown_as_large_as_a_page_has_room(shape: tuple[int, int]):
+    width, height = render._image_size(shape)
+
+    assert 1 <= min(width, height) <= max(width, height) <= 112
+    assert shape != (28, 28) or (width, height) == (56, 56)
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 96, 64), (2, 1, 500)])
+def test_a_strip_keeps_to_its_column_whatever_the_image(shape: tuple[int, int, int]):
+    task = Task(shape, 3)
+    analysis = analyse(parse_network("conv1x1(4) bn relu | gap | linear(3)", task), task)
+    template = "{% import 'layers.html' as l with context %}{{ l.strip(analysis) }}"
+
+    strip = render._environment().from_string(template).render(analysis=analysis)
+
+    for x, y, width, height in re.findall(r'<rect x="([\d.]+)" y="([\d.]+)" width="([\d.]+)" height="([\d.]+)"', strip):
+        left, right = float(x), float(x) + float(width)
+        top, bottom = float(y), float(y) + float(height)
+        assert 0 <= left < right <= 104
+        assert (86 <= top < bottom <= 170) or (200 <= top < bottom <= 270) or (280 <= top < bottom <= 336)
+
+
+def test_marks_before_the_name_of_a_class_stay():
+    template = "{% import 'macros.html' as m with context %}{% call m.table('t', '', [], names=names) %}{% endcall %}"
+    names = [">50K", "#1", "~", "<b>"]
+
+    table = render._environment().from_string(template).render(names=names)
+
+    assert re.findall(r"<bdi>(.*?)</bdi>", table) == ["&gt;50K", "#1", "~", "&lt;b&gt;"]
 
 
 def test_the_summary_says_what_won_and_how_to_check_it(realistic_facts: StudyFacts):

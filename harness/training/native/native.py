@@ -263,7 +263,9 @@ def choose_engine(name: str, recipe: Recipe, device: torch.device, ops: Iterable
     # The engine trains with the teacher in the same call.
     taught = parse_notation(recipe.teacher).op_types if recipe.teacher else ()
     without = sorted({op.__name__ for op in (*ops, *taught) if op not in KERNELS})
-    if without:
+    if recipe.trainer:
+        why = f"{recipe.trainer} is given a module of torch"
+    elif without:
         why = f"it has no kernel for {', '.join(without)}"
     elif device.type == "cpu":
         try:

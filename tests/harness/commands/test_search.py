@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 import shlex
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness import shown_search
+from harness import api, shown_search
 from harness.cli import run
 from harness.evidence import study
 from harness.evidence.leaderboard import row_of_record
 from harness.evidence.record import Record
 from harness.evidence.verify import Verdict
 from harness.search import finish
+from harness.system import user_code
 from harness.system.files import Workspace
 from harness.training.executor import Broken
 from harness.training.result import Status
@@ -60,6 +62,36 @@ def planned(capsys: pytest.CaptureFixture[str], command: str) -> dict[str, Any]:
     program, *arguments = shlex.split(command)
     assert program == "harness"
     return document_of(capsys, *arguments, "--plan", code=0)
+
+
+def test_a_study_begun_from_python_logs_a_command_that_goes_on_with_it(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+):
+    given: dict[str, Any] = {"space": "@few.space", "workers": 1, "device": "cpu", "trials": 1, "time": 200}
+    begun = api.search("mnist-5k", **given, minimise=("macs", "parameters"), limits="macs<=1000000")
+    command = scripted.events(workspace / "runs" / begun.name, "session")[0]["command"]
+    facts = planned(capsys, shlex.join(command))
+    assert (facts["exists"], facts["study"], facts["effort"]["seconds"]) == (True, begun.name, 200.0)
+
+
+def test_edited_code_begins_another_study_and_adds_no_seed(
+    workspace: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(workspace)
+    given = (*SEARCH, "--trainer", "coded:train")
+    plans = []
+    for text in ("def train(*given): ...", "def train(*given): return"):
+        (workspace / "coded.py").write_text(text)
+        plans.append(document_of(capsys, *given, "--plan", code=0))
+        (workspace / "coded.py").write_text("def train(*given): 'edited'")
+        assert run([*given, "--plan"]) == 2  # this process has imported it as it was
+        monkeypatch.delitem(sys.modules, "coded")  # as in a new one
+        monkeypatch.delitem(user_code._SOURCES, "coded")
+    assert len({each["study"] for each in plans}) == 2
+    (workspace / "coded.toml").write_text(f"trainer = 'coded:train'\ntrainer_sha256 = '{'0' * 64}'")
+    verifying = ("verify", "conv3x3(4) gap linear(10)", "--recipe", "@coded.toml", "--dataset", "mnist-5k")
+    assert run([*verifying, "--target", "90"]) == 4
+    assert not Workspace(workspace).ledger.exists()
 
 
 # What is refused ----------------------------------------------------------------------------------------------
@@ -151,8 +183,10 @@ def test_too_few_trials_are_doubled_by_a_command_that_goes_on_with_the_same_stud
     ("given", "accuracies", "why", "field", "expected"),
     [
         (("--time", "0.001s"), (96.9, 96.9), "time", ("exists",), True),
-        # The largest, 238 parameters, is the nearest: a budget of 300 binds.
-        (("--budget", "300", "--epochs", "30"), (96.0, 96.9), "space", ("config", "budget"), 600),
+        # The nearest has 86 parameters, the largest 238: a budget of 170 binds, 300 does not.
+        (("--budget", "170", "--epochs", "30"), (96.9, 96.9), "space", ("config", "budget"), 340),
+        (("--limit", "parameters<=170", "--epochs", "30"), (96.9, 96.9), "space", ("config", "budget"), 340),
+        (("--budget", "300", "--epochs", "30"), (96.0, 96.9), "target", ("config", "budget"), 300),
         ((), (80.0, 80.0), "target", ("config", "budget"), 20_000),
     ],
 )

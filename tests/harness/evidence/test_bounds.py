@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.stats import t
 
+from benchmarks import false_answers
 from harness.data.datasets import DATASETS
 from harness.evidence import bounds, record
-from harness.evidence.bounds import _Components, components, error_ratio_of, is_futile
+from harness.evidence.bounds import Judgement, _Components, components, error_ratio_of, is_futile
 from harness.evidence.ledger import Attempt, Outcome
 from harness.evidence.record import Record
 from harness.system.statistics import lower_bound
@@ -172,6 +173,7 @@ def attempt_at(evidence: Record, **changes: Any) -> Attempt:
         first_index=0,
         seeds=20,
         declared_utc="2026-11-20T07:00:00+00:00",
+        rules=2,
     )
     return replace(plain, **changes)
 
@@ -181,7 +183,7 @@ def test_the_outcome_and_the_bound_are_those_of_the_declared_seeds(
     errors: int, outcome: Outcome, new_record: NewRecord
 ):
     # Two more seeds that were not declared would change both.
-    evidence = new_record([*(errors + index % 3 for index in range(20)), 500, 500])
+    evidence = new_record([*(errors + index % 3 for index in range(20)), 500, 500], beacon="1" * 40)
     accuracies = [100 - (errors + index % 3) / 100 for index in range(20)]
     due = stats.ttest_1samp(accuracies, 0, alternative="greater").confidence_interval(0.99).low
 
@@ -198,16 +200,92 @@ def test_an_attempt_is_open_while_one_of_its_seeds_is_missing(new_record: NewRec
 
 
 @pytest.mark.parametrize(
-    ("changes", "field"), [({"alpha": 0.5}, "alpha"), ({"seeds": 10}, "seeds"), ({"lower_bound_pct": 99.7}, "outcome")]
+    ("changes", "field"),
+    [
+        ({"alpha": 0.5}, "alpha"),
+        ({"seeds": 10}, "seeds"),
+        ({"lower_bound_pct": 99.7}, "outcome"),
+        # Another one of the first rules, which knew their seeds beforehand.
+        ({"rules": 1}, "rules"),
+    ],
 )
 def test_an_attempt_that_breaks_the_rules_certifies_nothing(changes: dict[str, Any], field: str, new_record: NewRecord):
-    evidence = new_record([40] * 20)
+    evidence = new_record([40] * 20, beacon="1" * 40)
     attempt = attempt_at(evidence, outcome=Outcome.CERTIFIED, lower_bound_pct=99.6)
     assert bounds.contradiction(attempt, evidence) is None
 
     broken = replace(attempt, **changes)
 
     assert (bounds.contradiction(broken, evidence) or "").startswith(f"attempt 1: {field}: ")
+
+
+# The one rule -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "errors", [[3] * 6, [0] * 20, [12, 12, 13, 12, 12, 12], [50, 61, 44, 58, 70, 41], [0, 9, 0, 0, 0]]
+)
+@pytest.mark.parametrize("confidence", [0.9, 0.98, 0.99])
+def test_a_bound_is_students_and_never_above_what_counts_that_hardly_waver_allow(errors: list[int], confidence: float):
+    # Garwood's interval by the chi-squared distribution, Student's by scipy.
+    above = sum(errors) - min(errors) * len(errors)
+    most = min(errors) + stats.chi2.ppf(confidence, 2 * (above + 1)) / 2 / len(errors)
+    accuracies = [100 - each / 2 for each in errors]
+    by_student = np.mean(accuracies) - stats.t.ppf(confidence, len(errors) - 1) * stats.sem(accuracies)
+
+    bound = bounds.lower_bound_pct(errors, 200, confidence)
+
+    assert bound == pytest.approx(min(by_student, 100 - most / 2), abs=1e-9)
+    assert bound < np.mean(accuracies)
+
+
+@pytest.mark.parametrize(
+    ("errors", "declared", "judgement"),
+    [
+        ([50] * 6, [range(6)], Judgement.PROVEN),
+        ([50] * 6, [range(6), range(6, 8)], Judgement.OPEN),
+        ([50] * 4, [range(4)], Judgement.OPEN),
+        ([], [range(4)], Judgement.OPEN),
+        ([61] * 6, [range(6)], Judgement.MISSED),
+        ([60] * 6, [range(6)], Judgement.REACHED),
+        # Declared one by one, the first five decide.
+        ([66, 59, 58, 57, 60, 40, 40, 40, 40, 40], [[at] for at in range(10)], Judgement.REACHED),
+        (
+            [70, 59, 58, 57, 60, 40, 40, 40, 40, 40],
+            [[0], range(1, 5), *([at] for at in range(5, 10))],
+            Judgement.MISSED,
+        ),
+        # Those of no declaration came before there were any.
+        ([61] * 5 + [20] * 5, [range(5, 10)], Judgement.MISSED),
+    ],
+)
+def test_seeds_in_the_order_of_their_declarations_decide(
+    errors: list[int], declared: list[Sequence[int]], judgement: Judgement
+):
+    assert bounds.judgement_of(dict(enumerate(errors)), 10_000, 99.4, declared) is judgement
+
+
+@pytest.mark.parametrize(
+    ("fresh", "recorded", "is_worse"),
+    [
+        ([9_000], [55, 57, 58, 56, 59, 58], True),
+        ([60], [55, 57, 58, 56, 59, 58], False),
+        ([58], [58] * 20, False),
+        ([70], [58] * 20, True),
+        ([9_000], [55], False),
+        ([90, 91, 95], [55, 57, 58, 56, 59, 58], True),
+    ],
+)
+def test_a_repeat_is_compared_with_what_the_record_predicts(fresh: list[int], recorded: list[int], is_worse: bool):
+    assert bounds.is_worse(fresh, recorded, 10_000) is is_worse
+
+
+def test_hardly_any_answer_is_false_whatever_the_test_part_and_the_seeds():
+    worst = false_answers.worst(studies=600, sizes=(40, 500, 10_000), targets=(90.0, 97.0, 99.5))
+
+    # The largest of a hundred shares of so many draws lies up to 3.3 of their standard errors above the true one.
+    assert worst["verified"] <= 0.1 + 3.3 * (0.1 * 0.9 / 600) ** 0.5
+    assert worst["certified"] <= 0.01 + 3.3 * (0.01 * 0.99 / 600) ** 0.5
 
 
 # Futility ----------------------------------------------------------------------------------------

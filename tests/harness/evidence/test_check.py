@@ -207,7 +207,7 @@ FORGERIES = [
     ("ledger", "outcome: certified with bound None", with_entry(is_end, lower_bound_pct=None)),
     ("ledger", "outcome: failed with bound", with_entry(is_end, outcome="failed")),
     ("ledger", "alpha: 0.5 stated, ", with_entry(lambda line: "number" in line, alpha=0.5)),
-    ("ledger", "attempt 3: alpha: 0.01 stated, 0.0064 computed", greedy),
+    ("ledger", "alpha: 0.01 stated, 0.0064 computed", greedy),
     ("ledger", "lower_bound_pct: 97.0 stated, ", evaluated),
     ("ledger", "lacks seed ", half_of_the_seeds),
     ("ledger", "has no record", lambda place: record_of(place).unlink()),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scipy.stats import chi2, t
 
 from harness.data.training_images import load
 from harness.evidence import check, leaderboard, ledger, record, verify
@@ -341,14 +342,15 @@ def test_a_bound_at_the_target_certifies(place: Workspace, seeds: Seeds):
     assert (verdict.row.tier, verdict.row.reached) == (Tier.CERTIFIED, True)
     attempt = only_attempt(place)
     assert attempt.outcome is Outcome.CERTIFIED
-    # Mean 50.95 errors, deviation 0.8256; t(0.99, 19) is 2.5395 in the printed tables.
-    assert attempt.lower_bound_pct == pytest.approx(100 - (50.95 + 2.5395 * 0.8256 / 20**0.5) / 100, abs=1e-5)
+    # Twenty seeds make 19 errors more than 50 each, which is fewer than Student's bound makes of it: Garwood's counts.
+    most = 50 + chi2.ppf(0.9975, 2 * (19 + 1)) / 2 / 20
+    assert attempt.lower_bound_pct == pytest.approx(100 - most / 100, abs=1e-9)
     assert {run.attempt for run in verdict.record.seeds} == {1}
 
 
 def test_a_certification_that_fails_has_failed_although_the_row_is_verified(place: Workspace, seeds: Seeds):
-    # The last seed alone takes the 99 % bound below the target, and the 90 % bound, t(0.90, 19) = 1.328, not.
-    seeds.errors = lambda index: 120 if index == 19 else 50
+    # The last seed alone takes the certificate's bound below the target, and that of 98 %, t(0.98, 19) = 2.205, not.
+    seeds.errors = lambda index: 105 if index == 19 else 50
 
     verdict = certified(place)
 
@@ -371,7 +373,7 @@ def test_seeds_are_new_even_to_other_targets_and_data_sets(place: Workspace, see
     assert seeds.indices == list(range(9, 29))
 
 
-@pytest.mark.parametrize(("last", "outcome"), [(104, Outcome.CERTIFIED), (106, Outcome.FAILED)])
+@pytest.mark.parametrize(("last", "outcome"), [(96, Outcome.CERTIFIED), (97, Outcome.FAILED)])
 def test_a_second_attempt_at_a_target_needs_a_stricter_bound(
     last: int, outcome: Outcome, place: Workspace, seeds: Seeds
 ):
@@ -381,11 +383,12 @@ def test_a_second_attempt_at_a_target_needs_a_stricter_bound(
 
     verdict = certified(place)
 
-    # With d = last - 50 the mean is 50 + d / 20 errors and its standard error d / 20; t(0.992, 19) is 2.64416 and
-    # t(0.99, 19) is 2.53948, so at 99 % both would have passed.
+    # With d = last - 50 the mean is 50 + d / 20 errors and its standard error d / 20; at a first attempt both would
+    # have passed.
     assert verdict.attempt is not None
     assert (verdict.attempt.number, verdict.attempt.outcome) == (2, outcome)
-    bound = 100 - (50 + (last - 50) * (1 + 2.64416) / 20) / 100
+    bound = 100 - (50 + (last - 50) * (1 + t.ppf(1 - 0.008 / 4, 19)) / 20) / 100
+    assert 47 * (1 + t.ppf(1 - 0.01 / 4, 19)) < 200
     assert verdict.attempt.lower_bound_pct == pytest.approx(bound, abs=1e-5)
     assert verdict.row.confidence == (0.992 if outcome is Outcome.CERTIFIED else None)
 

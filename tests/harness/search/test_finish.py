@@ -28,6 +28,7 @@ from harness.training.run import Job
 from reports import charts
 from reports.study_facts import read_study
 from search_spaces.network import analyse
+from search_spaces.notation import parse_space
 from search_spaces.space import Metric, enumerate_draws
 from tests.harness import concluded, logged, scripted, unrun
 from tests.harness.concluded import LARGER, WINNER, misses, searched
@@ -343,13 +344,14 @@ def end(tmp_path: Path) -> Callable[..., Outcome]:
     def made(reason: str, elapsed: float = 250.0, allowed: float | None = 600.0, **changes: Any) -> Outcome:
         config = replace(CONFIG, **changes.pop("config", {}))
         effort = replace(EFFORT, **changes.pop("effort", {}))
-        plan = replace(concluded.plan(tmp_path), config=config, effort=effort, offset=OFFSET)
+        space = parse_space(f"net = conv3x3(1..400) gap linear(10);{changes.pop('where', '')}", "widths")
+        plan = replace(concluded.plan(tmp_path), config=config, effort=effort, offset=OFFSET, space=space)
         study = Trials(tmp_path, config, in_memory=True)
         runs = [result(95, status=status, purpose=Purpose.SEARCH) for status in changes.pop("ends", ENDS)]
         entries: list[Entry[Any]] = [
             logged.entry("session", seconds=allowed),
             *(Entry(0.0, RunEnded(run=replace(run, trial=trial))) for trial, run in enumerate(runs)),
-            logged.entry("ended", elapsed, reason=reason, message="full"),
+            logged.entry("ended", elapsed, reason=reason, message=changes.pop("message", "full")),
         ]
         for entry in entries:
             study.take(entry)
@@ -390,6 +392,13 @@ SMALL, FAR = replace(NEAREST, cost=1900), replace(NEAREST, cost=1900, errors=200
         ({"reason": "exhausted", "nearest": None, "config": {"minimise": Metric.MACS, "most": 300_000},
           "given": {"--minimise": "macs", "--limit": "receptive_field >= 20,macs <= 300000"}}, "space",
          {"--minimise": "macs", "--limit": "receptive_field >= 20,macs<=600000"}),
+        # What binds is raised, be it a limit; not beyond the space's conditions, and not where the space has no more.
+        ({"reason": "exhausted", "given": {"--limit": "parameters<=4000,macs>=9"},
+          "where": "where parameters <= 4000, macs >= 9;"}, "space",
+         {"--limit": "macs >= 9,parameters<=8000", "--budget": "8000"}),
+        ({"reason": "exhausted", "given": {}, "where": "where parameters <= 5000;"}, "space", {"--budget": "5000"}),
+        ({"reason": "exhausted", "given": {}, "where": "where parameters <= 4000;", "nearest": FAR}, "target",
+         {"--target": "98.27"}),
         # A lower target: 200 errors and 8 % are 216 on validation, 0.8 times as many on the test images.
         ({"reason": "exhausted", "nearest": FAR, "given": {}}, "target", {"--target": "98.27"}),
         # 80 errors on the test images for each hundred on validation: 20 % asks for 0 % there.
@@ -403,6 +412,19 @@ def test_more_time_or_trials_else_a_larger_budget_else_a_lower_target(
 
     assert words(found).why == why
     assert list(options(found).items()) == list(advised.items())
+
+
+def test_a_space_without_a_network_is_looked_at_not_widened(end: Callable[..., Outcome]):
+    found = words(end("exhausted", nearest=None, given={"--space": "@a.space"}, where="where parameters <= 4000;"))
+    assert (found.why, found.arguments) == ("space", ("spaces", "check", "@a.space"))
+
+
+def test_an_answer_that_came_long_before_its_time_says_why_nothing_followed(
+    end: Callable[..., Outcome], new_record: Callable[..., Record]
+):
+    verdict = verdict_of(new_record([50, 52, 54, 50, 51]))
+    assert "stopped after 15 s of 10 min 0 s: full" in end("exhausted", 15.0, verdict=verdict).text()
+    assert "stopped after" not in end("time", 599.0, verdict=verdict, message="").text()
 
 
 # A verification ---------------------------------------------------------------------------------------------

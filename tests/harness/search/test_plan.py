@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
+import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from harness.data.datasets import DATASETS
 from harness.evidence import bounds as offset_module
 from harness.evidence import study
+from harness.search import augmentation
 from harness.search import plan as plan_module
 from harness.search.plan import SearchPlan, make_plan, plan_document
 from harness.search.surrogate import keep, shipped
 from harness.system.errors import ContentError, DeviceError, UsageError
 from harness.system.files import Workspace
-from harness.training.recipe import Recipe
+from harness.training.executor import Limits, Source
+from harness.training.processes import Processes
+from harness.training.recipe import NamedRecipe, Recipe, named_recipe
+from harness.training.run import Job
 from search_spaces.errors import UnknownNameError
-from search_spaces.notation import parse_space
-from search_spaces.space import Condition, Metric
+from search_spaces.network import MNIST, analyse
+from search_spaces.notation import parse_network, parse_space
+from search_spaces.space import Condition, Metric, draw_uniform
 
 GIVEN: dict[str, Any] = {
     "budget": 20_000,
@@ -166,8 +176,9 @@ def test_a_batch_that_is_larger_than_the_data_is_refused_before_training(tmp_pat
     recipe = tmp_path / "large.toml"
     recipe.write_text("batch_size = 4001\n")
 
-    with pytest.raises(ContentError):
+    with pytest.raises(ContentError) as refused:
         plan(tmp_path, recipe=f"@{recipe}")
+    assert "batch_size = 1000" in str(refused.value.hint)  # of 4,000 images
 
 
 def test_the_plan_of_a_study_with_another_configuration_is_refused(tmp_path: Path):
@@ -276,8 +287,62 @@ def test_a_trainer_of_ones_own_is_the_recipe(tmp_path: Path, monkeypatch: pytest
     (tmp_path / "its_trainer.py").write_text("def train(*given): ...")
     made = plan(tmp_path, recipe="auto", trainer="its_trainer:train")
     assert (made.config.recipe.trainer, made.config.recipe_of(8)[1]) == ("its_trainer:train", "its_trainer:train-8ep")
-    assert made.config.recipe.hash != Recipe().hash
+    assert made.config.recipe.trainer_sha256 == hashlib.sha256(b"def train(*given): ...").hexdigest()
+    # What begins anew is not paid for twice, and the pace is not the native engine's.
+    assert (
+        made.config.rungs,
+        plan(tmp_path, recipe="auto", trainer="its_trainer:train", engine="auto").effort.engine,
+    ) == (
+        (),
+        "torch",
+    )
     with pytest.raises(UsageError, match="exclude"):
         plan(tmp_path, trainer="its_trainer:train")
     with pytest.raises(UsageError, match="none"):
         plan(tmp_path, recipe="auto", trainer="its_trainer:none")
+
+
+def test_a_sampler_of_ones_own_is_known_by_its_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    text = "def begin(problem): ..."
+    (tmp_path / "its_sampler.py").write_text(text)
+    made = plan(tmp_path, sampler="its_sampler:begin").config
+    assert made.sampler_sha256 == hashlib.sha256(text.encode()).hexdigest()
+    # Configurations of before are named and read as ever.
+    assert "sampler_sha256" not in study.config_document(replace(made, sampler_sha256=""))
+
+
+@pytest.mark.parametrize("where", ["", "where macs <= 70000;", "where macs <= 1;"])
+def test_an_augmentation_is_chosen_by_a_middling_network_or_the_smallest(
+    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    space = parse_space(f"net = conv3x3(4..40) gap linear(10); {where}", "one")
+    jobs: list[Job] = []
+
+    def trained(asked: list[Job], *_: object) -> Iterator[SimpleNamespace]:
+        jobs.extend(asked)
+        return (SimpleNamespace(job=job, result=SimpleNamespace(validation_errors=len(jobs))) for job in asked)
+
+    monkeypatch.setattr(augmentation, "run_all", trained)
+    data = replace(DATASETS["mnist-5k"], name="mine")
+    augmentation.choose(data, space, 500, Processes(Source("mine", None), Limits()), 1, "torch", Workspace(tmp_path))
+    expected = parse_network("conv3x3(4) gap linear(10)")
+    if "1;" not in where:
+        rng = random.Random(0)
+        draws = [draw_uniform(space, rng, 500).architecture for _ in range(25)]
+        expected = sorted(draws, key=lambda each: analyse(each, MNIST).parameters)[12]
+    assert {job.architecture for job in jobs} == {expected}
+
+
+def test_the_time_of_choosing_an_augmentation_is_counted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def choose(*_: object) -> NamedRecipe:
+        time.sleep(0.2)
+        return named_recipe("small-still")
+
+    monkeypatch.setattr(plan_module, "recipe_for", lambda *_: None)
+    monkeypatch.setattr(plan_module, "choose", choose)
+    made = plan(tmp_path, recipe="auto")
+    # What was asked for is compared at the next call, so the log holds it.
+    assert made.effort.seconds == GIVEN["seconds"]
+    assert made.planned_seconds > 0.2
+    assert plan(tmp_path).planned_seconds == 0

@@ -161,8 +161,14 @@ def test_where_the_sampler_finds_nothing_new_a_network_is_drawn_until_a_space_is
     assert {repeat.trial for repeat in repeats} == {0, 1}
     assert all(repeat.indices for repeat in repeats)
     assert answers[-1].proposal is None
-    assert "no further network with at most 162 parameters" in answers[-1].why
+    assert answers[-1].why == "the space has no further network with at most 162 parameters"
     assert len(answers[-1].passed) == propose.ASKS
+
+
+def test_limits_are_named_once_each():
+    limits = "where parameters <= 162; where parameters <= 300, macs <= 99999, parameters >= 9; where macs <= 99999;"
+    _, answers = take(new(f"{FEW} {limits}", NO_LADDER, budget=162), 3, budget=162)
+    assert answers[-1].why.endswith("with at most 162 parameters and macs <= 99999 and parameters >= 9")
 
 
 def test_every_second_network_is_the_model_s_with_a_sampler_that_was_asked_for():
@@ -260,7 +266,7 @@ def test_once_something_stands_nothing_without_a_chance_is_proposed_in_a_search_
     # It is not for want of time: with more of it none of them has a chance either.
     assert found.proposal is None
     assert not found.lacks_time
-    assert "has a chance to reach the target" in found.why
+    assert "a chance of 3 % to reach the target" in found.why
     assert proposed(aiming(), standing, budget=budget).proposal is not None
 
 

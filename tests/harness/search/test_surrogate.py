@@ -40,7 +40,7 @@ from harness.system.files import Workspace
 from harness.training.recipe import RECIPES, Recipe
 from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job
-from search_spaces.network import MNIST, Architecture, analyse
+from search_spaces.network import MNIST, Architecture, Task, analyse
 from search_spaces.notation import parse_network
 from tests.harness import logged
 from tests.harness.some_study import CONFIG
@@ -214,6 +214,16 @@ def test_the_features_of_a_network_are_those_counted_by_hand(notation: str):
     found = features(network, analyse(network, MNIST))
 
     assert dict(zip((name for name, _, _ in _NETWORK_FEATURES), found, strict=True)) == pytest.approx(BY_HAND[notation])
+
+
+def test_a_series_is_described_by_its_positions():
+    """A map of 400 steps is as a square one of 20 rows."""
+    series, names = Task((1, 1, 400), 3), [name for name, _, _ in _NETWORK_FEATURES]
+    network = parse_network("conv1x3(8) conv1x3(5, stride=2) gap linear(3)", series)
+    found = dict(zip(names, features(network, analyse(network, series)), strict=True))
+    assert found["log channels before the head"] == math.log(5)
+    assert found["log rows before the head"] == pytest.approx(math.log(200) / 2)
+    assert found["log multiply-adds above 14x14"] == pytest.approx(math.log(1 + 8 * 3 * 400 + 5 * 8 * 3 * 200))
 
 
 @given(st.from_type(Architecture))

@@ -105,6 +105,7 @@ LATER_CHANGES: dict[str, Any] = {
     "zero_head": True,
     "decay_all": True,
     "trainer": "mine:train",
+    "trainer_sha256": "0" * 64,
 }
 # Fields that need others beside them.
 TOGETHER = dict.fromkeys(("teacher", "teacher_recipe", "teacher_seeds", "distill_weight", "distill_temperature"))
@@ -113,6 +114,7 @@ TOGETHER = dict.fromkeys(("teacher", "teacher_recipe", "teacher_seeds", "distill
 @pytest.mark.parametrize("name", LATER_FIELDS)
 def test_a_later_field_is_in_hash_and_document_unless_it_has_its_default(name: str):
     least: dict[str, Any] = {"teacher": "gap linear(10)", "teacher_recipe": Recipe()} if name in TOGETHER else {}
+    least |= {"trainer": "mine:train"} if name == "trainer_sha256" else {}
     base, changed = Recipe(**least), Recipe(**least | {name: LATER_CHANGES[name]})
     assert list(recipe_document(base)) == FIRST_FIELDS + list(least)
     assert set(recipe_document(changed)) == {*FIRST_FIELDS, *least, name}

@@ -1,0 +1,144 @@
+"""The certificate of an estimator: what a network shows on test images, stated so that anybody can compute it again."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.data.datasets import dataset
+from harness.evidence.bounds import Judgement, certifying, judgement_of, lower_bound_pct, unseen_failures_pct
+from harness.evidence.ledger import ALPHA, ALPHA_SHARE, FEWEST_SEEDS, Declaration
+from harness.evidence.record import Record
+from harness.system import statistics
+from harness.system.document import WrittenNetwork, document_of, documented, read_as
+from harness.system.errors import ContentError
+from harness.system.files import write_json
+from harness.training.recipe import Recipe
+from harness.training.result import Purpose, derive_seed
+from search_spaces.errors import SearchSpaceError
+from search_spaces.network import Task, analyse
+
+_VERDICTS = {Judgement.MISSED: "missed", Judgement.REACHED: "at the target", Judgement.PROVEN: "shown"}
+
+
+@documented
+@dataclass(frozen=True, kw_only=True)
+class Certificate:
+    """What a network shows on test images: fresh seeds, the errors of each, their mean and its bound.
+
+    Attributes:
+        indices: of the seeds, consecutive, declared together before the first of them was run.
+        test_errors: wrong test images of each seed, of ``test_size``.
+        alpha: the chance that a network below the target is shown; at most one per cent.
+        mean_pct: mean test accuracy.
+        lower_bound_pct: one-sided lower bound of that mean over seeds (``bounds.certifying``).
+        verdict: ``shown`` where the bound reaches the target, ``at the target`` where the mean does, else ``missed``.
+    """
+
+    architecture: WrittenNetwork
+    hash: str
+    parameters: int
+    input_shape: tuple[int, int, int]
+    classes: int
+    data_hash: str
+    recipe: Recipe
+    target_pct: float
+    test_size: int
+    indices: tuple[int, ...]
+    seeds: tuple[int, ...]
+    test_errors: tuple[int, ...]
+    alpha: float = ALPHA_SHARE * ALPHA
+    mean_pct: float
+    lower_bound_pct: float
+    verdict: str
+
+    def save(self, path: str | Path) -> None:
+        """Write it as JSON; ``harness check`` computes it again."""
+        write_json(Path(path), json.loads(json.dumps(document_of(self))))
+
+    def __str__(self) -> str:
+        count = len(self.seeds)
+        level = 100 - 100 * self.alpha
+        return (
+            f"{self.verdict}: {self.parameters:,} parameters, mean {self.mean_pct:.3f} % over {count} seeds on "
+            f"{self.test_size:,} test images, lower bound {self.lower_bound_pct:.3f} % at {level:g} %, "
+            f"target {self.target_pct:g} %\n"
+            f"failures of up to {unseen_failures_pct(count):.0f} % of the runs are not excluded by {count} seeds"
+        )
+
+
+def certificate_of(record: Record, declared: Declaration) -> Certificate:
+    """Return what the seeds of a declaration show, all of which are on record."""
+    runs = [run for run in record.seeds if run.index in declared.indices]
+    errors, data = tuple(run.test_errors for run in runs), dataset(record.dataset)
+    return Certificate(
+        architecture=record.architecture,
+        hash=record.hash,
+        parameters=record.parameters,
+        input_shape=data.image_shape,
+        classes=data.classes,
+        data_hash=data.sha256,
+        recipe=record.recipe,
+        target_pct=record.target_pct,
+        test_size=data.test_size,
+        indices=tuple(run.index for run in runs),
+        seeds=tuple(run.seed for run in runs),
+        test_errors=errors,
+        alpha=declared.alpha,
+        **_computed(errors, data.test_size, record.target_pct, declared.alpha),
+    )
+
+
+def _computed(errors: tuple[int, ...], images: int, target_pct: float, alpha: float) -> dict[str, Any]:
+    confidence, seeds = certifying(alpha), range(len(errors))
+    judgement = judgement_of(
+        dict(enumerate(errors)), images, target_pct, [seeds], confidence=confidence, fewest=FEWEST_SEEDS
+    )
+    return {
+        "mean_pct": 100 * (1 - statistics.mean(errors) / images),
+        "lower_bound_pct": lower_bound_pct(errors, images, confidence),
+        "verdict": _VERDICTS[judgement],
+    }
+
+
+def check(path: Path) -> Certificate:
+    """Read a certificate and compute again what it states; nothing is trained, and no data are needed.
+
+    Raises:
+        ContentError: it cannot be read, or states what does not follow from its network, seeds and errors.
+    """
+    found = read_as(Certificate, path, str(path))
+    count, images, most = len(found.indices), found.test_size, ALPHA_SHARE * ALPHA
+    first = found.indices[0] if found.indices else 0
+    rules = {
+        f"test_size: {images} stated, at least 1 is due": images > 0,
+        f"target_pct: {found.target_pct:g} stated, more than 0 and at most 100 is due": 0 < found.target_pct <= 100,
+        f"alpha: {found.alpha:g} stated, more than 0 and at most {most:g} is due": 0 < found.alpha <= most,
+        f"indices: {count} stated, at least {FEWEST_SEEDS} are due": count >= FEWEST_SEEDS,
+        "indices: they are not consecutive": first >= 0 and found.indices == tuple(range(first, first + count)),
+        f"test_errors: {len(found.test_errors)} stated for {count} seeds": len(found.test_errors) == count,
+        f"test_errors: not all lie between 0 and {images}": all(0 <= each <= images for each in found.test_errors),
+    }
+    for fault, holds in rules.items():
+        if not holds:
+            raise ContentError(f"{path}: {fault}")
+    try:
+        parameters = analyse(found.architecture, Task(found.input_shape, found.classes)).parameters
+    except SearchSpaceError as error:
+        raise ContentError(f"{path}: its architecture is not a network: {error.message}") from error
+    seeds = [derive_seed(found.hash, found.recipe.hash, Purpose.VERIFY, index) for index in found.indices]
+    due = {
+        "hash": found.architecture.hash,
+        "parameters": parameters,
+        "seeds": tuple(seeds),
+        **_computed(found.test_errors, images, found.target_pct, found.alpha),
+    }
+    for name, value in due.items():
+        stated = getattr(found, name)
+        close = isinstance(stated, float) and isinstance(value, float) and math.isclose(stated, value)
+        if stated != value and not close:
+            raise ContentError(f"{path}: {name}: stated {stated}, computed {value}")
+    return found

@@ -1,0 +1,110 @@
+"""A certificate states what can be computed again, and what does not follow is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from harness.evidence.certificate import Certificate, check
+from harness.system.errors import ContentError
+from harness.training.recipe import Recipe
+from harness.training.result import Purpose, derive_seed
+from search_spaces.network import Task
+from search_spaces.notation import parse_network
+
+NETWORK = "conv3x3(4) bn relu | gap | linear(2)"
+
+
+def certificate(errors: tuple[int, ...], first: int = 6) -> Certificate:
+    """A certificate of twenty or more seeds on 200 test images; the bound is scipy's."""
+    architecture, recipe = parse_network(NETWORK, Task((1, 6, 6), 2)), Recipe()
+    accuracies = [100 - each / 2 for each in errors]
+    indices = tuple(range(first, first + len(errors)))
+    by_student = np.mean(accuracies) - stats.t.ppf(0.9975, len(errors) - 1) * stats.sem(accuracies)
+    above = sum(errors) - min(errors) * len(errors)
+    most = min(errors) + stats.chi2.ppf(0.9975, 2 * (above + 1)) / 2 / len(errors)
+    bound = float(min(by_student, 100 - most / 2))
+    return Certificate(
+        architecture=architecture,
+        hash=architecture.hash,
+        parameters=9 * 4 + 8 + 4 * 2 + 2,
+        input_shape=(1, 6, 6),
+        classes=2,
+        data_hash="0" * 64,
+        recipe=recipe,
+        target_pct=95.0,
+        test_size=200,
+        indices=indices,
+        seeds=tuple(derive_seed(architecture.hash, recipe.hash, Purpose.VERIFY, index) for index in indices),
+        test_errors=errors,
+        mean_pct=float(np.mean(accuracies)),
+        lower_bound_pct=bound,
+        verdict="shown" if bound >= 95 else "at the target" if np.mean(accuracies) >= 95 else "missed",
+    )
+
+
+@pytest.mark.parametrize(
+    ("errors", "verdict"), [((2, 4, 3, 3) * 5, "shown"), ((10,) * 20, "at the target"), ((12, 9, 20, 3) * 5, "missed")]
+)
+def test_a_certificate_is_computed_again(errors: tuple[int, ...], verdict: str, tmp_path: Path):
+    stated, path = certificate(errors), tmp_path / "certificate.json"
+    stated.save(path)
+
+    assert stated.verdict == verdict
+    assert check(path).mean_pct == pytest.approx(stated.mean_pct)
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"parameters": 7},
+        {"hash": "0" * 12},
+        {"mean_pct": 99.9},
+        {"verdict": "no"},
+        {"seeds": [1, 2]},
+        {"target_pct": 0.0},
+        {"target_pct": 101.0},
+        {"test_size": 0},
+        {"test_size": -200},
+        {"alpha": 0.5},
+        {"indices": [0] * 20},
+        {"indices": [3, 17, 44, 101, 900]},
+        {"test_errors": [-40] * 20},
+        {"test_errors": [1_000] * 20},
+        {"classes": 3},
+    ],
+)
+def test_what_does_not_follow_is_refused(forged: dict[str, Any], tmp_path: Path):
+    path = tmp_path / "certificate.json"
+    certificate((2, 4, 3, 3) * 5).save(path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | forged))
+
+    with pytest.raises(ContentError):
+        check(path)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 19])
+def test_fewer_than_twenty_seeds_show_nothing(count: int, tmp_path: Path):
+    path = tmp_path / "certificate.json"
+    certificate((3, 2) * 10).save(path)
+    document = json.loads(path.read_text())
+    path.write_text(
+        json.dumps(document | {name: document[name][:count] for name in ("indices", "seeds", "test_errors")})
+    )
+
+    with pytest.raises(ContentError):
+        check(path)
+
+
+def test_a_key_that_stands_twice_is_refused(tmp_path: Path):
+    path = tmp_path / "certificate.json"
+    certificate((2, 4, 3, 3) * 5).save(path)
+    path.write_text(path.read_text().rstrip().removesuffix("}") + ', "test_size": 200}')
+
+    with pytest.raises(ContentError, match="test_size"):
+        check(path)
