@@ -18,12 +18,10 @@ from search_spaces.ops import Conv, DepthwiseConv, Op, Residual, Shape, shape_te
 from search_spaces.space import size_text
 
 if TYPE_CHECKING:
-    import torch
-
     from harness.evidence.events import Verified as VerifiedEvent
     from harness.evidence.record import Record
     from harness.evidence.verify import Verdict
-    from harness.other_libraries import Counts
+    from harness.other_libraries import Counts, OfPixels
     from harness.search.race import Candidate
     from harness.training.recipe import Recipe
     from harness.training.result import Result
@@ -117,7 +115,7 @@ class Trained(Answer):
     """
 
     result: Result
-    module: torch.nn.Module
+    module: OfPixels
 
     @property
     def accuracy_pct(self) -> float | None:

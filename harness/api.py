@@ -19,8 +19,6 @@ from harness.system.terminal import counted, say
 from search_spaces.network import MNIST, Architecture, Task
 
 if TYPE_CHECKING:
-    import torch
-
     from harness.answers import Explanation, Exported, Study, Trained, Trial, Verified
     from harness.data.datasets import Dataset
     from harness.data.training_images import ImageData
@@ -30,6 +28,7 @@ if TYPE_CHECKING:
     from harness.evidence.record import Record, SeedRun
     from harness.evidence.verify import Plan
     from harness.networks import NetworkArgument
+    from harness.other_libraries import OfPixels
     from harness.training.executor import ExecutorOf
     from harness.training.recipe import NamedRecipe
     from harness.training.result import Purpose, Result
@@ -216,8 +215,9 @@ def export(
 ) -> Exported:
     """Write a trained network as ONNX or safetensors: the kept weights of a recorded seed, or a network of no record.
 
-    The ONNX model takes raw pixels, uint8 (batch, channels, rows, columns), and is compared with torch before it is
-    written. A network without a record is trained on all training images.
+    The ONNX model takes the raw numbers of the data set, (batch, channels, rows, columns), bytes as uint8 and others as
+    float64; it is compared with torch before it is written. Both files name the classes in their order, and say how
+    numbers become what the network takes. A network without a record is trained on all training images.
 
     Args:
         network: as ``explain`` takes it.
@@ -285,7 +285,8 @@ def export(
     made: Result | SeedRun
     if evidence and recorded and not retrain:
         weights, made = read_recorded(place.records, evidence, seed), recorded
-        model, about = network_of(weights, task), dict(weights.about) | {"weights_sha256": weights.sha256}
+        model = network_of(weights, task)
+        about = dict(weights.about) | {"weights_sha256": weights.sha256} | datasets.number_properties(images.dataset)
         same = weights.sha256 == recorded.weights_sha256
         facts: dict[str, Any] = {"trained": False, "match": "identical" if same else "repeated"}
     else:
@@ -587,8 +588,11 @@ _RECORDED = {
 @options.takes(**_RECORDED)
 def load(
     network: str | Verified | Record, seed: int | None = None, *, recipe: str | None = None, dataset: str = "auto"
-) -> torch.nn.Module:
-    """Return what a recorded seed has learned: a module from raw pixels, 0 to 255, to logits (images, classes).
+) -> OfPixels:
+    """Return what a recorded seed has learned: a module from the raw numbers of its data set to logits.
+
+    It takes (images, channels, rows, columns), MNIST's from 0 to 255, and gives (images, classes). Numbers of another
+    scale are refused; what may only seem so is warned of.
 
     Args:
         network: as ``explain`` takes it, or a record; its weights are kept in ``records/weights``.
@@ -611,8 +615,7 @@ def load(
     spec = datasets.dataset(evidence.dataset)
     if seed is None:
         seed = next(iter(kept_indices(place.records, evidence)), 0)
-    model: torch.nn.Module = OfPixels(network_of(read_recorded(place.records, evidence, seed), spec.task), spec)
-    return model.eval()
+    return OfPixels(network_of(read_recorded(place.records, evidence, seed), spec.task), spec).eval()
 
 
 def _record(network: str | Verified | Record, place: Workspace, dataset: str, recipe: str | None) -> Record:

@@ -99,7 +99,7 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             seed = self.random_state
             if not isinstance(seed, Integral):
                 seed = check_random_state(seed).randint(2**31)
-            self.data_ = own.from_arrays("fitted", numbers, labels)
+            self.data_ = own.from_arrays("fitted", numbers, labels, channels=_channels(numbers))
             self.classes_ = np.unique(labels)
             self._given = numbers, labels
             self._columns = [self.data_.class_names.index(_name(label)) for label in self.classes_.tolist()]
@@ -155,7 +155,7 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         with _told_as_values():
             pixels = torch.from_numpy(own.pixels_of(self.data_, self._checked(X)[0]))
         with torch.no_grad():
-            shares = [torch.softmax(self._model(batch), 1) for batch in torch.split(pixels, 1_000)]
+            shares = [torch.softmax(self._model.logits(batch), 1) for batch in torch.split(pixels, 1_000)]
         result: np.ndarray[Any, Any] = torch.cat(shares).numpy()[:, self._columns]
         return result
 
@@ -185,7 +185,8 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         repeated = sum(image.tobytes() in fitted for image in images)
         if repeated:
             raise DataError(f"{repeated} of the {len(images)} images to certify on were fitted; none may be")
-        data = own.from_arrays("certified", *self._given, X_test, y_test)
+        channels = _channels(self._given[0])
+        data = own.from_arrays("certified", *self._given, X_test, y_test, channels=channels)
         target_pct = round(100 * self.target, 10)
         return api.certificate(self._trial, seeds, dataset=data.name, target_pct=target_pct, workers=self.workers)
 
@@ -213,6 +214,11 @@ def _answer(study: Study) -> tuple[Trial | None, str]:
         return study.nearest, "it comes nearest, and is not confirmed"
     missed = [trial for trial in study.trials if study.verdict_of(trial) is not None]
     return min(missed, key=lambda trial: trial.cost, default=None), "its verification has missed"
+
+
+def _channels(numbers: np.ndarray[Any, Any]) -> str | None:
+    """Return where the channels of images stand: last, as in scikit-image; None where they have no axis."""
+    return "last" if numbers.ndim == 4 else None
 
 
 def _name(label: Any) -> str:

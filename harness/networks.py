@@ -18,6 +18,7 @@ from harness.evidence.study import Study
 from harness.system import files
 from harness.system.errors import ContentError, UsageError, reason, typed
 from harness.system.files import Workspace
+from harness.system.terminal import say
 from harness.training.recipe import NamedRecipe, Recipe, named_recipe, recipe_by_hash, recipe_named_like
 from search_spaces.catalog import PATTERN, PRESETS, is_named, network_name
 from search_spaces.errors import NotationError, nearest
@@ -28,6 +29,8 @@ from search_spaces.ops import op_names
 # A file of characters that is no network: a device that never ends, a data set given by mistake.
 _LONGEST_FILE = 1_000_000
 _HASH = re.compile(r"[0-9a-f]{6,12}")
+# Other libraries' name of an op whose parameter is another one there, where it is left out.
+_OTHER_SLOPE = re.compile(r"\bleakyrelu\b(?!\s*\()", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,7 @@ def read_network(argument: str, place: Workspace, task: Task) -> NetworkArgument
         SearchSpaceError: the notation is wrong, or the ops do not fit together.
     """
     if argument == "-":
-        return NetworkArgument(parse_network(sys.stdin.read(_LONGEST_FILE), task))
+        return NetworkArgument(_parsed(sys.stdin.read(_LONGEST_FILE), task))
     if argument.startswith("@"):
         try:
             with open(argument[1:], encoding="utf-8-sig") as file:
@@ -124,7 +127,7 @@ def read_network(argument: str, place: Workspace, task: Task) -> NetworkArgument
             raise UsageError(f"cannot read the network file {argument[1:]}: {reason(error)}") from error
         if len(text) > _LONGEST_FILE:
             raise UsageError(f"the network file {argument[1:]} holds more than {_LONGEST_FILE:,} characters")
-        return NetworkArgument(parse_network(text, task))
+        return NetworkArgument(_parsed(text, task))
     if argument in PRESETS:
         return NetworkArgument(parse_network(PRESETS[argument], task), argument)
     if is_short(argument):
@@ -136,7 +139,7 @@ def read_network(argument: str, place: Workspace, task: Task) -> NetworkArgument
             raise ContentError(f"{argument!r} is ambiguous: {', '.join(hashes)}", hint="give more digits")
         return NetworkArgument(known[0][0], known[0][1], tuple(row for _, _, row in known))
     try:
-        return NetworkArgument(parse_network(argument, task))
+        return NetworkArgument(_parsed(argument, task))
     except NotationError as error:
         if os.path.isfile(argument):  # false for what no file can be called
             raise NotationError(f"{argument!r} is a file", hint=f"for the network in it, write @{argument}") from error
@@ -146,6 +149,14 @@ def read_network(argument: str, place: Workspace, task: Task) -> NetworkArgument
             message = f"{argument!r} is no preset, hash, name or op; presets are {', '.join(PRESETS)}"
             raise NotationError(message, hint=_near(argument, place, *op_names())) from error
         raise
+
+
+def _parsed(text: str, task: Task) -> Architecture:
+    # A shell hands on the byte order mark of a file, too.
+    architecture = parse_network(text.removeprefix("\ufeff"), task)
+    if _OTHER_SLOPE.search(text):
+        say("LeakyReLU without a slope is leaky(0.1) here; its slope is 0.01 in PyTorch and 0.3 in Keras", "warning")
+    return architecture
 
 
 def read_record(network: str, place: Workspace, dataset: str = AUTO, recipe: str | None = None) -> Record:

@@ -16,15 +16,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from harness.data.datasets import Dataset
+from harness.data.own.values import Array, other_range
 from harness.evidence.record import SeedRun
-from harness.system.errors import HarnessError, typed
+from harness.system.errors import DataError, HarnessError, typed
 from harness.training.modules import build, normalised
 from harness.training.result import Result, same_bits_due
 from search_spaces.network import Analysis, Architecture, Task
+from search_spaces.ops import shape_text
 
 # fvcore's names for what ``macs`` counts: convolutions, and linear layers in both forms that torch records.
 _COMPARABLE_OPERATORS = ("conv", "linear", "addmm")
@@ -34,6 +37,8 @@ ONNX_LIBRARIES = ("onnx", "onnxruntime", "onnxscript")
 _TOLERANCE = 1e-3
 # The oldest that torch's exporter writes without converting.
 _OPSET = 18
+# Fractions of which none is larger, given for bytes, are most likely on a scale from 0 to 1, or normalised.
+_SMALL = 0.05 * 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,27 +122,86 @@ def match(result: Result, recorded: SeedRun | None) -> str:
 
 
 class OfPixels(nn.Module):
-    """A network that takes raw pixels, 0 to 255, and normalises them itself; gives logits (images, classes)."""
+    """A network that takes the raw numbers of a data set, rounds them to its 256 steps and normalises them itself."""
 
     def __init__(self, network: nn.Module, dataset: Dataset) -> None:
         super().__init__()
         self.network, self.dataset = network, dataset
+        self.low, self.high = dataset.low or (0.0,), dataset.high or (255.0,)
+        self.takes_bytes = {*self.low} == {0.0} and {*self.high} == {255.0}
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Return the logits of pixels (images, channels, rows, columns), or (images, rows, columns) of one channel."""
-        pixels = pixels[:, None] if pixels.dim() == 3 else pixels
-        images: Tensor = self.network(normalised(pixels.float() / 255, self.dataset.mean, self.dataset.std))
-        return images
+    def forward(self, numbers: Tensor) -> Tensor:
+        """Return the logits, (images, classes), of raw numbers of any type, (images, channels, rows, columns).
+
+        Axes of one entry may be left out.
+
+        Raises:
+            DataError: they are of another shape or scale, or not finite; what may only seem so is warned of.
+        """
+        shape = self.dataset.image_shape
+        if numbers.shape[1:] != shape:
+            if [size for size in numbers.shape[1:] if size > 1] != [size for size in shape if size > 1]:
+                size = shape_text(numbers.shape[1:])
+                raise DataError(f"images are of {size}, but those of {self.dataset.name} of {shape_text(shape)}")
+            numbers = numbers.reshape(-1, *shape)
+        if self.takes_bytes and numbers.dtype == torch.uint8:
+            return self.logits(numbers)
+        numbers = numbers.double()
+        if not torch.compiler.is_compiling() and len(numbers):
+            self._check(numbers.detach().cpu().numpy())
+        low, high = (_by_channel(limits, numbers) for limits in (self.low, self.high))
+        shades = 255 * (numbers - low) / (high - low)
+        # With the gradient of what is not rounded, where somebody wants one.
+        steps = shades + (shades.round() - shades).detach() if shades.requires_grad else shades.round()
+        return self.logits(steps.clamp(0, 255))
+
+    def logits(self, pixels: Tensor) -> Tensor:
+        """Return the logits of pixels (images, channels, rows, columns) as the data set holds them, from 0 to 255."""
+        shares, mean, deviation = pixels.float() / 255, self.dataset.mean, self.dataset.std
+        if len(mean) == 1:
+            images = normalised(shares, mean, deviation)
+        else:
+            # Not normalised(), which keeps its tensors: those of an export have no numbers, and the next use got them.
+            images = (shares - _by_channel(mean, shares)) / _by_channel(deviation, shares)
+        logits: Tensor = self.network(images)
+        return logits
+
+    def _check(self, numbers: Array) -> None:
+        if not np.isfinite(numbers).all():
+            raise DataError("some numbers are missing or not finite")
+        low, high = np.array(self.low), np.array(self.high)
+        difference = other_range(numbers, low, high)
+        least, most = float(numbers.min()), float(numbers.max())
+        is_small = self.takes_bytes and max(-least, most) <= _SMALL and bool((numbers != np.rint(numbers)).any())
+        if is_small or (difference and low.min() <= least and most <= high.max()):
+            due = f"those of {self.dataset.name} from {low.min():g} to {high.max():g}"
+            warnings.warn(f"numbers go from {least:g} to {most:g}, {due}", stacklevel=5)
+        elif difference:
+            raise DataError(f"the numbers {difference}: give them as those of {self.dataset.name} were given")
+
+
+def _by_channel(values: tuple[float, ...], like: Tensor) -> Tensor:
+    return torch.tensor(values, dtype=like.dtype, device=like.device).view(-1, 1, 1)
+
+
+def _raw(pixels: Tensor, whole: OfPixels) -> Tensor:
+    """Return numbers of which a data set makes these pixels, uint8 where it has bytes, else float64."""
+    if whole.takes_bytes:
+        return pixels
+    low, high = (_by_channel(limits, pixels.double()) for limits in (whole.low, whole.high))
+    return low + pixels / 255 * (high - low)
 
 
 def to_onnx(
     network: nn.Module, dataset: Dataset, pixels: Tensor, about: Mapping[str, str]
 ) -> tuple[bytes, dict[str, Any]]:
-    """Return a file of a model from ``pixels``, uint8 (batch, channels, rows, columns), to ``logits``, and its check.
+    """Return a file of a model from ``pixels`` (batch, channels, rows, columns) to ``logits``, and its check.
+
+    What it calls ``pixels`` are the raw numbers of the data set: uint8 for bytes, float64 for others.
 
     Args:
         network: in evaluation mode, on a CPU.
-        pixels: images on which its logits are compared with torch's.
+        pixels: as the data set holds them, uint8; on these images its logits are compared with torch's.
         about: what the model's metadata say.
 
     Raises:
@@ -153,10 +217,10 @@ def to_onnx(
         program = torch.onnx.export(
             whole,
             # One image would be taken for a model of one image only.
-            (torch.zeros(2, *dataset.task.input_shape, dtype=torch.uint8),),
+            (_raw(torch.zeros(2, *dataset.task.input_shape, dtype=torch.uint8), whole),),
             input_names=["pixels"],
             output_names=["logits"],
-            dynamic_shapes={"pixels": {0: torch.export.Dim("batch")}},
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
             opset_version=_OPSET,
             dynamo=True,
             external_data=False,
@@ -183,9 +247,9 @@ def to_onnx(
     settings = SessionOptions()
     settings.intra_op_num_threads = 1
     session = InferenceSession(content, settings, providers=["CPUExecutionProvider"])
-    theirs = torch.from_numpy(session.run(["logits"], {"pixels": pixels.numpy()})[0])
+    theirs = torch.from_numpy(session.run(["logits"], {"pixels": _raw(pixels, whole).numpy()})[0])
     with torch.inference_mode():
-        ours = whole(pixels)
+        ours = whole.logits(pixels)
     difference = float((ours - theirs).abs().max()) / max(float(ours.abs().max()), 1e-6)
     # Written so that a nan is refused too.
     if not difference <= _TOLERANCE:

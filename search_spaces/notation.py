@@ -41,6 +41,8 @@ _DEEPEST_NESTING = 50
 _MOST_REPEATS = 100
 _LARGEST_BOUND = 10**12
 _LARGEST_NUMBER = 10_000
+# Below the least number of digits that an environment may allow Python to convert, and above what a float needs.
+_MOST_DIGITS = 600
 _MOST_VALUES = 1_000
 # The number of classes of the task, in the text of a space.
 _CLASSES = "classes"
@@ -563,7 +565,7 @@ def _numbers(tree: _Tree) -> tuple[int | float, ...]:
     # In ascending order, whole ones as int.
     found: set[int | float] = set()
     for part in tree.children if tree.data == "set" else (tree,):
-        numbers = [Fraction(token) for token in part.children]
+        numbers = [_fraction(token) for token in part.children]
         for token, number in zip(part.children, numbers, strict=True):
             if number > _LARGEST_NUMBER:
                 raise NotationError(f"numbers go up to {_LARGEST_NUMBER:,}", position=_at(token))
@@ -583,8 +585,14 @@ def _numbers(tree: _Tree) -> tuple[int | float, ...]:
     return tuple(sorted(found))
 
 
+def _fraction(token: Any) -> Fraction:
+    if len(token) > _MOST_DIGITS:
+        raise NotationError(f"a number has {len(token):,} digits; at most {_MOST_DIGITS} are read", position=_at(token))
+    return Fraction(token)
+
+
 def _whole(token: Any, what: str, largest: int) -> int:
-    number = Fraction(token)
+    number = _fraction(token)
     if number > largest or number.denominator != 1:
         raise NotationError(f"{what} is a whole number from 0 to {largest:,}", position=_at(token))
     return int(number)

@@ -36,9 +36,10 @@ def export(as_json: bool, **given: Any) -> int:
     training images with this seed, and so is a recorded one with --retrain; the test set is not read. On the same kind
     of machine the weights are those of the record, bit for bit; the output says whether they are.
 
-    The ONNX model takes raw pixels, uint8 (batch, 1, 28, 28), normalises them itself, and is compared with torch on
-    real images before it is written; rotated filters are written out. It needs the optional packages of 'export'. The
-    safetensors file has torch's names; a shared kernel is stored once, under the name of the first layer that uses it.
+    The ONNX model takes the raw numbers of the data set, MNIST's as uint8 (batch, 1, 28, 28), scales and normalises
+    them itself, and is compared with torch on real images before it is written; rotated filters are written out. It
+    needs the optional packages of 'export'. The safetensors file has torch's names; a shared kernel is stored once,
+    under the name of the first layer that uses it. Both name the classes, and say how numbers are scaled.
     Exit code 6 if packages are missing, 3 if training diverges; then nothing is written.
 
     \b

@@ -6,6 +6,7 @@ workspace (``harness.data.own``).
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -139,6 +140,19 @@ def pixel_properties(dataset: Dataset) -> dict[str, str]:
     """Return by what images were normalised, as a file of weights says it: a number a channel."""
     means, deviations = (" ".join(map(repr, values)) for values in (dataset.mean, dataset.std))
     return {"pixel_mean": means, "pixel_deviation": deviations}
+
+
+def number_properties(dataset: Dataset) -> dict[str, str]:
+    """Return what other programs have to know of raw numbers and of classes, as an exported file says it."""
+    low, high = dataset.low or (0.0,) * len(dataset.mean), dataset.high or (255.0,) * len(dataset.mean)
+    classes = dataset.class_names or tuple(map(str, range(dataset.classes)))
+    return {
+        "class_names": json.dumps(classes, ensure_ascii=False),
+        "number_low": " ".join(map(repr, low)),
+        "number_high": " ".join(map(repr, high)),
+        "number_axes": "images, channels (of coloured pictures red, green, blue), rows, columns",
+        "network_input": "(clip(rint(255 * (number - low) / (high - low)), 0, 255) / 255 - mean) / deviation",
+    }
 
 
 def _files(*hashes: tuple[str | None, str]) -> tuple[DataFile, ...]:

@@ -347,7 +347,7 @@ def _read(path: Path) -> Recipe:
         raise UsageError(f"cannot read the recipe {path}: {reason(error)}") from error
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # numbers of thousands of digits are none, too
         raise ContentError(f"{path} is not TOML: {error}") from error
     # What has a name here is written out: a recipe states all that it depends on.
     if isinstance(named := document.get("teacher_recipe"), str):

@@ -21,7 +21,7 @@ import torch
 from safetensors.numpy import save
 from torch import nn
 
-from harness.data.datasets import Dataset, pixel_properties
+from harness.data.datasets import Dataset, number_properties, pixel_properties
 from harness.data.testset import read_test_set
 from harness.data.training_images import ImageData, split
 from harness.system import files
@@ -344,6 +344,7 @@ def properties(result: Result, dataset: Dataset) -> dict[str, str]:
         "recipe_fields": json.dumps(asdict(result.recipe), sort_keys=True),
         "dataset": result.dataset,
         **pixel_properties(dataset),
+        **number_properties(dataset),
         "seed_index": str(result.seed_index),
         "seed": str(result.seed),
         "weights_sha256": result.weights_sha256 or "",

@@ -388,7 +388,11 @@ def finish_average(run: Training, images: Images) -> None:
     count = _STATISTICS_IMAGES if len(run.history) == run.recipe.epochs else _PASSING_STATISTICS_IMAGES
     chosen = torch.randperm(len(images), generator=generator, device=run.device)[:count]
     moves = recipe_of_epoch(run.recipe, len(run.history) - 1)
-    batches = (_batch(images, part, moves, generator) for part in torch.split(chosen, _EVALUATION_BATCH))
+    parts = torch.split(chosen, _EVALUATION_BATCH)
+    if len(parts[-1]) == 1:
+        # One image has no variance where maps are 1x1.
+        parts = torch.tensor_split(chosen, len(parts))
+    batches = (_batch(images, part, moves, generator) for part in parts)
     with _holding(run, run.average), _autocast(run):
         recompute_statistics(run.network, batches)
         run.finished_average = [tensor.clone() for tensor in run.state]

@@ -67,6 +67,20 @@ def test_a_network_is_read_from_everywhere(
     assert (found.architecture.hash, found.name, found.rows) == (parse_network(text).hash, name, ())
 
 
+@pytest.mark.parametrize(
+    ("text", "is_told"),
+    [("relu", 0), ("leaky", 0), ("LeakyReLU(0.01)", 0), ("leakyrelu # (0.01)", 1)],
+)
+def test_a_slope_that_is_another_one_elsewhere_is_told_and_a_bom_is_no_op(
+    text: str, is_told: int, place: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"\ufeffconv3x3(4) {text}\n gap linear(10)"))
+
+    read_network("-", place, MNIST)
+
+    assert capsys.readouterr().err.count("PyTorch") == is_told
+
+
 @pytest.mark.parametrize("argument", ["@none.txt", "@bytes.txt", "@/dev/zero"])
 def test_a_file_that_holds_no_text_is_a_usage_error(argument: str, place: Workspace):
     (place.root / "bytes.txt").write_bytes(b"\xff\xfe")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import random
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,23 +17,28 @@ import pytest
 import torch
 from hypothesis import given, settings
 from onnxruntime import InferenceSession
+from safetensors import safe_open
 from safetensors.numpy import load_file
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+import harness
 from harness import other_libraries
 from harness.cli import run
+from harness.data import own
 from harness.data import training_images as data
-from harness.data.datasets import DATASETS
+from harness.data.datasets import DATASETS, Dataset
 from harness.data.training_images import ImageData, load
 from harness.evidence import record
 from harness.evidence.record import Record
-from harness.other_libraries import Counts, _fvcore_counts, _summary_total, cross_check, match, to_onnx
+from harness.other_libraries import Counts, OfPixels, _fvcore_counts, _summary_total, cross_check, match, to_onnx
 from harness.system import errors
-from harness.system.errors import HarnessError
+from harness.system.errors import DataError, HarnessError
 from harness.system.files import Workspace
 from harness.training.modules import build
 from harness.training.recipe import Recipe
+from harness.training.result import Purpose, derive_seed
+from harness.training.run import to_safetensors
 from search_spaces.catalog import PRESETS, SPACES, space
 from search_spaces.network import MNIST, Architecture, analyse
 from search_spaces.notation import parse_network
@@ -205,6 +212,106 @@ def test_a_model_that_says_something_else_is_never_given_out(monkeypatch: pytest
 
     with pytest.raises(AssertionError):
         to_onnx(network, DATASETS["mnist"], images, {})
+
+
+# Raw numbers --------------------------------------------------------------------------------------------------
+
+
+X = np.random.default_rng(5).random((140, 8, 9))
+BYTES = (255 * X).round().astype(np.uint8)
+COLOURS = np.stack([BYTES, BYTES[::-1], BYTES // 2], 1)
+SERIES = 5.2 * X.reshape(140, -1) - 2.6
+CHANNELS = np.stack([SERIES, 100 * SERIES**2, -SERIES], 1)
+SIXTEEN = (16 * X).round().astype(np.uint8)
+# Numbers as somebody has them, and as a model takes them; where their channels stand, and their labels.
+KINDS = [
+    pytest.param(BYTES, BYTES[:, None], None, ["cat", "dog", "10"], id="bytes"),
+    pytest.param(np.moveaxis(COLOURS, 1, 3), COLOURS, "last", [9, 10, 2], id="coloured"),
+    pytest.param(X.astype(np.float32), X.astype(np.float32)[:, None], None, [0, 1, 2], id="fractions"),
+    pytest.param(5.2 * X - 2.6, 5.2 * X[:, None] - 2.6, None, ["a", "b"], id="floats"),
+    pytest.param((60_000 * X).astype(np.uint16), (60_000 * X).astype(np.uint16), None, [3, 7], id="wide"),
+    pytest.param(SERIES, SERIES[:, None, None], None, ["no", "yes", "ä"], id="series"),
+    pytest.param(CHANNELS, CHANNELS[:, :, None], "first", [1, 2], id="channels"),
+    pytest.param(SIXTEEN, SIXTEEN[:, None], None, [-1, 1], id="sixteen"),
+]
+
+
+def _recorded(spec: Dataset, network: nn.Module, architecture: Architecture, place: Workspace, blank: Record) -> Record:
+    # A record without training: the weights are as they were drawn.
+    analysis, hash_ = analyse(architecture, spec.task), architecture.hash
+    made = replace(blank, architecture=architecture, hash=hash_, dataset=spec.name, macs=analysis.macs)
+    path = record.weights_path(place.records, made, 0)
+    path.parent.mkdir(parents=True)
+    about = {"recipe": made.recipe_name, "recipe_hash": made.recipe_hash, "dataset": spec.name}
+    path.write_bytes(to_safetensors(network, {"architecture": str(architecture), **about}))
+    facts: dict[str, Any] = {"weights_sha256": record.read_weights(path).sha256, "test_size": spec.test_size}
+    seed = replace(made.seeds[0], **facts, seed=derive_seed(hash_, made.recipe_hash, Purpose.VERIFY, 0))
+    made = replace(made, parameters=analysis.parameters, seeds=(seed,))
+    record.write(place.records, made)
+    return made
+
+
+@pytest.mark.parametrize(("numbers", "arranged", "channels", "labels"), KINDS)
+def test_onnx_load_pixels_and_evaluation_say_the_same_classes_of_raw_numbers(
+    numbers: np.ndarray, arranged: np.ndarray, channels: str, labels: list[Any], workspace: Path, new_record: Any
+):
+    answers = np.array(labels)[np.arange(140) % len(labels)]
+    spec = harness.Data.from_arrays("a", numbers[:100], answers[:100], numbers[100:], answers[100:], channels=channels)
+    architecture = parse_network(f"conv1x3(4) relu | linear({len(labels)})", spec.task)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(2)
+        network = build(architecture, spec.task).eval()
+    made = _recorded(spec, network, architecture, Workspace(workspace), new_record([0]))
+    shares = own.pixels_of(spec, numbers[100:]) / 255
+    inputs = (shares - np.reshape(spec.mean, (-1, 1, 1))) / np.reshape(spec.std, (-1, 1, 1))
+    due = network(torch.from_numpy(inputs.astype(np.float32))).argmax(1).numpy()
+    assert len(set(due.tolist())) > 1
+
+    given = np.ascontiguousarray(arranged.reshape(140, *spec.image_shape)[100:])
+    harness.export(str(architecture), "a.onnx", "a.safetensors", dataset=spec.name)
+    session = InferenceSession("a.onnx", providers=["CPUExecutionProvider"])
+    dtype = {"tensor(uint8)": np.uint8, "tensor(double)": np.float64}[session.get_inputs()[0].type]
+    by_onnx = session.run(["logits"], {"pixels": given.astype(dtype)})[0].argmax(1)
+    loaded = harness.load(made)(torch.from_numpy(given)).argmax(1)
+    assert loaded.tolist() == by_onnx.tolist() == due.tolist()
+    names = list(map(str, np.unique(answers).tolist()))
+    truth = np.array([names.index(str(answer)) for answer in answers[100:]])
+    assert sorted(said for _, said in harness.evaluate(made).wrong) == sorted(due[due != truth].tolist())
+    # Both files name the classes, in their order, and the range of each channel.
+    with safe_open("a.safetensors", "numpy") as file:
+        stated = json.loads(file.metadata()["harness"])
+    for properties in ({item.key: item.value for item in onnx.load("a.onnx").metadata_props}, stated):
+        assert json.loads(properties["class_names"]) == names
+        ranges = [tuple(map(float, properties[name].split())) for name in ("number_low", "number_high")]
+        assert ranges == [spec.low, spec.high]
+
+
+@pytest.fixture
+def of_bytes() -> OfPixels:
+    return OfPixels(build(parse_network(TIED_TEXT), MNIST), DATASETS["mnist"]).eval()
+
+
+WARNED = [((0, 1), (28, 28), UserWarning), ((-0.42, 2.8), (1, 28, 28), UserWarning), ((-2.6, 2.6), (784,), DataError)]
+REFUSED = [(0, 65_535), (-300, 0), (0, math.nan)]
+
+
+@pytest.mark.parametrize(("limits", "shape", "error"), [*WARNED, *[(each, (28, 28), DataError) for each in REFUSED]])
+def test_numbers_of_another_scale_or_shape_are_warned_of_or_refused(
+    of_bytes: OfPixels, limits: tuple[float, float], shape: tuple[int, ...], error: type[Exception]
+):
+    with warnings.catch_warnings(action="error"), pytest.raises(error):
+        of_bytes(torch.linspace(*limits, 2 * 784).reshape(2, *shape))
+
+
+def test_bytes_may_come_as_any_type_without_axes_of_one_and_have_a_gradient(of_bytes: OfPixels):
+    pixels = torch.arange(3 * 784).reshape(3, 28, 28) % 256
+    numbers = pixels.float().requires_grad_()
+
+    for same in (pixels, pixels.short(), pixels.double() + 0.3, numbers, pixels[:, None], pixels[..., None]):
+        assert torch.equal(of_bytes(same), of_bytes(pixels.to(torch.uint8)))
+    assert len(of_bytes(pixels[:0].float())) == 0
+    (gradient,) = torch.autograd.grad(of_bytes(numbers).sum(), numbers)
+    assert gradient.abs().max() > 0
 
 
 # The record ---------------------------------------------------------------------------------------------------

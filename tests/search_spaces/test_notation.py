@@ -175,6 +175,22 @@ def test_each_mistake_is_pointed_at(kind: str):
 
 
 @pytest.mark.parametrize(
+    ("kind", "marked"),
+    [
+        ("network", "conv3x3(^NUMBER) dropout(0.NUMBER)"),
+        ("network", "bn dropout(^0.NUMBER)"),
+        ("space", "net = conv3x3({4..8 step ^0.NUMBER})"),
+        ("space", "net = bn{1..^NUMBER}"),
+        ("conditions", "macs <= ^NUMBER"),
+    ],
+)
+def test_numbers_of_thousands_of_digits_are_pointed_at(kind: str, marked: str):
+    with pytest.raises(NotationError) as caught:
+        PARSERS[kind](marked.replace("^", "").replace("NUMBER", 5000 * "9"))
+    assert caught.value.position == marked.index("^")
+
+
+@pytest.mark.parametrize(
     ("text", "near"), [("maxpol", "maxpool"), ("conv3x3(8, bais)", "bias"), ("bn(scaled)", "unscaled")]
 )
 def test_the_nearest_name_is_suggested(text: str, near: str):

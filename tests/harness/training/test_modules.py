@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as functional
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -294,6 +295,25 @@ def test_shared_statistics_are_those_of_all_values_of_the_channels_that_share_th
     for norm, groups in ((first, [maps[:, :2], maps[:, 2:]]), (second, [vectors])):
         torch.testing.assert_close(norm.running_mean, torch.stack([values.mean() for values in groups]))
         torch.testing.assert_close(norm.running_var, torch.stack([values.var() for values in groups]))
+
+
+@pytest.mark.parametrize("load", ENGINES)
+@pytest.mark.parametrize("count", [501, 1001])
+def test_statistics_behind_maps_of_one_value_are_known_for_any_number_of_images(load: Load, count: int):
+    network = parse_network("maxpool(4) maxpool(4) conv3x3(4) bn relu | gap bn linear(10)")
+    run, images = start(network, replace(RECIPE, augmented_share=0.0), 3, CPU, load(), task=MNIST), some_images(count)
+    train_epoch(run, images)
+
+    finish_average(run, images)
+
+    assert run.finished_average is not None
+    # The first BN gets the same values however images are divided.
+    kernel = run.finished_average[0]
+    pooled = functional.max_pool2d((images.pixels / 255 - images.mean[0]) / images.deviation[0], 16)
+    values = functional.conv2d(pooled, kernel, padding=1).double().transpose(0, 1).flatten(1)
+    names = [name for name, tensor in run.network.state_dict().items() if tensor.is_floating_point()]
+    mean = run.finished_average[names.index("ops.3.running_mean")]
+    torch.testing.assert_close(mean.double(), values.mean(1), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("load", ENGINES)

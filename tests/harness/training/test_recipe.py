@@ -267,7 +267,13 @@ def test_a_file_may_name_a_teacher_and_its_recipe_and_the_recipe_states_them(tmp
 
 @pytest.mark.parametrize(
     ("content", "error"),
-    [(None, UsageError), (b"\xff\xfe", UsageError), (b"epochs = = 3", ContentError), (b"epochs = 0", ContentError)],
+    [
+        (None, UsageError),
+        (b"\xff\xfe", UsageError),
+        (b"epochs = = 3", ContentError),
+        (b"epochs = 0", ContentError),
+        (b"epochs = " + 5000 * b"1", ContentError),
+    ],
 )
 def test_a_file_that_is_no_recipe_is_refused(content: bytes | None, error: type[Exception], tmp_path: Path):
     if content is not None:
