@@ -74,7 +74,11 @@ def explain(
     from search_spaces.network import analyse
 
     task = Task(input_shape, classes)
-    architecture = _network(network, workspace(), task).architecture
+    argument = _network(network, workspace(), task)
+    architecture = argument.architecture
+    if task == MNIST and argument.rows and argument.rows[0].dataset:
+        # A network that is known by its hash or name is of its own data set.
+        task = datasets.known_task(argument.rows[0].dataset)
     analysis = analyse(architecture, task, budget)
     if not torch:
         return Explanation(architecture, analysis)

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from harness.bench.comparison import AT_THE_END, DEFAULT, LEVEL, OVER_TIME, Comparison, Findings, p_text
-from harness.data.datasets import dataset
+from harness.data.datasets import dataset, known_task
 from harness.evidence import bounds, leaderboard, ledger, record
 from harness.evidence.leaderboard import LeaderboardRow
 from harness.evidence.record import Record
@@ -107,16 +107,23 @@ def read_networks(given: Sequence[tuple[str, Architecture]], workspace: Workspac
     Raises:
         ContentError: a record, the ledger or a study does not hold together.
     """
-    names = network_names((architecture, analyse(architecture, MNIST).parameters) for _, architecture in given)
+    hashes = {architecture.hash for _, architecture in given}
     entered = ledger.read(workspace.ledger)
-    evidence = [item for item in record.read_all(workspace.records) if item.hash in names]
+    evidence = [item for item in record.read_all(workspace.records) if item.hash in hashes]
     rows = [(leaderboard.row_of_record(item, entered), item) for item in evidence]
     ranked = {row.key: row.rank for row in leaderboard.ranked([row for row, _ in rows])}
     rows.sort(key=lambda pair: (not pair[0].reached, ranked[pair[0].key], pair[0].dataset))
     runs: dict[str, list[Result]] = defaultdict(list)
+    tasks = {item.hash: dataset(item.dataset).task for item in evidence}
     for folder in sorted(path.parent for path in workspace.runs.glob("*/config.json")):
         for result in Study.read(folder).results:
-            runs[result.hash].append(result)
+            if result.hash in hashes:
+                runs[result.hash].append(result)
+                tasks.setdefault(result.hash, known_task(result.dataset))
+    analyses = {
+        architecture.hash: analyse(architecture, tasks.get(architecture.hash, MNIST)) for _, architecture in given
+    }
+    names = network_names((architecture, analyses[architecture.hash].parameters) for _, architecture in given)
     sides = []
     for name, architecture in given:
         own = [pair for pair in rows if pair[0].hash == architecture.hash]
@@ -126,7 +133,7 @@ def read_networks(given: Sequence[tuple[str, Architecture]], workspace: Workspac
             _Side(
                 name=name or (row.name if row else "") or names[architecture.hash],
                 architecture=architecture,
-                analysis=analyse(architecture, dataset(row.dataset).task if row else MNIST),
+                analysis=analyses[architecture.hash],
                 record=best,
                 row=row,
                 further_rows=max(0, len(own) - 1),

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.system.document import read_as
-from harness.system.errors import UsageError
+from harness.system.errors import ContentError, MissingSubject, UsageError
 from harness.system.files import workspace
 from search_spaces.errors import nearest
 from search_spaces.network import Task
@@ -116,6 +116,14 @@ def dataset(name: str, folder: Path | None = None) -> Dataset:
             return read_as(Dataset, path, str(path))
     known = [*DATASETS, *sorted(each.parent.name for each in facts.parent.parent.glob("*/data.json"))]
     raise UsageError(f"unknown data set {name!r}: known are {', '.join(known)}", hint=nearest(name, known))
+
+
+def dataset_of(name: str, what: object) -> Dataset:
+    """Return the data set that ``what`` was made with; MissingSubject where it is missing or damaged."""
+    try:
+        return dataset(name)
+    except (UsageError, ContentError) as error:
+        raise MissingSubject(f"{what}: its data set {name} cannot be read ({error.message})") from error
 
 
 def asked_for(name: str) -> Dataset:

@@ -20,6 +20,7 @@ import importlib.metadata
 import importlib.resources
 import importlib.util
 import io
+import json
 import os
 import socket
 import struct
@@ -49,6 +50,7 @@ _EMBEDDED_SHA256 = {
 _BY_HAND = "name a folder that holds its .gz files with --data or HARNESS_DATA"
 # Where Debian's packages of data sets put them.
 _SYSTEM = Path("/usr/share/datasets")
+_REMOVE = "remove its folder, and read the data once more"
 OWN_FILES = ("train.npz", "test.npz")
 _IDX_KINDS = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 # A Library of torch withdraws its operators when it is collected, so it must outlive the import of torchvision.
@@ -215,6 +217,8 @@ def _training_part(spec: Dataset, folder: Path | None) -> tuple[_Array, _Array, 
     place = find(spec, folder)
     images, labels, hashes = _part(spec, place, locked=False)
     hashes |= _part(spec, place, locked=True)[2]
+    if spec.sha256 and not _has_its_content(spec, place):
+        raise DataError(f"{place} holds other images than those of {spec.name}", hint=_REMOVE)
     return (
         images,
         labels,
@@ -231,6 +235,35 @@ def _training_part(spec: Dataset, folder: Path | None) -> tuple[_Array, _Array, 
     )
 
 
+def content_digest(facts: Sequence[Any], arrays: Sequence[_Array]) -> str:
+    """Return the SHA-256 of a person's own data: facts, and the arrays as they are stored, the part to train on first.
+
+    Not of the files, in which a version of numpy may have its part.
+    """
+    shapes = [list(array.shape) for array in arrays]
+    hashed = hashlib.sha256(json.dumps([*facts, shapes], ensure_ascii=False).encode())
+    for array in arrays:
+        hashed.update(np.ascontiguousarray(array).data)
+    return hashed.hexdigest()
+
+
+def _has_its_content(spec: Dataset, place: Path) -> bool:
+    arrays = []
+    for file in OWN_FILES:
+        with np.load(place / file) as stored:
+            arrays += [stored[name] for name in stored.files]
+    facts = [list(spec.class_names), list(spec.low), list(spec.high), spec.overlap, spec.balanced]
+    if content_digest(facts, arrays) == spec.sha256:
+        return True
+    # Until November 2026 the range was not hashed, and of shapes those of the images alone.
+    shapes = [list(array.shape) for array in arrays if array.ndim == 4]
+    hashed = hashlib.sha256(json.dumps([list(spec.class_names), shapes], ensure_ascii=False).encode())
+    for array in arrays:
+        hashed.update(array.tobytes())
+    hashed.update(b"balanced" * spec.balanced)
+    return hashed.hexdigest() == spec.sha256
+
+
 def locked_arrays(spec: Dataset, folder: Path | None) -> tuple[_Array, _Array]:
     """Return the images of the locked test set and their labels; only ``harness.data.testset`` may ask for them."""
     return _part(spec, find(spec, folder), locked=True)[:2]
@@ -241,7 +274,7 @@ def _part(spec: Dataset, place: Path, *, locked: bool) -> tuple[_Array, _Array, 
     if spec.sha256:
         stored, file = (place / OWN_FILES[locked]).read_bytes(), spec.all_files[locked]
         if (found := hashlib.sha256(stored).hexdigest()) != file.sha256:
-            raise DataError(f"{place / file.name} is damaged", hint="remove its folder, and read the data once more")
+            raise DataError(f"{place / file.name} is damaged", hint=_REMOVE)
         with np.load(io.BytesIO(stored)) as held:
             return held["pixels"], held["labels"], {file.name: found}
     if spec.all_files:

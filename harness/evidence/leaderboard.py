@@ -16,7 +16,7 @@ from itertools import chain, groupby
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from harness.data.datasets import DATASETS, dataset, known_task
+from harness.data.datasets import DATASETS, dataset, dataset_of, known_task
 from harness.evidence import bounds, ledger, record
 from harness.evidence.bounds import Judgement
 from harness.evidence.ledger import Attempt, Ledger, Outcome
@@ -266,7 +266,7 @@ def _searched_row(results: list[Result], target_pct: float) -> LeaderboardRow:
         recipe=first.recipe_name,
         recipe_hash=first.recipe_hash,
         device=environment.device if environment else "",
-        **_columns_of(first.architecture, dataset(first.dataset).task),
+        **_columns_of(first.architecture, dataset_of(first.dataset, f"study {first.study}").task),
         study=first.study or "",
         commit=_commit(environment.commit, environment.dirty) if environment else "",
         date_utc=max(result.started_utc for result in results),
@@ -384,14 +384,13 @@ def _ledger_fault(evidence: Record, attempts: Iterable[Attempt]) -> str | None:
 
 
 def collect(workspace: Workspace) -> list[LeaderboardRow]:
-    """Return all rows of a workspace, ranked; nothing may be left out of what is written or built upon.
+    """Return all rows of a workspace, ranked; rows of a data set that is missing are left out, which is said once.
 
     Raises:
         ContentError: a record, the ledger, the claims, a study or the CSV does not hold together.
     """
     found = survey(workspace)
-    if found.damage:
-        raise found.damage[0]
+    record.raise_damage(found.damage)
     return list(found.rows)
 
 

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.data.datasets import dataset, pixel_properties
+from harness.data.datasets import dataset_of, pixel_properties
 from harness.system import files
 from harness.system.document import BRING_BACK, WrittenNetwork, document_of, documented, read_as, read_each
-from harness.system.errors import ContentError, reason, typed
+from harness.system.errors import ContentError, MissingSubject, reason, typed
+from harness.system.terminal import say_once
 from harness.training.recipe import Recipe, recipe_document
 from harness.training.result import PROTOCOL_VERSION, Environment, Purpose, Result, Status, accuracy_pct, derive_seed
 from search_spaces.errors import SearchSpaceError
@@ -177,6 +178,8 @@ def _joined(there: Record, record: Record) -> Record:
 def read_all(own: Path, damage: list[ContentError] | None = None) -> list[Record]:
     """Return all records, those in ``own`` joined with the shipped ones, in order of their file names.
 
+    Those of a data set that is missing are left out, which is said once.
+
     Raises:
         ContentError: a file is not a record, or contradicts itself; with a list of ``damage`` it is left out, and what
             is wrong with it is added there.
@@ -184,14 +187,22 @@ def read_all(own: Path, damage: list[ContentError] | None = None) -> list[Record
     found: dict[str, Record] = {}
     for folder in (files.SHIPPED / "records", own):
         made, faults = read_each(read, sorted(folder.glob("*-*.json")))
-        if damage is None and faults:
-            raise faults[0]
-        if damage is not None:
+        if damage is None:
+            raise_damage(faults)
+        else:
             damage += faults
         for each in made:
             name = path_of(folder, each).name
             found[name] = _joined(found[name], each) if name in found else each
     return [found[name] for name in sorted(found)]
+
+
+def raise_damage(faults: Iterable[ContentError]) -> None:
+    """Raise the first of these faults that is not of a data set that is missing; of such ones it is said once."""
+    for fault in faults:
+        if not isinstance(fault, MissingSubject):
+            raise fault
+        say_once(f"left out: {fault.message}", "warning")
 
 
 def read(path: Path) -> Record:
@@ -206,7 +217,7 @@ def read(path: Path) -> Record:
         raise ContentError(f"cannot read the record {path}: {reason(error)}") from error
     record = read_as(Record, text, f"the record {path}", BRING_BACK)
     # Evidence that was edited is no evidence.
-    spec = dataset(record.dataset)
+    spec = dataset_of(record.dataset, path)
     try:
         analysis = analyse(record.architecture, spec.task)
     except SearchSpaceError as error:
@@ -359,7 +370,7 @@ def read_recorded(own: Path, evidence: Record, index: int) -> WeightFile:
         "seed": str(run.seed),
         "parameters": str(evidence.parameters),
         "weights_sha256": found.sha256,
-        **pixel_properties(dataset(evidence.dataset)),
+        **pixel_properties(dataset_of(evidence.dataset, path)),
     }
     stated = {**dict.fromkeys(due, None), **found.about, "weights": found.sha256}
     for name, computed in due.items():

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast
 
-from harness.system.errors import ContentError, UsageError, reason
+from harness.system.errors import ContentError, reason
 from harness.system.files import read_bytes
 from search_spaces.errors import NotationError, nearest
 from search_spaces.network import Architecture
@@ -136,8 +136,6 @@ def read_each(read: Callable[[Path], _T], paths: Iterable[Path]) -> tuple[list[_
             found.append(read(path))
         except ContentError as error:
             damage.append(error)
-        except UsageError as error:  # it is of data that are not here any more
-            damage.append(ContentError(f"{path}: {error.message}"))
     return found, damage
 
 

@@ -66,6 +66,10 @@ class ContentError(HarnessError):
     exit_code, kind = 4, "content"
 
 
+class MissingSubject(ContentError):
+    """Raise when a record or a study is of a data set that is missing or damaged; others do not hang on it."""
+
+
 class DataError(HarnessError):
     """Raise when a data file is missing, damaged or cannot be fetched."""
 

@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from numbers import Integral, Real
 from typing import Any
 
@@ -48,6 +49,12 @@ def say(message: str, kind: str = "") -> None:
     shown = Text(printable(line))
     shown.stylize({"error": "red", "warning": "yellow", "hint": "cyan"}.get(kind, ""), 0, len(kind) + 1 if kind else 0)
     where.print(shown)
+
+
+@cache
+def say_once(message: str, kind: str = "") -> None:
+    """Do as ``say``, the first time that this process has something to say."""
+    say(message, kind)
 
 
 def show_table(

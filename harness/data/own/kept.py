@@ -25,7 +25,7 @@ from harness.data.own import parts as divisions
 from harness.data.own import values
 from harness.data.own.sources import PARTS, Source, part_of_arrays, part_of_torch, source_at
 from harness.data.own.values import Array
-from harness.data.training_images import OWN_FILES
+from harness.data.training_images import OWN_FILES, content_digest
 from harness.system.document import document_of, read_as
 from harness.system.errors import DataError, UsageError
 from harness.system.files import json_text, read_bytes, workspace, write_json, write_together
@@ -295,11 +295,7 @@ def _kept(source: Source, options: Options) -> Dataset:
         "test": {"pixels": pixels[locked], "labels": roll.labels[locked].astype("<i8")},
     }
     facts = [classes, low.tolist(), high.tolist(), overlap, options.balanced]
-    # Not of the files, in which a version of numpy may have its part.
-    hashed = hashlib.sha256(json.dumps([*facts, pixels.shape, len(locked)], ensure_ascii=False).encode())
-    for array in (array for arrays in stored.values() for array in arrays.values()):
-        hashed.update(np.ascontiguousarray(array).data)
-    digest = hashed.hexdigest()
+    digest = content_digest(facts, [array for arrays in stored.values() for array in arrays.values()])
     plain = re.sub(r"[^a-z0-9]+", "-", source.name.lower()).strip("-")[:40].strip("-") or "own"
     # The pixels are there twice now, and are needed once.
     del pixels

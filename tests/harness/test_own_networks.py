@@ -1,0 +1,84 @@
+"""Networks of a person's own data: known by their hash, compared, and left out alone where their data set is gone."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import harness
+from harness.data import own
+from harness.data.datasets import Dataset
+from harness.evidence import leaderboard, record
+from harness.system.errors import DataError
+from harness.system.files import Workspace
+from reports.comparison import read_networks
+from search_spaces.network import analyse
+
+NETWORK = "conv3x3(4) bn relu | gap | linear(3)"
+
+
+@pytest.fixture(scope="module")
+def verified(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Dataset]]:
+    """A workspace with a data set of two channels and three classes, and a network that was verified on it."""
+    random = np.random.default_rng(0)
+    with pytest.MonkeyPatch.context() as patch:
+        place = tmp_path_factory.mktemp("own")
+        patch.setenv("HARNESS_WORKSPACE", str(place))
+        images = random.integers(0, 256, (200, 2, 10, 10)).astype(np.uint8)
+        data = own.from_arrays("two", images, random.integers(0, 3, 200), channels="first")
+        harness.verify(NETWORK, 2, dataset=data, recipe="smoke", target_pct=5, workers=1, engine="torch")
+        yield place, data
+
+
+@pytest.fixture
+def place(verified: tuple[Path, Dataset], workspace: Path) -> Workspace:
+    shutil.copytree(verified[0], workspace, dirs_exist_ok=True)
+    return Workspace(workspace)
+
+
+def test_a_network_that_is_known_by_its_hash_is_of_its_own_data_set(verified: tuple[Path, Dataset], place: Workspace):
+    [evidence] = record.read_all(place.records)
+    due = analyse(evidence.architecture, verified[1].task)
+
+    explanation = harness.explain(evidence.hash)
+    [side] = read_networks([("", evidence.architecture)], place)
+
+    assert explanation.analysis.macs == side.analysis.macs == due.macs == 9 * 2 * 4 * 100 + 4 * 3
+    assert harness.leaderboard(verified[1]).hash.tolist() == [evidence.hash]
+
+
+def test_a_missing_data_set_takes_its_own_rows_away_and_nothing_else(
+    verified: tuple[Path, Dataset], place: Workspace, shipped: Path, capsys: pytest.CaptureFixture[str]
+):
+    before = [row.key for row in leaderboard.collect(place)]
+    shutil.rmtree(place.data(verified[1].name))
+
+    after = [row.key for row in leaderboard.refresh(place)]
+
+    assert set(before) - set(after) == {key for key in before if key[2] == verified[1].name} != set()
+    assert capsys.readouterr().err.count(verified[1].name) >= 1
+    assert harness.explain("eab8ff").analysis.parameters == 1_462
+    assert harness.load("eab8ff") is not None
+    assert [each for each in record.read_all(place.records) if each.dataset == verified[1].name] == []
+
+
+def test_other_images_under_the_name_of_a_data_set_are_refused(verified: tuple[Path, Dataset], place: Workspace):
+    folder = place.data(verified[1].name)
+    arrays = dict(np.load(folder / "test.npz"))
+    arrays["pixels"][:30] = 0
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    (folder / "test.npz").write_bytes(buffer.getvalue())
+    facts = json.loads((folder / "data.json").read_text())
+    facts["all_files"][1]["sha256"] = hashlib.sha256(buffer.getvalue()).hexdigest()
+    (folder / "data.json").write_text(json.dumps(facts))
+
+    with pytest.raises(DataError, match="other images"):
+        harness.train(NETWORK, verified[1].name, recipe="smoke")
