@@ -33,7 +33,7 @@ def verified(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, D
         patch.setenv("HARNESS_WORKSPACE", str(place))
         images = random.integers(0, 256, (200, 2, 10, 10)).astype(np.uint8)
         data = own.from_arrays("two", images, random.integers(0, 3, 200), channels="first")
-        harness.verify(NETWORK, 2, dataset=data, recipe="smoke", target_pct=5, workers=1, engine="torch")
+        harness.verify(NETWORK, 2, dataset=data.name, recipe="smoke", target_pct=5, workers=1, engine="torch")
         yield place, data
 
 
