@@ -128,8 +128,11 @@ def search_shown(
         )
         with SearchReporter(config, plan.effort, verbose=verbose) as progress:
             progress.shown, search.watcher = (search, plan.workspace), progress
-            told = [] if on_event is None else [on_event]
-            told += [log_of(chosen["log"], plan.folder)] if chosen.get("log") else []
+            told: list[Callable[[events.Event], object]] = [] if on_event is None else [on_event]
+            log = None
+            if chosen.get("log"):
+                log = log_of(chosen["log"], plan.folder, [entry.event for entry in search.entries])
+                told.append(log)
             progress.listeners, progress.heard = [Listener(each, progress.say) for each in told], len(search.entries)
             if mirror is not None:
                 mirror.say, mirror.entries = progress.say, search.entries
@@ -143,6 +146,8 @@ def search_shown(
             finally:
                 for listener in progress.listeners:
                     listener.close()
+                if log is not None:
+                    log.close()
         end = None if search.interrupted else outcome_of(plan, search, verdict, typed)
         return end, write_report(plan.folder, plan.workspace, study=search)
 

@@ -164,16 +164,21 @@ def _libraries() -> _Found:
     torchvision, path, installed = import_torchvision(), str(torchsummary.__file__), str(torch.__version__)
     wanted = (re.match(r"torch\s*\(?==\s*([\w.]+)", line) for line in importlib.metadata.requires("torchvision") or ())
     due = next((found[1] for found in wanted if found), None)
+    is_whole = torchvision.extension._has_ops()
     facts = {
         "file": path,
         "distributions": importlib.metadata.packages_distributions().get("torchsummary", []),
         "version": str(torchvision.__version__),
         "torch": installed,
         "made_for_torch": due,
-        # This program uses nothing but its data sets, which work in any case.
-        "fits": due in (None, installed.partition("+")[0]) and torchvision.extension._has_ops(),
+        "fits": due in (None, installed.partition("+")[0]) and is_whole,
     }
-    return f"{path} and fvcore count as this program does; torchvision {facts['version']}", facts
+    message = f"{path} and fvcore count as this program does; torchvision {facts['version']}"
+    if is_whole:
+        return message, facts
+    # This program uses nothing but its data sets and declares what these lack; a person's script does not.
+    hint = "harness needs nothing more; your own scripts need the torchvision that was built for this torch"
+    return f"{message} was built for another torch than {installed}: 'import torchvision' fails", facts, hint
 
 
 @click.command(short_help="Check the installation, the device and the data.")

@@ -15,7 +15,7 @@ import torch.nn.functional as functional
 
 from harness.data.datasets import DATASETS
 from harness.data.training_images import ImageData
-from harness.evidence.events import Confirmed, Proposal, RunEnded
+from harness.evidence.events import Confirmed, Proposal, RunEnded, Verified
 from harness.logs import log_of
 from harness.search.asker import method_of
 from harness.search.clock import Pace, TimeLeft
@@ -355,18 +355,63 @@ def test_a_listener_hears_all_in_order_and_stops_nobody() -> None:
     assert ["fails" in line and "no more" in line for line in said] == [True, False]
 
 
-def ended(trial: int) -> RunEnded:
-    first = scripted.first_job(scripted.proposal(trial, "conv3x3(4) relu gap linear(10)"))
-    return RunEnded(run=scripted.made_result(first, lambda parameters, seed: 99.25, 8))
+def ended(trial: int, purpose: Purpose = Purpose.SEARCH, seed_index: int = 0) -> RunEnded:
+    first = scripted.first_job(scripted.proposal(trial, _NETWORKS[trial]))
+    job = replace(first, purpose=purpose, seed_index=seed_index)
+    return RunEnded(run=scripted.made_result(job, lambda parameters, seed: 99.25, 8))
+
+
+_NETWORKS = [f"conv3x3({channels}) relu gap linear(10)" for channels in (4, 3, 2)]
+_PROPOSED = [scripted.proposal(trial, network) for trial, network in enumerate(_NETWORKS)]
+_LOGGED = [
+    *map(ended, range(3)),
+    *(ended(2, Purpose.CONFIRM, seed_index) for seed_index in (0, 1)),
+    Verified(hash=_PROPOSED[2].hash, mean_test_accuracy_pct=99.5),
+    Verified(hash="of no trial", mean_test_accuracy_pct=99.5),
+]
+# Each curve by the steps that have a value, in order: a trial has one value of a curve.
+_CURVES = {
+    "parameters": [0, 1, 2],
+    "validation_pct": [0, 1, 2],
+    "fresh_validation_pct/seed_0": [2],
+    "fresh_validation_pct/seed_1": [2],
+    "test_pct": [2],
+}
 
 
 def test_tensorboard_reads_what_a_search_logs(tmp_path: Path) -> None:
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    log = log_of("tensorboard", tmp_path)
-    for trial in (0, 1):
-        log(ended(trial))
+    log = log_of("tensorboard", tmp_path, past=_PROPOSED)
+    for event in _LOGGED:
+        log(event)
+    log.close()
     read = accumulator.EventAccumulator(str(tmp_path / "tensorboard"))
     read.Reload()
-    shown = {name: [(at.step, round(at.value, 2)) for at in read.Scalars(name)] for name in read.Tags()["scalars"]}
-    parameters = ended(0).run.parameters
-    assert shown == {"parameters": [(0, parameters), (1, parameters)], "validation_pct": [(0, 99.25), (1, 99.25)]}
+    assert {name: [at.step for at in read.Scalars(name)] for name in read.Tags()["scalars"]} == _CURVES
+    assert read.Scalars("test_pct")[0].value == pytest.approx(99.5)
+
+
+def test_mlflow_has_a_run_a_trial_and_what_the_caller_has_open_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mlflow = pytest.importorskip("mlflow")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    mlflow.set_tracking_uri(str(tmp_path / "runs"))
+    mlflow.set_experiment("of the caller")
+    with mlflow.start_run() as theirs:
+        for _session in range(2):
+            log = log_of("mlflow", tmp_path / "study", past=_PROPOSED)
+            for event in _LOGGED:
+                log(event)
+            log.close()
+        assert mlflow.active_run().info.run_id == theirs.info.run_id
+    with mlflow.start_run() as later:
+        assert later.info.experiment_id == theirs.info.experiment_id
+    experiment = mlflow.get_experiment_by_name("study").experiment_id
+    client = mlflow.MlflowClient()
+    runs = [run for run in client.search_runs([experiment]) if run.info.run_name == "trial 2"]
+    assert [run.info.status for run in runs] == ["FINISHED"] * 2
+    for run in runs:
+        steps = {name: [point.step for point in client.get_metric_history(run.info.run_id, name)] for name in _CURVES}
+        assert steps == {name: [2] for name in _CURVES}

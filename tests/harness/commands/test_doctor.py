@@ -110,6 +110,18 @@ def test_what_does_not_work_is_a_failure(
     assert (found.verdict, found.exit_code) == ("fail", 6)
 
 
+@pytest.mark.parametrize(("loads", "verdict"), [(True, "ok"), (False, "warn")])
+def test_a_torchvision_whose_compiled_part_does_not_load_is_a_warning(
+    loads: bool, verdict: str, monkeypatch: pytest.MonkeyPatch
+):
+    library = SimpleNamespace(__version__="0.28.0", extension=SimpleNamespace(_has_ops=lambda: loads))
+    monkeypatch.setattr(training_images, "import_torchvision", lambda: library)
+
+    found = _check("libraries", doctor._libraries)
+
+    assert (found.verdict, found.exit_code, "import torchvision" in found.message) == (verdict, 0, not loads)
+
+
 def test_torch_that_cannot_be_imported_stops_no_other_check(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
