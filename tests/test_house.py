@@ -13,11 +13,11 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
-    "product lines": 25_870,
-    "test lines": 26_000,
-    "benchmark lines": 2_310,
+    "product lines": 27_300,
+    "test lines": 28_300,
+    "benchmark lines": 2_420,
     "public names": 880,
-    "files": 512,
+    "files": 527,
 }
 
 

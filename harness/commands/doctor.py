@@ -7,10 +7,12 @@ the checks, so that a broken one is a line of the answer.
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import platform
 import re
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,7 +23,7 @@ import click
 from harness import options
 from harness.data import datasets
 from harness.system.errors import DISTRIBUTION, DataError, DeviceError, HarnessError, UsageError, typed
-from harness.system.files import check_writable, workspace
+from harness.system.files import Workspace, check_writable, workspace
 from harness.system.terminal import console, counted, say, show_table
 
 if TYPE_CHECKING:
@@ -237,6 +239,7 @@ def data() -> None:
     harness data check --data FOLDER            are these the right files?
     harness data path --dataset fashion-mnist   where are they?
     harness data describe pictures/             what is in my own?
+    harness data list                           which ones are kept here?
 
     The licence of MNIST is not stated at its source; catalogues list CC BY-SA 3.0
     (Y. LeCun and C. Cortes).
@@ -270,6 +273,64 @@ def _check_files(name: str, data: Path | None, as_json: bool) -> None:
     from harness.data import training_images
 
     _show(training_images.check(datasets.dataset(name), data), as_json)
+
+
+def _users(place: Workspace) -> dict[str, Counter[str]]:
+    """Return how many records and studies of a workspace each data set has; what is damaged names none."""
+
+    def name_in(path: Path) -> str:
+        try:
+            return str(json.loads(path.read_text("utf-8"))["dataset"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return ""
+
+    paths = {"records": place.records.glob("*-*.json"), "studies": place.runs.glob("*/config.json")}
+    return {kind: Counter(map(name_in, files)) for kind, files in paths.items()}
+
+
+@data.command("list")
+@options.as_json
+def _list(as_json: bool) -> None:
+    """List one's own data sets: sizes, how many records and studies are of them, and the space they take."""
+    place = workspace()
+    users = _users(place)
+    rows = []
+    for folder in sorted(path.parent for path in place.data("x").parent.glob("*/data.json")):
+        spec = datasets.dataset(folder.name)
+        sizes = {name: getattr(spec, name) for name in ("classes", "train_size", "validation_size", "test_size")}
+        counts = {kind: count[spec.name] for kind, count in users.items()}
+        stored = sum(path.stat().st_size for path in folder.iterdir())
+        shape = "x".join(map(str, spec.image_shape))
+        rows.append({"name": spec.name, "shape": shape, **sizes, **counts, "bytes": stored})
+    if as_json:
+        options.print_json({"datasets": rows})
+        return
+    if not rows:
+        say("no data sets of your own; --dataset PATH reads one")
+        return
+    titles = [(name.removesuffix("_size"), name not in ("name", "shape")) for name in rows[0]]
+    cells = [[f"{value:,}" if isinstance(value, int) else str(value) for value in row.values()] for row in rows]
+    show_table(console(), cells, [""] * len(cells), titles)
+
+
+@data.command("remove")
+@click.argument("name")
+@click.option("--force", is_flag=True, help="Also where records or studies are of it; their rows are left out then.")
+def _remove(name: str, force: bool) -> None:
+    """Remove one of one's own data sets from the workspace; records and studies stay."""
+    spec = datasets.dataset(name)
+    if not spec.sha256:
+        raise UsageError(f"{name} is no data set of one's own")
+    place = workspace()
+    counts = [(kind, count[name]) for kind, count in _users(place).items() if count[name]]
+    if counts and not force:
+        used = " and ".join(f"{count} {kind}" for kind, count in counts)
+        raise UsageError(f"{used} of this workspace are of {name}", hint="--force removes it; their rows are left out")
+    folder = place.data(name)
+    # What has no data.json is no data set, so that no half of one is ever found.
+    (folder / "data.json").unlink()
+    shutil.rmtree(folder)
+    say(f"removed {name}")
 
 
 @data.command("describe", short_help="Say what a data set is, and what its test part can prove.")

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import harness
+from harness import cli
 from harness.data import own
 from harness.data.datasets import Dataset
 from harness.evidence import leaderboard, record
@@ -82,3 +83,20 @@ def test_other_images_under_the_name_of_a_data_set_are_refused(verified: tuple[P
 
     with pytest.raises(DataError, match="other images"):
         harness.train(NETWORK, verified[1].name, recipe="smoke")
+
+
+def test_what_is_used_is_removed_by_force_alone(
+    verified: tuple[Path, Dataset], place: Workspace, capsys: pytest.CaptureFixture[str]
+):
+    name = verified[1].name
+    assert cli.run(["data", "list", "--json"]) == 0
+    [row] = json.loads(capsys.readouterr().out)["datasets"]
+    files = list(place.data(name).iterdir())
+
+    assert (row["name"], row["records"], row["studies"]) == (name, 1, 0)
+    assert row["bytes"] == sum(path.stat().st_size for path in files)
+    assert cli.run(["data", "remove", name]) == 2
+    assert list(place.data(name).iterdir()) == files
+    assert cli.run(["data", "remove", name, "--force"]) == 0
+    assert not place.data(name).exists()
+    assert cli.run(["data", "remove", name]) == 2
