@@ -56,7 +56,7 @@ def read_labels(values: Any, what: str) -> tuple[list[str], list[str]]:
 
 def text_label(text: str, what: str) -> str:
     """Return a text in form NFC; raise DataError where it is empty or cannot be printed."""
-    label = unicodedata.normalize("NFC", text)
+    label = unicodedata.normalize("NFC", str(text))
     if not label or not label.isprintable():
         excerpt = ascii(label if len(label) <= _SHOWN else label[:_SHOWN])
         raise DataError(f"one of {what} is {excerpt}; allowed are texts that can be printed")

@@ -360,6 +360,28 @@ def test_a_certification_that_fails_has_failed_although_the_row_is_verified(plac
     assert [attempt.key for attempt in ledger.read(place.ledger).attempts].count(verdict.record.key) == 1
 
 
+def test_a_verification_runs_all_that_is_declared_for_its_row(place: Workspace, seeds: Seeds):
+    unrun.run(place, unrun.plan(range(6)))
+    key = record.read_all(place.records)[0].key
+    # Eight workers had declared eight seeds, and were stopped after six.
+    ledger.declare_verification(place.ledger, key, [6, 7])
+
+    assert verify.due_indices(unrun.plan(), place, 5) == (0, 1, 2, 3, 4, 6, 7)
+    # Of another target these are known, of another data set they are not.
+    assert verify.due_indices(unrun.plan(target_pct=99.0), place, 5) == (8, 9, 10, 11, 12)
+    assert verify.due_indices(unrun.plan(dataset="kmnist"), place, 5) == (0, 1, 2, 3, 4)
+
+
+def test_seeds_of_a_certification_that_have_not_run_hold_a_row_back(place: Workspace, seeds: Seeds):
+    verdict = unrun.run(place, unrun.plan(range(6)))
+    assert verdict.row.tier is Tier.VERIFIED
+
+    declare(unrun.plan(), place, 20)
+
+    row = leaderboard.row_of_record(verdict.record, ledger.read(place.ledger))
+    assert (row.tier, row.reached) == (Tier.MEASURED, False)
+
+
 def test_seeds_are_new_even_to_other_targets_and_data_sets(place: Workspace, seeds: Seeds):
     unrun.run(place, unrun.plan([0, 6], target_pct=99.0))
     unrun.run(place, unrun.plan([8], dataset="kmnist", target_pct=95.0))

@@ -482,6 +482,27 @@ def test_the_winner(
     assert len(scripted.events(tmp_path, "winner")) == (chosen is not None)
 
 
+@pytest.mark.parametrize("missed", [1, 2])
+def test_what_has_missed_stands_nowhere_and_two_looks_are_all(missed: int, trainer: Trainer, tmp_path: Path):
+    networks = [Made(16, fresh=STANDS), Made(12, fresh=STANDS), Made(8, fresh=STANDS)]
+    opened = scripted.opened(tmp_path, networks, seconds=1_000.0)
+    smallest_first = sorted(opened.candidates, key=lambda trial: opened.candidates[trial].cost)
+    for trial in smallest_first[:missed]:
+        winner = loop.choose(opened)
+        assert winner is not None
+        assert winner.trial == trial
+        opened.add(Verified(hash=winner.hash, recipe_hash=scripted.RECIPE_HASH, tier="measured", passed=False))
+
+    chosen = loop.choose(opened)
+
+    standing = opened.standing
+    assert standing is not None
+    assert standing.proposal.trial == smallest_first[missed]
+    assert opened.ceiling == standing.cost - 1
+    assert opened.may_look is (missed < 2)
+    assert (chosen and chosen.trial) == (smallest_first[1] if missed < 2 else None)
+
+
 # The fewest parameters: 8 channels, 64,640 multiply-adds or more. The fewest multiply-adds: 16 channels at half the
 # rows and columns, 28,384.
 SPACE = "net = <conv3x3({8, 12, 16}) / conv3x3({16, 24}, stride=2)> bn relu gap linear(10);"
