@@ -35,7 +35,7 @@ from harness.training.result import Environment, Purpose, code_version
 from harness.training.run import Job, TrainingData, train_jobs
 from search_spaces.errors import SearchSpaceError
 from search_spaces.network import Architecture, Task, analyse
-from search_spaces.ops import Op, Residual
+from search_spaces.ops import Dropout, Dropout2d, Op, Residual
 
 # Seeds that train at once; more would only ask for more memory.
 _MOST_TOGETHER = 32
@@ -233,7 +233,8 @@ def _refuse_vain(network: Architecture, task: Task) -> None:
 
 
 def _vain_op(network: Architecture, task: Task) -> Op | None:
-    # An op without which as many parameters compute the same in training, whatever they and the images are.
+    # An op without which as many parameters compute the same in training, whatever they and the images are. A dropout
+    # is kept in parts of 65,536, and one of none of them drops nothing.
     import torch
 
     def shortened(ops: tuple[Op, ...]) -> Iterator[tuple[Op, tuple[Op, ...]]]:
@@ -258,6 +259,9 @@ def _vain_op(network: Architecture, task: Task) -> Op | None:
         return True
 
     parameters = analyse(network, task).parameters
+    for op, _ in shortened(network.ops):
+        if isinstance(op, Dropout | Dropout2d) and not round(op.p * 65_536):
+            return op
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         for op, ops in shortened(network.ops):
             try:

@@ -196,6 +196,11 @@ def half_of_the_seeds(place: Workspace) -> None:
     edit(record_of(place), keep_the_best)
 
 
+def stated_twice(place: Workspace) -> None:
+    text = record_of(place).read_text(encoding="utf-8").rstrip().removesuffix("}")
+    record_of(place).write_text(text.rstrip() + ',\n "target_pct": 99.4\n}\n', encoding="utf-8")
+
+
 def is_end(line: dict[str, Any]) -> bool:
     return line.get("outcome") == "certified"
 
@@ -209,6 +214,9 @@ FORGERIES = [
     ("ledger", "alpha: 0.5 stated, ", with_entry(lambda line: "number" in line, alpha=0.5)),
     ("ledger", "alpha: 0.01 stated, 0.0064 computed", greedy),
     ("ledger", "lower_bound_pct: 97.0 stated, ", evaluated),
+    ("ledger", "rules: 1 stated", with_entry(lambda line: "number" in line, rules=1)),
+    ("ledger", "declared 2026-11-21", with_entry(lambda line: True, declared_utc="2026-11-21T07:00:00+00:00")),
+    ("record", "the key 'target_pct' stands twice", stated_twice),
     ("ledger", "lacks seed ", half_of_the_seeds),
     ("ledger", "has no record", lambda place: record_of(place).unlink()),
     (

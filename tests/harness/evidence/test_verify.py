@@ -280,7 +280,15 @@ def test_the_seeds_of_a_certification_depend_on_the_commit_that_declared_it(plac
 
 
 @pytest.mark.parametrize(
-    "body", ["relu relu", "maxpool(1) relu", "relu maxpool relu", "relu res(conv3x3(4) bn relu relu)", "relu gap"]
+    "body",
+    [
+        "relu relu",
+        "maxpool(1) relu",
+        "relu maxpool relu",
+        "relu res(conv3x3(4) bn relu relu)",
+        "relu gap",
+        "dropout(0.000002)",
+    ],
 )
 def test_a_network_with_an_op_that_changes_nothing_is_not_certified(body: str, place: Workspace):
     vain = parse_network(f"conv3x3(4) bn {body} | gap | linear(10)")
@@ -428,6 +436,17 @@ def test_it_stops_once_it_is_futile_and_stays_so(errors: float, run: int, place:
     assert only_attempt(place).outcome is Outcome.FUTILE
     lines = place.ledger.read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["outcome"] for line in lines] == ["open", "futile"]
+
+
+def test_a_certificate_has_seeds_that_were_never_run_and_is_declared_once(place: Workspace, seeds: Seeds):
+    unrun.run(place, unrun.plan(range(3), dataset="kmnist"))
+
+    first = verify.declare_certificate(unrun.plan(), place, 20)
+    assert (first.indices, first.alpha) == (tuple(range(3, 23)), 0.01)
+    assert verify.declare_certificate(unrun.plan(), place, 30) == first
+    # Another network on the same images shares the chance of error with it.
+    other = unrun.plan(architecture=parse_network("conv3x3(5) gap linear(10)"))
+    assert verify.declare_certificate(other, place, 20).alpha == 0.008
 
 
 def test_an_open_attempt_is_gone_on_with_as_it_was_declared(place: Workspace, seeds: Seeds):

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from harness.answers import Study
 from harness.evidence import record
 from harness.evidence.bounds import ErrorRatio
 from harness.evidence.events import Entry, RunEnded, Verified
@@ -231,6 +232,42 @@ def test_where_all_that_stand_miss_each_is_verified_once(trainer: Trainer, seeds
         assert (verdict.record.architecture, verdict.passed) == (LARGER, False)
         assert [job.architecture for job in seeds.asked] == [WINNER] * 5 + [LARGER] * 5
         assert len(scripted.events(plan.folder, "winner", "verified")) == 4
+    assert (search.standing, search.answer) == (None, None)
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_a_search_runs_what_one_of_more_workers_has_declared(
+    workers: int, trainer: Trainer, seeds: Seeds, tmp_path: Path
+):
+    def interrupt(job: Job) -> None:
+        if job.seed_index == 3:
+            raise Killed
+
+    plan, search = searched(tmp_path, workers=4)
+    seeds.watch = interrupt
+    with pytest.raises(Killed):
+        conclude(plan, search)
+    seeds.watch = lambda job: None
+
+    resumed = replace(plan, effort=replace(plan.effort, workers=workers))
+    verdict = conclude(resumed, search)
+
+    assert verdict is not None
+    assert (verdict.record.architecture, verdict.passed, verdict.row.seeds) == (WINNER, True, 8)
+
+
+def test_a_record_belongs_to_every_study_whose_network_it_is(trainer: Trainer, seeds: Seeds, tmp_path: Path):
+    plan, search = searched(tmp_path)
+    assert conclude(plan, search) is not None
+    other = replace(plan, folder=plan.workspace.study("another"))
+    assert conclude(other, scripted.run(other.folder, other.config, other.effort)) is not None
+
+    assert len(seeds.asked) == 5
+    for folder in (plan.folder, other.folder):
+        study = Study(folder, plan.workspace)
+        assert study.answer is not None
+        assert study.verdict_of(study.answer) is not None
+        assert [each.hash for each in study.records] == [study.answer.hash] == [WINNER.hash]
 
 
 def test_a_further_network_for_which_there_is_no_time_is_postponed(trainer: Trainer, seeds: Seeds, tmp_path: Path):

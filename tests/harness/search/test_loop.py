@@ -17,7 +17,7 @@ from harness.search.race import Candidate
 from harness.search.state import Search
 from harness.system.errors import DataError, HarnessError
 from harness.training import modules
-from harness.training.executor import Broken, Event, Finished
+from harness.training.executor import Broken, Event, Finished, Source
 from harness.training.result import Purpose, Status, derive_seed
 from harness.training.run import Job
 from search_spaces.network import MNIST
@@ -501,6 +501,8 @@ def test_what_has_missed_stands_nowhere_and_two_looks_are_all(missed: int, train
     assert opened.ceiling == standing.cost - 1
     assert opened.may_look is (missed < 2)
     assert (chosen and chosen.trial) == (smallest_first[1] if missed < 2 else None)
+    resumed = loop.opened(tmp_path, opened.config, opened.effort, Source("mnist", None))
+    assert resumed.finished is (missed == 2)
 
 
 # The fewest parameters: 8 channels, 64,640 multiply-adds or more. The fewest multiply-adds: 16 channels at half the
