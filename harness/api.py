@@ -165,7 +165,7 @@ def _trained(
     from harness.training.native.native import choose_engine
     from harness.training.progress import Reporter
     from harness.training.result import Epoch, Purpose, accuracy_pct
-    from harness.training.run import Job, TrainingData, train_jobs
+    from harness.training.run import Job, TrainingData, train_job
 
     chosen, teachers = choose_device(device), workspace().teachers
     choice = choose_engine(engine, named.recipe, chosen, architecture.op_types)
@@ -194,7 +194,7 @@ def _trained(
                 reporter.say(f"epoch {epoch.epoch}/{epochs}: {told}")
             reporter.advance()
 
-        return train_jobs([job], TrainingData(images), on_epoch)[0]
+        return train_job(job, TrainingData(images), on_epoch)
 
 
 # Weights for other programs --------------------------------------------------------------------------------------

@@ -157,12 +157,7 @@ class OfPixels(nn.Module):
 
     def logits(self, pixels: Tensor) -> Tensor:
         """Return the logits of pixels (images, channels, rows, columns) as the data set holds them, from 0 to 255."""
-        shares, mean, deviation = pixels.float() / 255, self.dataset.mean, self.dataset.std
-        if len(mean) == 1:
-            images = normalised(shares, mean, deviation)
-        else:
-            # Not normalised(), which keeps its tensors: those of an export have no numbers, and the next use got them.
-            images = (shares - _by_channel(mean, shares)) / _by_channel(deviation, shares)
+        images = normalised(pixels.float() / 255, self.dataset.mean, self.dataset.std)
         logits: Tensor = self.network(images)
         return logits
 

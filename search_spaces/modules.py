@@ -58,35 +58,6 @@ class FastDropout(nn.Module):
         return values * keep.as_strided(values.shape, values.stride())
 
 
-class GroupedLinear(nn.Module):
-    """A linear layer a member; its weights are stored as those of all members one below the other."""
-
-    def __init__(self, features: int, out_features: int, members: int) -> None:
-        super().__init__()
-        self.members = members
-        self.weight = nn.Parameter(torch.empty(members * out_features, features))
-        self.bias = nn.Parameter(torch.empty(members * out_features))
-
-    def forward(self, values: Tensor) -> Tensor:
-        """Return (batch, members * out_features)."""
-        each = values.reshape(len(values), self.members, -1)  # (batch, members, features)
-        weight = self.weight.view(self.members, -1, each.shape[-1])
-        return torch.einsum("nmf,mof->nmo", each, weight).flatten(1) + self.bias
-
-
-class GroupedPReLU(nn.Module):
-    """A PReLU a member, each with one slope for all its channels: (members,)."""
-
-    def __init__(self, members: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(members))
-
-    def forward(self, values: Tensor) -> Tensor:
-        """Return what came, its negative values multiplied."""
-        each = values.reshape(len(values), len(self.weight), -1)  # (batch, members, features)
-        return functional.prelu(each, self.weight).view(values.shape)
-
-
 class PosedConv2d(nn.Conv2d):
     """A convolution with one learned kernel, and one bias, for each ``poses`` neighbouring outputs."""
 
@@ -111,7 +82,7 @@ def _in_poses(kernel: Tensor, poses: int) -> Tensor:
     for pose in range(poses):
         seen = kernel
         if kernel.shape[1] > 1:
-            # Not an index: it would be copied to the device at each use, which the capture of a CUDA graph forbids.
+            # Not an index: it would be copied to the device at each use.
             parts = kernel.reshape(len(kernel), -1, poses, *kernel.shape[2:]).unbind(2)
             seen = torch.stack([parts[place] for place in _channel_order(pose, poses)], 2).flatten(1, 2)
         if pose >= 4:

@@ -8,14 +8,13 @@ its seeds depend on the id of that commit: their outcome cannot be known before.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import chain, count, islice
 from pathlib import Path
 
 from harness.data.datasets import dataset
-from harness.data.training_images import load
 from harness.evidence import bounds, ledger, record
 from harness.evidence.check import declaring_commit
 from harness.evidence.leaderboard import LeaderboardRow, row_of_record
@@ -23,22 +22,20 @@ from harness.evidence.ledger import Attempt, Declaration, Outcome
 from harness.evidence.record import Found, Record, SeedRun
 from harness.evidence.study import owned
 from harness.system import files
-from harness.system.errors import ContentError, DeviceError, UsageError
+from harness.system.errors import ContentError, UsageError
 from harness.system.files import Workspace
 from harness.training import result
-from harness.training.executor import Event, ExecutorOf, Finished, Limits, Source, run_all
+from harness.training.executor import Event, ExecutorOf, Limits, Source, run_all
 from harness.training.modules import Network, build
 from harness.training.native.native import engine_of_repeat
 from harness.training.processes import Processes
 from harness.training.recipe import NamedRecipe
 from harness.training.result import Environment, Purpose, code_version
-from harness.training.run import Job, TrainingData, train_jobs
+from harness.training.run import Job
 from search_spaces.errors import SearchSpaceError
 from search_spaces.network import Architecture, Task, analyse
 from search_spaces.ops import Dropout, Dropout2d, Op, Residual
 
-# Seeds that train at once; more would only ask for more memory.
-_MOST_TOGETHER = 32
 # Of all weights: a relu before a wide maxpool changes nothing in one of them, and something in the next.
 _DRAWS = 32
 
@@ -329,14 +326,7 @@ def run_seeds(
             for index in missing or again
             if not ended
         ]
-        # On a GPU, which a single network leaves idle, all seeds train at once; but a certification stops early when it
-        # is futile, and torch's plain loop is asked for as it is.
-        at_once = plan.device.startswith("cuda") and plan.engine == "auto" and executor_of is Processes
-        if at_once and not plan.recipe.test_each_epoch and not plan.certify:
-            training = _train_together(waiting, source, on_event)
-        else:
-            training = run_all(waiting, executor_of(source, limits), plan.workers, on_event)
-        with closing(training) as results:
+        with closing(run_all(waiting, executor_of(source, limits), plan.workers, on_event)) as results:
             for finished in results:
                 found = finished.result
                 run = record.seed_run(found, plan.attempt.number if plan.attempt else None, plan.beacon)
@@ -383,21 +373,6 @@ def _closed_if_futile(plan: Plan, place: Workspace, evidence: Record) -> Attempt
         return None
     bound = bounds.attempt_bound(plan.attempt, evidence)
     return ledger.close(place.ledger, plan.attempt, outcome=Outcome.FUTILE, lower_bound_pct=bound)
-
-
-def _train_together(waiting: list[Job], source: Source, on_event: Callable[[Event], None]) -> Generator[Finished]:
-    loaded = TrainingData(load(source.dataset, source.folder)) if waiting else None
-    while waiting and loaded is not None:
-        jobs = waiting[:_MOST_TOGETHER]
-        del waiting[:_MOST_TOGETHER]
-        try:
-            results = [found for found, _ in train_jobs(jobs, loaded, together=True)]
-        except RuntimeError as error:
-            message = f"{len(jobs)} seeds cannot be trained together: {str(error).strip().splitlines()[0]}"
-            raise DeviceError(message, hint="--engine torch trains them one after the other") from error
-        for job, found in zip(jobs, results, strict=True):
-            on_event(ended := Finished(job, found))
-            yield ended
 
 
 def _verdict_of(

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -31,17 +30,15 @@ class _Residual(nn.Module):  # adds its input to what its ops make of it
         return values + self.ops(values)  # type: ignore[no-any-return]  # Sequential returns Any
 
 
-def _sequence(
-    ops: tuple[Op, ...], shape: Shape, members: int | None = None, tied: dict[str, Tensor] | None = None
-) -> nn.Sequential:
+def _sequence(ops: tuple[Op, ...], shape: Shape, tied: dict[str, Tensor] | None = None) -> nn.Sequential:
     # Tied kernels are shared; ``tied`` has those that are known by a name.
     tied = {} if tied is None else tied
     modules: list[nn.Module] = []
     for op in ops:
         if isinstance(op, Residual):
-            module: nn.Module = _Residual(_sequence(op.ops, shape, members, tied))
+            module: nn.Module = _Residual(_sequence(op.ops, shape, tied))
         else:
-            module = op.module(shape, members)
+            module = op.module(shape)
         if isinstance(module, nn.Conv2d) and isinstance(op, Kernel) and op.tie is not None:
             module.weight = tied.setdefault(op.tie, module.weight)
         modules.append(module)
@@ -62,19 +59,15 @@ class Network(nn.Module):
         return torch.flatten(self.ops(images), 1)
 
 
-def build(architecture: Architecture, task: Task, members: int | None = None) -> Network:
-    """Return a network as a module with torch's own first weights, or ``members`` copies of it as one network.
-
-    Copies lie side by side, every convolution grouped by member, so that nothing of one reaches another: from (batch,
-    members * channels, rows, columns) to (batch, members * classes). Parameters and buffers come in the single
-    network's order, each with ``members`` times the rows.
+def build(architecture: Architecture, task: Task) -> Network:
+    """Return a network as a module with torch's own first weights.
 
     Raises:
         ShapeError: the ops do not fit together.
         AssertionError: torch counts other parameters than ``search_spaces.network``; a fault of this program.
     """
-    expected = analyse(architecture, task).parameters * (members or 1)
-    network = Network(_sequence(architecture.ops, task.input_shape, members))
+    expected = analyse(architecture, task).parameters
+    network = Network(_sequence(architecture.ops, task.input_shape))
     counted = sum(parameter.numel() for parameter in network.parameters())
     if counted != expected:
         raise AssertionError(
@@ -120,20 +113,18 @@ def network_on(
     seed: int = 0,
     recipe: Recipe | None = None,
     generator: torch.Generator | None = None,
-    members: int | None = None,
 ) -> Network:
     """Return a network on a device, with first weights of its own; torch's generator stays as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        network = build(architecture, task, members)
+        network = build(architecture, task)
         if recipe is not None:
             _draw_first_weights(network, recipe)
     for module in network.modules():
         if isinstance(module, FastDropout):
             module.generator = generator
-    order = torch.channels_last if members is None else torch.preserve_format
     # torch's stubs do not know this form.
-    return network.to(device=device, memory_format=order)  # type: ignore[call-overload, no-any-return]
+    return network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 def recompute_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
@@ -216,14 +207,8 @@ def normalised(pixels: Tensor, mean: tuple[float, ...], deviation: tuple[float, 
     if len(mean) == 1:
         # Records were made with plain numbers; a GPU rounds a division by a tensor otherwise.
         return pixels.sub_(mean[0]).div_(deviation[0])
-    centre, scale = (_by_channel(values, pixels.dtype, pixels.device) for values in (mean, deviation))
+    centre, scale = (pixels.new_tensor(values).view(-1, 1, 1) for values in (mean, deviation))
     return pixels.sub_(centre).div_(scale)
-
-
-@lru_cache(maxsize=64)
-def _by_channel(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    # Kept, because a captured step must not copy from the host.
-    return torch.tensor(values, dtype=dtype, device=device).view(-1, 1, 1)
 
 
 def augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:

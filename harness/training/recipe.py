@@ -152,7 +152,6 @@ class Steps:
 
     rates: list[float]  # learning rates
     shares: list[float]  # how much of the new state the average takes; all of it until it begins
-    corrections: list[tuple[float, float]]  # of Adam's mean and root of squares (Kingma and Ba, arXiv 1412.6980)
     first_averaged: float  # the step of the run, counted from 1, whose state is the first of the average
 
 
@@ -170,7 +169,6 @@ def epoch_steps(recipe: Recipe, done: int, count: int) -> Steps:
             else 1 - min(recipe.average_decay, (1 + number - first) / (10 + number - first))
             for number in numbers
         ],
-        [(1 - recipe.momentum**number, math.sqrt(1 - 0.999**number)) for number in numbers],
         max(1, first) if recipe.average_decay else math.inf,
     )
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import io
 import json
 import resource
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,7 +43,6 @@ from harness.training.result import (
     packed,
 )
 from harness.training.train import (
-    Population,
     Training,
     checkpoint,
     count_errors,
@@ -121,80 +119,59 @@ class TrainingData:
 
 
 def execute(job: Job, loaded: TrainingData) -> Result:
-    """Train as ``train_jobs`` does, and return the result alone."""
-    return train_jobs([job], loaded)[0][0]
+    """Train as ``train_job`` does, and return the result alone."""
+    return train_job(job, loaded)[0]
 
 
-def train_jobs(
-    jobs: Sequence[Job],
-    loaded: TrainingData,
-    on_epoch: Callable[[Epoch], None] | None = None,
-    *,
-    together: bool = False,
-) -> list[tuple[Result, Training]]:
-    """Train one job as it says, or several seeds of one network with one recipe at once, by torch.
+def train_job(
+    job: Job, loaded: TrainingData, on_epoch: Callable[[Epoch], None] | None = None
+) -> tuple[Result, Training]:
+    """Train as a job says.
 
-    A job goes on from its checkpoint where there is one; its status is ``running`` where epochs are left. Runs for a
+    It goes on from its checkpoint where there is one; its status is ``running`` where epochs are left. Runs for a
     verification train on all training images and read the test set once, at the end; all others train on the search
     split and never see it.
     """
-    job, dataset = jobs[0], loaded.data.dataset
-    device, ops = choose_device(job.device), job.architecture.op_types
-    together = together and not job.recipe.trainer
-    engine = None if together else choose_engine(job.engine, job.recipe, device, ops).engine
-    together = together or (engine is None and _captures(device) and not job.recipe.trainer)
-    # Masks of dropout and rounding depend on how many train together, so that is part of the engine's name.
-    name = f"{TORCH} together {len(jobs)}" if together else TORCH if engine is None else engine.name
+    dataset, device = loaded.data.dataset, choose_device(job.device)
+    engine = choose_engine(job.engine, job.recipe, device, job.architecture.op_types).engine
+    name = TORCH if engine is None else engine.name
     name = " ".join(filter(None, (name, job.recipe.trainer, job.recipe.trainer_sha256[:12])))
     # A candidate is confirmed where other images than at first are validated on, if parts of the data take turns.
     turn = (job.seed_index + (job.purpose is Purpose.CONFIRM)) % dataset.folds
     training, validation = loaded.parts(device, None if job.purpose is Purpose.VERIFY else turn)
     # A teacher sees the images that the job trains on, and no others.
     teacher = _teacher_of(job, training, loaded.data.data_hash, device, turn)
-    made, now = environment(device, loaded.data.data_hash, name), datetime.now(UTC).isoformat(timespec="seconds")
-    results = [replace(begun(each, dataset), environment=made, started_utc=now) for each in jobs]
-    runs = []
-    for each, result in zip(jobs, results, strict=True):
-        begins = (each.architecture, each.recipe, result.seed, device, engine, teacher)
-        runs.append(start(*begins, task=dataset.task))
-        # Nobody knows what a person's own code would need to go on: it begins anew.
-        if each.checkpoint is None or not each.checkpoint.exists() or each.recipe.trainer:
-            continue
+    result = replace(
+        begun(job, dataset),
+        environment=environment(device, loaded.data.data_hash, name),
+        started_utc=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    begins = (job.architecture, job.recipe, result.seed, device, engine, teacher)
+    run = start(*begins, task=dataset.task)
+    # Nobody knows what a person's own code would need to go on: it begins anew.
+    if job.checkpoint is not None and job.checkpoint.exists() and not job.recipe.trainer:
         try:
-            content = io.BytesIO(each.checkpoint.read_bytes())
-            resume(runs[-1], torch.load(content, map_location=device, weights_only=True))
+            content = io.BytesIO(job.checkpoint.read_bytes())
+            resume(run, torch.load(content, map_location=device, weights_only=True))
         except Exception as error:  # torch raises anything where it is damaged
             if isinstance(refused(error), DeviceError):
                 raise
-            print(f"{each.checkpoint} is damaged; the run begins from its start", file=sys.stderr, flush=True)
-            each.checkpoint.unlink()
-            runs[-1] = start(*begins, task=dataset.task)
+            print(f"{job.checkpoint} is damaged; the run begins from its start", file=sys.stderr, flush=True)
+            job.checkpoint.unlink()
+            run = start(*begins, task=dataset.task)
     last = min(job.until_epoch or job.recipe.epochs, job.recipe.epochs)
 
-    def look(at: int) -> None:
-        _look(jobs[at], loaded, runs[at], training, validation, last)
+    def look() -> None:
+        _look(job, loaded, run, training, validation, last)
         if on_epoch is not None:
-            on_epoch(runs[at].history[-1])
+            on_epoch(run.history[-1])
 
     if job.recipe.trainer:
-        for at, result in enumerate(results):
-            _train_by_own(runs[at], training, result.seed, last, functools.partial(look, at))
-    going: list[Training] = []
-    while left := [run for run in runs if len(run.history) < last and not run.diverged]:
-        if together:
-            if len(left) != len(going):
-                population = Population(left, training)
-            population.train_epoch()
-        else:
-            train_epoch(left[0], training)
-        going = left
-        for at, run in enumerate(runs):
-            if run in left:
-                look(at)
-    return [
-        (_finished(each, loaded, result, run, training, validation), run)
-        for each, result, run in zip(jobs, results, runs, strict=True)
-    ]
+        _train_by_own(run, training, result.seed, last, look)
+    while len(run.history) < last and not run.diverged:
+        train_epoch(run, training)
+        look()
+    return _finished(job, loaded, result, run, training, validation), run
 
 
 def _train_by_own(run: Training, images: Images, seed: int, last: int, look: Callable[[], None]) -> None:
@@ -227,12 +204,6 @@ def _train_by_own(run: Training, images: Images, seed: int, last: int, look: Cal
     with called(name, seconds=0), contextlib.suppress(Enough):
         function(run.architecture, run.network, images, seed, run.recipe.epochs, report)
         raise ValueError(f"it returned after {len(run.history)} of {last} epochs; report(loss) ends each")
-
-
-def _captures(device: torch.device) -> bool:
-    # A GPU takes longer to launch the hundred kernels of a tiny network's step one by one than to run them: there it
-    # trains as a population of one, whose step is captured once and replayed.
-    return device.type == "cuda"
 
 
 def _look(

@@ -119,12 +119,12 @@ class Conv(Kernel):
     def kernel(self, before: Shape) -> Shape:
         return self.out_channels // self.poses, before[0] // self.groups, *self.edges
 
-    def module(self, before: Shape, members: int | None) -> nn.Module:
+    def module(self, before: Shape) -> nn.Module:
         from torch import nn
 
         from search_spaces.modules import PosedConv2d
 
-        channels, out, groups = ((members or 1) * count for count in (before[0], self.out_channels, self.groups))
+        channels, out, groups = before[0], self.out_channels, self.groups
         if self.poses == 1:
             return nn.Conv2d(channels, out, self.edges, self.stride, self.paddings, groups=groups, bias=self.bias)
         edge, pad = self.kernel_size, self.paddings
@@ -151,10 +151,10 @@ class DepthwiseConv(Kernel):
     def kernel(self, before: Shape) -> Shape:
         return before[0], 1, *self.edges
 
-    def module(self, before: Shape, members: int | None) -> nn.Module:
+    def module(self, before: Shape) -> nn.Module:
         from torch import nn
 
-        channels = (members or 1) * before[0]
+        channels = before[0]
         return nn.Conv2d(channels, channels, 3, self.stride, self.padding, groups=channels, bias=self.bias)
 
 

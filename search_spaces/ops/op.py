@@ -113,12 +113,8 @@ class Op:
         """Return how many numbers are stored that training keeps but does not learn."""
         return 0
 
-    def module(self, before: Shape, members: int | None) -> nn.Module:
-        """Return the op's torch module; torch is imported within this method only.
-
-        Args:
-            members: networks of a population, whose channels lie side by side; None for a network by itself.
-        """
+    def module(self, before: Shape) -> nn.Module:
+        """Return the op's torch module; torch is imported within this method only."""
         from torch import nn
 
         module: nn.Module = getattr(nn, self.layer)(*(getattr(self, each.name) for each in fields(cast(Any, self))))

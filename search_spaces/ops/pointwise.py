@@ -47,12 +47,12 @@ class BatchNorm(Op):
     def statistics(self, before: Shape) -> int:
         return 2 * (before[0] // self.poses if self.shared else before[0])
 
-    def module(self, before: Shape, members: int | None) -> nn.Module:
+    def module(self, before: Shape) -> nn.Module:
         from torch import nn
 
         from search_spaces.modules import PosedBatchNorm
 
-        channels = (members or 1) * before[0]
+        channels = before[0]
         if self.poses > 1:
             norm: nn.Module = PosedBatchNorm(channels, self.poses, shared=self.shared)
         else:
@@ -88,12 +88,10 @@ class PReLU(Op):
     def cost(self, before: Shape) -> tuple[int, int]:
         return 1, 0
 
-    def module(self, before: Shape, members: int | None) -> nn.Module:
+    def module(self, before: Shape) -> nn.Module:
         from torch import nn
 
-        from search_spaces.modules import GroupedPReLU
-
-        return GroupedPReLU(members) if members else nn.PReLU()
+        return nn.PReLU()
 
 
 @written(swish=Signature())
@@ -111,7 +109,7 @@ class Dropout(Op):
 
     p: float
 
-    def module(self, before: Shape, members: int | None) -> nn.Module:
+    def module(self, before: Shape) -> nn.Module:
         from search_spaces.modules import FastDropout
 
         return FastDropout(self.p)
@@ -127,7 +125,7 @@ class Dropout2d(Op):
     def shape(self, before: Shape) -> Shape:
         return self.map_of(before)
 
-    def module(self, before: Shape, members: int | None) -> nn.Module:
+    def module(self, before: Shape) -> nn.Module:
         from search_spaces.modules import FastDropout
 
         return FastDropout(self.p, channels=True)

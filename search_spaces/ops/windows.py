@@ -74,7 +74,7 @@ class GlobalAvgPool(Op):
     def shape(self, before: Shape) -> Shape:
         return self.map_of(before)[0], 1, 1
 
-    def module(self, before: Shape, members: int | None) -> nn.Module:
+    def module(self, before: Shape) -> nn.Module:
         from torch import nn
 
         return nn.AdaptiveAvgPool2d(1)
@@ -95,10 +95,7 @@ class Linear(Op):
         features = math.prod(before)
         return (features + 1) * self.out_features, features * self.out_features
 
-    def module(self, before: Shape, members: int | None) -> nn.Module:
-        from search_spaces.modules import FlatLinear, GroupedLinear
+    def module(self, before: Shape) -> nn.Module:
+        from search_spaces.modules import FlatLinear
 
-        features = math.prod(before)
-        if members:
-            return GroupedLinear(features, self.out_features, members)
-        return FlatLinear(features, self.out_features)
+        return FlatLinear(math.prod(before), self.out_features)

@@ -73,8 +73,8 @@ class ChunkNorm(Op):
     def cost(self, before: Shape) -> tuple[int, int]:
         return 2 * before[0], 0
 
-    def module(self, before: Shape, members: int | None) -> torch.nn.Module:
-        return torch.nn.GroupNorm((members or 1) * self.groups, (members or 1) * before[0])
+    def module(self, before: Shape) -> torch.nn.Module:
+        return torch.nn.GroupNorm(self.groups, before[0])
 
 
 SPACE = "net = conv3x3({4, 8}) <bn / chunknorm({2, 4, 8})> relu | gap | linear(10); where parameters <= 200"

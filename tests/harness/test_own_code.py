@@ -29,7 +29,7 @@ from harness.training.modules import Images
 from harness.training.native.native import choose_engine
 from harness.training.recipe import Recipe, named_recipe
 from harness.training.result import Purpose, Status
-from harness.training.run import Job, TrainingData, execute, train_jobs
+from harness.training.run import Job, TrainingData, execute, train_job
 from harness.training.train import start
 from search_spaces.catalog import space
 from search_spaces.notation import parse_network, parse_space
@@ -192,7 +192,7 @@ def test_a_sampler_of_optunas_is_held_to_lengths_and_the_limit(
 def test_a_trainer_trains_as_the_same_steps_by_hand_and_in_stretches_as_in_one(
     there: str, loaded: TrainingData, tmp_path: Path
 ) -> None:
-    whole, run = train_jobs([job(f"{there}:steps")], loaded)[0]
+    whole, run = train_job(job(f"{there}:steps"), loaded)
     assert (whole.status, len(whole.history), whole.validation_size) == (Status.COMPLETE, 3, 20)
     # By hand: from the first weights of any training with this seed.
     parts = loaded.parts(torch.device("cpu"), 0)[0]

@@ -99,7 +99,7 @@ class Noting(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch decla
 
 
 @pytest.mark.parametrize("poses", [2, 4, 8])
-def test_no_step_copies_an_index_from_the_host_which_no_cuda_graph_can_hold(poses: int):
+def test_no_step_copies_an_index_from_the_host(poses: int):
     text = "conv3x3(8, poses=P) bn(poses=P) conv1x1(8, poses=P) bn(poses=P, shared) gap linear(10)"
     network = build(parse_network(text.replace("P", str(poses))), MNIST)
     Noting.names.clear()
@@ -129,7 +129,7 @@ def test_a_bn_in_poses_is_one_whose_scales_and_shifts_are_alike(shape: tuple[int
 @pytest.mark.parametrize("unscaled", [False, True])
 def test_a_bn_with_shared_statistics_is_one_to_which_poses_are_positions(shape: tuple[int, ...], unscaled: bool):
     op = BatchNorm(unscaled=unscaled, poses=4, shared=True)
-    ours, plain = op.module(shape[1:], None).double(), nn.BatchNorm2d(2).double()
+    ours, plain = op.module(shape[1:]).double(), nn.BatchNorm2d(2).double()
     with torch.no_grad():
         for name, learned in (("weight", [1.0, 1.0] if unscaled else [2.0, 3.0]), ("bias", [0.5, -1.0])):
             for norm in (plain, *([] if unscaled and name == "weight" else [ours])):

@@ -40,7 +40,7 @@ from harness.training.result import (
     read_inspections,
     unpacked,
 )
-from harness.training.run import Job, TrainingData, execute, properties, to_safetensors, train_jobs
+from harness.training.run import Job, TrainingData, execute, properties, to_safetensors, train_job
 from harness.training.train import Training, final_network, predictions, train_epoch
 from search_spaces.network import analyse
 from search_spaces.notation import parse_network
@@ -182,25 +182,6 @@ def test_a_run_in_rungs_gives_the_bits_of_a_whole_one(bench: TrainingData, tmp_p
     assert [epoch.validation_errors is not None for epoch in whole.history] == [False, False, True]
 
 
-def test_where_steps_are_captured_a_network_trains_as_a_population_of_one(
-    bench: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    # Without dropout: its masks come from another generator there.
-    bare = parse_network(NETWORK.replace("dropout(0.05)", ""))
-    plain = execute(job(architecture=bare), bench)
-    monkeypatch.setattr(run_module, "_captures", lambda device: True)
-    captured = execute(job(architecture=bare), bench)
-    rungs = [
-        execute(job(architecture=bare, until_epoch=epoch, checkpoint=tmp_path / "kept"), bench) for epoch in (1, None)
-    ]
-
-    assert captured.environment is not None
-    assert captured.environment.engine == "torch together 1"
-    losses = [epoch.train_loss for epoch in plain.history]
-    assert [epoch.train_loss for epoch in captured.history] == pytest.approx(losses, rel=1e-4)
-    assert rungs[-1].weights_sha256 == captured.weights_sha256
-
-
 @pytest.mark.parametrize(("purpose", "tested"), [(Purpose.SEARCH, False), (Purpose.VERIFY, True)])
 def test_a_run_that_diverges_stops_and_counts_its_errors(
     purpose: Purpose, tested: bool, bench: TrainingData, reads: list[str], tmp_path: Path
@@ -224,7 +205,7 @@ def test_a_run_that_diverges_stops_and_counts_its_errors(
 
 def test_epochs_are_reported_as_they_end(bench: TrainingData):
     epochs: list[Epoch] = []
-    ((result, _),) = train_jobs([job(evaluate_each_epoch=True)], bench, epochs.append)
+    result, _ = train_job(job(evaluate_each_epoch=True), bench, epochs.append)
     assert tuple(epochs) == result.history
 
 
@@ -254,9 +235,7 @@ def test_the_same_job_gives_the_same_weights_and_another_seed_others(bench: Trai
 
 
 @pytest.mark.parametrize(("purpose", "count"), [(Purpose.SEARCH, 80), (Purpose.VERIFY, 100)])
-@pytest.mark.parametrize("together", [False, True], ids=["alone", "together"])
 def test_a_teacher_sees_the_images_of_its_student_before_the_test_set_is_read(
-    together: bool,
     purpose: Purpose,
     count: int,
     bench: TrainingData,
@@ -279,40 +258,12 @@ def test_a_teacher_sees_the_images_of_its_student_before_the_test_set_is_read(
         for index in range(2)
     ]
 
-    results = (
-        [result for result, _ in train_jobs(jobs, bench, together=True)]
-        if together
-        else [execute(one, bench) for one in jobs]
-    )
+    results = [execute(one, bench) for one in jobs]
 
     # Trained once, for both students.
     assert seen == [(count, 0)] * 2
     assert results[0].teacher_seconds == results[1].teacher_seconds > 0
     assert all(result.status is Status.COMPLETE for result in results)
-
-
-@pytest.mark.parametrize("purpose", [Purpose.VERIFY, Purpose.SEARCH])
-def test_seeds_that_train_together_give_the_results_of_seeds_that_train_alone(
-    purpose: Purpose, bench: TrainingData, reads: list[tuple[str, Path]], tmp_path: Path
-):
-    text = NETWORK.replace("dropout(0.05)", "")
-    log = tmp_path / "reads.jsonl" if purpose is Purpose.VERIFY else None
-    jobs = [job(purpose, architecture=parse_network(text), seed_index=index, test_log=log) for index in range(2)]
-
-    together = [result for result, _ in train_jobs(jobs, bench, together=True)]
-    read_together = reads[:]
-    alone = [execute(one, bench) for one in jobs]
-
-    for ours, theirs in zip(together, alone, strict=True):
-        for name in ("seed", "seed_index", "status", "recipe_hash", "hash", "validation_size", "test_size"):
-            assert getattr(ours, name) == getattr(theirs, name)
-        for one, two in zip(ours.history, theirs.history, strict=True):
-            assert one.epoch == two.epoch
-            assert one.train_loss == pytest.approx(two.train_loss, rel=1e-2)
-    assert together[0].weights_sha256 != together[1].weights_sha256
-    # The test set is read once a seed, whoever trains with whom.
-    assert read_together == reads[len(read_together) :]
-    assert len(read_together) == (2 if log else 0)
 
 
 @pytest.mark.parametrize("damage", ["empty", "garbage", "cut", "another network", "another document"])
@@ -467,9 +418,9 @@ def tied(tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, Training, Pa
     bench = TrainingData(ImageData(spec, *images(100, 4), data_hash="abc", source="memory", folder=None))
     path = tmp_path_factory.mktemp("tied") / "seed.safetensors"
     recipe = Recipe(epochs=2, batch_size=16, average_start=0.3)
-    result, run = train_jobs(
-        [job(Purpose.VERIFY, architecture=parse_network(TIED), recipe=recipe, seed_index=1, weights=path)], bench
-    )[0]
+    result, run = train_job(
+        job(Purpose.VERIFY, architecture=parse_network(TIED), recipe=recipe, seed_index=1, weights=path), bench
+    )
     return result, run, path
 
 

@@ -22,7 +22,6 @@ from harness.training.native import native
 from harness.training.native.native import Engine
 from harness.training.recipe import Recipe, _learning_rate
 from harness.training.train import (
-    Population,
     Training,
     checkpoint,
     count_errors,
@@ -348,20 +347,19 @@ def test_a_kernel_is_counted_once_by_us_and_by_every_library():
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_engines_and_populations_train_one_kernel_to_the_same_weights(recipe: Recipe):
+def test_both_engines_train_one_kernel_to_the_same_weights(recipe: Recipe):
     # Two steps: before rounding has grown.
     images = some_images(64)
 
     def begun(engine: Engine | None = None) -> Training:
         return start(ACROSS_NETWORK, recipe, 3, CPU, engine, task=MNIST)
 
-    plain, fast, together = begun(), begun(native.load()), begun()
+    plain, fast = begun(), begun(native.load())
     before = [users[0].clone() for users in kernels_of(plain)]
     train_epoch(plain, images)
     train_epoch(fast, images)
-    Population([together, start(ACROSS_NETWORK, recipe, 4, CPU, task=MNIST)], images).train_epoch()
 
-    for run in (plain, fast, together):
+    for run in (plain, fast):
         for users, expected, first in zip(kernels_of(run), kernels_of(plain), before, strict=True):
             assert all(torch.equal(user, users[0]) for user in users)
             assert not torch.equal(users[0], first)
