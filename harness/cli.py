@@ -13,15 +13,7 @@ from importlib import import_module
 
 import click
 
-from harness.system.errors import (
-    DISTRIBUTION,
-    ContentError,
-    HarnessError,
-    Interrupted,
-    UsageError,
-    refused,
-    typed,
-)
+from harness.system.errors import DISTRIBUTION, ContentError, HarnessError, Interrupted, UsageError, refused, typed
 from harness.system.terminal import say
 from search_spaces.errors import SearchSpaceError, UnknownNameError, caret
 

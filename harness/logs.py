@@ -14,8 +14,6 @@ from harness.evidence.events import Confirmed, Event, Proposal, RunEnded, Verifi
 from harness.system.errors import require
 from harness.training.result import Purpose
 
-LOGS = ("tensorboard", "mlflow")
-
 
 class Log(Protocol):
     """What is called with each event of a study; ``close`` ends it."""

@@ -32,15 +32,14 @@ from harness.evidence.leaderboard import LeaderboardRow, cost_of, pareto_front, 
 from harness.evidence.record import Record
 from harness.evidence.study import Study, StudyConfig, is_owned, read_config
 from harness.search import surrogate
-from harness.search.race import why_refuted
+from harness.search.race import costs_of, why_refuted
 from harness.system import statistics
 from harness.system.files import Workspace
 from harness.training.recipe import recipe_document
 from harness.training.result import Inspection, Purpose, Result, Status, read_inspections
 from reports.render import DASH, count, plural
 from search_spaces.catalog import network_name
-from search_spaces.network import Architecture, analyse
-from search_spaces.space import Metric, measured
+from search_spaces.network import Architecture
 
 # The best ones: to name and to draw a network takes time, and a search rewrites its report again and again.
 MOST_NAMED = 100
@@ -181,11 +180,7 @@ def _network(
     size = next((run.validation_size for run in ours if run.validation_size), None)
     first = next((run for run in ours if run.purpose is Purpose.SEARCH), None)
     stopped = [f"(pruned {_where_pruned(run, hoped)})" for run in others if run.status is Status.PRUNED]
-    costs: tuple[int, ...] = (proposal.parameters,)
-    config = study.config
-    if config.minimised != (Metric.PARAMETERS,):
-        analysis = analyse(proposal.architecture, dataset(config.dataset).task)
-        costs = tuple(measured(analysis, each) for each in config.minimised)
+    costs = costs_of(proposal, study.config)
     made = Network(
         hash=proposal.hash,
         architecture=proposal.architecture,

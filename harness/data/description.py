@@ -8,6 +8,7 @@ from typing import Any
 from harness.data.own import parts_text
 from harness.data.training_images import ImageData
 from search_spaces.ops import shape_text
+from search_spaces.space import clopper_pearson
 
 # Accuracies that people ask for; what a test part shows of each is said.
 _TARGETS = (80.0, 90.0, 95.0, 97.0, 98.0, 99.0, 99.5)
@@ -50,14 +51,10 @@ def description(data: ImageData) -> dict[str, Any]:
 
 def fewest_right(target_pct: float, images: int) -> int | None:
     """Return of how many right answers on so many images an accuracy is shown; None where all are too few."""
-    from scipy.stats import beta
-
-    least = int(images * target_pct / 100)
-    return next((right for right in range(least, images + 1) if _bound(beta, right, images) >= target_pct), None)
-
-
-def _bound(beta: Any, right: int, images: int) -> float:
-    return 100 * float(beta.ppf(1 - _CONFIDENCE, right, images - right + 1)) if right else 0.0
+    # One side of an interval that is wrong on either with the same chance.
+    both_sides = 2 * _CONFIDENCE - 1
+    counts = range(int(images * target_pct / 100), images + 1)
+    return next((right for right in counts if 100 * clopper_pearson(right, images, both_sides)[0] >= target_pct), None)
 
 
 def description_lines(data: ImageData, found: dict[str, Any]) -> list[str]:

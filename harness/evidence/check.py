@@ -174,10 +174,7 @@ def _ledger_faults(path: Path, records: Iterable[Record], memories: list[_Memory
         if begun_utc and datetime.fromisoformat(min(begun_utc)) < datetime.fromisoformat(promise.declared_utc):
             yield f"{path}: seeds of {promise.hash}: declared {promise.declared_utc}, the first began {min(begun_utc)}"
     for item in entered.registrations:
-        stated, computed = (
-            item.lower_bound_pct,
-            bounds.over_seeds(item.errors, item.images),
-        )
+        stated, computed = item.lower_bound_pct, bounds.over_seeds(item.errors, item.images)
         if stated is not None and (computed is None or abs(stated - computed) > bounds.TOLERANCE):
             name = f"{path}: evaluation of {item.hash} on {item.on}"
             yield f"{name}: lower_bound_pct: {stated} stated, {computed} computed"

@@ -266,8 +266,8 @@ def declare(path: Path, key: _Key, first_index: int, seeds: int, commit: str | N
         entered = read(path)
         alpha = _alpha_left(entered, key[2])
         number = max((attempt.number for attempt in entered.attempts), default=0) + 1
-        said: dict[str, Any] = {"declared_utc": _now(), "commit": commit, "alpha": alpha, "rules": 3}
-        attempt = Attempt(number=number, first_index=first_index, seeds=seeds, **_of(key), **said)
+        row = _of(key, commit)
+        attempt = Attempt(number=number, first_index=first_index, seeds=seeds, alpha=alpha, rules=3, **row)
         _append(path, attempt)
     return attempt
 
@@ -281,7 +281,7 @@ def _alpha_left(entered: Ledger, dataset: str) -> float:
 
 def declare_verification(path: Path, key: _Key, indices: Iterable[int], commit: str | None = None) -> None:
     """Enter the seeds of a verification, all at once, before the first of them is run."""
-    _append(path, Declaration(indices=tuple(indices), declared_utc=_now(), commit=commit, **_of(key)))
+    _append(path, Declaration(indices=tuple(indices), **_of(key, commit)))
 
 
 def declare_certificate(path: Path, key: _Key, indices: Iterable[int], commit: str | None = None) -> Declaration:
@@ -292,14 +292,15 @@ def declare_certificate(path: Path, key: _Key, indices: Iterable[int], commit: s
     """
     with files.locked(path.with_suffix(".lock")):
         alpha = _alpha_left(read(path), key[2])
-        facts: dict[str, Any] = {"declared_utc": _now(), "commit": commit, "alpha": alpha, **_of(key)}
-        entry = Declaration(indices=tuple(indices), **facts)
+        entry = Declaration(indices=tuple(indices), alpha=alpha, **_of(key, commit))
         _append(path, entry)
     return entry
 
 
-def _of(key: _Key) -> dict[str, Any]:
-    return dict(zip(("hash", "recipe_hash", "dataset", "target_pct", "protocol_version"), key, strict=True))
+def _of(key: _Key, commit: str | None) -> dict[str, Any]:
+    # What an entry of today says of its row.
+    row = dict(zip(("hash", "recipe_hash", "dataset", "target_pct", "protocol_version"), key, strict=True))
+    return row | {"declared_utc": _now(), "commit": commit}
 
 
 def register(path: Path, wanted: Registration) -> Registration:

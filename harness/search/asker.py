@@ -91,12 +91,8 @@ class Asker:
         """Return the next network; none where too many in a row are known, or over the limits of the moment."""
         known = {candidate.proposal.hash: trial for trial, candidate in candidates.items()}
         lengths = [each for each in self.lengths if each <= self.problem.epochs] or [self.problem.epochs]
-        tried, passed, over, lacks_time = (
-            tuple(map(_tried, candidates.values())),
-            list[Repeated](),
-            Counter[str](),
-            False,
-        )
+        tried, passed, over = tuple(map(_tried, candidates.values())), list[Repeated](), Counter[str]()
+        lacks_time = False
         while len(passed) < ASKS and over.total() < _MOST_OVER and not time_left.is_over():
             answer = self.ask((*tried, *self.rejected.values()))
             try:

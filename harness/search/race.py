@@ -274,6 +274,14 @@ class Candidate:
         }
 
 
+def costs_of(proposal: Proposal, config: StudyConfig) -> tuple[int, ...]:
+    """Return what a network has of each metric that its study minimises."""
+    if config.minimised == (Metric.PARAMETERS,):
+        return (proposal.parameters,)
+    analysis = analyse(proposal.architecture, dataset(config.dataset).task)
+    return tuple(measured(analysis, each) for each in config.minimised)
+
+
 def needed_share(seeds: int = CONFIRM_SEEDS) -> float:
     """Return how many of the allowed errors a network may make in the mean of so many fresh seeds to stand, as a share.
 
@@ -461,11 +469,7 @@ class Trials(Study):
         super().apply(entry)
         match event := entry.event:
             case Proposal(trial=trial):
-                costs: tuple[int, ...] = (event.parameters,)
-                if self.config.minimised != (Metric.PARAMETERS,):
-                    analysis = analyse(event.architecture, dataset(self.config.dataset).task)
-                    costs = tuple(measured(analysis, each) for each in self.config.minimised)
-                threshold_pct = self.config.threshold_pct
+                costs, threshold_pct = costs_of(event, self.config), self.config.threshold_pct
                 changed = Candidate(
                     event, costs[0], confirm_seeds=self.confirm_seeds, threshold_pct=threshold_pct, costs=costs
                 )

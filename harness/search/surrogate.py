@@ -20,7 +20,7 @@ import hashlib
 import io
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from importlib import resources
@@ -51,9 +51,9 @@ from search_spaces.ops import (
     Dropout2d,
     Linear,
     MaxPool,
-    Op,
     ReLU,
     Residual,
+    flat,
 )
 
 # A receptive field beyond the image adds nothing.
@@ -200,7 +200,7 @@ def _scaled(raw: Row, scales: Sequence[tuple[str, float, float]]) -> Row:
 
 def features(architecture: Architecture, analysis: Analysis) -> Row:
     """Return the numbers that describe a network, in the order of ``_NETWORK_FEATURES``."""
-    ops = tuple(_flat(architecture.ops))
+    ops = [op for op in flat(architecture.ops) if not isinstance(op, Residual)]
     convs = [op for op in ops if isinstance(op, Conv | DepthwiseConv)]
     spatial = [op for op in convs if isinstance(op, DepthwiseConv) or op.kernel_size > 1]
     full = [op for op in convs if isinstance(op, Conv)]
@@ -240,14 +240,6 @@ def features(architecture: Architecture, analysis: Analysis) -> Row:
         _share(sum(isinstance(op, Conv) and op.kernel_size == 1 for op in full), len(full)),
         math.log(1 + sum(m.macs for m, edge in zip(maps, edges, strict=True) if edge > 14)),
     )
-
-
-def _flat(ops: tuple[Op, ...]) -> Iterator[Op]:
-    for op in ops:
-        if isinstance(op, Residual):
-            yield from _flat(op.ops)
-        else:
-            yield op
 
 
 def _share(part: int, whole: int) -> float:

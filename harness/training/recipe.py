@@ -244,12 +244,7 @@ def _document(name: str, **stated: Any) -> NamedRecipe:
 
 # For networks of some thousand parameters, from two factorials (docs/lab).
 _SMALL = Recipe(
-    epochs=30,
-    batch_size=32,
-    schedule="cosine",
-    warmup=0.1,
-    augmented_share=0.6,
-    average_statistics="recomputed",
+    epochs=30, batch_size=32, schedule="cosine", warmup=0.1, augmented_share=0.6, average_statistics="recomputed"
 )
 
 RECIPES: dict[str, NamedRecipe] = {
@@ -263,13 +258,7 @@ RECIPES: dict[str, NamedRecipe] = {
         NamedRecipe("smoke", Recipe(epochs=1, batch_size=128)),
         _document("documents"),
         _document(
-            "seed1",
-            epochs=19,
-            batch_size=128,
-            learning_rate=0.01,
-            schedule="step",
-            step_epochs=(10,),
-            step_factor=0.1,
+            "seed1", epochs=19, batch_size=128, learning_rate=0.01, schedule="step", step_epochs=(10,), step_factor=0.1
         ),
         _document("seed2", epochs=20),
         _document("seed4", optimizer="sgd", learning_rate=0.04, batch_size=128, epochs=20),

@@ -41,15 +41,7 @@ from harness.training.modules import (
 )
 from harness.training.native.instruction import Program, program
 from harness.training.native.native import Engine, TeacherRow, load, training_row
-from harness.training.recipe import (
-    Recipe,
-    Steps,
-    check_batch,
-    check_statistics,
-    decay_of,
-    epoch_steps,
-    recipe_of_epoch,
-)
+from harness.training.recipe import Recipe, Steps, check_batch, check_statistics, decay_of, epoch_steps, recipe_of_epoch
 from harness.training.result import Epoch
 from search_spaces.network import Architecture, Task
 
