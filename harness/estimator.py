@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 import unicodedata
 import warnings
@@ -138,7 +139,7 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     def _checked(self, X: Any, *y: Any) -> tuple[Any, Any]:
         """Return arrays of what scikit-learn's own classifiers take, or raise with its messages; None without y."""
         axes = X if hasattr(X, "ndim") else np.asarray(X)
-        flat = np.asarray(axes).reshape(len(axes), -1) if axes.ndim > 2 else X
+        flat = np.asarray(axes).reshape(len(axes), math.prod(axes.shape[1:])) if axes.ndim > 2 else X
         checked = validate_data(self, flat, *y, reset=bool(y))
         numbers, labels = checked if y else (checked, None)
         return numbers.reshape(axes.shape), labels

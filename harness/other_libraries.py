@@ -139,6 +139,8 @@ class OfPixels(nn.Module):
             DataError: they are of another shape or scale, or not finite; what may only seem so is warned of.
         """
         shape = self.dataset.image_shape
+        if not isinstance(numbers, Tensor):
+            numbers = _tensor(numbers)
         if numbers.shape[1:] != shape:
             if [size for size in numbers.shape[1:] if size > 1] != [size for size in shape if size > 1]:
                 size = shape_text(numbers.shape[1:])
@@ -173,6 +175,13 @@ class OfPixels(nn.Module):
             warnings.warn(f"numbers go from {least:g} to {most:g}, {due}", stacklevel=5)
         elif difference:
             raise DataError(f"the numbers {difference}: give them as those of {self.dataset.name} were given")
+
+
+def _tensor(numbers: Any) -> Tensor:
+    try:
+        return torch.from_numpy(np.ascontiguousarray(numbers))
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{type(numbers).__name__} is no array of numbers") from error
 
 
 def _by_channel(values: tuple[float, ...], like: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ class Certificate:
     indices: tuple[int, ...]
     seeds: tuple[int, ...]
     test_errors: tuple[int, ...]
-    alpha: float = ALPHA_SHARE * ALPHA
+    alpha: float
     mean_pct: float
     lower_bound_pct: float
     verdict: str
@@ -66,7 +67,8 @@ class Certificate:
             f"{self.verdict}: {self.parameters:,} parameters, mean {self.mean_pct:.3f} % over {count} seeds on "
             f"{self.test_size:,} test images, lower bound {self.lower_bound_pct:.3f} % at {level:g} %, "
             f"target {self.target_pct:g} %\n"
-            f"failures of up to {unseen_failures_pct(count):.0f} % of the runs are not excluded by {count} seeds"
+            f"failures of up to {unseen_failures_pct(count):.0f} % of the runs are not excluded by {count} seeds\n"
+            "as stated, not computed: the errors, their test part and data hash, the input shape"
         )
 
 
@@ -116,6 +118,7 @@ def check(path: Path) -> Certificate:
     rules = {
         f"test_size: {images} stated, at least 1 is due": images > 0,
         f"target_pct: {found.target_pct:g} stated, more than 0 and at most 100 is due": 0 < found.target_pct <= 100,
+        f"data_hash: {found.data_hash[:16]} is no SHA-256": bool(re.fullmatch("[0-9a-f]{64}", found.data_hash)),
         f"alpha: {found.alpha:g} stated, more than 0 and at most {most:g} is due": 0 < found.alpha <= most,
         f"indices: {count} stated, at least {FEWEST_SEEDS} are due": count >= FEWEST_SEEDS,
         "indices: they are not consecutive": first >= 0 and found.indices == tuple(range(first, first + count)),

@@ -30,7 +30,7 @@ from harness.training.modules import Network, build
 from harness.training.native.native import engine_of_repeat
 from harness.training.processes import Processes
 from harness.training.recipe import NamedRecipe
-from harness.training.result import Environment, Purpose, code_version
+from harness.training.result import Environment, Purpose, Status, code_version
 from harness.training.run import Job
 from search_spaces.errors import SearchSpaceError
 from search_spaces.network import Architecture, Task, analyse
@@ -224,6 +224,16 @@ def _as_declared(plan: Plan, place: Workspace) -> Plan:
     return replace(plan, indices=tuple(attempt.indices), attempt=attempt, beacon=beacon if attempt.rules > 1 else None)
 
 
+def _refuse_twin(run: SeedRun, evidence: Record) -> None:
+    # Seeds of the same weights are one seed, and say nothing of the others.
+    for other in evidence.seeds if run.status is Status.COMPLETE and run.weights_sha256 else ():
+        if other.weights_sha256 == run.weights_sha256:
+            raise ContentError(
+                f"seeds {other.index} and {run.index} of {evidence.hash} ended in the same weights: what trains them "
+                "does not use its seed"
+            )
+
+
 def _refuse_vain(network: Architecture, task: Task) -> None:
     if (vain := _vain_op(network, task)) is not None:
         raise ContentError(f"{vain} changes nothing in {network}; take it out")
@@ -340,6 +350,7 @@ def run_seeds(
                 if there is not run:
                     repeated[run.index] = run
                     continue
+                _refuse_twin(run, evidence)
                 evidence = replace(
                     record.with_seeds(evidence, run), teacher_seconds=evidence.teacher_seconds or found.teacher_seconds
                 )

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -36,7 +36,8 @@ def function_of(name: str, purpose: str, sha256: str = "") -> Callable[..., Any]
         sys.path.insert(0, os.getcwd())
     try:
         source = _SOURCES.get(module) or _source_of(module)
-        result: Any = getattr(import_module(module), function)
+        with redirect_stdout(sys.stderr):
+            result: Any = getattr(import_module(module), function)
         if not callable(result):
             raise TypeError(f"{type(result).__name__} is not callable")
     except BaseException as error:  # whatever its module raises
@@ -133,7 +134,9 @@ def called(name: str, seconds: float = _SECONDS) -> Iterator[None]:
     left, interval = signal.setitimer(signal.ITIMER_REAL, seconds) if limited else (0.0, 0.0)
     began = time.monotonic()
     try:
-        yield
+        # Stdout is for answers, which may be JSON.
+        with redirect_stdout(sys.stderr):
+            yield
     except BaseException as error:
         if _is_ctrl_c(error):
             raise

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import io
 import json
+import math
 import resource
 import sys
 import time
@@ -190,6 +191,9 @@ def _train_by_own(run: Training, images: Images, seed: int, last: int, look: Cal
         """Tell of an epoch that is over, with its mean loss; does not return from the last one."""
         nonlocal began
         value = float(loss.detach() if isinstance(loss, torch.Tensor) else loss)
+        if not all(torch.isfinite(tensor).all() for tensor in run.network.state_dict().values()):
+            # Weights that are not finite are no network, whatever loss is told.
+            value = math.nan
         end_epoch(run, value, run.recipe.learning_rate, time.perf_counter() - began)
         training = run.network.training
         look()

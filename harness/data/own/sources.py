@@ -87,7 +87,7 @@ def source_at(root: Path, shape: Shape | None = None, group_by: str | None = Non
             raise DataError(f"{root}: allowed are folders of pictures or IDX files, .npz, .ts and .tsv")
         else:
             source = _npz(root, group_by) if ending == ".npz" else _series(root)
-    except (OSError, ValueError, EOFError, zlib.error, zipfile.BadZipFile, SyntaxError) as error:
+    except (OSError, MemoryError, ValueError, EOFError, zlib.error, zipfile.BadZipFile, SyntaxError) as error:
         raise DataError(f"cannot read {root}: {' '.join(reason(error).split())}") from error
     if group_by is not None and not all(part.groups for part in source.parts.values()):
         raise DataError(f"--group-by {group_by}: {root} has no groups; allowed are .npz and folders of pictures")
@@ -439,6 +439,8 @@ def part_of_torch(data: Any, part: str, channels: str | None, remarks: list[str]
 def _name_classes(source: Part, names: list[str], part: str, remarks: list[str]) -> None:
     """Call classes as a torch data set does, in its order; those without an image stay away."""
     names = [text_label(name, f"classes of {part}") for name in names]
+    if twice := [name for name, number in Counter(names).items() if number > 1]:
+        raise DataError(f"{part} calls two classes {twice[0]}; each needs a name of its own")
     calls = {str(index): name for index, name in enumerate(names)}
     if {*source.labels} <= {*names} and not {*source.labels} <= calls.keys():
         calls = {name: name for name in names}

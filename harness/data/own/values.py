@@ -256,7 +256,9 @@ def range_of(blocks: Iterable[Array]) -> tuple[Array, Array]:
     for limits, is_meant in ((_BYTES, is_whole), (_SHARES, True)):
         if is_meant and low.min() >= 0 and limits[1] / 2 < high.max() <= limits[1]:
             return np.full_like(low, limits[0]), np.full_like(high, limits[1])
-    if not np.isfinite(high - low).all():
+    with np.errstate(over="ignore"):
+        extent = high - low
+    if not np.isfinite(extent).all():
         raise DataError(f"numbers from {low.min():g} to {high.max():g} are too far apart")
     return low, np.where(high > low, high, low + 1)
 
