@@ -280,14 +280,14 @@ def _blocks(analysis: Analysis) -> tuple[_Block, ...]:
         shape = layer.output_shape
         words, field = str(layer.op), None if seen_all else layer.receptive_field
         last = found[-1] if found else None
-        if last is not None and not (isinstance(layer.op, Residual) or layer.op.window() or layer.op.is_global):
+        if last is not None and layer.op.works_in_place:
             found[-1] = replace(last, followers=f"{last.followers} {words}".strip(), shape=shape)
         elif last is not None and words.startswith("res") and (last.op, last.shape) == (words, shape):
             found[-1] = replace(last, receptive_field=field, times=last.times + 1)
         else:
             used = kernels((layer.op,))
             shared = any(kernel.tie or (isinstance(kernel, Conv) and kernel.poses > 1) for kernel in used)
-            kind = "shared" if shared else "kernel" if used or isinstance(layer.op, Linear) else "plain"
+            kind = "shared" if shared else "kernel" if used or layer.op.has_weights else "plain"
             found.append(_Block(words, "", shape, 0, 0, field, kind))
         last = found[-1]
         found[-1] = replace(last, parameters=last.parameters + layer.parameters, macs=last.macs + layer.macs)

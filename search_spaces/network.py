@@ -25,13 +25,10 @@ from typing import Any, cast
 from search_spaces.errors import SearchSpaceError, ShapeError
 from search_spaces.ops import (
     BatchNorm,
-    DepthwiseConv,
-    Dropout,
-    Dropout2d,
     Kernel,
-    Linear,
     Op,
     Residual,
+    Role,
     Shape,
     flat,
     kernels,
@@ -102,7 +99,7 @@ class Architecture:
         """Its form, one of ``FORMS``."""
         used = kernels(self.ops)
         poses = max((getattr(kernel, "poses", 1) for kernel in used), default=1)
-        separable = any(map(_is_grouped, used))
+        separable = any(kernel.is_grouped for kernel in used)
         if poses > 1:
             return "posed-separable" if separable else "mirrored" if poses == 8 else "posed"
         if separable:
@@ -126,7 +123,7 @@ def _canonical(
     for index, op in enumerate(ops):
         if index in bars:
             moved.append(len(kept))
-        if isinstance(op, Dropout | Dropout2d) and op.p == 0:
+        if op.role is Role.DROPOUT and op.drop_rate == 0:
             continue
         if isinstance(op, Kernel) and op.tie is not None and ties.get(op.tie) != op.tie:
             op = _renamed(op, ties.get(op.tie))
@@ -139,10 +136,6 @@ def _canonical(
 @lru_cache(maxsize=10_000)
 def _renamed(op: Kernel, tie: str | None) -> Op:
     return replace(cast(Any, op), tie=tie)  # type: ignore[no-any-return]
-
-
-def _is_grouped(op: Op) -> bool:
-    return isinstance(op, DepthwiseConv) or getattr(op, "groups", 1) > 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,59 +220,67 @@ class Analysis:
     def grouped_macs(self) -> int:
         """The multiply-adds of depthwise and grouped kernels for one image."""
         # Most networks have none; the shapes of their ops are not needed.
-        if not any(_is_grouped(op) for layer in self.layers for op in flat([layer.op])):
+        if not any(kernel.is_grouped for kernel in kernels([layer.op for layer in self.layers])):
             return 0
-        return sum(op.cost(before)[1] for op, before in self._ops if _is_grouped(op))
+        return sum(op.cost(before)[1] for op, before in self._ops if isinstance(op, Kernel) and op.is_grouped)
 
 
 def _constants(ops: tuple[Op, ...], shape: Shape, tied: set[str]) -> int:
-    found, folds = 0, False
+    # ``tied`` holds the ties whose kernel is counted already, and is added to.
+    total = 0
+    follows_weights = False
     for op in ops:
-        before, shape = shape, op.shape(shape)
+        before = shape
+        shape = op.shape(before)
         if isinstance(op, Residual):
-            found, folds = found + _constants(op.ops, before, tied), False
-        elif isinstance(op, Kernel | Linear):
-            kernel = op.kernel(before) or (op.shape(before)[0], math.prod(before))
-            tie = getattr(op, "tie", None)
-            found, folds = found + math.prod(kernel) * (tie not in tied) + 8 * shape[0], True
-            tied.update([tie] if tie else [])
-        elif isinstance(op, BatchNorm):
-            found += 0 if folds else 8 * shape[0]
-        elif not isinstance(op, Dropout | Dropout2d):
-            found, folds = found + 4 * op.cost(before)[0], False
-    return found
+            total += _constants(op.ops, before, tied)
+        elif not (op.is_folded and follows_weights):
+            total += op.constants(before)
+        if isinstance(op, Kernel) and op.tie is not None:
+            total -= math.prod(op.kernel(before) or ()) if op.tie in tied else 0
+            tied.add(op.tie)
+        if not op.is_folded:
+            follows_weights = op.has_weights
+    return total
 
 
 def _peak(ops: tuple[Op, ...], shape: Shape, others: int, needed: bool) -> int:
-    # Others: bytes of live maps beside the current one; ``needed``: a sum reads the current one later.
-    most, place = others + math.prod(shape), 0
-    while place < len(ops):
-        op, place = ops[place], place + 1
-        read, before = math.prod(shape), shape
-        shape = op.shape(shape)
-        if isinstance(op, Dropout | Dropout2d):
+    # ``others`` are the bytes of live maps beside the current one; ``needed`` says that a sum reads the current one
+    # later.
+    peak = others + math.prod(shape)
+    index = 0
+    while index < len(ops):
+        op = ops[index]
+        index += 1
+        before = shape
+        shape = op.shape(before)
+        bytes_read = math.prod(before)
+        if op.role is Role.DROPOUT:
             continue
         if isinstance(op, Residual):
-            most = max(most, _peak(op.ops, before, others, True))
-        elif not _in_place(op) or needed:
-            ahead = place
-            while isinstance(op, Kernel) and ahead < len(ops) and _in_place(ops[ahead]):
+            peak = max(peak, _peak(op.ops, before, others, True))
+        elif op.works_in_place and not needed:
+            continue
+        else:
+            ahead = index
+            while isinstance(op, Kernel) and ahead < len(ops) and _is_pointwise(ops[ahead]):
                 ahead += 1
             if isinstance(op, Kernel) and ahead < len(ops) and _pools(ops[ahead]):
-                shape, place = ops[ahead].shape(shape), ahead + 1
-            most = max(most, others + read + math.prod(shape))
-        else:
-            continue
-        others, needed = others + read * needed, False
-    return most
+                shape = ops[ahead].shape(shape)
+                index = ahead + 1
+            peak = max(peak, others + bytes_read + math.prod(shape))
+        if needed:
+            others += bytes_read
+        needed = False
+    return peak
 
 
-def _in_place(op: Op) -> bool:
-    return not (isinstance(op, Kernel | Residual) or op.is_global or op.window() is not None)
+def _is_pointwise(op: Op) -> bool:
+    return op.works_in_place and not op.needs_whole_map
 
 
 def _pools(op: Op) -> bool:
-    return not isinstance(op, Kernel | Linear) and (op.is_global or op.window() is not None)
+    return not (op.works_in_place or op.has_weights or isinstance(op, Residual))
 
 
 def analyse(network: Architecture | tuple[Op, ...], task: Task, budget: int | None = None) -> Analysis:

@@ -34,7 +34,7 @@ from harness.training.result import Environment, Purpose, Status, code_version
 from harness.training.run import Job
 from search_spaces.errors import SearchSpaceError
 from search_spaces.network import Architecture, Task, analyse
-from search_spaces.ops import Dropout, Dropout2d, Op, Residual
+from search_spaces.ops import Op, Residual, Role
 
 # Of all weights: a relu before a wide maxpool changes nothing in one of them, and something in the next.
 _DRAWS = 32
@@ -267,7 +267,7 @@ def _vain_op(network: Architecture, task: Task) -> Op | None:
 
     parameters = analyse(network, task).parameters
     for op, _ in shortened(network.ops):
-        if isinstance(op, Dropout | Dropout2d) and not round(op.p * 65_536):
+        if op.role is Role.DROPOUT and not round(op.drop_rate * 65_536):
             return op
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         for op, ops in shortened(network.ops):

@@ -43,17 +43,12 @@ from search_spaces.errors import NotationError
 from search_spaces.network import Analysis, Architecture, Task, analyse
 from search_spaces.notation import parse_notation
 from search_spaces.ops import (
-    AvgPool,
-    BatchNorm,
     Conv,
-    DepthwiseConv,
-    Dropout,
-    Dropout2d,
-    Linear,
-    MaxPool,
     ReLU,
     Residual,
+    Role,
     flat,
+    kernels,
 )
 
 # A receptive field beyond the image adds nothing.
@@ -201,12 +196,12 @@ def _scaled(raw: Row, scales: Sequence[tuple[str, float, float]]) -> Row:
 def features(architecture: Architecture, analysis: Analysis) -> Row:
     """Return the numbers that describe a network, in the order of ``_NETWORK_FEATURES``."""
     ops = [op for op in flat(architecture.ops) if not isinstance(op, Residual)]
-    convs = [op for op in ops if isinstance(op, Conv | DepthwiseConv)]
-    spatial = [op for op in convs if isinstance(op, DepthwiseConv) or op.kernel_size > 1]
+    convs = kernels(ops)
+    spatial = [op for op in convs if op.edges[0] > 1]
     full = [op for op in convs if isinstance(op, Conv)]
     distinct = {op.tie or index for index, op in enumerate(convs)}
-    norms = [index for index, op in enumerate(ops) if isinstance(op, BatchNorm)]
-    pools = [op for op in ops if isinstance(op, AvgPool | MaxPool)]
+    norms = [index for index, op in enumerate(ops) if op.role is Role.NORMALISATION]
+    pools = [op.role for op in ops if op.role in (Role.MAX_POOLING, Role.MEAN_POOLING) and not op.is_global]
     maps = [layer for layer in analysis.layers if len(layer.output_shape) == 3]
     # What the kernels would be if each use and each orientation had numbers of its own.
     laid_out = sum(
@@ -225,19 +220,19 @@ def features(architecture: Architecture, analysis: Analysis) -> Row:
         float(len(spatial)),
         float(min(_WIDEST_FIELD, analysis.receptive_field)),
         math.log2(max((op.poses for op in full), default=1)),
-        _share(sum(isinstance(op, DepthwiseConv) or op.groups > 1 for op in spatial), len(spatial)),
+        _share(sum(op.is_grouped for op in spatial), len(spatial)),
         _share(sum(isinstance(op, Residual) for op in architecture.ops), len(spatial)),
         math.log(max(1, len(convs)) / max(1, len(distinct))),
         float(any(op.stride > 1 for op in convs)),
-        _share(sum(isinstance(op, MaxPool) for op in pools), len(pools)),
-        _share(sum(op.padding == 0 for op in spatial), len(spatial)),
-        max((op.p for op in ops if isinstance(op, Dropout | Dropout2d)), default=0.0),
+        _share(pools.count(Role.MAX_POOLING), len(pools)),
+        _share(sum(max(op.paddings) == 0 for op in spatial), len(spatial)),
+        max((op.drop_rate for op in ops), default=0.0),
         _share(sum(index > 0 and isinstance(ops[index - 1], ReLU) for index in norms), len(norms)),
         math.log(first[0]),
         math.log(maps[before_head].output_shape[0] if maps else 1),
         math.log(edges[before_head] if maps else 1),
-        float(isinstance(ops[-1], Linear)),
-        _share(sum(isinstance(op, Conv) and op.kernel_size == 1 for op in full), len(full)),
+        float(ops[-1].role is Role.LINEAR),
+        _share(sum(op.kernel_size == 1 for op in full), len(full)),
         math.log(1 + sum(m.macs for m, edge in zip(maps, edges, strict=True) if edge > 14)),
     )
 

@@ -10,6 +10,7 @@ from search_spaces.ops.op import (
     Op,
     Parameter,
     Residual,
+    Role,
     Shape,
     Signature,
     flat,
@@ -27,7 +28,7 @@ for _found in pkgutil.iter_modules(__path__):
 
 __all__ = [
     "SIGNATURES", "AvgPool", "BatchNorm", "Conv", "DepthwiseConv", "Dropout", "Dropout2d", "GlobalAvgPool",
-    "Kernel", "Kind", "LeakyReLU", "Linear", "MaxPool", "Op", "PReLU", "Parameter", "ReLU", "Residual", "Shape",
+    "Kernel", "Kind", "LeakyReLU", "Linear", "MaxPool", "Op", "PReLU", "Parameter", "ReLU", "Residual", "Role", "Shape",
     "Signature", "Swish", "Unshuffle", "flat", "kernels", "op_names", "ops_text", "plain",
     "shape_text", "written",
 ]  # fmt: skip

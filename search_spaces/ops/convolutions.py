@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from search_spaces.errors import ShapeError
-from search_spaces.ops.op import Kind, Op, Parameter, Shape, Signature, flat, written
+from search_spaces.ops.op import Kind, Op, Parameter, Role, Shape, Signature, flat, written
 
 if TYPE_CHECKING:
     from torch import nn
@@ -27,9 +27,15 @@ class Kernel(Op):
     """A convolution. Those of one ``tie`` share one kernel, not the bias."""
 
     __slots__ = ()
+    role: ClassVar[Role] = Role.CONVOLUTION
     stride: int
     bias: bool
     tie: str | None
+
+    @property
+    def is_grouped(self) -> bool:
+        """Whether it reads the channels in groups, each by itself."""
+        return False
 
     @property
     def edges(self) -> tuple[int, int]:
@@ -83,6 +89,10 @@ class Conv(Kernel):
     kernel_width: int | None = None
     groups: int = 1
     poses: int = 1
+
+    @property
+    def is_grouped(self) -> bool:
+        return self.groups > 1
 
     def __post_init__(self) -> None:
         """Resolve the defaults, so that equal ops compare equal."""
@@ -140,6 +150,10 @@ class DepthwiseConv(Kernel):
     stride: int = 1
     bias: bool = False
     tie: str | None = None
+
+    @property
+    def is_grouped(self) -> bool:
+        return True
 
     @property
     def paddings(self) -> tuple[int, int]:

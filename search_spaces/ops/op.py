@@ -9,6 +9,7 @@ Padded maps and windows follow ``floor((size + 2 * padding - kernel) / stride) +
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
@@ -76,10 +77,33 @@ class Signature:
     make: Callable[..., Op] = lambda: Op()
 
 
+class Role(StrEnum):
+    """What an op is for."""
+
+    CONVOLUTION = "convolution"
+    LINEAR = "linear"
+    NORMALISATION = "normalisation"
+    ACTIVATION = "activation"
+    MAX_POOLING = "max pooling"
+    MEAN_POOLING = "mean pooling"
+    REARRANGEMENT = "rearrangement"
+    DROPOUT = "dropout"
+    SUM = "sum"
+
+
+# These roles multiply what they read by learned weights, which an integer deployment keeps as int8.
+_WEIGHTED = (Role.CONVOLUTION, Role.LINEAR)
+
+
 class Op:
     """An op; a subclass is a frozen dataclass that ``written`` registers."""
 
     __slots__ = ()
+    role: ClassVar[Role] = Role.ACTIVATION
+    # An integer deployment computes the op within the convolution or linear layer right before it.
+    is_folded: ClassVar[bool] = False
+    # It reads its whole map before it writes a value, though it may write in place.
+    needs_whole_map: ClassVar[bool] = False
     # It takes in a whole map at once.
     is_global: ClassVar[bool] = False
     # The class of ``torch.nn`` that is given the op's fields, where that is all there is to its module.
@@ -112,6 +136,32 @@ class Op:
     def statistics(self, before: Shape) -> int:
         """Return how many numbers are stored that training keeps but does not learn."""
         return 0
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether it multiplies what it reads by learned weights."""
+        return self.role in _WEIGHTED
+
+    @property
+    def works_in_place(self) -> bool:
+        """Whether each value of the output may be written over the value of the input in its place."""
+        return self.window() is None and not self.is_global
+
+    @property
+    def drop_rate(self) -> float:
+        """The share of the values that it sets to zero in training."""
+        return 0.0
+
+    def constants(self, before: Shape) -> int:
+        """Return the bytes of constants that an integer deployment ships for the op where it is not folded.
+
+        An op with weights has an int8 for each, and an int32 bias and multiplier for each channel that it writes; any
+        other op has an int32 for each parameter.
+        """
+        if not self.has_weights:
+            return 4 * self.cost(before)[0]
+        channels = self.shape(before)[0]
+        return math.prod(self.kernel(before) or (channels, *before)) + 8 * channels
 
     def module(self, before: Shape) -> nn.Module:
         """Return the op's torch module; torch is imported within this method only."""
@@ -161,8 +211,13 @@ def op_names() -> tuple[str, ...]:
 class Residual(Op):
     """Adds its input to the output of its ops; ``bars`` are for the eye only, as in ``Architecture``."""
 
+    role: ClassVar[Role] = Role.SUM
     ops: tuple[Op, ...]
     bars: tuple[int, ...] = field(default=(), compare=False)
+
+    @property
+    def works_in_place(self) -> bool:
+        return False
 
     def __str__(self) -> str:
         return f"res({ops_text(self.ops, self.bars)})"

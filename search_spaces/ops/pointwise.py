@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from search_spaces.errors import ShapeError
 from search_spaces.ops.convolutions import POSES
-from search_spaces.ops.op import Kind, Op, Parameter, Shape, Signature, written
+from search_spaces.ops.op import Kind, Op, Parameter, Role, Shape, Signature, written
 
 if TYPE_CHECKING:
     from torch import nn
@@ -30,6 +30,8 @@ class BatchNorm(Op):
         shared: these channels have one mean and one variance too.
     """
 
+    role: ClassVar[Role] = Role.NORMALISATION
+    is_folded: ClassVar[bool] = True
     unscaled: bool = False
     poses: int = 1
     shared: bool = False
@@ -46,6 +48,9 @@ class BatchNorm(Op):
 
     def statistics(self, before: Shape) -> int:
         return 2 * (before[0] // self.poses if self.shared else before[0])
+
+    def constants(self, before: Shape) -> int:
+        return 8 * before[0]  # an int32 factor and an int32 shift a channel
 
     def module(self, before: Shape) -> nn.Module:
         from torch import nn
@@ -107,7 +112,13 @@ class Swish(Op):
 class Dropout(Op):
     """Zeroes single values with probability ``p`` in training."""
 
+    role: ClassVar[Role] = Role.DROPOUT
+    is_folded: ClassVar[bool] = True
     p: float
+
+    @property
+    def drop_rate(self) -> float:
+        return self.p
 
     def module(self, before: Shape) -> nn.Module:
         from search_spaces.modules import FastDropout
@@ -120,7 +131,13 @@ class Dropout(Op):
 class Dropout2d(Op):
     """Zeroes whole channels with probability ``p`` in training."""
 
+    role: ClassVar[Role] = Role.DROPOUT
+    is_folded: ClassVar[bool] = True
     p: float
+
+    @property
+    def drop_rate(self) -> float:
+        return self.p
 
     def shape(self, before: Shape) -> Shape:
         return self.map_of(before)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from search_spaces.errors import ShapeError
-from search_spaces.ops.op import Kind, Op, Parameter, Shape, Signature, written
+from search_spaces.ops.op import Kind, Op, Parameter, Role, Shape, Signature, written
 
 if TYPE_CHECKING:
     from torch import nn
@@ -33,6 +33,7 @@ class _Pool(Op):
 class MaxPool(_Pool):
     """Maximum over windows of ``size`` x ``size``, stride ``size``, incomplete windows dropped."""
 
+    role: ClassVar[Role] = Role.MAX_POOLING
     layer: ClassVar[str] = "MaxPool2d"
     size: int = 2
 
@@ -42,6 +43,7 @@ class MaxPool(_Pool):
 class AvgPool(_Pool):
     """Mean over windows of ``size`` x ``size``, stride ``size``, incomplete windows dropped."""
 
+    role: ClassVar[Role] = Role.MEAN_POOLING
     layer: ClassVar[str] = "AvgPool2d"
     size: int = 2
 
@@ -54,6 +56,7 @@ class Unshuffle(_Pool):
     Channel c becomes channels c * size^2 to (c + 1) * size^2 - 1, the window row by row, as in torch.
     """
 
+    role: ClassVar[Role] = Role.REARRANGEMENT
     layer: ClassVar[str] = "PixelUnshuffle"
     size: int = 2
 
@@ -69,6 +72,7 @@ class Unshuffle(_Pool):
 class GlobalAvgPool(Op):
     """Mean over the whole map: (channels, 1, 1)."""
 
+    role: ClassVar[Role] = Role.MEAN_POOLING
     is_global: ClassVar[bool] = True
 
     def shape(self, before: Shape) -> Shape:
@@ -86,6 +90,7 @@ class Linear(Op):
     """A fully connected layer with bias; flattens what it gets."""
 
     out_features: int
+    role: ClassVar[Role] = Role.LINEAR
     is_global: ClassVar[bool] = True
 
     def shape(self, before: Shape) -> Shape:

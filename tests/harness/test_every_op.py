@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -18,6 +18,7 @@ from harness.data import training_images as data
 from harness.data.datasets import DATASETS
 from harness.data.training_images import ImageData
 from harness.other_libraries import to_onnx
+from harness.search import surrogate
 from harness.system.errors import DeviceError
 from harness.training.modules import build
 from harness.training.native.instruction import _ACTIVATIONS, KERNELS, _Activation
@@ -33,6 +34,7 @@ from search_spaces.ops import (
     Kind,
     Op,
     Parameter,
+    Role,
     Shape,
     Signature,
     written,
@@ -63,6 +65,8 @@ def test_every_op_that_has_a_kernel_is_compared_with_torch_and_documented():
 class ChunkNorm(Op):
     """Group normalisation (Wu and He, arXiv 1803.08494)."""
 
+    role: ClassVar[Role] = Role.NORMALISATION
+    needs_whole_map: ClassVar[bool] = True
     groups: int
 
     def shape(self, before: Shape) -> Shape:
@@ -108,6 +112,21 @@ def test_a_new_op_is_parsed_counted_drawn_and_built():
     # Two widths with bn or one of three numbers of groups, of which one does not divide the smaller width.
     assert feasible(space).accepted == 7
     assert draw_uniform(space, random.Random(0)).decisions[0].name == "channels"
+
+
+@pytest.mark.usefixtures("chunknorm")
+def test_a_new_op_has_its_bytes_its_memory_and_its_features():
+    network = parse_network(NETWORK)
+    analysis = analyse(network, MNIST)
+    # An int8 a weight, an int32 multiplier and bias a channel; a scale and a shift a channel of what is not folded.
+    assert analysis.weight_bytes == (72 + 8 * 8) + 8 * 8 + (80 + 8 * 10)
+    # The mean waits for the whole map, which is normalised where it lies; BN would be done while the kernel writes.
+    assert analysis.ram_bytes == 784 + 8 * 28 * 28
+    assert analyse(parse_network("conv3x3(8) bn relu gap linear(10)"), MNIST).ram_bytes == 784 + 8
+    # One of the two norms stands behind a rectifier.
+    both = parse_network("conv3x3(8) relu chunknorm(4) conv3x3(8) bn relu gap linear(10)")
+    share = [name for name, _, _ in surrogate._NETWORK_FEATURES].index("share of BN behind the rectifier")
+    assert surrogate.features(both, analyse(both, MNIST))[share] == 0.5
 
 
 @pytest.mark.usefixtures("chunknorm")
