@@ -31,13 +31,13 @@ from harness.data.datasets import DATASETS
 from harness.evidence.bounds import error_ratio_of
 from harness.evidence.events import Event, Proposal
 from harness.evidence.study import StudyConfig, open_study
-from harness.search.clock import Effort, TimeLeft
-from harness.search.loop import explore, opened
-from harness.search.plan import LENGTHS
-from harness.search.propose import ALL_ON, Found, Proposer, Switches
-from harness.search.race import Candidate, rungs
-from harness.search.state import Search
-from harness.search.surrogate import keep, shipped
+from harness.searching.clock import Effort, TimeLeft
+from harness.searching.loop import explore, opened
+from harness.searching.plan import LENGTHS
+from harness.searching.propose import ALL_ON, Found, Proposer, Switches
+from harness.searching.race import Candidate, rungs
+from harness.searching.state import Search
+from harness.searching.surrogate import keep, shipped
 from harness.shown_search import SearchReporter
 from harness.system import files
 from harness.training.executor import Executor, Limits, Source

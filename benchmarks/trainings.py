@@ -2,9 +2,9 @@
 
     python -m benchmarks.trainings collect
 
-writes harness/search/trainings-mnist.csv, a row a network and recipe, and trainings-mnist.json: what each source gave.
-Only whole trainings on the fixed 50,000 images of mnist count, by their validation errors at the last epoch, and only
-recipes that are ``small`` or ``fast`` but for epochs, batch, rate and share of moved images.
+writes harness/searching/trainings-mnist.csv, a row a network and recipe, and trainings-mnist.json: what each source
+gave. Only whole trainings on the fixed 50,000 images of mnist count, by their validation errors at the last epoch, and
+only recipes that are ``small`` or ``fast`` but for epochs, batch, rate and share of moved images.
 
     python -m benchmarks.trainings keep STUDY ...
 
@@ -26,7 +26,7 @@ from typing import Any
 from harness.bench.table import read_table
 from harness.evidence.leaderboard import Tier, read
 from harness.evidence.study import Study
-from harness.search.surrogate import IMAGES, PastTraining, comparable, text
+from harness.searching.surrogate import IMAGES, PastTraining, comparable, text
 from harness.system import files
 from harness.system.document import csv_text
 from harness.training.recipe import Recipe, named_recipe, recipe_by_hash, recipe_from

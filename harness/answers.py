@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from harness.evidence.record import Record
     from harness.evidence.verify import Verdict
     from harness.other_libraries import Counts, OfPixels
-    from harness.search.race import Candidate
+    from harness.searching.race import Candidate
     from harness.training.recipe import Recipe
     from harness.training.result import Result
 
@@ -333,7 +333,7 @@ class Study(Answer):
         Raises:
             ContentError: its files do not hold together.
         """
-        from harness.search.race import Trials
+        from harness.searching.race import Trials
 
         self._told = Trials.read(folder)
         self._told.turn(0)  # of two costs both count
@@ -366,7 +366,7 @@ class Study(Answer):
     @property
     def front(self) -> list[Trial]:
         """The networks that stand and that no other one has less of all costs than; one where one is minimised."""
-        from harness.search.race import front
+        from harness.searching.race import front
 
         others = self._told.candidates.keys() - self._told.missed
         return [self._trial(each) for each in front(self._told.candidates[trial] for trial in others)]
@@ -374,7 +374,7 @@ class Study(Answer):
     @property
     def nearest(self) -> Trial | None:
         """The network with the fewest errors of those that are not confirmed."""
-        from harness.search.race import nearest_miss
+        from harness.searching.race import nearest_miss
 
         found = nearest_miss(self._told.candidates.values())
         return None if found is None else self._trial(self._told.candidates[found.trial])

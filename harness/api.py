@@ -6,7 +6,7 @@ Nothing slow is imported before a function begins, so that bad input is refused 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from harness.training.recipe import NamedRecipe
     from harness.training.result import Purpose, Result
     from harness.training.train import Training
-    from search_spaces.space import Condition
 
 
 _OWN_RECIPE = {"help": "Training recipe: a name, or @FILE.toml [default: the row's own, else fast]."}
@@ -337,45 +336,6 @@ def export(
 # Search ----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, kw_only=True)
-class SearchRequest:
-    """What a search is asked for: the arguments of ``search`` as the command line would give them, or UsageError."""
-
-    dataset: str = "auto"
-    budget: int = 20_000
-    limits: tuple[Condition, ...] | None = None
-    target_pct: float | None = None
-    minimise: tuple[str, ...] = ("parameters",)
-    space: str = "auto"
-    time: float = 57 * 60.0
-    trials: int | None = None
-    seed: int = 0
-    recipe: str = "auto"
-    epochs: tuple[int, ...] | None = None
-    prior: str = "shipped"
-    sampler: str = "auto"
-    trainer: str | None = None
-    start_from: str | None = None
-    study: str | None = None
-    trial_time: float = 30 * 60.0
-    trial_memory: int = 4096
-    workers: int | None = None
-    cluster: str | None = None
-    device: str = "auto"
-    engine: str = "auto"
-    storage: str | None = None
-    log: str | None = None
-    data: Path | None = None
-    on_event: Callable[[Event], object] | None = None
-
-    def __post_init__(self) -> None:
-        """Check all values, and bring those of Python into one form."""
-        for name, value in options.values(search, vars(self)).items():
-            object.__setattr__(self, name, value)
-        if self.on_event is not None and not callable(self.on_event):
-            raise UsageError(f"on_event: a value of type {type(self.on_event).__name__} cannot be called")
-
-
 @options.takes(
     seed={"help": "Random seed of the search."},
     epochs={
@@ -428,15 +388,45 @@ def search(
     >>> found.standing, len(found.trials)
     (None, 2)
     """
-    request = SearchRequest(**locals())
+    if on_event is not None and not callable(on_event):
+        raise UsageError(f"on_event: a value of type {type(on_event).__name__} cannot be called")
     from harness.answers import Study
+    from harness.searching.request import SearchRequest
     from harness.shown_search import planned_search, search_shown
 
-    asked = options.chosen(globals()["search"], vars(request))
-    origins = {name: "call" if name in asked else "default" for name in vars(request)}
+    request = SearchRequest.of(
+        dataset=dataset,
+        data=data,
+        budget=budget,
+        limits=limits,
+        target_pct=target_pct,
+        minimise=minimise,
+        space=space,
+        sampler=sampler,
+        recipe=recipe,
+        trainer=trainer,
+        epochs=epochs,
+        prior=prior,
+        start_from=start_from,
+        seed=seed,
+        time=time,
+        trials=trials,
+        trial_time=trial_time,
+        trial_memory=trial_memory,
+        workers=workers,
+        cluster=cluster,
+        device=device,
+        engine=engine,
+        study=study,
+        storage=storage,
+        log=log,
+        on_event=on_event,
+    )
+    changed = options.changed(search, request)
+    origins = {name: "call" if name in changed else "default" for name in options.names(search)}
     check_may_start()
-    with planned_search(vars(request), origins) as plan:
-        search_shown(plan, asked, on_event=on_event)
+    with planned_search(request, origins) as plan:
+        search_shown(plan, changed, on_event=on_event)
     return Study(plan.folder, plan.workspace)
 
 

@@ -256,7 +256,7 @@ def _known(name: str) -> Iterable[str]:
 
             return ("auto", *SPACES)
         case "sampler":
-            from harness.search.optuna_sampler import SAMPLERS
+            from harness.searching.optuna_sampler import SAMPLERS
 
             return ("auto", *SAMPLERS)
         case "recipe":
@@ -401,10 +401,15 @@ def _value(declared: click.Option, given: Any) -> Any:
     return None if given is None else value(declared.name, declared.type, given)
 
 
-def chosen(function: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a function of the API was given that is not its default."""
-    defaults = {each.name: _value(each, each.default) for each in _options(function)}
-    return {name: given[name] for name, default in defaults.items() if given[name] != default}
+def names(function: Callable[..., Any]) -> tuple[str, ...]:
+    """Return the names of the options of a function of the API."""
+    return tuple(str(each.name) for each in _options(function))
+
+
+def changed(function: Callable[..., Any], request: object) -> dict[str, Any]:
+    """Return the fields of a request, made of a function's arguments, that are not the function's defaults."""
+    defaults = {str(each.name): _value(each, each.default) for each in _options(function)}
+    return {name: getattr(request, name) for name, default in defaults.items() if getattr(request, name) != default}
 
 
 def of(function: Callable[..., Any]) -> Callable[[_F], _F]:

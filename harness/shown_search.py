@@ -20,9 +20,9 @@ from harness.evidence.mirror import check_url, hidden
 from harness.evidence.study import StudyConfig
 from harness.logs import log_of
 from harness.networks import networks_of
-from harness.search.clock import Effort, least_seconds
-from harness.search.race import Candidate, miss_text
-from harness.search.state import Moment, Watcher
+from harness.searching.clock import Effort, least_seconds
+from harness.searching.race import Candidate, miss_text
+from harness.searching.state import Moment, Watcher
 from harness.system import statistics
 from harness.system.errors import HarnessError
 from harness.system.files import Workspace, check_writable, workspace
@@ -35,45 +35,57 @@ from search_spaces.space import size_text
 
 if TYPE_CHECKING:
     from harness.evidence.mirror import Mirror
-    from harness.search.finish import Outcome
-    from harness.search.plan import SearchPlan
+    from harness.searching.finish import Outcome
+    from harness.searching.plan import SearchPlan
+    from harness.searching.request import SearchRequest
 
 
-# What the plan and its JSON keys call arguments of ``harness.search``.
-_PLANNED = {"target_pct": "target", "time": "seconds", "study": "name", "data": "folder"}
+# These decide nothing of what a study does.
+_UNRECORDED = ("storage", "log", "on_event")
 
 
 @contextmanager
 def planned_search(
-    given: Mapping[str, Any], origins: Mapping[str, str], *, only_plan: bool = False
+    request: SearchRequest, origins: Mapping[str, str], *, only_plan: bool = False
 ) -> Iterator[SearchPlan]:
-    """Plan a search of what ``harness.search`` was given, and be connected to its cluster for the block.
+    """Plan a search, and be connected to its cluster for the block.
+
+    Args:
+        origins: by name of an argument, who has set it.
+        only_plan: nothing is trained, not even to choose a recipe.
 
     Raises:
-        HarnessError: as ``make_plan``, ``check_url`` and ``executor_at`` do.
+        HarnessError: as ``resolve``, ``read_data``, ``make_plan``, ``check_url`` and ``executor_at`` do.
     """
-    from harness.search.plan import make_plan, on_cluster
+    from harness.searching.plan import choose_recipe, make_plan, on_cluster, read_data, resolve, usual_recipe
     from harness.training.ray import executor_at
 
-    if given["storage"] is not None:
-        check_url(given["storage"])
-    known = () if (start := given["start_from"]) is None else networks_of(start, workspace())
-    with busy("reading the images and past runs"):
-        plan = make_plan(
-            {_PLANNED.get(name, name): value for name, value in given.items()} | {"plan": only_plan, "known": known},
-            {_PLANNED.get(name, name): origin for name, origin in origins.items() if name not in ("storage", "log")},
-            workspace(),
-        )
+    if request.storage is not None:
+        check_url(request.storage)
+    known = () if request.start_from is None else networks_of(request.start_from, workspace())
+    with busy("reading the images"):
+        resolved, images = read_data(resolve(request, workspace()))
+    recipe = usual_recipe(resolved)
+    seconds_of_choice = 0.0
+    if resolved.recipe is None and not only_plan:
+        began = time.monotonic()
+        with busy("choosing an augmentation"):
+            recipe = choose_recipe(resolved)
+        seconds_of_choice = time.monotonic() - began
+    recorded = {name: origin for name, origin in origins.items() if name not in _UNRECORDED}
+    with busy("reading past runs"):
+        plan = make_plan(resolved, recipe, images.data_hash, recorded, known, planned_seconds=seconds_of_choice)
     for name in plan.space.unused:
         say(f"'net' of the space '{plan.space.name}' does not use {name!r}", "warning")
-    seconds, least = plan.effort.seconds, least_seconds(plan.config.dataset)
-    if seconds is not None and seconds < least:
+    least = least_seconds(plan.config.dataset)
+    if request.time < least:
         enough = f"{duration_text(least)} are usually enough on two cores"
-        say(f"{duration_text(seconds)} may be too short to train, confirm and verify a network; {enough}", "warning")
-    nodes = {"device": plan.effort.device, "engine": plan.effort.engine}
-    with executor_at(given["cluster"], given["workers"], **nodes) as executor_of:
+        limit = duration_text(request.time)
+        say(f"{limit} may be too short to train, confirm and verify a network; {enough}", "warning")
+    device, engine = plan.effort.device, plan.effort.engine
+    with executor_at(request.cluster, request.workers, device=device, engine=engine) as executor_of:
         options.say_training(plan.engine, plan.recipe.recipe, plan.space.task, plan.workspace.teachers)
-        yield plan if given["cluster"] is None else on_cluster(plan, executor_of, given["workers"])
+        yield plan if request.cluster is None else on_cluster(plan, executor_of, request.workers)
 
 
 def search_shown(
@@ -96,9 +108,9 @@ def search_shown(
         ContentError: the study was begun with another configuration, or what is there does not hold together.
     """
     from harness.evidence.leaderboard import collect
-    from harness.search.finish import conclude, outcome_of, search_words
-    from harness.search.loop import opened, run_search
-    from harness.search.surrogate import keep
+    from harness.searching.finish import conclude, outcome_of, search_words
+    from harness.searching.loop import opened, run_search
+    from harness.searching.surrogate import keep
     from reports.study_page import write_report
 
     typed = {}

@@ -15,7 +15,7 @@ from harness.data.datasets import DATASETS, known_task
 from harness.evidence.events import SessionEnded
 from harness.evidence.leaderboard import PROVEN, LeaderboardRow, Survey, Tier
 from harness.evidence.record import Record, kept_indices
-from harness.search.race import allowed_errors
+from harness.searching.race import allowed_errors
 from harness.system import files
 from harness.system.errors import ContentError, typed
 from harness.system.files import Workspace

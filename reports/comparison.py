@@ -18,7 +18,7 @@ from harness.evidence import bounds, leaderboard, ledger, record
 from harness.evidence.leaderboard import LeaderboardRow
 from harness.evidence.record import Record
 from harness.evidence.study import Study, StudyConfig
-from harness.search import race
+from harness.searching import race
 from harness.system import files, statistics
 from harness.system.errors import typed
 from harness.system.files import Workspace

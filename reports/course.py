@@ -7,7 +7,7 @@ from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from harness.evidence.events import Confirmed, FailedConfirmation, Proposal, RunEnded, RungReached
-from harness.search.race import allowed_errors
+from harness.searching.race import allowed_errors
 from harness.system import statistics
 from harness.training.result import Purpose, Result, Status
 from reports.study_facts import Network, State, StudyFacts
@@ -242,7 +242,7 @@ def _reached(run: Result | None, threshold_pct: float) -> bool | None:
 def pruning(info: StudyFacts) -> list[dict[str, Any]]:
     """Return how often pruning ended what would have reached the threshold, for each length of a run.
 
-    One network in ten is exempt from pruning by lot (``harness/search/race.py``). Only these show the fate of what
+    One network in ten is exempt from pruning by lot (``harness/searching/race.py``). Only these show the fate of what
     pruning ends; all others that went to the end were let through by their validations. So each length has the number
     of networks that were ``pruned``, of those that were ``spared``, of these that ``reached``, and the 95 % interval of
     their share (Clopper and Pearson), None where none was spared.

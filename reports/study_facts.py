@@ -31,8 +31,8 @@ from harness.evidence.events import (
 from harness.evidence.leaderboard import LeaderboardRow, cost_of, pareto_front, validation_runs
 from harness.evidence.record import Record
 from harness.evidence.study import Study, StudyConfig, is_owned, read_config
-from harness.search import surrogate
-from harness.search.race import costs_of, why_refuted
+from harness.searching import surrogate
+from harness.searching.race import costs_of, why_refuted
 from harness.system import statistics
 from harness.system.files import Workspace
 from harness.training.recipe import recipe_document

@@ -325,7 +325,7 @@ def test_the_tests_run_where_axe_cannot_be_installed(checkout: Checkout, npm: Pa
     ("changed", "folders"),
     [
         ("reports/page.py", "tests/reports"),
-        ("harness/search/loop.py", "tests/harness tests/benchmarks"),
+        ("harness/searching/loop.py", "tests/harness tests/benchmarks"),
         ("docs/usage.md", None),
         ("pyproject.toml", "tests"),
         (None, "tests"),

@@ -25,8 +25,8 @@ from harness.data.datasets import dataset, task_of
 from harness.data.training_images import load, split
 from harness.evidence.events import Proposal, RunEnded
 from harness.evidence.study import Study, check_config, open_study, read_config
-from harness.search import race
-from harness.search.clock import PACES, Timing, work
+from harness.searching import race
+from harness.searching.clock import PACES, Timing, work
 from harness.system.errors import ContentError, UsageError
 from harness.system.machine import choose_device, worker_count
 from harness.system.statistics import mean

@@ -35,13 +35,13 @@ from harness.data.datasets import dataset
 from harness.data.training_images import load
 from harness.evidence.events import Confirmed, FailedConfirmation
 from harness.evidence.study import StudyConfig
-from harness.search import race
-from harness.search.asker import Problem
-from harness.search.clock import Effort
-from harness.search.loop import explore
-from harness.search.propose import Proposer, Proposing
-from harness.search.race import Candidate
-from harness.search.state import Moment, Search, Watcher
+from harness.searching import race
+from harness.searching.asker import Problem
+from harness.searching.clock import Effort
+from harness.searching.loop import explore
+from harness.searching.propose import Proposer, Proposing
+from harness.searching.race import Candidate
+from harness.searching.state import Moment, Search, Watcher
 from harness.system import statistics
 from harness.system.errors import ContentError, HarnessError
 from harness.system.machine import choose_device, die_with, ignoring_sigint

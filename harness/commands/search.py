@@ -19,7 +19,7 @@ from harness.system.terminal import busy, console, counted, duration_text, show_
 @click.option("--verbose", "-v", is_flag=True, help="Print a line for every run.")
 @options.of(api.search)
 @click.pass_context
-def search(ctx: click.Context, /, plan_only: bool, verbose: bool, as_json: bool, **given: Any) -> int:
+def search(ctx: click.Context, /, plan_only: bool, verbose: bool, as_json: bool, **arguments: Any) -> int:
     """Search for the smallest network that reaches the target, verify the best one found, and rank it.
 
     Networks over the budget are rejected before they are built. The same command resumes a study that
@@ -31,20 +31,21 @@ def search(ctx: click.Context, /, plan_only: bool, verbose: bool, as_json: bool,
     harness search --minimise macs --limit 'macs<=1000000'
     harness search --plan
     """
+    from harness.searching.request import SearchRequest
     from harness.shown_search import planned_search, search_shown
 
-    sources = {name: ctx.get_parameter_source(name) for name in given}
-    given = vars(api.SearchRequest(**given))
+    request = SearchRequest(**arguments)
+    sources = {name: ctx.get_parameter_source(name) for name in arguments}
     origins = {name: "default" if source is None else source.name.lower() for name, source in sources.items()}
-    with options.resumable(), planned_search(given, origins, only_plan=plan_only) as plan:
+    with options.resumable(), planned_search(request, origins, only_plan=plan_only) as plan:
         if plan_only:
-            from harness.search.plan import plan_document
+            from harness.searching.plan import plan_document
 
             check_writable(plan.folder, make=False)
             with busy("counting the networks of the space"):
                 document = plan_document(plan)
-            if (storage := given["storage"]) is not None:
-                document["storage"] = hidden(storage)
+            if request.storage is not None:
+                document["storage"] = hidden(request.storage)
             if as_json:
                 options.print_json(document)
             else:
@@ -52,8 +53,8 @@ def search(ctx: click.Context, /, plan_only: bool, verbose: bool, as_json: bool,
                 show_table(console(), facts, [("bold", "")] * len(facts))
             return 0
         command = [hidden(word) for word in ("harness", *sys.argv[1:])]
-        chosen = {name: given[name] for name, origin in origins.items() if origin == "commandline"}
-        outcome, report = search_shown(plan, chosen, command, verbose=verbose)
+        changed = {name: arguments[name] for name, origin in origins.items() if origin == "commandline"}
+        outcome, report = search_shown(plan, changed, command, verbose=verbose)
         if outcome is None:
             raise KeyboardInterrupt
     options.answer(as_json, outcome.document(report), f"{outcome.text()}\nreport: {report}")

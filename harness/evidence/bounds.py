@@ -323,8 +323,8 @@ class ErrorRatio:
     def threshold_pct(self, target_pct: float) -> float:
         """Return the validation accuracy that stands for a test accuracy, both per cent; the unbiased one.
 
-        What seeds and networks differ by is allowed for where a network is named (``harness.search.race``); what sets
-        of images differ by is one draw for all searches, and nobody knows it.
+        What seeds and networks differ by is allowed for where a network is named (``harness.searching.race``); what
+        sets of images differ by is one draw for all searches, and nobody knows it.
         """
         return max(0.0, 100 - (100 - target_pct) / self.errors_ratio)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness.search import optuna_sampler as sampler
+from harness.searching import optuna_sampler as sampler
 
 RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
 AIDED = {f"{name}-aided" for name in ("random", "tpe", "nsga2", "evolution")}

@@ -15,8 +15,8 @@ from benchmarks import coordinator, throughput, trainings
 from harness.data.datasets import DATASETS
 from harness.data.training_images import ImageData
 from harness.evidence.study import Study
-from harness.search import propose
-from harness.search.surrogate import text
+from harness.searching import propose
+from harness.searching.surrogate import text
 from harness.system import files
 from harness.training.recipe import RECIPES, Recipe
 from harness.training.result import PROTOCOL_VERSION, Purpose, Result, Status

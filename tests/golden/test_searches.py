@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from harness.evidence.study import StudyConfig
-from harness.search.surrogate import keep, past_trainings
+from harness.searching.surrogate import keep, past_trainings
 from harness.system.files import Workspace
 from harness.training.recipe import RECIPES
 from search_spaces.catalog import space

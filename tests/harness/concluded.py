@@ -7,8 +7,8 @@ from typing import Any
 
 from harness.data.datasets import dataset
 from harness.evidence.bounds import error_ratio_of
-from harness.search.plan import SearchPlan
-from harness.search.state import Search
+from harness.searching.plan import SearchPlan
+from harness.searching.state import Search
 from harness.system.files import Workspace
 from harness.training.executor import Source
 from harness.training.native.native import Choice

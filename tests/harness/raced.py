@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.evidence.events import Proposal
-from harness.search.race import Candidate
+from harness.searching.race import Candidate
 from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Purpose, Result, Status
 from search_spaces.notation import parse_network

@@ -20,11 +20,11 @@ import pytest
 from harness.evidence import study
 from harness.evidence.events import Entry, Event, Proposal, RunEnded
 from harness.evidence.study import StudyConfig
-from harness.search import loop, race
-from harness.search import propose as proposer
-from harness.search.clock import Effort
-from harness.search.propose import Proposer
-from harness.search.state import Search, Watcher
+from harness.searching import loop, race
+from harness.searching import propose as proposer
+from harness.searching.clock import Effort
+from harness.searching.propose import Proposer
+from harness.searching.state import Search, Watcher
 from harness.system import files
 from harness.training.executor import Event as WorkerEvent
 from harness.training.executor import Finished, Limits, Source

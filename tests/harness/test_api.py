@@ -100,7 +100,7 @@ def test_the_notebook_runs_and_each_cell_can_be_shown(tmp_path: Path, monkeypatc
 
 
 def test_there_are_ten_functions_even_beside_folders_of_these_names_and_two_classes():
-    import harness.search.loop
+    import harness.searching.loop
 
     assert dir(harness) == sorted(harness.__all__)
     kinds = [inspect.isfunction(getattr(harness, name)) for name in harness.__all__]

@@ -18,7 +18,7 @@ from harness.data import training_images as data
 from harness.data.datasets import DATASETS
 from harness.data.training_images import ImageData
 from harness.other_libraries import to_onnx
-from harness.search import surrogate
+from harness.searching import surrogate
 from harness.system.errors import DeviceError
 from harness.training.modules import build
 from harness.training.native.instruction import _ACTIVATIONS, KERNELS, _Activation

@@ -27,7 +27,7 @@ import harness
 from harness import api
 from harness.estimator import SmallestClassifier
 from harness.evidence.verify import Verdict
-from harness.search import loop, plan
+from harness.searching import loop, plan
 from harness.system.errors import HarnessError, UsageError
 from harness.system.machine import handled, torch_of_caller
 from harness.training import processes

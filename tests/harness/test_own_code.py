@@ -17,9 +17,9 @@ from harness.data.datasets import DATASETS
 from harness.data.training_images import ImageData
 from harness.evidence.events import Confirmed, Proposal, RunEnded, Verified
 from harness.logs import log_of
-from harness.search.asker import method_of
-from harness.search.clock import Pace, TimeLeft
-from harness.search.optuna_sampler import Index, sampler_name
+from harness.searching.asker import method_of
+from harness.searching.clock import Pace, TimeLeft
+from harness.searching.optuna_sampler import Index, sampler_name
 from harness.system.errors import ContentError, DeviceError, UsageError
 from harness.system.machine import ignoring_sigint
 from harness.system.user_code import Listener, OtherCode, called, function_of, source_sha256

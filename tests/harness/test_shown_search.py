@@ -12,8 +12,8 @@ import pytest
 
 from harness.evidence.events import Confirmed, FailedConfirmation
 from harness.evidence.study import Study
-from harness.search.race import Candidate, NearestMiss
-from harness.search.state import Moment
+from harness.searching.race import Candidate, NearestMiss
+from harness.searching.state import Moment
 from harness.shown_search import (
     SearchReporter,
 )

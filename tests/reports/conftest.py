@@ -16,7 +16,7 @@ from harness.evidence import record, study
 from harness.evidence.events import Entry, Event
 from harness.evidence.record import Found, Record, SeedRun
 from harness.evidence.study import StudyConfig
-from harness.search.race import rungs_of
+from harness.searching.race import rungs_of
 from harness.system import files
 from harness.system.document import document_of
 from harness.system.files import Workspace

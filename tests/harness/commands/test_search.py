@@ -18,7 +18,7 @@ from harness.evidence import study
 from harness.evidence.leaderboard import row_of_record
 from harness.evidence.record import Record
 from harness.evidence.verify import Verdict
-from harness.search import finish
+from harness.searching import finish
 from harness.system import user_code
 from harness.system.files import Workspace
 from harness.training.executor import Broken

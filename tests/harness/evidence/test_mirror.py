@@ -26,8 +26,8 @@ from harness.evidence import mirror, study
 from harness.evidence.events import SessionBegan, SessionEnded
 from harness.evidence.mirror import Mirror, _without_password, hidden, write_database
 from harness.evidence.study import Study, StudyConfig, open_study
-from harness.search import finish, loop
-from harness.search.state import Moment, Search, Watcher
+from harness.searching import finish, loop
+from harness.searching.state import Moment, Search, Watcher
 from harness.system.errors import UsageError
 from harness.training.executor import Source
 from reports import study_page

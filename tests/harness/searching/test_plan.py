@@ -7,7 +7,7 @@ import json
 import random
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,10 +17,12 @@ import pytest
 from harness.data.datasets import DATASETS
 from harness.evidence import bounds as offset_module
 from harness.evidence import study
-from harness.search import augmentation
-from harness.search import plan as plan_module
-from harness.search.plan import SearchPlan, make_plan, plan_document
-from harness.search.surrogate import keep, shipped
+from harness.searching import augmentation
+from harness.searching import plan as plan_module
+from harness.searching.plan import SearchPlan, make_plan, plan_document, read_data, resolve, usual_recipe
+from harness.searching.request import SearchRequest
+from harness.searching.surrogate import keep, shipped
+from harness.shown_search import planned_search
 from harness.system.errors import ContentError, DeviceError, UsageError
 from harness.system.files import Workspace
 from harness.training.executor import Limits, Source
@@ -32,33 +34,40 @@ from search_spaces.network import MNIST, analyse
 from search_spaces.notation import parse_network, parse_space
 from search_spaces.space import Condition, Metric, draw_uniform
 
-GIVEN: dict[str, Any] = {
-    "budget": 20_000,
-    "minimise": ("parameters",),
-    "limits": None,
-    "target": None,
-    "space": "card",
-    "sampler": "auto",
-    "recipe": "fast",
-    "epochs": None,
-    "prior": "none",
-    "trials": None,
-    "seconds": 2700.0,
-    "seed": 0,
-    "name": None,
-    "trial_time": 1800.0,
-    "trial_memory": 4096,
-    "workers": 2,
-    "device": "cpu",
-    "engine": "torch",
-    "dataset": "mnist-5k",
-    "folder": None,
-}
+REQUEST = SearchRequest(
+    dataset="mnist-5k",
+    data=None,
+    budget=20_000,
+    limits=None,
+    target_pct=None,
+    minimise=("parameters",),
+    space="card",
+    sampler="auto",
+    recipe="fast",
+    trainer=None,
+    epochs=None,
+    prior="none",
+    start_from=None,
+    seed=0,
+    time=2700.0,
+    trials=None,
+    trial_time=1800.0,
+    trial_memory=4096,
+    workers=2,
+    cluster=None,
+    device="cpu",
+    engine="torch",
+    study=None,
+    storage=None,
+    log=None,
+)
 
 
-def plan(place: Path, **changes: Any) -> SearchPlan:
-    given = GIVEN | changes
-    return make_plan(given, {name: "commandline" if name in changes else "default" for name in given}, Workspace(place))
+def plan(root: Path, known: tuple[str, ...] = (), **changes: Any) -> SearchPlan:
+    resolved, images = read_data(resolve(replace(REQUEST, **changes), Workspace(root)))
+    names = [field.name for field in fields(SearchRequest)]
+    origins = {name: "commandline" if name in changes else "default" for name in names}
+    return make_plan(resolved, usual_recipe(resolved), images.data_hash, origins, known)
 
 
 def test_the_plan_resolves_every_value(tmp_path: Path):
@@ -78,7 +87,7 @@ def test_the_plan_resolves_every_value(tmp_path: Path):
         recipe_name="fast",
         rungs=(4, 8),
         seed=0,
-        lengths=plan_module.LENGTHS,
+        lengths=(15,),
         prior="none",
         prior_sha256="",
     )
@@ -97,7 +106,7 @@ def test_the_threshold_is_the_target_and_the_offset(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(offset_module, "files", lambda package: tmp_path)
 
     # 2.5 % wrong by 0.8.
-    assert plan(tmp_path, target=97.5).config.threshold_pct == pytest.approx(96.875)
+    assert plan(tmp_path, target_pct=97.5).config.threshold_pct == pytest.approx(96.875)
 
 
 def test_a_plan_writes_nothing(tmp_path: Path):
@@ -115,7 +124,7 @@ def test_a_study_without_a_name_has_one_that_no_other_configuration_has(tmp_path
         for changes in (
             {},
             {"seed": 1},
-            {"target": 95.0},
+            {"target_pct": 95.0},
             {"space": "tiny"},
             {"recipe": "smoke"},
             {"sampler": "random"},
@@ -139,9 +148,9 @@ TOGETHER = (Condition(Metric.MACS, "<=", 5), Condition(Metric.MACS, ">=", 10))
 @pytest.mark.parametrize(
     ("changes", "error"),
     [
-        ({"name": "../x"}, UsageError),
-        ({"name": "x" * 300}, UsageError),
-        ({"name": "a\0b"}, UsageError),
+        ({"study": "../x"}, UsageError),
+        ({"study": "x" * 300}, UsageError),
+        ({"study": "a\0b"}, UsageError),
         ({"sampler": "tpee"}, UsageError),
         ({"recipe": "fst"}, UsageError),
         ({"recipe": "@nowhere.toml"}, UsageError),
@@ -150,7 +159,7 @@ TOGETHER = (Condition(Metric.MACS, "<=", 5), Condition(Metric.MACS, ">=", 10))
         ({"device": "cuda:77"}, DeviceError),
         ({"epochs": (0,)}, UsageError),
         ({"epochs": (10_001,)}, UsageError),
-        ({"target": 100.0}, UsageError),
+        ({"target_pct": 100.0}, UsageError),
         ({"minimise": ("macs",)}, UsageError),
         ({"limits": TOGETHER}, UsageError),
         # conv3x3(4) gap linear(10) has 4 * 9 + 50 parameters.
@@ -182,12 +191,12 @@ def test_a_batch_that_is_larger_than_the_data_is_refused_before_training(tmp_pat
 
 
 def test_the_plan_of_a_study_with_another_configuration_is_refused(tmp_path: Path):
-    begun = plan(tmp_path, name="mine")
+    begun = plan(tmp_path, study="mine")
     study.open_study(begun.folder, begun.config, begun.origins)
 
-    assert plan_document(plan(tmp_path, name="mine"))["exists"] is True
+    assert plan_document(plan(tmp_path, study="mine"))["exists"] is True
     with pytest.raises(ContentError):
-        plan_document(plan(tmp_path, name="mine", budget=600))
+        plan_document(plan(tmp_path, study="mine", budget=600))
 
 
 # What is shown ----------------------------------------------------------------------------------------------
@@ -197,7 +206,7 @@ def test_the_document_is_json_with_the_space_s_size_and_the_share_under_the_budg
     space = tmp_path / "few.space"
     space.write_text("net = conv3x3({4, 8, 12, 16}) gap linear(10);")
 
-    document = plan_document(plan(tmp_path, space=f"@{space}", budget=200))
+    document = plan_document(plan(tmp_path, space=f"@{space}", budget=200, recipe="auto"))
 
     assert json.loads(json.dumps(document, allow_nan=False)) == json.loads(json.dumps(document))
     assert (document["derivations"], document["feasible_share"], document["feasible"]["exact"]) == (4, [0.5, 0.5], True)
@@ -241,13 +250,13 @@ def test_the_name_of_a_study_is_the_one_it_was_begun_with():
 
 
 def test_a_study_goes_on_with_the_trainings_that_it_keeps(tmp_path: Path):
-    new = plan(tmp_path, name="mine", dataset="mnist-5k", prior="shipped")
+    new = plan(tmp_path, study="mine", dataset="mnist-5k", prior="shipped")
     kept = replace(shipped("mnist")[0], source="kept")
     keep(new.folder, (kept,))
 
     assert new.past == ()
-    assert plan(tmp_path, name="mine", prior="shipped").past == (kept,)
-    assert plan(tmp_path, name="mine", prior="own").past == (kept,)
+    assert plan(tmp_path, study="mine", prior="shipped").past == (kept,)
+    assert plan(tmp_path, study="mine", prior="own").past == (kept,)
 
 
 def test_a_limit_is_a_condition_of_the_space_that_the_study_keeps(tmp_path: Path):
@@ -339,10 +348,13 @@ def test_the_time_of_choosing_an_augmentation_is_counted_once(tmp_path: Path, mo
         time.sleep(0.2)
         return named_recipe("small-still")
 
+    monkeypatch.setenv("HARNESS_WORKSPACE", str(tmp_path))
     monkeypatch.setattr(plan_module, "recipe_for", lambda *_: None)
     monkeypatch.setattr(plan_module, "choose", choose)
-    made = plan(tmp_path, recipe="auto")
-    # What was asked for is compared at the next call, so the log holds it.
-    assert made.effort.seconds == GIVEN["seconds"]
-    assert made.planned_seconds > 0.2
-    assert plan(tmp_path).planned_seconds == 0
+    with planned_search(replace(REQUEST, recipe="auto"), {}) as plan:
+        assert (plan.recipe.name, plan.effort.seconds) == ("small-still", REQUEST.time)
+        assert plan.planned_seconds > 0.2
+    # Nothing is trained for a plan, and a recipe that is named is not chosen.
+    for recipe, only_plan in (("auto", True), ("fast", False)):
+        with planned_search(replace(REQUEST, recipe=recipe), {}, only_plan=only_plan) as plan:
+            assert plan.planned_seconds == 0

@@ -15,10 +15,18 @@ from typing import Self
 from harness.data.datasets import dataset
 from harness.evidence.events import Confirmed, Entry, Event, FailedConfirmation, RunEnded
 from harness.evidence.study import StudyConfig
-from harness.search import clock, race
-from harness.search.clock import CAUTION, CAUTION_SECONDS, LEAST_VERIFY_SEEDS, VERIFY_FACTOR, Effort, TimeLeft, rounds
-from harness.search.propose import ALL_ON, Proposing, Switches
-from harness.search.race import CONFIRM_SEEDS, Candidate, NearestMiss, Trials
+from harness.searching import clock, race
+from harness.searching.clock import (
+    CAUTION,
+    CAUTION_SECONDS,
+    LEAST_VERIFY_SEEDS,
+    VERIFY_FACTOR,
+    Effort,
+    TimeLeft,
+    rounds,
+)
+from harness.searching.propose import ALL_ON, Proposing, Switches
+from harness.searching.race import CONFIRM_SEEDS, Candidate, NearestMiss, Trials
 from harness.system import statistics
 from harness.system.files import TEACHERS
 from harness.training.executor import Executor

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.search import loop
-from harness.search.state import Search
+from harness.searching import loop
+from harness.searching.state import Search
 from harness.training.executor import Source
 from tests.harness import scripted
 from tests.harness.scripted import Trainer

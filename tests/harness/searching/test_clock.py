@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 
 from harness.evidence.events import RunEnded, Verified
-from harness.search.clock import PACES, Pace, Timing, is_spent, work
-from harness.search.race import Candidate
-from harness.search.state import Search
+from harness.searching.clock import PACES, Pace, Timing, is_spent, work
+from harness.searching.race import Candidate
+from harness.searching.state import Search
 from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Purpose, Result, Status
 from search_spaces.network import MNIST
 from search_spaces.notation import parse_network
 from tests.harness import logged, scripted
 from tests.harness.scripted import Made, Trainer
-from tests.harness.search.conftest import PROPOSAL
+from tests.harness.searching.conftest import PROPOSAL
 
 IMAGES = 50_000
 PACE = Pace(1e-4, 2e-11)

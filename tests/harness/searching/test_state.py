@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 
 from harness.evidence.events import Entry, Event, Proposal, Repeated, RunEnded
-from harness.search import loop, race
-from harness.search.loop import poll
-from harness.search.race import nearest_miss, next_rung
-from harness.search.state import Search
-from harness.search.surrogate import keep, shipped
+from harness.searching import loop, race
+from harness.searching.loop import poll
+from harness.searching.race import nearest_miss, next_rung
+from harness.searching.state import Search
+from harness.searching.surrogate import keep, shipped
 from harness.training.executor import Source
 from harness.training.result import Purpose
 from tests.harness import raced, scripted
 from tests.harness.scripted import Made, Trainer
-from tests.harness.search.conftest import PROPOSAL
+from tests.harness.searching.conftest import PROPOSAL
 
 
 def test_the_first_run_stops_at_every_rung_and_fresh_seeds_do_not(opened: Search):

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from harness.evidence.events import Entry, RunEnded
-from harness.search import race
-from harness.search.race import Candidate, Trials, allowed_errors, nearest_miss
+from harness.searching import race
+from harness.searching.race import Candidate, Trials, allowed_errors, nearest_miss
 from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Purpose, Result, Status
 from tests.harness import scripted

@@ -19,10 +19,10 @@ from harness.evidence.events import Entry, RunEnded, Verified
 from harness.evidence.leaderboard import row_of_record
 from harness.evidence.record import Record
 from harness.evidence.verify import Verdict
-from harness.search import finish, loop, race
-from harness.search.finish import Outcome, _LastWords, conclude, outcome_of
-from harness.search.race import NearestMiss, Trials
-from harness.search.state import Search
+from harness.searching import finish, loop, race
+from harness.searching.finish import Outcome, _LastWords, conclude, outcome_of
+from harness.searching.race import NearestMiss, Trials
+from harness.searching.state import Search
 from harness.training.executor import Limits
 from harness.training.result import Purpose, Status
 from harness.training.run import Job

@@ -14,9 +14,9 @@ import pytest
 
 from harness.evidence.events import Event
 from harness.evidence.study import Study, StudyConfig
-from harness.search import optuna_sampler, propose, race
-from harness.search.propose import Found
-from harness.search.state import Search
+from harness.searching import optuna_sampler, propose, race
+from harness.searching.propose import Found
+from harness.searching.state import Search
 from harness.system.errors import ContentError
 from harness.training.executor import Limits, Source
 from harness.training.processes import Processes

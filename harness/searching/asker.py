@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 
 from harness.evidence.events import Proposal, Repeated
 from harness.evidence.study import StudyConfig
-from harness.search.clock import TimeLeft, work_of
-from harness.search.optuna_sampler import takes_problem
-from harness.search.propose import ASKS, Found
-from harness.search.race import Candidate
+from harness.searching.clock import TimeLeft, work_of
+from harness.searching.optuna_sampler import takes_problem
+from harness.searching.propose import ASKS, Found
+from harness.searching.race import Candidate
 from harness.system.errors import ContentError
 from harness.system.user_code import called, function_of
 from harness.training.result import Status

@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.evidence.study import open_study
-from harness.search import surrogate
-from harness.search.surrogate import (
+from harness.searching import surrogate
+from harness.searching.surrogate import (
     _NETWORK_FEATURES,
     _TRAINING_FEATURES,
     Observation,

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from harness.evidence.events import Rejected, Repeated
-from harness.search import propose, race
-from harness.search.choose import Aim, Choice, Option
-from harness.search.clock import PACES, TimeLeft, work
-from harness.search.optuna_sampler import Index
-from harness.search.propose import ALL_ON, Found, Proposer, Switches, _Look, _size_ladder, _violation
-from harness.search.race import Candidate
-from harness.search.surrogate import Observation, row_of
+from harness.searching import propose, race
+from harness.searching.choose import Aim, Choice, Option
+from harness.searching.clock import PACES, TimeLeft, work
+from harness.searching.optuna_sampler import Index
+from harness.searching.propose import ALL_ON, Found, Proposer, Switches, _Look, _size_ladder, _violation
+from harness.searching.race import Candidate
+from harness.searching.surrogate import Observation, row_of
 from harness.training.result import Status
 from search_spaces.catalog import space
 from search_spaces.errors import DrawError

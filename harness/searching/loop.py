@@ -26,13 +26,13 @@ from harness.evidence.events import (
 )
 from harness.evidence.mirror import write_database
 from harness.evidence.study import WEIGHTS, StudyConfig
-from harness.search import race
-from harness.search.asker import method_of
-from harness.search.clock import Effort, is_spent
-from harness.search.propose import Proposer
-from harness.search.race import Candidate
-from harness.search.state import Search
-from harness.search.surrogate import kept, observations
+from harness.searching import race
+from harness.searching.asker import method_of
+from harness.searching.clock import Effort, is_spent
+from harness.searching.propose import Proposer
+from harness.searching.race import Candidate
+from harness.searching.state import Search
+from harness.searching.surrogate import kept, observations
 from harness.system.errors import HarnessError
 from harness.system.machine import handled
 from harness.training.executor import Broken, ExecutorOf, Finished, Source

@@ -19,12 +19,12 @@ from harness.evidence.events import Advised, Postponed, SessionEnded, Verified, 
 from harness.evidence.leaderboard import cost_of, refresh
 from harness.evidence.record import Found
 from harness.evidence.verify import Plan, Verdict, due_indices, recorded_verdict, run_seeds
-from harness.search import race
-from harness.search.clock import VERIFY_FACTOR, least_seconds, verify_seeds
-from harness.search.loop import choose
-from harness.search.plan import SearchPlan
-from harness.search.race import NearestMiss, Trials, miss_text, nearest_miss
-from harness.search.state import Search
+from harness.searching import race
+from harness.searching.clock import VERIFY_FACTOR, least_seconds, verify_seeds
+from harness.searching.loop import choose
+from harness.searching.plan import SearchPlan
+from harness.searching.race import NearestMiss, Trials, miss_text, nearest_miss
+from harness.searching.state import Search
 from harness.system.document import document_of
 from harness.system.errors import typed
 from harness.system.terminal import counted, duration_option, duration_text

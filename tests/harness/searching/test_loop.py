@@ -11,10 +11,10 @@ from optuna.trial import TrialState
 from torch import nn
 
 from harness.evidence.events import Verified
-from harness.search import loop, race
-from harness.search.loop import poll
-from harness.search.race import Candidate
-from harness.search.state import Search
+from harness.searching import loop, race
+from harness.searching.loop import poll
+from harness.searching.race import Candidate
+from harness.searching.state import Search
 from harness.system.errors import DataError, HarnessError
 from harness.training import modules
 from harness.training.executor import Broken, Event, Finished, Source

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.search.choose import Aim, Choice, Option, _expected_falls
-from harness.search.clock import Pace, TimeLeft
-from harness.search.race import needed_share
-from harness.search.surrogate import Observation, Surrogate, row_of, training_row
+from harness.searching.choose import Aim, Choice, Option, _expected_falls
+from harness.searching.clock import Pace, TimeLeft
+from harness.searching.race import needed_share
+from harness.searching.surrogate import Observation, Surrogate, row_of, training_row
 from harness.training.recipe import Recipe
 from search_spaces.network import MNIST
 from search_spaces.notation import parse_space

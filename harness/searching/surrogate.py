@@ -326,13 +326,13 @@ def past_trainings(
 @cache
 def shipped(dataset: str) -> tuple[PastTraining, ...]:
     """Return the runs that come with the package; none for a data set that has no file."""
-    path = resources.files("harness.search") / f"trainings-{dataset}.csv"
+    path = resources.files("harness.searching") / f"trainings-{dataset}.csv"
     return _read(path, "install the harness anew") if path.is_file() else ()
 
 
 def shipped_sha256(dataset: str) -> str:
     """Return the SHA-256 of the runs that come with the package, empty where there are none."""
-    path = resources.files("harness.search") / f"trainings-{dataset}.csv"
+    path = resources.files("harness.searching") / f"trainings-{dataset}.csv"
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 

@@ -1,0 +1,60 @@
+"""What a search is asked for: one value, made alike by the command line and by ``harness.search``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from harness.evidence.events import Event
+from search_spaces.space import Condition
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchRequest:
+    """The arguments of ``harness.search``, of the same names, after ``harness.options`` has checked them.
+
+    Attributes:
+        dataset: its name; ``auto`` for MNIST.
+        data: the folder of the data; None for the user's cache.
+        minimise: one metric or two, by name.
+        time: the time budget in seconds.
+        trial_time: the time limit of one run in seconds.
+        trial_memory: the memory limit of a worker in MiB.
+        workers: training processes, on a cluster those of each node; None for one a core.
+        cluster: where the nodes are; None for this machine's processes.
+        on_event: the function that hears each event of the study; None for none.
+    """
+
+    dataset: str
+    data: Path | None
+    budget: int
+    limits: tuple[Condition, ...] | None
+    target_pct: float | None
+    minimise: tuple[str, ...]
+    space: str
+    sampler: str
+    recipe: str
+    trainer: str | None
+    epochs: tuple[int, ...] | None
+    prior: str
+    start_from: str | None
+    seed: int
+    time: float
+    trials: int | None
+    trial_time: float
+    trial_memory: int
+    workers: int | None
+    cluster: str | None
+    device: str
+    engine: str
+    study: str | None
+    storage: str | None
+    log: str | None
+    on_event: Callable[[Event], object] | None = None
+
+    @classmethod
+    def of(cls, **checked: Any) -> Self:
+        """Return the request of arguments that are checked, whose types a signature states more widely."""
+        return cls(**checked)
