@@ -45,7 +45,7 @@ from search_spaces.catalog import space
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "main-job.json"
-PRIOR = ROOT / "harness" / "search" / "trainings-mnist.csv"
+PRIOR = ROOT / "harness" / "searching" / "trainings-mnist.csv"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,5 @@
 // The limits of one core: multiply-adds of fp32 vectors a second, and bytes a second read from memory.
-// Prints two numbers: GFLOP/s and GB/s. Compiled by benchmarks/roofline.py with the options of the engine.
+// Prints two numbers: GFLOP/s and GB/s. Compiled by benchmarks/throughput.py with the options of the engine.
 #include <chrono>
 #include <cstdio>
 #include <vector>

@@ -35,7 +35,7 @@ from search_spaces.network import Architecture
 from search_spaces.notation import parse_notation
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGED = ROOT / "harness" / "search"
+PACKAGED = ROOT / "harness" / "searching"
 RECORDING = ROOT / "benchmarks" / "results" / "trainings.jsonl"
 DATASET = "mnist"
 _ANOTHER = "another recipe"

@@ -18,6 +18,8 @@ from search_spaces.ops import Conv, DepthwiseConv, Op, Residual, Shape, shape_te
 from search_spaces.space import size_text
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from harness.evidence.events import Verified as VerifiedEvent
     from harness.evidence.record import Record
     from harness.evidence.verify import Verdict
@@ -423,6 +425,26 @@ class Study(Answer):
         return pandas.DataFrame(rows, columns=list(columns)).assign(
             fresh_seeds=[len(each.fresh_pct) for each in self.trials]
         )
+
+    def plot(self, path: str | Path | None = None) -> Figure:
+        """Return a matplotlib figure of its networks, accuracy over cost, and write it where a path is named.
+
+        Raises:
+            UsageError: the path ends in none of .png, .svg and .pdf, or its folder cannot be written.
+        """
+        from harness.plots import study_figure, write_figure
+
+        answer = self.answer
+        points: dict[str, list[tuple[int, float]]] = {"trained": [], "confirmed": [], "answer": []}
+        for trial in self.trials:
+            if trial.validation_pct is not None:
+                kind = "confirmed" if trial.confirmed else "trained"
+                is_answer = answer is not None and trial.number == answer.number
+                points["answer" if is_answer else kind].append((trial.cost, trial.validation_pct))
+        figure = study_figure(self.name, self.config, points)
+        if path is not None:
+            write_figure(figure, Path(path))
+        return figure
 
     def __str__(self) -> str:
         config, standing = self.config, self.standing

@@ -6,9 +6,9 @@ Nothing slow is imported before a function begins, so that bad input is refused 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from harness import options
 from harness.data import datasets
@@ -463,17 +463,48 @@ def verify(
     >>> record.tier, len(record.record.seeds)
     ('measured', 2)
     """
-    given = dict(locals())
-    place = workspace()
+    request = VerifyRequest(
+        network=network,
+        seeds=seeds,
+        target_pct=target_pct,
+        recipe=recipe,
+        epochs=epochs,
+        dataset=dataset,
+        name=name,
+        workers=cast("int | None", workers),
+        device=device,
+        engine=engine,
+        data=cast("Path | None", data),
+    )
     check_may_start()
-    return verified(planned(place=place, **given), place, given["data"])
+    plan = plan_verification(request, workspace())
+    return run_verification(plan, workspace(), request.data)
 
 
-def planned(
-    network: str | Architecture | Trial, seeds: int | None, *, place: Workspace, certify: bool = False, **given: Any
-) -> Plan:
-    """Return what ``verify`` is about to do with all that it is given; raises as it does."""
-    recipe, target_pct, dataset, engine = (given[name] for name in ("recipe", "target_pct", "dataset", "engine"))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyRequest:
+    """The arguments of ``verify``, of the same names, after ``harness.options`` has checked them.
+
+    Attributes:
+        certify: the lower bound is to reach the target, on seeds declared in a commit.
+    """
+
+    network: str | Architecture | Trial
+    seeds: int | None = None
+    target_pct: float | None = None
+    recipe: str | None = None
+    epochs: int | None = None
+    dataset: str = datasets.AUTO
+    name: str = ""
+    workers: int | None = None
+    device: str = "auto"
+    engine: str = "auto"
+    data: Path | None = None
+    certify: bool = False
+
+
+def plan_verification(request: VerifyRequest, place: Workspace) -> Plan:
+    """Return what a verification is about to do; raises as ``verify`` does."""
     from harness.answers import Trial
     from harness.evidence import ledger
     from harness.evidence.leaderboard import collect
@@ -482,36 +513,38 @@ def planned(
     from harness.system.user_code import function_of
     from harness.training.recipe import check_batch, check_statistics
 
-    task, wanted = datasets.task_of(dataset), None if dataset == "auto" else dataset
+    network, seeds, target_pct = request.network, request.seeds, request.target_pct
+    task = datasets.task_of(request.dataset)
+    dataset = None if request.dataset == datasets.AUTO else request.dataset
     row: KnownRow | None
     if isinstance(network, Trial):
         meant = NetworkArgument(network.architecture)
         row = KnownRow(network.recipe, network.recipe_name, network.dataset, network.target_pct)
     else:
         meant = _network(network, place, task)
-        row = only_row(meant, dataset=wanted, target_pct=target_pct, recipe_given=recipe is not None)
-    named = recipe_of(row, recipe, given["epochs"])
+        row = only_row(meant, dataset=dataset, target_pct=target_pct, recipe_given=request.recipe is not None)
+    named = recipe_of(row, request.recipe, request.epochs)
     check_statistics(named.recipe, meant.architecture, task)
     if named.recipe.trainer:
         # A recipe of before does not say which code it is of: its seeds are pooled with no others.
         function_of(named.recipe.trainer, "trainer", named.recipe.trainer_sha256 or "not recorded")
-    if certify and seeds is not None and seeds < ledger.FEWEST_SEEDS:
+    if request.certify and seeds is not None and seeds < ledger.FEWEST_SEEDS:
         raise UsageError(f"--seeds {seeds}: a certification takes at least {ledger.FEWEST_SEEDS} seeds")
 
     from harness.data.training_images import load
     from harness.system.machine import choose_device, worker_count
     from harness.training.native.native import choose_engine
 
-    chosen = choose_device(given["device"])
-    choice = choose_engine(engine, named.recipe, chosen, meant.architecture.op_types)
+    device = choose_device(request.device)
+    choice = choose_engine(request.engine, named.recipe, device, meant.architecture.op_types)
     options.say_training(choice, named.recipe, task, place.teachers)
-    images = load(wanted or (row and row.dataset) or dataset, given["data"])
+    images = load(dataset or (row and row.dataset) or request.dataset, request.data)
     check_batch(named.recipe, len(images.train_labels))
     stated = row.target_pct if row is not None and target_pct is None else target_pct
     if not (target := images.dataset.target_pct if stated is None else stated):
         raise UsageError(f"{images.dataset.name} has no usual target; give one, as in --target 95")
-    for needed in (place.root, place.records, place.runs):
-        check_writable(needed)
+    for folder in (place.root, place.records, place.runs):
+        check_writable(folder)
     collect(place)
     plan = Plan(
         architecture=meant.architecture,
@@ -519,18 +552,20 @@ def planned(
         dataset=images.dataset.name,
         target_pct=target,
         indices=(),
-        device=str(chosen),
-        engine=engine if engine == "auto" else choice.kind,
-        workers=worker_count(given["workers"], chosen),
-        name=given["name"] or meant.name,
-        certify=certify,
+        device=str(device),
+        engine=request.engine if request.engine == "auto" else choice.kind,
+        workers=worker_count(request.workers, device),
+        name=request.name or meant.name,
+        certify=request.certify,
     )
-    if certify:
+    if request.certify:
         return replace(plan, indices=tuple(range(seeds or ledger.DEFAULT_SEEDS)))
     return replace(plan, indices=due_indices(plan, place, seeds or 10))
 
 
-def verified(plan: Plan, place: Workspace, folder: Path | None, executor_of: ExecutorOf | None = None) -> Verified:
+def run_verification(
+    plan: Plan, place: Workspace, folder: Path | None, executor_of: ExecutorOf | None = None
+) -> Verified:
     """Run the seeds of a plan, show how they go on, and rewrite the standings."""
     from harness.answers import Verified
     from harness.evidence.leaderboard import refresh
@@ -559,16 +594,20 @@ def certificate(network: Trial, seeds: int, *, dataset: str, target_pct: float, 
     from harness.evidence.certificate import certificate_of
     from harness.evidence.verify import declare_certificate
 
-    given: dict[str, Any] = dict.fromkeys(("recipe", "epochs", "data"))
-    given |= {"name": "", "device": "auto", "engine": "auto", "dataset": dataset}
-    given["workers"] = options.value("workers", options.WORKERS, workers)
-    given["target_pct"] = options.value("target_pct", options.PER_CENT, target_pct)
     place = workspace()
-    plan = planned(network, seeds, place=place, certify=True, **given)
-    declared = declare_certificate(plan, place, seeds)
-    plan = replace(plan, certify=False, repeat=False, indices=declared.indices)
-    record = verified(plan, place, None).record
-    return certificate_of(record, declared)
+    request = VerifyRequest(
+        network=network,
+        seeds=seeds,
+        target_pct=options.value("target_pct", options.PER_CENT, target_pct),
+        dataset=dataset,
+        workers=options.value("workers", options.WORKERS, workers),
+        certify=True,
+    )
+    plan = plan_verification(request, place)
+    declaration = declare_certificate(plan, place, seeds)
+    plan = replace(plan, certify=False, repeat=False, indices=declaration.indices)
+    record = run_verification(plan, place, None).record
+    return certificate_of(record, declaration)
 
 
 # What is on record -----------------------------------------------------------------------------------------------

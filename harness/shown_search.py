@@ -35,7 +35,7 @@ from search_spaces.space import size_text
 
 if TYPE_CHECKING:
     from harness.evidence.mirror import Mirror
-    from harness.searching.finish import Outcome
+    from harness.searching.advice import Outcome
     from harness.searching.plan import SearchPlan
     from harness.searching.request import SearchRequest
 
@@ -108,7 +108,8 @@ def search_shown(
         ContentError: the study was begun with another configuration, or what is there does not hold together.
     """
     from harness.evidence.leaderboard import collect
-    from harness.searching.finish import conclude, outcome_of, search_words
+    from harness.searching.advice import outcome_of, search_words
+    from harness.searching.conclude import conclude
     from harness.searching.loop import opened, run_search
     from harness.searching.surrogate import keep
     from reports.study_page import write_report

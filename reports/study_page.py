@@ -176,7 +176,7 @@ class _NextStep(NamedTuple):
 
 
 def _next_step(info: StudyFacts) -> _NextStep | None:
-    """Return what brings a study on, None while a search is at work or where the journal names no command."""
+    """Return what brings a study on, None while a search is at work or where the log names no command."""
     answer, row = info.answer, info.row
     # The first word is the program, however it was called then.
     given = info.sessions[-1].event.command[1:] if info.sessions else ()
@@ -301,7 +301,7 @@ def lines(info: StudyFacts) -> list[dict[str, Any]]:
             str(network.architecture),
             analyse(network.architecture, task).macs,
         )
-        # A lone surrogate, which a journal may hide, cannot be written.
+        # A lone surrogate, which a log may hide, cannot be written.
         texts = [_writable(value) if isinstance(value, str) else value for value in values]
         found.append(dict(zip(_COLUMNS, texts, strict=True)))
     return found

@@ -13,11 +13,11 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
-    "product lines": 26_964,
-    "test lines": 28_150,
+    "product lines": 27_540,
+    "test lines": 28_329,
     "benchmark lines": 2_400,
     "public names": 880,
-    "files": 524,
+    "files": 528,
 }
 
 

@@ -118,7 +118,7 @@ def _choose(space: SearchSpace, count: int, seed: int, budget: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class _Recording:
+class Recording:
     """A study of which a table is made, with what is needed to go on with it here.
 
     ``facts`` are of the table, with this machine; ``origins`` what else decides its content, as the folder keeps it.
@@ -155,15 +155,55 @@ class _Recording:
         return first + [(number, seed) for seed in range(self.seeds, near.seeds) for number in close]
 
 
-def prepared(folder: Path, name: str, given: Mapping[str, Any], near: Near | None) -> _Recording:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableRequest:
+    """The options of ``harness bench table`` with ``--space``, of the same names.
+
+    Attributes:
+        near: validation accuracy in per cent, near which networks have ``near_seeds`` runs; ``within`` in points.
+        workers: training processes, on a cluster those of each node; None for one a core.
+    """
+
+    space: str
+    networks: int
+    seeds: int
+    near: float | None = None
+    within: float = 0.1
+    near_seeds: int = 4
+    rungs: tuple[int, ...] | None
+    recipe: str
+    epochs: int | None
+    budget: int | None
+    seed: int
+    workers: int | None
+    cluster: str | None = None
+    dataset: str
+    data: Path | None
+    device: str
+    engine: str
+
+    def __post_init__(self) -> None:
+        """Raise UsageError where a network near the target would have no more runs than others."""
+        if self.near is not None and self.near_seeds <= self.seeds:
+            raise UsageError(f"--near-seeds {self.near_seeds}: more than --seeds {self.seeds} are wanted")
+
+    @property
+    def further_runs(self) -> Near | None:
+        """Which networks get more runs; None for none."""
+        return None if self.near is None else Near(self.near, self.within, self.near_seeds)
+
+
+def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
     """Choose the networks, load the data and name the machine; read what the folder holds, and write nothing.
 
     Raises:
         UsageError: rungs are not epochs in ascending order, the last one the recipe's last.
         ContentError: the folder holds another recording.
     """
-    named = named_recipe(given["recipe"], epochs=given["epochs"])
-    epochs, rungs = named.recipe.epochs, given["rungs"]
+    named = named_recipe(request.recipe, epochs=request.epochs)
+    epochs = named.recipe.epochs
+    rungs = request.rungs
+    near = request.further_runs
     if rungs is None:
         # Those of a search, an earlier one and the last epoch: 1, 2, 4, 8 of 8.
         rungs = tuple(sorted({max(1, epochs // 8), *race.rungs(epochs), epochs}))
@@ -171,15 +211,16 @@ def prepared(folder: Path, name: str, given: Mapping[str, Any], near: Near | Non
         raise UsageError(
             f"rungs {','.join(map(str, rungs))}: ascending epochs are wanted, the last one the recipe's last, {epochs}"
         )
-    space = space_of(given["space"], task_of(given["dataset"]))
-    networks = _choose(space, given["networks"], given["seed"], given["budget"])
+    space = space_of(request.space, task_of(request.dataset))
+    networks = _choose(space, request.networks, request.seed, request.budget)
     for network in networks.networks:
         check_statistics(named.recipe, network, space.task)
-    trainer = choose_device(given["device"])
-    choice = choose_engine(given["engine"], named.recipe, trainer, space.op_types)
-    data = load(given["dataset"], given["data"])
+    trainer = choose_device(request.device)
+    choice = choose_engine(request.engine, named.recipe, trainer, space.op_types)
+    data = load(request.dataset, request.data)
     check_batch(named.recipe, data.dataset.train_size)
-    engine, workers = TORCH if choice.engine is None else choice.engine.name, worker_count(given["workers"], trainer)
+    engine = TORCH if choice.engine is None else choice.engine.name
+    workers = worker_count(request.workers, trainer)
     validation = ",".join(map(str, split(data).validation.tolist()))
     facts = Facts(
         name=name,
@@ -195,9 +236,9 @@ def prepared(folder: Path, name: str, given: Mapping[str, Any], near: Near | Non
         machines=(Machine.here(trainer, data.data_hash, engine, workers),),
     )
     largest = max(analysis.parameters for analysis in networks.networks.values())
-    config = facts.config(given["budget"] or largest, 100.0 if near is None else near.target_pct, given["seed"])
+    config = facts.config(request.budget or largest, 100.0 if near is None else near.target_pct, request.seed)
     machine = json.dumps(asdict(facts.machines[0]), sort_keys=True)
-    origins = {"networks": str(given["networks"]), "seeds": str(given["seeds"]), "near": str(near), "machine": machine}
+    origins = {"networks": str(request.networks), "seeds": str(request.seeds), "near": str(near), "machine": machine}
     study = Study(folder, config)
     if (folder / "config.json").exists():
         check_config(folder, config)
@@ -207,11 +248,11 @@ def prepared(folder: Path, name: str, given: Mapping[str, Any], near: Near | Non
                 "another name and merge the tables"
             )
         study.folded()
-    source = Source(data.dataset.name, given["data"])
-    return _Recording(study, facts, networks, given["seeds"], near, origins, source, trainer, choice)
+    source = Source(data.dataset.name, request.data)
+    return Recording(study, facts, networks, request.seeds, near, origins, source, trainer, choice)
 
 
-def plan_document(recording: _Recording) -> dict[str, Any]:
+def plan_document(recording: Recording) -> dict[str, Any]:
     """Return what a recording is and what is left of it; runs that have ended here correct the estimate."""
     facts, ended, due, near = recording.facts, recording.ended, recording.due, recording.near
     machine, data, networks = facts.machines[0], dataset(facts.dataset), recording.chosen.networks
@@ -259,7 +300,7 @@ def plan_text(plan: Mapping[str, Any]) -> str:
     )
 
 
-def record(recording: _Recording, teachers: Path, reporter: Reporter, executor_of: ExecutorOf = Processes) -> Table:
+def record(recording: Recording, teachers: Path, reporter: Reporter, executor_of: ExecutorOf = Processes) -> Table:
     """Train what is left of a recording, from rung to rung, and return its table.
 
     Raises:
@@ -312,7 +353,7 @@ def record(recording: _Recording, teachers: Path, reporter: Reporter, executor_o
     return _table_of(recording)
 
 
-def _table_of(recording: _Recording) -> Table:
+def _table_of(recording: Recording) -> Table:
     """Return the table that finished runs make; after one has diverged its rows keep what its last weights gave."""
     rows: list[Row] = []
     machines: dict[Machine, int] = {}

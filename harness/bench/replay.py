@@ -26,7 +26,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from harness.bench.comparison import Answer, Comparison, Judged, SearchTask, Trace, append_trace
 from harness.bench.methods import Method, Stops, asking
@@ -218,21 +218,58 @@ def _result_of(job: Job, reading: Reading) -> Result:
 # What is asked ----------------------------------------------------------------------------------------------
 
 
-def prepared(given: dict[str, Any], table: Table | None) -> tuple[Comparison, Effort | None]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """The options of ``harness bench run``, of the same names.
+
+    Attributes:
+        table: the name or folder of a table; None where real runs need none.
+        names: of methods, built in or MODULE:NAME; ``programs`` are NAME=COMMAND.
+        target: validation accuracy in per cent.
+        seconds: the time of a repeat.
+        answer_seconds: the time limit for an answer of somebody's method.
+    """
+
+    table: str | None = None
+    names: tuple[str, ...] = ()
+    programs: tuple[str, ...] = ()
+    ablations: bool = False
+    repeats: int
+    seed: int
+    target: float | None
+    budget: int | None
+    seconds: float | None
+    workers: int
+    spread: Literal["pooled", "recorded"] = "pooled"
+    answer_seconds: float
+    processes: int | None = None
+    live: bool
+    space: str | None
+    recipe: str
+    judge_seeds: int
+    dataset: str
+    data: Path | None
+    device: str
+    engine: str
+    cluster: str | None = None
+    out: Path | None = None
+
+
+def prepare(request: RunRequest, table: Table | None) -> tuple[Comparison, Effort | None]:
     """Return the comparison that the options ask for, of no methods yet, and how its trainings run; None on a table.
 
     Raises:
         ContentError: methods may propose what the table does not hold, or its data are not those that are here.
     """
     effort = machine = None
-    if given["live"]:
-        data = load(table.facts.dataset if table else given["dataset"], given["data"])
+    if request.live:
+        data = load(table.facts.dataset if table else request.dataset, request.data)
         if table is not None and data.data_hash != table.facts.data_hash:
             raise ContentError(f"the data in {data.source} are not those of the table {table.facts.name!r}")
-        task = _table_task(table, given) if table else _asked(given, data.data_hash)
+        task = _table_task(table, request) if table else _live_task(request, data.data_hash)
         check_batch(task.study.recipe, data.dataset.train_size)
-        device = choose_device(given["device"])
-        engine = choose_engine(given["engine"], task.study.recipe, device, parse_space(task.study.space_text).op_types)
+        device = choose_device(request.device)
+        engine = choose_engine(request.engine, task.study.recipe, device, parse_space(task.study.space_text).op_types)
         effort = Effort(
             seconds=None, trials=None, workers=task.workers, device=str(device), limits=Limits(), engine=engine.kind
         )
@@ -241,7 +278,7 @@ def prepared(given: dict[str, Any], table: Table | None) -> tuple[Comparison, Ef
         table = None
     else:
         assert table is not None, "without --live there is a table"
-        task = _table_task(table, given)
+        task = _table_task(table, request)
         limits = [sample.budget for sample in table.facts.samples if sample.bands == 0]
         if not limits:
             raise ContentError(f"the table {table.facts.name!r} is a sample of its space, which only --live can search")
@@ -255,51 +292,56 @@ def prepared(given: dict[str, Any], table: Table | None) -> tuple[Comparison, Ef
     comparison = Comparison(
         task=task,
         methods=(),
-        repeats=given["repeats"],
-        seed=given["seed"],
-        answer_seconds=given["answer_seconds"],
+        repeats=request.repeats,
+        seed=request.seed,
+        answer_seconds=request.answer_seconds,
         table=table.facts.name if table else None,
         table_sha256=hashlib.sha256(table.content).hexdigest() if table else None,
-        spread=given["spread"] if table else None,
-        judge_seeds=None if table else given["judge_seeds"],
+        spread=request.spread if table else None,
+        judge_seeds=None if table else request.judge_seeds,
         code_sha256=code.hexdigest(),
         machine=machine,
     )
     return comparison, effort
 
 
-def _table_task(table: Table, given: dict[str, Any]) -> SearchTask:
+def _table_task(table: Table, request: RunRequest) -> SearchTask:
     """Return the task on a table; what the options leave open is chosen from the table."""
-    facts, budget = table.facts, given["budget"] or max(table.sizes.values())
+    facts = table.facts
+    budget = request.budget or max(table.sizes.values())
     truth = {key: value for key, value in table.true_accuracies_pct.items() if table.sizes[key] <= budget}
     if not truth:
         raise ContentError(f"the table {facts.name!r} has no network of at most {budget:,} parameters")
     wholes = [row.seconds for row in table.rows if row.rung == facts.rungs[-1]]
-    share = statistics.mean(wholes) * len(table.runs) * _TRAINED / given["workers"]
+    share = statistics.mean(wholes) * len(table.runs) * _TRAINED / request.workers
     # A share that rounds to nothing is left as it is.
-    seconds = given["seconds"] or round(share, 1) or share
+    seconds = request.seconds or round(share, 1) or share
     if not seconds:
         raise ContentError(f"the trainings of the table {facts.name!r} took no time; give --time")
-    target = given["target"]
-    if target is None:
-        target = round(sorted(truth.values(), reverse=True)[int(_REACHING * (len(truth) - 1))], 2)
+    target_pct = request.target
+    if target_pct is None:
+        target_pct = round(sorted(truth.values(), reverse=True)[int(_REACHING * (len(truth) - 1))], 2)
     # A sample is not replayed, and real trainings are not bound to it.
     listed = tuple({row.architecture: None for row in table.rows if row.hash in truth}) if facts.is_exhaustive else None
-    study = facts.config(budget, target)
-    return SearchTask(study=study, seconds=seconds, workers=given["workers"], networks=listed)
+    study = facts.config(budget, target_pct)
+    return SearchTask(study=study, seconds=seconds, workers=request.workers, networks=listed)
 
 
-def _asked(given: dict[str, Any], data_hash: str) -> SearchTask:
-    recipe, space, target = named_recipe(given["recipe"]), space_of(given["space"]), given["target"]
+def _live_task(request: RunRequest, data_hash: str) -> SearchTask:
+    """Return the task of real runs, for which there is no table; space, target and time are named."""
+    assert None not in (request.space, request.target, request.seconds), "the command refuses them"
+    recipe = named_recipe(request.recipe)
+    space = space_of(request.space or "")
+    target_pct = request.target or 0.0
     epochs = recipe.recipe.epochs
     # Halving stops wherever epochs double, as they do in a table.
     doubled = [2**power for power in range(epochs.bit_length()) if 2**power < epochs]
     study = StudyConfig(
-        dataset=given["dataset"],
+        dataset=request.dataset,
         data_hash=data_hash,
-        budget=given["budget"] or 20_000,
-        target_pct=target,
-        threshold_pct=target,
+        budget=request.budget or 20_000,
+        target_pct=target_pct,
+        threshold_pct=target_pct,
         space=space.name,
         space_text=space.text,
         sampler="random",
@@ -308,7 +350,7 @@ def _asked(given: dict[str, Any], data_hash: str) -> SearchTask:
         rungs=tuple(sorted({*doubled, *race.rungs(epochs), epochs})),
         seed=0,
     )
-    return SearchTask(study=study, seconds=given["seconds"], workers=given["workers"])
+    return SearchTask(study=study, seconds=request.seconds or 0.0, workers=request.workers)
 
 
 # One repeat -------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from harness.system.terminal import DURATION, say
 
 if TYPE_CHECKING:
     from harness.bench.comparison import Trace
+    from harness.bench.record import TableRequest
     from harness.bench.table import Table
 
 _option = click.option
@@ -67,7 +68,7 @@ def table(
     into: str | None,
     export_to: Path | None,
     as_json: bool,
-    **given: Any,
+    **arguments: Any,
 ) -> int:
     """Record the table NAME: train networks of a space on several seeds, and note the accuracy at every rung.
 
@@ -81,9 +82,9 @@ def table(
     harness bench table --merge here there --into both
     harness bench table mine --export mine-for-pandas
     """
-    recording = given["space"] is not None
+    recording = arguments["space"] is not None
     if (
-        merge + recording + (export_to is not None) > 1
+        [merge, recording, export_to is not None].count(True) > 1
         or merge != (into is not None)
         or merge != (len(names) > 1)
         or (only_plan and not recording)
@@ -93,34 +94,36 @@ def table(
 
     place = workspace()
     if recording:
-        return _record(names[0], given, only_plan, as_json)
-    found, *others = (read_table(table_folder(name, place)) for name in names)
+        from harness.bench.record import TableRequest
+
+        return _record(names[0], TableRequest(**arguments), only_plan, as_json)
+    first, *others = (read_table(table_folder(name, place)) for name in names)
     if export_to is not None:
-        paths = [str(path) for path in export_table(found, export_to)]
+        paths = [str(path) for path in export_table(first, export_to)]
         options.answer(as_json, {"files": paths}, "\n".join(paths))
         return 0
     if into is None:
-        return _show_table(found, as_json)
+        return _show_table(first, as_json)
     folder = Path(into) if "/" in into else place.table(into)
     # A recording of that name would later write over the merged table.
     records = folder.resolve().parent == place.tables.resolve() and place.recording(folder.resolve().name).exists()
     if any((folder / name).exists() for name in ("table.csv", "table.json")) or records:
         raise UsageError(f"there is a table in {folder}, or its recording; give --into another name")
-    whole = merged([found, *others], folder.name)
-    write_table(folder, whole)
-    return _show_table(whole, as_json, folder)
+    pooled = merged([first, *others], folder.name)
+    write_table(folder, pooled)
+    return _show_table(pooled, as_json, folder)
 
 
-def _show_table(found: Table, as_json: bool, written: Path | None = None) -> int:
+def _show_table(table: Table, as_json: bool, written: Path | None = None) -> int:
     from harness.bench.table import summary_text
 
-    facts = found.summary()
-    text = summary_text(found, facts) + ("" if written is None else f"\ntable: {written}")
+    facts = table.summary()
+    text = summary_text(table, facts) + ("" if written is None else f"\ntable: {written}")
     options.answer(as_json, facts | {"folder": None if written is None else str(written)}, text)
     return 0
 
 
-def _record(name: str, given: dict[str, Any], only_plan: bool, as_json: bool) -> int:
+def _record(name: str, request: TableRequest, only_plan: bool, as_json: bool) -> int:
     from harness.bench import record as recordings
     from harness.bench.table import write_table
     from harness.data.datasets import task_of
@@ -132,32 +135,28 @@ def _record(name: str, given: dict[str, Any], only_plan: bool, as_json: bool) ->
     out, folder = place.table(name), place.recording(name)
     if out.exists() and not folder.exists():
         raise UsageError(f"there is a table in {out}, but not its recording; record under another name and merge")
-    near = None
-    if given["near"] is not None:
-        if given["near_seeds"] <= given["seeds"]:
-            raise UsageError(f"--near-seeds {given['near_seeds']}: more than --seeds {given['seeds']} are wanted")
-        near = recordings.Near(target_pct=given["near"], within_pct=given["within"], seeds=given["near_seeds"])
-    ready = recordings.prepared(folder, name, given, near)
-    plan = recordings.plan_document(ready)
+    recording = recordings.prepare(folder, name, request)
+    plan = recordings.plan_document(recording)
     if only_plan:
         options.answer(as_json, plan, recordings.plan_text(plan))
         return 0
-    facts, machine = ready.facts, ready.facts.machines[0]
+    facts = recording.facts
+    machine = facts.machines[0]
     check_writable(out.parent)
     say(recordings.plan_text(plan))
-    options.say_training(ready.choice, facts.recipe, task_of(facts.dataset), place.teachers)
-    nodes = {"device": str(ready.device), "engine": machine.engine, "kinds": ray.Kinds.OURS}
+    options.say_training(recording.choice, facts.recipe, task_of(facts.dataset), place.teachers)
+    nodes = {"device": str(recording.device), "engine": machine.engine, "kinds": ray.Kinds.OURS}
     with (
         options.resumable(),
         study.owned(folder),
         # Nodes such as the machine that the table names, each as busy.
-        ray.executor_at(given["cluster"], machine.workers, **nodes) as executor_of,
+        ray.executor_at(request.cluster, machine.workers, **nodes) as executor_of,
         Reporter(plan["runs"], "runs") as reporter,
     ):
         reporter.advance(plan["ended"])
-        recorded = recordings.record(ready, place.teachers, reporter, executor_of)
-    write_table(out, recorded)
-    return _show_table(recorded, as_json, out)
+        table = recordings.record(recording, place.teachers, reporter, executor_of)
+    write_table(out, table)
+    return _show_table(table, as_json, out)
 
 
 @bench.command(short_help="Compare methods of search on a table, or live.")
@@ -193,7 +192,7 @@ def _record(name: str, given: dict[str, Any], only_plan: bool, as_json: bool) ->
 @options.some("dataset", "data", "device", "engine", "cluster")
 @_option("--out", type=click.Path(path_type=Path), help="Folder of the results [default: below runs/.bench].")
 @click.pass_context
-def run(ctx: click.Context, /, as_json: bool, **given: Any) -> int:
+def run(ctx: click.Context, /, as_json: bool, **arguments: Any) -> int:
     """Compare methods of search: which finds the smallest network that reaches the target, and how fast.
 
     On a TABLE of recorded runs the clock is simulated: a run takes the seconds that it took when it was
@@ -212,16 +211,20 @@ def run(ctx: click.Context, /, as_json: bool, **given: Any) -> int:
     harness bench run mnist-bench --live --method random --method default
     harness bench run --live --space tiny --recipe fast --target 99.2 --time 1h
     """
-    from_table = given["table"] is not None
-    if not from_table and (not given["live"] or None in (given["space"], given["target"], given["seconds"])):
+    from harness.bench import comparison, methods, replay
+
+    live = arguments["live"]
+    repeats = arguments.pop("repeats") or (3 if live else 200)
+    request = replay.RunRequest(repeats=repeats, **arguments)
+    from_table = request.table is not None
+    if not from_table and (not live or None in (request.space, request.target, request.seconds)):
         raise UsageError("a TABLE is wanted, or --live with --space, --target and --time")
-    refused = (_OF_A_TABLE if from_table else ()) + (_OF_A_REPLAY if given["live"] else _OF_LIVE_RUNS)
+    refused = (_OF_A_TABLE if from_table else ()) + (_OF_A_REPLAY if live else _OF_LIVE_RUNS)
     for name in refused:
         if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            what = f"{'--live' if given['live'] else 'a replay'}{' with a table' * from_table}"
-            raise UsageError(f"--{name.replace('_', '-')} says nothing of {what}")
-    given["repeats"] = given["repeats"] or (3 if given["live"] else 200)
-    from harness.bench import comparison, methods, replay
+            kind = "--live" if live else "a replay"
+            manner = " with a table" if from_table else ""
+            raise UsageError(f"--{name.replace('_', '-')} says nothing of {kind}{manner}")
     from harness.bench.table import read_table, table_folder
     from harness.evidence import study
     from harness.system.machine import core_count
@@ -230,42 +233,42 @@ def run(ctx: click.Context, /, as_json: bool, **given: Any) -> int:
     from harness.training.progress import Reporter
     from reports.comparison import write_bench_page
 
-    table = read_table(table_folder(given["table"], workspace())) if from_table else None
-    compared = methods.methods_of(given["names"], given["programs"], ablations=given["ablations"])
-    asked, effort = replay.prepared(given, table)
-    task = asked.task
-    asked = replace(asked, methods=tuple(method.named(task) for method in compared))
-    digest = hashlib.sha256(json.dumps(asked.document, sort_keys=True).encode()).hexdigest()[:6]
-    folder = given["out"] or workspace().runs / ".bench" / f"{asked.table or task.study.space}-{digest}"
+    table = None if request.table is None else read_table(table_folder(request.table, workspace()))
+    compared = methods.methods_of(request.names, request.programs, ablations=request.ablations)
+    design, effort = replay.prepare(request, table)
+    task = design.task
+    design = replace(design, methods=tuple(method.named(task) for method in compared))
+    digest = hashlib.sha256(json.dumps(design.document, sort_keys=True).encode()).hexdigest()[:6]
+    folder = request.out or workspace().runs / ".bench" / f"{design.table or task.study.space}-{digest}"
     check_writable(folder)
     with study.owned(folder), options.resumable():
-        if there := comparison.begin(folder, asked):
-            say(f"{len(there):,} repeats of an earlier call are kept; remove {folder} to begin anew")
+        traces_kept = comparison.begin(folder, design)
+        if traces_kept:
+            say(f"{len(traces_kept):,} repeats of an earlier call are kept; remove {folder} to begin anew")
         if effort is not None:
             # Only nodes such as this machine, and no more places.
             nodes = {"device": effort.device, "engine": effort.engine, "most": effort.workers, "kinds": ray.Kinds.OURS}
-            with ray.executor_at(given["cluster"], effort.workers, **nodes) as executor_of:
-                trains = partial(executor_of, Source(task.study.dataset, given["data"]), effort.limits)
-                told = partial(click.echo, err=True)
-                traces, judged = replay.run_live(compared, asked, effort, trains, folder, there, told)
+            with ray.executor_at(request.cluster, effort.workers, **nodes) as executor_of:
+                trains = partial(executor_of, Source(task.study.dataset, request.data), effort.limits)
+                to_stderr = partial(click.echo, err=True)
+                traces, judged = replay.run_live(compared, design, effort, trains, folder, traces_kept, to_stderr)
         else:
             assert table is not None, "without --live there is a table"
-            with Reporter(asked.repeats * len(compared), "repeats") as reporter:
-                reporter.advance(len(there))
+            with Reporter(design.repeats * len(compared), "repeats") as reporter:
+                reporter.advance(len(traces_kept))
 
                 def keep(trace: Trace) -> None:
                     comparison.append_trace(folder, trace)
                     reporter.advance()
 
-                count = given["processes"] or core_count()
-                traces = replay.run_repeats(compared, asked, table, count, there, keep)
+                count = request.processes or core_count()
+                traces = replay.run_repeats(compared, design, table, count, traces_kept, keep)
             sizes = {key: size for key, size in table.sizes.items() if size <= task.study.budget}
             judged = comparison.Judged.of(table.true_accuracies_pct, sizes, task.study.target_pct)
         comparison.write_end(folder, traces, judged)
-        found = comparison.findings(asked, traces, judged)
-        files = [
-            str(path) for path in (*comparison.write_figures(folder, found), write_bench_page(folder, asked, found))
-        ]
-        text = f"{comparison.figures_text(asked, found.document)}\nreport: {files[-1]}"
-        options.answer(as_json, found.document | {"files": files}, text)
+        findings = comparison.findings(design, traces, judged)
+        figures = comparison.write_figures(folder, findings)
+        page = write_bench_page(folder, design, findings)
+        text = f"{comparison.figures_text(design, findings.document)}\nreport: {page}"
+        options.answer(as_json, findings.document | {"files": [str(path) for path in (*figures, page)]}, text)
     return 0

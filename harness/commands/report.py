@@ -31,7 +31,18 @@ _MOST = 4
 @click.option("--markdown", is_flag=True, help="Print a summary for a pull request; write nothing.")
 @options.option("storage", help="Bring the study in this database up to date too; see docs/storage.md.")
 @options.as_json
-def report(names: tuple[str, ...], as_json: bool, storage: str | None, **given: bool) -> int:
+def report(
+    names: tuple[str, ...],
+    as_json: bool,
+    storage: str | None,
+    *,
+    everything: bool,
+    watch: bool,
+    opened: bool,
+    figures: bool,
+    tables: bool,
+    markdown: bool,
+) -> int:
     """Write the report of STUDY, one HTML file that works offline, and print its path.
 
     STUDY is a name, or the path of a study's folder or report; without it, the latest study. Two to four studies, or
@@ -48,36 +59,40 @@ def report(names: tuple[str, ...], as_json: bool, storage: str | None, **given: 
     harness report seed1 seed4 anchor3762
     harness report --markdown | gh pr create --body-file -
     """
-    several = given["everything"] or len(names) > 1
-    asked = [flag for flag in ("everything", "opened", "watch", "figures", "tables") if given[flag]]
-    for broken, message in (
+    several = everything or len(names) > 1
+    of_one_study = watch or figures or tables
+    for is_refused, message in (
         (len(names) > _MOST, f"{len(names)} names were given, but at most {_MOST} can be compared"),
-        (given["everything"] and names, "--all is of all studies, so no name goes with it"),
-        (several and {"watch", "figures", "tables"} & {*asked}, "--watch, --figures and --tables are of one study"),
-        (storage is not None and (several or given["watch"] or given["markdown"]), "--storage is of one study's page"),
-        (given["markdown"] and asked, "--markdown prints and writes nothing: no other option goes with it"),
+        (everything and names, "--all is of all studies, so no name goes with it"),
+        (several and of_one_study, "--watch, --figures and --tables are of one study"),
+        (storage is not None and (several or watch or markdown), "--storage is of one study's page"),
+        (
+            markdown and (everything or opened or of_one_study),
+            "--markdown prints and writes nothing: no other option goes with it",
+        ),
     ):
-        if broken:
+        if is_refused:
             raise UsageError(message)
     place = workspace()
-    if given["markdown"]:
+    if markdown:
         text = _markdown(names, place)
         options.answer(as_json, {"markdown": text}, text.removesuffix("\n"))
         return 0
     document: dict[str, Any]
-    if given["everything"]:
+    if everything:
         from reports.board import read_index, write_index, write_lacking_reports
 
         problems = []
         for name, problem in write_lacking_reports(place):
-            problems += [problem] if problem else []
-            if not problem:
+            if problem:
+                problems.append(problem)
+            else:
                 say(f"{name}: report written")
-        found = read_index(place)
+        index = read_index(place)
         # A study may be damaged for its report, for the index and for the standings.
-        left_out = list(dict.fromkeys([*problems, *found.left_out]))
+        left_out = list(dict.fromkeys([*problems, *index.left_out]))
         options.say_left_out(left_out)
-        document = {"report": str(write_index(place, found)), "study": None, "left_out": left_out}
+        document = {"report": str(write_index(place, index)), "study": None, "left_out": left_out}
     elif len(names) > 1:
         from reports.comparison import write_network_comparison, write_study_comparison
 
@@ -89,8 +104,11 @@ def report(names: tuple[str, ...], as_json: bool, storage: str | None, **given: 
         else:
             document["networks"] = [architecture.hash for _, architecture in networks]
     else:
-        document = _study(_one(names, place), place, storage, given)
-    if given["opened"] and not given["watch"]:
+        folder = _one(names, place)
+        if storage is not None:
+            _mirror(folder, storage)
+        document = _study(folder, place, watch=watch, opened=opened, figures=figures, tables=tables)
+    if opened and not watch:
         webbrowser.open(Path(document["report"]).absolute().as_uri())
     options.answer(as_json, document, "\n".join([document["report"], *document.get("files", [])]))
     return 0
@@ -107,36 +125,44 @@ def _one(names: tuple[str, ...], place: Workspace) -> Path:
     return folder
 
 
-def _study(folder: Path, place: Workspace, storage: str | None, given: dict[str, bool]) -> dict[str, Any]:
-    """Write the report of a study and what else is asked for."""
+def _mirror(folder: Path, storage: str) -> None:
+    """Bring a study in a database up to date."""
+    from harness.evidence.mirror import Mirror
+    from harness.evidence.study import Study, owned
+
+    study = Study.read(folder)
+    # A search that works on the study keeps it there itself.
+    with (
+        owned(folder),
+        busy(f"writing {folder.name} to the database"),
+        Mirror(folder.name, study.config, storage, say) as mirror,
+    ):
+        mirror.entries = study.entries
+        if not mirror.finish(seconds=None):
+            raise UsageError("the database of --storage could not be brought up to date; the same command goes on")
+
+
+def _study(folder: Path, place: Workspace, *, watch: bool, opened: bool, figures: bool, tables: bool) -> dict[str, Any]:
+    """Write the report of a study, and its figures and tables."""
     from reports import study_facts, study_page
 
-    if storage is not None:
-        from harness.evidence.mirror import Mirror
-        from harness.evidence.study import Study, owned
-
-        # A search that works on the study keeps it there itself.
-        study, words = Study.read(folder), f"writing {folder.name} to the database"
-        with owned(folder), busy(words), Mirror(folder.name, study.config, storage, say) as mirror:
-            mirror.entries = study.entries
-            if not mirror.finish(seconds=None):
-                raise UsageError("the database of --storage could not be brought up to date; the same command goes on")
     path = folder / "report.html"
-    if given["watch"]:
-        from harness.shown_search import watch
+    if watch:
+        from harness import shown_search
 
         say(f"watching {path}")
-        if given["opened"]:
+        if opened:
             webbrowser.open(path.absolute().as_uri())
-        watch(folder, place)
+        shown_search.watch(folder, place)
     else:
         with busy(f"writing the report of {folder.name}"):
             study_page.write_report(folder, place)
     document: dict[str, Any] = {"report": str(path), "study": folder.name}
-    if given["figures"] or given["tables"]:
+    if figures or tables:
         info = study_facts.read_study(folder, place)
-        files = study_page.write_figures(info, folder / "figures") if given["figures"] else []
-        files += study_page.write_tables(info, folder) if given["tables"] else []
+        files = study_page.write_figures(info, folder / "figures") if figures else []
+        if tables:
+            files += study_page.write_tables(info, folder)
         document["files"] = [str(file) for file in files]
     return document
 

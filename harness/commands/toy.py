@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 @click.option("--target", type=float, default=0.01, help="Count the updates to a loss below it.")
 @click.option("--check", "with_check", is_flag=True, help="Compare the gradients with autograd and differences.")
 @click.option("--out", type=click.Path(), help="Write the page, the workbook and a figure there.")
+@click.option(
+    "--figure", type=click.Path(path_type=Path), help="Draw these learning rates there, as .png, .svg or .pdf."
+)
 @options.as_json
 def toy(
     learning_rates: tuple[float, ...],
@@ -37,13 +40,14 @@ def toy(
     target: float,
     with_check: bool,
     out: str | None,
+    figure: Path | None,
     as_json: bool,
 ) -> None:
     """Work out backpropagation on a network of eight weights, and what the learning rate does to it.
 
     Prints each quantity as a formula, with the numbers put in, and as its value; then a table of learning rates.
     --out writes toy.html (try it yourself), toy.xlsx (the same as a spreadsheet) and a figure as SVG and PNG.
-    The files show the documents' learning rates, whatever the other options say.
+    Its files show the documents' learning rates, whatever the other options say; --figure draws those that are named.
     docs/backprop.md derives every line.
 
     \b
@@ -61,6 +65,11 @@ def toy(
     check = checked_gradients(START) if with_check else {}
     apart = {source: largest_difference(check, source) for source in check if source != "chain_rule"}
     written = [] if out is None else _write(out)
+    if figure is not None:
+        from harness.plots import rates_figure, write_figure
+
+        write_figure(rates_figure(curves, target), figure)
+        written.append(figure)
     document: dict[str, Any] = {
         "initial_loss": known["E_total"],
         "gradients": gradients(known),

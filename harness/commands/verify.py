@@ -18,7 +18,7 @@ from harness.system.files import workspace
 @click.option("--certify", is_flag=True, help="The lower bound must reach the target, on seeds declared in a commit.")
 @click.option("--declare-only", is_flag=True, help="With --certify: enter the attempt in the ledger, train nothing.")
 @options.option("cluster")
-def verify(declare_only: bool, certify: bool, cluster: str | None, as_json: bool, **given: Any) -> int:
+def verify(declare_only: bool, certify: bool, cluster: str | None, as_json: bool, **arguments: Any) -> int:
     """Train NETWORK on a fixed list of seeds and all training images, and read the test set once for each seed.
 
     NETWORK is a hash or name of the leaderboard, a preset such as seed4, the notation in quotes, @FILE, or '-' (stdin).
@@ -39,10 +39,11 @@ def verify(declare_only: bool, certify: bool, cluster: str | None, as_json: bool
 
     if declare_only and not certify:
         raise UsageError("--declare-only declares a certification: give --certify with it")
-    if certify and not declare_only and given["seeds"] is not None:
+    request = api.VerifyRequest(certify=certify, **arguments)
+    if certify and not declare_only and request.seeds is not None:
         raise UsageError("--seeds has no effect on a declared certification: give it with --declare-only")
     place = workspace()
-    plan = api.planned(place=place, certify=certify, **given)
+    plan = api.plan_verification(request, place)
     if declare_only:
         attempt = declare(plan, place, len(plan.indices))
         text = (
@@ -54,10 +55,10 @@ def verify(declare_only: bool, certify: bool, cluster: str | None, as_json: bool
         return 0
     # The seeds of a certification stay on one kind of machine.
     nodes = {"device": plan.device, "engine": plan.engine, "kinds": Kinds.FIRST if certify else Kinds.ANY}
-    with options.resumable(), executor_at(cluster, given["workers"], **nodes) as executor_of:
-        found = api.verified(plan, place, given["data"], executor_of)
-    options.answer(as_json, found.document(), str(found))
-    return 0 if found.passed else 3
+    with options.resumable(), executor_at(cluster, request.workers, **nodes) as executor_of:
+        result = api.run_verification(plan, place, request.data, executor_of)
+    options.answer(as_json, result.document(), str(result))
+    return 0 if result.passed else 3
 
 
 @click.command(short_help="Compute a certificate again.")
@@ -71,5 +72,5 @@ def check(file: Path, as_json: bool) -> None:
     from harness.evidence.certificate import check as checked
     from harness.system.document import document_of
 
-    found = checked(file)
-    options.answer(as_json, document_of(found), str(found))
+    certificate = checked(file)
+    options.answer(as_json, document_of(certificate), str(certificate))

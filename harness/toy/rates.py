@@ -41,7 +41,7 @@ class RateCurve:
 
 
 def rate_curve(start: Mapping[str, float], learning_rate: float, updates: int, target: float) -> RateCurve:
-    """Train for ``updates``, and on until the target is met, ``MOST_UPDATES`` are done or nothing moves any more.
+    """Train for ``updates``, and on until the target is met, ``_MOST_UPDATES`` are done or nothing moves any more.
 
     Raises:
         UsageError: the rate is not a finite number, or the target none above 0.

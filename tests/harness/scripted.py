@@ -193,7 +193,7 @@ def without_processes(monkeypatch: pytest.MonkeyPatch) -> Trainer:
 
 
 def _count_writes(made: Trainer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make a fault point before and after each write, and one in which half a line of a journal is written."""
+    """Make a fault point before and after each write, and one in which half a line of a log is written."""
     append, write = files.append_line, files.write_bytes
 
     def torn_append(path: Path, line: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import signal
 import subprocess
 import sys
@@ -119,10 +118,6 @@ def test_a_process_is_told_nothing_of_how_this_one_was_started(monkeypatch: pyte
     # Those of another thread are somebody else's.
     assert (told[1]["start_method"], "init_main_from_path" in told[1]) == ("loky", True)
     assert spawn.get_preparation_data is usual
-
-
-def test_the_package_can_be_named_in_what_joblib_and_dask_send_to_other_processes():
-    assert pickle.loads(pickle.dumps(harness)) is harness
 
 
 SCRIPT = """

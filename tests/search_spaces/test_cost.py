@@ -1,4 +1,4 @@
-"""How many numbers a network keeps, against counts by hand; ``tests/harness/training/test_stored.py`` asks torch."""
+"""How many numbers a network keeps, against counts by hand; ``tests/harness/training/test_modules.py`` asks torch."""
 
 from __future__ import annotations
 

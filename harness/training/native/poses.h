@@ -1,4 +1,4 @@
-// Numbers that are learned once and used in several poses; which poses there are says search_spaces/poses.py.
+// Numbers that are learned once and used in several poses; search_spaces/modules.py says which poses there are.
 #pragma once
 #include <vector>
 

@@ -345,7 +345,7 @@ static int numbers_along(int outputs) {
 bool pays_in_tiles(const Convolution& c, int height, int width) {
   if (c.rows != 3 || c.columns != 3 || c.stride != 1 || c.row_padding > 2 || c.row_padding != c.column_padding) return false;
   // Costs of a tile, forward and in the kernel gradient, where the direct way costs 1 for each output of each pair of
-  // channels. Measured as 4.2, 17 and 14, on a processor that makes one vector multiply-add a cycle (docs/experiments.md);
+  // channels. Measured as 4.2, 17 and 14, on a processor that makes one vector multiply-add a cycle (docs/lab, 2026);
   // a third is added, as others multiply faster and gain less.
   constexpr double PAIR = 5.5, INPUT = 23, OUTPUT = 18;
   const double in = c.in, out = c.out, tiles = double(numbers_along(height)) * numbers_along(width) / NUMBERS;

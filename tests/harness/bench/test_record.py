@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 
-from harness.bench.record import _BANDS, Near, _choose, _Chosen, _Recording, _table_of, prepared, record
+from harness.bench.record import _BANDS, Near, Recording, TableRequest, _choose, _Chosen, _table_of, prepare, record
 from harness.bench.table import Table
 from harness.evidence.events import RunEnded
 from harness.evidence.study import Study, StudyConfig, open_study
@@ -48,13 +48,13 @@ CONFIG = StudyConfig(
 )
 
 
-def recording(folder: Path, near: Near | None = None) -> _Recording:
+def recording(folder: Path, near: Near | None = None) -> Recording:
     """Return the recording of the three networks, two seeds each, as a folder has it."""
     study, given = Study(folder, CONFIG).folded(), _Chosen(FACTS.samples[0], COSTS, 3, True)
-    return _Recording(study, FACTS, given, 2, near, {"seeds": "2"}, cast(Any, None), cast(Any, "cpu"), cast(Any, None))
+    return Recording(study, FACTS, given, 2, near, {"seeds": "2"}, cast(Any, None), cast(Any, "cpu"), cast(Any, None))
 
 
-def with_runs(folder: Path, runs: Iterable[Result], near: Near | None = None) -> _Recording:
+def with_runs(folder: Path, runs: Iterable[Result], near: Near | None = None) -> Recording:
     made = recording(folder, near)
     for run in runs:
         made.study.add(RunEnded(run=run))
@@ -321,18 +321,31 @@ def test_a_run_that_always_breaks_ends_the_recording_and_keeps_the_others(traine
     assert len(recording(tmp_path).ended) >= 3
 
 
-GIVEN = {"space": "tiny", "networks": 3, "seeds": 1, "rungs": None, "recipe": "fast", "epochs": 8, "budget": 4_000}
-GIVEN |= {"seed": 0, "workers": 1, "dataset": "mnist-5k", "data": None, "device": "cpu", "engine": "torch"}
+REQUEST = TableRequest(
+    space="tiny",
+    networks=3,
+    seeds=1,
+    rungs=None,
+    recipe="fast",
+    epochs=8,
+    budget=4_000,
+    seed=0,
+    workers=1,
+    dataset="mnist-5k",
+    data=None,
+    device="cpu",
+    engine="torch",
+)
 
 
 @pytest.mark.parametrize(
     "changes", [{"seeds": 2}, {"seed": 1}, {"networks": 2}, {"rungs": (1, 8)}, {"epochs": 4}, {"workers": 2}]
 )
 def test_a_recording_never_mixes(changes: dict[str, Any], tmp_path: Path):
-    made = prepared(tmp_path, "mine", GIVEN, None)
+    made = prepare(tmp_path, "mine", REQUEST)
     assert (made.facts.rungs, made.ended, list(tmp_path.iterdir())) == ((1, 2, 4, 8), {}, [])
     open_study(tmp_path, made.study.config, made.origins)
 
-    assert prepared(tmp_path, "mine", GIVEN, None).facts == made.facts
+    assert prepare(tmp_path, "mine", REQUEST).facts == made.facts
     with pytest.raises(ContentError):
-        prepared(tmp_path, "mine", GIVEN | changes, None)
+        prepare(tmp_path, "mine", replace(REQUEST, **changes))

@@ -20,12 +20,13 @@ from harness.bench.comparison import Answer, Comparison, Judged, SearchTask, Tra
 from harness.bench.methods import _BUILT_IN, Method
 from harness.bench.replay import (
     Reading,
+    RunRequest,
     SimulatedExecutor,
     _judged,
     _run_repeat,
     _table_task,
     _TableReadings,
-    prepared,
+    prepare,
     replay,
     run_repeats,
 )
@@ -326,23 +327,23 @@ def test_a_process_that_is_killed_is_told_in_one_line_and_what_has_ended_is_kept
 
 
 METHODS = (_BUILT_IN["random"], _BUILT_IN["halving"])
-GIVEN: dict[str, Any] = {
-    "live": True,
-    "repeats": 2,
-    "seed": 0,
-    "target": None,
-    "budget": None,
-    "seconds": None,
-    "workers": 2,
-    "answer_seconds": 10.0,
-    "dataset": "mnist-5k",
-    "data": None,
-    "device": "cpu",
-    "engine": "torch",
-    "judge_seeds": 3,
-    "space": "tiny",
-    "recipe": "fast",
-}
+REQUEST = RunRequest(
+    live=True,
+    repeats=2,
+    seed=0,
+    target=None,
+    budget=None,
+    seconds=None,
+    workers=2,
+    answer_seconds=10.0,
+    dataset="mnist-5k",
+    data=None,
+    device="cpu",
+    engine="torch",
+    judge_seeds=3,
+    space="tiny",
+    recipe="fast",
+)
 
 
 def digits() -> Table:
@@ -352,9 +353,9 @@ def digits() -> Table:
 
 
 def test_with_a_table_the_question_is_the_tables_and_the_judge_and_the_machine_are_not(tmp_path: Path):
-    asked, effort = prepared(GIVEN, digits())
+    asked, effort = prepare(REQUEST, digits())
 
-    assert asked.task == _table_task(digits(), GIVEN)
+    assert asked.task == _table_task(digits(), REQUEST)
     assert (asked.table, asked.judge_seeds, effort and effort.engine) == (None, 3, "torch")
     machine = asked.machine
     assert machine is not None
@@ -365,7 +366,7 @@ def test_with_a_table_the_question_is_the_tables_and_the_judge_and_the_machine_a
 
 
 def test_without_one_the_options_ask():
-    asked, _ = prepared(GIVEN | {"target": 99.2, "seconds": 60.0}, None)
+    asked, _ = prepare(replace(REQUEST, target=99.2, seconds=60.0), None)
 
     task = asked.task
     study = task.study

@@ -18,7 +18,7 @@ from harness.evidence import study
 from harness.evidence.leaderboard import row_of_record
 from harness.evidence.record import Record
 from harness.evidence.verify import Verdict
-from harness.searching import finish
+from harness.searching import conclude
 from harness.system import user_code
 from harness.system.files import Workspace
 from harness.training.executor import Broken
@@ -222,7 +222,7 @@ def test_a_verified_winner_is_exit_code_0(
 ):
     record = new_record([50, 52, 54, 50, 51])
     verdict = Verdict(record, row_of_record(record), record.seeds, (), False)
-    monkeypatch.setattr(finish, "conclude", lambda *arguments: verdict)
+    monkeypatch.setattr(conclude, "conclude", lambda *arguments: verdict)
 
     document = document_of(capsys, *SEARCH, "--trials", "1", code=0)
 
@@ -239,7 +239,7 @@ def test_an_interrupted_search_is_not_concluded_and_says_how_it_goes_on(
             signal.raise_signal(each)
 
     monkeypatch.setattr(shown_search.SearchReporter, "_write_report", interrupt)
-    monkeypatch.setattr(finish, "conclude", lambda *arguments: pytest.fail("it was concluded"))
+    monkeypatch.setattr(conclude, "conclude", lambda *arguments: pytest.fail("it was concluded"))
 
     assert run([*SEARCH]) == 130
     assert capsys.readouterr().err.endswith("error: interrupted\nhint: resume with the same command\n")

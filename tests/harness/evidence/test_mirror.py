@@ -26,7 +26,7 @@ from harness.evidence import mirror, study
 from harness.evidence.events import SessionBegan, SessionEnded
 from harness.evidence.mirror import Mirror, _without_password, hidden, write_database
 from harness.evidence.study import Study, StudyConfig, open_study
-from harness.searching import finish, loop
+from harness.searching import conclude, loop
 from harness.searching.state import Moment, Search, Watcher
 from harness.system.errors import UsageError
 from harness.training.executor import Source
@@ -320,7 +320,7 @@ def begun(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 
     monkeypatch.delenv("HARNESS_DATA", raising=False)
     monkeypatch.setattr(loop, "run_search", search_nothing)
-    monkeypatch.setattr(finish, "conclude", lambda *arguments: None)
+    monkeypatch.setattr(conclude, "conclude", lambda *arguments: None)
     monkeypatch.setattr(study_page, "write_report", lambda folder, place, study=None: folder / "report.html")
     return commands
 

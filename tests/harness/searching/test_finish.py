@@ -19,8 +19,10 @@ from harness.evidence.events import Entry, RunEnded, Verified
 from harness.evidence.leaderboard import row_of_record
 from harness.evidence.record import Record
 from harness.evidence.verify import Verdict
-from harness.searching import finish, loop, race
-from harness.searching.finish import Outcome, _LastWords, conclude, outcome_of
+from harness.searching import conclude as conclude_module
+from harness.searching import loop, race
+from harness.searching.advice import Outcome, _LastWords, outcome_of
+from harness.searching.conclude import conclude
 from harness.searching.race import NearestMiss, Trials
 from harness.searching.state import Search
 from harness.training.executor import Limits
@@ -311,7 +313,7 @@ def test_a_search_that_is_killed_between_two_verifications_goes_on_with_the_seco
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(finish, "choose", killed)
+        patch.setattr(conclude_module, "choose", killed)
         with pytest.raises(Killed):
             conclude(plan, search)
     assert [job.architecture for job in seeds.asked] == [WINNER] * 5
@@ -392,7 +394,7 @@ def end(tmp_path: Path) -> Callable[..., Outcome]:
         ]
         for entry in entries:
             study.take(entry)
-        facts: dict[str, Any] = {"given": GIVEN, "nearest": NEAREST, "verdict": None}
+        facts: dict[str, Any] = {"typed_options": GIVEN, "nearest": NEAREST, "verdict": None}
         return Outcome(plan=plan, study=study, **(facts | changes))
 
     return made
@@ -427,19 +429,21 @@ SMALL, FAR = replace(NEAREST, cost=1900), replace(NEAREST, cost=1900, errors=200
         ({"reason": "exhausted"}, "space", {"--budget": "8000", "--space": "tiny"}),
         ({"reason": "exhausted", "nearest": None}, "space", {"--budget": "8000", "--space": "tiny"}),
         ({"reason": "exhausted", "nearest": None, "config": {"minimise": Metric.MACS, "most": 300_000},
-          "given": {"--minimise": "macs", "--limit": "receptive_field >= 20,macs <= 300000"}}, "space",
+          "typed_options": {"--minimise": "macs", "--limit": "receptive_field >= 20,macs <= 300000"}}, "space",
          {"--minimise": "macs", "--limit": "receptive_field >= 20,macs<=600000"}),
         # What binds is raised, be it a limit; not beyond the space's conditions, and not where the space has no more.
-        ({"reason": "exhausted", "given": {"--limit": "parameters<=4000,macs>=9"},
+        ({"reason": "exhausted", "typed_options": {"--limit": "parameters<=4000,macs>=9"},
           "where": "where parameters <= 4000, macs >= 9;"}, "space",
          {"--limit": "macs >= 9,parameters<=8000", "--budget": "8000"}),
-        ({"reason": "exhausted", "given": {}, "where": "where parameters <= 5000;"}, "space", {"--budget": "5000"}),
-        ({"reason": "exhausted", "given": {}, "where": "where parameters <= 4000;", "nearest": FAR}, "target",
+        ({"reason": "exhausted", "typed_options": {}, "where": "where parameters <= 5000;"}, "space",
+         {"--budget": "5000"}),
+        ({"reason": "exhausted", "typed_options": {}, "where": "where parameters <= 4000;", "nearest": FAR}, "target",
          {"--target": "98.27"}),
         # A lower target: 200 errors and 8 % are 216 on validation, 0.8 times as many on the test images.
-        ({"reason": "exhausted", "nearest": FAR, "given": {}}, "target", {"--target": "98.27"}),
+        ({"reason": "exhausted", "nearest": FAR, "typed_options": {}}, "target", {"--target": "98.27"}),
         # 80 errors on the test images for each hundred on validation: 20 % asks for 0 % there.
-        ({"reason": "exhausted", "nearest": replace(FAR, errors=10_000), "given": {}}, "target", {"--target": "20"}),
+        ({"reason": "exhausted", "nearest": replace(FAR, errors=10_000), "typed_options": {}}, "target",
+         {"--target": "20"}),
     ],
 )  # fmt: skip
 def test_more_time_or_trials_else_a_larger_budget_else_a_lower_target(
@@ -452,7 +456,9 @@ def test_more_time_or_trials_else_a_larger_budget_else_a_lower_target(
 
 
 def test_a_space_without_a_network_is_looked_at_not_widened(end: Callable[..., Outcome]):
-    found = words(end("exhausted", nearest=None, given={"--space": "@a.space"}, where="where parameters <= 4000;"))
+    found = words(
+        end("exhausted", nearest=None, typed_options={"--space": "@a.space"}, where="where parameters <= 4000;")
+    )
     assert (found.why, found.arguments) == ("space", ("spaces", "check", "@a.space"))
 
 
@@ -488,7 +494,7 @@ def test_a_winner_that_missed_its_verification(
 ):
     record = new_record(errors)
 
-    found = words(end("time", verdict=verdict_of(record, contradicted=contradicted), given={}))
+    found = words(end("time", verdict=verdict_of(record, contradicted=contradicted), typed_options={}))
 
     assert found.why == "verification"
     assert found.arguments == tuple(record.hash if word == "HASH" else word for word in arguments)

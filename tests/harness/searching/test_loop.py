@@ -185,12 +185,13 @@ def test_time_counts_over_all_sessions(trainer: Trainer, tmp_path: Path):
 
 def test_a_finished_search_is_left_as_it_is(trainer: Trainer, tmp_path: Path):
     scripted.run(tmp_path, scripted.config(), scripted.effort(trials=5))
-    journal, asked = (tmp_path / "log.jsonl").read_bytes(), len(trainer.asked)
+    log = (tmp_path / "log.jsonl").read_bytes()
+    asked = len(trainer.asked)
 
     found = scripted.run(tmp_path, scripted.config(), scripted.effort(trials=5))
 
     assert found.finished
-    assert (tmp_path / "log.jsonl").read_bytes() == journal
+    assert (tmp_path / "log.jsonl").read_bytes() == log
     assert len(trainer.asked) == asked
 
 

@@ -1,34 +1,28 @@
-"""How a search ends: its winner is verified on the test set, once, another network where it misses; what is said then.
-
-One verdict, or one nearest miss, and one command that gets further.
-"""
+"""What is said when a search has ended: its answer or its nearest miss, and one command that gets further."""
 
 from __future__ import annotations
 
 import math
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from harness.data.datasets import dataset
-from harness.evidence.events import Advised, Postponed, SessionEnded, Verified, WinnerChosen
-from harness.evidence.leaderboard import cost_of, refresh
-from harness.evidence.record import Found
-from harness.evidence.verify import Plan, Verdict, due_indices, recorded_verdict, run_seeds
+from harness.evidence.events import Advised, Postponed, SessionEnded, Verified
+from harness.evidence.leaderboard import cost_of
+from harness.evidence.verify import Verdict
 from harness.searching import race
-from harness.searching.clock import VERIFY_FACTOR, least_seconds, verify_seeds
-from harness.searching.loop import choose
+from harness.searching.clock import least_seconds
 from harness.searching.plan import SearchPlan
 from harness.searching.race import NearestMiss, Trials, miss_text, nearest_miss
 from harness.searching.state import Search
 from harness.system.document import document_of
 from harness.system.errors import typed
 from harness.system.terminal import counted, duration_option, duration_text
-from harness.training.executor import Event
 from harness.training.native.native import EngineUnavailable
 from harness.training.result import Purpose, Status
 from harness.training.train import measured_latency
@@ -44,113 +38,6 @@ _FAILED = {
     Status.TIMED_OUT: "ended at the time limit",
     Status.CRASHED: "crashed",
 }
-
-
-def conclude(
-    plan: SearchPlan,
-    search: Search,
-    on_event: Callable[[Event], None] = lambda event: None,
-    say: Callable[[str], None] = lambda line: None,
-) -> Verdict | None:
-    """Verify the study's winner and rewrite the leaderboard; where it misses, verify a second network.
-
-    That is the smallest other one that stands and for which there is time; looks of earlier sessions count. A
-    network is verified once, whatever came of it: one that was verified earlier is not verified again. ``on_event``
-    sees how the seeds go on.
-
-    Returns:
-        the last verdict; None where the search named no winner, or where too little time is left to verify it. Where
-        time is lacking, for the first or the second one, the last event of the log is ``Postponed``.
-    """
-    winners = search.of_kind(WinnerChosen)
-    verdict = _verified(plan, search, winners[-1].event, on_event, say) if winners else None
-    if plan.config.second is not None:
-        # All of a front, what is least in both first; then the record of the network that is named.
-        while verdict is not None and (other := choose(search)) is not None:
-            is_last = other.trial in search.verdicts
-            verdict = _verified(plan, search, other, on_event, say) or verdict
-            if is_last or isinstance(search.entries[-1].event, Postponed):
-                break
-    elif verdict is not None and verdict.has_missed and (second := choose(search)) is not None:
-        say(f"missed: {verdict.record.parameters:,} parameters; next: {second.parameters:,} parameters")
-        verdict = _verified(plan, search, second, on_event, say) or verdict
-    refresh(plan.workspace)
-    return verdict
-
-
-def _verified(
-    plan: SearchPlan,
-    search: Search,
-    winner: WinnerChosen,
-    on_event: Callable[[Event], None],
-    say: Callable[[str], None],
-) -> Verdict | None:
-    config, effort, candidate = plan.config, plan.effort, search.candidates[winner.trial]
-    recipe, name = config.recipe_of(candidate.proposal.epochs)
-    found = Found(
-        study=plan.folder.name,
-        study_seed=config.seed,
-        space=config.space,
-        sampler=f"{config.sampler} {config.sampler_sha256}".rstrip(),
-        trial=winner.trial,
-        validation_accuracy_pct=winner.validation_accuracy_pct or 0.0,
-        validation_seeds=winner.validation_seeds or 0,
-        trained=len({trial for trial, _, _ in search.ended}),
-        rejected=search.rejected.total(),
-        search_seconds=search.seconds,
-        workers=effort.workers,
-        attempt=1 + len(search.verdicts.keys() - {winner.trial}),
-    )
-    verification = Plan(
-        architecture=candidate.proposal.architecture,
-        # With what the catalog knows about the recipe.
-        recipe=replace(plan.recipe, recipe=recipe, name=name),
-        dataset=config.dataset,
-        target_pct=config.target_pct,
-        repeat=False,
-        indices=(),
-        device=effort.device,
-        engine=effort.engine,
-        workers=effort.workers,
-        found=found,
-    )
-    # With those that were declared by a search of more workers, or by hand.
-    due = due_indices(verification, plan.workspace, verify_seeds(effort.workers))
-    verification = replace(verification, indices=due)
-    recorded = recorded_verdict(verification, plan.workspace)
-    # A record can be taken away; then the seeds are run again.
-    if winner.trial in search.verdicts and recorded.runs:
-        return recorded
-    seeds = len(verification.indices) - len(recorded.runs)
-    if seeds:
-        needed = search.verify_seconds(candidate, seeds)
-        if search.left < search.least_verify_seconds(candidate, seeds):
-            search.add(Postponed(hash=winner.hash, parameters=winner.parameters, seconds=needed))
-            return None
-        size = size_text(winner.parameters, candidate.costs, config.minimised)
-        on = f"{counted(seeds, 'fresh seed')} on the test images"
-        say(f"verifying: {size}, {on}, at most about {duration_text(needed)}")
-
-    def on_verdict(verdict: Verdict) -> None:
-        search.add(
-            Verified(
-                hash=verdict.record.hash,
-                recipe_hash=verdict.record.recipe_hash,
-                tier=verdict.row.tier,
-                mean_test_accuracy_pct=verdict.row.mean_test_accuracy_pct,
-                seeds=verdict.row.seeds,
-                passed=verdict.passed or (False if verdict.has_missed else None),
-            )
-        )
-
-    # Longer than a trial by as much as there are more images.
-    limits = replace(effort.limits, seconds=effort.limits.seconds * VERIFY_FACTOR)
-    return run_seeds(
-        verification, plan.workspace, plan.source, limits, on_event, plan.executor_of, on_verdict=on_verdict
-    )
-
-
-# What is said ---------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +64,7 @@ class Outcome:
     """How a search has ended that was not interrupted.
 
     Attributes:
-        given: options of the command line and their values, as they are typed.
+        typed_options: options of the command line and their values, as they are typed.
         nearest: what came nearest, where nothing is confirmed; with an answer a smaller network that passed once.
         waiting: a network that is confirmed and not verified, the smallest; ``seconds`` are of the whole search with
             its verification.
@@ -186,7 +73,7 @@ class Outcome:
     plan: SearchPlan
     study: Trials
     verdict: Verdict | None
-    given: Mapping[str, str]
+    typed_options: Mapping[str, str]
     nearest: NearestMiss | None = None
     waiting: Postponed | None = None
 
@@ -236,12 +123,7 @@ class Outcome:
             with suppress(EngineUnavailable):
                 lines.append(f"measured here: {measured_latency(network, task):.0f} microseconds an image on one core")
         if config.second is not None:
-            lines += ["front:"] * bool(front := self._front())
-            for each in front:
-                size = size_text(each["parameters"], [each[metric] for metric in config.minimised], config.minimised)
-                mean = each["mean_test_accuracy_pct"]
-                shown = "" if mean is None else f", {mean:.3f} % on the test images"
-                lines.append(f"  {each['hash']}  {size}: {each['tier']}{shown}")
+            lines += self._front_lines()
         lines += [
             f"also verified, and missed: {size}, mean test accuracy {verdict.mean_test_accuracy_pct or 0:.3f} % over "
             f"{verdict.seeds or 0} seeds (hash {verdict.hash})"
@@ -250,6 +132,16 @@ class Outcome:
         if (words := self.words()) is not None:
             lines += [*words.sentences, f"this command {words.advice}:", f"  {words.command}"]
         return "\n".join(lines)
+
+    def _front_lines(self) -> list[str]:
+        metrics = self.plan.config.minimised
+        lines = []
+        for network in self._front():
+            size = size_text(network["parameters"], [network[metric] for metric in metrics], metrics)
+            mean = network["mean_test_accuracy_pct"]
+            accuracy = "" if mean is None else f", {mean:.3f} % on the test images"
+            lines.append(f"  {network['hash']}  {size}: {network['tier']}{accuracy}")
+        return ["front:", *lines] if lines else []
 
     def _front(self) -> list[dict[str, Any]]:
         """Return the networks that no other one has less of both than; what has missed its verification is left out."""
@@ -314,7 +206,7 @@ class Outcome:
         if (self.nearest is None or 2 * self.nearest.cost > config.ceiling) and (changes := self._larger()):
             return self._advised("space", (said, *near), changes, "looks among larger networks")
         if self.nearest is None:
-            check = ("spaces", "check", self.given.get("--space", config.space))
+            check = ("spaces", "check", self.typed_options.get("--space", config.space))
             return _said("space", (said,), check, "says why networks of the space are rejected")
         # What the seeds of the nearest network differ by is allowed for.
         errors = min(1.0, self.nearest.errors * (1 + race.SEED_SHARE) / self.nearest.size)
@@ -334,7 +226,7 @@ class Outcome:
     def _larger(self) -> dict[str, str]:
         """Return the limits that larger networks of the space keep; none where the space itself has no such network."""
         metric, ceiling, space = self.plan.config.minimise, self.plan.config.ceiling, self.plan.space
-        limits = parse_conditions(self.given["--limit"]) if "--limit" in self.given else ()
+        limits = parse_conditions(self.typed_options["--limit"]) if "--limit" in self.typed_options else ()
 
         def is_upper(each: Condition) -> bool:
             return each.metric is metric and each.comparison in ("<=", "<", "==")
@@ -380,26 +272,30 @@ class Outcome:
 
     def _advised(self, why: Any, sentences: tuple[str, ...], changes: Mapping[str, str], advice: str) -> _LastWords:
         # Where more than the effort changes, another study begins.
-        kept = {**self.given, **changes}
+        kept = {**self.typed_options, **changes}
         if changes.keys() - {"--time", "--trials"}:
             kept.pop("--study", None)
         return _said(why, sentences, search_words(kept), advice)
 
 
-def search_words(given: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the command of a search with these options and their values; what was given twice is named twice."""
-    words = (word for name, value in given.items() for each in value.split(f" {name} ") for word in (name, each))
-    return ("search", *words)
+def search_words(typed_options: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the command of a search with these options and values; an option of two values is named twice."""
+    words = ["search"]
+    for name, values in typed_options.items():
+        for value in values.split(f" {name} "):
+            words += [name, value]
+    return tuple(words)
 
 
 def _said(why: Any, sentences: tuple[str, ...], arguments: tuple[str, ...], advice: str) -> _LastWords:
     return _LastWords(why=why, sentences=sentences, arguments=arguments, advice=advice, command=typed(*arguments))
 
 
-def outcome_of(plan: SearchPlan, search: Search, verdict: Verdict | None, given: Mapping[str, str]) -> Outcome:
-    """Return how a search has ended that was not interrupted, and note what is advised.
+def outcome_of(plan: SearchPlan, search: Search, verdict: Verdict | None, typed_options: Mapping[str, str]) -> Outcome:
+    """Return how a search has ended that was not interrupted, and log what is advised.
 
-    ``given`` are options of the command line and their values, as they are typed.
+    Args:
+        typed_options: options of the command line and their values, as they are typed.
     """
     nearest = waiting = None
     last = search.entries[-1].event
@@ -418,9 +314,12 @@ def outcome_of(plan: SearchPlan, search: Search, verdict: Verdict | None, given:
         waiting = replace(last, seconds=search.seconds + last.seconds)
     elif verdict is None:
         nearest = nearest_miss(search.candidates.values())
-    found = Outcome(plan=plan, study=search, verdict=verdict, given=given, nearest=nearest, waiting=waiting)
-    if (words := found.words()) is not None:
+    outcome = Outcome(
+        plan=plan, study=search, verdict=verdict, typed_options=typed_options, nearest=nearest, waiting=waiting
+    )
+    words = outcome.words()
+    if words is not None:
         advised = Advised(arguments=words.arguments, advice=words.advice)
         if last != advised:
             search.add(advised)
-    return found
+    return outcome

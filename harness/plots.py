@@ -1,0 +1,74 @@
+"""Figures for notebooks and papers, drawn with matplotlib; pages have charts of their own (``reports/charts.py``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.system.errors import UsageError
+from harness.system.files import check_writable, write_together
+from search_spaces.space import OBJECTIVES
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from harness.evidence.study import StudyConfig
+    from harness.toy.rates import RateCurve
+
+_FORMATS = (".png", ".svg", ".pdf")
+# Inches; the height is three fifths of the width.
+_SIZE = (6.4, 3.84)
+
+
+def study_figure(title: str, config: StudyConfig, points: Mapping[str, Sequence[tuple[int, float]]]) -> Figure:
+    """Return the networks of a study, validation accuracy over cost.
+
+    Args:
+        points: by kind, such as confirmed, the cost of each network and its validation accuracy in per cent.
+    """
+    figure = _figure()
+    axes = figure.subplots()
+    for (kind, members), marker in zip(points.items(), "o^*", strict=False):
+        costs = [cost for cost, _ in members]
+        accuracies = [accuracy for _, accuracy in members]
+        axes.scatter(costs, accuracies, marker=marker, label=f"{kind} ({len(members)})")
+    axes.axhline(config.threshold_pct, linestyle="--", label=f"threshold {config.threshold_pct:g} %")
+    axes.set(xscale="log", xlabel=OBJECTIVES[config.minimise], ylabel="validation accuracy, %", title=title)
+    axes.legend()
+    return figure
+
+
+def rates_figure(curves: Sequence[RateCurve], target: float) -> Figure:
+    """Return the toy's loss over updates, a curve a learning rate."""
+    figure = _figure()
+    axes = figure.subplots()
+    for curve in curves:
+        axes.plot(curve.losses, label=f"learning rate {curve.learning_rate:g}")
+    axes.axhline(target, linestyle="--", color="grey", label=f"target {target:g}")
+    axes.set(xscale="symlog", yscale="log", xlabel="updates", ylabel="loss")
+    axes.legend()
+    return figure
+
+
+def write_figure(figure: Figure, path: Path) -> None:
+    """Write a figure in the format that the ending of its path names.
+
+    Raises:
+        UsageError: the ending is none of .png, .svg and .pdf, or the folder cannot be written.
+    """
+    from io import BytesIO
+
+    if path.suffix not in _FORMATS:
+        raise UsageError(f"{path}: allowed endings of a figure are {', '.join(_FORMATS)}")
+    check_writable(path.parent)
+    content = BytesIO()
+    figure.savefig(content, format=path.suffix[1:])
+    write_together({path: content.getvalue()})
+
+
+def _figure() -> Figure:
+    from matplotlib.figure import Figure
+
+    # A figure of its own leaves the caller's pyplot as it is.
+    return Figure(figsize=_SIZE, layout="constrained")

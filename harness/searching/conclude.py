@@ -1,0 +1,130 @@
+"""How a search ends: its winner is verified on the test set, once, and another network where it misses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from harness.evidence.events import Postponed, Verified, WinnerChosen
+from harness.evidence.leaderboard import refresh
+from harness.evidence.record import Found
+from harness.evidence.verify import Plan, Verdict, due_indices, recorded_verdict, run_seeds
+from harness.searching.clock import VERIFY_FACTOR, verify_seeds
+from harness.searching.loop import choose
+from harness.searching.plan import SearchPlan
+from harness.searching.state import Search
+from harness.system.terminal import counted, duration_text
+from harness.training.executor import Event
+from search_spaces.space import size_text
+
+
+def conclude(
+    plan: SearchPlan,
+    search: Search,
+    on_event: Callable[[Event], None] = lambda event: None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Verdict | None:
+    """Verify the study's winner and rewrite the leaderboard; where it misses, verify a second network.
+
+    That is the smallest other one that stands and for which there is time; looks of earlier sessions count. A
+    network is verified once, whatever came of it: one that was verified earlier is not verified again. ``on_event``
+    sees how the seeds go on.
+
+    Returns:
+        the last verdict; None where the search named no winner, or where too little time is left to verify it. Where
+        time is lacking, for the first or the second one, the last event of the log is ``Postponed``.
+    """
+    winners = search.of_kind(WinnerChosen)
+    verdict = _verified(plan, search, winners[-1].event, on_event, say) if winners else None
+    if plan.config.second is not None:
+        # All of a front, what is least in both first; then the record of the network that is named.
+        while verdict is not None and (other := choose(search)) is not None:
+            is_last = other.trial in search.verdicts
+            verdict = _verified(plan, search, other, on_event, say) or verdict
+            if is_last or isinstance(search.entries[-1].event, Postponed):
+                break
+    elif verdict is not None and verdict.has_missed and (second := choose(search)) is not None:
+        say(f"missed: {verdict.record.parameters:,} parameters; next: {second.parameters:,} parameters")
+        verdict = _verified(plan, search, second, on_event, say) or verdict
+    refresh(plan.workspace)
+    return verdict
+
+
+def _verified(
+    plan: SearchPlan,
+    search: Search,
+    winner: WinnerChosen,
+    on_event: Callable[[Event], None],
+    say: Callable[[str], None],
+) -> Verdict | None:
+    """Verify a network and log its verdict; return None, and log that, where the time that is left is too short."""
+    verification = _verification(plan, search, winner)
+    recorded = recorded_verdict(verification, plan.workspace)
+    # A record can be taken away; then the seeds are run again.
+    if winner.trial in search.verdicts and recorded.runs:
+        return recorded
+    count = len(verification.indices) - len(recorded.runs)
+    if count:
+        candidate = search.candidates[winner.trial]
+        seconds = search.verify_seconds(candidate, count)
+        if search.left < search.least_verify_seconds(candidate, count):
+            search.add(Postponed(hash=winner.hash, parameters=winner.parameters, seconds=seconds))
+            return None
+        size = size_text(winner.parameters, candidate.costs, plan.config.minimised)
+        seeds = f"{counted(count, 'fresh seed')} on the test images"
+        say(f"verifying: {size}, {seeds}, at most about {duration_text(seconds)}")
+
+    def on_verdict(verdict: Verdict) -> None:
+        passed = True if verdict.passed else (False if verdict.has_missed else None)
+        search.add(
+            Verified(
+                hash=verdict.record.hash,
+                recipe_hash=verdict.record.recipe_hash,
+                tier=verdict.row.tier,
+                mean_test_accuracy_pct=verdict.row.mean_test_accuracy_pct,
+                seeds=verdict.row.seeds,
+                passed=passed,
+            )
+        )
+
+    # A verification trains on more images than a trial does, so its limit is longer.
+    limits = replace(plan.effort.limits, seconds=plan.effort.limits.seconds * VERIFY_FACTOR)
+    return run_seeds(
+        verification, plan.workspace, plan.source, limits, on_event, plan.executor_of, on_verdict=on_verdict
+    )
+
+
+def _verification(plan: SearchPlan, search: Search, winner: WinnerChosen) -> Plan:
+    """Return the plan of a network's verification, with all seeds that are declared for its row."""
+    config, effort = plan.config, plan.effort
+    proposal = search.candidates[winner.trial].proposal
+    recipe, recipe_name = config.recipe_of(proposal.epochs)
+    verification = Plan(
+        architecture=proposal.architecture,
+        # The catalog knows more of a recipe than its fields.
+        recipe=replace(plan.recipe, recipe=recipe, name=recipe_name),
+        dataset=config.dataset,
+        target_pct=config.target_pct,
+        repeat=False,
+        indices=(),
+        device=effort.device,
+        engine=effort.engine,
+        workers=effort.workers,
+        found=Found(
+            study=plan.folder.name,
+            study_seed=config.seed,
+            space=config.space,
+            sampler=f"{config.sampler} {config.sampler_sha256}".rstrip(),
+            trial=winner.trial,
+            validation_accuracy_pct=winner.validation_accuracy_pct or 0.0,
+            validation_seeds=winner.validation_seeds or 0,
+            trained=len({trial for trial, _, _ in search.ended}),
+            rejected=search.rejected.total(),
+            search_seconds=search.seconds,
+            workers=effort.workers,
+            attempt=1 + len(search.verdicts.keys() - {winner.trial}),
+        ),
+    )
+    # A search of more workers, or somebody by hand, may have declared more seeds.
+    indices = due_indices(verification, plan.workspace, verify_seeds(effort.workers))
+    return replace(verification, indices=indices)

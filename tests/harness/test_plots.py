@@ -1,0 +1,50 @@
+"""Figures show what a study and the toy hold, and are files that other programs read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib import pyplot
+from PIL import Image
+
+from harness.answers import Study
+from harness.plots import rates_figure, write_figure
+from harness.system.errors import UsageError
+from harness.system.files import Workspace
+from harness.toy.backprop import LEARNING_RATES, START, losses
+from harness.toy.rates import rate_curve
+from tests.harness import scripted
+
+
+def test_a_study_s_figure_has_its_networks_and_its_threshold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    scripted.without_processes(monkeypatch)
+    scripted.run(tmp_path / "runs" / "mine", scripted.config(), scripted.effort(trials=5))
+    study = Study(tmp_path / "runs" / "mine", Workspace(tmp_path))
+    figure = study.plot(tmp_path / "study.png")
+
+    (axes,) = figure.axes
+    points = sum(len(np.asarray(collection.get_offsets())) for collection in axes.collections)
+    trained = [trial for trial in study.trials if trial.validation_pct is not None]
+    assert points == len(trained) > 0
+    assert np.asarray(axes.lines[0].get_ydata()).tolist() == [study.config.threshold_pct] * 2
+    with Image.open(tmp_path / "study.png") as image:
+        assert image.size == (640, 384)
+    assert pyplot.get_fignums() == []
+
+
+def test_the_curves_of_the_toy_are_its_losses(tmp_path: Path):
+    curves = [rate_curve(START, rate, 100, 0.01) for rate in LEARNING_RATES]
+    figure = rates_figure(curves, 0.01)
+
+    (axes,) = figure.axes
+    drawn = [np.asarray(line.get_ydata()).tolist() for line in axes.lines]
+    assert drawn[:-1] == [losses(START, rate, 100) for rate in LEARNING_RATES]
+    for name in ("rates.svg", "rates.pdf"):
+        write_figure(figure, tmp_path / name)
+    assert (tmp_path / "rates.svg").read_text().startswith("<?xml")
+    assert (tmp_path / "rates.pdf").read_bytes().startswith(b"%PDF")
+    with pytest.raises(UsageError, match="allowed endings"):
+        write_figure(figure, tmp_path / "rates.gif")
+    assert {path.name for path in tmp_path.iterdir()} == {"rates.svg", "rates.pdf"}

@@ -1,0 +1,79 @@
+"""What docs, comments and docstrings name is there: files, and modules and functions by their dotted names."""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import subprocess
+import tokenize
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+FILE = re.compile(r"(?<![\w./*-])(?:[\w.-]+/)*[\w-]+\.(?:py|cpp|h|js|lark|md)\b(?![\w/(])")
+DOTTED = re.compile(r"\b(?:harness|search_spaces|reports|benchmarks|tests)(?:\.[a-z]\w*)+(?:\.[A-Z]\w*)?")
+# These are examples of a reader's own files; history names files as they were.
+EXAMPLES = {"search_spaces/ops/groupnorm.py", "mine.py"}
+OUTSIDE = {"malloc.h", "harness.fish"}
+HISTORY = re.compile(r"CHANGELOG\.md|docs/lab/|docs/history")
+
+
+def prose(path: Path) -> Iterator[str]:
+    """Yield what people read in a file: comments and docstrings of Python, all lines of others."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix != ".py":
+        yield from text.splitlines() if path.suffix == ".md" else re.findall(r"(?://|/\*|\*).*", text)
+        return
+    tokens = tokenize.generate_tokens(io.StringIO(text).readline)
+    yield from (token.string for token in tokens if token.type == tokenize.COMMENT)
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    yield from (ast.get_docstring(node) or "" for node in ast.walk(ast.parse(text)) if isinstance(node, documented))
+
+
+@cache
+def names_of(path: Path) -> frozenset[str]:
+    """Return what a module defines or imports."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef | ast.FunctionDef)]
+    aliases = [alias for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names]
+    assigned = [node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
+    strings = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    return frozenset(
+        [*(node.name for node in nodes), *(alias.asname or alias.name for alias in aliases), *assigned, *strings]
+    )
+
+
+def is_defined(name: str) -> bool:
+    """Whether a dotted name is a module or folder of the repository, or something that a module defines."""
+    parts = name.split(".")
+    for count in range(len(parts), 0, -1):
+        path = REPOSITORY.joinpath(*parts[:count])
+        module = path.with_suffix(".py") if path.with_suffix(".py").is_file() else path / "__init__.py"
+        if module.is_file() or path.is_dir():
+            rest = parts[count:]
+            return not rest or (module.is_file() and rest[0] in names_of(module))
+    return False
+
+
+def test_files_and_modules_that_are_named_exist():
+    listed = subprocess.run(["git", "ls-files"], cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout
+    paths = [Path(name) for name in listed.split()]
+    known = {"/".join(path.parts[start:]) for path in paths for start in range(len(path.parts))}
+    stale = []
+    for name in listed.split():
+        path = REPOSITORY / name
+        if path.suffix not in (".py", ".md", ".cpp", ".h", ".js") or HISTORY.search(name):
+            continue
+        for text in prose(path):
+            for match in FILE.finditer(text):
+                reference = match[0].lstrip("./")
+                if reference not in known | EXAMPLES | OUTSIDE:
+                    stale.append(f"{name}: {match[0]}")
+            stale += [
+                f"{name}: {match[0]}"
+                for match in DOTTED.finditer(text)
+                if match[0] not in OUTSIDE and not is_defined(match[0])
+            ]
+    assert stale == []
