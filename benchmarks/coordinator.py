@@ -29,16 +29,17 @@ from benchmarks.machine import machine
 from harness.bench.replay import Reading, SimulatedExecutor
 from harness.data.datasets import DATASETS
 from harness.evidence.bounds import error_ratio_of
-from harness.evidence.events import Event, Proposal
-from harness.evidence.study import StudyConfig, open_study
 from harness.searching.clock import Effort, TimeLeft
 from harness.searching.loop import explore, opened
 from harness.searching.plan import LENGTHS
 from harness.searching.propose import ALL_ON, Found, Proposer, Switches
-from harness.searching.race import Candidate, rungs
+from harness.searching.race import rungs
 from harness.searching.state import Search
 from harness.searching.surrogate import keep, shipped
 from harness.shown_search import SearchReporter
+from harness.studies.candidate import Candidate
+from harness.studies.config import StudyConfig, open_study
+from harness.studies.events import Event, Proposal
 from harness.system import files
 from harness.training.executor import Executor, Limits, Source
 from harness.training.recipe import named_recipe
@@ -135,7 +136,7 @@ class Meter(SearchReporter):
         """Count a run; let the model choose after the first mark, and end the search at the second."""
         super().ended(candidate, found, decided)
         self.runs += 1
-        if found.purpose is Purpose.SEARCH and self.ends and self.search.trained == self.ends[0]:
+        if found.purpose is Purpose.SEARCH and self.ends and self.search.state.trained == self.ends[0]:
             self.marks.append((self.runs, time.process_time(), self.asking, self.recording))
             self.ends.pop(0)
             self.search.switches, self.search.interrupted = ALL_ON, not self.ends

@@ -25,8 +25,8 @@ from typing import Any
 
 from harness.bench.table import read_table
 from harness.evidence.leaderboard import Tier, read
-from harness.evidence.study import Study
 from harness.searching.surrogate import IMAGES, PastTraining, comparable, text
+from harness.studies.log import read_state
 from harness.system import files
 from harness.system.document import csv_text
 from harness.training.recipe import Recipe, named_recipe, recipe_by_hash, recipe_from
@@ -198,7 +198,7 @@ def keep(studies: Iterable[Path], path: Path) -> int:
     done = {(line["hash"], line["epochs"], _drawn_by(line)) for line in lines}
     before = len(done)
     for folder in studies:
-        study = Study.read(folder)
+        study = read_state(folder)
         config = study.config
         for run in study.results if config.protocol_version == PROTOCOL_VERSION else ():
             if run.dataset != DATASET or run.purpose not in (Purpose.SEARCH, Purpose.CONFIRM):

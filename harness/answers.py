@@ -20,11 +20,11 @@ from search_spaces.space import size_text
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from harness.evidence.events import Verified as VerifiedEvent
     from harness.evidence.record import Record
     from harness.evidence.verify import Verdict
     from harness.other_libraries import Counts, OfPixels
-    from harness.searching.race import Candidate
+    from harness.studies.candidate import Candidate
+    from harness.studies.events import Verified as VerifiedEvent
     from harness.training.recipe import Recipe
     from harness.training.result import Result
 
@@ -335,21 +335,24 @@ class Study(Answer):
         Raises:
             ContentError: its files do not hold together.
         """
-        from harness.searching.race import Trials
+        from harness.studies.log import read_state
 
-        self._told = Trials.read(folder)
-        self._told.turn(0)  # of two costs both count
-        self.folder, self.name, self.config, self._place = folder, folder.name, self._told.config, place
+        self._state = read_state(folder)
+        self._state.turn(0)  # of two costs both count
+        self.folder = folder
+        self.name = folder.name
+        self.config = self._state.config
+        self._place = place
 
     @cached_property
     def trials(self) -> list[Trial]:
         """All networks that were chosen for training, in order."""
-        return [self._trial(candidate) for candidate in self._told.candidates.values()]
+        return [self._trial(candidate) for candidate in self._state.candidates.values()]
 
     @property
     def standing(self) -> Trial | None:
         """The confirmed network of the lowest cost, of two the lowest product, unless it has missed on test."""
-        found = self._told.standing
+        found = self._state.standing
         return None if found is None else self._trial(found)
 
     @property
@@ -358,35 +361,35 @@ class Study(Answer):
 
         ``verdict_of`` says what came of its verification. None where nothing is confirmed, or all has missed.
         """
-        found = self._told.answer
+        found = self._state.answer
         return None if found is None else self._trial(found)
 
     def verdict_of(self, trial: Trial) -> VerifiedEvent | None:
         """Return what the verification of one of the study's networks has said; None where there was none."""
-        return self._told.verdicts.get(trial.number)
+        return self._state.verdicts.get(trial.number)
 
     @property
     def front(self) -> list[Trial]:
         """The networks that stand and that no other one has less of all costs than; one where one is minimised."""
-        from harness.searching.race import front
+        from harness.studies.candidate import standing_front
 
-        others = self._told.candidates.keys() - self._told.missed
-        return [self._trial(each) for each in front(self._told.candidates[trial] for trial in others)]
+        others = self._state.candidates.keys() - self._state.missed
+        return [self._trial(each) for each in standing_front(self._state.candidates[trial] for trial in others)]
 
     @property
     def nearest(self) -> Trial | None:
         """The network with the fewest errors of those that are not confirmed."""
-        from harness.searching.race import nearest_miss
+        from harness.studies.candidate import nearest_miss
 
-        found = nearest_miss(self._told.candidates.values())
-        return None if found is None else self._trial(self._told.candidates[found.trial])
+        found = nearest_miss(self._state.candidates.values())
+        return None if found is None else self._trial(self._state.candidates[found.trial])
 
     @property
     def records(self) -> list[Record]:
         """The evidence of the networks that the study has verified on the test images, whoever verified them first."""
         from harness.evidence import record
 
-        config, verdicts = self.config, self._told.verdicts.values()
+        config, verdicts = self.config, self._state.verdicts.values()
         keys = {(each.hash, each.recipe_hash, config.dataset, config.target_pct) for each in verdicts}
         return [
             each

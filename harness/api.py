@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from harness.data.training_images import ImageData
     from harness.evidence.certificate import Certificate
     from harness.evidence.evaluate import Evaluation
-    from harness.evidence.events import Event
     from harness.evidence.record import Record, SeedRun
     from harness.evidence.verify import Plan
     from harness.networks import NetworkArgument
     from harness.other_libraries import OfPixels
+    from harness.studies.events import Event
     from harness.training.executor import ExecutorOf
     from harness.training.recipe import NamedRecipe
     from harness.training.result import Purpose, Result
@@ -375,7 +375,7 @@ def search(
     """Search for the smallest network that reaches the target, verify the best one found, and rank it.
 
     The same call resumes a study. Ctrl-C ends the search in order and returns what stands. A number of seconds is a
-    duration too. ``on_event`` is called with each event of the study (``harness.evidence.events``), on a thread of its
+    duration too. ``on_event`` is called with each event of the study (``harness.studies.events``), on a thread of its
     own: what it raises stops nothing.
 
     Raises:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
-from harness.evidence.events import Confirmed, Event, Proposal, RunEnded, Verified
+from harness.studies.events import Confirmed, Event, Proposal, RunEnded, Verified
 from harness.system.errors import require
 from harness.training.result import Purpose
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from harness.data.datasets import AUTO, task_of
 from harness.evidence import leaderboard, record
-from harness.evidence.events import Confirmed
 from harness.evidence.leaderboard import LeaderboardRow, Tier
 from harness.evidence.record import Record
-from harness.evidence.study import Study
+from harness.studies.events import Confirmed
+from harness.studies.log import read_state
 from harness.system import files
 from harness.system.errors import ContentError, UsageError, reason, typed
 from harness.system.files import Workspace
@@ -224,7 +224,7 @@ def networks_of(name: str, place: Workspace) -> tuple[str, ...]:
     """
     if name == "leaderboard":
         return tuple(str(row.architecture) for row in _standings(place) if row.reached)
-    study = Study.read(read_study(name, place))
+    study = read_state(read_study(name, place))
     return tuple(str(study.proposals[each.event.trial].architecture) for each in study.of_kind(Confirmed))
 
 
@@ -260,7 +260,7 @@ def _known(given: str, place: Workspace) -> Iterator[tuple[Architecture, str, Kn
         return
     seen = set()
     for folder in studies(place).values():
-        for run in Study.read(folder).results:
+        for run in read_state(folder).results:
             if is_meant(run.architecture, run.parameters):
                 seen.add(run.hash)
                 yield run.architecture, "", KnownRow(run.recipe, run.recipe_name, run.dataset, None)

@@ -13,7 +13,7 @@ from search_spaces.space import OBJECTIVES
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from harness.evidence.study import StudyConfig
+    from harness.studies.config import StudyConfig
     from harness.toy.rates import RateCurve
 
 _FORMATS = (".png", ".svg", ".pdf")

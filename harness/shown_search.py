@@ -14,15 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 from harness import options
 from harness.data.datasets import dataset
-from harness.evidence import events, study
-from harness.evidence.events import Confirmed, FailedConfirmation
-from harness.evidence.mirror import check_url, hidden
-from harness.evidence.study import StudyConfig
 from harness.logs import log_of
 from harness.networks import networks_of
 from harness.searching.clock import Effort, least_seconds
-from harness.searching.race import Candidate, miss_text
 from harness.searching.state import Moment, Watcher
+from harness.studies import config as study
+from harness.studies import events
+from harness.studies.candidate import Candidate, miss_text
+from harness.studies.config import StudyConfig
+from harness.studies.events import Confirmed, FailedConfirmation
+from harness.studies.mirror import check_url, hidden
+from harness.studies.state import StudyState
 from harness.system import statistics
 from harness.system.errors import HarnessError
 from harness.system.files import Workspace, check_writable, workspace
@@ -34,10 +36,10 @@ from harness.training.result import Purpose, Result, Status
 from search_spaces.space import size_text
 
 if TYPE_CHECKING:
-    from harness.evidence.mirror import Mirror
     from harness.searching.advice import Outcome
     from harness.searching.plan import SearchPlan
     from harness.searching.request import SearchRequest
+    from harness.studies.mirror import Mirror
 
 
 # These decide nothing of what a study does.
@@ -137,18 +139,22 @@ def search_shown(
         say(
             f"target {config.target_pct:g} % on {dataset(config.dataset).title} ({config.threshold_pct:.2f} % on "
             f"validation images); at most {config.bounds_text}; {limit}"
-            + ("" if fresh else f", {duration_text(search.seconds)} used")
+            + ("" if fresh else f", {duration_text(search.state.seconds)} used")
         )
         with SearchReporter(config, plan.effort, verbose=verbose) as progress:
-            progress.shown, search.watcher = (search, plan.workspace), progress
+            progress.shown = search.state, plan.workspace
+            search.watcher = progress
             told: list[Callable[[events.Event], object]] = [] if on_event is None else [on_event]
             log = None
             if chosen.get("log"):
-                log = log_of(chosen["log"], plan.folder, [entry.event for entry in search.entries])
+                log = log_of(chosen["log"], plan.folder, [entry.event for entry in search.state.entries])
                 told.append(log)
-            progress.listeners, progress.heard = [Listener(each, progress.say) for each in told], len(search.entries)
+            progress.listeners, progress.heard = (
+                [Listener(each, progress.say) for each in told],
+                len(search.state.entries),
+            )
             if mirror is not None:
-                mirror.say, mirror.entries = progress.say, search.entries
+                mirror.say, mirror.entries = progress.say, search.state.entries
             verdict = None
             try:
                 run_search(search, list(command) or ["harness", *search_words(typed)])
@@ -162,13 +168,13 @@ def search_shown(
                 if log is not None:
                     log.close()
         end = None if search.interrupted else outcome_of(plan, search, verdict, typed)
-        return end, write_report(plan.folder, plan.workspace, study=search)
+        return end, write_report(plan.folder, plan.workspace, state=search.state)
 
 
 def _mirrored(plan: SearchPlan, storage: str | None) -> AbstractContextManager[Mirror | None]:
     if storage is None:
         return nullcontext()
-    from harness.evidence.mirror import Mirror
+    from harness.studies.mirror import Mirror
 
     if (plan.folder / "config.json").exists():
         study.check_config(plan.folder, plan.config)
@@ -195,10 +201,12 @@ class SearchReporter(Reporter, Watcher):
         """Start at nothing done; ``verbose`` says how every training ended, not only what changes the answer."""
         super().__init__(effort.seconds, "s")
         self.config, self.effort, self.verbose = config, effort, verbose
-        self.shown: tuple[study.Study, Workspace] | None = None
+        self.shown: tuple[StudyState, Workspace] | None = None
         self._due, self._path = self._began, Path()
         # Where the search was when the clock ticked.
-        self._at, self._ticked, self._stated = Moment(0.0, None, None, ()), time.monotonic(), -math.inf
+        self._at: Moment | None = None
+        self._ticked = time.monotonic()
+        self._stated = -math.inf
         self._told = (False, -math.inf)
         self.listeners: list[Listener] = []
         self.heard = 0
@@ -207,20 +215,23 @@ class SearchReporter(Reporter, Watcher):
 
     def say(self, line: str, style: str = "") -> None:
         """Print one line with the time of all sessions of the search."""
-        seconds = max(0, round(self._at.elapsed + time.monotonic() - self._ticked))
+        elapsed = 0.0 if self._at is None else self._at.elapsed
+        seconds = max(0, round(elapsed + time.monotonic() - self._ticked))
         super().say(f"{seconds // 60}:{seconds % 60:02d}  {line}", style)
 
     def tick(self, at: Moment) -> None:
         """Take note of where the search is; without a bar say it from time to time."""
         self._at, self._ticked = at, time.monotonic()
-        config, near, effort = self.config, at.nearest, self.effort
+        config = self.config
+        effort = self.effort
+        near = at.state.nearest
         if at.standing is not None:
             best = f"confirmed {size_text(at.standing.proposal.parameters, at.standing.costs, config.minimised)}"
         else:
             best = f"nearest {'none yet' if near is None else miss_text(near, config.minimise)}"
-        trained = f"{at.trained:,}" + ("" if effort.trials is None else f" of {effort.trials:,}")
+        trained = f"{at.state.trained:,}" + ("" if effort.trials is None else f" of {effort.trials:,}")
         running = sum(job is not None for job in at.jobs)
-        words = f"{best}; {trained} trained, {at.rejected:,} rejected; {running} running"
+        words = f"{best}; {trained} trained, {at.state.rejected.total():,} rejected; {running} running"
         # One that was read to its end is nearer than one that was pruned.
         order = (False, -math.inf) if near is None else (near.pruned_after is None, -near.errors)
         is_news = at.standing is None and order > self._told
@@ -243,29 +254,31 @@ class SearchReporter(Reporter, Watcher):
                     listener.tell(entry.event)
             self.heard = len(entries)
 
-    def ended(self, candidate: Candidate, found: Result, decided: Confirmed | FailedConfirmation | None) -> None:
+    def ended(self, candidate: Candidate, result: Result, decision: Confirmed | FailedConfirmation | None) -> None:
         """Say how a run has ended, if it decides about its network or went wrong."""
         trial = candidate.proposal.trial
         size = size_text(candidate.proposal.parameters, candidate.costs, self.config.minimised)
-        if self.verbose or found.status not in (Status.COMPLETE, Status.PRUNED):
-            kind = "first run" if found.purpose is Purpose.SEARCH else f"fresh seed {found.seed_index}"
-            accuracy = found.validation_accuracy_pct
+        if self.verbose or result.status not in (Status.COMPLETE, Status.PRUNED):
+            kind = "first run" if result.purpose is Purpose.SEARCH else f"fresh seed {result.seed_index}"
+            accuracy = result.validation_accuracy_pct
             reached = "" if accuracy is None else f"{accuracy:.2f} % validation"
-            shown = ", ".join(filter(None, (reached, found.message)))
-            self.say(f"trial {trial} ({size}, {kind}): {found.status}, {shown}, {found.train_seconds:.0f} s")
-        if decided is None and trial not in self._open:
+            shown = ", ".join(filter(None, (reached, result.message)))
+            self.say(f"trial {trial} ({size}, {kind}): {result.status}, {shown}, {result.train_seconds:.0f} s")
+        if decision is None and trial not in self._open:
             return
         # The jobs are those of before this run's end, so it is still among them.
-        begun = {job.seed_index for job in self._at.jobs if job is not None and job.trial == trial}
+        jobs = () if self._at is None else self._at.jobs
+        begun = {job.seed_index for job in jobs if job is not None and job.trial == trial}
         seeds = f"{statistics.mean(candidate.fresh_pct):.2f} % ({counted(len(candidate.fresh), 'seed')})"
         self._open.discard(trial)
-        if isinstance(decided, Confirmed):
-            budget = "" if decided.budget is None else f"; budget now {decided.budget:,}"
+        if isinstance(decision, Confirmed):
+            budget = "" if decision.budget is None else f"; budget now {decision.budget:,}"
             self.say(f"confirmed: {size}, {seeds}{budget}", "green")
         elif begun - {run.seed_index for run in candidate.fresh}:
             self._open.add(trial)
         elif not candidate.is_confirmed:
-            fallen = "no longer" if candidate is self._at.standing else "not"
+            has_stood = self._at is not None and candidate is self._at.standing
+            fallen = "no longer" if has_stood else "not"
             self.say(f"{fallen} confirmed: {size}, {seeds}; unlikely to hold {self.config.threshold_pct:.2f} %")
 
     def on_event(self, event: Event) -> None:
@@ -278,9 +291,9 @@ class SearchReporter(Reporter, Watcher):
             return
         from reports.study_page import write_report
 
-        told, place = self.shown
+        state, workspace = self.shown
         try:
-            path = write_report(told.folder, place, live=True, study=told)
+            path = write_report(state.folder, workspace, live=True, state=state)
         except Exception as error:
             # A page is not worth a search: whatever is wrong with it will be met again, and raised, at the end.
             self._due = math.inf

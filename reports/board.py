@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from harness.data.datasets import DATASETS, known_task
-from harness.evidence.events import SessionEnded
 from harness.evidence.leaderboard import PROVEN, LeaderboardRow, Survey, Tier
 from harness.evidence.record import Record, kept_indices
-from harness.searching.race import allowed_errors
+from harness.studies.candidate import allowed_errors
+from harness.studies.events import SessionEnded
 from harness.system import files
 from harness.system.errors import ContentError, typed
 from harness.system.files import Workspace

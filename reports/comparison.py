@@ -17,8 +17,9 @@ from harness.data.datasets import dataset, known_task
 from harness.evidence import bounds, leaderboard, ledger, record
 from harness.evidence.leaderboard import LeaderboardRow
 from harness.evidence.record import Record
-from harness.evidence.study import Study, StudyConfig
 from harness.searching import race
+from harness.studies.config import StudyConfig
+from harness.studies.log import read_state
 from harness.system import files, statistics
 from harness.system.errors import typed
 from harness.system.files import Workspace
@@ -116,7 +117,7 @@ def read_networks(given: Sequence[tuple[str, Architecture]], workspace: Workspac
     runs: dict[str, list[Result]] = defaultdict(list)
     tasks = {item.hash: dataset(item.dataset).task for item in evidence}
     for folder in sorted(path.parent for path in workspace.runs.glob("*/config.json")):
-        for result in Study.read(folder).results:
+        for result in read_state(folder).results:
             if result.hash in hashes:
                 runs[result.hash].append(result)
                 tasks.setdefault(result.hash, known_task(result.dataset))

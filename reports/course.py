@@ -6,8 +6,8 @@ from collections import Counter, defaultdict
 from itertools import zip_longest
 from typing import Any, NamedTuple
 
-from harness.evidence.events import Confirmed, FailedConfirmation, Proposal, RunEnded, RungReached
-from harness.searching.race import allowed_errors
+from harness.studies.candidate import allowed_errors
+from harness.studies.events import Confirmed, FailedConfirmation, Proposal, RunEnded, RungReached
 from harness.system import statistics
 from harness.training.result import Purpose, Result, Status
 from reports.study_facts import Network, State, StudyFacts

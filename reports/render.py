@@ -25,7 +25,7 @@ from markupsafe import Markup, escape
 from harness.data.datasets import dataset
 from harness.evidence import bounds, leaderboard, ledger
 from harness.evidence.leaderboard import LeaderboardRow, Tier
-from harness.searching.race import allowed_errors
+from harness.studies.candidate import allowed_errors
 from harness.system import statistics
 from harness.system.errors import typed
 from search_spaces.catalog import network_name

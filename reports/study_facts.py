@@ -18,7 +18,12 @@ from typing import NamedTuple
 
 from harness.data.datasets import dataset
 from harness.evidence import leaderboard, record
-from harness.evidence.events import (
+from harness.evidence.leaderboard import LeaderboardRow, cost_of, pareto_front, validation_runs
+from harness.evidence.record import Record
+from harness.searching import surrogate
+from harness.studies.candidate import costs_of, why_refuted
+from harness.studies.config import StudyConfig, is_owned, read_config
+from harness.studies.events import (
     Confirmed,
     FailedConfirmation,
     Proposal,
@@ -28,11 +33,8 @@ from harness.evidence.events import (
     Verified,
     WinnerChosen,
 )
-from harness.evidence.leaderboard import LeaderboardRow, cost_of, pareto_front, validation_runs
-from harness.evidence.record import Record
-from harness.evidence.study import Study, StudyConfig, is_owned, read_config
-from harness.searching import surrogate
-from harness.searching.race import costs_of, why_refuted
+from harness.studies.log import read_state
+from harness.studies.state import StudyState
 from harness.system import statistics
 from harness.system.files import Workspace
 from harness.training.recipe import recipe_document
@@ -104,7 +106,7 @@ class Network:
         return self.state in (State.WINNER, State.CONFIRMED, State.REFUTED, State.TRAINED)
 
 
-def _networks(study: Study, rows: Mapping[str, LeaderboardRow]) -> tuple[Network, ...]:
+def _networks(study: StudyState, rows: Mapping[str, LeaderboardRow]) -> tuple[Network, ...]:
     """Return all networks that a study has decided to train, best first, with their rows by hash.
 
     Reached targets come first, then what meets the threshold (a lower cost is better), then the other trained networks
@@ -135,7 +137,7 @@ def front_of(of: Iterable[Network]) -> list[Network]:
 _Decision = tuple[State, int, str]
 
 
-def _decided(study: Study) -> dict[str, _Decision]:
+def _decided(study: StudyState) -> dict[str, _Decision]:
     # The last word counts, and there is one winner.
     states: dict[str, _Decision] = {}
     for event in (entry.event for entry in study.entries):
@@ -154,7 +156,7 @@ def _decided(study: Study) -> dict[str, _Decision]:
 
 
 def _network(
-    study: Study,
+    study: StudyState,
     proposals: Sequence[Proposal],
     results: Sequence[Result],
     decided: _Decision | None,
@@ -305,7 +307,7 @@ class StudyFacts:
 
     def __init__(
         self,
-        study: Study,
+        study: StudyState,
         standings: Standings,
         measured: Sequence[_Measured] = (),
         *,
@@ -374,17 +376,17 @@ def _test_read(line: str) -> tuple[str, str]:
 
 
 def read_study(
-    folder: Path, workspace: Workspace, standings: Standings | None = None, study: Study | None = None
+    folder: Path, workspace: Workspace, standings: Standings | None = None, state: StudyState | None = None
 ) -> StudyFacts:
     """Read a study and what its workspace knows about its networks.
 
     Args:
-        standings: of the workspace, where they have been read already; ``study`` likewise.
+        standings: of the workspace, where they have been read already; ``state`` of the study likewise.
 
     Raises:
         ContentError: there is no study, or one of its files or the ledger does not hold together.
     """
-    study = study or Study.read(folder)
+    study = state or read_state(folder)
     config = study.config
     standings = standings or read_standings(workspace)
     by_key = {row.key: row for row in standings.rows}

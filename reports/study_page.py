@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 
 from harness.data.datasets import dataset
 from harness.evidence.bounds import error_ratio_of
-from harness.evidence.events import Advised, Postponed, SessionEnded, Verified
 from harness.evidence.leaderboard import Tier
 from harness.evidence.ledger import DEFAULT_SEEDS
 from harness.evidence.record import Record, weights_path
-from harness.evidence.study import Study
+from harness.studies.events import Advised, Postponed, SessionEnded, Verified
+from harness.studies.state import StudyState
 from harness.system import files, statistics
 from harness.system.document import csv_text
 from harness.system.errors import typed
@@ -38,11 +38,11 @@ _FEWEST_NETWORKS = 50
 _EARLY = 0.98
 
 
-def write_report(folder: Path, workspace: Workspace, *, live: bool = False, study: Study | None = None) -> Path:
+def write_report(folder: Path, workspace: Workspace, *, live: bool = False, state: StudyState | None = None) -> Path:
     """Write the report of the study in ``folder`` and return its path.
 
     Args:
-        folder: of the study; ``study`` is what it holds, where that has been read already.
+        folder: of the study; ``state`` is what it holds, where that has been read already.
         live: the page reloads itself, because its search goes on.
 
     Raises:
@@ -50,7 +50,7 @@ def write_report(folder: Path, workspace: Workspace, *, live: bool = False, stud
         UsageError: the folder cannot be written.
     """
     path = folder / "report.html"
-    files.write_text(path, page(read_study(folder, workspace, study=study), live=live))
+    files.write_text(path, page(read_study(folder, workspace, state=state), live=live))
     return path
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("search_spaces", "harness", "reports")
 # Each imports only what stands before it; the files beside these folders serve the commands.
-FOLDERS = ("system", "data", "training", "evidence", "searching", "bench", "toy", "commands")
+FOLDERS = ("system", "data", "training", "studies", "evidence", "searching", "bench", "toy", "commands")
 # Too slow to load before a command has begun its work.
 LAZY_LIBRARIES = {
     "altair", "jinja2", "onnx", "onnxruntime", "optuna", "pandas", "psycopg", "pyarrow", "pydantic",

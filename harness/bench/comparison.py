@@ -19,7 +19,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from harness.bench.table import Machine
-from harness.evidence.study import StudyConfig, config_document
+from harness.studies.config import StudyConfig, config_document
 from harness.system import files, statistics
 from harness.system.document import WrittenNetwork, csv_text, document_of, documented, read_as
 from harness.system.errors import ContentError

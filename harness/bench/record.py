@@ -13,6 +13,7 @@ import random
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from statistics import median
@@ -23,10 +24,12 @@ import torch
 from harness.bench.table import Facts, Machine, Row, Sample, Table
 from harness.data.datasets import dataset, task_of
 from harness.data.training_images import load, split
-from harness.evidence.events import Proposal, RunEnded
-from harness.evidence.study import Study, check_config, open_study, read_config
 from harness.searching import race
 from harness.searching.clock import PACES, Timing, work
+from harness.studies.config import check_config, open_study, read_config
+from harness.studies.events import Entry, Proposal, RunEnded
+from harness.studies.log import StudyLog
+from harness.studies.state import StudyState
 from harness.system.errors import ContentError, UsageError
 from harness.system.machine import choose_device, worker_count
 from harness.system.statistics import mean
@@ -124,7 +127,7 @@ class Recording:
     ``facts`` are of the table, with this machine; ``origins`` what else decides its content, as the folder keeps it.
     """
 
-    study: Study
+    state: StudyState
     facts: Facts
     chosen: _Chosen
     seeds: int
@@ -137,7 +140,7 @@ class Recording:
     @property
     def ended(self) -> dict[tuple[int, int], Result]:
         """The runs that have ended, by the number of the network and the index of the seed."""
-        return {(run.trial or 0, run.seed_index): run for run in self.study.results}
+        return {(run.trial or 0, run.seed_index): run for run in self.state.results}
 
     @property
     def due(self) -> list[tuple[int, int]]:
@@ -239,7 +242,7 @@ def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
     config = facts.config(request.budget or largest, 100.0 if near is None else near.target_pct, request.seed)
     machine = json.dumps(asdict(facts.machines[0]), sort_keys=True)
     origins = {"networks": str(request.networks), "seeds": str(request.seeds), "near": str(near), "machine": machine}
-    study = Study(folder, config)
+    state = StudyState(folder, config)
     if (folder / "config.json").exists():
         check_config(folder, config)
         if read_config(folder).origins != origins:
@@ -247,9 +250,9 @@ def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
                 f"the recording in {folder} was begun on another machine or with other networks or seeds; record under "
                 "another name and merge the tables"
             )
-        study.folded()
+        StudyLog(folder).fold_into(state)
     source = Source(data.dataset.name, request.data)
-    return Recording(study, facts, networks, request.seeds, near, origins, source, trainer, choice)
+    return Recording(state, facts, networks, request.seeds, near, origins, source, trainer, choice)
 
 
 def plan_document(recording: Recording) -> dict[str, Any]:
@@ -307,14 +310,29 @@ def record(recording: Recording, teachers: Path, reporter: Reporter, executor_of
         HarnessError: a run broke three times.
     """
     facts, machine, networks = recording.facts, recording.facts.machines[0], list(recording.chosen.networks)
-    open_study(recording.study.folder, recording.study.config, recording.origins)
-    study = Study(recording.study.folder, recording.study.config).take_up()
-    recording = replace(recording, study=study)
+    folder = recording.state.folder
+    config = recording.state.config
+    open_study(folder, config, recording.origins)
+    log = StudyLog(folder)
+    state = log.take_up(StudyState(folder, config))
+    recording = replace(recording, state=state)
+
+    def add(event: Proposal | RunEnded) -> None:
+        entry = Entry(state.seconds, event, datetime.now(UTC).isoformat(timespec="seconds"))
+        log.append(entry)
+        state.apply(entry)
+
     for number, (network, cost) in enumerate(recording.chosen.networks.items()):
-        if number not in study.proposals:
-            hashed, size, origin = network.hash, cost.parameters, study.config.sampler
-            study.add(
-                Proposal(trial=number, architecture=network, hash=hashed, parameters=size, origin=origin, decisions=())
+        if number not in state.proposals:
+            add(
+                Proposal(
+                    trial=number,
+                    architecture=network,
+                    hash=network.hash,
+                    parameters=cost.parameters,
+                    origin=config.sampler,
+                    decisions=(),
+                )
             )
 
     def say(event: Event) -> None:
@@ -334,7 +352,7 @@ def record(recording: Recording, teachers: Path, reporter: Reporter, executor_of
                 device=str(recording.device),
                 engine=machine.engine,
                 until_epoch=facts.rungs[0],
-                checkpoint=study.checkpoint(number, Purpose.BENCH, seed),
+                checkpoint=log.checkpoint(number, Purpose.BENCH, seed),
                 teachers=teachers,
                 study=facts.name,
                 trial=number,
@@ -347,9 +365,9 @@ def record(recording: Recording, teachers: Path, reporter: Reporter, executor_of
                 until = next(rung for rung in facts.rungs if rung > len(run.history))
                 waiting.insert(0, replace(job, until_epoch=until, spent_seconds=run.train_seconds))
             else:
-                study.add(RunEnded(run=run))
+                add(RunEnded(run=run))
                 reporter.advance()
-    shutil.rmtree(study.folder / "checkpoints", ignore_errors=True)
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return _table_of(recording)
 
 

@@ -33,15 +33,15 @@ from harness.bench.methods import Method, Stops, asking
 from harness.bench.table import Machine, Row, Table
 from harness.data.datasets import dataset
 from harness.data.training_images import load
-from harness.evidence.events import Confirmed, FailedConfirmation
-from harness.evidence.study import StudyConfig
 from harness.searching import race
 from harness.searching.asker import Problem
 from harness.searching.clock import Effort
 from harness.searching.loop import explore
 from harness.searching.propose import Proposer, Proposing
-from harness.searching.race import Candidate
 from harness.searching.state import Moment, Search, Watcher
+from harness.studies.candidate import Candidate
+from harness.studies.config import StudyConfig
+from harness.studies.events import Confirmed, FailedConfirmation
 from harness.system import statistics
 from harness.system.errors import ContentError, HarnessError
 from harness.system.machine import choose_device, die_with, ignoring_sigint
@@ -398,7 +398,7 @@ class _Watch(Watcher):
         if at.elapsed >= self.seconds and self.search is not None:
             self.search.interrupted = True
 
-    def ended(self, candidate: Candidate, found: Result, decided: Confirmed | FailedConfirmation | None) -> None:
+    def ended(self, candidate: Candidate, result: Result, decision: Confirmed | FailedConfirmation | None) -> None:
         self.runs += 1
 
 
@@ -432,11 +432,11 @@ def _run_repeat(
         # A method of somebody's is asked; one that comes with the bench proposes as a search does.
         proposer: Proposing = asker or Proposer(space, replace(config, rungs=()), switches=method.switches)
         search = Search(
-            folder,
             config,
             spent,
             executor,
             proposer,
+            folder=folder,
             switches=method.switches,
             is_hopeless=_Halving(config.target_pct).is_hopeless if method.stops is Stops.HALVING else None,
             in_memory=True,
@@ -454,9 +454,9 @@ def _run_repeat(
         repeat=repeat,
         seed=seed,
         answers=tuple(watch.answers),
-        networks=len(search.candidates),
+        networks=len(search.state.candidates),
         runs=watch.runs,
-        rejected=search.rejected.total(),
+        rejected=search.state.rejected.total(),
         ended=round(ended, 3),
     )
 

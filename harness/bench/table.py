@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from harness.evidence.study import StudyConfig
+from harness.studies.config import StudyConfig
 from harness.system import errors, files
 from harness.system.document import csv_text, documented, read_as
 from harness.system.errors import ContentError, DataError, UsageError, reason

@@ -127,7 +127,7 @@ def _record(name: str, request: TableRequest, only_plan: bool, as_json: bool) ->
     from harness.bench import record as recordings
     from harness.bench.table import write_table
     from harness.data.datasets import task_of
-    from harness.evidence import study
+    from harness.studies import config as study
     from harness.training import ray
     from harness.training.progress import Reporter
 
@@ -226,7 +226,7 @@ def run(ctx: click.Context, /, as_json: bool, **arguments: Any) -> int:
             manner = " with a table" if from_table else ""
             raise UsageError(f"--{name.replace('_', '-')} says nothing of {kind}{manner}")
     from harness.bench.table import read_table, table_folder
-    from harness.evidence import study
+    from harness.studies import config as study
     from harness.system.machine import core_count
     from harness.training import ray
     from harness.training.executor import Source

@@ -127,10 +127,11 @@ def _one(names: tuple[str, ...], place: Workspace) -> Path:
 
 def _mirror(folder: Path, storage: str) -> None:
     """Bring a study in a database up to date."""
-    from harness.evidence.mirror import Mirror
-    from harness.evidence.study import Study, owned
+    from harness.studies.config import owned
+    from harness.studies.log import read_state
+    from harness.studies.mirror import Mirror
 
-    study = Study.read(folder)
+    study = read_state(folder)
     # A search that works on the study keeps it there itself.
     with (
         owned(folder),
@@ -209,8 +210,9 @@ def _compared(names: tuple[str, ...], place: Workspace) -> tuple[list[Path], lis
 def studies(remove: str | None, as_json: bool) -> int:
     """List the studies below runs/, the latest at the end: what each searched for, and what it found."""
     from harness import networks
-    from harness.evidence.events import Confirmed
-    from harness.evidence.study import Study, owned
+    from harness.studies.config import owned
+    from harness.studies.events import Confirmed
+    from harness.studies.log import read_state
 
     place = workspace()
     if remove is not None:
@@ -219,7 +221,7 @@ def studies(remove: str | None, as_json: bool) -> int:
             shutil.rmtree(folder)
         options.answer(as_json, {"removed": str(folder)}, str(folder))
         return 0
-    found = [Study.read(folder) for folder in networks.studies(place).values()]
+    found = [read_state(folder) for folder in networks.studies(place).values()]
     answers = [[each.event.parameters for each in study.of_kind(Confirmed)][-1:] for study in found]
     verdicts = [[verdict.passed for verdict in study.verdicts.values()][-1:] for study in found]
     if as_json:

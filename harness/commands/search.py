@@ -9,7 +9,7 @@ import click
 
 from harness import api, options
 from harness.data.datasets import dataset as dataset_named
-from harness.evidence.mirror import hidden
+from harness.studies.mirror import hidden
 from harness.system.files import check_writable
 from harness.system.terminal import busy, console, counted, duration_text, show_table
 

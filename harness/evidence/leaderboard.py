@@ -21,7 +21,7 @@ from harness.evidence import bounds, ledger, record
 from harness.evidence.bounds import Judgement
 from harness.evidence.ledger import Attempt, Ledger, Outcome
 from harness.evidence.record import Record
-from harness.evidence.study import Study
+from harness.studies.log import read_state
 from harness.system import files, statistics
 from harness.system.document import WrittenNetwork, csv_text, documented, read_as, read_each, unguarded
 from harness.system.errors import ContentError, reason
@@ -216,7 +216,7 @@ def _rows_of_study(folder: Path) -> list[LeaderboardRow]:
 # A page that is live asks for the rows of all studies again and again, and most of them stay as they are.
 @lru_cache(maxsize=1024)
 def _folded_rows(folder: Path, *as_it_is: tuple[int, int]) -> list[LeaderboardRow]:
-    study = Study.read(folder)
+    study = read_state(folder)
     # A search may train a network for several lengths; each is a training of its own.
     runs: dict[tuple[str, str], list[Result]] = defaultdict(list)
     for result in study.results:

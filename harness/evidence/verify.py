@@ -20,7 +20,7 @@ from harness.evidence.check import declaring_commit
 from harness.evidence.leaderboard import LeaderboardRow, row_of_record
 from harness.evidence.ledger import Attempt, Declaration, Outcome
 from harness.evidence.record import Found, Record, SeedRun
-from harness.evidence.study import owned
+from harness.studies.config import owned
 from harness.system import files
 from harness.system.errors import ContentError, UsageError
 from harness.system.files import Workspace

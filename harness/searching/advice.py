@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.data.datasets import dataset
-from harness.evidence.events import Advised, Postponed, SessionEnded, Verified
 from harness.evidence.leaderboard import cost_of
 from harness.evidence.verify import Verdict
-from harness.searching import race
 from harness.searching.clock import least_seconds
 from harness.searching.plan import SearchPlan
-from harness.searching.race import NearestMiss, Trials, miss_text, nearest_miss
 from harness.searching.state import Search
+from harness.studies.candidate import SEED_SHARE, NearestMiss, final_order, miss_text, nearest_miss, standing_front
+from harness.studies.events import Advised, Postponed, SessionEnded, Verified
+from harness.studies.state import StudyState
 from harness.system.document import document_of
 from harness.system.errors import typed
 from harness.system.terminal import counted, duration_option, duration_text
@@ -71,7 +71,7 @@ class Outcome:
     """
 
     plan: SearchPlan
-    study: Trials
+    state: StudyState
     verdict: Verdict | None
     typed_options: Mapping[str, str]
     nearest: NearestMiss | None = None
@@ -79,7 +79,7 @@ class Outcome:
 
     def document(self, report: Path) -> dict[str, Any]:
         """Return it as plain JSON values."""
-        config, study, words = self.plan.config, self.study, self.words()
+        config, study, words = self.plan.config, self.state, self.words()
         rejected = study.rejected.total()
         return {
             "study": self.plan.folder.name,
@@ -112,7 +112,7 @@ class Outcome:
             lines += [
                 f"{row.tier}: {size}, mean test accuracy {row.mean_test_accuracy_pct:.3f} % over {row.seeds} seeds "
                 f"(deviation {row.std_test_accuracy_pct or 0:.3f}), target {row.target_pct:g} % on "
-                f"{dataset(row.dataset).title}, in {duration_text(self.study.seconds)}",
+                f"{dataset(row.dataset).title}, in {duration_text(self.state.seconds)}",
                 f"  {row.architecture}",
                 f"run it again: {typed('verify', row.hash, '--seeds', str(row.seeds))}",
                 f"standings: {typed('leaderboard', '--dataset', config.dataset, '--target', f'{config.target_pct:g}')}",
@@ -145,9 +145,9 @@ class Outcome:
 
     def _front(self) -> list[dict[str, Any]]:
         """Return the networks that no other one has less of both than; what has missed its verification is left out."""
-        study = self.study
+        study = self.state
         missed = {trial for trial, verdict in study.verdicts.items() if not verdict.passed}
-        found = race.front(each for trial, each in study.candidates.items() if trial not in missed)
+        found = standing_front(each for trial, each in study.candidates.items() if trial not in missed)
         return [
             {
                 "hash": each.proposal.hash,
@@ -161,14 +161,14 @@ class Outcome:
         ]
 
     def _ends(self) -> Counter[Status]:
-        return Counter(run.status for run in self.study.results if run.purpose is Purpose.SEARCH)
+        return Counter(run.status for run in self.state.results if run.purpose is Purpose.SEARCH)
 
     def _missed(self) -> list[tuple[str, Verified]]:
         named = None if self.verdict is None else self.verdict.record
         return [
             (size_text(found.proposal.parameters, found.costs, self.plan.config.minimised), verdict)
-            for trial, verdict in self.study.verdicts.items()
-            if not verdict.passed and (found := self.study.candidates.get(trial)) is not None
+            for trial, verdict in self.state.verdicts.items()
+            if not verdict.passed and (found := self.state.candidates.get(trial)) is not None
             if named is None or (verdict.hash, verdict.recipe_hash) != (named.hash, named.recipe_hash)
         ]
 
@@ -178,7 +178,7 @@ class Outcome:
         One way on is advised: more time or trials where they ran out, else a larger budget where it binds, else a lower
         target.
         """
-        config, seconds, elapsed = self.plan.config, self.plan.effort.seconds, self.study.seconds
+        config, seconds, elapsed = self.plan.config, self.plan.effort.seconds, self.state.seconds
         near = () if self.nearest is None else (f"nearest: {miss_text(self.nearest, config.minimise)}",)
         if (found := self.waiting) is not None:
             said = f"{found.parameters:,} parameters are confirmed on validation (hash {found.hash}), but not verified"
@@ -191,7 +191,7 @@ class Outcome:
             if not self.verdict.passed:
                 return self._after_a_miss(self.verdict)
             return self._more_effort(near, f"{_SAME} and trains it again") if near else None
-        ends, ending = self._ends(), self.study.of_kind(SessionEnded)[-1].event
+        ends, ending = self._ends(), self.state.of_kind(SessionEnded)[-1].event
         runs = counted(sum(ends[how] for how in ends if how not in _FAILED), "network") + " trained"
         runs += f" ({ends[Status.PRUNED]:,} pruned)" if ends[Status.PRUNED] else ""
         runs += "".join(f", {counted(ends[how], 'run')} {what}" for how, what in _FAILED.items() if ends[how])
@@ -209,7 +209,7 @@ class Outcome:
             check = ("spaces", "check", self.typed_options.get("--space", config.space))
             return _said("space", (said,), check, "says why networks of the space are rejected")
         # What the seeds of the nearest network differ by is allowed for.
-        errors = min(1.0, self.nearest.errors * (1 + race.SEED_SHARE) / self.nearest.size)
+        errors = min(1.0, self.nearest.errors * (1 + SEED_SHARE) / self.nearest.size)
         target = max(1, math.floor(100 * (100 - 100 * self.plan.offset.errors_ratio * errors)) / 100)
         target = min(target, config.target_pct - 0.01)  # the same one would be the same study
         advice = "asks for what the nearest network may reach"
@@ -217,7 +217,7 @@ class Outcome:
 
     def _early_end(self) -> list[str]:
         """Return in a line that a search ended before its time, and why; nothing where it did not."""
-        entry, seconds = self.study.of_kind(SessionEnded)[-1], self.plan.effort.seconds
+        entry, seconds = self.state.of_kind(SessionEnded)[-1], self.plan.effort.seconds
         if not entry.event.message or (entry.event.reason != "exhausted" and self.verdict is None):
             return []
         of = "" if seconds is None else f" of {duration_text(seconds)}"
@@ -261,11 +261,11 @@ class Outcome:
 
     def _more_effort(self, sentences: tuple[str, ...], advice: str) -> _LastWords:
         effort = self.plan.effort
-        if self.study.of_kind(SessionEnded)[-1].event.reason == "trials":
+        if self.state.of_kind(SessionEnded)[-1].event.reason == "trials":
             more = {"--trials": f"{2 * max(effort.trials or 1, self._ends().total())}"}
             return self._advised("trials", sentences, more, advice)
         seconds = max(2 * (effort.seconds or 0.0), least_seconds(self.plan.config.dataset))
-        while seconds <= self.study.seconds:
+        while seconds <= self.state.seconds:
             seconds *= 2
         more = {"--time": duration_option(seconds)} if effort.seconds is not None else {}
         return self._advised("time", sentences, more, advice)
@@ -298,24 +298,24 @@ def outcome_of(plan: SearchPlan, search: Search, verdict: Verdict | None, typed_
         typed_options: options of the command line and their values, as they are typed.
     """
     nearest = waiting = None
-    last = search.entries[-1].event
+    last = search.state.entries[-1].event
     if verdict is not None and verdict.passed:
         cost = cost_of(verdict.row, plan.config.minimise)
-        cheaper = [each for each in search.contenders.values() if each.costs[0] < cost]
+        cheaper = [each for each in search.state.contenders.values() if each.costs[0] < cost]
         if plan.config.second is not None:
-            cheaper = race.front(search.contenders.values())
-        untried = (each for each in race.final_order(cheaper) if each.proposal.trial not in search.verdicts)
+            cheaper = standing_front(search.state.contenders.values())
+        untried = (each for each in final_order(cheaper) if each.proposal.trial not in search.state.verdicts)
         if (smallest := next(untried, None)) is not None:
-            network, seconds = smallest.proposal, search.seconds + search.verify_seconds(smallest)
+            network, seconds = smallest.proposal, search.state.seconds + search.verify_seconds(smallest)
             waiting = Postponed(hash=network.hash, parameters=network.parameters, seconds=seconds)
         else:
             nearest = nearest_miss(each for each in cheaper if each.passed_first)
     elif isinstance(last, Postponed):
-        waiting = replace(last, seconds=search.seconds + last.seconds)
+        waiting = replace(last, seconds=search.state.seconds + last.seconds)
     elif verdict is None:
-        nearest = nearest_miss(search.candidates.values())
+        nearest = nearest_miss(search.state.candidates.values())
     outcome = Outcome(
-        plan=plan, study=search, verdict=verdict, typed_options=typed_options, nearest=nearest, waiting=waiting
+        plan=plan, state=search.state, verdict=verdict, typed_options=typed_options, nearest=nearest, waiting=waiting
     )
     words = outcome.words()
     if words is not None:

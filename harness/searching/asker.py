@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from harness.evidence.events import Proposal, Repeated
-from harness.evidence.study import StudyConfig
 from harness.searching.clock import TimeLeft, work_of
 from harness.searching.optuna_sampler import takes_problem
 from harness.searching.propose import ASKS, Found
-from harness.searching.race import Candidate
+from harness.studies.candidate import Candidate
+from harness.studies.config import StudyConfig
+from harness.studies.events import Proposal, Repeated
 from harness.system.errors import ContentError
 from harness.system.user_code import called, function_of
 from harness.training.result import Status

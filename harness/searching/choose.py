@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from harness.searching.clock import CAUTION, TimeLeft, rounds, verifying, work_of
-from harness.searching.race import CONFIRM_SEEDS, needed_share
 from harness.searching.surrogate import SEED_DEVIATION, Row, Surrogate, network_row, training_row
+from harness.studies.candidate import CONFIRM_SEEDS, needed_share
 from harness.system import statistics
 from harness.training.recipe import Recipe
 from search_spaces.network import Analysis

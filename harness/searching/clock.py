@@ -9,7 +9,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 from harness.data.datasets import dataset
-from harness.evidence.events import Entry, Event, SessionBegan, SessionEnded
+from harness.studies.events import Entry, Event, SessionBegan, SessionEnded
 from harness.training.executor import Limits
 from harness.training.recipe import Recipe
 from harness.training.result import Result

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from harness.evidence.events import Postponed, Verified, WinnerChosen
 from harness.evidence.leaderboard import refresh
 from harness.evidence.record import Found
 from harness.evidence.verify import Plan, Verdict, due_indices, recorded_verdict, run_seeds
@@ -13,6 +12,7 @@ from harness.searching.clock import VERIFY_FACTOR, verify_seeds
 from harness.searching.loop import choose
 from harness.searching.plan import SearchPlan
 from harness.searching.state import Search
+from harness.studies.events import Postponed, Verified, WinnerChosen
 from harness.system.terminal import counted, duration_text
 from harness.training.executor import Event
 from search_spaces.space import size_text
@@ -34,14 +34,14 @@ def conclude(
         the last verdict; None where the search named no winner, or where too little time is left to verify it. Where
         time is lacking, for the first or the second one, the last event of the log is ``Postponed``.
     """
-    winners = search.of_kind(WinnerChosen)
+    winners = search.state.of_kind(WinnerChosen)
     verdict = _verified(plan, search, winners[-1].event, on_event, say) if winners else None
     if plan.config.second is not None:
         # All of a front, what is least in both first; then the record of the network that is named.
         while verdict is not None and (other := choose(search)) is not None:
-            is_last = other.trial in search.verdicts
+            is_last = other.trial in search.state.verdicts
             verdict = _verified(plan, search, other, on_event, say) or verdict
-            if is_last or isinstance(search.entries[-1].event, Postponed):
+            if is_last or isinstance(search.state.entries[-1].event, Postponed):
                 break
     elif verdict is not None and verdict.has_missed and (second := choose(search)) is not None:
         say(f"missed: {verdict.record.parameters:,} parameters; next: {second.parameters:,} parameters")
@@ -61,11 +61,11 @@ def _verified(
     verification = _verification(plan, search, winner)
     recorded = recorded_verdict(verification, plan.workspace)
     # A record can be taken away; then the seeds are run again.
-    if winner.trial in search.verdicts and recorded.runs:
+    if winner.trial in search.state.verdicts and recorded.runs:
         return recorded
     count = len(verification.indices) - len(recorded.runs)
     if count:
-        candidate = search.candidates[winner.trial]
+        candidate = search.state.candidates[winner.trial]
         seconds = search.verify_seconds(candidate, count)
         if search.left < search.least_verify_seconds(candidate, count):
             search.add(Postponed(hash=winner.hash, parameters=winner.parameters, seconds=seconds))
@@ -97,7 +97,7 @@ def _verified(
 def _verification(plan: SearchPlan, search: Search, winner: WinnerChosen) -> Plan:
     """Return the plan of a network's verification, with all seeds that are declared for its row."""
     config, effort = plan.config, plan.effort
-    proposal = search.candidates[winner.trial].proposal
+    proposal = search.state.candidates[winner.trial].proposal
     recipe, recipe_name = config.recipe_of(proposal.epochs)
     verification = Plan(
         architecture=proposal.architecture,
@@ -118,11 +118,11 @@ def _verification(plan: SearchPlan, search: Search, winner: WinnerChosen) -> Pla
             trial=winner.trial,
             validation_accuracy_pct=winner.validation_accuracy_pct or 0.0,
             validation_seeds=winner.validation_seeds or 0,
-            trained=len({trial for trial, _, _ in search.ended}),
-            rejected=search.rejected.total(),
-            search_seconds=search.seconds,
+            trained=len({trial for trial, _, _ in search.state.ended}),
+            rejected=search.state.rejected.total(),
+            search_seconds=search.state.seconds,
             workers=effort.workers,
-            attempt=1 + len(search.verdicts.keys() - {winner.trial}),
+            attempt=1 + len(search.state.verdicts.keys() - {winner.trial}),
         ),
     )
     # A search of more workers, or somebody by hand, may have declared more seeds.

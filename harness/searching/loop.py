@@ -15,7 +15,15 @@ from pathlib import Path
 from types import FrameType
 
 from harness.data.datasets import dataset
-from harness.evidence.events import (
+from harness.searching import race
+from harness.searching.asker import method_of
+from harness.searching.clock import Effort, is_spent
+from harness.searching.propose import Proposer
+from harness.searching.state import Search
+from harness.searching.surrogate import kept, observations
+from harness.studies.candidate import Candidate, standing_front
+from harness.studies.config import WEIGHTS, StudyConfig
+from harness.studies.events import (
     Confirmed,
     FailedConfirmation,
     Looked,
@@ -24,15 +32,7 @@ from harness.evidence.events import (
     SessionEnded,
     WinnerChosen,
 )
-from harness.evidence.mirror import write_database
-from harness.evidence.study import WEIGHTS, StudyConfig
-from harness.searching import race
-from harness.searching.asker import method_of
-from harness.searching.clock import Effort, is_spent
-from harness.searching.propose import Proposer
-from harness.searching.race import Candidate
-from harness.searching.state import Search
-from harness.searching.surrogate import kept, observations
+from harness.studies.mirror import write_database
 from harness.system.errors import HarnessError
 from harness.system.machine import handled
 from harness.training.executor import Broken, ExecutorOf, Finished, Source
@@ -75,8 +75,8 @@ def run_search(search: Search, command: list[str]) -> None:
                 choose(search)
         finally:
             search.executor.stop()
-        if search.ended:
-            write_database(search, search.folder / "study.db")
+        if search.state.ended:
+            write_database(search.state, search.folder / "study.db")
         reason = "interrupted" if search.interrupted else search.reason
         search.add(SessionEnded(reason=reason, message=search.exhausted, seconds=effort.seconds, trials=effort.trials))
 
@@ -94,13 +94,16 @@ def opened(
     space = parse_space(config.space_text, config.space, task)
     theirs = method_of(config, space, effort.workers)
     proposer = theirs or Proposer(space, config, past=past)
-    search = Search(folder, config, effort, executor_of(source, effort.limits), proposer).take_up()
+    executor = executor_of(source, effort.limits)
+    search = Search(config, effort, executor, proposer, folder=folder).take_up()
     if isinstance(proposer, Proposer):
-        proposer.retell((entry.event for entry in search.entries), search.candidates)
-    search.finished = is_spent(effort, search.entries) or not search.may_look
+        proposer.retell((entry.event for entry in search.state.entries), search.state.candidates)
+    search.finished = is_spent(effort, search.state.entries) or not race.may_look(search.state)
     # A kill may have come between a run and what it decided.
     _note_standing(search)
-    search.waiting = [search.job(each, Purpose.SEARCH, 0) for each in search.candidates.values() if each.first is None]
+    search.waiting = [
+        search.job(each, Purpose.SEARCH, 0) for each in search.state.candidates.values() if each.first is None
+    ]
     return search
 
 
@@ -152,24 +155,24 @@ def choose(search: Search) -> WinnerChosen | None:
     One whose verification has missed is passed over; one that has met the target takes no further time. Once a study
     has looked at as many networks as it may, only those are left that it has verified.
     """
-    may_look = search.may_look
+    may_look = race.may_look(search.state)
 
     def is_open(candidate: Candidate) -> bool:
-        verdict = search.verdicts.get(candidate.proposal.trial)
+        verdict = search.state.verdicts.get(candidate.proposal.trial)
         return candidate.is_confirmed and may_look if verdict is None else verdict.passed is not False
 
-    open_ = sorted(filter(is_open, search.candidates.values()), key=lambda each: each.order)
+    open_ = sorted(filter(is_open, search.state.candidates.values()), key=lambda each: each.order)
     if search.config.second is not None:
         # Of a front each network, and then the one that is named.
-        search.turn(0)
-        front = race.front(open_)
-        open_ = sorted(front, key=lambda each: (each.proposal.trial in search.verdicts, each.order))
+        search.state.turn(0)
+        front = standing_front(open_)
+        open_ = sorted(front, key=lambda each: (each.proposal.trial in search.state.verdicts, each.order))
     if not open_:
         return None
     in_time = (
         each
         for each in open_
-        if each.proposal.trial in search.verdicts or search.least_verify_seconds(each) <= search.left
+        if each.proposal.trial in search.state.verdicts or search.least_verify_seconds(each) <= search.left
     )
     winner = WinnerChosen(**next(in_time, open_[0]).on_fresh_seeds)
     search.add(winner)
@@ -179,7 +182,7 @@ def choose(search: Search) -> WinnerChosen | None:
 def _stop_reason(search: Search) -> str:
     if search.left <= search.closing_seconds():
         return "time"
-    if search.effort.trials is not None and len(search.candidates) >= search.effort.trials:
+    if search.effort.trials is not None and len(search.state.candidates) >= search.effort.trials:
         return "trials"
     return ""
 
@@ -195,21 +198,23 @@ def _next_job(search: Search) -> Job | None:
         return None
     for turn in range(1 if search.config.second is None else len(WEIGHTS)):
         if turn:
-            search.turn(len(search.candidates) + turn)
-        given = search.ceiling, search.candidates, search.time_left(), search.objective
-        found = search.proposer.propose(*given)
-        for passed in found.passed:
-            search.add(passed)
-        if found.proposal is not None:
+            search.state.turn(len(search.state.candidates) + turn)
+        answer = search.proposer.propose(
+            search.ceiling, search.state.candidates, search.time_left(), search.state.objective
+        )
+        for event in answer.passed:
+            search.add(event)
+        if answer.proposal is not None:
             break
-    if found.proposal is None:
+    if answer.proposal is None:
         # There is no use in asking again before another run has ended.
-        search.exhausted, search.lacks_time = found.why, found.lacks_time
+        search.exhausted = answer.why
+        search.lacks_time = answer.lacks_time
         return None
-    search.add(found.proposal)
-    if found.rejected:
-        search.add(Looked(rejected=dict(found.rejected)))
-    return search.job(search.candidates[found.proposal.trial], Purpose.SEARCH, 0)
+    search.add(answer.proposal)
+    if answer.rejected:
+        search.add(Looked(rejected=dict(answer.rejected)))
+    return search.job(search.state.candidates[answer.proposal.trial], Purpose.SEARCH, 0)
 
 
 def _confirmable(search: Search, *, explored: bool) -> Candidate | None:
@@ -217,12 +222,12 @@ def _confirmable(search: Search, *, explored: bool) -> Candidate | None:
     flying = Counter(job.trial or 0 for job in search.at_work if job.purpose is Purpose.CONFIRM)
 
     def most_worth(candidates: list[Candidate]) -> Candidate | None:
-        return race.next_to_confirm(candidates, search.highest, flying, search.run_seconds)
+        return race.next_to_confirm(candidates, search.state.highest, flying, search.run_seconds)
 
     # One that is still in its first training wants no fresh seeds yet.
-    candidates = [each for each in search.contenders.values() if each.first is not None]
+    candidates = [each for each in search.state.contenders.values() if each.first is not None]
     candidate = most_worth([each for each in candidates if search.remaining_seconds(each, workers) <= search.left])
-    if search.standing is None:
+    if search.state.standing is None:
         # What stands without being verified is still an answer: the same command with more time verifies it.
         return candidate or most_worth(candidates)
     if candidate is None or explored:
@@ -234,7 +239,7 @@ def _confirmable(search: Search, *, explored: bool) -> Candidate | None:
 
 def _at_rung(search: Search, job: Job, found: Result) -> None:
     threshold_pct = search.config.threshold_pct
-    rung = race.at_rung(found, search.ratios, threshold_pct, search.is_hopeless)
+    rung = race.at_rung(found, search.state.ratios, threshold_pct, search.is_hopeless)
     search.add(rung)
     if not rung.pruned:
         until = race.next_rung(search.config, job.recipe.epochs, rung.epoch)
@@ -249,7 +254,7 @@ def _at_rung(search: Search, job: Job, found: Result) -> None:
 
 def _ended(search: Search, job: Job, found: Result) -> None:
     assert job.trial is not None, "every run of a search belongs to a trial"
-    candidate = search.candidates[job.trial]
+    candidate = search.state.candidates[job.trial]
     was_open = not candidate.is_refuted
     search.add(RunEnded(run=found))
     if job.checkpoint is not None:
@@ -260,7 +265,7 @@ def _ended(search: Search, job: Job, found: Result) -> None:
     if job.purpose is Purpose.SEARCH:
         search.proposer.tell(candidate)
     decided: Confirmed | FailedConfirmation | None = None
-    has_fallen = job.trial in search.stood and not candidate.is_confirmed
+    has_fallen = job.trial in search.state.stood and not candidate.is_confirmed
     if has_fallen or (was_open and candidate.is_refuted):
         decided = FailedConfirmation(**candidate.on_fresh_seeds)
         search.add(decided)
@@ -273,12 +278,12 @@ def _ended(search: Search, job: Job, found: Result) -> None:
 
 def _note_standing(search: Search) -> Confirmed | None:
     """Note the network that stands, where another one was noted last or none; of a front all that are new."""
-    standing = [] if search.standing is None else [search.standing]
+    standing = [] if search.state.standing is None else [search.state.standing]
     if search.config.second is not None:
-        standing = race.front(search.contenders.values())
+        standing = standing_front(search.state.contenders.values())
     noted = None
     for each in standing:
-        if each.proposal.trial not in search.stood:
+        if each.proposal.trial not in search.state.stood:
             budget = each.cost - 1 if search.config.second is None else None
             noted = Confirmed(**each.on_fresh_seeds, budget=budget)
             search.add(noted)

@@ -18,7 +18,7 @@ from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESample
 from optuna.trial import FrozenTrial, TrialState
 from optuna.trial import Trial as Trial
 
-from harness.searching.race import Candidate
+from harness.studies.candidate import Candidate
 from harness.system.errors import UsageError
 from harness.system.user_code import called, function_of
 from harness.training.result import Status

@@ -16,13 +16,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from harness.evidence.events import Event, Proposal, Rejected, Repeated, RunEnded
-from harness.evidence.study import StudyConfig
 from harness.searching.choose import LEAST_CHANCE, UNLIKELY, Aim, Choice, Option
 from harness.searching.clock import TimeLeft
 from harness.searching.optuna_sampler import SURROGATE, Index, Trial
-from harness.searching.race import Candidate
 from harness.searching.surrogate import PRIOR_ERRORS, Observation, Surrogate, row_of
+from harness.studies.candidate import Candidate
+from harness.studies.config import StudyConfig
+from harness.studies.events import Event, Proposal, Rejected, Repeated, RunEnded
 from harness.training.result import Purpose, Result, Status
 from search_spaces.errors import DrawError
 from search_spaces.network import Analysis, Task, analyse

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from harness.evidence.events import Event
+from harness.studies.events import Event
 from search_spaces.space import Condition
 
 

@@ -9,12 +9,11 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
 from harness.data.datasets import dataset
-from harness.evidence.events import Confirmed, Entry, Event, FailedConfirmation, RunEnded
-from harness.evidence.study import StudyConfig
 from harness.searching import clock, race
 from harness.searching.clock import (
     CAUTION,
@@ -26,7 +25,11 @@ from harness.searching.clock import (
     rounds,
 )
 from harness.searching.propose import ALL_ON, Proposing, Switches
-from harness.searching.race import CONFIRM_SEEDS, Candidate, NearestMiss, Trials
+from harness.studies.candidate import CONFIRM_SEEDS, Candidate, final_order, standing_front
+from harness.studies.config import StudyConfig
+from harness.studies.events import Confirmed, Entry, Event, FailedConfirmation, RunEnded
+from harness.studies.log import StudyLog
+from harness.studies.state import StudyState
 from harness.system import statistics
 from harness.system.files import TEACHERS
 from harness.training.executor import Executor
@@ -40,19 +43,16 @@ class Moment:
 
     Attributes:
         elapsed: seconds of all its sessions.
-        standing: the smallest confirmed network; ``nearest`` is looked for while there is none.
+        state: what has happened, which goes on changing; ``standing`` is what stands at this moment.
         jobs: what each worker trains, None for one that waits; ``nodes`` are the names of the nodes that they are on,
             empty on this machine.
-        trained: first runs that have ended with an accuracy; ``rejected`` networks were not built.
     """
 
     elapsed: float
+    state: StudyState
     standing: Candidate | None
-    nearest: NearestMiss | None
     jobs: Sequence[Job | None]
     nodes: Sequence[str] = ()
-    trained: int = 0
-    rejected: int = 0
 
 
 class Watcher:
@@ -61,18 +61,21 @@ class Watcher:
     def tick(self, at: Moment) -> None:
         """See where the search is, after each event."""
 
-    def ended(self, candidate: Candidate, found: Result, decided: Confirmed | FailedConfirmation | None) -> None:
+    def ended(self, candidate: Candidate, result: Result, decision: Confirmed | FailedConfirmation | None) -> None:
         """See how a run has ended, and what that has decided about its network."""
 
 
-class Search(Trials):
+class Search:
     """A study that is worked on.
 
     Attributes:
+        state: what has happened to the study; ``config`` is its configuration.
+        log: where events are written; None for a search in memory.
         executor: who trains, and the clock of the search; ``began`` is when this session began on that clock, and
             ``before`` are the seconds of the earlier ones.
         is_hopeless: the rule of the rungs, asked for each run that reaches one; None for that of ``race``.
         switches: which parts of the search are at work.
+        watcher: sees the search go on.
         timing: what its runs have taken.
         waiting: jobs that go on at a rung or are run again; ``broken`` counts the workers that broke at a run, and
             ``crashed`` runs in a row that crashed for good.
@@ -83,61 +86,92 @@ class Search(Trials):
 
     def __init__(
         self,
-        folder: Path,
         config: StudyConfig,
         effort: Effort,
         executor: Executor,
         proposer: Proposing,
         *,
+        folder: Path,
+        in_memory: bool = False,
         switches: Switches = ALL_ON,
         is_hopeless: Callable[[Result], bool] | None = None,
-        in_memory: bool = False,
     ) -> None:
-        super().__init__(folder, config, in_memory=in_memory)
-        self.confirm_seeds = CONFIRM_SEEDS if switches.confirmation else 0
-        self.counts_repeats = switches.repeats
-        self.effort, self.executor, self.proposer = effort, executor, proposer
+        """Begin with nothing.
+
+        Args:
+            folder: of the study, which gives it its name; nothing is written there where the search is ``in_memory``.
+        """
+        self.config = config
+        self.folder = folder
+        self.log = None if in_memory else StudyLog(folder)
+        self.state = StudyState(
+            folder,
+            config,
+            confirm_seeds=CONFIRM_SEEDS if switches.confirmation else 0,
+            counts_repeats=switches.repeats,
+        )
+        self.effort = effort
+        self.executor = executor
+        self.proposer = proposer
         self.watcher = Watcher()
-        self.switches, self.is_hopeless = switches, is_hopeless
-        self.began, self.before = executor.now(), 0.0
+        self.switches = switches
+        self.is_hopeless = is_hopeless
+        self.began = executor.now()
+        self.before = 0.0
         data = dataset(config.dataset)
         self.timing = clock.Timing(data.train_size, clock.PACES[effort.engine].taught(config.recipe, data.task))
         self.waiting: list[Job] = []
         self.broken: Counter[tuple[int | None, Purpose, int]] = Counter()
         self.crashed = 0
-        self.interrupted = self.finished = self.lacks_time = False
-        self.exhausted = self.reason = ""
+        self.interrupted = False
+        self.finished = False
+        self.lacks_time = False
+        self.exhausted = ""
+        self.reason = ""
 
     def take_up(self) -> Self:
         """Take in the log to go on with it; time counts from here."""
-        super().take_up()
-        self.began, self.before = self.executor.now(), self.seconds
+        if self.log is not None:
+            self.log.take_up(self.state)
+        for entry in self.state.of_kind(RunEnded):
+            self._time(entry.event.run)
+        self.began = self.executor.now()
+        self.before = self.state.seconds
         return self
 
-    def apply(self, entry: Entry[Event]) -> None:
-        """Change the state by what has happened."""
-        super().apply(entry)
-        if isinstance(entry.event, RunEnded) and (run := entry.event.run).trial in self.candidates:
+    def add(self, event: Event) -> None:
+        """Append an event to the log, then apply it."""
+        entry = Entry(self.elapsed, event, datetime.now(UTC).isoformat(timespec="seconds"))
+        if self.log is not None:
+            self.log.append(entry)
+        self.take(entry)
+
+    def take(self, entry: Entry[Event]) -> None:
+        """Apply an event that is in the log, and learn from a run how long runs take."""
+        self.state.apply(entry)
+        if isinstance(entry.event, RunEnded):
+            self._time(entry.event.run)
+
+    def _time(self, run: Result) -> None:
+        if run.trial in self.state.candidates:
             self.timing.add(run, clock.work(run.architecture, dataset(self.config.dataset).task), run.node)
 
     def moment(self) -> Moment:
         """Return where the search is."""
-        places = self.executor.places()
+        slots = self.executor.places()
         return Moment(
             elapsed=self.elapsed,
-            standing=self.standing,
-            nearest=self.nearest,
-            jobs=tuple(place.job for place in places),
-            nodes=tuple(place.node for place in places),
-            trained=self.trained,
-            rejected=self.rejected.total(),
+            state=self.state,
+            standing=self.state.standing,
+            jobs=tuple(slot.job for slot in slots),
+            nodes=tuple(slot.node for slot in slots),
         )
 
     @property
     def ceiling(self) -> int:
         """The most that the next network may cost."""
-        standing = self.standing if self.switches.falling_budget else None
-        return self.highest if standing is None else min(self.highest, standing.cost - 1)
+        standing = self.state.standing if self.switches.falling_budget else None
+        return self.state.highest if standing is None else min(self.state.highest, standing.cost - 1)
 
     # Jobs -----------------------------------------------------------------------------------------------------
 
@@ -167,6 +201,10 @@ class Search(Trials):
     def at_work(self) -> list[Job]:
         """What is being trained."""
         return [place.job for place in self.executor.places() if place.job is not None]
+
+    def checkpoint(self, trial: int, purpose: Purpose, seed_index: int) -> Path:
+        """Return where an unfinished run keeps its state."""
+        return StudyLog(self.folder).checkpoint(trial, purpose, seed_index)
 
     def free_index(self, candidate: Candidate) -> int:
         """Return the lowest fresh seed of a network that has neither been run nor is being run."""
@@ -208,9 +246,13 @@ class Search(Trials):
     def _to_verify(self) -> list[Candidate]:
         waiting = []
         if self.config.second is not None:
-            return [each for each in race.front(self.contenders.values()) if each.proposal.trial not in self.verdicts]
-        for each in race.final_order(self.contenders.values()):
-            verdict = self.verdicts.get(each.proposal.trial)
+            return [
+                each
+                for each in standing_front(self.state.contenders.values())
+                if each.proposal.trial not in self.state.verdicts
+            ]
+        for each in final_order(self.state.contenders.values()):
+            verdict = self.state.verdicts.get(each.proposal.trial)
             if verdict is None:
                 waiting.append(each)
             elif verdict.passed:
@@ -238,7 +280,7 @@ class Search(Trials):
         return clock.verifying(self.run_seconds(candidate), self.workers, seeds) + CAUTION * VERIFY_FACTOR * teaching
 
     def least_verify_seconds(self, candidate: Candidate, seeds: int = LEAST_VERIFY_SEEDS) -> float:
-        """Do as ``verify_seconds`` without what that is raised by: what fits so is begun."""
+        """Return ``verify_seconds`` without its margin; a verification is begun when so much time is left."""
         return (self.verify_seconds(candidate, seeds) - CAUTION_SECONDS) / CAUTION
 
     def remaining_seconds(self, candidate: Candidate, confirming: int) -> float:

@@ -31,7 +31,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.evidence.study import Study
+from harness.studies.log import read_state
 from harness.system import files
 from harness.system.document import csv_text, read_each, unguarded
 from harness.system.errors import ContentError, reason
@@ -301,7 +301,7 @@ def past_trainings(
         return (shipped(dataset) if prior == "shipped" else ()), []
 
     def whole_runs(folder: Path) -> list[Result]:
-        study = Study.read(folder)
+        study = read_state(folder)
         config = study.config
         if (config.dataset, config.data_hash, config.protocol_version) != (dataset, data_hash, PROTOCOL_VERSION):
             return []

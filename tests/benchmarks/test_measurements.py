@@ -14,7 +14,6 @@ import torch
 from benchmarks import coordinator, throughput, trainings
 from harness.data.datasets import DATASETS
 from harness.data.training_images import ImageData
-from harness.evidence.study import Study
 from harness.searching import propose
 from harness.searching.surrogate import text
 from harness.system import files
@@ -63,7 +62,7 @@ def test_the_trainings_of_a_search_are_kept_once_whatever_came_of_them(monkeypat
         config = SimpleNamespace(protocol_version=PROTOCOL_VERSION, seed=seeds[folder], run_seed=seeds[folder])
         return SimpleNamespace(config=config, results=runs)
 
-    monkeypatch.setattr(Study, "read", read)
+    monkeypatch.setattr(trainings, "read_state", read)
     path = tmp_path / "trainings.jsonl"
     path.touch()
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from harness.evidence.study import StudyConfig
 from harness.searching.surrogate import keep, past_trainings
+from harness.studies.config import StudyConfig
 from harness.system.files import Workspace
 from harness.training.recipe import RECIPES
 from search_spaces.catalog import space

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from harness.evidence.events import Entry, Event, RunEnded, line, read_line
+from harness.studies.events import Entry, Event, RunEnded, line, read_line
 from harness.system import files
 from harness.training.result import Result
 

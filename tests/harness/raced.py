@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from harness.evidence.events import Proposal
-from harness.searching.race import Candidate
+from harness.studies.candidate import Candidate
+from harness.studies.events import Proposal
 from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Purpose, Result, Status
 from search_spaces.notation import parse_network

@@ -17,14 +17,15 @@ from typing import Any
 
 import pytest
 
-from harness.evidence import study
-from harness.evidence.events import Entry, Event, Proposal, RunEnded
-from harness.evidence.study import StudyConfig
 from harness.searching import loop, race
 from harness.searching import propose as proposer
 from harness.searching.clock import Effort
 from harness.searching.propose import Proposer
 from harness.searching.state import Search, Watcher
+from harness.studies import config as study
+from harness.studies.config import StudyConfig
+from harness.studies.events import Entry, Event, Proposal, RunEnded
+from harness.studies.log import read_state
 from harness.system import files
 from harness.training.executor import Event as WorkerEvent
 from harness.training.executor import Finished, Limits, Source
@@ -293,7 +294,7 @@ def apply(search: Search, event: Event) -> None:
 
 def file(search: Search, trial: int, purpose: Purpose, index: int, accuracy_pct: float) -> None:
     """Let a run have ended."""
-    job = search.job(search.candidates[trial], purpose, index)
+    job = search.job(search.state.candidates[trial], purpose, index)
     apply(search, RunEnded(run=made_result(job, lambda parameters, seed: accuracy_pct, RECIPE.epochs)))
 
 
@@ -305,7 +306,7 @@ def proposer_of(found: Search) -> Proposer:
 
 def results(folder: Path) -> list[Result]:
     """Return the runs that have ended."""
-    return study.Study.read(folder).results if (folder / "config.json").exists() else []
+    return read_state(folder).results if (folder / "config.json").exists() else []
 
 
 def events(folder: Path, *kinds: str) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.evidence.study import StudyConfig
+from harness.studies.config import StudyConfig
 from harness.training.recipe import Recipe
 
 CONFIG = StudyConfig(

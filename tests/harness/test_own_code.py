@@ -15,11 +15,11 @@ import torch.nn.functional as functional
 
 from harness.data.datasets import DATASETS
 from harness.data.training_images import ImageData
-from harness.evidence.events import Confirmed, Proposal, RunEnded, Verified
 from harness.logs import log_of
 from harness.searching.asker import method_of
 from harness.searching.clock import Pace, TimeLeft
 from harness.searching.optuna_sampler import Index, sampler_name
+from harness.studies.events import Confirmed, Proposal, RunEnded, Verified
 from harness.system.errors import ContentError, DeviceError, UsageError
 from harness.system.machine import ignoring_sigint
 from harness.system.user_code import Listener, OtherCode, called, function_of, source_sha256
@@ -145,7 +145,7 @@ def test_a_method_of_the_bench_says_alone_which_network_is_next(
     )
     for trials in (1, 3):  # it goes on from what was tried
         found = scripted.run(tmp_path / "study", configured, scripted.effort(trials=trials))
-    proposed = [str(each.proposal.architecture) for each in found.candidates.values()]
+    proposed = [str(each.proposal.architecture) for each in found.state.candidates.values()]
     assert proposed == [f"conv3x3({width}) gap linear(10)" for width in (8, 7, 6)]
     with pytest.raises(ContentError, match=r"narrower failed: TypeError: it answered int") as raised:
         scripted.run(tmp_path / "study", configured, scripted.effort(trials=4))
@@ -160,7 +160,7 @@ def test_a_method_is_held_to_lengths_the_falling_limit_and_the_time(
         sampler=f"{there}:listing", space_text="net = conv3x3(1..9) gap linear(10);", lengths=(2, 4)
     )
     search = scripted.run(tmp_path / "study", configured, scripted.effort(trials=4))
-    proposed = [(str(each.proposal.architecture), each.proposal.epochs) for each in search.candidates.values()]
+    proposed = [(str(each.proposal.architecture), each.proposal.epochs) for each in search.state.candidates.values()]
     # With 5 channels, 105 parameters, it stands: 150 answers of more are passed over.
     assert proposed == [(f"conv3x3({channels}) gap linear(10)", 4) for channels in (9, 5, 4, 3)]
     # What takes too long is not trained: as long a training as there is time for, or none.
@@ -179,9 +179,9 @@ def test_a_sampler_of_optunas_is_held_to_lengths_and_the_limit(
         sampler=f"{there}:uniform", space_text="net = conv3x3(1..9) gap linear(10);", lengths=(2,)
     )
     search = scripted.run(tmp_path / "study", configured, scripted.effort(trials=6))
-    assert {each.proposal.epochs for each in search.candidates.values()} == {2}
+    assert {each.proposal.epochs for each in search.state.candidates.values()} == {2}
     limit, stood = search.config.budget, 0
-    for entry in search.entries:
+    for entry in search.state.entries:
         if isinstance(entry.event, Proposal):
             assert entry.event.parameters <= limit
         elif isinstance(entry.event, Confirmed) and entry.event.budget is not None:

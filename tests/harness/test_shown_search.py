@@ -10,13 +10,13 @@ from types import ModuleType
 
 import pytest
 
-from harness.evidence.events import Confirmed, FailedConfirmation
-from harness.evidence.study import Study
-from harness.searching.race import Candidate, NearestMiss
 from harness.searching.state import Moment
 from harness.shown_search import (
     SearchReporter,
 )
+from harness.studies.candidate import Candidate, NearestMiss
+from harness.studies.events import Confirmed, FailedConfirmation
+from harness.studies.state import StudyState
 from harness.system.errors import UsageError
 from harness.system.files import Workspace
 from harness.training.result import Purpose, Result, Status
@@ -28,6 +28,7 @@ NEAREST = NearestMiss(
     trial=3, hash="0" * 12, parameters=2140, epochs=8, errors=70, runs=1, allowed=69, size=10_000, cost=2140
 )
 CONFIG = scripted.config(dataset="kmnist", target_pct=99.4, threshold_pct=99.3)
+STATE = StudyState(Path("one"), CONFIG)
 EFFORT = scripted.effort(seconds=2700.0, trials=None)
 
 
@@ -61,12 +62,12 @@ def test_while_another_seed_still_trains_a_network_has_not_failed(
 ):
     network, shown = on_seeds(20, 130), reporter()
     jobs = [replace(JOB, purpose=Purpose.CONFIRM, seed_index=seed) for seed in (2, 3)]
-    shown.tick(Moment(31.0, None, None, jobs))
+    shown.tick(Moment(31.0, STATE, None, jobs))
     capsys.readouterr()
     shown.ended(network, network.fresh[-1], FailedConfirmation(**network.on_fresh_seeds))
     assert capsys.readouterr().err == ""
 
-    shown.tick(Moment(31.2, None, None, jobs[1:]))
+    shown.tick(Moment(31.2, STATE, None, jobs[1:]))
     network.fresh.append(validated(last, purpose=Purpose.CONFIRM, seed_index=3))
     shown.ended(network, network.fresh[-1], confirmed(network) if said == "confirmed" else None)
 
@@ -77,7 +78,8 @@ def test_while_another_seed_still_trains_a_network_has_not_failed(
 def test_in_a_notebook_progress_is_a_bar_of_tqdm(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     monkeypatch.setitem(sys.modules, "ipykernel", ModuleType("ipykernel"))
     with reporter() as shown:
-        shown.tick(Moment(300.0, None, NEAREST, [JOB]))
+        monkeypatch.setattr(StudyState, "nearest", NEAREST)
+        shown.tick(Moment(300.0, STATE, None, [JOB]))
     told = capsys.readouterr()
     assert "300.0/2700.0" in told.err
     assert "5:00  nearest: 2,140 parameters, 70 errors" in told.out + told.err
@@ -93,7 +95,7 @@ class Pages:
         self.now = 1000.0
         self.written: list[float] = []
 
-        def write(folder: Path, place: Workspace, *, live: bool, study: Study) -> Path:
+        def write(folder: Path, place: Workspace, *, live: bool, state: StudyState) -> Path:
             self.written.append(self.now)
             self.now += cost
             if error is not None:
@@ -103,9 +105,9 @@ class Pages:
         monkeypatch.setattr("reports.study_page.write_report", write)
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
         self.reporter = reporter()
-        self.reporter.shown = Study(Path("one"), CONFIG, in_memory=True), Workspace(Path())
+        self.reporter.shown = STATE, Workspace(Path())
         # What else is said is not asked for.
-        self.moment = Moment(0.0, None, None, ())
+        self.moment = Moment(0.0, STATE, None, ())
 
     def go_on(self, seconds: int) -> None:
         for _ in range(seconds):

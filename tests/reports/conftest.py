@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from harness.evidence import record, study
-from harness.evidence.events import Entry, Event
+from harness.evidence import record
 from harness.evidence.record import Found, Record, SeedRun
-from harness.evidence.study import StudyConfig
-from harness.searching.race import rungs_of
+from harness.studies import config as study
+from harness.studies.config import StudyConfig
+from harness.studies.events import Entry, Event
+from harness.studies.state import StudyState
 from harness.system import files
 from harness.system.document import document_of
 from harness.system.files import Workspace
@@ -80,9 +81,9 @@ def network(first: int, second: int, third: int) -> Architecture:
 
 def facts_of(*entries: Entry[Event], config: StudyConfig = CONFIG) -> StudyFacts:
     """Return the facts of a study to which this has happened."""
-    made = study.Study(Path("s"), config, in_memory=True)
+    made = StudyState(Path("s"), config)
     for entry in entries:
-        made.take(entry)
+        made.apply(entry)
     return StudyFacts(made, Standings())
 
 
@@ -143,7 +144,7 @@ class SyntheticStudy:
         recipe, recipe_name = self.config.recipe_of(proposal.get("epochs"))
         epochs = recipe.epochs if epochs is None else epochs
         # Looked at where pruning is decided and at the end, with fewer errors each time.
-        rungs = rungs_of(self.config, recipe.epochs)
+        rungs = self.config.rungs_of(recipe.epochs)
         looks = {rung: min(SIZE, errors * (1 + (epochs - rung) // 4)) for rung in rungs if errors and rung < epochs}
         looks |= {} if errors is None else {epochs: errors}
         made = Result(

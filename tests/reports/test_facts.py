@@ -15,8 +15,8 @@ import pytest
 from scipy import stats
 
 from harness.evidence import ledger, record
-from harness.evidence.events import Entry, Event, RunEnded
-from harness.evidence.study import owned
+from harness.studies.config import owned
+from harness.studies.events import Entry, Event, RunEnded
 from harness.system.files import Workspace
 from harness.training.result import Epoch, Purpose, Result, Status
 from reports import course

@@ -14,8 +14,10 @@ import pytest
 
 from harness.bench.record import _BANDS, Near, Recording, TableRequest, _choose, _Chosen, _table_of, prepare, record
 from harness.bench.table import Table
-from harness.evidence.events import RunEnded
-from harness.evidence.study import Study, StudyConfig, open_study
+from harness.studies.config import StudyConfig, open_study
+from harness.studies.events import Entry, RunEnded
+from harness.studies.log import StudyLog
+from harness.studies.state import StudyState
 from harness.system import files
 from harness.system.errors import ContentError, HarnessError
 from harness.training.executor import RETRIES, Broken, Event, Finished
@@ -50,14 +52,17 @@ CONFIG = StudyConfig(
 
 def recording(folder: Path, near: Near | None = None) -> Recording:
     """Return the recording of the three networks, two seeds each, as a folder has it."""
-    study, given = Study(folder, CONFIG).folded(), _Chosen(FACTS.samples[0], COSTS, 3, True)
-    return Recording(study, FACTS, given, 2, near, {"seeds": "2"}, cast(Any, None), cast(Any, "cpu"), cast(Any, None))
+    state = StudyLog(folder).fold_into(StudyState(folder, CONFIG))
+    given = _Chosen(FACTS.samples[0], COSTS, 3, True)
+    return Recording(state, FACTS, given, 2, near, {"seeds": "2"}, cast(Any, None), cast(Any, "cpu"), cast(Any, None))
 
 
 def with_runs(folder: Path, runs: Iterable[Result], near: Near | None = None) -> Recording:
     made = recording(folder, near)
     for run in runs:
-        made.study.add(RunEnded(run=run))
+        entry: Entry[Any] = Entry(0.0, RunEnded(run=run))
+        StudyLog(folder).append(entry)
+        made.state.apply(entry)
     return made
 
 
@@ -93,7 +98,7 @@ def test_what_is_near_the_target_is_due_once_all_have_their_first_runs(tmp_path:
 
     made = with_runs(tmp_path, runs, Near(target_pct=98.0, within_pct=0.25, seeds=4))
     assert made.due == first
-    made.study.add(RunEnded(run=last))
+    made.state.apply(Entry(0.0, RunEnded(run=last)))
     assert made.due == first + [(network, seed) for seed in (2, 3) for network in (0, 1)]
     assert replace(made, near=None).due == first
 
@@ -344,7 +349,7 @@ REQUEST = TableRequest(
 def test_a_recording_never_mixes(changes: dict[str, Any], tmp_path: Path):
     made = prepare(tmp_path, "mine", REQUEST)
     assert (made.facts.rungs, made.ended, list(tmp_path.iterdir())) == ((1, 2, 4, 8), {}, [])
-    open_study(tmp_path, made.study.config, made.origins)
+    open_study(tmp_path, made.state.config, made.origins)
 
     assert prepare(tmp_path, "mine", REQUEST).facts == made.facts
     with pytest.raises(ContentError):

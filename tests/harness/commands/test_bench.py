@@ -21,7 +21,7 @@ from harness.bench import replay
 from harness.bench.replay import _TableReadings
 from harness.bench.table import Sample, Table, read_table, write_table
 from harness.cli import run
-from harness.evidence import study
+from harness.studies import config as study
 from harness.system.files import Workspace
 from search_spaces.notation import parse_network
 from tests.harness.bench import made_up

@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from harness.cli import run
-from harness.evidence import record, study
+from harness.evidence import record
 from harness.shown_search import watch
+from harness.studies import config as study
 from harness.system.files import Workspace
 from reports import study_page
 from tests.harness import logged

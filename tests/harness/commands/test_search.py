@@ -14,11 +14,11 @@ import pytest
 
 from harness import api, shown_search
 from harness.cli import run
-from harness.evidence import study
 from harness.evidence.leaderboard import row_of_record
 from harness.evidence.record import Record
 from harness.evidence.verify import Verdict
 from harness.searching import conclude
+from harness.studies import config as study
 from harness.system import user_code
 from harness.system.files import Workspace
 from harness.training.executor import Broken
@@ -42,7 +42,7 @@ SPACES = {
 def trainer(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Trainer:
     """Networks with 310 errors on validation, where 300 are allowed; no report is drawn."""
     monkeypatch.delenv("HARNESS_DATA", raising=False)
-    monkeypatch.setattr(study_page, "write_report", lambda folder, place, study=None: folder / "report.html")
+    monkeypatch.setattr(study_page, "write_report", lambda folder, place, state=None: folder / "report.html")
     for name, text in SPACES.items():
         (workspace / f"{name}.space").write_text(text, encoding="utf-8")
     made = scripted.without_processes(monkeypatch)

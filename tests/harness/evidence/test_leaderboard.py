@@ -16,11 +16,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.evidence import bounds, leaderboard, ledger, record, study
+from harness.evidence import bounds, leaderboard, ledger, record
 from harness.evidence.check import faults, publish
 from harness.evidence.leaderboard import SCHEMA_VERSION, LeaderboardRow, Tier, read, read_claims, to_csv
 from harness.evidence.ledger import Outcome
 from harness.evidence.record import Record
+from harness.studies import config as study
 from harness.system import files
 from harness.system.errors import ContentError, UsageError
 from harness.system.files import Workspace

@@ -18,8 +18,8 @@ from harness.evidence import check, leaderboard, ledger, record, verify
 from harness.evidence.leaderboard import Tier
 from harness.evidence.ledger import Attempt, Declaration, Outcome
 from harness.evidence.record import Record
-from harness.evidence.study import owned
 from harness.evidence.verify import Verdict, declare, recorded_verdict
+from harness.studies.config import owned
 from harness.system import files
 from harness.system.errors import ContentError, StorageError, UsageError
 from harness.system.files import Workspace

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from harness.searching.choose import Aim, Choice, Option, _expected_falls
 from harness.searching.clock import Pace, TimeLeft
-from harness.searching.race import needed_share
 from harness.searching.surrogate import Observation, Surrogate, row_of, training_row
+from harness.studies.candidate import needed_share
 from harness.training.recipe import Recipe
 from search_spaces.network import MNIST
 from search_spaces.notation import parse_space

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from harness.evidence.events import RunEnded, Verified
 from harness.searching.clock import PACES, Pace, Timing, is_spent, work
-from harness.searching.race import Candidate
 from harness.searching.state import Search
+from harness.studies.candidate import Candidate
+from harness.studies.events import RunEnded, Verified
 from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Purpose, Result, Status
 from search_spaces.network import MNIST
@@ -156,7 +156,7 @@ STANDS = (99.4, 99.4)
 
 def file(opened: Search, *seconds: float) -> Candidate:
     """Let the network have so many fresh runs, which took so long."""
-    candidate = opened.candidates[0]
+    candidate = opened.state.candidates[0]
     for index, each in enumerate(seconds):
         run = scripted.made_result(opened.job(candidate, Purpose.CONFIRM, index), scripted.by_size, 8)
         scripted.apply(opened, RunEnded(run=replace(run, train_seconds=each)))
@@ -171,7 +171,7 @@ def test_a_run_takes_what_the_whole_ones_before_took(opened: Search):
 
 
 def test_a_run_of_a_network_that_was_not_trained_takes_the_pace_of_the_others(opened: Search):
-    estimated = opened.run_seconds(opened.candidates[0])
+    estimated = opened.run_seconds(opened.state.candidates[0])
     pace = opened.timing.measured_pace
 
     slow = file(opened, 3 * estimated)
@@ -209,18 +209,18 @@ def test_the_time_for_the_end_is_that_of_five_seeds_of_the_smallest_that_stands(
 ):
     networks = [Made(12, fresh=STANDS), Made(8, fresh=STANDS)]
     opened = scripted.opened(tmp_path, networks, seconds=1000.0, workers=workers)
-    large = opened.candidates[0]
+    large = opened.state.candidates[0]
     large.fresh = [replace(run, train_seconds=1_000.0) for run in large.fresh]
 
     assert opened.closing_seconds() == pytest.approx(1.1 * 1.2 * rounds * 8 + 12)
-    assert opened.verify_seconds(opened.candidates[1], 4) == pytest.approx(1.1 * 1.2 * -(-4 // workers) * 8 + 12)
+    assert opened.verify_seconds(opened.state.candidates[1], 4) == pytest.approx(1.1 * 1.2 * -(-4 // workers) * 8 + 12)
 
 
 def test_what_is_spare_leaves_time_for_the_winner_and_for_the_quickest_of_the_others(trainer: Trainer, tmp_path: Path):
     networks = [Made(20), Made(16, fresh=STANDS), Made(12, fresh=STANDS), Made(8, fresh=STANDS)]
     opened = scripted.opened(tmp_path, networks, seconds=1000.0)
     for trial, seconds in ((1, 30.0), (2, 20.0), (3, 40.0)):
-        each = opened.candidates[trial]
+        each = opened.state.candidates[trial]
         assert each.first is not None
         each.first = replace(each.first, train_seconds=seconds)
         each.fresh = [replace(run, train_seconds=seconds) for run in each.fresh]
@@ -237,25 +237,25 @@ def test_time_is_kept_for_the_smallest_that_has_not_missed_and_for_none_above_on
     networks = [Made(16, fresh=STANDS), Made(12, fresh=STANDS), Made(8, fresh=STANDS)]
     opened = scripted.opened(tmp_path, networks, seconds=1000.0)
     for trial, seconds in ((0, 10.0), (1, 40.0), (2, 20.0)):
-        each = opened.candidates[trial]
+        each = opened.state.candidates[trial]
         assert each.first is not None
         each.first = replace(each.first, train_seconds=seconds)
         each.fresh = [replace(run, train_seconds=seconds) for run in each.fresh]
     one = 1.1 * 1.2 * 5
 
-    opened.verdicts[2] = Verified(passed=False)
+    opened.state.verdicts[2] = Verified(passed=False)
     assert opened.closing_seconds() == pytest.approx(one * 40 + 12)
     assert opened.time_left().spare == pytest.approx(1000 - one * (40 + 10) - 24, abs=0.5)
-    opened.verdicts[1] = Verified(passed=True)
+    opened.state.verdicts[1] = Verified(passed=True)
     assert opened.closing_seconds() == 0.0
-    del opened.verdicts[2]
+    del opened.state.verdicts[2]
     assert opened.closing_seconds() == pytest.approx(one * 20 + 12)
     assert opened.time_left().spare == pytest.approx(1000 - one * 20 - 12, abs=0.5)
 
 
 def test_a_verification_trains_a_teacher_of_its_own(trainer: Trainer, tmp_path: Path):
     opened = scripted.opened(tmp_path, [Made(4, fresh=STANDS)], workers=5)
-    candidate = opened.candidates[0]
+    candidate = opened.state.candidates[0]
     candidate.fresh[1] = replace(candidate.fresh[1], teacher_seconds=50.0)
 
     assert opened.verify_seconds(candidate) == pytest.approx(1.1 * 1.2 * (8 + 50) + 12)
@@ -276,6 +276,6 @@ def test_a_network_still_takes_its_lacking_runs_and_the_verification(
 ):
     opened = scripted.opened(tmp_path, [made], workers=workers, seconds=10_000.0)
 
-    found = opened.remaining_seconds(opened.candidates[0], workers)
+    found = opened.remaining_seconds(opened.state.candidates[0], workers)
 
     assert found == pytest.approx(1.1 * rounds * 8 + 1.1 * 1.2 * -(-5 // workers) * 8 + 12)

@@ -15,16 +15,17 @@ import pytest
 from harness.answers import Study
 from harness.evidence import record
 from harness.evidence.bounds import ErrorRatio
-from harness.evidence.events import Entry, RunEnded, Verified
 from harness.evidence.leaderboard import row_of_record
 from harness.evidence.record import Record
 from harness.evidence.verify import Verdict
 from harness.searching import conclude as conclude_module
-from harness.searching import loop, race
+from harness.searching import loop
 from harness.searching.advice import Outcome, _LastWords, outcome_of
 from harness.searching.conclude import conclude
-from harness.searching.race import NearestMiss, Trials
 from harness.searching.state import Search
+from harness.studies.candidate import NearestMiss, standing_front
+from harness.studies.events import Entry, RunEnded, Verified
+from harness.studies.state import StudyState
 from harness.training.executor import Limits
 from harness.training.result import Purpose, Status
 from harness.training.run import Job
@@ -180,9 +181,9 @@ def test_of_two_that_are_minimised_the_whole_front_is_found_and_verified(
     costs = {(each.parameters, each.macs) for each in analyses}
     front = {a for a in costs if not any(b != a and b[0] <= a[0] and b[1] <= a[1] for b in costs)}
     assert len(front) == 2
-    assert {each.costs for each in race.front(search.candidates.values())} == front
-    passed = {trial for trial, each in search.verdicts.items() if each.passed}
-    assert {search.candidates[trial].costs for trial in passed} == front
+    assert {each.costs for each in standing_front(search.state.candidates.values())} == front
+    passed = {trial for trial, each in search.state.verdicts.items() if each.passed}
+    assert {search.state.candidates[trial].costs for trial in passed} == front
     assert verdict is not None
     shown = outcome_of(plan, search, verdict, {}).document(tmp_path)
     assert {(each["parameters"], each["macs"], each["tier"]) for each in shown["front"]} == {
@@ -234,7 +235,7 @@ def test_where_all_that_stand_miss_each_is_verified_once(trainer: Trainer, seeds
         assert (verdict.record.architecture, verdict.passed) == (LARGER, False)
         assert [job.architecture for job in seeds.asked] == [WINNER] * 5 + [LARGER] * 5
         assert len(scripted.events(plan.folder, "winner", "verified")) == 4
-    assert (search.standing, search.answer) == (None, None)
+    assert (search.state.standing, search.state.answer) == (None, None)
 
 
 @pytest.mark.parametrize("workers", [1, 4])
@@ -332,7 +333,7 @@ def test_a_smaller_network_that_was_confirmed_and_had_no_time_is_named_after_the
     trainer: Trainer, seeds: Seeds, tmp_path: Path
 ):
     plan, search = searched(tmp_path)
-    small = next(each for each in search.candidates.values() if each.proposal.hash == WINNER.hash)
+    small = next(each for each in search.state.candidates.values() if each.proposal.hash == WINNER.hash)
     slow = [replace(run, train_seconds=1_000.0) for run in small.fresh]
     small.first, small.fresh = replace(slow[0], purpose=Purpose.SEARCH), slow
     search.effort = replace(search.effort, seconds=search.elapsed + 300.0)
@@ -352,8 +353,8 @@ def test_a_smaller_network_that_misses_after_an_answer_leaves_the_answer(
 ):
     misses(seeds, WINNER)
     plan, search = searched(tmp_path)
-    trial = next(each.proposal.trial for each in search.candidates.values() if each.proposal.hash == LARGER.hash)
-    search.verdicts[trial] = Verified(hash=LARGER.hash, recipe_hash=scripted.RECIPE_HASH, passed=True)
+    trial = next(each.proposal.trial for each in search.state.candidates.values() if each.proposal.hash == LARGER.hash)
+    search.state.verdicts[trial] = Verified(hash=LARGER.hash, recipe_hash=scripted.RECIPE_HASH, passed=True)
 
     conclude(plan, search)
 
@@ -385,7 +386,7 @@ def end(tmp_path: Path) -> Callable[..., Outcome]:
         effort = replace(EFFORT, **changes.pop("effort", {}))
         space = parse_space(f"net = conv3x3(1..400) gap linear(10);{changes.pop('where', '')}", "widths")
         plan = replace(concluded.plan(tmp_path), config=config, effort=effort, offset=OFFSET, space=space)
-        study = Trials(tmp_path, config, in_memory=True)
+        state = StudyState(tmp_path, config)
         runs = [result(95, status=status, purpose=Purpose.SEARCH) for status in changes.pop("ends", ENDS)]
         entries: list[Entry[Any]] = [
             logged.entry("session", seconds=allowed),
@@ -393,9 +394,9 @@ def end(tmp_path: Path) -> Callable[..., Outcome]:
             logged.entry("ended", elapsed, reason=reason, message=changes.pop("message", "full")),
         ]
         for entry in entries:
-            study.take(entry)
+            state.apply(entry)
         facts: dict[str, Any] = {"typed_options": GIVEN, "nearest": NEAREST, "verdict": None}
-        return Outcome(plan=plan, study=study, **(facts | changes))
+        return Outcome(plan=plan, state=state, **(facts | changes))
 
     return made
 
@@ -516,7 +517,7 @@ def test_smaller_networks_that_passed_once_wait_for_more_time(
         Made(2, first=None),
     ]
     search = scripted.opened(tmp_path, networks)
-    search.take(logged.entry("ended", 90.0, reason="time"))
+    search.state.apply(logged.entry("ended", 90.0, reason="time"))
     plan = replace(concluded.plan(tmp_path), folder=tmp_path)
     verdict = verdict_of(new_record([50, 52, 54, 50, 51], "conv3x3(12) gap linear(10)"))
 

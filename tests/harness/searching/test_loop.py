@@ -10,11 +10,11 @@ import pytest
 from optuna.trial import TrialState
 from torch import nn
 
-from harness.evidence.events import Verified
 from harness.searching import loop, race
 from harness.searching.loop import poll
-from harness.searching.race import Candidate
 from harness.searching.state import Search
+from harness.studies.candidate import _LEAST_CHANCE, Candidate
+from harness.studies.events import Verified
 from harness.system.errors import DataError, HarnessError
 from harness.training import modules
 from harness.training.executor import Broken, Event, Finished, Source
@@ -101,18 +101,18 @@ def test_one_lucky_run_lowers_no_budget(trainer: Trainer, tmp_path: Path):
     trainer.accuracy_pct = lucky_once
     found = scripted.run(tmp_path, scripted.config(space_text=FEW), scripted.effort())
 
-    assert all(candidate.passed_first for candidate in found.candidates.values())
+    assert all(candidate.passed_first for candidate in found.state.candidates.values())
     assert scripted.events(tmp_path, "standing", "winner") == []
     assert {event["trial"] for event in scripted.events(tmp_path, "refuted")} == {0, 1, 2}
     # Two fresh seeds that agree are enough to give a network up.
-    assert [len(candidate.fresh) for candidate in found.candidates.values()] == [2, 2, 2]
+    assert [len(candidate.fresh) for candidate in found.state.candidates.values()] == [2, 2, 2]
 
 
 def test_a_network_that_stood_and_falls_gives_the_budget_back(trainer: Trainer, tmp_path: Path):
     """Three seeds of it were begun when two had not ended; the third is bad."""
     opened = scripted.opened(tmp_path, [Made(20, fresh=(99.2, 99.2)), Made(12, fresh=(99.2, 99.2))], workers=2)
     assert opened.ceiling == 10 + 19 * 12 - 1
-    opened.executor.submit(opened.job(opened.candidates[1], Purpose.CONFIRM, 2))
+    opened.executor.submit(opened.job(opened.state.candidates[1], Purpose.CONFIRM, 2))
     trainer.accuracy_pct = always(90.0)
 
     poll(opened)
@@ -128,12 +128,12 @@ def test_a_repeated_proposal_becomes_a_further_seed_of_a_network_that_missed(tra
 
     found = scripted.run(tmp_path, scripted.config(space_text=FEW, sampler="random"), scripted.effort(workers=3))
 
-    repeats = {trial: 0 for trial in found.candidates}
+    repeats = {trial: 0 for trial in found.state.candidates}
     for event in scripted.events(tmp_path, "repeated"):
         repeats[event["trial"]] += 1
     assert sum(repeats.values()) > 0
-    assert {trial: candidate.repeats for trial, candidate in found.candidates.items()} == repeats
-    for trial, candidate in found.candidates.items():
+    assert {trial: candidate.repeats for trial, candidate in found.state.candidates.items()} == repeats
+    for trial, candidate in found.state.candidates.items():
         # One seed refutes it; two more may have been in flight.
         assert min(repeats[trial], 1) <= len(candidate.fresh) <= min(repeats[trial], 3)
     seeds = [(job.trial, job.purpose, job.seed_index) for job in trainer.asked if job.until_epoch is None]
@@ -147,8 +147,8 @@ def test_a_repeated_proposal_becomes_a_further_seed_of_a_network_that_missed(tra
 def test_no_more_networks_are_begun_than_allowed(workers: int, trainer: Trainer, tmp_path: Path):
     found = scripted.run(tmp_path, scripted.config(), scripted.effort(trials=4, workers=workers))
 
-    assert len(scripted.events(tmp_path, "proposed")) == len(found.candidates) == 4
-    assert all(candidate.first for candidate in found.candidates.values())
+    assert len(scripted.events(tmp_path, "proposed")) == len(found.state.candidates) == 4
+    assert all(candidate.first for candidate in found.state.candidates.values())
     assert found.reason == "trials"
 
 
@@ -156,7 +156,7 @@ def test_networks_that_there_is_no_time_for_end_a_search_for_lack_of_time(traine
     # A training is thought to take 74 s, until one was measured.
     found = scripted.run(tmp_path, scripted.config(space_text=FEW), scripted.effort(seconds=100.0, trials=None))
 
-    assert found.candidates == {}
+    assert found.state.candidates == {}
     assert scripted.events(tmp_path, "ended")[-1]["reason"] == "time"
 
 
@@ -227,9 +227,9 @@ def test_fresh_seeds_take_all_workers_or_half_of_them(
     networks: list[Made], trials: int, jobs: list[tuple[int, str]], trainer: Trainer, tmp_path: Path
 ):
     opened = scripted.opened(tmp_path, networks, workers=2, trials=trials)
-    last = opened.candidates[len(networks) - 1].chance_to_stand
+    last = opened.state.candidates[len(networks) - 1].chance_to_stand
     assert (last >= race.LIKELY) is (networks[-1].first == LIKELY)
-    assert last > race._LEAST_CHANCE
+    assert last > _LEAST_CHANCE
 
     assert begun(opened) == jobs
 
@@ -252,7 +252,7 @@ def test_where_nothing_stands_a_network_is_confirmed_even_if_its_verification_mu
     opened = scripted.opened(tmp_path, [Made(20, first=LIKELY)], workers=2, seconds=30.0)
     opened.began = opened.executor.now()
 
-    assert loop._confirmable(opened, explored=False) is opened.candidates[0]
+    assert loop._confirmable(opened, explored=False) is opened.state.candidates[0]
 
 
 FAILURES = [Status.DIVERGED, Status.TIMED_OUT, Status.OUT_OF_MEMORY, Status.CRASHED]
@@ -285,7 +285,7 @@ def test_a_run_that_cannot_reach_the_threshold_is_pruned_at_the_first_rung(train
     (rung,) = scripted.events(tmp_path, "rung")
     assert (rung["epoch"], rung["validation_errors"], rung["pruned"], rung["exempt"]) == (2, 347, True, False)
     assert (rung["ratio"], rung["predicted_pct"]) == (0.3, pytest.approx(100 - 1.041))
-    first = found.candidates[0].first
+    first = found.state.candidates[0].first
     assert first is not None
     assert (first.status, len(first.history)) == (Status.PRUNED, 2)
     assert all(figure in first.message for figure in ("epoch 2", "98.9590 %", "99.0000 %"))
@@ -301,8 +301,8 @@ def test_a_run_that_still_can_goes_on_to_the_next_rung_and_the_end(trainer: Trai
 
     assert [(job.until_epoch, job.spent_seconds) for job in trainer.asked] == [(2, 0.0), (4, 2.0), (None, 4.0)]
     assert [event["pruned"] for event in scripted.events(tmp_path, "rung")] == [False, False]
-    assert found.candidates[0].first is not None
-    assert found.candidates[0].first.status is Status.COMPLETE
+    assert found.state.candidates[0].first is not None
+    assert found.state.candidates[0].first.status is Status.COMPLETE
     assert states(found) == ["COMPLETE"]
 
 
@@ -319,8 +319,8 @@ def test_an_exempt_network_goes_to_its_end_and_says_so(
         (2, False, True),
         (4, False, True),
     ]
-    assert found.candidates[0].first is not None
-    assert found.candidates[0].first.status is Status.COMPLETE
+    assert found.state.candidates[0].first is not None
+    assert found.state.candidates[0].first.status is Status.COMPLETE
 
 
 def test_after_eight_runs_to_the_end_the_study_prunes_by_its_own_ratio(
@@ -332,7 +332,7 @@ def test_after_eight_runs_to_the_end_the_study_prunes_by_its_own_ratio(
 
     found = scripted.run(tmp_path, scripted.config(sampler="random", rungs=(2,)), scripted.effort(trials=12))
 
-    ends = [found.candidates[trial].first for trial in range(12)]
+    ends = [found.state.candidates[trial].first for trial in range(12)]
     assert [end.status for end in ends if end] == [Status.COMPLETE] * 8 + [Status.PRUNED] * 4
 
 
@@ -345,15 +345,15 @@ def test_a_failed_first_run_is_an_outcome_and_the_search_goes_on(status: Status,
 
     found = scripted.run(tmp_path, scripted.config(), scripted.effort(trials=6))
 
-    failed = found.candidates[1].first
+    failed = found.state.candidates[1].first
     assert failed is not None
     assert failed.status is status
     assert failed.message == ("" if status is Status.DIVERGED else f"it was {status}")
-    others = [candidate.first for trial, candidate in found.candidates.items() if trial != 1]
+    others = [candidate.first for trial, candidate in found.state.candidates.items() if trial != 1]
     assert len(others) == 5
     assert all(first and first.status in (Status.COMPLETE, Status.PRUNED) for first in others)
     assert scripted.proposer_of(found).index.study.trials[1].state is TrialState.FAIL
-    assert found.candidates[1].fresh == []
+    assert found.state.candidates[1].fresh == []
     asked = [job for job in trainer.asked if job.trial == 1]
     assert len(asked) == (2 if status is Status.CRASHED else 1)
     assert [result for result in scripted.results(tmp_path) if result.trial == 1] == [failed]
@@ -369,8 +369,8 @@ def test_a_run_whose_worker_crashed_once_is_run_again_from_its_rung(trainer: Tra
     found = scripted.run(tmp_path, scripted.config(space_text=FEW), scripted.effort(trials=1))
 
     assert [job.until_epoch for job in trainer.asked][:4] == [2, 4, 4, None]
-    assert found.candidates[0].first is not None
-    assert found.candidates[0].first.status is Status.COMPLETE
+    assert found.state.candidates[0].first is not None
+    assert found.state.candidates[0].first.status is Status.COMPLETE
 
 
 @pytest.mark.parametrize("status", FAILURES)
@@ -383,7 +383,7 @@ def test_a_failed_fresh_seed_counts_against_a_network(status: Status, trainer: T
     found = scripted.run(tmp_path, scripted.config(space_text=FEW), scripted.effort())
 
     assert scripted.events(tmp_path, "winner") == []
-    for candidate in found.candidates.values():
+    for candidate in found.state.candidates.values():
         assert [run.status for run in candidate.fresh][1] is status
         assert not candidate.is_confirmed
 
@@ -423,7 +423,7 @@ def winner_of(folder: Path) -> dict[str, object]:
 
 def slow(opened: Search, trial: int, seconds: float = 1_000.0) -> Candidate:
     """Let the runs of a network have taken so long."""
-    candidate = opened.candidates[trial]
+    candidate = opened.state.candidates[trial]
     assert candidate.first is not None
     candidate.first = replace(candidate.first, train_seconds=seconds)
     candidate.fresh = [replace(run, train_seconds=seconds) for run in candidate.fresh]
@@ -475,7 +475,7 @@ def test_the_winner(
     opened = scripted.opened(tmp_path, networks, seconds=90.0)
     for trial in slow_ones:
         slow(opened, trial)
-    opened.verdicts |= {trial: Verified(passed=passed) for trial, passed in verdicts.items()}
+    opened.state.verdicts |= {trial: Verified(passed=passed) for trial, passed in verdicts.items()}
 
     chosen = loop.choose(opened)
 
@@ -487,7 +487,7 @@ def test_the_winner(
 def test_what_has_missed_stands_nowhere_and_two_looks_are_all(missed: int, trainer: Trainer, tmp_path: Path):
     networks = [Made(16, fresh=STANDS), Made(12, fresh=STANDS), Made(8, fresh=STANDS)]
     opened = scripted.opened(tmp_path, networks, seconds=1_000.0)
-    smallest_first = sorted(opened.candidates, key=lambda trial: opened.candidates[trial].cost)
+    smallest_first = sorted(opened.state.candidates, key=lambda trial: opened.state.candidates[trial].cost)
     for trial in smallest_first[:missed]:
         winner = loop.choose(opened)
         assert winner is not None
@@ -496,11 +496,11 @@ def test_what_has_missed_stands_nowhere_and_two_looks_are_all(missed: int, train
 
     chosen = loop.choose(opened)
 
-    standing = opened.standing
+    standing = opened.state.standing
     assert standing is not None
     assert standing.proposal.trial == smallest_first[missed]
     assert opened.ceiling == standing.cost - 1
-    assert opened.may_look is (missed < 2)
+    assert race.may_look(opened.state) is (missed < 2)
     assert (chosen and chosen.trial) == (smallest_first[1] if missed < 2 else None)
     resumed = loop.opened(tmp_path, opened.config, opened.effort, Source("mnist", None))
     assert resumed.finished is (missed == 2)
@@ -528,10 +528,10 @@ def test_the_answer_has_the_fewest_of_what_is_minimised(
 
     found = scripted.run(tmp_path, configured, scripted.effort(trials=30))
 
-    standing = found.standing
+    standing = found.state.standing
     assert standing is not None
     assert standing.proposal.parameters == parameters
-    costs = {candidate.proposal.hash: candidate.cost for candidate in found.candidates.values()}
+    costs = {candidate.proposal.hash: candidate.cost for candidate in found.state.candidates.values()}
     limits = [event["budget"] for event in scripted.events(tmp_path, "standing")]
     assert limits == sorted(limits, reverse=True)
     assert limits[-1] == costs[standing.proposal.hash] - 1
@@ -550,10 +550,12 @@ def test_a_search_that_was_stopped_goes_on_as_if_it_had_not_been(sampler: str, t
     for trials in (9, 12, 20):
         parts = scripted.run(tmp_path / "parts", configured, scripted.effort(trials=trials))
 
-    assert [item.proposal.hash for item in whole.candidates.values()] == [
-        item.proposal.hash for item in parts.candidates.values()
+    assert [item.proposal.hash for item in whole.state.candidates.values()] == [
+        item.proposal.hash for item in parts.state.candidates.values()
     ]
-    assert [item.cost for item in parts.candidates.values()] == [item.cost for item in whole.candidates.values()]
+    assert [item.cost for item in parts.state.candidates.values()] == [
+        item.cost for item in whole.state.candidates.values()
+    ]
     # What a sampler was told, of rejections too, is multiply-adds in both.
     values = [
         sorted(trial.values for trial in scripted.proposer_of(found).index.study.get_trials() if trial.values)

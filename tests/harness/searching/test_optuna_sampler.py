@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 
 from harness.searching import optuna_sampler as sampler
 from harness.searching.optuna_sampler import _POPULATION, SAMPLERS, Index, Trial, _Member, _offspring
-from harness.searching.race import Candidate
+from harness.studies.candidate import Candidate
 from harness.system.errors import UsageError
 from harness.training.result import Purpose, Status
 from search_spaces.catalog import space

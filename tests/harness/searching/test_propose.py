@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from harness.evidence.events import Rejected, Repeated
-from harness.searching import propose, race
+from harness.searching import propose
 from harness.searching.choose import Aim, Choice, Option
 from harness.searching.clock import PACES, TimeLeft, work
 from harness.searching.optuna_sampler import Index
 from harness.searching.propose import ALL_ON, Found, Proposer, Switches, _Look, _size_ladder, _violation
-from harness.searching.race import Candidate
 from harness.searching.surrogate import Observation, row_of
+from harness.studies.candidate import _TYPICAL_RATIO, Candidate
+from harness.studies.events import Rejected, Repeated
 from harness.training.result import Status
 from search_spaces.catalog import space
 from search_spaces.errors import DrawError
@@ -336,7 +336,7 @@ def test_a_pruned_run_teaches_a_guess_and_a_failed_one_nothing():
     guess, *nothing = (look()._observed(replace(trained, first=first)) for first in (stopped, failed, None))
 
     assert guess is not None
-    assert guess.errors == pytest.approx(300 * race._TYPICAL_RATIO[0.25])
+    assert guess.errors == pytest.approx(300 * _TYPICAL_RATIO[0.25])
     assert guess.doubt > 0
     assert nothing == [None, None]
 

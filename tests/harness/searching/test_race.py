@@ -15,9 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from harness.evidence.events import Entry, RunEnded
 from harness.searching import race
-from harness.searching.race import Candidate, Trials, allowed_errors, nearest_miss
+from harness.studies.candidate import Candidate, allowed_errors, final_order, nearest_miss, needed_share
+from harness.studies.events import Entry, RunEnded
+from harness.studies.state import StudyState
 from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Purpose, Result, Status
 from tests.harness import scripted
@@ -65,7 +66,7 @@ def test_the_chance_to_verify_is_that_of_scipy_with_a_pooled_deviation(errors: l
 
 def test_the_needed_share_is_what_two_equal_seeds_just_stand_on():
     # By the table above: exp(-0.859 * sqrt(0.08 ** 2 / 2 + 0.08 ** 2 / 6 + 0.032 ** 2)).
-    share = race.needed_share()
+    share = needed_share()
 
     assert share == pytest.approx(math.exp(-0.859 * math.sqrt(0.0032 + 0.0064 / 6 + 0.001024)), rel=1e-3)
     just, more = round(SIZE / 10 * share), math.ceil(SIZE / 10 * share * 1.01)
@@ -83,9 +84,9 @@ def test_those_that_stand_are_in_order_of_cost_and_of_equals_the_first_is_first(
     networks = [candidate(80, 80, trial=trial, parameters=size) for trial, size in enumerate(sizes)]
     networks.append(candidate(100, 100, trial=3, parameters=100))
 
-    assert [item.proposal.trial for item in race.final_order(networks)] == [1, 2, 0]
-    assert next(iter(race.final_order(networks)), None) is networks[1]
-    assert next(iter(race.final_order(networks[3:])), None) is None
+    assert [item.proposal.trial for item in final_order(networks)] == [1, 2, 0]
+    assert next(iter(final_order(networks)), None) is networks[1]
+    assert next(iter(final_order(networks[3:])), None) is None
 
 
 # What is refuted --------------------------------------------------------------------------------------------
@@ -105,7 +106,7 @@ def test_the_chance_to_stand_is_how_often_the_next_seeds_bring_the_mean_low_enou
 
     chance = candidate(*errors, first=90).chance_to_stand
 
-    assert chance == pytest.approx((means <= 100 * race.needed_share(wanted)).mean(), abs=0.03)
+    assert chance == pytest.approx((means <= 100 * needed_share(wanted)).mean(), abs=0.03)
 
 
 def test_a_network_is_refuted_when_its_chance_to_stand_is_below_a_quarter():
@@ -228,10 +229,10 @@ def full_run(at_rung: int, at_end: int, rung: int = 4) -> Result:
 
 def ratios(runs: Iterable[Result]) -> Any:
     """Return what a study with rungs after the fourth and the eighth of 15 epochs learns from runs."""
-    study = Trials(Path(), scripted.config(recipe=Recipe(), rungs=(4, 8)), in_memory=True)
-    study.take(Entry(0.0, proposal()))
+    study = StudyState(Path(), scripted.config(recipe=Recipe(), rungs=(4, 8)))
+    study.apply(Entry(0.0, proposal()))
     for run in runs:
-        study.take(Entry(0.0, RunEnded(run=replace(run, trial=0))))
+        study.apply(Entry(0.0, RunEnded(run=replace(run, trial=0))))
     return study.ratios
 
 

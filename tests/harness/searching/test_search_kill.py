@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 
-from harness.evidence.events import Event
-from harness.evidence.study import Study, StudyConfig
-from harness.searching import optuna_sampler, propose, race
+from harness.searching import optuna_sampler, propose
 from harness.searching.propose import Found
 from harness.searching.state import Search
+from harness.studies.candidate import final_order
+from harness.studies.config import StudyConfig
+from harness.studies.events import Event
+from harness.studies.log import read_state
 from harness.system.errors import ContentError
 from harness.training.executor import Limits, Source
 from harness.training.processes import Processes
@@ -177,15 +179,15 @@ FACTS = ("ended", "rejected", "repeated", "verdicts", "stood")
 def known(search: Search) -> dict[str, Any]:
     """Return the whole state of a search that follows from its log."""
     return {
-        "candidates": copy.deepcopy(search.candidates),
-        "contenders": list(search.contenders),
-        "standing": search.standing and search.standing.proposal.trial,
-        "nearest": search.nearest,
+        "candidates": copy.deepcopy(search.state.candidates),
+        "contenders": list(search.state.contenders),
+        "standing": search.state.standing and search.state.standing.proposal.trial,
+        "nearest": search.state.nearest,
         "timing": copy.deepcopy(search.timing.sums),
-        "ratios": copy.deepcopy(search.ratios),
-        "confirmed": [each.proposal.trial for each in race.final_order([*search.candidates.values()])],
+        "ratios": copy.deepcopy(search.state.ratios),
+        "confirmed": [each.proposal.trial for each in final_order([*search.state.candidates.values()])],
         **{
-            name: copy.deepcopy(getattr(search, name))
+            name: copy.deepcopy(getattr(search.state, name))
             for name in ("ended", "rejected", "repeated", "verdicts", "stood")
         },
     }
@@ -216,7 +218,7 @@ def test_a_log_cut_after_any_line_gives_the_state_of_that_moment(
         # With half of the next line, which the kill has torn.
         torn = lines[count][: len(lines[count]) // 2] if count < len(lines) else ""
         (cut / "log.jsonl").write_text("".join(lines[:count]) + torn)
-        found = Search(cut, configured, spent, Processes(Source("mnist", None), Limits()), Nobody()).take_up()
+        found = Search(configured, spent, Processes(Source("mnist", None), Limits()), Nobody(), folder=cut).take_up()
         assert (cut / "log.jsonl").read_text() == "".join(lines[:count])
         state = known(found)
         # Entries hold the times of the log, rounded.
@@ -245,4 +247,4 @@ def test_a_whole_line_that_is_no_event_is_refused(line: str, trainer: Trainer, t
     with pytest.raises(ContentError):
         scripted.run(tmp_path, scripted.config(), scripted.effort(trials=3))
     with pytest.raises(ContentError):
-        Study.read(tmp_path)
+        read_state(tmp_path)

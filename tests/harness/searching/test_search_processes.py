@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from harness.cli import run
-from harness.evidence import study
+from harness.studies.log import read_state
 from harness.training.result import Purpose, Result
 from tests.conftest import REPOSITORY
 from tests.harness import logged
@@ -79,7 +79,7 @@ class Search:
         return [event for event in logged.documents(self.folder) if event["event"] in kinds]
 
     def results(self) -> dict[tuple[int | None, str, int], Result]:
-        found = study.Study.read(self.folder).results if (self.folder / "config.json").exists() else []
+        found = read_state(self.folder).results if (self.folder / "config.json").exists() else []
         return {(result.trial, result.purpose.value, result.seed_index): result for result in found}
 
     def verified(self) -> set[int]:

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from harness.evidence.events import Entry, Event, Proposal, Repeated, RunEnded
 from harness.searching import loop, race
 from harness.searching.loop import poll
-from harness.searching.race import nearest_miss, next_rung
+from harness.searching.race import next_rung
 from harness.searching.state import Search
 from harness.searching.surrogate import keep, shipped
+from harness.studies.candidate import final_order, nearest_miss
+from harness.studies.events import Entry, Event, Proposal, Repeated, RunEnded
 from harness.training.executor import Source
 from harness.training.result import Purpose
 from tests.harness import raced, scripted
@@ -22,7 +23,7 @@ from tests.harness.searching.conftest import PROPOSAL
 
 
 def test_the_first_run_stops_at_every_rung_and_fresh_seeds_do_not(opened: Search):
-    candidate = opened.candidates[0]
+    candidate = opened.state.candidates[0]
 
     first = opened.job(candidate, Purpose.SEARCH, 0)
     fresh = opened.job(candidate, Purpose.CONFIRM, 4)
@@ -36,8 +37,8 @@ def test_the_first_run_stops_at_every_rung_and_fresh_seeds_do_not(opened: Search
 def test_a_network_of_another_length_is_trained_so_and_stops_at_rungs_of_its_own(opened: Search):
     scripted.apply(opened, replace(PROPOSAL, trial=1, epochs=20))
 
-    first = opened.job(opened.candidates[1], Purpose.SEARCH, 0)
-    fresh = opened.job(opened.candidates[1], Purpose.CONFIRM, 0)
+    first = opened.job(opened.state.candidates[1], Purpose.SEARCH, 0)
+    fresh = opened.job(opened.state.candidates[1], Purpose.CONFIRM, 0)
 
     assert (first.recipe.epochs, first.recipe_name, first.until_epoch) == (20, "short-20ep", 5)
     assert (fresh.recipe, fresh.recipe_name, fresh.until_epoch) == (first.recipe, "short-20ep", None)
@@ -45,7 +46,7 @@ def test_a_network_of_another_length_is_trained_so_and_stops_at_rungs_of_its_own
 
 
 def test_the_pace_is_that_of_the_slowest_node(opened: Search):
-    candidate, pace = opened.candidates[0], opened.timing.measured_pace.seconds_an_image
+    candidate, pace = opened.state.candidates[0], opened.timing.measured_pace.seconds_an_image
     estimated = opened.run_seconds(candidate)
     for index, (node, factor) in enumerate((("near", 1.0), ("far", 3.0), ("near", 2.0))):
         run = scripted.made_result(opened.job(candidate, Purpose.CONFIRM, index), scripted.by_size, 8)
@@ -56,12 +57,12 @@ def test_the_pace_is_that_of_the_slowest_node(opened: Search):
 
 def test_a_settled_network_comes_back_when_seeds_that_were_in_flight_let_it_stand(trainer: Trainer, tmp_path: Path):
     opened = scripted.opened(tmp_path, [Made(20, fresh=(98.5,))])
-    assert opened.contenders == {}
+    assert opened.state.contenders == {}
 
     for index in (1, 2, 3):
         scripted.file(opened, 0, Purpose.CONFIRM, index, 99.6)
 
-    assert opened.contenders == opened.candidates
+    assert opened.state.contenders == opened.state.candidates
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -69,7 +70,7 @@ def test_no_answer_of_a_race_changes_when_it_is_asked_of_the_contenders_alone(
     seed: int, trainer: Trainer, tmp_path: Path
 ):
     rng, opened = random.Random(seed), scripted.opened(tmp_path, [])
-    known = opened.candidates
+    known = opened.state.candidates
 
     def event() -> Event:
         if not known or rng.random() < 0.4:
@@ -84,13 +85,13 @@ def test_no_answer_of_a_race_changes_when_it_is_asked_of_the_contenders_alone(
         return RunEnded(run=replace(run, trial=trial))
 
     for _ in range(300):
-        opened.apply(Entry(0.0, event()))
-        every, some = list(known.values()), list(opened.contenders.values())
+        opened.state.apply(Entry(0.0, event()))
+        every, some = list(known.values()), list(opened.state.contenders.values())
 
-        assert race.final_order(some) == race.final_order(every)
-        assert opened.standing is next(iter(race.final_order(every)), None)
+        assert final_order(some) == final_order(every)
+        assert opened.state.standing is next(iter(final_order(every)), None)
         assert race.next_to_confirm(some, 5_000, {}) is race.next_to_confirm(every, 5_000, {})
-    assert len(opened.contenders) < len(known)
+    assert len(opened.state.contenders) < len(known)
 
 
 @pytest.mark.parametrize("workers", [1, 20])
@@ -101,11 +102,11 @@ def test_what_a_search_shows_is_what_all_of_its_networks_say(
 
     def checked(found: Search, seconds: float = 0.5) -> None:
         poll(found, seconds)
-        every = list(found.candidates.values())
-        standing = next(iter(race.final_order(every)), None)
-        assert found.standing is standing
-        assert found.nearest == (nearest_miss(every) if standing is None else None)
-        seen.add("standing" if standing else "nearest" if found.nearest else "neither")
+        every = list(found.state.candidates.values())
+        standing = next(iter(final_order(every)), None)
+        assert found.state.standing is standing
+        assert found.state.nearest == (nearest_miss(every) if standing is None else None)
+        seen.add("standing" if standing else "nearest" if found.state.nearest else "neither")
 
     monkeypatch.setattr(loop, "poll", checked)
     config = scripted.config(sampler="surrogate")

@@ -15,7 +15,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.evidence.study import open_study
 from harness.searching import surrogate
 from harness.searching.surrogate import (
     _NETWORK_FEATURES,
@@ -35,6 +34,7 @@ from harness.searching.surrogate import (
     shipped_sha256,
     text,
 )
+from harness.studies.config import open_study
 from harness.system.errors import ContentError
 from harness.system.files import Workspace
 from harness.training.recipe import RECIPES, Recipe

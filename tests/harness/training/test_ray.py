@@ -18,8 +18,8 @@ import pytest
 
 from harness.data import own
 from harness.data.training_images import load, stored_files
-from harness.evidence.events import RunEnded
-from harness.evidence.study import Study
+from harness.studies.events import RunEnded
+from harness.studies.log import read_state
 from harness.system.errors import DataError, DeviceError
 from harness.training import ray
 from harness.training.executor import Source
@@ -125,7 +125,7 @@ def searching(place: Path, *more: str) -> subprocess.Popen[str]:
 
 def bits(place: Path) -> dict[tuple[int | None, str, int], tuple[str, str | None]]:
     """Return how each run of a study has ended."""
-    found = Study.read(place / "runs" / "s").results
+    found = read_state(place / "runs" / "s").results
     return {(run.trial, run.purpose.value, run.seed_index): (run.status.value, run.weights_sha256) for run in found}
 
 
@@ -146,7 +146,7 @@ def test_a_search_on_a_cluster_ends_as_it_does_without(tmp_path: Path):
     for key in ("proposed", "trained", "rejected", "reached"):
         assert found[key] == known[key]
     assert found["winner"]["mean_test_accuracy_pct"] == known["winner"]["mean_test_accuracy_pct"]
-    runs = Study.read(tmp_path / "cluster" / "runs" / "s").results
+    runs = read_state(tmp_path / "cluster" / "runs" / "s").results
     assert {bool(run.node) for run in runs} == {True}
     reads = [read_count(tmp_path / name) for name in ("cluster", "alone")]
     assert reads[0] == reads[1] == known["winner"]["seeds"]
@@ -183,7 +183,7 @@ def test_a_node_that_is_killed_costs_what_it_did_since_the_last_rung(nodes: Any,
     # Ray may still list it when the verification begins; it is asked in vain then.
     assert len(set(re.findall("node (.*) is lost", err))) == 1, err
     assert "Traceback" not in err
-    found_study = Study.read(folder)
+    found_study = read_state(folder)
     runs = found_study.results
     first = [run.trial for run in runs if run.purpose.value == "search"]
     assert first == list(found_study.proposals)

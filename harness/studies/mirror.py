@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import unquote
 
 from harness.data.datasets import dataset
-from harness.evidence import events
-from harness.evidence.study import Study, StudyConfig, config_document
+from harness.studies import events
+from harness.studies.config import StudyConfig, config_document
+from harness.studies.state import StudyState
 from harness.system import files
 from harness.system.document import document_of
 from harness.system.errors import UsageError, typed
@@ -136,18 +137,18 @@ class Mirror:
         _close(study)
 
 
-def write_database(study: Study, path: Path) -> None:
+def write_database(state: StudyState, path: Path) -> None:
     """Leave a study as an SQLite file for Optuna's own tools; nothing here ever reads it."""
     from optuna.storages import RDBStorage
 
     # Made in memory: a kill leaves no folder behind, and '?' in a person's path has no meaning of a database URL.
     storage = RDBStorage("sqlite://")
-    made = _study(storage, study.folder.name, study.config)
-    _push(made, study.entries, study.config)
+    study = _study(storage, state.folder.name, state.config)
+    _push(study, state.entries, state.config)
     connection = storage.engine.raw_connection()
     content = connection.driver_connection.serialize()  # type: ignore[union-attr]
     connection.close()
-    _close(made)
+    _close(study)
     files.write_bytes(path, content)
 
 

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from harness.evidence import study
-from harness.evidence.events import Entry, SessionBegan, SessionEnded
-from harness.evidence.study import Study
+from harness.studies import config as study
+from harness.studies.events import Entry, SessionBegan, SessionEnded
+from harness.studies.log import StudyLog, read_state
+from harness.studies.state import StudyState
 from harness.system import files
 from harness.system.document import document_of
 from harness.system.errors import ContentError, UsageError
@@ -35,14 +36,14 @@ def test_a_configuration_is_read_as_it_was_written_and_opens_its_study_again(fol
     before = (folder / "config.json").read_bytes()
 
     assert not study.open_study(folder, CONFIG, {})
-    assert (Study.read(folder).config, study.read_config(folder).origins) == (CONFIG, ORIGINS)
+    assert (read_state(folder).config, study.read_config(folder).origins) == (CONFIG, ORIGINS)
     assert (folder / "config.json").read_bytes() == before
     # One of the time before lengths and priors.
     document = json.loads(before)
     for name in ("lengths", "prior", "prior_sha256"):
         del document["config"][name]
     (folder / "config.json").write_text(json.dumps(document), encoding="utf-8")
-    assert Study.read(folder).config == CONFIG
+    assert read_state(folder).config == CONFIG
 
 
 def test_a_search_with_a_prior_trains_by_other_seeds_than_the_searches_that_the_prior_knows():
@@ -77,7 +78,7 @@ def test_another_configuration_is_refused(folder: Path, change: dict[str, Any]):
 
     with pytest.raises(ContentError):
         study.open_study(folder, replace(CONFIG, **change), ORIGINS)
-    assert Study.read(folder).config == CONFIG
+    assert read_state(folder).config == CONFIG
 
 
 @pytest.mark.parametrize(
@@ -88,7 +89,7 @@ def test_a_damaged_configuration_is_refused(folder: Path, content: str):
     (folder / "config.json").write_text(content, encoding="utf-8")
 
     with pytest.raises(ContentError):
-        Study.read(folder)
+        read_state(folder)
 
 
 def test_a_study_has_one_coordinator_at_a_time(folder: Path):
@@ -107,20 +108,17 @@ def test_results_come_in_the_order_of_trial_purpose_and_seed(folder: Path, new_r
     study.open_study(folder, CONFIG, ORIGINS)
     logged.ran(folder, *reversed(written))
 
-    assert Study.read(folder).results == written
+    assert read_state(folder).results == written
 
 
 def test_events_are_kept_in_order_with_their_time(folder: Path):
-    made = Study(folder, CONFIG)
+    study.open_study(folder, CONFIG, ORIGINS)
     began, ended = SessionBegan(command=("harness", "\u05d0\u2028")), SessionEnded(reason="time")
-    made.add(began)
-    made.take(Entry(61.25, ended))
-    made.add(ended)
+    entries = [Entry(0.0, began, "2026-11-20T08:00:00+00:00"), Entry(61.25, ended, "2026-11-20T08:01:01+00:00")]
+    for entry in entries:
+        StudyLog(folder).append(entry)
 
-    entries = Study(folder, CONFIG).folded().entries
-
-    assert [(entry.event, entry.elapsed) for entry in entries] == [(began, 0.0), (ended, 61.25)]
-    assert all(entry.utc.endswith("+00:00") for entry in entries)
+    assert read_state(folder).entries == entries
 
 
 def test_what_a_kill_left_half_written_is_cleared_away_and_checkpoints_of_what_has_ended(
@@ -135,13 +133,13 @@ def test_what_a_kill_left_half_written_is_cleared_away_and_checkpoints_of_what_h
         (tmp_path / name).touch()
     logged.ran(tmp_path, new_result(trial=0))
 
-    Study(tmp_path, CONFIG).take_up()
+    StudyLog(tmp_path).take_up(StudyState(tmp_path, CONFIG))
 
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["trial-00001-search-0.pt"]
 
 
 def test_rejections_are_those_of_proposals_and_of_what_was_only_looked_at(folder: Path):
-    made = Study(folder, CONFIG, in_memory=True)
+    made = StudyState(folder, CONFIG)
     for word, values in (
         ("rejected", {"reason": "parameters"}),
         ("looked", {"rejected": {"parameters": 3, "macs": 2}}),
@@ -149,7 +147,7 @@ def test_rejections_are_those_of_proposals_and_of_what_was_only_looked_at(folder
         ("rejected", {}),
         ("looked", {"rejected": {"macs": 1}}),
     ):
-        made.take(logged.entry(word, **values))
+        made.apply(logged.entry(word, **values))
 
     assert made.rejected == {"parameters": 4, "macs": 3, "no reason given": 1}
 
@@ -164,7 +162,7 @@ def test_a_study_of_an_older_program_is_read_and_not_gone_on_with(folder: Path, 
         path = folder / "results" / f"trial-00000-{run.purpose}-{run.seed_index}.json"
         files.write_json(path, document_of(run) | {"recipe": recipe_document(run.recipe)})
 
-    found = Study.read(folder)
+    found = read_state(folder)
 
     assert ({*found.results}, found.seconds) == ({*runs}, 8.0)
     with pytest.raises(ContentError):

@@ -22,12 +22,14 @@ from optuna.storages import RDBStorage
 from benchmarks import postgres_server
 from benchmarks.postgres_server import Server
 from harness.cli import run
-from harness.evidence import mirror, study
-from harness.evidence.events import SessionBegan, SessionEnded
-from harness.evidence.mirror import Mirror, _without_password, hidden, write_database
-from harness.evidence.study import Study, StudyConfig, open_study
 from harness.searching import conclude, loop
 from harness.searching.state import Moment, Search, Watcher
+from harness.studies import config as study
+from harness.studies import mirror
+from harness.studies.config import StudyConfig, open_study
+from harness.studies.events import SessionBegan, SessionEnded
+from harness.studies.log import read_state
+from harness.studies.mirror import Mirror, _without_password, hidden, write_database
 from harness.system.errors import UsageError
 from harness.training.executor import Source
 from reports import study_page
@@ -73,7 +75,7 @@ def url(tmp_path: Path) -> str:
 def mirrored(folder: Path, url: str, config: StudyConfig = CONFIG) -> list[str]:
     said: list[str] = []
     with Mirror(folder.name, config, url, said.append) as made:
-        made.entries = Study(folder, config).folded().entries
+        made.entries = read_state(folder).entries
     return said
 
 
@@ -106,7 +108,7 @@ def test_optuna_finds_the_runs_of_the_files_and_a_second_call_adds_nothing(ended
     mirrored(ended, url)
 
     check(ended, url)
-    write_database(Study.read(ended), ended / "study.db")
+    write_database(read_state(ended), ended / "study.db")
     check(ended, f"sqlite:///{ended}/study.db")
     with loaded(url) as found:
         assert found.metric_names == ["validation error (%)", "parameters"]
@@ -130,7 +132,7 @@ def test_a_database_that_fails_at_any_write_ends_with_all_that_the_files_hold(
             raise ConnectionError("the server closed the connection")
 
     monkeypatch.setattr(optuna.Study, "add_trial", failing)
-    entries, said, url = Study.read(ended).entries, list[str](), f"sqlite:///{tmp_path}/study.db"
+    entries, said, url = read_state(ended).entries, list[str](), f"sqlite:///{tmp_path}/study.db"
     with Mirror("study", CONFIG, url, said.append) as made:
         for count_of in range(1, len(entries) + 1):
             made.entries = entries[:count_of]
@@ -256,7 +258,7 @@ class Disturbing(Watcher):
         self.at = at
 
     def tick(self, at: Moment) -> None:
-        for trained in [trained for trained in self.at if trained <= at.trained]:
+        for trained in [trained for trained in self.at if trained <= at.state.trained]:
             self.at.pop(trained)()
 
 
@@ -282,7 +284,7 @@ def test_a_search_decides_the_same_and_all_is_written_when_its_server_is_disturb
     search = loop.opened(folder, CONFIG, scripted.effort(trials=12), Source("mnist", None))
     search.watcher = Disturbing(faults)
     with Mirror("study", CONFIG, server.url(), said.append) as made:
-        made.entries = search.entries
+        made.entries = search.state.entries
         loop.run_search(search, ["harness"])
 
     mirrored(folder, server.url())
@@ -321,7 +323,7 @@ def begun(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     monkeypatch.delenv("HARNESS_DATA", raising=False)
     monkeypatch.setattr(loop, "run_search", search_nothing)
     monkeypatch.setattr(conclude, "conclude", lambda *arguments: None)
-    monkeypatch.setattr(study_page, "write_report", lambda folder, place, study=None: folder / "report.html")
+    monkeypatch.setattr(study_page, "write_report", lambda folder, place, state=None: folder / "report.html")
     return commands
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness.evidence.events import (
+from harness.studies.events import (
     _KINDS,
     Advised,
     Confirmed,

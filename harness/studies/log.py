@@ -1,0 +1,109 @@
+"""The log of a study: ``log.jsonl`` holds everything that has happened, the documents of its runs included.
+
+It has one writer, the coordinator of a search. Whoever reads it folds its entries into a ``StudyState``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from harness.studies import events
+from harness.studies.config import RESULTS_OF_BEFORE, read_config
+from harness.studies.events import Entry, Event, RunEnded
+from harness.studies.state import StudyState
+from harness.system import files
+from harness.system.document import read_as
+from harness.system.errors import ContentError
+from harness.training.result import Purpose, Result
+
+
+def read_state(folder: Path) -> StudyState:
+    """Return the state of the study in a folder, which may be one of an older program.
+
+    Raises:
+        ContentError: a file does not hold together.
+    """
+    return StudyLog(folder).fold_into(StudyState(folder, read_config(folder).config))
+
+
+class StudyLog:
+    """The log in a study's folder, and the checkpoints of unfinished runs beside it."""
+
+    def __init__(self, folder: Path) -> None:
+        """Read and write nothing yet."""
+        self.folder = folder
+        self._path = folder / "log.jsonl"
+
+    def fold_into(self, state: StudyState) -> StudyState:
+        """Apply to a new state what the log holds, and return it; what follows the last end of line is left out.
+
+        That is in the making, or was torn by a kill.
+
+        Raises:
+            ContentError: a line is no event of this program.
+        """
+        *lines, _ = files.log_text(self._path).split("\n")
+        is_old = (self.folder / RESULTS_OF_BEFORE).is_dir()
+        entries = _entries_of_before(self.folder, lines) if is_old else map(events.read_line, lines)
+        for number, entry in enumerate(entries, 1):
+            if entry is None:
+                raise ContentError(
+                    f"line {number} of {self._path} is no event of this program",
+                    hint="bring log.jsonl back, or give --study another name",
+                )
+            state.apply(entry)
+        return state
+
+    def take_up(self, state: StudyState) -> StudyState:
+        """Fold the log to go on with it: cut a torn last line off, and clear away what a kill has left."""
+        if self._path.exists():
+            content = self._path.read_bytes()
+            if not content.endswith(b"\n"):
+                os.truncate(self._path, content.rfind(b"\n") + 1)
+        self.fold_into(state)
+        for folder in (self.folder, self.folder / "checkpoints"):
+            files.sweep(folder)
+        for run in state.ended:
+            self.checkpoint(*run).unlink(missing_ok=True)
+        return state
+
+    def append(self, entry: Entry[Event]) -> None:
+        """Write an entry, which is on the disk when this returns."""
+        files.append_line(self._path, events.line(entry))
+
+    def checkpoint(self, trial: int, purpose: Purpose, seed_index: int) -> Path:
+        """Return where an unfinished run keeps its state."""
+        return self.folder / "checkpoints" / f"trial-{trial:05d}-{purpose}-{seed_index}.pt"
+
+
+def _entries_of_before(folder: Path, lines: list[str]) -> Iterator[Entry[Event]]:
+    """Yield the events of a study of an older program: each run had a file, and its end a line that named it.
+
+    Such a log may hold torn lines, which are passed over; a run whose line a kill has prevented comes at the end.
+    """
+    runs: dict[tuple[Any, ...], Result] = {}
+    for path in sorted((folder / RESULTS_OF_BEFORE).glob("trial-*.json")):
+        result = read_as(Result, path, f"the result {path}")
+        runs[result.trial, result.purpose.value, result.seed_index] = result
+    elapsed = 0.0
+    for text in lines:
+        with suppress(ValueError):
+            document = json.loads(text)
+            if not isinstance(document, dict):
+                continue
+            if document.get("event") == "finished":
+                key = document.get("trial"), document.get("purpose"), document.get("seed_index", 0)
+                if (run := runs.pop(key, None)) is None:
+                    continue
+                elapsed = document.get("elapsed", 0.0)
+                yield Entry(elapsed, RunEnded(run=run), document.get("utc", ""))
+            elif (entry := events.read_line(text)) is not None:
+                elapsed = entry.elapsed
+                yield entry
+    for run in runs.values():
+        yield Entry(elapsed, RunEnded(run=run))

@@ -1,0 +1,202 @@
+"""What has happened to a study, and what follows from it: the only reader of events.
+
+The search, pages, the mirror and the leaderboard look things up here and derive nothing of their own.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections import Counter
+from pathlib import Path
+from typing import TypeVar, cast
+
+from harness.studies.candidate import CONFIRM_SEEDS, Candidate, NearestMiss, costs_of, final_order, nearest_miss
+from harness.studies.config import StudyConfig
+from harness.studies.events import (
+    Confirmed,
+    Entry,
+    Event,
+    FailedConfirmation,
+    Looked,
+    Proposal,
+    Rejected,
+    Repeated,
+    RunEnded,
+    Verified,
+    WinnerChosen,
+)
+from harness.training.result import Purpose, Result, Status
+from search_spaces.space import Weighted
+
+_E = TypeVar("_E", bound=Event)
+# Errors at the end per error at a rung, of the runs that went to their end, the least first; by length and rung.
+Ratios = dict[tuple[int, int], list[float]]
+
+
+class StudyState:
+    """What has happened to a study.
+
+    Attributes:
+        folder: where the study is kept; nothing is read or written here.
+        entries: its events with their times, oldest first.
+        seconds: that it had been worked on at its last event, all sessions together.
+        proposals: networks that were chosen for training, by trial; ``candidates`` are these with their runs.
+        rejected: networks that were rejected before anything was built, by reason: a sampler's proposals, and networks
+            that the surrogate would have chosen among; ``repeated`` counts proposals of known networks.
+        ended: the runs that have ended, by trial, purpose and seed.
+        trained: first runs that have ended with an accuracy.
+        ratios: errors at the end per error at a rung, of its runs that went to their end.
+        contenders: candidates that are not settled and have not missed on test. Each event asks about these alone: of
+            thousands of networks nearly all are settled.
+        standing: the network of the lowest cost that stands.
+        stood: the trial that was last noted as the confirmed one and has not fallen since; all of them with two costs.
+        verdicts: what came of each winner that was verified, by trial, in the order of the winners.
+        objective: what the next network is to have as little of as possible; ``highest`` is the most of it.
+    """
+
+    def __init__(
+        self, folder: Path, config: StudyConfig, *, confirm_seeds: int = CONFIRM_SEEDS, counts_repeats: bool = True
+    ) -> None:
+        """Begin with nothing.
+
+        Args:
+            confirm_seeds: fresh seeds that a network stands on at the least.
+            counts_repeats: a proposal of a known network counts for it.
+        """
+        self.folder = folder
+        self.config = config
+        self.entries: list[Entry[Event]] = []
+        self.seconds = 0.0
+        self.proposals: dict[int, Proposal] = {}
+        self.candidates: dict[int, Candidate] = {}
+        self.rejected: Counter[str] = Counter()
+        self.repeated = 0
+        self.ended: dict[tuple[int, Purpose, int], Entry[RunEnded]] = {}
+        self.trained = 0
+        self.ratios: Ratios = {}
+        self.contenders: dict[int, Candidate] = {}
+        self.standing: Candidate | None = None
+        self.stood: list[int] = []
+        self.verdicts: dict[int, Verified] = {}
+        self.objective, self.highest = config.objective(0)
+        self._confirm_seeds = confirm_seeds
+        self._counts_repeats = counts_repeats
+        self._winner: int | None = None
+
+    def apply(self, entry: Entry[Event]) -> None:
+        """Take in what has happened; nothing else changes the state."""
+        self.entries.append(entry)
+        self.seconds = max(self.seconds, entry.elapsed)
+        match event := entry.event:
+            case Rejected():
+                self.rejected[event.reason] += 1
+            case Looked():
+                self.rejected.update(event.rejected)
+            case Proposal():
+                self._propose(event)
+            case Repeated():
+                self.repeated += 1
+                if event.trial in self.candidates:
+                    candidate = self.candidates[event.trial]
+                    candidate.repeats += 1 if self._counts_repeats else 0
+                    self._sort(candidate)
+            case RunEnded(run=run) if run.trial is not None:
+                self.ended[run.trial, run.purpose, run.seed_index] = cast("Entry[RunEnded]", entry)
+                if run.trial in self.candidates:
+                    self._end_run(self.candidates[run.trial], run)
+            case Confirmed():
+                others = self.stood if self.config.second is not None else []
+                self.stood = [*others, event.trial]
+            case FailedConfirmation():
+                self.stood = [trial for trial in self.stood if trial != event.trial]
+            case WinnerChosen():
+                self._winner = event.trial
+            case Verified() if self._winner is not None:
+                self.verdicts[self._winner] = event
+                self._drop_missed()
+            case _:
+                pass
+
+    def _propose(self, proposal: Proposal) -> None:
+        self.proposals[proposal.trial] = proposal
+        costs = costs_of(proposal, self.config)
+        candidate = Candidate(
+            proposal,
+            costs[0],
+            confirm_seeds=self._confirm_seeds,
+            threshold_pct=self.config.threshold_pct,
+            costs=costs,
+        )
+        self.candidates[proposal.trial] = candidate
+        self.turn(len(self.candidates))
+        self._sort(candidate)
+
+    def _end_run(self, candidate: Candidate, run: Result) -> None:
+        if run.purpose is Purpose.SEARCH:
+            candidate.first = run
+            self.trained += 1 if run.validation_errors is not None else 0
+        elif run.purpose is Purpose.CONFIRM:
+            candidate.fresh = sorted([*candidate.fresh, run], key=lambda other: other.seed_index)
+        self._learn_ratios(run)
+        self._sort(candidate)
+
+    def _sort(self, candidate: Candidate) -> None:
+        trial = candidate.proposal.trial
+        if candidate.is_settled or trial in self.missed:
+            self.contenders.pop(trial, None)
+        else:
+            self.contenders[trial] = candidate
+        self._stand()
+
+    def _drop_missed(self) -> None:
+        missed = self.missed
+        self.stood = [trial for trial in self.stood if trial not in missed]
+        for trial in missed & self.contenders.keys():
+            del self.contenders[trial]
+        self._stand()
+
+    def _stand(self) -> None:
+        self.standing = next(iter(final_order(self.contenders.values())), None)
+
+    def turn(self, number: int) -> None:
+        """Look at all networks by the objective of a turn."""
+        self.objective, self.highest = self.config.objective(number)
+        if isinstance(self.objective, Weighted):
+            for candidate in self.candidates.values():
+                candidate.cost = self.objective.of(candidate.costs)
+            self._stand()
+
+    def _learn_ratios(self, run: Result) -> None:
+        if run.status is not Status.COMPLETE or run.validation_errors is None:
+            return
+        epochs = run.recipe.epochs
+        rungs = self.config.rungs_of(epochs)
+        for look in run.history:
+            if look.epoch in rungs and look.validation_errors:
+                ratio = run.validation_errors / look.validation_errors
+                insort(self.ratios.setdefault((epochs, look.epoch), []), ratio)
+
+    @property
+    def results(self) -> list[Result]:
+        """All finished runs, in order of trial, purpose and seed."""
+        return [self.ended[key].event.run for key in sorted(self.ended)]
+
+    def of_kind(self, kind: type[_E]) -> list[Entry[_E]]:
+        """Return the entries of one kind of event, oldest first."""
+        return [cast("Entry[_E]", entry) for entry in self.entries if isinstance(entry.event, kind)]
+
+    @property
+    def missed(self) -> set[int]:
+        """The trials whose verification has missed the target: they stand nowhere."""
+        return {trial for trial, verdict in self.verdicts.items() if verdict.passed is False}
+
+    @property
+    def answer(self) -> Candidate | None:
+        """The network that the study answers with: the smallest that met the target on test, else what stands."""
+        passed = [self.candidates[trial] for trial, verdict in self.verdicts.items() if verdict.passed]
+        return min(passed, key=lambda candidate: candidate.order, default=self.standing)
+
+    @property
+    def nearest(self) -> NearestMiss | None:
+        """What came nearest to standing, while nothing stands."""
+        return nearest_miss(self.candidates.values()) if self.standing is None else None
