@@ -141,14 +141,14 @@ class Trained(Answer):
         }
 
     def __str__(self) -> str:
-        result, told = self.result, self.result.environment
+        result, rate = self.result, self.result.environment
         lines = [
             str(result.architecture),
             f"hash {result.hash}, {result.parameters:,} parameters; {result.dataset}, recipe {result.recipe_name}, "
             f"seed {result.seed_index}",
             f"validation accuracy {result.validation_accuracy_pct:.2f} % ({result.validation_errors} errors of "
             f"{result.validation_size:,}) after {counted(len(result.history), 'epoch')}",
-            f"{result.train_seconds:.1f} s on {told.device if told else ''} ({told.engine if told else ''}), "
+            f"{result.train_seconds:.1f} s on {rate.device if rate else ''} ({rate.engine if rate else ''}), "
             f"{result.images_per_second:,.0f} images a second",
         ]
         if result.teacher_seconds:
@@ -228,7 +228,9 @@ class Verified(Answer):
         from harness.system.document import document_of
         from harness.training.result import finite
 
-        verdict, row, runs = self.verdict, self.verdict.row, self.verdict.runs
+        verdict = self.verdict
+        row = self.verdict.row
+        runs = self.verdict.runs
         accuracies = [run.accuracy_pct for run in runs]
         return {
             "architecture": str(verdict.record.architecture),
@@ -253,7 +255,9 @@ class Verified(Answer):
     def __str__(self) -> str:
         from harness.evidence.bounds import unseen_failures_pct
 
-        verdict, row, attempt = self.verdict, self.verdict.row, self.verdict.attempt
+        verdict = self.verdict
+        row = self.verdict.row
+        attempt = self.verdict.attempt
         identical = {True: "; identical to the record", False: "; NOT the recorded weights", None: "; another machine"}
         again = {rerun.index: identical[rerun.identical] for rerun in verdict.reruns}
         lines = [
@@ -329,7 +333,7 @@ class Study(Answer):
         config: what decides its outcome.
     """
 
-    def __init__(self, folder: Path, place: Workspace) -> None:
+    def __init__(self, folder: Path, workspace: Workspace) -> None:
         """Read the study.
 
         Raises:
@@ -342,7 +346,7 @@ class Study(Answer):
         self.folder = folder
         self.name = folder.name
         self.config = self._state.config
-        self._place = place
+        self._place = workspace
 
     @cached_property
     def trials(self) -> list[Trial]:
@@ -352,8 +356,8 @@ class Study(Answer):
     @property
     def standing(self) -> Trial | None:
         """The confirmed network of the lowest cost, of two the lowest product, unless it has missed on test."""
-        found = self._state.standing
-        return None if found is None else self._trial(found)
+        candidate = self._state.standing
+        return None if candidate is None else self._trial(candidate)
 
     @property
     def answer(self) -> Trial | None:
@@ -361,8 +365,8 @@ class Study(Answer):
 
         ``verdict_of`` says what came of its verification. None where nothing is confirmed, or all has missed.
         """
-        found = self._state.answer
-        return None if found is None else self._trial(found)
+        candidate = self._state.answer
+        return None if candidate is None else self._trial(candidate)
 
     def verdict_of(self, trial: Trial) -> VerifiedEvent | None:
         """Return what the verification of one of the study's networks has said; None where there was none."""
@@ -381,8 +385,8 @@ class Study(Answer):
         """The network with the fewest errors of those that are not confirmed."""
         from harness.studies.candidate import nearest_miss
 
-        found = nearest_miss(self._state.candidates.values())
-        return None if found is None else self._trial(self._state.candidates[found.trial])
+        miss = nearest_miss(self._state.candidates.values())
+        return None if miss is None else self._trial(self._state.candidates[miss.trial])
 
     @property
     def records(self) -> list[Record]:
@@ -398,7 +402,9 @@ class Study(Answer):
         ]
 
     def _trial(self, candidate: Candidate) -> Trial:
-        proposal, first, config = candidate.proposal, candidate.first, self.config
+        proposal = candidate.proposal
+        first = candidate.first
+        config = self.config
         recipe, name = config.recipe_of(proposal.epochs)
         return Trial(
             number=proposal.trial,
@@ -451,13 +457,13 @@ class Study(Answer):
 
     def __str__(self) -> str:
         config, standing = self.config, self.standing
-        found = (
+        outcome = (
             f"nearest: {self.nearest}"
             if standing is None
             else (f"confirmed: {size_text(standing.parameters, standing.costs, config.minimised)}, {standing.network}")
         )
         networks = counted(len(self.trials), "network")
-        return f"study {self.name}, target {config.target_pct:g} % on {config.dataset}: {networks}; {found}"
+        return f"study {self.name}, target {config.target_pct:g} % on {config.dataset}: {networks}; {outcome}"
 
     def _repr_html_(self) -> str:
         from reports import charts

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from harness import options
 from harness.data import datasets
+from harness.system import files
 from harness.system.errors import TargetMissed, UsageError, require
-from harness.system.files import Workspace, check_writable, workspace, write_together
+from harness.system.files import Workspace, check_writable, write_together
 from harness.system.machine import check_may_start, torch_of_caller
 from harness.system.terminal import counted, say
 from search_spaces.network import MNIST, Architecture, Task
@@ -73,7 +74,7 @@ def explain(
     from search_spaces.network import analyse
 
     task = Task(input_shape, classes)
-    argument = _network(network, workspace(), task)
+    argument = _network(network, files.workspace(), task)
     architecture = argument.architecture
     if task == MNIST and argument.rows and argument.rows[0].dataset:
         # A network that is known by its hash or name is of its own data set.
@@ -86,11 +87,11 @@ def explain(
     return Explanation(architecture, analysis, cross_check(architecture, analysis))
 
 
-def _network(network: str | Architecture, place: Workspace, task: Task) -> NetworkArgument:
+def _network(network: str | Architecture, workspace: Workspace, task: Task) -> NetworkArgument:
     from harness.networks import NetworkArgument, read_network
 
     if isinstance(network, str):
-        return read_network(network, place, task)
+        return read_network(network, workspace, task)
     if not isinstance(network, Architecture):
         allowed = "allowed are its notation, a preset, a hash or a name"
         raise UsageError(f"network: a value of type {type(network).__name__} is no network; {allowed}")
@@ -130,7 +131,7 @@ def train(
     from search_spaces.network import analyse
 
     task = datasets.task_of(dataset)
-    architecture = _network(network, workspace(), task).architecture
+    architecture = _network(network, files.workspace(), task).architecture
     analyse(architecture, task, budget)
     named = named_recipe(recipe, epochs=epochs)
     check_statistics(named.recipe, architecture, task)
@@ -166,7 +167,7 @@ def _trained(
     from harness.training.result import Epoch, Purpose, accuracy_pct
     from harness.training.run import Job, TrainingData, train_job
 
-    chosen, teachers = choose_device(device), workspace().teachers
+    chosen, teachers = choose_device(device), files.workspace().teachers
     choice = choose_engine(engine, named.recipe, chosen, architecture.op_types)
     options.say_training(choice, named.recipe, images.dataset.task, teachers)
     validated, epochs = purpose is Purpose.TRAIN, named.recipe.epochs
@@ -189,8 +190,8 @@ def _trained(
             if validated:
                 loss = "not finite" if epoch.train_loss is None else f"{epoch.train_loss:.4f}"
                 accuracy = accuracy_pct(epoch.validation_errors, images.dataset.validation_size)
-                told = f"loss {loss}, validation {accuracy:.2f} %, {epoch.train_seconds:.1f} s"
-                reporter.say(f"epoch {epoch.epoch}/{epochs}: {told}")
+                figures = f"loss {loss}, validation {accuracy:.2f} %, {epoch.train_seconds:.1f} s"
+                reporter.say(f"epoch {epoch.epoch}/{epochs}: {figures}")
             reporter.advance()
 
         return train_job(job, TrainingData(images), on_epoch)
@@ -247,14 +248,14 @@ def export(
     from harness.evidence import record
     from harness.networks import only_row, recipe_of, row_of
 
-    place = workspace()
-    given, records = _network(network, place, datasets.task_of(dataset)), record.read_all(place.records)
-    architecture = given.architecture
+    workspace = files.workspace()
+    argument, records = _network(network, workspace, datasets.task_of(dataset)), record.read_all(workspace.records)
+    architecture = argument.architecture
     # The row that is meant, however the network was named; the target that it was made for has no part in weights.
-    rows = given.rows or tuple(row_of(each) for each in records if each.hash == architecture.hash)
-    given = replace(given, rows=tuple(replace(row, target_pct=None) for row in rows))
-    asked = None if dataset == "auto" else dataset
-    row = only_row(given, dataset=asked, target_pct=None, recipe_given=recipe is not None)
+    rows = argument.rows or tuple(row_of(each) for each in records if each.hash == architecture.hash)
+    argument = replace(argument, rows=tuple(replace(row, target_pct=None) for row in rows))
+    dataset_named = None if dataset == "auto" else dataset
+    row = only_row(argument, dataset=dataset_named, target_pct=None, recipe_given=recipe is not None)
     named = recipe_of(row, recipe, epochs)
     if onnx is not None:
         from harness.other_libraries import ONNX_LIBRARIES
@@ -274,20 +275,20 @@ def export(
     from search_spaces.network import analyse
 
     # Of several records, for several targets, one that has this seed.
-    on, key = (row and row.dataset) or asked, (architecture.hash, named.recipe.hash)
-    there = [each for each in records if (each.hash, each.recipe_hash) == key and on in (None, each.dataset)]
-    evidence = max(there, key=lambda each: (each.seed(seed) is not None, len(each.seeds)), default=None)
+    on, key = (row and row.dataset) or dataset_named, (architecture.hash, named.recipe.hash)
+    evidence_of_row = [each for each in records if (each.hash, each.recipe_hash) == key and on in (None, each.dataset)]
+    evidence = max(evidence_of_row, key=lambda each: (each.seed(seed) is not None, len(each.seeds)), default=None)
     recorded = evidence.seed(seed) if evidence else None
-    if evidence is not None and not retrain and seed not in (kept := kept_indices(place.records, evidence)):
-        held = f"kept are those of {', '.join(map(str, kept))}" if kept else "none are"
+    if evidence is not None and not retrain and seed not in (kept_seeds := kept_indices(workspace.records, evidence)):
+        held = f"kept are those of {', '.join(map(str, kept_seeds))}" if kept_seeds else "none are"
         raise UsageError(f"the weights of seed {seed} are not kept ({held}); --retrain trains it")
     images = load((row and row.dataset) or dataset, Path(data) if data else None)
     task = images.dataset.task
     check_batch(named.recipe, len(images.train_labels))
     check_statistics(named.recipe, architecture, task)
-    made: Result | SeedRun
+    result: Result | SeedRun
     if evidence and recorded and not retrain:
-        weights, made = read_recorded(place.records, evidence, seed), recorded
+        weights, result = read_recorded(workspace.records, evidence, seed), recorded
         model = network_of(weights, task)
         about = dict(weights.about) | {"weights_sha256": weights.sha256} | datasets.number_properties(images.dataset)
         same = weights.sha256 == recorded.weights_sha256
@@ -300,19 +301,19 @@ def export(
             "seed_index": seed,
             "beacon": (recorded and recorded.beacon) or "",
         }
-        made, run = _trained(architecture, named, Purpose.VERIFY, images, **job)
-        if made.status is not Status.COMPLETE:
-            raise TargetMissed(f"seed {seed} {made.status}: {made.message}; nothing was written")
-        model, about = final_network(run), properties(made, images.dataset)
-        facts = {"trained": True, "match": match(made, recorded), "epochs": len(made.history)}
-    contents, files = dict[Path, bytes](), []
+        result, run = _trained(architecture, named, Purpose.VERIFY, images, **job)
+        if result.status is not Status.COMPLETE:
+            raise TargetMissed(f"seed {seed} {result.status}: {result.message}; nothing was written")
+        model, about = final_network(run), properties(result, images.dataset)
+        facts = {"trained": True, "match": match(result, recorded), "epochs": len(result.history)}
+    contents, file_facts = dict[Path, bytes](), []
     for name, path in targets.items():
         file: dict[str, Any] = {"file": str(path), "format": name}
         if name == "onnx":
             contents[path], file["check"] = to_onnx(model, images.dataset, images.train_images[:_CHECKED_IMAGES], about)
         else:
             contents[path] = to_safetensors(model, about)
-        files.append(file | {"size_bytes": len(contents[path])})
+        file_facts.append(file | {"size_bytes": len(contents[path])})
     write_together(contents)
     return Exported(
         {
@@ -323,12 +324,12 @@ def export(
             **facts,
             **{name: about[name] for name in ("recipe", "recipe_hash", "dataset", "weights_sha256")},
             "seed_index": seed,
-            "seed": made.seed,
-            "engine": made.environment.engine if made.environment else None,
-            "train_seconds": made.train_seconds,
+            "seed": result.seed,
+            "engine": result.environment.engine if result.environment else None,
+            "train_seconds": result.train_seconds,
             "recorded_weights_sha256": recorded.weights_sha256 if recorded else None,
             "recorded_engine": recorded.environment.engine if recorded else None,
-            "files": files,
+            "files": file_facts,
         }
     )
 
@@ -477,8 +478,8 @@ def verify(
         data=cast("Path | None", data),
     )
     check_may_start()
-    plan = plan_verification(request, workspace())
-    return run_verification(plan, workspace(), request.data)
+    plan = plan_verification(request, files.workspace())
+    return run_verification(plan, files.workspace(), request.data)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -503,7 +504,7 @@ class VerifyRequest:
     certify: bool = False
 
 
-def plan_verification(request: VerifyRequest, place: Workspace) -> Plan:
+def plan_verification(request: VerifyRequest, workspace: Workspace) -> Plan:
     """Return what a verification is about to do; raises as ``verify`` does."""
     from harness.answers import Trial
     from harness.evidence import ledger
@@ -513,7 +514,9 @@ def plan_verification(request: VerifyRequest, place: Workspace) -> Plan:
     from harness.system.user_code import function_of
     from harness.training.recipe import check_batch, check_statistics
 
-    network, seeds, target_pct = request.network, request.seeds, request.target_pct
+    network = request.network
+    seeds = request.seeds
+    target_pct = request.target_pct
     task = datasets.task_of(request.dataset)
     dataset = None if request.dataset == datasets.AUTO else request.dataset
     row: KnownRow | None
@@ -521,7 +524,7 @@ def plan_verification(request: VerifyRequest, place: Workspace) -> Plan:
         meant = NetworkArgument(network.architecture)
         row = KnownRow(network.recipe, network.recipe_name, network.dataset, network.target_pct)
     else:
-        meant = _network(network, place, task)
+        meant = _network(network, workspace, task)
         row = only_row(meant, dataset=dataset, target_pct=target_pct, recipe_given=request.recipe is not None)
     named = recipe_of(row, request.recipe, request.epochs)
     check_statistics(named.recipe, meant.architecture, task)
@@ -537,15 +540,15 @@ def plan_verification(request: VerifyRequest, place: Workspace) -> Plan:
 
     device = choose_device(request.device)
     choice = choose_engine(request.engine, named.recipe, device, meant.architecture.op_types)
-    options.say_training(choice, named.recipe, task, place.teachers)
+    options.say_training(choice, named.recipe, task, workspace.teachers)
     images = load(dataset or (row and row.dataset) or request.dataset, request.data)
     check_batch(named.recipe, len(images.train_labels))
     stated = row.target_pct if row is not None and target_pct is None else target_pct
     if not (target := images.dataset.target_pct if stated is None else stated):
         raise UsageError(f"{images.dataset.name} has no usual target; give one, as in --target 95")
-    for folder in (place.root, place.records, place.runs):
+    for folder in (workspace.root, workspace.records, workspace.runs):
         check_writable(folder)
-    collect(place)
+    collect(workspace)
     plan = Plan(
         architecture=meant.architecture,
         recipe=named,
@@ -560,11 +563,11 @@ def plan_verification(request: VerifyRequest, place: Workspace) -> Plan:
     )
     if request.certify:
         return replace(plan, indices=tuple(range(seeds or ledger.DEFAULT_SEEDS)))
-    return replace(plan, indices=due_indices(plan, place, seeds or 10))
+    return replace(plan, indices=due_indices(plan, workspace, seeds or 10))
 
 
 def run_verification(
-    plan: Plan, place: Workspace, folder: Path | None, executor_of: ExecutorOf | None = None
+    plan: Plan, workspace: Workspace, folder: Path | None, executor_of: ExecutorOf | None = None
 ) -> Verified:
     """Run the seeds of a plan, show how they go on, and rewrite the standings."""
     from harness.answers import Verified
@@ -584,8 +587,8 @@ def run_verification(
         )
     source, limits = Source(plan.dataset, folder), Limits(seconds=6 * 3600)
     with Reporter(len(plan.indices), "seeds") as reporter:
-        verdict = run_seeds(plan, place, source, limits, reporter.on_event, executor_of or Processes)
-    refresh(place)
+        verdict = run_seeds(plan, workspace, source, limits, reporter.on_event, executor_of or Processes)
+    refresh(workspace)
     return Verified(verdict)
 
 
@@ -594,7 +597,7 @@ def certificate(network: Trial, seeds: int, *, dataset: str, target_pct: float, 
     from harness.evidence.certificate import certificate_of
     from harness.evidence.verify import declare_certificate
 
-    place = workspace()
+    workspace = files.workspace()
     request = VerifyRequest(
         network=network,
         seeds=seeds,
@@ -603,10 +606,10 @@ def certificate(network: Trial, seeds: int, *, dataset: str, target_pct: float, 
         workers=options.value("workers", options.WORKERS, workers),
         certify=True,
     )
-    plan = plan_verification(request, place)
-    declaration = declare_certificate(plan, place, seeds)
+    plan = plan_verification(request, workspace)
+    declaration = declare_certificate(plan, workspace, seeds)
     plan = replace(plan, certify=False, repeat=False, indices=declaration.indices)
-    record = run_verification(plan, place, None).record
+    record = run_verification(plan, workspace, None).record
     return certificate_of(record, declaration)
 
 
@@ -643,15 +646,15 @@ def load(
     from harness.evidence.record import kept_indices, read_recorded
     from harness.other_libraries import OfPixels
 
-    place = workspace()
-    evidence = _record(network, place, dataset, recipe)
+    workspace = files.workspace()
+    evidence = _record(network, workspace, dataset, recipe)
     spec = datasets.dataset(evidence.dataset)
     if seed is None:
-        seed = next(iter(kept_indices(place.records, evidence)), 0)
-    return OfPixels(network_of(read_recorded(place.records, evidence, seed), spec.task), spec).eval()
+        seed = next(iter(kept_indices(workspace.records, evidence)), 0)
+    return OfPixels(network_of(read_recorded(workspace.records, evidence, seed), spec.task), spec).eval()
 
 
-def _record(network: str | Verified | Record, place: Workspace, dataset: str, recipe: str | None) -> Record:
+def _record(network: str | Verified | Record, workspace: Workspace, dataset: str, recipe: str | None) -> Record:
     from harness.answers import Verified
     from harness.evidence.record import Record
     from harness.networks import read_record
@@ -660,8 +663,10 @@ def _record(network: str | Verified | Record, place: Workspace, dataset: str, re
         return network.record
     if isinstance(network, Record):
         return network
-    named = network if isinstance(network, str) else _network(network, place, datasets.task_of(dataset)).architecture
-    return read_record(str(named), place, dataset, recipe)
+    named = (
+        network if isinstance(network, str) else _network(network, workspace, datasets.task_of(dataset)).architecture
+    )
+    return read_record(str(named), workspace, dataset, recipe)
 
 
 @options.takes(**_RECORDED)
@@ -685,10 +690,10 @@ def evaluate(
     """
     from harness.evidence.evaluate import evaluate_seeds
 
-    place = workspace()
-    evidence = _record(network, place, dataset, recipe)
-    [found], _ = evaluate_seeds(evidence, [seed], place, Path(data) if data else None)
-    return found
+    workspace = files.workspace()
+    evidence = _record(network, workspace, dataset, recipe)
+    [evaluation], _ = evaluate_seeds(evidence, [seed], workspace, Path(data) if data else None)
+    return evaluation
 
 
 @options.takes()
@@ -704,7 +709,7 @@ def leaderboard(dataset: str | Path | Dataset | None = None, target_pct: float |
     from harness.system.document import document_of
     from search_spaces.catalog import network_names
 
-    rows = survey(workspace()).rows
+    rows = survey(files.workspace()).rows
     names = network_names((row.architecture, row.parameters) for row in rows)
     return pandas.DataFrame(
         [
@@ -729,8 +734,8 @@ def study(name: str | Path | None = None) -> Study:
     from harness.answers import Study
     from harness.networks import read_study
 
-    place = workspace()
-    return Study(read_study(None if name is None else str(name), place), place)
+    workspace = files.workspace()
+    return Study(read_study(None if name is None else str(name), workspace), workspace)
 
 
 def report(of: str | Path | Study | None = None, path: str | Path | None = None) -> Path:
@@ -753,7 +758,7 @@ def report(of: str | Path | Study | None = None, path: str | Path | None = None)
     target = None if path is None else options.value("path", options.FILE, path)
     from reports.study_page import write_report
 
-    written = write_report(opened.folder, workspace())
+    written = write_report(opened.folder, files.workspace())
     if target is None:
         return written
     write_together({target: written.read_bytes()})

@@ -126,8 +126,8 @@ def run(arguments: list[str]) -> int:
         # Click ends a program by itself that answers a shell, or whose output nobody reads.
         return int(end.code or 0) if _COMPLETION in os.environ else _OUTPUT_CLOSED
     except (Exception, KeyboardInterrupt) as error:
-        if (told := _told(error)) is not None:
-            return _fail(as_json, told)
+        if (refusal := _told(error)) is not None:
+            return _fail(as_json, refusal)
         # A fault of the program: its trace is for those who mend it.
         traceback.print_exc()
         return _fail(True, HarnessError(f"{type(error).__name__}: {error}")) if as_json else 1
@@ -156,8 +156,8 @@ def _told(error: BaseException) -> HarnessError | None:
 
 def _fail(as_json: bool, error: HarnessError) -> int:
     if as_json:
-        told = {"code": error.exit_code, "kind": error.kind, "message": error.message}
-        click.echo(json.dumps({"error": told | {"position": error.position, "hint": error.hint}}))
+        document = {"code": error.exit_code, "kind": error.kind, "message": error.message}
+        click.echo(json.dumps({"error": document | {"position": error.position, "hint": error.hint}}))
         return error.exit_code
     say(error.message, "error")
     if error.position is not None and error.text and error.text.strip():

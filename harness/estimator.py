@@ -67,8 +67,12 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
         random_state: Any = 0,
         workers: int | str = "auto",
     ) -> None:
-        self.target, self.limits, self.minimise = target, limits, minimise
-        self.time, self.random_state, self.workers = time, random_state, workers
+        self.target = target
+        self.limits = limits
+        self.minimise = minimise
+        self.time = time
+        self.random_state = random_state
+        self.workers = workers
 
     def __sklearn_tags__(self) -> Any:
         """Return what scikit-learn is told of it: pictures have three axes or more, and a search stops by the clock."""
@@ -127,10 +131,11 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             warnings.warn(f"the network that predicts is not verified at {share:.12g}: {why}", stacklevel=3)
         self._trial, self.verified_ = trial, not why
         self.network_, self.parameters_ = trial.network, trial.parameters
-        place, key = workspace().records, (trial.hash, trial.recipe.hash, trial.dataset)
+        folder = workspace().records
+        key = trial.hash, trial.recipe.hash, trial.dataset
         # Whichever study verified it: a record names the first one only.
-        records = [each for each in read_all(place) if (each.hash, each.recipe_hash, each.dataset) == key]
-        seeds = [(each, index) for each in records for index in kept_indices(place, each)]
+        records = [each for each in read_all(folder) if (each.hash, each.recipe_hash, each.dataset) == key]
+        seeds = [(each, index) for each in records for index in kept_indices(folder, each)]
         if seeds:
             self._model = api.load(*seeds[0])
         else:

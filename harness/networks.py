@@ -53,7 +53,7 @@ class NetworkArgument:
 
 
 def only_row(
-    given: NetworkArgument, *, dataset: str | None, target_pct: float | None, recipe_given: bool
+    argument: NetworkArgument, *, dataset: str | None, target_pct: float | None, recipe_given: bool
 ) -> KnownRow | None:
     """Return the row that is meant, None where the network has none that fits.
 
@@ -62,9 +62,9 @@ def only_row(
     Raises:
         ContentError: several rows fit, and they differ in what was not given.
     """
-    there = [row for row in given.rows if dataset is None or row.dataset in (None, dataset)]
-    at_target = [row for row in there if target_pct is None or row.target_pct in (None, target_pct)]
-    fitting = at_target or [replace(row, target_pct=None) for row in there]
+    candidates = [row for row in argument.rows if dataset is None or row.dataset in (None, dataset)]
+    at_target = [row for row in candidates if target_pct is None or row.target_pct in (None, target_pct)]
+    fitting = at_target or [replace(row, target_pct=None) for row in candidates]
     distinct = {
         (not recipe_given and (row.recipe.hash if row.recipe else row.recipe_name), row.dataset, row.target_pct): row
         for row in fitting
@@ -74,7 +74,7 @@ def only_row(
         values = zip(("--recipe", "--dataset", "--target"), zip(*distinct, strict=True), strict=True)
         choices = [option for option, each in values if len(set(each)) > 1]
         raise ContentError(
-            f"{given.architecture.hash} has several rows: {'; '.join(rows)}",
+            f"{argument.architecture.hash} has several rows: {'; '.join(rows)}",
             hint=f"choose with {' and '.join(choices)}",
         )
     return next(iter(distinct.values()), None)
@@ -99,9 +99,9 @@ def recipe_of(row: KnownRow | None, recipe: str | None, epochs: int | None) -> N
     return recipe_named_like(row.recipe, row.recipe_name)
 
 
-def row_of(kept: Record) -> KnownRow:
+def row_of(evidence: Record) -> KnownRow:
     """Return the row of a record."""
-    return KnownRow(kept.recipe, kept.recipe_name, kept.dataset, kept.target_pct)
+    return KnownRow(evidence.recipe, evidence.recipe_name, evidence.dataset, evidence.target_pct)
 
 
 def is_short(argument: str) -> bool:
@@ -109,7 +109,7 @@ def is_short(argument: str) -> bool:
     return argument in PRESETS or bool(_HASH.fullmatch(argument) or PATTERN.fullmatch(argument))
 
 
-def read_network(argument: str, place: Workspace, task: Task) -> NetworkArgument:
+def read_network(argument: str, workspace: Workspace, task: Task) -> NetworkArgument:
     """Return the network that an argument names; its ops fit together for the task.
 
     Raises:
@@ -131,10 +131,10 @@ def read_network(argument: str, place: Workspace, task: Task) -> NetworkArgument
     if argument in PRESETS:
         return NetworkArgument(parse_network(PRESETS[argument], task), argument)
     if is_short(argument):
-        known = list(_known(argument, place))
+        known = list(_known(argument, workspace))
         hashes = sorted({architecture.hash for architecture, _, _ in known})
         if not hashes:
-            raise ContentError(f"no network of this workspace is called {argument!r}", hint=_near(argument, place))
+            raise ContentError(f"no network of this workspace is called {argument!r}", hint=_near(argument, workspace))
         if len(hashes) > 1:
             raise ContentError(f"{argument!r} is ambiguous: {', '.join(hashes)}", hint="give more digits")
         return NetworkArgument(known[0][0], known[0][1], tuple(row for _, _, row in known))
@@ -147,7 +147,7 @@ def read_network(argument: str, place: Workspace, task: Task) -> NetworkArgument
             raise ContentError(f"{argument!r} is too short for a hash: give at least 6 digits") from error
         if re.fullmatch(r"[\w-]+", argument) and argument not in op_names():
             message = f"{argument!r} is no preset, hash, name or op; presets are {', '.join(PRESETS)}"
-            raise NotationError(message, hint=_near(argument, place, *op_names())) from error
+            raise NotationError(message, hint=_near(argument, workspace, *op_names())) from error
         raise
 
 
@@ -159,28 +159,28 @@ def _parsed(text: str, task: Task) -> Architecture:
     return architecture
 
 
-def read_record(network: str, place: Workspace, dataset: str = AUTO, recipe: str | None = None) -> Record:
+def read_record(network: str, workspace: Workspace, dataset: str = AUTO, recipe: str | None = None) -> Record:
     """Return the record of a network; of several targets the one with most seeds: a target has no part in weights.
 
     Raises:
         ContentError: there is none, or several rows fit.
     """
-    network_hash = read_network(network, place, task_of(dataset)).architecture.hash
-    there = [each for each in record.read_all(place.records) if each.hash == network_hash]
-    fitting = [each for each in there if dataset in (AUTO, each.dataset) and recipe in (None, each.recipe_name)]
-    rows = "; ".join(sorted({f"{each.recipe_name} on {each.dataset}" for each in fitting or there}))
+    network_hash = read_network(network, workspace, task_of(dataset)).architecture.hash
+    records = [each for each in record.read_all(workspace.records) if each.hash == network_hash]
+    fitting = [each for each in records if dataset in (AUTO, each.dataset) and recipe in (None, each.recipe_name)]
+    rows = "; ".join(sorted({f"{each.recipe_name} on {each.dataset}" for each in fitting or records}))
     if not fitting:
-        others = f" by that recipe or on that data set: {rows}" if there else ""
-        given = {"--dataset": dataset, "--recipe": recipe}
-        asked = [word for name, value in given.items() if value not in (None, AUTO) for word in (name, str(value))]
-        hint = f"{typed('verify', network, *asked)} trains it, which takes minutes, and keeps record and weights"
+        others = f" by that recipe or on that data set: {rows}" if records else ""
+        arguments = {"--dataset": dataset, "--recipe": recipe}
+        words = [word for name, value in arguments.items() if value not in (None, AUTO) for word in (name, str(value))]
+        hint = f"{typed('verify', network, *words)} trains it, which takes minutes, and keeps record and weights"
         raise ContentError(f"{network_hash} has no record here{others}", hint=hint)
     if len({(each.recipe_hash, each.dataset) for each in fitting}) > 1:
         raise ContentError(f"{network_hash} has several rows: {rows}", hint="choose with --recipe or --dataset")
     return max(fitting, key=lambda each: len(each.seeds))
 
 
-def studies(place: Workspace) -> dict[str, Path]:
+def studies(workspace: Workspace) -> dict[str, Path]:
     """Return the folders of all studies by their names, the one worked on last at the end."""
 
     def worked_on(folder: Path) -> tuple[float, str]:
@@ -188,91 +188,93 @@ def studies(place: Workspace) -> dict[str, Path]:
         return (log if log.exists() else folder / "config.json").stat().st_mtime, folder.name
 
     return {
-        path.name: path for path in sorted((each.parent for each in place.runs.glob("*/config.json")), key=worked_on)
+        path.name: path
+        for path in sorted((each.parent for each in workspace.runs.glob("*/config.json")), key=worked_on)
     }
 
 
-def find_study(name: str, place: Workspace) -> Path | None:
+def find_study(name: str, workspace: Workspace) -> Path | None:
     """Return the folder of a study by its name, or by the path of its folder or report; None where there is none."""
-    path = Path(name).resolve() if "/" in name else place.runs.resolve() / name
+    path = Path(name).resolve() if "/" in name else workspace.runs.resolve() / name
     path = path.parent if path.name == "report.html" else path
-    return studies(place).get(path.name) if path.parent == place.runs.resolve() else None
+    return studies(workspace).get(path.name) if path.parent == workspace.runs.resolve() else None
 
 
-def read_study(name: str | None, place: Workspace) -> Path:
+def read_study(name: str | None, workspace: Workspace) -> Path:
     """Return the folder of a study as ``find_study`` does, of the latest for None.
 
     Raises:
         UsageError: there is no study, or none of that name.
     """
-    known = studies(place)
+    known = studies(workspace)
     if not known:
-        raise UsageError(f"there is no study in {place.runs} yet", hint=f"'{typed('search')}' begins one")
+        raise UsageError(f"there is no study in {workspace.runs} yet", hint=f"'{typed('search')}' begins one")
     if name is None:
         return list(known.values())[-1]
-    if (found := find_study(name, place)) is None:
+    if (folder := find_study(name, workspace)) is None:
         hint = nearest(name, known) or f"there are {', '.join(sorted(known))}"
         raise UsageError(f"no study is called {name[:60]!r}", hint=hint)
-    return found
+    return folder
 
 
-def networks_of(name: str, place: Workspace) -> tuple[str, ...]:
+def networks_of(name: str, workspace: Workspace) -> tuple[str, ...]:
     """Return the texts of the networks that a study has confirmed, or that reached on the ``leaderboard``.
 
     Raises:
         UsageError: there is no study of that name.
     """
     if name == "leaderboard":
-        return tuple(str(row.architecture) for row in _standings(place) if row.reached)
-    study = read_state(read_study(name, place))
+        return tuple(str(row.architecture) for row in _standings(workspace) if row.reached)
+    study = read_state(read_study(name, workspace))
     return tuple(str(study.proposals[each.event.trial].architecture) for each in study.of_kind(Confirmed))
 
 
-def known_names(place: Workspace) -> list[str]:
+def known_names(workspace: Workspace) -> list[str]:
     """Return the names of presets, and of networks of the standings."""
-    rows = _standings(place)
+    rows = _standings(workspace)
     return [*dict.fromkeys([*PRESETS, *(network_name(row.architecture, row.parameters) for row in rows)])]
 
 
-def _near(argument: str, place: Workspace, *more: str) -> str:
+def _near(argument: str, workspace: Workspace, *more: str) -> str:
     """Return which known name an argument is most like, else where all of them are shown."""
     return (
-        nearest(argument, [*known_names(place), *more]) or f"'{typed('leaderboard', '--all')}' shows hashes and names"
+        nearest(argument, [*known_names(workspace), *more])
+        or f"'{typed('leaderboard', '--all')}' shows hashes and names"
     )
 
 
-def _standings(place: Workspace) -> list[LeaderboardRow]:
-    paths = (leaderboard.shipped_table(), place.leaderboard)
+def _standings(workspace: Workspace) -> list[LeaderboardRow]:
+    paths = (leaderboard.shipped_table(), workspace.leaderboard)
     return [row for path in paths if path.exists() for row in leaderboard.read(path)]
 
 
-def _known(given: str, place: Workspace) -> Iterator[tuple[Architecture, str, KnownRow]]:
+def _known(name: str, workspace: Workspace) -> Iterator[tuple[Architecture, str, KnownRow]]:
     """Yield networks whose hash begins so, or whose name it is: of records; else of studies, standings and claims."""
 
     def is_meant(architecture: Architecture, parameters: int) -> bool:
-        return architecture.hash.startswith(given) or is_named(architecture, parameters, given)
+        return architecture.hash.startswith(name) or is_named(architecture, parameters, name)
 
-    records = record.read_all(place.records)
-    recorded = [each for each in records if is_meant(each.architecture, each.parameters)]
-    for each in recorded:
-        yield each.architecture, each.name, row_of(each)
+    records = record.read_all(workspace.records)
+    recorded = [evidence for evidence in records if is_meant(evidence.architecture, evidence.parameters)]
+    for evidence in recorded:
+        yield evidence.architecture, evidence.name, row_of(evidence)
     if recorded:
         return
     seen = set()
-    for folder in studies(place).values():
+    for folder in studies(workspace).values():
         for run in read_state(folder).results:
             if is_meant(run.architecture, run.parameters):
                 seen.add(run.hash)
                 yield run.architecture, "", KnownRow(run.recipe, run.recipe_name, run.dataset, None)
     # What a study has trained is on the leaderboard too, or was claimed; a second row of it would ask for a choice.
-    recipes = {each.recipe_hash: each.recipe for each in records}
-    ranked = [row for row in _standings(place) if row.tier is not Tier.CLAIMED]
-    folders = (files.SHIPPED / "records", place.records)
+    recipes = {evidence.recipe_hash: evidence.recipe for evidence in records}
+    ranked = [row for row in _standings(workspace) if row.tier is not Tier.CLAIMED]
+    folders = (files.SHIPPED / "records", workspace.records)
     claims = [row for folder in folders for row in leaderboard.read_claims(folder / "claims.json")]
     for rows in (ranked, claims):
-        found = [row for row in rows if row.hash not in seen and is_meant(row.architecture, row.parameters)]
-        seen |= {row.hash for row in found}
-        for row in found:
+        new_rows = [row for row in rows if row.hash not in seen and is_meant(row.architecture, row.parameters)]
+        seen |= {row.hash for row in new_rows}
+        for row in new_rows:
             recipe = (recipe_by_hash(row.recipe_hash, row.epochs) if row.epochs else None) or recipes.get(
                 row.recipe_hash
             )

@@ -343,21 +343,21 @@ def takes(**changes: dict[str, Any]) -> Callable[[_F], _F]:
         signature = inspect.signature(function)
 
         @functools.wraps(function)
-        def checked(*given: Any, **named: Any) -> Any:
-            bound = signature.bind(*given, **named)
+        def checked(*arguments: Any, **keywords: Any) -> Any:
+            bound = signature.bind(*arguments, **keywords)
             bound.apply_defaults()
             bound.arguments.update(values(checked, bound.arguments))
             return function(*bound.args, **bound.kwargs)
 
-        for name, each in reversed(list(signature.parameters.items())):
-            if each.default is each.empty:
+        for name, parameter in reversed(list(signature.parameters.items())):
+            if parameter.default is parameter.empty:
                 click.argument(name, shell_complete=_completed(name))(checked)
             elif name in _DECLARED:
-                own = {"default": each.default, "is_flag": isinstance(each.default, bool)}
+                own = {"default": parameter.default, "is_flag": isinstance(parameter.default, bool)}
                 option(name, **own | changes.get(name, {}))(checked)
         before, raises, after = inspect.cleandoc(function.__doc__ or "").partition("Raises:")
         arguments = "" if "Args:" in before else "\nArgs:"
-        lines = "".join(f"\n    {each.name}: {each.help}" for each in _options(checked))
+        lines = "".join(f"\n    {parameter.name}: {parameter.help}" for parameter in _options(checked))
         checked.__doc__ = f"{before.rstrip()}\n{arguments}{lines}\n\n{raises}{after}"
         return checked  # type: ignore[return-value]
 
@@ -368,21 +368,21 @@ def _options(function: Callable[..., Any]) -> list[click.Option]:
     return [each for each in reversed(vars(function)["__click_params__"]) if isinstance(each, click.Option)]
 
 
-def values(function: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
+def values(function: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of a function of the API as the command line would give them, or raise UsageError."""
-    return {each.name: _value(each, given[each.name]) for each in _options(function) if each.name in given}
+    return {each.name: _value(each, arguments[each.name]) for each in _options(function) if each.name in arguments}
 
 
-def value(name: str, kind: Any, given: Any) -> Any:
+def value(name: str, kind: Any, argument: Any) -> Any:
     """Return one value of Python as an option of this type has it, or raise UsageError."""
-    is_text = isinstance(given, str | os.PathLike)
+    is_text = isinstance(argument, str | os.PathLike)
     try:
-        if kind is click.STRING and not is_text and type(given).__name__ != "device":
-            raise click.UsageError(f"{reprlib.repr(given)} is no text")
-        if isinstance(kind, click.Path) and not (is_text and "\0" not in os.fspath(given)):
-            raise click.UsageError(f"{reprlib.repr(given)} is no path")
+        if kind is click.STRING and not is_text and type(argument).__name__ != "device":
+            raise click.UsageError(f"{reprlib.repr(argument)} is no text")
+        if isinstance(kind, click.Path) and not (is_text and "\0" not in os.fspath(argument)):
+            raise click.UsageError(f"{reprlib.repr(argument)} is no path")
         # What is no text is written as one, so that both doors have one rule.
-        plain = given if isinstance(kind, Parsed | _DatasetType | click.Path) else text_of(given)
+        plain = argument if isinstance(kind, Parsed | _DatasetType | click.Path) else text_of(argument)
         return kind.convert(plain, None, None)
     except (click.UsageError, ValueError) as error:
         message = error.message if isinstance(error, click.UsageError) else str(error)
@@ -390,15 +390,15 @@ def value(name: str, kind: Any, given: Any) -> Any:
         raise UsageError(f"{name}: {plain}") from None
 
 
-def _value(declared: click.Option, given: Any) -> Any:
-    if given is None:
-        given = os.environ.get(declared.envvar) or None if isinstance(declared.envvar, str) else declared.default
+def _value(declared: click.Option, argument: Any) -> Any:
+    if argument is None:
+        argument = os.environ.get(declared.envvar) or None if isinstance(declared.envvar, str) else declared.default
     if declared.multiple:
-        members = [given] if isinstance(given, str) or not isinstance(given, Iterable) else list(given)
+        members = [argument] if isinstance(argument, str) or not isinstance(argument, Iterable) else list(argument)
         if not members:
             raise UsageError(f"{declared.name}: nothing is named")
         return tuple(value(declared.name, declared.type, each) for each in members)
-    return None if given is None else value(declared.name, declared.type, given)
+    return None if argument is None else value(declared.name, declared.type, argument)
 
 
 def names(function: Callable[..., Any]) -> tuple[str, ...]:

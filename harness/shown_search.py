@@ -144,13 +144,13 @@ def search_shown(
         with SearchReporter(config, plan.effort, verbose=verbose) as progress:
             progress.shown = search.state, plan.workspace
             search.watcher = progress
-            told: list[Callable[[events.Event], object]] = [] if on_event is None else [on_event]
+            listeners: list[Callable[[events.Event], object]] = [] if on_event is None else [on_event]
             log = None
             if chosen.get("log"):
                 log = log_of(chosen["log"], plan.folder, [entry.event for entry in search.state.entries])
-                told.append(log)
+                listeners.append(log)
             progress.listeners, progress.heard = (
-                [Listener(each, progress.say) for each in told],
+                [Listener(each, progress.say) for each in listeners],
                 len(search.state.entries),
             )
             if mirror is not None:
@@ -200,7 +200,9 @@ class SearchReporter(Reporter, Watcher):
     def __init__(self, config: StudyConfig, effort: Effort, *, verbose: bool = False) -> None:
         """Start at nothing done; ``verbose`` says how every training ended, not only what changes the answer."""
         super().__init__(effort.seconds, "s")
-        self.config, self.effort, self.verbose = config, effort, verbose
+        self.config = config
+        self.effort = effort
+        self.verbose = verbose
         self.shown: tuple[StudyState, Workspace] | None = None
         self._due, self._path = self._began, Path()
         # Where the search was when the clock ticked.
@@ -262,8 +264,8 @@ class SearchReporter(Reporter, Watcher):
             kind = "first run" if result.purpose is Purpose.SEARCH else f"fresh seed {result.seed_index}"
             accuracy = result.validation_accuracy_pct
             reached = "" if accuracy is None else f"{accuracy:.2f} % validation"
-            shown = ", ".join(filter(None, (reached, result.message)))
-            self.say(f"trial {trial} ({size}, {kind}): {result.status}, {shown}, {result.train_seconds:.0f} s")
+            outcome = ", ".join(filter(None, (reached, result.message)))
+            self.say(f"trial {trial} ({size}, {kind}): {result.status}, {outcome}, {result.train_seconds:.0f} s")
         if decision is None and trial not in self._open:
             return
         # The jobs are those of before this run's end, so it is still among them.
@@ -308,7 +310,7 @@ class SearchReporter(Reporter, Watcher):
             self.say(f"live report: {path}")
 
 
-def watch(folder: Path, place: Workspace, sleep: Callable[[float], None] = time.sleep) -> None:
+def watch(folder: Path, workspace: Workspace, sleep: Callable[[float], None] = time.sleep) -> None:
     """Keep the report of a study current until no search works on it, or Ctrl-C ends the watching.
 
     Raises:
@@ -317,13 +319,13 @@ def watch(folder: Path, place: Workspace, sleep: Callable[[float], None] = time.
     """
     from reports.study_page import write_report
 
-    log, shown = folder / "log.jsonl", 0
+    log, size_written = folder / "log.jsonl", 0
     with suppress(KeyboardInterrupt):
         while study.is_owned(folder):
             before = time.perf_counter()
-            if (size := log.stat().st_size if log.exists() else -1) != shown:
-                shown = size
-                write_report(folder, place, live=True)
+            if (size := log.stat().st_size if log.exists() else -1) != size_written:
+                size_written = size
+                write_report(folder, workspace, live=True)
             # On a small machine the search and its watcher share the cores.
             sleep(max(2.0, (time.perf_counter() - before) / _WATCH_SHARE))
-        write_report(folder, place)
+        write_report(folder, workspace)

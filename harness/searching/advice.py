@@ -79,7 +79,9 @@ class Outcome:
 
     def document(self, report: Path) -> dict[str, Any]:
         """Return it as plain JSON values."""
-        config, study, words = self.plan.config, self.state, self.words()
+        config = self.plan.config
+        study = self.state
+        words = self.words()
         rejected = study.rejected.total()
         return {
             "study": self.plan.folder.name,
@@ -147,7 +149,7 @@ class Outcome:
         """Return the networks that no other one has less of both than; what has missed its verification is left out."""
         study = self.state
         missed = {trial for trial, verdict in study.verdicts.items() if not verdict.passed}
-        found = standing_front(each for trial, each in study.candidates.items() if trial not in missed)
+        candidates = standing_front(each for trial, each in study.candidates.items() if trial not in missed)
         return [
             {
                 "hash": each.proposal.hash,
@@ -157,7 +159,7 @@ class Outcome:
                 "tier": str(verdict.tier) if (verdict := study.verdicts.get(each.proposal.trial)) else "confirmed",
                 "mean_test_accuracy_pct": verdict.mean_test_accuracy_pct if verdict else None,
             }
-            for each in found
+            for each in candidates
         ]
 
     def _ends(self) -> Counter[Status]:
@@ -166,9 +168,9 @@ class Outcome:
     def _missed(self) -> list[tuple[str, Verified]]:
         named = None if self.verdict is None else self.verdict.record
         return [
-            (size_text(found.proposal.parameters, found.costs, self.plan.config.minimised), verdict)
+            (size_text(candidate.proposal.parameters, candidate.costs, self.plan.config.minimised), verdict)
             for trial, verdict in self.state.verdicts.items()
-            if not verdict.passed and (found := self.state.candidates.get(trial)) is not None
+            if not verdict.passed and (candidate := self.state.candidates.get(trial)) is not None
             if named is None or (verdict.hash, verdict.recipe_hash) != (named.hash, named.recipe_hash)
         ]
 
@@ -178,15 +180,19 @@ class Outcome:
         One way on is advised: more time or trials where they ran out, else a larger budget where it binds, else a lower
         target.
         """
-        config, seconds, elapsed = self.plan.config, self.plan.effort.seconds, self.state.seconds
+        config = self.plan.config
+        seconds = self.plan.effort.seconds
+        elapsed = self.state.seconds
         near = () if self.nearest is None else (f"nearest: {miss_text(self.nearest, config.minimise)}",)
-        if (found := self.waiting) is not None:
-            said = f"{found.parameters:,} parameters are confirmed on validation (hash {found.hash}), but not verified"
+        if (waiting := self.waiting) is not None:
+            sentence = (
+                f"{waiting.parameters:,} parameters are confirmed on validation (hash {waiting.hash}), but not verified"
+            )
             if seconds is not None:
-                needed, left = (duration_text(each - elapsed) for each in (found.seconds, seconds))
-                said += f": that takes at most about {needed}, and {left} were left"
-            changes = {"--time": duration_option(60 * math.ceil(found.seconds / 60))}
-            return self._advised("time", (said,), changes, f"{_SAME} and verifies the network")
+                needed, left = (duration_text(each - elapsed) for each in (waiting.seconds, seconds))
+                sentence += f": that takes at most about {needed}, and {left} were left"
+            changes = {"--time": duration_option(60 * math.ceil(waiting.seconds / 60))}
+            return self._advised("time", (sentence,), changes, f"{_SAME} and verifies the network")
         if self.verdict is not None:
             if not self.verdict.passed:
                 return self._after_a_miss(self.verdict)
@@ -195,25 +201,25 @@ class Outcome:
         runs = counted(sum(ends[how] for how in ends if how not in _FAILED), "network") + " trained"
         runs += f" ({ends[Status.PRUNED]:,} pruned)" if ends[Status.PRUNED] else ""
         runs += "".join(f", {counted(ends[how], 'run')} {what}" for how, what in _FAILED.items() if ends[how])
-        said = (
+        sentence = (
             f"no network of at most {config.bounds_text} was confirmed at "
             f"{config.threshold_pct:.2f} % validation: {runs} in {duration_text(elapsed)}; the test set was not read"
         )
-        said = "; ".join((*self._early_end(), said))
+        sentence = "; ".join((*self._early_end(), sentence))
         # In the second half of the time only what can still be trained, confirmed and verified is proposed.
         if ending.reason != "exhausted" or (seconds is not None and elapsed > seconds / 2):
-            return self._more_effort((said, *near), _SAME)
+            return self._more_effort((sentence, *near), _SAME)
         if (self.nearest is None or 2 * self.nearest.cost > config.ceiling) and (changes := self._larger()):
-            return self._advised("space", (said, *near), changes, "looks among larger networks")
+            return self._advised("space", (sentence, *near), changes, "looks among larger networks")
         if self.nearest is None:
             check = ("spaces", "check", self.typed_options.get("--space", config.space))
-            return _said("space", (said,), check, "says why networks of the space are rejected")
+            return _said("space", (sentence,), check, "says why networks of the space are rejected")
         # What the seeds of the nearest network differ by is allowed for.
         errors = min(1.0, self.nearest.errors * (1 + SEED_SHARE) / self.nearest.size)
         target = max(1, math.floor(100 * (100 - 100 * self.plan.offset.errors_ratio * errors)) / 100)
         target = min(target, config.target_pct - 0.01)  # the same one would be the same study
         advice = "asks for what the nearest network may reach"
-        return self._advised("target", (said, *near), {"--target": f"{target:g}"}, advice)
+        return self._advised("target", (sentence, *near), {"--target": f"{target:g}"}, advice)
 
     def _early_end(self) -> list[str]:
         """Return in a line that a search ended before its time, and why; nothing where it did not."""
@@ -225,11 +231,13 @@ class Outcome:
 
     def _larger(self) -> dict[str, str]:
         """Return the limits that larger networks of the space keep; none where the space itself has no such network."""
-        metric, ceiling, space = self.plan.config.minimise, self.plan.config.ceiling, self.plan.space
+        metric = self.plan.config.minimise
+        ceiling = self.plan.config.ceiling
+        space = self.plan.space
         limits = parse_conditions(self.typed_options["--limit"]) if "--limit" in self.typed_options else ()
 
-        def is_upper(each: Condition) -> bool:
-            return each.metric is metric and each.comparison in ("<=", "<", "==")
+        def is_upper(condition: Condition) -> bool:
+            return condition.metric is metric and condition.comparison in ("<=", "<", "==")
 
         own = [each for each in space.conditions if each not in filter(is_upper, limits)]
         most = min([2 * ceiling, *(each.bound for each in filter(is_upper, own))])
@@ -246,18 +254,18 @@ class Outcome:
     def _after_a_miss(self, verdict: Verdict) -> _LastWords:
         row = verdict.row
         errors, allowed = row.test_errors_mean or 0.0, (100 - row.target_pct) / 100 * verdict.record.seeds[0].test_size
-        said = f"its verification gave a mean of {errors:,.1f} test errors over {row.seeds} seeds"
+        sentence = f"its verification gave a mean of {errors:,.1f} test errors over {row.seeds} seeds"
         if verdict.is_held_back:
-            said += "; the seeds of a certification are declared, and its row is measured until they have been run"
-            return _said("verification", (said,), ("verify", row.hash, "--certify"), "runs them")
+            sentence += "; the seeds of a certification are declared, and its row is measured until they have been run"
+            return _said("verification", (sentence,), ("verify", row.hash, "--certify"), "runs them")
         if errors <= allowed and not verdict.contradicted:
-            said += f"; {allowed:,.1f} are allowed, but so few seeds or so wide a spread prove nothing"
+            sentence += f"; {allowed:,.1f} are allowed, but so few seeds or so wide a spread prove nothing"
             arguments, advice = ("verify", row.hash, "--seeds", "10"), "adds the seeds that a verdict needs"
-            return _said("verification", (said,), arguments, advice)
+            return _said("verification", (sentence,), arguments, advice)
         more = f", {errors - allowed:,.1f} more than the {allowed:,.1f} allowed"
-        said += ", which contradicts its record" if verdict.contradicted else more
+        sentence += ", which contradicts its record" if verdict.contradicted else more
         changes = {"--seed": f"{self.plan.config.seed + 1}"}
-        return self._advised("verification", (said,), changes, "begins a search with another seed")
+        return self._advised("verification", (sentence,), changes, "begins a search with another seed")
 
     def _more_effort(self, sentences: tuple[str, ...], advice: str) -> _LastWords:
         effort = self.plan.effort
@@ -272,10 +280,10 @@ class Outcome:
 
     def _advised(self, why: Any, sentences: tuple[str, ...], changes: Mapping[str, str], advice: str) -> _LastWords:
         # Where more than the effort changes, another study begins.
-        kept = {**self.typed_options, **changes}
+        options = {**self.typed_options, **changes}
         if changes.keys() - {"--time", "--trials"}:
-            kept.pop("--study", None)
-        return _said(why, sentences, search_words(kept), advice)
+            options.pop("--study", None)
+        return _said(why, sentences, search_words(options), advice)
 
 
 def search_words(typed_options: Mapping[str, str]) -> tuple[str, ...]:

@@ -91,7 +91,9 @@ class Asker:
         """Return the next network; none where too many in a row are known, or over the limits of the moment."""
         known = {candidate.proposal.hash: trial for trial, candidate in candidates.items()}
         lengths = [each for each in self.lengths if each <= self.problem.epochs] or [self.problem.epochs]
-        tried, passed, over = tuple(map(_tried, candidates.values())), list[Repeated](), Counter[str]()
+        tried = tuple(map(_tried, candidates.values()))
+        passed = list[Repeated]()
+        over = Counter[str]()
         lacks_time = False
         while len(passed) < ASKS and over.total() < _MOST_OVER and not time_left.is_over():
             answer = self.ask((*tried, *self.rejected.values()))
@@ -142,9 +144,9 @@ def _tried(candidate: Candidate) -> Trial:
     )
 
 
-def shown(said: str) -> str:
+def shown(answer: str) -> str:
     """Return the beginning of an answer, for an error."""
-    return repr(said if len(said) <= SHOWN else f"{said[:SHOWN]}...")
+    return repr(answer if len(answer) <= SHOWN else f"{answer[:SHOWN]}...")
 
 
 def method_of(config: StudyConfig, space: SearchSpace, workers: int) -> Asker | None:
@@ -166,11 +168,11 @@ def method_of(config: StudyConfig, space: SearchSpace, workers: int) -> Asker | 
         seed=config.seed,
     )
     with called(f"--sampler {name}"):
-        asked: Ask = function_of(name, "--sampler")(problem)
+        method: Ask = function_of(name, "--sampler")(problem)
 
     def ask(tried: Sequence[Trial]) -> str:
         with called(f"--sampler {name}"):
-            if isinstance(answer := asked(tried), str):
+            if isinstance(answer := method(tried), str):
                 return answer
             raise TypeError(f"it answered {type(answer).__name__}, but the text of a network is wanted")
 

@@ -25,17 +25,21 @@ DIGITS = ("mnist", "mnist-5k")
 CHOICES = ("small", "small-shift", "small-still")
 # Long enough that what augmentation gains shows, short beside a search of three minutes, and in a shorter one as much
 # shorter; two seeds, as one network's errors differ by chance as much as two recipes'.
-_STEPS, _SECONDS, _SEEDS, _DRAWS, _ATTEMPTS = 4_000, 180.0, 2, 25, 10_000
+_STEPS = 4_000
+_SECONDS = 180.0
+_SEEDS = 2
+_DRAWS = 25
+_ATTEMPTS = 10_000
 _LEAST_SECONDS = 60.0
 
 
-def recipe_for(data: Dataset, place: Workspace, seconds: float | None) -> NamedRecipe | None:
+def recipe_for(data: Dataset, workspace: Workspace, seconds: float | None) -> NamedRecipe | None:
     """Return the default recipe of a search; None where it is still to be chosen, and there is time for it."""
     if data.name in DIGITS:
         return named_recipe(CHOICES[0])
     if data.image_shape[1] == 1:
         return named_recipe(CHOICES[-1])  # to turn or shift a row takes it out of the picture
-    path = place.data(data.name) / "augmentation.json"
+    path = workspace.data(data.name) / "augmentation.json"
     if path.is_file():
         return named_recipe(json.loads(path.read_text("utf-8"))["recipe"])
     return named_recipe(CHOICES[1]) if seconds is not None and seconds < _LEAST_SECONDS else None
@@ -48,14 +52,16 @@ def choose(
     executor: Executor,
     count: int,
     engine: str,
-    place: Workspace,
+    workspace: Workspace,
     seconds: float = _SECONDS,
 ) -> NamedRecipe:
     """Train one network of the space with each recipe, keep the recipe of the fewest validation errors, and return it.
 
     It is of middling size among those that the limits allow; where hardly any is met, the smallest of all that are.
     """
-    rng, sizes, allowed = random.Random(0), dict[Architecture, int](), list[Architecture]()
+    rng = random.Random(0)
+    sizes = dict[Architecture, int]()
+    allowed = list[Architecture]()
     for _ in range(_ATTEMPTS):
         network = draw(space, uniform(rng)).architecture
         judgement = judge(space, network, budget)
@@ -88,8 +94,8 @@ def choose(
         wrong = ended.result.validation_errors
         errors[ended.job.recipe_name].append(data.validation_size if wrong is None else wrong)
     best = min(CHOICES, key=lambda name: fmean(errors[name]))
-    told = ", ".join(f"{name} {fmean(errors[name]):g}" for name in CHOICES)
-    say(f"augmentation: recipe {best}, by its errors on {data.validation_size:,} validation images ({told})")
-    found = {"recipe": best, "errors": errors, "network": str(network), "epochs": epochs}
-    write_json(place.data(data.name) / "augmentation.json", found)
+    figures = ", ".join(f"{name} {fmean(errors[name]):g}" for name in CHOICES)
+    say(f"augmentation: recipe {best}, by its errors on {data.validation_size:,} validation images ({figures})")
+    document = {"recipe": best, "errors": errors, "network": str(network), "epochs": epochs}
+    write_json(workspace.data(data.name) / "augmentation.json", document)
     return named_recipe(best)

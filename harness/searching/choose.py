@@ -27,7 +27,10 @@ from search_spaces.space import Draw, Judgement, Objective, measured
 # power, since an answer matters more than its size. In time is within so many seconds of the search's beginning, later
 # within a minute, and always within this share of the time left. Four minutes are promised. With three aimed at, a
 # second network came too late where the first one failed its confirmation (docs/lab, "first answers").
-_SECURE_SECONDS, _LEAST_SECURE_SECONDS, _SECURE_SHARE, _CERTAINTY = 75.0, 60.0, 0.33, 4.0
+_SECURE_SECONDS = 75.0
+_LEAST_SECURE_SECONDS = 60.0
+_SECURE_SHARE = 0.33
+_CERTAINTY = 4.0
 # More attempts are no surer: where the model is wrong about one network it is wrong about others like it.
 _MOST_ATTEMPTS = 4.0
 # What looks best among hundreds is rather too good to be true, and the more so the less is known of it: the errors
@@ -64,12 +67,14 @@ class Option:
     work: float
 
     @classmethod
-    def of(cls, found: Draw, judgement: Judgement, objective: Objective) -> Option:
+    def of(cls, proposal: Draw, judgement: Judgement, objective: Objective) -> Option:
         """Return a network that was drawn and accepted."""
         analysis = judgement.analysis
         assert analysis is not None, "an accepted network has been analysed"
-        row = network_row(found.architecture, analysis)
-        return cls(found, analysis, found.architecture.hash, measured(analysis, objective), row, work_of(analysis))
+        row = network_row(proposal.architecture, analysis)
+        return cls(
+            proposal, analysis, proposal.architecture.hash, measured(analysis, objective), row, work_of(analysis)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,15 +134,15 @@ class Aim:
         Once something stands and time has an end, what has hardly a chance is left out, and what is unlikely where it
         would take the time of a second verification.
         """
-        pairs = [(each, epochs) for each in options for epochs in self.lengths_of(each)]
+        pairs = [(option, epochs) for option in options for epochs in self.lengths_of(option)]
         if not pairs:
             return []
         time_left, workers = self.time_left, self.time_left.workers
         margins = self._margins(pairs)
         chances = np.array([statistics.normal_share(float(margin)) for margin in margins])
-        seconds = np.array([time_left.takes(epochs, each.work) for each, epochs in pairs])
-        fall_of = _expected_falls({each.cost for each, _ in pairs}, self.below, self.open)
-        falls = np.array([fall_of[each.cost] for each, _ in pairs])
+        seconds = np.array([time_left.takes(epochs, option.work) for option, epochs in pairs])
+        fall_of = _expected_falls({option.cost for option, _ in pairs}, self.below, self.open)
+        falls = np.array([fall_of[option.cost] for option, _ in pairs])
         hopeful = np.full(len(pairs), fill_value=True)
         if self.stands:
             more = rounds(CONFIRM_SEEDS, workers)
@@ -152,16 +157,16 @@ class Aim:
             attempts = np.minimum(_MOST_ATTEMPTS, worker_seconds / (seconds * (1 + CONFIRM_SEEDS * chances)))
             none_stands = np.maximum(1.0, attempts) * np.log1p(-np.minimum(chances, _CERTAIN))
             # The verification of what stands first is kept until the end: what it leaves is for networks below.
-            kept = np.array([verifying(float(each), workers) for each in seconds])
-            free = np.maximum(0.0, 1 - kept / time_left.left)
+            verifications = np.array([verifying(float(option), workers) for option in seconds])
+            free = np.maximum(0.0, 1 - verifications / time_left.left)
             worths = (np.minimum(1.0, attempts) * -np.expm1(none_stands)) ** _CERTAINTY * falls * free
-        found: dict[str, Choice] = {}
+        choices: dict[str, Choice] = {}
         # Where all chances are as good as none, what comes nearest is first.
         for at in np.lexsort((-margins, -worths)):
             if hopeful[at]:
-                each, epochs = pairs[at]
-                found.setdefault(each.hash, Choice(each, epochs, float(chances[at]), float(worths[at])))
-        return list(found.values())
+                option, epochs = pairs[at]
+                choices.setdefault(option.hash, Choice(option, epochs, float(chances[at]), float(worths[at])))
+        return list(choices.values())
 
     def _margins(self, pairs: Sequence[tuple[Option, int]]) -> Any:
         """Return by how many deviations trainings make fewer errors than they need to stand, (pairs,).
@@ -181,19 +186,19 @@ class Aim:
 
         A worth is in proportion to the expected fall, and that is all of it that networks in training lessen.
         """
-        found, open_ = list(ranked[:1]), list(self.open)
+        choices, open_ = list(ranked[:1]), list(self.open)
         left = list(ranked[1 : _SHORTLIST_FACTOR * count])
         costs = {each.option.cost for each in left}
         alone = _expected_falls(costs, self.below, open_)
-        while left and len(found) < count:
-            open_.append((found[-1].option.cost, found[-1].chance))
+        while left and len(choices) < count:
+            open_.append((choices[-1].option.cost, choices[-1].chance))
             falls = _expected_falls(costs, self.below, open_)
             worths = [
                 each.worth * falls[each.option.cost] / alone[each.option.cost] if alone[each.option.cost] else 0.0
                 for each in left
             ]
-            found.append(left.pop(worths.index(max(worths))))
-        return found
+            choices.append(left.pop(worths.index(max(worths))))
+        return choices
 
 
 def _expected_falls(costs: Iterable[int], below: int, open_: Sequence[tuple[int, float]]) -> dict[int, float]:

@@ -85,12 +85,12 @@ class Timing:
     pace: Pace
     sums: dict[str, tuple[Fraction, Fraction]] = field(default_factory=dict)
 
-    def add(self, run: Result, network_work: float, place: str = "") -> None:
+    def add(self, run: Result, network_work: float, node: str = "") -> None:
         """Add a run that has ended; one without an epoch or a size tells nothing."""
         if run.history and run.macs:
             estimated = self.pace.seconds(len(run.history), self.images, network_work)
-            sums = self.sums.get(place, (Fraction(0), Fraction(0)))
-            self.sums[place] = (sums[0] + Fraction(run.train_seconds), sums[1] + Fraction(estimated))
+            sums = self.sums.get(node, (Fraction(0), Fraction(0)))
+            self.sums[node] = (sums[0] + Fraction(run.train_seconds), sums[1] + Fraction(estimated))
 
     def slowdown(self) -> float | None:
         """Return measured over estimated seconds of all runs, of the slowest place; None where no run tells it."""

@@ -134,18 +134,18 @@ def poll(search: Search, seconds: float = _POLL_SECONDS) -> None:
     """Wait a moment for the workers, act on what they report, and show where the search is."""
     for event in search.executor.wait(seconds):
         match event:
-            case Finished(job, found) if found.status is Status.RUNNING:
-                _at_rung(search, job, found)
-            case Finished(job, found):
-                _ended(search, job, found)
+            case Finished(job, result) if result.status is Status.RUNNING:
+                _at_rung(search, job, result)
+            case Finished(job, result):
+                _ended(search, job, result)
             case Broken(job, status, message):
                 run = (job.trial, job.purpose, job.seed_index)
                 search.broken[run] += 1
                 if status is Status.CRASHED and search.broken[run] == 1:
                     search.waiting.append(job)
                 else:
-                    found = begun(job, dataset(search.config.dataset))
-                    _ended(search, job, replace(found, status=status, message=message))
+                    result = begun(job, dataset(search.config.dataset))
+                    _ended(search, job, replace(result, status=status, message=message))
     search.watcher.tick(search.moment())
 
 
@@ -237,31 +237,31 @@ def _confirmable(search: Search, *, explored: bool) -> Candidate | None:
     return candidate if flying.total() < half or is_likely or is_late else None
 
 
-def _at_rung(search: Search, job: Job, found: Result) -> None:
+def _at_rung(search: Search, job: Job, result: Result) -> None:
     threshold_pct = search.config.threshold_pct
-    rung = race.at_rung(found, search.state.ratios, threshold_pct, search.is_hopeless)
+    rung = race.at_rung(result, search.state.ratios, threshold_pct, search.is_hopeless)
     search.add(rung)
     if not rung.pruned:
         until = race.next_rung(search.config, job.recipe.epochs, rung.epoch)
-        search.waiting.insert(0, replace(job, until_epoch=until, spent_seconds=found.train_seconds))
+        search.waiting.insert(0, replace(job, until_epoch=until, spent_seconds=result.train_seconds))
         return
     why = "by another rule"
     if search.is_hopeless is None:
         why = f"after epoch {rung.epoch}, one training in ten would reach {rung.predicted_pct:.4f} % or more; "
         why += f"the threshold is {threshold_pct:.4f} %"
-    _ended(search, job, replace(found, status=Status.PRUNED, message=why))
+    _ended(search, job, replace(result, status=Status.PRUNED, message=why))
 
 
-def _ended(search: Search, job: Job, found: Result) -> None:
+def _ended(search: Search, job: Job, result: Result) -> None:
     assert job.trial is not None, "every run of a search belongs to a trial"
     candidate = search.state.candidates[job.trial]
     was_open = not candidate.is_refuted
-    search.add(RunEnded(run=found))
+    search.add(RunEnded(run=result))
     if job.checkpoint is not None:
         job.checkpoint.unlink(missing_ok=True)
     # What is known has changed, so there may be another network worth training after all.
     search.exhausted = ""
-    search.crashed = search.crashed + 1 if found.status is Status.CRASHED else 0
+    search.crashed = search.crashed + 1 if result.status is Status.CRASHED else 0
     if job.purpose is Purpose.SEARCH:
         search.proposer.tell(candidate)
     decided: Confirmed | FailedConfirmation | None = None
@@ -271,9 +271,9 @@ def _ended(search: Search, job: Job, found: Result) -> None:
         search.add(decided)
     noted = _note_standing(search)
     is_noted = noted is not None and noted.trial == job.trial
-    search.watcher.ended(candidate, found, noted if is_noted else decided)
+    search.watcher.ended(candidate, result, noted if is_noted else decided)
     if search.crashed == _MOST_CRASHES:
-        raise HarnessError(f"{_MOST_CRASHES} runs in a row crashed, the last one with: {found.message}")
+        raise HarnessError(f"{_MOST_CRASHES} runs in a row crashed, the last one with: {result.message}")
 
 
 def _note_standing(search: Search) -> Confirmed | None:
@@ -282,10 +282,10 @@ def _note_standing(search: Search) -> Confirmed | None:
     if search.config.second is not None:
         standing = standing_front(search.state.contenders.values())
     noted = None
-    for each in standing:
-        if each.proposal.trial not in search.state.stood:
-            budget = each.cost - 1 if search.config.second is None else None
-            noted = Confirmed(**each.on_fresh_seeds, budget=budget)
+    for candidate in standing:
+        if candidate.proposal.trial not in search.state.stood:
+            budget = candidate.cost - 1 if search.config.second is None else None
+            noted = Confirmed(**candidate.on_fresh_seeds, budget=budget)
             search.add(noted)
     return noted
 

@@ -90,20 +90,22 @@ def _offspring(space: SearchSpace, members: Sequence[_Member], known: Container[
 class _EvolutionSampler(BaseSampler):
     # Optuna asks its samplers by inheritance. It proposes whole networks: all decisions at once.
     def __init__(self, seed: int, space: SearchSpace, known: Container[str]) -> None:
-        self._space, self._known, self._rng = space, known, random.Random(seed)
+        self._space = space
+        self._known = known
+        self._rng = random.Random(seed)
         self._proposed: dict[int, Draw] = {}
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         born: dict[frozenset[tuple[str, Any]], _Member] = {}
-        for told in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)):
-            if _ACCURACY in told.constraints:
+        for earlier in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)):
+            if _ACCURACY in earlier.constraints:
                 # A pruned trial has no value.
-                cost = None if told.value is None else int(told.value)
-                member = _Member(dict(told.params), told.constraints[_ACCURACY], cost)
-                born.setdefault(frozenset(told.params.items()), member)
-        found = _offspring(self._space, list(born.values()), self._known, self._rng)
-        self._proposed[trial.number] = found
-        return {decision.name: _distribution(decision) for decision in found.decisions}
+                cost = None if earlier.value is None else int(earlier.value)
+                member = _Member(dict(earlier.params), earlier.constraints[_ACCURACY], cost)
+                born.setdefault(frozenset(earlier.params.items()), member)
+        proposal = _offspring(self._space, list(born.values()), self._known, self._rng)
+        self._proposed[trial.number] = proposal
+        return {decision.name: _distribution(decision) for decision in proposal.decisions}
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -168,10 +170,10 @@ def takes_problem(name: str) -> bool:
 def _own(name: str, seed: int) -> BaseSampler:
     function = function_of(name, "--sampler")
     with called(f"--sampler {name}"):
-        found = function(seed)
-        if not isinstance(found, BaseSampler):
-            raise TypeError(f"it returned {type(found).__name__}, but a sampler of Optuna is wanted")
-    return found
+        sampler = function(seed)
+        if not isinstance(sampler, BaseSampler):
+            raise TypeError(f"it returned {type(sampler).__name__}, but a sampler of Optuna is wanted")
+    return sampler
 
 
 class Index:
@@ -184,7 +186,9 @@ class Index:
 
     def __init__(self, sampler: str, seed: int) -> None:
         """Begin with no trials."""
-        self.sampler, self.asked, self._seed = sampler, 0, seed
+        self.sampler = sampler
+        self.asked = 0
+        self._seed = seed
         # Each question brings a sampler of its own; this one only keeps Optuna from making one.
         self.study = optuna.create_study(direction="minimize", sampler=RandomSampler(seed=seed), study_name="search")
 
@@ -202,9 +206,9 @@ class Index:
             if self.sampler not in SAMPLERS:
                 self.study.sampler = _own(self.sampler, seed)
                 with called(f"--sampler {self.sampler}"):
-                    asked = self._asked(space)
+                    question = self._asked(space)
                 self.study.sampler = RandomSampler(seed=seed)  # nobody's code is called beside a question
-                return asked
+                return question
             self.study.sampler = SAMPLERS[self.sampler](seed, space, known)
             return self._asked(space)
 

@@ -252,7 +252,9 @@ def make_plan(
         UsageError: none of the networks that it is to begin with suits the space.
         ContentError: the study's folder does not hold together.
     """
-    request, data, space = resolved.request, resolved.dataset, resolved.space
+    request = resolved.request
+    data = resolved.dataset
+    space = resolved.space
     target_pct = _check_target(request.target_pct, data)
     offset = error_ratio_of(data, target_pct)
     metrics = resolved.minimise

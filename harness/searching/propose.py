@@ -62,7 +62,9 @@ _DRAWS = 20_000
 _AIM_DRAWS, _AIM_LOOKS = 600, 1600
 _PARENTS, _CHILDREN = 24, 8
 # The rounds end when so many have not raised the highest worth by this share, and after so many in all.
-_PATIENCE, _RISE, _MOST_ROUNDS = 6, 0.01, 25
+_PATIENCE = 6
+_RISE = 0.01
+_MOST_ROUNDS = 25
 # A look chooses one network for each so many workers: with a look for each network hundreds of workers would wait.
 _WORKERS_A_CHOICE = 8
 # The model is fitted to so many observations at most, as its time grows with their cube.
@@ -128,13 +130,13 @@ class Proposing(Protocol):
 def _listed(text: str, task: Task, objective: Objective) -> tuple[tuple[Option, float], ...]:
     """Return what a space accepts, with the odds of a uniform draw."""
     space = parse_space(text, task=task)
-    judged = ((found, judge(space, found.architecture)) for found in enumerate_draws(space))
+    judged = ((network, judge(space, network.architecture)) for network in enumerate_draws(space))
     return tuple(
         (
-            Option.of(found, judgement, objective),
-            functools.reduce(operator.truediv, (each.size for each in found.decisions), 1.0),
+            Option.of(network, judgement, objective),
+            functools.reduce(operator.truediv, (each.size for each in network.decisions), 1.0),
         )
-        for found, judgement in judged
+        for network, judgement in judged
         if judgement.accepted
     )
 
@@ -161,8 +163,13 @@ class _Look:
         time_left: TimeLeft,
         objective: Objective = Metric.PARAMETERS,
     ) -> None:
-        self.space, self.config, self.ceiling, self.time_left = space, config, ceiling, time_left
-        self.candidates, self.past, self.objective = candidates, past, objective
+        self.space = space
+        self.config = config
+        self.ceiling = ceiling
+        self.time_left = time_left
+        self.candidates = candidates
+        self.past = past
+        self.objective = objective
         proposals = [candidate.proposal for candidate in candidates.values()]
         self.trial = max(candidates, default=-1) + 1
         self.known = {each.hash: each.trial for each in proposals}
@@ -175,19 +182,19 @@ class _Look:
         is_small = space.configurations <= _MOST_LISTED
         self.listed = _listed(space.text, space.task, objective) if is_small else None
 
-    def judged(self, found: Draw, judgement: Judgement | None = None) -> Option | Judgement:
+    def judged(self, network: Draw, judgement: Judgement | None = None) -> Option | Judgement:
         """Return a network that may be trained now as an option, or what speaks against it."""
-        judgement = judgement or judge(self.space, found.architecture, self.ceiling, self.objective)
+        judgement = judgement or judge(self.space, network.architecture, self.ceiling, self.objective)
         if not judgement.accepted:
             return judgement
-        option = Option.of(found, judgement, self.objective)
+        option = Option.of(network, judgement, self.objective)
         has_time = self.time_left.has(min(self.config.all_lengths), option.work)
         return option if has_time else Judgement(judgement.analysis, Metric.MACS.value)
 
-    def reject(self, found: Draw, judgement: Judgement, origin: str, **told: Any) -> None:
+    def reject(self, network: Draw, judgement: Judgement, origin: str, **further: Any) -> None:
         """Note the reason against a proposal."""
         size = judgement.analysis.parameters if judgement.analysis else None
-        facts = {"reason": str(judgement.reason), "parameters": size, "hash": found.architecture.hash, **told}
+        facts = {"reason": str(judgement.reason), "parameters": size, "hash": network.architecture.hash, **further}
         self.passed.append(Rejected(origin=origin, budget=self.ceiling, **facts))
 
     def drawn(self, rng: random.Random, draws: int = _DRAWS) -> Iterator[Option]:
@@ -216,18 +223,18 @@ class _Look:
     def aim(self) -> Aim:
         """Return what is asked for, with a surrogate that is fitted to all that is known."""
         config, candidates = self.config, list(self.candidates.values())
-        observed = (seen for each in reversed(candidates) if (seen := self._observed(each)) is not None)
+        observed = (seen for candidate in reversed(candidates) if (seen := self._observed(candidate)) is not None)
         latest = list(itertools.islice(observed, _MOST_OBSERVATIONS))[::-1]
         count = min(len(self.past), _MOST_OBSERVATIONS - len(latest))
         learned = [*(self.past[number * len(self.past) // count] for number in range(count)), *latest]
         open_, stands = list[tuple[int, float]](), False
-        for each in candidates:
-            confirmed = each.is_confirmed
+        for candidate in candidates:
+            confirmed = candidate.is_confirmed
             stands = stands or confirmed
-            if each.first is None:
-                open_.append((each.cost, each.proposal.chance or 0.0))
-            elif each.passed_first and not confirmed and not each.is_refuted:
-                open_.append((each.cost, each.chance_to_stand))
+            if candidate.first is None:
+                open_.append((candidate.cost, candidate.proposal.chance or 0.0))
+            elif candidate.passed_first and not confirmed and not candidate.is_refuted:
+                open_.append((candidate.cost, candidate.chance_to_stand))
         allowed = (100 - config.threshold_pct) * 100
         return Aim(
             model=Surrogate(learned, PRIOR_ERRORS if self.past else _PRIOR_ERROR_FACTOR * max(1.0, allowed)),
@@ -275,7 +282,9 @@ class _Look:
     def _climbed(self, aim: Aim, options: list[Option], rng: random.Random) -> list[Choice]:
         """Return options and changes of them, which it adds to ``options``, what is worth most first."""
         ranked = aim.ranked(options)
-        seen, changed, worths = {each.hash for each in options}, set[str](), [0.0]
+        seen = {each.hash for each in options}
+        changed = set[str]()
+        worths = [0.0]
         # Besides the options: the smallest that passed, and the latest.
         candidates = [self.candidates[trial] for trial in sorted(self.candidates)]
         passed = sorted((each for each in candidates if each.passed_first), key=lambda each: each.order)
@@ -292,10 +301,10 @@ class _Look:
             for parent in (*(each.found for each in worthiest), *proposed):
                 for number in range(_CHILDREN):
                     try:
-                        made = mutate(self.limited, parent, rng, attempts=5, changes=1 + number % 2)
+                        children = mutate(self.limited, parent, rng, attempts=5, changes=1 + number % 2)
                     except DrawError:
                         continue
-                    child = self.judged(*made)
+                    child = self.judged(*children)
                     if isinstance(child, Judgement):
                         self.rejected[str(child.reason)] += 1
                     elif child.hash not in seen:
@@ -342,7 +351,10 @@ class Proposer:
         self, space: SearchSpace, config: StudyConfig, switches: Switches = ALL_ON, past: Sequence[Observation] = ()
     ) -> None:
         """Begin a study; ``past`` are other studies' trainings, which the surrogate learns from."""
-        self.space, self.config, self.switches, self.past = space, config, switches, tuple(past)
+        self.space = space
+        self.config = config
+        self.switches = switches
+        self.past = tuple(past)
         self.index = Index(config.sampler, config.seed)
         self.running: dict[int, Trial] = {}
         is_lost = not switches.ladder or (past and not config.known)
@@ -407,7 +419,7 @@ class Proposer:
                     self.tell(candidates[trial])
                 case _:
                     pass
-        self.ladder = [found for found in self.ladder if found.architecture.hash not in taken]
+        self.ladder = [network for network in self.ladder if network.architecture.hash not in taken]
 
     def _is_aimed(self, trial: int) -> bool:
         """Whether a network of that number is the surrogate's, unless it is of the ladder."""
@@ -419,12 +431,12 @@ class Proposer:
 
     def _climb(self, look: _Look) -> Proposal | None:
         while self.ladder:
-            found = self.ladder.pop(0)
-            if found.architecture.hash in look.known:
+            network = self.ladder.pop(0)
+            if network.architecture.hash in look.known:
                 continue
-            if isinstance(judged := look.judged(found), Option):
+            if isinstance(judged := look.judged(network), Option):
                 return self._proposed(look, judged, "ladder")
-            look.reject(found, judged, "ladder")
+            look.reject(network, judged, "ladder")
         return None
 
     def _aim(self, look: _Look) -> Proposal | None:
@@ -444,22 +456,22 @@ class Proposer:
     def _ask(self, look: _Look) -> Proposal | None:
         """Return the sampler's proposal, or a draw where it has none that is new and may be trained."""
         limited = look.limited
-        for asked in range(ASKS):
-            trial, found = self.index.ask(limited, look.known)
-            judged = look.judged(found)
+        for attempt in range(ASKS):
+            trial, network = self.index.ask(limited, look.known)
+            judged = look.judged(network)
             if isinstance(judged, Option):
                 if judged.hash not in look.known:
                     return self._proposed(look, judged, self.config.sampler, trial=trial)
                 known = look.candidates[look.known[judged.hash]]
-                look.passed.append(Repeated(trial=known.proposal.trial, hash=judged.hash, indices=found.indices))
+                look.passed.append(Repeated(trial=known.proposal.trial, hash=judged.hash, indices=network.indices))
                 self.index.tell(trial, known)
-            elif judged.analysis is None or asked >= _LESSONS:
+            elif judged.analysis is None or attempt >= _LESSONS:
                 self.index.forget(trial)
-                look.reject(found, judged, "sampler")
+                look.reject(network, judged, "sampler")
             else:
                 broken = _violation(limited, judged.analysis)
                 self.index.reject(trial, measured(judged.analysis, look.objective), broken)
-                look.reject(found, judged, "sampler", violation=broken, indices=found.indices)
+                look.reject(network, judged, "sampler", violation=broken, indices=network.indices)
         option = next(look.drawn(self.index.generator()), None)
         return None if option is None else self._proposed(look, option, "draw")
 
@@ -505,10 +517,10 @@ def _size_ladder(space: SearchSpace, config: StudyConfig) -> list[Draw]:
     sized: dict[int, Draw] = {}
     known = (Draw(parse_network(text, space.task), ()) for text in config.known)
     objective, ceiling = config.objective(0)
-    for found in known if config.known else (draw(space, uniform(rng)) for _ in range(_DRAWS)):
-        judgement = judge(space, found.architecture, ceiling, objective)
+    for network in known if config.known else (draw(space, uniform(rng)) for _ in range(_DRAWS)):
+        judgement = judge(space, network.architecture, ceiling, objective)
         if judgement.analysis is not None and judgement.accepted:
-            sized.setdefault(measured(judgement.analysis, objective), found)
+            sized.setdefault(measured(judgement.analysis, objective), network)
             accepted += 1
         if accepted == _LADDER_DRAWS:
             break

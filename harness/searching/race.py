@@ -45,7 +45,7 @@ def next_rung(config: StudyConfig, epochs: int, epoch: int) -> int | None:
 
 
 def at_rung(
-    found: Result, ratios: Ratios, threshold_pct: float, is_hopeless: Callable[[Result], bool] | None = None
+    result: Result, ratios: Ratios, threshold_pct: float, is_hopeless: Callable[[Result], bool] | None = None
 ) -> RungReached:
     """Return what is decided of a run that has reached a rung.
 
@@ -53,20 +53,22 @@ def at_rung(
         ratios: of the study's runs that have ended.
         is_hopeless: another rule in place of this one, which spares nobody.
     """
-    errors, epoch, epochs = found.validation_errors or 0, len(found.history), found.recipe.epochs
+    errors = result.validation_errors or 0
+    epoch = len(result.history)
+    epochs = result.recipe.epochs
     # Few networks have been trained to the end when a search begins; then a figure measured beforehand holds.
     known = ratios.get((epochs, epoch), [])
     ratio = _PRIOR_RATIO[min(_PRIOR_RATIO, key=lambda share: abs(share * epochs - epoch))]
     if len(known) >= _OWN_RATIOS:
         ratio = known[len(known) // 10]
-    hoped = 100 * (1 - ratio * errors / (found.validation_size or 1))
-    hopeless = is_hopeless(found) if is_hopeless else not statistics.reaches(hoped, threshold_pct)
-    spared = hopeless and is_hopeless is None and int(found.hash, 16) % _EXEMPT_SHARE == 0
-    assert found.trial is not None, "every run of a search belongs to a trial"
+    hoped = 100 * (1 - ratio * errors / (result.validation_size or 1))
+    hopeless = is_hopeless(result) if is_hopeless else not statistics.reaches(hoped, threshold_pct)
+    spared = hopeless and is_hopeless is None and int(result.hash, 16) % _EXEMPT_SHARE == 0
+    assert result.trial is not None, "every run of a search belongs to a trial"
     return RungReached(
-        trial=found.trial,
-        purpose=found.purpose,
-        seed_index=found.seed_index,
+        trial=result.trial,
+        purpose=result.purpose,
+        seed_index=result.seed_index,
         epoch=epoch,
         validation_errors=errors,
         ratio=ratio,

@@ -200,7 +200,7 @@ class Search:
     @property
     def at_work(self) -> list[Job]:
         """What is being trained."""
-        return [place.job for place in self.executor.places() if place.job is not None]
+        return [slot.job for slot in self.executor.places() if slot.job is not None]
 
     def checkpoint(self, trial: int, purpose: Purpose, seed_index: int) -> Path:
         """Return where an unfinished run keeps its state."""
@@ -231,7 +231,9 @@ class Search:
 
     def time_left(self) -> TimeLeft:
         """Return what there is time for: a training whose network can still be confirmed and verified."""
-        images, pace, workers = self.timing.images, self.timing.measured_pace, self.workers
+        images = self.timing.images
+        pace = self.timing.measured_pace
+        workers = self.workers
         if self.effort.seconds is None:
             return TimeLeft(images, pace, workers=workers)
         confirmed = CAUTION * (1 + rounds(CONFIRM_SEEDS, workers))
@@ -247,14 +249,14 @@ class Search:
         waiting = []
         if self.config.second is not None:
             return [
-                each
-                for each in standing_front(self.state.contenders.values())
-                if each.proposal.trial not in self.state.verdicts
+                candidate
+                for candidate in standing_front(self.state.contenders.values())
+                if candidate.proposal.trial not in self.state.verdicts
             ]
-        for each in final_order(self.state.contenders.values()):
-            verdict = self.state.verdicts.get(each.proposal.trial)
+        for candidate in final_order(self.state.contenders.values()):
+            verdict = self.state.verdicts.get(candidate.proposal.trial)
             if verdict is None:
-                waiting.append(each)
+                waiting.append(candidate)
             elif verdict.passed:
                 break
         return waiting

@@ -60,7 +60,9 @@ _PRIOR_SLOPES = {"log parameters": -0.5, "log epochs": -0.3}
 # The hyperparameters, all for the logarithm of errors: round values near the optimum of the evidence; on forms that
 # were held out they were the better ones (docs/lab, "how good is the model of the errors"). Deviations of the mean at
 # the centre, of a coefficient of the linear part, and of the smooth part.
-_LEVEL, _SLOPE, _BEND = 0.5, 0.045, 0.4
+_LEVEL = 0.5
+_SLOPE = 0.045
+_BEND = 0.4
 # How far apart two trainings are, in widths of the features, when they say little of each other.
 _REACH = 4.0
 # What networks of the same features differ by, and what seeds of one network differ by.
@@ -140,11 +142,11 @@ class Surrogate:
         """Return means and deviations of the logarithm of the errors in the mean over seeds, both (rows,)."""
         from scipy.linalg import solve_triangular
 
-        asked = np.array(rows, dtype=float).reshape(-1, len(_FEATURES))
-        means = _before(asked, self._belief)
-        variances = _LEVEL**2 + _SLOPE**2 * (asked**2).sum(axis=1) + _BEND**2 + _NETWORK**2
+        points = np.array(rows, dtype=float).reshape(-1, len(_FEATURES))
+        means = _before(points, self._belief)
+        variances = _LEVEL**2 + _SLOPE**2 * (points**2).sum(axis=1) + _BEND**2 + _NETWORK**2
         if len(self._rows):
-            across = _kernel(self._rows, asked)  # (observations, rows)
+            across = _kernel(self._rows, points)  # (observations, rows)
             means = means + across.T @ self._weights
             half = solve_triangular(self._root, across, lower=True, check_finite=False)
             variances = variances - (half**2).sum(axis=0)
@@ -154,12 +156,12 @@ class Surrogate:
 
 
 def _before(rows: Any, belief: float) -> Any:
-    found = np.full(len(rows), math.log(belief))
+    means = np.full(len(rows), math.log(belief))
     for at, (name, _, width) in enumerate(_FEATURES):
         if name in _PRIOR_SLOPES:
             # Rows are scaled; a slope is one of the logarithm itself.
-            found = found + _PRIOR_SLOPES[name] * width * rows[:, at]
-    return found
+            means = means + _PRIOR_SLOPES[name] * width * rows[:, at]
+    return means
 
 
 def _kernel(left: Any, right: Any) -> Any:
@@ -290,7 +292,7 @@ def comparable(recipe: Recipe) -> bool:
 
 
 def past_trainings(
-    prior: str, place: Workspace, dataset: str, data_hash: str
+    prior: str, workspace: Workspace, dataset: str, data_hash: str
 ) -> tuple[tuple[PastTraining, ...], list[ContentError]]:
     """Return earlier trainings, and why studies of the workspace on the same images could not be read.
 
@@ -308,9 +310,11 @@ def past_trainings(
         whole = (run for run in study.results if run.status is Status.COMPLETE)
         return [run for run in whole if run.validation_accuracy_pct is not None and comparable(run.recipe)]
 
-    found, damage = read_each(whole_runs, sorted(path.parent for path in place.runs.glob("*/config.json")))
+    runs_of_studies, damage = read_each(
+        whole_runs, sorted(path.parent for path in workspace.runs.glob("*/config.json"))
+    )
     # Two studies of one seed may have trained the same network from the same numbers: that is one run.
-    runs = {(run.hash, run.recipe_hash, run.seed): run for run in chain(*found)}
+    runs = {(run.hash, run.recipe_hash, run.seed): run for run in chain(*runs_of_studies)}
     equal: dict[tuple[str, str], list[Result]] = defaultdict(list)
     for run in runs.values():
         equal[run.hash, run.recipe_hash].append(run)

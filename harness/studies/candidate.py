@@ -209,8 +209,8 @@ def needed_share(seeds: int = CONFIRM_SEEDS) -> float:
     return math.exp(-statistics.quantile(CONFIDENCE, _SEED_FREEDOM + seeds - 1) * math.sqrt(square))
 
 
-def _log_ratio(allowed: float, made: float) -> float:
-    return math.log(max(1e-9, allowed) / max(1e-9, made))
+def _log_ratio(allowed: float, errors: float) -> float:
+    return math.log(max(1e-9, allowed) / max(1e-9, errors))
 
 
 def why_refuted(fresh_seeds: int, *, stood: bool) -> str:
@@ -229,12 +229,15 @@ def final_order(candidates: Iterable[Candidate]) -> list[Candidate]:
 
 def standing_front(candidates: Iterable[Candidate]) -> list[Candidate]:
     """Return the networks that stand and that no other one has less of all costs than; with one cost the smallest."""
-    standing = sorted((each for each in candidates if each.is_confirmed), key=lambda each: (each.costs, each.order))
-    found = list[Candidate]()
-    for each in standing:
-        if not found or each.costs[-1] < found[-1].costs[-1]:
-            found.append(each)
-    return found
+    standing = sorted(
+        (candidate for candidate in candidates if candidate.is_confirmed),
+        key=lambda candidate: (candidate.costs, candidate.order),
+    )
+    front = list[Candidate]()
+    for candidate in standing:
+        if not front or candidate.costs[-1] < front[-1].costs[-1]:
+            front.append(candidate)
+    return front
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

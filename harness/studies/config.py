@@ -173,13 +173,13 @@ def config_document(config: StudyConfig) -> dict[str, Any]:
 
 def check_config(folder: Path, config: StudyConfig) -> None:
     """Raise ContentError unless the study in a folder has this configuration."""
-    there = read_config(folder).config
+    known = read_config(folder).config
     for item in fields(StudyConfig):
-        ours, theirs = getattr(config, item.name), getattr(there, item.name)
+        ours, theirs = getattr(config, item.name), getattr(known, item.name)
         if ours != theirs:
-            shown = "" if item.name in ("space_text", "recipe") else f" ({theirs!r} there, {ours!r} here)"
+            values = "" if item.name in ("space_text", "recipe") else f" ({theirs!r} there, {ours!r} here)"
             raise ContentError(
-                f"study {folder.name!r} in {folder} was begun with another {item.name.removesuffix('_pct')}{shown}; "
+                f"study {folder.name!r} in {folder} was begun with another {item.name.removesuffix('_pct')}{values}; "
                 "a study never changes its configuration",
                 hint="give --study another name, or repeat the command that began it",
             )

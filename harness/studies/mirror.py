@@ -36,7 +36,10 @@ if TYPE_CHECKING:
 
 # What the first answer of the database may take; between two looks at the study; between two attempts while it is away;
 # what the end of a search waits for it.
-_ANSWER_SECONDS, _PAUSE_SECONDS, _AWAY_SECONDS, _END_SECONDS = 20.0, 2.0, 10.0, 60.0
+_ANSWER_SECONDS = 20.0
+_PAUSE_SECONDS = 2.0
+_AWAY_SECONDS = 10.0
+_END_SECONDS = 60.0
 
 _HIDDEN, _RENAME = "***", "give --study another name"
 _USER = re.compile(r"(?<=://)([^:/@]*):(.*)@")
@@ -59,10 +62,10 @@ def hidden(text: str) -> str:
 
 def _without_password(error: Exception, url: str) -> str:
     """Return what a driver says of a URL, in one line, with stars in place of its password."""
-    found: BaseException | None = error
-    while found is not None and not hasattr(found, "orig"):
-        found = found.__cause__
-    text = f"{type(error).__name__}: {error}" if found is None else str(found.orig)
+    cause: BaseException | None = error
+    while cause is not None and not hasattr(cause, "orig"):
+        cause = cause.__cause__
+    text = f"{type(error).__name__}: {error}" if cause is None else str(cause.orig)
     for _, secret in [*_USER.findall(url), *_OPTION.findall(url)]:
         text = text.replace(secret or _HIDDEN, _HIDDEN).replace(unquote(secret) or _HIDDEN, _HIDDEN)
     return " ".join(text.split())
@@ -76,7 +79,9 @@ class Mirror:
         check_url(url)
         self.entries: Sequence[events.Entry[events.Event]] = ()
         self.say = say
-        self._name, self._config, self._url = name, config, url
+        self._name = name
+        self._config = config
+        self._url = url
         self._opened, self._ending = threading.Event(), threading.Event()
         self._refused: UsageError | None = None
         self._is_current = False
@@ -162,14 +167,14 @@ def _study(url: str | RDBStorage, name: str, config: StudyConfig) -> optuna.Stud
     # Not for a moment only: what another thread has put back at its end would hold here.
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     study = optuna.create_study(study_name=name, storage=url, directions=["minimize"] * 2, load_if_exists=True)
-    there, trials = study.user_attrs, study.get_trials(deepcopy=False)
-    if not there and not trials:
+    attributes, trials = study.user_attrs, study.get_trials(deepcopy=False)
+    if not attributes and not trials:
         study.set_metric_names(["validation error (%)", OBJECTIVES[config.minimise]])
-    if other := [key for key, value in wanted.items() if there.get(key, None if trials else value) != value]:
+    if other := [key for key, value in wanted.items() if attributes.get(key, None if trials else value) != value]:
         _close(study)
-        shown = f"{other[0]}: {there.get(other[0])!r} there, {wanted[other[0]]!r} here"
-        raise UsageError(f"the database of --storage holds another study {name!r} ({shown})", hint=_RENAME)
-    for key in wanted.keys() - there.keys():
+        difference = f"{other[0]}: {attributes.get(other[0])!r} there, {wanted[other[0]]!r} here"
+        raise UsageError(f"the database of --storage holds another study {name!r} ({difference})", hint=_RENAME)
+    for key in wanted.keys() - attributes.keys():
         study.set_user_attr(key, wanted[key])
     return study
 
@@ -178,7 +183,7 @@ def _push(study: optuna.Study, entries: Sequence[events.Entry[events.Event]], co
     proposed: dict[int, tuple[events.Proposal, str]] = {}
     first: dict[int, tuple[Result, str]] = {}
     # Of the whole study; errors on fresh seeds too, as Optuna changes no trial that has ended.
-    said: dict[str, Any] = {}
+    facts: dict[str, Any] = {}
     for entry in entries:
         match event := entry.event:
             case events.Proposal():
@@ -186,22 +191,22 @@ def _push(study: optuna.Study, entries: Sequence[events.Entry[events.Event]], co
             case events.RunEnded(run=Result(trial=int(trial), purpose=Purpose.SEARCH)):
                 first[trial] = event.run, entry.utc
             case events.RunEnded(run=Result(trial=int(trial), validation_errors=int(errors))):
-                said.setdefault(f"trial {trial}: errors on fresh seeds", {})[str(event.run.seed_index)] = errors
+                facts.setdefault(f"trial {trial}: errors on fresh seeds", {})[str(event.run.seed_index)] = errors
             case events.Confirmed() | events.WinnerChosen() | events.Verified():
-                said[type(event).__name__] = document_of(event)
+                facts[type(event).__name__] = document_of(event)
             case events.SessionBegan() | events.SessionEnded():
-                said["search"] = "running" if isinstance(event, events.SessionBegan) else f"ended: {event.reason}"
+                facts["search"] = "running" if isinstance(event, events.SessionBegan) else f"ended: {event.reason}"
             case _:
                 pass
-    there = {each.user_attrs["trial"]: each.user_attrs["hash"] for each in study.get_trials(deepcopy=False)}
+    mirrored = {each.user_attrs["trial"]: each.user_attrs["hash"] for each in study.get_trials(deepcopy=False)}
     known = {trial: proposal.hash for trial, (proposal, _) in proposed.items()}
-    if entries and not there.items() <= known.items():
+    if entries and not mirrored.items() <= known.items():
         raise UsageError(f"the database of --storage holds other trials of {study.study_name!r}", hint=_RENAME)
-    for trial in [trial for trial in first if trial not in there]:
+    for trial in [trial for trial in first if trial not in mirrored]:
         study.add_trial(_trial(*first[trial], *proposed[trial], config))
     attributes = study.user_attrs
-    for name in [name for name, value in said.items() if attributes.get(name) != value]:
-        study.set_user_attr(name, said[name])
+    for name in [name for name, value in facts.items() if attributes.get(name) != value]:
+        study.set_user_attr(name, facts[name])
 
 
 def _trial(run: Result, ended_utc: str, proposal: events.Proposal, began_utc: str, config: StudyConfig) -> FrozenTrial:
