@@ -17,7 +17,7 @@ from harness.data.datasets import dataset, known_task
 from harness.evidence import bounds, leaderboard, ledger, record
 from harness.evidence.leaderboard import LeaderboardRow
 from harness.evidence.record import Record
-from harness.searching import race
+from harness.studies import candidate
 from harness.studies.config import StudyConfig
 from harness.studies.log import read_state
 from harness.system import files, statistics
@@ -374,7 +374,7 @@ def _bench_page(comparison: Comparison, found: Findings) -> str:
         matrices=[(when, _matrix(facts["pairs"], names, when)) for when in (OVER_TIME, AT_THE_END)],
         default=DEFAULT,
         level_pct=100 * LEVEL,
-        race=race,
+        rule=candidate,
         p_text=p_text,
     )
 
