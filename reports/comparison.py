@@ -374,7 +374,7 @@ def _bench_page(comparison: Comparison, found: Findings) -> str:
         matrices=[(when, _matrix(facts["pairs"], names, when)) for when in (OVER_TIME, AT_THE_END)],
         default=DEFAULT,
         level_pct=100 * LEVEL,
-        rule=candidate,
+        confirming=candidate,
         p_text=p_text,
     )
 
