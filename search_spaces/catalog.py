@@ -41,8 +41,8 @@ def space(name: str, task: Task = MNIST) -> SearchSpace:
         try:
             return parse_space(path.read_text("utf-8-sig"), path.stem, task)
         except UnicodeDecodeError as error:
-            told = f"{path} is not text in UTF-8: its byte {error.start:,} is part of no character"
-            raise NotationError(told) from None
+            message = f"{path} is not text in UTF-8: its byte {error.start:,} is part of no character"
+            raise NotationError(message) from None
         except NotationError as error:
             error.message = f"{path}: {error.message}"
             raise
@@ -55,7 +55,7 @@ def space(name: str, task: Task = MNIST) -> SearchSpace:
         raise UnknownNameError(message, hint=f"for the file, write @{name}" if is_file else nearest(name, SPACES))
     text = _FILES.joinpath("spaces", f"{name}.space").read_text("utf-8")
     if task.classes != MNIST.classes:
-        # The seeds of searches for ten classes hang on the text as it stands.
+        # For ten classes the text stays as it is, because the seeds of searches are derived from it.
         text = re.sub(r"(linear|conv1x1)\(10\b", r"\1(classes", text)
     return parse_space(text, name, task)
 

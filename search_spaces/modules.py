@@ -77,17 +77,18 @@ class PosedConv2d(nn.Conv2d):
 
 
 def _in_poses(kernel: Tensor, poses: int) -> Tensor:
-    # (out, in, rows, rows) to (out * poses, in, rows, rows), the poses of one kernel side by side as the next expects.
+    # It turns (out, in, rows, rows) into (out * poses, in, rows, rows); a kernel's poses are neighbours, as the next
+    # layer expects.
     posed = []
     for pose in range(poses):
-        seen = kernel
+        view = kernel
         if kernel.shape[1] > 1:
-            # Not an index: it would be copied to the device at each use.
+            # Channels are stacked, as a tensor of indices would be copied to the device at each use.
             parts = kernel.reshape(len(kernel), -1, poses, *kernel.shape[2:]).unbind(2)
-            seen = torch.stack([parts[place] for place in _channel_order(pose, poses)], 2).flatten(1, 2)
+            view = torch.stack([parts[channel] for channel in _channel_order(pose, poses)], 2).flatten(1, 2)
         if pose >= 4:
-            seen = seen.flip(3)
-        posed.append(torch.rot90(seen, pose * (2 if poses == 2 else 1) % 4, (2, 3)))
+            view = view.flip(3)
+        posed.append(torch.rot90(view, pose * (2 if poses == 2 else 1) % 4, (2, 3)))
     return torch.stack(posed, 1).flatten(0, 1)
 
 
@@ -95,7 +96,7 @@ def _in_poses(kernel: Tensor, poses: int) -> Tensor:
 def _channel_order(pose: int, poses: int) -> tuple[int, ...]:
     """Return which of ``poses`` neighbouring channels of the learned kernel each channel of it in ``pose`` is."""
     inverse = {_composed(pose, first, poses): first for first in range(poses)}
-    return tuple(inverse[place] for place in range(poses))
+    return tuple(inverse[channel] for channel in range(poses))
 
 
 def _composed(second: int, first: int, poses: int) -> int:

@@ -118,19 +118,19 @@ class Architecture:
 def _canonical(
     ops: tuple[Op, ...], bars: tuple[int, ...], ties: dict[str, str]
 ) -> tuple[tuple[Op, ...], tuple[int, ...]]:
-    kept: list[Op] = []
-    moved: list[int] = []
+    canonical: list[Op] = []
+    positions: set[int] = set()
     for index, op in enumerate(ops):
         if index in bars:
-            moved.append(len(kept))
+            positions.add(len(canonical))
         if op.role is Role.DROPOUT and op.drop_rate == 0:
             continue
         if isinstance(op, Kernel) and op.tie is not None and ties.get(op.tie) != op.tie:
             op = _renamed(op, ties.get(op.tie))
         elif isinstance(op, Residual):
             op = Residual(*_canonical(op.ops, op.bars, ties))
-        kept.append(op)
-    return tuple(kept), tuple(sorted({bar for bar in moved if 0 < bar < len(kept)}))
+        canonical.append(op)
+    return tuple(canonical), tuple(sorted(bar for bar in positions if 0 < bar < len(canonical)))
 
 
 @lru_cache(maxsize=10_000)
@@ -156,8 +156,10 @@ class _Layer:
     receptive_field: int
 
 
-# Of an op, of a multiply-add and of a number in a map (benchmarks/results/latency.json).
-_OP_US, _MAC_US, _NUMBER_US = 0.07612, 0.0001088, 0.001556
+# The microseconds of an op, of a multiply-add and of a number in a map (benchmarks/results/latency.json).
+_OP_US = 0.07612
+_MAC_US = 0.0001088
+_NUMBER_US = 0.001556
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,9 +344,11 @@ def _layers(ops: tuple[Op, ...], shape: Shape, field: _Field, tied: dict[str, Sh
 
 @lru_cache(maxsize=50_000)
 def _alone(op: Op, shape: Shape, field: _Field) -> tuple[_Layer, _Layer, _Field, Shape | None]:
-    # Returned: the op as first user of its kernel, and as a further one. A search looks at thousands of networks that
-    # are made of the same few ops, shapes and fields, so this is cached.
-    after, kernel, window = op.shape(shape), op.kernel(shape), op.window()
+    # It returns the op as first user of its kernel, and as a further one. It is cached, because a search looks at
+    # thousands of networks that are made of the same few ops, shapes and fields.
+    after = op.shape(shape)
+    kernel = op.kernel(shape)
+    window = op.window()
     if op.is_global and len(shape) == 3:
         # It sees the whole map, as a window of the map's size would.
         window = shape[1], shape[2], 1

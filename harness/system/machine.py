@@ -32,9 +32,9 @@ _PR_SET_PDEATHSIG = 1
 
 def core_count() -> int:
     """Return the cores that this process may use, at least one: no more than a container's quota pays for."""
-    # Only Linux says on which a process runs.
-    shown = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(shown, max(1, int(cores_by_quota() or shown)))
+    # Only Linux says on which cores a process may run.
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(count, max(1, int(cores_by_quota() or count)))
 
 
 def cores_by_quota() -> float | None:
@@ -48,15 +48,15 @@ def cores_by_quota() -> float | None:
 
 def processor_flags() -> set[str]:
     """Return the instruction sets by Linux's names (``flags``, on ARM ``Features``); empty where it does not say."""
-    return {flag for words in _told("flags", "Features") for flag in words.split()}
+    return {flag for words in _facts("flags", "Features") for flag in words.split()}
 
 
 def processor_name() -> str:
     """Return the model of the processor as Linux names it, ``unknown`` where it does not say."""
-    return next(iter(_told("model name")), "unknown")
+    return next(iter(_facts("model name")), "unknown")
 
 
-def _told(*keys: str) -> list[str]:
+def _facts(*keys: str) -> list[str]:
     lines = _INFO.read_text(encoding="utf-8").splitlines() if _INFO.exists() else []
     return [line.partition(":")[2].strip() for line in lines if line.startswith(keys)]
 
@@ -95,9 +95,9 @@ def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 
-def worker_count(given: int | None, device: torch.device) -> int:
-    """Return how many processes train: as told, one single-threaded one a core, or one on a GPU."""
-    return given or (core_count() if device.type == "cpu" else 1)
+def worker_count(workers: int | None, device: torch.device) -> int:
+    """Return how many processes train: ``workers`` where it is a number, else one a core, or one on a GPU."""
+    return workers or (core_count() if device.type == "cpu" else 1)
 
 
 @contextmanager

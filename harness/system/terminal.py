@@ -46,9 +46,9 @@ def say(message: str, kind: str = "") -> None:
         return
     from rich.text import Text
 
-    shown = Text(printable(line))
-    shown.stylize({"error": "red", "warning": "yellow", "hint": "cyan"}.get(kind, ""), 0, len(kind) + 1 if kind else 0)
-    where.print(shown)
+    text = Text(printable(line))
+    text.stylize({"error": "red", "warning": "yellow", "hint": "cyan"}.get(kind, ""), 0, len(kind) + 1 if kind else 0)
+    where.print(text)
 
 
 @cache
@@ -73,20 +73,21 @@ def show_table(
     from rich.table import Table
     from rich.text import Text
 
-    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", show_header=bool(titles))
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", show_header=bool(titles))
     for title, numeric in titles or [("", False)] * len(rows[0]):
-        made.add_column(title, justify="right" if numeric else "left", no_wrap=numeric, overflow="fold")
+        table.add_column(title, justify="right" if numeric else "left", no_wrap=numeric, overflow="fold")
     if not titles:
-        for column in made.columns[:-1]:
-            column.no_wrap, column.overflow = True, "ellipsis"
+        for column in table.columns[:-1]:
+            column.no_wrap = True
+            column.overflow = "ellipsis"
     for row, style in zip(rows, styles, strict=True):
         looks = [style] * len(row) if isinstance(style, str) else style
-        made.add_row(*(Text(printable(cell), style=look) for cell, look in zip(row, looks, strict=True)))
+        table.add_row(*(Text(printable(cell), style=look) for cell, look in zip(row, looks, strict=True)))
     if where.is_terminal:
-        where.print(made)
+        where.print(table)
         return
     with where.capture() as captured:
-        where.print(made)
+        where.print(table)
     # By click, which flushes: a full disk, or a reader that has gone, is then met where it is handled.
     click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()), file=where.file)
 
@@ -140,7 +141,10 @@ class Parsed(click.ParamType):  # type: ignore[type-arg]  # generic since click 
     """
 
     def __init__(self, name: str, parse: Callable[[str], Any], *, between: str = "", unit: str = "") -> None:
-        self.name, self._parse, self._between, self._unit = name, parse, between, unit
+        self.name = name
+        self._parse = parse
+        self._between = between
+        self._unit = unit
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the value of a text, or of what is no text as `text_of` writes it; so it may be one of this type."""

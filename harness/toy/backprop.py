@@ -114,23 +114,23 @@ def gradients(known: Mapping[str, float]) -> dict[str, float]:
 
 def with_names(formula: str, names: Mapping[str, str]) -> str:
     """Return the formula with each name replaced; names that are not in ``names`` stay."""
-    return re.sub(r"[A-Za-z_]\w*", lambda found: names.get(found.group(), found.group()), formula)
+    return re.sub(r"[A-Za-z_]\w*", lambda match: names.get(match.group(), match.group()), formula)
 
 
 def with_numbers(formula: str, numbers: Mapping[str, float]) -> str:
     """Return the formula with the numbers put in, to five digits, negative ones in parentheses."""
-    shown = {name: f"({number:.5g})" if number < 0 else f"{number:.5g}" for name, number in numbers.items()}
-    return with_names(formula, shown)
+    texts = {name: f"({number:.5g})" if number < 0 else f"{number:.5g}" for name, number in numbers.items()}
+    return with_names(formula, texts)
 
 
 def _formulas() -> dict[str, str]:
     """Return each quantity of ``passes`` as the formula that computes it, as people write it."""
     lines = [node for node in ast.walk(ast.parse(inspect.getsource(passes))) if isinstance(node, ast.Assign)]
-    found = {line.targets[0].id: ast.unparse(line.value) for line in lines if isinstance(line.targets[0], ast.Name)}
-    del found["known"]
+    formulas = {line.targets[0].id: ast.unparse(line.value) for line in lines if isinstance(line.targets[0], ast.Name)}
+    del formulas["known"]
     return {
         name: re.sub(r"sigmoid\((\w+)\)", r"1 / (1 + exp(-\1))", formula).replace("1 / 2 *", "1/2 *")
-        for name, formula in found.items()
+        for name, formula in formulas.items()
     }
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from harness.system.errors import HarnessError, UsageError
+from harness.system.terminal import counted
 from harness.toy.backprop import EXAMPLE, WEIGHTS, gradients, passes, train
 
 # The slowest of the documents' rates needs 1,199 updates for a loss of 0.01; five digits are room to try others.
@@ -69,14 +70,16 @@ def rate_curve(start: Mapping[str, float], learning_rate: float, updates: int, t
 
 def remarks(curves: Sequence[RateCurve], target: float) -> list[str]:
     """Return what is out of the ordinary at the rates of one network, in sentences."""
+    lines = []
     # All curves begin at the same loss.
-    met = curves[0].reached_after == 0
-    said = [f"target {shortest(target)}: the loss is below it before the first update"] if met else []
-    return said + [f"rate {shortest(curve.learning_rate)}: {words}" for curve in curves if (words := _remark(curve))]
+    if curves[0].reached_after == 0:
+        lines.append(f"target {shortest(target)}: the loss is below it before the first update")
+    return lines + [f"rate {shortest(curve.learning_rate)}: {words}" for curve in curves if (words := _remark(curve))]
 
 
 def _remark(curve: RateCurve) -> str:
-    rate, losses, updates = curve.learning_rate, curve.losses, len(curve.losses) - 1
+    rate = curve.learning_rate
+    losses = curve.losses
     if rate == 0:
         return f"a rate of 0 takes no step: the loss stays at {losses[0]:.6g}"
     if not all(map(math.isfinite, losses)):
@@ -89,7 +92,7 @@ def _remark(curve: RateCurve) -> str:
         return f"too large: the sigmoids are flat where it leads, at a loss of {losses[-1]:.3g} no slope is left"
     if curve.reached_after is None and losses[1] > (1 - _SMALL_STEP) * losses[0]:
         share = 100 * (1 - losses[-1] / losses[0])
-        return f"so small a rate takes {share:.2g} % off the loss in {updates:,} update{'s' * (updates != 1)}"
+        return f"so small a rate takes {share:.2g} % off the loss in {counted(len(losses) - 1, 'update')}"
     return ""
 
 
@@ -106,25 +109,25 @@ def checked_gradients(start: Mapping[str, float]) -> dict[str, dict[str, float]]
         HarnessError: they disagree, which is a fault of the program.
     """
     known = passes(start)
-    found = {
+    by_source = {
         "chain_rule": gradients(known),
         "autograd": autograd(start),
         "central_differences": central_differences(start),
     }
     # The rounding of the steepest slope; that of the two losses that are subtracted, over the width.
     allowed = {
-        "autograd": _AUTOGRAD_TOLERANCE * max(1.0, *map(abs, found["chain_rule"].values())),
+        "autograd": _AUTOGRAD_TOLERANCE * max(1.0, *map(abs, by_source["chain_rule"].values())),
         "central_differences": _DIFFERENCES_TOLERANCE * max(1.0, known["E_total"]),
     }
     for source, bound in allowed.items():
-        if (apart := largest_difference(found, source)) > bound:
+        if (apart := largest_difference(by_source, source)) > bound:
             raise HarnessError(f"the chain rule differs from {source} by {apart:.1e} (allowed {bound:.0e})")
-    return found
+    return by_source
 
 
-def largest_difference(found: Mapping[str, Mapping[str, float]], source: str) -> float:
+def largest_difference(by_source: Mapping[str, Mapping[str, float]], source: str) -> float:
     """Return the largest distance between a gradient by the chain rule and by another source."""
-    return max(abs(found["chain_rule"][name] - found[source][name]) for name in WEIGHTS)
+    return max(abs(by_source["chain_rule"][name] - by_source[source][name]) for name in WEIGHTS)
 
 
 def central_differences(start: Mapping[str, float]) -> dict[str, float]:
@@ -144,5 +147,5 @@ def autograd(start: Mapping[str, float]) -> dict[str, float]:
     hidden, output = (part.clone().requires_grad_() for part in weights.reshape(2, 2, 2))
     inputs, targets = torch.tensor([start[name] for name in EXAMPLE], dtype=torch.float64).reshape(2, 2)
     answers = torch.sigmoid(output @ torch.sigmoid(hidden @ inputs))
-    found = torch.autograd.grad(((targets - answers) ** 2).sum() / 2, (hidden, output))
-    return dict(zip(WEIGHTS, torch.cat([part.reshape(-1) for part in found]).tolist(), strict=True))
+    slopes = torch.autograd.grad(((targets - answers) ** 2).sum() / 2, (hidden, output))
+    return dict(zip(WEIGHTS, torch.cat([part.reshape(-1) for part in slopes]).tolist(), strict=True))

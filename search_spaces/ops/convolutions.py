@@ -63,7 +63,7 @@ def _square(edge: int) -> Signature:
 
 
 def _strip(rows: int, columns: int) -> Signature:
-    # A quarter turn of a kernel of one row is no kernel of one row: these take no poses.
+    # These take no poses, because a quarter turn of a kernel of one row is no kernel of one row.
     return Signature(_CHANNELS, True, {**_WINDOW, **_GROUPS, **_ENDS}, {"kernel_size": rows, "kernel_width": columns})
 
 
@@ -111,17 +111,19 @@ class Conv(Kernel):
         return padding if rows >= columns else 0, padding if columns >= rows else 0
 
     def shape(self, before: Shape) -> Shape:
-        channels, out = self.map_of(before)[0], self.out_channels
+        channels = self.map_of(before)[0]
+        out = self.out_channels
         if channels % self.groups or out % self.groups:
             raise ShapeError(
                 f"{self} parts {channels} channels and {out} outputs into {self.groups} groups; "
                 "both must be multiples of the number of groups"
             )
-        read, made = channels // self.groups, out // self.groups
-        if made % self.poses or (read > 1 and read % self.poses):
-            each = "" if self.groups == 1 else " a group"
+        inputs = channels // self.groups
+        outputs = out // self.groups
+        if outputs % self.poses or (inputs > 1 and inputs % self.poses):
+            unit = "channels" if self.groups == 1 else "channels a group"
             raise ShapeError(
-                f"{self} reads {read} and writes {made} channels{each}; a kernel in {self.poses} poses "
+                f"{self} reads {inputs} and writes {outputs} {unit}; a kernel in {self.poses} poses "
                 f"writes a multiple of {self.poses}, and reads one channel or a multiple of {self.poses}"
             )
         return out, *self.windows(before, self.paddings)
@@ -134,11 +136,13 @@ class Conv(Kernel):
 
         from search_spaces.modules import PosedConv2d
 
-        channels, out, groups = before[0], self.out_channels, self.groups
+        channels = before[0]
+        out = self.out_channels
+        pad = self.paddings
         if self.poses == 1:
-            return nn.Conv2d(channels, out, self.edges, self.stride, self.paddings, groups=groups, bias=self.bias)
-        edge, pad = self.kernel_size, self.paddings
-        return PosedConv2d(self.poses, channels, out, edge, self.stride, pad, groups=groups, bias=self.bias)
+            return nn.Conv2d(channels, out, self.edges, self.stride, pad, groups=self.groups, bias=self.bias)
+        edge = self.kernel_size
+        return PosedConv2d(self.poses, channels, out, edge, self.stride, pad, groups=self.groups, bias=self.bias)
 
 
 @written(dwconv3x3=Signature(options={**_WINDOW, **_ENDS}))

@@ -250,28 +250,29 @@ def flat(ops: Iterable[Op]) -> Iterator[Op]:
 
 @lru_cache(maxsize=10_000)
 def _text(op: Op) -> str:
-    def said(name: str) -> bool:
+    def is_name(name: str) -> bool:
         return all(getattr(op, field) == value for field, value in SIGNATURES[name].fixed.items())
 
-    name = next(filter(said, _NAMES[type(op)]))
+    name = next(filter(is_name, _NAMES[type(op)]))
     signature = SIGNATURES[name]
     number = signature.number
     default = signature.make(**({number.field: 1} if number and signature.required else {}))
-    given = []
+    arguments = []
     if number is not None and (signature.required or getattr(op, number.field) != getattr(default, number.field)):
-        given.append(plain(getattr(op, number.field)))
+        arguments.append(plain(getattr(op, number.field)))
     for keyword, option in signature.options.items():
         value: Any = getattr(op, option.field)
         if value != getattr(default, option.field):
-            given.append(keyword if option.kind is Kind.FLAG else f"{keyword}={value}")
-    return f"{name}({', '.join(given)})" if given else name
+            arguments.append(keyword if option.kind is Kind.FLAG else f"{keyword}={value}")
+    return f"{name}({', '.join(arguments)})" if arguments else name
 
 
 def ops_text(ops: Iterable[Op], bars: tuple[int, ...] | None = None) -> str:
     """Return ops in canonical notation, with a ``|`` before those whose indices ``bars`` holds; None shows none."""
     words = []
     for index, op in enumerate(ops):
-        words += ["|"] * (bars is not None and index in bars)
+        if bars is not None and index in bars:
+            words.append("|")
         words.append(f"res({ops_text(op.ops)})" if bars is None and isinstance(op, Residual) else str(op))
     return " ".join(words)
 

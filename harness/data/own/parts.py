@@ -186,9 +186,10 @@ def overlap(parts: Mapping[str, Array], equal: Array, groups: Array | None) -> s
     names = list(parts)
     for at, part in enumerate(names):
         for other in names[:at]:
-            here, there = parts[part], parts[other]
-            if shared := int(np.isin(equal[here], equal[there]).sum()):
-                words.append(f"{shared:,} of {len(here):,} {part} images lie in the {other} part, too")
-            if groups is not None and (both := len(np.intersect1d(groups[here], groups[there]))):
+            images = parts[part]
+            others = parts[other]
+            if shared := int(np.isin(equal[images], equal[others]).sum()):
+                words.append(f"{shared:,} of {len(images):,} {part} images lie in the {other} part, too")
+            if groups is not None and (both := len(np.intersect1d(groups[images], groups[others]))):
                 words.append(f"{counted(both, 'group')} of the {part} part lie in the {other} part, too")
     return "; ".join(words)

@@ -157,9 +157,10 @@ def _group_key(group_by: str, part: str, keys: list[str], path: Path) -> str:
     words = [word for word, meant in _WORDS.items() if meant == part]
     forms = [f"{group_by}_{word}" for word in words] + [f"{word}_{group_by}" for word in words]
     forms = [group_by, *forms] if part == "train" else [f"{group_by}_{part}", *forms]
-    if not (there := [form for form in forms if form in keys]):
+    key = next((form for form in forms if form in keys), None)
+    if key is None:
         raise DataError(f"--group-by {group_by}: {path} has no array {forms[0]}; it holds {', '.join(keys)}")
-    return there[0]
+    return key
 
 
 def _idx_folder(folder: Path) -> Source | None:
@@ -201,7 +202,9 @@ def _idx(path: Path) -> values.Array:
 def _picture_folder(root: Path, shape: Shape | None, group_by: str | None) -> Source:
     if group_by not in (None, "_"):
         raise DataError(f"--group-by {group_by}: of a folder, allowed is _ (what stands in a name before the first _)")
-    others, counts, depths = Counter[str](), Counter[str](), set[bool]()
+    others = Counter[str]()
+    counts = Counter[str]()
+    depths = set[bool]()
     parts: dict[str, Part] = {}
     for name, folder in _part_folders(root, others).items():
         part = parts[name] = Part([], [], [], channels="last")
@@ -218,8 +221,8 @@ def _picture_folder(root: Path, shape: Shape | None, group_by: str | None) -> So
                 numbers = stored if shape is None else values.resized(stored, shape)
                 counts["bytes"] += numbers.nbytes
                 values.check_bytes(root, counts["bytes"])
-                counts["pictures with transparent parts (white now)"] += is_transparent
-                counts["pictures of subfolders (read)"] += file.parent != path
+                counts["pictures with transparent parts (white now)"] += int(is_transparent)
+                counts["pictures of subfolders (read)"] += int(file.parent != path)
                 others["further frame"] += further_frames
                 part.images.append(numbers)
                 part.labels.append(label)
@@ -229,10 +232,10 @@ def _picture_folder(root: Path, shape: Shape | None, group_by: str | None) -> So
         # Names that differ in Unicode's form only are one class.
         part.classes = sorted({*part.labels})
         if group_by is not None:
-            part.groups = [Path(called).name.partition("_")[0] for called in part.names]
+            part.groups = [Path(name).name.partition("_")[0] for name in part.names]
     if not parts["train"].labels:
         raise DataError(f"{root} holds no folder of pictures a class, and no pair of IDX files")
-    if group_by is not None and not any("_" in Path(called).name for part in parts.values() for called in part.names):
+    if group_by is not None and not any("_" in Path(name).name for part in parts.values() for name in part.names):
         raise DataError(f"--group-by _: no picture of {root} has a _ in its name")
     words = [f"{number:,} {what}" for what, number in sorted(counts.items()) if number and what != "bytes"]
     return Source(root.resolve().name, parts, _left_out(others) + words)

@@ -246,13 +246,16 @@ def range_of(blocks: Iterable[Array]) -> tuple[Array, Array]:
     Args:
         blocks: numbers (images, channels, rows, columns), some images at a time.
     """
-    least, most, is_whole = [], [], True
+    least = []
+    most = []
+    is_whole = True
     for block in blocks:
         least.append(block.min(axis=(0, 2, 3)))
         most.append(block.max(axis=(0, 2, 3)))
         is_whole = is_whole and _is_whole(block)
-    # A zero has no sign, here and below.
-    low, high = np.min(least, axis=0).astype(np.float64) + 0.0, np.max(most, axis=0).astype(np.float64) + 0.0
+    # Adding zero takes the sign off a negative one, here and below.
+    low = np.min(least, axis=0).astype(np.float64) + 0.0
+    high = np.max(most, axis=0).astype(np.float64) + 0.0
     for limits, is_meant in ((_BYTES, is_whole), (_SHARES, True)):
         if is_meant and low.min() >= 0 and limits[1] / 2 < high.max() <= limits[1]:
             return np.full_like(low, limits[0]), np.full_like(high, limits[1])
@@ -332,5 +335,5 @@ def squeezed(numbers: Array, pixels: Array) -> bool:
         for at in range(min(len(pixels), 200))
         for channel in range(pixels.shape[1])
     ]
-    left, there = np.median(shades, axis=0)
-    return bool(left <= _FEW_SHADES and there >= _MANY_TIMES * left)
+    after, before = np.median(shades, axis=0)
+    return bool(after <= _FEW_SHADES and before >= _MANY_TIMES * after)
