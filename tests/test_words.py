@@ -21,7 +21,6 @@ COMPREHENSIONS = ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
 LIMITS = {
     "benchmarks": 66,
     "harness": 50,
-    "harness/bench": 42,
     "harness/commands": 37,
     "harness/data": 18,
     "harness/evidence": 52,
