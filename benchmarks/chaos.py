@@ -138,9 +138,8 @@ def table(document: Mapping[str, Any]) -> str:
         cells.append(duration_text(sum(each["seconds"] for each in searches)))
         text += f"| {' | '.join(cells)} |\n"
     again = sum(len(each["read_again"]) for each in document["searches"])
-    commits = sorted(
-        {each["commit"][:10] + (" with changes" if each["dirty"] else "") for each in document["searches"]}
-    )
+    suffixes = {True: " with changes", False: ""}
+    commits = sorted({each["commit"][:10] + suffixes[each["dirty"]] for each in document["searches"]})
     facts = document["machine"]
     return (
         f"{text}\nTest images were read again for {again} seeds, whose worker or coordinator fell before the result "

@@ -80,8 +80,7 @@ class Meter(SearchReporter):
         self.rng = random.Random(0)
         self.known: set[str] = set()
         self.runs = 0
-        self.asking = 0.0
-        self.recording = 0.0
+        self.asking = self.recording = 0.0
         self.marks: list[tuple[int, float, float, float]] = []
         self.search: Search
 
@@ -91,8 +90,7 @@ class Meter(SearchReporter):
         self.search = search
         self.real = search.proposer
         self.add = search.add
-        search.watcher = self
-        search.proposer = self
+        search.watcher = search.proposer = self
         search.add = self.record  # type: ignore[method-assign]
         # Below the smallest that stands there is hardly anything to draw.
         search.switches = Switches(falling_budget=False)

@@ -121,9 +121,7 @@ class SmallSearch:
         """Start a command of this checkout, which hears nothing of this process's settings."""
         items = os.environ.items()
         environment = {name: value for name, value in items if not name.startswith("HARNESS_") or name in KEPT}
-        environment["HARNESS_WORKSPACE"] = str(self.work)
-        environment["TMPDIR"] = str(self.place / "tmp")
-        environment["PYTHONPATH"] = str(ROOT)
+        environment |= {"HARNESS_WORKSPACE": str(self.work), "TMPDIR": f"{self.place}/tmp", "PYTHONPATH": str(ROOT)}
         with (self.place / "said.txt").open("ab") as messages:
             return subprocess.Popen(
                 [sys.executable, "-m", "harness", *arguments],

@@ -147,9 +147,8 @@ class Recording:
         """
         networks = range(len(self.chosen.networks))
         ended = self.ended
-        near = self.near
         first = [(number, seed) for seed in range(self.seeds) for number in networks]
-        if near is None or not ended.keys() >= {*first}:
+        if (near := self.near) is None or not ended.keys() >= {*first}:
             return first
         accuracy = {key: run.validation_accuracy_pct or 0.0 for key, run in ended.items()}
         means = [mean([accuracy[number, seed] for seed in range(self.seeds)]) for number in networks]

@@ -559,12 +559,8 @@ def run_live(
 
 def _judged(traces: Sequence[Trace], design: Comparison, effort: Effort, executor: Executor, teachers: Path) -> Judged:
     study = design.task.study
-    answers = {
-        answer.hash: answer.architecture
-        for trace in traces
-        for answer in trace.answers
-        if answer.hash and answer.architecture
-    }
+    moments = [answer for trace in traces for answer in trace.answers]
+    answers = {each.hash: each.architecture for each in moments if each.hash and each.architecture}
     jobs = [
         Job(
             architecture=architecture,
