@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# Appended to, line by line: of the study, and of the workspace.
-LOG, READS, LEDGER = "runs/s/log.jsonl", "runs/records/test_reads.jsonl", "runs/records/ledger.jsonl"
+# A search appends lines to these files: the first is the study's, the others are the workspace's.
+LOG = "runs/s/log.jsonl"
+READS = "runs/records/test_reads.jsonl"
+LEDGER = "runs/records/ledger.jsonl"
 LOGS = (LOG, READS, LEDGER)
 
 
@@ -35,19 +37,19 @@ def books(work: Path) -> Books:
 
 
 def lost(before: Books, after: Books) -> list[str]:
-    """Return what was there before and is not there, or not the same, afterwards."""
-    found = [name for name, content in before.seeds.items() if after.seeds.get(name) != content]
+    """Return the seeds and lines of before that are missing, or not the same, afterwards."""
+    items = [name for name, content in before.seeds.items() if after.seeds.get(name) != content]
     for name, lines in before.lines.items():
-        found += [f"{name}: {line}" for line in (Counter(lines) - Counter(after.lines[name])).elements()]
-    return found
+        items += [f"{name}: {line}" for line in (Counter(lines) - Counter(after.lines[name])).elements()]
+    return items
 
 
 def repeated(after: Books) -> list[str]:
-    """Return what was done again: runs that ended twice, networks that were proposed twice."""
-    found = _twice(_run(event["run"]) for event in _events(after, "finished"))
-    found += _twice(f"trial {event['trial']}" for event in _events(after, "proposed"))
-    found += _twice((event["hash"], event.get("epochs")) for event in _events(after, "proposed"))
-    return found
+    """Return the work that was done again: runs that ended twice, networks that were proposed twice."""
+    items = _twice(_run(event["run"]) for event in _events(after, "finished"))
+    items += _twice(f"trial {event['trial']}" for event in _events(after, "proposed"))
+    items += _twice((event["hash"], event.get("epochs")) for event in _events(after, "proposed"))
+    return items
 
 
 def read_again(after: Books) -> list[str]:
@@ -58,24 +60,24 @@ def read_again(after: Books) -> list[str]:
 def leftovers(work: Path, temporary: Path) -> list[str]:
     """Return the files of an ended search which belong to nothing, of ``temporary`` too, and locks that are held."""
     # torch keeps an empty folder there for everybody.
-    found = [path for path in temporary.iterdir() if not path.name.startswith("torchinductor_")]
-    found += [path for path in work.rglob(".*.*") if path.is_file() and path.suffix != ".lock"]
-    found += work.glob("runs/.verify-*")
+    paths = [path for path in temporary.iterdir() if not path.name.startswith("torchinductor_")]
+    paths += [path for path in work.rglob(".*.*") if path.is_file() and path.suffix != ".lock"]
+    paths += work.glob("runs/.verify-*")
     ended = {_run(event["run"]) for event in _events(books(work), "finished")}
-    found += [path for path in work.glob("runs/s/checkpoints/*.pt") if path.stem in ended]
-    found += [path for path in work.rglob("*.lock") if _is_held(path)]
-    return sorted({str(path.relative_to(work.parent)) for path in found})
+    paths += [path for path in work.glob("runs/s/checkpoints/*.pt") if path.stem in ended]
+    paths += [path for path in work.rglob("*.lock") if _is_held(path)]
+    return sorted({str(path.relative_to(work.parent)) for path in paths})
 
 
 def answer(work: Path) -> dict[str, Any]:
     """Return all that a search has decided and found, without times: equal bits make equal answers."""
     after = books(work)
-    kept = ("trial", "hash", "parameters", "origin", "epochs")
+    names = ("trial", "hash", "parameters", "origin", "epochs")
     runs = sorted((event["run"] for event in _events(after, "finished")), key=_run)
     facts = {"status": "status", "errors": "validation_errors", "weights": "weights_sha256"}
     seeds = {name: json.loads(text) for name, text in sorted(after.seeds.items())}
     return {
-        "proposed": [{name: event.get(name) for name in kept} for event in _events(after, "proposed")],
+        "proposed": [{name: event.get(name) for name in names} for event in _events(after, "proposed")],
         "runs": [
             {"run": [run["trial"], run["purpose"], run["seed_index"]], **{key: run[of] for key, of in facts.items()}}
             for run in runs

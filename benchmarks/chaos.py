@@ -40,20 +40,21 @@ MOST_VAIN = 5
 SPREAD_SECONDS = 1.0
 
 
-def disturbed(kind: Kind, place: Path, rng: random.Random, faults: int, work_seconds: float) -> dict[str, Any]:
+def disturbed(kind: Kind, folder: Path, rng: random.Random, faults: int, work_seconds: float) -> dict[str, Any]:
     """Run one search in an empty folder, disturb it up to so many times at moments of chance, let it end, and count.
 
-    What was finished at a moment is read before the fault and compared afterwards. ``work_seconds`` is what the search
-    takes without faults, from its first line in the log to its end.
+    The files of a moment are read before the fault and compared with those after it. ``work_seconds`` is what the
+    search takes without faults, from its first line in the log to its end.
     """
-    struck, lost = 0, list[str]()
-    with kind.around(place) as given:
-        search = SmallSearch(place, more=given.options)
+    struck = 0
+    lost: list[str] = []
+    with kind.around(folder) as surroundings:
+        search = SmallSearch(folder, more=surroundings.options)
         search.start()
         try:
             while struck < faults and _moment_comes(kind, search, rng, work_seconds):
                 before = accounts.books(search.work)
-                kind.strike(search, rng, given)
+                kind.strike(search, rng, surroundings)
                 struck += 1
                 lost += accounts.lost(before, accounts.books(search.work))
             search.wait()
@@ -62,10 +63,10 @@ def disturbed(kind: Kind, place: Path, rng: random.Random, faults: int, work_sec
         after = accounts.books(search.work)
         return {
             "faults": struck,
-            "lost": [*lost, *given.lacks(search)],
+            "lost": [*lost, *surroundings.lacks(search)],
             "repeated": accounts.repeated(after),
             "read_again": accounts.read_again(after),
-            "leftovers": [*search.survivors, *given.left(), *accounts.leftovers(search.work, place / "tmp")],
+            "leftovers": [*search.survivors, *surroundings.left(), *accounts.leftovers(search.work, folder / "tmp")],
             "codes": search.codes,
             "answer": accounts.answer(search.work),
         }
@@ -84,41 +85,41 @@ def _moment_comes(kind: Kind, search: SmallSearch, rng: random.Random, work_seco
         is_verifying = next(search.work.glob("runs/.verify-*"), None) is not None
         return is_verifying or log().count(b'"event": "session"') > len(search.codes)
 
-    before, spread = ended(), work_seconds if kind.each_session else SPREAD_SECONDS
+    before = ended()
+    spread = work_seconds if kind.each_session else SPREAD_SECONDS
     has_come = search.wait_for(begun if kind.each_session else lambda: ended() > before)
     until = time.monotonic() + rng.uniform(0, spread)
     return has_come and search.wait_for(lambda: time.monotonic() > until)
 
 
-def undisturbed_search(place: Path) -> tuple[dict[str, Any], float]:
+def undisturbed_search(folder: Path) -> tuple[dict[str, Any], float]:
     """Run a search that nothing disturbs; return its answer, and the seconds from its first line to its end."""
-    search = SmallSearch(place, more=("--workers", "1"))
+    search = SmallSearch(folder, more=("--workers", "1"))
     search.start()
     search.wait_for((search.study / "log.jsonl").exists)
     began = time.monotonic()
     code = search.wait()
     seconds = time.monotonic() - began
     search.end()
-    left = [*search.survivors, *accounts.leftovers(search.work, place / "tmp")]
+    left = [*search.survivors, *accounts.leftovers(search.work, folder / "tmp")]
     if code != 0 or left:
-        raise SystemExit(f"an undisturbed search ends with exit code {code} and leaves {left or 'nothing'}: {place}")
+        raise SystemExit(f"an undisturbed search ends with exit code {code} and leaves {left or 'nothing'}: {folder}")
     return accounts.answer(search.work), seconds
 
 
-def is_equal(kind: Kind, found: Mapping[str, Any], undisturbed: Mapping[str, Any]) -> bool:
+def is_equal(kind: Kind, result: Mapping[str, Any], undisturbed: Mapping[str, Any]) -> bool:
     """Return whether a disturbed search has the answer of an undisturbed one, or a verified one where that varies."""
-    same = (
-        found["answer"] == undisturbed if kind.is_repeatable else found["answer"]["winner"] and found["answer"]["seeds"]
-    )
-    return found["codes"][-1:] == [0] and bool(same)
+    answer = result["answer"]
+    is_same = answer == undisturbed if kind.is_repeatable else bool(answer["winner"] and answer["seeds"])
+    return result["codes"][-1:] == [0] and is_same
 
 
-def wrong_ends(kind: Kind, codes: Sequence[int], said: str) -> list[str]:
+def wrong_ends(kind: Kind, codes: Sequence[int], messages: str) -> list[str]:
     """Return the exit codes that a kind does not explain, and the errors of the tracebacks that were printed."""
     wrong = [f"exit code {code}" for code in codes[:-1] if code not in kind.ends]
     wrong += [f"exit code {code} at the end" for code in codes[-1:] if code != 0]
-    for each in said.split("Traceback (most recent call last):\n")[1:]:
-        error = next((line for line in each.splitlines() if not line.startswith(" ")), "cut short")
+    for traceback in messages.split("Traceback (most recent call last):\n")[1:]:
+        error = next((line for line in traceback.splitlines() if not line.startswith(" ")), "cut short")
         wrong.append(f"a traceback: {error}")
     return wrong
 
@@ -132,11 +133,13 @@ def table(document: Mapping[str, Any]) -> str:
         cells = [f"{kind.what} (`{name}`)", str(sum(each["faults"] for each in searches)), str(len(searches))]
         for field in ("lost", "repeated", "leftovers", "wrong_ends"):
             cells.append(str(sum(len(each[field]) for each in searches)))
-        equal = f"{sum(each['equal'] for each in searches)} of {len(searches)}"
-        cells += [equal + " (by verdict)" * (not kind.is_repeatable)]
-        text += f"| {' | '.join([*cells, duration_text(sum(each['seconds'] for each in searches))])} |\n"
+        manner = "" if kind.is_repeatable else " (by verdict)"
+        cells.append(f"{sum(each['equal'] for each in searches)} of {len(searches)}{manner}")
+        cells.append(duration_text(sum(each["seconds"] for each in searches)))
+        text += f"| {' | '.join(cells)} |\n"
     again = sum(len(each["read_again"]) for each in document["searches"])
-    commits = sorted({each["commit"][:10] + " with changes" * each["dirty"] for each in document["searches"]})
+    suffixes = {True: " with changes", False: ""}
+    commits = sorted({each["commit"][:10] + suffixes[each["dirty"]] for each in document["searches"]})
     facts = document["machine"]
     return (
         f"{text}\nTest images were read again for {again} seeds, whose worker or coordinator fell before the result "
@@ -153,43 +156,49 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the moments [default: 0]")
     parser.add_argument("--root", type=Path, default=Path(tempfile.gettempdir()), help="where the folders are made")
     parser.add_argument("--table", action="store_true", help="print the table; run nothing")
-    given = parser.parse_args()
-    is_well = given.table or _measured(given)
+    arguments = parser.parse_args()
+    is_well = arguments.table or _measured(arguments)
     print(table(json.loads(RESULTS.read_text(encoding="utf-8"))))
     sys.exit(0 if is_well else 1)
 
 
-def _measured(given: argparse.Namespace) -> bool:
+def _measured(arguments: argparse.Namespace) -> bool:
     is_well = True
-    root = Path(tempfile.mkdtemp(prefix="chaos-", dir=given.root))
+    root = Path(tempfile.mkdtemp(prefix="chaos-", dir=arguments.root))
     undisturbed, seconds = undisturbed_search(root / "undisturbed")
-    for name in given.kinds.split(","):
+    for name in arguments.kinds.split(","):
         kind = KINDS[name]
         if why_not := kind.why_not():
             print(f"{name}: not on this machine: {why_not}", file=sys.stderr)
             continue
-        lacking = given.count or (DEAR if kind.minutes else CHEAP)
-        searches, vain, spread = list[dict[str, Any]](), 0, seconds
+        lacking = arguments.count or (DEAR if kind.minutes else CHEAP)
+        searches: list[dict[str, Any]] = []
+        vain = 0
+        spread = seconds
         while lacking > 0:
-            number, began, date = len(searches), time.monotonic(), datetime.now(UTC)
-            place = root / f"{name}-{given.seed}-{number}"
-            rng = random.Random(f"{name}/{given.seed}/{number}")
-            found = disturbed(kind, place, rng, min(lacking, kind.at_once), spread)
-            took, (commit, dirty) = time.monotonic() - began, code_version.__wrapped__()
-            said = (place / "said.txt").read_text(errors="replace")
-            ends, equal = wrong_ends(kind, found["codes"], said), is_equal(kind, found, undisturbed)
-            del found["codes"], found["answer"]
+            number = len(searches)
+            date = datetime.now(UTC)
+            began = time.monotonic()
+            folder = root / f"{name}-{arguments.seed}-{number}"
+            rng = random.Random(f"{name}/{arguments.seed}/{number}")
+            result = disturbed(kind, folder, rng, min(lacking, kind.at_once), spread)
+            took = time.monotonic() - began
+            commit, dirty = code_version.__wrapped__()
+            messages = (folder / "said.txt").read_text(errors="replace")
+            ends = wrong_ends(kind, result["codes"], messages)
+            equal = is_equal(kind, result, undisturbed)
+            del result["codes"], result["answer"]
             facts = {"wrong_ends": ends, "equal": equal, "seconds": round(took, 1), "commit": commit, "dirty": dirty}
             facts["date_utc"] = date.isoformat(timespec="seconds")
-            searches.append({"kind": name, "seed": given.seed, "number": number, **found, **facts})
-            # Read again: another kind may have been measured meanwhile.
+            searches.append({"kind": name, "seed": arguments.seed, "number": number, **result, **facts})
+            # The file is read anew, as another kind may have been measured meanwhile.
             others = [each for each in json.loads(RESULTS.read_bytes())["searches"] if each["kind"] != name]
             files.write_json(RESULTS, {"machine": machine(), "searches": [*others, *searches]})
-            faulty = [*found["lost"], *found["repeated"], *found["leftovers"], *ends]
+            faulty = [*result["lost"], *result["repeated"], *result["leftovers"], *ends]
             is_well = is_well and equal and not faulty
-            print(f"{name}, search {number}: {found['faults']} faults: {faulty or ('well' if equal else 'not equal')}")
-            lacking -= found["faults"]
-            vain = 0 if found["faults"] else vain + 1
+            print(f"{name}, search {number}: {result['faults']} faults: {faulty or ('well' if equal else 'not equal')}")
+            lacking -= result["faults"]
+            vain = 0 if result["faults"] else vain + 1
             if vain:
                 # The undisturbed search was slower: then moments fall behind the end.
                 spread = min(spread, took)

@@ -30,26 +30,26 @@ TRAINER = "ray::_train"
 
 
 @contextmanager
-def _marked(place: Path) -> Iterator[None]:
+def _marked(folder: Path) -> Iterator[None]:
     os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN, "RAY_USAGE_STATS_ENABLED": "0"}
     # Ray lets all that it starts give way to other programs (15); the searches that these are compared with do not.
     os.environ |= {"RAY_worker_niceness": "0"}
-    os.environ[MARK] = str(place)
+    os.environ[MARK] = str(folder)
     try:
         yield
     finally:
         del os.environ[MARK]
 
 
-def of_searches(place: Path) -> list[int]:
-    """Return the processes in which searches train on the nodes of a place."""
-    found = {number: words_of(number) for number in marked(f"{MARK}={place}")}
-    return [number for number, words in found.items() if words.startswith(TRAINER)]
+def of_searches(folder: Path) -> list[int]:
+    """Return the processes in which searches train on the nodes of a folder's search."""
+    commands = {number: words_of(number) for number in marked(f"{MARK}={folder}")}
+    return [number for number, words in commands.items() if words.startswith(TRAINER)]
 
 
-def left_on(place: Path) -> list[str]:
-    """Return what searches have left on the nodes of a place when they had a while to end."""
-    return survivors(lambda: of_searches(place))
+def left_on(folder: Path) -> list[str]:
+    """Return the processes that live on, on the nodes of a folder's search, after a while in which to end."""
+    return survivors(lambda: of_searches(folder))
 
 
 def descendants(number: int) -> list[int]:
@@ -91,34 +91,34 @@ class Nodes:
         return descendants(node.all_processes["raylet"][0].process.pid)
 
 
-def _kill_node(search: SmallSearch, rng: random.Random, given: Surroundings) -> None:
-    nodes: Nodes = given.thing
+def _kill_node(search: SmallSearch, rng: random.Random, surroundings: Surroundings) -> None:
+    nodes: Nodes = surroundings.thing
     nodes.kill(rng.choice(nodes.trainers))
     nodes.add()
 
 
-def _kill_trainer(search: SmallSearch, rng: random.Random, given: Surroundings) -> None:
-    nodes: Nodes = given.thing
-    found: list[int] = []
+def _kill_trainer(search: SmallSearch, rng: random.Random, surroundings: Surroundings) -> None:
+    nodes: Nodes = surroundings.thing
+    trainers: list[int] = []
 
     def is_found() -> bool:
-        found[:] = [each for node in nodes.trainers for each in nodes.processes(node) if _trains(each)]
-        return bool(found)
+        trainers[:] = [each for node in nodes.trainers for each in nodes.processes(node) if _trains(each)]
+        return bool(trainers)
 
     if search.wait_for(is_found):
-        os.kill(rng.choice(found), signal.SIGKILL)
+        os.kill(rng.choice(trainers), signal.SIGKILL)
 
 
 def _trains(number: int) -> bool:
     return words_of(number).startswith(TRAINER)
 
 
-def _freeze_node(search: SmallSearch, rng: random.Random, given: Surroundings) -> None:
+def _freeze_node(search: SmallSearch, rng: random.Random, surroundings: Surroundings) -> None:
     """Stop a node until it counts as lost, then let it go on.
 
     Ray ends a node that it has given up, so another one joins in any case.
     """
-    nodes: Nodes = given.thing
+    nodes: Nodes = surroundings.thing
     node = rng.choice(nodes.trainers)
     frozen = nodes.processes(node)
     lost = _losses(search)
@@ -127,7 +127,7 @@ def _freeze_node(search: SmallSearch, rng: random.Random, given: Surroundings) -
         search.wait_for(lambda: _losses(search) > lost)
     finally:
         send(frozen, signal.SIGCONT)
-    # What it says now is too late.
+    # For a while the node may send messages, all of them too late.
     time.sleep(rng.uniform(0, LATE_SECONDS))
     nodes.kill(node)
     nodes.add()
@@ -138,19 +138,19 @@ def _losses(search: SmallSearch) -> int:
 
 
 @contextmanager
-def _cluster(place: Path) -> Iterator[Surroundings]:
+def _cluster(folder: Path) -> Iterator[Surroundings]:
     """Start a Ray cluster of a head that trains nothing and two nodes of one core."""
-    with _marked(place):
+    with _marked(folder):
         from ray.cluster_utils import Cluster
 
-        made: Any = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+        cluster: Any = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
     try:
-        nodes = Nodes(place, made, [])
+        nodes = Nodes(folder, cluster, [])
         for _ in range(TRAINERS):
             nodes.add()
-        yield Surroundings(("--workers", "1", "--cluster", made.address), nodes, left=lambda: left_on(place))
+        yield Surroundings(("--workers", "1", "--cluster", cluster.address), nodes, left=lambda: left_on(folder))
     finally:
-        made.shutdown()
+        cluster.shutdown()
 
 
 _NODE = Kind(

@@ -55,7 +55,8 @@ SIZE, MINUTE = 10_000, 60.0
 
 def made_up(job: Job, repeat: int) -> Reading:
     """Return a training of about a minute whose errors follow size and length, as the prior believes, and the seed."""
-    analysis, epochs = analyse(job.architecture, MNIST), job.recipe.epochs
+    analysis = analyse(job.architecture, MNIST)
+    epochs = job.recipe.epochs
     rng = random.Random(f"{job.architecture.hash}/{epochs}/{job.purpose}/{job.seed_index}")
     final = 60 * (analysis.parameters / 1_500) ** -0.5 * (epochs / 20) ** -0.3 * math.exp(rng.gauss(0, 0.08))
     seconds = MINUTE * rng.uniform(0.9, 1.1)
@@ -76,7 +77,10 @@ class Meter(SearchReporter):
     def __init__(self, config: StudyConfig, effort: Effort, drawn: int, count: int) -> None:
         """Measure ``count`` networks after ``drawn`` others."""
         super().__init__(config, effort)
-        self.ends, self.rng, self.known, self.runs = [drawn, drawn + count], random.Random(0), set[str](), 0
+        self.ends = [drawn, drawn + count]
+        self.rng = random.Random(0)
+        self.known: set[str] = set()
+        self.runs = 0
         self.asking = self.recording = 0.0
         self.marks: list[tuple[int, float, float, float]] = []
         self.search: Search
@@ -84,8 +88,10 @@ class Meter(SearchReporter):
     def stand_between(self, search: Search) -> None:
         """Be the watcher and the proposer of a search, and see what it records."""
         assert isinstance(search.proposer, Proposer), "a study's networks are the sampler's"
-        self.search, self.real, self.add = search, search.proposer, search.add
-        search.watcher, search.proposer = self, self
+        self.search = search
+        self.real = search.proposer
+        self.add = search.add
+        search.watcher = search.proposer = self
         search.add = self.record  # type: ignore[method-assign]
         # Below the smallest that stands there is hardly anything to draw.
         search.switches = Switches(falling_budget=False)
@@ -105,22 +111,22 @@ class Meter(SearchReporter):
     ) -> Found:
         """Return a new network: the proposer's, or at first one of any size and length."""
         began = time.process_time()
-        found = self.real.propose(ceiling, candidates, time_left) if self.marks else self._drawn(ceiling, candidates)
+        answer = self.real.propose(ceiling, candidates, time_left) if self.marks else self._drawn(ceiling, candidates)
         self.asking += time.process_time() - began
-        return found
+        return answer
 
     def _drawn(self, ceiling: int, candidates: Mapping[int, Candidate]) -> Found:
-        found = draw_uniform(self.real.space, self.rng, ceiling)
-        while found.architecture.hash in self.known:
-            found = draw_uniform(self.real.space, self.rng, ceiling)
-        self.known.add(found.architecture.hash)
+        draw = draw_uniform(self.real.space, self.rng, ceiling)
+        while draw.architecture.hash in self.known:
+            draw = draw_uniform(self.real.space, self.rng, ceiling)
+        self.known.add(draw.architecture.hash)
         proposal = Proposal(
             trial=len(candidates),
-            architecture=found.architecture,
-            hash=found.architecture.hash,
-            parameters=analyse(found.architecture, MNIST).parameters,
+            architecture=draw.architecture,
+            hash=draw.architecture.hash,
+            parameters=analyse(draw.architecture, MNIST).parameters,
             origin="draw",
-            decisions=found.decisions,
+            decisions=draw.decisions,
             epochs=self.rng.choice(LENGTHS),
         )
         self.real.enter(proposal)
@@ -132,14 +138,15 @@ class Meter(SearchReporter):
         self.real.tell(candidate)
         self.asking += time.process_time() - began
 
-    def ended(self, candidate: Candidate, found: Result, decided: Any) -> None:
+    def ended(self, candidate: Candidate, result: Result, decided: Any) -> None:
         """Count a run; let the model choose after the first mark, and end the search at the second."""
-        super().ended(candidate, found, decided)
+        super().ended(candidate, result, decided)
         self.runs += 1
-        if found.purpose is Purpose.SEARCH and self.ends and self.search.state.trained == self.ends[0]:
+        if result.purpose is Purpose.SEARCH and self.ends and self.search.state.trained == self.ends[0]:
             self.marks.append((self.runs, time.process_time(), self.asking, self.recording))
             self.ends.pop(0)
-            self.search.switches, self.search.interrupted = ALL_ON, not self.ends
+            self.search.switches = ALL_ON
+            self.search.interrupted = not self.ends
 
 
 def measured(workers: int, drawn: int, rounds: int, folder: Path) -> dict[str, Any]:
@@ -213,12 +220,12 @@ def main() -> None:
     parser.add_argument("--workers", default="2,16,64,256", metavar="N[,N]", help="simulated [2,16,64,256]")
     parser.add_argument("--drawn", type=int, default=1_000, help="networks before those that are measured [1000]")
     parser.add_argument("--rounds", type=int, default=2, help="networks a worker that are measured [2]")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     costs = json.loads(RESULTS.read_text(encoding="utf-8"))["costs"]
-    for workers in map(int, given.workers.split(",")):
+    for workers in map(int, arguments.workers.split(",")):
         with tempfile.TemporaryDirectory(prefix="coordinator-") as folder:
-            found = measured(workers, given.drawn, given.rounds, Path(folder) / "s")
-        costs = [each for each in costs if (each["workers"], each["drawn"]) != (workers, given.drawn)] + [found]
+            cost = measured(workers, arguments.drawn, arguments.rounds, Path(folder) / "s")
+        costs = [each for each in costs if (each["workers"], each["drawn"]) != (workers, arguments.drawn)] + [cost]
         files.write_json(RESULTS, {"costs": costs})
     print(table(costs))
 

@@ -20,7 +20,8 @@ from harness.evidence.bounds import Judgement
 from harness.evidence.ledger import ALPHA, ALPHA_SHARE
 
 RESULT = Path(__file__).parent / "results" / "false-answers.json"
-SIZES, TARGETS = (40, 100, 500, 2_000, 10_000), (80.0, 90.0, 95.0, 97.0, 98.0, 99.0, 99.5)
+SIZES = (40, 100, 500, 2_000, 10_000)
+TARGETS = (80.0, 90.0, 95.0, 97.0, 98.0, 99.0, 99.5)
 # Deviation of a seed's errors by their mean; for a gamma distribution the skewness is twice that.
 KINDS = (
     *(("normal", share) for share in (0.08, 0.15)),
@@ -29,7 +30,10 @@ KINDS = (
     # All images but so many are always right or always wrong.
     *(("wavering", images) for images in (1, 2, 4, 8)),
 )
-SEEDS, MORE_SEEDS, LOOKS, CERTIFICATE_SEEDS = 6, 4, 2, 20
+SEEDS = 6
+MORE_SEEDS = 4
+LOOKS = 2
+CERTIFICATE_SEEDS = 20
 
 
 def drawn(kind: tuple[str, float], mean: float, shape: tuple[int, ...], random: np.random.Generator) -> Any:

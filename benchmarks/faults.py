@@ -65,17 +65,17 @@ class Kind:
     at_once: int = 12
 
 
-def _kill_coordinator(search: SmallSearch, rng: random.Random, given: Surroundings) -> None:
+def _kill_coordinator(search: SmallSearch, rng: random.Random, surroundings: Surroundings) -> None:
     search.kill()
     search.go_on()
 
 
-def _kill_worker(search: SmallSearch, rng: random.Random, given: Surroundings) -> None:
+def _kill_worker(search: SmallSearch, rng: random.Random, surroundings: Surroundings) -> None:
     if (worker := _worker(search, rng)) is not None:
         os.kill(worker, signal.SIGKILL)
 
 
-def _stop_worker(search: SmallSearch, rng: random.Random, given: Surroundings) -> None:
+def _stop_worker(search: SmallSearch, rng: random.Random, surroundings: Surroundings) -> None:
     if (worker := _worker(search, rng)) is not None:
         os.kill(worker, signal.SIGSTOP)
         search.wait_for(lambda: worker not in search.workers())
@@ -84,17 +84,17 @@ def _stop_worker(search: SmallSearch, rng: random.Random, given: Surroundings) -
 
 
 def _worker(search: SmallSearch, rng: random.Random) -> int | None:
-    found: list[int] = []
+    numbers: list[int] = []
 
     def is_found() -> bool:
-        found.extend(search.workers())
-        return bool(found)
+        numbers.extend(search.workers())
+        return bool(numbers)
 
     search.wait_for(is_found)
-    return rng.choice(found) if found and search.is_running() else None
+    return rng.choice(numbers) if numbers and search.is_running() else None
 
 
-def _fill_disk(search: SmallSearch, rng: random.Random, given: Surroundings) -> None:
+def _fill_disk(search: SmallSearch, rng: random.Random, surroundings: Surroundings) -> None:
     """Fill the disk to its last page, wait until the search has given up, and make room.
 
     Where it had already written all it ends in order; then nothing may be left to do.
@@ -106,11 +106,11 @@ def _fill_disk(search: SmallSearch, rng: random.Random, given: Surroundings) -> 
     code = search.wait()
     filler.unlink()
     if code == 0:
-        given.thing.append(accounts.answer(search.work))
+        surroundings.thing.append(accounts.answer(search.work))
     search.go_on()
 
 
-def _tear(search: SmallSearch, rng: random.Random, given: Surroundings) -> None:
+def _tear(search: SmallSearch, rng: random.Random, surroundings: Surroundings) -> None:
     """Kill the coordinator, and leave the beginning of a line at the end of every log: a write that was cut short.
 
     A ledger is never passed over: the command says which line is torn, and a person removes it.
@@ -129,19 +129,19 @@ def _tear(search: SmallSearch, rng: random.Random, given: Surroundings) -> None:
         search.go_on()
 
 
-def _kill_database(search: SmallSearch, rng: random.Random, given: Surroundings) -> None:
-    given.thing.kill()
+def _kill_database(search: SmallSearch, rng: random.Random, surroundings: Surroundings) -> None:
+    surroundings.thing.kill()
     time.sleep(rng.uniform(0, 3))
-    given.thing.start()
+    surroundings.thing.start()
 
 
-def _one_worker(place: Path, *more: str) -> AbstractContextManager[Surroundings]:
+def _one_worker(folder: Path, *more: str) -> AbstractContextManager[Surroundings]:
     return nullcontext(Surroundings(("--workers", "1", *more)))
 
 
 @contextmanager
-def _small_disk(place: Path) -> Iterator[Surroundings]:
-    work = place / "work"
+def _small_disk(folder: Path) -> Iterator[Surroundings]:
+    work = folder / "work"
     work.mkdir(parents=True)
     _mount(work)
     answers: list[dict[str, Any]] = []
@@ -163,7 +163,7 @@ def _mount(folder: Path) -> None:
 
 
 @contextmanager
-def _database(place: Path) -> Iterator[Surroundings]:
+def _database(folder: Path) -> Iterator[Surroundings]:
     programs = postgres_server.programs()
     assert programs is not None, "who has no server is told so before"
     with postgres_server.server(programs) as server:
@@ -189,11 +189,11 @@ def _not_mirrored(search: SmallSearch, url: str) -> list[str]:
     finally:
         storage.remove_session()
         storage.engine.dispose()
-    there = {(trial.number, trial.user_attrs["hash"], trial.state.name.lower()) for trial in trials}
+    rows = {(trial.number, trial.user_attrs["hash"], trial.state.name.lower()) for trial in trials}
     runs = accounts.answer(search.work)
     first = {run["run"][0]: run["status"] for run in runs["runs"] if run["run"][1] == "search"}
     wanted = {(event["trial"], event["hash"], first.get(event["trial"])) for event in runs["proposed"]}
-    return [f"not in the database as in the files: {each}" for each in sorted(wanted ^ there, key=str)]
+    return [f"not in the database as in the files: {each}" for each in sorted(wanted ^ rows, key=str)]
 
 
 def _no_mounting() -> str:
@@ -230,7 +230,7 @@ KINDS = {
     "stopped": Kind(
         what=f"SIGSTOP of a worker process beyond its time limit of {TIME_LIMIT}, then SIGCONT",
         strike=_stop_worker,
-        around=lambda place: _one_worker(place, "--trial-time", TIME_LIMIT),
+        around=lambda folder: _one_worker(folder, "--trial-time", TIME_LIMIT),
         each_session=False,
         is_repeatable=False,
         # A time limit is the outcome of a training: with more faults, each of its five trainings may be lost.

@@ -44,16 +44,17 @@ def terms(analysis: Analysis) -> tuple[int, int, int]:
 def main() -> None:
     """Measure, fit and write the results."""
     torch.set_num_threads(1)
-    rng, rows = random.Random(0), []
+    rng = random.Random(0)
+    rows = []
     for (name, shape), count in _DRAWN.items():
         task = Task(shape, 10)
         for _ in range(count):
-            found = draw_uniform(space(name, task), rng, 20_000).architecture
-            rows.append([*terms(analyse(found, task)), measured_latency(found, task, 300)])
+            network = draw_uniform(space(name, task), rng, 20_000).architecture
+            rows.append([*terms(analyse(network, task)), measured_latency(network, task, 300)])
     table = np.array(rows)
     held_out = np.arange(len(table)) % 3 == 0
-    fitted, relative = table[~held_out], table[~held_out, :-1] / table[~held_out, -1:]
-    coefficients, _ = nnls(relative, np.ones(len(fitted)))
+    fitted = table[~held_out]
+    coefficients, _ = nnls(fitted[:, :-1] / fitted[:, -1:], np.ones(len(fitted)))
     errors = abs(table[held_out, :-1] @ coefficients / table[held_out, -1] - 1)
     document = {
         "networks": len(table),

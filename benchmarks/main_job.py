@@ -106,13 +106,16 @@ def configuration() -> dict[str, Any]:
 def measured(name: str, seed: int, data: Path, folder: Path) -> dict[str, Any]:
     """Run one search in an empty folder and return what came of it and what it was measured with."""
     arguments = ["search", *CASES[name].options.split(), "--json", "--seed", str(seed)]
-    kept = {word: value for word, value in os.environ.items() if not word.startswith("HARNESS_")}
-    environment = kept | {"HARNESS_WORKSPACE": str(folder), "HARNESS_DATA": str(data), "PYTHONPATH": str(ROOT)}
-    date, began, used = datetime.now(UTC), time.monotonic(), _processor_seconds()
+    variables = {word: value for word, value in os.environ.items() if not word.startswith("HARNESS_")}
+    environment = variables | {"HARNESS_WORKSPACE": str(folder), "HARNESS_DATA": str(data), "PYTHONPATH": str(ROOT)}
+    date = datetime.now(UTC)
+    used_before = _processor_seconds()
+    began = time.monotonic()
     with (folder / "stdout.json").open("wb") as out, (folder / "stderr.txt").open("wb") as err:
         command = [sys.executable, "-m", "harness", *arguments]
         code = subprocess.run(command, cwd=folder, env=environment, stdout=out, stderr=err, check=False).returncode
-    seconds, used = time.monotonic() - began, _processor_seconds() - used
+    seconds = time.monotonic() - began
+    used = _processor_seconds() - used_before
     if code not in (0, 3):
         raise SystemExit(f"exit code {code}: {(folder / 'stderr.txt').read_text(errors='replace')[-2000:]}")
     share = used / (seconds * core_count())
@@ -150,24 +153,25 @@ def outcome(folder: Path) -> dict[str, Any]:
             standing = None
             sizes.append((event["elapsed"], None))
     accuracies = ["mean_test_accuracy_pct", "std_test_accuracy_pct"]
-    kept = ["hash", "tier", "parameters", "architecture", "recipe", *accuracies, "seeds"]
+    names = ["hash", "tier", "parameters", "architecture", "recipe", *accuracies, "seeds"]
     return {
         "reached": printed["reached"],
-        "winner": None if row is None else {name: row[name] for name in kept},
+        "winner": None if row is None else {name: row[name] for name in names},
         "sizes": sizes,
         "trained": len({event["run"]["trial"] for event in events if event["event"] == "finished"}),
         "missed": len(printed.get("missed", [])),
     }
 
 
-def misses(found: dict[str, Any]) -> list[str]:
+def misses(result: dict[str, Any]) -> list[str]:
     """Return a phrase for each thing that a search has not shown."""
-    most, missed = CASES[found["case"]].most, []
-    if not found["reached"]:
+    most = CASES[result["case"]].most
+    missed = []
+    if not result["reached"]:
         missed.append("no answer")
-    elif most is not None and found["winner"]["parameters"] > most:
+    elif most is not None and result["winner"]["parameters"] > most:
         missed.append(f"more than {most:,} parameters")
-    first = _first_answer(found)
+    first = _first_answer(result)
     if first is None or (most is not None and first > FIRST_ANSWER_SECONDS):
         missed.append("nothing confirmed in time")
     return missed
@@ -182,37 +186,37 @@ def table(searches: Sequence[dict[str, Any]], known: frozenset[str]) -> str:
     ]
     goals = ""
     for name, case in CASES.items():
-        found = [each for each in searches if each["case"] == name]
-        sizes = [each["winner"]["parameters"] for each in found if each["reached"]]
-        waits = [seconds for each in found if (seconds := _first_answer(each)) is not None]
-        met = [each for each in found if not misses(each)]
+        results = [each for each in searches if each["case"] == name]
+        sizes = [each["winner"]["parameters"] for each in results if each["reached"]]
+        waits = [seconds for each in results if (seconds := _first_answer(each)) is not None]
+        met = [each for each in results if not misses(each)]
         cells = [
             f"`{case.options}`",
-            f"{len(found)}",
+            f"{len(results)}",
             f"{len(met)}",
             f"{sum(each['winner']['tier'] == 'verified' for each in met)}",
-            f"{median(sizes):,.0f} ({max(sizes):,})" if sizes and len(sizes) == len(found) else "none",
+            f"{median(sizes):,.0f} ({max(sizes):,})" if sizes and len(sizes) == len(results) else "none",
             "an answer" if case.most is None else f"at most {case.most:,}",
-            f"{median(waits):.0f} ({max(waits):.0f})" if waits and len(waits) == len(found) else "never",
+            f"{median(waits):.0f} ({max(waits):.0f})" if waits and len(waits) == len(results) else "never",
         ]
         lines.append(f"| {' | '.join(cells)} |")
         if case.goal is not None:
             goals += f" The goal beyond that, {case.goal:,} parameters with `{case.options}`, was reached by "
-            goals += f"{sum(size <= case.goal for size in sizes)} of {len(found)}."
+            goals += f"{sum(size <= case.goal for size in sizes)} of {len(results)}."
     answers = [each["winner"] for each in searches if each["reached"]]
     different = {each["hash"] for each in answers}
     verified = {(each["hash"], each["recipe"]) for each in answers}
-    said = f"{sum(not misses(each) for each in searches)} of {len(searches)} searches met what is asked of them.{goals}"
-    said += (
+    text = f"{sum(not misses(each) for each in searches)} of {len(searches)} searches met what is asked of them.{goals}"
+    text += (
         f" The {len(answers)} answers are {len(different)} different networks, and the seeds that verify a network "
         f"with a recipe are always the same, so they rest on {len(verified)} verifications. The bundled prior holds "
         f"{len(different & known)} of these networks."
     )
-    return "\n".join([*lines, "", said]) + "\n"
+    return "\n".join([*lines, "", text]) + "\n"
 
 
-def _first_answer(found: dict[str, Any]) -> float | None:
-    seconds: float | None = found["sizes"][0][0] if found["sizes"] else None
+def _first_answer(result: dict[str, Any]) -> float | None:
+    seconds: float | None = result["sizes"][0][0] if result["sizes"] else None
     return seconds
 
 
@@ -237,28 +241,29 @@ def main() -> None:
     parser.add_argument("--seeds", help="of the cases' own, only these")
     parser.add_argument("--root", type=Path, default=Path(tempfile.gettempdir()), help="where the workspaces are made")
     parser.add_argument("--table", action="store_true", help="print the table; run nothing")
-    given = parser.parse_args()
-    for name in [] if given.table else given.cases.split(","):
+    arguments = parser.parse_args()
+    for name in [] if arguments.table else arguments.cases.split(","):
         for seed in CASES[name].seeds:
-            if given.seeds and str(seed) not in given.seeds.split(","):
+            if arguments.seeds and str(seed) not in arguments.seeds.split(","):
                 continue
-            folder = Path(tempfile.mkdtemp(prefix=f"main-job-{name}-{seed}-", dir=given.root))
+            folder = Path(tempfile.mkdtemp(prefix=f"main-job-{name}-{seed}-", dir=arguments.root))
             print(f"{name}, seed {seed}, in {folder}", file=sys.stderr)
             try:
-                found = measured(name, seed, Path(given.data).resolve(), folder)
+                result = measured(name, seed, Path(arguments.data).resolve(), folder)
             finally:
                 log = Workspace(folder).test_log
                 for line in log.read_text(encoding="utf-8").splitlines() if log.exists() else ():
                     read = json.dumps({"search": f"{name}, seed {seed}", "line": line})
                     files.append_line(RESULTS.with_name("main-job-reads.jsonl"), read)
             document = json.loads(RESULTS.read_text(encoding="utf-8"))
-            now, key = configuration(), (name, seed)
-            kept = document["searches"] if document["configuration"] == now else []
-            kept = [each for each in kept if (each["case"], each["seed"]) != key]
+            now = configuration()
+            others = document["searches"] if document["configuration"] == now else []
+            others = [each for each in others if (each["case"], each["seed"]) != (name, seed)]
             places = [(case, number) for case, of in CASES.items() for number in of.seeds]
-            searches = sorted([*kept, found], key=lambda each: places.index((each["case"], each["seed"])))
+            searches = sorted([*others, result], key=lambda each: places.index((each["case"], each["seed"])))
             files.write_json(RESULTS, {"configuration": now, "searches": searches})
-            print(f"{name}, seed {seed}: {found['winner'] and found['winner']['parameters']}, {misses(found) or 'met'}")
+            size = result["winner"] and result["winner"]["parameters"]
+            print(f"{name}, seed {seed}: {size}, {misses(result) or 'met'}")
     print(current())
 
 

@@ -65,8 +65,8 @@ class Server:
     def hang(self, *, stopped: bool) -> None:
         """Stop the server and all its children, so that none answers, or let them go on."""
         assert self.process is not None
-        found = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        for number in (self.process.pid, *map(int, found)):
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        for number in (self.process.pid, *map(int, children)):
             # The child of a client that has just left may end between the two lines.
             with suppress(ProcessLookupError):
                 os.kill(number, signal.SIGSTOP if stopped else signal.SIGCONT)
@@ -80,7 +80,7 @@ def unprivileged() -> dict[str, Any]:
     """Return what makes a subprocess of root one of another user."""
     if os.getuid() != 0:
         return {}
-    known = {found.pw_name for found in pwd.getpwall()}
+    known = {entry.pw_name for entry in pwd.getpwall()}
     name = "postgres" if "postgres" in known else "nobody"
     return {"user": name, "group": pwd.getpwnam(name).pw_gid}
 
@@ -88,9 +88,9 @@ def unprivileged() -> dict[str, Any]:
 def programs() -> Path | None:
     """Return the folder of the server's programs; None where there are none."""
     # Debian keeps the programs of a server off the PATH.
-    places = [Path(name).resolve().parent for name in [shutil.which("initdb")] if name]
-    places += sorted(path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    return next((place for place in places if (place / "pg_isready").exists()), None)
+    folders = [Path(name).resolve().parent for name in [shutil.which("initdb")] if name]
+    folders += sorted(path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    return next((folder for folder in folders if (folder / "pg_isready").exists()), None)
 
 
 @contextmanager
@@ -98,23 +98,23 @@ def server(programs: Path) -> Iterator[Server]:
     """Run a new, empty server for the block."""
     folder = Path(tempfile.mkdtemp(prefix="harness-postgres-"))
     try:
-        given = unprivileged()
-        if given:
-            shutil.chown(folder, given["user"], given["group"])
+        user = unprivileged()
+        if user:
+            shutil.chown(folder, user["user"], user["group"])
         (folder / "password").write_text(PASSWORD)
         (folder / "password").chmod(0o644)
         (folder / "log").touch()
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = int(free.getsockname()[1])
-        made = Server(programs, folder, port)
+        postgres = Server(programs, folder, port)
         command = f"{programs}/initdb -D {folder}/data -U {USER} -A scram-sha-256 -E UTF8 --no-sync".split()
         command += [f"--pwfile={folder / 'password'}"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, cwd=folder, **unprivileged())
-        made.start()
+        postgres.start()
         try:
-            yield made
+            yield postgres
         finally:
-            made.stop()
+            postgres.stop()
     finally:
         shutil.rmtree(folder)

@@ -56,7 +56,8 @@ class SmallSearch:
 
     def __post_init__(self) -> None:
         """Write the space and the recipe."""
-        self.work, self.study = self.place / "work", self.place / "work" / "runs" / "s"
+        self.work = self.place / "work"
+        self.study = self.work / "runs" / "s"
         for folder in (self.work, self.place / "tmp"):
             folder.mkdir(parents=True, exist_ok=True)
         (self.place / "few.space").write_text(SPACE)
@@ -118,16 +119,17 @@ class SmallSearch:
 
     def begun(self, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
         """Start a command of this checkout, which hears nothing of this process's settings."""
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("HARNESS_") or name in KEPT}
-        made = {"HARNESS_WORKSPACE": str(self.work), "TMPDIR": str(self.place / "tmp"), "PYTHONPATH": str(ROOT)}
-        with (self.place / "said.txt").open("ab") as said:
+        items = os.environ.items()
+        environment = {name: value for name, value in items if not name.startswith("HARNESS_") or name in KEPT}
+        environment |= {"HARNESS_WORKSPACE": str(self.work), "TMPDIR": f"{self.place}/tmp", "PYTHONPATH": str(ROOT)}
+        with (self.place / "said.txt").open("ab") as messages:
             return subprocess.Popen(
                 [sys.executable, "-m", "harness", *arguments],
                 cwd=self.place,
-                env=kept | made,
+                env=environment,
                 stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=said,
+                stdout=messages,
+                stderr=messages,
                 start_new_session=True,
             )
 
@@ -142,20 +144,21 @@ class SmallSearch:
 def survivors(look: Callable[[], list[int]]) -> list[str]:
     """Return the processes that a look still finds when they have had a while to end, each by its command."""
     until = time.monotonic() + GRACE_SECONDS
-    while (found := look()) and time.monotonic() < until:
+    while (numbers := look()) and time.monotonic() < until:
         time.sleep(0.02)
-    return ["process " + " ".join(Path(word).name for word in words_of(number).split("\0") if word) for number in found]
+    commands = [[Path(word).name for word in words_of(number).split("\0") if word] for number in numbers]
+    return ["process " + " ".join(words) for words in commands]
 
 
 def marked(mark: str) -> list[int]:
     """Return the processes that are not dead with ``NAME=value`` in their environment."""
-    found = []
+    numbers = []
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             state = (folder / "stat").read_bytes().rpartition(b")")[2].split()[:1]
             if mark.encode() in (folder / "environ").read_bytes().split(b"\0") and state not in ([b"Z"], [b"X"]):
-                found.append(int(folder.name))
-    return found
+                numbers.append(int(folder.name))
+    return numbers
 
 
 def words_of(number: int) -> str:

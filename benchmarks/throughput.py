@@ -52,7 +52,8 @@ from search_spaces.network import MNIST, analyse
 from search_spaces.notation import parse_network
 
 HERE = Path(__file__).resolve().parent
-RESULTS, ROOFLINE = HERE / "results" / "throughput.json", HERE / "results" / "roofline.json"
+RESULTS = HERE / "results" / "throughput.json"
+ROOFLINE = HERE / "results" / "roofline.json"
 NETWORKS = {
     "seed4": (PRESETS["seed4"], 128),
     "3,702 parameters": (
@@ -118,15 +119,15 @@ def seed_style(text: str, batch: int, folder: Path, loaders: int, device: str = 
 def torchvision_folder(folder: Path) -> Iterator[Path]:
     """Unpack MNIST where torchvision's data set expects it, in a folder that is gone afterwards."""
     spec = dataset("mnist")
-    found = find(spec, folder)
-    with tempfile.TemporaryDirectory() as place:
-        raw = Path(place) / "MNIST" / "raw"
+    source = find(spec, folder)
+    with tempfile.TemporaryDirectory() as root:
+        raw = Path(root) / "MNIST" / "raw"
         raw.mkdir(parents=True)
         for file in spec.all_files:
-            plain, packed = found / file.name, found / f"{file.name}.gz"
-            content = plain.read_bytes() if plain.exists() else gzip.decompress(packed.read_bytes())
+            plain = source / file.name
+            content = plain.read_bytes() if plain.exists() else gzip.decompress(Path(f"{plain}.gz").read_bytes())
             (raw / file.name).write_bytes(content)
-        yield Path(place)
+        yield Path(root)
 
 
 def by_harness(text: str, batch: int, folder: Path, engine: str) -> float:
@@ -157,10 +158,10 @@ def limits() -> tuple[float, float]:
     """Return GFLOP/s and GB/s of one core."""
     options = [*native.OPTIONS, *native.level().options]
     with tempfile.TemporaryDirectory() as folder:
-        made = Path(folder) / "peak"
+        program = Path(folder) / "peak"
         options = [option for option in options if option not in ("-shared", "-fPIC")]
-        subprocess.run([*native.compiler(), *options, str(HERE / "peak.cpp"), "-o", str(made)], check=True)
-        answer = subprocess.run([str(made)], capture_output=True, text=True, check=True)
+        subprocess.run([*native.compiler(), *options, str(HERE / "peak.cpp"), "-o", str(program)], check=True)
+        answer = subprocess.run([str(program)], capture_output=True, text=True, check=True)
     flops, memory = map(float, answer.stdout.split())
     return flops, memory
 
@@ -184,9 +185,9 @@ def measure_roofline(rounds: int, folder: Path) -> None:
     rows = []
     for name, (text, _) in NETWORKS.items():
         speed, work = median(speeds[name]), flops_of(text)
-        found = {"network": name, "images_a_second": round(speed), "flops_an_image": work}
+        row = {"network": name, "images_a_second": round(speed), "flops_an_image": work}
         gflops = work * speed / 1e9
-        rows.append(found | {"gflops": round(gflops, 1), "share_of_peak": round(gflops / flops, 3)})
+        rows.append(row | {"gflops": round(gflops, 1), "share_of_peak": round(gflops / flops, 3)})
         if gflops > MOST_SHARE * flops:
             raise SystemExit(f"no engine is so much faster than a peak of {flops:.0f} GFLOP/s: it was measured wrongly")
     line = {"machine": machine(), "rounds": rounds, "peak_gflops": flops, "peak_gbytes": memory, "rows": rows}
@@ -207,7 +208,7 @@ def section(lines: list[dict[str, Any]]) -> str:
     shares = [{row["network"]: f"{100 * row['share_of_peak']:.0f} %" for row in line["rows"]} for line in lines]
     heads = [
         f"{line['machine']['processor']}, {line['peak_gflops']:.0f} GFLOP/s, commit {line['machine']['commit'][:7]}"
-        + " with changes that were not committed" * bool(line["machine"]["dirty"])
+        + (" with changes that were not committed" if line["machine"]["dirty"] else "")
         for line in lines
     ]
     table = [("network", *heads), ("---",) * (1 + len(lines))]
@@ -221,22 +222,23 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--data", type=Path, default=os.environ.get("HARNESS_DATA"))
     parser.add_argument("--roofline", action="store_true", help="the limits of one core, and the engine's share")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     load_engine()
-    if given.roofline:
-        return measure_roofline(given.rounds, given.data)
-    found: dict[str, dict[str, list[float]]] = {name: {} for name in NETWORKS}
-    with torchvision_folder(given.data) as unpacked:
-        for name, (text, batch) in list(NETWORKS.items()) * given.rounds:
+    if arguments.roofline:
+        return measure_roofline(arguments.rounds, arguments.data)
+    speeds: dict[str, dict[str, list[float]]] = {name: {} for name in NETWORKS}
+    with torchvision_folder(arguments.data) as unpacked:
+        for name, (text, batch) in list(NETWORKS.items()) * arguments.rounds:
             for loaders in (0, 1):
                 speed = measured(seed_style, core_count(), text, batch, unpacked, loaders)
-                found[name].setdefault(f"seed style, {loaders} loaders", []).append(speed)
+                speeds[name].setdefault(f"seed style, {loaders} loaders", []).append(speed)
             for engine in ("torch", "native"):
-                speed = measured(by_harness, core_count(), text, batch, given.data, engine)
-                found[name].setdefault(f"harness, {engine}", []).append(speed)
-            print(name, {side: round(speeds[-1]) for side, speeds in found[name].items()}, flush=True)
-    rows = [_row(name, sides) for name, sides in found.items()]
-    files.write_json(RESULTS, {"machine": machine(), "rounds": given.rounds, "images_a_second": found, "rows": rows})
+                speed = measured(by_harness, core_count(), text, batch, arguments.data, engine)
+                speeds[name].setdefault(f"harness, {engine}", []).append(speed)
+            print(name, {side: round(values[-1]) for side, values in speeds[name].items()}, flush=True)
+    rows = [_row(name, sides) for name, sides in speeds.items()]
+    document = {"machine": machine(), "rounds": arguments.rounds, "images_a_second": speeds, "rows": rows}
+    files.write_json(RESULTS, document)
     print(json.dumps(rows, indent=1))
 
 

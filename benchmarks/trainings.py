@@ -134,9 +134,11 @@ READERS: dict[str, Callable[[Path], Iterable[Told | str]]] = {
 
 def sources(root: Path) -> dict[str, Source]:
     """Return what each file of a repository tells, by its name; a run that two files tell, by the first alone."""
-    known, found = set[tuple[str, str, str]](), dict[str, Source]()
+    known: set[tuple[str, str, str]] = set()
+    sources_by_name: dict[str, Source] = {}
     for name, reader in READERS.items():
-        told, left_out = list[Told](), Counter[str]()
+        trainings: list[Told] = []
+        left_out: Counter[str] = Counter()
         for item in reader(root / name):
             if isinstance(item, str):
                 left_out[item] += 1
@@ -146,40 +148,42 @@ def sources(root: Path) -> dict[str, Source]:
                 left_out["a run that is told already"] += 1
             else:
                 known.add((*item.key, item.seed))
-                told.append(item)
+                trainings.append(item)
         content = (root / name).read_bytes()
         if name == "leaderboard.csv":
-            # Of what is told of it, so that a new record changes nothing here.
-            rows = sorted([*item.key, item.errors, item.runs] for item in told)
+            # The digest covers only the rows that are used, so that a new record changes nothing here.
+            rows = sorted([*item.key, item.errors, item.runs] for item in trainings)
             content = csv_text(["hash", "recipe_hash", "errors", "runs"], rows).encode()
-        found[name] = Source(hashlib.sha256(content).hexdigest(), tuple(told), dict(sorted(left_out.items())))
-    return found
+        digest = hashlib.sha256(content).hexdigest()
+        sources_by_name[name] = Source(digest, tuple(trainings), dict(sorted(left_out.items())))
+    return sources_by_name
 
 
-def collected(found: Mapping[str, Source]) -> tuple[PastTraining, ...]:
+def collected(sources_by_name: Mapping[str, Source]) -> tuple[PastTraining, ...]:
     """Return one training for each network and recipe, in order of form, network and recipe."""
     alike: dict[tuple[str, str], list[tuple[str, Told]]] = defaultdict(list)
-    for name, source in found.items():
-        for told in source.told:
-            alike[told.key].append((name, told))
-    made = []
+    for name, source in sources_by_name.items():
+        for training in source.told:
+            alike[training.key].append((name, training))
+    trainings = []
     for item in alike.values():
-        runs = sum(told.runs for _, told in item)
-        errors = sum(told.errors * told.runs for _, told in item) / runs
+        runs = sum(training.runs for _, training in item)
+        errors = sum(training.errors * training.runs for _, training in item) / runs
         names = " ".join(dict.fromkeys(name for name, _ in item))
-        made.append(PastTraining.of(item[0][1].architecture, item[0][1].recipe, errors, runs, names))
+        trainings.append(PastTraining.of(item[0][1].architecture, item[0][1].recipe, errors, runs, names))
 
     def order(item: PastTraining) -> tuple[str, str, int, str, float]:
         return item.architecture.form, str(item.architecture), item.epochs, item.source, item.errors
 
-    return tuple(sorted(made, key=order))
+    return tuple(sorted(trainings, key=order))
 
 
-def provenance(found: Mapping[str, Source], trainings: tuple[PastTraining, ...]) -> dict[str, Any]:
+def provenance(sources_by_name: Mapping[str, Source], trainings: tuple[PastTraining, ...]) -> dict[str, Any]:
     """Return where trainings come from, as plain JSON values; runs and what is left out are counted in runs."""
 
     def of_source(name: str, source: Source) -> dict[str, Any]:
-        counted = {"rows": len({told.key for told in source.told}), "runs": sum(told.runs for told in source.told)}
+        rows = {training.key for training in source.told}
+        counted = {"rows": len(rows), "runs": sum(training.runs for training in source.told)}
         return {"name": name, "sha256": source.sha256, **counted, "left_out": source.left_out}
 
     return {
@@ -188,7 +192,7 @@ def provenance(found: Mapping[str, Source], trainings: tuple[PastTraining, ...])
         "sha256": hashlib.sha256(text(trainings).encode()).hexdigest(),
         "rows": len(trainings),
         "runs": sum(item.runs for item in trainings),
-        "sources": [of_source(name, source) for name, source in found.items()],
+        "sources": [of_source(name, source) for name, source in sources_by_name.items()],
     }
 
 
@@ -225,13 +229,13 @@ def main() -> None:
     commands.add_parser("collect", help="write what ships, from the files of the repository")
     keeping = commands.add_parser("keep", help="keep the trainings of searches")
     keeping.add_argument("studies", type=Path, nargs="+", metavar="STUDY", help="the folder of a search on mnist")
-    given = parser.parse_args()
-    if given.command == "keep":
-        print(f"{keep(given.studies, RECORDING):,} trainings were not on file")
+    arguments = parser.parse_args()
+    if arguments.command == "keep":
+        print(f"{keep(arguments.studies, RECORDING):,} trainings were not on file")
         return
-    found = sources(ROOT)
-    trainings = collected(found)
-    document = provenance(found, trainings)
+    sources_by_name = sources(ROOT)
+    trainings = collected(sources_by_name)
+    document = provenance(sources_by_name, trainings)
     files.write_together(
         {
             PACKAGED / f"trainings-{DATASET}.csv": text(trainings).encode(),

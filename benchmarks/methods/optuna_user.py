@@ -37,23 +37,23 @@ def main() -> None:
     problem = json.loads(sys.stdin.readline())["begin"]
     space = parse_space(problem["space"])
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=problem["seed"]))
-    asked: dict[str, optuna.Trial] = {}
+    trials: dict[str, optuna.Trial] = {}
     for line in sys.stdin:
         for item in json.loads(line)["tried"]:
-            if item["validation_accuracy_pct"] is not None and item["network"] in asked:
+            if item["validation_accuracy_pct"] is not None and item["network"] in trials:
                 missing = max(0.0, problem["target_pct"] - item["validation_accuracy_pct"])
-                study.tell(asked.pop(item["network"]), item["parameters"] + PENALTY * missing)
-        print(json.dumps({"network": propose(study, space, problem, asked)}), flush=True)
+                study.tell(trials.pop(item["network"]), item["parameters"] + PENALTY * missing)
+        print(json.dumps({"network": propose(study, space, problem, trials)}), flush=True)
 
 
-def propose(study: optuna.Study, space: SearchSpace, problem: dict[str, Any], asked: dict[str, optuna.Trial]) -> str:
+def propose(study: optuna.Study, space: SearchSpace, problem: dict[str, Any], trials: dict[str, optuna.Trial]) -> str:
     """Ask until a network is within the budget; larger ones are told as their size."""
     while True:
         trial = study.ask()
         architecture = draw(space, suggested(trial)).architecture
         size = analyse(architecture, MNIST).parameters
         if size <= problem["budget"]:
-            asked[str(architecture)] = trial
+            trials[str(architecture)] = trial
             return str(architecture)
         study.tell(trial, size + PENALTY)
 

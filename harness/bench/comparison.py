@@ -1,6 +1,6 @@
-"""A comparison: what is asked, every repeat's answers, what the judge said of them, and all that this shows.
+"""A comparison: its design, every repeat's answers, what the judge said of them, and all that this shows.
 
-``comparison.json`` says what was asked, ``traces.jsonl`` has a line a repeat, ``judged.json`` the true accuracy of
+``comparison.json`` is the design, ``traces.jsonl`` has a line a repeat, ``judged.json`` the true accuracy of
 every network that was an answer. The same command goes on with what is missing. Times of asking and dates are nowhere,
 so the same seeds on a table give the same bytes.
 """
@@ -12,7 +12,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -29,7 +29,9 @@ from search_spaces.space import clopper_pearson
 
 # The method that a search uses.
 DEFAULT = "default"
-_ASKED, _TRACES, _JUDGED = "comparison.json", "traces.jsonl", "judged.json"
+_DESIGN = "comparison.json"
+_TRACES = "traces.jsonl"
+_JUDGED = "judged.json"
 
 
 @documented
@@ -148,21 +150,22 @@ class Judged:
 # On disk ----------------------------------------------------------------------------------------------------
 
 
-def begin(folder: Path, asked: Comparison) -> list[Trace]:
-    """Write what is asked, or check that the same is asked of a folder that is there; return the traces it has."""
-    path, kept = folder / _ASKED, folder / _TRACES
+def begin(folder: Path, design: Comparison) -> list[Trace]:
+    """Write the design of a comparison, or check that its folder has the same one; return the folder's traces."""
+    path = folder / _DESIGN
+    log = folder / _TRACES
     if not path.exists():
-        files.write_json(path, asked.document)
+        files.write_json(path, design.document)
         return []
-    there = read_as(Comparison, path.read_bytes(), f"the comparison {path}")
-    if there != asked:
-        names = [item.name for item in fields(Comparison) if getattr(there, item.name) != getattr(asked, item.name)]
+    earlier = read_as(Comparison, path.read_bytes(), f"the comparison {path}")
+    if earlier != design:
+        names = [item.name for item in fields(Comparison) if getattr(earlier, item.name) != getattr(design, item.name)]
         raise ContentError(f"{folder} holds a comparison with another {', '.join(names)}; give --out another folder")
-    # What a kill has torn has no end of line; it may well end with the brace of an answer.
-    lines = kept.read_text(encoding="utf-8", errors="replace").split("\n")[:-1] if kept.exists() else []
-    traces = [read_as(Trace, line, f"a line of {kept}") for line in lines if line.endswith("}")]
+    # A line that a kill has torn has no end of line; it may well end with the brace of an answer.
+    lines = log.read_text(encoding="utf-8", errors="replace").split("\n")[:-1] if log.exists() else []
+    traces = [read_as(Trace, line, f"a line of {log}") for line in lines if line.endswith("}")]
     # A torn line must not run into the next one.
-    files.write_text(kept, "".join(f"{_line(trace)}\n" for trace in traces))
+    files.write_text(log, "".join(f"{_line(trace)}\n" for trace in traces))
     return traces
 
 
@@ -254,7 +257,7 @@ def _curve(repeats: Sequence[_Steps], times: Sequence[float]) -> list[tuple[floa
 
     A size is infinite where the median repeat has no answer that reaches.
     """
-    sizes = np.array([[found.at(time) for time in times] for found in repeats])  # (repeats, times)
+    sizes = np.array([[repeat.at(time) for time in times] for repeat in repeats])  # (repeats, times)
 
     def median(of: Any) -> Any:
         middle = (len(of) - 1) // 2
@@ -271,17 +274,17 @@ def _runtime(repeats: Sequence[_Steps], size: int, seconds: float) -> dict[str, 
     ``expected_seconds`` is None where no repeat got there; ``low`` and ``high`` are its bootstrap interval,
     ``share_low`` and ``share_high`` that of the share of repeats that got there (Clopper and Pearson 1934).
     """
-    hits = np.array(
-        [min((at for at, of in zip(*each, strict=True) if of <= size), default=math.inf) for each in repeats]
-    )
-    spent, there = hits.clip(max=seconds), hits <= seconds
+    starts = [[start for start, answer in zip(*repeat, strict=True) if answer <= size] for repeat in repeats]
+    times = np.array([min(group, default=math.inf) for group in starts])
+    costs = times.clip(max=seconds)
+    hits = times <= seconds
     with np.errstate(divide="ignore"):
-        low, high = _interval(lambda rows: spent[rows].sum(axis=1) / there[rows].sum(axis=1), len(hits), "inverted_cdf")
-    count = int(there.sum())
+        low, high = _interval(lambda rows: costs[rows].sum(axis=1) / hits[rows].sum(axis=1), len(hits), "inverted_cdf")
+    count = int(hits.sum())
     share_low, share_high = clopper_pearson(count, len(hits), _CONFIDENCE)
     return {
         "size": size,
-        "expected_seconds": math.fsum(spent) / count if count else None,
+        "expected_seconds": math.fsum(costs) / count if count else None,
         "low": finite(float(low)),
         "high": finite(float(high)),
         "hits": count,
@@ -317,21 +320,22 @@ def _pairs(
     holds among all pairs, and that ranks and sizes say the same of which is better: who is a little better mostly and
     far worse at times may be worse by the sizes.
     """
-    found: list[dict[str, Any]] = []
-    for when, first, second in ((when, *names) for when in scored for names in compared):
-        of = np.array(scored[when][first]) - np.array(scored[when][second])
-        ends = _interval(lambda rows, of=of: of[rows].mean(axis=1), len(of))  # type: ignore[misc]
-        ratio, low, high = (math.exp(value) for value in (math.fsum(of) / len(of), *ends))
-        p, balance = _tested(of.round(_DECIMALS))
-        pair = {"first": first, "second": second, "when": when, "ratio": ratio, "low": low, "high": high}
-        found.append(pair | {"p": p, "corrected_p": p, "balance": balance})
+    pairs: list[dict[str, Any]] = []
+    for when, (first, second) in product(scored, compared):
+        differences = np.array(scored[when][first]) - np.array(scored[when][second])
+        ends = _interval(lambda rows, of=differences: of[rows].mean(axis=1), len(differences))  # type: ignore[misc]
+        ratio, low, high = (math.exp(value) for value in (math.fsum(differences) / len(differences), *ends))
+        p, balance = _tested(differences.round(_DECIMALS))
+        sizes = {"first": first, "second": second, "when": when, "ratio": ratio, "low": low, "high": high}
+        pairs.append(sizes | {"p": p, "corrected_p": p, "balance": balance})
     # Holm's step-down procedure.
     largest = 0.0
-    for place, each in enumerate(sorted(found, key=lambda pair: pair["p"])):
-        each["corrected_p"] = largest = max(largest, min(1.0, (len(found) - place) * each["p"]))
+    for rank, pair in enumerate(sorted(pairs, key=lambda pair: pair["p"])):
+        largest = max(largest, min(1.0, (len(pairs) - rank) * pair["p"]))
+        pair["corrected_p"] = largest
     return [
         pair | {"differs": pair["corrected_p"] < LEVEL and pair["balance"] * math.log(pair["ratio"]) > 0}
-        for pair in found
+        for pair in pairs
     ]
 
 
@@ -355,38 +359,43 @@ def _tested(differences: Any) -> tuple[float, float]:
 
 
 class Findings(NamedTuple):
-    """The whole comparison: what ``--json`` prints, null for infinity or what is not defined, and each curve."""
+    """The whole comparison: the document that ``--json`` prints, null for what is infinite or undefined; the curves."""
 
     document: dict[str, Any]
     curves: dict[str, list[tuple[float, float, float, float]]]
 
 
-def findings(asked: Comparison, traces: Sequence[Trace], judged: Judged) -> Findings:
+def findings(design: Comparison, traces: Sequence[Trace], judged: Judged) -> Findings:
     """Return what the repeats of a comparison show; every method has the same repeats.
 
     Of a method ``ratio`` are its sizes over the smallest that reaches, the geometric mean over repeats and time;
     ``final_size`` the median size at the end; ``answered`` the share of the repeats with an answer at the end, and
     ``false`` of those whose answer does not reach; ``networks`` and ``runs`` their mean numbers in a repeat.
     """
-    task, seconds, target = asked.task, asked.task.seconds, asked.task.study.target_pct
-    smallest, budget = math.inf if judged.smallest is None else judged.smallest, task.study.budget
+    task = design.task
+    seconds = task.seconds
+    target = task.study.target_pct
+    budget = task.study.budget
+    smallest = math.inf if judged.smallest is None else judged.smallest
+    least = min(smallest, budget)
     reaching = {key for key, accuracy in judged.accuracies_pct.items() if statistics.reaches(accuracy, target)}
-    judge, least = _Judge(reaching, budget, smallest), min(smallest, budget)
-    grouped = {named.name: [trace for trace in traces if trace.method == named.name] for named in asked.methods}
+    judge = _Judge(reaching, budget, smallest)
+    grouped = {named.name: [trace for trace in traces if trace.method == named.name] for named in design.methods}
     steps = {name: [_Steps.of(trace, judge) for trace in group] for name, group in grouped.items()}
     scored = {
-        OVER_TIME: {name: [each.score(judge, seconds) for each in found] for name, found in steps.items()},
+        OVER_TIME: {name: [each.score(judge, seconds) for each in repeats] for name, repeats in steps.items()},
         AT_THE_END: {
-            name: [math.log(min(each.at(seconds), budget) / least) for each in found] for name, found in steps.items()
+            name: [math.log(min(each.at(seconds), budget) / least) for each in repeats]
+            for name, repeats in steps.items()
         },
     }
-    whole = [named.name for named in asked.methods if not named.is_variant]
+    whole = [named.name for named in design.methods if not named.is_variant]
     ranks, friedman_p = _ranking({name: scored[OVER_TIME][name] for name in whole})
     marks = [seconds * step / _STEPS for step in range(_STEPS + 1)]
-    curves = {name: _curve(found, marks) for name, found in steps.items()}
+    curves = {name: _curve(repeats, marks) for name, repeats in steps.items()}
     factors = (1.0, 1.1, 1.25, 1.5, 2.0) if math.isfinite(smallest) else ()
     methods = []
-    for named in asked.methods:
+    for named in design.methods:
         group = grouped[named.name]
         answered = [trace.answers[-1].hash for trace in group if trace.answers and trace.answers[-1].hash]
         methods.append(
@@ -405,15 +414,15 @@ def findings(asked: Comparison, traces: Sequence[Trace], judged: Judged) -> Find
             }
         )
     compared = _pairs(scored, list(combinations(whole, 2)))
-    varied = _pairs(scored, [(named.name, DEFAULT) for named in asked.methods if named.is_variant])
+    varied = _pairs(scored, [(named.name, DEFAULT) for named in design.methods if named.is_variant])
     document = {
-        "table": asked.table,
-        "repeats": asked.repeats,
+        "table": design.table,
+        "repeats": design.repeats,
         "seconds": seconds,
         "workers": task.workers,
         "target_pct": target,
         "smallest": judged.smallest,
-        "sentences": _sentences(asked.repeats, ranks, compared, varied),
+        "sentences": _sentences(design.repeats, ranks, compared, varied),
         "friedman_p": finite(friedman_p),
         "methods": methods,
         "pairs": compared,
@@ -425,28 +434,32 @@ def findings(asked: Comparison, traces: Sequence[Trace], judged: Judged) -> Find
 def _sentences(
     repeats: int, ranks: Mapping[str, float], compared: Sequence[dict[str, Any]], varied: Sequence[dict[str, Any]]
 ) -> list[str]:
-    """Return what follows: the default against random, against the best, and each variant against it."""
+    """Return the result in sentences: the default against random, against the best, and each variant against it."""
 
-    def said(pair: dict[str, Any], name: str, other: str) -> str:
-        ratio, low, high = pair["ratio"], pair["low"], pair["high"]
+    def sentence(pair: dict[str, Any], name: str, other: str) -> str:
+        ratio, low, high = (pair[key] for key in ("ratio", "low", "high"))
         if pair["first"] != name:
-            ratio, low, high = 1 / ratio, 1 / high, 1 / low
-        shown = ("better than" if ratio < 1 else "worse than") if pair["differs"] else "not shown to differ from"
+            ratio, low, high = (1 / value for value in (ratio, high, low))
+        relation = "better than" if ratio < 1 else "worse than"
+        if not pair["differs"]:
+            relation = "not shown to differ from"
         return (
-            f"{name} is {shown} {other}: its answers {pair['when']} are {ratio:.3f} times as large (uncorrected "
+            f"{name} is {relation} {other}: its answers {pair['when']} are {ratio:.3f} times as large (uncorrected "
             f"interval {low:.3f} to {high:.3f}, corrected p {p_text(pair['corrected_p'])})."
         )
 
     # Wilcoxon's p is least where all n repeats have one sign, 2 / 2^n, and Holm multiplies it by the number of tests.
     tests = max(len(compared), len(varied))
-    few = bool(tests) and tests * 2 / 2**repeats >= LEVEL
-    found = [f"{repeats} repeats are too few to show any difference by {tests} tests."] if few else []
+    sentences = []
+    if tests and tests * 2 / 2**repeats >= LEVEL:
+        sentences.append(f"{repeats} repeats are too few to show any difference by {tests} tests.")
     best = next(iter(ranks))
     for rival in dict.fromkeys((_BASELINE, best)):
         both = {DEFAULT, rival}
-        found += [said(pair, DEFAULT, rival) for pair in compared if {pair["first"], pair["second"]} == both]
-    found += [f"Ranked first over time: {best}."] if len(ranks) > 1 else []
-    return found + [said(pair, pair["first"], DEFAULT) for pair in varied]
+        sentences += [sentence(pair, DEFAULT, rival) for pair in compared if {pair["first"], pair["second"]} == both]
+    if len(ranks) > 1:
+        sentences.append(f"Ranked first over time: {best}.")
+    return sentences + [sentence(pair, pair["first"], DEFAULT) for pair in varied]
 
 
 def p_text(p: float) -> str:
@@ -454,39 +467,40 @@ def p_text(p: float) -> str:
     return "below 0.0001" if p < 0.0001 else f"{p:.2g}"
 
 
-def write_figures(folder: Path, found: Findings) -> list[Path]:
+def write_figures(folder: Path, result: Findings) -> list[Path]:
     """Write the CSV files and return their paths."""
-    methods, tested = found.document["methods"], found.document["pairs"] + found.document["variants"]
+    methods = result.document["methods"]
     times = [
         {"method": name, **dict(zip(("seconds", "median_size", "low", "high"), map(finite, line), strict=True))}
-        for name, lines in found.curves.items()
+        for name, lines in result.curves.items()
         for line in lines
     ]
     tables = {
         "methods.csv": [{"method": each["name"], **each} for each in methods],
         "times.csv": times,
         "runtimes.csv": [{"method": each["name"], **item} for each in methods for item in each["runtimes"]],
-        "pairs.csv": tested,
+        "pairs.csv": result.document["pairs"] + result.document["variants"],
     }
-    made = {}
+    contents = {}
     # A method alone has no pairs.
     for name, rows in ((name, rows) for name, rows in tables.items() if rows):
         columns = [column for column in rows[0] if column not in ("name", "says", "runtimes", "differs")]
-        made[folder / name] = csv_text(columns, [[row[column] for column in columns] for row in rows]).encode()
-    files.write_together(made)
-    return list(made)
+        contents[folder / name] = csv_text(columns, [[row[column] for column in columns] for row in rows]).encode()
+    files.write_together(contents)
+    return list(contents)
 
 
-def figures_text(asked: Comparison, document: Mapping[str, Any]) -> str:
+def figures_text(design: Comparison, document: Mapping[str, Any]) -> str:
     """Return the comparison for people."""
     lines = [("method", "over time", "at the end", "false answers", "rank")]
     for method in document["methods"]:
         figures = zip(("ratio", "final_size", "mean_rank"), (".3f", ",.0f", ".2f"), strict=True)
-        shown = ["-" if method[name] is None else format(method[name], digits) for name, digits in figures]
-        lines.append((method["name"], shown[0], shown[1], f"{100 * method['false']:.0f} %", shown[2]))
+        texts = ["-" if method[name] is None else format(method[name], digits) for name, digits in figures]
+        lines.append((method["name"], texts[0], texts[1], f"{100 * method['false']:.0f} %", texts[2]))
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    task, source = asked.task, f"table {asked.table}" if asked.table else f"trainings in {asked.task.study.space}"
-    head = f"{source}: {counted(asked.repeats, 'repeat')}, {duration_text(task.seconds)} each on "
+    task = design.task
+    source = f"table {design.table}" if design.table else f"trainings in {task.study.space}"
+    head = f"{source}: {counted(design.repeats, 'repeat')}, {duration_text(task.seconds)} each on "
     head += f"{counted(task.workers, 'worker')}, target {task.study.target_pct:g} % validation"
     rows = ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
     note = "over time: geometric mean of the answers' sizes over the smallest that reaches; at the end: median size"

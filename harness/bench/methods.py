@@ -21,6 +21,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
@@ -86,8 +87,9 @@ class Method:
             with suppress(OSError):
                 whole.update(Path(word).name.encode(errors="replace") + Path(word).read_bytes())
         source = whole.hexdigest() if words else None
-        says, is_variant, command = self.says, self.is_variant, self.command
-        return Named(name=self.name, says=says, is_variant=is_variant, command=command, source_sha256=source)
+        return Named(
+            name=self.name, says=self.says, is_variant=self.is_variant, command=self.command, source_sha256=source
+        )
 
 
 _WHOLE = Method(
@@ -148,15 +150,15 @@ def methods_of(names: Sequence[str], programs: Sequence[str], *, ablations: bool
         UsageError: a name leads nowhere, or one is given twice.
     """
     # A program alone is compared with all that come with the bench.
-    found = [_BUILT_IN.get(name) or _function(name) for name in names] or list(_MAIN)
-    found += [_program(text) for text in programs]
+    methods = [_BUILT_IN.get(name) or _function(name) for name in names] or list(_MAIN)
+    methods += [_program(text) for text in programs]
     if ablations:
-        found += [method for method in (_WHOLE, *_ABLATIONS) if method not in found]
-    given = [method.name for method in found]
-    if twice := next((name for name in given if given.count(name) > 1), None):
+        methods += [method for method in (_WHOLE, *_ABLATIONS) if method not in methods]
+    counts = Counter(method.name for method in methods)
+    if twice := next((name for name, count in counts.items() if count > 1), None):
         raise UsageError(f"method {twice!r} is given twice; each has a name of its own")
     # Without the default beside it a variant is a method like the others.
-    return tuple(found) if _WHOLE in found else tuple(replace(method, is_variant=False) for method in found)
+    return tuple(methods) if _WHOLE in methods else tuple(replace(method, is_variant=False) for method in methods)
 
 
 def _function(name: str) -> Method:
@@ -210,7 +212,9 @@ def asking(method: Method, repeat: int, space: SearchSpace, problem: Problem, se
             )
         except (OSError, ValueError) as error:
             raise ContentError(f"{name} cannot be started: {reason(error)}: {command[0]}") from error
-        unsent, stdin, stdout = [json.dumps({"begin": asdict(problem)})], process.stdin, process.stdout
+        unsent = [json.dumps({"begin": asdict(problem)})]
+        stdin = process.stdin
+        stdout = process.stdout
         assert stdin is not None
         assert stdout is not None
 
@@ -221,8 +225,10 @@ def asking(method: Method, repeat: int, space: SearchSpace, problem: Problem, se
         def ask(tried: Sequence[Trial]) -> str:
             lines = [*unsent, json.dumps({"tried": [asdict(trial) for trial in tried]})]
             unsent.clear()
-            # Who does not answer in time is ended, and so has closed its output.
-            timer, began, answer = threading.Timer(seconds, end), time.monotonic(), b""
+            answer = b""
+            # A program that does not answer in time is ended; that closes its output, for which this one waits.
+            timer = threading.Timer(seconds, end)
+            began = time.monotonic()
             timer.start()
             try:
                 with suppress(BrokenPipeError):
@@ -235,13 +241,15 @@ def asking(method: Method, repeat: int, space: SearchSpace, problem: Problem, se
                 late = time.monotonic() - began >= seconds
                 complaints.seek(max(0, complaints.seek(0, os.SEEK_END) - 4096))
                 words = complaints.read().decode("utf-8", "replace").strip().rpartition("\n")[2]
-                how = f"gave no answer in {seconds:g} s" if late else "ended before it answered"
-                raise ContentError(f"{name} {how}{'; its last words: ' * bool(words)}{words[: 2 * SHOWN]}")
+                message = f"gave no answer in {seconds:g} s" if late else "ended before it answered"
+                if words:
+                    message += f"; its last words: {words[: 2 * SHOWN]}"
+                raise ContentError(f"{name} {message}")
             with suppress(ValueError, TypeError, KeyError):
                 if isinstance(network := json.loads(answer)["network"], str):
                     return network
-            said = shown(answer[: 4 * SHOWN].decode("utf-8", "replace"))
-            raise ContentError(f'{name} answered {said}, but {{"network": "..."}} is wanted')
+            text = shown(answer[: 4 * SHOWN].decode("utf-8", "replace"))
+            raise ContentError(f'{name} answered {text}, but {{"network": "..."}} is wanted')
 
         try:
             yield Asker(name.removesuffix(","), space, problem, ask)
@@ -255,14 +263,15 @@ def asking(method: Method, repeat: int, space: SearchSpace, problem: Problem, se
 
 def _host(name: str) -> None:
     """Answer for the function ``module:name`` until the input ends; what it raises ends the program with a trace."""
-    # Kept from the function: what it prints goes where people look, and it has no input.
-    questions, answers = os.fdopen(os.dup(0), encoding="utf-8"), os.fdopen(os.dup(1), "w", encoding="utf-8")
+    # The function must not speak on these pipes: what it prints goes to stderr, and it has no input.
+    questions = os.fdopen(os.dup(0), encoding="utf-8")
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
     module, _, function = name.partition(":")
     begin: Callable[[Problem], Ask] = getattr(importlib.import_module(module), function)
-    told = json.loads(questions.readline())["begin"]
-    ask = begin(Problem(**told | {"networks": told["networks"] and tuple(told["networks"])}))
+    problem = json.loads(questions.readline())["begin"]
+    ask = begin(Problem(**problem | {"networks": problem["networks"] and tuple(problem["networks"])}))
     for line in questions:
         tried = json.loads(line)["tried"]
         answer = ask(tuple(Trial(**trial | {"fresh_pct": tuple(trial["fresh_pct"])}) for trial in tried))

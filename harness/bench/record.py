@@ -93,11 +93,11 @@ def _choose(space: SearchSpace, count: int, seed: int, budget: int | None = None
     most = math.inf if enumerated else _POOL_FACTOR * count
     looked_at = max(_LEAST_DRAWS, _DRAWS_FACTOR * count)
     pool: dict[str, tuple[Architecture, Analysis]] = {}
-    for each in enumerate_draws(space) if enumerated else (draw(space, uniform(rng)) for _ in range(looked_at)):
-        judgement = judge(space, each.architecture, budget)
+    for candidate in enumerate_draws(space) if enumerated else (draw(space, uniform(rng)) for _ in range(looked_at)):
+        judgement = judge(space, candidate.architecture, budget)
         if judgement.accepted and judgement.analysis is not None:
-            pool.setdefault(each.architecture.hash, (each.architecture, judgement.analysis))
-        # Before the next draw, which would take random numbers.
+            pool.setdefault(candidate.architecture.hash, (candidate.architecture, judgement.analysis))
+        # The loop ends before the next draw, which would take random numbers.
         if len(pool) >= most:
             break
     if not pool:
@@ -148,9 +148,10 @@ class Recording:
 
         What is near the target is known, and so due, once all networks have their first runs.
         """
-        networks, ended, near = range(len(self.chosen.networks)), self.ended, self.near
+        networks = range(len(self.chosen.networks))
+        ended = self.ended
         first = [(number, seed) for seed in range(self.seeds) for number in networks]
-        if near is None or not ended.keys() >= {*first}:
+        if (near := self.near) is None or not ended.keys() >= {*first}:
             return first
         accuracy = {key: run.validation_accuracy_pct or 0.0 for key, run in ended.items()}
         means = [mean([accuracy[number, seed] for seed in range(self.seeds)]) for number in networks]
@@ -257,13 +258,18 @@ def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
 
 def plan_document(recording: Recording) -> dict[str, Any]:
     """Return what a recording is and what is left of it; runs that have ended here correct the estimate."""
-    facts, ended, due, near = recording.facts, recording.ended, recording.due, recording.near
-    machine, data, networks = facts.machines[0], dataset(facts.dataset), recording.chosen.networks
+    facts = recording.facts
+    ended = recording.ended
+    due = recording.due
+    machine = facts.machines[0]
+    data = dataset(facts.dataset)
+    networks = recording.chosen.networks
     pace = PACES[machine.engine].taught(facts.recipe, data.task)
     timing = Timing(data.train_size, pace)
     for run in ended.values():
         timing.add(run, work(run.architecture, data.task))
-    slow, works = timing.slowdown(), [work(network, data.task) for network in networks]
+    slow = timing.slowdown()
+    works = [work(network, data.task) for network in networks]
     left = [works[number] for number, seed in due if (number, seed) not in ended]
     seconds = sum(pace.seconds(facts.recipe.epochs, data.train_size, each) for each in left)
     sizes = [analysis.parameters for analysis in networks.values()]
@@ -276,7 +282,7 @@ def plan_document(recording: Recording) -> dict[str, Any]:
         "parameters": {"low": min(sizes), "median": median(sizes), "high": max(sizes)},
         "mean_macs": mean([float(analysis.macs) for analysis in networks.values()]),
         "seeds": recording.seeds,
-        "near": None if near is None else near._asdict(),
+        "near": None if recording.near is None else recording.near._asdict(),
         "rungs": list(facts.rungs),
         "recipe": facts.recipe_name,
         "recipe_hash": facts.recipe.hash,
@@ -292,7 +298,9 @@ def plan_document(recording: Recording) -> dict[str, Any]:
 
 def plan_text(plan: Mapping[str, Any]) -> str:
     """Return the plan for people."""
-    near, sizes, rungs = plan["near"], plan["parameters"], ", ".join(map(str, plan["rungs"]))
+    near = plan["near"]
+    sizes = plan["parameters"]
+    rungs = ", ".join(map(str, plan["rungs"]))
     more = f", then {near['seeds']} within {near['within_pct']:g} points of {near['target_pct']:g} %" if near else ""
     return (
         f"table {plan['name']}: {plan['networks']:,} of {plan['considered']:,} networks of the space "
@@ -309,7 +317,9 @@ def record(recording: Recording, teachers: Path, reporter: Reporter, executor_of
     Raises:
         HarnessError: a run broke three times.
     """
-    facts, machine, networks = recording.facts, recording.facts.machines[0], list(recording.chosen.networks)
+    facts = recording.facts
+    machine = facts.machines[0]
+    networks = list(recording.chosen.networks)
     folder = recording.state.folder
     config = recording.state.config
     open_study(folder, config, recording.origins)
@@ -339,7 +349,7 @@ def record(recording: Recording, teachers: Path, reporter: Reporter, executor_of
         if isinstance(event, Broken):
             reporter.say(f"seed {event.job.seed_index} of {event.job.architecture}: {event.message}; it is run again")
 
-    # Once all have their first runs, those near the target are due.
+    # Once all networks have their first runs, further runs of those near the target are due.
     while left := [key for key in recording.due if key not in recording.ended]:
         reporter.show(total=len(recording.due))
         waiting = [
@@ -378,11 +388,11 @@ def _table_of(recording: Recording) -> Table:
     for run in sorted(recording.ended.values(), key=lambda run: (run.hash, run.seed_index)):
         assert run.environment is not None, "a worker notes where it trains"
         machine = replace(recording.facts.machines[0], environment=run.environment)
-        place = machines.setdefault(machine, len(machines))
+        machine_index = machines.setdefault(machine, len(machines))
         network = (str(run.architecture), run.hash, run.parameters, run.macs, run.seed_index)
         for rung in recording.facts.rungs:
             epoch = run.history[min(rung, len(run.history)) - 1]
             accuracy = accuracy_pct(epoch.validation_errors, run.validation_size)
             assert accuracy is not None, "a recording looks at every rung"
-            rows.append(Row(*network, rung, accuracy, round(epoch.train_seconds, 3), run.status, place))
+            rows.append(Row(*network, rung, accuracy, round(epoch.train_seconds, 3), run.status, machine_index))
     return Table(replace(recording.facts, machines=tuple(machines)), tuple(rows))

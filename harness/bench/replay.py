@@ -90,7 +90,8 @@ class _TableReadings:
     """
 
     def __init__(self, table: Table, spread: str = "pooled") -> None:
-        self.table, self.spread = table, spread
+        self.table = table
+        self.spread = spread
         self.size = dataset(table.facts.dataset).validation_size
         self.means: dict[str, dict[int, float]] = {}
         self.lenders: list[tuple[float, dict[int, float]]] = []
@@ -98,7 +99,8 @@ class _TableReadings:
         for key, runs in table.runs.items():
             sound = [run for run in runs.values() if run[rungs[-1]].status is Status.COMPLETE]
             errors = {rung: [self._errors(run[rung]) for run in sound] for rung in rungs}
-            self.means[key] = means = {rung: statistics.mean(list(map(float, of))) for rung, of in errors.items()}
+            means = {rung: statistics.mean(list(map(float, counts))) for rung, counts in errors.items()}
+            self.means[key] = means
             if len(sound) > 1:
                 # Runs lie nearer to the mean of a few, of which they are a part, than to the true one (Bessel).
                 wider = math.sqrt(len(sound) / (len(sound) - 1))
@@ -123,7 +125,8 @@ class _TableReadings:
         if (runs := self.table.runs.get(network_hash)) is None:
             raise ContentError(f"network {network_hash} is not in the table {self.table.facts.name!r}")
         rng = random.Random(f"{repeat}/{network_hash}/{job.purpose}/{job.seed_index}")
-        own, rungs = rng.choice(tuple(runs.values())), self.table.facts.rungs
+        own = rng.choice(tuple(runs.values()))
+        rungs = self.table.facts.rungs
         first = own[rungs[0]]
         errors = {rung: self._errors(row) for rung, row in own.items()}
         if self.spread == "pooled" and first.status is Status.COMPLETE and self.lenders:
@@ -143,7 +146,10 @@ class SimulatedExecutor(Executor):
     """
 
     def __init__(self, read: _Read, repeat: int, end: float) -> None:
-        self.read, self.repeat, self.end, self.clock = read, repeat, end, 0.0
+        self.read = read
+        self.repeat = repeat
+        self.end = end
+        self.clock = 0.0
         self.jobs: list[tuple[Job, float] | None] = []
 
     def start(self, count: int) -> None:
@@ -170,9 +176,9 @@ class SimulatedExecutor(Executor):
         self.clock = min([self.end, *(busy[1] for busy in self.jobs if busy)])
         events: list[Event] = []
         # Jobs that end at the same moment end in the order of their places.
-        for place, busy in enumerate(self.jobs):
+        for index, busy in enumerate(self.jobs):
             if busy and busy[1] <= self.clock:
-                self.jobs[place] = None
+                self.jobs[index] = None
                 events.append(Finished(busy[0], _result_of(busy[0], self.read(busy[0], self.repeat))))
         return events
 
@@ -187,7 +193,8 @@ class SimulatedExecutor(Executor):
 
 def _result_of(job: Job, reading: Reading) -> Result:
     last = job.until_epoch or job.recipe.epochs
-    history, seconds = list[Epoch](), 0.0
+    history: list[Epoch] = []
+    seconds = 0.0
     for number in range(1, last + 1):
         # Only epochs that are rungs were looked at and timed.
         seconds = reading.seconds.get(number, seconds)
@@ -370,13 +377,13 @@ class _Halving:
         # The runs that have come to each rung, best first.
         self.seen = defaultdict[int, list[tuple[bool, int]]](list)
 
-    def is_hopeless(self, found: Result) -> bool:
+    def is_hopeless(self, result: Result) -> bool:
         """Enter a run at its rung and return whether it ends there."""
-        reaches = statistics.reaches(found.validation_accuracy_pct or 0.0, self.target_pct)
-        place = (not reaches, found.parameters if reaches else found.validation_errors or 0)
-        ranked = self.seen[len(found.history)]
-        insort(ranked, place)
-        return place > ranked[max(1, len(ranked) // _REDUCTION) - 1]
+        reaches = statistics.reaches(result.validation_accuracy_pct or 0.0, self.target_pct)
+        rank = (not reaches, result.parameters if reaches else result.validation_errors or 0)
+        ranked = self.seen[len(result.history)]
+        insort(ranked, rank)
+        return rank > ranked[max(1, len(ranked) // _REDUCTION) - 1]
 
 
 @dataclass(slots=True)
@@ -392,8 +399,8 @@ class _Watch(Watcher):
         proposal = at.standing.proposal if at.standing else None
         key = proposal.hash if proposal else None
         if at.elapsed <= self.seconds and key != (self.answers[-1].hash if self.answers else None):
-            found = (proposal.architecture, proposal.parameters) if proposal else (None, None)
-            answer = Answer(seconds=round(at.elapsed, 3), hash=key, architecture=found[0], parameters=found[1])
+            architecture, parameters = (proposal.architecture, proposal.parameters) if proposal else (None, None)
+            answer = Answer(seconds=round(at.elapsed, 3), hash=key, architecture=architecture, parameters=parameters)
             self.answers.append(answer)
         if at.elapsed >= self.seconds and self.search is not None:
             self.search.interrupted = True
@@ -404,7 +411,7 @@ class _Watch(Watcher):
 
 def _run_repeat(
     method: Method,
-    asked: Comparison,
+    design: Comparison,
     repeat: int,
     executor_of: Callable[[int], Executor],
     folder: Path = Path("nowhere"),
@@ -412,10 +419,12 @@ def _run_repeat(
 ) -> Trace:
     """Run one repeat with an executor, which is made for its seed; one of processes has a folder and an effort."""
     # The same seed for all methods; 31 bits suit every generator that a method may use.
-    digest = hashlib.sha256(f"bench|{asked.seed}|{repeat}".encode()).digest()
-    task, seed = asked.task, int.from_bytes(digest[:4], "big") >> 1
+    digest = hashlib.sha256(f"bench|{design.seed}|{repeat}".encode()).digest()
+    seed = int.from_bytes(digest[:4], "big") >> 1
+    task = design.task
     config = replace(task.study, sampler=method.sampler, rungs=method.rungs(task.study.rungs), seed=seed)
-    executor, watch = executor_of(seed), _Watch(task.seconds)
+    executor = executor_of(seed)
+    watch = _Watch(task.seconds)
     space = parse_space(config.space_text, config.space, dataset(config.dataset).task)
     spent = effort or Effort(seconds=None, trials=None, workers=task.workers, device="cpu", limits=Limits())
     problem = Problem(
@@ -428,7 +437,7 @@ def _run_repeat(
         networks=task.networks,
     )
     theirs = method.command or method.function
-    with asking(method, repeat, space, problem, asked.answer_seconds) if theirs else nullcontext() as asker:
+    with asking(method, repeat, space, problem, design.answer_seconds) if theirs else nullcontext() as asker:
         # A method of somebody's is asked; one that comes with the bench proposes as a search does.
         proposer: Proposing = asker or Proposer(space, replace(config, rungs=()), switches=method.switches)
         search = Search(
@@ -441,7 +450,8 @@ def _run_repeat(
             is_hopeless=_Halving(config.target_pct).is_hopeless if method.stops is Stops.HALVING else None,
             in_memory=True,
         )
-        search.watcher, watch.search = watch, search
+        search.watcher = watch
+        watch.search = search
         executor.start(task.workers)
         try:
             search.began = executor.now()
@@ -461,9 +471,9 @@ def _run_repeat(
     )
 
 
-def replay(method: Method, asked: Comparison, read: _Read, repeat: int) -> Trace:
+def replay(method: Method, design: Comparison, read: _Read, repeat: int) -> Trace:
     """Run one repeat on a simulated clock."""
-    return _run_repeat(method, asked, repeat, lambda seed: SimulatedExecutor(read, seed, asked.task.seconds))
+    return _run_repeat(method, design, repeat, lambda seed: SimulatedExecutor(read, seed, design.task.seconds))
 
 
 # All repeats ------------------------------------------------------------------------------------------------
@@ -472,10 +482,10 @@ def replay(method: Method, asked: Comparison, read: _Read, repeat: int) -> Trace
 _PREPARED: tuple[Comparison, _Read] | None = None
 
 
-def _prepare(parent: int, asked: Comparison, table: Table) -> None:
+def _prepare(parent: int, design: Comparison, table: Table) -> None:
     global _PREPARED
     die_with(parent)
-    _PREPARED = asked, _TableReadings(table, asked.spread or "pooled").read
+    _PREPARED = design, _TableReadings(table, design.spread or "pooled").read
 
 
 def _replayed(method: Method, repeat: int) -> Trace:
@@ -485,18 +495,18 @@ def _replayed(method: Method, repeat: int) -> Trace:
 
 def run_repeats(
     methods: Sequence[Method],
-    asked: Comparison,
+    design: Comparison,
     table: Table,
     processes: int,
-    there: Sequence[Trace],
+    earlier_traces: Sequence[Trace],
     on_trace: Callable[[Trace], None],
 ) -> list[Trace]:
-    """Return the traces of all repeats on a table, by method, then by repeat; those ``there`` are not done again."""
-    done = {(trace.method, trace.repeat): trace for trace in there}
+    """Return the traces of all repeats on a table, by method, then by repeat; the earlier ones are not done again."""
+    done = {(trace.method, trace.repeat): trace for trace in earlier_traces}
     # Repeat by repeat, so that a comparison that is stopped has about as many of each method.
-    left = [(each, repeat) for repeat in range(asked.repeats) for each in methods if (each.name, repeat) not in done]
+    left = [(each, repeat) for repeat in range(design.repeats) for each in methods if (each.name, repeat) not in done]
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, context, _prepare, (os.getpid(), asked, table)) as pool:
+    with ProcessPoolExecutor(processes, context, _prepare, (os.getpid(), design, table)) as pool:
         try:
             # The processes, which the first ones start, never hear a Ctrl-C: this one decides what it means.
             with ignoring_sigint():
@@ -515,40 +525,42 @@ def run_repeats(
                     hint="the same command continues; --processes 1 takes least memory",
                 ) from error
             raise
-    return [done[method.name, repeat] for method in methods for repeat in range(asked.repeats)]
+    return [done[method.name, repeat] for method in methods for repeat in range(design.repeats)]
 
 
 def run_live(
     methods: Sequence[Method],
-    asked: Comparison,
+    design: Comparison,
     effort: Effort,
     executor_of: Callable[[], Executor],
     folder: Path,
-    there: Sequence[Trace],
+    earlier_traces: Sequence[Trace],
     say: Callable[[str], None],
 ) -> tuple[list[Trace], Judged]:
     """Train the repeats that are missing, repeat by repeat, below ``folder``, and judge all answers on fresh seeds."""
-    done, work = {(trace.method, trace.repeat): trace for trace in there}, folder / "work"
-    for repeat in range(asked.repeats):
+    done = {(trace.method, trace.repeat): trace for trace in earlier_traces}
+    work = folder / "work"
+    for repeat in range(design.repeats):
         for method in methods:
             if (method.name, repeat) in done:
                 continue
-            say(f"{method.name}, repeat {repeat + 1} of {asked.repeats}: {duration_text(asked.task.seconds)}")
-            place = work / f"{method.name}-{repeat}"
-            trace = _run_repeat(method, asked, repeat, lambda seed: executor_of(), place, effort)
-            shutil.rmtree(place, ignore_errors=True)
+            say(f"{method.name}, repeat {repeat + 1} of {design.repeats}: {duration_text(design.task.seconds)}")
+            repeat_folder = work / f"{method.name}-{repeat}"
+            trace = _run_repeat(method, design, repeat, lambda seed: executor_of(), repeat_folder, effort)
+            shutil.rmtree(repeat_folder, ignore_errors=True)
             append_trace(folder, trace)
             done[method.name, repeat] = trace
-    traces = [done[method.name, repeat] for method in methods for repeat in range(asked.repeats)]
+    traces = [done[method.name, repeat] for method in methods for repeat in range(design.repeats)]
     say("judging the answers on fresh seeds")
-    judged = _judged(traces, asked, effort, executor_of(), work / ".teachers")
+    judged = _judged(traces, design, effort, executor_of(), work / ".teachers")
     shutil.rmtree(work, ignore_errors=True)
     return traces, judged
 
 
-def _judged(traces: Sequence[Trace], asked: Comparison, effort: Effort, executor: Executor, teachers: Path) -> Judged:
-    study, found = asked.task.study, [answer for trace in traces for answer in trace.answers]
-    answers = {each.hash: each.architecture for each in found if each.hash and each.architecture}
+def _judged(traces: Sequence[Trace], design: Comparison, effort: Effort, executor: Executor, teachers: Path) -> Judged:
+    study = design.task.study
+    moments = [answer for trace in traces for answer in trace.answers]
+    answers = {each.hash: each.architecture for each in moments if each.hash and each.architecture}
     jobs = [
         Job(
             architecture=architecture,
@@ -561,9 +573,9 @@ def _judged(traces: Sequence[Trace], asked: Comparison, effort: Effort, executor
             teachers=teachers,
         )
         for architecture in answers.values()
-        for index in range(asked.judge_seeds or 0)
+        for index in range(design.judge_seeds or 0)
     ]
-    results = [ended.result for ended in run_all(jobs, executor, asked.task.workers)]
+    results = [ended.result for ended in run_all(jobs, executor, design.task.workers)]
     # A run that diverged has the accuracy that it has.
     accuracies = {
         key: statistics.mean([run.validation_accuracy_pct or 0.0 for run in results if run.hash == key])

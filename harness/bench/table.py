@@ -31,7 +31,8 @@ from search_spaces.errors import nearest
 if TYPE_CHECKING:
     import torch
 
-_ROWS, _FACTS = "table.csv", "table.json"
+_ROWS = "table.csv"
+_FACTS = "table.json"
 # The tables that come with the checkout.
 _COMMITTED = Path(__file__).resolve().parents[2] / "benchmarks" / "tables"
 
@@ -202,9 +203,11 @@ class Table:
         """
         from scipy.stats import spearmanr
 
-        facts, last = self.facts, self.facts.rungs[-1]
-        finals, true = [row for row in self.rows if row.rung == last], list(self.true_accuracies_pct.values())
-        seeds, costs = [len(of) for of in self.runs.values()], {row.hash: row.macs for row in self.rows}
+        facts = self.facts
+        finals = [row for row in self.rows if row.rung == facts.rungs[-1]]
+        true = list(self.true_accuracies_pct.values())
+        seeds = [len(runs) for runs in self.runs.values()]
+        costs = {row.hash: row.macs for row in self.rows}
 
         def spread(values: Sequence[float]) -> dict[str, float]:
             return {"low": min(values), "median": statistics.median(values), "high": max(values)}
@@ -242,21 +245,21 @@ class Table:
         }
 
 
-def summary_text(table: Table, found: Mapping[str, Any]) -> str:
+def summary_text(table: Table, summary: Mapping[str, Any]) -> str:
     """Return the summary of a table for people."""
     sizes, macs = (
-        "{low:,.0f} to {high:,.0f} (median {median:,.0f})".format(**found[name]) for name in ("parameters", "macs")
+        "{low:,.0f} to {high:,.0f} (median {median:,.0f})".format(**summary[name]) for name in ("parameters", "macs")
     )
     lines = [
-        f"table {found['name']}: {counted(found['networks'], 'network')}, "
-        f"{'all' if table.facts.is_exhaustive else 'a sample'} of the space {found['space']!r}; "
-        f"seeds a network: {' to '.join(map(str, dict.fromkeys(found['seeds'])))}",
-        f"  {found['runs']:,} runs ({found['diverged']:,} diverged), {found['dataset']}, recipe {found['recipe']} "
-        f"({found['recipe_hash']}), {duration_text(found['train_seconds'])} of training",
+        f"table {summary['name']}: {counted(summary['networks'], 'network')}, "
+        f"{'all' if table.facts.is_exhaustive else 'a sample'} of the space {summary['space']!r}; "
+        f"seeds a network: {' to '.join(map(str, dict.fromkeys(summary['seeds'])))}",
+        f"  {summary['runs']:,} runs ({summary['diverged']:,} diverged), {summary['dataset']}, recipe "
+        f"{summary['recipe']} ({summary['recipe_hash']}), {duration_text(summary['train_seconds'])} of training",
         f"  parameters {sizes}; multiply-adds {macs}",
         "epoch  validation accuracy %, lowest median highest  between seeds  rank correlation  seconds",
     ]
-    for rung in found["rungs"]:
+    for rung in summary["rungs"]:
         accuracies = "{low:.2f} {median:.2f} {high:.2f}".format(**rung["accuracy_pct"])
         deviation, correlation = (
             "-" if rung[name] is None else format(rung[name], digits)
@@ -288,7 +291,8 @@ def read_table(folder: Path) -> Table:
     import pandas
 
     try:
-        text, content = (folder / _FACTS).read_bytes(), (folder / _ROWS).read_bytes()
+        text = (folder / _FACTS).read_bytes()
+        content = (folder / _ROWS).read_bytes()
         whole = read_as(_FactsFile, text, f"the table's {folder / _FACTS}")
     except OSError as error:
         raise DataError(f"cannot read the table in {folder}: {reason(error)}: {error.filename}") from error
@@ -316,17 +320,16 @@ def export_table(table: Table, folder: Path) -> list[Path]:
     return [folder / name for name in written]
 
 
-def table_folder(name: str, place: Workspace) -> Path:
+def table_folder(name: str, workspace: Workspace) -> Path:
     """Return where the table of that name is: a folder named with a slash, a person's own, or a committed one."""
     if "/" in name:
         return Path(name)
-    known = {
-        path.parent.name: path.parent for folder in (_COMMITTED, place.tables) for path in folder.glob(f"*/{_FACTS}")
-    }
-    if name in known or (place.tables / name).exists():
-        return known.get(name, place.tables / name)
+    tables = workspace.tables
+    known = {path.parent.name: path.parent for folder in (_COMMITTED, tables) for path in folder.glob(f"*/{_FACTS}")}
+    if name in known or (tables / name).exists():
+        return known.get(name, tables / name)
     raise UsageError(
-        f"no table {name!r} in {place.tables}; known are: {', '.join(sorted(known)) or 'none'}, or a folder written "
+        f"no table {name!r} in {tables}; known are: {', '.join(sorted(known)) or 'none'}, or a folder written "
         "with a slash",
         hint=nearest(name, known),
     )
@@ -353,14 +356,15 @@ def merged(parts: Sequence[Table], name: str) -> Table:
         raise ContentError("the tables were trained by different engines")
     runs: dict[tuple[str, int], list[Row]] = {}
     for part in parts:
-        found = defaultdict[tuple[str, int], list[Row]](list)
+        runs_of_part = defaultdict[tuple[str, int], list[Row]](list)
         for row in part.rows:
-            found[row.hash, row.seed].append(row._replace(machine=machines.index(part.facts.machines[row.machine])))
-        for (network_hash, seed), run in found.items():
-            there = runs.setdefault((network_hash, seed), run)
-            here, elsewhere = (machines[each[0].machine].environment for each in (run, there))
-            alike = [row.validation_accuracy_pct for row in run] == [row.validation_accuracy_pct for row in there]
-            if same_bits_due(here, elsewhere) and not alike:
+            machine = machines.index(part.facts.machines[row.machine])
+            runs_of_part[row.hash, row.seed].append(row._replace(machine=machine))
+        for (network_hash, seed), run in runs_of_part.items():
+            first_run = runs.setdefault((network_hash, seed), run)
+            here, elsewhere = (machines[each[0].machine].environment for each in (run, first_run))
+            accuracies, first_accuracies = ([row.validation_accuracy_pct for row in rows] for rows in (run, first_run))
+            if same_bits_due(here, elsewhere) and accuracies != first_accuracies:
                 raise ContentError(
                     f"seed {seed} of network {network_hash} has other accuracies in {part.facts.name!r} than in a "
                     "table before it, on machines that give equal bits"

@@ -13,8 +13,8 @@ import click
 from click.core import ParameterSource
 
 from harness import options
+from harness.system import files
 from harness.system.errors import UsageError
-from harness.system.files import check_writable, workspace
 from harness.system.terminal import DURATION, say
 
 if TYPE_CHECKING:
@@ -92,22 +92,23 @@ def table(
         raise UsageError("NAME, NAME --space SPACE [--plan], NAME --export FOLDER or --merge NAME NAME --into NAME")
     from harness.bench.table import export_table, merged, read_table, table_folder, write_table
 
-    place = workspace()
+    workspace = files.workspace()
     if recording:
         from harness.bench.record import TableRequest
 
         return _record(names[0], TableRequest(**arguments), only_plan, as_json)
-    first, *others = (read_table(table_folder(name, place)) for name in names)
+    first, *others = (read_table(table_folder(name, workspace)) for name in names)
     if export_to is not None:
         paths = [str(path) for path in export_table(first, export_to)]
         options.answer(as_json, {"files": paths}, "\n".join(paths))
         return 0
     if into is None:
         return _show_table(first, as_json)
-    folder = Path(into) if "/" in into else place.table(into)
+    folder = Path(into) if "/" in into else workspace.table(into)
     # A recording of that name would later write over the merged table.
-    records = folder.resolve().parent == place.tables.resolve() and place.recording(folder.resolve().name).exists()
-    if any((folder / name).exists() for name in ("table.csv", "table.json")) or records:
+    whole = folder.resolve()
+    has_recording = whole.parent == workspace.tables.resolve() and workspace.recording(whole.name).exists()
+    if any((folder / name).exists() for name in ("table.csv", "table.json")) or has_recording:
         raise UsageError(f"there is a table in {folder}, or its recording; give --into another name")
     pooled = merged([first, *others], folder.name)
     write_table(folder, pooled)
@@ -131,8 +132,9 @@ def _record(name: str, request: TableRequest, only_plan: bool, as_json: bool) ->
     from harness.training import ray
     from harness.training.progress import Reporter
 
-    place = workspace()
-    out, folder = place.table(name), place.recording(name)
+    workspace = files.workspace()
+    out = workspace.table(name)
+    folder = workspace.recording(name)
     if out.exists() and not folder.exists():
         raise UsageError(f"there is a table in {out}, but not its recording; record under another name and merge")
     recording = recordings.prepare(folder, name, request)
@@ -142,9 +144,9 @@ def _record(name: str, request: TableRequest, only_plan: bool, as_json: bool) ->
         return 0
     facts = recording.facts
     machine = facts.machines[0]
-    check_writable(out.parent)
+    files.check_writable(out.parent)
     say(recordings.plan_text(plan))
-    options.say_training(recording.choice, facts.recipe, task_of(facts.dataset), place.teachers)
+    options.say_training(recording.choice, facts.recipe, task_of(facts.dataset), workspace.teachers)
     nodes = {"device": str(recording.device), "engine": machine.engine, "kinds": ray.Kinds.OURS}
     with (
         options.resumable(),
@@ -154,7 +156,7 @@ def _record(name: str, request: TableRequest, only_plan: bool, as_json: bool) ->
         Reporter(plan["runs"], "runs") as reporter,
     ):
         reporter.advance(plan["ended"])
-        table = recordings.record(recording, place.teachers, reporter, executor_of)
+        table = recordings.record(recording, workspace.teachers, reporter, executor_of)
     write_table(out, table)
     return _show_table(table, as_json, out)
 
@@ -233,36 +235,36 @@ def run(ctx: click.Context, /, as_json: bool, **arguments: Any) -> int:
     from harness.training.progress import Reporter
     from reports.comparison import write_bench_page
 
-    table = None if request.table is None else read_table(table_folder(request.table, workspace()))
+    table = None if request.table is None else read_table(table_folder(request.table, files.workspace()))
     compared = methods.methods_of(request.names, request.programs, ablations=request.ablations)
     design, effort = replay.prepare(request, table)
     task = design.task
     design = replace(design, methods=tuple(method.named(task) for method in compared))
     digest = hashlib.sha256(json.dumps(design.document, sort_keys=True).encode()).hexdigest()[:6]
-    folder = request.out or workspace().runs / ".bench" / f"{design.table or task.study.space}-{digest}"
-    check_writable(folder)
+    folder = request.out or files.workspace().runs / ".bench" / f"{design.table or task.study.space}-{digest}"
+    files.check_writable(folder)
     with study.owned(folder), options.resumable():
-        traces_kept = comparison.begin(folder, design)
-        if traces_kept:
-            say(f"{len(traces_kept):,} repeats of an earlier call are kept; remove {folder} to begin anew")
+        earlier_traces = comparison.begin(folder, design)
+        if earlier_traces:
+            say(f"{len(earlier_traces):,} repeats of an earlier call are kept; remove {folder} to begin anew")
         if effort is not None:
             # Only nodes such as this machine, and no more places.
             nodes = {"device": effort.device, "engine": effort.engine, "most": effort.workers, "kinds": ray.Kinds.OURS}
             with ray.executor_at(request.cluster, effort.workers, **nodes) as executor_of:
                 trains = partial(executor_of, Source(task.study.dataset, request.data), effort.limits)
                 to_stderr = partial(click.echo, err=True)
-                traces, judged = replay.run_live(compared, design, effort, trains, folder, traces_kept, to_stderr)
+                traces, judged = replay.run_live(compared, design, effort, trains, folder, earlier_traces, to_stderr)
         else:
             assert table is not None, "without --live there is a table"
             with Reporter(design.repeats * len(compared), "repeats") as reporter:
-                reporter.advance(len(traces_kept))
+                reporter.advance(len(earlier_traces))
 
                 def keep(trace: Trace) -> None:
                     comparison.append_trace(folder, trace)
                     reporter.advance()
 
                 count = request.processes or core_count()
-                traces = replay.run_repeats(compared, design, table, count, traces_kept, keep)
+                traces = replay.run_repeats(compared, design, table, count, earlier_traces, keep)
             sizes = {key: size for key, size in table.sizes.items() if size <= task.study.budget}
             judged = comparison.Judged.of(table.true_accuracies_pct, sizes, task.study.target_pct)
         comparison.write_end(folder, traces, judged)

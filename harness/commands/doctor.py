@@ -22,8 +22,9 @@ import click
 
 from harness import options
 from harness.data import datasets
+from harness.system import files
 from harness.system.errors import DISTRIBUTION, DataError, DeviceError, HarnessError, UsageError, typed
-from harness.system.files import Workspace, check_writable, workspace
+from harness.system.files import Workspace
 from harness.system.terminal import console, counted, say, show_table
 
 if TYPE_CHECKING:
@@ -79,8 +80,8 @@ def _python() -> _Found:
 def _packages() -> _Found:
     lines = importlib.metadata.requires(DISTRIBUTION) or []
     names = [re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in lines if "extra ==" not in line]
-    found = {name: importlib.metadata.version(name) for name in names}
-    return ", ".join(f"{name} {version}" for name, version in found.items()), found
+    versions = {name: importlib.metadata.version(name) for name in names}
+    return ", ".join(f"{name} {version}" for name, version in versions.items()), versions
 
 
 def _torch() -> _Found:
@@ -144,11 +145,14 @@ def _data(spec: datasets.Dataset, folder: Path | None) -> _Found:
 
 
 def _workspace(root: Path) -> _Found:
-    check_writable(root, make=False)
+    files.check_writable(root, make=False)
     folder = root.absolute()
     free = shutil.disk_usage(next(each for each in (folder, *folder.parents) if each.exists())).free
-    found = f"{root} can be written, {free / 2**30:.1f} GiB are free", {"folder": str(root), "free_bytes": free}
-    return found if free >= _ENOUGH_DISK_BYTES else (*found, f"{_ENOUGH_DISK_BYTES // 2**20} MiB are enough")
+    message = f"{root} can be written, {free / 2**30:.1f} GiB are free"
+    facts = {"folder": str(root), "free_bytes": free}
+    if free >= _ENOUGH_DISK_BYTES:
+        return message, facts
+    return message, facts, f"{_ENOUGH_DISK_BYTES // 2**20} MiB are enough"
 
 
 def _libraries() -> _Found:
@@ -163,9 +167,12 @@ def _libraries() -> _Found:
 
     architecture = parse_network(_PROBE)
     cross_check(architecture, analyse(architecture, MNIST))
-    torchvision, path, installed = import_torchvision(), str(torchsummary.__file__), str(torch.__version__)
-    wanted = (re.match(r"torch\s*\(?==\s*([\w.]+)", line) for line in importlib.metadata.requires("torchvision") or ())
-    due = next((found[1] for found in wanted if found), None)
+    torchvision = import_torchvision()
+    path = str(torchsummary.__file__)
+    installed = str(torch.__version__)
+    lines = importlib.metadata.requires("torchvision") or ()
+    matches = (re.match(r"torch\s*\(?==\s*([\w.]+)", line) for line in lines)
+    due = next((match[1] for match in matches if match), None)
     is_whole = torchvision.extension._has_ops()
     facts = {
         "file": path,
@@ -196,7 +203,8 @@ def doctor(dataset: str, data: Path | None, verbose: bool, as_json: bool) -> int
     harness doctor
     harness doctor --json
     """
-    spec, place = datasets.asked_for(dataset), workspace()
+    spec = datasets.asked_for(dataset)
+    workspace = files.workspace()
     probes: dict[str, Callable[[], _Found]] = {
         "python": _python,
         "packages": _packages,
@@ -204,7 +212,7 @@ def doctor(dataset: str, data: Path | None, verbose: bool, as_json: bool) -> int
         "cpu": _cpu,
         "engine": _engine,
         "data": lambda: _data(spec, data),
-        "workspace": lambda: _workspace(place.root),
+        "workspace": lambda: _workspace(workspace.root),
         "libraries": _libraries,
     }
     checks = [_check(name, probe) for name, probe in probes.items()]
@@ -213,8 +221,8 @@ def doctor(dataset: str, data: Path | None, verbose: bool, as_json: bool) -> int
     if as_json:
         document: dict[str, Any] = {"checks": [asdict(check) for check in checks]}
         if failure is not None:
-            told = {"code": code, "kind": _KINDS[code], "message": failure.message}
-            document["error"] = told | {"position": None, "hint": failure.hint}
+            error = {"code": code, "kind": _KINDS[code], "message": failure.message}
+            document["error"] = error | {"position": None, "hint": failure.hint}
         options.print_json(document)
         return code
     lines: list[tuple[tuple[str, ...], tuple[str, ...]]] = []
@@ -275,7 +283,7 @@ def _check_files(name: str, data: Path | None, as_json: bool) -> None:
     _show(training_images.check(datasets.dataset(name), data), as_json)
 
 
-def _users(place: Workspace) -> dict[str, Counter[str]]:
+def _users(workspace: Workspace) -> dict[str, Counter[str]]:
     """Return how many records and studies of a workspace each data set has; what is damaged names none."""
 
     def name_in(path: Path) -> str:
@@ -284,18 +292,18 @@ def _users(place: Workspace) -> dict[str, Counter[str]]:
         except (OSError, ValueError, KeyError, TypeError):
             return ""
 
-    paths = {"records": place.records.glob("*-*.json"), "studies": place.runs.glob("*/config.json")}
-    return {kind: Counter(map(name_in, files)) for kind, files in paths.items()}
+    paths = {"records": workspace.records.glob("*-*.json"), "studies": workspace.runs.glob("*/config.json")}
+    return {kind: Counter(map(name_in, documents)) for kind, documents in paths.items()}
 
 
 @data.command("list")
 @options.as_json
 def _list(as_json: bool) -> None:
     """List one's own data sets: sizes, how many records and studies are of them, and the space they take."""
-    place = workspace()
-    users = _users(place)
+    workspace = files.workspace()
+    users = _users(workspace)
     rows = []
-    for folder in sorted(path.parent for path in place.data("x").parent.glob("*/data.json")):
+    for folder in sorted(path.parent for path in workspace.data("x").parent.glob("*/data.json")):
         spec = datasets.dataset(folder.name)
         sizes = {name: getattr(spec, name) for name in ("classes", "train_size", "validation_size", "test_size")}
         counts = {kind: count[spec.name] for kind, count in users.items()}
@@ -321,12 +329,12 @@ def _remove(name: str, force: bool) -> None:
     spec = datasets.dataset(name)
     if not spec.sha256:
         raise UsageError(f"{name} is no data set of one's own")
-    place = workspace()
-    counts = [(kind, count[name]) for kind, count in _users(place).items() if count[name]]
+    workspace = files.workspace()
+    counts = [(kind, count[name]) for kind, count in _users(workspace).items() if count[name]]
     if counts and not force:
         used = " and ".join(f"{count} {kind}" for kind, count in counts)
         raise UsageError(f"{used} of this workspace are of {name}", hint="--force removes it; their rows are left out")
-    folder = place.data(name)
+    folder = workspace.data(name)
     # What has no data.json is no data set, so that no half of one is ever found.
     (folder / "data.json").unlink()
     shutil.rmtree(folder)
@@ -334,7 +342,7 @@ def _remove(name: str, force: bool) -> None:
 
 
 @data.command("describe", short_help="Say what a data set is, and what its test part can prove.")
-@click.argument("place", metavar="DATASET")
+@click.argument("source", metavar="DATASET")
 @options.some("data")
 @click.option("--input", "shape", type=options.SHAPE, help="Resize one's own pictures: channels x rows x columns.")
 @click.option("--group-by", help="What stays on one side of a split: an array of the .npz, or _ for names up to _.")
@@ -348,7 +356,7 @@ def _remove(name: str, force: bool) -> None:
 )
 @click.option("--html", type=click.Path(path_type=Path), help="Write a page with examples of each class.")
 def _describe(
-    place: str,
+    source: str,
     data: Path | None,
     shape: Shape | None,
     group_by: str | None,
@@ -374,21 +382,20 @@ def _describe(
     from harness.data.training_images import load
 
     reading = Options(shape, group_by, score == "balanced", channels, allow_overlap)
-    known = place in datasets.DATASETS
+    known = source in datasets.DATASETS
     if known and reading != Options():
-        raise UsageError(f"{reading} is for one's own data; {place} is as it is")
-    before = reading if known else source_options(place)
-    images = load(place if known else name_of(place, reading), data)
+        raise UsageError(f"{reading} is for one's own data; {source} is as it is")
+    before = reading if known else source_options(source)
+    images = load(source if known else name_of(source, reading), data)
     if before not in (Options(), reading):
-        say(f"{place} was described with {before} before; from now on it is read with {reading}", "warning")
-    found = description(images)
-    lines = description_lines(images, found)
+        say(f"{source} was described with {before} before; from now on it is read with {reading}", "warning")
+    document = description(images)
+    lines = description_lines(images, document)
     if html is not None:
-        from harness.system.files import write_text
         from reports.data_page import data_page
 
-        write_text(html, data_page(images, found, lines))
-    options.answer(as_json, found, "\n".join(lines))
+        files.write_text(html, data_page(images, document, lines))
+    options.answer(as_json, document, "\n".join(lines))
 
 
 @data.command("path")
@@ -398,8 +405,8 @@ def _path(name: str, data: Path | None, as_json: bool) -> None:
     """Print the folder that holds the files, unread."""
     from harness.data import training_images
 
-    found = str(training_images.find(datasets.dataset(name), data))
-    options.answer(as_json, {"dataset": name, "path": found}, found)
+    folder = str(training_images.find(datasets.dataset(name), data))
+    options.answer(as_json, {"dataset": name, "path": folder}, folder)
 
 
 def _show(document: dict[str, Any], as_json: bool) -> None:
@@ -426,6 +433,6 @@ def completion(ctx: click.Context, shell: str) -> None:
     """
     from click.shell_completion import get_completion_class
 
-    made = get_completion_class(shell)
-    assert made is not None, "click knows the shells that are offered"
-    click.echo(made(ctx.find_root().command, {}, "harness", "_HARNESS_COMPLETE").source())
+    shell_class = get_completion_class(shell)
+    assert shell_class is not None, "click knows the shells that are offered"
+    click.echo(shell_class(ctx.find_root().command, {}, "harness", "_HARNESS_COMPLETE").source())

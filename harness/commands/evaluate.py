@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness import options
-from harness.system import statistics
+from harness.system import files, statistics
 from harness.system.errors import DataError, UsageError
-from harness.system.files import Workspace, workspace
+from harness.system.files import Workspace
 from harness.system.terminal import busy, counted, say
 
 if TYPE_CHECKING:
@@ -63,52 +63,55 @@ def evaluate(
     from harness.evidence.record import kept_indices
     from harness.networks import read_record
 
-    place = workspace()
-    evidence = read_record(network, place, dataset, recipe)
-    indices = [seed] if seed is not None else kept_indices(place.records, evidence) or [0]
+    workspace = files.workspace()
+    evidence = read_record(network, workspace, dataset, recipe)
+    indices = [seed] if seed is not None else kept_indices(workspace.records, evidence) or [0]
     if images is not None:
-        return _own(evidence, indices, images, place, as_json)
+        return _own(evidence, indices, images, workspace, as_json)
     with busy(f"evaluating {counted(len(indices), 'seed')}"):
-        found, entry = evaluate_seeds(evidence, indices, place, data, other)
-    said = f"{evidence.dataset} test" if entry is None else entry.on
-    mean, (bound, image_bound) = statistics.mean([item.accuracy_pct for item in found]), bounds_of(evidence, found)
+        seeds, entry = evaluate_seeds(evidence, indices, workspace, data, other)
+    part = f"{evidence.dataset} test" if entry is None else entry.on
+    mean = statistics.mean([item.accuracy_pct for item in seeds])
+    bound, image_bound = bounds_of(evidence, seeds)
     document: dict[str, Any] = {
         **{name: getattr(evidence, name) for name in ("hash", "parameters", "dataset")},
         "recipe": evidence.recipe_name,
-        "images": said,
+        "images": part,
         "mean_accuracy_pct": mean,
         "lower_bound_pct": bound,
         "lower_bound_images_pct": image_bound,
         **({} if entry is None else {"on_sha256": entry.on_sha256}),
         "seeds": [
             asdict(item) | {name: getattr(item, name) for name in ("errors", "accuracy_pct", "as_recorded")}
-            for item in found
+            for item in seeds
         ],
     }
     lines = [
         f"{evidence.hash}, {evidence.parameters:,} parameters, recipe {evidence.recipe_name}, trained on "
-        f"{evidence.dataset}; {found[0].images:,} {said} images"
+        f"{evidence.dataset}; {seeds[0].images:,} {part} images"
     ]
-    for item in found:
+    for item in seeds:
         line = f"seed {item.index}: {item.errors:,} errors ({item.accuracy_pct:.2f} %)"
         if item.recorded_errors is not None:
-            shown = ", ".join(map(str, item.differing[:8])) + (", ..." if len(item.differing) > 8 else "")
+            classes = ", ".join(map(str, item.differing[:8])) + (", ..." if len(item.differing) > 8 else "")
             line += ", as recorded" if item.as_recorded else f", NOT as recorded ({item.recorded_errors:,} errors)"
-            line += f", other classes: {shown}" if shown else ", image by image"
-            line += f" ({item.ties} of them between two almost equal classes)" if item.ties else ""
-            line += "; weights of a repeat, with other last bits" if item.repeated else ""
+            line += f", other classes: {classes}" if classes else ", image by image"
+            if item.ties:
+                line += f" ({item.ties} of them between two almost equal classes)"
+            if item.repeated:
+                line += "; weights of a repeat, with other last bits"
         lines.append(line)
-    if len(found) > 1:
+    if len(seeds) > 1:
         bounds = "" if bound is None else f"; 99 % lower bound {bound:.3f} %, over images too {image_bound:.3f} %"
-        lines.append(f"{len(found)} of {len(evidence.seeds)} recorded seeds: mean {mean:.3f} %{bounds}")
+        lines.append(f"{len(seeds)} of {len(evidence.seeds)} recorded seeds: mean {mean:.3f} %{bounds}")
     options.answer(as_json, document, "\n".join(lines))
-    if entry is not None and entry.errors not in ((), tuple(item.errors for item in found)):
+    if entry is not None and entry.errors not in ((), tuple(item.errors for item in seeds)):
         say(f"an earlier evaluation of these seeds and images had other errors: {entry.errors}", "warning")
         return 3
-    return 0 if all(item.as_recorded is not False for item in found) else 3
+    return 0 if all(item.as_recorded is not False for item in seeds) else 3
 
 
-def _own(evidence: Record, indices: list[int], images: Path, place: Workspace, as_json: bool) -> int:
+def _own(evidence: Record, indices: list[int], images: Path, workspace: Workspace, as_json: bool) -> int:
     import numpy as np
     import torch
 
@@ -117,19 +120,22 @@ def _own(evidence: Record, indices: list[int], images: Path, place: Workspace, a
     from harness.evidence.evaluate import probabilities
     from harness.evidence.record import read_recorded
 
-    kept = [read_recorded(place.records, evidence, index) for index in indices]
-    spec, precision = dataset(evidence.dataset), evidence.recipe.precision
+    weight_files = [read_recorded(workspace.records, evidence, index) for index in indices]
+    spec = dataset(evidence.dataset)
+    precision = evidence.recipe.precision
     pictures, faults = own_images(images, spec)
     pixels = torch.from_numpy(np.stack([picture.pixels for picture in pictures]))
     words = spec.class_names or range(spec.classes)
-    sure = torch.stack([probabilities(weights, pixels, spec, precision) for weights in kept]).mean(0)
-    names, found, lines = ("says", "confidence", "next", "next_confidence"), [], []
-    for picture, best, classes in zip(pictures, *(each.tolist() for each in sure.topk(2)), strict=True):
+    confidences = torch.stack([probabilities(weights, pixels, spec, precision) for weights in weight_files]).mean(0)
+    names = ("says", "confidence", "next", "next_confidence")
+    rows = []
+    lines = []
+    for picture, best, classes in zip(pictures, *(each.tolist() for each in confidences.topk(2)), strict=True):
         first, second = (words[each] for each in classes)
         values = (first, best[0], second, best[1])
-        found.append({"file": str(picture.path), **dict(zip(names, values, strict=True)), "done": picture.done})
+        rows.append({"file": str(picture.path), **dict(zip(names, values, strict=True)), "done": picture.done})
         line = f"{picture.path}: {first}, confidence {100 * best[0]:.1f} %; next {second}, {100 * best[1]:.1f} %"
         lines.append(line + (f"  ({picture.done})" if picture.done else ""))
-    options.answer(as_json, {"hash": evidence.hash, "dataset": evidence.dataset, "images": found}, "\n".join(lines))
+    options.answer(as_json, {"hash": evidence.hash, "dataset": evidence.dataset, "images": rows}, "\n".join(lines))
     options.say_left_out(fault.message for fault in faults)
     return DataError.exit_code if faults else 0

@@ -10,8 +10,8 @@ import click
 
 from harness import options
 from harness.data import datasets
+from harness.system import files
 from harness.system.errors import ContentError, UsageError, typed
-from harness.system.files import workspace
 from harness.system.terminal import busy, console, show_table
 
 if TYPE_CHECKING:
@@ -92,63 +92,68 @@ def leaderboard(
 
     if dataset is not None:
         datasets.dataset(dataset)
-    place = workspace()
+    workspace = files.workspace()
     if anchor and not check:
         raise UsageError("--anchor COMMIT is for --check")
     if check or publish:
         with busy("checking records, weights, ledger, log and git history"):
-            faults = evidence_check.faults(place, anchor)
+            faults = evidence_check.faults(workspace, anchor)
         if check:
             whole = evidence_check.is_whole(shipped_table().parent)
-            said = "the evidence holds together" + ("" if whole else ", as far as git has its history here")
-            options.answer(as_json, {"faults": faults, "with_history": whole}, "\n".join(faults) or said)
+            text = "\n".join(faults)
+            if not faults:
+                text = "the evidence holds together" + ("" if whole else ", as far as git has its history here")
+            options.answer(as_json, {"faults": faults, "with_history": whole}, text)
             return ContentError.exit_code if faults else 0
-        # That the table is not what the evidence gives is what is mended.
+        # A table that is not what the evidence gives is no fault here: publishing makes it anew.
         if faults := [fault for fault in faults if not fault.startswith(f"{shipped_table()}: ")]:
             raise ContentError(faults[0])
         from harness.networks import read_network
 
-        meant = read_network(str(publish), place, datasets.task_of(dataset or datasets.AUTO))
-        evidence_check.publish(place, meant.architecture.hash)
-    found = survey(place)
-    left_out = [error.told for error in found.damage]
+        meant = read_network(str(publish), workspace, datasets.task_of(dataset or datasets.AUTO))
+        evidence_check.publish(workspace, meant.architecture.hash)
+    standings = survey(workspace)
+    left_out = [error.told for error in standings.damage]
     options.say_left_out(left_out)
-    asked = {"dataset": dataset, "tier": tier, "target_pct": target}
-    fitting = [row for row in found.rows if all(each in (None, getattr(row, name)) for name, each in asked.items())]
+    filters = {"dataset": dataset, "tier": tier, "target_pct": target}
+    fitting = [
+        row for row in standings.rows if all(each in (None, getattr(row, name)) for name, each in filters.items())
+    ]
     page = {}
     if html:
         from reports.board import write_leaderboard
 
-        page = {"page": str(write_leaderboard(place, found))}
+        page = {"page": str(write_leaderboard(workspace, standings))}
         if not as_json:
             click.echo(page["page"])
             return 0
     if as_json:
         rows = [document_of(row) for row in fitting[:limit]]
-        options.print_json({"leaderboard": str(place.leaderboard), "rows": rows, "left_out": left_out, **page})
+        options.print_json({"leaderboard": str(workspace.leaderboard), "rows": rows, "left_out": left_out, **page})
         return 0
     from search_spaces.catalog import network_names
 
-    if not found.rows:
-        click.echo(f"no records, claims or studies in {place.root} yet", err=True)
+    if not standings.rows:
+        click.echo(f"no records, claims or studies in {workspace.root} yet", err=True)
     elif not fitting:
-        targets, sets = ({getattr(row, name) for row in found.rows} for name in ("target_pct", "dataset"))
-        told = f"their targets are {', '.join(f'{each:g}' for each in sorted(targets))} %"
-        told += f", their data sets {', '.join(sorted(sets))}"
-        click.echo(f"none of the {len(found.rows)} rows fits these options; {told}", err=True)
+        targets, sets = ({getattr(row, name) for row in standings.rows} for name in ("target_pct", "dataset"))
+        facts = f"their targets are {', '.join(f'{each:g}' for each in sorted(targets))} %"
+        facts += f", their data sets {', '.join(sorted(sets))}"
+        click.echo(f"none of the {len(standings.rows)} rows fits these options; {facts}", err=True)
     else:
-        is_whole = not show_all and limit is None and set(asked.values()) == {None}
-        names = network_names((row.architecture, row.parameters) for row in found.rows)
-        names |= {row.hash: row.name for row in found.rows if row.name}
+        is_whole = not show_all and limit is None and set(filters.values()) == {None}
+        names = network_names((row.architecture, row.parameters) for row in standings.rows)
+        names |= {row.hash: row.name for row in standings.rows if row.name}
         _show(fitting[:limit], names, is_whole=is_whole)
     return 0
 
 
 def _show(rows: Sequence[LeaderboardRow], names: Mapping[str, str], *, is_whole: bool) -> None:
-    """Print a table a data set and target; of the whole standings what is proven on the first data set."""
+    """Print a table for each data set and target; of the whole standings only what is proven on the first data set."""
     from harness.evidence.leaderboard import PROVEN
 
-    known, more = datasets.DATASETS, ""
+    known = datasets.DATASETS
+    more = ""
     # A row may be on a person's own data set, or of a newer version.
     titles = {row.dataset: known[row.dataset].title if row.dataset in known else row.dataset for row in rows}
     proven = [row for row in rows if row.dataset == rows[0].dataset and row.tier in PROVEN]
@@ -171,12 +176,12 @@ def _show(rows: Sequence[LeaderboardRow], names: Mapping[str, str], *, is_whole:
         more = f"+{left} more: {typed('leaderboard', '--all')}\n" if left else ""
     where = console()
     if not where.is_terminal:
-        # For programs.
-        shown = ("dataset", "target_pct", "hash", "parameters", "macs", "mean_test_accuracy_pct",
+        # Programs read it, so it has all columns, one row a line.
+        fields = ("dataset", "target_pct", "hash", "parameters", "macs", "mean_test_accuracy_pct",
                  "std_test_accuracy_pct", "lower_bound_pct", "seeds", "seeds_at_target", "tier", "recipe")  # fmt: skip
-        click.echo("\t".join((*shown, "name")))
+        click.echo("\t".join((*fields, "name")))
         for row in (row for _, group in tables for row in group):
-            values = (getattr(row, name) for name in shown)
+            values = (getattr(row, name) for name in fields)
             click.echo("\t".join("" if each is None else str(each) for each in (*values, names[row.hash])))
         return
     columns = [("rank" if ranked else "target", True), ("network", False), ("parameters", True), ("accuracy, %", True),
@@ -195,9 +200,12 @@ def _show(rows: Sequence[LeaderboardRow], names: Mapping[str, str], *, is_whole:
 
 
 def _cells(row: LeaderboardRow, name: str, ranked: bool) -> tuple[str, ...]:
-    accuracy, bound, seeds = f"{row.mean_test_accuracy_pct or 0:.3f}", "", row.seeds
+    accuracy = f"{row.mean_test_accuracy_pct or 0:.3f}"
+    bound = ""
+    seeds = row.seeds
     if row.tier == "searched":
-        accuracy, seeds = f"{row.validation_accuracy_pct:.2f} v", row.validation_seeds
+        accuracy = f"{row.validation_accuracy_pct:.2f} v"
+        seeds = row.validation_seeds
     elif row.tier == "claimed":
         accuracy = f"{row.mean_test_accuracy_pct:.2f} c"
     else:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness import options
+from harness.system import files
 from harness.system.errors import UsageError
-from harness.system.files import Workspace, workspace
+from harness.system.files import Workspace
 from harness.system.terminal import busy, console, duration_text, say, show_table
 
 if TYPE_CHECKING:
@@ -73,9 +74,9 @@ def report(
     ):
         if is_refused:
             raise UsageError(message)
-    place = workspace()
+    workspace = files.workspace()
     if markdown:
-        text = _markdown(names, place)
+        text = _markdown(names, workspace)
         options.answer(as_json, {"markdown": text}, text.removesuffix("\n"))
         return 0
     document: dict[str, Any]
@@ -83,44 +84,44 @@ def report(
         from reports.board import read_index, write_index, write_lacking_reports
 
         problems = []
-        for name, problem in write_lacking_reports(place):
+        for name, problem in write_lacking_reports(workspace):
             if problem:
                 problems.append(problem)
             else:
                 say(f"{name}: report written")
-        index = read_index(place)
+        index = read_index(workspace)
         # A study may be damaged for its report, for the index and for the standings.
         left_out = list(dict.fromkeys([*problems, *index.left_out]))
         options.say_left_out(left_out)
-        document = {"report": str(write_index(place, index)), "study": None, "left_out": left_out}
+        document = {"report": str(write_index(workspace, index)), "study": None, "left_out": left_out}
     elif len(names) > 1:
         from reports.comparison import write_network_comparison, write_study_comparison
 
-        folders, networks = _compared(names, place)
-        path = write_study_comparison(folders, place) if folders else write_network_comparison(networks, place)
+        folders, networks = _compared(names, workspace)
+        path = write_study_comparison(folders, workspace) if folders else write_network_comparison(networks, workspace)
         document = {"report": str(path)}
         if folders:
             document["studies"] = [folder.name for folder in folders]
         else:
             document["networks"] = [architecture.hash for _, architecture in networks]
     else:
-        folder = _one(names, place)
+        folder = _one(names, workspace)
         if storage is not None:
             _mirror(folder, storage)
-        document = _study(folder, place, watch=watch, opened=opened, figures=figures, tables=tables)
+        document = _study(folder, workspace, watch=watch, opened=opened, figures=figures, tables=tables)
     if opened and not watch:
         webbrowser.open(Path(document["report"]).absolute().as_uri())
     options.answer(as_json, document, "\n".join([document["report"], *document.get("files", [])]))
     return 0
 
 
-def _one(names: tuple[str, ...], place: Workspace) -> Path:
+def _one(names: tuple[str, ...], workspace: Workspace) -> Path:
     from harness.networks import find_study, is_short, read_study, studies
 
-    if names and is_short(names[0]) and find_study(names[0], place) is None:
+    if names and is_short(names[0]) and find_study(names[0], workspace) is None:
         raise UsageError(f"{names[0]!r} is a network: one report is of a study, or compares 2 to {_MOST} networks")
-    folder = read_study(names[0] if names else None, place)
-    if not names and len(studies(place)) > 1:
+    folder = read_study(names[0] if names else None, workspace)
+    if not names and len(studies(workspace)) > 1:
         say(f"the latest study: {folder.name}")
     return folder
 
@@ -143,7 +144,9 @@ def _mirror(folder: Path, storage: str) -> None:
             raise UsageError("the database of --storage could not be brought up to date; the same command goes on")
 
 
-def _study(folder: Path, place: Workspace, *, watch: bool, opened: bool, figures: bool, tables: bool) -> dict[str, Any]:
+def _study(
+    folder: Path, workspace: Workspace, *, watch: bool, opened: bool, figures: bool, tables: bool
+) -> dict[str, Any]:
     """Write the report of a study, and its figures and tables."""
     from reports import study_facts, study_page
 
@@ -154,32 +157,32 @@ def _study(folder: Path, place: Workspace, *, watch: bool, opened: bool, figures
         say(f"watching {path}")
         if opened:
             webbrowser.open(path.absolute().as_uri())
-        shown_search.watch(folder, place)
+        shown_search.watch(folder, workspace)
     else:
         with busy(f"writing the report of {folder.name}"):
-            study_page.write_report(folder, place)
+            study_page.write_report(folder, workspace)
     document: dict[str, Any] = {"report": str(path), "study": folder.name}
     if figures or tables:
-        info = study_facts.read_study(folder, place)
-        files = study_page.write_figures(info, folder / "figures") if figures else []
+        info = study_facts.read_study(folder, workspace)
+        paths = study_page.write_figures(info, folder / "figures") if figures else []
         if tables:
-            files += study_page.write_tables(info, folder)
-        document["files"] = [str(file) for file in files]
+            paths += study_page.write_tables(info, folder)
+        document["files"] = [str(file) for file in paths]
     return document
 
 
-def _markdown(names: tuple[str, ...], place: Workspace) -> str:
+def _markdown(names: tuple[str, ...], workspace: Workspace) -> str:
     from reports import comparison, study_facts, study_page
 
     if len(names) < 2:
-        return study_page.study_summary(study_facts.read_study(_one(names, place), place))
-    folders, networks = _compared(names, place)
+        return study_page.study_summary(study_facts.read_study(_one(names, workspace), workspace))
+    folders, networks = _compared(names, workspace)
     if folders:
-        return study_page.comparison_summary(comparison.read_studies(folders, place))
-    return study_page.comparison_summary(comparison.network_comparison(comparison.read_networks(networks, place)))
+        return study_page.comparison_summary(comparison.read_studies(folders, workspace))
+    return study_page.comparison_summary(comparison.network_comparison(comparison.read_networks(networks, workspace)))
 
 
-def _compared(names: tuple[str, ...], place: Workspace) -> tuple[list[Path], list[tuple[str, Architecture]]]:
+def _compared(names: tuple[str, ...], workspace: Workspace) -> tuple[list[Path], list[tuple[str, Architecture]]]:
     """Return the studies, or the networks, that two to four names mean.
 
     Raises:
@@ -190,18 +193,18 @@ def _compared(names: tuple[str, ...], place: Workspace) -> tuple[list[Path], lis
     from search_spaces.errors import nearest
     from search_spaces.network import MNIST
 
-    folders = {name: folder for name in names if (folder := find_study(name, place)) is not None}
+    folders = {name: folder for name in names if (folder := find_study(name, workspace)) is not None}
     others = [name for name in names if name not in folders]
     for name in others:
         if re.fullmatch(r"[\w./-]+", name) and name != "-" and not is_short(name):
-            hint = nearest(name, [*studies(place), *PRESETS])
+            hint = nearest(name, [*studies(workspace), *PRESETS])
             raise UsageError(f"no study and no network is called {name[:60]!r}", hint=hint)
     if folders and others:
         raise UsageError(f"{next(iter(folders))!r} is a study and {others[0]!r} a network: compare one kind")
-    read = [read_network(name, place, MNIST) for name in others]
-    if len({given.architecture.hash for given in read} or {*folders.values()}) < len(names):
+    read = [read_network(name, workspace, MNIST) for name in others]
+    if len({network.architecture.hash for network in read} or {*folders.values()}) < len(names):
         raise UsageError("the same study or network is given twice")
-    return list(folders.values()), [(given.name, given.architecture) for given in read]
+    return list(folders.values()), [(network.name, network.architecture) for network in read]
 
 
 @click.command(short_help="List the studies, or remove one.")
@@ -214,16 +217,16 @@ def studies(remove: str | None, as_json: bool) -> int:
     from harness.studies.events import Confirmed
     from harness.studies.log import read_state
 
-    place = workspace()
+    workspace = files.workspace()
     if remove is not None:
-        folder = networks.read_study(remove, place)
+        folder = networks.read_study(remove, workspace)
         with owned(folder):
             shutil.rmtree(folder)
         options.answer(as_json, {"removed": str(folder)}, str(folder))
         return 0
-    found = [read_state(folder) for folder in networks.studies(place).values()]
-    answers = [[each.event.parameters for each in study.of_kind(Confirmed)][-1:] for study in found]
-    verdicts = [[verdict.passed for verdict in study.verdicts.values()][-1:] for study in found]
+    studies = [read_state(folder) for folder in networks.studies(workspace).values()]
+    answers = [[each.event.parameters for each in study.of_kind(Confirmed)][-1:] for study in studies]
+    verdicts = [[verdict.passed for verdict in study.verdicts.values()][-1:] for study in studies]
     if as_json:
         documents = [
             {
@@ -235,17 +238,17 @@ def studies(remove: str | None, as_json: bool) -> int:
                 "confirmed_parameters": answer[0] if answer else None,
                 "passed": verdict[0] if verdict else None,
             }
-            for study, answer, verdict in zip(found, answers, verdicts, strict=True)
+            for study, answer, verdict in zip(studies, answers, verdicts, strict=True)
         ]
         options.print_json({"studies": documents})
-    elif not found:
-        click.echo(f"no studies in {place.runs} yet", err=True)
+    elif not studies:
+        click.echo(f"no studies in {workspace.runs} yet", err=True)
     else:
         words = {True: "verified", False: "missed", None: ""}
         cells = [
             [study.folder.name, f"{study.config.target_pct:g}", duration_text(study.seconds), str(len(study.proposals)),
              "".join(map("{:,}".format, answer)), "".join(words[each] for each in verdict)]
-            for study, answer, verdict in zip(found, answers, verdicts, strict=True)
+            for study, answer, verdict in zip(studies, answers, verdicts, strict=True)
         ]  # fmt: skip
         titles = [("study", False), ("target, %", True), ("time", True), ("trained", True), ("parameters", True)]
         show_table(console(), cells, [""] * len(cells), [*titles, ("verdict", False)])

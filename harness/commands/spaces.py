@@ -21,7 +21,7 @@ _seed = click.option("--seed", type=int, default=0, help="Seed of the random num
 
 @click.command(short_help="Say what a network costs, op by op.")
 @options.of(api.explain)
-def explain(network: str, budget: int | None, as_json: bool, **given: Any) -> None:
+def explain(network: str, budget: int | None, as_json: bool, **arguments: Any) -> None:
     """Say what NETWORK costs, op by op; trains nothing.
 
     NETWORK is a hash or name of the leaderboard, a preset such as seed4, the notation in quotes, @FILE, or '-'
@@ -32,9 +32,11 @@ def explain(network: str, budget: int | None, as_json: bool, **given: Any) -> No
     harness explain 'conv3x3(8) bn relu | gap | linear(10)' --budget 20000 --json
     harness explain 'conv3x3(8) bn relu | gap | linear(7)' --input 3x32x32 --classes 7
     """
-    found = api.explain(network, budget=budget, **given)
-    left = "" if budget is None else f"\nbudget {budget:,}: {budget - found.analysis.parameters:,} parameters left"
-    options.answer(as_json, found.document(), f"{found}{left}")
+    explanation = api.explain(network, budget=budget, **arguments)
+    text = str(explanation)
+    if budget is not None:
+        text += f"\nbudget {budget:,}: {budget - explanation.analysis.parameters:,} parameters left"
+    options.answer(as_json, explanation.document(), text)
 
 
 @click.group(short_help="List, show, sample, count and check search spaces.")
@@ -54,12 +56,12 @@ def spaces() -> None:
 @options.as_json
 def list_spaces(as_json: bool) -> None:
     """List the spaces that come with the harness; the first is the default."""
-    found = [_facts(space(name)) | {"description": text} for name, text in SPACES.items()]
+    documents = [_facts(space(name)) | {"description": text} for name, text in SPACES.items()]
     lines = [
         f"{each['name']:<8}{count_text(each['derivations']):>14} configurations  {each['description']}"
-        for each in found
+        for each in documents
     ]
-    options.answer(as_json, {"spaces": found}, "\n".join(lines))
+    options.answer(as_json, {"spaces": documents}, "\n".join(lines))
 
 
 @spaces.command()
@@ -67,8 +69,8 @@ def list_spaces(as_json: bool) -> None:
 @options.as_json
 def show(name: str, as_json: bool) -> None:
     """Print the text of a space."""
-    found = space(name)
-    options.answer(as_json, _facts(found) | {"text": found.text}, found.text.rstrip("\n"))
+    definition = space(name)
+    options.answer(as_json, _facts(definition) | {"text": definition.text}, definition.text.rstrip("\n"))
 
 
 @spaces.command(short_help="Draw networks from a space.")
@@ -79,16 +81,17 @@ def show(name: str, as_json: bool) -> None:
 @options.as_json
 def sample(name: str, count: int, seed: int, budget: int | None, as_json: bool) -> None:
     """Draw networks from a space, each decision uniformly; rejected networks are drawn again."""
-    found, rng = space(name), random.Random(seed)
+    definition = space(name)
+    rng = random.Random(seed)
     networks: list[dict[str, Any]] = []
     for _ in range(count):
-        drawn = draw_uniform(found, rng, budget)
-        analysis = analyse(drawn.architecture, found.task)
+        drawn = draw_uniform(definition, rng, budget)
+        analysis = analyse(drawn.architecture, definition.task)
         costs = {metric: getattr(analysis, metric) for metric in ("parameters", "macs", "receptive_field")}
         facts = {"architecture": str(drawn.architecture), "hash": drawn.architecture.hash}
         networks.append(facts | costs | {"decisions": drawn.indices})
     lines = [f"{network['hash']} {network['parameters']:>7,}  {network['architecture']}" for network in networks]
-    document = {"space": found.name, "seed": seed, "budget": budget, "networks": networks}
+    document = {"space": definition.name, "seed": seed, "budget": budget, "networks": networks}
     options.answer(as_json, document, "\n".join(lines))
 
 
@@ -105,9 +108,10 @@ def sample(name: str, count: int, seed: int, budget: int | None, as_json: bool) 
 @options.as_json
 def count(name: str, budget: int | None, samples: int, seed: int, as_json: bool) -> None:
     """Count the configurations of a space, and how many keep its conditions and the budget."""
-    document, lines = _counted(found := space(name), budget, seed, samples)
-    said = f"{found.name}: {count_text(document['derivations'], 'configuration')}"
-    options.answer(as_json, document | {"budget": budget}, "\n".join([said, *lines]))
+    definition = space(name)
+    document, lines = _counted(definition, budget, seed, samples)
+    head = f"{definition.name}: {count_text(document['derivations'], 'configuration')}"
+    options.answer(as_json, document | {"budget": budget}, "\n".join([head, *lines]))
 
 
 @spaces.command(short_help="Check the search space in a file.")
@@ -120,42 +124,43 @@ def check(file: str, as_json: bool) -> None:
     name of 'harness spaces list' is checked too, where no file is called so.
     """
     is_name = file.isidentifier() and not os.path.exists(file)
-    document, lines = _counted(found := space(file if is_name else f"@{file.removeprefix('@')}"))
+    definition = space(file if is_name else f"@{file.removeprefix('@')}")
+    document, lines = _counted(definition)
     how_many = count_text(document["derivations"], "configuration")
     if not document["feasible"]["accepted"]:
         rejected = ", ".join(map(str.strip, lines[1:4]))
         if document["feasible"]["exact"]:
-            raise ContentError(f"{found.name}: none of its {how_many} is accepted; {rejected}")
+            raise ContentError(f"{definition.name}: none of its {how_many} is accepted; {rejected}")
         drawn = document["feasible"]["looked_at"]
         say(f"none of {drawn:,} configurations drawn at random is accepted; {rejected}", "warning")
-    for name in found.unused:
+    for name in definition.unused:
         say(f"'net' does not use {name!r}", "warning")
-    said = f"{found.name} is a search space: {how_many}, hash {found.hash}"
-    options.answer(as_json, document, "\n".join([said, *lines]))
+    head = f"{definition.name} is a search space: {how_many}, hash {definition.hash}"
+    options.answer(as_json, document, "\n".join([head, *lines]))
 
 
-def _facts(found: SearchSpace) -> dict[str, Any]:
+def _facts(definition: SearchSpace) -> dict[str, Any]:
     return {
-        "name": found.name,
-        "hash": found.hash,
-        "derivations": found.configurations,
-        "conditions": [str(condition) for condition in found.conditions],
-        "unused": found.unused,
+        "name": definition.name,
+        "hash": definition.hash,
+        "derivations": definition.configurations,
+        "conditions": [str(condition) for condition in definition.conditions],
+        "unused": definition.unused,
     }
 
 
 def _counted(
-    found: SearchSpace, budget: int | None = None, seed: int = 0, samples: int = 2_000
+    definition: SearchSpace, budget: int | None = None, seed: int = 0, samples: int = 2_000
 ) -> tuple[dict[str, Any], list[str]]:
     """Return how many networks a space holds, as JSON values and as lines."""
-    counted = feasible(found, budget, rng=random.Random(seed), samples=samples)
+    counted = feasible(definition, budget, rng=random.Random(seed), samples=samples)
     how = " (all were looked at)"
     if not counted.exact:
         share = f"{100 * (counted.low / counted.derivations):.2f} to {100 * (counted.high / counted.derivations):.2f} %"
         number = f"{count_text(counted.low)} to {count_text(counted.high)}"
         how = f" drawn at random: {share} of all, {number}, with {100 * counted.confidence:g} % confidence"
     lines = [f"accepted: {counted.accepted:,} of {counted.looked_at:,}{how}"]
-    for each in counted.rejected:
-        why = "layers do not fit together" if each.reason == "shape" else f"by {each.reason}"
-        lines += [f"rejected: {each.times:,}, {why}, such as", f"  {each.network}", f"  {each.message}"]
-    return _facts(found) | {"feasible": dataclasses.asdict(counted)}, lines
+    for rejection in counted.rejected:
+        why = "layers do not fit together" if rejection.reason == "shape" else f"by {rejection.reason}"
+        lines += [f"rejected: {rejection.times:,}, {why}, such as", f"  {rejection.network}", f"  {rejection.message}"]
+    return _facts(definition) | {"feasible": dataclasses.asdict(counted)}, lines

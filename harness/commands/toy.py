@@ -131,15 +131,18 @@ def _rates_text(curves: Sequence[RateCurve], target: float) -> str:
     from harness.toy.rates import remarks, shortest
 
     updates = len(curves[0].losses) - 1
-    shown = sorted({*(10**power for power in range(len(str(updates)))), updates})
-    rows = [["rate", *(f"after {number:,}" for number in shown), f"updates to a loss below {shortest(target)}"]]
+    numbers = sorted({*(10**power for power in range(len(str(updates)))), updates})
+    rows = [["rate", *(f"after {number:,}" for number in numbers), f"updates to a loss below {shortest(target)}"]]
     for curve in curves:
-        losses = [f"{curve.losses[number]:.6g}" for number in shown]
+        losses = [f"{curve.losses[number]:.6g}" for number in numbers]
         reached = f"none in {curve.searched:,}" if curve.reached_after is None else f"{curve.reached_after:,}"
         rows.append([shortest(curve.learning_rate), *losses, reached])
     head = f"Learning rates: the loss, {curves[0].losses[0]:.9f} at the start, and after further updates"
-    said = remarks(curves, target)
-    return "\n".join([head, "", *_table(rows, ">"), *([""] if said else []), *(f"  {sentence}" for sentence in said)])
+    lines = [head, "", *_table(rows, ">")]
+    sentences = remarks(curves, target)
+    if sentences:
+        lines += ["", *(f"  {sentence}" for sentence in sentences)]
+    return "\n".join(lines)
 
 
 def _write(out: str) -> list[Path]:

@@ -11,7 +11,7 @@ from harness import api, options
 
 @click.command(short_help="Train one network once and validate it.")
 @options.of(api.train)
-def train(as_json: bool, **given: Any) -> int:
+def train(as_json: bool, **arguments: Any) -> int:
     """Train NETWORK once on the search split and validate it after every epoch.
 
     NETWORK is a hash or name of the leaderboard, a preset such as seed4, the notation in quotes, @FILE, or '-'
@@ -22,14 +22,14 @@ def train(as_json: bool, **given: Any) -> int:
     harness train seed4 --epochs 3
     harness train 'conv3x3(8) bn relu | maxpool | conv3x3(16) bn relu | gap | linear(10)' --json
     """
-    found = api.train(**given)
-    options.answer(as_json, found.document(), str(found))
-    return 3 if found.result.status == "diverged" else 0
+    training = api.train(**arguments)
+    options.answer(as_json, training.document(), str(training))
+    return 3 if training.result.status == "diverged" else 0
 
 
 @click.command(short_help="Write a network as ONNX or safetensors.")
 @options.of(api.export)
-def export(as_json: bool, **given: Any) -> int:
+def export(as_json: bool, **arguments: Any) -> int:
     """Write a trained NETWORK for other programs, as ONNX or safetensors.
 
     The weights of a recorded seed are those kept in records/weights. A network without a record is trained, on all
@@ -46,6 +46,6 @@ def export(as_json: bool, **given: Any) -> int:
     harness export eab8ff --onnx digits.onnx
     harness export 4b8be5 --seed 3 --onnx net.onnx --safetensors net.safetensors
     """
-    found = api.export(**given)
-    options.answer(as_json, dict(found.facts), str(found))
+    result = api.export(**arguments)
+    options.answer(as_json, dict(result.facts), str(result))
     return 0

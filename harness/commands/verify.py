@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from harness import api, options
+from harness.system import files
 from harness.system.errors import UsageError
-from harness.system.files import workspace
 
 
 @click.command(short_help="Train a network on the seeds for tests and read the test set.")
@@ -42,21 +42,21 @@ def verify(declare_only: bool, certify: bool, cluster: str | None, as_json: bool
     request = api.VerifyRequest(certify=certify, **arguments)
     if certify and not declare_only and request.seeds is not None:
         raise UsageError("--seeds has no effect on a declared certification: give it with --declare-only")
-    place = workspace()
-    plan = api.plan_verification(request, place)
+    workspace = files.workspace()
+    plan = api.plan_verification(request, workspace)
     if declare_only:
-        attempt = declare(plan, place, len(plan.indices))
+        attempt = declare(plan, workspace, len(plan.indices))
         text = (
             f"attempt {attempt.number}: seeds {attempt.indices[0]} to {attempt.indices[-1]} of {attempt.hash}, target "
             f"{attempt.target_pct:g} %, {100 * (1 - attempt.alpha):g} % lower bound\n"
-            f"commit {place.ledger}, then run the same command without --declare-only and --seeds"
+            f"commit {workspace.ledger}, then run the same command without --declare-only and --seeds"
         )
-        options.answer(as_json, {"attempt": asdict(attempt), "ledger": str(place.ledger)}, text)
+        options.answer(as_json, {"attempt": asdict(attempt), "ledger": str(workspace.ledger)}, text)
         return 0
     # The seeds of a certification stay on one kind of machine.
     nodes = {"device": plan.device, "engine": plan.engine, "kinds": Kinds.FIRST if certify else Kinds.ANY}
     with options.resumable(), executor_at(cluster, request.workers, **nodes) as executor_of:
-        result = api.run_verification(plan, place, request.data, executor_of)
+        result = api.run_verification(plan, workspace, request.data, executor_of)
     options.answer(as_json, result.document(), str(result))
     return 0 if result.passed else 3
 

@@ -340,7 +340,9 @@ def test_filters_are_of_what_a_study_minimises(
     minimised: tuple[Metric, Metric | None], new_study: Any, place: Workspace
 ):
     first, second = minimised
-    study = new_study(config=replace(CONFIG, minimise=first, most=60_000, second=second, second_most=60_000 if second else None))
+    study = new_study(
+        config=replace(CONFIG, minimise=first, most=60_000, second=second, second_most=60_000 if second else None)
+    )
     study.finish(study.propose(network(8, 8, 8)), 40)
 
     source = page(read_study(study.write(), place))
