@@ -71,15 +71,15 @@ def _groups(rows: Sequence[LeaderboardRow], records: Sequence[Record], workspace
             commands=list(_commands(row, record, [item for item in records if item.hash == row.hash], workspace)),
         )
 
-    made = []
+    groups = []
     for (dataset, target_pct), group in groupby(rows, key=lambda row: (row.dataset, row.target_pct)):
         entries = list(map(entry, group))
         proven = [item for item in entries if item.row.tier in PROVEN]
         smallest = min(proven, key=lambda item: item.row.parameters, default=None)
-        made.append(_Group(dataset, target_pct, entries, smallest))
-    first = made[0].dataset if made else ""
+        groups.append(_Group(dataset, target_pct, entries, smallest))
+    first = groups[0].dataset if groups else ""
     default = DATASETS[first].target_pct if first in DATASETS else None
-    return sorted(made, key=lambda group: (group.dataset, group.target_pct) != (first, default))
+    return sorted(groups, key=lambda group: (group.dataset, group.target_pct) != (first, default))
 
 
 def _commands(
@@ -102,8 +102,8 @@ def _commands(
     recipe = _recipe_options(record.recipe_name, record.recipe.epochs) if several("recipe_hash") else []
     if 0 in kept_indices(workspace.records, record)[:1]:
         which = ["--recipe", record.recipe_name] if recipe else []
-        said = "loads its weights and counts its errors on the test set: seconds"
-        yield typed("evaluate", row.hash, *which, *dataset), said
+        effect = "loads its weights and counts its errors on the test set: seconds"
+        yield typed("evaluate", row.hash, *which, *dataset), effect
     seeds = str(max(1, len(record.seeds)))
     verify = typed("verify", row.hash, *recipe, *dataset, *target, "--seeds", seeds)
     yield verify, "trains the recorded seeds again and compares them with the record"
@@ -111,23 +111,23 @@ def _commands(
 
 
 def _recipe_options(name: str, epochs: int | None) -> list[str]:
-    # One with other epochs than its own is called NAME-20ep.
+    # A recipe that runs with other epochs than its own is called NAME-20ep.
     changed = f"-{epochs}ep"
     if epochs is not None and name.endswith(changed):
         return ["--recipe", name.removesuffix(changed), "--epochs", str(epochs)]
     return ["--recipe", name]
 
 
-def write_leaderboard(workspace: Workspace, found: Survey) -> Path:
+def write_leaderboard(workspace: Workspace, standings: Survey) -> Path:
     """Write the leaderboard as a page beside its CSV file and return its path."""
     path = workspace.leaderboard.with_suffix(".html")
-    made = _groups(found.rows, found.records, workspace)
-    damage = [error.told for error in found.damage]
-    files.write_text(path, page("leaderboard.html", damage=damage, **_board(made)))
+    groups = _groups(standings.rows, standings.records, workspace)
+    damage = [error.told for error in standings.damage]
+    files.write_text(path, page("leaderboard.html", damage=damage, **_board(groups)))
     return path
 
 
-def _board(made: Sequence[_Group]) -> dict[str, Any]:
+def _board(groups: Sequence[_Group]) -> dict[str, Any]:
     """Return what the templates print of the groups; the chart is of the first data set, with its default target."""
     rows = [
         {
@@ -138,19 +138,19 @@ def _board(made: Sequence[_Group]) -> dict[str, Any]:
             "target": group.target_pct,
             "recipe": entry.row.recipe,
             "best": entry is group.smallest,
-            "href": f"#row-{number}-{place}",
+            "href": f"#row-{number}-{rank}",
         }
-        for number, group in enumerate(made, start=1)
-        for place, entry in enumerate(group.entries, start=1)
-        if group.dataset == made[0].dataset and entry.accuracy_pct is not None and entry.row.parameters > 0
+        for number, group in enumerate(groups, start=1)
+        for rank, entry in enumerate(group.entries, start=1)
+        if group.dataset == groups[0].dataset and entry.accuracy_pct is not None and entry.row.parameters > 0
     ]
-    # Those best at a target come first.
+    # The networks that are best at a target come first.
     rows.sort(key=lambda row: not row["best"])
     return {
-        "charts": {"frontier": charts.frontier(rows, made[0].target_pct) if made else None},
+        "charts": {"frontier": charts.frontier(rows, groups[0].target_pct) if groups else None},
         "styles": ["board.css"],
         "scripts": ["board.js"],
-        "groups": made,
+        "groups": groups,
         "dots": _dots,
     }
 
@@ -160,23 +160,24 @@ def _dots(group: _Group) -> list[dict[str, Any] | None]:
     measured = [entry for entry in group.entries if entry.errors]
     errors = [number for entry in measured for number in (*entry.errors, entry.allowed)]
     low = max(min(errors, default=1), 1) / 1.05
-    # Seeds that diverged lie at the end of the axis: they must not squeeze all others into one place.
+    # Seeds that diverged lie at the end of the axis, because to scale they would squeeze all others into one dot.
     high = max(min(max(errors, default=1), 2 * max((entry.allowed for entry in measured), default=1)), low + 1) * 1.05
 
     def across(number: int) -> float:
         return round(5 + 110 * math.log(min(max(number, low), high) / low) / math.log(high / low), 1)
 
-    found: list[dict[str, Any] | None] = []
+    pictures: list[dict[str, Any] | None] = []
     for entry in group.entries:
-        # Equal seeds stand one above the other, the more the closer.
-        places, stacked = Counter(map(across, entry.errors)), Counter[float]()
+        # Dots of equal seeds stand one above the other, closer where they are many, so that all fit the picture.
+        places = Counter(map(across, entry.errors))
+        stacked = Counter[float]()
         step = min(2.5, 9 / max([1, *(number - 1 for number in places.values())]))
         marks = []
         for x, reached in sorted((across(number), number <= entry.allowed) for number in entry.errors):
             marks.append((x, round(12 - step * stacked[x], 1), reached))
             stacked[x] += 1
-        found.append({"tick": across(entry.allowed), "marks": marks} if entry.errors else None)
-    return found
+        pictures.append({"tick": across(entry.allowed), "marks": marks} if entry.errors else None)
+    return pictures
 
 
 class _Listed(NamedTuple):
@@ -212,16 +213,18 @@ def read_index(workspace: Workspace) -> _Index:
     try:
         standings = read_standings(workspace)
     except ContentError as error:
-        standings, problem = Standings(), error.told
-    studies, unreadable = [], {}
+        standings = Standings()
+        problem = error.told
+    studies = []
+    unreadable = {}
     for folder in _study_folders(workspace):
         try:
-            found = read_study(folder, workspace, standings)
+            info = read_study(folder, workspace, standings)
         except ContentError as error:
             unreadable[folder.name] = error.told
             continue
         link = f"{quote(os.fsencode(folder.name))}/report.html" if (folder / "report.html").exists() else None
-        studies.append(_Listed(found, _state_of(found), link))
+        studies.append(_Listed(info, _state_of(info), link))
     # The folders came in order of their names, which the sort keeps where times are equal.
     studies.sort(key=lambda study: study.info.last_utc, reverse=True)
     damage = [message for message in standings.left_out if message not in unreadable.values()]
@@ -229,16 +232,18 @@ def read_index(workspace: Workspace) -> _Index:
 
 
 def _study_folders(workspace: Workspace) -> list[Path]:
-    # In order of their names; one that has lost its configuration is one too.
+    # The folders are in order of their names; one that has lost its configuration is a study too.
     return sorted({path.parent for name in ("config.json", "log.jsonl") for path in workspace.runs.glob(f"*/{name}")})
 
 
-def _state_of(found: StudyFacts) -> str:
+def _state_of(info: StudyFacts) -> str:
     """Return how far a search has come: ``Running: 28 of 45 min``."""
-    last, spent, limit = found.last_turn, duration(found.elapsed), found.time_limit
-    if found.at_work and limit is not None and limit >= 60:
-        return f"Running: {found.elapsed / 60:.0f} of {limit / 60:.0f} min"
-    if found.at_work:
+    last = info.last_turn
+    spent = duration(info.elapsed)
+    limit = info.time_limit
+    if info.at_work and limit is not None and limit >= 60:
+        return f"Running: {info.elapsed / 60:.0f} of {limit / 60:.0f} min"
+    if info.at_work:
         return f"Running: {spent}"
     if last is None:
         return "Not begun"
@@ -249,8 +254,8 @@ def _state_of(found: StudyFacts) -> str:
 def write_index(workspace: Workspace, index: _Index) -> Path:
     """Write the index of all studies beside them, and return its path."""
     path = workspace.runs / "index.html"
-    made = page("index.html", index=index, headline=headline, course=course, **_board(index.standings))
-    files.write_text(path, made)
+    content = page("index.html", index=index, headline=headline, course=course, **_board(index.standings))
+    files.write_text(path, content)
     return path
 
 

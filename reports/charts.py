@@ -24,8 +24,15 @@ if TYPE_CHECKING:
     from harness.bench.comparison import Findings
     from reports.study_facts import Network, StudyFacts
 
-BLUE, NAVY, GREY, ORANGE, PURPLE = "#0072b2", "#1d3f8a", "#6f7a84", "#c14a00", "#8a4a80"
-GREEN, RED, AMBER, TEXT = "#10693a", "#a3271b", "#7a4b00", "#1b2127"
+BLUE = "#0072b2"
+NAVY = "#1d3f8a"
+GREY = "#6f7a84"
+ORANGE = "#c14a00"
+PURPLE = "#8a4a80"
+GREEN = "#10693a"
+RED = "#a3271b"
+AMBER = "#7a4b00"
+TEXT = "#1b2127"
 _SERIES = [BLUE, ORANGE, PURPLE, NAVY, GREEN, AMBER, RED, GREY]
 
 Row = Mapping[str, Any]
@@ -42,7 +49,7 @@ _CONFIG: dict[str, Any] = {
     "legend": {**_WORDS, "orient": "top", "title": None, "symbolSize": 90, "labelLimit": 400},
     "range": {"category": _SERIES},
 }
-# Of a legend; a telephone has room for one.
+# The columns of a legend; a telephone has room for one.
 _COLUMNS = alt.ExprRef("width < 400 ? 1 : 3")
 _DASHED: dict[str, Any] = {"strokeDash": [6, 4], "color": TEXT}
 
@@ -58,11 +65,11 @@ def png(chart: Any, width: int = 760) -> bytes:
 
 
 def _finished(chart: Any, description: str, height: int = 320, **datasets: Sequence[Row]) -> Any:
-    """Return a chart as pages take it: as wide as its place, in the common style, with its named data sets."""
-    made = chart.properties(width="container", height=height, description=description).configure(**_CONFIG)
+    """Return a chart as pages take it: as wide as its column, in the common style, with its named data sets."""
+    result = chart.properties(width="container", height=height, description=description).configure(**_CONFIG)
     if datasets:
-        made.datasets = datasets  # Altair would look at every value
-    return made
+        result.datasets = datasets  # Altair would look at every value
+    return result
 
 
 def words(text: str) -> Any:
@@ -82,7 +89,7 @@ def _zoom() -> alt.Parameter:
 
 def _errors_pct(accuracy_pct: float) -> float:
     """Return where an accuracy lies on ``_accuracy_axis``: its share of errors, never 0; NaN stays so."""
-    # A logarithm has no place for zero errors: the axis ends here, and tooltips have the accuracy itself.
+    # Zero errors have no logarithm: the axis ends here, and tooltips have the accuracy itself.
     return max(100 - accuracy_pct, 0.05)
 
 
@@ -108,9 +115,9 @@ def _names(field: str = "network", names: Sequence[str] | None = None) -> Any:
 
 
 def _looks(field: str, kinds: Mapping[str, tuple[str, str]], present: Iterable[object]) -> Any:
-    """Return how points are told apart: colour and shape by kind, and one legend of the kinds that are present."""
-    shown = set(present)
-    legend = alt.Legend(values=[kind for kind in kinds if kind in shown], columns=_COLUMNS)
+    """Return the channels that tell points apart: colour and shape by kind, and a legend of the kinds present."""
+    names = set(present)
+    legend = alt.Legend(values=[kind for kind in kinds if kind in names], columns=_COLUMNS)
     colours, shapes = zip(*kinds.values(), strict=True)
     return {
         "color": alt.Color(f"{field}:N", scale=alt.Scale(domain=list(kinds), range=list(colours)), legend=legend),
@@ -119,7 +126,7 @@ def _looks(field: str, kinds: Mapping[str, tuple[str, str]], present: Iterable[o
 
 
 def _tips(*fields: str) -> list[alt.Tooltip]:
-    """Return what is told of a point: fields as ``name:Q|title|format``, the last two where they differ."""
+    """Return the lines of a tooltip: fields as ``name:Q|title|format``, the last two where they differ."""
     parts = [[*field.split("|"), "", ""][:3] for field in fields]
     return [
         alt.Tooltip(name, title=title or alt.Undefined, format=form or alt.Undefined) for name, title, form in parts
@@ -158,14 +165,19 @@ def study_charts(info: StudyFacts, rows: Sequence[Row]) -> dict[str, Any]:
 
 def networks_rows(info: StudyFacts) -> list[dict[str, Any]]:
     """Return the data set ``networks`` of a study's page: a row a network, for charts, filter and files alike."""
-    front, ends = {network.hash for network in front_of(info.networks)}, course.first_ends(info)
+    front = {network.hash for network in front_of(info.networks)}
+    ends = course.first_ends(info)
     counts_macs = info.config.minimise is Metric.MACS
     rows = []
     for number, network in enumerate(info.networks):
-        row, accuracies, end = network.row, network.validation_accuracies_pct, ends.get(number)
+        row = network.row
+        accuracies = network.validation_accuracies_pct
+        end = ends.get(number)
         mean = statistics.mean(accuracies) if accuracies and network.parameters > 0 else math.nan
         deviation = statistics.standard_deviation(accuracies)
         kind = "pruned" if network.state is State.PRUNED else "trained"
+        if network.hash in front:
+            kind = "on the Pareto front"
         rows.append(
             {
                 "n": number,
@@ -185,7 +197,7 @@ def networks_rows(info: StudyFacts) -> list[dict[str, Any]]:
                 "errors": _rounded(_errors_pct(mean)),
                 "low": _rounded(_errors_pct(mean - deviation)),
                 "high": _rounded(_errors_pct(mean + deviation)),
-                "shown": None if math.isnan(mean) else "on the Pareto front" if network.hash in front else kind,
+                "shown": None if math.isnan(mean) else kind,
                 "ended": None if end is None else round(end / 60, 2),
                 "tier": str(row.tier) if row else None,
                 "test_pct": _rounded(row.mean_test_accuracy_pct) if row else None,
@@ -207,7 +219,7 @@ _KINDS = {
 }
 
 
-def _told(unit: str) -> list[alt.Tooltip]:
+def _network_tips(unit: str) -> list[alt.Tooltip]:
     numbers = (f"cost:Q|{unit}|,d", "validation_pct:Q|validation, %|.2f", "seeds:Q", "test_pct:Q|test, %|.3f")
     return _tips("network:N", *numbers, "state:N")
 
@@ -215,8 +227,10 @@ def _told(unit: str) -> list[alt.Tooltip]:
 def accuracy_over_cost(info: StudyFacts, rows: Sequence[Row] | None = None) -> Any:
     """Return the networks of a study: what it minimises against accuracy, with target, threshold and budget."""
     rows = networks_rows(info) if rows is None else rows
-    config, unit = info.config, OBJECTIVES[info.config.minimise]
-    known, goal = {network.hash for network in info.networks}, (config.dataset, config.target_pct)
+    config = info.config
+    unit = OBJECTIVES[config.minimise]
+    known = {network.hash for network in info.networks}
+    goal = (config.dataset, config.target_pct)
     others = {
         row.hash: row
         for row in info.standings.rows
@@ -239,13 +253,15 @@ def accuracy_over_cost(info: StudyFacts, rows: Sequence[Row] | None = None) -> A
         for number, label, row in (*own, *foreign)
         if row is not None and (mean := row.mean_test_accuracy_pct) is not None and row.parameters > 0
     ]
-    shown = [row for row in (*rows, *tested) if row["shown"]]
-    if not any(row["n"] is not None for row in shown):
+    points = [row for row in (*rows, *tested) if row["shown"]]
+    if not any(row["n"] is not None for row in points):
         return None
-    x, y = _log_axis(alt.X, "cost", unit), _accuracy_axis("accuracy, %")
-    looks = _looks("shown", _KINDS, [row["shown"] for row in shown])
-    layers, labels = [], []
-    # The lines lie close together: each label stands on the side away from the other line.
+    x = _log_axis(alt.X, "cost", unit)
+    y = _accuracy_axis("accuracy, %")
+    looks = _looks("shown", _KINDS, [row["shown"] for row in points])
+    layers = []
+    labels = []
+    # The lines lie close together, so each label stands on the side away from the other line.
     levels = {config.threshold_pct: "threshold", config.target_pct: "target"}
     for level, name in levels.items():
         line = _over([{"errors": _errors_pct(level), "words": f"{name} {level:g} %"}]).encode(y=y)
@@ -253,33 +269,33 @@ def accuracy_over_cost(info: StudyFacts, rows: Sequence[Row] | None = None) -> A
         text = line.mark_text(align="left", dx=4, dy=-7 if level == max(levels) else 10, color=TEXT, fontSize=11)
         labels.append(text.encode(x=alt.value(0), text="words:N"))
     bound = f"{'budget' if config.minimise is Metric.PARAMETERS else 'at most'} {config.ceiling:,}"
-    if config.ceiling <= 1.3 * max(row["cost"] for row in shown):
+    if config.ceiling <= 1.3 * max(row["cost"] for row in points):
         line = _over([{"cost": config.ceiling}]).mark_rule(strokeDash=[2, 3], color=PURPLE)
         layers.append(line.encode(x=x, tooltip=alt.value(bound)))
     networks = _over("networks").transform_filter("isValid(datum.errors)").encode(x=x, y=y)
     front = networks.transform_filter("datum.shown == 'on the Pareto front'")
     layers.append(front.mark_line(interpolate="step-after", color=NAVY, strokeWidth=1.5))
-    told = _tips("network:N", "cost:Q||,d", "test_pct:Q|test, %")
+    test_tips = _tips("network:N", "cost:Q||,d", "test_pct:Q|test, %")
     for data, tips, look in (
-        (networks, _told(unit), {"size": 55, "opacity": 0.8, "cursor": "pointer"}),
-        (_over(tested).encode(x=x, y=y), told, {"size": 90}),
+        (networks, _network_tips(unit), {"size": 55, "opacity": 0.8, "cursor": "pointer"}),
+        (_over(tested).encode(x=x, y=y), test_tips, {"size": 90}),
     ):
         bars = data.transform_filter("isValid(datum.low)").mark_rule()
-        points = data.mark_point(filled=True, **look).encode(tooltip=tips, **looks)
-        layers += [bars.encode(y="low:Q", y2="high:Q", color=looks["color"]), points]
+        marks = data.mark_point(filled=True, **look).encode(tooltip=tips, **looks)
+        layers += [bars.encode(y="low:Q", y2="high:Q", color=looks["color"]), marks]
     layers[-1] = layers[-1].add_params(_zoom())
-    said = "; ".join(f"{network.cost:,} with {network.accuracy_pct:.2f} %" for network in front_of(info.networks))
+    summary = "; ".join(f"{network.cost:,} with {network.accuracy_pct:.2f} %" for network in front_of(info.networks))
     description = (
-        f"{unit.capitalize()} against accuracy of {len(shown)} points. {bound}, target {config.target_pct:g} %, "
-        f"validation threshold {config.threshold_pct:g} %. Pareto front on validation: {said or 'empty'}. The table of "
-        "networks has every figure."
+        f"{unit.capitalize()} against accuracy of {len(points)} points. {bound}, target {config.target_pct:g} %, "
+        f"validation threshold {config.threshold_pct:g} %. Pareto front on validation: {summary or 'empty'}. "
+        "The table of networks has every figure."
     )
     return _finished(alt.layer(*layers, *labels), description, 400, networks=rows)
 
 
 def _front_of_costs(info: StudyFacts, rows: Sequence[Row]) -> Any:
     """Return the networks of a study over both that it minimises, with the front; None where it minimises one."""
-    config, confirmed = info.config, (State.WINNER, State.CONFIRMED)
+    config = info.config
     if config.second is None or not rows:
         return None
     fates = {"trained": (GREY, "circle"), "confirmed": (BLUE, "square"), "tested": (GREEN, "diamond")}
@@ -287,22 +303,22 @@ def _front_of_costs(info: StudyFacts, rows: Sequence[Row]) -> Any:
     def fate(network: Network) -> str:
         if network.row is not None:
             return "tested" if network.row.reached else "trained"
-        return "confirmed" if network.state in confirmed else "trained"
+        return "confirmed" if network.state in (State.WINNER, State.CONFIRMED) else "trained"
 
     stand = [network for network in info.networks if fate(network) != "trained"]
     front = pareto_front(stand, lambda network: (network.cost, network.second or 0, network.hash))
-    shown = [{**row, "fate": fate(network)} for row, network in zip(rows, info.networks, strict=True)]
+    points = [{**row, "fate": fate(network)} for row, network in zip(rows, info.networks, strict=True)]
     first, second = (OBJECTIVES[metric] for metric in config.minimised)
     axes = {"x": _log_axis(alt.X, "cost", first), "y": _log_axis(alt.Y, "second", second)}
-    told = _tips("network:N", f"cost:Q|{first}|,d", f"second:Q|{second}|,d", "validation_pct:Q|validation, %|.2f")
-    looks = _looks("fate", fates, [row["fate"] for row in shown])
-    points = _over(shown).mark_point(filled=True, size=70, opacity=0.8, cursor="pointer")
-    layers = [points.encode(**axes, tooltip=told, **looks).add_params(_zoom())]
+    tips = _tips("network:N", f"cost:Q|{first}|,d", f"second:Q|{second}|,d", "validation_pct:Q|validation, %|.2f")
+    looks = _looks("fate", fates, [row["fate"] for row in points])
+    marks = _over(points).mark_point(filled=True, size=70, opacity=0.8, cursor="pointer")
+    layers = [marks.encode(**axes, tooltip=tips, **looks).add_params(_zoom())]
     if front:
         line = _over({"cost": each.cost, "second": each.second} for each in front)
         layers.append(line.mark_line(interpolate="step-after", color=NAVY, strokeWidth=1.5).encode(**axes))
-    said = "; ".join(f"{each.cost:,} and {each.second:,}" for each in front)
-    description = f"{first.capitalize()} against {second}. Pareto front of what is confirmed: {said or 'empty'}."
+    summary = "; ".join(f"{each.cost:,} and {each.second:,}" for each in front)
+    description = f"{first.capitalize()} against {second}. Pareto front of what is confirmed: {summary or 'empty'}."
     return _finished(alt.layer(*layers), description, 400)
 
 
@@ -311,7 +327,9 @@ def _search_over_time(info: StudyFacts, rows: Sequence[Row]) -> Any:
     ended = sum(row["ended"] is not None for row in rows)
     if not ended:
         return None
-    unit, decided, steps = OBJECTIVES[info.config.minimise], course.decided(info), course.budget_steps(info)
+    unit = OBJECTIVES[info.config.minimise]
+    decided = course.decided(info)
+    steps = course.budget_steps(info)
     fates = ("failed confirmation", "confirmed")
     tries = [{"ended": at / 60, "cost": cost, "fate": fates[stood]} for at, cost, stood, _ in decided if cost > 0]
     x = alt.X("ended:Q", title="minutes of the search", scale=alt.Scale(nice=False, domainMin=0))
@@ -323,7 +341,7 @@ def _search_over_time(info: StudyFacts, rows: Sequence[Row]) -> Any:
     points = first.mark_point(filled=True, size=45, opacity=0.7, cursor="pointer")
     layers = [
         line.mark_line(interpolate="step-after", color=PURPLE, strokeWidth=2).encode(x=x, y=y),
-        points.encode(x=x, y=y, tooltip=_told(unit), **looks).add_params(_zoom()),
+        points.encode(x=x, y=y, tooltip=_network_tips(unit), **looks).add_params(_zoom()),
     ]
     if tries:
         marks = _over(tries).mark_point(filled=True, size=110)
@@ -335,7 +353,7 @@ def _search_over_time(info: StudyFacts, rows: Sequence[Row]) -> Any:
     return _finished(alt.layer(*layers), description, 320, networks=rows)
 
 
-# A seed may be so many points below target and mean before it is drawn at the edge.
+# A seed is drawn at the edge of the chart when it lies more than so many points below target and mean.
 _SEEDS_BELOW = 2.0
 
 
@@ -442,23 +460,26 @@ def frontier(rows: Sequence[Row], target_pct: float, *, height: int = 400) -> An
     ]
     if len({(row["parameters"], row["accuracy"]) for row in points}) < 3:
         return None
-    x, y = _log_axis(alt.X, "parameters", "parameters"), _accuracy_axis("accuracy, % (errors logarithmic)")
-    # The ends of the axes stay where a filter takes points away.
-    sizes, errors = ([row[name] for row in points] for name in ("parameters", "errors"))
-    x.scale.domain, y.scale.domain = [min(sizes) / 1.15, max(sizes) * 1.15], [min(errors) / 1.4, max(errors) * 1.15]
-    told = ("parameters:Q||,d", "accuracy:Q|accuracy, %|.3f", "tier:N", "target:Q|target, %", "recipe:N")
+    x = _log_axis(alt.X, "parameters", "parameters")
+    y = _accuracy_axis("accuracy, % (errors logarithmic)")
+    # The ends of the axes are fixed, so that they stay when a filter takes points away.
+    sizes = [row["parameters"] for row in points]
+    errors = [row["errors"] for row in points]
+    x.scale.domain = [min(sizes) / 1.15, max(sizes) * 1.15]
+    y.scale.domain = [min(errors) / 1.4, max(errors) * 1.15]
+    fields = ("parameters:Q||,d", "accuracy:Q|accuracy, %|.3f", "tier:N", "target:Q|target, %", "recipe:N")
     best = _over("rows").transform_filter("datum.best").encode(x=x, y=y)
     marks = _over("rows").mark_point(filled=True, size=70, opacity=0.85, cursor="pointer")
     looks = _looks("kind", _TIERS, [row["kind"] for row in points])
     chart = alt.layer(
         _over([{"errors": _errors_pct(target_pct)}]).mark_rule(**_DASHED).encode(y=y),
         best.mark_line(color=GREEN),
-        marks.encode(x=x, y=y, tooltip=_tips("network:N", *told), **looks).add_params(_zoom()),
+        marks.encode(x=x, y=y, tooltip=_tips("network:N", *fields), **looks).add_params(_zoom()),
         best.mark_text(dy=-13, color=TEXT).encode(text=alt.Text("parameters:Q", format=",d")),
     )
-    said = "; ".join(f"{row['target']:g} % with {row['parameters']:,}" for row in points if row["best"])
+    summary = "; ".join(f"{row['target']:g} % with {row['parameters']:,}" for row in points if row["best"])
     description = (
-        f"Parameters against accuracy. The smallest network verified or certified for each target: {said or 'none'}."
+        f"Parameters against accuracy. The smallest network verified or certified for each target: {summary or 'none'}."
     )
     return _finished(chart, description, height, rows=points)
 
@@ -476,7 +497,7 @@ def seeds_side_by_side(sides: Sequence[Any]) -> Any:
     for side in sides:
         if side.test_pct:
             mean = statistics.mean(side.test_pct)
-            # A two-sided t interval of 95 %.
+            # The ends are those of a two-sided t interval of 95 %.
             low = statistics.lower_bound(side.test_pct, 0.975) if len(side.test_pct) > 1 else mean
             high = 2 * mean - low
             means.append({"network": side.name, "mean": mean, "low": low, "high": high})
@@ -485,7 +506,8 @@ def seeds_side_by_side(sides: Sequence[Any]) -> Any:
     channels = {"y": _names(names=names), "color": alt.Color("network:N", sort=names, legend=None)}
     targets = sorted({side.row.target_pct for side in sides if side.row})
     lines = _over({"accuracy": value, "words": f"target {value:g} %"} for value in targets)
-    seeds, of_all = _over(rows).encode(**channels), _over(means).encode(**channels)
+    seeds = _over(rows).encode(**channels)
+    of_all = _over(means).encode(**channels)
     chart = alt.layer(
         lines.mark_rule(**_DASHED).encode(x=x, tooltip="words:N"),
         of_all.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q"), x2="high:Q"),
@@ -500,8 +522,9 @@ def studies_charts(infos: Sequence[StudyFacts]) -> dict[str, Any]:
     if len({info.config.minimise for info in infos}) > 1:
         return {}
     domain = alt.Scale(domain=[info.name for info in infos])
-    colour, names = alt.Color("study:N", scale=domain), ", ".join(info.name for info in infos)
-    made = {}
+    colour = alt.Color("study:N", scale=domain)
+    names = ", ".join(info.name for info in infos)
+    result = {}
     rows: list[dict[str, Any]] = [
         {"study": info.name, "network": network.label, "cost": network.cost, "accuracy": network.accuracy_pct}
         for info in infos
@@ -519,7 +542,7 @@ def studies_charts(infos: Sequence[StudyFacts]) -> dict[str, Any]:
             points.mark_line(interpolate="step-after"),
             points.mark_point(filled=True, size=70).encode(shape=alt.Shape("study:N", scale=domain), tooltip=tips),
         )
-        made["fronts"] = _finished(chart, f"Pareto fronts on validation of {names}; {len(rows)} networks.", 400)
+        result["fronts"] = _finished(chart, f"Pareto fronts on validation of {names}; {len(rows)} networks.", 400)
     if max(info.elapsed for info in infos) > 0:
         budgets = _over(
             {"study": info.name, "minutes": seconds / 60, "budget": size}
@@ -534,17 +557,17 @@ def studies_charts(infos: Sequence[StudyFacts]) -> dict[str, Any]:
             strokeDash=alt.StrokeDash("study:N", scale=domain, legend=None),
             tooltip=_tips("study:N", "minutes:Q", "budget:Q||,d"),
         )
-        made["budgets"] = _finished(chart, f"Effective budgets over time of {names}.")
-    return made
+        result["budgets"] = _finished(chart, f"Effective budgets over time of {names}.")
+    return result
 
 
-def bench_curves(found: Findings) -> Any:
+def bench_curves(findings: Findings) -> Any:
     """Return the median size of each method's answer over time, the best-ranked first; None where none has one."""
-    facts = found.document
+    facts = findings.document
     whole = [method for method in facts["methods"] if not method["is_variant"]]
     methods = sorted(whole, key=lambda method: method["mean_rank"])
     unit, seconds = ("minutes", 60.0) if facts["seconds"] > 300 else ("seconds", 1.0)
-    sizes = [size for method in whole for _, size, _, _ in found.curves[method["name"]] if math.isfinite(size)]
+    sizes = [size for method in whole for _, size, _, _ in findings.curves[method["name"]] if math.isfinite(size)]
     if not sizes:
         return None
     rows = [
@@ -557,7 +580,7 @@ def bench_curves(found: Findings) -> Any:
             "high": min(high, 1.1 * max(sizes)) if math.isfinite(low) else None,
         }
         for method in methods
-        for at, size, low, high in found.curves[method["name"]]
+        for at, size, low, high in findings.curves[method["name"]]
     ]
     names = [method["name"] for method in methods]
     x = alt.X("at:Q", title=f"time, {unit}", scale=alt.Scale(nice=False))
@@ -582,11 +605,11 @@ def bench_curves(found: Findings) -> Any:
     if facts["smallest"] is not None:
         smallest = _over([{"size": facts["smallest"], "words": "smallest size that reaches the target"}])
         layers.append(smallest.mark_rule(**_DASHED).encode(y=y, tooltip=["words:N", "size:Q"]))
-    said = "; ".join(
+    summary = "; ".join(
         f"{method['name']} {'none' if method['final_size'] is None else format(method['final_size'], ',.0f')}"
         for method in methods
     )
-    description = f"Size of the answer in the median repeat at the end: {said}."
+    description = f"Size of the answer in the median repeat at the end: {summary}."
     return _finished(alt.layer(*layers), description, 400, curves=rows)
 
 

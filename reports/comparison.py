@@ -46,29 +46,30 @@ def _line(name: str, values: Sequence[Any], show: Callable[[Any], str] | None = 
     Texts have no ratios, nor have numbers for which none means anything.
     """
     if show is None:
-        said = [DASH if text is None or text == "" else str(text) for text in values]
-        return _Line(name, said, [None] * len(said))
-    first, found = values[0], list[float | None]([None])
+        texts = [DASH if text is None or text == "" else str(text) for text in values]
+        return _Line(name, texts, [None] * len(texts))
+    first = values[0]
+    to_first: list[float | None] = [None]
     for value in values[1:]:
         known = ratios and first is not None and value is not None and 0 < first < math.inf and 0 <= value < math.inf
-        found.append(value / first if known else None)
-    return _Line(name, [show(value) for value in values], found)
+        to_first.append(value / first if known else None)
+    return _Line(name, [show(value) for value in values], to_first)
 
 
-# Lines of a comparison: a name, what it tells of a side, and how numbers are shown; texts as they are.
+# Lines of a comparison: a name, the value of a side, and how numbers are shown; texts stay as they are.
 _Lines = Sequence[tuple[str, Callable[[Any], Any], Callable[[Any], str] | None]]
 
 
 def _lines(sides: Sequence[object], of: _Lines, without_ratios: str = "") -> list[_Line]:
     """Return the lines that say something of at least one side."""
-    found = [
-        _line(name, [told(side) for side in sides], show, ratios=name != without_ratios) for name, told, show in of
+    lines = [
+        _line(name, [value(side) for side in sides], show, ratios=name != without_ratios) for name, value, show in of
     ]
-    return [line for line in found if set(line.words) != {DASH}]
+    return [line for line in lines if set(line.words) != {DASH}]
 
 
-def _of_row(told: Callable[[LeaderboardRow], object]) -> Callable[[Any], Any]:
-    return lambda side: None if side.row is None else told(side.row)
+def _of_row(value: Callable[[LeaderboardRow], object]) -> Callable[[Any], Any]:
+    return lambda side: None if side.row is None else value(side.row)
 
 
 _TESTED: _Lines = (
@@ -102,13 +103,13 @@ class _Side(NamedTuple):
     inspections: tuple[Inspection, ...]
 
 
-def read_networks(given: Sequence[tuple[str, Architecture]], workspace: Workspace) -> list[_Side]:
-    """Return what the workspace knows of some networks, each given with a name that may be empty.
+def read_networks(networks: Sequence[tuple[str, Architecture]], workspace: Workspace) -> list[_Side]:
+    """Return what the workspace knows of some networks, each with a name that may be empty.
 
     Raises:
         ContentError: a record, the ledger or a study does not hold together.
     """
-    hashes = {architecture.hash for _, architecture in given}
+    hashes = {architecture.hash for _, architecture in networks}
     entered = ledger.read(workspace.ledger)
     evidence = [item for item in record.read_all(workspace.records) if item.hash in hashes]
     rows = [(leaderboard.row_of_record(item, entered), item) for item in evidence]
@@ -122,11 +123,11 @@ def read_networks(given: Sequence[tuple[str, Architecture]], workspace: Workspac
                 runs[result.hash].append(result)
                 tasks.setdefault(result.hash, known_task(result.dataset))
     analyses = {
-        architecture.hash: analyse(architecture, tasks.get(architecture.hash, MNIST)) for _, architecture in given
+        architecture.hash: analyse(architecture, tasks.get(architecture.hash, MNIST)) for _, architecture in networks
     }
-    names = network_names((architecture, analyses[architecture.hash].parameters) for _, architecture in given)
+    names = network_names((architecture, analyses[architecture.hash].parameters) for _, architecture in networks)
     sides = []
-    for name, architecture in given:
+    for name, architecture in networks:
         own = [pair for pair in rows if pair[0].hash == architecture.hash]
         row, best = own[0] if own else (None, None)
         accuracies = [run.validation_accuracy_pct for run in leaderboard.validation_runs(runs[architecture.hash])]
@@ -155,14 +156,14 @@ def network_comparison(sides: Sequence[_Side]) -> SimpleNamespace:
     on one data set. ``seen`` has the mistakes whose pixels are known, by image.
     """
     alike = len({(side.row.dataset, side.row.target_pct) for side in sides if side.row}) == 1
-    found = [mistakes(side.record, side.inspections) for side in sides if side.record]
+    measured = [mistakes(side.record, side.inspections) for side in sides if side.record]
     suspects = CONFIRMED_LABEL_ERRORS.get(sides[0].row.dataset) if sides[0].row else None
-    often = [frozenset(item.image for item in side.mistakes if 2 * item.seeds >= side.seeds) for side in found]
-    if not alike or len(found) < len(sides):
+    often = [frozenset(item.image for item in side.mistakes if 2 * item.seeds >= side.seeds) for side in measured]
+    if not alike or len(measured) < len(sides):
         often = []
     wrong = []
-    for place, images in enumerate(often):
-        alone = images.difference(*often[:place], *often[place + 1 :])
+    for index, images in enumerate(often):
+        alone = images.difference(*often[:index], *often[index + 1 :])
         mislabelled = None if suspects is None else len(images & suspects)
         wrong.append(SimpleNamespace(images=images, alone=alone, mislabelled=mislabelled))
     recipes = [asdict(side.record.recipe) if side.record else {} for side in sides]
@@ -177,7 +178,7 @@ def network_comparison(sides: Sequence[_Side]) -> SimpleNamespace:
         quantities=_lines(sides, _OF_NETWORKS, "" if len(machines) == 1 else "training a seed"),
         mistakes=wrong,
         shared=frozenset.intersection(*often) if often else frozenset[int](),
-        seen={item.image: (item, side.image_shape) for side in found for item in side.mistakes if item.pixels},
+        seen={item.image: (item, side.image_shape) for side in measured for item in side.mistakes if item.pixels},
         recipes=[line for line in fields if len(set(line.words) - {DASH}) > 1],
         notes=notes.split(" ¶ ") if notes else [],
     )
@@ -290,15 +291,15 @@ def _flat(config: StudyConfig) -> dict[str, str]:
 # The page -------------------------------------------------------------------------------------------------------------
 
 
-def write_network_comparison(given: Sequence[tuple[str, Architecture]], workspace: Workspace) -> Path:
-    """Write the comparison of some networks, each given with a name that may be empty, and return its path.
+def write_network_comparison(networks: Sequence[tuple[str, Architecture]], workspace: Workspace) -> Path:
+    """Write the comparison of some networks, each with a name that may be empty, and return its path.
 
     Raises:
         ContentError: a record, the ledger or a study does not hold together.
         UsageError: the folder cannot be written.
     """
-    facts = network_comparison(read_networks(given, workspace))
-    return _written([architecture.hash for _, architecture in given], workspace, {}, facts, None)
+    facts = network_comparison(read_networks(networks, workspace))
+    return _written([architecture.hash for _, architecture in networks], workspace, {}, facts, None)
 
 
 def write_study_comparison(folders: Sequence[Path], workspace: Workspace) -> Path:
@@ -309,8 +310,10 @@ def write_study_comparison(folders: Sequence[Path], workspace: Workspace) -> Pat
         UsageError: the folder cannot be written.
     """
     studies = read_studies(folders, workspace)
-    found = {info.network.hash: (info.name, info.network.architecture) for info in studies.infos[::-1] if info.network}
-    facts = network_comparison(read_networks([*found.values()][::-1], workspace)) if len(found) > 1 else None
+    answers = {
+        info.network.hash: (info.name, info.network.architecture) for info in studies.infos[::-1] if info.network
+    }
+    facts = network_comparison(read_networks([*answers.values()][::-1], workspace)) if len(answers) > 1 else None
     names = [folder.name for folder in folders]
     return _written(names, workspace, charts.studies_charts(studies.infos), facts, studies)
 
@@ -324,19 +327,28 @@ def read_studies(folders: Sequence[Path], workspace: Workspace) -> SimpleNamespa
 def _written(
     names: Sequence[str],
     workspace: Workspace,
-    made: dict[str, Any],
+    drawn: dict[str, Any],
     facts: SimpleNamespace | None,
     studies: SimpleNamespace | None,
 ) -> Path:
     def verify(side: _Side) -> str:
-        given = (side.row.hash, side.row.seeds) if side.row else (side.architecture, bounds.VERIFIED_SEEDS)
-        return typed("verify", str(given[0]), "--seeds", str(given[1]))
+        network = side.row.hash if side.row else str(side.architecture)
+        seeds = side.row.seeds if side.row else bounds.VERIFIED_SEEDS
+        return typed("verify", network, "--seeds", str(seeds))
 
     if facts:
-        made |= {"seeds": charts.seeds_side_by_side(facts.sides)}
-    told: dict[str, Any] = {"facts": facts, "studies": studies, "commands": commands, "verify": verify}
+        drawn["seeds"] = charts.seeds_side_by_side(facts.sides)
+    content = page(
+        "comparison.html",
+        charts=drawn,
+        styles=["comparison.css"],
+        facts=facts,
+        studies=studies,
+        commands=commands,
+        verify=verify,
+    )
     path = workspace.runs / _file_name(names)
-    files.write_text(path, page("comparison.html", charts=made, styles=["comparison.css"], **told))
+    files.write_text(path, content)
     return path
 
 
@@ -352,20 +364,20 @@ def _file_name(names: Sequence[str]) -> str:
 # Methods of search ----------------------------------------------------------------------------------------------------
 
 
-def write_bench_page(folder: Path, comparison: Comparison, found: Findings) -> Path:
+def write_bench_page(folder: Path, comparison: Comparison, findings: Findings) -> Path:
     """Write ``report.html`` and return its path; raise UsageError where the folder cannot be written."""
     path = folder / "report.html"
-    files.write_text(path, _bench_page(comparison, found))
+    files.write_text(path, _bench_page(comparison, findings))
     return path
 
 
-def _bench_page(comparison: Comparison, found: Findings) -> str:
+def _bench_page(comparison: Comparison, findings: Findings) -> str:
     """Return the page of a comparison of methods."""
-    facts = found.document
+    facts = findings.document
     names = [method["name"] for method in facts["methods"] if not method["is_variant"]]
     return page(
         "bench.html",
-        charts={"curves": charts.bench_curves(found)},
+        charts={"curves": charts.bench_curves(findings)},
         comparison=comparison,
         facts=facts,
         names=names,
@@ -386,8 +398,8 @@ def _matrix(
 
     A row and a column a method; None on the diagonal and for untested pairs.
     """
-    found: dict[tuple[str, str], tuple[float, bool]] = {}
+    cells: dict[tuple[str, str], tuple[float, bool]] = {}
     for pair in (pair for pair in pairs if pair["when"] == when):
-        found[pair["first"], pair["second"]] = pair["ratio"], pair["differs"]
-        found[pair["second"], pair["first"]] = 1 / pair["ratio"], pair["differs"]
-    return [[found.get((row, column)) for column in names] for row in names]
+        cells[pair["first"], pair["second"]] = pair["ratio"], pair["differs"]
+        cells[pair["second"], pair["first"]] = 1 / pair["ratio"], pair["differs"]
+    return [[cells.get((row, column)) for column in names] for row in names]

@@ -13,9 +13,12 @@ from PIL import Image
 from harness.data.training_images import ImageData
 from reports.render import page, series_svg
 
-# Examples of a class, and of all classes together, so that a page stays small; the longest side of an image.
-_EXAMPLES, _ALL_EXAMPLES, _EDGE = 12, 120, 56
-# Of series, so many channels are drawn, each a line.
+# Examples of a class, and of all classes together, so that a page stays small.
+_EXAMPLES = 12
+_ALL_EXAMPLES = 120
+# The longest side of an image, in pixels.
+_EDGE = 56
+# The channels of a series that are drawn, each as a line.
 _LINES = 3
 
 

@@ -61,19 +61,21 @@ def page(
     """
     from altair import Undefined
 
-    specs, embedded = {}, dict(datasets or {})
+    specs = {}
+    embedded = dict(datasets or {})
     for name, chart in (charts or {}).items():
         if chart is None:
             continue
-        # Rows go around Altair, which would look at every value of theirs.
-        rows, bare = chart._get("datasets"), chart.copy(deep=False)
+        # Rows go around Altair, because it would look at every value of theirs.
+        rows = chart._get("datasets")
+        bare = chart.copy(deep=False)
         bare.datasets = Undefined
         specs[name] = bare.to_dict(validate=False)
-        embedded |= specs[name].pop("datasets", {})  # Altair has moved there what ``over`` was given
+        embedded |= specs[name].pop("datasets", {})  # Altair moves the rows of inline data here
         embedded |= {} if rows is Undefined else rows
     texts = [_vega()] if specs else []
     texts += map(_resource, ("page.js", *scripts))
-    # Column by column, because the names of the columns weigh as much as the rows.
+    # Rows are stored column by column, because the names of the columns weigh as much as the rows.
     columns = {
         name: {
             column: [row.get(column) for row in rows] for column in dict.fromkeys(key for row in rows for key in row)
@@ -85,7 +87,7 @@ def page(
         policy=_policy(texts),
         styles=[Markup(_resource(name)) for name in ("page.css", *styles)],
         scripts=[Markup(text) for text in texts],
-        # JSON that no browser takes for markup or for a program.
+        # No browser takes this JSON for markup or for a program.
         page_data=Markup(json.dumps(embedded_data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")),
         descriptions={name: spec.get("description", "") for name, spec in specs.items()},
         heights={name: spec.get("height", 0) for name, spec in specs.items()},
@@ -95,8 +97,8 @@ def page(
 
 def words(name: str, *facts: object) -> str:
     """Return what the macro of this name in ``words.txt`` says of some facts: plain text on one line."""
-    said: str = getattr(_template("words.txt").module, name)(*facts)
-    return " ".join(said.split())
+    text: str = getattr(_template("words.txt").module, name)(*facts)
+    return " ".join(text.split())
 
 
 def markdown(template: str, **facts: object) -> str:
@@ -130,10 +132,10 @@ def _environment() -> jinja2.Environment:
         finalize=_printable,
     )
     numbers = (count, decimal, _pct, short, spread, _mean_and_deviation, duration, accuracy_words, _three_digits)
-    made: tuple[Any, ...] = (*numbers, plural, shape_text, _code, _sentence, _fenced)
-    environment.filters.update({each.__name__.lstrip("_"): each for each in made})
-    made = (allowed_errors, dataset, network_name, _blocks, _description, _thumbnail, _image_uri, _image_size)
-    environment.globals.update({each.__name__.lstrip("_"): each for each in made})
+    filters: tuple[Any, ...] = (*numbers, plural, shape_text, _code, _sentence, _fenced)
+    environment.filters.update({each.__name__.lstrip("_"): each for each in filters})
+    functions = (allowed_errors, dataset, network_name, _blocks, _description, _thumbnail, _image_uri, _image_size)
+    environment.globals.update({each.__name__.lstrip("_"): each for each in functions})
     environment.globals.update(dash=DASH, bounds=bounds, leaderboard=leaderboard, ledger=ledger, objectives=OBJECTIVES)
     environment.globals.update(size_text=size_text, typed=typed, zip=zip)
     return environment
@@ -239,8 +241,13 @@ def _three_digits(ratio: float) -> str:
 # each value from the one in its place (bn, activations, dropout) stand with the op before them. The small picture is a
 # bar a convolution, as high as its map; shared kernels have one colour. No library draws these; page.css has colours.
 
-# Of the small picture. A network with more tied kernels than colours begins anew.
-_TIES, _SMALL, _MIDDLE, _TALLEST, _GAP = 3, 30, 17.0, 24.0, 1.5
+# A network with more tied kernels than colours takes the first colour again.
+_TIES = 3
+# Of the small picture, in units of a page: its height, the middle and the tallest of its bars, and the gap between two.
+_SMALL = 30
+_MIDDLE = 17.0
+_TALLEST = 24.0
+_GAP = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,26 +279,27 @@ class _Block:
 
 def _blocks(analysis: Analysis) -> tuple[_Block, ...]:
     """Return the columns of a network's strip."""
-    found: list[_Block] = []
+    blocks: list[_Block] = []
     shape: Shape = analysis.task.input_shape
     seen_all = False
     for layer in analysis.layers:
         seen_all = seen_all or (layer.op.is_global and len(shape) == 3)
         shape = layer.output_shape
-        words, field = str(layer.op), None if seen_all else layer.receptive_field
-        last = found[-1] if found else None
+        words = str(layer.op)
+        field = None if seen_all else layer.receptive_field
+        last = blocks[-1] if blocks else None
         if last is not None and layer.op.works_in_place:
-            found[-1] = replace(last, followers=f"{last.followers} {words}".strip(), shape=shape)
+            blocks[-1] = replace(last, followers=f"{last.followers} {words}".strip(), shape=shape)
         elif last is not None and words.startswith("res") and (last.op, last.shape) == (words, shape):
-            found[-1] = replace(last, receptive_field=field, times=last.times + 1)
+            blocks[-1] = replace(last, receptive_field=field, times=last.times + 1)
         else:
             used = kernels((layer.op,))
             shared = any(kernel.tie or (isinstance(kernel, Conv) and kernel.poses > 1) for kernel in used)
-            kind = "shared" if shared else "kernel" if used or layer.op.has_weights else "plain"
-            found.append(_Block(words, "", shape, 0, 0, field, kind))
-        last = found[-1]
-        found[-1] = replace(last, parameters=last.parameters + layer.parameters, macs=last.macs + layer.macs)
-    return tuple(found)
+            kind = "kernel" if used or layer.op.has_weights else "plain"
+            blocks.append(_Block(words, "", shape, 0, 0, field, "shared" if shared else kind))
+        last = blocks[-1]
+        blocks[-1] = replace(last, parameters=last.parameters + layer.parameters, macs=last.macs + layer.macs)
+    return tuple(blocks)
 
 
 def _description(columns: tuple[_Block, ...], image: Shape) -> str:
@@ -325,32 +333,32 @@ def _bars(architecture: Architecture, task: Task) -> tuple[_Bar, ...]:
         ShapeError: two ops do not fit together.
     """
     ties: dict[str, int] = {}
-    found: list[_Bar] = []
+    bars: list[_Bar] = []
     shape: Shape = task.input_shape
     sums = 0
     for op in architecture.ops:
         sums += isinstance(op, Residual)
         for inner, before in walk((op,), shape):
             if isinstance(inner, Linear):
-                found.append(_Bar(1, inner.out_features, "linear"))
+                bars.append(_Bar(1, inner.out_features, "linear"))
             elif isinstance(inner, Conv | DepthwiseConv):
                 kind = "posed" if isinstance(inner, Conv) and inner.poses > 1 else "own"
                 if inner.tie is not None:
                     kind = f"tied-{ties.setdefault(inner.tie, len(ties)) % _TIES + 1}"
                 channels, edge, _ = inner.shape(before)
-                found.append(_Bar(edge, channels, kind, sums if isinstance(op, Residual) else 0))
+                bars.append(_Bar(edge, channels, kind, sums if isinstance(op, Residual) else 0))
         shape = op.shape(shape)
-    return tuple(found)
+    return tuple(bars)
 
 
 def _thumbnail(architecture: Architecture, task: Task) -> Markup:
     """Return the small picture, which says its convolutions to those who do not see it."""
-    found = _bars(architecture, task)
+    bars = _bars(architecture, task)
     places: list[tuple[float, float]] = []
-    # One path a kind: a report shows a hundred networks.
+    # Bars of one kind share one path, because a report shows a hundred networks.
     outlines: dict[str, str] = {}
     x = 1.0
-    for bar in found:
+    for bar in bars:
         width = round(3 + math.log2(max(bar.channels, 1)), 1)
         height = round(max(3.0, _TALLEST * bar.edge / task.input_shape[1]), 1)
         outline = f"M{x:g} {_MIDDLE - height / 2:g}h{width:g}v{height:g}h-{width:g}z"
@@ -358,23 +366,26 @@ def _thumbnail(architecture: Architecture, task: Task) -> Markup:
         places.append((x, width))
         x = round(x + width + _GAP, 1)
     paths = "".join(f'<path d="{outline}" class="{kind}"/>' for kind, outline in outlines.items())
-    for number, group in groupby(range(len(found)), key=lambda place: found[place].sum):
+    for number, group in groupby(range(len(bars)), key=lambda index: bars[index].sum):
         inside = list(group)
         if number:
             end = places[inside[-1]][0] + places[inside[-1]][1]
             paths += f'<path d="M{places[inside[0]][0]:g} 2H{end:g}" class="sum"/>'
-    kept = [bar for bar in found if bar.kind != "linear"]
+    convolutions = [bar for bar in bars if bar.kind != "linear"]
     names = [op.tie for op in kernels(architecture.ops)]
-    learned = len(kept) - len(names) + names.count(None) + len({name for name in names if name is not None})
-    words = plural(len(kept), "convolution") + (f", {learned} kernels" if learned < len(kept) else "")
-    edges = ", ".join(str(edge) for edge, _ in groupby(bar.edge for bar in kept))
+    learned = len(convolutions) - len(names) + names.count(None) + len({name for name in names if name is not None})
+    words = plural(len(convolutions), "convolution") + (f", {learned} kernels" if learned < len(convolutions) else "")
+    edges = ", ".join(str(edge) for edge, _ in groupby(bar.edge for bar in convolutions))
     words += f"; maps with edges of {edges} pixels" if edges else ""
     box = f'viewBox="0 0 {math.ceil(x)} {_SMALL}" class="thumbnail" role="img" aria-label="{escape(words)}"'
     return Markup(f"<svg {box}>{paths}</svg>")
 
 
-# Of pictures, in units of a page: the longest side of an image, the sides of a series, and the points it is drawn by.
-_LONGEST, _SERIES_SIZE, _POINTS = 112, (112, 48), 120
+# Of pictures, in units of a page: the longest side of an image, and the sides of a series.
+_LONGEST = 112
+_SERIES_SIZE = (112, 48)
+# A series is drawn by at most so many points.
+_POINTS = 120
 
 
 def series_svg(series: Sequence[Sequence[Sequence[int]]]) -> str:
@@ -389,9 +400,9 @@ def series_svg(series: Sequence[Sequence[Sequence[int]]]) -> str:
         for values in channels:
             stretch = max(1, math.ceil(2 * len(values) / _POINTS))
             parts = [values[start : start + stretch] for start in range(0, len(values), stretch)]
-            kept = [value for part in parts for value in ((min(part), max(part)) if stretch > 1 else part)]
-            step = (width - 8) / max(1, len(kept) - 1)
-            points = (f"{number * width + step * at:.1f},{(255 - y) * height / 255:.1f}" for at, y in enumerate(kept))
+            drawn = [value for part in parts for value in ((min(part), max(part)) if stretch > 1 else part)]
+            step = (width - 8) / max(1, len(drawn) - 1)
+            points = (f"{number * width + step * at:.1f},{(255 - y) * height / 255:.1f}" for at, y in enumerate(drawn))
             lines.append(f'<polyline points="{" ".join(points)}"/>')
     box = f'xmlns="http://www.w3.org/2000/svg" width="{width * len(series)}" height="{height}"'
     text = f'<svg {box} fill="none" stroke="#777" stroke-width="1.2">{"".join(lines)}</svg>'
@@ -430,7 +441,7 @@ def _code(words: str, longest: int = 300) -> str:
     line = line if len(line) <= longest else f"{line[:longest]}\N{HORIZONTAL ELLIPSIS}"
     # A table, which ends its cells at bars even inside a span, would take a backslash before a bar for its own escape.
     line = re.sub(r"\\(?=\|)", "\\\\ ", line)
-    # A span ends at as many backticks as began it.
+    # A span ends at as many backticks as began it, so it begins with more than the text has in a row.
     fence = "`" * (max((len(run) for run in re.findall("`+", line)), default=0) + 1)
     padding = " " if line.startswith("`") or line.endswith("`") else ""
     return f"{fence}{padding}{line}{padding}{fence}" if line else DASH

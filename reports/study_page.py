@@ -32,7 +32,7 @@ from reports.study_facts import MOST_NAMED, State, StudyFacts, made_by, read_stu
 from search_spaces.network import analyse
 from search_spaces.space import OBJECTIVES, Metric
 
-# Fewer networks say nothing of how often pruning is wrong.
+# The report says how often pruning is wrong only from so many networks on; fewer say nothing about it.
 _FEWEST_NETWORKS = 50
 # A search that ends before this share of its time has left the rest to its verification.
 _EARLY = 0.98
@@ -56,7 +56,9 @@ def write_report(folder: Path, workspace: Workspace, *, live: bool = False, stat
 
 def page(info: StudyFacts, *, live: bool = False) -> str:
     """Return the page of a study."""
-    network, proof, rows = info.network, info.proof, charts.networks_rows(info)
+    network = info.network
+    proof = info.proof
+    rows = charts.networks_rows(info)
     task = dataset(info.config.dataset).task
     filters = _filters(info)
     return render.page(
@@ -128,16 +130,21 @@ class _Headline(NamedTuple):
 
 def headline(info: StudyFacts) -> _Headline:
     """Return the verdict on a study."""
-    answer, row = info.answer, info.row
+    answer = info.answer
+    row = info.row
     trained = [network for network in info.networks if network.complete and network.accuracy_pct is not None]
     over = _is_over(info)
-    if row is not None:
+    if row is not None and row.reached:
+        outcome = "reached"
+    elif row is not None:
         at_target = (row.mean_test_accuracy_pct or 0.0) >= row.target_pct
-        outcome = "reached" if row.reached else "not verified yet" if at_target else "missed"
+        outcome = "not verified yet" if at_target else "missed"
     elif answer is not None:
         outcome = "not verified yet"
+    elif over:
+        outcome = "missed"
     else:
-        outcome = "missed" if over else "no verdict yet" if trained else "no result yet"
+        outcome = "no verdict yet" if trained else "no result yet"
     named = (answer.record.hash, answer.record.recipe_hash) if answer and answer.record else None
     by_trial = {network.trial: network for network in info.networks}
     missed = [
@@ -177,17 +184,18 @@ class _NextStep(NamedTuple):
 
 def _next_step(info: StudyFacts) -> _NextStep | None:
     """Return what brings a study on, None while a search is at work or where the log names no command."""
-    answer, row = info.answer, info.row
+    answer = info.answer
+    row = info.row
     # The first word is the program, however it was called then.
-    given = info.sessions[-1].event.command[1:] if info.sessions else ()
+    arguments = info.sessions[-1].event.command[1:] if info.sessions else ()
     if not _is_over(info):
-        if info.searching or not given:
+        if info.searching or not arguments:
             return None
-        return _NextStep(typed(*given), "goes on with the search where it stopped")
+        return _NextStep(typed(*arguments), "goes on with the search where it stopped")
     advised = info.study.of_kind(Advised)
     is_latest = advised and advised[-1].elapsed >= info.study.of_kind(SessionEnded)[-1].elapsed
     if is_latest and (row is None or advised[-1].utc >= row.date_utc):
-        # What the search itself said at its end.
+        # The search's own advice at its end is still the latest word.
         return _NextStep(typed(*advised[-1].event.arguments), advised[-1].event.advice)
     if row is not None and not row.reached and (row.mean_test_accuracy_pct or 0.0) >= row.target_pct:
         return _NextStep(typed("verify", row.hash, "--seeds", "10"), "adds the seeds that a verdict needs")
@@ -197,7 +205,7 @@ def _next_step(info: StudyFacts) -> _NextStep | None:
         return _NextStep(command, f"declares {DEFAULT_SEEDS} further seeds; {trains}")
     if answer is not None and row is None:
         return _NextStep(typed("verify", answer.hash), "trains it on fresh seeds and reads the test set")
-    return _NextStep(typed(*given), "goes on with the search where it ended") if given else None
+    return _NextStep(typed(*arguments), "goes on with the search where it ended") if arguments else None
 
 
 def commands(info: StudyFacts) -> list[str]:
@@ -210,7 +218,8 @@ def commands(info: StudyFacts) -> list[str]:
 
 def _weights(info: StudyFacts) -> str:
     """Return where the answer's weights of a seed lie beside the report; empty where none are kept."""
-    folder, evidence = info.study.folder, info.answer.record if info.answer else None
+    folder = info.study.folder
+    evidence = info.answer.record if info.answer else None
     paths = [weights_path(folder.parent / "records", evidence, run.index) for run in evidence.seeds] if evidence else []
     return next((os.path.relpath(path, folder) for path in paths if path.exists()), "")
 
@@ -222,10 +231,11 @@ def _caveats(info: StudyFacts) -> dict[str, Any]:
     network that reached the threshold to the mean of its fresh seeds; runs that diverged; ``label_errors``: mean errors
     of the answer's seeds among images with a confirmed wrong label and among all others, and the accuracy on these.
     """
-    answer, threshold = info.answer, info.config.threshold_pct
+    answer = info.answer
+    threshold = info.config.threshold_pct
     runs = answer.record.seeds if answer and answer.record else ()
     suspects = CONFIRMED_LABEL_ERRORS.get(info.config.dataset)
-    # A damaged line counts for every data set.
+    # A damaged line of the log names no data set, so it counts for every one.
     reads = [purpose for name, purpose in info.standings.test_reads if name in ("", info.config.dataset)]
     label_errors = None
     if runs and suspects:
@@ -266,7 +276,7 @@ def comparison_summary(facts: SimpleNamespace) -> str:
     return render.markdown("summary.md", **{"study": None, "studies": None, "networks": None, kind: facts})
 
 
-# ``place`` is that of the report's table; ``macs`` is younger than the others, and so stands last.
+# ``place`` is a network's rank in the report's table; ``macs`` is younger than the others, and so stands last.
 _COLUMNS = (
     *("place", "hash", "parameters", "tier", "state", "remark", "epochs", "validation_accuracy_pct"),
     *("validation_std_pct", "validation_seeds", "validation_fresh", "mean_test_accuracy_pct", "std_test_accuracy_pct"),
@@ -276,14 +286,17 @@ _COLUMNS = (
 
 def lines(info: StudyFacts) -> list[dict[str, Any]]:
     """Return a line a network, best first; what is not known is None."""
-    task, found = dataset(info.config.dataset).task, []
-    for place, network in enumerate(info.networks, start=1):
-        row, accuracies = network.row, network.validation_accuracies_pct
+    task = dataset(info.config.dataset).task
+    lines = []
+    for rank, network in enumerate(info.networks, start=1):
+        row = network.row
+        accuracies = network.validation_accuracies_pct
+        searched = "searched" if network.complete else None
         values = (
-            place,
+            rank,
             network.hash,
             network.parameters,
-            row.tier if row else "searched" if network.complete else None,
+            row.tier if row else searched,
             network.state,
             network.remark,
             network.epochs,
@@ -303,8 +316,8 @@ def lines(info: StudyFacts) -> list[dict[str, Any]]:
         )
         # A lone surrogate, which a log may hide, cannot be written.
         texts = [_writable(value) if isinstance(value, str) else value for value in values]
-        found.append(dict(zip(_COLUMNS, texts, strict=True)))
-    return found
+        lines.append(dict(zip(_COLUMNS, texts, strict=True)))
+    return lines
 
 
 def _writable(text: str) -> str:
@@ -322,23 +335,23 @@ def write_tables(info: StudyFacts, folder: Path) -> list[Path]:
         "networks": rows,
         "schema_version": 1,
     }
-    made = {
+    contents = {
         folder / "networks.csv": csv_text(_COLUMNS, [list(row.values()) for row in rows]),
         folder / "networks.json": json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n",
     }
-    files.write_together({path: words.encode() for path, words in made.items()})
-    return list(made)
+    files.write_together({path: text.encode() for path, text in contents.items()})
+    return list(contents)
 
 
 def write_figures(info: StudyFacts, folder: Path) -> list[Path]:
     """Write the charts of a study below ``folder`` as SVG and PNG and return their paths."""
     drawn = charts.study_charts(info, charts.networks_rows(info))
-    made: dict[Path, bytes] = {}
+    pictures: dict[Path, bytes] = {}
     for name, chart in (("accuracy", "accuracy"), ("budget", "over-time"), ("proposals", "steps")):
         picture = drawn[chart] or charts.words("nothing yet")
-        made |= {folder / f"{name}.svg": charts.svg(picture).encode(), folder / f"{name}.png": charts.png(picture)}
-    files.write_together(made)
-    return list(made)
+        pictures |= {folder / f"{name}.svg": charts.svg(picture).encode(), folder / f"{name}.png": charts.png(picture)}
+    files.write_together(pictures)
+    return list(pictures)
 
 
 # Mistakes on the test set ---------------------------------------------------------------------------------------------
@@ -379,13 +392,13 @@ class _Mistakes(NamedTuple):
 
 def mistakes(record: Record, inspections: Sequence[Inspection]) -> _Mistakes:
     """Return the mistakes of a record; ``inspections`` are those of its own seeds, and may be none."""
-    said: dict[int, Counter[int]] = defaultdict(Counter)
+    answers_of: dict[int, Counter[int]] = defaultdict(Counter)
     for run in record.seeds:
         for image, answer in run.wrong:
-            said[image][answer] += 1
+            answers_of[image][answer] += 1
     seen = {miss.image: miss for inspection in reversed(inspections) for miss in inspection.misses}
     suspects = CONFIRMED_LABEL_ERRORS.get(record.dataset, frozenset())
-    found = [
+    wrong = [
         _Mistake(
             image=image,
             label=seen[image].label if image in seen else None,
@@ -394,19 +407,19 @@ def mistakes(record: Record, inspections: Sequence[Inspection]) -> _Mistakes:
             mislabelled=image in suspects,
             pixels=unpacked(seen[image].pixels) if image in seen else None,
         )
-        for image, answers in said.items()
+        for image, answers in answers_of.items()
     ]
     return _Mistakes(
         seeds=len(record.seeds),
-        mistakes=tuple(sorted(found, key=lambda mistake: (-mistake.seeds, mistake.image))),
-        confusion=_confusion(found, inspections[0].label_counts, len(record.seeds)) if inspections else None,
+        mistakes=tuple(sorted(wrong, key=lambda mistake: (-mistake.seeds, mistake.image))),
+        confusion=_confusion(wrong, inspections[0].label_counts, len(record.seeds)) if inspections else None,
         image_shape=inspections[0].image_shape if inspections else None,
     )
 
 
-def _confusion(found: Sequence[_Mistake], label_counts: Sequence[int], seeds: int) -> list[list[int]] | None:
+def _confusion(wrong: Sequence[_Mistake], label_counts: Sequence[int], seeds: int) -> list[list[int]] | None:
     table = [[0] * len(label_counts) for _ in label_counts]
-    for mistake in found:
+    for mistake in wrong:
         if mistake.label is None:
             return None
         for answer, count in mistake.said:

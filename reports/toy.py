@@ -74,7 +74,7 @@ def render() -> str:
 # The row of iteration 0 on the sheet Training, counted from 1 as spreadsheets do.
 _FIRST_ROW = 5
 COLUMNS = ("iteration", *WEIGHTS, *FORWARD, *BACKWARD)
-# Where the inputs stand on the sheet Inputs.
+# The cells of the inputs on the sheet Inputs.
 _INPUT_CELLS = {
     "learning_rate": "B4",
     **{name: f"B{row}" for row, name in enumerate(EXAMPLE, start=7)},
@@ -116,10 +116,11 @@ def workbook(start: Mapping[str, float], learning_rate: float) -> bytes:
     """Return the file for these inputs."""
     content = io.BytesIO()
     book = xlsxwriter.Workbook(content, {"in_memory": True})
-    # A fixed date, so that the same numbers give the same bytes.
+    # The date is fixed, so that the same numbers give the same bytes.
     book.set_properties({"title": "Backpropagation on eight weights", "created": datetime(2000, 1, 1)})
     formats = {name: book.add_format(look) for name, look in _LOOKS.items()}
-    inputs, training = book.add_worksheet("Inputs"), book.add_worksheet("Training")
+    inputs = book.add_worksheet("Inputs")
+    training = book.add_worksheet("Training")
     _write_inputs(inputs, formats, start, learning_rate)
     _write_training(training, formats, start, learning_rate)
     for number, logarithmic in enumerate((False, True)):
@@ -148,17 +149,18 @@ def _write_inputs(sheet: Any, formats: Mapping[str, Any], start: Mapping[str, fl
         {
             "validate": "list",
             "source": list(LEARNING_RATES),
-            # A warning, not a stop: any other rate may be typed.
+            # This warns and does not stop, because any other rate may be typed.
             "error_type": "information",
             "error_title": "Not one of the documents' rates",
             "error_message": "Any number works: 0 learns nothing, below 0 it walks uphill, beyond 90 it overshoots, "
             "from 200 nothing moves.",
         },
     )
-    found, column = losses(start, learning_rate, UPDATES), xl_col_to_name(COLUMNS.index("E_total"))
+    loss_after = losses(start, learning_rate, UPDATES)
+    column = xl_col_to_name(COLUMNS.index("E_total"))
     for row, updates in enumerate((0, 1, 10, 100, UPDATES), start=22):
         sheet.write(row, 0, f"loss after {updates:,}")
-        sheet.write_formula(row, 1, f"=Training!{column}{_FIRST_ROW + updates}", formats["number"], found[updates])
+        sheet.write_formula(row, 1, f"=Training!{column}{_FIRST_ROW + updates}", formats["number"], loss_after[updates])
     for row, words in enumerate(_NOTES[1:], start=44):  # below the charts
         sheet.write(row, 0, words, formats["note"])
 
@@ -170,37 +172,39 @@ def _write_training(sheet: Any, formats: Mapping[str, Any], start: Mapping[str, 
         sheet.merge_range(1, first, 1, first + len(names) - 1, words, formats["heading"])
         first += len(names)
     in_words = {name: f"next: {formula}" for name, formula in UPDATE.items()} | FORWARD | BACKWARD
-    for place, name in enumerate(COLUMNS):
-        sheet.write(2, place, in_words.get(name, ""), formats["words"])
-        sheet.write(3, place, name, formats["column"])
+    for column, name in enumerate(COLUMNS):
+        sheet.write(2, column, in_words.get(name, ""), formats["words"])
+        sheet.write(3, column, name, formats["column"])
     sheet.set_row(2, 48)
     sheet.set_column(0, 0, 10)
     sheet.set_column(1, len(COLUMNS) - 1, 15)
     sheet.freeze_panes(4, 1)
-    # A4 pages, four side by side: on fewer the columns are too small to read, all rows fill a stack.
+    # A row spans four A4 pages: on fewer its columns are too small to read.
     sheet.set_landscape()
     sheet.set_paper(9)
     sheet.fit_to_pages(4, 0)
     sheet.repeat_rows(2, 3)
     sheet.repeat_columns(0)
     sheet.print_area(0, 0, _FIRST_ROW - 1 + 50, len(COLUMNS) - 1)
-    letters = {name: xl_col_to_name(place) for place, name in enumerate(COLUMNS)}
+    letters = {name: xl_col_to_name(column) for column, name in enumerate(COLUMNS)}
     fixed = {name: f"Inputs!${cell[0]}${cell[1:]}" for name, cell in _INPUT_CELLS.items()}
     for iteration, known in enumerate(islice(train(start, learning_rate), UPDATES + 1)):
         row = _FIRST_ROW + iteration
         sheet.write_number(row - 1, 0, iteration)
         here = {"exp": "EXP", **fixed, **{name: f"{letter}{row}" for name, letter in letters.items()}}
         above = fixed | {name: f"{letter}{row - 1}" for name, letter in letters.items()}
-        for place, name in enumerate(COLUMNS[1:], start=1):
+        for column, name in enumerate(COLUMNS[1:], start=1):
             if name in _FORMULAS:
                 formula = with_names(_FORMULAS[name], here)
             else:
                 formula = with_names(UPDATE[name], above) if iteration else fixed[name]
-            sheet.write_formula(row - 1, place, f"={formula}", formats["number"], known[name])
+            sheet.write_formula(row - 1, column, f"={formula}", formats["number"], known[name])
 
 
 def _chart(book: Any, logarithmic: bool) -> Any:
-    column, first, last = COLUMNS.index("E_total"), _FIRST_ROW - 1, _FIRST_ROW - 1 + UPDATES
+    column = COLUMNS.index("E_total")
+    first = _FIRST_ROW - 1
+    last = first + UPDATES
     chart = book.add_chart({"type": "scatter", "subtype": "straight"})
     chart.add_series(
         {

@@ -230,8 +230,10 @@ def is_futile(
 def _chance(accuracies_pct: Sequence[float], declared: int, target_pct: float, confidence: float = CONFIDENCE) -> float:
     # Predictive: the mean of the remaining seeds, given those that were run, has a Student distribution around their
     # mean (Geisser 1993, normal seeds and a flat prior); the deviation in the bound is taken as the one seen so far.
-    seen, left = len(accuracies_pct), declared - len(accuracies_pct)
-    centre, deviation = statistics.mean(accuracies_pct), statistics.standard_deviation(accuracies_pct)
+    seen = len(accuracies_pct)
+    left = declared - seen
+    centre = statistics.mean(accuracies_pct)
+    deviation = statistics.standard_deviation(accuracies_pct)
     all_need = target_pct + statistics.quantile(confidence, declared - 1) * deviation / math.sqrt(declared)
     rest_needs = (declared * all_need - seen * centre) / left
     spread = deviation * math.sqrt(1 / seen + 1 / left)
@@ -273,8 +275,8 @@ def components(wrong: Sequence[Sequence[int]], images: int) -> _Components | Non
     seeds = len(wrong)
     if seeds < 2 or images < 2:
         return None
-    errors = [len(found) for found in wrong]
-    of_image = Counter(image for found in wrong for image in found)
+    errors = [len(misses) for misses in wrong]
+    of_image = Counter(image for misses in wrong for image in misses)
     total = sum(errors)
     centre = total / (seeds * images)
     of_seeds = math.fsum((count / images - centre) ** 2 for count in errors) * images
@@ -339,8 +341,9 @@ def error_ratio_of(data: Dataset, target_pct: float) -> ErrorRatio:
     document = json.loads((files("harness.evidence") / "error-ratios.json").read_text(encoding="utf-8"))
     if data.name in document:
         return ErrorRatio(dataset=data.name, **document[data.name])
-    images, allowed = data.validation_size * data.folds, 1 - target_pct / 100
+    images = data.validation_size * data.folds
+    allowed = 1 - target_pct / 100
     margin = min(math.sqrt(allowed * (1 - allowed) / images), allowed / 2)
-    told = f"not measured; a margin of {100 * margin:.2f} points, by {images:,} validation images"
+    protocol = f"not measured; a margin of {100 * margin:.2f} points, by {images:,} validation images"
     ratio = allowed / (allowed - margin) if allowed else 1.0
-    return ErrorRatio(dataset=data.name, errors_ratio=ratio, relative_error=None, protocol=told)
+    return ErrorRatio(dataset=data.name, errors_ratio=ratio, relative_error=None, protocol=protocol)

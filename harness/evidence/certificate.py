@@ -75,7 +75,8 @@ class Certificate:
 def certificate_of(record: Record, declared: Declaration) -> Certificate:
     """Return what the seeds of a declaration show, all of which are on record."""
     runs = [run for run in record.seeds if run.index in declared.indices]
-    errors, data = tuple(run.test_errors for run in runs), dataset(record.dataset)
+    errors = tuple(run.test_errors for run in runs)
+    data = dataset(record.dataset)
     return Certificate(
         architecture=record.architecture,
         hash=record.hash,
@@ -95,7 +96,8 @@ def certificate_of(record: Record, declared: Declaration) -> Certificate:
 
 
 def _computed(errors: tuple[int, ...], images: int, target_pct: float, alpha: float) -> dict[str, Any]:
-    confidence, seeds = certifying(alpha), range(len(errors))
+    confidence = certifying(alpha)
+    seeds = range(len(errors))
     judgement = judgement_of(
         dict(enumerate(errors)), images, target_pct, [seeds], confidence=confidence, fewest=FEWEST_SEEDS
     )
@@ -112,36 +114,43 @@ def check(path: Path) -> Certificate:
     Raises:
         ContentError: it cannot be read, or states what does not follow from its network, seeds and errors.
     """
-    found = read_as(Certificate, path, str(path))
-    count, images, most = len(found.indices), found.test_size, ALPHA_SHARE * ALPHA
-    first = found.indices[0] if found.indices else 0
+    certificate = read_as(Certificate, path, str(path))
+    indices = certificate.indices
+    errors = certificate.test_errors
+    count = len(indices)
+    images = certificate.test_size
+    target_pct = certificate.target_pct
+    digest = certificate.data_hash
+    most = ALPHA_SHARE * ALPHA
+    first = indices[0] if indices else 0
     rules = {
         f"test_size: {images} stated, at least 1 is due": images > 0,
-        f"target_pct: {found.target_pct:g} stated, more than 0 and at most 100 is due": 0 < found.target_pct <= 100,
-        f"data_hash: {found.data_hash[:16]} is no SHA-256": bool(re.fullmatch("[0-9a-f]{64}", found.data_hash)),
-        f"alpha: {found.alpha:g} stated, more than 0 and at most {most:g} is due": 0 < found.alpha <= most,
+        f"target_pct: {target_pct:g} stated, more than 0 and at most 100 is due": 0 < target_pct <= 100,
+        f"data_hash: {digest[:16]} is no SHA-256": bool(re.fullmatch("[0-9a-f]{64}", digest)),
+        f"alpha: {certificate.alpha:g} stated, more than 0 and at most {most:g} is due": 0 < certificate.alpha <= most,
         f"indices: {count} stated, at least {FEWEST_SEEDS} are due": count >= FEWEST_SEEDS,
-        "indices: they are not consecutive": first >= 0 and found.indices == tuple(range(first, first + count)),
-        f"test_errors: {len(found.test_errors)} stated for {count} seeds": len(found.test_errors) == count,
-        f"test_errors: not all lie between 0 and {images}": all(0 <= each <= images for each in found.test_errors),
+        "indices: they are not consecutive": first >= 0 and indices == tuple(range(first, first + count)),
+        f"test_errors: {len(errors)} stated for {count} seeds": len(errors) == count,
+        f"test_errors: not all lie between 0 and {images}": all(0 <= each <= images for each in errors),
     }
     for fault, holds in rules.items():
         if not holds:
             raise ContentError(f"{path}: {fault}")
     try:
-        parameters = analyse(found.architecture, Task(found.input_shape, found.classes)).parameters
+        parameters = analyse(certificate.architecture, Task(certificate.input_shape, certificate.classes)).parameters
     except SearchSpaceError as error:
         raise ContentError(f"{path}: its architecture is not a network: {error.message}") from error
-    seeds = [derive_seed(found.hash, found.recipe.hash, Purpose.VERIFY, index) for index in found.indices]
+    recipe_hash = certificate.recipe.hash
+    seeds = [derive_seed(certificate.hash, recipe_hash, Purpose.VERIFY, index) for index in indices]
     due = {
-        "hash": found.architecture.hash,
+        "hash": certificate.architecture.hash,
         "parameters": parameters,
         "seeds": tuple(seeds),
-        **_computed(found.test_errors, images, found.target_pct, found.alpha),
+        **_computed(errors, images, target_pct, certificate.alpha),
     }
     for name, value in due.items():
-        stated = getattr(found, name)
+        stated = getattr(certificate, name)
         close = isinstance(stated, float) and isinstance(value, float) and math.isclose(stated, value)
         if stated != value and not close:
             raise ContentError(f"{path}: {name}: stated {stated}, computed {value}")
-    return found
+    return certificate

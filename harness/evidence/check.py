@@ -27,7 +27,7 @@ from harness.system.files import Workspace
 _Memory = tuple[dict[Path, dict[str, str]], dict[Path, tuple[str, str]]]
 
 
-def faults(place: Workspace, anchor: str | None = None) -> list[str]:
+def faults(workspace: Workspace, anchor: str | None = None) -> list[str]:
     """Return what does not hold together, ``file: field: stated, computed`` each; nothing where all does.
 
     What is shipped is checked, and what the workspace has beside it.
@@ -36,35 +36,36 @@ def faults(place: Workspace, anchor: str | None = None) -> list[str]:
         anchor: a commit that was published; what its records hold is still there, and it is part of the history.
     """
     shipped = (files.SHIPPED / "records").resolve()
-    memories = [_remembered(folder) for folder in (shipped, place.records)]
-    said = [fault for memory in memories for fault in _lost(*memory)]
-    said += _since(shipped, anchor) if anchor else ()
-    found = survey(place)
-    said += [error.told for error in found.damage]
+    memories = [_remembered(folder) for folder in (shipped, workspace.records)]
+    messages = [fault for memory in memories for fault in _lost(*memory)]
+    messages += _since(shipped, anchor) if anchor else ()
+    standings = survey(workspace)
+    messages += [error.told for error in standings.damage]
     # What is computed from records and ledger would only repeat their faults.
-    if not said:
+    if not messages:
         try:
-            said += _table_faults()
-            for evidence in found.records:
-                for index in record.kept_indices(place.records, evidence):
+            messages += _table_faults()
+            for evidence in standings.records:
+                for index in record.kept_indices(workspace.records, evidence):
                     try:
-                        record.read_recorded(place.records, evidence, index)
+                        record.read_recorded(workspace.records, evidence, index)
                     except ContentError as error:
-                        said.append(error.told)
-            said += _ledger_faults(place.ledger, found.records, memories)
+                        messages.append(error.told)
+            messages += _ledger_faults(workspace.ledger, standings.records, memories)
         except ContentError as error:
-            said = [error.told]
-    return list(dict.fromkeys(said))
+            messages = [error.told]
+    return list(dict.fromkeys(messages))
 
 
 def _remembered(folder: Path) -> _Memory:
     # The whole history and both sides of a merge: by default git leaves out a branch of which a merge has kept nothing.
-    shown = ("--raw", "--patch", "--unified=0", "--no-renames", "--no-abbrev", "--no-color", "--no-ext-diff")
-    text = git(folder, "-c", "core.quotePath=off", "log", "--full-history", "-m", *shown,
+    options = ("--raw", "--patch", "--unified=0", "--no-renames", "--no-abbrev", "--no-color", "--no-ext-diff")
+    text = git(folder, "-c", "core.quotePath=off", "log", "--full-history", "-m", *options,
                "--no-prefix", "--relative", "--format=commit %H", "--", ".")  # fmt: skip
     lines: dict[Path, dict[str, str]] = defaultdict(dict)
     blobs: dict[Path, tuple[str, str]] = {}
-    commit, path = "", folder
+    commit = ""
+    path = folder
     # Latest first, so the earliest commit stays.
     for line in (text or "").split("\n"):
         if line.startswith("commit "):
@@ -127,29 +128,32 @@ def _table_faults() -> Iterator[str]:
     path = shipped_table()
     if not path.exists():
         return
-    rows, made = read(path), collect(Workspace(files.SHIPPED))
-    if files.read_bytes(path).decode() == to_csv(made):
+    stated = {row.key: row for row in read(path)}
+    rows = collect(Workspace(files.SHIPPED))
+    if files.read_bytes(path).decode() == to_csv(rows):
         return
-    stated, due = ({row.key: row for row in each} for each in (rows, made))
-    told = False
+    due = {row.key: row for row in rows}
+    has_difference = False
     for key in stated.keys() | due.keys():
         row = due.get(key) or stated[key]
         name = f"{path}: {row.hash} ({row.recipe}, {row.target_pct:g} %)"
         for item in fields(LeaderboardRow):
-            said, computed = (getattr(each.get(key), item.name, "no row") for each in (stated, due))
-            if said != computed:
-                told = True
-                yield f"{name}: {item.name}: {said} stated, {computed} computed"
-                if "no row" in (said, computed):
+            value = getattr(stated.get(key), item.name, "no row")
+            computed = getattr(due.get(key), item.name, "no row")
+            if value != computed:
+                has_difference = True
+                yield f"{name}: {item.name}: {value} stated, {computed} computed"
+                if "no row" in (value, computed):
                     break
-    if not told:
-        yield f"{path}: rows: another order or number stated, {len(made)} computed"
+    if not has_difference:
+        yield f"{path}: rows: another order or number stated, {len(rows)} computed"
 
 
 def _ledger_faults(path: Path, records: Iterable[Record], memories: list[_Memory]) -> Iterator[str]:
     shipped = (files.SHIPPED / "records").resolve() / path.name
     published = files.log_text(shipped).splitlines()
-    entered, evidence_of = ledger.read(path), {evidence.key: evidence for evidence in records}
+    entered = ledger.read(path)
+    evidence_of = {evidence.key: evidence for evidence in records}
     for attempt in entered.attempts:
         name = f"{path}: attempt {attempt.number}"
         evidence = evidence_of.get(attempt.key)
@@ -174,7 +178,8 @@ def _ledger_faults(path: Path, records: Iterable[Record], memories: list[_Memory
         if begun_utc and datetime.fromisoformat(min(begun_utc)) < datetime.fromisoformat(promise.declared_utc):
             yield f"{path}: seeds of {promise.hash}: declared {promise.declared_utc}, the first began {min(begun_utc)}"
     for item in entered.registrations:
-        stated, computed = item.lower_bound_pct, bounds.over_seeds(item.errors, item.images)
+        stated = item.lower_bound_pct
+        computed = bounds.over_seeds(item.errors, item.images)
         if stated is not None and (computed is None or abs(stated - computed) > bounds.TOLERANCE):
             name = f"{path}: evaluation of {item.hash} on {item.on}"
             yield f"{name}: lower_bound_pct: {stated} stated, {computed} computed"
@@ -194,14 +199,14 @@ def _spending_faults(path: Path, entered: ledger.Ledger) -> Iterator[str]:
             yield f"{path}: {entry.dataset}: alpha: {total:g} spent, {ledger.ALPHA:g} allowed"
 
 
-def declaring_commit(place: Workspace, attempt: Attempt) -> str | None:
+def declaring_commit(workspace: Workspace, attempt: Attempt) -> str | None:
     """Return the id of the first commit that has the line of a ledger that declared an attempt."""
-    return _declared_in(map(_remembered, ((files.SHIPPED / "records").resolve(), place.records)), attempt)
+    return _declared_in(map(_remembered, ((files.SHIPPED / "records").resolve(), workspace.records)), attempt)
 
 
 def _declared_in(memories: Iterable[_Memory], attempt: Attempt) -> str | None:
-    ledgers = (found for lines, _ in memories for path, found in lines.items() if path.name == "ledger.jsonl")
-    entries = (entry for found in ledgers for entry in found.items())
+    ledgers = (commits for lines, _ in memories for path, commits in lines.items() if path.name == "ledger.jsonl")
+    entries = (entry for commits in ledgers for entry in commits.items())
     return next((commit for line, commit in entries if ledger.is_declaration(line, attempt)), None)
 
 
@@ -229,7 +234,8 @@ def publish(workspace: Workspace, network: str) -> None:
         UsageError: the package is not a clone of the repository.
         ContentError: something in the workspace or the repository does not hold together.
     """
-    table, folder = shipped_table(), (files.SHIPPED / "records").resolve()
+    table = shipped_table()
+    folder = (files.SHIPPED / "records").resolve()
     if git(table.parent, "ls-files", "--error-unmatch", "--", table.name) is None:
         raise UsageError(f"a row is published in a clone of the repository, and {table} is in none")
     everything = collect(workspace)
@@ -237,14 +243,14 @@ def publish(workspace: Workspace, network: str) -> None:
     for evidence in record.read_all(workspace.records):
         if evidence.hash in hashes and record.path_of(workspace.records, evidence).exists():
             for run in evidence.seeds:
-                kept = record.weights_path(workspace.records, evidence, run.index)
-                if kept == record.kept_weights(workspace.records, evidence, run.index):
-                    files.write_bytes(record.weights_path(folder, evidence, run.index), kept.read_bytes())
+                weights = record.weights_path(workspace.records, evidence, run.index)
+                if weights == record.kept_weights(workspace.records, evidence, run.index):
+                    files.write_bytes(record.weights_path(folder, evidence, run.index), weights.read_bytes())
             record.write(folder, evidence)
     for path in (workspace.ledger, workspace.test_log):
-        there = set(files.log_text(folder / path.name).splitlines())
+        lines = set(files.log_text(folder / path.name).splitlines())
         for line in files.log_text(path).splitlines():
-            if line not in there and ('"number": ' in line or any(each in line for each in hashes)):
+            if line not in lines and ('"number": ' in line or any(each in line for each in hashes)):
                 files.append_line(folder / path.name, line)
     rows = {row.key: row for row in collect(Workspace(files.SHIPPED))}
     rows |= {row.key: row for row in everything if row.hash == network and row.tier is Tier.SEARCHED}

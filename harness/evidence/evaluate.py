@@ -97,10 +97,11 @@ def probabilities(weights: WeightFile, pixels: Tensor, spec: Dataset, precision:
     Raises:
         ContentError: the weights are not those of a network.
     """
-    network, parts = network_of(weights, spec.task), torch.split(pixels, _BATCH)
+    network = network_of(weights, spec.task)
+    parts = torch.split(pixels, _BATCH)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-        found = [network(normalised(part.float().div_(255), spec.mean, spec.std)).float() for part in parts]
-    return torch.cat(found).softmax(1)
+        outputs = [network(normalised(part.float().div_(255), spec.mean, spec.std)).float() for part in parts]
+    return torch.cat(outputs).softmax(1)
 
 
 def evaluated(index: int, sure: Tensor, labels: Tensor, precision: Precision, recorded: SeedRun | None) -> Evaluation:
@@ -111,9 +112,9 @@ def evaluated(index: int, sure: Tensor, labels: Tensor, precision: Precision, re
         labels: int64 (images,).
         precision: that of the recipe; it says what counts as a tie.
     """
-    said = sure.argmax(1)
-    missed = (said != labels).nonzero().flatten()
-    wrong = tuple(zip(missed.tolist(), said[missed].tolist(), strict=True))
+    classes = sure.argmax(1)
+    missed = (classes != labels).nonzero().flatten()
+    wrong = tuple(zip(missed.tolist(), classes[missed].tolist(), strict=True))
     if recorded is None:
         return Evaluation(index, len(labels), wrong)
     expected = labels.clone()
@@ -121,15 +122,15 @@ def evaluated(index: int, sure: Tensor, labels: Tensor, precision: Precision, re
         # A record that was edited may claim what cannot be: no class, or a mistake that is none.
         possible = 0 <= claimed < sure.shape[1] and claimed != labels[image]
         expected[image] = claimed if possible else _NO_CLASS
-    differing = (said != expected).nonzero().flatten()
+    differing = (classes != expected).nonzero().flatten()
     rival = expected[differing]
-    margin = sure[differing, said[differing]] - sure[differing, rival]
+    margin = sure[differing, classes[differing]] - sure[differing, rival]
     ties = int(((margin < _TIE[precision]) & (rival != _NO_CLASS)).sum())
     return Evaluation(index, len(labels), wrong, recorded.test_errors, tuple(differing.tolist()), ties)
 
 
 def evaluate_seeds(
-    evidence: Record, indices: Sequence[int], place: Workspace, folder: Path | None, other: str | None = None
+    evidence: Record, indices: Sequence[int], workspace: Workspace, folder: Path | None, other: str | None = None
 ) -> tuple[list[Evaluation], ledger.Registration | None]:
     """Return how recorded seeds do on the test images, beside their record; the read is logged.
 
@@ -141,15 +142,18 @@ def evaluate_seeds(
         DataError: the test images are missing or damaged.
         UsageError: ``other`` names no labelled images.
     """
-    kept = [read_recorded(place.records, evidence, index) for index in indices]
-    spec, precision, entry = dataset(evidence.dataset), evidence.recipe.precision, None
+    weight_files = [read_recorded(workspace.records, evidence, index) for index in indices]
+    spec = dataset(evidence.dataset)
+    precision = evidence.recipe.precision
+    entry = None
     if other is None:
         named = f"seed{'s' if len(indices) > 1 else ''} {', '.join(map(str, indices))}"
         purpose = f"evaluate {evidence.hash} {evidence.recipe_name} {named}"
-        pixels, labels = read_test_set(load(evidence.dataset, folder), purpose=purpose, log=place.test_log)
+        pixels, labels = read_test_set(load(evidence.dataset, folder), purpose=purpose, log=workspace.test_log)
     else:
         images = labelled_images(other, spec, folder)
-        pixels, labels = images.pixels, images.labels
+        pixels = images.pixels
+        labels = images.labels
         wanted = ledger.Registration(
             hash=evidence.hash,
             recipe_hash=evidence.recipe_hash,
@@ -162,24 +166,26 @@ def evaluate_seeds(
             declared_utc="",
             commit=code_version()[0],
         )
-        entry = ledger.register(place.ledger, wanted)
-    found = []
-    for index, weights in zip(indices, kept, strict=True):
+        entry = ledger.register(workspace.ledger, wanted)
+    evaluations = []
+    for index, weights in zip(indices, weight_files, strict=True):
         run = evidence.seed(index) if entry is None else None
-        made = evaluated(index, probabilities(weights, pixels, spec, precision), labels, precision, run)
-        found.append(replace(made, repeated=run is not None and weights.sha256 != run.weights_sha256))
+        evaluation = evaluated(index, probabilities(weights, pixels, spec, precision), labels, precision, run)
+        evaluations.append(replace(evaluation, repeated=run is not None and weights.sha256 != run.weights_sha256))
     if entry is not None and not entry.errors:
-        errors, (bound, images_bound) = tuple(item.errors for item in found), bounds_of(evidence, found)
-        ledger.close(place.ledger, entry, errors=errors, lower_bound_pct=bound, lower_bound_images_pct=images_bound)
-    return found, entry
+        errors = tuple(item.errors for item in evaluations)
+        bound, images_bound = bounds_of(evidence, evaluations)
+        ledger.close(workspace.ledger, entry, errors=errors, lower_bound_pct=bound, lower_bound_images_pct=images_bound)
+    return evaluations, entry
 
 
-def bounds_of(evidence: Record, found: Sequence[Evaluation]) -> tuple[float | None, float | None]:
+def bounds_of(evidence: Record, evaluations: Sequence[Evaluation]) -> tuple[float | None, float | None]:
     """Return the 99 % bounds over seeds, and over seeds and images; None where not all recorded seeds are there.
 
     Those whose weights are kept, or that somebody chose, may be no random sample.
     """
-    if len(found) < len(evidence.seeds):
+    if len(evaluations) < len(evidence.seeds):
         return None, None
-    wrong = [[image for image, _ in item.wrong] for item in found]
-    return over_seeds([item.errors for item in found], found[0].images), over_images(wrong, found[0].images)
+    images = evaluations[0].images
+    wrong = [[image for image, _ in item.wrong] for item in evaluations]
+    return over_seeds([item.errors for item in evaluations], images), over_images(wrong, images)

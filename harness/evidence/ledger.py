@@ -194,12 +194,13 @@ def read(path: Path, damage: list[ContentError] | None = None) -> Ledger:
     """
     attempts: dict[Attempt, Attempt] = {}
     evaluated: dict[Registration, Registration] = {}
-    found, faults = Ledger(), list[ContentError]()
+    ledger = Ledger()
+    faults: list[ContentError] = []
     lines: dict[str, str] = {}
-    for each in (files.SHIPPED / "records" / path.name, path):
+    for file in (files.SHIPPED / "records" / path.name, path):
         try:
-            for number, line in enumerate(files.log_text(each).splitlines(), start=1):
-                lines.setdefault(line, f"{each}, line {number}")
+            for number, line in enumerate(files.log_text(file).splitlines(), start=1):
+                lines.setdefault(line, f"{file}, line {number}")
         except ContentError as error:
             faults.append(error)
     for line, where in lines.items():
@@ -210,7 +211,7 @@ def read(path: Path, damage: list[ContentError] | None = None) -> Ledger:
             continue
         match entry:
             case Declaration():
-                found.declarations.append(entry)
+                ledger.declarations.append(entry)
             case Registration():
                 opened = replace(entry, errors=(), lower_bound_pct=None, lower_bound_images_pct=None, ended_utc=None)
                 if not evaluated.get(opened, opened).errors:
@@ -227,9 +228,9 @@ def read(path: Path, damage: list[ContentError] | None = None) -> Ledger:
         damage += faults
     elif faults:
         raise faults[0]
-    found.attempts.extend(sorted(attempts.values(), key=lambda attempt: attempt.number))
-    found.registrations.extend(evaluated.values())
-    return found
+    ledger.attempts.extend(sorted(attempts.values(), key=lambda attempt: attempt.number))
+    ledger.registrations.extend(evaluated.values())
+    return ledger
 
 
 def _entry_of(line: str, where: str) -> Attempt | Declaration | Registration:

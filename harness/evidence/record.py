@@ -138,9 +138,9 @@ def seed_run(result: Result, attempt: int | None = None, beacon: str | None = No
     if result.test_errors is None or result.test_size is None or result.environment is None:
         raise AssertionError("a verification's result has read the test set")
     looked = [epoch.test_errors for epoch in result.history if epoch.test_errors is not None]
-    kept = {item.name: getattr(result, item.name) for item in fields(SeedRun) if hasattr(result, item.name)}
+    values = {item.name: getattr(result, item.name) for item in fields(SeedRun) if hasattr(result, item.name)}
     best = min(looked, default=None)
-    return SeedRun(**kept, index=result.seed_index, best_test_errors=best, attempt=attempt, beacon=beacon)
+    return SeedRun(**values, index=result.seed_index, best_test_errors=best, attempt=attempt, beacon=beacon)
 
 
 def with_seeds(record: Record, *runs: SeedRun) -> Record:
@@ -158,20 +158,20 @@ def write(folder: Path, record: Record) -> None:
     path = path_of(folder, record)
     with files.locked(folder / ".lock"):
         if path.exists():
-            there = read(path)
-            if there.key != record.key:
-                raise ContentError(f"{path} holds the row {there.key}, so {record.key} cannot be written there")
-            record = _joined(there, record)
+            evidence = read(path)
+            if evidence.key != record.key:
+                raise ContentError(f"{path} holds the row {evidence.key}, so {record.key} cannot be written there")
+            record = _joined(evidence, record)
         files.write_text(path, _text(document_of(record) | {"recipe": recipe_document(record.recipe)}))
 
 
-def _joined(there: Record, record: Record) -> Record:
+def _joined(evidence: Record, record: Record) -> Record:
     return replace(
         record,
-        seeds=with_seeds(there, *record.seeds).seeds,
-        found=record.found or there.found,
-        name=record.name or there.name,
-        teacher_seconds=there.teacher_seconds or record.teacher_seconds,
+        seeds=with_seeds(evidence, *record.seeds).seeds,
+        found=record.found or evidence.found,
+        name=record.name or evidence.name,
+        teacher_seconds=evidence.teacher_seconds or record.teacher_seconds,
     )
 
 
@@ -184,17 +184,17 @@ def read_all(own: Path, damage: list[ContentError] | None = None) -> list[Record
         ContentError: a file is not a record, or contradicts itself; with a list of ``damage`` it is left out, and what
             is wrong with it is added there.
     """
-    found: dict[str, Record] = {}
+    by_name: dict[str, Record] = {}
     for folder in (files.SHIPPED / "records", own):
-        made, faults = read_each(read, sorted(folder.glob("*-*.json")))
+        records, faults = read_each(read, sorted(folder.glob("*-*.json")))
         if damage is None:
             raise_damage(faults)
         else:
             damage += faults
-        for each in made:
-            name = path_of(folder, each).name
-            found[name] = _joined(found[name], each) if name in found else each
-    return [found[name] for name in sorted(found)]
+        for record in records:
+            name = path_of(folder, record).name
+            by_name[name] = _joined(by_name[name], record) if name in by_name else record
+    return [by_name[name] for name in sorted(by_name)]
 
 
 def raise_damage(faults: Iterable[ContentError]) -> None:
@@ -236,13 +236,14 @@ def read(path: Path) -> Record:
     digests = [run.weights_sha256 for run in complete if run.weights_sha256 is not None]
     facts["number of different weights of complete seeds"] = (len(set(digests)), len(digests))
     for run in record.seeds:
-        images, said = [index for index, _ in run.wrong], sorted({each for _, each in run.wrong})
+        images = [index for index, _ in run.wrong]
+        classes = sorted({each for _, each in run.wrong})
         counted = sorted({index for index in images if 0 <= index < run.test_size})
         facts |= {
             f"test_size of seed {run.index}": (run.test_size, spec.test_size),
             f"test_errors of seed {run.index}": (run.test_errors, len(run.wrong)),
             f"wrong images of seed {run.index}": (images, counted),
-            f"classes said by seed {run.index}": (said, [each for each in said if each in range(spec.classes)]),
+            f"classes said by seed {run.index}": (classes, [each for each in classes if each in range(spec.classes)]),
         }
         if run.status is Status.COMPLETE and run.best_test_errors is not None:
             # The last epoch is one of those that were looked at.
@@ -264,7 +265,7 @@ def _text(document: dict[str, Any]) -> str:
     lines = {name: as_json(value) for name, value in document.items()}
     # Most seeds have no beacon, and their lines stay as they were first written.
     seeds = [
-        {name: said for name, said in run.items() if (name, said) != ("beacon", None)} for run in document["seeds"]
+        {name: value for name, value in run.items() if (name, value) != ("beacon", None)} for run in document["seeds"]
     ]
     lines["seeds"] = "[\n  " + ",\n  ".join(map(as_json, seeds)) + "\n ]" if seeds else "[]"
     return "{\n" + ",\n".join(f' "{name}": {value}' for name, value in lines.items()) + "\n}\n"
@@ -327,15 +328,16 @@ def read_weights(path: Path) -> WeightFile:
 
     try:
         with safe_open(path, framework="numpy") as file:
-            kept = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no mapping
-            told = json.loads((file.metadata() or {})["harness"])
-        tied, state = dict(told.pop("tied")), tuple(told.pop("state"))
-        missing = {tied.get(name, name) for name in state} ^ kept.keys()
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no mapping
+            about = json.loads((file.metadata() or {})["harness"])
+        tied = dict(about.pop("tied"))
+        state = tuple(about.pop("state"))
+        missing = {tied.get(name, name) for name in state} ^ arrays.keys()
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise ContentError(f"cannot read the weights {path}: {reason(error)}", hint=BRING_BACK) from error
     if missing:
         raise ContentError(f"the weights {path} do not fit their list of names: {', '.join(sorted(missing))}")
-    return WeightFile(path, kept, told, tied, state)
+    return WeightFile(path, arrays, about, tied, state)
 
 
 def read_recorded(own: Path, evidence: Record, index: int) -> WeightFile:
@@ -344,20 +346,21 @@ def read_recorded(own: Path, evidence: Record, index: int) -> WeightFile:
     Raises:
         ContentError: there are none, or they are not those of the record.
     """
-    run, path = evidence.seed(index), kept_weights(own, evidence, index)
+    run = evidence.seed(index)
+    path = kept_weights(own, evidence, index)
     if run is None or path is None:
-        kept = ", ".join(map(str, kept_indices(own, evidence)))
+        indices = ", ".join(map(str, kept_indices(own, evidence)))
         raise ContentError(
             f"no weights of seed {index} of {evidence.hash} with recipe {evidence.recipe_name}: "
-            f"{f'kept are those of {kept}' if kept else 'none are kept'}",
+            f"{f'kept are those of {indices}' if indices else 'none are kept'}",
             hint=None
-            if kept
+            if indices
             else f"{typed('verify', evidence.hash, '--seeds', str(index + 1))} trains and tests it again",
         )
-    found = read_weights(path)
+    weights = read_weights(path)
     # The recorded ones, or those of a repeat that made the recorded errors.
     repeats = path.parents[1] / "repeats.jsonl"
-    repeated = None if found.sha256 == run.weights_sha256 else _repeat_of(repeats, evidence, run)
+    repeated = None if weights.sha256 == run.weights_sha256 else _repeat_of(repeats, evidence, run)
     due = {
         "weights": repeated or run.weights_sha256,
         # What a file says of itself: its weights alone do not tell which network they are, as the digest is of the
@@ -369,15 +372,15 @@ def read_recorded(own: Path, evidence: Record, index: int) -> WeightFile:
         "seed_index": str(run.index),
         "seed": str(run.seed),
         "parameters": str(evidence.parameters),
-        "weights_sha256": found.sha256,
+        "weights_sha256": weights.sha256,
         **pixel_properties(dataset_of(evidence.dataset, path)),
     }
-    stated = {**dict.fromkeys(due, None), **found.about, "weights": found.sha256}
+    stated = {**dict.fromkeys(due, None), **weights.about, "weights": weights.sha256}
     for name, computed in due.items():
         # Older files say less of themselves, but all say which network they are.
         if stated[name] != computed and (stated[name] is not None or name in ("weights", "architecture")):
             raise ContentError(f"{path}: {name}: {stated[name]} stated, {computed} by the record")
-    return found
+    return weights
 
 
 def _repeat_of(path: Path, evidence: Record, run: SeedRun) -> str | None:

@@ -68,8 +68,9 @@ class Plan:
     name: str = ""
 
 
-def _record_of(plan: Plan, place: Workspace) -> Record:
-    analysis, named = analyse(plan.architecture, dataset(plan.dataset).task), plan.recipe
+def _record_of(plan: Plan, workspace: Workspace) -> Record:
+    analysis = analyse(plan.architecture, dataset(plan.dataset).task)
+    named = plan.recipe
     fresh = Record(
         name=plan.name,
         architecture=plan.architecture,
@@ -85,13 +86,13 @@ def _record_of(plan: Plan, place: Workspace) -> Record:
         seeds=(),
         found=plan.found,
     )
-    there = next((each for each in record.read_all(place.records) if each.key == fresh.key), fresh)
-    return replace(there, name=there.name or fresh.name, found=there.found or fresh.found)
+    evidence = next((each for each in record.read_all(workspace.records) if each.key == fresh.key), fresh)
+    return replace(evidence, name=evidence.name or fresh.name, found=evidence.found or fresh.found)
 
 
-def _folder_of(plan: Plan, place: Workspace) -> Path:
+def _folder_of(plan: Plan, workspace: Workspace) -> Path:
     row = f"{plan.architecture.hash}-{plan.recipe.recipe.hash}-{plan.dataset}-{plan.target_pct:.12g}"
-    return place.runs / f".verify-{row}"
+    return workspace.runs / f".verify-{row}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +144,7 @@ class Verdict:
         return self.row.reached and not self.contradicted
 
 
-def declare(plan: Plan, place: Workspace, seeds: int) -> Attempt:
+def declare(plan: Plan, workspace: Workspace, seeds: int) -> Attempt:
     """Enter an attempt to certify the plan's row, on ``seeds`` indices that were never run, and return it.
 
     An attempt of this row that is still open is returned as it was declared. Seeds depend on network and recipe alone,
@@ -154,13 +155,13 @@ def declare(plan: Plan, place: Workspace, seeds: int) -> Attempt:
             op that changes nothing: without it, it would be the same function with other seeds.
     """
     _refuse_vain(plan.architecture, dataset(plan.dataset).task)
-    key = _record_of(plan, place).key
-    if (attempt := ledger.open_attempt(place.ledger, key)) is not None:
+    key = _record_of(plan, workspace).key
+    if (attempt := ledger.open_attempt(workspace.ledger, key)) is not None:
         return attempt
-    return ledger.declare(place.ledger, key, _first_unused(key, place), seeds, code_version()[0])
+    return ledger.declare(workspace.ledger, key, _first_unused(key, workspace), seeds, code_version()[0])
 
 
-def declare_certificate(plan: Plan, place: Workspace, seeds: int) -> Declaration:
+def declare_certificate(plan: Plan, workspace: Workspace, seeds: int) -> Declaration:
     """Enter the seeds of a certificate of the plan's row, on indices that were never run, and return them.
 
     Those that were declared for one before are returned as they are: nobody looks and then asks for more.
@@ -169,23 +170,23 @@ def declare_certificate(plan: Plan, place: Workspace, seeds: int) -> Declaration
         ContentError: as ``declare`` does.
     """
     _refuse_vain(plan.architecture, dataset(plan.dataset).task)
-    key = _record_of(plan, place).key
-    for item in ledger.read(place.ledger).declarations:
+    key = _record_of(plan, workspace).key
+    for item in ledger.read(workspace.ledger).declarations:
         if item.key == key and item.alpha:
             return item
-    first = _first_unused(key, place)
-    return ledger.declare_certificate(place.ledger, key, range(first, first + seeds), code_version()[0])
+    first = _first_unused(key, workspace)
+    return ledger.declare_certificate(workspace.ledger, key, range(first, first + seeds), code_version()[0])
 
 
-def _first_unused(key: tuple[str, str, str, float, int], place: Workspace) -> int:
+def _first_unused(key: tuple[str, str, str, float, int], workspace: Workspace) -> int:
     # Of network and recipe, whatever data set and target.
-    return max(_indices(place, lambda other: other[:2] == key[:2]), default=-1) + 1
+    return max(_indices(workspace, lambda other: other[:2] == key[:2]), default=-1) + 1
 
 
-def _indices(place: Workspace, is_meant: Callable[[tuple[str, str, str, float, int]], bool]) -> set[int]:
+def _indices(workspace: Workspace, is_meant: Callable[[tuple[str, str, str, float, int]], bool]) -> set[int]:
     # The seeds that were run or declared for some rows.
-    entered = ledger.read(place.ledger)
-    used = {run.index for item in record.read_all(place.records) if is_meant(item.key) for run in item.seeds}
+    entered = ledger.read(workspace.ledger)
+    used = {run.index for item in record.read_all(workspace.records) if is_meant(item.key) for run in item.seeds}
     entries: list[Attempt | Declaration] = [*entered.attempts, *entered.declarations]
     for entry in entries:
         if is_meant(entry.key):
@@ -193,32 +194,34 @@ def _indices(place: Workspace, is_meant: Callable[[tuple[str, str, str, float, i
     return used
 
 
-def due_indices(plan: Plan, place: Workspace, seeds: int) -> tuple[int, ...]:
+def due_indices(plan: Plan, workspace: Workspace, seeds: int) -> tuple[int, ...]:
     """Return the seeds of a verification: so many of the plan's row, and all others that are declared and not run.
 
     Those of another target of the same network, recipe and data set are passed over, as their results are known, and
     so are those that a certification has declared, which depend on its commit.
     """
-    evidence, entered = _record_of(plan, place), ledger.read(place.ledger)
-    key, run = evidence.key, {item.index for item in evidence.seeds}
+    evidence = _record_of(plan, workspace)
+    entered = ledger.read(workspace.ledger)
+    key = evidence.key
+    run = {item.index for item in evidence.seeds}
     declared = {index for item in entered.declarations if item.key == key for index in item.indices}
     own = run | declared
-    taken = _indices(place, lambda other: other[:3] == key[:3] and other != key)
+    taken = _indices(workspace, lambda other: other[:3] == key[:3] and other != key)
     taken |= {index for item in entered.attempts if item.key == key for index in item.indices}
     free = (index for index in count(min(own, default=0)) if index in own or index not in taken)
     indices = tuple(islice(free, seeds))
     return (*indices, *sorted(declared - run - {*indices}))
 
 
-def _as_declared(plan: Plan, place: Workspace) -> Plan:
-    if (attempt := ledger.open_attempt(place.ledger, _record_of(plan, place).key)) is None:
+def _as_declared(plan: Plan, workspace: Workspace) -> Plan:
+    if (attempt := ledger.open_attempt(workspace.ledger, _record_of(plan, workspace).key)) is None:
         raise UsageError(
             "a certification is declared before it is run, and nothing is declared for this network, recipe and target",
             hint="run the same command with --declare-only, commit the declaration, then run it again without",
         )
-    if (beacon := declaring_commit(place, attempt)) is None:
+    if (beacon := declaring_commit(workspace, attempt)) is None:
         raise UsageError(
-            f"attempt {attempt.number} is declared, but no commit has its line of {place.ledger}",
+            f"attempt {attempt.number} is declared, but no commit has its line of {workspace.ledger}",
             hint="harness leaderboard --publish NETWORK, git commit; outside a clone, commit that file",
         )
     return replace(plan, indices=tuple(attempt.indices), attempt=attempt, beacon=beacon if attempt.rules > 1 else None)
@@ -246,7 +249,8 @@ def _vain_op(network: Architecture, task: Task) -> Op | None:
 
     def shortened(ops: tuple[Op, ...]) -> Iterator[tuple[Op, tuple[Op, ...]]]:
         for index, op in enumerate(ops):
-            before, after = ops[:index], ops[index + 1 :]
+            before = ops[:index]
+            after = ops[index + 1 :]
             yield op, (*before, *after)
             for inner, left in shortened(op.ops) if isinstance(op, Residual) else ():
                 yield inner, (*before, Residual(left), *after)
@@ -254,14 +258,14 @@ def _vain_op(network: Architecture, task: Task) -> Op | None:
     def are_alike(whole: Network, shorter: Network) -> bool:
         images = torch.randn(4, *task.input_shape)
         for seed in range(_DRAWS):
-            said = []
-            for made in (whole, shorter):
+            outputs = []
+            for module in (whole, shorter):
                 torch.manual_seed(seed)
-                for value in made.parameters():
+                for value in module.parameters():
                     value.normal_()
                 # What is drawn in training, as by a dropout, is no less than what is computed.
-                said.append(made.train()(images))
-            if not torch.equal(*said):
+                outputs.append(module.train()(images))
+            if not torch.equal(*outputs):
                 return False
         return True
 
@@ -282,7 +286,7 @@ def _vain_op(network: Architecture, task: Task) -> Op | None:
 
 def run_seeds(
     plan: Plan,
-    place: Workspace,
+    workspace: Workspace,
     source: Source,
     limits: Limits,
     on_event: Callable[[Event], None],
@@ -297,25 +301,25 @@ def run_seeds(
         UsageError: another process is verifying the same row, or its certification is not declared in a commit.
         HarnessError: a seed broke its worker three times.
     """
-    folder = _folder_of(plan, place)
+    folder = _folder_of(plan, workspace)
     with owned(folder):
         if plan.certify:
-            plan = _as_declared(plan, place)
-        evidence = _record_of(plan, place)
+            plan = _as_declared(plan, workspace)
+        evidence = _record_of(plan, workspace)
         before = {run.index: run for run in evidence.seeds}
         if plan.attempt is None:
-            declared = (item for item in ledger.read(place.ledger).declarations if item.key == evidence.key)
+            declared = (item for item in ledger.read(workspace.ledger).declarations if item.key == evidence.key)
             known = {*before, *chain.from_iterable(item.indices for item in declared)}
             if fresh := [index for index in plan.indices if index not in known]:
-                ledger.declare_verification(place.ledger, evidence.key, fresh, code_version()[0])
+                ledger.declare_verification(workspace.ledger, evidence.key, fresh, code_version()[0])
         missing = [index for index in plan.indices if index not in before]
         again = plan.indices if plan.repeat and not plan.certify else ()
         repeated: dict[int, SeedRun] = {}
-        ended = _closed_if_futile(plan, place, evidence)
-        row = record.path_of(place.records, evidence).stem
-        files.sweep(place.records, f"{row}.json")
-        files.sweep(record.weights_path(place.records, evidence, 0).parent)
-        files.sweep(result.inspection_path(place.runs, row, 0).parent)
+        ended = _closed_if_futile(plan, workspace, evidence)
+        row = record.path_of(workspace.records, evidence).stem
+        files.sweep(workspace.records, f"{row}.json")
+        files.sweep(record.weights_path(workspace.records, evidence, 0).parent)
+        files.sweep(result.inspection_path(workspace.runs, row, 0).parent)
         waiting = [
             Job(
                 architecture=plan.architecture,
@@ -327,10 +331,10 @@ def run_seeds(
                 beacon=(before[index].beacon if index in before else plan.beacon) or "",
                 device=plan.device,
                 engine=engine_of_repeat(plan.engine, before[index].environment.engine if index in before else None),
-                teachers=place.teachers,
-                test_log=place.test_log,
+                teachers=workspace.teachers,
+                test_log=workspace.test_log,
                 test_each_epoch=plan.recipe.test_each_epoch,
-                inspection=result.inspection_path(place.runs, row, index),
+                inspection=result.inspection_path(workspace.runs, row, index),
                 weights=folder / f"seed-{index:04d}.safetensors",
             )
             for index in missing or again
@@ -338,71 +342,74 @@ def run_seeds(
         ]
         with closing(run_all(waiting, executor_of(source, limits), plan.workers, on_event)) as results:
             for finished in results:
-                found = finished.result
-                run = record.seed_run(found, plan.attempt.number if plan.attempt else None, plan.beacon)
-                there = before.get(run.index, run)
+                seed_result = finished.result
+                run = record.seed_run(seed_result, plan.attempt.number if plan.attempt else None, plan.beacon)
+                original = before.get(run.index, run)
                 learned = folder / f"seed-{run.index:04d}.safetensors"
-                kept = record.weights_path(place.records, evidence, run.index)
+                weights = record.weights_path(workspace.records, evidence, run.index)
                 # The seed's weights go first: what the record names is there.
-                is_ours = record.kept_weights(place.records, evidence, run.index) in (None, kept)
-                if learned.exists() and is_ours and run.weights_sha256 == there.weights_sha256:
-                    files.write_bytes(kept, learned.read_bytes())
-                if there is not run:
+                is_ours = record.kept_weights(workspace.records, evidence, run.index) in (None, weights)
+                if learned.exists() and is_ours and run.weights_sha256 == original.weights_sha256:
+                    files.write_bytes(weights, learned.read_bytes())
+                if original is not run:
                     repeated[run.index] = run
                     continue
                 _refuse_twin(run, evidence)
                 evidence = replace(
-                    record.with_seeds(evidence, run), teacher_seconds=evidence.teacher_seconds or found.teacher_seconds
+                    record.with_seeds(evidence, run),
+                    teacher_seconds=evidence.teacher_seconds or seed_result.teacher_seconds,
                 )
-                record.write(place.records, evidence)
-                ended = ended or _closed_if_futile(plan, place, evidence)
+                record.write(workspace.records, evidence)
+                ended = ended or _closed_if_futile(plan, workspace, evidence)
                 if ended:
                     # What is being trained was launched, so it counts; nothing more is.
                     waiting.clear()
         if plan.attempt is not None and ended is None:
             # From the record, as everybody will compute it: a seed stays as it was first measured.
             outcome, bound = bounds.ending(plan.attempt, evidence)
-            ended = ledger.close(place.ledger, plan.attempt, outcome=outcome, lower_bound_pct=bound)
-        verdict = _verdict_of(plan, place, evidence, repeated, ended)
+            ended = ledger.close(workspace.ledger, plan.attempt, outcome=outcome, lower_bound_pct=bound)
+        verdict = _verdict_of(plan, workspace, evidence, repeated, ended)
         shutil.rmtree(folder, ignore_errors=True)
         on_verdict(verdict)
     return verdict
 
 
-def recorded_verdict(plan: Plan, place: Workspace) -> Verdict:
+def recorded_verdict(plan: Plan, workspace: Workspace) -> Verdict:
     """Return what the record says about the seeds of a plan, without running any."""
-    return _verdict_of(plan, place, _record_of(plan, place), {})
+    return _verdict_of(plan, workspace, _record_of(plan, workspace), {})
 
 
-def _closed_if_futile(plan: Plan, place: Workspace, evidence: Record) -> Attempt | None:
+def _closed_if_futile(plan: Plan, workspace: Workspace, evidence: Record) -> Attempt | None:
     # Entered at once: seeds that are still being trained, or a later call, must not make a success of it.
     runs = [run for index in plan.indices if (run := evidence.seed(index)) is not None]
     if plan.attempt is None or not runs:
         return None
-    errors, confidence = [run.test_errors for run in runs], bounds.attempt_confidence(plan.attempt)
+    errors = [run.test_errors for run in runs]
+    confidence = bounds.attempt_confidence(plan.attempt)
     if not bounds.is_futile(errors, runs[0].test_size, len(plan.indices), plan.target_pct, confidence):
         return None
     bound = bounds.attempt_bound(plan.attempt, evidence)
-    return ledger.close(place.ledger, plan.attempt, outcome=Outcome.FUTILE, lower_bound_pct=bound)
+    return ledger.close(workspace.ledger, plan.attempt, outcome=Outcome.FUTILE, lower_bound_pct=bound)
 
 
 def _verdict_of(
-    plan: Plan, place: Workspace, evidence: Record, repeated: Mapping[int, SeedRun], attempt: Attempt | None = None
+    plan: Plan, workspace: Workspace, evidence: Record, repeated: Mapping[int, SeedRun], attempt: Attempt | None = None
 ) -> Verdict:
-    found = ((index, repeated.get(index) or evidence.seed(index)) for index in plan.indices)
-    runs, reruns = [run for _, run in found if run is not None], []
+    runs = [run for index in plan.indices if (run := repeated.get(index) or evidence.seed(index)) is not None]
+    reruns = []
     for index, run in sorted(repeated.items()):
-        there = evidence.seed(index)
-        assert there is not None, "what is run again is on record"
+        original = evidence.seed(index)
+        assert original is not None, "what is run again is on record"
         # Equal bits prove themselves; unequal ones say something only where the same bits were due.
-        same_bits = run.weights_sha256 == there.weights_sha256
-        identical = same_bits if same_bits or result.same_bits_due(run.environment, there.environment) else None
-        reruns.append(Rerun(index, run.test_errors, there.test_errors, identical))
+        same_bits = run.weights_sha256 == original.weights_sha256
+        identical = same_bits if same_bits or result.same_bits_due(run.environment, original.environment) else None
+        reruns.append(Rerun(index, run.test_errors, original.test_errors, identical))
     contradicted = False
     if not all(rerun.identical for rerun in reruns):
         fresh, known = ([run.test_errors for run in each] for each in (repeated.values(), evidence.seeds))
         contradicted = bounds.is_worse(fresh, known, evidence.seeds[0].test_size)
-    entered, recorded = ledger.read(place.ledger), {run.index for run in evidence.seeds}
+    entered = ledger.read(workspace.ledger)
+    recorded = {run.index for run in evidence.seeds}
     is_held_back = not recorded.issuperset(chain(*entered.promised(evidence.key, recorded)))
     row = row_of_record(evidence, entered)
     return Verdict(evidence, row, tuple(runs), tuple(reruns), contradicted, attempt, is_held_back)
