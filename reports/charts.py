@@ -14,6 +14,7 @@ import altair as alt
 import vl_convert
 
 from harness.evidence.leaderboard import cost_of, pareto_front
+from harness.studies.state import Fate
 from harness.system import statistics
 from reports import course
 from reports.study_facts import DIGITS, State, front_of
@@ -328,10 +329,13 @@ def _search_over_time(info: StudyFacts, rows: Sequence[Row]) -> Any:
     if not ended:
         return None
     unit = OBJECTIVES[info.config.minimise]
-    decided = course.decided(info)
+    decisions = info.study.decisions
     steps = course.budget_steps(info)
-    fates = ("failed confirmation", "confirmed")
-    tries = [{"ended": at / 60, "cost": cost, "fate": fates[stood]} for at, cost, stood, _ in decided if cost > 0]
+    tries = [
+        {"ended": item.elapsed / 60, "cost": item.cost, "fate": State[item.fate.name].value}
+        for item in decisions
+        if item.cost > 0
+    ]
     x = alt.X("ended:Q", title="minutes of the search", scale=alt.Scale(nice=False, domainMin=0))
     y = _log_axis(alt.Y, "cost", unit)
     kinds = {"first run": (BLUE, "circle"), "confirmed": (GREEN, "square"), "failed confirmation": (RED, "cross")}
@@ -346,9 +350,10 @@ def _search_over_time(info: StudyFacts, rows: Sequence[Row]) -> Any:
     if tries:
         marks = _over(tries).mark_point(filled=True, size=110)
         layers.append(marks.encode(x=x, y=y, tooltip=["fate:N", "cost:Q"], **looks))
+    count = sum(item.fate is Fate.CONFIRMED for item in decisions)
     description = (
         f"{ended} networks by the end of their first run. The effective budget fell from {steps[0][1]:,} to "
-        f"{steps[-1][1]:,} {unit}; {sum(item.confirmed for item in decided)} times a network was confirmed."
+        f"{steps[-1][1]:,} {unit}; {count} times a network was confirmed."
     )
     return _finished(alt.layer(*layers), description, 320, networks=rows)
 

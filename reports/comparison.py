@@ -20,6 +20,7 @@ from harness.evidence.record import Record
 from harness.studies import candidate
 from harness.studies.config import StudyConfig
 from harness.studies.log import read_state
+from harness.studies.state import Fate
 from harness.system import files, statistics
 from harness.system.errors import typed
 from harness.system.files import Workspace
@@ -246,7 +247,8 @@ def _study_comparison(infos: Sequence[StudyFacts]) -> SimpleNamespace:
 
 
 def _confirmed(info: StudyFacts) -> list[float | None]:
-    return [item.elapsed for item in course.decided(info) if item.confirmed] or [None]
+    confirmed: list[float | None] = [item.elapsed for item in info.study.decisions if item.fate is Fate.CONFIRMED]
+    return confirmed or [None]
 
 
 def _in_state(state: State) -> Callable[[StudyFacts], int]:

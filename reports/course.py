@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from itertools import zip_longest
 from typing import Any, NamedTuple
 
 from harness.studies.candidate import allowed_errors
-from harness.studies.events import Confirmed, FailedConfirmation, Proposal, RunEnded, RungReached
+from harness.studies.events import Proposal, RunEnded, RungReached
 from harness.system import statistics
 from harness.training.result import Purpose, Result, Status
 from reports.study_facts import Network, State, StudyFacts
@@ -75,40 +74,9 @@ def accounting(info: StudyFacts) -> _Accounting:
     )
 
 
-class _Decided(NamedTuple):
-    """A network that was put to the test of fresh seeds, when in seconds, and the effective budget from then on."""
-
-    elapsed: float
-    cost: int
-    confirmed: bool
-    budget: int
-
-
-def decided(info: StudyFacts) -> list[_Decided]:
-    """Return the decisions about networks of a study, and how its effective budget fell with them."""
-    config, costs = info.config, {network.hash: network.cost for network in info.networks}
-    budget, smallest, found = config.ceiling, "", []
-    tested = [
-        (entry.elapsed, entry.event)
-        for entry in info.study.entries
-        if isinstance(entry.event, Confirmed | FailedConfirmation)
-    ]
-    for (elapsed, event), following in zip_longest(tested, tested[1:]):
-        if isinstance(event, Confirmed):
-            smallest, budget = event.hash, event.budget or budget
-        elif event.hash == smallest and not (
-            following and isinstance(following[1], Confirmed) and following[0] - elapsed < 1.0
-        ):
-            # The only confirmed network has fallen and no other took its place, so the whole budget is open again.
-            budget, smallest = config.ceiling, ""
-        cost = costs.get(event.hash, event.parameters)
-        found.append(_Decided(elapsed, cost, isinstance(event, Confirmed), budget))
-    return found
-
-
 def budget_steps(info: StudyFacts) -> list[tuple[float, int]]:
     """Return the effective budget from each second on at which it changed, from the beginning to the last event."""
-    steps = [(0.0, info.config.ceiling), *((item.elapsed, item.budget) for item in decided(info))]
+    steps = [(0.0, info.config.ceiling), *((item.elapsed, item.limit) for item in info.study.decisions)]
     return [*steps, (info.elapsed, steps[-1][1])]
 
 

@@ -24,8 +24,6 @@ from harness.searching import surrogate
 from harness.studies.candidate import costs_of, why_refuted
 from harness.studies.config import StudyConfig, is_owned, read_config
 from harness.studies.events import (
-    Confirmed,
-    FailedConfirmation,
     Proposal,
     RungReached,
     SessionBegan,
@@ -34,7 +32,7 @@ from harness.studies.events import (
     WinnerChosen,
 )
 from harness.studies.log import read_state
-from harness.studies.state import StudyState
+from harness.studies.state import Decision, Fate, StudyState
 from harness.system import statistics
 from harness.system.files import Workspace
 from harness.training.recipe import recipe_document
@@ -119,12 +117,14 @@ def _networks(study: StudyState, rows: Mapping[str, LeaderboardRow]) -> tuple[Ne
         proposals[proposal.hash].append(proposal)
     rungs = [entry.event for entry in study.of_kind(RungReached)]
     hoped = {event.trial: event.predicted_pct for event in rungs if event.pruned}
-    decided = _decided(study)
-    made = [_network(study, each, runs[key], decided.get(key), rows.get(key), hoped) for key, each in proposals.items()]
-    made.sort(key=lambda network: _order(network, study.config.threshold_pct))
-    for place, item in enumerate(made[:MOST_NAMED]):
-        made[place] = replace(item, label=f"{network_name(item.architecture, item.parameters)} {item.label}".strip())
-    return tuple(made)
+    networks = [
+        _network(study, each, runs[key], study.fates.get(key), rows.get(key), hoped) for key, each in proposals.items()
+    ]
+    networks.sort(key=lambda network: _order(network, study.config.threshold_pct))
+    for index, item in enumerate(networks[:MOST_NAMED]):
+        label = f"{network_name(item.architecture, item.parameters)} {item.label}".strip()
+        networks[index] = replace(item, label=label)
+    return tuple(networks)
 
 
 def front_of(of: Iterable[Network]) -> list[Network]:
@@ -133,33 +133,19 @@ def front_of(of: Iterable[Network]) -> list[Network]:
     return pareto_front(trained, lambda network: (network.cost, -(network.accuracy_pct or 0.0), network.hash))
 
 
-# What the search has decided about a network, in which of its trials, and why.
-_Decision = tuple[State, int, str]
-
-
-def _decided(study: StudyState) -> dict[str, _Decision]:
-    # The last word counts, and there is one winner.
-    states: dict[str, _Decision] = {}
-    for event in (entry.event for entry in study.entries):
-        match event:
-            case Confirmed(hash=key, trial=trial):
-                states[key] = (State.CONFIRMED, trial, "")
-            case FailedConfirmation(hash=key, trial=trial, validation_seeds=seeds):
-                why = why_refuted(seeds or 0, stood=key in states and states[key][0] is State.CONFIRMED)
-                states[key] = (State.REFUTED, trial, f"({plural(seeds or 0, 'fresh seed')}; {why})")
-            case WinnerChosen(hash=key, trial=trial):
-                for other, (state, before, _) in list(states.items()):
-                    if state is State.WINNER:
-                        states[other] = (State.CONFIRMED, before, "")
-                states[key] = (State.WINNER, trial, "")
-    return states
+def _remark(decision: Decision) -> str:
+    """Return why a network was given up; empty where it was not."""
+    if decision.fate is not Fate.REFUTED:
+        return ""
+    why = why_refuted(decision.fresh_seeds, stood=decision.had_stood)
+    return f"({plural(decision.fresh_seeds, 'fresh seed')}; {why})"
 
 
 def _network(
     study: StudyState,
     proposals: Sequence[Proposal],
     results: Sequence[Result],
-    decided: _Decision | None,
+    decision: Decision | None,
     row: LeaderboardRow | None,
     hoped: Mapping[int, float | None],
 ) -> Network:
@@ -170,7 +156,8 @@ def _network(
     def weight(epochs: int) -> tuple[bool, bool, int]:
         # What was decided about speaks for a network, else the longest of its whole trainings.
         runs = by_length[epochs]
-        return decided is not None and decided[1] in {run.trial for run in runs}, bool(validation_runs(runs)), epochs
+        is_decided = decision is not None and decision.trial in {run.trial for run in runs}
+        return is_decided, bool(validation_runs(runs)), epochs
 
     epochs = max(by_length, key=weight, default=None)
     ours = by_length[epochs] if epochs is not None else []
@@ -183,7 +170,7 @@ def _network(
     first = next((run for run in ours if run.purpose is Purpose.SEARCH), None)
     stopped = [f"(pruned {_where_pruned(run, hoped)})" for run in others if run.status is Status.PRUNED]
     costs = costs_of(proposal, study.config)
-    made = Network(
+    network = Network(
         hash=proposal.hash,
         architecture=proposal.architecture,
         parameters=proposal.parameters,
@@ -193,7 +180,7 @@ def _network(
         trial=proposal.trial,
         trials=frozenset({proposal.trial, *(run.trial for run in results)}),
         origin=proposal.origin,
-        state=decided[0] if decided else state,
+        state=State[decision.fate.name] if decision else state,
         validation_accuracies_pct=accuracies,
         accuracy_pct=mean,
         errors=None if mean is None or size is None else (100 - mean) / 100 * size,
@@ -202,11 +189,11 @@ def _network(
         fresh_pct=_accuracies([run for run in ours if run.purpose is Purpose.CONFIRM]),
         first=first,
         row=row,
-        remark=" ".join(filter(None, [decided[2] if decided else "", remark, *stopped])),
+        remark=" ".join(filter(None, [_remark(decision) if decision else "", remark, *stopped])),
         epochs=epochs if ours else proposal.epochs,
         runs=(*ours, *others),
     )
-    return replace(made, first_pct=first.validation_accuracy_pct) if first and made.complete else made
+    return replace(network, first_pct=first.validation_accuracy_pct) if first and network.complete else network
 
 
 def _accuracies(runs: Iterable[Result]) -> tuple[float, ...]:

@@ -17,6 +17,7 @@ from scipy import stats
 from harness.evidence import ledger, record
 from harness.studies.config import owned
 from harness.studies.events import Entry, Event, RunEnded
+from harness.studies.state import Fate
 from harness.system.files import Workspace
 from harness.training.result import Epoch, Purpose, Result, Status
 from reports import course
@@ -68,7 +69,9 @@ def document(info: StudyFacts) -> dict[str, Any]:
         "mistakes": known and [(item.image, item.said, item.seeds) for item in known.mistakes],
         "caveats": rest | {"seeds": [run.test_errors for run in rest["seeds"]]},
         "accounting": course.accounting(info),
-        "decided": course.decided(info),
+        "decided": [
+            (item.elapsed, item.cost, item.fate is Fate.CONFIRMED, item.limit) for item in info.study.decisions
+        ],
         "budget": course.budget_steps(info),
         "ends": course.first_ends(info),
         "curves": course.learning_curves(info),
@@ -323,7 +326,7 @@ def test_the_effective_budget_falls_with_confirmed_networks_and_opens_again(even
         for kind, elapsed, name, budget in events
     ]
 
-    assert [item.budget for item in course.decided(made_of(entries))] == budgets
+    assert [item.limit for item in made_of(entries).study.decisions] == budgets
     assert course.budget_steps(made_of(entries))[0] == (0.0, 20_000)
 
 
