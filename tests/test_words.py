@@ -25,7 +25,6 @@ LIMITS = {
     "harness/commands": 37,
     "harness/evidence": 52,
     "harness/searching": 62,
-    "harness/training": 39,
     "reports": 65,
 }
 
