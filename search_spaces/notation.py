@@ -54,6 +54,7 @@ _SYNONYMS = {
     "maxpool2d": "maxpool", "avgpool2d": "avgpool", "globalavgpool": "gap", "leakyrelu": "leaky",
 }  # fmt: skip
 _SYNONYM = re.compile(rf"[A-Z]|\b({'|'.join(_SYNONYMS)})\b|pool(2d)?\([^()]*stride")
+_NESTING = {"(": 1, "<": 1, ")": -1, ">": -1}
 _CHOICES = {"<", "/", "?", "{", "..", ";", "=", "let", "where"}
 _SPOKEN = {"NAME": "a name", "NUMBER": "a number", "COMPARISON": "<=, >= or ==", "$END": "the end"}
 
@@ -629,12 +630,7 @@ def _read(text: str, start: Literal["network", "space", "limits"]) -> Any:
     depth = 0
     for match in re.finditer(r"#[^\r\n]*|[(;)>]|<(?!=)", text):
         symbol = match.group()
-        if symbol == ";":
-            depth = 0
-        elif symbol in "(<":
-            depth += 1
-        elif symbol in ")>":
-            depth -= 1
+        depth = 0 if symbol == ";" else depth + _NESTING.get(symbol, 0)
         if depth > _DEEPEST_NESTING:
             raise NotationError(f"brackets are nested more than {_DEEPEST_NESTING} deep", position=match.start())
     try:

@@ -343,9 +343,7 @@ def _flat_parts(run: Training, real: torch.dtype) -> list[Tensor]:
     """
     parts = [_engine_tensors(run.network), _in_order(run.network, run.average or run.state)]
     for name in _memories(run.optimizer):
-        pairs = [
-            (parameter, run.optimizer.state.get(parameter, {}).get(name)) for parameter in run.network.parameters()
-        ]
+        pairs = [(each, run.optimizer.state.get(each, {}).get(name)) for each in run.network.parameters()]
         parts.append([torch.zeros_like(parameter) if value is None else value for parameter, value in pairs])
     return [_flat(part, real) for part in parts]
 
