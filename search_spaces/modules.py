@@ -79,7 +79,7 @@ class PosedConv2d(nn.Conv2d):
 def _in_poses(kernel: Tensor, poses: int) -> Tensor:
     # It turns (out, in, rows, rows) into (out * poses, in, rows, rows); a kernel's poses are neighbours, as the next
     # layer expects.
-    posed = []
+    kernels = []
     for pose in range(poses):
         view = kernel
         if kernel.shape[1] > 1:
@@ -88,8 +88,8 @@ def _in_poses(kernel: Tensor, poses: int) -> Tensor:
             view = torch.stack([parts[channel] for channel in _channel_order(pose, poses)], 2).flatten(1, 2)
         if pose >= 4:
             view = view.flip(3)
-        posed.append(torch.rot90(view, pose * (2 if poses == 2 else 1) % 4, (2, 3)))
-    return torch.stack(posed, 1).flatten(0, 1)
+        kernels.append(torch.rot90(view, pose * (2 if poses == 2 else 1) % 4, (2, 3)))
+    return torch.stack(kernels, 1).flatten(0, 1)
 
 
 @cache

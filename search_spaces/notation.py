@@ -54,6 +54,7 @@ _SYNONYMS = {
     "maxpool2d": "maxpool", "avgpool2d": "avgpool", "globalavgpool": "gap", "leakyrelu": "leaky",
 }  # fmt: skip
 _SYNONYM = re.compile(rf"[A-Z]|\b({'|'.join(_SYNONYMS)})\b|pool(2d)?\([^()]*stride")
+_NESTING = {"(": 1, "<": 1, ")": -1, ">": -1}
 _CHOICES = {"<", "/", "?", "{", "..", ";", "=", "let", "where"}
 _SPOKEN = {"NAME": "a name", "NUMBER": "a number", "COMPARISON": "<=, >= or ==", "$END": "the end"}
 
@@ -229,14 +230,14 @@ def _table(tree: _Tree) -> dict[str, _Definition]:
         if name in op_names() or name in table:
             problem = "is defined twice" if name in table else "is an op and cannot be defined anew"
             raise NotationError(f"'{name}' {problem}", position=_at(statement))
-        seen: list[str] = []
+        parameters: list[str] = []
         for argument in arguments:
             parameter = _name(argument.children[-1])
-            if len(argument.children) > 1 or parameter is None or parameter in (*op_names(), *seen):
+            if len(argument.children) > 1 or parameter is None or parameter in (*op_names(), *parameters):
                 rule = "the parameters of a rule are names, each given once, and no ops"
                 raise NotationError(f"{rule}; '{_normal(argument)}' is not", position=_at(argument))
-            seen.append(parameter)
-        table[name] = _Definition(_at(statement), tuple(seen), body, statement.data == "let")
+            parameters.append(parameter)
+        table[name] = _Definition(_at(statement), tuple(parameters), body, statement.data == "let")
     net = table.get("net")
     if net is None or net.let or net.parameters or not _is_sequence(net.body):
         message = "a space needs a plain rule of ops 'net', as in net = ...;"
@@ -629,12 +630,7 @@ def _read(text: str, start: Literal["network", "space", "limits"]) -> Any:
     depth = 0
     for match in re.finditer(r"#[^\r\n]*|[(;)>]|<(?!=)", text):
         symbol = match.group()
-        if symbol == ";":
-            depth = 0
-        elif symbol in "(<":
-            depth += 1
-        elif symbol in ")>":
-            depth -= 1
+        depth = 0 if symbol == ";" else depth + _NESTING.get(symbol, 0)
         if depth > _DEEPEST_NESTING:
             raise NotationError(f"brackets are nested more than {_DEEPEST_NESTING} deep", position=match.start())
     try:
@@ -645,8 +641,8 @@ def _read(text: str, start: Literal["network", "space", "limits"]) -> Any:
         mark = text[position]
         code_point = f"U+{ord(mark):04X} {unicodedata.name(mark, '')}".rstrip()
         spelling = f"'{mark}'" if mark.isascii() and mark.isprintable() else code_point
-        known = "names, plain decimal numbers and | ( ) , = < / > ? { .. } ;"
-        raise NotationError(f"unexpected character {spelling}; the notation has {known}", position=position) from None
+        marks = "names, plain decimal numbers and | ( ) , = < / > ? { .. } ;"
+        raise NotationError(f"unexpected character {spelling}; the notation has {marks}", position=position) from None
     except lark.UnexpectedToken as error:
         at_end = error.token.type == "$END"
         spelling = "end of the text" if at_end else f"'{error.token}'"

@@ -627,9 +627,8 @@ def count_text(number: int, noun: str = "") -> str:
     """Return a count as people read it, with its noun: in full up to 15 digits, else its order of magnitude."""
     digits = str(number)
     text = f"{number:,}" if len(digits) <= 15 else f"{digits[0]}.{digits[1:3]}e{len(digits) - 1}"
-    if not noun:
-        return text
-    return f"{text} {noun}" if number == 1 else f"{text} {noun}s"
+    ending = "" if number == 1 else "s"
+    return f"{text} {noun}{ending}" if noun else text
 
 
 def clopper_pearson(successes: int, trials: int, confidence: float) -> tuple[float, float]:

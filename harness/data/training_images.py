@@ -352,22 +352,22 @@ def fetch(spec: Dataset, folder: Path | None, seconds: float = 20.0) -> list[str
             f"{spec.name} is a person's own data, which nothing fetches", hint="read its source once more"
         )
     location = _location(spec, folder)
-    needed = []
+    names = []
     for file in spec.all_files:
         try:
             idx_array(_path(location, file) or location / file.name, file)
         except DataError:
-            needed.append(file.name)
-    if needed:
+            names.append(file.name)
+    if names:
         try:
             location.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=location) as new:
-                fetched = from_torchvision(spec.folder.partition("/")[0], Path(new), seconds)
-                for name in needed:
-                    os.replace(Path(fetched.raw_folder) / f"{name}.gz", location / f"{name}.gz")
+                source = from_torchvision(spec.folder.partition("/")[0], Path(new), seconds)
+                for name in names:
+                    os.replace(Path(source.raw_folder) / f"{name}.gz", location / f"{name}.gz")
         except OSError as error:
             raise MissingData(f"{spec.name} cannot be stored in {location}: {reason(error)}") from error
-    return needed
+    return names
 
 
 def from_torchvision(kind: str, root: Path, seconds: float = 20.0, **options: Any) -> Any:

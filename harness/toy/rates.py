@@ -108,16 +108,16 @@ def checked_gradients(start: Mapping[str, float]) -> dict[str, dict[str, float]]
     Raises:
         HarnessError: they disagree, which is a fault of the program.
     """
-    known = passes(start)
+    quantities = passes(start)
     by_source = {
-        "chain_rule": gradients(known),
+        "chain_rule": gradients(quantities),
         "autograd": autograd(start),
         "central_differences": central_differences(start),
     }
     # The rounding of the steepest slope; that of the two losses that are subtracted, over the width.
     allowed = {
         "autograd": _AUTOGRAD_TOLERANCE * max(1.0, *map(abs, by_source["chain_rule"].values())),
-        "central_differences": _DIFFERENCES_TOLERANCE * max(1.0, known["E_total"]),
+        "central_differences": _DIFFERENCES_TOLERANCE * max(1.0, quantities["E_total"]),
     }
     for source, bound in allowed.items():
         if (apart := largest_difference(by_source, source)) > bound:

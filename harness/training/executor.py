@@ -49,7 +49,7 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A job has none: it was stopped at a limit, or what trained it crashed. It may be submitted again."""
+    """A job has no result: it was stopped at a limit, or what trained it crashed. It may be submitted again."""
 
     job: Job
     status: Status
@@ -77,7 +77,7 @@ class Executor(Protocol):
 
     def idle(self) -> int:
         """Return how many places have no job."""
-        return sum(place.job is None for place in self.places())
+        return len([slot for slot in self.places() if slot.job is None])
 
     def submit(self, job: Job) -> None:
         """Give a job to the first idle place."""
@@ -119,7 +119,7 @@ def run_all(
     broken = Counter[tuple[str, Purpose, int]]()
     try:
         executor.start(min(count, len(waiting)))
-        while waiting or any(place.job for place in executor.places()):
+        while waiting or any(slot.job for slot in executor.places()):
             while waiting and executor.idle():
                 executor.submit(waiting.pop(0))
             for event in executor.wait(_WAIT_SECONDS):
@@ -131,8 +131,8 @@ def run_all(
                 key = (job.architecture.hash, job.purpose, job.seed_index)
                 broken[key] += 1
                 if broken[key] > RETRIES:
-                    told = f"seed {job.seed_index} of {key[0]} failed {broken[key]} times: {event.message}"
-                    raise HarnessError(told, hint="finished trainings are kept; the same command continues")
+                    message = f"seed {job.seed_index} of {key[0]} failed {broken[key]} times: {event.message}"
+                    raise HarnessError(message, hint="finished trainings are kept; the same command continues")
                 on_event(event)
                 waiting.append(job)
     finally:

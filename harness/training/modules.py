@@ -137,17 +137,17 @@ def recompute_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
     counts: dict[nn.Module, int] = {}
     sums: dict[nn.Module, Tensor] = {}
 
-    def add(norm: nn.Module, given: tuple[Tensor, ...]) -> None:
-        by_channel = given[0].detach().double().transpose(0, 1)  # (channels, batch, ...)
-        # (means, values): channels that share a mean are neighbours.
-        each = by_channel.reshape(sums[norm].shape[1], -1)
-        counts[norm] += each.shape[1]
-        sums[norm] += torch.stack([each.sum(1), (each * each).sum(1)])
+    def add(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        by_channel = inputs[0].detach().double().transpose(0, 1)  # (channels, batch, ...)
+        # The shape is (means, values): channels that share a mean are neighbours.
+        values = by_channel.reshape(sums[norm].shape[1], -1)
+        counts[norm] += values.shape[1]
+        sums[norm] += torch.stack([values.sum(1), (values * values).sum(1)])
 
     norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
     network.eval()
     for norm in norms:
-        # Not the scale's device: a BN may have no scale.
+        # The device is not asked of the scale, as a BN may have none.
         assert norm.running_mean is not None
         counts[norm] = 0
         sums[norm] = torch.zeros(2, norm.num_features, dtype=torch.float64, device=norm.running_mean.device)
@@ -163,7 +163,8 @@ def recompute_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
     for norm in norms:
         assert norm.running_mean is not None
         assert norm.running_var is not None
-        count, (mean, square) = counts[norm], sums[norm] / counts[norm]
+        count = counts[norm]
+        mean, square = sums[norm] / count
         norm.running_mean.copy_(mean)
         norm.running_var.copy_((square - mean * mean).clamp(min=0) * (count / max(1, count - 1)))
 

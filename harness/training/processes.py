@@ -84,7 +84,9 @@ class Processes(Executor):
         desk = next(desk for desk in self.desks if desk.job is None)
         if not desk.pool.active:
             self._replace(desk)
-        desk.job, desk.has_begun, desk.since = job, False, time.monotonic()
+        desk.job = job
+        desk.has_begun = False
+        desk.since = time.monotonic()
         self._schedule(desk)
 
     def wait(self, seconds: float) -> list[Event]:

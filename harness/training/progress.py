@@ -27,9 +27,12 @@ class Reporter:
     """
 
     def __init__(self, total: float | None, unit: str) -> None:
-        self._unit, self._total, self._done = unit, total, 0.0
+        self._unit = unit
+        self._total = total
+        self._done = 0.0
         self._began = self._said = time.monotonic()
-        where, self._notebook = console(stderr=True), None
+        where = console(stderr=True)
+        self._notebook = None
         if "ipykernel" in sys.modules:
             from tqdm.auto import tqdm
 
@@ -63,11 +66,11 @@ class Reporter:
     def show(self, words: str | None = None, *, done: float | None = None, total: int | None = None) -> None:
         """Show these words behind the bar, how much is done, or another number of things."""
         self._total = total or self._total
-        shown = None if words is None else printable(words)
-        self._bar.update(self._task, description=shown, completed=done, total=total)
+        description = None if words is None else printable(words)
+        self._bar.update(self._task, description=description, completed=done, total=total)
         if self._notebook is not None:
             self._notebook.n = self._notebook.n if done is None else done
-            self._notebook.set_postfix_str(shown or "")
+            self._notebook.set_postfix_str(description or "")
 
     def advance(self, count: int = 1) -> None:
         """Count so many things as done."""

@@ -141,14 +141,17 @@ def _train(job: Job, state: bytes | None, source: Source, memory_mb: float) -> t
 
 
 def _refusal(ours: _Facts, theirs: _Facts, like: _Facts | None) -> str:
-    (_, here, _), (_, there, other) = ours, theirs
-    # Nobody could say what a search has run if nodes had several versions; another processor its results name.
+    _, our_environment, _ = ours
+    _, their_environment, processor = theirs
+    # If nodes had several versions, nobody could say what a search has run; results name another processor themselves.
     for fact in ("commit", "dirty", "torch"):
-        if (wanted := getattr(here, fact)) != (found := getattr(there, fact)):
-            return f"its {fact} is {found}, not {wanted}"
+        our_fact = getattr(our_environment, fact)
+        their_fact = getattr(their_environment, fact)
+        if our_fact != their_fact:
+            return f"its {fact} is {their_fact}, not {our_fact}"
     # Equal seeds give equal bits on one kind of machine, in about equal time.
-    if like is not None and not (like[2] == other and same_bits_due(like[1], there)):
-        return f"these runs stay on one kind of machine, and it is {other}, {there.instructions}"
+    if like is not None and not (like[2] == processor and same_bits_due(like[1], their_environment)):
+        return f"these runs stay on one kind of machine, and it is {processor}, {their_environment.instructions}"
     return ""
 
 
@@ -204,11 +207,11 @@ class Nodes(Executor):
 
     def places(self) -> list[Place]:
         """Return what each node trains, and what waits; one is there even without a node, for what then waits."""
-        found = []
+        slots = []
         for node in self.nodes.values():
             jobs = [work.job for work in self.work if work.node is node]
-            found += [Place(job, node.info.name) for job in [*jobs, *[None] * (node.room - len(jobs))]]
-        return [*found, *(Place(work.job) for work in self.work if work.node is None)] or [Place()]
+            slots += [Place(job, node.info.name) for job in [*jobs, *[None] * (node.room - len(jobs))]]
+        return [*slots, *(Place(work.job) for work in self.work if work.node is None)] or [Place()]
 
     def submit(self, job: Job) -> None:
         """Give a job to the first node with room; where it has gone meanwhile, the job waits for another."""
@@ -224,23 +227,23 @@ class Nodes(Executor):
         if time.monotonic() - self.looked > _LOOK_SECONDS:
             self._look()
         self._begin()
-        asked = {node.asking: node for node in self.nodes.values() if node.asking is not None}
-        trained = {work.ref: work for work in self.work if work.ref is not None}
+        questions = {node.asking: node for node in self.nodes.values() if node.asking is not None}
+        attempts = {work.ref: work for work in self.work if work.ref is not None}
         events: list[Event] = []
-        if not asked and not trained:
+        if not questions and not attempts:
             time.sleep(seconds)
         else:
-            for ref in self.ray.wait([*asked, *trained], num_returns=1, timeout=seconds)[0]:
-                if ref in asked:
-                    self._introduce(asked[ref])
+            for ref in self.ray.wait([*questions, *attempts], num_returns=1, timeout=seconds)[0]:
+                if ref in questions:
+                    self._introduce(questions[ref])
                 else:
-                    events += self._ended(trained[ref])
+                    events += self._ended(attempts[ref])
         for work in list(self.work):
             if work.ref is not None and time.monotonic() - work.since > self.limits.seconds - work.job.spent_seconds:
                 self._leave(work)
                 self.work.remove(work)
-                told = f"still training after the {self.limits.seconds:.0f} s that are allowed"
-                events.append(Broken(work.job, Status.TIMED_OUT, told))
+                message = f"still training after the {self.limits.seconds:.0f} s that are allowed"
+                events.append(Broken(work.job, Status.TIMED_OUT, message))
         return events
 
     def stop(self) -> None:
@@ -251,11 +254,11 @@ class Nodes(Executor):
 
     def _look(self) -> None:
         self.looked = time.monotonic()
-        there = {info.id: info for info in nodes_now() if info.room(self.device, self.processes)}
-        for node in [node for id_, node in self.nodes.items() if id_ not in there]:
+        offers = {info.id: info for info in nodes_now() if info.room(self.device, self.processes)}
+        for node in [node for id_, node in self.nodes.items() if id_ not in offers]:
             self._lose(node)
         terms = (self.source, self.data_hash, self.device, self.engine, self.stored)
-        for info in there.values():
+        for info in offers.values():
             if info.id not in self.nodes:
                 self.nodes[info.id] = _Node(info, self._begun(_facts, info, "", *terms))
 
@@ -277,9 +280,10 @@ class Nodes(Executor):
 
     def _lose(self, node: _Node, refused: str = "") -> None:
         if node.room or refused:
-            told = f"node {node.info.name} is {f'refused: {refused}' if refused else 'lost'}"
-            print(told, file=sys.stderr, flush=True)
-        node.room, node.refused = 0, refused
+            fate = f"refused: {refused}" if refused else "lost"
+            print(f"node {node.info.name} is {fate}", file=sys.stderr, flush=True)
+        node.room = 0
+        node.refused = refused
         if not refused:
             del self.nodes[node.info.id]
         for work in self.work:
@@ -298,18 +302,21 @@ class Nodes(Executor):
             if job.test_log is not None:
                 note_read(self.source.dataset, self.data_hash, purpose=read_purpose(job), log=job.test_log)
             state = job.checkpoint.read_bytes() if job.checkpoint is not None and job.checkpoint.exists() else None
-            work.node, work.attempt, work.since = node, work.attempt + 1, time.monotonic()
+            work.node = node
+            work.attempt += 1
+            work.since = time.monotonic()
             work.ref = self._begun(_train, node.info, self.device, job, state, node.source, self.limits.memory_mb)
 
-    def _begun(self, function: Any, node: NodeInfo, device: str, *given: Any) -> Any:
-        # Ray's name for what a function returns that begins on a node; without a device it takes no place there.
-        there = self.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node.id, soft=False)
-        taken = {"num_cpus": int(device == "cpu"), "num_gpus": int(device.startswith("cuda"))}
-        # Whether a lost attempt has had an effect Ray does not know, so it repeats none.
-        return self.ray.remote(max_retries=0, scheduling_strategy=there, **taken)(function).remote(*given)
+    def _begun(self, function: Any, node: NodeInfo, device: str, *arguments: Any) -> Any:
+        # It begins a function on a node and returns Ray's name for its result; without a device it takes no room there.
+        strategy = self.ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node.id, soft=False)
+        resources = {"num_cpus": int(device == "cpu"), "num_gpus": int(device.startswith("cuda"))}
+        # Ray may repeat none, as it does not know whether a lost attempt has had an effect.
+        return self.ray.remote(max_retries=0, scheduling_strategy=strategy, **resources)(function).remote(*arguments)
 
     def _ended(self, work: _Work) -> list[Event]:
-        node, job, event = work.node, work.job, None
+        node = work.node
+        job = work.job
         assert node is not None, "it was given to one"
         try:
             event, content = self.ray.get(work.ref)
@@ -322,7 +329,7 @@ class Nodes(Executor):
         except self.ray.exceptions.WorkerCrashedError:
             event = Broken(job, Status.CRASHED, f"the worker process on {node.info.name} has died")
         except self.ray.exceptions.RayError as error:
-            # It has gone, or has no data or no disk any more.
+            # The node has gone, or has no data or no disk any more.
             self._lose(node, str(getattr(error, "cause", "")))
             if work.attempt < _MOST_ATTEMPTS:
                 return []
@@ -346,29 +353,31 @@ def nodes_now() -> list[NodeInfo]:
 
     ray: Any = library
     head = ray.get_runtime_context().gcs_address
-    kept = "finished runs are kept; the same command continues"
-    _reach(head, f"the head of the cluster, {head}, does not answer any more", kept)
+    hint = "finished runs are kept; the same command continues"
+    _reach(head, f"the head of the cluster, {head}, does not answer any more", hint)
     alive = [node for node in ray.nodes() if node["Alive"]]
     hosts = Counter(node["NodeManagerHostname"] for node in alive)
-    found = []
+    nodes = []
     for node in alive:
-        id_, host, offered = node["NodeID"], node["NodeManagerHostname"], node["Resources"]
+        id_ = node["NodeID"]
+        host = node["NodeManagerHostname"]
+        resources = node["Resources"]
         name = host if hosts[host] == 1 else f"{host}-{id_[:6]}"
-        found.append(NodeInfo(id_, name, int(offered.get("CPU", 0)), int(offered.get("GPU", 0))))
-    return found
+        nodes.append(NodeInfo(id_, name, int(resources.get("CPU", 0)), int(resources.get("GPU", 0))))
+    return nodes
 
 
-def _reach(address: str, told: str, hint: str) -> None:
-    # Ray itself would try for minutes.
+def _reach(address: str, message: str, hint: str) -> None:
+    # The address is tried here first, as Ray itself would try for minutes.
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), _HEAD_SECONDS).close()
     except OSError as error:
-        raise DeviceError(f"{told}: {errors.reason(error)}", hint=hint) from error
+        raise DeviceError(f"{message}: {errors.reason(error)}", hint=hint) from error
 
 
 @contextmanager
-def executor_at(address: str | None, processes: int | None, **asked: Any) -> Iterator[ExecutorOf]:
+def executor_at(address: str | None, processes: int | None, **options: Any) -> Iterator[ExecutorOf]:
     """Connect to a cluster, or start one on this machine, for the block, and give what makes an executor of its nodes.
 
     Args:
@@ -407,6 +416,6 @@ def executor_at(address: str | None, processes: int | None, **asked: Any) -> Ite
         except Exception as error:
             raise DeviceError(f"the cluster at {address} cannot be used: {errors.reason(error)}", hint=_HINT) from error
     try:
-        yield partial(Nodes, processes=processes, **asked)
+        yield partial(Nodes, processes=processes, **options)
     finally:
         ray.shutdown()

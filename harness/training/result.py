@@ -211,14 +211,16 @@ def code_version() -> tuple[str | None, bool | None]:
 
     Only the packages count: a new record or leaderboard does not change what the code does.
     """
-    found = []
-    for asked in ("rev-parse HEAD", "status --porcelain -- search_spaces harness reports"):
-        command = ["git", "-C", str(_SOURCE), *asked.split()]
+    answers = []
+    for question in ("rev-parse HEAD", "status --porcelain -- search_spaces harness reports"):
+        command = ["git", "-C", str(_SOURCE), *question.split()]
         try:
-            found.append(subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip())
+            answers.append(
+                subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+            )
         except (OSError, subprocess.SubprocessError):
             return None, None
-    return found[0], bool(found[1])
+    return answers[0], bool(answers[1])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,13 +256,14 @@ def read_inspections(runs: Path, row: str) -> list[Inspection]:
     Raises:
         ContentError: a file does not hold an inspection.
     """
-    found = []
+    inspections = []
     for path in sorted(inspection_path(runs, row, 0).parent.glob("seed-*.json")):
-        found.append(read_as(Inspection, path, f"the inspection {path}"))
-        rows, columns = found[-1].image_shape
-        if any(len(unpacked(miss.pixels)) != rows * columns for miss in found[-1].misses):
+        inspection = read_as(Inspection, path, f"the inspection {path}")
+        rows, columns = inspection.image_shape
+        if any(len(unpacked(miss.pixels)) != rows * columns for miss in inspection.misses):
             raise ContentError(f"{path} holds an image that is not of {rows} x {columns} pixels; remove the file")
-    return found
+        inspections.append(inspection)
+    return inspections
 
 
 def packed(pixels: bytes) -> str:

@@ -292,17 +292,20 @@ def _finished(
         result = replace(result, test_errors=len(wrong), test_size=len(test), wrong=wrong)
         # A diverged network has nothing to show.
         if job.inspection is not None and not run.diverged:
-            labels, seen = test.labels.tolist(), test.pixels[:, 0].cpu().numpy()
-            found = Inspection(
+            labels = test.labels.tolist()
+            pixels = test.pixels[:, 0].cpu().numpy()
+            misses = [
+                Miss(image=index, label=labels[index], said=answer, pixels=packed(pixels[index].tobytes()))
+                for index, answer in wrong
+            ]
+            inspection = Inspection(
                 seed_index=job.seed_index,
                 weights_sha256=weights_digest(run),
                 label_counts=tuple(torch.bincount(test.labels, minlength=test.classes).tolist()),
                 image_shape=(test.pixels.shape[2], test.pixels.shape[3]),
-                misses=tuple(
-                    Miss(image=at, label=labels[at], said=said, pixels=packed(seen[at].tobytes())) for at, said in wrong
-                ),
+                misses=tuple(misses),
             )
-            files.write_json(job.inspection, asdict(found))
+            files.write_json(job.inspection, asdict(inspection))
     if job.weights is not None and ended and not run.diverged:
         files.write_bytes(job.weights, to_safetensors(final_network(run), properties(result, loaded.data.dataset)))
     return replace(result, peak_memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
@@ -333,20 +336,20 @@ def to_safetensors(network: nn.Module, about: Mapping[str, str]) -> bytes:
 
     A tied kernel is stored once, under the name of its first user; the other names stand in the metadata.
     """
-    kept: dict[str, np.ndarray[Any, Any]] = {}
+    arrays: dict[str, np.ndarray[Any, Any]] = {}
     tied: dict[str, str] = {}
     first: dict[int, str] = {}
-    # How many batches BN has seen has no part in what it predicts.
+    # How many batches BN has seen, a whole number, is left out: a prediction does not depend on it.
     state = {name: tensor for name, tensor in network.state_dict().items() if tensor.is_floating_point()}
     for name, tensor in state.items():
-        known = first.setdefault(tensor.data_ptr(), name)
-        if known == name:
-            kept[name] = tensor.detach().cpu().numpy().copy(order="C")
+        user = first.setdefault(tensor.data_ptr(), name)
+        if user == name:
+            arrays[name] = tensor.detach().cpu().numpy().copy(order="C")
         else:
-            tied[name] = known
+            tied[name] = user
     # One entry, because the library writes several in no fixed order.
     metadata = {"harness": json.dumps({**about, "tied": tied, "state": list(state)})}
-    content: bytes = save(kept, metadata)
+    content: bytes = save(arrays, metadata)
     return content
 
 
@@ -362,12 +365,12 @@ def _teacher_of(job: Job, images: Images, data_hash: str, device: torch.device, 
     if (own := job.recipe.teacher_recipe) is None:
         return None
     architecture = parse_network(job.recipe.teacher, images.task)
-    asked = TORCH if job.engine == TORCH else "auto"
-    engine = choose_engine(asked, own, device, architecture.op_types).engine
+    engine_name = TORCH if job.engine == TORCH else "auto"
+    engine = choose_engine(engine_name, own, device, architecture.op_types).engine
     facts = environment(device, data_hash, TORCH if engine is None else engine.name)
-    # What may give other bits has another name; the commit may not, as when results are compared.
-    known = [PROTOCOL_VERSION, asdict(replace(facts, commit=None, dirty=None))]
-    digest = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:12]
+    # Whatever may give other bits changes the file's name; not the commit, which a comparison of results ignores too.
+    key = [PROTOCOL_VERSION, asdict(replace(facts, commit=None, dirty=None))]
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:12]
     part = "all" if job.purpose is Purpose.VERIFY else f"split{turn or ''}"
 
     def trained(index: int) -> dict[str, Any]:
@@ -382,7 +385,8 @@ def _teacher_of(job: Job, images: Images, data_hash: str, device: torch.device, 
         finish_average(run, images)
         return {"weights": predicting_state(run), "seconds": run.seconds}
 
-    networks, seconds = [], 0.0
+    networks = []
+    seconds = 0.0
     for index in range(job.recipe.teacher_seeds):
         if job.teachers is None:
             saved = trained(index)
@@ -394,15 +398,15 @@ def _teacher_of(job: Job, images: Images, data_hash: str, device: torch.device, 
                     buffer = io.BytesIO()
                     torch.save(trained(index), buffer)
                     files.write_bytes(path, hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue())
-            content = path.read_bytes()  # a digest of 32 bytes, and what it is of
+            content = path.read_bytes()  # a digest of 32 bytes, and the state that it is of
             if hashlib.sha256(content[32:]).digest() != content[:32]:
                 raise ContentError(f"the teacher {path} is damaged", hint="remove the file; it is trained again")
             saved = torch.load(io.BytesIO(content[32:]), map_location=device, weights_only=True)
-        # What is drawn is written over.
+        # Its first weights are drawn, and written over at once.
         network = network_on(architecture, images.task, device)
         with torch.no_grad():
-            for tensor, kept in zip(state_tensors(network), saved["weights"], strict=True):
-                tensor.copy_(kept)
+            for tensor, weights in zip(state_tensors(network), saved["weights"], strict=True):
+                tensor.copy_(weights)
         networks.append(network.eval().requires_grad_(False))
         seconds += saved["seconds"]
     return Teacher(architecture, tuple(networks), seconds)

@@ -161,13 +161,16 @@ def _native(run: Training, engine: Engine, images: Images) -> _NativeProgram:
 
 
 def _train_steps(run: Training, images: Images, order: Tensor, moving: Steps) -> float:
-    total, size, temperature = torch.zeros((), device=run.device), run.recipe.batch_size, run.recipe.distill_temperature
+    total = torch.zeros((), device=run.device)
+    size = run.recipe.batch_size
+    temperature = run.recipe.distill_temperature
     moves = recipe_of_epoch(run.recipe, len(run.history))
     for step, (rate, share) in enumerate(zip(moving.rates, moving.shares, strict=True)):
         for group in run.optimizer.param_groups:
             group["lr"] = rate
-        chosen = order[step * size : (step + 1) * size]
-        batch, labels = _batch(images, chosen, moves, run.generator), images.labels[chosen]
+        indices = order[step * size : (step + 1) * size]
+        batch = _batch(images, indices, moves, run.generator)
+        labels = images.labels[indices]
         with _autocast(run):
             logits = run.network(batch)
         loss = functional.cross_entropy(logits.float(), labels, label_smoothing=run.recipe.label_smoothing)
@@ -195,11 +198,14 @@ class _NativeProgram:
     def __init__(
         self, engine: Engine, architecture: Architecture, recipe: Recipe, images: Images, teacher: Teacher | None = None
     ) -> None:
-        self.engine, self.recipe, self.task = engine, recipe, images.task
+        self.engine = engine
+        self.recipe = recipe
+        self.task = images.task
         self.real = torch.float64 if engine.double else torch.float32
         self.program = program(architecture, self.task.input_shape)
         self.pointer = self._opened(self.program, images)
-        adam, nesterov = int(recipe.optimizer == "adam"), int(recipe.nesterov)
+        adam = int(recipe.optimizer == "adam")
+        nesterov = int(recipe.nesterov)
         self.row = training_row(double=engine.double)(adam, nesterov, recipe.momentum, recipe.label_smoothing)
         # L2 coefficients, (parameter_count,). A network may have no parameters.
         decays = [torch.full((size,), decay_of(recipe, kernel=kernel)) for size, kernel in self.program.parameters]
@@ -230,7 +236,9 @@ class _NativeProgram:
 
     def train(self, run: Training, images: Images, order: Tensor, moving: Steps) -> float:
         """Take these steps of a run with the images in this order; return the sum of their losses."""
-        batch, steps, library = self.recipe.batch_size, len(moving.rates), self.engine.library
+        batch = self.recipe.batch_size
+        steps = len(moving.rates)
+        library = self.engine.library
         _check_images(images.pixels, images.labels, self.task)
         _check("order", order[: steps * batch], torch.int64, (steps * batch,), len(images))
         maps = epoch_maps(recipe_of_epoch(self.recipe, len(run.history)), run.generator, steps, self.task)
@@ -244,14 +252,14 @@ class _NativeProgram:
         rates, shares = torch.tensor([moving.rates, moving.shares], dtype=self.real)
         loss = 0.0
         for first in range(0, steps, _CHUNK):
-            taken = slice(first, min(first + _CHUNK, steps))
-            chosen = slice(first * batch, taken.stop * batch)
-            moved = None if maps is None else maps[chosen]
-            read = images.pixels, images.labels, order[chosen], moved, rates[taken], shares[taken]
+            span = slice(first, min(first + _CHUNK, steps))
+            positions = slice(first * batch, span.stop * batch)
+            chunk_maps = None if maps is None else maps[positions]
+            tensors = images.pixels, images.labels, order[positions], chunk_maps, rates[span], shares[span]
             loss += library.engine_train(
                 self.pointer,
-                *(None if each is None else each.data_ptr() for each in read),
-                *(taken.stop - first, run.step + first, ctypes.byref(self.row), self.decay.data_ptr()),
+                *(None if each is None else each.data_ptr() for each in tensors),
+                *(span.stop - first, run.step + first, ctypes.byref(self.row), self.decay.data_ptr()),
                 self.program.state_size,
                 *(each.data_ptr() for each in (state, memories[0], memories[-1], average)),
                 self.teacher,
@@ -260,14 +268,14 @@ class _NativeProgram:
         return loss
 
     def predict(self, network: nn.Module, tensors: list[Tensor], pixels: Tensor) -> Tensor:
-        """Return the class said for each image, int64 (n,), with a state in the order of ``state_tensors``."""
+        """Return the predicted class of each image, int64 (n,), with a state in the order of ``state_tensors``."""
         _check("pixels", pixels, torch.uint8, (len(pixels), *self.task.input_shape))
         state = _flat(_in_order(network, tensors), self.real)
         assert state.numel() == self.program.state_size, "the network is not that of the program"
-        said = torch.empty(len(pixels), dtype=torch.int64)
-        into = len(pixels), state.data_ptr(), said.data_ptr()
-        self.engine.library.engine_predict(self.pointer, pixels.data_ptr(), *into)
-        return said
+        classes = torch.empty(len(pixels), dtype=torch.int64)
+        addresses = state.data_ptr(), classes.data_ptr()
+        self.engine.library.engine_predict(self.pointer, pixels.data_ptr(), len(pixels), *addresses)
+        return classes
 
 
 def measured_latency(architecture: Architecture, task: Task, repeats: int = 200) -> float:
@@ -278,17 +286,18 @@ def measured_latency(architecture: Architecture, task: Task, repeats: int = 200)
     Raises:
         EngineUnavailable: there is no engine here, or it has no kernel for an op.
     """
-    drawn = torch.Generator().manual_seed(0)
-    pixels = torch.randint(0, 256, (1, *task.input_shape), dtype=torch.uint8, generator=drawn)
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (1, *task.input_shape), dtype=torch.uint8, generator=generator)
     even = (0.5,) * task.input_shape[0]
     images = Images(pixels, torch.zeros(1, dtype=torch.int64), even, even, task.classes)
-    made = _NativeProgram(load(), architecture, Recipe(batch_size=1), images)
-    state, said = torch.rand(made.program.state_size, generator=drawn), torch.empty(1, dtype=torch.int64)
-    asked = made.pointer, pixels.data_ptr(), 1, state.data_ptr(), said.data_ptr()
+    native = _NativeProgram(load(), architecture, Recipe(batch_size=1), images)
+    state = torch.rand(native.program.state_size, generator=generator)
+    classes = torch.empty(1, dtype=torch.int64)
+    arguments = native.pointer, pixels.data_ptr(), 1, state.data_ptr(), classes.data_ptr()
     least = math.inf
     for _ in range(repeats):
         before = time.perf_counter()
-        made.engine.library.engine_predict(*asked)
+        native.engine.library.engine_predict(*arguments)
         least = min(least, time.perf_counter() - before)
     return 1e6 * least
 
@@ -296,8 +305,8 @@ def measured_latency(architecture: Architecture, task: Task, repeats: int = 200)
 def _check(name: str, tensor: Tensor, dtype: torch.dtype, shape: tuple[int, ...], limit: int | None = None) -> None:
     """Raise AssertionError unless a tensor lies as the engine reads it, with numbers from 0 to below the limit."""
     if tensor.dtype is not dtype or tensor.shape != shape or not tensor.is_contiguous() or tensor.device.type != "cpu":
-        found = f"{tensor.dtype} {tuple(tensor.shape)} on {tensor.device}, contiguous {tensor.is_contiguous()}"
-        raise AssertionError(f"the {name}: {found}; the engine reads contiguous {dtype} {shape} on cpu")
+        layout = f"{tensor.dtype} {tuple(tensor.shape)} on {tensor.device}, contiguous {tensor.is_contiguous()}"
+        raise AssertionError(f"the {name}: {layout}; the engine reads contiguous {dtype} {shape} on cpu")
     if limit is not None and (int(tensor.min()) < 0 or int(tensor.max()) >= limit):
         raise AssertionError(f"the {name}: numbers below 0 or from {limit} on; the engine reads none of them")
 
@@ -334,8 +343,8 @@ def _flat_parts(run: Training, real: torch.dtype) -> list[Tensor]:
     """
     parts = [_engine_tensors(run.network), _in_order(run.network, run.average or run.state)]
     for name in _memories(run.optimizer):
-        kept = [(parameter, run.optimizer.state.get(parameter, {}).get(name)) for parameter in run.network.parameters()]
-        parts.append([torch.zeros_like(parameter) if value is None else value for parameter, value in kept])
+        pairs = [(each, run.optimizer.state.get(each, {}).get(name)) for each in run.network.parameters()]
+        parts.append([torch.zeros_like(parameter) if value is None else value for parameter, value in pairs])
     return [_flat(part, real) for part in parts]
 
 
@@ -391,20 +400,20 @@ def finish_average(run: Training, images: Images) -> None:
 
 
 def predictions(run: Training, images: Images) -> Tensor:
-    """Return the class said for each image, int64 (n,), by the averaged weights where the recipe averages.
+    """Return the predicted class of each image, int64 (n,), by the averaged weights where the recipe averages.
 
     One forward pass an image, without augmentation, in the recipe's precision.
     """
     if run.engine is not None:
         return _native(run, run.engine, images).predict(run.network, predicting_state(run), images.pixels)
-    found = []
+    logits = []
     with _holding(run, predicting_state(run)), torch.inference_mode():
         run.network.eval()
         for first in range(0, len(images), _EVALUATION_BATCH):
             batch = _batch(images, slice(first, first + _EVALUATION_BATCH))
             with _autocast(run):
-                found.append(run.network(batch).float())
-    return torch.cat(found).argmax(1)
+                logits.append(run.network(batch).float())
+    return torch.cat(logits).argmax(1)
 
 
 def count_errors(run: Training, images: Images) -> int:
@@ -455,7 +464,9 @@ def resume(run: Training, saved: dict[str, Any]) -> None:
     run.optimizer.load_state_dict(saved["optimizer"])
     run.generator.set_state(saved["generator"].cpu())
     run.average = None if saved["average"] is None else [tensor.to(run.device) for tensor in saved["average"]]
-    run.step, run.seconds, run.diverged = saved["step"], saved["seconds"], saved["diverged"]
+    run.step = saved["step"]
+    run.seconds = saved["seconds"]
+    run.diverged = saved["diverged"]
     run.history = [Epoch(*values) for values in saved["history"]]
 
 
@@ -470,18 +481,18 @@ def _batch(
 
 @contextlib.contextmanager
 def _holding(run: Training, state: list[Tensor]) -> Iterator[None]:
-    # Puts these weights and statistics into the network for the block.
+    # It puts these weights and statistics into the network for the block.
     if state is run.state:
         yield
         return
-    kept = [tensor.clone() for tensor in run.state]
+    originals = [tensor.clone() for tensor in run.state]
     with torch.no_grad():
         torch._foreach_copy_(run.state, state)
     try:
         yield
     finally:
         with torch.no_grad():
-            torch._foreach_copy_(run.state, kept)
+            torch._foreach_copy_(run.state, originals)
 
 
 def _autocast(run: Training) -> contextlib.AbstractContextManager[object]:

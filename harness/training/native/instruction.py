@@ -157,27 +157,29 @@ def _pointwise(flat: Program, ops: tuple[spec.Op, ...], shape: Shape, source: in
 
     These are activation, BN, activation and dropout in this order, each or none; a second activation only after BN.
     """
-    item, count = _Instruction(code=_Code.POINTWISE, source=source), 0
-    for place in range(4):
+    item = _Instruction(code=_Code.POINTWISE, source=source)
+    count = 0
+    for stage in range(4):
         op = ops[count] if count < len(ops) else None
-        if type(op) in _ACTIVATIONS and (place == 0 or (place == 2 and item.shift >= 0)):
-            # The slope: parts where it is given, a place where it is learned.
+        if type(op) in _ACTIVATIONS and (stage == 0 or (stage == 2 and item.shift >= 0)):
+            # A fixed slope is stored in parts, a learned one as its index in the state.
             slope = round(op.slope * _SLOPE_PARTS) if isinstance(op, spec.LeakyReLU) else 0
             if isinstance(op, spec.PReLU):
                 slope = flat._parameter(1, kernel=False)
             kind = _ACTIVATIONS[type(op)]
-            if place == 0:
+            if stage == 0:
                 item = replace(item, before=kind, before_slope=slope)
             else:
                 item = replace(item, after=kind, after_slope=slope)
-        elif isinstance(op, spec.BatchNorm) and place == 1:
-            shared, mean = op.poses if op.shared else 1, flat.statistics
+        elif isinstance(op, spec.BatchNorm) and stage == 1:
+            shared = op.poses if op.shared else 1
+            mean = flat.statistics
             scale = -1 if op.unscaled else flat._parameter(shape[0] // op.poses, kernel=False)
             shift = flat._parameter(shape[0] // op.poses, kernel=False)
             item = replace(item, poses=op.poses, shared=shared, scale=scale, shift=shift)
             item = replace(item, mean=mean, variance=mean + shape[0] // shared)
             flat.statistics += 2 * (shape[0] // shared)
-        elif isinstance(op, spec.Dropout | spec.Dropout2d) and place == 3:
+        elif isinstance(op, spec.Dropout | spec.Dropout2d) and stage == 3:
             rate = min(round(op.p * _RATE_PARTS), _RATE_PARTS - 1)
             item = replace(item, dropout=_DROPOUTS[type(op)], rate=rate)
         else:
@@ -187,7 +189,7 @@ def _pointwise(flat: Program, ops: tuple[spec.Op, ...], shape: Shape, source: in
 
 
 def _window(code: _Code, flat: Program, op: Any, shape: Shape, source: int) -> int:
-    # The window of what has no size is the whole map.
+    # An op without a size, such as a global pool, has the whole map as its window.
     size = getattr(op, "size", 0)
     return flat._write(op.shape(shape), _Instruction(code=code, source=source, rows=size, columns=size))
 
@@ -199,10 +201,16 @@ def _linear(flat: Program, op: spec.Linear, shape: Shape, source: int) -> int:
 
 
 def _convolution(flat: Program, op: spec.Conv | spec.DepthwiseConv, shape: Shape, source: int) -> int:
-    (rows, columns), (above, left) = op.edges, op.paddings
-    code, out, groups, poses = _Code.DEPTHWISE, shape[0], shape[0], 1
+    rows, columns = op.edges
+    above, left = op.paddings
+    code = _Code.DEPTHWISE
+    out = groups = shape[0]
+    poses = 1
     if isinstance(op, spec.Conv):
-        code, out, groups, poses = _Code.CONVOLUTION, op.out_channels, op.groups, op.poses
+        code = _Code.CONVOLUTION
+        out = op.out_channels
+        groups = op.groups
+        poses = op.poses
     read = flat.values[source]
     flat.values[source] = replace(read, margin=max(read.margin, above, left))
     item = _Instruction(

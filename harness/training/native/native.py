@@ -66,7 +66,10 @@ class _CompilerRefuses(EngineUnavailable):
     pass
 
 
-_INT, _LONG, _POINTER, _DOUBLE = ctypes.c_int, ctypes.c_int64, ctypes.c_void_p, ctypes.c_double
+_INT = ctypes.c_int
+_LONG = ctypes.c_int64
+_POINTER = ctypes.c_void_p
+_DOUBLE = ctypes.c_double
 
 
 def training_row(*, double: bool) -> type[ctypes.Structure]:
@@ -164,12 +167,12 @@ def _declared(library: ctypes.CDLL) -> ctypes.CDLL:
 
 def compiler() -> list[str]:
     """Return the command of the C++ compiler: that of CXX, else the first installed. Raises EngineUnavailable."""
-    given = os.environ.get("CXX")
-    for name in (given,) if given else ("c++", "g++", "clang++"):
+    command = os.environ.get("CXX")
+    for name in (command,) if command else ("c++", "g++", "clang++"):
         words = name.split()
-        if words and (found := shutil.which(words[0])):
-            return [found, *words[1:]]
-    raise EngineUnavailable(f"no C++ compiler found ({given or 'c++, g++, clang++'})")
+        if words and (path := shutil.which(words[0])):
+            return [path, *words[1:]]
+    raise EngineUnavailable(f"no C++ compiler found ({command or 'c++, g++, clang++'})")
 
 
 def compiler_version() -> str:
@@ -213,23 +216,24 @@ def _sealed(path: Path) -> bytes:
 
 def _compile(command: list[str], path: Path) -> None:
     print("compiling the engine for this processor, once; it takes some twenty seconds", file=sys.stderr, flush=True)
-    for left in path.parent.glob(f".build-{path.stem}-*"):  # by a build that was killed; its lock is held here
-        shutil.rmtree(left, ignore_errors=True)
+    # This process holds the lock, so a folder of another build is left from one that was killed.
+    for remnant in path.parent.glob(f".build-{path.stem}-*"):
+        shutil.rmtree(remnant, ignore_errors=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".build-{path.stem}-") as folder:
-        made = Path(folder) / path.name
-        line = [*command, "-o", str(made), *map(str, sorted(_SOURCES.glob("*.cpp")))]
+        library = Path(folder) / path.name
+        line = [*command, "-o", str(library), *map(str, sorted(_SOURCES.glob("*.cpp")))]
         environment = os.environ | {"TMPDIR": folder}
         answer = subprocess.run(line, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment)
-        # The compiler's driver itself, or a program that it has started.
+        # Either the compiler's driver was killed, or a program that it has started.
         if answer.returncode < 0 or "Killed signal" in answer.stderr:
             raise EngineUnavailable(f"{command[0]} was killed; is there too little memory?")
         if answer.returncode:
             # A linker that finds no room says so before the compiler says that the linker has failed.
             telling = (line for line in answer.stderr.splitlines() if "error" in line or "failed" in line)
             raise _CompilerRefuses(f"{command[0]} fails: {next(telling, answer.stderr[:200])}")
-        with made.open("rb") as file:
+        with library.open("rb") as file:
             os.fsync(file.fileno())
-        os.replace(made, path)
+        os.replace(library, path)
 
 
 @dataclass(frozen=True, slots=True)
