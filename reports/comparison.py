@@ -312,10 +312,8 @@ def write_study_comparison(folders: Sequence[Path], workspace: Workspace) -> Pat
         UsageError: the folder cannot be written.
     """
     studies = read_studies(folders, workspace)
-    answers = {
-        info.network.hash: (info.name, info.network.architecture) for info in studies.infos[::-1] if info.network
-    }
-    facts = network_comparison(read_networks([*answers.values()][::-1], workspace)) if len(answers) > 1 else None
+    pairs = {info.network.hash: (info.name, info.network.architecture) for info in studies.infos[::-1] if info.network}
+    facts = network_comparison(read_networks([*pairs.values()][::-1], workspace)) if len(pairs) > 1 else None
     names = [folder.name for folder in folders]
     return _written(names, workspace, charts.studies_charts(studies.infos), facts, studies)
 

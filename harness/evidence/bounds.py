@@ -31,13 +31,13 @@ VERIFIED_SEEDS = 5
 VERIFIED_CONFIDENCE = 0.98
 # Student's bound of twenty seeds of such a skewness errs up to four times as often as it states.
 _SKEW = 4
-# With both, a network whose true mean is the target stops after 11 of 20 seeds on average; with 20 or 30 declared no
-# network loses more than 0.3 points of its chance to pass, with 100 up to 1.7 (simulated, docs/lab).
+# With these two limits, a network whose true mean is the target stops after 11 of 20 seeds on average; with 20 or 30
+# declared no network loses more than 0.3 points of its chance to pass, with 100 up to 1.7 (simulated, docs/lab).
 _FEWEST_RUN = 5
 _SMALLEST_CHANCE = 0.01
-# Of a one-sided test that says a re-run is worse than its record.
+# The chance at which a one-sided test wrongly says that a re-run is worse than its record.
 _SIGNIFICANCE = 0.05
-# Of bounds in per cent: far above the rounding of floats, far below one test image in a hundred seeds.
+# Bounds in per cent may differ by this: far above the rounding of floats, far below an image in a hundred seeds.
 TOLERANCE = 1e-6
 
 
@@ -105,7 +105,7 @@ def lower_bound_pct(errors: Sequence[int], images: int, confidence: float) -> fl
 
 
 def _floor_pct(errors: Sequence[int], images: int, confidence: float) -> float:
-    # As ``scipy.stats`` has it, whose import takes four times as long.
+    # This is the formula of ``scipy.stats``, whose import takes four times as long.
     from scipy.special import gammaincinv
 
     fewest = min(errors)
@@ -228,8 +228,8 @@ def is_futile(
 
 
 def _chance(accuracies_pct: Sequence[float], declared: int, target_pct: float, confidence: float = CONFIDENCE) -> float:
-    # Predictive: the mean of the remaining seeds, given those that were run, has a Student distribution around their
-    # mean (Geisser 1993, normal seeds and a flat prior); the deviation in the bound is taken as the one seen so far.
+    # The chance is predictive: the mean of the remaining seeds, given those that were run, has a Student distribution
+    # around their mean (Geisser 1993, normal seeds and a flat prior); the deviation in the bound is that seen so far.
     seen = len(accuracies_pct)
     left = declared - seen
     centre = statistics.mean(accuracies_pct)
@@ -261,7 +261,7 @@ class _Components(NamedTuple):
 
         It is never above the t bound over seeds alone, which few seeds put low for want of degrees of freedom.
         """
-        # Whole degrees only, rounded down: quantiles of few degrees are kept, and fewer are the safer side.
+        # Degrees are rounded down to whole ones: quantiles of few degrees are kept, and fewer are the safer side.
         both = statistics.quantile(confidence, max(1, math.floor(min(self.freedom, 1e9)))) * self.error_pct
         return self.mean_pct - max(both, statistics.quantile(confidence, self.seeds - 1) * self.seeds_error_pct)
 
@@ -282,7 +282,7 @@ def components(wrong: Sequence[Sequence[int]], images: int) -> _Components | Non
     of_seeds = math.fsum((count / images - centre) ** 2 for count in errors) * images
     missed = math.fsum((count / seeds - centre) ** 2 for count in of_image.values())
     of_images = (missed + (images - len(of_image)) * centre**2) * seeds
-    # A square of zero or one is itself.
+    # All squares add up to ``total``, because a square of zero or one is itself.
     rest = max(0.0, total - seeds * images * centre**2 - of_seeds - of_images)
     degrees = seeds - 1, images - 1, (seeds - 1) * (images - 1)
     squares = [each / freedom for each, freedom in zip((of_seeds, of_images, rest), degrees, strict=True)]

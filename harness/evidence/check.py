@@ -28,7 +28,7 @@ _Memory = tuple[dict[Path, dict[str, str]], dict[Path, tuple[str, str]]]
 
 
 def faults(workspace: Workspace, anchor: str | None = None) -> list[str]:
-    """Return what does not hold together, ``file: field: stated, computed`` each; nothing where all does.
+    """Return a line for all that does not hold together, ``file: field: stated, computed``.
 
     What is shipped is checked, and what the workspace has beside it.
 
@@ -58,7 +58,7 @@ def faults(workspace: Workspace, anchor: str | None = None) -> list[str]:
 
 
 def _remembered(folder: Path) -> _Memory:
-    # The whole history and both sides of a merge: by default git leaves out a branch of which a merge has kept nothing.
+    # This asks for both sides of each merge: by default git leaves out a branch of which a merge has kept nothing.
     options = ("--raw", "--patch", "--unified=0", "--no-renames", "--no-abbrev", "--no-color", "--no-ext-diff")
     text = git(folder, "-c", "core.quotePath=off", "log", "--full-history", "-m", *options,
                "--no-prefix", "--relative", "--format=commit %H", "--", ".")  # fmt: skip
@@ -66,7 +66,7 @@ def _remembered(folder: Path) -> _Memory:
     blobs: dict[Path, tuple[str, str]] = {}
     commit = ""
     path = folder
-    # Latest first, so the earliest commit stays.
+    # The log has the latest commit first, so the earliest one stays.
     for line in (text or "").split("\n"):
         if line.startswith("commit "):
             commit = line.split()[1]
@@ -82,7 +82,7 @@ def _remembered(folder: Path) -> _Memory:
 
 
 def _line_of(text: str) -> str:
-    # Without the comma after it: where a list goes on, the same line ends otherwise.
+    # A comma at the end is left out, because a line gains one when its list goes on.
     return text.strip().rstrip(",")
 
 
@@ -97,7 +97,7 @@ def _lost(lines: dict[Path, dict[str, str]], blobs: dict[Path, tuple[str, str]])
             yield f"{path}: file: removed, committed in {commit[:12]}"
         elif now.get(path, blob) != blob:
             yield f"{path}: file: {now[path][:12]} stated, {blob[:12]} in commit {commit[:12]}"
-        # What others claim may be told better.
+        # The claims of others may be corrected, so their lines may change.
         elif path.suffix != ".safetensors" and path.name != "claims.json":
             yield from _lost_lines(path, lines.get(path, {}))
 
@@ -167,7 +167,7 @@ def _ledger_faults(path: Path, records: Iterable[Record], memories: list[_Memory
         is_published = any(ledger.is_declaration(line, attempt) for line in published)
         where, memory = (shipped, memories[0]) if is_published else (path, memories[1])
         beacon = _declared_in([memory], attempt)
-        # Outside a repository, and where its history is cut off, nobody knows.
+        # Outside a repository, and where its history is cut off, the commit is not known.
         if begun - {beacon} and memory[0] and is_whole(where.parent):
             yield f"{name}: beacon: {', '.join(map(str, begun))} stated, its declaration is in {beacon}"
     yield from _spending_faults(path, entered)
@@ -186,7 +186,7 @@ def _ledger_faults(path: Path, records: Iterable[Record], memories: list[_Memory
 
 
 def _spending_faults(path: Path, entered: ledger.Ledger) -> Iterator[str]:
-    # Of each data set, in the order of the declarations.
+    # The entries of each data set, in the order of their declarations.
     spent: dict[str, list[Attempt | Declaration]] = defaultdict(list)
     for entry in sorted(entered.spending, key=lambda entry: entry.declared_utc):
         due = ledger.next_alpha(spent[entry.dataset], entry.dataset)

@@ -78,7 +78,7 @@ def network_of(weights: WeightFile, task: Task) -> Network:
         with torch.random.fork_rng(devices=[]):
             network = build(parse_network(weights.about["architecture"], task), task)
         named = {name: torch.from_numpy(weights.kept[weights.tied.get(name, name)]) for name in weights.state}
-        # Not strict: how many batches BN has seen is not kept.
+        # Loading is not strict, because files do not hold how many batches BN has seen.
         loaded = network.load_state_dict(named, strict=False)
     except (SearchSpaceError, RuntimeError, KeyError) as error:
         raise ContentError(f"{weights.path} does not hold a network: {str(error).splitlines()[0]}") from error
@@ -119,7 +119,7 @@ def evaluated(index: int, sure: Tensor, labels: Tensor, precision: Precision, re
         return Evaluation(index, len(labels), wrong)
     expected = labels.clone()
     for image, claimed in recorded.wrong:
-        # A record that was edited may claim what cannot be: no class, or a mistake that is none.
+        # A record that was edited may claim a class that does not exist, or a mistake that is none.
         possible = 0 <= claimed < sure.shape[1] and claimed != labels[image]
         expected[image] = claimed if possible else _NO_CLASS
     differing = (classes != expected).nonzero().flatten()

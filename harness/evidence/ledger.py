@@ -21,14 +21,14 @@ from harness.system.errors import ContentError
 
 DEFAULT_SEEDS = 30
 FEWEST_SEEDS = 20
-# At which bounds are shown, and at which the first attempt at a target is decided.
+# The confidence of the bounds that are shown, and of the bound that decides the first attempt at a target.
 CONFIDENCE = 0.99
 # The chance that any success on a data set is false, over all attempts at all targets (docs/decisions.md#20).
 ALPHA = 0.05
 # Each attempt spends so much of what the attempts before it have left.
 ALPHA_SHARE = 0.2
 
-# Of the four attempts that were declared by the first rules: number, network, first seed, seeds and time.
+# The four attempts that were declared by the first rules: number, network, first seed, seeds and time.
 _OF_OLD_RULES = {
     (1, "209721711989", 0, 30, "2026-11-20T18:31:02+00:00"),
     (2, "5b5d16c11c4a", 0, 40, "2026-11-20T21:26:28+00:00"),
@@ -109,7 +109,7 @@ class Attempt(_Promise):
 
     @property
     def declared(self) -> Attempt:
-        """As it was declared, without its end."""
+        """The attempt as it was declared, without its end."""
         return replace(self, outcome=Outcome.OPEN, lower_bound_pct=None, ended_utc=None)
 
 
@@ -167,7 +167,7 @@ class Ledger:
 
     @property
     def spending(self) -> list[Attempt | Declaration]:
-        """What spends of the chance of a false success: attempts to certify a row, and certificates."""
+        """The entries that spend the chance of a false success: attempts to certify a row, and certificates."""
         return [*self.attempts, *(item for item in self.declarations if item.alpha)]
 
     def promised(self, key: _Key, run: Container[int]) -> list[list[int]]:
@@ -217,7 +217,7 @@ def read(path: Path, damage: list[ContentError] | None = None) -> Ledger:
                 if not evaluated.get(opened, opened).errors:
                     evaluated[opened] = entry
             case Attempt():
-                # Not the number alone: two clones may have declared attempts of the same number, and both count.
+                # An attempt is more than its number: two clones may have declared the same one, and both count.
                 known = attempts.get(entry.declared, entry.declared)
                 if known.outcome is Outcome.OPEN:
                     attempts[entry.declared] = entry
@@ -299,7 +299,7 @@ def declare_certificate(path: Path, key: _Key, indices: Iterable[int], commit: s
 
 
 def _of(key: _Key, commit: str | None) -> dict[str, Any]:
-    # What an entry of today says of its row.
+    # The fields by which a new entry names its row, and when and by which code it is entered.
     row = dict(zip(("hash", "recipe_hash", "dataset", "target_pct", "protocol_version"), key, strict=True))
     return row | {"declared_utc": _now(), "commit": commit}
 

@@ -231,7 +231,7 @@ def read(path: Path) -> Record:
         "order of seeds": ([run.index for run in record.seeds], sorted({run.index for run in record.seeds})),
         "file name": (path.name, path_of(path.parent, record).name),
     }
-    # A diverged network may have no number left that tells it from another.
+    # Only complete seeds are compared: a diverged network may have no number left that tells it from another.
     complete = [run for run in record.seeds if run.status is Status.COMPLETE]
     digests = [run.weights_sha256 for run in complete if run.weights_sha256 is not None]
     facts["number of different weights of complete seeds"] = (len(set(digests)), len(digests))
@@ -246,7 +246,7 @@ def read(path: Path) -> Record:
             f"classes said by seed {run.index}": (classes, [each for each in classes if each in range(spec.classes)]),
         }
         if run.status is Status.COMPLETE and run.best_test_errors is not None:
-            # The last epoch is one of those that were looked at.
+            # The last epoch was looked at too, so the fewest errors are no more than those at the end.
             best = min(run.best_test_errors, run.test_errors)
             facts[f"best_test_errors of seed {run.index}"] = (run.best_test_errors, best)
         if record.protocol_version == PROTOCOL_VERSION:
@@ -323,7 +323,7 @@ def read_weights(path: Path) -> WeightFile:
     Raises:
         ContentError: it cannot be read, or is no file of weights that this program has written.
     """
-    # With numpy, which takes longer than all that a command needs to name a record.
+    # Imported here, because it brings numpy, which takes longer than all that a command needs to name a record.
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -350,15 +350,14 @@ def read_recorded(own: Path, evidence: Record, index: int) -> WeightFile:
     path = kept_weights(own, evidence, index)
     if run is None or path is None:
         indices = ", ".join(map(str, kept_indices(own, evidence)))
+        others = f"kept are those of {indices}" if indices else "none are kept"
+        again = f"{typed('verify', evidence.hash, '--seeds', str(index + 1))} trains and tests it again"
         raise ContentError(
-            f"no weights of seed {index} of {evidence.hash} with recipe {evidence.recipe_name}: "
-            f"{f'kept are those of {indices}' if indices else 'none are kept'}",
-            hint=None
-            if indices
-            else f"{typed('verify', evidence.hash, '--seeds', str(index + 1))} trains and tests it again",
+            f"no weights of seed {index} of {evidence.hash} with recipe {evidence.recipe_name}: {others}",
+            hint=None if indices else again,
         )
     weights = read_weights(path)
-    # The recorded ones, or those of a repeat that made the recorded errors.
+    # The weights are the recorded ones, or those of a repeat that made the recorded errors.
     repeats = path.parents[1] / "repeats.jsonl"
     repeated = None if weights.sha256 == run.weights_sha256 else _repeat_of(repeats, evidence, run)
     due = {
@@ -384,7 +383,7 @@ def read_recorded(own: Path, evidence: Record, index: int) -> WeightFile:
 
 
 def _repeat_of(path: Path, evidence: Record, run: SeedRun) -> str | None:
-    # The digest of a recorded seed that was trained again, made the recorded errors, and has other last bits.
+    # Returns the digest of a recorded seed that was trained again, made the recorded errors, and has other last bits.
     seed = {"seed_index": run.index, "recorded_sha256": run.weights_sha256}
     seed |= {name: getattr(evidence, name) for name in ("hash", "recipe_hash", "dataset")}
     try:

@@ -36,7 +36,7 @@ from search_spaces.errors import SearchSpaceError
 from search_spaces.network import Architecture, Task, analyse
 from search_spaces.ops import Op, Residual, Role
 
-# Of all weights: a relu before a wide maxpool changes nothing in one of them, and something in the next.
+# Weights are drawn so many times: a relu before a wide maxpool changes nothing in one draw, and something in the next.
 _DRAWS = 32
 
 
@@ -112,7 +112,7 @@ class Rerun:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a verification found.
+    """The outcome of a verification.
 
     Attributes:
         runs: the seeds that were asked for, in order, as they were run now or are on record.
@@ -179,12 +179,12 @@ def declare_certificate(plan: Plan, workspace: Workspace, seeds: int) -> Declara
 
 
 def _first_unused(key: tuple[str, str, str, float, int], workspace: Workspace) -> int:
-    # Of network and recipe, whatever data set and target.
+    # Seeds are those of a network and a recipe, whatever data set and target.
     return max(_indices(workspace, lambda other: other[:2] == key[:2]), default=-1) + 1
 
 
 def _indices(workspace: Workspace, is_meant: Callable[[tuple[str, str, str, float, int]], bool]) -> set[int]:
-    # The seeds that were run or declared for some rows.
+    # Returns the seeds that were run or declared for some rows.
     entered = ledger.read(workspace.ledger)
     used = {run.index for item in record.read_all(workspace.records) if is_meant(item.key) for run in item.seeds}
     entries: list[Attempt | Declaration] = [*entered.attempts, *entered.declarations]
@@ -243,8 +243,8 @@ def _refuse_vain(network: Architecture, task: Task) -> None:
 
 
 def _vain_op(network: Architecture, task: Task) -> Op | None:
-    # An op without which as many parameters compute the same in training, whatever they and the images are. A dropout
-    # is kept in parts of 65,536, and one of none of them drops nothing.
+    # Returns an op without which as many parameters compute the same in training, whatever they and the images are. The
+    # rate of a dropout is rounded to parts of 65,536, and one that is rounded to none of them drops nothing.
     import torch
 
     def shortened(ops: tuple[Op, ...]) -> Iterator[tuple[Op, tuple[Op, ...]]]:
@@ -263,7 +263,7 @@ def _vain_op(network: Architecture, task: Task) -> Op | None:
                 torch.manual_seed(seed)
                 for value in module.parameters():
                     value.normal_()
-                # What is drawn in training, as by a dropout, is no less than what is computed.
+                # Training mode, because what is drawn there, as by a dropout, is a part of the function.
                 outputs.append(module.train()(images))
             if not torch.equal(*outputs):
                 return False
@@ -347,7 +347,7 @@ def run_seeds(
                 original = before.get(run.index, run)
                 learned = folder / f"seed-{run.index:04d}.safetensors"
                 weights = record.weights_path(workspace.records, evidence, run.index)
-                # The seed's weights go first: what the record names is there.
+                # The weights are written before the record, so that all weights that a record names exist.
                 is_ours = record.kept_weights(workspace.records, evidence, run.index) in (None, weights)
                 if learned.exists() and is_ours and run.weights_sha256 == original.weights_sha256:
                     files.write_bytes(weights, learned.read_bytes())
@@ -355,17 +355,15 @@ def run_seeds(
                     repeated[run.index] = run
                     continue
                 _refuse_twin(run, evidence)
-                evidence = replace(
-                    record.with_seeds(evidence, run),
-                    teacher_seconds=evidence.teacher_seconds or seed_result.teacher_seconds,
-                )
+                teacher_seconds = evidence.teacher_seconds or seed_result.teacher_seconds
+                evidence = replace(record.with_seeds(evidence, run), teacher_seconds=teacher_seconds)
                 record.write(workspace.records, evidence)
                 ended = ended or _closed_if_futile(plan, workspace, evidence)
                 if ended:
-                    # What is being trained was launched, so it counts; nothing more is.
+                    # Seeds that are being trained still count; no further one is launched.
                     waiting.clear()
         if plan.attempt is not None and ended is None:
-            # From the record, as everybody will compute it: a seed stays as it was first measured.
+            # The end is computed from the record, as everybody will do it: a seed stays as it was first measured.
             outcome, bound = bounds.ending(plan.attempt, evidence)
             ended = ledger.close(workspace.ledger, plan.attempt, outcome=outcome, lower_bound_pct=bound)
         verdict = _verdict_of(plan, workspace, evidence, repeated, ended)
@@ -380,7 +378,7 @@ def recorded_verdict(plan: Plan, workspace: Workspace) -> Verdict:
 
 
 def _closed_if_futile(plan: Plan, workspace: Workspace, evidence: Record) -> Attempt | None:
-    # Entered at once: seeds that are still being trained, or a later call, must not make a success of it.
+    # The end is entered at once: seeds that are still being trained, or a later call, must not make a success of it.
     runs = [run for index in plan.indices if (run := evidence.seed(index)) is not None]
     if plan.attempt is None or not runs:
         return None
