@@ -53,7 +53,9 @@ def accounting(info: StudyFacts) -> _Accounting:
     first = [result for result in info.results if result.purpose is Purpose.SEARCH]
     trained = [result for result in first if result.validation_errors is not None]
     whole = [result.validation_accuracy_pct or 0.0 for result in trained if result.status is Status.COMPLETE]
-    rejected, repeated, to_train = reasons.total(), info.study.repeated, len(info.study.proposals)
+    rejected = reasons.total()
+    repeated = info.study.repeated
+    to_train = len(info.study.proposals)
     confirmed = [network for network in info.networks if network.state in (State.WINNER, State.CONFIRMED)]
     return _Accounting(
         proposed=rejected + repeated + to_train,
@@ -83,12 +85,12 @@ def budget_steps(info: StudyFacts) -> list[tuple[float, int]]:
 def first_ends(info: StudyFacts) -> dict[int, float]:
     """Return after how many seconds the first run of a network ended, by its place in their order."""
     numbers = _numbers(info)
-    found: dict[int, float] = {}
+    ends: dict[int, float] = {}
     for entry in info.study.of_kind(RunEnded):
         number = numbers.get(entry.event.run.trial)
         if number is not None and entry.event.run.purpose is Purpose.SEARCH:
-            found.setdefault(number, entry.elapsed)
-    return found
+            ends.setdefault(number, entry.elapsed)
+    return ends
 
 
 def _numbers(info: StudyFacts) -> dict[int | None, int]:
@@ -101,7 +103,7 @@ def learning_curves(info: StudyFacts) -> list[tuple[int, Result, list[tuple[int,
 
     Each with the place of its network and its points (epoch, validation accuracy in per cent), the last at its end.
     """
-    found = []
+    curves = []
     for number, network in enumerate(info.networks):
         run = network.first
         if run is None or not run.validation_size or not run.history:
@@ -110,8 +112,8 @@ def learning_curves(info: StudyFacts) -> list[tuple[int, Result, list[tuple[int,
         if run.validation_errors is not None:
             read[run.history[-1].epoch] = run.validation_errors
         points = [(epoch, 100 - 100 * read[epoch] / run.validation_size) for epoch in sorted(read) if epoch]
-        found += [(number, run, points)] if points else []
-    return found[:_MOST_CURVES]
+        curves += [(number, run, points)] if points else []
+    return curves[:_MOST_CURVES]
 
 
 # A network with the accuracies of its fresh seeds on validation, and of its verification seeds on the test set.
@@ -163,11 +165,11 @@ def progress(info: StudyFacts) -> dict[str, Any]:
     The lowest cost of a confirmed network; the trained network with the fewest errors, of those that are not confirmed
     and would be smaller, and the most errors that meet the threshold; the runs that go on.
     """
-    found = info.networks
-    smallest = min((item.cost for item in found if item.state in (State.CONFIRMED, State.WINNER)), default=None)
+    networks = info.networks
+    smallest = min((item.cost for item in networks if item.state in (State.CONFIRMED, State.WINNER)), default=None)
     missed = [
         item
-        for item in found
+        for item in networks
         if item.state in (State.TRAINED, State.REFUTED)
         and item.errors is not None
         and (smallest is None or item.cost < smallest)
@@ -227,10 +229,10 @@ def pruning(info: StudyFacts) -> list[dict[str, Any]]:
         # A run that has not ended, or was broken off by the machine, says nothing yet.
         elif event.exempt and (reached := _reached(run, info.config.threshold_pct)) is not None:
             fates[epochs][event.trial] = reached
-    found = []
+    lengths = []
     for epochs in sorted(stopped.keys() | fates.keys()):
         ends = fates[epochs].values()
         interval = clopper_pearson(sum(ends), len(ends), 0.95) if ends else None
         counts = {"pruned": len(stopped[epochs]), "spared": len(ends), "reached": sum(ends)}
-        found.append({"epochs": epochs, "interval": interval, **counts})
-    return found
+        lengths.append({"epochs": epochs, "interval": interval, **counts})
+    return lengths

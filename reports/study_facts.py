@@ -303,9 +303,14 @@ class StudyFacts:
         at_work: bool = False,
     ) -> None:
         """Compute the rest."""
-        self.study, self.standings, self.measured, self.origins = study, standings, measured, origins
+        self.study = study
+        self.standings = standings
+        self.measured = measured
+        self.origins = origins
         self.past_trainings, self.at_work = past_trainings, at_work
-        self.name, self.config, self.results = study.folder.name, study.config, study.results
+        self.name = study.folder.name
+        self.config = study.config
+        self.results = study.results
         self.elapsed, self.last_utc = study.seconds, study.entries[-1].utc if study.entries else ""
         self.sessions = study.of_kind(SessionBegan)
         self.time_limit = self.sessions[-1].event.seconds if self.sessions else None
@@ -346,11 +351,11 @@ def read_standings(workspace: Workspace) -> Standings:
     Raises:
         ContentError: the ledger does not hold together.
     """
-    found = leaderboard.survey(workspace)
+    survey = leaderboard.survey(workspace)
     log = workspace.test_log
     lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.exists() else []
     reads = [_test_read(line) for line in lines if line.strip()]
-    return Standings(found.records, found.rows, tuple(reads), tuple(error.told for error in found.damage))
+    return Standings(survey.records, survey.rows, tuple(reads), tuple(error.told for error in survey.damage))
 
 
 def _test_read(line: str) -> tuple[str, str]:
@@ -397,8 +402,8 @@ def read_study(
 def inspections_of(evidence: Record, workspace: Workspace) -> tuple[Inspection, ...]:
     """Return the inspections of a record's own weights; those of a re-run that gave others say nothing about it."""
     weights = {run.index: run.weights_sha256 for run in evidence.seeds}
-    found = read_inspections(workspace.runs, record.path_of(workspace.records, evidence).stem)
-    return tuple(item for item in found if weights.get(item.seed_index) == item.weights_sha256)
+    inspections = read_inspections(workspace.runs, record.path_of(workspace.records, evidence).stem)
+    return tuple(item for item in inspections if weights.get(item.seed_index) == item.weights_sha256)
 
 
 def shown(value: object) -> str:
@@ -420,14 +425,14 @@ def settings(info: StudyFacts) -> list[tuple[str, str]]:
         # A training of another length is looked at after the same shares of it.
         rungs = shown(config.rungs)
         values["rungs"] = f"{rungs} of {config.recipe.epochs} epochs, and the same shares of other lengths"
-    found = []
+    rows = []
     for name, value in values.items():
         # The options that people give are named a little differently.
         option = "epochs" if name == "lengths" else name.removesuffix("_pct").removesuffix("_name")
         origin = info.origins.get(name, info.origins.get(option, "derived"))
         origin = {"commandline": "command line", "default_map": "file"}.get(origin, origin)
-        found.append((name, f"{shown(value)} ({origin})"))
-    return found
+        rows.append((name, f"{shown(value)} ({origin})"))
+    return rows
 
 
 def recipe_rows(config: StudyConfig) -> list[tuple[str, str]]:

@@ -161,7 +161,7 @@ def row_of_record(evidence: Record, entered: Ledger = _NO_LEDGER) -> Leaderboard
     own = (each for each in at_target if each.key == evidence.key)
     size = evidence.seeds[0].test_size if evidence.seeds else 1
     subject = (evidence.hash, evidence.recipe_hash, evidence.dataset, evidence.protocol_version)
-    said = [f"recipe fields assumed: {', '.join(evidence.assumed)}"] if evidence.assumed else []
+    notes = [f"recipe fields assumed: {', '.join(evidence.assumed)}"] if evidence.assumed else []
     for item in entered.registrations:
         if item.errors and item.subject == subject:
             mean, count = 100 - 100 * statistics.mean(item.errors) / item.images, len(item.errors)
@@ -169,9 +169,9 @@ def row_of_record(evidence: Record, entered: Ledger = _NO_LEDGER) -> Leaderboard
             text = f"on {item.on}: {mean:.3f} % over {count} seed{'s' if count > 1 else ''}"
             if over_seeds is not None and over_images is not None:
                 text += f" (99 % lower bound {over_seeds:.3f} over seeds, {over_images:.3f} over images too)"
-            said.append(text)
+            notes.append(text)
     best = [run.best_test_errors for run in evidence.seeds if run.best_test_errors is not None]
-    found = evidence.found
+    origin = evidence.found
     return LeaderboardRow(
         name=evidence.name or name_of(evidence.hash) or "",
         tier=tier,
@@ -189,21 +189,21 @@ def row_of_record(evidence: Record, entered: Ledger = _NO_LEDGER) -> Leaderboard
         diverged=sum(run.status is Status.DIVERGED for run in evidence.seeds),
         attempts=len(at_target),
         confidence=next((1 - item.alpha for item in own if item.outcome is Outcome.CERTIFIED), None),
-        validation_accuracy_pct=found.validation_accuracy_pct if found else None,
-        validation_seeds=found.validation_seeds if found else 0,
+        validation_accuracy_pct=origin.validation_accuracy_pct if origin else None,
+        validation_seeds=origin.validation_seeds if origin else 0,
         epochs=evidence.recipe.epochs,
         train_seconds=finite(statistics.mean([run.train_seconds for run in evidence.seeds])),
         teacher_seconds=evidence.teacher_seconds,
-        search_seconds=found.search_seconds if found else None,
+        search_seconds=origin.search_seconds if origin else None,
         dataset=evidence.dataset,
         recipe=evidence.recipe_name,
         recipe_hash=evidence.recipe_hash,
         device=_joined(run.environment.device for run in evidence.seeds),
         **_columns_of(evidence.architecture, dataset(evidence.dataset).task),
-        study=found.study if found else "",
+        study=origin.study if origin else "",
         commit=_joined(_commit(run.environment.commit, run.environment.dirty) for run in evidence.seeds),
         date_utc=max((run.started_utc for run in evidence.seeds), default=""),
-        note="; ".join(said),
+        note="; ".join(notes),
         protocol_version=evidence.protocol_version,
     )
 
@@ -221,9 +221,9 @@ def _folded_rows(folder: Path, *as_it_is: tuple[int, int]) -> list[LeaderboardRo
     runs: dict[tuple[str, str], list[Result]] = defaultdict(list)
     for result in study.results:
         runs[result.hash, result.recipe_hash].append(result)
-    speaking = [found for each in runs.values() if (found := validation_runs(each))]
-    front = pareto_front(speaking, lambda found: (found[0].parameters, -_validation_mean_pct(found), found[0].hash))
-    return [_searched_row(found, study.config.target_pct) for found in front]
+    speaking = [group for each in runs.values() if (group := validation_runs(each))]
+    front = pareto_front(speaking, lambda group: (group[0].parameters, -_validation_mean_pct(group), group[0].hash))
+    return [_searched_row(group, study.config.target_pct) for group in front]
 
 
 def validation_runs(results: Iterable[Result]) -> list[Result]:
@@ -336,9 +336,9 @@ def survey(workspace: Workspace) -> Survey:
     damage: list[ContentError] = []
 
     def sound(read: Callable[[Path], list[LeaderboardRow]], paths: Iterable[Path]) -> Iterable[LeaderboardRow]:
-        found, faults = read_each(read, paths)
+        value, faults = read_each(read, paths)
         damage.extend(faults)
-        return chain(*found)
+        return chain(*value)
 
     entered = ledger.read(workspace.ledger, damage)
     records = []
@@ -389,9 +389,9 @@ def collect(workspace: Workspace) -> list[LeaderboardRow]:
     Raises:
         ContentError: a record, the ledger, the claims, a study or the CSV does not hold together.
     """
-    found = survey(workspace)
-    record.raise_damage(found.damage)
-    return list(found.rows)
+    standings = survey(workspace)
+    record.raise_damage(standings.damage)
+    return list(standings.rows)
 
 
 def ranked(rows: list[LeaderboardRow]) -> list[LeaderboardRow]:
