@@ -389,6 +389,14 @@ class Study(Answer):
         return None if miss is None else self._trial(self._state.candidates[miss.trial])
 
     @property
+    def message(self) -> str:
+        """Why the last session ended before its time; empty where it did not."""
+        from harness.studies.events import SessionEnded
+
+        ends = self._state.of_kind(SessionEnded)
+        return ends[-1].event.message if ends else ""
+
+    @property
     def records(self) -> list[Record]:
         """The evidence of the networks that the study has verified on the test images, whoever verified them first."""
         from harness.evidence import record

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from harness.training.train import Training
 
 
+_MOST_EPOCH_LINES = 50
 _OWN_RECIPE = {"help": "Training recipe: a name, or @FILE.toml [default: the row's own, else fast]."}
 
 
@@ -186,8 +187,11 @@ def _trained(
         # As in a search and in a verification: the number of threads has a part in the bits.
         torch.set_num_threads(1)
 
+        # People read some lines, not thousands.
+        step = -(-epochs // _MOST_EPOCH_LINES)
+
         def on_epoch(epoch: Epoch) -> None:
-            if validated:
+            if validated and (epoch.epoch % step == 0 or epoch.epoch == epochs):
                 loss = "not finite" if epoch.train_loss is None else f"{epoch.train_loss:.4f}"
                 accuracy = accuracy_pct(epoch.validation_errors, images.dataset.validation_size)
                 figures = f"loss {loss}, validation {accuracy:.2f} %, {epoch.train_seconds:.1f} s"

@@ -126,7 +126,8 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
     def _keep(self, share: float) -> None:
         trial, why = _answer(self.study_)
         if trial is None:
-            raise WrongArgument(f"no network was trained in {self.time}; give more time")
+            ended = self.study_.message
+            raise WrongArgument(f"no network was trained: {ended}" if ended else f"none in {self.time}; give more time")
         if why:
             warnings.warn(f"the network that predicts is not verified at {share:.12g}: {why}", stacklevel=3)
         self._trial, self.verified_ = trial, not why
@@ -186,15 +187,16 @@ class SmallestClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc] 
             UsageError: fewer than twenty seeds.
             ContentError: the chance of a false certificate is spent for these images.
         """
-        fitted = {image.tobytes() for image in own.pixels_of(self.data_, self._given[0])}
-        images = own.pixels_of(self.data_, X_test)
-        repeated = sum(image.tobytes() in fitted for image in images)
-        if repeated:
-            raise DataError(f"{repeated} of the {len(images)} images to certify on were fitted; none may be")
-        channels = _channels(self._given[0])
-        data = own.from_arrays("certified", *self._given, X_test, y_test, channels=channels)
-        target_pct = round(100 * self.target, 10)
-        return api.certificate(self._trial, seeds, dataset=data.name, target_pct=target_pct, workers=self.workers)
+        with _told_as_values():
+            fitted = {image.tobytes() for image in own.pixels_of(self.data_, self._given[0])}
+            images = own.pixels_of(self.data_, X_test)
+            repeated = sum(image.tobytes() in fitted for image in images)
+            if repeated:
+                raise DataError(f"{repeated} of the {len(images)} images to certify on were fitted; none may be")
+            channels = _channels(self._given[0])
+            data = own.from_arrays("certified", *self._given, X_test, y_test, channels=channels)
+            target_pct = round(100 * self.target, 10)
+            return api.certificate(self._trial, seeds, dataset=data.name, target_pct=target_pct, workers=self.workers)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.data.datasets import Dataset
-from harness.data.own.values import Array, other_range
+from harness.data.own.values import Array, other_range, seems_small
 from harness.evidence.record import SeedRun
 from harness.system.errors import DataError, HarnessError, typed
 from harness.training.modules import build, normalised
@@ -37,8 +37,6 @@ ONNX_LIBRARIES = ("onnx", "onnxruntime", "onnxscript")
 _TOLERANCE = 1e-3
 # The oldest that torch's exporter writes without converting.
 _OPSET = 18
-# Fractions of which none is larger, given for bytes, are most likely on a scale from 0 to 1, or normalised.
-_SMALL = 0.05 * 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +167,7 @@ class OfPixels(nn.Module):
         low, high = np.array(self.low), np.array(self.high)
         difference = other_range(numbers, low, high)
         least, most = float(numbers.min()), float(numbers.max())
-        is_small = self.takes_bytes and max(-least, most) <= _SMALL and bool((numbers != np.rint(numbers)).any())
-        if is_small or (difference and low.min() <= least and most <= high.max()):
+        if seems_small(numbers, low, high) or (difference and low.min() <= least and most <= high.max()):
             due = f"those of {self.dataset.name} from {low.min():g} to {high.max():g}"
             warnings.warn(f"numbers go from {least:g} to {most:g}, {due}", stacklevel=5)
         elif difference:

@@ -59,6 +59,7 @@ def planned_search(
     Raises:
         HarnessError: as ``resolve``, ``read_data``, ``make_plan``, ``check_url`` and ``executor_at`` do.
     """
+    from harness.searching.augmentation import CHOICES
     from harness.searching.plan import choose_recipe, make_plan, on_cluster, read_data, resolve, usual_recipe
     from harness.training.ray import executor_at
 
@@ -68,6 +69,7 @@ def planned_search(
     with busy("reading the images"):
         resolved, images = read_data(resolve(request, workspace()))
     recipe = usual_recipe(resolved)
+    choices = CHOICES if resolved.recipe is None and only_plan else ()
     seconds_of_choice = 0.0
     if resolved.recipe is None and not only_plan:
         began = time.monotonic()
@@ -76,7 +78,15 @@ def planned_search(
         seconds_of_choice = time.monotonic() - began
     recorded = {name: origin for name, origin in origins.items() if name not in _UNRECORDED}
     with busy("reading past runs"):
-        plan = make_plan(resolved, recipe, images.data_hash, recorded, known, planned_seconds=seconds_of_choice)
+        plan = make_plan(
+            resolved,
+            recipe,
+            images.data_hash,
+            recorded,
+            known,
+            recipe_choices=choices,
+            planned_seconds=seconds_of_choice,
+        )
     for name in plan.space.unused:
         say(f"'net' of the space '{plan.space.name}' does not use {name!r}", "warning")
     least = least_seconds(plan.config.dataset)

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from harness.data.datasets import dataset
 from harness.evidence.bounds import error_ratio_of
-from harness.evidence.leaderboard import Tier
+from harness.evidence.leaderboard import Tier, words_of
 from harness.evidence.ledger import DEFAULT_SEEDS
 from harness.evidence.record import Record, weights_path
 from harness.studies.events import Advised, Postponed, SessionEnded, Verified
@@ -198,9 +198,9 @@ def _next_step(info: StudyFacts) -> _NextStep | None:
         # The search's own advice at its end is still the latest word.
         return _NextStep(typed(*advised[-1].event.arguments), advised[-1].event.advice)
     if row is not None and not row.reached and (row.mean_test_accuracy_pct or 0.0) >= row.target_pct:
-        return _NextStep(typed("verify", row.hash, "--seeds", "10"), "adds the seeds that a verdict needs")
+        return _NextStep(typed("verify", *words_of(row), "--seeds", "10"), "adds the seeds that a verdict needs")
     if row is not None and row.reached and row.tier is not Tier.CERTIFIED and row.dataset == "mnist":
-        command = typed("verify", row.hash, "--certify", "--declare-only")
+        command = typed("verify", *words_of(row), "--certify", "--declare-only")
         trains = "commit the ledger, and the same command without --declare-only trains them"
         return _NextStep(command, f"declares {DEFAULT_SEEDS} further seeds; {trains}")
     if answer is not None and row is None:
@@ -212,7 +212,8 @@ def commands(info: StudyFacts) -> list[str]:
     """Return what began the study, and what trains its answer again; those that are known."""
     first = [shlex.join(entry.event.command) for entry in info.sessions[:1]]
     seeds = ["--seeds", str(info.row.seeds)] if info.row else []
-    again = [typed("verify", info.answer.hash, *seeds)] if info.answer else []
+    words = words_of(info.row) if info.row else (info.answer.hash,) if info.answer else ()
+    again = [typed("verify", *words, *seeds)] if words else []
     return [command for command in (*first, *again) if command]
 
 

@@ -35,7 +35,7 @@ _LEGEND = (
 
 
 @click.command(short_help="Show the standings.")
-@click.option("--dataset", help="Only rows on this data set.")
+@options.option("dataset", default=None, help="Only rows on this data set, a name or a path.")
 @click.option("--tier", type=click.Choice(list(_STYLES)), help="Only rows of this tier.")
 @click.option("--target", type=options.PER_CENT, help="Only rows of this target, in per cent.")
 @click.option("--all", "show_all", is_flag=True, help="All rows, grouped by data set and target.")

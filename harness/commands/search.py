@@ -52,13 +52,24 @@ def search(ctx: click.Context, /, plan_only: bool, verbose: bool, as_json: bool,
                 facts = list(_plan_facts(document).items())
                 show_table(console(), facts, [("bold", "")] * len(facts))
             return 0
-        command = [hidden(word) for word in ("harness", *sys.argv[1:])]
+        command = [hidden(word) for word in ("harness", *_with_name(sys.argv[1:], request.dataset))]
         changed = {name: arguments[name] for name, origin in origins.items() if origin == "commandline"}
         outcome, report = search_shown(plan, changed, command, verbose=verbose)
         if outcome is None:
             raise KeyboardInterrupt
     options.answer(as_json, outcome.document(report), f"{outcome.text()}\nreport: {report}")
     return 0 if outcome.verdict is not None and outcome.verdict.passed else 3
+
+
+def _with_name(words: list[str], name: str) -> list[str]:
+    """Return a command that names its data set in place of a path, which holds in one folder only."""
+    result = list(words)
+    for index, word in enumerate(words):
+        if word == "--dataset" and index + 1 < len(words):
+            result[index + 1] = name
+        elif word.startswith("--dataset="):
+            result[index] = f"--dataset={name}"
+    return result
 
 
 def _plan_facts(document: dict[str, Any]) -> dict[str, str]:
@@ -72,7 +83,8 @@ def _plan_facts(document: dict[str, Any]) -> dict[str, str]:
     for metric, most in (("minimise", "most"), ("second", "second_most")):
         if config.get(most) is not None:
             objective += f"; minimised: {OBJECTIVES[Metric(config[metric])]}, at most {config[most]:,}"
-    runs = f"recipe {config['recipe_name']}, epochs {', '.join(map(str, document['lengths']))}"
+    recipe = " or ".join(document.get("recipe_choices", [config["recipe_name"]]))
+    runs = f"recipe {recipe}, epochs {', '.join(map(str, document['lengths']))}"
     runs += ", pruned at 25 % and 50 %" if config["rungs"] else ""
     if (each := document["estimated_seconds_a_training"]) is not None:
         runs += f"; about {each[0]:.0f} to {each[1]:.0f} s each on one core"

@@ -108,13 +108,18 @@ def own_images(root: Path, spec: Dataset) -> tuple[list[_OwnImage], list[DataErr
         return [_own_image(root, spec)], []
     images: list[_OwnImage] = []
     faults: list[DataError] = []
+    others: list[Path] = []
     for path in sorted(root.iterdir()):
-        if path.name.startswith(".") or not values.is_picture(path):
+        if path.name.startswith(".") or not values.is_picture(path) or path.is_dir():
+            others.append(path)
             continue
         try:
             images.append(_own_image(path, spec))
         except DataError as error:
-            faults.append(error)
+            faults.append(error if str(path) in error.message else DataError(f"{path}: {error.message}"))
+    if others:
+        names = ", ".join(path.name for path in others[:5])
+        faults.append(DataError(f"what is no picture in {root} ({len(others):,}): {names}"))
     if not images:
         raise faults[0] if faults else UsageError(f"--images {root}: there is no picture ({values.ENDINGS})")
     return images, faults
@@ -127,8 +132,13 @@ def _own_image(path: Path, spec: Dataset) -> _OwnImage:
     if spec.sha256:
         if spec.image_shape[1] == 1 and numbers.shape[0] > 1:
             raise DataError(f"{path} is a picture of several rows; {spec.name} has series")
-        numbers = np.moveaxis(values.resized(numbers, spec.image_shape), 2, 0)[None]
+        rows, columns, channels = numbers.shape
         done = ["transparent parts made white"] if is_transparent else []
+        if (rows, columns) != spec.image_shape[1:]:
+            done.append(f"resized from {rows}x{columns}")
+        if channels != spec.image_shape[0]:
+            done.append("made grey" if spec.image_shape[0] == 1 else f"made {spec.image_shape[0]} channels")
+        numbers = np.moveaxis(values.resized(numbers, spec.image_shape), 2, 0)[None]
         return _OwnImage(path, values.fitted(spec, numbers)[0], ", ".join(done))
     if numbers.dtype != np.uint8:
         # More than bytes: from black to white is as far as the numbers go.

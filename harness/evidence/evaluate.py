@@ -16,7 +16,7 @@ from harness.data.training_images import load
 from harness.evidence import ledger
 from harness.evidence.bounds import over_images, over_seeds
 from harness.evidence.record import Record, SeedRun, WeightFile, read_recorded
-from harness.system.errors import ContentError
+from harness.system.errors import ContentError, DataError
 from harness.system.files import Workspace
 from harness.training.modules import Network, build, normalised
 from harness.training.recipe import Precision
@@ -152,6 +152,7 @@ def evaluate_seeds(
         pixels, labels = read_test_set(load(evidence.dataset, folder), purpose=purpose, log=workspace.test_log)
     else:
         images = labelled_images(other, spec, folder)
+        _refuse_trained(images.pixels, evidence.dataset, folder, other)
         pixels = images.pixels
         labels = images.labels
         wanted = ledger.Registration(
@@ -177,6 +178,17 @@ def evaluate_seeds(
         bound, images_bound = bounds_of(evidence, evaluations)
         ledger.close(workspace.ledger, entry, errors=errors, lower_bound_pct=bound, lower_bound_images_pct=images_bound)
     return evaluations, entry
+
+
+def _refuse_trained(pixels: Tensor, name: str, folder: Path | None, other: str) -> None:
+    """Raise DataError where some images are among those that the network was trained on."""
+    trained = {image.tobytes() for image in load(name, folder).train_images.numpy()}
+    repeated = sum(image.tobytes() in trained for image in pixels.numpy())
+    if repeated:
+        raise DataError(
+            f"{repeated:,} of the {len(pixels):,} images of {other} are among those that the network was trained on; "
+            "--on takes others"
+        )
 
 
 def bounds_of(evidence: Record, evaluations: Sequence[Evaluation]) -> tuple[float | None, float | None]:

@@ -328,6 +328,13 @@ def read_claims(path: Path) -> list[LeaderboardRow]:
     return rows
 
 
+def words_of(row: LeaderboardRow) -> tuple[str, ...]:
+    """Return the arguments by which a command finds a row: a network of one's own data may be on several of them."""
+    if row.dataset in DATASETS:
+        return (row.hash,)
+    return (row.hash, "--dataset", row.dataset, "--target", f"{row.target_pct:.12g}")
+
+
 def survey(workspace: Workspace) -> Survey:
     """Return what is shipped and what a workspace has beside it; what does not hold together is left out and named.
 
@@ -347,14 +354,14 @@ def survey(workspace: Workspace) -> Survey:
             records.append(item)
         else:
             damage.append(ContentError(f"{workspace.ledger}: {fault}"))
-    made = [row_of_record(item, entered) for item in records]
-    made += sound(read_claims, [folder / "claims.json" for folder in (files.SHIPPED / "records", workspace.records)])
-    made += sound(_rows_of_study, sorted(path.parent for path in workspace.runs.glob("*/config.json")))
-    made += sound(_searched_elsewhere, [path for path in [shipped_table()] if path.exists()])
-    rows: dict[Any, LeaderboardRow] = {}
-    for row in made:
-        rows.setdefault(row.key, row)
-    return Survey(tuple(records), tuple(ranked(list(rows.values()))), tuple(damage))
+    rows = [row_of_record(item, entered) for item in records]
+    rows += sound(read_claims, [folder / "claims.json" for folder in (files.SHIPPED / "records", workspace.records)])
+    rows += sound(_rows_of_study, sorted(path.parent for path in workspace.runs.glob("*/config.json")))
+    rows += sound(_searched_elsewhere, [path for path in [shipped_table()] if path.exists()])
+    first_rows: dict[Any, LeaderboardRow] = {}
+    for row in rows:
+        first_rows.setdefault(row.key, row)
+    return Survey(tuple(records), tuple(ranked(list(first_rows.values()))), tuple(damage))
 
 
 def shipped_table() -> Path:

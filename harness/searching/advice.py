@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.data.datasets import dataset
-from harness.evidence.leaderboard import cost_of
+from harness.evidence.leaderboard import cost_of, words_of
 from harness.evidence.verify import Verdict
 from harness.searching.clock import least_seconds
 from harness.searching.plan import SearchPlan
@@ -116,7 +116,7 @@ class Outcome:
                 f"(deviation {row.std_test_accuracy_pct or 0:.3f}), target {row.target_pct:g} % on "
                 f"{dataset(row.dataset).title}, in {duration_text(self.state.seconds)}",
                 f"  {row.architecture}",
-                f"run it again: {typed('verify', row.hash, '--seeds', str(row.seeds))}",
+                f"run it again: {typed('verify', *words_of(row), '--seeds', str(row.seeds))}",
                 f"standings: {typed('leaderboard', '--dataset', config.dataset, '--target', f'{config.target_pct:g}')}",
                 *self._early_end(),
             ]
@@ -257,10 +257,10 @@ class Outcome:
         sentence = f"its verification gave a mean of {errors:,.1f} test errors over {row.seeds} seeds"
         if verdict.is_held_back:
             sentence += "; the seeds of a certification are declared, and its row is measured until they have been run"
-            return _said("verification", (sentence,), ("verify", row.hash, "--certify"), "runs them")
+            return _said("verification", (sentence,), ("verify", *words_of(row), "--certify"), "runs them")
         if errors <= allowed and not verdict.contradicted:
             sentence += f"; {allowed:,.1f} are allowed, but so few seeds or so wide a spread prove nothing"
-            arguments, advice = ("verify", row.hash, "--seeds", "10"), "adds the seeds that a verdict needs"
+            arguments, advice = ("verify", *words_of(row), "--seeds", "10"), "adds the seeds that a verdict needs"
             return _said("verification", (sentence,), arguments, advice)
         more = f", {errors - allowed:,.1f} more than the {allowed:,.1f} allowed"
         sentence += ", which contradicts its record" if verdict.contradicted else more

@@ -76,6 +76,7 @@ class SearchPlan:
         offset: by which the threshold on validation images stands for the target.
         past: earlier trainings that the search learns from; ``left_out`` says what could not be read.
         executor_of: who trains; ``nodes`` are those of a cluster, none where this machine trains.
+        recipe_choices: the recipes of which the search takes one; none where it is known.
         planned_seconds: of the search, which the choice of an augmentation has taken.
     """
 
@@ -93,6 +94,7 @@ class SearchPlan:
     origins: dict[str, str]
     executor_of: ExecutorOf = Processes
     nodes: tuple[NodeInfo, ...] = ()
+    recipe_choices: tuple[str, ...] = ()
     planned_seconds: float = 0.0
 
 
@@ -240,6 +242,7 @@ def make_plan(
     origins: dict[str, str],
     known: Sequence[str] = (),
     *,
+    recipe_choices: tuple[str, ...] = (),
     planned_seconds: float = 0.0,
 ) -> SearchPlan:
     """Return the plan of a search whose data are read and whose recipe is chosen; nothing is trained.
@@ -316,6 +319,7 @@ def make_plan(
         engine=resolved.engine,
         past=past,
         left_out=tuple(error.message for error in left_out),
+        recipe_choices=recipe_choices,
         planned_seconds=planned_seconds,
         origins={_ORIGIN_KEYS.get(name, name): origin for name, origin in origins.items()},
     )
@@ -453,6 +457,7 @@ def plan_document(plan: SearchPlan) -> dict[str, Any]:
         "offset": asdict(plan.offset),
         "effort": asdict(plan.effort),
         "nodes": [asdict(node) for node in plan.nodes],
+        **({"recipe_choices": list(plan.recipe_choices)} if plan.recipe_choices else {}),
         "derivations": count.derivations,
         "feasible": asdict(count),
         "feasible_share": [count.low / count.derivations, count.high / count.derivations],

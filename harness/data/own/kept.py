@@ -277,6 +277,8 @@ def _kept(source: Source, options: Options) -> Dataset:
             f"the parts of {source.name} overlap: {overlap}", hint="--allow-overlap keeps them, and says so"
         )
     remarks = _remarks(source, roll, pixels, low, high)
+    if roll.groups is not None:
+        remarks.append(counted(len(np.unique(roll.groups)), "group"))
     duplicates = _duplicates(roll, equal)
     roll.numbers.clear()
     trained = np.flatnonzero(~tested)

@@ -235,8 +235,12 @@ def _picture_folder(root: Path, shape: Shape | None, group_by: str | None) -> So
             part.groups = [Path(name).name.partition("_")[0] for name in part.names]
     if not parts["train"].labels:
         raise DataError(f"{root} holds no folder of pictures a class, and no pair of IDX files")
-    if group_by is not None and not any("_" in Path(name).name for part in parts.values() for name in part.names):
-        raise DataError(f"--group-by _: no picture of {root} has a _ in its name")
+    if group_by is not None:
+        names = [name for part in parts.values() for name in part.names]
+        lacking = [name for name in names if "_" not in Path(name).name]
+        if lacking:
+            total = f"{len(lacking):,} of the {len(names):,} pictures of {root}"
+            raise DataError(f"--group-by _: {total} have no _ in their names, such as {lacking[0]}")
     words = [f"{number:,} {what}" for what, number in sorted(counts.items()) if number and what != "bytes"]
     return Source(root.resolve().name, parts, _left_out(others) + words)
 

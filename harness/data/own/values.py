@@ -8,6 +8,7 @@ wherever further numbers come in.
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -41,6 +42,8 @@ _BYTES, _SHARES = (0.0, 255.0), (0.0, 1.0)
 _BEYOND_FIXED, _BEYOND = 0.01, 1.0
 # Numbers that are spread over less than this share of the range that was fitted are of another scale.
 _NARROW = 0.01
+# Fractions of which none is larger than this share of the range are most likely of another scale.
+_SMALL_SHARE = 0.07
 # Numbers that are worked on at once, so that fractions of them take no memory that counts.
 _CHUNK = 2**16
 # Of a channel that has so few shades where the numbers have so many times more, people are told.
@@ -302,6 +305,18 @@ def other_range(images: Array, low: Array, high: Array) -> str | None:
     return None
 
 
+def seems_small(numbers: Array, low: Array, high: Array) -> bool:
+    """Return whether numbers are fractions that use hardly anything of the range that was fitted.
+
+    They are most likely on a scale from 0 to 1, or normalised, where others were not.
+    """
+    has_fractions = bool((numbers != np.rint(numbers)).any())
+    least = float(numbers.min())
+    most = float(numbers.max())
+    extent = float(high.max() - low.min())
+    return has_fractions and max(-least, most - float(low.min())) <= _SMALL_SHARE * extent
+
+
 def pixels_of(spec: Dataset, x: Any) -> Array:
     """Return further numbers, as `from_arrays` takes them, as the data set's pixels: uint8 (images, *image_shape).
 
@@ -325,6 +340,11 @@ def fitted(spec: Dataset, numbers: Array) -> Array:
     high = np.array(spec.high or [_BYTES[1]] * len(spec.mean))
     if difference := other_range(numbers, low, high):
         raise DataError(f"the numbers {difference}: give them as those of {spec.name} were given")
+    if len(numbers) and seems_small(numbers, low, high):
+        limits = f"{low.min():g} to {high.max():g}"
+        warnings.warn(
+            f"numbers go from {numbers.min():g} to {numbers.max():g}, those of {spec.name} from {limits}", stacklevel=5
+        )
     return scaled(numbers, low, high)
 
 

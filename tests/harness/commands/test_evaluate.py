@@ -195,13 +195,28 @@ def test_own_pictures_are_named_with_the_mean_confidence_of_the_seeds(
 
 @pytest.fixture
 def other(place: Workspace) -> Path:
-    """A folder with sixty labelled images that are not those of the test set."""
+    """A folder with sixty labelled images, training images upside down."""
+    return images_in(place.root / "other", np.flip(load("mnist-5k").train_images[:600:10, 0].numpy(), axis=1))
+
+
+def images_in(folder: Path, images: np.ndarray[Any, Any]) -> Path:
     data = load("mnist-5k")
-    folder = place.root / "other"
     folder.mkdir()
-    (folder / "my-images-idx3-ubyte").write_bytes(idx(data.train_images[:600:10, 0].numpy()))
+    (folder / "my-images-idx3-ubyte").write_bytes(idx(np.ascontiguousarray(images)))
     (folder / "my-labels-idx1-ubyte").write_bytes(idx(data.train_labels[:600:10].numpy().astype(np.uint8)))
     return folder
+
+
+def test_images_that_were_trained_on_are_refused_with_their_number(
+    place: Workspace, evidence: Record, capsys: pytest.CaptureFixture[str]
+):
+    images = load("mnist-5k").train_images[:600:10, 0].numpy().copy()
+    images[7:] = np.flip(images[7:], axis=1)
+    images_in(place.root / "mixed", images)
+
+    assert run(["evaluate", NETWORK, "--on", "mixed"]) == 5
+    assert "7 of the 60 images of mixed" in capsys.readouterr().err
+    assert ledger.read(place.ledger).registrations == []
 
 
 def test_other_images_are_registered_before_a_network_sees_them(

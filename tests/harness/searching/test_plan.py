@@ -358,3 +358,4 @@ def test_the_time_of_choosing_an_augmentation_is_counted_once(tmp_path: Path, mo
     for recipe, only_plan in (("auto", True), ("fast", False)):
         with planned_search(replace(REQUEST, recipe=recipe), {}, only_plan=only_plan) as plan:
             assert plan.planned_seconds == 0
+            assert plan.recipe_choices == (augmentation.CHOICES if only_plan else ())

@@ -184,8 +184,15 @@ def test_groups_of_folders_are_what_stands_before_the_first_line(tmp_path: Path)
 
     assert grouped == own.from_arrays("a", IMAGES, LABELS, groups=[f"p{person}" for person in PERSONS])
     assert grouped != own.read(folder)
+    assert "10 groups" in grouped.remarks
     with pytest.raises(DataError, match="allowed is _"):
         own.read(folder, group_by="subject")
+    # A file without one is nobody's group.
+    first = next(folder.glob("*/p0_*.png"))
+    lacking = first.rename(first.with_name("x.png"))
+    with pytest.raises(DataError, match="1 of the 120 pictures"):
+        own.read(folder, group_by="_")
+    lacking.rename(first)
     # In both parts, all persons.
     (folder / "train").mkdir()
     for name in CLASSES:

@@ -246,3 +246,21 @@ def test_transparent_parts_are_white_and_that_is_said(tmp_path: Path):
     [remark] = own.read(as_folder(tmp_path / "a", layered, np.arange(20) % 2)).remarks
 
     assert "20 pictures with transparent parts" in remark
+
+
+@pytest.mark.parametrize(
+    ("numbers", "limits", "is_small"),
+    [
+        (np.array([0.0, 0.5, 1.0]), (0, 16), True),
+        (np.array([0.0, 3.5, 8.0]), (0, 16), False),
+        (np.array([0.0, 1.0, 1.0]), (0, 255), False),
+        (np.array([0.0, 0.2, 1.0]), (0, 255), True),
+        (np.array([-2.0, 0.2, 1.0]), (-3, 3), False),
+    ],
+)
+def test_fractions_that_use_hardly_anything_of_the_range_seem_of_another_scale(
+    numbers: Any, limits: tuple[int, int], is_small: bool
+):
+    low, high = (np.array([float(limit)]) for limit in limits)
+
+    assert values.seems_small(numbers.reshape(1, 1, 1, 3), low, high) is is_small
