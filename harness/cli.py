@@ -110,11 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command line and return its exit code; errors are a line and a hint, or one document with ``--json``.
-
-    Raises:
-        OSError: an error cannot be shown.
-    """
+    """Run one command line and return its exit code; errors are a line and a hint, or one document with ``--json``."""
     as_json = "--json" in arguments
     try:
         code = cli.main(args=arguments, prog_name=typed(), complete_var=_COMPLETION, standalone_mode=False)

@@ -26,11 +26,7 @@ class Log(Protocol):
 
 
 def log_of(kind: str, folder: Path, past: Iterable[Event] = ()) -> Log:
-    """Return what writes the events of the study in ``folder`` there; ``past`` holds those of earlier sessions.
-
-    Raises:
-        DeviceError: the package is not installed.
-    """
+    """Return what writes the events of the study in ``folder`` there; ``past`` holds those of earlier sessions."""
     require("logs", (kind,), f"--log {kind}")
     curves = _Curves()
     for event in past:

@@ -58,9 +58,6 @@ def only_row(
     """Return the row that is meant, None where the network has none that fits.
 
     Rows of other targets count where none has this one: their recipe is the network's all the same.
-
-    Raises:
-        ContentError: several rows fit, and they differ in what was not given.
     """
     candidates = [row for row in argument.rows if dataset is None or row.dataset in (None, dataset)]
     at_target = [row for row in candidates if target_pct is None or row.target_pct in (None, target_pct)]
@@ -81,12 +78,7 @@ def only_row(
 
 
 def recipe_of(row: KnownRow | None, recipe: str | None, epochs: int | None) -> NamedRecipe:
-    """Return the recipe that is asked for (a name or ``@FILE.toml``), else the row's own, else ``fast``.
-
-    Raises:
-        UsageError: ``epochs`` without a recipe to change, or a row whose recipe is known here by its name alone.
-        ContentError: the file is not a recipe.
-    """
+    """Return the recipe that is asked for (a name or ``@FILE.toml``), else the row's own, else ``fast``."""
     if recipe is not None or row is None or not row.recipe_name:
         return named_recipe(recipe or "fast", epochs=epochs)
     if row.recipe is None:
@@ -110,13 +102,7 @@ def is_short(argument: str) -> bool:
 
 
 def read_network(argument: str, workspace: Workspace, task: Task) -> NetworkArgument:
-    """Return the network that an argument names; its ops fit together for the task.
-
-    Raises:
-        UsageError: the file does not exist.
-        ContentError: the hash or name is unknown or ambiguous.
-        SearchSpaceError: the notation is wrong, or the ops do not fit together.
-    """
+    """Return the network that an argument names; its ops fit together for the task."""
     if argument == "-":
         return NetworkArgument(_parsed(sys.stdin.read(_LONGEST_FILE), task))
     if argument.startswith("@"):
@@ -160,11 +146,7 @@ def _parsed(text: str, task: Task) -> Architecture:
 
 
 def read_record(network: str, workspace: Workspace, dataset: str = AUTO, recipe: str | None = None) -> Record:
-    """Return the record of a network; of several targets the one with most seeds: a target has no part in weights.
-
-    Raises:
-        ContentError: there is none, or several rows fit.
-    """
+    """Return the record of a network; of several targets the one with most seeds: a target has no part in weights."""
     network_hash = read_network(network, workspace, task_of(dataset)).architecture.hash
     records = [each for each in record.read_all(workspace.records) if each.hash == network_hash]
     fitting = [each for each in records if dataset in (AUTO, each.dataset) and recipe in (None, each.recipe_name)]
@@ -201,11 +183,7 @@ def find_study(name: str, workspace: Workspace) -> Path | None:
 
 
 def read_study(name: str | None, workspace: Workspace) -> Path:
-    """Return the folder of a study as ``find_study`` does, of the latest for None.
-
-    Raises:
-        UsageError: there is no study, or none of that name.
-    """
+    """Return the folder of a study as ``find_study`` does, of the latest for None."""
     known = studies(workspace)
     if not known:
         raise UsageError(f"there is no study in {workspace.runs} yet", hint=f"'{typed('search')}' begins one")
@@ -218,11 +196,7 @@ def read_study(name: str | None, workspace: Workspace) -> Path:
 
 
 def networks_of(name: str, workspace: Workspace) -> tuple[str, ...]:
-    """Return the texts of the networks that a study has confirmed, or that reached on the ``leaderboard``.
-
-    Raises:
-        UsageError: there is no study of that name.
-    """
+    """Return the texts of the networks that a study has confirmed, or that reached on the ``leaderboard``."""
     if name == "leaderboard":
         return tuple(str(row.architecture) for row in _standings(workspace) if row.reached)
     study = read_state(read_study(name, workspace))

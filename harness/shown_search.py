@@ -55,9 +55,6 @@ def planned_search(
     Args:
         origins: by name of an argument, who has set it.
         only_plan: nothing is trained, not even to choose a recipe.
-
-    Raises:
-        HarnessError: as ``resolve``, ``read_data``, ``make_plan``, ``check_url`` and ``executor_at`` do.
     """
     from harness.searching.augmentation import CHOICES
     from harness.searching.plan import choose_recipe, make_plan, on_cluster, read_data, resolve, usual_recipe
@@ -114,10 +111,6 @@ def search_shown(
         chosen: what ``harness.search`` was given beside its defaults, for what is advised.
         command: as it stands in the log; that which does the same, where there was none.
         on_event: is told each event of the study, on a thread of its own.
-
-    Raises:
-        UsageError: another process works on the study, or a folder cannot be written.
-        ContentError: the study was begun with another configuration, or what is there does not hold together.
     """
     from harness.evidence.leaderboard import collect
     from harness.searching.advice import outcome_of, search_words
@@ -321,12 +314,7 @@ class SearchReporter(Reporter, Watcher):
 
 
 def watch(folder: Path, workspace: Workspace, sleep: Callable[[float], None] = time.sleep) -> None:
-    """Keep the report of a study current until no search works on it, or Ctrl-C ends the watching.
-
-    Raises:
-        ContentError: a file of the study or the workspace does not hold together.
-        UsageError: the folder cannot be written.
-    """
+    """Keep the report of a study current until no search works on it, or Ctrl-C ends the watching."""
     from reports.study_page import write_report
 
     log, size_written = folder / "log.jsonl", 0

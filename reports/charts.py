@@ -297,7 +297,7 @@ def accuracy_over_cost(info: StudyFacts, rows: Sequence[Row] | None = None) -> A
 def _front_of_costs(info: StudyFacts, rows: Sequence[Row]) -> Any:
     """Return the networks of a study over both that it minimises, with the front; None where it minimises one."""
     config = info.config
-    if config.second is None or not rows:
+    if not config.is_front or not rows:
         return None
     fates = {"trained": (GREY, "circle"), "confirmed": (BLUE, "square"), "tested": (GREEN, "diamond")}
 

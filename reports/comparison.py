@@ -105,11 +105,7 @@ class _Side(NamedTuple):
 
 
 def read_networks(networks: Sequence[tuple[str, Architecture]], workspace: Workspace) -> list[_Side]:
-    """Return what the workspace knows of some networks, each with a name that may be empty.
-
-    Raises:
-        ContentError: a record, the ledger or a study does not hold together.
-    """
+    """Return what the workspace knows of some networks, each with a name that may be empty."""
     hashes = {architecture.hash for _, architecture in networks}
     entered = ledger.read(workspace.ledger)
     evidence = [item for item in record.read_all(workspace.records) if item.hash in hashes]
@@ -294,23 +290,13 @@ def _flat(config: StudyConfig) -> dict[str, str]:
 
 
 def write_network_comparison(networks: Sequence[tuple[str, Architecture]], workspace: Workspace) -> Path:
-    """Write the comparison of some networks, each with a name that may be empty, and return its path.
-
-    Raises:
-        ContentError: a record, the ledger or a study does not hold together.
-        UsageError: the folder cannot be written.
-    """
+    """Write the comparison of some networks, each with a name that may be empty, and return its path."""
     facts = network_comparison(read_networks(networks, workspace))
     return _written([architecture.hash for _, architecture in networks], workspace, {}, facts, None)
 
 
 def write_study_comparison(folders: Sequence[Path], workspace: Workspace) -> Path:
-    """Write the comparison of the studies in some folders, with that of their answers, and return its path.
-
-    Raises:
-        ContentError: a file of a study or the workspace does not hold together.
-        UsageError: the folder cannot be written.
-    """
+    """Write the comparison of the studies in some folders, with that of their answers, and return its path."""
     studies = read_studies(folders, workspace)
     pairs = {info.network.hash: (info.name, info.network.architecture) for info in studies.infos[::-1] if info.network}
     facts = network_comparison(read_networks([*pairs.values()][::-1], workspace)) if len(pairs) > 1 else None

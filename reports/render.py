@@ -327,11 +327,7 @@ class _Bar(NamedTuple):
 
 
 def _bars(architecture: Architecture, task: Task) -> tuple[_Bar, ...]:
-    """Return the bars of the small picture in order of execution.
-
-    Raises:
-        ShapeError: two ops do not fit together.
-    """
+    """Return the bars of the small picture in order of execution."""
     ties: dict[str, int] = {}
     bars: list[_Bar] = []
     shape: Shape = task.input_shape

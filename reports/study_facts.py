@@ -346,11 +346,7 @@ class StudyFacts:
 
 
 def read_standings(workspace: Workspace) -> Standings:
-    """Read what all studies of a workspace share; what does not hold together is left out and named.
-
-    Raises:
-        ContentError: the ledger does not hold together.
-    """
+    """Read what all studies of a workspace share; what does not hold together is left out and named."""
     survey = leaderboard.survey(workspace)
     log = workspace.test_log
     lines = log.read_text(encoding="utf-8", errors="replace").split("\n") if log.exists() else []
@@ -374,9 +370,6 @@ def read_study(
 
     Args:
         standings: of the workspace, where they have been read already; ``state`` of the study likewise.
-
-    Raises:
-        ContentError: there is no study, or one of its files or the ledger does not hold together.
     """
     study = state or read_state(folder)
     config = study.config
@@ -419,7 +412,7 @@ def settings(info: StudyFacts) -> list[tuple[str, str]]:
     for name in ("start_from", "sampler_sha256"):
         if not values[name]:
             del values[name]
-    if config.second is None:
+    if not config.is_front:
         del values["second"], values["second_most"]
     if config.rungs:
         # A training of another length is looked at after the same shares of it.

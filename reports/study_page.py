@@ -44,10 +44,6 @@ def write_report(folder: Path, workspace: Workspace, *, live: bool = False, stat
     Args:
         folder: of the study; ``state`` is what it holds, where that has been read already.
         live: the page reloads itself, because its search goes on.
-
-    Raises:
-        ContentError: there is no study, or one of its files or the ledger does not hold together.
-        UsageError: the folder cannot be written.
     """
     path = folder / "report.html"
     files.write_text(path, page(read_study(folder, workspace, state=state), live=live))

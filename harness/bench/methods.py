@@ -72,9 +72,6 @@ class Method:
         """Return the method as a comparison knows it, with the SHA-256 of the files that its command names.
 
         Of a function it is that of its module; what these files import or start is not covered.
-
-        Raises:
-            ContentError: it stops at other epochs than a task.
         """
         if missing := sorted({*self.rungs(task.study.rungs)} - {*task.study.rungs}):
             raise ContentError(f"method {self.name!r} stops after epoch {missing[0]}, which the table has not")
@@ -145,9 +142,6 @@ def methods_of(names: Sequence[str], programs: Sequence[str], *, ablations: bool
 
     A name may be a function, ``module:name``; a program is ``NAME=COMMAND``. Ablations are the default, where it is not
     named, and each of its variants.
-
-    Raises:
-        UsageError: a name leads nowhere, or one is given twice.
     """
     # A program alone is compared with all that come with the bench.
     methods = [_BUILT_IN.get(name) or _function(name) for name in names] or list(_MAIN)
@@ -198,11 +192,7 @@ _HOST = "import sys; name, *sys.path = sys.argv[1:]; from harness.bench.methods 
 
 @contextmanager
 def asking(method: Method, repeat: int, space: SearchSpace, problem: Problem, seconds: float) -> Iterator[Asker]:
-    """Be ready to ask somebody's method for the block: start its program, and end it with all that it has started.
-
-    Raises:
-        ContentError: the program cannot be started, gives no answer in these seconds, or one that is none.
-    """
+    """Be ready to ask somebody's method for the block: start its program, and end it with all that it has started."""
     name = f"method {method.name!r}, repeat {repeat},"
     command = method.command or (sys.executable, "-c", _HOST, method.function, *sys.path)
     with tempfile.TemporaryFile() as complaints:

@@ -84,9 +84,6 @@ def _choose(space: SearchSpace, count: int, seed: int, budget: int | None = None
 
     The same number comes from each of eight bands of parameters that are equally wide in the logarithm, and where a
     band has too few, more from the others.
-
-    Raises:
-        DrawError: none keeps the space's conditions and the budget.
     """
     rng = random.Random(seed)
     enumerated = space.configurations <= _MOST_ENUMERATED
@@ -198,12 +195,7 @@ class TableRequest:
 
 
 def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
-    """Choose the networks, load the data and name the machine; read what the folder holds, and write nothing.
-
-    Raises:
-        UsageError: rungs are not epochs in ascending order, the last one the recipe's last.
-        ContentError: the folder holds another recording.
-    """
+    """Choose the networks, load the data and name the machine; read what the folder holds, and write nothing."""
     named = named_recipe(request.recipe, epochs=request.epochs)
     epochs = named.recipe.epochs
     rungs = request.rungs
@@ -312,11 +304,7 @@ def plan_text(plan: Mapping[str, Any]) -> str:
 
 
 def record(recording: Recording, teachers: Path, reporter: Reporter, executor_of: ExecutorOf = Processes) -> Table:
-    """Train what is left of a recording, from rung to rung, and return its table.
-
-    Raises:
-        HarnessError: a run broke three times.
-    """
+    """Train what is left of a recording, from rung to rung, and return its table."""
     facts = recording.facts
     machine = facts.machines[0]
     networks = list(recording.chosen.networks)

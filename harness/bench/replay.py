@@ -263,11 +263,7 @@ class RunRequest:
 
 
 def prepare(request: RunRequest, table: Table | None) -> tuple[Comparison, Effort | None]:
-    """Return the comparison that the options ask for, of no methods yet, and how its trainings run; None on a table.
-
-    Raises:
-        ContentError: methods may propose what the table does not hold, or its data are not those that are here.
-    """
+    """Return the comparison that the options ask for, of no methods yet, and how its trainings run; None on a table."""
     effort = machine = None
     if request.live:
         data = load(table.facts.dataset if table else request.dataset, request.data)

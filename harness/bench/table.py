@@ -341,12 +341,7 @@ _SHARED = ("dataset", "data_hash", "split_sha256", "space", "recipe", "rungs", "
 
 
 def merged(parts: Sequence[Table], name: str) -> Table:
-    """Pool the runs of tables; of runs that several have, from machines whose bits may differ, the first part's.
-
-    Raises:
-        ContentError: the tables differ in what all rows must share, or the same seed gave different figures on
-            machines that give equal bits.
-    """
+    """Pool the runs of tables; of runs that several have, from machines whose bits may differ, the first part's."""
     first = parts[0].facts
     for other in (part.facts for part in parts):
         if differs := next((what for what in _SHARED if getattr(first, what) != getattr(other, what)), None):

@@ -183,11 +183,7 @@ def _markdown(names: tuple[str, ...], workspace: Workspace) -> str:
 
 
 def _compared(names: tuple[str, ...], workspace: Workspace) -> tuple[list[Path], list[tuple[str, Architecture]]]:
-    """Return the studies, or the networks, that two to four names mean.
-
-    Raises:
-        UsageError: an unknown name, one that was given twice, or studies and networks together.
-    """
+    """Return the studies, or the networks, that two to four names mean."""
     from harness.networks import find_study, is_short, read_network, studies
     from search_spaces.catalog import PRESETS
     from search_spaces.errors import nearest

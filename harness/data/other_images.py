@@ -48,10 +48,6 @@ def labelled_images(name: str, spec: Dataset, folder: Path | None) -> _LabelledI
             their names, which are numbers where the data set has no others.
         spec: the data set of the network; it says which shape, range and classes are right.
         folder: as ``--data`` gives it; QMNIST is looked for there, and fetched into it.
-
-    Raises:
-        UsageError: no such set or path.
-        DataError: files are missing, damaged, or of another shape, range or class.
     """
     if name == _QMNIST and spec.name not in ("mnist", "mnist-5k"):
         raise UsageError(f"--on {_QMNIST}: digits of MNIST's kind, but the network was trained on {spec.name}")
@@ -96,12 +92,7 @@ class _OwnImage:
 
 
 def own_images(root: Path, spec: Dataset) -> tuple[list[_OwnImage], list[DataError]]:
-    """Return the picture, or those of a folder in order of their names, and why others of the folder are left out.
-
-    Raises:
-        UsageError: there is no such file or folder, or the folder has no picture.
-        DataError: the file is no picture, or an empty one; so is every one of the folder.
-    """
+    """Return the picture, or those of a folder in order of their names, and why others of the folder are left out."""
     if not root.exists():
         raise UsageError(f"--images {root}: there is no such file or folder")
     if not root.is_dir():
@@ -117,11 +108,11 @@ def own_images(root: Path, spec: Dataset) -> tuple[list[_OwnImage], list[DataErr
             images.append(_own_image(path, spec))
         except DataError as error:
             faults.append(error if str(path) in error.message else DataError(f"{path}: {error.message}"))
+    if not images:
+        raise faults[0] if faults else UsageError(f"--images {root}: there is no picture ({values.ENDINGS})")
     if others:
         names = ", ".join(path.name for path in others[:5])
         faults.append(DataError(f"what is no picture in {root} ({len(others):,}): {names}"))
-    if not images:
-        raise faults[0] if faults else UsageError(f"--images {root}: there is no picture ({values.ENDINGS})")
     return images, faults
 
 

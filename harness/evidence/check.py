@@ -229,10 +229,6 @@ def publish(workspace: Workspace, network: str) -> None:
     """Copy the evidence of a network from a workspace into the repository, and make the repository's table anew.
 
     All attempts to certify go with it, whatever became of them, with the seeds that they have run.
-
-    Raises:
-        UsageError: the package is not a clone of the repository.
-        ContentError: something in the workspace or the repository does not hold together.
     """
     table = shipped_table()
     folder = (files.SHIPPED / "records").resolve()

@@ -69,11 +69,7 @@ class Evaluation:
 
 
 def network_of(weights: WeightFile, task: Task) -> Network:
-    """Return the network of a file, in evaluation mode, for a task.
-
-    Raises:
-        ContentError: the file's architecture is no network, or its weights are not those of one.
-    """
+    """Return the network of a file, in evaluation mode, for a task."""
     try:
         with torch.random.fork_rng(devices=[]):
             network = build(parse_network(weights.about["architecture"], task), task)
@@ -93,9 +89,6 @@ def probabilities(weights: WeightFile, pixels: Tensor, spec: Dataset, precision:
     Args:
         pixels: uint8 (images, channels, rows, columns); ``spec`` says how they are normalised.
         precision: that of the recipe.
-
-    Raises:
-        ContentError: the weights are not those of a network.
     """
     network = network_of(weights, spec.task)
     parts = torch.split(pixels, _BATCH)
@@ -136,11 +129,6 @@ def evaluate_seeds(
 
     Or on ``other`` labelled images: then with what the ledger had of that before a network saw them, and what comes of
     the first evaluation is entered, too.
-
-    Raises:
-        ContentError: weights are not kept, or not those of the record.
-        DataError: the test images are missing or damaged.
-        UsageError: ``other`` names no labelled images.
     """
     weight_files = [read_recorded(workspace.records, evidence, index) for index in indices]
     spec = dataset(evidence.dataset)

@@ -298,11 +298,7 @@ class _Claim:
 
 
 def read_claims(path: Path) -> list[LeaderboardRow]:
-    """Return the rows of the claims of a file, none where there is no file; they never count as reached.
-
-    Raises:
-        ContentError: the file does not hold claims.
-    """
+    """Return the rows of the claims of a file, none where there is no file; they never count as reached."""
     rows = []
     for claim in read_as(list[_Claim], path, f"the file of claims {path}") if path.exists() else []:
         try:
@@ -391,11 +387,7 @@ def _ledger_fault(evidence: Record, attempts: Iterable[Attempt]) -> str | None:
 
 
 def collect(workspace: Workspace) -> list[LeaderboardRow]:
-    """Return all rows of a workspace, ranked; rows of a data set that is missing are left out, which is said once.
-
-    Raises:
-        ContentError: a record, the ledger, the claims, a study or the CSV does not hold together.
-    """
+    """Return all rows of a workspace, ranked; rows of a data set that is missing are left out, which is said once."""
     standings = survey(workspace)
     record.raise_damage(standings.damage)
     return list(standings.rows)
@@ -450,11 +442,7 @@ def to_csv(rows: Iterable[LeaderboardRow]) -> str:
 
 
 def read(path: Path) -> list[LeaderboardRow]:
-    """Read a CSV that ``refresh`` has written.
-
-    Raises:
-        ContentError: the file has other columns, or a value that does not fit its column.
-    """
+    """Read a CSV that ``refresh`` has written."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             columns, *table = list(csv.reader(file)) or [[]]

@@ -186,12 +186,7 @@ class Ledger:
 
 
 def read(path: Path, damage: list[ContentError] | None = None) -> Ledger:
-    """Return what a ledger and the shipped one hold.
-
-    Raises:
-        ContentError: a line is no entry, or gives an attempt that has ended another end; with a list of ``damage`` it
-            is left out, and what is wrong with it is added there.
-    """
+    """Return what a ledger and the shipped one hold."""
     attempts: dict[Attempt, Attempt] = {}
     evaluated: dict[Registration, Registration] = {}
     ledger = Ledger()
@@ -258,11 +253,7 @@ def next_alpha(spending: Iterable[Attempt | Declaration], dataset: str) -> float
 
 
 def declare(path: Path, key: _Key, first_index: int, seeds: int, commit: str | None = None) -> Attempt:
-    """Enter a new attempt and return it; from here on it counts.
-
-    Raises:
-        ContentError: attempts on this data set have spent all that there is.
-    """
+    """Enter a new attempt and return it; from here on it counts."""
     with files.locked(path.with_suffix(".lock")):
         entered = read(path)
         alpha = _alpha_left(entered, key[2])
@@ -286,11 +277,7 @@ def declare_verification(path: Path, key: _Key, indices: Iterable[int], commit: 
 
 
 def declare_certificate(path: Path, key: _Key, indices: Iterable[int], commit: str | None = None) -> Declaration:
-    """Enter the seeds of a certificate, all at once, and return them; they spend what an attempt would spend.
-
-    Raises:
-        ContentError: what was certified on this data set has spent all that there is.
-    """
+    """Enter the seeds of a certificate, all at once, and return them; they spend what an attempt would spend."""
     with files.locked(path.with_suffix(".lock")):
         alpha = _alpha_left(read(path), key[2])
         entry = Declaration(indices=tuple(indices), alpha=alpha, **_of(key, commit))

@@ -150,11 +150,7 @@ def with_seeds(record: Record, *runs: SeedRun) -> Record:
 
 
 def write(folder: Path, record: Record) -> None:
-    """Write the record, merged with what its file has gained meanwhile; a seed stays as it was first measured.
-
-    Raises:
-        ContentError: the file holds another row, or contradicts itself.
-    """
+    """Write the record, merged with what its file has gained meanwhile; a seed stays as it was first measured."""
     path = path_of(folder, record)
     with files.locked(folder / ".lock"):
         if path.exists():
@@ -179,10 +175,6 @@ def read_all(own: Path, damage: list[ContentError] | None = None) -> list[Record
     """Return all records, those in ``own`` joined with the shipped ones, in order of their file names.
 
     Those of a data set that is missing are left out, which is said once.
-
-    Raises:
-        ContentError: a file is not a record, or contradicts itself; with a list of ``damage`` it is left out, and what
-            is wrong with it is added there.
     """
     by_name: dict[str, Record] = {}
     for folder in (files.SHIPPED / "records", own):
@@ -206,11 +198,7 @@ def raise_damage(faults: Iterable[ContentError]) -> None:
 
 
 def read(path: Path) -> Record:
-    """Read one record.
-
-    Raises:
-        ContentError: the file is not a record, or contradicts itself.
-    """
+    """Read one record."""
     try:
         text = files.read_bytes(path)
     except OSError as error:
@@ -318,11 +306,7 @@ def kept_indices(own: Path, evidence: Record) -> list[int]:
 
 
 def read_weights(path: Path) -> WeightFile:
-    """Read a file of weights.
-
-    Raises:
-        ContentError: it cannot be read, or is no file of weights that this program has written.
-    """
+    """Read a file of weights."""
     # Imported here, because it brings numpy, which takes longer than all that a command needs to name a record.
     from safetensors import SafetensorError, safe_open
 
@@ -341,11 +325,7 @@ def read_weights(path: Path) -> WeightFile:
 
 
 def read_recorded(own: Path, evidence: Record, index: int) -> WeightFile:
-    """Read the weights of a recorded seed and hold them to the record.
-
-    Raises:
-        ContentError: there are none, or they are not those of the record.
-    """
+    """Read the weights of a recorded seed and hold them to the record."""
     run = evidence.seed(index)
     path = kept_weights(own, evidence, index)
     if run is None or path is None:

@@ -149,10 +149,6 @@ def declare(plan: Plan, workspace: Workspace, seeds: int) -> Attempt:
 
     An attempt of this row that is still open is returned as it was declared. Seeds depend on network and recipe alone,
     so those run for another target or data set are known too.
-
-    Raises:
-        ContentError: attempts on this data set have spent the whole chance of a false success, or the network has an
-            op that changes nothing: without it, it would be the same function with other seeds.
     """
     _refuse_vain(plan.architecture, dataset(plan.dataset).task)
     key = _record_of(plan, workspace).key
@@ -165,9 +161,6 @@ def declare_certificate(plan: Plan, workspace: Workspace, seeds: int) -> Declara
     """Enter the seeds of a certificate of the plan's row, on indices that were never run, and return them.
 
     Those that were declared for one before are returned as they are: nobody looks and then asks for more.
-
-    Raises:
-        ContentError: as ``declare`` does.
     """
     _refuse_vain(plan.architecture, dataset(plan.dataset).task)
     key = _record_of(plan, workspace).key
@@ -296,10 +289,6 @@ def run_seeds(
     """Run the seeds of the plan, in processes or where else an executor has places, and pool them into the record.
 
     Each seed enters the record as soon as it is finished, so what an interrupted call has finished is not run again.
-
-    Raises:
-        UsageError: another process is verifying the same row, or its certification is not declared in a commit.
-        HarnessError: a seed broke its worker three times.
     """
     folder = _folder_of(plan, workspace)
     with owned(folder):

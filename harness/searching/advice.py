@@ -88,7 +88,7 @@ class Outcome:
             "budget": config.budget,
             "minimise": config.minimise,
             "most": config.ceiling,
-            **({} if config.second is None else {"second": config.second, "front": self._front()}),
+            **({"second": config.minimised[1], "front": self._front()} if config.is_front else {}),
             "target_pct": config.target_pct,
             "threshold_pct": config.threshold_pct,
             "proposed": len(study.proposals) + rejected + study.repeated,
@@ -124,7 +124,7 @@ class Outcome:
             network, task = self.verdict.record.architecture, dataset(config.dataset).task
             with suppress(EngineUnavailable):
                 lines.append(f"measured here: {measured_latency(network, task):.0f} microseconds an image on one core")
-        if config.second is not None:
+        if config.is_front:
             lines += self._front_lines()
         lines += [
             f"also verified, and missed: {size}, mean test accuracy {verdict.mean_test_accuracy_pct or 0:.3f} % over "
@@ -310,7 +310,7 @@ def outcome_of(plan: SearchPlan, search: Search, verdict: Verdict | None, typed_
     if verdict is not None and verdict.passed:
         cost = cost_of(verdict.row, plan.config.minimise)
         cheaper = [each for each in search.state.contenders.values() if each.costs[0] < cost]
-        if plan.config.second is not None:
+        if plan.config.is_front:
             cheaper = standing_front(search.state.contenders.values())
         untried = (each for each in final_order(cheaper) if each.proposal.trial not in search.state.verdicts)
         if (smallest := next(untried, None)) is not None:

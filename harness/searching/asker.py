@@ -150,12 +150,7 @@ def shown(answer: str) -> str:
 
 
 def method_of(config: StudyConfig, space: SearchSpace, workers: int) -> Asker | None:
-    """Return the method that a study's sampler names, begun; None where it names a sampler.
-
-    Raises:
-        UsageError: there is no such function.
-        ContentError: it failed, or does not give a function.
-    """
+    """Return the method that a study's sampler names, begun; None where it names a sampler."""
     if not takes_problem(name := config.sampler):
         return None
     lengths = config.all_lengths

@@ -36,7 +36,7 @@ def conclude(
     """
     winners = search.state.of_kind(WinnerChosen)
     verdict = _verified(plan, search, winners[-1].event, on_event, say) if winners else None
-    if plan.config.second is not None:
+    if plan.config.is_front:
         # All of a front, what is least in both first; then the record of the network that is named.
         while verdict is not None and (other := choose(search)) is not None:
             is_last = other.trial in search.state.verdicts

@@ -2,7 +2,7 @@
 
 Workers only train. What has happened is in the study's log at any moment, so a killed search goes on where it was.
 ``state`` holds what follows from the log, ``race`` the decisions, ``propose`` the proposals, ``clock`` the time,
-``finish`` the end.
+``conclude`` the end.
 """
 
 from __future__ import annotations
@@ -49,14 +49,8 @@ _POLL_SECONDS = 0.5
 def run_search(search: Search, command: list[str]) -> None:
     """Search until time, trials or the space are used up, and choose a winner on validation.
 
-    The winner, if there is one, is the last ``winner`` event; its verification is the caller's (``finish.conclude``).
+    The winner, if there is one, is the last ``winner`` event; its verification is the caller's (``conclude.conclude``).
     A search that has come to its end with no less effort is left as it is.
-
-    Raises:
-        KeyboardInterrupt: a second Ctrl-C or SIGTERM came before the first had ended the search in order.
-        DataError: the data went away while workers wanted them.
-        StorageError: a file cannot be written; no run has that for its outcome, so the same command goes on.
-        HarnessError: run after run crashed.
     """
     if search.finished:
         search.watcher.tick(search.moment())
@@ -84,11 +78,7 @@ def run_search(search: Search, command: list[str]) -> None:
 def opened(
     folder: Path, config: StudyConfig, effort: Effort, source: Source, executor_of: ExecutorOf = Processes
 ) -> Search:
-    """Return a search as the log of its study tells it, its unfinished runs waiting.
-
-    Raises:
-        ContentError: a line of the log is no event of this program.
-    """
+    """Return a search as the log of its study tells it, its unfinished runs waiting."""
     task = dataset(config.dataset).task
     past = observations(kept(folder) or (), config.recipe, task)
     space = parse_space(config.space_text, config.space, task)
@@ -162,7 +152,7 @@ def choose(search: Search) -> WinnerChosen | None:
         return candidate.is_confirmed and may_look if verdict is None else verdict.passed is not False
 
     open_ = sorted(filter(is_open, search.state.candidates.values()), key=lambda each: each.order)
-    if search.config.second is not None:
+    if search.config.is_front:
         # Of a front each network, and then the one that is named.
         search.state.turn(0)
         front = standing_front(open_)
@@ -196,7 +186,7 @@ def _next_job(search: Search) -> Job | None:
         return search.job(candidate, Purpose.CONFIRM, search.free_index(candidate))
     if explored:
         return None
-    for turn in range(1 if search.config.second is None else len(WEIGHTS)):
+    for turn in range(len(WEIGHTS) if search.config.is_front else 1):
         if turn:
             search.state.turn(len(search.state.candidates) + turn)
         answer = search.proposer.propose(
@@ -279,12 +269,12 @@ def _ended(search: Search, job: Job, result: Result) -> None:
 def _note_standing(search: Search) -> Confirmed | None:
     """Note the network that stands, where another one was noted last or none; of a front all that are new."""
     standing = [] if search.state.standing is None else [search.state.standing]
-    if search.config.second is not None:
+    if search.config.is_front:
         standing = standing_front(search.state.contenders.values())
     noted = None
     for candidate in standing:
         if candidate.proposal.trial not in search.state.stood:
-            budget = candidate.cost - 1 if search.config.second is None else None
+            budget = None if search.config.is_front else candidate.cost - 1
             noted = Confirmed(**candidate.on_fresh_seeds, budget=budget)
             search.add(noted)
     return noted

@@ -143,12 +143,7 @@ DEFAULT = SURROGATE
 
 
 def sampler_name(name: str) -> str:
-    """Return the sampler's own name, ``auto`` resolved; ``module:function`` makes one of a seed.
-
-    Raises:
-        UsageError: there is no sampler of that name, or no such function.
-        ContentError: the function does not give a sampler of Optuna.
-    """
+    """Return the sampler's own name, ``auto`` resolved; ``module:function`` makes one of a seed."""
     if name == _AUTO:
         return DEFAULT
     if ":" in name:

@@ -145,14 +145,7 @@ class Resolved:
 
 
 def resolve(request: SearchRequest, workspace: Workspace) -> Resolved:
-    """Return what the options ask for; all that they alone can have wrong is refused before images are read.
-
-    Raises:
-        UsageError: an unknown sampler, recipe, data set, device or engine, a study cannot have that name, or what is
-            minimised has no limit.
-        ContentError: no network of a small space keeps the budget.
-        SearchSpaceError: the space is unknown, or its text is wrong.
-    """
+    """Return what the options ask for; all that they alone can have wrong is refused before images are read."""
     sampler = sampler_name(request.sampler)
     about = asked_for(request.dataset)
     recipe = _recipe(request, about, workspace)
@@ -198,12 +191,7 @@ def _recipe(request: SearchRequest, about: Dataset, workspace: Workspace) -> Nam
 
 
 def read_data(resolved: Resolved) -> tuple[Resolved, ImageData]:
-    """Read, or fetch, the images; return what is asked for with what they say of themselves, and them.
-
-    Raises:
-        ContentError: the batch of the recipe is larger than the data.
-        DataError: the data are missing or damaged.
-    """
+    """Read, or fetch, the images; return what is asked for with what they say of themselves, and them."""
     images = load(resolved.request.dataset, resolved.request.data)
     recipe = resolved.recipe
     if recipe is not None and resolved.may_shorten:
@@ -250,10 +238,6 @@ def make_plan(
     Args:
         origins: by name of an argument, who has set it.
         known: texts of the networks that ``start_from`` names.
-
-    Raises:
-        UsageError: none of the networks that it is to begin with suits the space.
-        ContentError: the study's folder does not hold together.
     """
     request = resolved.request
     data = resolved.dataset
@@ -420,9 +404,6 @@ def on_cluster(plan: SearchPlan, executor_of: ExecutorOf, processes: int | None)
 
     Args:
         processes: of each node; None for one a core.
-
-    Raises:
-        DeviceError: no node offers a core, or a GPU where one is asked for.
     """
     device = plan.effort.device
     nodes = tuple(node for node in nodes_now() if node.room(device, processes))
@@ -433,11 +414,7 @@ def on_cluster(plan: SearchPlan, executor_of: ExecutorOf, processes: int | None)
 
 
 def plan_document(plan: SearchPlan) -> dict[str, Any]:
-    """Return what ``--plan`` shows, as plain JSON values.
-
-    Raises:
-        ContentError: a study of that name has another configuration.
-    """
+    """Return what ``--plan`` shows, as plain JSON values."""
     config = plan.config
     if exists := (plan.folder / "config.json").exists():
         check_config(plan.folder, config)

@@ -242,12 +242,12 @@ class Search:
         spare = float("inf")
         if waiting := self._to_verify():
             winner, *others = map(self.verify_seconds, waiting)
-            spare = self.left - winner - (min(others, default=0.0) if self.config.second is None else sum(others))
+            spare = self.left - winner - (sum(others) if self.config.is_front else min(others, default=0.0))
         return TimeLeft(images, pace, seconds, self.left, workers, self.elapsed, spare, is_over=lambda: self.left <= 0)
 
     def _to_verify(self) -> list[Candidate]:
         waiting = []
-        if self.config.second is not None:
+        if self.config.is_front:
             return [
                 candidate
                 for candidate in standing_front(self.state.contenders.values())
@@ -264,7 +264,7 @@ class Search:
     def closing_seconds(self) -> float:
         """Return the time that is kept for verifying the smallest network that stands, or all of a front."""
         waiting = [] if self.effort.seconds is None else self._to_verify()
-        return sum(map(self.verify_seconds, waiting[: 1 if self.config.second is None else None]), 0.0)
+        return sum(map(self.verify_seconds, waiting[: None if self.config.is_front else 1]), 0.0)
 
     def run_seconds(self, candidate: Candidate) -> float:
         """Return what one whole run of a network takes: from those it has had, else estimated."""

@@ -346,11 +346,7 @@ def keep(folder: Path, trainings: Iterable[PastTraining]) -> None:
 
 
 def kept(folder: Path) -> tuple[PastTraining, ...] | None:
-    """Return what a study began with; None where its folder does not say.
-
-    Raises:
-        ContentError: the file is damaged.
-    """
+    """Return what a study began with; None where its folder does not say."""
     path = folder / _FILE
     return _read(path, "bring the file back, or begin another study: --study NAME") if path.exists() else None
 

@@ -88,6 +88,11 @@ class StudyConfig:
         return self.budget if self.most is None else self.most
 
     @property
+    def is_front(self) -> bool:
+        """Whether two metrics are minimised, so that the answers are a Pareto front."""
+        return self.second is not None
+
+    @property
     def minimised(self) -> tuple[Metric, ...]:
         """What is minimised: one metric or two."""
         return (self.minimise,) if self.second is None else (self.minimise, self.second)
@@ -141,12 +146,7 @@ class _ConfigFile:
 
 
 def open_study(folder: Path, config: StudyConfig, origins: dict[str, str]) -> bool:
-    """Write the configuration of a new study, or check it against the one that is there; return whether it is new.
-
-    Raises:
-        UsageError: the folder cannot be written.
-        ContentError: a study of that name has another configuration, or is of an older program.
-    """
+    """Write the configuration of a new study, or check it against the one that is there; return whether it is new."""
     if (folder / RESULTS_OF_BEFORE).is_dir():
         message = f"study {folder.name!r} in {folder} is of an older version, which can be read but not continued"
         raise ContentError(message, hint="give --study another name")
@@ -162,7 +162,7 @@ def config_document(config: StudyConfig) -> dict[str, Any]:
     document = asdict(config) | {"recipe": recipe_document(config.recipe)}
     if config.minimise is Metric.PARAMETERS:
         del document["minimise"], document["most"]
-    if config.second is None:
+    if not config.is_front:
         del document["second"], document["second_most"]
     if not config.start_from:
         del document["start_from"], document["known"]
@@ -193,12 +193,7 @@ def read_config(folder: Path) -> _ConfigFile:
 
 @contextmanager
 def owned(folder: Path) -> Iterator[None]:
-    """Be the only process that works in a folder for the block; make the folder, and leave none that is empty.
-
-    Raises:
-        UsageError: another process works there.
-        StorageError: the folder cannot be written.
-    """
+    """Be the only process that works in a folder for the block; make the folder, and leave none that is empty."""
     # One that only asks holds the lock for a moment too.
     with files.locked(folder / ".lock", seconds=0.75):
         try:

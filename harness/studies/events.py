@@ -207,11 +207,7 @@ class Entry(Generic[_E]):
 
 
 def line(entry: Entry[Event]) -> str:
-    """Return an entry as a line of JSON, without the end of line.
-
-    Raises:
-        ValueError: a number is not finite.
-    """
+    """Return an entry as a line of JSON, without the end of line."""
     head = {"event": entry.event.word, "elapsed": round(entry.elapsed, 3), "utc": entry.utc}
     document = document_of(entry.event)
     if isinstance(entry.event, RunEnded):

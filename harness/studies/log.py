@@ -23,11 +23,7 @@ from harness.training.result import Purpose, Result
 
 
 def read_state(folder: Path) -> StudyState:
-    """Return the state of the study in a folder, which may be one of an older program.
-
-    Raises:
-        ContentError: a file does not hold together.
-    """
+    """Return the state of the study in a folder, which may be one of an older program."""
     return StudyLog(folder).fold_into(StudyState(folder, read_config(folder).config))
 
 
@@ -43,9 +39,6 @@ class StudyLog:
         """Apply to a new state what the log holds, and return it; what follows the last end of line is left out.
 
         That is in the making, or was torn by a kill.
-
-        Raises:
-            ContentError: a line is no event of this program.
         """
         *lines, _ = files.log_text(self._path).split("\n")
         is_old = (self.folder / RESULTS_OF_BEFORE).is_dir()

@@ -142,7 +142,7 @@ class StudyState:
                 if run.trial in self.candidates:
                     self._end_run(self.candidates[run.trial], run)
             case Confirmed():
-                others = self.stood if self.config.second is not None else []
+                others = self.stood if self.config.is_front else []
                 self.stood = [*others, event.trial]
                 self._decide(entry.elapsed, event, Fate.CONFIRMED)
             case FailedConfirmation():

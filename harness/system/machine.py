@@ -62,12 +62,7 @@ def _facts(*keys: str) -> list[str]:
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device for ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-
-    Raises:
-        UsageError: another name.
-        DeviceError: CUDA is asked for and there is none.
-    """
+    """Return the device for ``auto``, ``cpu``, ``cuda`` or ``cuda:N``."""
     import torch
 
     if name == "auto":

@@ -25,12 +25,7 @@ _STOP = object()
 
 
 def function_of(name: str, purpose: str, sha256: str = "") -> Callable[..., Any]:
-    """Return the function that ``module:function`` names; the module may lie in the current folder.
-
-    Raises:
-        UsageError: it is no such name, or the module cannot be imported.
-        OtherCode: ``sha256`` is not that of its source, as this process has imported it.
-    """
+    """Return the function that ``module:function`` names; the module may lie in the current folder."""
     module, _, function = name.partition(":")
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
@@ -55,9 +50,6 @@ def source_sha256(name: str, purpose: str) -> str:
 
     Where that imports other files of its folder or package, it is that of the list of all, as ``sha256sum`` prints it
     in that folder. Not covered are installed packages, this program, and what is imported by a name that is computed.
-
-    Raises:
-        UsageError: there is no such function, it has no file, or that is not what this process has imported.
     """
     function_of(name, purpose)
     module = name.partition(":")[0]
@@ -123,11 +115,7 @@ def _line(error: BaseException) -> str:
 
 @contextmanager
 def called(name: str, seconds: float = _SECONDS) -> Iterator[None]:
-    """Tell in one line what a person's code raises in the block, or that it has not come back; 0 is no limit.
-
-    Raises:
-        ContentError: it failed.
-    """
+    """Tell in one line what a person's code raises in the block, or that it has not come back; 0 is no limit."""
     # Only the main thread can be called back; elsewhere nothing limits it.
     limited = seconds > 0 and threading.current_thread() is threading.main_thread()
     handler = signal.signal(signal.SIGALRM, _has_hung) if limited else None

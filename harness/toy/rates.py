@@ -42,11 +42,7 @@ class RateCurve:
 
 
 def rate_curve(start: Mapping[str, float], learning_rate: float, updates: int, target: float) -> RateCurve:
-    """Train for ``updates``, and on until the target is met, ``_MOST_UPDATES`` are done or nothing moves any more.
-
-    Raises:
-        UsageError: the rate is not a finite number, or the target none above 0.
-    """
+    """Train for ``updates``, and on until the target is met, ``_MOST_UPDATES`` are done or nothing moves any more."""
     if not math.isfinite(learning_rate):
         raise UsageError(f"learning rate {learning_rate}: it must be a finite number; 0 and negative ones are allowed")
     if not (math.isfinite(target) and target > 0):
@@ -103,11 +99,7 @@ def shortest(number: float) -> str:
 
 
 def checked_gradients(start: Mapping[str, float]) -> dict[str, dict[str, float]]:
-    """Return the eight gradients by ``chain_rule``, ``autograd`` and ``central_differences``; loads torch.
-
-    Raises:
-        HarnessError: they disagree, which is a fault of the program.
-    """
+    """Return the eight gradients by ``chain_rule``, ``autograd`` and ``central_differences``; loads torch."""
     quantities = passes(start)
     by_source = {
         "chain_rule": gradients(quantities),

@@ -83,13 +83,7 @@ class Executor(Protocol):
         """Give a job to the first idle place."""
 
     def wait(self, seconds: float) -> list[Event]:
-        """Return what has happened, as soon as something has, after at most ``seconds``.
-
-        Raises:
-            DataError: the data cannot be read where a job trains.
-            StorageError: a file cannot be written.
-            DeviceError: a cluster does not answer any more.
-        """
+        """Return what has happened, as soon as something has, after at most ``seconds``."""
 
     def stop(self) -> None:
         """End all jobs now; each keeps the checkpoint that it began with."""
@@ -110,9 +104,6 @@ def run_all(
 
     The caller may change the list at each one: empty it, or add the next stretch of a training. A job that breaks is
     done again.
-
-    Raises:
-        HarnessError: a job broke three times.
     """
     if not waiting:
         return

@@ -60,12 +60,7 @@ class Network(nn.Module):
 
 
 def build(architecture: Architecture, task: Task) -> Network:
-    """Return a network as a module with torch's own first weights.
-
-    Raises:
-        ShapeError: the ops do not fit together.
-        AssertionError: torch counts other parameters than ``search_spaces.network``; a fault of this program.
-    """
+    """Return a network as a module with torch's own first weights."""
     expected = analyse(architecture, task).parameters
     network = Network(_sequence(architecture.ops, task.input_shape))
     counted = sum(parameter.numel() for parameter in network.parameters())

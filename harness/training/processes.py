@@ -90,12 +90,7 @@ class Processes(Executor):
         self._schedule(desk)
 
     def wait(self, seconds: float) -> list[Event]:
-        """Return what has happened, after at most ``seconds``.
-
-        Raises:
-            DataError: a worker could not load the data.
-            StorageError: a worker could not write a file.
-        """
+        """Return what has happened, after at most ``seconds``."""
         futures = [desk.future for desk in self.desks if desk.job is not None]
         if not futures:
             time.sleep(seconds)
@@ -231,13 +226,7 @@ def _data(source: Source) -> TrainingData:
 
 
 def train(job: Job, source: Source, memory_mb: float) -> Event:
-    """Do a job in this process, which keeps the data for the next one.
-
-    Raises:
-        DataError: the data cannot be read; this, and the next, end a search, and all else is the job's outcome.
-        OtherCode: somebody's trainer is other code than the recipe's.
-        StorageError: a file cannot be written.
-    """
+    """Do a job in this process, which keeps the data for the next one."""
     try:
         loaded = _data(source)
         with _limited(job, memory_mb):

@@ -99,12 +99,7 @@ class _Work:
 
 
 def _facts(source: Source, data_hash: str, device: str, engine: str, stored: Mapping[str, bytes] | None) -> _Facts:
-    """Return what this machine is; where it is sent the data it has a copy, and the engine is compiled if it never was.
-
-    Raises:
-        DataError: the data are not those of the hash.
-        DeviceError: the device is not there, or the native engine, which was asked for.
-    """
+    """Return what this machine is; it keeps a copy of data that are sent, and compiles the engine where none is."""
     if stored is not None:
         folder = cache_folder() / "cluster" / f"data-{data_hash[:16]}"
         source = replace(source, folder=folder)
@@ -184,12 +179,7 @@ class Nodes(Executor):
     looked: float = float("-inf")
 
     def start(self, count: int) -> None:
-        """Ask all nodes to join, and wait for the first.
-
-        Raises:
-            DataError: the data are missing or damaged here.
-            DeviceError: no node has anything to offer, or may join.
-        """
+        """Ask all nodes to join, and wait for the first."""
         import ray
 
         self.ray = ray
@@ -219,11 +209,7 @@ class Nodes(Executor):
         self._begin()
 
     def wait(self, seconds: float) -> list[Event]:
-        """Return what has happened, after at most ``seconds``; nodes that come are used.
-
-        Raises:
-            DeviceError: the cluster does not answer any more.
-        """
+        """Return what has happened, after at most ``seconds``; nodes that come are used."""
         if time.monotonic() - self.looked > _LOOK_SECONDS:
             self._look()
         self._begin()
@@ -344,11 +330,7 @@ class Nodes(Executor):
 
 
 def nodes_now() -> list[NodeInfo]:
-    """Return the nodes of the cluster that this process is connected to.
-
-    Raises:
-        DeviceError: the head does not answer.
-    """
+    """Return the nodes of the cluster that this process is connected to."""
     import ray as library
 
     ray: Any = library
@@ -383,9 +365,6 @@ def executor_at(address: str | None, processes: int | None, **options: Any) -> I
     Args:
         address: ``local``, ``auto`` or ``HOST:PORT``; None for the processes of this machine.
         processes: of each node, as the other attributes of ``Nodes``; a cluster that is started here offers so many.
-
-    Raises:
-        DeviceError: Ray is not installed, or no cluster answers there in 20 s, or it refuses this program.
     """
     if address is None:
         yield Processes

@@ -194,11 +194,7 @@ def _learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
 
 
 def recipe_from(document: dict[str, Any], where: str = "recipe") -> Recipe:
-    """Return the recipe that a JSON or TOML table states; fields left out take their defaults.
-
-    Raises:
-        ContentError: an unknown field or a value of the wrong kind; ``where`` begins the message.
-    """
+    """Return the recipe that a JSON or TOML table states; fields left out take their defaults."""
     return read_as(Recipe, json.dumps(document, default=str), where)
 
 
@@ -271,10 +267,6 @@ def named_recipe(text: str, *, epochs: int | None = None) -> NamedRecipe:
 
     Args:
         epochs: takes the place of the recipe's own, and shows in the name.
-
-    Raises:
-        UsageError: no such name or file.
-        ContentError: the file is not a recipe, or a value is out of range.
     """
     if text.startswith("@"):
         entry = NamedRecipe(Path(text[1:]).stem, _read(Path(text[1:])))

@@ -251,11 +251,7 @@ def inspection_path(runs: Path, row: str, seed_index: int) -> Path:
 
 
 def read_inspections(runs: Path, row: str) -> list[Inspection]:
-    """Return what is there of a row, in order of the seeds; a row without any has an empty list.
-
-    Raises:
-        ContentError: a file does not hold an inspection.
-    """
+    """Return what is there of a row, in order of the seeds; a row without any has an empty list."""
     inspections = []
     for path in sorted(inspection_path(runs, row, 0).parent.glob("seed-*.json")):
         inspection = read_as(Inspection, path, f"the inspection {path}")

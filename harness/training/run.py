@@ -176,12 +176,7 @@ def train_job(
 
 
 def _train_by_own(run: Training, images: Images, seed: int, last: int, look: Callable[[], None]) -> None:
-    """Have the recipe's trainer train from the start up to epoch ``last``: its ``report`` ends it there.
-
-    Raises:
-        ContentError: it failed, or came back before it had reported the last epoch.
-        OtherCode: it is other code than the recipe's.
-    """
+    """Have the recipe's trainer train from the start up to epoch ``last``: its ``report`` ends it there."""
     name, began = f"trainer {run.recipe.trainer}", time.perf_counter()
 
     class Enough(BaseException):
@@ -358,9 +353,6 @@ def _teacher_of(job: Job, images: Images, data_hash: str, device: torch.device, 
 
     A teacher is an ordinary training run with a fixed seed on the images of its student, so it never sees a test image,
     and it is kept for all students of a recipe. Torch trains one that the native engine declines.
-
-    Raises:
-        ContentError: a teacher diverged, or its file is damaged.
     """
     if (own := job.recipe.teacher_recipe) is None:
         return None

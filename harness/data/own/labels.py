@@ -23,9 +23,6 @@ def read_labels(values: Any, what: str) -> tuple[list[str], list[str]]:
     Args:
         values: integers, whole numbers or texts, (images,) or (images, 1).
         what: whose they are, for people.
-
-    Raises:
-        DataError: they are something else, not finite, or cannot be printed.
     """
     try:
         array = np.asarray(values)

@@ -71,9 +71,6 @@ def fifth(labels: Array, together: Units, barred: Array) -> Array:
 
     Args:
         barred: images that may not be chosen, nor what belongs to them.
-
-    Raises:
-        DataError: a class would be missing on one side.
     """
     chosen = np.zeros(len(labels), bool)
     free = ~np.isin(together.of_image, together.of_image[barred])
@@ -104,9 +101,6 @@ def validated(
 
     Args:
         named: images that validate because a person says so.
-
-    Raises:
-        DataError: there are too few units.
     """
     if named is None and (grouped or np.bincount(labels).min() >= _FEW):
         named = fifth(labels, together, np.zeros(len(labels), bool))
@@ -146,10 +140,9 @@ def _turns(labels: Array, together: Units, balanced: bool) -> Array:
 
 
 def evened(cells: Array, of_image: Array, due: int) -> Array:
-    """Return which images stay so that ``due`` cells have equally many; of a unit all or none, none of one in several.
+    """Return which images stay so that ``due`` cells have equally many.
 
-    Raises:
-        DataError: none would stay.
+    Of a unit all stay or none; none of a unit that lies in several cells.
     """
     first, last = np.full(of_image.max() + 1, due), np.full(of_image.max() + 1, -1)
     np.minimum.at(first, of_image, cells)

@@ -72,11 +72,7 @@ class Source:
 
 
 def source_at(root: Path, shape: Shape | None = None, group_by: str | None = None) -> Source:
-    """Read a file or folder.
-
-    Raises:
-        DataError: it is of no kind that is read, or its content does not hold together.
-    """
+    """Read a file or folder."""
     ending = root.suffix.lower()
     try:
         if root.is_dir():
@@ -406,11 +402,7 @@ def _floats(path: Path, texts: list[str]) -> list[float]:
 
 
 def part_of_torch(data: Any, part: str, channels: str | None, remarks: list[str]) -> Part:
-    """Return one of torch's map-style data sets of (picture or tensor (channels, rows, columns), class) as a part.
-
-    Raises:
-        DataError: it has no length, or its items are something else.
-    """
+    """Return one of torch's map-style data sets of (picture or tensor (channels, rows, columns), class) as a part."""
     if not hasattr(data, "__len__") or not hasattr(data, "__getitem__"):
         raise DataError(
             f"{part} is {type(data).__name__}; allowed are torch's map-style data sets, which have a length"

@@ -65,9 +65,6 @@ def picture(path: Path) -> tuple[Array, bool, int]:
     """Return the numbers of a picture's first frame, whether it is transparent, and how many further frames it has.
 
     The numbers are as `picture_numbers` gives them; a header that promises too much is refused unread.
-
-    Raises:
-        DataError: it cannot be read, or its ending is not that of a picture.
     """
     from PIL import Image
 
@@ -111,9 +108,6 @@ def resized(image: Array, shape: Shape) -> Array:
     """Return an image (rows, columns, channels) with the rows, columns and channels of ``shape``.
 
     Whole numbers from 0 to 255 are resized as Pillow's bytes, others as its fractions; whole numbers stay whole.
-
-    Raises:
-        DataError: its channels cannot be made those of ``shape``.
     """
     from PIL import Image
 
@@ -160,9 +154,6 @@ def arranged(images: Any, names: Sequence[str], channels: str | None, shape: Sha
         channels: where they stand, ``first`` or ``last``; None where the source does not say. Three axes with channels
             are series.
         shape: (channels, rows, columns) to which images are resized.
-
-    Raises:
-        DataError: they are of several shapes, have two readings, or are no numbers.
     """
     if isinstance(images, list | tuple):
         if shape is None and channels == "last":
@@ -318,11 +309,7 @@ def seems_small(numbers: Array, low: Array, high: Array) -> bool:
 
 
 def pixels_of(spec: Dataset, x: Any) -> Array:
-    """Return further numbers, as `from_arrays` takes them, as the data set's pixels: uint8 (images, *image_shape).
-
-    Raises:
-        DataError: they are of another shape, of another scale, or not finite.
-    """
+    """Return further numbers, as `from_arrays` takes them, as the data set's pixels: uint8 (images, *image_shape)."""
     images = as_array(x)
     readings = _readings(images)
     # The shape that is due says where channels stand; where both have it, what was said at first decides.

@@ -117,9 +117,6 @@ def load(wanted: _Level | None = None, *, double: bool = False, extra: tuple[str
         wanted: an instruction set; None for the best that this processor and its compiler know.
         double: compute in float64.
         extra: further options of the compiler, such as a sanitizer's.
-
-    Raises:
-        EngineUnavailable: there is no compiler, it fails, its product cannot be loaded, or nowhere to keep it.
     """
     outcome = _outcome(wanted, double, extra)
     if isinstance(outcome, EngineUnavailable):
@@ -254,10 +251,6 @@ def choose_engine(name: str, recipe: Recipe, device: torch.device, ops: Iterable
 
     Args:
         ops: of the network, or of all that may be trained; the native engine has no kernel for some.
-
-    Raises:
-        UsageError: another name.
-        DeviceError: the native engine is asked for and cannot train this.
     """
     if name not in _ENGINES:
         raise UsageError(f"unknown engine {name!r}; allowed are {', '.join(_ENGINES)}", hint=nearest(name, _ENGINES))
