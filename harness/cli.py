@@ -22,17 +22,11 @@ _INTERRUPTED = 130
 _OUTPUT_CLOSED = 141
 # The variable by which a shell asks for completions.
 _COMPLETION = "_HARNESS_COMPLETE"
-# In the order of the help; a command is what its file in harness/commands is called, but for some of one story.
-_COMMANDS = {
-    **{name: name for name in ("search", "train", "verify", "evaluate")},
-    "check": "verify",
-    "explain": "spaces",
-    **{name: name for name in ("spaces", "leaderboard", "report")},
-    "studies": "report",
-    "export": "train",
-    **{name: name for name in ("bench", "toy")},
-    **dict.fromkeys(("data", "doctor", "completion"), "doctor"),
-}
+# In the order of the help; each is a file in harness/commands.
+_COMMANDS = (
+    "search", "train", "verify", "evaluate", "check", "explain", "spaces", "leaderboard", "report", "studies", "export",
+    "bench", "toy", "data", "doctor", "completion",
+)  # fmt: skip
 
 
 class _Group(click.Group):
@@ -44,7 +38,7 @@ class _Group(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"harness.commands.{_COMMANDS[cmd_name]}"), cmd_name)
+        command: click.Command = getattr(import_module(f"harness.commands.{cmd_name}"), cmd_name)
         return command
 
 

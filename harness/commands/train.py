@@ -1,4 +1,4 @@
-"""``harness train`` and ``harness export``: one training, and trained networks for other programs."""
+"""``harness train``: one training of one network."""
 
 from __future__ import annotations
 
@@ -25,27 +25,3 @@ def train(as_json: bool, **arguments: Any) -> int:
     training = api.train(**arguments)
     options.answer(as_json, training.document(), str(training))
     return 3 if training.result.status == "diverged" else 0
-
-
-@click.command(short_help="Write a network as ONNX or safetensors.")
-@options.of(api.export)
-def export(as_json: bool, **arguments: Any) -> int:
-    """Write a trained NETWORK for other programs, as ONNX or safetensors.
-
-    The weights of a recorded seed are those kept in records/weights. A network without a record is trained, on all
-    training images with this seed, and so is a recorded one with --retrain; the test set is not read. On the same kind
-    of machine the weights are those of the record, bit for bit; the output says whether they are.
-
-    The ONNX model takes the raw numbers of the data set, MNIST's as uint8 (batch, 1, 28, 28), scales and normalises
-    them itself, and is compared with torch on real images before it is written; rotated filters are written out. It
-    needs the optional packages of 'export'. The safetensors file has torch's names; a shared kernel is stored once,
-    under the name of the first layer that uses it. Both name the classes, and say how numbers are scaled.
-    Exit code 6 if packages are missing, 3 if training diverges; then nothing is written.
-
-    \b
-    harness export eab8ff --onnx digits.onnx
-    harness export 4b8be5 --seed 3 --onnx net.onnx --safetensors net.safetensors
-    """
-    result = api.export(**arguments)
-    options.answer(as_json, dict(result.facts), str(result))
-    return 0

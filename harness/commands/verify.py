@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import click
@@ -59,18 +58,3 @@ def verify(declare_only: bool, certify: bool, cluster: str | None, as_json: bool
         result = api.run_verification(plan, workspace, request.data, executor_of)
     options.answer(as_json, result.document(), str(result))
     return 0 if result.passed else 3
-
-
-@click.command(short_help="Compute a certificate again.")
-@click.argument("file", type=click.Path(path_type=Path))
-@options.as_json
-def check(file: Path, as_json: bool) -> None:
-    """Compute again what FILE, a certificate of an estimator, states; nothing is trained, and no data are needed.
-
-    Exit code 4 and one line where something does not follow from the network, the seeds and their errors.
-    """
-    from harness.evidence.certificate import check as checked
-    from harness.system.document import document_of
-
-    certificate = checked(file)
-    options.answer(as_json, document_of(certificate), str(certificate))

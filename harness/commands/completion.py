@@ -1,0 +1,28 @@
+"""``harness completion``: a shell's completion of this program."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    pass
+
+
+@click.command(short_help="Print a shell's completion of this program.")
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion(ctx: click.Context, shell: str) -> None:
+    """Print what SHELL must run to complete commands and options of 'harness'.
+
+    \b
+    eval "$(harness completion bash)"                        # in ~/.bashrc
+    eval "$(harness completion zsh)"                         # in ~/.zshrc
+    harness completion fish > ~/.config/fish/completions/harness.fish
+    """
+    from click.shell_completion import get_completion_class
+
+    shell_class = get_completion_class(shell)
+    assert shell_class is not None, "click knows the shells that are offered"
+    click.echo(shell_class(ctx.find_root().command, {}, "harness", "_HARNESS_COMPLETE").source())

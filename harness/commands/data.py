@@ -1,0 +1,203 @@
+"""``harness data``: the images that are here, what fetches and checks them, and a person's own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from harness import options
+from harness.data import datasets
+from harness.system import files
+from harness.system.errors import UsageError
+from harness.system.files import Workspace
+from harness.system.terminal import console, say, show_table
+
+if TYPE_CHECKING:
+    from search_spaces.ops import Shape
+
+
+@click.group("data", short_help="Fetch and check the images.")
+def data() -> None:
+    """Fetch and check the images.
+
+    \b
+    harness data fetch                          fetch MNIST into the user's cache
+    harness data check --data FOLDER            are these the right files?
+    harness data path --dataset fashion-mnist   where are they?
+    harness data describe pictures/             what is in my own?
+    harness data list                           which ones are kept here?
+
+    The licence of MNIST is not stated at its source; catalogues list CC BY-SA 3.0
+    (Y. LeCun and C. Cortes).
+    """
+
+
+_dataset = click.option("--dataset", "name", default="mnist", help=f"One of {', '.join(datasets.DATASETS)}.")
+
+
+_seconds = click.FloatRange(min=0, max=86_400, min_open=True)
+
+
+@data.command("fetch")
+@_dataset
+@options.some("data")
+@click.option("--mirror-seconds", type=_seconds, default=20.0, help="Time for a mirror to answer.")
+def _fetch(name: str, data: Path | None, as_json: bool, mirror_seconds: float) -> None:
+    """Fetch what is missing or damaged into --data or the cache."""
+    from harness.data import training_images
+
+    spec = datasets.dataset(name)
+    fetched = training_images.fetch(spec, data, mirror_seconds)
+    _show(training_images.check(spec, data) | {"fetched": fetched}, as_json)
+
+
+@data.command("check", short_help="Check every file by its hash.")
+@_dataset
+@options.some("data")
+def _check_files(name: str, data: Path | None, as_json: bool) -> None:
+    """Check every file by its hash; exit code 5 when one is missing or damaged."""
+    from harness.data import training_images
+
+    _show(training_images.check(datasets.dataset(name), data), as_json)
+
+
+def _users(workspace: Workspace) -> dict[str, Counter[str]]:
+    """Return how many records and studies of a workspace each data set has; what is damaged names none."""
+
+    def name_in(path: Path) -> str:
+        try:
+            return str(json.loads(path.read_text("utf-8"))["dataset"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return ""
+
+    paths = {"records": workspace.records.glob("*-*.json"), "studies": workspace.runs.glob("*/config.json")}
+    return {kind: Counter(map(name_in, documents)) for kind, documents in paths.items()}
+
+
+@data.command("list")
+@options.as_json
+def _list(as_json: bool) -> None:
+    """List one's own data sets: sizes, how many records and studies are of them, and the space they take."""
+    workspace = files.workspace()
+    users = _users(workspace)
+    rows = []
+    for folder in sorted(path.parent for path in workspace.data("x").parent.glob("*/data.json")):
+        spec = datasets.dataset(folder.name)
+        sizes = {name: getattr(spec, name) for name in ("classes", "train_size", "validation_size", "test_size")}
+        counts = {kind: count[spec.name] for kind, count in users.items()}
+        stored = sum(path.stat().st_size for path in folder.iterdir())
+        shape = "x".join(map(str, spec.image_shape))
+        rows.append({"name": spec.name, "shape": shape, **sizes, **counts, "bytes": stored})
+    if as_json:
+        options.print_json({"datasets": rows})
+        return
+    if not rows:
+        say("no data sets of your own; --dataset PATH reads one")
+        return
+    titles = [(name.removesuffix("_size"), name not in ("name", "shape")) for name in rows[0]]
+    cells = [[f"{value:,}" if isinstance(value, int) else str(value) for value in row.values()] for row in rows]
+    show_table(console(), cells, [""] * len(cells), titles)
+
+
+@data.command("remove")
+@click.argument("name")
+@click.option("--force", is_flag=True, help="Also where records or studies are of it; their rows are left out then.")
+def _remove(name: str, force: bool) -> None:
+    """Remove one of one's own data sets from the workspace; records and studies stay."""
+    spec = datasets.dataset(name)
+    if not spec.sha256:
+        raise UsageError(f"{name} is no data set of one's own")
+    workspace = files.workspace()
+    counts = [(kind, count[name]) for kind, count in _users(workspace).items() if count[name]]
+    if counts and not force:
+        used = " and ".join(f"{count} {kind}" for kind, count in counts)
+        raise UsageError(f"{used} of this workspace are of {name}", hint="--force removes it; their rows are left out")
+    folder = workspace.data(name)
+    # What has no data.json is no data set, so that no half of one is ever found.
+    (folder / "data.json").unlink()
+    shutil.rmtree(folder)
+    say(f"removed {name}")
+
+
+@data.command("describe", short_help="Say what a data set is, and what its test part can prove.")
+@click.argument("source", metavar="DATASET")
+@options.some("data")
+@click.option("--input", "shape", type=options.SHAPE, help="Resize one's own pictures: channels x rows x columns.")
+@click.option("--group-by", help="What stays on one side of a split: an array of the .npz, or _ for names up to _.")
+@click.option("--channels", type=click.Choice(["first", "last"]), help="Where an array of the .npz has its channels.")
+@click.option("--allow-overlap", is_flag=True, help="Keep parts that have images or groups in common, and say so.")
+@click.option(
+    "--score",
+    type=click.Choice(["accuracy", "balanced"]),
+    default="accuracy",
+    help="What accuracy is of one's own data: of all images, or the mean of the classes' own.",
+)
+@click.option("--html", type=click.Path(path_type=Path), help="Write a page with examples of each class.")
+def _describe(
+    source: str,
+    data: Path | None,
+    shape: Shape | None,
+    group_by: str | None,
+    channels: str | None,
+    allow_overlap: bool,
+    score: str,
+    html: Path | None,
+    as_json: bool,
+) -> None:
+    """Say what a data set is, and what its test part can prove.
+
+    DATASET is a name, or the path of one's own: a folder train/CLASS/*, test/CLASS/* or CLASS/* of
+    pictures, or of IDX files; .npz with the keys of Keras or MedMNIST or X, y, X_test, y_test; series
+    as .ts or UCR's .tsv. It is read once and kept in the workspace, under its name and its hash; commands
+    take this name, or the path, which they read as it was described last.
+
+    \b
+    harness data describe pictures/ --input 1x32x32
+    harness data describe fashion-mnist --html fashion.html
+    """
+    from harness.data.description import description, description_lines
+    from harness.data.own import Options, name_of, source_options
+    from harness.data.training_images import load
+
+    reading = Options(shape, group_by, score == "balanced", channels, allow_overlap)
+    known = source in datasets.DATASETS
+    if known and reading != Options():
+        raise UsageError(f"{reading} is for one's own data; {source} is as it is")
+    before = reading if known else source_options(source)
+    images = load(source if known else name_of(source, reading), data)
+    if before not in (Options(), reading):
+        say(f"{source} was described with {before} before; from now on it is read with {reading}", "warning")
+    document = description(images)
+    lines = description_lines(images, document)
+    if html is not None:
+        from reports.data_page import data_page
+
+        files.write_text(html, data_page(images, document, lines))
+    options.answer(as_json, document, "\n".join(lines))
+
+
+@data.command("path")
+@_dataset
+@options.some("data")
+def _path(name: str, data: Path | None, as_json: bool) -> None:
+    """Print the folder that holds the files, unread."""
+    from harness.data import training_images
+
+    folder = str(training_images.find(datasets.dataset(name), data))
+    options.answer(as_json, {"dataset": name, "path": folder}, folder)
+
+
+def _show(document: dict[str, Any], as_json: bool) -> None:
+    lines = [
+        "{dataset} in {source}: every file is the right one, data hash {data_hash}",
+        "{train:,} training, {validation:,} validation and {test:,} test images",
+        *(f"{file['sha256']}  {file['name']}" for file in document["files"]),
+        *(f"fetched {name}" for name in document.get("fetched", ())),
+        "{licence}",
+    ]
+    options.answer(as_json, document, "\n".join(lines).format(**document))

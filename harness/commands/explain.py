@@ -1,0 +1,29 @@
+"""``harness explain``: what a network costs, op by op."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from harness import api, options
+
+
+@click.command(short_help="Say what a network costs, op by op.")
+@options.of(api.explain)
+def explain(network: str, budget: int | None, as_json: bool, **arguments: Any) -> None:
+    """Say what NETWORK costs, op by op; trains nothing.
+
+    NETWORK is a hash or name of the leaderboard, a preset such as seed4, the notation in quotes, @FILE, or '-'
+    (stdin). With --torch the network is built, and other counts are an internal fault (exit code 1).
+
+    \b
+    harness explain seed4
+    harness explain 'conv3x3(8) bn relu | gap | linear(10)' --budget 20000 --json
+    harness explain 'conv3x3(8) bn relu | gap | linear(7)' --input 3x32x32 --classes 7
+    """
+    explanation = api.explain(network, budget=budget, **arguments)
+    text = str(explanation)
+    if budget is not None:
+        text += f"\nbudget {budget:,}: {budget - explanation.analysis.parameters:,} parameters left"
+    options.answer(as_json, explanation.document(), text)
