@@ -14,10 +14,10 @@ import altair as alt
 import vl_convert
 
 from harness.evidence.leaderboard import cost_of, pareto_front
-from harness.studies.state import Fate
+from harness.studies.candidate import NetworkState
 from harness.system import statistics
 from reports import course
-from reports.study_facts import DIGITS, State, front_of
+from reports.study_facts import DIGITS, front_of
 from search_spaces.catalog import network_name
 from search_spaces.space import OBJECTIVES, Metric
 
@@ -176,7 +176,7 @@ def networks_rows(info: StudyFacts) -> list[dict[str, Any]]:
         end = ends.get(number)
         mean = statistics.mean(accuracies) if accuracies and network.parameters > 0 else math.nan
         deviation = statistics.standard_deviation(accuracies)
-        kind = "pruned" if network.state is State.PRUNED else "trained"
+        kind = "pruned" if network.state is NetworkState.PRUNED else "trained"
         if network.hash in front:
             kind = "on the Pareto front"
         rows.append(
@@ -304,7 +304,7 @@ def _front_of_costs(info: StudyFacts, rows: Sequence[Row]) -> Any:
     def fate(network: Network) -> str:
         if network.row is not None:
             return "tested" if network.row.reached else "trained"
-        return "confirmed" if network.state in (State.WINNER, State.CONFIRMED) else "trained"
+        return "confirmed" if network.state in (NetworkState.WINNER, NetworkState.CONFIRMED) else "trained"
 
     stand = [network for network in info.networks if fate(network) != "trained"]
     front = pareto_front(stand, lambda network: (network.cost, network.second or 0, network.hash))
@@ -332,9 +332,7 @@ def _search_over_time(info: StudyFacts, rows: Sequence[Row]) -> Any:
     decisions = info.study.decisions
     steps = course.budget_steps(info)
     tries = [
-        {"ended": item.elapsed / 60, "cost": item.cost, "fate": State[item.fate.name].value}
-        for item in decisions
-        if item.cost > 0
+        {"ended": item.elapsed / 60, "cost": item.cost, "fate": item.state.value} for item in decisions if item.cost > 0
     ]
     x = alt.X("ended:Q", title="minutes of the search", scale=alt.Scale(nice=False, domainMin=0))
     y = _log_axis(alt.Y, "cost", unit)
@@ -350,7 +348,7 @@ def _search_over_time(info: StudyFacts, rows: Sequence[Row]) -> Any:
     if tries:
         marks = _over(tries).mark_point(filled=True, size=110)
         layers.append(marks.encode(x=x, y=y, tooltip=["fate:N", "cost:Q"], **looks))
-    count = sum(item.fate is Fate.CONFIRMED for item in decisions)
+    count = sum(item.state is NetworkState.CONFIRMED for item in decisions)
     description = (
         f"{ended} networks by the end of their first run. The effective budget fell from {steps[0][1]:,} to "
         f"{steps[-1][1]:,} {unit}; {count} times a network was confirmed."

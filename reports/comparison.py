@@ -18,16 +18,16 @@ from harness.evidence import bounds, leaderboard, ledger, record
 from harness.evidence.leaderboard import LeaderboardRow
 from harness.evidence.record import Record
 from harness.studies import candidate
+from harness.studies.candidate import NetworkState
 from harness.studies.config import StudyConfig
 from harness.studies.log import read_state
-from harness.studies.state import Fate
 from harness.system import files, statistics
 from harness.system.errors import typed
 from harness.system.files import Workspace
 from harness.training.result import Inspection, Result
 from reports import charts, course
 from reports.render import DASH, accuracy_words, count, decimal, duration, page, short, spread, words
-from reports.study_facts import State, StudyFacts, inspections_of, made_by, read_standings, read_study, shown
+from reports.study_facts import StudyFacts, inspections_of, made_by, read_standings, read_study, shown
 from reports.study_page import CONFIRMED_LABEL_ERRORS, commands, headline, mistakes
 from search_spaces.catalog import network_names
 from search_spaces.network import MNIST, Analysis, Architecture, analyse
@@ -243,11 +243,13 @@ def _study_comparison(infos: Sequence[StudyFacts]) -> SimpleNamespace:
 
 
 def _confirmed(info: StudyFacts) -> list[float | None]:
-    confirmed: list[float | None] = [item.elapsed for item in info.study.decisions if item.fate is Fate.CONFIRMED]
+    confirmed: list[float | None] = [
+        item.elapsed for item in info.study.decisions if item.state is NetworkState.CONFIRMED
+    ]
     return confirmed or [None]
 
 
-def _in_state(state: State) -> Callable[[StudyFacts], int]:
+def _in_state(state: NetworkState) -> Callable[[StudyFacts], int]:
     return lambda info: sum(network.state is state for network in info.networks)
 
 
@@ -270,8 +272,8 @@ _OF_STUDIES: _Lines = (
         lambda value: decimal(value, 1),
     ),
     ("finished runs", lambda info: len(info.results), count),
-    ("networks pruned", _in_state(State.PRUNED), count),
-    ("networks that failed confirmation", _in_state(State.REFUTED), count),
+    ("networks pruned", _in_state(NetworkState.PRUNED), count),
+    ("networks that failed confirmation", _in_state(NetworkState.REFUTED), count),
 )
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import Any, NamedTuple
 
-from harness.studies.candidate import allowed_errors
+from harness.studies.candidate import NetworkState, allowed_errors
 from harness.studies.events import Proposal, RunEnded, RungReached
 from harness.system import statistics
 from harness.training.result import Purpose, Result, Status
-from reports.study_facts import Network, State, StudyFacts
+from reports.study_facts import Network, StudyFacts
 from search_spaces.space import clopper_pearson
 
 _MOST_REASONS, _MOST_CURVES = 12, 300
@@ -56,7 +56,7 @@ def accounting(info: StudyFacts) -> _Accounting:
     rejected = reasons.total()
     repeated = info.study.repeated
     to_train = len(info.study.proposals)
-    confirmed = [network for network in info.networks if network.state in (State.WINNER, State.CONFIRMED)]
+    confirmed = [network for network in info.networks if network.state in (NetworkState.WINNER, NetworkState.CONFIRMED)]
     return _Accounting(
         proposed=rejected + repeated + to_train,
         rejected=rejected,
@@ -166,11 +166,13 @@ def progress(info: StudyFacts) -> dict[str, Any]:
     and would be smaller, and the most errors that meet the threshold; the runs that go on.
     """
     networks = info.networks
-    smallest = min((item.cost for item in networks if item.state in (State.CONFIRMED, State.WINNER)), default=None)
+    smallest = min(
+        (item.cost for item in networks if item.state in (NetworkState.CONFIRMED, NetworkState.WINNER)), default=None
+    )
     missed = [
         item
         for item in networks
-        if item.state in (State.TRAINED, State.REFUTED)
+        if item.state in (NetworkState.TRAINED, NetworkState.REFUTED)
         and item.errors is not None
         and (smallest is None or item.cost < smallest)
     ]

@@ -11,7 +11,6 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -21,7 +20,7 @@ from harness.evidence import leaderboard, record
 from harness.evidence.leaderboard import LeaderboardRow, cost_of, pareto_front, validation_runs
 from harness.evidence.record import Record
 from harness.searching import surrogate
-from harness.studies.candidate import costs_of, why_refuted
+from harness.studies.candidate import NetworkState, costs_of, why_refuted
 from harness.studies.config import StudyConfig, is_owned, read_config
 from harness.studies.events import (
     Proposal,
@@ -32,7 +31,7 @@ from harness.studies.events import (
     WinnerChosen,
 )
 from harness.studies.log import read_state
-from harness.studies.state import Decision, Fate, StudyState
+from harness.studies.state import Decision, StudyState
 from harness.system import statistics
 from harness.system.files import Workspace
 from harness.training.recipe import recipe_document
@@ -45,18 +44,6 @@ from search_spaces.network import Architecture
 MOST_NAMED = 100
 # Of the hash, beside a name.
 DIGITS = 6
-
-
-class State(StrEnum):
-    """How far a network got in the search, best first."""
-
-    WINNER = "winner"
-    CONFIRMED = "confirmed"
-    REFUTED = "failed confirmation"
-    TRAINED = "trained"
-    PRUNED = "pruned"
-    FAILED = "failed"
-    UNFINISHED = "unfinished"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +71,7 @@ class Network:
     trial: int
     trials: frozenset[int | None]
     origin: str
-    state: State
+    state: NetworkState
     validation_accuracies_pct: tuple[float, ...] = ()
     accuracy_pct: float | None = None
     errors: float | None = None
@@ -101,7 +88,7 @@ class Network:
     @property
     def complete(self) -> bool:
         """Whether the figures are those of a whole training."""
-        return self.state in (State.WINNER, State.CONFIRMED, State.REFUTED, State.TRAINED)
+        return self.state in (NetworkState.WINNER, NetworkState.CONFIRMED, NetworkState.REFUTED, NetworkState.TRAINED)
 
 
 def _networks(study: StudyState, rows: Mapping[str, LeaderboardRow]) -> tuple[Network, ...]:
@@ -118,7 +105,8 @@ def _networks(study: StudyState, rows: Mapping[str, LeaderboardRow]) -> tuple[Ne
     rungs = [entry.event for entry in study.of_kind(RungReached)]
     hoped = {event.trial: event.predicted_pct for event in rungs if event.pruned}
     networks = [
-        _network(study, each, runs[key], study.fates.get(key), rows.get(key), hoped) for key, each in proposals.items()
+        _network(study, each, runs[key], study.last_decisions.get(key), rows.get(key), hoped)
+        for key, each in proposals.items()
     ]
     networks.sort(key=lambda network: _order(network, study.config.threshold_pct))
     for index, item in enumerate(networks[:MOST_NAMED]):
@@ -135,7 +123,7 @@ def front_of(of: Iterable[Network]) -> list[Network]:
 
 def _remark(decision: Decision) -> str:
     """Return why a network was given up; empty where it was not."""
-    if decision.fate is not Fate.REFUTED:
+    if decision.state is not NetworkState.REFUTED:
         return ""
     why = why_refuted(decision.fresh_seeds, stood=decision.had_stood)
     return f"({plural(decision.fresh_seeds, 'fresh seed')}; {why})"
@@ -180,7 +168,7 @@ def _network(
         trial=proposal.trial,
         trials=frozenset({proposal.trial, *(run.trial for run in results)}),
         origin=proposal.origin,
-        state=State[decision.fate.name] if decision else state,
+        state=decision.state if decision else state,
         validation_accuracies_pct=accuracies,
         accuracy_pct=mean,
         errors=None if mean is None or size is None else (100 - mean) / 100 * size,
@@ -200,18 +188,22 @@ def _accuracies(runs: Iterable[Result]) -> tuple[float, ...]:
     return tuple(pct for run in runs if (pct := run.validation_accuracy_pct) is not None)
 
 
-def _progress(results: list[Result], hoped: Mapping[int, float | None]) -> tuple[State, str, list[Result]]:
+def _progress(results: list[Result], hoped: Mapping[int, float | None]) -> tuple[NetworkState, str, list[Result]]:
     """Return the state that runs of one length alone give, what ended them early, and the runs whose figures count."""
     speaking = validation_runs(results)
     if speaking:
         early = sum(result.status is not Status.COMPLETE for result in results)
-        return State.TRAINED, f"({early} of {plural(len(results), 'run')} ended early)" if early else "", speaking
+        return (
+            NetworkState.TRAINED,
+            f"({early} of {plural(len(results), 'run')} ended early)" if early else "",
+            speaking,
+        )
     pruned = [result for result in results if result.status is Status.PRUNED]
     if pruned:
-        return State.PRUNED, _where_pruned(pruned[0], hoped), pruned
+        return NetworkState.PRUNED, _where_pruned(pruned[0], hoped), pruned
     if results:
-        return State.FAILED, results[0].status.replace("_", " "), []
-    return State.UNFINISHED, "", []
+        return NetworkState.FAILED, results[0].status.replace("_", " "), []
+    return NetworkState.UNFINISHED, "", []
 
 
 def _where_pruned(run: Result, hoped: Mapping[int, float | None]) -> str:

@@ -20,6 +20,7 @@ from harness.evidence.bounds import error_ratio_of
 from harness.evidence.leaderboard import Tier, words_of
 from harness.evidence.ledger import DEFAULT_SEEDS
 from harness.evidence.record import Record, weights_path
+from harness.studies.candidate import NetworkState
 from harness.studies.events import Advised, Postponed, SessionEnded, Verified
 from harness.studies.state import StudyState
 from harness.system import files, statistics
@@ -28,7 +29,7 @@ from harness.system.errors import typed
 from harness.system.files import Workspace
 from harness.training.result import Inspection, Status, finite, unpacked
 from reports import charts, course, render
-from reports.study_facts import MOST_NAMED, State, StudyFacts, made_by, read_study, recipe_rows, settings
+from reports.study_facts import MOST_NAMED, StudyFacts, made_by, read_study, recipe_rows, settings
 from search_spaces.network import analyse
 from search_spaces.space import OBJECTIVES, Metric
 
@@ -149,7 +150,7 @@ def headline(info: StudyFacts) -> _Headline:
         if trial in by_trial and verdict.passed is False and (verdict.hash, verdict.recipe_hash) != named
     ]
     best = max(trained, key=lambda network: network.accuracy_pct or 0.0, default=None)
-    confirmed = [network for network in trained if network.state is State.CONFIRMED]
+    confirmed = [network for network in trained if network.state is NetworkState.CONFIRMED]
     smallest = min(confirmed, key=lambda network: network.cost, default=None)
     return _Headline(outcome, render.words("verdict", info, outcome, over, best, smallest, missed), _progress(info))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from harness.data.datasets import dataset
@@ -45,6 +46,18 @@ _NETWORK_SHARE = 0.032
 _VERIFY_SQUARE = SEED_SHARE**2 / VERIFY_SEEDS + _NETWORK_SHARE**2
 # Errors at the end per error at a rung of the run in the middle, by share of the epochs (docs/lab, "rungs").
 _TYPICAL_RATIO = {0.25: 0.62, 0.4: 0.74, 0.5: 0.81, 0.6: 0.89}
+
+
+class NetworkState(StrEnum):
+    """How far a network got in its search, best first (ARCHITECTURE.md has the way from one to another)."""
+
+    WINNER = "winner"
+    CONFIRMED = "confirmed"
+    REFUTED = "failed confirmation"
+    TRAINED = "trained"
+    PRUNED = "pruned"
+    FAILED = "failed"
+    UNFINISHED = "unfinished"
 
 
 @dataclass(slots=True)

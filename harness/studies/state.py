@@ -7,11 +7,18 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import Counter
-from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple, TypeVar, cast
 
-from harness.studies.candidate import CONFIRM_SEEDS, Candidate, NearestMiss, costs_of, final_order, nearest_miss
+from harness.studies.candidate import (
+    CONFIRM_SEEDS,
+    Candidate,
+    NearestMiss,
+    NetworkState,
+    costs_of,
+    final_order,
+    nearest_miss,
+)
 from harness.studies.config import StudyConfig
 from harness.studies.events import (
     Confirmed,
@@ -38,14 +45,6 @@ Ratios = dict[tuple[int, int], list[float]]
 _AT_ONCE_SECONDS = 1.0
 
 
-class Fate(StrEnum):
-    """What has been decided about a network by its fresh seeds."""
-
-    CONFIRMED = "confirmed"
-    REFUTED = "refuted"
-    WINNER = "winner"
-
-
 class Decision(NamedTuple):
     """What fresh seeds have decided about a network.
 
@@ -58,7 +57,7 @@ class Decision(NamedTuple):
     hash: str
     trial: int
     cost: int
-    fate: Fate
+    state: NetworkState
     fresh_seeds: int
     had_stood: bool
     limit: int
@@ -81,8 +80,8 @@ class StudyState:
             thousands of networks nearly all are settled.
         standing: the network of the lowest cost that stands.
         stood: the trial that was last noted as the confirmed one and has not fallen since; all of them with two costs.
-        decisions: what fresh seeds have decided, oldest first; ``fates`` has the last word on each network by its hash,
-            and of all networks one winner at most.
+        decisions: what fresh seeds have decided, oldest first; ``last_decisions`` has the last one on each network
+            by its hash, and one winner at most.
         verdicts: what came of each winner that was verified, by trial, in the order of the winners.
         objective: what the next network is to have as little of as possible; ``highest`` is the most of it.
     """
@@ -111,7 +110,7 @@ class StudyState:
         self.standing: Candidate | None = None
         self.stood: list[int] = []
         self.decisions: list[Decision] = []
-        self.fates: dict[str, Decision] = {}
+        self.last_decisions: dict[str, Decision] = {}
         self.verdicts: dict[int, Verified] = {}
         self.objective, self.highest = config.objective(0)
         self._confirm_seeds = confirm_seeds
@@ -144,10 +143,10 @@ class StudyState:
             case Confirmed():
                 others = self.stood if self.config.is_front else []
                 self.stood = [*others, event.trial]
-                self._decide(entry.elapsed, event, Fate.CONFIRMED)
+                self._decide(entry.elapsed, event, NetworkState.CONFIRMED)
             case FailedConfirmation():
                 self.stood = [trial for trial in self.stood if trial != event.trial]
-                self._decide(entry.elapsed, event, Fate.REFUTED)
+                self._decide(entry.elapsed, event, NetworkState.REFUTED)
             case WinnerChosen():
                 self._winner = event.trial
                 self._win(entry.elapsed, event)
@@ -188,15 +187,15 @@ class StudyState:
             self.contenders[trial] = candidate
         self._stand()
 
-    def _decide(self, elapsed: float, event: Confirmed | FailedConfirmation, fate: Fate) -> None:
+    def _decide(self, elapsed: float, event: Confirmed | FailedConfirmation, state: NetworkState) -> None:
         candidate = self.candidates.get(event.trial)
-        known = self.fates.get(event.hash)
-        had_stood = known is not None and known.fate is Fate.CONFIRMED
+        known = self.last_decisions.get(event.hash)
+        had_stood = known is not None and known.state is NetworkState.CONFIRMED
         last = self.decisions[-1] if self.decisions else None
         limit = self.config.ceiling if last is None else last.limit
         if isinstance(event, Confirmed):
             limit = event.budget or limit
-            if last is not None and last.fate is Fate.REFUTED and elapsed - last.elapsed < _AT_ONCE_SECONDS:
+            if last is not None and last.state is NetworkState.REFUTED and elapsed - last.elapsed < _AT_ONCE_SECONDS:
                 # Another network has taken the place of the fallen one, so the limit was never that of the study.
                 before = self.decisions[-2].limit if len(self.decisions) > 1 else self.config.ceiling
                 self.decisions[-1] = last._replace(limit=before)
@@ -205,22 +204,22 @@ class StudyState:
             limit = self.config.ceiling
         cost = event.parameters if candidate is None else candidate.costs[0]
         seeds = event.validation_seeds or 0
-        decision = Decision(elapsed, event.hash, event.trial, cost, fate, seeds, had_stood, limit)
+        decision = Decision(elapsed, event.hash, event.trial, cost, state, seeds, had_stood, limit)
         self.decisions.append(decision)
-        self.fates[event.hash] = decision
-        if fate is Fate.CONFIRMED:
+        self.last_decisions[event.hash] = decision
+        if state is NetworkState.CONFIRMED:
             self._lowest = event.hash
         elif event.hash == self._lowest:
             self._lowest = ""
 
     def _win(self, elapsed: float, event: WinnerChosen) -> None:
-        for key, decision in self.fates.items():
-            if decision.fate is Fate.WINNER:
-                self.fates[key] = decision._replace(fate=Fate.CONFIRMED)
+        for key, decision in self.last_decisions.items():
+            if decision.state is NetworkState.WINNER:
+                self.last_decisions[key] = decision._replace(state=NetworkState.CONFIRMED)
         limit = self.decisions[-1].limit if self.decisions else self.config.ceiling
         seeds = event.validation_seeds or 0
-        self.fates[event.hash] = Decision(
-            elapsed, event.hash, event.trial, event.parameters, Fate.WINNER, seeds, False, limit
+        self.last_decisions[event.hash] = Decision(
+            elapsed, event.hash, event.trial, event.parameters, NetworkState.WINNER, seeds, False, limit
         )
 
     def _drop_missed(self) -> None:

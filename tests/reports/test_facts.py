@@ -15,13 +15,13 @@ import pytest
 from scipy import stats
 
 from harness.evidence import ledger, record
+from harness.studies.candidate import NetworkState
 from harness.studies.config import owned
 from harness.studies.events import Entry, Event, RunEnded
-from harness.studies.state import Fate
 from harness.system.files import Workspace
 from harness.training.result import Epoch, Purpose, Result, Status
 from reports import course
-from reports.study_facts import Network, State, StudyFacts, front_of, made_by, read_study, recipe_rows, settings
+from reports.study_facts import Network, StudyFacts, front_of, made_by, read_study, recipe_rows, settings
 from reports.study_page import CONFIRMED_LABEL_ERRORS, _caveats, _next_step, _NextStep, commands, headline, mistakes
 from search_spaces.network import MNIST, analyse
 from search_spaces.notation import parse_network
@@ -70,7 +70,7 @@ def document(info: StudyFacts) -> dict[str, Any]:
         "caveats": rest | {"seeds": [run.test_errors for run in rest["seeds"]]},
         "accounting": course.accounting(info),
         "decided": [
-            (item.elapsed, item.cost, item.fate is Fate.CONFIRMED, item.limit) for item in info.study.decisions
+            (item.elapsed, item.cost, item.state is NetworkState.CONFIRMED, item.limit) for item in info.study.decisions
         ],
         "budget": course.budget_steps(info),
         "ends": course.first_ends(info),
@@ -466,13 +466,18 @@ def test_of_two_lengths_the_one_that_was_decided_about_counts_else_the_longer_wh
 @pytest.mark.parametrize(
     ("status", "state", "remark", "accuracies"),
     [
-        (Status.PRUNED, State.PRUNED, "in trial 0 at epoch 4 of 15: 300 errors then; one training in ten", (97.0,)),
-        (Status.DIVERGED, State.FAILED, "diverged", ()),
-        (Status.OUT_OF_MEMORY, State.FAILED, "out of memory", ()),
-        (None, State.UNFINISHED, "", ()),
+        (
+            Status.PRUNED,
+            NetworkState.PRUNED,
+            "in trial 0 at epoch 4 of 15: 300 errors then; one training in ten",
+            (97.0,),
+        ),
+        (Status.DIVERGED, NetworkState.FAILED, "diverged", ()),
+        (Status.OUT_OF_MEMORY, NetworkState.FAILED, "out of memory", ()),
+        (None, NetworkState.UNFINISHED, "", ()),
     ],
 )
-def test_a_run_that_ended_early_says_how(study: Any, status: Any, state: State, remark: str, accuracies: Any):
+def test_a_run_that_ended_early_says_how(study: Any, status: Any, state: NetworkState, remark: str, accuracies: Any):
     proposal = study.propose(network(8, 8, 8))
     if status:
         study.note("rung", trial=0, epoch=4, pruned=True, predicted_pct=98.76)
