@@ -20,15 +20,15 @@ from harness.system.terminal import counted, say
 from search_spaces.network import MNIST, Architecture, Task
 
 if TYPE_CHECKING:
-    from harness.answers import Explanation, Exported, Study, Trained, Trial, Verified
+    from harness.crosscheck import OfPixels
     from harness.data.datasets import Dataset
     from harness.data.training_images import ImageData
     from harness.evidence.certificate import Certificate
     from harness.evidence.evaluate import Evaluation
     from harness.evidence.record import Record, SeedRun
     from harness.evidence.verify import Plan
-    from harness.networks import NetworkArgument
-    from harness.other_libraries import OfPixels
+    from harness.lookup import NetworkArgument
+    from harness.results import Explanation, Exported, Study, Trained, Trial, Verified
     from harness.studies.events import Event
     from harness.training.executor import ExecutorOf
     from harness.training.recipe import NamedRecipe
@@ -71,7 +71,7 @@ def explain(
     total                        52  14,132                3
     plain-52, hash 610d7e876c1e; 56 numbers with the statistics of BN
     """
-    from harness.answers import Explanation
+    from harness.results import Explanation
     from search_spaces.network import analyse
 
     task = Task(input_shape, classes)
@@ -83,13 +83,13 @@ def explain(
     analysis = analyse(architecture, task, budget)
     if not torch:
         return Explanation(architecture, analysis)
-    from harness.other_libraries import cross_check
+    from harness.crosscheck import cross_check
 
     return Explanation(architecture, analysis, cross_check(architecture, analysis))
 
 
 def _network(network: str | Architecture, workspace: Workspace, task: Task) -> NetworkArgument:
-    from harness.networks import NetworkArgument, read_network
+    from harness.lookup import NetworkArgument, read_network
 
     if isinstance(network, str):
         return read_network(network, workspace, task)
@@ -137,9 +137,9 @@ def train(
     named = named_recipe(recipe, epochs=epochs)
     check_statistics(named.recipe, architecture, task)
 
-    from harness.answers import Trained
+    from harness.crosscheck import OfPixels
     from harness.data.training_images import load
-    from harness.other_libraries import OfPixels
+    from harness.results import Trained
     from harness.training.result import Purpose
     from harness.training.train import final_network
 
@@ -250,7 +250,7 @@ def export(
             raise UsageError(f"--{name} {path} is a folder; name a file in it")
         check_writable(path.parent, make=False)
     from harness.evidence import record
-    from harness.networks import only_row, recipe_of, row_of
+    from harness.lookup import only_row, recipe_of, row_of
 
     workspace = files.workspace()
     argument, records = _network(network, workspace, datasets.task_of(dataset)), record.read_all(workspace.records)
@@ -262,15 +262,15 @@ def export(
     row = only_row(argument, dataset=dataset_named, target_pct=None, recipe_given=recipe is not None)
     named = recipe_of(row, recipe, epochs)
     if onnx is not None:
-        from harness.other_libraries import ONNX_LIBRARIES
+        from harness.crosscheck import ONNX_LIBRARIES
 
         require("export", ONNX_LIBRARIES, "--onnx")
 
-    from harness.answers import Exported
+    from harness.crosscheck import match, to_onnx
     from harness.data.training_images import load
     from harness.evidence.evaluate import network_of
     from harness.evidence.record import kept_indices, read_recorded
-    from harness.other_libraries import match, to_onnx
+    from harness.results import Exported
     from harness.training.native.native import engine_of_repeat
     from harness.training.recipe import check_batch, check_statistics
     from harness.training.result import Purpose, Status
@@ -395,9 +395,9 @@ def search(
     """
     if on_event is not None and not callable(on_event):
         raise UsageError(f"on_event: a value of type {type(on_event).__name__} cannot be called")
-    from harness.answers import Study
+    from harness.results import Study
     from harness.searching.request import SearchRequest
-    from harness.shown_search import planned_search, search_shown
+    from harness.session import planned_search, search_shown
 
     request = SearchRequest.of(
         dataset=dataset,
@@ -510,11 +510,11 @@ class VerifyRequest:
 
 def plan_verification(request: VerifyRequest, workspace: Workspace) -> Plan:
     """Return what a verification is about to do; raises as ``verify`` does."""
-    from harness.answers import Trial
     from harness.evidence import ledger
     from harness.evidence.leaderboard import collect
     from harness.evidence.verify import Plan, due_indices
-    from harness.networks import KnownRow, NetworkArgument, only_row, recipe_of
+    from harness.lookup import KnownRow, NetworkArgument, only_row, recipe_of
+    from harness.results import Trial
     from harness.system.user_code import function_of
     from harness.training.recipe import check_batch, check_statistics
 
@@ -574,9 +574,9 @@ def run_verification(
     plan: Plan, workspace: Workspace, folder: Path | None, executor_of: ExecutorOf | None = None
 ) -> Verified:
     """Run the seeds of a plan, show how they go on, and rewrite the standings."""
-    from harness.answers import Verified
     from harness.evidence.leaderboard import refresh
     from harness.evidence.verify import run_seeds
+    from harness.results import Verified
     from harness.training.executor import Limits, Source
     from harness.training.processes import Processes
     from harness.training.progress import Reporter
@@ -646,9 +646,9 @@ def load(
     >>> model(torch.zeros(5, 28, 28, dtype=torch.uint8)).shape
     torch.Size([5, 10])
     """
+    from harness.crosscheck import OfPixels
     from harness.evidence.evaluate import network_of
     from harness.evidence.record import kept_indices, read_recorded
-    from harness.other_libraries import OfPixels
 
     workspace = files.workspace()
     evidence = _record(network, workspace, dataset, recipe)
@@ -659,9 +659,9 @@ def load(
 
 
 def _record(network: str | Verified | Record, workspace: Workspace, dataset: str, recipe: str | None) -> Record:
-    from harness.answers import Verified
     from harness.evidence.record import Record
-    from harness.networks import read_record
+    from harness.lookup import read_record
+    from harness.results import Verified
 
     if isinstance(network, Verified):
         return network.record
@@ -735,8 +735,8 @@ def study(name: str | Path | None = None) -> Study:
     >>> study("mine").trials[0].status
     'complete'
     """
-    from harness.answers import Study
-    from harness.networks import read_study
+    from harness.lookup import read_study
+    from harness.results import Study
 
     workspace = files.workspace()
     return Study(read_study(None if name is None else str(name), workspace), workspace)
@@ -756,7 +756,7 @@ def report(of: str | Path | Study | None = None, path: str | Path | None = None)
     >>> report(study("mine"), "report.html").name
     'report.html'
     """
-    from harness.answers import Study
+    from harness.results import Study
 
     opened = of if isinstance(of, Study) else study(of)
     target = None if path is None else options.value("path", options.FILE, path)

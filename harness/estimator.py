@@ -27,7 +27,7 @@ from harness.system.files import workspace
 from search_spaces.errors import SearchSpaceError
 
 if TYPE_CHECKING:
-    from harness.answers import Study, Trial
+    from harness.results import Study, Trial
 
 
 class WrongArgument(UsageError, ValueError):

@@ -19,7 +19,7 @@ from harness.studies.events import SessionEnded
 from harness.system import files
 from harness.system.errors import ContentError, typed
 from harness.system.files import Workspace
-from reports import charts, course
+from reports import charts, history
 from reports.render import duration, page, short
 from reports.study_facts import Standings, StudyFacts, read_standings, read_study
 from reports.study_page import headline, write_report
@@ -254,7 +254,7 @@ def _state_of(info: StudyFacts) -> str:
 def write_index(workspace: Workspace, index: _Index) -> Path:
     """Write the index of all studies beside them, and return its path."""
     path = workspace.runs / "index.html"
-    content = page("index.html", index=index, headline=headline, course=course, **_board(index.standings))
+    content = page("index.html", index=index, headline=headline, history=history, **_board(index.standings))
     files.write_text(path, content)
     return path
 

@@ -16,7 +16,7 @@ import vl_convert
 from harness.evidence.leaderboard import cost_of, pareto_front
 from harness.studies.candidate import NetworkState
 from harness.system import statistics
-from reports import course
+from reports import history
 from reports.study_facts import DIGITS, front_of
 from search_spaces.catalog import network_name
 from search_spaces.space import OBJECTIVES, Metric
@@ -151,7 +151,7 @@ def _bars(values: Sequence[tuple[str, float]], title: str, description: str, *, 
 
 def study_charts(info: StudyFacts, rows: Sequence[Row]) -> dict[str, Any]:
     """Return the charts of a study by the names under which its page shows them; ``rows`` are its ``networks_rows``."""
-    facts = course.accounting(info)
+    facts = history.accounting(info)
     return {
         "front": _front_of_costs(info, rows),
         "accuracy": accuracy_over_cost(info, rows),
@@ -160,14 +160,14 @@ def study_charts(info: StudyFacts, rows: Sequence[Row]) -> dict[str, Any]:
         "learning-curves": _learning_curves(info),
         "steps": _bars(facts.steps, "proposals", "From proposals to a verified network", logs=True),
         "rejections": _bars(facts.rejections, "proposals", "Rejections by reason"),
-        "time": _bars(course.time_spent(info), "seconds", "Where the time of all workers went"),
+        "time": _bars(history.time_spent(info), "seconds", "Where the time of all workers went"),
     }
 
 
 def networks_rows(info: StudyFacts) -> list[dict[str, Any]]:
     """Return the data set ``networks`` of a study's page: a row a network, for charts, filter and files alike."""
     front = {network.hash for network in front_of(info.networks)}
-    ends = course.first_ends(info)
+    ends = history.first_ends(info)
     counts_macs = info.config.minimise is Metric.MACS
     rows = []
     for number, network in enumerate(info.networks):
@@ -330,7 +330,7 @@ def _search_over_time(info: StudyFacts, rows: Sequence[Row]) -> Any:
         return None
     unit = OBJECTIVES[info.config.minimise]
     decisions = info.study.decisions
-    steps = course.budget_steps(info)
+    steps = history.budget_steps(info)
     tries = [
         {"ended": item.elapsed / 60, "cost": item.cost, "fate": item.state.value} for item in decisions if item.cost > 0
     ]
@@ -363,7 +363,7 @@ _SEEDS_BELOW = 2.0
 def _seeds_of_networks(info: StudyFacts) -> Any:
     """Return every seed of the networks that were trained on several, the answer first."""
     answer = info.answer.hash if info.answer else ""
-    spread = sorted(course.seed_spread(info)[0], key=lambda row: row[0].hash != answer)[:8]
+    spread = sorted(history.seed_spread(info)[0], key=lambda row: row[0].hash != answer)[:8]
     kinds = {
         "validation, fresh seed": (BLUE, "circle"),
         "test set": (ORANGE, "diamond"),
@@ -405,7 +405,7 @@ def _seeds_of_networks(info: StudyFacts) -> Any:
 
 def _learning_curves(info: StudyFacts) -> Any:
     """Return validation accuracy while networks were in training, a line a network."""
-    curves = course.learning_curves(info)
+    curves = history.learning_curves(info)
     if not curves:
         return None
     rows = [
@@ -550,7 +550,7 @@ def studies_charts(infos: Sequence[StudyFacts]) -> dict[str, Any]:
         budgets = _over(
             {"study": info.name, "minutes": seconds / 60, "budget": size}
             for info in infos
-            for seconds, size in course.budget_steps(info)
+            for seconds, size in history.budget_steps(info)
             if size > 0
         )
         chart = budgets.mark_line(interpolate="step-after", strokeWidth=2, point={"size": 40}).encode(

@@ -25,7 +25,7 @@ from harness.system import files, statistics
 from harness.system.errors import typed
 from harness.system.files import Workspace
 from harness.training.result import Inspection, Result
-from reports import charts, course
+from reports import charts, history
 from reports.render import DASH, accuracy_words, count, decimal, duration, page, short, spread, words
 from reports.study_facts import StudyFacts, inspections_of, made_by, read_standings, read_study, shown
 from reports.study_page import CONFIRMED_LABEL_ERRORS, commands, headline, mistakes
@@ -262,13 +262,13 @@ _OF_STUDIES: _Lines = (
     ("training time of all runs", lambda info: sum(run.train_seconds for run in info.results), duration),
     ("first network confirmed after", lambda info: _confirmed(info)[0], duration),
     ("last fall of the effective budget after", lambda info: _confirmed(info)[-1], duration),
-    ("effective budget at the end", lambda info: course.budget_steps(info)[-1][1], count),
-    ("proposals", lambda info: course.accounting(info).proposed, count),
-    ("networks rejected before building", lambda info: course.accounting(info).rejected, count),
-    ("networks trained", lambda info: course.accounting(info).trained, count),
+    ("effective budget at the end", lambda info: history.budget_steps(info)[-1][1], count),
+    ("proposals", lambda info: history.accounting(info).proposed, count),
+    ("networks rejected before building", lambda info: history.accounting(info).rejected, count),
+    ("networks trained", lambda info: history.accounting(info).trained, count),
     (
         "networks an hour",
-        lambda info: 3600 * course.accounting(info).trained / info.elapsed if info.elapsed > 0 else None,
+        lambda info: 3600 * history.accounting(info).trained / info.elapsed if info.elapsed > 0 else None,
         lambda value: decimal(value, 1),
     ),
     ("finished runs", lambda info: len(info.results), count),

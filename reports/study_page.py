@@ -28,7 +28,7 @@ from harness.system.document import csv_text
 from harness.system.errors import typed
 from harness.system.files import Workspace
 from harness.training.result import Inspection, Status, finite, unpacked
-from reports import charts, course, render
+from reports import charts, history, render
 from reports.study_facts import MOST_NAMED, StudyFacts, made_by, read_study, recipe_rows, settings
 from search_spaces.network import analyse
 from search_spaces.space import OBJECTIVES, Metric
@@ -75,11 +75,11 @@ def page(info: StudyFacts, *, live: bool = False) -> str:
         headline=headline(info),
         filters=[(words, low, high) for words, _, low, high in filters],
         margin=_margin(info),
-        progress=course.progress(info),
-        accounting=course.accounting(info),
-        seeds=course.seed_spread(info),
-        spared=course.spared(info),
-        pruning=course.pruning(info) if len(info.networks) >= _FEWEST_NETWORKS else [],
+        progress=history.progress(info),
+        accounting=history.accounting(info),
+        seeds=history.seed_spread(info),
+        spared=history.spared(info),
+        pruning=history.pruning(info) if len(info.networks) >= _FEWEST_NETWORKS else [],
         caveats=_caveats(info),
         next_step=_next_step(info),
         weights=_weights(info),
@@ -264,7 +264,7 @@ def _caveats(info: StudyFacts) -> dict[str, Any]:
 
 def study_summary(info: StudyFacts) -> str:
     """Return the summary of a study, short enough for the text of a pull request."""
-    facts = {"accounting": course.accounting(info), "code_version": made_by(info)["code"], "commands": commands(info)}
+    facts = {"accounting": history.accounting(info), "code_version": made_by(info)["code"], "commands": commands(info)}
     return render.markdown("summary.md", study=info, headline=headline(info), **facts)
 
 

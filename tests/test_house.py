@@ -13,11 +13,11 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
-    "product lines": 27_800,
+    "product lines": 27_860,
     "test lines": 28_515,
     "benchmark lines": 2_436,
     "public names": 880,
-    "files": 533,
+    "files": 540,
 }
 
 

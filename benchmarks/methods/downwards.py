@@ -3,7 +3,7 @@
 import random
 from collections.abc import Sequence
 
-from harness.searching.asker import Ask, Problem, Trial
+from harness.searching.external_method import Ask, Problem, Trial
 from search_spaces.errors import DrawError
 from search_spaces.notation import parse_space
 from search_spaces.space import draw_uniform

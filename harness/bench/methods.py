@@ -31,10 +31,10 @@ from pathlib import Path
 
 from harness.bench.comparison import DEFAULT, Named, SearchTask
 from harness.searching import race
-from harness.searching.asker import SHOWN, Ask, Asker, Problem, Trial, shown
+from harness.searching.external_method import SHOWN, Ask, Asker, Problem, Trial, shown
 from harness.searching.optuna_sampler import DEFAULT as DEFAULT_SAMPLER
 from harness.searching.optuna_sampler import SAMPLERS
-from harness.searching.propose import ALL_ON, Switches
+from harness.searching.proposer import ALL_ON, Switches
 from harness.system.errors import ContentError, UsageError, reason
 from search_spaces.errors import nearest
 from search_spaces.space import SearchSpace

@@ -157,8 +157,8 @@ def _libraries() -> _Found:
     import torch
     import torchsummary
 
+    from harness.crosscheck import cross_check
     from harness.data.training_images import import_torchvision
-    from harness.other_libraries import cross_check
     from search_spaces.network import MNIST, analyse
     from search_spaces.notation import parse_network
 

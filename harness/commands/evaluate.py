@@ -61,7 +61,7 @@ def evaluate(
         raise UsageError("--on is for labelled images, --images for pictures without labels: give one of them")
     from harness.evidence.evaluate import bounds_of, evaluate_seeds
     from harness.evidence.record import kept_indices
-    from harness.networks import read_record
+    from harness.lookup import read_record
 
     workspace = files.workspace()
     evidence = read_record(network, workspace, dataset, recipe)

@@ -108,7 +108,7 @@ def leaderboard(
         # A table that is not what the evidence gives is no fault here: publishing makes it anew.
         if faults := [fault for fault in faults if not fault.startswith(f"{shipped_table()}: ")]:
             raise ContentError(faults[0])
-        from harness.networks import read_network
+        from harness.lookup import read_network
 
         meant = read_network(str(publish), workspace, datasets.task_of(dataset or datasets.AUTO))
         evidence_check.publish(workspace, meant.architecture.hash)

@@ -32,7 +32,7 @@ def search(ctx: click.Context, /, plan_only: bool, verbose: bool, as_json: bool,
     harness search --plan
     """
     from harness.searching.request import SearchRequest
-    from harness.shown_search import planned_search, search_shown
+    from harness.session import planned_search, search_shown
 
     request = SearchRequest(**arguments)
     sources = {name: ctx.get_parameter_source(name) for name in arguments}

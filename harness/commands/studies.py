@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 @options.as_json
 def studies(remove: str | None, as_json: bool) -> int:
     """List the studies below runs/, the latest at the end: what each searched for, and what it found."""
-    from harness import networks
+    from harness import lookup
     from harness.studies.config import owned
     from harness.studies.events import Confirmed
     from harness.studies.log import read_state
 
     workspace = files.workspace()
     if remove is not None:
-        folder = networks.read_study(remove, workspace)
+        folder = lookup.read_study(remove, workspace)
         with owned(folder):
             shutil.rmtree(folder)
         options.answer(as_json, {"removed": str(folder)}, str(folder))
         return 0
-    studies = [read_state(folder) for folder in networks.studies(workspace).values()]
+    studies = [read_state(folder) for folder in lookup.studies(workspace).values()]
     answers = [[each.event.parameters for each in study.of_kind(Confirmed)][-1:] for study in studies]
     verdicts = [[verdict.passed for verdict in study.verdicts.values()][-1:] for study in studies]
     if as_json:

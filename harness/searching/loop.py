@@ -16,9 +16,9 @@ from types import FrameType
 
 from harness.data.datasets import dataset
 from harness.searching import race
-from harness.searching.asker import method_of
 from harness.searching.clock import Effort, is_spent
-from harness.searching.propose import Proposer
+from harness.searching.external_method import method_of
+from harness.searching.proposer import Proposer
 from harness.searching.state import Search
 from harness.searching.surrogate import kept, observations
 from harness.studies.candidate import Candidate, standing_front

@@ -24,7 +24,7 @@ from harness.searching.clock import (
     TimeLeft,
     rounds,
 )
-from harness.searching.propose import ALL_ON, Proposing, Switches
+from harness.searching.proposer import ALL_ON, Proposing, Switches
 from harness.studies.candidate import CONFIRM_SEEDS, Candidate, final_order, standing_front
 from harness.studies.config import StudyConfig
 from harness.studies.events import Confirmed, Entry, Event, FailedConfirmation, RunEnded

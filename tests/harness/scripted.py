@@ -17,10 +17,9 @@ from typing import Any
 
 import pytest
 
-from harness.searching import loop, race
-from harness.searching import propose as proposer
+from harness.searching import loop, proposer, race
 from harness.searching.clock import Effort
-from harness.searching.propose import Proposer
+from harness.searching.proposer import Proposer
 from harness.searching.state import Search, Watcher
 from harness.studies import config as study
 from harness.studies.config import StudyConfig

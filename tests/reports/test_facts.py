@@ -20,7 +20,7 @@ from harness.studies.config import owned
 from harness.studies.events import Entry, Event, RunEnded
 from harness.system.files import Workspace
 from harness.training.result import Epoch, Purpose, Result, Status
-from reports import course
+from reports import history
 from reports.study_facts import Network, StudyFacts, front_of, made_by, read_study, recipe_rows, settings
 from reports.study_page import CONFIRMED_LABEL_ERRORS, _caveats, _next_step, _NextStep, commands, headline, mistakes
 from search_spaces.network import MNIST, analyse
@@ -68,18 +68,18 @@ def document(info: StudyFacts) -> dict[str, Any]:
         "settings": [*settings(info), *recipe_rows(info.config)],
         "mistakes": known and [(item.image, item.said, item.seeds) for item in known.mistakes],
         "caveats": rest | {"seeds": [run.test_errors for run in rest["seeds"]]},
-        "accounting": course.accounting(info),
+        "accounting": history.accounting(info),
         "decided": [
             (item.elapsed, item.cost, item.state is NetworkState.CONFIRMED, item.limit) for item in info.study.decisions
         ],
-        "budget": course.budget_steps(info),
-        "ends": course.first_ends(info),
-        "curves": course.learning_curves(info),
-        "seeds": course.seed_spread(info),
-        "time": course.time_spent(info),
-        "spared": course.spared(info),
-        "progress": course.progress(info),
-        "pruning": course.pruning(info),
+        "budget": history.budget_steps(info),
+        "ends": history.first_ends(info),
+        "curves": history.learning_curves(info),
+        "seeds": history.seed_spread(info),
+        "time": history.time_spent(info),
+        "spared": history.spared(info),
+        "progress": history.progress(info),
+        "pruning": history.pruning(info),
     }
     made: dict[str, Any] = json.loads(json.dumps(plain(found)))
     return made
@@ -274,7 +274,7 @@ def test_the_advice_of_the_search_holds_until_another_session_or_a_verification(
 
 
 def test_every_proposal_is_counted_once(realistic_template: Any, realistic_facts: StudyFacts):
-    found = course.accounting(realistic_facts)
+    found = history.accounting(realistic_facts)
 
     events = realistic_template.events
     kinds = Counter(event["event"] for event in events)
@@ -303,7 +303,7 @@ def test_rare_reasons_are_summed_up_and_none_is_lost():
     events = [logged.entry("rejected", reason=reason) for reason in reasons]
     events.append(logged.entry("looked", rejected={"parameters": 50}))
 
-    found = course.accounting(made_of(events))
+    found = history.accounting(made_of(events))
 
     assert found.rejections[0] == ("too many parameters", 50)
     assert (len(found.rejections), found.rejections[-1][0]) == (12, "20 other reasons")
@@ -327,7 +327,7 @@ def test_the_effective_budget_falls_with_confirmed_networks_and_opens_again(even
     ]
 
     assert [item.limit for item in made_of(entries).study.decisions] == budgets
-    assert course.budget_steps(made_of(entries))[0] == (0.0, 20_000)
+    assert history.budget_steps(made_of(entries))[0] == (0.0, 20_000)
 
 
 def run(trial: int, parameters: int, errors: Sequence[int], **changes: Any) -> Result:
@@ -379,7 +379,7 @@ def test_wrong_pruning_is_the_share_of_spared_networks_that_reached():
         run(80, 1_500, (900, 200, 10), status=Status.CRASHED),  # says nothing, as 60 does, which is in training yet
     ]
 
-    short, long = course.pruning(made_of(events, results))
+    short, long = history.pruning(made_of(events, results))
 
     # Five were spared: one reached, three missed, one diverged.
     assert tuple(short[key] for key in ("epochs", "pruned", "spared", "reached")) == (CONFIG.recipe.epochs, 3, 5, 1)

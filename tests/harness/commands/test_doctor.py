@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from harness import other_libraries
+from harness import crosscheck
 from harness.cli import run
 from harness.commands import doctor
 from harness.commands.doctor import _check
@@ -95,8 +95,8 @@ def no_package(name: str) -> str:
     [
         (doctor._torch, torch.nn.functional, "conv2d", lambda image, kernel: image * 2),
         (doctor._packages, importlib.metadata, "version", no_package),
-        (doctor._libraries, other_libraries, "_summary_total", lambda network, task: 7),
-        (doctor._libraries, other_libraries, "_fvcore_counts", lambda network, task: (7, 7)),
+        (doctor._libraries, crosscheck, "_summary_total", lambda network, task: 7),
+        (doctor._libraries, crosscheck, "_fvcore_counts", lambda network, task: (7, 7)),
         (doctor._libraries, training_images, "import_torchvision", no_package),
     ],
 )

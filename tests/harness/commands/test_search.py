@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from harness import api, shown_search
+from harness import api, session
 from harness.cli import run
 from harness.evidence.leaderboard import row_of_record
 from harness.evidence.record import Record
@@ -234,11 +234,11 @@ def test_an_interrupted_search_is_not_concluded_and_says_how_it_goes_on(
 ):
     signals = iter([signal.SIGINT])
 
-    def interrupt(self: shown_search.SearchReporter) -> None:
+    def interrupt(self: session.SearchReporter) -> None:
         for each in signals:
             signal.raise_signal(each)
 
-    monkeypatch.setattr(shown_search.SearchReporter, "_write_report", interrupt)
+    monkeypatch.setattr(session.SearchReporter, "_write_report", interrupt)
     monkeypatch.setattr(conclude, "conclude", lambda *arguments: pytest.fail("it was concluded"))
 
     assert run([*SEARCH]) == 130

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from harness.answers import Study
 from harness.evidence import record
 from harness.evidence.bounds import ErrorRatio
 from harness.evidence.leaderboard import row_of_record
 from harness.evidence.record import Record
 from harness.evidence.verify import Verdict
+from harness.results import Study
 from harness.searching import conclude as conclude_module
 from harness.searching import loop
 from harness.searching.advice import Outcome, _LastWords, outcome_of

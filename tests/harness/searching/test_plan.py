@@ -21,7 +21,7 @@ from harness.searching import plan as plan_module
 from harness.searching.plan import SearchPlan, make_plan, plan_document, read_data, resolve, usual_recipe
 from harness.searching.request import SearchRequest
 from harness.searching.surrogate import keep, shipped
-from harness.shown_search import planned_search
+from harness.session import planned_search
 from harness.studies import config as study
 from harness.system.errors import ContentError, DeviceError, UsageError
 from harness.system.files import Workspace

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.other_libraries import cross_check
+from harness.crosscheck import cross_check
 from harness.system.errors import ContentError
 from harness.training import train as train_module
 from harness.training.modules import Images

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.searching.choose import Aim, Choice, Option, _expected_falls
+from harness.searching.acquisition import Aim, Choice, Option, _expected_falls
 from harness.searching.clock import Pace, TimeLeft
 from harness.searching.surrogate import Observation, Surrogate, row_of, training_row
 from harness.studies.candidate import needed_share

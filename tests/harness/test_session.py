@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 
 from harness.searching.state import Moment
-from harness.shown_search import (
+from harness.session import (
     SearchReporter,
 )
 from harness.studies.candidate import Candidate, NearestMiss

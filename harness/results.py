@@ -20,9 +20,9 @@ from search_spaces.space import size_text
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from harness.crosscheck import Counts, OfPixels
     from harness.evidence.record import Record
     from harness.evidence.verify import Verdict
-    from harness.other_libraries import Counts, OfPixels
     from harness.studies.candidate import Candidate
     from harness.studies.events import Verified as VerifiedEvent
     from harness.training.recipe import Recipe

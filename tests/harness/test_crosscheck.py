@@ -23,15 +23,15 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 import harness
-from harness import other_libraries
+from harness import crosscheck
 from harness.cli import run
+from harness.crosscheck import Counts, OfPixels, _fvcore_counts, _summary_total, cross_check, match, to_onnx
 from harness.data import own
 from harness.data import training_images as data
 from harness.data.datasets import DATASETS, Dataset
 from harness.data.training_images import ImageData, load
 from harness.evidence import record
 from harness.evidence.record import Record
-from harness.other_libraries import Counts, OfPixels, _fvcore_counts, _summary_total, cross_check, match, to_onnx
 from harness.system import errors
 from harness.system.errors import DataError, HarnessError
 from harness.system.files import Workspace
@@ -113,8 +113,8 @@ def test_torchsummary_does_not_move_the_statistics_of_what_it_counts():
 
 
 def test_every_library_that_disagrees_is_an_internal_fault_and_named(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(other_libraries, "_summary_total", lambda network, task: 10_000)
-    monkeypatch.setattr(other_libraries, "_fvcore_counts", lambda network, task: (7, 0))
+    monkeypatch.setattr(crosscheck, "_summary_total", lambda network, task: 10_000)
+    monkeypatch.setattr(crosscheck, "_fvcore_counts", lambda network, task: (7, 0))
 
     with pytest.raises(HarnessError) as caught:
         cross_check(TIED, analyse(TIED, MNIST))

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from harness.searching.choose import LEAST_CHANCE, UNLIKELY, Aim, Choice, Option
+from harness.searching.acquisition import LEAST_CHANCE, UNLIKELY, Aim, Choice, Option
 from harness.searching.clock import TimeLeft
 from harness.searching.optuna_sampler import SURROGATE, Index, Trial
 from harness.searching.surrogate import PRIOR_ERRORS, Observation, Surrogate, row_of

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from harness.searching import propose
-from harness.searching.choose import Aim, Choice, Option
+from harness.searching import proposer
+from harness.searching.acquisition import Aim, Choice, Option
 from harness.searching.clock import PACES, TimeLeft, work
 from harness.searching.optuna_sampler import Index
-from harness.searching.propose import ALL_ON, Found, Proposer, Switches, _Look, _size_ladder, _violation
+from harness.searching.proposer import ALL_ON, Found, Proposer, Switches, _Look, _size_ladder, _violation
 from harness.searching.surrogate import Observation, row_of
 from harness.studies.candidate import _TYPICAL_RATIO, Candidate
 from harness.studies.events import Rejected, Repeated
@@ -50,7 +50,7 @@ LARGER_IS_BETTER = tuple(
 def few_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """A tenth of the draws and changes that a search looks at; whatever it looks at, it must choose the best of it."""
     for name, number in {"_AIM_DRAWS": 60, "_AIM_LOOKS": 160, "_PARENTS": 3}.items():
-        monkeypatch.setattr(propose, name, number)
+        monkeypatch.setattr(proposer, name, number)
 
 
 def new(
@@ -162,7 +162,7 @@ def test_where_the_sampler_finds_nothing_new_a_network_is_drawn_until_a_space_is
     assert all(repeat.indices for repeat in repeats)
     assert answers[-1].proposal is None
     assert answers[-1].why == "the space has no further network with at most 162 parameters"
-    assert len(answers[-1].passed) == propose.ASKS
+    assert len(answers[-1].passed) == proposer.ASKS
 
 
 def test_limits_are_named_once_each():
@@ -183,7 +183,7 @@ def test_every_second_network_is_the_model_s_with_a_sampler_that_was_asked_for()
 @pytest.mark.parametrize("origin", ["ladder", "aim", "random", "draw"])
 def test_every_network_is_trained_for_one_of_the_lengths(origin: str, monkeypatch: pytest.MonkeyPatch):
     asked = new(sampler="random", lengths=(5, 10), switches=Switches(ladder=origin == "ladder", aim=origin == "aim"))
-    monkeypatch.setattr(propose, "ASKS", 0 if origin == "draw" else 40)
+    monkeypatch.setattr(proposer, "ASKS", 0 if origin == "draw" else 40)
 
     proposal = proposed(asked).proposal
 
@@ -215,8 +215,8 @@ def test_networks_and_lengths_that_take_too_long_are_rejected_for_their_multiply
 @pytest.mark.parametrize("sampler", ["surrogate", "random"])
 @pytest.mark.parametrize("listed", [True, False])
 def test_a_search_without_time_for_any_network_says_so(sampler: str, listed: bool, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(propose, "_MOST_LISTED", 5_000 if listed else 10)
-    monkeypatch.setattr(propose, "_DRAWS", 50)
+    monkeypatch.setattr(proposer, "_MOST_LISTED", 5_000 if listed else 10)
+    monkeypatch.setattr(proposer, "_DRAWS", 50)
 
     asked = new(WIDE, NO_LADDER, sampler=sampler)
     found = proposed(asked, time_left=replace(ROOM, seconds=0.25))
@@ -313,7 +313,7 @@ def test_the_latest_networks_are_changed_even_where_none_has_passed(monkeypatch:
         parents.add(parent.architecture.hash)
         raise DrawError("none")
 
-    monkeypatch.setattr(propose, "mutate", childless)
+    monkeypatch.setattr(proposer, "mutate", childless)
 
     look(Candidate(made, made.parameters, threshold_pct=99.0), of=card, budget=4_000).aimed(random.Random(0))
 
@@ -354,10 +354,10 @@ def test_an_aim_knows_what_stands_and_what_may_come_to():
 
 
 def test_the_model_learns_the_latest_and_a_share_of_all_that_was_known_before(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(propose, "_MOST_OBSERVATIONS", 5)
+    monkeypatch.setattr(proposer, "_MOST_OBSERVATIONS", 5)
     learned: list[list[float]] = []
     monkeypatch.setattr(
-        propose, "Surrogate", lambda observations, belief: learned.append([each.errors for each in observations])
+        proposer, "Surrogate", lambda observations, belief: learned.append([each.errors for each in observations])
     )
     past = [replace(LARGER_IS_BETTER[0], errors=float(errors)) for errors in range(8)]
     own = [network(trial, 4 + trial, 100 + trial) for trial in range(7)]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from harness.searching.clock import TimeLeft, work_of
 from harness.searching.optuna_sampler import takes_problem
-from harness.searching.propose import ASKS, Found
+from harness.searching.proposer import ASKS, Found
 from harness.studies.candidate import Candidate
 from harness.studies.config import StudyConfig
 from harness.studies.events import Proposal, Repeated
