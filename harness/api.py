@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from harness.results import Explanation, Exported, Study, Trained, Trial, Verified
     from harness.studies.events import Event
     from harness.training.executor import ExecutorOf
+    from harness.training.modules import Network
     from harness.training.recipe import NamedRecipe
     from harness.training.result import Purpose, Result
     from harness.training.train import Training
@@ -240,20 +241,13 @@ def export(
     >>> made.facts["files"][0]["format"]
     'safetensors'
     """
-    targets = {name: Path(path) for name, path in (("onnx", onnx), ("safetensors", safetensors)) if path is not None}
-    if not targets:
-        raise UsageError("nothing to export: give --onnx FILE, --safetensors FILE, or both")
-    if len({path.absolute() for path in targets.values()}) < len(targets):
-        raise UsageError("--onnx and --safetensors name the same file")
-    for name, path in targets.items():
-        if path.is_dir():
-            raise UsageError(f"--{name} {path} is a folder; name a file in it")
-        check_writable(path.parent, make=False)
+    targets = _export_targets(onnx, safetensors)
     from harness.evidence import record
     from harness.lookup import only_row, recipe_of, row_of
 
     workspace = files.workspace()
-    argument, records = _network(network, workspace, datasets.task_of(dataset)), record.read_all(workspace.records)
+    records = record.read_all(workspace.records)
+    argument = _network(network, workspace, datasets.task_of(dataset))
     architecture = argument.architecture
     # The row that is meant, however the network was named; the target that it was made for has no part in weights.
     rows = argument.rows or tuple(row_of(each) for each in records if each.hash == architecture.hash)
@@ -266,71 +260,139 @@ def export(
 
         require("export", ONNX_LIBRARIES, "--onnx")
 
-    from harness.crosscheck import match, to_onnx
     from harness.data.training_images import load
-    from harness.evidence.evaluate import network_of
-    from harness.evidence.record import kept_indices, read_recorded
-    from harness.results import Exported
-    from harness.training.native.native import engine_of_repeat
     from harness.training.recipe import check_batch, check_statistics
-    from harness.training.result import Purpose, Status
-    from harness.training.run import properties, to_safetensors
-    from harness.training.train import final_network
-    from search_spaces.network import analyse
 
     # Of several records, for several targets, one that has this seed.
-    on, key = (row and row.dataset) or dataset_named, (architecture.hash, named.recipe.hash)
-    evidence_of_row = [each for each in records if (each.hash, each.recipe_hash) == key and on in (None, each.dataset)]
-    evidence = max(evidence_of_row, key=lambda each: (each.seed(seed) is not None, len(each.seeds)), default=None)
-    recorded = evidence.seed(seed) if evidence else None
-    if evidence is not None and not retrain and seed not in (kept_seeds := kept_indices(workspace.records, evidence)):
-        held = f"kept are those of {', '.join(map(str, kept_seeds))}" if kept_seeds else "none are"
-        raise UsageError(f"the weights of seed {seed} are not kept ({held}); --retrain trains it")
+    on = (row and row.dataset) or dataset_named
+    key = architecture.hash, named.recipe.hash
+    fitting = [each for each in records if (each.hash, each.recipe_hash) == key and on in (None, each.dataset)]
+    evidence = max(fitting, key=lambda each: (each.seed(seed) is not None, len(each.seeds)), default=None)
+    recorded = None if evidence is None else evidence.seed(seed)
+    if evidence is not None and not retrain:
+        kept_seeds = record.kept_indices(workspace.records, evidence)
+        if seed not in kept_seeds:
+            held = f"kept are those of {', '.join(map(str, kept_seeds))}" if kept_seeds else "none are"
+            raise UsageError(f"the weights of seed {seed} are not kept ({held}); --retrain trains it")
     images = load((row and row.dataset) or dataset, Path(data) if data else None)
-    task = images.dataset.task
     check_batch(named.recipe, len(images.train_labels))
-    check_statistics(named.recipe, architecture, task)
-    result: Result | SeedRun
-    if evidence and recorded and not retrain:
-        weights, result = read_recorded(workspace.records, evidence, seed), recorded
-        model = network_of(weights, task)
-        about = dict(weights.about) | {"weights_sha256": weights.sha256} | datasets.number_properties(images.dataset)
-        same = weights.sha256 == recorded.weights_sha256
-        facts: dict[str, Any] = {"trained": False, "match": "identical" if same else "repeated"}
+    check_statistics(named.recipe, architecture, images.dataset.task)
+    if evidence is not None and recorded is not None and not retrain:
+        weights = _kept_weights(workspace, evidence, recorded, images)
     else:
-        engine = engine_of_repeat(engine, recorded.environment.engine if recorded else None)
-        job: dict[str, Any] = {
-            "device": device,
-            "engine": engine,
-            "seed_index": seed,
-            "beacon": (recorded and recorded.beacon) or "",
-        }
-        result, run = _trained(architecture, named, Purpose.VERIFY, images, **job)
-        if result.status is not Status.COMPLETE:
-            raise TargetMissed(f"seed {seed} {result.status}: {result.message}; nothing was written")
-        model, about = final_network(run), properties(result, images.dataset)
-        facts = {"trained": True, "match": match(result, recorded), "epochs": len(result.history)}
-    contents, file_facts = dict[Path, bytes](), []
+        weights = _fresh_weights(architecture, named, images, recorded, device=device, engine=engine, seed=seed)
+    return _exported(architecture, weights, recorded, images, targets)
+
+
+def _export_targets(onnx: str | Path | None, safetensors: str | Path | None) -> dict[str, Path]:
+    """Return the files to write by their formats."""
+    paths = {"onnx": onnx, "safetensors": safetensors}
+    targets = {name: Path(path) for name, path in paths.items() if path is not None}
+    if not targets:
+        raise UsageError("nothing to export: give --onnx FILE, --safetensors FILE, or both")
+    if len({path.absolute() for path in targets.values()}) < len(targets):
+        raise UsageError("--onnx and --safetensors name the same file")
+    for name, path in targets.items():
+        if path.is_dir():
+            raise UsageError(f"--{name} {path} is a folder; name a file in it")
+        check_writable(path.parent, make=False)
+    return targets
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Weights:
+    """A trained network.
+
+    Attributes:
+        model: in evaluation mode.
+        about: what files of it state.
+        run: which seed it is, and how long it was trained.
+        facts: whether it was trained just now, and how it compares with the record.
+    """
+
+    seed_index: int
+    model: Network
+    about: dict[str, str]
+    run: Result | SeedRun
+    facts: dict[str, Any]
+
+
+def _kept_weights(workspace: Workspace, evidence: Record, recorded: SeedRun, images: ImageData) -> _Weights:
+    from harness.evidence.evaluate import network_of
+    from harness.evidence.record import read_recorded
+
+    weights = read_recorded(workspace.records, evidence, recorded.index)
+    about = dict(weights.about) | {"weights_sha256": weights.sha256} | datasets.number_properties(images.dataset)
+    match = "identical" if weights.sha256 == recorded.weights_sha256 else "repeated"
+    facts = {"trained": False, "match": match}
+    return _Weights(recorded.index, network_of(weights, images.dataset.task), about, recorded, facts)
+
+
+def _fresh_weights(
+    architecture: Architecture,
+    named: NamedRecipe,
+    images: ImageData,
+    recorded: SeedRun | None,
+    *,
+    device: str,
+    engine: str,
+    seed: int,
+) -> _Weights:
+    from harness.crosscheck import match
+    from harness.training.native.native import engine_of_repeat
+    from harness.training.result import Purpose, Status
+    from harness.training.run import properties
+    from harness.training.train import final_network
+
+    engine = engine_of_repeat(engine, recorded.environment.engine if recorded else None)
+    beacon = (recorded and recorded.beacon) or ""
+    result, run = _trained(
+        architecture, named, Purpose.VERIFY, images, device=device, engine=engine, seed_index=seed, beacon=beacon
+    )
+    if result.status is not Status.COMPLETE:
+        raise TargetMissed(f"seed {seed} {result.status}: {result.message}; nothing was written")
+    facts = {"trained": True, "match": match(result, recorded), "epochs": len(result.history)}
+    return _Weights(seed, final_network(run), properties(result, images.dataset), result, facts)
+
+
+def _exported(
+    architecture: Architecture,
+    weights: _Weights,
+    recorded: SeedRun | None,
+    images: ImageData,
+    targets: Mapping[str, Path],
+) -> Exported:
+    """Write all files or none, and return what they are."""
+    from harness.crosscheck import to_onnx
+    from harness.results import Exported
+    from harness.training.run import to_safetensors
+    from search_spaces.network import analyse
+
+    contents: dict[Path, bytes] = {}
+    file_facts = []
     for name, path in targets.items():
         file: dict[str, Any] = {"file": str(path), "format": name}
         if name == "onnx":
-            contents[path], file["check"] = to_onnx(model, images.dataset, images.train_images[:_CHECKED_IMAGES], about)
+            pixels = images.train_images[:_CHECKED_IMAGES]
+            contents[path], file["check"] = to_onnx(weights.model, images.dataset, pixels, weights.about)
         else:
-            contents[path] = to_safetensors(model, about)
+            contents[path] = to_safetensors(weights.model, weights.about)
         file_facts.append(file | {"size_bytes": len(contents[path])})
     write_together(contents)
+    run = weights.run
+    analysis = analyse(architecture, images.dataset.task)
     return Exported(
         {
             "architecture": str(architecture),
             "hash": architecture.hash,
-            "parameters": analyse(architecture, task).parameters,
-            "stored_numbers": analyse(architecture, task).stored_numbers,
-            **facts,
-            **{name: about[name] for name in ("recipe", "recipe_hash", "dataset", "weights_sha256")},
-            "seed_index": seed,
-            "seed": result.seed,
-            "engine": result.environment.engine if result.environment else None,
-            "train_seconds": result.train_seconds,
+            "parameters": analysis.parameters,
+            "stored_numbers": analysis.stored_numbers,
+            **weights.facts,
+            **{name: weights.about[name] for name in ("recipe", "recipe_hash", "dataset", "weights_sha256")},
+            "seed_index": weights.seed_index,
+            "seed": run.seed,
+            "engine": run.environment.engine if run.environment else None,
+            "train_seconds": run.train_seconds,
             "recorded_weights_sha256": recorded.weights_sha256 if recorded else None,
             "recorded_engine": recorded.environment.engine if recorded else None,
             "files": file_facts,
