@@ -119,13 +119,8 @@ def search_shown(
     from harness.searching.surrogate import keep
     from reports.study_page import write_report
 
-    typed = {}
-    for name, value in chosen.items():
-        plain = f"{value:.12g}" if isinstance(value, float) else str(value)
-        text = duration_option(value) if name in ("time", "trial_time") else hidden(plain)
-        between = f" {options.flag(name)} " if name == "minimise" else ","
-        typed[options.flag(name)] = between.join(map(str, value)) if isinstance(value, tuple) else text
-    config, seconds = plan.config, plan.effort.seconds
+    typed = _typed(chosen)
+    config = plan.config
     # Find out now, not after an hour, that results cannot be written or the standings cannot be read.
     collect(plan.workspace)
     for folder in (plan.workspace.root, plan.workspace.records, plan.folder):
@@ -137,13 +132,7 @@ def search_shown(
         fresh = study.open_study(plan.folder, config, plan.origins)
         search = opened(plan.folder, config, plan.effort, plan.source, plan.executor_of)
         search.began -= plan.planned_seconds
-        say(f"{'new' if fresh else 'resuming'} study {plan.folder.name} in {plan.folder}")
-        limit = "no time limit" if seconds is None else duration_text(seconds)
-        say(
-            f"target {config.target_pct:g} % on {dataset(config.dataset).title} ({config.threshold_pct:.2f} % on "
-            f"validation images); at most {config.bounds_text}; {limit}"
-            + ("" if fresh else f", {duration_text(search.state.seconds)} used")
-        )
+        _say_begin(plan, None if fresh else search.state.seconds)
         with SearchReporter(config, plan.effort, verbose=verbose) as progress:
             progress.shown = search.state, plan.workspace
             search.watcher = progress
@@ -152,12 +141,11 @@ def search_shown(
             if chosen.get("log"):
                 log = log_of(chosen["log"], plan.folder, [entry.event for entry in search.state.entries])
                 listeners.append(log)
-            progress.listeners, progress.heard = (
-                [Listener(each, progress.say) for each in listeners],
-                len(search.state.entries),
-            )
+            progress.listeners = [Listener(each, progress.say) for each in listeners]
+            progress.heard = len(search.state.entries)
             if mirror is not None:
-                mirror.say, mirror.entries = progress.say, search.state.entries
+                mirror.say = progress.say
+                mirror.entries = search.state.entries
             verdict = None
             try:
                 run_search(search, list(command) or ["harness", *search_words(typed)])
@@ -172,6 +160,33 @@ def search_shown(
                     log.close()
         end = None if search.interrupted else outcome_of(plan, search, verdict, typed)
         return end, write_report(plan.folder, plan.workspace, state=search.state)
+
+
+def _typed(chosen: Mapping[str, Any]) -> dict[str, str]:
+    """Return arguments as options of the command line, each with its value as it is typed."""
+    typed = {}
+    for name, value in chosen.items():
+        flag = options.flag(name)
+        if isinstance(value, tuple):
+            between = f" {flag} " if name == "minimise" else ","
+            typed[flag] = between.join(map(str, value))
+        elif name in ("time", "trial_time"):
+            typed[flag] = duration_option(value)
+        else:
+            typed[flag] = hidden(f"{value:.12g}" if isinstance(value, float) else str(value))
+    return typed
+
+
+def _say_begin(plan: SearchPlan, seconds_used: float | None) -> None:
+    """Say what is searched for, and how long a study that is resumed was worked on; None for a new one."""
+    config = plan.config
+    limit = "no time limit" if plan.effort.seconds is None else duration_text(plan.effort.seconds)
+    used = "" if seconds_used is None else f", {duration_text(seconds_used)} used"
+    say(f"{'new' if seconds_used is None else 'resuming'} study {plan.folder.name} in {plan.folder}")
+    say(
+        f"target {config.target_pct:g} % on {dataset(config.dataset).title} ({config.threshold_pct:.2f} % on "
+        f"validation images); at most {config.bounds_text}; {limit}{used}"
+    )
 
 
 def _mirrored(plan: SearchPlan, storage: str | None) -> AbstractContextManager[Mirror | None]:

@@ -301,45 +301,21 @@ def run_seeds(
             known = {*before, *chain.from_iterable(item.indices for item in declared)}
             if fresh := [index for index in plan.indices if index not in known]:
                 ledger.declare_verification(workspace.ledger, evidence.key, fresh, code_version()[0])
-        missing = [index for index in plan.indices if index not in before]
-        again = plan.indices if plan.repeat and not plan.certify else ()
         repeated: dict[int, SeedRun] = {}
         ended = _closed_if_futile(plan, workspace, evidence)
         row = record.path_of(workspace.records, evidence).stem
         files.sweep(workspace.records, f"{row}.json")
         files.sweep(record.weights_path(workspace.records, evidence, 0).parent)
         files.sweep(result.inspection_path(workspace.runs, row, 0).parent)
-        waiting = [
-            Job(
-                architecture=plan.architecture,
-                recipe=plan.recipe.recipe,
-                recipe_name=plan.recipe.name,
-                purpose=Purpose.VERIFY,
-                seed_index=index,
-                # A seed that is recorded is repeated as it was.
-                beacon=(before[index].beacon if index in before else plan.beacon) or "",
-                device=plan.device,
-                engine=engine_of_repeat(plan.engine, before[index].environment.engine if index in before else None),
-                teachers=workspace.teachers,
-                test_log=workspace.test_log,
-                test_each_epoch=plan.recipe.test_each_epoch,
-                inspection=result.inspection_path(workspace.runs, row, index),
-                weights=folder / f"seed-{index:04d}.safetensors",
-            )
-            for index in missing or again
-            if not ended
-        ]
+        waiting = [] if ended else _jobs_of(plan, workspace, before, row)
         with closing(run_all(waiting, executor_of(source, limits), plan.workers, on_event)) as results:
             for finished in results:
                 seed_result = finished.result
                 run = record.seed_run(seed_result, plan.attempt.number if plan.attempt else None, plan.beacon)
                 original = before.get(run.index, run)
-                learned = folder / f"seed-{run.index:04d}.safetensors"
-                weights = record.weights_path(workspace.records, evidence, run.index)
                 # The weights are written before the record, so that all weights that a record names exist.
-                is_ours = record.kept_weights(workspace.records, evidence, run.index) in (None, weights)
-                if learned.exists() and is_ours and run.weights_sha256 == original.weights_sha256:
-                    files.write_bytes(weights, learned.read_bytes())
+                if run.weights_sha256 == original.weights_sha256:
+                    _keep_weights(workspace, evidence, run.index, _weights_file(folder, run.index))
                 if original is not run:
                     repeated[run.index] = run
                     continue
@@ -359,6 +335,47 @@ def run_seeds(
         shutil.rmtree(folder, ignore_errors=True)
         on_verdict(verdict)
     return verdict
+
+
+def _jobs_of(plan: Plan, workspace: Workspace, recorded: Mapping[int, SeedRun], row: str) -> list[Job]:
+    """Return the jobs of the seeds that are not recorded; where all are, of those that are to be repeated."""
+    folder = _folder_of(plan, workspace)
+    missing = [index for index in plan.indices if index not in recorded]
+    again = plan.indices if plan.repeat and not plan.certify else ()
+    jobs = []
+    for index in missing or again:
+        # A seed that is recorded is repeated as it was.
+        run = recorded.get(index)
+        beacon = plan.beacon if run is None else run.beacon
+        job = Job(
+            architecture=plan.architecture,
+            recipe=plan.recipe.recipe,
+            recipe_name=plan.recipe.name,
+            purpose=Purpose.VERIFY,
+            seed_index=index,
+            beacon=beacon or "",
+            device=plan.device,
+            engine=engine_of_repeat(plan.engine, None if run is None else run.environment.engine),
+            teachers=workspace.teachers,
+            test_log=workspace.test_log,
+            test_each_epoch=plan.recipe.test_each_epoch,
+            inspection=result.inspection_path(workspace.runs, row, index),
+            weights=_weights_file(folder, index),
+        )
+        jobs.append(job)
+    return jobs
+
+
+def _weights_file(folder: Path, index: int) -> Path:
+    return folder / f"seed-{index:04d}.safetensors"
+
+
+def _keep_weights(workspace: Workspace, evidence: Record, index: int, learned: Path) -> None:
+    """Copy what a seed has learned beside the record, unless other weights of it came with the program."""
+    path = record.weights_path(workspace.records, evidence, index)
+    is_ours = record.kept_weights(workspace.records, evidence, index) in (None, path)
+    if learned.exists() and is_ours:
+        files.write_bytes(path, learned.read_bytes())
 
 
 def recorded_verdict(plan: Plan, workspace: Workspace) -> Verdict:
