@@ -12,6 +12,7 @@ from harness import options
 from harness.data import datasets
 from harness.system import files
 from harness.system.errors import ContentError, UsageError, typed
+from harness.system.files import Workspace
 from harness.system.terminal import busy, console, show_table
 
 if TYPE_CHECKING:
@@ -86,32 +87,18 @@ def leaderboard(
     harness leaderboard --tier verified --dataset mnist
     harness leaderboard --html
     """
-    from harness.evidence import check as evidence_check
-    from harness.evidence.leaderboard import shipped_table, survey
+    from harness.evidence.leaderboard import survey
     from harness.system.document import document_of
 
     if dataset is not None:
         datasets.dataset(dataset)
     workspace = files.workspace()
-    if anchor and not check:
+    if check:
+        return _check(workspace, anchor, as_json)
+    if anchor:
         raise UsageError("--anchor COMMIT is for --check")
-    if check or publish:
-        with busy("checking records, weights, ledger, log and git history"):
-            faults = evidence_check.faults(workspace, anchor)
-        if check:
-            whole = evidence_check.is_whole(shipped_table().parent)
-            text = "\n".join(faults)
-            if not faults:
-                text = "the evidence holds together" + ("" if whole else ", as far as git has its history here")
-            options.answer(as_json, {"faults": faults, "with_history": whole}, text)
-            return ContentError.exit_code if faults else 0
-        # A table that is not what the evidence gives is no fault here: publishing makes it anew.
-        if faults := [fault for fault in faults if not fault.startswith(f"{shipped_table()}: ")]:
-            raise ContentError(faults[0])
-        from harness.lookup import read_network
-
-        meant = read_network(str(publish), workspace, datasets.task_of(dataset or datasets.AUTO))
-        evidence_check.publish(workspace, meant.architecture.hash)
+    if publish:
+        _publish(publish, workspace, dataset or datasets.AUTO)
     standings = survey(workspace)
     left_out = [error.told for error in standings.damage]
     options.say_left_out(left_out)
@@ -148,6 +135,41 @@ def leaderboard(
     return 0
 
 
+def _faults(workspace: Workspace, anchor: str | None) -> list[str]:
+    from harness.evidence.check import faults
+
+    with busy("checking records, weights, ledger, log and git history"):
+        return faults(workspace, anchor)
+
+
+def _check(workspace: Workspace, anchor: str | None, as_json: bool) -> int:
+    """Print what does not agree, and return the exit code."""
+    from harness.evidence.check import is_whole
+    from harness.evidence.leaderboard import shipped_table
+
+    faults = _faults(workspace, anchor)
+    with_history = is_whole(shipped_table().parent)
+    text = "\n".join(faults)
+    if not faults:
+        text = "the evidence holds together" + ("" if with_history else ", as far as git has its history here")
+    options.answer(as_json, {"faults": faults, "with_history": with_history}, text)
+    return ContentError.exit_code if faults else 0
+
+
+def _publish(name: str, workspace: Workspace, dataset: str) -> None:
+    """Copy the evidence of a network into the clone, where all evidence agrees."""
+    from harness.evidence import check
+    from harness.evidence.leaderboard import shipped_table
+    from harness.lookup import read_network
+
+    # A table that is not what the evidence gives is no fault here: publishing makes it anew.
+    faults = [fault for fault in _faults(workspace, None) if not fault.startswith(f"{shipped_table()}: ")]
+    if faults:
+        raise ContentError(faults[0])
+    network = read_network(name, workspace, datasets.task_of(dataset))
+    check.publish(workspace, network.architecture.hash)
+
+
 def _show(rows: Sequence[LeaderboardRow], names: Mapping[str, str], *, is_whole: bool) -> None:
     """Print a table for each data set and target; of the whole standings only what is proven on the first data set."""
     from harness.evidence.leaderboard import PROVEN
@@ -176,13 +198,7 @@ def _show(rows: Sequence[LeaderboardRow], names: Mapping[str, str], *, is_whole:
         more = f"+{left} more: {typed('leaderboard', '--all')}\n" if left else ""
     where = console()
     if not where.is_terminal:
-        # Programs read it, so it has all columns, one row a line.
-        fields = ("dataset", "target_pct", "hash", "parameters", "macs", "mean_test_accuracy_pct",
-                 "std_test_accuracy_pct", "lower_bound_pct", "seeds", "seeds_at_target", "tier", "recipe")  # fmt: skip
-        click.echo("\t".join((*fields, "name")))
-        for row in (row for _, group in tables for row in group):
-            values = (getattr(row, name) for name in fields)
-            click.echo("\t".join("" if each is None else str(each) for each in (*values, names[row.hash])))
+        _print_fields([row for _, group in tables for row in group], names)
         return
     columns = [("rank" if ranked else "target", True), ("network", False), ("parameters", True), ("accuracy, %", True),
                ("seeds", True), ("tier", False), ("99 % low", True), ("MACs", True), ("recipe", False)]  # fmt: skip
@@ -197,6 +213,16 @@ def _show(rows: Sequence[LeaderboardRow], names: Mapping[str, str], *, is_whole:
     if more:
         click.echo(more)
     show_table(where, [[_LEGEND]], ["dim"])
+
+
+def _print_fields(rows: Sequence[LeaderboardRow], names: Mapping[str, str]) -> None:
+    """Print all columns, one row a line, for programs."""
+    fields = ("dataset", "target_pct", "hash", "parameters", "macs", "mean_test_accuracy_pct",
+             "std_test_accuracy_pct", "lower_bound_pct", "seeds", "seeds_at_target", "tier", "recipe")  # fmt: skip
+    click.echo("\t".join((*fields, "name")))
+    for row in rows:
+        values = (*(getattr(row, field) for field in fields), names[row.hash])
+        click.echo("\t".join("" if value is None else str(value) for value in values))
 
 
 def _cells(row: LeaderboardRow, name: str, ranked: bool) -> tuple[str, ...]:
