@@ -281,7 +281,7 @@ def test_the_build_machine_tests_on_the_data_beside_the_repository(checkout: Che
     assert code == 0
     assert stdout.splitlines()[-1] == (str(data) if there else "no data")
     # Nothing says what has changed since the main branch, so that all that is nightly runs too.
-    nightly = "pytest --numprocesses auto --dist loadfile -m (nightly or browser or office) and not slow tests"
+    nightly = f"{ALL_TESTS} -m (nightly or browser or office) and not slow tests"
     goldens = "pytest --numprocesses auto --dist worksteal --ignore tests/golden/test_commands.py tests/golden"
     assert checkout.calls[-3:] == [ALL_TESTS, goldens, nightly]
 
