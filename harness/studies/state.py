@@ -189,8 +189,8 @@ class StudyState:
 
     def _decide(self, elapsed: float, event: Confirmed | FailedConfirmation, state: NetworkState) -> None:
         candidate = self.candidates.get(event.trial)
-        known = self.last_decisions.get(event.hash)
-        had_stood = known is not None and known.state is NetworkState.CONFIRMED
+        previous = self.last_decisions.get(event.hash)
+        had_stood = previous is not None and previous.state is NetworkState.CONFIRMED
         last = self.decisions[-1] if self.decisions else None
         limit = self.config.ceiling if last is None else last.limit
         if isinstance(event, Confirmed):

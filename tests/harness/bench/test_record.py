@@ -53,8 +53,8 @@ CONFIG = StudyConfig(
 def recording(folder: Path, near: Near | None = None) -> Recording:
     """Return the recording of the three networks, two seeds each, as a folder has it."""
     state = StudyLog(folder).fold_into(StudyState(folder, CONFIG))
-    given = _Chosen(FACTS.samples[0], COSTS, 3, True)
-    return Recording(state, FACTS, given, 2, near, {"seeds": "2"}, cast(Any, None), cast(Any, "cpu"), cast(Any, None))
+    sample = _Chosen(FACTS.samples[0], COSTS, 3, True)
+    return Recording(state, FACTS, sample, 2, near, {"seeds": "2"}, cast(Any, None), cast(Any, "cpu"), cast(Any, None))
 
 
 def with_runs(folder: Path, runs: Iterable[Result], near: Near | None = None) -> Recording:
