@@ -8,11 +8,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harness.api import evaluate, explain, export, leaderboard, load, report, search, study, train, verify
     from harness.data.own import Data
-    from harness.estimator import SmallestClassifier
+    from harness.interface.api import evaluate, explain, export, leaderboard, load, report, search, study, train, verify
+    from harness.interface.estimator import SmallestClassifier
 
-_OUTSIDE_API = {"Data": "harness.data.own", "SmallestClassifier": "harness.estimator"}
+_OUTSIDE_API = {"Data": "harness.data.own", "SmallestClassifier": "harness.interface.estimator"}
 __all__ = [
     "Data", "SmallestClassifier", "evaluate", "explain", "export", "leaderboard", "load", "report", "search", "study",
     "train", "verify",
@@ -23,7 +23,7 @@ def __getattr__(name: str) -> Any:
     # A function is imported when it is called for, with all that it needs.
     if name not in __all__:
         raise AttributeError(f"module 'harness' has no attribute {name!r}")
-    return getattr(import_module(_OUTSIDE_API.get(name, "harness.api")), name)
+    return getattr(import_module(_OUTSIDE_API.get(name, "harness.interface.api")), name)
 
 
 def __dir__() -> list[str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from harness import options
+from harness.interface import options
 from harness.system import files
 from harness.system.errors import UsageError
 from harness.system.terminal import DURATION, say

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from harness import options
+from harness.interface import options
 
 
 @click.command(short_help="Compute a certificate again.")

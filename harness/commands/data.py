@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness import options
 from harness.data import datasets
+from harness.interface import options
 from harness.system import files
 from harness.system.errors import UsageError
 from harness.system.files import Workspace

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from harness import options
 from harness.data import datasets
+from harness.interface import options
 from harness.system import files
 from harness.system.errors import DISTRIBUTION, DataError, DeviceError, HarnessError, UsageError, typed
 from harness.system.terminal import console, counted, show_table
@@ -157,8 +157,8 @@ def _libraries() -> _Found:
     import torch
     import torchsummary
 
-    from harness.crosscheck import cross_check
     from harness.data.training_images import import_torchvision
+    from harness.training.crosscheck import cross_check
     from search_spaces.network import MNIST, analyse
     from search_spaces.notation import parse_network
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness import options
+from harness.interface import options
 from harness.system import files, statistics
 from harness.system.errors import DataError, UsageError
 from harness.system.files import Workspace
@@ -61,7 +61,7 @@ def evaluate(
         raise UsageError("--on is for labelled images, --images for pictures without labels: give one of them")
     from harness.evidence.evaluate import bounds_of, evaluate_seeds
     from harness.evidence.record import kept_indices
-    from harness.lookup import read_record
+    from harness.interface.lookup import read_record
 
     workspace = files.workspace()
     evidence = read_record(network, workspace, dataset, recipe)

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from harness import api, options
+from harness.interface import api, options
 
 
 @click.command(short_help="Say what a network costs, op by op.")

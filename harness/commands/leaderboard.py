@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness import options
 from harness.data import datasets
+from harness.interface import options
 from harness.system import files
 from harness.system.errors import ContentError, UsageError, typed
 from harness.system.files import Workspace
@@ -160,7 +160,7 @@ def _publish(name: str, workspace: Workspace, dataset: str) -> None:
     """Copy the evidence of a network into the clone, where all evidence agrees."""
     from harness.evidence import check
     from harness.evidence.leaderboard import shipped_table
-    from harness.lookup import read_network
+    from harness.interface.lookup import read_network
 
     # A table that is not what the evidence gives is no fault here: publishing makes it anew.
     faults = [fault for fault in _faults(workspace, None) if not fault.startswith(f"{shipped_table()}: ")]

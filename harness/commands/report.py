@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness import options
+from harness.interface import options
 from harness.system import files
 from harness.system.errors import UsageError
 from harness.system.files import Workspace
@@ -115,7 +115,7 @@ def report(
 
 
 def _one(names: tuple[str, ...], workspace: Workspace) -> Path:
-    from harness.lookup import find_study, is_short, read_study, studies
+    from harness.interface.lookup import find_study, is_short, read_study, studies
 
     if names and is_short(names[0]) and find_study(names[0], workspace) is None:
         raise UsageError(f"{names[0]!r} is a network: one report is of a study, or compares 2 to {_MOST} networks")
@@ -151,7 +151,7 @@ def _study(
 
     path = folder / "report.html"
     if watch:
-        from harness import session
+        from harness.interface import session
 
         say(f"watching {path}")
         if opened:
@@ -183,7 +183,7 @@ def _markdown(names: tuple[str, ...], workspace: Workspace) -> str:
 
 def _compared(names: tuple[str, ...], workspace: Workspace) -> tuple[list[Path], list[tuple[str, Architecture]]]:
     """Return the studies, or the networks, that two to four names mean."""
-    from harness.lookup import find_study, is_short, read_network, studies
+    from harness.interface.lookup import find_study, is_short, read_network, studies
     from search_spaces.catalog import PRESETS
     from search_spaces.errors import nearest
     from search_spaces.network import MNIST

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from harness import api, options
 from harness.data.datasets import dataset as dataset_named
+from harness.interface import api, options
 from harness.studies.mirror import hidden
 from harness.system.files import check_writable
 from harness.system.terminal import busy, console, counted, duration_text, show_table
@@ -31,8 +31,8 @@ def search(ctx: click.Context, /, plan_only: bool, verbose: bool, as_json: bool,
     harness search --minimise macs --limit 'macs<=1000000'
     harness search --plan
     """
+    from harness.interface.session import planned_search, search_shown
     from harness.searching.request import SearchRequest
-    from harness.session import planned_search, search_shown
 
     request = SearchRequest(**arguments)
     sources = {name: ctx.get_parameter_source(name) for name in arguments}

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from harness import options
+from harness.interface import options
 from harness.system.errors import ContentError
 from harness.system.terminal import say
 from search_spaces.catalog import SPACES, space

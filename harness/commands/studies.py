@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness import options
+from harness.interface import options
 from harness.system import files
 from harness.system.terminal import console, duration_text, show_table
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @options.as_json
 def studies(remove: str | None, as_json: bool) -> int:
     """List the studies below runs/, the latest at the end: what each searched for, and what it found."""
-    from harness import lookup
+    from harness.interface import lookup
     from harness.studies.config import owned
     from harness.studies.events import Confirmed
     from harness.studies.log import read_state

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness import options
+from harness.interface import options
 from harness.system import files
 from harness.system.errors import UsageError
 from harness.system.files import check_writable
@@ -66,7 +66,7 @@ def toy(
     apart = {source: largest_difference(check, source) for source in check if source != "chain_rule"}
     written = [] if out is None else _write(out)
     if figure is not None:
-        from harness.plots import rates_figure, write_figure
+        from harness.interface.plots import rates_figure, write_figure
 
         write_figure(rates_figure(curves, target), figure)
         written.append(figure)

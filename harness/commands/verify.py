@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from harness import api, options
+from harness.interface import api, options
 from harness.system import files
 from harness.system.errors import UsageError
 

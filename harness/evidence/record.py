@@ -20,7 +20,16 @@ from harness.system.document import BRING_BACK, WrittenNetwork, document_of, doc
 from harness.system.errors import ContentError, MissingSubject, reason, typed
 from harness.system.terminal import say_once
 from harness.training.recipe import Recipe, recipe_document
-from harness.training.result import PROTOCOL_VERSION, Environment, Purpose, Result, Status, accuracy_pct, derive_seed
+from harness.training.result import (
+    PROTOCOL_VERSION,
+    Environment,
+    Purpose,
+    Result,
+    Status,
+    accuracy_pct,
+    derive_seed,
+    same_bits_due,
+)
 from search_spaces.errors import SearchSpaceError
 from search_spaces.network import analyse
 
@@ -141,6 +150,15 @@ def seed_run(result: Result, attempt: int | None = None, beacon: str | None = No
     values = {item.name: getattr(result, item.name) for item in fields(SeedRun) if hasattr(result, item.name)}
     best = min(looked, default=None)
     return SeedRun(**values, index=result.seed_index, best_test_errors=best, attempt=attempt, beacon=beacon)
+
+
+def match(result: Result, recorded: SeedRun | None) -> str:
+    """Return how trained weights compare with those on record, which another machine may not give bit for bit."""
+    if recorded is None or recorded.weights_sha256 is None or result.environment is None:
+        return "not on record"
+    if recorded.weights_sha256 == result.weights_sha256:
+        return "identical"
+    return "different" if same_bits_due(result.environment, recorded.environment) else "made elsewhere"
 
 
 def with_seeds(record: Record, *runs: SeedRun) -> Record:

@@ -13,7 +13,7 @@ from search_spaces.space import Condition
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchRequest:
-    """The arguments of ``harness.search``, of the same names, after ``harness.options`` has checked them.
+    """The arguments of ``harness.search``, of the same names, after ``harness.interface.options`` has checked them.
 
     Attributes:
         dataset: its name; ``auto`` for MNIST.

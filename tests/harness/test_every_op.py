@@ -14,10 +14,10 @@ import pytest
 import torch
 
 from harness.cli import run
-from harness.crosscheck import to_onnx
 from harness.data import training_images as data
 from harness.data.datasets import DATASETS
 from harness.data.training_images import ImageData
+from harness.deployment.onnx import to_onnx
 from harness.searching import surrogate
 from harness.system.errors import DeviceError
 from harness.training.modules import build

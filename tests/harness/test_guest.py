@@ -23,9 +23,9 @@ from sklearn.metrics import accuracy_score, get_scorer, log_loss, roc_auc_score
 from sklearn.utils.estimator_checks import check_estimator
 
 import harness
-from harness import api
-from harness.estimator import SmallestClassifier
 from harness.evidence.verify import Verdict
+from harness.interface import api
+from harness.interface.estimator import SmallestClassifier
 from harness.searching import loop, plan
 from harness.system.errors import HarnessError, UsageError
 from harness.system.machine import handled, torch_of_caller

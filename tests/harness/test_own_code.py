@@ -15,7 +15,7 @@ import torch.nn.functional as functional
 
 from harness.data.datasets import DATASETS
 from harness.data.training_images import ImageData
-from harness.logs import log_of
+from harness.interface.logs import log_of
 from harness.searching.clock import Pace, TimeLeft
 from harness.searching.external_method import method_of
 from harness.searching.optuna_sampler import Index, sampler_name

@@ -17,7 +17,7 @@ import pytest
 
 from harness.evidence import record
 from harness.evidence.leaderboard import survey
-from harness.lookup import only_row, read_network
+from harness.interface.lookup import only_row, read_network
 from harness.system.errors import ContentError, UsageError
 from harness.system.files import Workspace
 from harness.training.recipe import Recipe

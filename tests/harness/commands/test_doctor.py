@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 import torch
 
-from harness import crosscheck
 from harness.cli import run
 from harness.commands import doctor
 from harness.commands.doctor import _check
 from harness.data import training_images
 from harness.data.datasets import DATASETS
 from harness.system import machine
+from harness.training import crosscheck
 from harness.training import result as environment
 from harness.training.native import native
 

@@ -14,7 +14,7 @@ import pytest
 
 from harness.cli import run
 from harness.evidence import record
-from harness.session import watch
+from harness.interface.session import watch
 from harness.studies import config as study
 from harness.system.files import Workspace
 from reports import study_page

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from harness import api, session
 from harness.cli import run
 from harness.evidence.leaderboard import row_of_record
 from harness.evidence.record import Record
 from harness.evidence.verify import Verdict
+from harness.interface import api, session
 from harness.searching import conclude
 from harness.studies import config as study
 from harness.system import user_code

@@ -17,7 +17,7 @@ from harness.evidence.bounds import ErrorRatio
 from harness.evidence.leaderboard import row_of_record
 from harness.evidence.record import Record
 from harness.evidence.verify import Verdict
-from harness.results import Study
+from harness.interface.results import Study
 from harness.searching import conclude as conclude_module
 from harness.searching import loop
 from harness.searching.advice import Outcome, _LastWords, outcome_of

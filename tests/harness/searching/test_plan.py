@@ -16,12 +16,12 @@ import pytest
 
 from harness.data.datasets import DATASETS
 from harness.evidence import bounds as offset_module
+from harness.interface.session import planned_search
 from harness.searching import augmentation
 from harness.searching import plan as plan_module
 from harness.searching.plan import SearchPlan, make_plan, plan_document, read_data, resolve, usual_recipe
 from harness.searching.request import SearchRequest
 from harness.searching.surrogate import keep, shipped
-from harness.session import planned_search
 from harness.studies import config as study
 from harness.system.errors import ContentError, DeviceError, UsageError
 from harness.system.files import Workspace

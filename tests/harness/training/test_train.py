@@ -14,9 +14,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.crosscheck import cross_check
 from harness.system.errors import ContentError
 from harness.training import train as train_module
+from harness.training.crosscheck import cross_check
 from harness.training.modules import Images
 from harness.training.native import native
 from harness.training.native.native import Engine

@@ -16,7 +16,7 @@ from harness.data.datasets import DATASETS, dataset
 from harness.data.other_images import labelled_images, own_images
 from harness.data.own import Options
 from harness.data.training_images import load
-from harness.options import _DatasetType
+from harness.interface.options import _DatasetType
 from harness.system.errors import DataError, UsageError
 from tests.harness.data.own.pictures import CLASSES, as_folder, as_idx, as_npz, pictures
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import harness
-from harness import api
+from harness.interface import api
 from harness.system.errors import UsageError
 from search_spaces.errors import NotationError
 

@@ -270,11 +270,11 @@ def _known(name: str) -> Iterable[str]:
 
             return ("auto", *DATASETS, *(path.name for path in (workspace().runs / ".data").glob("*-*")))
         case "study" | "start_from":
-            from harness.lookup import studies
+            from harness.interface.lookup import studies
 
             return studies(workspace())
         case "network":
-            from harness.lookup import known_names
+            from harness.interface.lookup import known_names
 
             return known_names(workspace())
     return ()

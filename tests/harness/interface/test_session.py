@@ -10,10 +10,10 @@ from types import ModuleType
 
 import pytest
 
-from harness.searching.state import Moment
-from harness.session import (
+from harness.interface.session import (
     SearchReporter,
 )
+from harness.searching.state import Moment
 from harness.studies.candidate import Candidate, NearestMiss
 from harness.studies.events import Confirmed, FailedConfirmation
 from harness.studies.state import StudyState

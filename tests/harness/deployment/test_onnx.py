@@ -1,10 +1,9 @@
-"""What other libraries make of a network: its costs are counted alike, and its weights are exported."""
+"""The weights of a network for other programs: ONNX and safetensors."""
 
 from __future__ import annotations
 
 import json
 import math
-import random
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -23,105 +22,25 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 import harness
-from harness import crosscheck
 from harness.cli import run
-from harness.crosscheck import Counts, OfPixels, _fvcore_counts, _summary_total, cross_check, match, to_onnx
 from harness.data import own
 from harness.data import training_images as data
 from harness.data.datasets import DATASETS, Dataset
 from harness.data.training_images import ImageData, load
+from harness.deployment.onnx import to_onnx
+from harness.deployment.pixels import OfPixels
 from harness.evidence import record
-from harness.evidence.record import Record
+from harness.evidence.record import Record, match
 from harness.system import errors
-from harness.system.errors import DataError, HarnessError
+from harness.system.errors import DataError
 from harness.system.files import Workspace
 from harness.training.modules import build
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose, derive_seed
 from harness.training.run import to_safetensors
-from search_spaces.catalog import PRESETS, SPACES, space
 from search_spaces.network import MNIST, Architecture, analyse
 from search_spaces.notation import parse_network
-from search_spaces.space import draw_uniform
 from tests.harness.test_every_op import EVERY_OP
-
-# Other libraries --------------------------------------------------------------------------------------------------
-
-
-TIED = parse_network(
-    "conv3x3(4) conv3x3(4, tie=a, bias) bn relu res(conv3x3(4, tie=a) relu) | avgpool"
-    " | dwconv3x3(tie=b) dwconv3x3(pad=0, tie=b) | linear(12) bn relu linear(10)"
-)
-
-
-def checked(text: str) -> tuple[Counts, int, int]:
-    architecture = parse_network(text)
-    analysis = analyse(architecture, MNIST)
-    return cross_check(architecture, analysis), analysis.parameters, analysis.macs
-
-
-@pytest.mark.parametrize("name", PRESETS)
-def test_all_libraries_count_the_presets_alike(name: str):
-    checks, parameters, macs = checked(PRESETS[name])
-
-    assert checks == Counts(parameters, parameters, parameters, macs, 0)
-
-
-@pytest.mark.parametrize("name", SPACES)
-def test_all_libraries_count_networks_of_every_space_alike(name: str):
-    source = random.Random(f"{name} 2")
-
-    for _ in range(3):
-        architecture = draw_uniform(space(name), source).architecture
-        analysis = analyse(architecture, MNIST)
-        checks = cross_check(architecture, analysis)
-        assert (checks.torch, checks.fvcore_macs) == (analysis.parameters, analysis.macs)
-
-
-def test_a_tied_kernel_is_allowed_for_in_the_open():
-    checks, parameters, macs = checked(str(TIED))
-
-    # One 4-4 kernel of 144 and one depthwise kernel of 36 are met a second time.
-    assert checks == Counts(parameters, parameters, parameters, macs, 144 + 36)
-    assert _summary_total(build(TIED, MNIST), MNIST) == parameters + 180
-
-
-def test_only_convolutions_and_linear_layers_count_as_multiply_adds():
-    plain = build(parse_network("conv3x3(4) | maxpool | linear(10)"), MNIST)
-    more = build(parse_network("conv3x3(4) bn relu dropout(0.1) res(bn relu) | maxpool | linear(10)"), MNIST)
-
-    assert _fvcore_counts(plain, MNIST)[1] == _fvcore_counts(more, MNIST)[1] == 36 * 784 + 784 * 10
-
-
-def test_a_check_prints_nothing_and_leaves_torch_as_it_was(capfd: pytest.CaptureFixture[str]):
-    before = torch.get_rng_state()
-
-    cross_check(TIED, analyse(TIED, MNIST))
-
-    assert torch.equal(torch.get_rng_state(), before)
-    assert capfd.readouterr() == ("", "")
-
-
-def test_torchsummary_does_not_move_the_statistics_of_what_it_counts():
-    network = build(TIED, MNIST).train()
-    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-
-    _summary_total(network, MNIST)
-
-    assert network.training
-    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
-
-
-def test_every_library_that_disagrees_is_an_internal_fault_and_named(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(crosscheck, "_summary_total", lambda network, task: 10_000)
-    monkeypatch.setattr(crosscheck, "_fvcore_counts", lambda network, task: (7, 0))
-
-    with pytest.raises(HarnessError) as caught:
-        cross_check(TIED, analyse(TIED, MNIST))
-
-    assert caught.value.exit_code == 1
-    assert all(told in caught.value.message for told in ("torchsummary=9820", "fvcore=7"))
-
 
 # Export -----------------------------------------------------------------------------------------------------------
 

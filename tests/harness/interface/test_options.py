@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from click.shell_completion import ShellComplete
 
-from harness import options
-from harness.api import search
 from harness.cli import cli
-from harness.options import PER_CENT, SHAPE, SHARE, number_or, option
+from harness.interface import options
+from harness.interface.api import search
+from harness.interface.options import PER_CENT, SHAPE, SHARE, number_or, option
 from harness.searching.request import SearchRequest
 from harness.system.errors import UsageError
 from harness.system.terminal import Parsed

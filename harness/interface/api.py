@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from harness import options
 from harness.data import datasets
+from harness.interface import options
 from harness.system import files
 from harness.system.errors import TargetMissed, UsageError, require
 from harness.system.files import Workspace, check_writable, write_together
@@ -20,15 +20,15 @@ from harness.system.terminal import counted, say
 from search_spaces.network import MNIST, Architecture, Task
 
 if TYPE_CHECKING:
-    from harness.crosscheck import OfPixels
     from harness.data.datasets import Dataset
     from harness.data.training_images import ImageData
+    from harness.deployment.pixels import OfPixels
     from harness.evidence.certificate import Certificate
     from harness.evidence.evaluate import Evaluation
     from harness.evidence.record import Record, SeedRun
     from harness.evidence.verify import Plan
-    from harness.lookup import NetworkArgument
-    from harness.results import Explanation, Exported, Study, Trained, Trial, Verified
+    from harness.interface.lookup import NetworkArgument
+    from harness.interface.results import Explanation, Exported, Study, Trained, Trial, Verified
     from harness.studies.events import Event
     from harness.training.executor import ExecutorOf
     from harness.training.modules import Network
@@ -72,7 +72,7 @@ def explain(
     total                        52  14,132                3
     plain-52, hash 610d7e876c1e; 56 numbers with the statistics of BN
     """
-    from harness.results import Explanation
+    from harness.interface.results import Explanation
     from search_spaces.network import analyse
 
     task = Task(input_shape, classes)
@@ -84,13 +84,13 @@ def explain(
     analysis = analyse(architecture, task, budget)
     if not torch:
         return Explanation(architecture, analysis)
-    from harness.crosscheck import cross_check
+    from harness.training.crosscheck import cross_check
 
     return Explanation(architecture, analysis, cross_check(architecture, analysis))
 
 
 def _network(network: str | Architecture, workspace: Workspace, task: Task) -> NetworkArgument:
-    from harness.lookup import NetworkArgument, read_network
+    from harness.interface.lookup import NetworkArgument, read_network
 
     if isinstance(network, str):
         return read_network(network, workspace, task)
@@ -138,9 +138,9 @@ def train(
     named = named_recipe(recipe, epochs=epochs)
     check_statistics(named.recipe, architecture, task)
 
-    from harness.crosscheck import OfPixels
     from harness.data.training_images import load
-    from harness.results import Trained
+    from harness.deployment.pixels import OfPixels
+    from harness.interface.results import Trained
     from harness.training.result import Purpose
     from harness.training.train import final_network
 
@@ -243,7 +243,7 @@ def export(
     """
     targets = _export_targets(onnx, safetensors)
     from harness.evidence import record
-    from harness.lookup import only_row, recipe_of, row_of
+    from harness.interface.lookup import only_row, recipe_of, row_of
 
     workspace = files.workspace()
     records = record.read_all(workspace.records)
@@ -256,7 +256,7 @@ def export(
     row = only_row(argument, dataset=dataset_named, target_pct=None, recipe_given=recipe is not None)
     named = recipe_of(row, recipe, epochs)
     if onnx is not None:
-        from harness.crosscheck import ONNX_LIBRARIES
+        from harness.deployment.onnx import ONNX_LIBRARIES
 
         require("export", ONNX_LIBRARIES, "--onnx")
 
@@ -338,7 +338,7 @@ def _fresh_weights(
     engine: str,
     seed: int,
 ) -> _Weights:
-    from harness.crosscheck import match
+    from harness.evidence.record import match
     from harness.training.native.native import engine_of_repeat
     from harness.training.result import Purpose, Status
     from harness.training.run import properties
@@ -363,8 +363,8 @@ def _exported(
     targets: Mapping[str, Path],
 ) -> Exported:
     """Write all files or none, and return what they are."""
-    from harness.crosscheck import to_onnx
-    from harness.results import Exported
+    from harness.deployment.onnx import to_onnx
+    from harness.interface.results import Exported
     from harness.training.run import to_safetensors
     from search_spaces.network import analyse
 
@@ -457,9 +457,9 @@ def search(
     """
     if on_event is not None and not callable(on_event):
         raise UsageError(f"on_event: a value of type {type(on_event).__name__} cannot be called")
-    from harness.results import Study
+    from harness.interface.results import Study
+    from harness.interface.session import planned_search, search_shown
     from harness.searching.request import SearchRequest
-    from harness.session import planned_search, search_shown
 
     request = SearchRequest.of(
         dataset=dataset,
@@ -550,7 +550,7 @@ def verify(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyRequest:
-    """The arguments of ``verify``, of the same names, after ``harness.options`` has checked them.
+    """The arguments of ``verify``, of the same names, after ``harness.interface.options`` has checked them.
 
     Attributes:
         certify: the lower bound is to reach the target, on seeds declared in a commit.
@@ -575,8 +575,8 @@ def plan_verification(request: VerifyRequest, workspace: Workspace) -> Plan:
     from harness.evidence import ledger
     from harness.evidence.leaderboard import collect
     from harness.evidence.verify import Plan, due_indices
-    from harness.lookup import KnownRow, NetworkArgument, only_row, recipe_of
-    from harness.results import Trial
+    from harness.interface.lookup import KnownRow, NetworkArgument, only_row, recipe_of
+    from harness.interface.results import Trial
     from harness.system.user_code import function_of
     from harness.training.recipe import check_batch, check_statistics
 
@@ -638,7 +638,7 @@ def run_verification(
     """Run the seeds of a plan, show how they go on, and rewrite the standings."""
     from harness.evidence.leaderboard import refresh
     from harness.evidence.verify import run_seeds
-    from harness.results import Verified
+    from harness.interface.results import Verified
     from harness.training.executor import Limits, Source
     from harness.training.processes import Processes
     from harness.training.progress import Reporter
@@ -708,7 +708,7 @@ def load(
     >>> model(torch.zeros(5, 28, 28, dtype=torch.uint8)).shape
     torch.Size([5, 10])
     """
-    from harness.crosscheck import OfPixels
+    from harness.deployment.pixels import OfPixels
     from harness.evidence.evaluate import network_of
     from harness.evidence.record import kept_indices, read_recorded
 
@@ -722,8 +722,8 @@ def load(
 
 def _record(network: str | Verified | Record, workspace: Workspace, dataset: str, recipe: str | None) -> Record:
     from harness.evidence.record import Record
-    from harness.lookup import read_record
-    from harness.results import Verified
+    from harness.interface.lookup import read_record
+    from harness.interface.results import Verified
 
     if isinstance(network, Verified):
         return network.record
@@ -797,8 +797,8 @@ def study(name: str | Path | None = None) -> Study:
     >>> study("mine").trials[0].status
     'complete'
     """
-    from harness.lookup import read_study
-    from harness.results import Study
+    from harness.interface.lookup import read_study
+    from harness.interface.results import Study
 
     workspace = files.workspace()
     return Study(read_study(None if name is None else str(name), workspace), workspace)
@@ -818,7 +818,7 @@ def report(of: str | Path | Study | None = None, path: str | Path | None = None)
     >>> report(study("mine"), "report.html").name
     'report.html'
     """
-    from harness.results import Study
+    from harness.interface.results import Study
 
     opened = of if isinstance(of, Study) else study(of)
     target = None if path is None else options.value("path", options.FILE, path)

@@ -14,7 +14,7 @@ import pytest
 from harness.evidence import record
 from harness.evidence.leaderboard import refresh
 from harness.evidence.record import Record
-from harness.lookup import KnownRow, NetworkArgument, only_row, read_network, read_study, recipe_of
+from harness.interface.lookup import KnownRow, NetworkArgument, only_row, read_network, read_study, recipe_of
 from harness.studies import config as study
 from harness.system.errors import ContentError, UsageError
 from harness.system.files import Workspace

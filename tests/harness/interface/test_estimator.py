@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from harness.estimator import SmallestClassifier
 from harness.evidence.certificate import check
+from harness.interface.estimator import SmallestClassifier
 from harness.system.errors import DataError, UsageError
 
 

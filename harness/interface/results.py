@@ -20,11 +20,12 @@ from search_spaces.space import size_text
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from harness.crosscheck import Counts, OfPixels
+    from harness.deployment.pixels import OfPixels
     from harness.evidence.record import Record
     from harness.evidence.verify import Verdict
     from harness.studies.candidate import Candidate
     from harness.studies.events import Verified as VerifiedEvent
+    from harness.training.crosscheck import Counts
     from harness.training.recipe import Recipe
     from harness.training.result import Result
 
@@ -449,7 +450,7 @@ class Study(Answer):
         Raises:
             UsageError: the path ends in none of .png, .svg and .pdf, or its folder cannot be written.
         """
-        from harness.plots import study_figure, write_figure
+        from harness.interface.plots import study_figure, write_figure
 
         answer = self.answer
         points: dict[str, list[tuple[int, float]]] = {"trained": [], "confirmed": [], "answer": []}

@@ -9,8 +9,8 @@ import pytest
 from matplotlib import pyplot
 from PIL import Image
 
-from harness.plots import rates_figure, write_figure
-from harness.results import Study
+from harness.interface.plots import rates_figure, write_figure
+from harness.interface.results import Study
 from harness.system.errors import UsageError
 from harness.system.files import Workspace
 from harness.toy.backprop import LEARNING_RATES, START, losses

@@ -12,10 +12,10 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import options
 from harness.data.datasets import dataset
-from harness.logs import log_of
-from harness.lookup import networks_of
+from harness.interface import options
+from harness.interface.logs import log_of
+from harness.interface.lookup import networks_of
 from harness.searching.clock import Effort, least_seconds
 from harness.searching.state import Moment, Watcher
 from harness.studies import config as study

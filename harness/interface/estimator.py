@@ -17,17 +17,17 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from harness import api, options
 from harness.data import own
 from harness.evidence.certificate import Certificate
 from harness.evidence.leaderboard import PROVEN
 from harness.evidence.record import kept_indices, read_all
+from harness.interface import api, options
 from harness.system.errors import DataError, DeviceError, HarnessError, StorageError, UsageError
 from harness.system.files import workspace
 from search_spaces.errors import SearchSpaceError
 
 if TYPE_CHECKING:
-    from harness.results import Study, Trial
+    from harness.interface.results import Study, Trial
 
 
 class WrongArgument(UsageError, ValueError):

@@ -1,0 +1,83 @@
+"""A trained network as a module of torch that takes the raw numbers of its data set."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from harness.data.datasets import Dataset
+from harness.data.own.values import Array, other_range, seems_small
+from harness.system.errors import DataError
+from harness.training.modules import normalised
+from search_spaces.ops import shape_text
+
+
+class OfPixels(nn.Module):
+    """A network that takes the raw numbers of a data set, rounds them to its 256 steps and normalises them itself."""
+
+    def __init__(self, network: nn.Module, dataset: Dataset) -> None:
+        super().__init__()
+        self.network, self.dataset = network, dataset
+        self.low, self.high = dataset.low or (0.0,), dataset.high or (255.0,)
+        self.takes_bytes = {*self.low} == {0.0} and {*self.high} == {255.0}
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        """Return the logits, (images, classes), of raw numbers of any type, (images, channels, rows, columns).
+
+        Axes of one entry may be left out.
+
+        Raises:
+            DataError: they are of another shape or scale, or not finite; what may only seem so is warned of.
+        """
+        shape = self.dataset.image_shape
+        if not isinstance(numbers, Tensor):
+            numbers = _tensor(numbers)
+        if numbers.shape[1:] != shape:
+            if [size for size in numbers.shape[1:] if size > 1] != [size for size in shape if size > 1]:
+                size = shape_text(numbers.shape[1:])
+                raise DataError(f"images are of {size}, but those of {self.dataset.name} of {shape_text(shape)}")
+            numbers = numbers.reshape(-1, *shape)
+        if self.takes_bytes and numbers.dtype == torch.uint8:
+            return self.logits(numbers)
+        numbers = numbers.double()
+        if not torch.compiler.is_compiling() and len(numbers):
+            self._check(numbers.detach().cpu().numpy())
+        low, high = (by_channel(limits, numbers) for limits in (self.low, self.high))
+        shades = 255 * (numbers - low) / (high - low)
+        # With the gradient of what is not rounded, where somebody wants one.
+        steps = shades + (shades.round() - shades).detach() if shades.requires_grad else shades.round()
+        return self.logits(steps.clamp(0, 255))
+
+    def logits(self, pixels: Tensor) -> Tensor:
+        """Return the logits of pixels (images, channels, rows, columns) as the data set holds them, from 0 to 255."""
+        images = normalised(pixels.float() / 255, self.dataset.mean, self.dataset.std)
+        logits: Tensor = self.network(images)
+        return logits
+
+    def _check(self, numbers: Array) -> None:
+        if not np.isfinite(numbers).all():
+            raise DataError("some numbers are missing or not finite")
+        low, high = np.array(self.low), np.array(self.high)
+        difference = other_range(numbers, low, high)
+        least, most = float(numbers.min()), float(numbers.max())
+        if seems_small(numbers, low, high) or (difference and low.min() <= least and most <= high.max()):
+            due = f"those of {self.dataset.name} from {low.min():g} to {high.max():g}"
+            warnings.warn(f"numbers go from {least:g} to {most:g}, {due}", stacklevel=5)
+        elif difference:
+            raise DataError(f"the numbers {difference}: give them as those of {self.dataset.name} were given")
+
+
+def _tensor(numbers: Any) -> Tensor:
+    try:
+        return torch.from_numpy(np.ascontiguousarray(numbers))
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{type(numbers).__name__} is no array of numbers") from error
+
+
+def by_channel(values: tuple[float, ...], like: Tensor) -> Tensor:
+    """Return values, one a channel, as a tensor (channels, 1, 1) of the type of another."""
+    return torch.tensor(values, dtype=like.dtype, device=like.device).view(-1, 1, 1)

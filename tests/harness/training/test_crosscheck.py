@@ -1,0 +1,91 @@
+"""The costs of a network: other libraries count them alike."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import torch
+
+from harness.system.errors import HarnessError
+from harness.training import crosscheck
+from harness.training.crosscheck import Counts, _fvcore_counts, _summary_total, cross_check
+from harness.training.modules import build
+from search_spaces.catalog import PRESETS, SPACES, space
+from search_spaces.network import MNIST, analyse
+from search_spaces.notation import parse_network
+from search_spaces.space import draw_uniform
+
+TIED = parse_network(
+    "conv3x3(4) conv3x3(4, tie=a, bias) bn relu res(conv3x3(4, tie=a) relu) | avgpool"
+    " | dwconv3x3(tie=b) dwconv3x3(pad=0, tie=b) | linear(12) bn relu linear(10)"
+)
+
+
+def checked(text: str) -> tuple[Counts, int, int]:
+    architecture = parse_network(text)
+    analysis = analyse(architecture, MNIST)
+    return cross_check(architecture, analysis), analysis.parameters, analysis.macs
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_all_libraries_count_the_presets_alike(name: str):
+    checks, parameters, macs = checked(PRESETS[name])
+
+    assert checks == Counts(parameters, parameters, parameters, macs, 0)
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_all_libraries_count_networks_of_every_space_alike(name: str):
+    source = random.Random(f"{name} 2")
+
+    for _ in range(3):
+        architecture = draw_uniform(space(name), source).architecture
+        analysis = analyse(architecture, MNIST)
+        checks = cross_check(architecture, analysis)
+        assert (checks.torch, checks.fvcore_macs) == (analysis.parameters, analysis.macs)
+
+
+def test_a_tied_kernel_is_allowed_for_in_the_open():
+    checks, parameters, macs = checked(str(TIED))
+
+    # One 4-4 kernel of 144 and one depthwise kernel of 36 are met a second time.
+    assert checks == Counts(parameters, parameters, parameters, macs, 144 + 36)
+    assert _summary_total(build(TIED, MNIST), MNIST) == parameters + 180
+
+
+def test_only_convolutions_and_linear_layers_count_as_multiply_adds():
+    plain = build(parse_network("conv3x3(4) | maxpool | linear(10)"), MNIST)
+    more = build(parse_network("conv3x3(4) bn relu dropout(0.1) res(bn relu) | maxpool | linear(10)"), MNIST)
+
+    assert _fvcore_counts(plain, MNIST)[1] == _fvcore_counts(more, MNIST)[1] == 36 * 784 + 784 * 10
+
+
+def test_a_check_prints_nothing_and_leaves_torch_as_it_was(capfd: pytest.CaptureFixture[str]):
+    before = torch.get_rng_state()
+
+    cross_check(TIED, analyse(TIED, MNIST))
+
+    assert torch.equal(torch.get_rng_state(), before)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_torchsummary_does_not_move_the_statistics_of_what_it_counts():
+    network = build(TIED, MNIST).train()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+
+    _summary_total(network, MNIST)
+
+    assert network.training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+
+
+def test_every_library_that_disagrees_is_an_internal_fault_and_named(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(crosscheck, "_summary_total", lambda network, task: 10_000)
+    monkeypatch.setattr(crosscheck, "_fvcore_counts", lambda network, task: (7, 0))
+
+    with pytest.raises(HarnessError) as caught:
+        cross_check(TIED, analyse(TIED, MNIST))
+
+    assert caught.value.exit_code == 1
+    assert all(told in caught.value.message for told in ("torchsummary=9820", "fvcore=7"))
