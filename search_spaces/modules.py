@@ -72,13 +72,15 @@ class PosedConv2d(nn.Conv2d):
     def forward(self, input: Tensor) -> Tensor:
         """Return (batch, out, height, width)."""
         bias = None if self.bias is None else self.bias.repeat_interleave(self.poses)
-        kernel = _in_poses(self.weight, self.poses)
+        kernel = in_poses(self.weight, self.poses)
         return functional.conv2d(input, kernel, bias, self.stride, self.padding, groups=self.groups)
 
 
-def _in_poses(kernel: Tensor, poses: int) -> Tensor:
-    # It turns (out, in, rows, rows) into (out * poses, in, rows, rows); a kernel's poses are neighbours, as the next
-    # layer expects.
+def in_poses(kernel: Tensor, poses: int) -> Tensor:
+    """Return learned filters, (out, in, rows, rows), in all poses, (out * poses, in, rows, rows).
+
+    The poses of a filter are neighbours, as the next layer expects.
+    """
     kernels = []
     for pose in range(poses):
         view = kernel

@@ -38,7 +38,7 @@ from harness.training.executor import Broken, Event, ExecutorOf, Limits, Source,
 from harness.training.native.native import TORCH, Choice, choose_engine
 from harness.training.processes import Processes
 from harness.training.progress import Reporter
-from harness.training.recipe import check_batch, check_statistics, named_recipe
+from harness.training.recipe import check_batch, check_network, named_recipe
 from harness.training.result import Purpose, Result, Status, accuracy_pct
 from harness.training.run import Job
 from search_spaces.catalog import space as space_of
@@ -210,7 +210,7 @@ def prepare(folder: Path, name: str, request: TableRequest) -> Recording:
     space = space_of(request.space, task_of(request.dataset))
     networks = _choose(space, request.networks, request.seed, request.budget)
     for network in networks.networks:
-        check_statistics(named.recipe, network, space.task)
+        check_network(named.recipe, network, space.task)
     trainer = choose_device(request.device)
     choice = choose_engine(request.engine, named.recipe, trainer, space.op_types)
     data = load(request.dataset, request.data)

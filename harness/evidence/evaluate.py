@@ -18,6 +18,7 @@ from harness.evidence.bounds import over_images, over_seeds
 from harness.evidence.record import Record, SeedRun, WeightFile, read_recorded
 from harness.system.errors import ContentError, DataError
 from harness.system.files import Workspace
+from harness.training.integer import MAP_SCALES, integer_logits, integers_of
 from harness.training.modules import Network, build, normalised
 from harness.training.recipe import Precision
 from harness.training.result import accuracy_pct, code_version
@@ -27,8 +28,8 @@ from search_spaces.notation import parse_network
 
 _BATCH = 500
 # Two classes are as good as equal where their probabilities differ by less: processors and libraries round in other
-# orders. bfloat16 keeps eight bits.
-_TIE = {"fp32": 1e-4, "bf16": 0.05}
+# orders. bfloat16 keeps eight bits. Integers are the same everywhere.
+_TIE = {"fp32": 1e-4, "bf16": 0.05, "int8": 0.0}
 _NO_CLASS = -1
 
 
@@ -73,6 +74,8 @@ def network_of(weights: WeightFile, task: Task) -> Network:
     try:
         with torch.random.fork_rng(devices=[]):
             network = build(parse_network(weights.about["architecture"], task), task)
+        if MAP_SCALES in weights.state:
+            network.register_buffer(MAP_SCALES, torch.from_numpy(weights.kept[MAP_SCALES]))
         named = {name: torch.from_numpy(weights.kept[weights.tied.get(name, name)]) for name in weights.state}
         # Loading is not strict, because files do not hold how many batches BN has seen.
         loaded = network.load_state_dict(named, strict=False)
@@ -91,6 +94,9 @@ def probabilities(weights: WeightFile, pixels: Tensor, spec: Dataset, precision:
         precision: that of the recipe.
     """
     network = network_of(weights, spec.task)
+    if precision == "int8":
+        integers = integers_of(network, parse_network(weights.about["architecture"], spec.task), spec)
+        return torch.from_numpy(integers.unit * integer_logits(integers, pixels.numpy())).float().softmax(1)
     parts = torch.split(pixels, _BATCH)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
         outputs = [network(normalised(part.float().div_(255), spec.mean, spec.std)).float() for part in parts]

@@ -129,14 +129,14 @@ def train(
     >>> trained.result.parameters, trained.accuracy_pct > 10
     (94, True)
     """
-    from harness.training.recipe import check_statistics, named_recipe
+    from harness.training.recipe import check_network, named_recipe
     from search_spaces.network import analyse
 
     task = datasets.task_of(dataset)
     architecture = _network(network, files.workspace(), task).architecture
     analyse(architecture, task, budget)
     named = named_recipe(recipe, epochs=epochs)
-    check_statistics(named.recipe, architecture, task)
+    check_network(named.recipe, architecture, task)
 
     from harness.data.training_images import load
     from harness.deployment.pixels import OfPixels
@@ -261,7 +261,7 @@ def export(
         require("export", ONNX_LIBRARIES, "--onnx")
 
     from harness.data.training_images import load
-    from harness.training.recipe import check_batch, check_statistics
+    from harness.training.recipe import check_batch, check_network
 
     # Of several records, for several targets, one that has this seed.
     on = (row and row.dataset) or dataset_named
@@ -276,7 +276,7 @@ def export(
             raise UsageError(f"the weights of seed {seed} are not kept ({held}); --retrain trains it")
     images = load((row and row.dataset) or dataset, Path(data) if data else None)
     check_batch(named.recipe, len(images.train_labels))
-    check_statistics(named.recipe, architecture, images.dataset.task)
+    check_network(named.recipe, architecture, images.dataset.task)
     if evidence is not None and recorded is not None and not retrain:
         weights = _kept_weights(workspace, evidence, recorded, images)
     else:
@@ -578,7 +578,7 @@ def plan_verification(request: VerifyRequest, workspace: Workspace) -> Plan:
     from harness.interface.lookup import KnownRow, NetworkArgument, only_row, recipe_of
     from harness.interface.results import Trial
     from harness.system.user_code import function_of
-    from harness.training.recipe import check_batch, check_statistics
+    from harness.training.recipe import check_batch, check_network
 
     network = request.network
     seeds = request.seeds
@@ -593,7 +593,7 @@ def plan_verification(request: VerifyRequest, workspace: Workspace) -> Plan:
         meant = _network(network, workspace, task)
         row = only_row(meant, dataset=dataset, target_pct=target_pct, recipe_given=request.recipe is not None)
     named = recipe_of(row, request.recipe, request.epochs)
-    check_statistics(named.recipe, meant.architecture, task)
+    check_network(named.recipe, meant.architecture, task)
     if named.recipe.trainer:
         # A recipe of before does not say which code it is of: its seeds are pooled with no others.
         function_of(named.recipe.trainer, "trainer", named.recipe.trainer_sha256 or "not recorded")

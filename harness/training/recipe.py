@@ -19,6 +19,7 @@ from harness.system.document import read_as
 from harness.system.errors import ContentError, UsageError, reason
 from harness.system.user_code import source_sha256
 from search_spaces.catalog import PRESETS
+from search_spaces.deployment import integer_plan
 from search_spaces.errors import SearchSpaceError, nearest
 from search_spaces.network import Architecture, Task, normalised_values
 from search_spaces.notation import parse_network
@@ -33,8 +34,9 @@ _Schedule = Literal["linear", "constant", "step", "cosine"]
 _Initialisation = Literal["torch", "kaiming", "dirac"]
 # BN statistics of averaged weights: averaged like the weights, or recomputed for them from training images.
 _AverageStatistics = Literal["averaged", "recomputed"]
-# Number format of convolutions and linear layers; weights, BN and the loss are always fp32.
-Precision = Literal["fp32", "bf16"]
+# Number format of convolutions and linear layers; weights, BN and the loss are always fp32. A run of ``int8`` trains in
+# fp32 and ends with integers (``integer.py``), which all errors at its end are of.
+Precision = Literal["fp32", "bf16", "int8"]
 _Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -251,6 +253,7 @@ RECIPES: dict[str, NamedRecipe] = {
         NamedRecipe("small-shift", replace(_SMALL, rotation_degrees=0.0, shift_pixels=1.0, scale=0.0, shear=0.0)),
         NamedRecipe("small-still", replace(_SMALL, augmented_share=0.0)),
         NamedRecipe("small-bf16", replace(_SMALL, precision="bf16")),
+        NamedRecipe("small-int8", replace(_SMALL, precision="int8")),
         NamedRecipe("smoke", Recipe(epochs=1, batch_size=128)),
         _document("documents"),
         _document(
@@ -309,8 +312,14 @@ def check_batch(recipe: Recipe, images: int) -> None:
         )
 
 
-def check_statistics(recipe: Recipe, architecture: Architecture, task: Task) -> None:
-    """Raise ContentError where a BN would be given one value a channel in a step, which has no variance."""
+def check_network(recipe: Recipe, architecture: Architecture, task: Task) -> None:
+    """Raise ContentError where a recipe cannot train a network.
+
+    A BN would be given one value a channel in a step, which has no variance; or an op has no integer form.
+    """
+    missing = integer_plan(architecture.ops, task.input_shape).missing if recipe.precision == "int8" else ()
+    if missing:
+        raise ContentError(f"{missing[0]} has no integer form, which precision int8 asks for")
     if recipe.batch_size == 1 and 1 in normalised_values(architecture.ops, task.input_shape):
         raise ContentError(
             "recipe: batch_size is 1, and a bn of the network stands where maps are 1x1, so it is given one value a "

@@ -50,6 +50,7 @@ from harness.training.train import (
     end_epoch,
     final_network,
     finish_average,
+    finish_integers,
     predicting_state,
     predictions,
     resume,
@@ -211,6 +212,7 @@ def _look(
     at_end = len(run.history) == last or run.diverged
     if at_end or job.evaluate_each_epoch or job.test_each_epoch:
         finish_average(run, training)
+        finish_integers(run, training)
     if validation is not None and (at_end or job.evaluate_each_epoch):
         run.history[-1] = replace(run.history[-1], validation_errors=count_errors(run, validation))
     if job.test_each_epoch:
@@ -257,6 +259,7 @@ def _finished(
 ) -> Result:
     # A run that goes on from its last checkpoint had no epoch after which its average was finished.
     finish_average(run, training)
+    finish_integers(run, training)
     if job.checkpoint is not None:
         buffer = io.BytesIO()
         torch.save(checkpoint(run), buffer)

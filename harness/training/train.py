@@ -26,6 +26,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
+from harness.training.integer import MAP_SCALES, integer_logits, integers_of, map_scales
 from harness.training.modules import (
     Images,
     Network,
@@ -41,8 +42,9 @@ from harness.training.modules import (
 )
 from harness.training.native.instruction import Program, program
 from harness.training.native.native import Engine, TeacherRow, load, training_row
-from harness.training.recipe import Recipe, Steps, check_batch, check_statistics, decay_of, epoch_steps, recipe_of_epoch
+from harness.training.recipe import Recipe, Steps, check_batch, check_network, decay_of, epoch_steps, recipe_of_epoch
 from harness.training.result import Epoch
+from search_spaces.deployment import integer_plan
 from search_spaces.network import Architecture, Task
 
 _EVALUATION_BATCH = 500
@@ -73,6 +75,7 @@ class Training:
     teacher: Teacher | None = None  # the teacher of the recipe, None where it has none
     average: list[Tensor] | None = None  # exponential, of ``state``; None before it begins
     finished_average: list[Tensor] | None = None  # with BN statistics of its own, where the recipe recomputes them
+    map_scales: Tensor | None = None  # of the integers that the run ends with, where the recipe asks for them
     diverged: bool = False  # a loss was not finite; the run is over
     history: list[Epoch] = field(default_factory=list)
 
@@ -95,7 +98,7 @@ def start(
     Raises:
         ContentError: a BN would be given one value a channel in a step.
     """
-    check_statistics(recipe, architecture, task)
+    check_network(recipe, architecture, task)
     assert (teacher is None) == (not recipe.teacher), "a recipe with a teacher trains with it, and no other one does"
     generator = torch.Generator(device=device).manual_seed(seed)
     network = network_on(architecture, task, device, seed=seed, recipe=recipe, generator=generator)
@@ -399,11 +402,24 @@ def finish_average(run: Training, images: Images) -> None:
         run.finished_average = [tensor.clone() for tensor in run.state]
 
 
+def finish_integers(run: Training, images: Images) -> None:
+    """Take the scales of the integers from training images, at the end of a run whose recipe asks for integers."""
+    has_ended = len(run.history) == run.recipe.epochs and not run.diverged
+    if run.recipe.precision == "int8" and has_ended:
+        plan = integer_plan(run.architecture.ops, run.task.input_shape)
+        with _holding(run, predicting_state(run)):
+            run.map_scales = map_scales(run.network.eval(), plan, images).cpu()
+
+
 def predictions(run: Training, images: Images) -> Tensor:
     """Return the predicted class of each image, int64 (n,), by the averaged weights where the recipe averages.
 
-    One forward pass an image, without augmentation, in the recipe's precision.
+    One forward pass an image, without augmentation, in the recipe's precision; before the end of a run that ends with
+    integers, in fp32.
     """
+    if run.map_scales is not None:
+        network = integers_of(final_network(run), run.architecture, images)
+        return torch.from_numpy(integer_logits(network, images.pixels.cpu().numpy()).argmax(1)).to(images.pixels.device)
     if run.engine is not None:
         return _native(run, run.engine, images).predict(run.network, predicting_state(run), images.pixels)
     logits = []
@@ -433,13 +449,16 @@ def final_network(run: Training) -> Network:
     with torch.random.fork_rng(devices=[]), _holding(run, predicting_state(run)):
         network = build(run.architecture, run.task)
         network.load_state_dict(run.network.state_dict())
+    if run.map_scales is not None:
+        network.register_buffer(MAP_SCALES, run.map_scales)
     return network.eval()
 
 
 def weights_digest(run: Training) -> str:
     """Return the SHA-256 of the weights that predict, with BN statistics, as 64 hex digits."""
     digest = hashlib.sha256()
-    for tensor in predicting_state(run):
+    scales = [] if run.map_scales is None else [run.map_scales]
+    for tensor in (*scales, *predicting_state(run)):
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
 
@@ -496,6 +515,6 @@ def _holding(run: Training, state: list[Tensor]) -> Iterator[None]:
 
 
 def _autocast(run: Training) -> contextlib.AbstractContextManager[object]:
-    if run.recipe.precision == "fp32":
+    if run.recipe.precision != "bf16":
         return contextlib.nullcontext()
     return torch.autocast(run.device.type, dtype=torch.bfloat16)

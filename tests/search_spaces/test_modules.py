@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from harness.training.modules import _draw_first_weights, build
 from harness.training.recipe import Recipe
-from search_spaces.modules import FastDropout, PosedBatchNorm, PosedConv2d, _channel_order, _composed, _in_poses
+from search_spaces.modules import FastDropout, PosedBatchNorm, PosedConv2d, _channel_order, _composed, in_poses
 from search_spaces.network import MNIST
 from search_spaces.notation import parse_network
 from search_spaces.ops import BatchNorm
@@ -69,7 +69,7 @@ def test_without_poses_nothing_of_the_kind_holds():
 
 def test_a_kernel_that_reads_one_channel_is_turned_and_nothing_more():
     kernel = torch.arange(9.0).view(1, 1, 3, 3)
-    found = _in_poses(kernel, 8)
+    found = in_poses(kernel, 8)
     assert found.shape == (8, 1, 3, 3)
     assert found[1, 0].tolist() == [[2, 5, 8], [1, 4, 7], [0, 3, 6]]
     assert found[4, 0].tolist() == [[2, 1, 0], [5, 4, 3], [8, 7, 6]]
@@ -79,7 +79,7 @@ def test_the_gradient_of_a_kernel_is_the_sum_of_those_of_its_poses():
     layer = PosedConv2d(4, 8, 8, 3, padding=(1, 1)).double()
     images = torch.rand(2, 8, 6, 6, dtype=torch.float64)
     assert torch.autograd.gradcheck(
-        lambda kernel: functional.conv2d(images, _in_poses(kernel, 4), padding=1), layer.weight
+        lambda kernel: functional.conv2d(images, in_poses(kernel, 4), padding=1), layer.weight
     )
     layer(images).sum().backward()
     # Four outputs of two images have one bias.
@@ -110,7 +110,7 @@ def test_no_step_copies_an_index_from_the_host(poses: int):
 
 
 @pytest.mark.parametrize("shape", [(7, 8, 5, 5), (7, 8)])
-def test_a_bn_in_poses_is_one_whose_scales_and_shifts_are_alike(shape: tuple[int, ...]):
+def test_a_bnin_poses_is_one_whose_scales_and_shifts_are_alike(shape: tuple[int, ...]):
     ours = PosedBatchNorm(8, 4)
     plain = (nn.BatchNorm2d if len(shape) == 4 else nn.BatchNorm1d)(8)
     with torch.no_grad():
@@ -162,7 +162,7 @@ def test_only_shared_statistics_leave_a_turned_image_its_turned_maps_once_traini
     assert torch.allclose(found, moved(maps(images), 1, 4), atol=1e-12) is holds
 
 
-def test_a_dirac_kernel_in_poses_hands_its_input_on():
+def test_a_dirac_kernelin_poses_hands_its_input_on():
     network = build(parse_network("conv3x3(8, poses=4) conv3x3(8, poses=4) gap linear(10)"), MNIST)
     _draw_first_weights(network, Recipe(initialisation="dirac"))
     maps = torch.rand(2, 8, 5, 5)

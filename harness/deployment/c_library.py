@@ -1,0 +1,318 @@
+"""An integer network as a folder of C: a library for Arduino and PlatformIO, a Zephyr module, and its own test.
+
+The layout is that of emlearn (https://emlearn.org). ``src`` has one source and one header, ``test`` ten images with
+their logits, which ``make test`` checks, and ``manifest.json`` says what the network is.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import numpy.typing as npt
+
+from harness.data.datasets import Dataset
+from harness.system.errors import UsageError
+from harness.training.integer import IntegerNetwork, StepNumbers, integer_logits
+from search_spaces.deployment import Kind, Map, Step
+from search_spaces.ops import Conv, Kernel, Role
+
+# Images of the test that comes with the folder.
+EXAMPLES = 10
+_NUMBERS_A_LINE = 20
+# A channel that loses so many bits is always 0, so all channels have one number.
+_ALL_BITS = 15
+_FUNCTIONS = {
+    Kind.CONVOLUTION: "convolve",
+    Kind.SCALING: "scale",
+    Kind.POOLING: "pool",
+    Kind.UNSHUFFLE: "unshuffle",
+    Kind.LOGITS: "sum_up",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """What a folder of C is made of.
+
+    Attributes:
+        name: of the network in C; it begins with a letter and holds letters, digits and underscores.
+        title: one line for people; ``origin`` is another.
+        examples: images, uint8 (n, channels, rows, columns), for the test in the folder.
+        facts: what ``manifest.json`` says beside the sizes.
+    """
+
+    name: str
+    title: str
+    origin: str
+    network: IntegerNetwork
+    dataset: Dataset
+    examples: npt.NDArray[np.uint8]
+    facts: Mapping[str, Any]
+
+
+def c_name(text: str) -> str:
+    """Return a text as a name in C: what is no letter, digit or underscore becomes an underscore."""
+    name = re.sub(r"\W", "_", text, flags=re.ASCII).lower()
+    return name if name[:1].isalpha() else f"net_{name}"
+
+
+def check_folder(folder: Path) -> None:
+    """Raise UsageError where a folder holds something already."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} exists already; name a folder that does not")
+
+
+def files_of(library: Library) -> dict[str, str]:
+    """Return the texts of all files of the folder, by their paths in it."""
+    context = _context(library)
+    texts = {path: _environment().get_template(template).render(context) for path, template in _paths(library.name)}
+    texts["manifest.json"] = json.dumps(_manifest(library), indent=2, ensure_ascii=False) + "\n"
+    return texts
+
+
+def _paths(name: str) -> Iterator[tuple[str, str]]:
+    yield f"src/{name}.c", "network.c.jinja"
+    yield f"src/{name}.h", "network.h.jinja"
+    for path in (
+        "Makefile", "README.md", "library.properties", "library.json", "CMakeLists.txt", "zephyr/module.yml",
+        "zephyr/Kconfig", "examples/Classify/Classify.ino", "test/examples.h", "test/test.c",
+    ):  # fmt: skip
+        yield path, f"{path.rpartition('/')[2]}.jinja"
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("harness.deployment"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # C and Markdown are written, no HTML
+    )
+    environment.filters["lines"] = _lines
+    environment.filters["batches"] = _batches
+    return environment
+
+
+def _batches(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
+    return [items[first : first + size] for first in range(0, len(items), size)]
+
+
+def _lines(numbers: Sequence[int]) -> str:
+    return ",\n".join("    " + ", ".join(map(str, part)) for part in _batches(numbers, _NUMBERS_A_LINE))
+
+
+def c_text(text: str) -> str:
+    """Return a text as a literal of C: what is not printable ASCII is written in octal bytes."""
+    printable = {ord('"'): '\\"', ord("\\"): "\\\\", ord("?"): "\\?"}
+    parts = (printable.get(byte, chr(byte) if 32 <= byte < 127 else f"\\{byte:03o}") for byte in text.encode("utf-8"))
+    return f'"{"".join(parts)}"'
+
+
+def _manifest(library: Library) -> dict[str, Any]:
+    plan = library.network.plan
+    return {
+        **library.facts,
+        "constant_bytes": plan.constant_bytes,
+        "arena_bytes": plan.arena_bytes,
+        "largest_value": max(numbers.largest for numbers in library.network.numbers),
+        "schema_version": 1,
+    }
+
+
+def _context(library: Library) -> dict[str, Any]:
+    network = library.network
+    plan = network.plan
+    channels, rows, columns = plan.maps[0].shape
+    dataset = library.dataset
+    low = dataset.low or (0.0,) * channels
+    high = dataset.high or (255.0,) * channels
+    steps = [_StepText(network, index, library.name) for index in range(len(plan.steps))]
+    pixelwise = [plan.maps[step.step.source].shape[0] for step in steps if step.is_pixelwise]
+    used = {_FUNCTIONS[step.kind] for step in plan.steps}
+    if any(step.poses > 1 for step in steps):
+        used.add("poses")
+    class_names = dataset.class_names or tuple(map(str, range(dataset.classes)))
+    return {
+        "name": library.name,
+        "macro": library.name.upper(),
+        "title": _comment(library.title),
+        "origin": _comment(library.origin),
+        "rows": rows,
+        "columns": columns,
+        "channels": channels,
+        "classes": dataset.classes,
+        "class_names": list(map(c_text, class_names)),
+        "low": [f"{value:.9g}" for value in low],
+        "scale": [f"{255 / (most - least):.9g}" for least, most in zip(low, high, strict=True)],
+        "arena_bytes": plan.arena_bytes,
+        "constant_bytes": plan.constant_bytes,
+        "uses_arena": plan.arena_bytes > 0,
+        "kernels": [
+            {"name": f"kernel_{index}", "text": _kernel_text(kernel.shape), "numbers": kernel.ravel().tolist()}
+            for index, kernel in enumerate(network.kernels)
+        ],
+        "arrays": [array for step in steps for array in step.arrays],
+        "steps": steps,
+        "used": used,
+        "pixel_bytes": max(pixelwise, default=0),
+        "examples": _examples(library),
+        "facts": library.facts,
+    }
+
+
+def _comment(text: str) -> str:
+    return text.replace("*/", "* /").replace("\n", " ")
+
+
+def _kernel_text(shape: tuple[int, ...]) -> str:
+    filters, rows, columns, channels = shape
+    return f"{filters} filters of {rows} x {columns} places and {channels} channels."
+
+
+def _examples(library: Library) -> list[dict[str, Any]]:
+    answers = integer_logits(library.network, library.examples)
+    pixels = library.examples.transpose(0, 2, 3, 1)
+    return [
+        {"pixels": image.ravel().tolist(), "logits": answer.tolist()}
+        for image, answer in zip(pixels, answers, strict=True)
+    ]
+
+
+class _StepText:
+    # A step as the template writes it.
+
+    def __init__(self, network: IntegerNetwork, index: int, name: str) -> None:
+        self.network = network
+        self.step: Step = network.plan.steps[index]
+        self.values: StepNumbers = network.numbers[index]
+        self.index = index
+        self.name = name
+
+    @property
+    def source(self) -> Map:
+        return self.network.plan.maps[self.step.source]
+
+    @property
+    def target(self) -> Map | None:
+        return None if self.step.target is None else self.network.plan.maps[self.step.target]
+
+    @property
+    def poses(self) -> int:
+        return self.step.op.poses if isinstance(self.step.op, Conv) else 1
+
+    @property
+    def is_pixelwise(self) -> bool:
+        """Whether it is a convolution that writes over what it reads."""
+        is_convolution = self.step.kind is Kind.CONVOLUTION
+        return is_convolution and self.target is not None and self.target.offset == self.source.offset
+
+    @property
+    def text(self) -> str:
+        ops = (self.step.op, self.step.norm, self.step.rectifier, self.step.pool)
+        words = " ".join(str(op) for op in ops if op is not None)
+        return words or ("sum" if self.step.skip is not None else "input")
+
+    @property
+    def arrays(self) -> list[dict[str, Any]]:
+        numbers = {"multipliers": self.values.multipliers, "shifts": self.values.shifts}
+        return [
+            {"name": f"{name}_{self.index}", "numbers": array.tolist()} for name, array in numbers.items() if len(array)
+        ]
+
+    @property
+    def call(self) -> str:
+        function = _FUNCTIONS[self.step.kind]
+        arguments = [f"&steps[{self.index}]", self._place(self.step.source)]
+        if self.step.target is None:
+            return f"{function}({', '.join([*arguments, 'logits'])})"
+        arguments.append(self._place(self.step.target))
+        if self.step.kind in (Kind.CONVOLUTION, Kind.SCALING):
+            arguments.append("0" if self.step.skip is None else self._place(self.step.skip))
+        return f"{function}({', '.join(arguments)})"
+
+    def _place(self, index: int) -> str:
+        offset = self.network.plan.maps[index].offset
+        return "pixels" if offset is None else f"arena + {offset}"
+
+    @property
+    def numbers(self) -> list[str | int]:
+        """The members of the C structure, in its order."""
+        values = self.values
+        step = self.step
+        channels, rows, columns = self.source.shape
+        if step.kind is Kind.LOGITS and not step.is_global:
+            # A linear layer of a map as it stands takes each number for a channel.
+            channels, rows, columns = self.source.size, 1, 1
+        output_channels, output_rows, output_columns = self.target.shape if self.target is not None else (1, 1, 1)
+        kernel = None if step.kernel is None else self.network.kernels[step.kernel]
+        filters, kernel_rows, kernel_columns, group_channels = (1, 1, 1, 1) if kernel is None else kernel.shape
+        pool_rows, pool_columns, role = self._pooling()
+        is_image = step.source == 0
+        skip = None if step.skip is None else self.network.plan.maps[step.skip]
+        target_is_signed = self.target is None or self.target.signed
+        low, high = (-127, 127) if target_is_signed else (0, 255)
+        stride, paddings = (step.op.stride, step.op.paddings) if isinstance(step.op, Kernel) else (1, (0, 0))
+        groups = channels // group_channels if isinstance(step.op, Kernel) else 1
+        return [
+            "0" if kernel is None else f"kernel_{step.kernel}",
+            f"multipliers_{self.index}" if len(values.multipliers) else "0",
+            f"shifts_{self.index}" if len(values.shifts) else "0",
+            *(rows, columns, channels, output_rows, output_columns, output_channels),
+            self._inner_columns(columns),
+            *(filters, group_channels, max(1, output_channels // groups)),
+            *(values.skip_multiplier, values.slope, low, high),
+            *(kernel_rows, kernel_columns, stride, *paddings, self.poses),
+            *(pool_rows, pool_columns, int(role is Role.MEAN_POOLING)),
+            128 if self.source.signed else 0,
+            128 if self.source.signed else self.network.offset * (is_image and step.kernel is not None),
+            128 if skip is not None and skip.signed else 0,
+            int(self.is_pixelwise),
+            _bits_to_lose(output_channels, len(values.multipliers)),
+            _bits_to_lose(output_channels, len(values.shifts)),
+            *(values.sum_shift, values.shift_shift, values.output_shift),
+        ]
+
+    def _pooling(self) -> tuple[int, int, Role | None]:
+        """Return rows and columns of the windows of a pooling or an unshuffle, and which it is."""
+        op = self.step.pool
+        if self.step.kind in (Kind.POOLING, Kind.UNSHUFFLE):
+            op = self.step.op
+        if op is None:
+            return 1, 1, None
+        window = op.window()
+        _, rows, columns = self.source.shape
+        return (window[0], window[1], op.role) if window is not None else (rows, columns, op.role)
+
+    def _inner_columns(self, columns: int) -> int:
+        """Return the columns of the map before its pooling."""
+        op = self.step.op
+        if not isinstance(op, Kernel):
+            return columns
+        return (columns + 2 * op.paddings[1] - op.edges[1]) // op.stride + 1
+
+
+def _bits_to_lose(channels: int, count: int) -> int:
+    """Return by how many bits a channel is moved to give the place of its number, of so many for all channels."""
+    if count <= 1:
+        return _ALL_BITS
+    return (channels // count).bit_length() - 1
+
+
+def written(texts: Mapping[str, str], folder: Path) -> dict[Path, bytes]:
+    """Return the contents of files by their paths."""
+    return {folder / path: text.encode("utf-8") for path, text in texts.items()}
+
+
+def file_names(texts: Iterable[str]) -> list[str]:
+    """Return the paths in a folder in their order."""
+    return sorted(texts)

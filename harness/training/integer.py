@@ -1,0 +1,521 @@
+"""A trained network in integers: its numbers, made from float weights, and the reference that computes with them.
+
+For a channel c of a convolution or scaling, with ``sum`` over weights and inputs, all in integers:
+
+    value = ((sum + 2^(p-1)) >> p) * multiplier[c] + skip * skip_multiplier + (shift[c] << q)
+    value = (value >> 8) * slope,  where a rectifier has a slope and the value is below zero
+    output = clamp((value + 2^(s-1)) >> s)
+
+Each number fits into 16 bits and each value into 32, which ``integer_network`` proves from the weights. The logits are
+sums of 32 bits without a multiplier: of one map, or of the sums of each channel of a map. Scales are as in Jacob et
+al., "Quantization and training of neural networks for efficient integer-arithmetic-only inference", CVPR 2018, but
+ranges lie around zero, so that zero padding is zero.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from harness.data.datasets import Dataset
+from harness.system.errors import ContentError
+from harness.training.modules import Images, normalised
+from search_spaces.deployment import IntegerPlan, Kind, LearnedKernel, Map, Path, Step, integer_plan
+from search_spaces.modules import in_poses
+from search_spaces.network import Architecture
+from search_spaces.ops import Conv, Kernel, LeakyReLU, Linear, PReLU, Role
+
+Integers = npt.NDArray[np.int64]
+# The share of the calibration images' values that a range holds; what lies outside becomes the largest number.
+_RANGE_SHARE = 0.9999
+# The name of the scales among the weights of a network that ends with integers.
+MAP_SCALES = "map_scales"
+# Images that ranges are taken from.
+CALIBRATION_IMAGES = 2_000
+_BATCH = 500
+_WEIGHT_MAX = 127
+_INT16_MAX = 2**15 - 1
+_INT32_MAX = 2**31 - 1
+# The bits behind the point of a slope.
+_SLOPE_BITS = 8
+_MOST_SHIFT = 30
+
+
+@dataclass(frozen=True, slots=True)
+class StepNumbers:
+    """The numbers of a step.
+
+    Attributes:
+        multipliers: int16, one for as many neighbouring channels; ``shifts`` likewise.
+        sum_shift: bits that a sum loses before it is multiplied, p above.
+        shift_shift: bits by which a shift is moved, q above.
+        output_shift: bits that the value loses, s above.
+        largest: the largest magnitude that a sum or value can have.
+    """
+
+    multipliers: Integers = field(default_factory=lambda: np.zeros(0, np.int64))
+    shifts: Integers = field(default_factory=lambda: np.zeros(0, np.int64))
+    sum_shift: int = 0
+    shift_shift: int = 0
+    output_shift: int = 0
+    skip_multiplier: int = 0
+    slope: int = 0
+    largest: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class IntegerNetwork:
+    """A plan with its numbers.
+
+    Attributes:
+        kernels: int8 weights of each learned kernel, (filters, rows, columns, channels).
+        numbers: of each step.
+        offset: of the image's bytes, which is taken off them; 0 where a scaling does that.
+        unit: what a one of the logits stands for.
+    """
+
+    plan: IntegerPlan
+    kernels: tuple[Integers, ...]
+    numbers: tuple[StepNumbers, ...]
+    offset: int
+    unit: float
+
+
+# From float weights ----------------------------------------------------------------------------------------------
+
+
+def module_at(network: nn.Module, path: Path) -> Any:
+    """Return the module of the op to which a path leads."""
+    module: Any = network
+    for index in path:
+        module = module.ops[index]
+    return module
+
+
+def step_output(network: nn.Module, step: Step, values: Tensor, skip: Tensor | None) -> Tensor:
+    """Return what a step writes, in floating point, before its pooling: (batch, channels, rows, columns)."""
+    if step.op is not None:
+        if isinstance(step.op, Linear):
+            values = values.flatten(1)
+        values = module_at(network, step.path)(values)
+    if step.norm is not None:
+        values = module_at(network, step.norm_path)(values)
+    if values.dim() == 2:
+        values = values[:, :, None, None]
+    if skip is not None:
+        values = values + skip
+    if step.rectifier is not None:
+        values = module_at(network, step.rectifier_path)(values)
+    return values
+
+
+def pooled(step: Step, values: Tensor) -> Tensor:
+    """Return the values after the pooling of a convolution."""
+    if step.pool is None:
+        return values
+    pooling: nn.Module = step.pool.module(tuple(values.shape[1:]))
+    pooled_values: Tensor = pooling(values)
+    return pooled_values
+
+
+def map_scales(network: nn.Module, plan: IntegerPlan, images: Images) -> Tensor:
+    """Return what a one of each map stands for, float64 (maps,), by the values that training images give.
+
+    Args:
+        network: in evaluation mode, on the device of the images.
+    """
+    samples: list[list[Tensor]] = [[] for _ in plan.maps]
+    count = min(len(images), CALIBRATION_IMAGES)
+    chosen = torch.arange(count) * len(images) // count
+    with torch.inference_mode():
+        for part in torch.split(chosen.to(images.pixels.device), _BATCH):
+            maps: list[Tensor] = [normalised(images.pixels[part].float() / 255, images.mean, images.deviation)]
+            for step in plan.steps[:-1]:
+                skip = None if step.skip is None else maps[step.skip]
+                values = step_output(network, step, maps[step.source], skip)
+                samples[len(maps)].append(values.abs().flatten())
+                maps.append(pooled(step, values))
+    scales = [1 / (255 * images.deviation[0])]
+    for step, values_of_map in zip(plan.steps[:-1], samples[1:], strict=True):
+        assert step.target == len(scales), "each step but the last writes the next map"
+        if step.kind in (Kind.POOLING, Kind.UNSHUFFLE):
+            # These leave numbers as they are.
+            scales.append(scales[step.source])
+            continue
+        values = torch.cat(values_of_map)
+        rank = max(1, math.ceil(_RANGE_SHARE * len(values)))
+        high = float(values.kthvalue(rank).values) or float(values.max()) or 1.0
+        scales.append(high / _largest(plan.maps[step.target]))
+    return torch.tensor(scales, dtype=torch.float64)
+
+
+def _kernel_weights(network: nn.Module, kernel: LearnedKernel) -> npt.NDArray[np.float64]:
+    """Return learned weights, (filters, rows, columns, channels)."""
+    weights = module_at(network, kernel.path).weight.detach().cpu().double().numpy()
+    return np.ascontiguousarray(weights.reshape(kernel.shape).transpose(0, 2, 3, 1))
+
+
+def integer_network(
+    network: nn.Module, plan: IntegerPlan, mean: tuple[float, ...], deviation: tuple[float, ...], scales: Tensor
+) -> IntegerNetwork:
+    """Return a trained network in integers; equal weights and scales give equal integers on every machine.
+
+    Args:
+        network: in evaluation mode.
+        mean: of the pixels from 0 to 1, one a channel; with ``deviation`` it normalises them.
+        scales: as ``map_scales`` gives them.
+
+    Raises:
+        ContentError: an op has no integer form, a weight is not finite, or a number does not fit.
+    """
+    check_integer_form(plan)
+    for name, tensor in network.state_dict().items():
+        if not torch.isfinite(tensor).all():
+            raise ContentError(f"{name} holds numbers that are not finite")
+    kernels = []
+    kernel_scales = []
+    for kernel in plan.kernels:
+        weights = _kernel_weights(network, kernel)
+        scale = float(np.abs(weights).max()) / _WEIGHT_MAX or 1.0
+        kernel_scales.append(scale)
+        kernels.append(np.rint(weights / scale).astype(np.int64))
+    offset = round(255 * mean[0]) if plan.steps[0].kernel is not None else 0
+    converter = _Converter(
+        network, plan, mean, deviation, tuple(kernels), tuple(kernel_scales), tuple(scales.tolist()), offset
+    )
+    numbers = tuple(map(converter.numbers, plan.steps))
+    return IntegerNetwork(plan, tuple(kernels), numbers, offset, converter.logit_unit)
+
+
+def integers_of(network: nn.Module, architecture: Architecture, images: Images | Dataset) -> IntegerNetwork:
+    """Return the integers of a network that was trained to end with them."""
+    deviation = images.deviation if isinstance(images, Images) else images.std
+    plan = integer_plan(architecture.ops, images.task.input_shape)
+    return integer_network(network, plan, images.mean, deviation, network.get_buffer(MAP_SCALES))
+
+
+def check_integer_form(plan: IntegerPlan) -> None:
+    """Raise ContentError where a network has no integer form."""
+    if plan.missing:
+        raise ContentError(f"{plan.missing[0]} has no integer form", hint="relu, leaky and prelu have one")
+
+
+@dataclass(frozen=True, slots=True)
+class _Converter:
+    network: nn.Module
+    plan: IntegerPlan
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+    kernels: tuple[Integers, ...]
+    kernel_scales: tuple[float, ...]
+    scales: tuple[float, ...]
+    offset: int
+
+    def numbers(self, step: Step) -> StepNumbers:
+        """Return the numbers of a step."""
+        if step.kind is Kind.LOGITS:
+            return self.logit_numbers(step)
+        if step.kind not in (Kind.CONVOLUTION, Kind.SCALING) or step.target is None:
+            return StepNumbers()
+        sums, factor = self.sums(step)
+        factors, shifts = self.factors(step, factor)
+        skip_factor = 0.0 if step.skip is None else self.scales[step.skip] / self.scales[step.target]
+        slope = self.slope(step)
+        skip_largest = 0 if step.skip is None else _largest(self.plan.maps[step.skip])
+        return _fitted(factors, shifts, skip_factor, slope, sums, skip_largest)
+
+    def sums(self, step: Step) -> tuple[Integers, float]:
+        """Return the largest magnitude of the sum of each channel, and what a one of a sum stands for."""
+        largest = self.largest_input(step)
+        channels = self.plan.maps[step.target].shape[0] if step.target is not None else 0
+        if step.kernel is None:
+            return np.full(channels, largest), self.scales[step.source]
+        weights = self.kernels[step.kernel]
+        by_filter = np.abs(weights).reshape(len(weights), -1).sum(1) * largest
+        return np.repeat(by_filter, channels // len(weights)), self.scales[step.source] * self.kernel_scales[
+            step.kernel
+        ]
+
+    def largest_input(self, step: Step) -> int:
+        """Return the largest magnitude of what a step reads."""
+        if step.source == 0 and step.kernel is not None:
+            return max(self.offset, 255 - self.offset)
+        return _largest(self.plan.maps[step.source])
+
+    def factors(self, step: Step, factor: float) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Return multipliers and shifts of a step in units of its output, as real numbers, one a channel or a pair."""
+        assert step.target is not None, "logits have no multipliers"
+        scale = self.scales[step.target]
+        channels = self.plan.maps[step.target].shape[0]
+        biases = np.zeros(channels)
+        if step.source == 0 and step.kernel is None:
+            mean = np.array(self.mean)
+            deviation = np.array(self.deviation)
+            return 1 / (255 * deviation) / scale, -mean / deviation / scale
+        if step.kernel is not None:
+            filters = len(self.kernels[step.kernel])
+            module = module_at(self.network, step.path)
+            if module.bias is not None:
+                biases = biases + _numbers_of(module.bias).repeat(channels // filters)
+            if step.source == 0:
+                biases = biases + self.offset_biases(step, factor).repeat(channels // filters)
+        gains = np.ones(channels)
+        if step.norm is not None:
+            gains, centres = _gains(module_at(self.network, step.norm_path), channels)
+            biases = gains * biases + centres
+        multipliers = gains * factor / scale
+        return _one_a_pair(multipliers, step.multipliers), _one_a_pair(biases / scale, step.shifts)
+
+    def offset_biases(self, step: Step, factor: float) -> npt.NDArray[np.float64]:
+        """Return what each filter lacks because the mean of the image is no whole byte."""
+        assert step.kernel is not None, "a filter has weights"
+        weights = self.kernels[step.kernel]
+        difference = self.offset - 255 * self.mean[0]
+        sums: npt.NDArray[np.float64] = weights.reshape(len(weights), -1).sum(1) * difference * factor
+        return sums
+
+    def slope(self, step: Step) -> float | None:
+        """Return what a rectifier multiplies numbers below zero by; None where it has none."""
+        if isinstance(step.rectifier, LeakyReLU):
+            return step.rectifier.slope
+        if isinstance(step.rectifier, PReLU):
+            return float(module_at(self.network, step.rectifier_path).weight)
+        return None
+
+    @property
+    def logit_unit(self) -> float:
+        """What a one of the logits stands for."""
+        step = self.plan.steps[-1]
+        unit = self.scales[step.source] / self.positions(step)
+        return unit if step.kernel is None else unit * self.kernel_scales[step.kernel]
+
+    def positions(self, step: Step) -> int:
+        """Return how many numbers of the map are added up for one that the logits are made of."""
+        _, rows, columns = self.plan.maps[step.source].shape
+        return rows * columns if step.is_global else 1
+
+    def logit_numbers(self, step: Step) -> StepNumbers:
+        """Return the biases of the logits, which are sums without a multiplier."""
+        positions = self.positions(step)
+        largest = positions * self.largest_input(step)
+        if step.kernel is None:
+            return StepNumbers(largest=_checked(largest))
+        weights = self.kernels[step.kernel]
+        biases = _numbers_of(module_at(self.network, step.path).bias)
+        if step.source == 0:
+            biases = biases + self.offset_biases(step, self.scales[0] * self.kernel_scales[step.kernel])
+        real = biases / self.logit_unit
+        shift = max(0, _bits(float(np.abs(real).max())) - 15)
+        shifts = np.rint(real / 2**shift).astype(np.int64).clip(-_INT16_MAX, _INT16_MAX)
+        sums = np.abs(weights).reshape(len(weights), -1).sum(1) * largest + np.abs(shifts) * 2**shift
+        return StepNumbers(shifts=shifts, shift_shift=shift, largest=_checked(int(sums.max())))
+
+
+def _largest(each: Map) -> int:
+    return _WEIGHT_MAX if each.signed else 255
+
+
+def _numbers_of(tensor: Tensor) -> npt.NDArray[np.float64]:
+    values: npt.NDArray[np.float64] = tensor.detach().cpu().double().numpy()
+    return values
+
+
+def _gains(norm: Any, channels: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return what a normalisation multiplies each channel by, and what it then adds."""
+
+    def by_channel(tensor: Tensor | None) -> npt.NDArray[np.float64]:
+        values = np.ones(1) if tensor is None else _numbers_of(tensor)
+        return values.repeat(channels // len(values))
+
+    gains = by_channel(norm.weight) / np.sqrt(by_channel(norm.running_var) + norm.eps)
+    return gains, by_channel(norm.bias) - gains * by_channel(norm.running_mean)
+
+
+def _one_a_pair(values: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.float64]:
+    """Return one of the values that neighbours share."""
+    if not count:
+        return np.zeros(0)
+    by_pair = values.reshape(count, -1)
+    return by_pair[:, 0].copy()
+
+
+def _bits(magnitude: float) -> int:
+    """Return how many bits a whole number of this magnitude takes."""
+    return int(magnitude).bit_length()
+
+
+def _checked(largest: int) -> int:
+    if largest > _INT32_MAX:
+        raise ContentError(f"a sum may reach {largest:,}, more than 32 bits hold")
+    return largest
+
+
+def _fitted(
+    factors: npt.NDArray[np.float64],
+    shifts: npt.NDArray[np.float64],
+    skip_factor: float,
+    slope: float | None,
+    sums: Integers,
+    skip_largest: int,
+) -> StepNumbers:
+    """Return the numbers of a step that are as fine as 16 and 32 bits allow."""
+    sum_largest = int(sums.max())
+    sum_shift = max(0, _bits(sum_largest) - 15)
+    highest = max(float(np.abs(factors).max()), 1e-30) * 2**sum_shift
+    for output_shift in range(_MOST_SHIFT, -1, -1):
+        unit = 2.0**output_shift
+        if max(highest, skip_factor) * unit > _INT16_MAX:
+            continue
+        multipliers = np.rint(factors * 2.0**sum_shift * unit).astype(np.int64)
+        real_shifts = shifts * unit
+        shift_shift = max(0, _bits(float(np.abs(real_shifts).max(initial=0.0))) - 15)
+        whole_shifts = np.rint(real_shifts / 2**shift_shift).astype(np.int64).clip(-_INT16_MAX, _INT16_MAX)
+        skip_multiplier = round(skip_factor * unit)
+        by_channel = _spread(np.abs(multipliers), len(sums)) * ((sums >> sum_shift) + 1)
+        shift_largest = _spread(np.abs(whole_shifts) << shift_shift, len(sums))
+        rounding = 1 << max(0, output_shift - 1)
+        largest = int((by_channel + shift_largest).max()) + skip_multiplier * skip_largest + rounding
+        whole_slope = 0 if slope is None else round(slope * 2**_SLOPE_BITS)
+        sloped = (largest >> _SLOPE_BITS) * abs(whole_slope)
+        if max(largest, sloped, sum_largest) <= _INT32_MAX:
+            return StepNumbers(
+                multipliers, whole_shifts, sum_shift, shift_shift, output_shift, skip_multiplier, whole_slope, largest
+            )
+    raise ContentError("the numbers of a step differ too much for 16 bits")
+
+
+def _spread(values: Integers, channels: int) -> Integers:
+    """Return a value a channel, of values that neighbours share; zeros where there are none."""
+    if not len(values):
+        return np.zeros(channels, np.int64)
+    return values.repeat(channels // len(values))
+
+
+# The reference ---------------------------------------------------------------------------------------------------
+
+
+def integer_logits(network: IntegerNetwork, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int32]:
+    """Return the logits, int32 (n, classes), of images, uint8 (n, channels, rows, columns)."""
+    parts = [maps_of(network, pixels[first : first + _BATCH])[1] for first in range(0, len(pixels), _BATCH)]
+    return np.concatenate(parts).astype(np.int32)
+
+
+def maps_of(network: IntegerNetwork, pixels: npt.NDArray[np.uint8]) -> tuple[list[Integers], Integers]:
+    """Return the maps of images, each (n, rows, columns, channels), and their logits."""
+    maps: list[Integers] = [pixels.transpose(0, 2, 3, 1).astype(np.int64)]
+    for step, numbers in zip(network.plan.steps, network.numbers, strict=True):
+        values = maps[step.source]
+        if step.source == 0 and step.kernel is not None:
+            values = values - network.offset
+        if step.target is None:
+            return maps, _logits(network, step, numbers, values)
+        match step.kind:
+            case Kind.CONVOLUTION:
+                sums = _convolved(values, network.kernels[step.kernel or 0], step)
+                output = _output(network, step, numbers, sums, maps)
+                if step.pool is not None:
+                    window = step.pool.window()
+                    assert window is not None, "what is pooled with a convolution has windows"
+                    output = _pooled(output, window[0], step.pool.role)
+            case Kind.SCALING:
+                output = _output(network, step, numbers, values, maps)
+            case Kind.POOLING:
+                assert step.op is not None, "a pooling is an op"
+                edge = step.op.window()
+                size = edge[0] if edge is not None else 0
+                output = _pooled(values, size, step.op.role)
+            case _:
+                output = _unshuffled(values, step)
+        maps.append(output)
+    raise AssertionError("the last step gives logits")
+
+
+def _convolved(values: Integers, kernel: Integers, step: Step) -> Integers:
+    """Return the sums of a convolution or linear layer, (n, rows, columns, channels)."""
+    op = step.op
+    if not isinstance(op, Kernel):
+        flat = values.reshape(len(values), -1) @ kernel.reshape(len(kernel), -1).T
+        return flat[:, None, None, :]
+    poses = op.poses if isinstance(op, Conv) else 1
+    whole = np.ascontiguousarray(kernel_in_poses(kernel, poses))
+    rows, columns = op.paddings
+    padded = np.pad(values, ((0, 0), (rows, rows), (columns, columns), (0, 0)))
+    height, width = op.edges
+    stride = op.stride
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (height, width), (1, 2))[:, ::stride, ::stride]
+    groups = values.shape[3] // whole.shape[3]
+    filters = len(whole) // groups
+    parts = []
+    for group in range(groups):
+        inputs = windows[:, :, :, group * whole.shape[3] : (group + 1) * whole.shape[3]]
+        weights = whole[group * filters : (group + 1) * filters].transpose(0, 3, 1, 2)
+        # Float64 holds these whole numbers exactly, and its product of matrices is fast.
+        columns_of_inputs = inputs.reshape(*inputs.shape[:3], -1).astype(np.float64)
+        parts.append(columns_of_inputs @ weights.reshape(filters, -1).T.astype(np.float64))
+    return np.concatenate(parts, axis=3).astype(np.int64)
+
+
+def kernel_in_poses(kernel: Integers, poses: int) -> Integers:
+    """Return filters, (filters * poses, rows, columns, channels), of learned ones in all their poses."""
+    turned = in_poses(torch.from_numpy(kernel.transpose(0, 3, 1, 2).copy()), poses)
+    return turned.numpy().transpose(0, 2, 3, 1)
+
+
+def _output(
+    network: IntegerNetwork, step: Step, numbers: StepNumbers, sums: Integers, maps: list[Integers]
+) -> Integers:
+    """Return what multipliers, shifts, the sum and the rectifier of a step make of its sums."""
+    assert step.target is not None, "logits have no multipliers"
+    channels = sums.shape[3]
+    value = _shifted(sums, numbers.sum_shift) * _spread(numbers.multipliers, channels)
+    value = value + (_spread(numbers.shifts, channels) << numbers.shift_shift)
+    if step.skip is not None:
+        value = value + maps[step.skip] * numbers.skip_multiplier
+    if isinstance(step.rectifier, LeakyReLU | PReLU):
+        value = np.where(value < 0, (value >> _SLOPE_BITS) * numbers.slope, value)
+    low = -_WEIGHT_MAX if network.plan.maps[step.target].signed else 0
+    return _shifted(value, numbers.output_shift).clip(low, _largest(network.plan.maps[step.target]))
+
+
+def _shifted(values: Integers, bits: int) -> Integers:
+    """Return values divided by a power of two, the nearest whole number, halves upwards."""
+    return (values + ((1 << bits) >> 1)) >> bits
+
+
+def _pooled(values: Integers, edge: int, role: Role) -> Integers:
+    """Return maxima or rounded means of windows of an edge, or of the whole map where the edge is 0."""
+    count, rows, columns, channels = values.shape
+    height, width = (edge, edge) if edge else (rows, columns)
+    whole = values[:, : rows // height * height, : columns // width * width]
+    windows = whole.reshape(count, rows // height, height, columns // width, width, channels)
+    if role is Role.MAX_POOLING:
+        maxima: Integers = windows.max((2, 4))
+        return maxima
+    # Floor division of the sum and half a window: the nearest whole number, halves upwards.
+    size = height * width
+    means: Integers = (2 * windows.sum((2, 4)) + size) // (2 * size)
+    return means
+
+
+def _unshuffled(values: Integers, step: Step) -> Integers:
+    """Return each window laid into channels, in torch's order: by channel, then row, then column."""
+    window = step.op.window() if step.op is not None else None
+    assert window is not None, "an unshuffle has windows"
+    edge = window[0]
+    count, rows, columns, channels = values.shape
+    parts = values.reshape(count, rows // edge, edge, columns // edge, edge, channels)
+    return parts.transpose(0, 1, 3, 5, 2, 4).reshape(count, rows // edge, columns // edge, -1)
+
+
+def _logits(network: IntegerNetwork, step: Step, numbers: StepNumbers, values: Integers) -> Integers:
+    sums = values.sum((1, 2)) if step.is_global else values.reshape(len(values), -1)
+    if step.kernel is None:
+        return sums
+    kernel = network.kernels[step.kernel]
+    return sums @ kernel.reshape(len(kernel), -1).T + (numbers.shifts << numbers.shift_shift)

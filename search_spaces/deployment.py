@@ -1,0 +1,414 @@
+"""The integer form of a network: its steps, its constants and the memory that it works in, from its ops alone.
+
+A step is what a chip does in one loop: a convolution or linear layer with the normalisation, the sum, the rectifier
+and the pooling right behind it, or some of these by themselves. Maps hold 8-bit numbers, channels innermost: ``uint8``
+behind a ReLU, ``int8`` elsewhere. The last step gives a 32-bit number a class. ``harness/deployment`` fills a plan with
+numbers and writes it as C. The metrics ``weight_bytes`` and ``ram_bytes`` are closed forms of a plan.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from search_spaces.ops.convolutions import Kernel
+from search_spaces.ops.op import Op, Residual, Role, Shape
+from search_spaces.ops.pointwise import BatchNorm, LeakyReLU, PReLU, ReLU
+from search_spaces.ops.windows import Linear
+
+# A multiplier and a shift are numbers of 16 bits.
+NUMBER_BYTES = 2
+# The way to an op from the first of its network: an index, and one more within each residual sum.
+Path = tuple[int, ...]
+_RECTIFIERS = (ReLU, LeakyReLU, PReLU)
+_POOLS = (Role.MAX_POOLING, Role.MEAN_POOLING)
+
+
+class Kind(StrEnum):
+    """What a step computes before its multipliers."""
+
+    CONVOLUTION = "convolution"
+    SCALING = "scaling"
+    POOLING = "pooling"
+    UNSHUFFLE = "unshuffle"
+    LOGITS = "logits"
+    # It stands for an op that has no integer form.
+    MISSING = "missing"
+
+
+@dataclass(frozen=True, slots=True)
+class Map:
+    """A map of 8-bit numbers.
+
+    Attributes:
+        shape: channels, rows and columns.
+        signed: whether it may hold numbers below zero.
+        offset: of its first byte in the arena; None for the image, which is the caller's.
+    """
+
+    shape: tuple[int, int, int]
+    signed: bool
+    offset: int | None = None
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+        return math.prod(self.shape)
+
+    @property
+    def end(self) -> int:
+        """The first byte of the arena behind it."""
+        return 0 if self.offset is None else self.offset + self.size
+
+
+@dataclass(frozen=True, slots=True)
+class LearnedKernel:
+    """The weights of one or several steps, an int8 each.
+
+    Attributes:
+        shape: filters, channels of a group, rows and columns; a filter in several poses is stored once.
+        path: of the first op that uses it.
+    """
+
+    shape: tuple[int, int, int, int]
+    path: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One loop of an integer network.
+
+    Attributes:
+        source: the index of the map that it reads; ``target`` is that of the map that it writes, None for the logits.
+        op: the convolution, linear layer, pooling or other op that it computes; None for a scaling. ``path`` leads to
+            it.
+        norm: the batch normalisation that its multipliers hold; ``norm_path`` leads to it.
+        skip: the index of the map that a residual sum adds.
+        rectifier: the activation that follows; ``rectifier_path`` leads to it.
+        pool: the pooling in windows that follows a convolution.
+        is_global: whether the logits are of the means of the map, else of the map as it stands.
+        kernel: the index of its weights.
+        multipliers: how many numbers it multiplies by, each for as many neighbouring channels.
+        shifts: how many numbers it adds, each for as many neighbouring channels.
+    """
+
+    kind: Kind
+    source: int
+    target: int | None = None
+    op: Op | None = None
+    path: Path = ()
+    norm: BatchNorm | None = None
+    norm_path: Path = ()
+    skip: int | None = None
+    rectifier: Op | None = None
+    rectifier_path: Path = ()
+    pool: Op | None = None
+    is_global: bool = False
+    kernel: int | None = None
+    multipliers: int = 0
+    shifts: int = 0
+    other_bytes: int = 0
+
+    @property
+    def constant_bytes(self) -> int:
+        """Bytes of its constants but for the weights."""
+        slope = isinstance(self.rectifier, LeakyReLU | PReLU)
+        return NUMBER_BYTES * (self.multipliers + self.shifts + (1 if slope else 0)) + self.other_bytes
+
+    @property
+    def may_overwrite(self) -> tuple[int, ...]:
+        """The maps in whose place it may write, as it has read what it overwrites."""
+        is_pixelwise = self.kind is Kind.CONVOLUTION and self.pool is None and _is_pixelwise(self.op)
+        in_place = is_pixelwise or self.kind in (Kind.SCALING, Kind.POOLING)
+        is_open = self.kind is Kind.MISSING and self.op is not None and self.op.works_in_place
+        maps = [self.source] if in_place or is_open else []
+        # Windows that overlap would read what is written already.
+        reads_apart = in_place or self.skip != self.source
+        if self.skip is not None and self.pool is None and reads_apart:
+            maps.append(self.skip)
+        return tuple(maps)
+
+
+@dataclass(frozen=True, slots=True)
+class IntegerPlan:
+    """The steps of a network, the maps between them and the weights.
+
+    Attributes:
+        maps: the first is the image.
+    """
+
+    maps: tuple[Map, ...]
+    kernels: tuple[LearnedKernel, ...]
+    steps: tuple[Step, ...]
+
+    @property
+    def missing(self) -> tuple[Op, ...]:
+        """The ops that have no integer form."""
+        return tuple(step.op for step in self.steps if step.kind is Kind.MISSING and step.op is not None)
+
+    @property
+    def constant_bytes(self) -> int:
+        """Bytes of all constants: an int8 a weight, and 16 bits a multiplier, a shift and a slope."""
+        weights = sum(math.prod(kernel.shape) for kernel in self.kernels)
+        return weights + sum(step.constant_bytes for step in self.steps)
+
+    @property
+    def arena_bytes(self) -> int:
+        """Bytes of the memory for maps, which the caller gives; the image is not in it."""
+        return max(each.end for each in self.maps)
+
+
+def integer_plan(ops: Iterable[Op], input_shape: tuple[int, int, int]) -> IntegerPlan:
+    """Return the integer form of a network that takes images of this shape."""
+    planner = _Planner(list(_marked(ops, ())))
+    planner.plan(input_shape)
+    return IntegerPlan(_placed(planner.maps, planner.steps), tuple(planner.kernels), tuple(planner.steps))
+
+
+class _Mark(StrEnum):
+    BEGIN = "begin"
+    END = "end"
+    OP = "op"
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    # An op, or the begin or the end of a residual sum.
+    mark: _Mark
+    op: Op
+    path: Path
+
+
+def _marked(ops: Iterable[Op], parent: Path) -> Iterator[_Item]:
+    for index, op in enumerate(ops):
+        path = (*parent, index)
+        if isinstance(op, Residual):
+            yield _Item(_Mark.BEGIN, op, path)
+            yield from _marked(op.ops, path)
+            yield _Item(_Mark.END, op, path)
+        elif op.role is not Role.DROPOUT:
+            yield _Item(_Mark.OP, op, path)
+
+
+@dataclass(slots=True)
+class _Planner:
+    # It reads the items from the first to the last and collects maps, kernels and steps.
+    items: list[_Item]
+    position: int = 0
+    maps: list[Map] = field(default_factory=list)
+    kernels: list[LearnedKernel] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+    ties: dict[str, int] = field(default_factory=dict)
+    skips: list[int] = field(default_factory=list)
+
+    @property
+    def next_item(self) -> _Item | None:
+        return self.items[self.position] if self.position < len(self.items) else None
+
+    @property
+    def next_op(self) -> Op | None:
+        item = self.next_item
+        return item.op if item is not None and item.mark is _Mark.OP else None
+
+    def take(self) -> _Item:
+        item = self.items[self.position]
+        self.position += 1
+        return item
+
+    def plan(self, input_shape: tuple[int, int, int]) -> None:
+        source = self.add_map(input_shape, signed=False)
+        first = self.next_op
+        # A convolution takes the bytes of one channel as they are. Several channels may differ in their scale, and
+        # other ops do not take numbers off what they read, so the image is normalised for them.
+        if input_shape[0] > 1 or first is None or not first.has_weights:
+            channels = input_shape[0]
+            step = Step(kind=Kind.SCALING, source=source, multipliers=channels, shifts=channels)
+            source = self.add(step, input_shape, signed=True)
+        while (item := self.next_item) is not None and not self.ends_with_logits():
+            if item.mark is _Mark.BEGIN:
+                self.take()
+                self.skips.append(source)
+            else:
+                source = self.next_step(item, source)
+        self.add_logits(source)
+
+    def ends_with_logits(self) -> bool:
+        roles = [item.op for item in self.items[self.position :] if item.mark is _Mark.OP]
+        if len(roles) != len(self.items) - self.position:
+            return False
+        is_linear = len(roles) == 1 and isinstance(roles[0], Linear)
+        is_mean = len(roles) == 1 and _is_global_mean(roles[0])
+        is_head = len(roles) == 2 and _is_global_mean(roles[0]) and isinstance(roles[1], Linear)
+        return is_linear or is_mean or is_head
+
+    def next_step(self, item: _Item, source: int) -> int:
+        before = self.maps[source].shape
+        op = item.op
+        if item.mark is _Mark.OP and op.has_weights:
+            return self.convolution(source)
+        is_scaling = item.mark is _Mark.END or isinstance(op, (BatchNorm, *_RECTIFIERS))
+        if is_scaling:
+            return self.with_tail(Step(kind=Kind.SCALING, source=source, multipliers=1), before)
+        self.take()
+        kind = Kind.MISSING
+        if op.role in _POOLS:
+            kind = Kind.POOLING
+        elif op.role is Role.REARRANGEMENT:
+            kind = Kind.UNSHUFFLE
+        step = Step(kind=kind, source=source, op=op, path=item.path)
+        if kind is Kind.MISSING:
+            step = replace(step, other_bytes=op.constants(before))
+        return self.add(step, op.shape(before), signed=self.maps[source].signed or kind is Kind.MISSING)
+
+    def convolution(self, source: int) -> int:
+        item = self.take()
+        op = item.op
+        before = self.maps[source].shape
+        kernel = self.kernel_of(item, before)
+        has_bias = isinstance(op, Linear) or (isinstance(op, Kernel) and op.bias)
+        biases = self.kernels[kernel].shape[0] if has_bias else 0
+        step = Step(
+            kind=Kind.CONVOLUTION,
+            source=source,
+            op=op,
+            path=item.path,
+            kernel=kernel,
+            multipliers=1,
+            shifts=biases,
+        )
+        return self.with_tail(step, op.shape(before))
+
+    def kernel_of(self, item: _Item, before: tuple[int, int, int]) -> int:
+        """Return the index of the weights of an op, a tied one's those of its first use."""
+        op = item.op
+        tie = op.tie if isinstance(op, Kernel) else None
+        if tie is not None and tie in self.ties:
+            return self.ties[tie]
+        filters, channels, rows, columns = op.kernel(before) or (op.shape(before)[0], *before)
+        self.kernels.append(LearnedKernel((filters, channels, rows, columns), item.path))
+        index = len(self.kernels) - 1
+        if tie is not None:
+            self.ties[tie] = index
+        return index
+
+    def with_tail(self, step: Step, shape: Shape) -> int:
+        """Add a step with the normalisation, the sum, the rectifier and the pooling that follow; return its map."""
+        if isinstance(norm := self.next_op, BatchNorm):
+            path = self.take().path
+            pairs = _pairs(norm, shape[0], step)
+            step = replace(step, norm=norm, norm_path=path, multipliers=pairs, shifts=pairs)
+        item = self.next_item
+        if item is not None and item.mark is _Mark.END:
+            self.take()
+            step = replace(step, skip=self.skips.pop())
+        signed = True
+        if isinstance(rectifier := self.next_op, _RECTIFIERS):
+            signed = not isinstance(rectifier, ReLU)
+            step = replace(step, rectifier=rectifier, rectifier_path=self.take().path)
+        pool = self.next_op
+        if step.kind is Kind.CONVOLUTION and pool is not None and pool.role in _POOLS and not pool.is_global:
+            self.take()
+            step = replace(step, pool=pool)
+            shape = pool.shape(shape)
+        return self.add(step, shape, signed=signed)
+
+    def add(self, step: Step, shape: Shape, *, signed: bool) -> int:
+        target = self.add_map(shape, signed=signed)
+        self.steps.append(replace(step, target=target))
+        return target
+
+    def add_map(self, shape: Shape, *, signed: bool) -> int:
+        channels, rows, columns = (*shape, 1, 1)[:3]
+        self.maps.append(Map((channels, rows, columns), signed))
+        return len(self.maps) - 1
+
+    def add_logits(self, source: int) -> None:
+        """Add the last step: a linear layer of a map or of its means, or these means alone."""
+        step = Step(kind=Kind.LOGITS, source=source, is_global=True)
+        item = self.take() if self.next_item is not None else None
+        if item is not None and not isinstance(item.op, Linear):
+            item = self.take() if self.next_item is not None else None
+        elif item is not None:
+            step = replace(step, is_global=False)
+        if item is not None:
+            shape = self.maps[source].shape
+            before = (shape[0], 1, 1) if step.is_global else shape
+            kernel = self.kernel_of(item, before)
+            classes = item.op.shape(before)[0]
+            step = replace(step, op=item.op, path=item.path, kernel=kernel, shifts=classes)
+        self.steps.append(step)
+
+
+def _is_global_mean(op: Op) -> bool:
+    return op.is_global and op.role is Role.MEAN_POOLING
+
+
+def _is_pixelwise(op: Op | None) -> bool:
+    """Return whether a convolution reads of each place what it writes there, and no more channels than it reads."""
+    if not isinstance(op, Kernel):
+        return False
+    return op.window() == (1, 1, 1) and op.paddings == (0, 0)
+
+
+def _pairs(norm: BatchNorm, channels: int, step: Step) -> int:
+    """Return how many multipliers and shifts hold a normalisation: one of each for channels that share all."""
+    repeat = norm.poses if norm.shared else 1
+    # A bias in front of it belongs to a filter; it must not part channels that share.
+    if step.shifts and (channels // step.shifts) % repeat:
+        repeat = 1
+    return channels // repeat
+
+
+def _last_uses(maps: list[Map], steps: list[Step]) -> list[int]:
+    uses = [0] * len(maps)
+    for index, step in enumerate(steps):
+        for used in (step.source, step.skip):
+            if used is not None:
+                uses[used] = index
+    return uses
+
+
+def _placed(maps: list[Map], steps: list[Step]) -> tuple[Map, ...]:
+    """Return the maps with their places in the arena.
+
+    A network is a chain, so few maps are live at once. A map takes the place of one that its step may overwrite; else
+    it lies at the bottom of the arena, or at its top, or above all others.
+    """
+    placed = list(maps)
+    last_uses = _last_uses(maps, steps)
+    top = 0
+    for index, step in enumerate(steps):
+        if step.target is None:
+            continue
+        size = maps[step.target].size
+        live = [
+            placed[other]
+            for other in range(1, step.target)
+            if last_uses[other] >= index and placed[other].offset is not None
+        ]
+        offset = _overwritten(step, index, placed, last_uses)
+        if offset is None:
+            top = max(top, sum(each.size for each in live) + size)
+            starts = [0, top - size, *(each.end for each in live)]
+            offset = next(start for start in starts if _is_free(start, size, live))
+        placed[step.target] = replace(maps[step.target], offset=offset)
+    return tuple(placed)
+
+
+def _overwritten(step: Step, index: int, placed: list[Map], last_uses: list[int]) -> int | None:
+    """Return the offset of a map that the step may overwrite and nobody reads later."""
+    assert step.target is not None, "the logits lie in no map"
+    for other in step.may_overwrite:
+        fits = placed[other].size >= placed[step.target].size
+        if fits and last_uses[other] == index and placed[other].offset is not None:
+            return placed[other].offset
+    return None
+
+
+def _is_free(start: int, size: int, live: list[Map]) -> bool:
+    def is_apart(each: Map) -> bool:
+        return start + size <= (each.offset or 0) or each.end <= start
+
+    return start >= 0 and all(map(is_apart, live))
