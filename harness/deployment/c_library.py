@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -76,6 +76,11 @@ def files_of(library: Library) -> dict[str, str]:
     texts = {path: _environment().get_template(template).render(context) for path, template in _paths(library.name)}
     texts["manifest.json"] = json.dumps(_manifest(library), indent=2, ensure_ascii=False) + "\n"
     return texts
+
+
+def runner_of(library: Library) -> str:
+    """Return a program in C that reads images and writes their logits, as bytes."""
+    return _environment().get_template("run.c.jinja").render(_context(library))
 
 
 def _paths(name: str) -> Iterator[tuple[str, str]]:
@@ -305,14 +310,4 @@ def _bits_to_lose(channels: int, count: int) -> int:
     """Return by how many bits a channel is moved to give the place of its number, of so many for all channels."""
     if count <= 1:
         return _ALL_BITS
-    return (channels // count).bit_length() - 1
-
-
-def written(texts: Mapping[str, str], folder: Path) -> dict[Path, bytes]:
-    """Return the contents of files by their paths."""
-    return {folder / path: text.encode("utf-8") for path, text in texts.items()}
-
-
-def file_names(texts: Iterable[str]) -> list[str]:
-    """Return the paths in a folder in their order."""
-    return sorted(texts)
+    return max(0, (channels // count).bit_length() - 1)

@@ -285,7 +285,7 @@ class _Converter:
         if isinstance(step.rectifier, LeakyReLU):
             return step.rectifier.slope
         if isinstance(step.rectifier, PReLU):
-            return float(module_at(self.network, step.rectifier_path).weight)
+            return float(module_at(self.network, step.rectifier_path).weight.detach())
         return None
 
     @property

@@ -1,0 +1,193 @@
+"""Networks in integers and as C: the C gives the logits of the reference, and the reference those of torch."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from harness.data.datasets import DATASETS, Dataset
+from harness.deployment.c_library import Library, c_name, c_text, check_folder, files_of
+from harness.deployment.compiled import compile_runner, compiler, run_logits, write_files
+from harness.system.errors import ContentError, UsageError
+from harness.training.integer import IntegerNetwork, integer_logits, integer_network, map_scales
+from harness.training.modules import Images, build, normalised
+from search_spaces.deployment import integer_plan
+from search_spaces.network import MNIST, Architecture, Task
+from search_spaces.notation import parse_network
+
+NETWORKS = [
+    "conv3x3(8, poses=4) bn(poses=4, shared) relu | avgpool | conv1x1(4, poses=4) conv3x3(8, poses=4, tie=a) bn relu"
+    " | maxpool | res(conv1x1(4, poses=4) conv3x3(8, poses=4, tie=a) bn(poses=4)) relu | gap | linear(10)",
+    "conv3x3(8, poses=8) bn(poses=8) relu conv3x3(16, poses=8, stride=2) relu conv3x3(2, poses=2) | gap linear(10)",
+    "conv5x5(4, pad=0, stride=2, bias) leaky(0.1) dwconv3x3 bn prelu conv3x3(8, groups=2) relu | avgpool(3) linear(10)",
+    "unshuffle(2) bn relu conv1x3(6) conv3x1(6) relu res(relu conv3x3(6)) avgpool relu linear(12) bn relu linear(10)",
+    "res(conv3x3(1)) relu res(conv3x3(1) relu) maxpool(3) conv3x3(10, pad=0) relu gap",
+    "conv1x1(4) relu conv1x1(2) leaky(0.3) conv3x3(10, pad=3) bn maxpool gap",
+    "maxpool bn avgpool linear(10)",
+    "linear(10)",
+]  # fmt: skip
+
+
+def dataset_of(task: Task) -> Dataset:
+    channels = task.input_shape[0]
+    spec = DATASETS["mnist"]
+
+    return replace(
+        spec, image_shape=task.input_shape, mean=(0.13, 0.4, 0.6)[:channels], std=(0.31, 0.25, 0.2)[:channels]
+    )
+
+
+def trained(architecture: Architecture, task: Task, seed: int = 0) -> tuple[nn.Module, Images, IntegerNetwork]:
+    """A network whose BN has seen images, the images, and its integers."""
+    generator = torch.Generator().manual_seed(seed)
+    spec = dataset_of(task)
+    pixels = torch.randint(0, 256, (60, *task.input_shape), dtype=torch.uint8, generator=generator)
+    # Large areas without ink, as pictures have them.
+    pixels[:, :, : task.input_shape[1] // 3] = 0
+    images = Images(pixels, torch.zeros(60, dtype=torch.int64), spec.mean, spec.std, task.classes)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = build(architecture, task)
+        for module in network.modules():
+            if isinstance(module, _BatchNorm) and module.weight is not None:
+                nn.init.uniform_(module.weight, -1.5, 1.5)
+                nn.init.normal_(module.bias)
+    network.train()
+    with torch.no_grad():
+        for _ in range(20):
+            network(normalised(pixels.float() / 255, spec.mean, spec.std))
+    network.eval()
+    plan = integer_plan(architecture.ops, task.input_shape)
+    scales = map_scales(network, plan, images)
+    return network, images, integer_network(network, plan, spec.mean, spec.std, scales)
+
+
+def library_of(integers: IntegerNetwork, task: Task, pixels: npt.NDArray[np.uint8]) -> Library:
+    return Library("net", "A network", "of a test", integers, dataset_of(task), pixels[:10], {"seed": 0})
+
+
+def c_logits(
+    folder: Path, integers: IntegerNetwork, task: Task, pixels: npt.NDArray[np.uint8], *flags: str
+) -> npt.NDArray[np.int32]:
+    write_files(library_of(integers, task, pixels), folder)
+    program = compile_runner(folder, "net", compiler(), flags or ("-O2",))
+    return run_logits(program, pixels, task.classes)
+
+
+@pytest.mark.parametrize("text", NETWORKS)
+def test_the_logits_of_the_c_are_those_of_the_reference_under_sanitizers(text: str, tmp_path: Path):
+    _, images, integers = trained(parse_network(text), MNIST)
+    pixels = images.pixels.numpy()
+
+    logits = c_logits(tmp_path, integers, MNIST, pixels, "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover")
+
+    assert np.array_equal(logits, integer_logits(integers, pixels))
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 8), (2, 1, 40), (1, 5, 9)])
+def test_colours_and_series_give_the_logits_of_the_reference(shape: tuple[int, int, int], tmp_path: Path):
+    task = Task(shape, 4)
+    kernel = "conv1x3" if shape[1] == 1 else "conv3x3"
+    _, images, integers = trained(parse_network(f"{kernel}(6) bn relu {kernel}(4) | gap | linear(4)", task), task)
+    pixels = images.pixels.numpy()
+
+    assert np.array_equal(c_logits(tmp_path, integers, task, pixels), integer_logits(integers, pixels))
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.from_type(Architecture), st.integers(0, 2**32 - 1))
+def test_any_network_gives_the_logits_of_the_reference(tmp_path: Path, architecture: Architecture, seed: int):
+    if integer_plan(architecture.ops, MNIST.input_shape).missing:
+        with pytest.raises(ContentError, match="has no integer form"):
+            trained(architecture, MNIST, seed)
+        return
+    _, images, integers = trained(architecture, MNIST, seed)
+    pixels = images.pixels.numpy()[:8]
+
+    assert np.array_equal(c_logits(tmp_path, integers, MNIST, pixels), integer_logits(integers, pixels))
+
+
+@pytest.mark.parametrize("text", [*NETWORKS[:4], NETWORKS[7]])
+def test_integers_say_nearly_what_torch_says(text: str):
+    network, images, integers = trained(parse_network(text), MNIST)
+    with torch.inference_mode():
+        theirs = network(normalised(images.pixels.float() / 255, images.mean, images.deviation)).numpy()
+
+    ours = integers.unit * integer_logits(integers, images.pixels.numpy())
+
+    # Eight bits a map: a hundredth or two of what the logits differ by.
+    assert np.abs(ours - theirs).max() < 0.1 * theirs.std() + 0.02 * np.abs(theirs).max()
+
+
+def test_the_folder_tests_itself_with_make_and_says_what_it_is(tmp_path: Path):
+    _, images, integers = trained(parse_network(NETWORKS[0]), MNIST)
+    library = library_of(integers, MNIST, images.pixels.numpy())
+    write_files(library, tmp_path)
+
+    run = subprocess.run(["make", "test"], cwd=tmp_path, capture_output=True, text=True, check=True)
+
+    assert "0 of 100 logits differ" in run.stdout
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert manifest["constant_bytes"] == integers.plan.constant_bytes
+    assert manifest["largest_value"] < 2**31
+    assert {"library.json", "library.properties", "zephyr/module.yml", "src/net.c", "src/net.h"} <= set(
+        files_of(library)
+    )
+
+
+@pytest.mark.parametrize("name", ["arm-none-eabi-gcc", "avr-gcc", "riscv64-unknown-elf-gcc"])
+def test_constants_in_the_object_file_are_those_of_the_plan(name: str, tmp_path: Path):
+    if shutil.which(name) is None:
+        pytest.skip(f"{name} is not installed")
+    _, images, integers = trained(parse_network(NETWORKS[0]), MNIST)
+    write_files(library_of(integers, MNIST, images.pixels.numpy()), tmp_path)
+    chips = {
+        "arm-none-eabi-gcc": ["-mcpu=cortex-m0", "-mthumb"],
+        "avr-gcc": ["-mmcu=atmega328p"],
+        "riscv64-unknown-elf-gcc": ["-march=rv32imc", "-mabi=ilp32"],
+    }
+    words = [name, *chips[name], "-Os", "-ffreestanding", "-std=c99", "-Isrc", "-c", "src/net.c", "-o", "net.o"]
+    subprocess.run(words, cwd=tmp_path, check=True)
+
+    symbols = subprocess.run(
+        [name.replace("gcc", "nm"), "-S", "--defined-only", "net.o"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split("\n")
+
+    rows = [line.split() for line in symbols if line]
+    arrays = [int(row[1], 16) for row in rows if row[-1].startswith(("kernel_", "multipliers_", "shifts_"))]
+    assert sum(arrays) == integers.plan.constant_bytes
+
+
+def test_weights_that_are_not_finite_are_refused():
+    network, images, _ = trained(parse_network(NETWORKS[0]), MNIST)
+    with torch.no_grad():
+        next(network.parameters()).fill_(torch.nan)
+    plan = integer_plan(parse_network(NETWORKS[0]).ops, MNIST.input_shape)
+
+    with pytest.raises(ContentError, match="not finite"):
+        integer_network(network, plan, images.mean, images.deviation, torch.ones(len(plan.maps), dtype=torch.float64))
+
+
+def test_names_and_texts_are_written_as_c_has_them(tmp_path: Path):
+    assert (c_name("posed-1462"), c_name("7é")) == ("posed_1462", "net_7_")
+    assert c_text('a"b\\?é') == '"a\\"b\\\\\\?\\303\\251"'
+    check_folder(tmp_path / "new")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="exists already"):
+        check_folder(tmp_path)
