@@ -42,10 +42,13 @@ NETWORKS = [
 
 def dataset_of(task: Task) -> Dataset:
     channels = task.input_shape[0]
-    spec = DATASETS["mnist"]
-
     return replace(
-        spec, image_shape=task.input_shape, mean=(0.13, 0.4, 0.6)[:channels], std=(0.31, 0.25, 0.2)[:channels]
+        DATASETS["mnist"],
+        image_shape=task.input_shape,
+        classes=task.classes,
+        class_names=(),
+        mean=(0.13, 0.4, 0.6)[:channels],
+        std=(0.31, 0.25, 0.2)[:channels],
     )
 
 
