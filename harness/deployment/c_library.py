@@ -142,10 +142,8 @@ def _context(library: Library) -> dict[str, Any]:
     low = dataset.low or (0.0,) * channels
     high = dataset.high or (255.0,) * channels
     steps = [_StepText(network, index, library.name) for index in range(len(plan.steps))]
-    pixelwise = [plan.maps[step.step.source].shape[0] for step in steps if step.is_pixelwise]
     used = {_FUNCTIONS[step.kind] for step in plan.steps}
-    if any(step.poses > 1 for step in steps):
-        used.add("poses")
+    used |= {"poses" if step.poses > 1 else "plain" for step in steps if step.step.kind is Kind.CONVOLUTION}
     class_names = dataset.class_names or tuple(map(str, range(dataset.classes)))
     return {
         "name": library.name,
@@ -169,10 +167,26 @@ def _context(library: Library) -> dict[str, Any]:
         "arrays": [array for step in steps for array in step.arrays],
         "steps": steps,
         "used": used,
-        "pixel_bytes": max(pixelwise, default=0),
+        **_buffers(network),
         "examples": _examples(library),
         "facts": library.facts,
     }
+
+
+def _buffers(network: IntegerNetwork) -> dict[str, int]:
+    """Return the sizes of what a convolution keeps on the stack: a window, its numbers in order, and its results."""
+    maps = network.plan.maps
+    sizes = {"window_bytes": 1, "window_inputs": 1, "window_places": 1, "result_channels": 1}
+    for step in network.plan.steps:
+        if step.kind is not Kind.CONVOLUTION or step.kernel is None or step.target is None:
+            continue
+        _, rows, columns, channels = network.kernels[step.kernel].shape
+        sizes["window_bytes"] = max(sizes["window_bytes"], rows * columns * maps[step.source].shape[0])
+        if isinstance(step.op, Conv) and step.op.poses > 1:
+            sizes["window_places"] = max(sizes["window_places"], rows * columns)
+        sizes["window_inputs"] = max(sizes["window_inputs"], rows * columns * channels)
+        sizes["result_channels"] = max(sizes["result_channels"], maps[step.target].shape[0])
+    return sizes
 
 
 def _comment(text: str) -> str:
@@ -214,12 +228,6 @@ class _StepText:
     @property
     def poses(self) -> int:
         return self.step.op.poses if isinstance(self.step.op, Conv) else 1
-
-    @property
-    def is_pixelwise(self) -> bool:
-        """Whether it is a convolution that writes over what it reads."""
-        is_convolution = self.step.kind is Kind.CONVOLUTION
-        return is_convolution and self.target is not None and self.target.offset == self.source.offset
 
     @property
     def text(self) -> str:
@@ -267,21 +275,19 @@ class _StepText:
         target_is_signed = self.target is None or self.target.signed
         low, high = (-127, 127) if target_is_signed else (0, 255)
         stride, paddings = (step.op.stride, step.op.paddings) if isinstance(step.op, Kernel) else (1, (0, 0))
-        groups = channels // group_channels if isinstance(step.op, Kernel) else 1
         return [
             "0" if kernel is None else f"kernel_{step.kernel}",
             f"multipliers_{self.index}" if len(values.multipliers) else "0",
             f"shifts_{self.index}" if len(values.shifts) else "0",
             *(rows, columns, channels, output_rows, output_columns, output_channels),
             self._inner_columns(columns),
-            *(filters, group_channels, max(1, output_channels // groups)),
+            *(filters, group_channels),
             *(values.skip_multiplier, values.slope, low, high),
             *(kernel_rows, kernel_columns, stride, *paddings, self.poses),
             *(pool_rows, pool_columns, int(role is Role.MEAN_POOLING)),
             128 if self.source.signed else 0,
             128 if self.source.signed else self.network.offset * (is_image and step.kernel is not None),
             128 if skip is not None and skip.signed else 0,
-            int(self.is_pixelwise),
             _bits_to_lose(output_channels, len(values.multipliers)),
             _bits_to_lose(output_channels, len(values.shifts)),
             *(values.sum_shift, values.shift_shift, values.output_shift),
