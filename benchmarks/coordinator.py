@@ -41,7 +41,7 @@ from harness.studies.candidate import Candidate
 from harness.studies.config import StudyConfig, open_study
 from harness.studies.events import Event, Proposal
 from harness.system import files
-from harness.training.executor import Executor, Limits, Source
+from harness.training.executors.base import Executor, Limits, Source
 from harness.training.recipe import named_recipe
 from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job

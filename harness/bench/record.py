@@ -34,9 +34,9 @@ from harness.system.errors import ContentError, UsageError
 from harness.system.machine import choose_device, worker_count
 from harness.system.statistics import mean
 from harness.system.terminal import duration_text
-from harness.training.executor import Broken, Event, ExecutorOf, Limits, Source, run_all
-from harness.training.native.native import TORCH, Choice, choose_engine
-from harness.training.processes import Processes
+from harness.training.executors.base import Broken, Event, ExecutorOf, Limits, Source, run_all
+from harness.training.executors.processes import Processes
+from harness.training.native.engine import TORCH, Choice, choose_engine
 from harness.training.progress import Reporter
 from harness.training.recipe import check_batch, check_statistics, named_recipe
 from harness.training.result import Purpose, Result, Status, accuracy_pct

@@ -46,8 +46,8 @@ from harness.system import statistics
 from harness.system.errors import ContentError, HarnessError
 from harness.system.machine import choose_device, die_with, ignoring_sigint
 from harness.system.terminal import duration_text
-from harness.training.executor import Event, Executor, Finished, Limits, Place, run_all
-from harness.training.native.native import choose_engine
+from harness.training.executors.base import Event, Executor, Finished, Limits, Place, run_all
+from harness.training.native.engine import choose_engine
 from harness.training.recipe import check_batch, named_recipe
 from harness.training.result import Epoch, Purpose, Result, Status
 from harness.training.run import Job

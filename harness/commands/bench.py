@@ -129,7 +129,7 @@ def _record(name: str, request: TableRequest, only_plan: bool, as_json: bool) ->
     from harness.bench.table import write_table
     from harness.data.datasets import task_of
     from harness.studies import config as study
-    from harness.training import ray
+    from harness.training.executors import ray
     from harness.training.progress import Reporter
 
     workspace = files.workspace()
@@ -230,8 +230,8 @@ def run(ctx: click.Context, /, as_json: bool, **arguments: Any) -> int:
     from harness.bench.table import read_table, table_folder
     from harness.studies import config as study
     from harness.system.machine import core_count
-    from harness.training import ray
-    from harness.training.executor import Source
+    from harness.training.executors import ray
+    from harness.training.executors.base import Source
     from harness.training.progress import Reporter
     from reports.comparison import write_bench_page
 

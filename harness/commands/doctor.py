@@ -113,11 +113,12 @@ def _cpu() -> _Found:
 
 
 def _engine() -> _Found:
-    from harness.training.native import native
+    from harness.training.native.engine import EngineUnavailable
+    from harness.training.native.engine import load as load_engine
 
     try:
-        engine = native.load()
-    except native.EngineUnavailable as error:
+        engine = load_engine()
+    except EngineUnavailable as error:
         hint = "install a C++ compiler (g++ or clang), or let HARNESS_ENGINE_CACHE name another folder"
         return f"torch trains, which takes several times as long: {error}", {}, hint
     facts = {"name": engine.name, "file": engine.path}

@@ -34,7 +34,7 @@ def verify(declare_only: bool, certify: bool, cluster: str | None, as_json: bool
     harness verify 'conv3x3(8) bn relu | maxpool | conv3x3(16) bn relu | gap | linear(10)'
     """
     from harness.evidence.verify import declare
-    from harness.training.ray import Kinds, executor_at
+    from harness.training.executors.ray import Kinds, executor_at
 
     if declare_only and not certify:
         raise UsageError("--declare-only declares a certification: give --certify with it")

@@ -25,10 +25,10 @@ from harness.system import files
 from harness.system.errors import ContentError, UsageError
 from harness.system.files import Workspace
 from harness.training import result
-from harness.training.executor import Event, ExecutorOf, Limits, Source, run_all
+from harness.training.executors.base import Event, ExecutorOf, Limits, Source, run_all
+from harness.training.executors.processes import Processes
 from harness.training.modules import Network, build
-from harness.training.native.native import engine_of_repeat
-from harness.training.processes import Processes
+from harness.training.native.engine import engine_of_repeat
 from harness.training.recipe import NamedRecipe
 from harness.training.result import Environment, Purpose, Status, code_version
 from harness.training.run import Job

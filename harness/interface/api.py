@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from harness.interface.lookup import NetworkArgument
     from harness.interface.results import Explanation, Exported, Study, Trained, Trial, Verified
     from harness.studies.events import Event
-    from harness.training.executor import ExecutorOf
+    from harness.training.executors.base import ExecutorOf
     from harness.training.modules import Network
     from harness.training.recipe import NamedRecipe
     from harness.training.result import Purpose, Result
@@ -164,7 +164,7 @@ def _trained(
     import torch
 
     from harness.system.machine import choose_device
-    from harness.training.native.native import choose_engine
+    from harness.training.native.engine import choose_engine
     from harness.training.progress import Reporter
     from harness.training.result import Epoch, Purpose, accuracy_pct
     from harness.training.run import Job, TrainingData, train_job
@@ -339,7 +339,7 @@ def _fresh_weights(
     seed: int,
 ) -> _Weights:
     from harness.evidence.record import match
-    from harness.training.native.native import engine_of_repeat
+    from harness.training.native.engine import engine_of_repeat
     from harness.training.result import Purpose, Status
     from harness.training.run import properties
     from harness.training.train import final_network
@@ -602,7 +602,7 @@ def plan_verification(request: VerifyRequest, workspace: Workspace) -> Plan:
 
     from harness.data.training_images import load
     from harness.system.machine import choose_device, worker_count
-    from harness.training.native.native import choose_engine
+    from harness.training.native.engine import choose_engine
 
     device = choose_device(request.device)
     choice = choose_engine(request.engine, named.recipe, device, meant.architecture.op_types)
@@ -639,8 +639,8 @@ def run_verification(
     from harness.evidence.leaderboard import refresh
     from harness.evidence.verify import run_seeds
     from harness.interface.results import Verified
-    from harness.training.executor import Limits, Source
-    from harness.training.processes import Processes
+    from harness.training.executors.base import Limits, Source
+    from harness.training.executors.processes import Processes
     from harness.training.progress import Reporter
 
     # The seeds of a certification are those of its declaration.

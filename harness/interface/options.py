@@ -25,7 +25,7 @@ from harness.system.files import workspace
 from harness.system.terminal import DURATION, Parsed, counted, say, text_of
 
 if TYPE_CHECKING:
-    from harness.training.native.native import Choice
+    from harness.training.native.engine import Choice
     from harness.training.recipe import Recipe
     from search_spaces.network import Task
     from search_spaces.ops import Shape

@@ -30,7 +30,7 @@ from harness.system.errors import HarnessError
 from harness.system.files import Workspace, check_writable, workspace
 from harness.system.terminal import busy, counted, duration_option, duration_text, say
 from harness.system.user_code import Listener
-from harness.training.executor import Event
+from harness.training.executors.base import Event
 from harness.training.progress import Reporter, plain_seconds, seed_line
 from harness.training.result import Purpose, Result, Status
 from search_spaces.space import size_text
@@ -58,7 +58,7 @@ def planned_search(
     """
     from harness.searching.augmentation import CHOICES
     from harness.searching.plan import choose_recipe, make_plan, on_cluster, read_data, resolve, usual_recipe
-    from harness.training.ray import executor_at
+    from harness.training.executors.ray import executor_at
 
     if request.storage is not None:
         check_url(request.storage)

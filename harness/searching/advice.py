@@ -23,9 +23,9 @@ from harness.studies.state import StudyState
 from harness.system.document import document_of
 from harness.system.errors import typed
 from harness.system.terminal import counted, duration_option, duration_text
-from harness.training.native.native import EngineUnavailable
+from harness.training.native.driver import measured_latency
+from harness.training.native.engine import EngineUnavailable
 from harness.training.result import Purpose, Status
-from harness.training.train import measured_latency
 from search_spaces.notation import parse_conditions
 from search_spaces.space import Condition, Metric, draw, judge, size_text, uniform
 

@@ -14,7 +14,7 @@ from statistics import fmean
 from harness.data.datasets import Dataset
 from harness.system.files import Workspace, write_json
 from harness.system.terminal import say
-from harness.training.executor import Executor, run_all
+from harness.training.executors.base import Executor, run_all
 from harness.training.recipe import NamedRecipe, for_few, named_recipe
 from harness.training.result import Purpose
 from harness.training.run import Job

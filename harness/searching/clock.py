@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from harness.data.datasets import dataset
 from harness.studies.events import Entry, Event, SessionBegan, SessionEnded
-from harness.training.executor import Limits
+from harness.training.executors.base import Limits
 from harness.training.recipe import Recipe
 from harness.training.result import Result
 from search_spaces.network import Analysis, Architecture, Task, analyse

@@ -14,7 +14,7 @@ from harness.searching.plan import SearchPlan
 from harness.searching.state import Search
 from harness.studies.events import Postponed, Verified, WinnerChosen
 from harness.system.terminal import counted, duration_text
-from harness.training.executor import Event
+from harness.training.executors.base import Event
 from search_spaces.space import size_text
 
 

@@ -35,8 +35,8 @@ from harness.studies.events import (
 from harness.studies.mirror import write_database
 from harness.system.errors import HarnessError
 from harness.system.machine import handled
-from harness.training.executor import Broken, ExecutorOf, Finished, Source
-from harness.training.processes import Processes
+from harness.training.executors.base import Broken, ExecutorOf, Finished, Source
+from harness.training.executors.processes import Processes
 from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job, begun
 from search_spaces.notation import parse_space

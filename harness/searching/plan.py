@@ -31,10 +31,10 @@ from harness.system.errors import ContentError, DeviceError, UsageError, typed
 from harness.system.files import Workspace
 from harness.system.machine import choose_device, worker_count
 from harness.system.user_code import source_sha256
-from harness.training.executor import ExecutorOf, Limits, Source
-from harness.training.native.native import Choice, choose_engine
-from harness.training.processes import Processes
-from harness.training.ray import NodeInfo, nodes_now
+from harness.training.executors.base import ExecutorOf, Limits, Source
+from harness.training.executors.processes import Processes
+from harness.training.executors.ray import NodeInfo, nodes_now
+from harness.training.native.engine import Choice, choose_engine
 from harness.training.recipe import NamedRecipe, check_batch, for_few, named_recipe, recipe_from
 from search_spaces.catalog import space as space_of
 from search_spaces.errors import SearchSpaceError, ShapeError

@@ -32,7 +32,7 @@ from harness.studies.log import StudyLog
 from harness.studies.state import StudyState
 from harness.system import statistics
 from harness.system.files import TEACHERS
-from harness.training.executor import Executor
+from harness.training.executors.base import Executor
 from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job
 

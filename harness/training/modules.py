@@ -122,6 +122,11 @@ def network_on(
     return network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
+def state_tensors(network: nn.Module) -> list[Tensor]:
+    """Return all floating tensors of a network's state; a tied kernel comes once a user."""
+    return [tensor for tensor in network.state_dict().values() if tensor.is_floating_point()]
+
+
 def recompute_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
     """Set the running statistics of every BN to those of all that the batches bring it, dropout off.
 

@@ -28,8 +28,8 @@ from harness.system import files
 from harness.system.errors import ContentError, DeviceError, refused
 from harness.system.machine import choose_device
 from harness.system.user_code import called, function_of
-from harness.training.modules import Images, Teacher, network_on
-from harness.training.native.native import TORCH, choose_engine
+from harness.training.modules import Images, Teacher, network_on, state_tensors
+from harness.training.native.engine import TORCH, choose_engine
 from harness.training.recipe import Recipe
 from harness.training.result import (
     PROTOCOL_VERSION,
@@ -54,7 +54,6 @@ from harness.training.train import (
     predictions,
     resume,
     start,
-    state_tensors,
     train_epoch,
     weights_digest,
 )

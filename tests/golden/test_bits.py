@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from harness.training.modules import Images
-from harness.training.native.native import EngineUnavailable, compiler_version, level, load
+from harness.training.native.engine import EngineUnavailable, compiler_version, level, load
 from harness.training.recipe import Recipe
 from harness.training.result import instructions
 from harness.training.train import finish_average, start, train_epoch, weights_digest

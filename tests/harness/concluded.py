@@ -10,8 +10,8 @@ from harness.evidence.bounds import error_ratio_of
 from harness.searching.plan import SearchPlan
 from harness.searching.state import Search
 from harness.system.files import Workspace
-from harness.training.executor import Source
-from harness.training.native.native import Choice
+from harness.training.executors.base import Source
+from harness.training.native.engine import Choice
 from harness.training.recipe import NamedRecipe
 from harness.training.run import Job
 from search_spaces.network import Architecture

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from harness.training.executor import Event, Executor, Place
-from harness.training.processes import Processes
+from harness.training.executors.base import Event, Executor, Place
+from harness.training.executors.processes import Processes
 from harness.training.run import Job
 
 

@@ -26,8 +26,8 @@ from harness.studies.config import StudyConfig
 from harness.studies.events import Entry, Event, Proposal, RunEnded
 from harness.studies.log import read_state
 from harness.system import files
-from harness.training.executor import Event as WorkerEvent
-from harness.training.executor import Finished, Limits, Source
+from harness.training.executors.base import Event as WorkerEvent
+from harness.training.executors.base import Finished, Limits, Source
 from harness.training.recipe import Recipe
 from harness.training.result import Epoch, Purpose, Result, Status, derive_seed
 from harness.training.run import Job

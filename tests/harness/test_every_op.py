@@ -21,8 +21,8 @@ from harness.deployment.onnx import to_onnx
 from harness.searching import surrogate
 from harness.system.errors import DeviceError
 from harness.training.modules import build
+from harness.training.native.engine import choose_engine
 from harness.training.native.instruction import _ACTIVATIONS, KERNELS, _Activation
-from harness.training.native.native import choose_engine
 from harness.training.recipe import Recipe
 from search_spaces.errors import NotationError, ShapeError
 from search_spaces.network import MNIST, Architecture, analyse

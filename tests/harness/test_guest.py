@@ -29,7 +29,7 @@ from harness.interface.estimator import SmallestClassifier
 from harness.searching import loop, plan
 from harness.system.errors import HarnessError, UsageError
 from harness.system.machine import handled, torch_of_caller
-from harness.training import processes
+from harness.training.executors import processes
 from tests.harness import scripted
 
 NETWORK = "conv3x3(4) bn relu | maxpool(4) | gap | linear(10)"

@@ -23,10 +23,10 @@ from harness.studies.events import Confirmed, Proposal, RunEnded, Verified
 from harness.system.errors import ContentError, DeviceError, UsageError
 from harness.system.machine import ignoring_sigint
 from harness.system.user_code import Listener, OtherCode, called, function_of, source_sha256
-from harness.training import processes
-from harness.training.executor import Broken, Source
+from harness.training.executors import processes
+from harness.training.executors.base import Broken, Source
 from harness.training.modules import Images
-from harness.training.native.native import choose_engine
+from harness.training.native.engine import choose_engine
 from harness.training.recipe import Recipe, named_recipe
 from harness.training.result import Purpose, Status
 from harness.training.run import Job, TrainingData, execute, train_job

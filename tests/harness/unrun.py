@@ -15,8 +15,8 @@ from harness.evidence import verify
 from harness.evidence.ledger import Attempt
 from harness.evidence.verify import Plan, Verdict
 from harness.system.files import Workspace
-from harness.training.executor import Event, Finished, Limits, Source
-from harness.training.processes import Processes
+from harness.training.executors.base import Event, Finished, Limits, Source
+from harness.training.executors.processes import Processes
 from harness.training.recipe import RECIPES
 from harness.training.result import Environment, Result, Status
 from harness.training.run import Job, begun

@@ -20,7 +20,7 @@ from harness.studies.log import StudyLog
 from harness.studies.state import StudyState
 from harness.system import files
 from harness.system.errors import ContentError, HarnessError
-from harness.training.executor import RETRIES, Broken, Event, Finished
+from harness.training.executors.base import RETRIES, Broken, Event, Finished
 from harness.training.progress import Reporter
 from harness.training.result import Epoch, Purpose, Result, Status, derive_seed
 from harness.training.run import Job

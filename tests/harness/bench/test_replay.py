@@ -35,9 +35,9 @@ from harness.data.training_images import load
 from harness.searching.clock import Effort
 from harness.searching.external_method import Ask, Asker, Problem, Trial
 from harness.system.errors import ContentError, HarnessError
-from harness.training.executor import Event, Executor, Finished, Source
-from harness.training.executor import Limits as RunLimits
-from harness.training.processes import Processes
+from harness.training.executors.base import Event, Executor, Finished, Source
+from harness.training.executors.base import Limits as RunLimits
+from harness.training.executors.processes import Processes
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job

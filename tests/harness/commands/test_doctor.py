@@ -22,7 +22,7 @@ from harness.data.datasets import DATASETS
 from harness.system import machine
 from harness.training import crosscheck
 from harness.training import result as environment
-from harness.training.native import native
+from harness.training.native import engine as engine_module
 
 REPOSITORY = Path(__file__).parents[3]
 
@@ -77,11 +77,11 @@ def test_a_workspace_is_not_made_and_one_that_cannot_be_written_is_a_failure(pla
 
 
 def test_an_engine_that_cannot_be_built_is_a_warning(place: Path, monkeypatch: pytest.MonkeyPatch):
-    native._outcome.cache_clear()
+    engine_module._outcome.cache_clear()
     monkeypatch.setenv("CXX", "no-such-compiler")
 
     found = _check("engine", doctor._engine)
-    native._outcome.cache_clear()
+    engine_module._outcome.cache_clear()
 
     assert (found.verdict, "compiler" in found.hint) == ("warn", True)
 

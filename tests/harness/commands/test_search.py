@@ -21,7 +21,7 @@ from harness.searching import conclude
 from harness.studies import config as study
 from harness.system import user_code
 from harness.system.files import Workspace
-from harness.training.executor import Broken
+from harness.training.executors.base import Broken
 from harness.training.result import Status
 from reports import study_page
 from reports.study_facts import read_study

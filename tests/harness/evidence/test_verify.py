@@ -23,8 +23,8 @@ from harness.studies.config import owned
 from harness.system import files
 from harness.system.errors import ContentError, StorageError, UsageError
 from harness.system.files import Workspace
-from harness.training.executor import Event, Finished
-from harness.training.processes import Processes
+from harness.training.executors.base import Event, Finished
+from harness.training.executors.processes import Processes
 from harness.training.recipe import RECIPES, NamedRecipe, Recipe
 from harness.training.result import Purpose, derive_seed
 from harness.training.run import Job, TrainingData, execute

@@ -8,7 +8,7 @@ import pytest
 
 from harness.searching import loop
 from harness.searching.state import Search
-from harness.training.executor import Source
+from harness.training.executors.base import Source
 from tests.harness import scripted
 from tests.harness.scripted import Trainer
 

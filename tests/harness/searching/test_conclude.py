@@ -26,7 +26,7 @@ from harness.searching.state import Search
 from harness.studies.candidate import NearestMiss, standing_front
 from harness.studies.events import Entry, RunEnded, Verified
 from harness.studies.state import StudyState
-from harness.training.executor import Limits
+from harness.training.executors.base import Limits
 from harness.training.result import Purpose, Status
 from harness.training.run import Job
 from reports import charts

@@ -17,7 +17,7 @@ from harness.studies.candidate import _LEAST_CHANCE, Candidate
 from harness.studies.events import Verified
 from harness.system.errors import DataError, HarnessError
 from harness.training import modules
-from harness.training.executor import Broken, Event, Finished, Source
+from harness.training.executors.base import Broken, Event, Finished, Source
 from harness.training.result import Purpose, Status, derive_seed
 from harness.training.run import Job
 from search_spaces.network import MNIST

@@ -25,8 +25,8 @@ from harness.searching.surrogate import keep, shipped
 from harness.studies import config as study
 from harness.system.errors import ContentError, DeviceError, UsageError
 from harness.system.files import Workspace
-from harness.training.executor import Limits, Source
-from harness.training.processes import Processes
+from harness.training.executors.base import Limits, Source
+from harness.training.executors.processes import Processes
 from harness.training.recipe import NamedRecipe, Recipe, named_recipe
 from harness.training.run import Job
 from search_spaces.errors import UnknownNameError

@@ -20,8 +20,8 @@ from harness.studies.config import StudyConfig
 from harness.studies.events import Event
 from harness.studies.log import read_state
 from harness.system.errors import ContentError
-from harness.training.executor import Limits, Source
-from harness.training.processes import Processes
+from harness.training.executors.base import Limits, Source
+from harness.training.executors.processes import Processes
 from harness.training.result import Status
 from tests.harness import scripted
 from tests.harness.scripted import Trainer, killed_at

@@ -15,7 +15,7 @@ from harness.searching.state import Search
 from harness.searching.surrogate import keep, shipped
 from harness.studies.candidate import final_order, nearest_miss
 from harness.studies.events import Entry, Event, Proposal, Repeated, RunEnded
-from harness.training.executor import Source
+from harness.training.executors.base import Source
 from harness.training.result import Purpose
 from tests.harness import raced, scripted
 from tests.harness.scripted import Made, Trainer

@@ -31,7 +31,7 @@ from harness.studies.events import SessionBegan, SessionEnded
 from harness.studies.log import read_state
 from harness.studies.mirror import Mirror, _without_password, hidden, write_database
 from harness.system.errors import UsageError
-from harness.training.executor import Source
+from harness.training.executors.base import Source
 from reports import study_page
 from tests.browser import lack
 from tests.harness import logged, scripted

@@ -21,9 +21,9 @@ import torch
 
 from harness.bench.replay import Reading, SimulatedExecutor
 from harness.system.errors import DataError, HarnessError, StorageError
-from harness.training import processes, ray
-from harness.training.executor import Broken, Event, Executor, Finished, Limits, Source, run_all
-from harness.training.processes import Processes
+from harness.training.executors import processes, ray
+from harness.training.executors.base import Broken, Event, Executor, Finished, Limits, Source, run_all
+from harness.training.executors.processes import Processes
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job
@@ -383,7 +383,7 @@ def test_stopping_ends_what_is_at_work(tmp_path: Path):
 def test_workers_die_with_their_coordinator(tmp_path: Path):
     program = (
         "import time\nfrom pathlib import Path\n"
-        "from harness.training.processes import Processes\n"
+        "from harness.training.executors.processes import Processes\n"
         "from tests.harness.training.test_executors import LIMITS, SOURCE, noting\n"
         "made = Processes(SOURCE, LIMITS)\n"
         "made.start(1)\n"

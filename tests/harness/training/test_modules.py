@@ -28,7 +28,7 @@ from harness.training.modules import (
     network_on,
     recompute_statistics,
 )
-from harness.training.native import native
+from harness.training.native import engine as engine_module
 from harness.training.recipe import Recipe
 from harness.training.train import (
     Training,
@@ -221,7 +221,7 @@ def test_all_classes_begin_equal_where_the_head_is_zero_and_then_it_learns(text:
     recipe, images = Recipe(zero_head=True, batch_size=32), some_images(64)
     network = drawn(text, recipe)
     assert not network(torch.randn(3, 1, 28, 28)).any()
-    for engine in (None, native.load()):
+    for engine in (None, engine_module.load()):
         run = start(parse_network(text), recipe, 0, CPU, engine, task=MNIST)
         first = run.state[0].clone()
         train_epoch(run, images)
@@ -249,7 +249,7 @@ NETWORK = parse_network(
     "conv3x3(4) bn relu dropout(0.3) | maxpool | res(conv3x3(4) relu bn) conv3x3(6) bn relu | linear(8) bn linear(10)"
 )
 RECIPE = Recipe(epochs=2, batch_size=32, average_start=0.0, average_decay=0.99, average_statistics="recomputed")
-ENGINES = [pytest.param(lambda: None, id="torch"), pytest.param(native.load, id="native")]
+ENGINES = [pytest.param(lambda: None, id="torch"), pytest.param(engine_module.load, id="native")]
 Load = Callable[[], Any]
 
 

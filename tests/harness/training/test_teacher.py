@@ -15,12 +15,22 @@ from torch.nn import functional
 
 from harness.system.errors import ContentError
 from harness.training import run as run_module
-from harness.training.modules import Images, Network, Teacher, _draw_first_weights, build, soft_losses, soft_targets
-from harness.training.native import native
+from harness.training.modules import (
+    Images,
+    Network,
+    Teacher,
+    _draw_first_weights,
+    build,
+    soft_losses,
+    soft_targets,
+    state_tensors,
+)
+from harness.training.native import engine as engine_module
+from harness.training.native.driver import NativeProgram
 from harness.training.recipe import Recipe
 from harness.training.result import Purpose, derive_seed
 from harness.training.run import Job, _teacher_of
-from harness.training.train import Training, _NativeProgram, predictions, start, state_tensors, train_epoch
+from harness.training.train import Training, predictions, start, train_epoch
 from search_spaces.network import MNIST
 from search_spaces.notation import parse_network
 from tests.harness.training.native.networks import NETWORKS, gradients
@@ -64,7 +74,7 @@ def test_a_recipe_without_a_teacher_has_none(tmp_path: Path):
 def test_a_teacher_is_an_ordinary_run_with_a_fixed_seed(engine: str, tmp_path: Path):
     images = some_images(64)
     seed = derive_seed(NETWORK.hash, OWN.hash, Purpose.TEACHER, 0)
-    run = start(NETWORK, OWN, seed, CPU, native.load() if engine == "native" else None, task=MNIST)
+    run = start(NETWORK, OWN, seed, CPU, engine_module.load() if engine == "native" else None, task=MNIST)
     for _ in range(2):
         train_epoch(run, images)
 
@@ -156,7 +166,7 @@ TAUGHT = Recipe(
     distill_temperature=3.0,
 )
 STUDENT = parse_network(NETWORKS[0])
-ENGINES = [pytest.param(lambda: None, id="torch"), pytest.param(native.load, id="native")]
+ENGINES = [pytest.param(lambda: None, id="torch"), pytest.param(engine_module.load, id="native")]
 Load = Callable[[], Any]
 
 
@@ -236,7 +246,7 @@ def test_the_engine_s_gradients_of_a_taught_batch_equal_torch_s(text: str, batch
     engine = in_float64()
 
     loss, gradient = gradients(
-        _NativeProgram(engine, architecture, recipe, images, doubled), network, images.pixels, images.labels
+        NativeProgram(engine, architecture, recipe, images, doubled), network, images.pixels, images.labels
     )
     expected = by_hand(network, doubled, images, recipe)
     parts = torch.autograd.grad(expected, list(network.parameters()))
@@ -248,7 +258,7 @@ def test_the_engine_s_gradients_of_a_taught_batch_equal_torch_s(text: str, batch
 def test_a_taught_run_by_the_engine_follows_the_one_by_torch():
     # Two steps only: before rounding has grown.
     images = some_images(2 * TAUGHT.batch_size)
-    plain, fast = taught(TAUGHT, lambda: None), taught(TAUGHT, native.load)
+    plain, fast = taught(TAUGHT, lambda: None), taught(TAUGHT, engine_module.load)
     for run in (plain, fast):
         train_epoch(run, images)
     assert fast.history[-1].train_loss == pytest.approx(plain.history[-1].train_loss, rel=1e-3)

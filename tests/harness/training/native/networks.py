@@ -7,7 +7,7 @@ import ctypes
 import torch
 from torch import Tensor, nn
 
-from harness.training.train import _check_images, _engine_tensors, _flat, _NativeProgram
+from harness.training.native.driver import NativeProgram, _check_images, _engine_tensors, _flat
 
 # One kernel at three resolutions, and one with as many groups as channels.
 ACROSS = (
@@ -63,7 +63,7 @@ NETWORKS = (
 )
 
 
-def gradients(native: _NativeProgram, network: nn.Module, pixels: Tensor, labels: Tensor) -> tuple[float, Tensor]:
+def gradients(native: NativeProgram, network: nn.Module, pixels: Tensor, labels: Tensor) -> tuple[float, Tensor]:
     """Return the loss and the gradients of all parameters, flat, for one batch of images."""
     _check_images(pixels, labels, native.task)
     if len(labels) != native.recipe.batch_size:

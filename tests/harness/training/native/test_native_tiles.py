@@ -16,10 +16,11 @@ from torch.nn import functional
 from torch.nn.grad import conv2d_input, conv2d_weight
 
 from harness.training.modules import _draw_first_weights, build
-from harness.training.native import native
-from harness.training.native.native import _LEVELS, _Level
+from harness.training.native import engine as engine_module
+from harness.training.native.driver import NativeProgram
+from harness.training.native.engine import _LEVELS, _Level
 from harness.training.recipe import Recipe
-from harness.training.train import _NativeProgram, start, train_epoch, weights_digest
+from harness.training.train import start, train_epoch, weights_digest
 from search_spaces.network import MNIST
 from search_spaces.notation import parse_network
 from tests.harness.training.native.networks import NETWORKS, gradients
@@ -154,9 +155,9 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     """winograd.cpp alone, in fp32, for this processor."""
     folder: Path = tmp_path_factory.mktemp("tiles")
     (folder / "driver.cpp").write_text(DRIVER, encoding="utf-8")
-    options = [*native.OPTIONS, *native.level().options, f"-I{native._SOURCES}", "-O1"]
-    units = [str(folder / "driver.cpp"), str(native._SOURCES / "winograd.cpp")]
-    subprocess.run([*native.compiler(), *options, *units, "-o", str(folder / "tiles.so")], check=True)
+    options = [*engine_module.OPTIONS, *engine_module.level().options, f"-I{engine_module._SOURCES}", "-O1"]
+    units = [str(folder / "driver.cpp"), str(engine_module._SOURCES / "winograd.cpp")]
+    subprocess.run([*engine_module.compiler(), *options, *units, "-o", str(folder / "tiles.so")], check=True)
     return ctypes.CDLL(str(folder / "tiles.so"))
 
 
@@ -226,7 +227,7 @@ WIDE = "maxpool(4) conv1x1(9) bn relu conv1x1(23, bias) relu gap linear(10)"
 
 def digest(text: str, recipe: Recipe, *options: str) -> str:
     """Return what an engine that is compiled with these options learns in a few steps."""
-    engine = native.load(_LEVELS[-1], extra=("-O0", *options))
+    engine = engine_module.load(_LEVELS[-1], extra=("-O0", *options))
     run = start(parse_network(text), recipe, 3, torch.device("cpu"), engine, task=MNIST)
     train_epoch(run, some_images(70))
     return weights_digest(run)
@@ -306,7 +307,7 @@ def test_gradients_in_bf16_are_those_of_rounded_factors(text: str, batch: int):
     torch.manual_seed(1)
     network = build(parse_network(text), MNIST)
     _draw_first_weights(network, Recipe(initialisation="kaiming"))
-    opened = _NativeProgram(native.load(), parse_network(text), recipe, some_images(1))
+    opened = NativeProgram(engine_module.load(), parse_network(text), recipe, some_images(1))
     loss, gradient = gradients(opened, network, images.pixels, images.labels)
     network.double()
     _, exact = reference(network, images, 0.0)

@@ -16,20 +16,17 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.system.errors import ContentError
 from harness.system.machine import processor_flags
-from harness.training.modules import Images, Network, _draw_first_weights, _maps_of, build
-from harness.training.native import native
-from harness.training.native.native import _LEVELS, Engine, _Level
+from harness.training.modules import Images, Network, _draw_first_weights, _maps_of, build, state_tensors
+from harness.training.native.driver import NativeProgram, _check, _check_images
+from harness.training.native.engine import _LEVELS, Engine, _Level
+from harness.training.native.engine import load as load_engine
 from harness.training.recipe import Recipe
 from harness.training.train import (
     Training,
-    _check,
-    _check_images,
-    _NativeProgram,
     checkpoint,
     count_errors,
     resume,
     start,
-    state_tensors,
     train_epoch,
 )
 from search_spaces.modules import FastDropout
@@ -91,7 +88,7 @@ def compared(architecture: Architecture, batch: int, engine: Engine) -> None:
             assert module.running_var is not None
             module.running_mean += torch.randn(module.num_features, dtype=torch.float64)
             module.running_var *= 0.5 + torch.rand(module.num_features, dtype=torch.float64)
-    opened = _NativeProgram(engine, architecture, recipe, some_images(1))
+    opened = NativeProgram(engine, architecture, recipe, some_images(1))
 
     # No update yet: the running statistics of the engine's own copy of the state move, those of the network do not.
     # The first call leaves other images' gradients in all memory.
@@ -110,7 +107,7 @@ def compared(architecture: Architecture, batch: int, engine: Engine) -> None:
 
 def in_float64(level: _Level = HERE_IN_FLOAT64[0]) -> Engine:
     """An engine of doubles. To optimise it more would take longer than all its tests."""
-    return native.load(level, double=True, extra=("-O1",))
+    return load_engine(level, double=True, extra=("-O1",))
 
 
 def begin(text: str) -> str:
@@ -136,7 +133,7 @@ def test_gradients_of_random_networks_equal_torch_s(architecture: Architecture, 
 def both(text: str, recipe: Recipe, epochs: int) -> tuple[Training, Training, Images]:
     """The same training by torch and by the engine."""
     images = some_images(640)
-    runs = [start(parse_network(text), recipe, 5, CPU, engine, task=MNIST) for engine in (None, native.load())]
+    runs = [start(parse_network(text), recipe, 5, CPU, engine, task=MNIST) for engine in (None, load_engine())]
     for run in runs:
         for _ in range(epochs):
             train_epoch(run, images)
@@ -169,7 +166,7 @@ def test_a_run_by_the_engine_follows_the_run_by_torch(text: str, recipe: Recipe)
 def test_one_epoch_leaves_the_same_weights_memories_and_averages(recipe: Recipe):
     # Two steps only: before rounding has grown.
     text, images = NETWORKS[0], some_images(2 * recipe.batch_size)
-    plain, fast = (start(parse_network(text), recipe, 3, CPU, engine, task=MNIST) for engine in (None, native.load()))
+    plain, fast = (start(parse_network(text), recipe, 3, CPU, engine, task=MNIST) for engine in (None, load_engine()))
     train_epoch(plain, images)
     train_epoch(fast, images)
 
@@ -192,7 +189,7 @@ def test_a_step_moves_the_statistics_that_poses_share_as_torch_moves_them():
     # Few values a mean, so that it shows by how many the variance is divided.
     text, images = "conv3x3(4) bn(poses=2, shared) gap linear(8) bn(poses=8, shared) linear(10)", some_images(5)
     recipe = Recipe(epochs=1, batch_size=5, augmented_share=0.0)
-    plain, fast = (start(parse_network(text), recipe, 3, CPU, engine, task=MNIST) for engine in (None, native.load()))
+    plain, fast = (start(parse_network(text), recipe, 3, CPU, engine, task=MNIST) for engine in (None, load_engine()))
     for run in (plain, fast):
         train_epoch(run, images)
 
@@ -208,7 +205,7 @@ def test_a_step_moves_the_statistics_that_poses_share_as_torch_moves_them():
 @pytest.mark.parametrize("native_engine", [False, True])
 @pytest.mark.parametrize("text", ["conv3x3(4) gap bn linear(10)", "linear(10) bn", "gap res(bn relu) linear(10)"])
 def test_neither_engine_normalises_by_one_value_a_channel(text: str, native_engine: bool):
-    engine, network = native.load() if native_engine else None, parse_network(text)
+    engine, network = load_engine() if native_engine else None, parse_network(text)
     with pytest.raises(ContentError):
         start(network, Recipe(batch_size=1), 0, CPU, engine, task=MNIST)
     two = start(network, Recipe(batch_size=2), 0, CPU, engine, task=MNIST)
@@ -222,7 +219,7 @@ def test_neither_engine_normalises_by_one_value_a_channel(text: str, native_engi
 @pytest.mark.parametrize("recipe", RECIPES[:3])
 def test_a_run_resumed_from_a_checkpoint_ends_with_the_same_bits(text: str, recipe: Recipe):
     images = some_images(320)
-    whole, first, second = (start(parse_network(text), recipe, 7, CPU, native.load(), task=MNIST) for _ in range(3))
+    whole, first, second = (start(parse_network(text), recipe, 7, CPU, load_engine(), task=MNIST) for _ in range(3))
     for _ in range(2):
         train_epoch(whole, images)
     train_epoch(first, images)
@@ -234,7 +231,7 @@ def test_a_run_resumed_from_a_checkpoint_ends_with_the_same_bits(text: str, reci
 
 @pytest.mark.parametrize("text", NETWORKS[::4], ids=begin)
 def test_a_weight_that_is_not_a_number_is_seen_in_the_loss(text: str):
-    run = start(parse_network(text), Recipe(epochs=1, batch_size=32), 0, CPU, native.load(), task=MNIST)
+    run = start(parse_network(text), Recipe(epochs=1, batch_size=32), 0, CPU, load_engine(), task=MNIST)
     with torch.no_grad():
         first = next(run.network.parameters())
         first[(0,) * first.ndim] = math.nan
@@ -246,17 +243,17 @@ def test_a_batch_that_no_memory_holds_is_an_error():
     recipe = replace(Recipe(), batch_size=10_000)
     architecture = parse_network("conv1x1(10000) relu gap linear(10)")
     with pytest.raises(MemoryError):
-        _NativeProgram(native.load(), architecture, recipe, some_images(1))
+        NativeProgram(load_engine(), architecture, recipe, some_images(1))
 
 
 def opened_with(
     text: str, batch: int, engine: Engine
-) -> tuple[_NativeProgram, Network, Callable[[], tuple[float, Tensor]]]:
+) -> tuple[NativeProgram, Network, Callable[[], tuple[float, Tensor]]]:
     """A program in float64 with its network, and what gives loss and gradient under the same masks each time."""
     architecture = parse_network(text)
     torch.manual_seed(2)
     network = build(architecture, MNIST).double()
-    program = _NativeProgram(engine, architecture, Recipe(batch_size=batch), some_images(1))
+    program = NativeProgram(engine, architecture, Recipe(batch_size=batch), some_images(1))
     images = some_images(batch)
 
     def under_one_mask() -> tuple[float, Tensor]:
@@ -409,7 +406,7 @@ def test_gradients_and_predictions_equal_torch_s(task: Task):
     architecture, images = network_for(task), images_for(task, 21)
     torch.manual_seed(1)
     network = build(architecture, task).double()
-    opened = _NativeProgram(in_float64(), architecture, Recipe(batch_size=21), images)
+    opened = NativeProgram(in_float64(), architecture, Recipe(batch_size=21), images)
 
     loss, gradient = gradients(opened, network, images.pixels, images.labels)
     expected = functional.cross_entropy(network(by_channel(images)), images.labels)
@@ -428,7 +425,7 @@ def test_both_engines_move_the_images_alike(task: Task):
     images = images_for(task, 2 * MOVED.batch_size)
     recipe = replace(MOVED, learning_rate=0.01)
     by_torch, by_engine = (
-        start(network_for(task), recipe, 5, CPU, engine, task=task) for engine in (None, native.load())
+        start(network_for(task), recipe, 5, CPU, engine, task=task) for engine in (None, load_engine())
     )
     losses = [train_epoch(run, images).train_loss for run in (by_torch, by_engine)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)

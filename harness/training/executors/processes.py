@@ -35,7 +35,7 @@ from harness.system import files
 from harness.system.errors import DataError, HarnessError, StorageError, refused
 from harness.system.machine import check_may_start, die_with, ignoring_sigint
 from harness.system.user_code import OtherCode
-from harness.training.executor import Broken, Event, Executor, Finished, Limits, Place, Source
+from harness.training.executors.base import Broken, Event, Executor, Finished, Limits, Place, Source
 from harness.training.result import Status
 from harness.training.run import Job, TrainingData, execute
 
