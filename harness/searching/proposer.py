@@ -41,7 +41,6 @@ from search_spaces.space import (
     mutate,
     replay,
     uniform,
-    unit_of,
 )
 
 _LADDER_STEPS = 7
@@ -320,7 +319,7 @@ class _Look:
         """Return why no network was found, and whether there might be one with more time."""
         if self.time_left.is_over():
             return "the time was over before a further network was found", True
-        limits, in_time = f"at most {self.ceiling:,} {unit_of(self.objective)}", ""
+        limits, in_time = f"at most {self.ceiling:,} {self.objective.unit}", ""
         if (seconds := self.time_left.seconds) is not None:
             in_time = f" and at most {seconds:.0f} s of training, which leaves time for the verification"
         # The model's word is the last one where no other sampler takes turns with it.
