@@ -8,7 +8,7 @@ its seeds depend on the id of that commit: their outcome cannot be known before.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import chain, count, islice
@@ -27,17 +27,12 @@ from harness.system.files import Workspace
 from harness.training import result
 from harness.training.executors.base import Event, ExecutorOf, Limits, Source, run_all
 from harness.training.executors.processes import Processes
-from harness.training.modules import Network, build
+from harness.training.modules import vain_op
 from harness.training.native.engine import engine_of_repeat
 from harness.training.recipe import NamedRecipe
 from harness.training.result import Environment, Purpose, Status, code_version
 from harness.training.run import Job
-from search_spaces.errors import SearchSpaceError
 from search_spaces.network import Architecture, Task, analyse
-from search_spaces.ops import Op, Residual, Role
-
-# Weights are drawn so many times: a relu before a wide maxpool changes nothing in one draw, and something in the next.
-_DRAWS = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,50 +226,8 @@ def _refuse_twin(run: SeedRun, evidence: Record) -> None:
 
 
 def _refuse_vain(network: Architecture, task: Task) -> None:
-    if (vain := _vain_op(network, task)) is not None:
+    if (vain := vain_op(network, task)) is not None:
         raise ContentError(f"{vain} changes nothing in {network}; take it out")
-
-
-def _vain_op(network: Architecture, task: Task) -> Op | None:
-    # Returns an op without which as many parameters compute the same in training, whatever they and the images are. The
-    # rate of a dropout is rounded to parts of 65,536, and one that is rounded to none of them drops nothing.
-    import torch
-
-    def shortened(ops: tuple[Op, ...]) -> Iterator[tuple[Op, tuple[Op, ...]]]:
-        for index, op in enumerate(ops):
-            before = ops[:index]
-            after = ops[index + 1 :]
-            yield op, (*before, *after)
-            for inner, left in shortened(op.ops) if isinstance(op, Residual) else ():
-                yield inner, (*before, Residual(left), *after)
-
-    def are_alike(whole: Network, shorter: Network) -> bool:
-        images = torch.randn(4, *task.input_shape)
-        for seed in range(_DRAWS):
-            outputs = []
-            for module in (whole, shorter):
-                torch.manual_seed(seed)
-                for value in module.parameters():
-                    value.normal_()
-                # Training mode, because what is drawn there, as by a dropout, is a part of the function.
-                outputs.append(module.train()(images))
-            if not torch.equal(*outputs):
-                return False
-        return True
-
-    parameters = analyse(network, task).parameters
-    for op, _ in shortened(network.ops):
-        if op.role is Role.DROPOUT and not round(op.drop_rate * 65_536):
-            return op
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        for op, ops in shortened(network.ops):
-            try:
-                is_as_large = analyse(Architecture(ops), task).parameters == parameters
-            except SearchSpaceError:
-                continue
-            if is_as_large and are_alike(build(network, task), build(Architecture(ops), task)):
-                return op
-    return None
 
 
 def run_seeds(

@@ -286,23 +286,27 @@ def _finished(
         result = replace(result, test_errors=len(wrong), test_size=len(test), wrong=wrong)
         # A diverged network has nothing to show.
         if job.inspection is not None and not run.diverged:
-            labels = test.labels.tolist()
-            pixels = test.pixels[:, 0].cpu().numpy()
-            misses = [
-                Miss(image=index, label=labels[index], said=answer, pixels=packed(pixels[index].tobytes()))
-                for index, answer in wrong
-            ]
-            inspection = Inspection(
-                seed_index=job.seed_index,
-                weights_sha256=weights_digest(run),
-                label_counts=tuple(torch.bincount(test.labels, minlength=test.classes).tolist()),
-                image_shape=(test.pixels.shape[2], test.pixels.shape[3]),
-                misses=tuple(misses),
-            )
-            files.write_json(job.inspection, asdict(inspection))
+            files.write_json(job.inspection, asdict(_inspection(result, test)))
     if job.weights is not None and ended and not run.diverged:
         files.write_bytes(job.weights, to_safetensors(final_network(run), properties(result, loaded.data.dataset)))
     return replace(result, peak_memory_mb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def _inspection(result: Result, test: Images) -> Inspection:
+    assert result.weights_sha256 is not None, "a run that has ended has weights"
+    labels = test.labels.tolist()
+    pixels = test.pixels[:, 0].cpu().numpy()
+    misses = [
+        Miss(image=index, label=labels[index], said=answer, pixels=packed(pixels[index].tobytes()))
+        for index, answer in result.wrong
+    ]
+    return Inspection(
+        seed_index=result.seed_index,
+        weights_sha256=result.weights_sha256,
+        label_counts=tuple(torch.bincount(test.labels, minlength=test.classes).tolist()),
+        image_shape=(test.pixels.shape[2], test.pixels.shape[3]),
+        misses=tuple(misses),
+    )
 
 
 def properties(result: Result, dataset: Dataset) -> dict[str, str]:
