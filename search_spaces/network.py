@@ -338,9 +338,7 @@ def _layers(ops: tuple[Op, ...], shape: Shape, field: _Field, tied: dict[str, Sh
                 continue
             layer, further, field, kernel = _alone(op, shape, field)
             if isinstance(op, Kernel) and op.tie is not None and kernel is not None:
-                known = tied.get(op.tie)
-                if known is not None:
-                    layer = further
+                layer = further if op.tie in tied else layer
                 if tied.setdefault(op.tie, kernel) != kernel:
                     raise ShapeError(
                         f"tie={op.tie} shares a kernel of {shape_text(tied[op.tie])} with one of {shape_text(kernel)} "

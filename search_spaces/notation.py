@@ -498,9 +498,9 @@ class _Resolver:
         raise self._unknown(name, scope, _at(operand))
 
     def _unknown(self, name: str, scope: _Scope, position: int) -> NotationError:
-        known = (*op_names(), *(() if self._is_network else (_CLASSES, *self._table, *scope.needs)))
-        listed = f"known are {', '.join(known)}" if self._is_network else "neither an op nor defined in this space"
-        return NotationError(f"unknown name '{name}': {listed}", position=position, hint=nearest(name, known))
+        names = (*op_names(), *(() if self._is_network else (_CLASSES, *self._table, *scope.needs)))
+        listed = f"known are {', '.join(names)}" if self._is_network else "neither an op nor defined in this space"
+        return NotationError(f"unknown name '{name}': {listed}", position=position, hint=nearest(name, names))
 
 
 _NOT_IN_A_NETWORK = "belongs to a search space; a network is one network"

@@ -149,7 +149,8 @@ def _own_image(path: Path, spec: Dataset) -> _OwnImage:
         raise DataError(f"the picture {path} is all of one shade: there is no digit in it")
     done = []
     if _border(grey) > (grey.min() + grey.max()) / 2:
-        grey, done = 255 - grey, ["turned to white on black"]
+        grey = 255 - grey
+        done.append("turned to white on black")
     if grey.shape != (_EDGE, _EDGE):
         grey = _centred(grey)
         done.append("cut out, scaled and centred")

@@ -84,8 +84,8 @@ def judgement_of(
 
 
 def _deciding(errors: Mapping[int, int], declared: Sequence[Sequence[int]], fewest: int) -> Sequence[int]:
-    known = set(chain.from_iterable(declared))
-    order = [[index for index in errors if index not in known], *declared]
+    promised = set(chain.from_iterable(declared))
+    order = [[index for index in errors if index not in promised], *declared]
     first: Sequence[int] = next(filter(None, order), [])
     return first if len(first) >= fewest else [*dict.fromkeys(chain.from_iterable(order))][:fewest]
 

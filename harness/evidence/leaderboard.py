@@ -268,7 +268,8 @@ def pareto_front(rows: Iterable[_T], order: Callable[[_T], tuple[float, float, s
 
 
 def _searched_row(results: list[Result], target_pct: float) -> LeaderboardRow:
-    first, environment = results[0], results[0].environment
+    first = results[0]
+    environment = first.environment
     return LeaderboardRow(
         name=name_of(first.hash) or "",
         tier=Tier.SEARCHED,

@@ -65,17 +65,16 @@ class Plan:
 
 def _record_of(plan: Plan, workspace: Workspace) -> Record:
     analysis = analyse(plan.architecture, dataset(plan.dataset).task)
-    named = plan.recipe
     fresh = Record(
         name=plan.name,
         architecture=plan.architecture,
         hash=plan.architecture.hash,
         parameters=analysis.parameters,
         macs=analysis.macs,
-        recipe=named.recipe,
-        recipe_name=named.name,
-        recipe_hash=named.recipe.hash,
-        assumed=named.assumed,
+        recipe=plan.recipe.recipe,
+        recipe_name=plan.recipe.name,
+        recipe_hash=plan.recipe.recipe.hash,
+        assumed=plan.recipe.assumed,
         dataset=plan.dataset,
         target_pct=plan.target_pct,
         seeds=(),
@@ -272,8 +271,8 @@ def _declare_fresh(plan: Plan, workspace: Workspace, evidence: Record) -> None:
         return
     declarations = ledger.read(workspace.ledger).declarations
     declared = chain.from_iterable(item.indices for item in declarations if item.key == evidence.key)
-    known = {*declared, *(run.index for run in evidence.seeds)}
-    if fresh := [index for index in plan.indices if index not in known]:
+    used = {*declared, *(run.index for run in evidence.seeds)}
+    if fresh := [index for index in plan.indices if index not in used]:
         ledger.declare_verification(workspace.ledger, evidence.key, fresh, code_version()[0])
 
 
@@ -401,8 +400,9 @@ def _verdict_of(
         reruns.append(Rerun(index, run.test_errors, original.test_errors, identical))
     contradicted = False
     if not all(rerun.identical for rerun in reruns):
-        fresh, known = ([run.test_errors for run in each] for each in (repeated.values(), evidence.seeds))
-        contradicted = bounds.is_worse(fresh, known, evidence.seeds[0].test_size)
+        repeated_errors = [run.test_errors for run in repeated.values()]
+        recorded_errors = [run.test_errors for run in evidence.seeds]
+        contradicted = bounds.is_worse(repeated_errors, recorded_errors, evidence.seeds[0].test_size)
     entered = ledger.read(workspace.ledger)
     recorded = {run.index for run in evidence.seeds}
     is_held_back = not recorded.issuperset(chain(*entered.promised(evidence.key, recorded)))

@@ -286,10 +286,9 @@ def named_recipe(text: str, *, epochs: int | None = None) -> NamedRecipe:
         entry = RECIPES[own[1]] if own[2] is None else in_batches(RECIPES[own[1]], int(own[2]))
         epochs = int(own[3]) if epochs is None and own[3] is not None else epochs
     else:
-        known = ", ".join(RECIPES)
         # Of a text that can be no file's name it is false.
         hint = f"for the file, write @{text}" if os.path.isfile(text) else nearest(text, RECIPES)
-        raise UsageError(f"unknown recipe {text!r}; known are {known}, or @FILE.toml", hint=hint)
+        raise UsageError(f"unknown recipe {text!r}; known are {', '.join(RECIPES)}, or @FILE.toml", hint=hint)
     if epochs is None or epochs == entry.recipe.epochs:
         return entry
     changed = recipe_from(recipe_document(entry.recipe) | {"epochs": epochs})
@@ -349,14 +348,14 @@ def _read(path: Path) -> Recipe:
 
 def recipe_by_hash(hash_: str, epochs: int) -> Recipe | None:
     """Return the recipe of the catalog that has this hash with so many epochs; None where none has."""
-    known = (replace(entry.recipe, epochs=epochs) for entry in RECIPES.values())
-    return next((recipe for recipe in known if recipe.hash == hash_), None)
+    recipes = (replace(entry.recipe, epochs=epochs) for entry in RECIPES.values())
+    return next((recipe for recipe in recipes if recipe.hash == hash_), None)
 
 
 def recipe_named_like(recipe: Recipe, name: str) -> NamedRecipe:
     """Return the recipe of a record, with what the catalog knows about it where it is unchanged there."""
     for entry in RECIPES.values():
-        known = named_recipe(entry.name, epochs=recipe.epochs)
-        if known.recipe == recipe and known.name == name:
-            return known
+        candidate = named_recipe(entry.name, epochs=recipe.epochs)
+        if (candidate.name, candidate.recipe) == (name, recipe):
+            return candidate
     return NamedRecipe(name, recipe)

@@ -132,7 +132,8 @@ def train_job(
     verification train on all training images and read the test set once, at the end; all others train on the search
     split and never see it.
     """
-    dataset, device = loaded.data.dataset, choose_device(job.device)
+    dataset = loaded.data.dataset
+    device = choose_device(job.device)
     engine = choose_engine(job.engine, job.recipe, device, job.architecture.op_types).engine
     name = TORCH if engine is None else engine.name
     name = " ".join(filter(None, (name, job.recipe.trainer, job.recipe.trainer_sha256[:12])))
@@ -176,7 +177,8 @@ def train_job(
 
 def _train_by_own(run: Training, images: Images, seed: int, last: int, look: Callable[[], None]) -> None:
     """Have the recipe's trainer train from the start up to epoch ``last``: its ``report`` ends it there."""
-    name, began = f"trainer {run.recipe.trainer}", time.perf_counter()
+    name = f"trainer {run.recipe.trainer}"
+    began = time.perf_counter()
 
     class Enough(BaseException):
         pass
@@ -230,7 +232,8 @@ def _test_images(job: Job, loaded: TrainingData, device: torch.device) -> Images
 
 def begun(job: Job, data: Dataset) -> Result:
     """Return the result of a job before its first epoch."""
-    architecture, recipe_hash = job.architecture, job.recipe.hash
+    architecture = job.architecture
+    recipe_hash = job.recipe.hash
     analysis = analyse(architecture, data.task)
     return Result(
         architecture=architecture,

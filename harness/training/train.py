@@ -100,7 +100,8 @@ def start(
         for parameters in (kernels, others)
         if parameters
     ]
-    rate, momentum = recipe.learning_rate, recipe.momentum
+    rate = recipe.learning_rate
+    momentum = recipe.momentum
     optimizer: torch.optim.Optimizer
     if recipe.optimizer == "adam":
         optimizer = torch.optim.Adam(groups, rate, (momentum, 0.999), foreach=True)

@@ -310,10 +310,10 @@ def _part_folders(root: Path, others: Counter[str]) -> dict[str, Path]:
 def _nested_folders(root: Path) -> list[Path]:
     """Return folders with a part's name and folders in them; one that holds pictures itself is a class."""
     folders = _folders(root)
-    named = [path for path in folders if path.name.lower() in _WORDS]
-    nested = [path for path in named if _folders(path) and not _holds_pictures(path)]
-    candidates = folders if len(nested) == 1 else named
-    classes = [path.name for path in candidates if _holds_pictures(path)]
+    candidates = [path for path in folders if path.name.lower() in _WORDS]
+    nested = [path for path in candidates if _folders(path) and not _holds_pictures(path)]
+    # Beside one folder of a part any other folder with pictures may be a class.
+    classes = [path.name for path in (folders if len(nested) == 1 else candidates) if _holds_pictures(path)]
     if nested and classes:
         raise DataError(
             f"{root} holds {nested[0].name}/ with folders and {classes[0]}/ with pictures: if these are classes, put "

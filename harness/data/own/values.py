@@ -281,7 +281,8 @@ def range_of(blocks: Iterable[Array]) -> tuple[Array, Array]:
 def scaled(images: Array, low: Array, high: Array) -> Array:
     """Return pixels, uint8: clip(rint(255 (x - low) / (high - low)))."""
     pixels = np.empty(images.shape, np.uint8)
-    least, most = low[:, None, None], high[:, None, None]
+    least = low[:, None, None]
+    most = high[:, None, None]
     for some in chunks(len(images), images[0].size):
         numbers = images[some].astype(np.float64)
         pixels[some] = np.clip(np.rint(255 * (numbers - least) / (most - least)), 0, 255)

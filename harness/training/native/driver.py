@@ -67,10 +67,11 @@ class NativeProgram:
         if teacher is not None:
             pointer = self._opened(program(teacher.architecture, self.task.input_shape), images)
             # (teachers, state_size); the engine reads them at every step, so they live as long as this object.
-            self.taught = torch.stack([_flat(_engine_tensors(network), self.real) for network in teacher.networks])
-            count, size = self.taught.shape
+            states = [_flat(_engine_tensors(network), self.real) for network in teacher.networks]
+            self.teacher_states = torch.stack(states)
+            count, size = self.teacher_states.shape
             shares = (recipe.distill_weight, recipe.distill_temperature)
-            self.teacher = ctypes.byref(TeacherRow(pointer, self.taught.data_ptr(), size, count, *shares))
+            self.teacher = ctypes.byref(TeacherRow(pointer, self.teacher_states.data_ptr(), size, count, *shares))
 
     def _opened(self, flat: Program, images: Images) -> int:
         real = np.float64 if self.engine.double else np.float32
@@ -187,8 +188,8 @@ def _flat(tensors: list[Tensor], real: torch.dtype) -> Tensor:
 
 def _in_order(network: nn.Module, tensors: list[Tensor]) -> list[Tensor]:
     # What stands for ``state_tensors``, as averages do, in the order of ``_engine_tensors``.
-    named = dict(zip((tensor.data_ptr() for tensor in state_tensors(network)), tensors, strict=True))
-    return [named[tensor.data_ptr()] for tensor in _engine_tensors(network)]
+    by_address = dict(zip((tensor.data_ptr() for tensor in state_tensors(network)), tensors, strict=True))
+    return [by_address[tensor.data_ptr()] for tensor in _engine_tensors(network)]
 
 
 def _memories(optimizer: torch.optim.Optimizer) -> tuple[str, ...]:

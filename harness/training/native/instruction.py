@@ -141,14 +141,15 @@ def program(architecture: Architecture, input_shape: Shape) -> Program:
 def _sequence(flat: Program, ops: tuple[spec.Op, ...], shape: Shape, source: int) -> int:
     """Write the instructions of ops that read ``source``, and return the value that they leave."""
     while ops:
-        taken, item = _pointwise(flat, ops, shape, source)
-        if taken:
+        count, item = _pointwise(flat, ops, shape, source)
+        if count:
             source = flat._write(shape, item)
+            ops = ops[count:]
         else:
-            taken, op = 1, ops[0]
+            op, *_ = ops
             source = _INSTRUCTIONS[type(op)](flat, op, shape, source)
             shape = op.shape(shape)
-        ops = ops[taken:]
+            ops = ops[1:]
     return source
 
 
