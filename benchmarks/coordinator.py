@@ -30,13 +30,13 @@ from harness.bench.replay import Reading, SimulatedExecutor
 from harness.data.datasets import DATASETS
 from harness.evidence.bounds import error_ratio_of
 from harness.interface.session import SearchReporter
-from harness.searching.clock import Effort, TimeLeft
 from harness.searching.loop import explore, opened
 from harness.searching.plan import LENGTHS
 from harness.searching.proposer import ALL_ON, Found, Proposer, Switches
 from harness.searching.race import rungs
 from harness.searching.state import Search
 from harness.searching.surrogate import keep, shipped
+from harness.searching.time_budget import Effort, TimeLeft
 from harness.studies.candidate import Candidate
 from harness.studies.config import StudyConfig, open_study
 from harness.studies.events import Event, Proposal

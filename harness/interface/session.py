@@ -16,8 +16,8 @@ from harness.data.datasets import dataset
 from harness.interface import options
 from harness.interface.logs import log_of
 from harness.interface.lookup import networks_of
-from harness.searching.clock import Effort, least_seconds
 from harness.searching.state import Moment, Watcher
+from harness.searching.time_budget import Effort, least_seconds
 from harness.studies import config as study
 from harness.studies import events
 from harness.studies.candidate import Candidate, miss_text

@@ -14,9 +14,9 @@ from typing import Any, Literal
 from harness.data.datasets import dataset
 from harness.evidence.leaderboard import cost_of, words_of
 from harness.evidence.verify import Verdict
-from harness.searching.clock import least_seconds
 from harness.searching.plan import SearchPlan
 from harness.searching.state import Search
+from harness.searching.time_budget import least_seconds
 from harness.studies.candidate import SEED_SHARE, NearestMiss, final_order, miss_text, nearest_miss, standing_front
 from harness.studies.events import Advised, Postponed, SessionEnded, Verified
 from harness.studies.state import StudyState

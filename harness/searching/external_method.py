@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from harness.searching.clock import TimeLeft, work_of
 from harness.searching.optuna_sampler import takes_problem
 from harness.searching.proposer import ASKS, Found
+from harness.searching.time_budget import TimeLeft, work_of
 from harness.studies.candidate import Candidate
 from harness.studies.config import StudyConfig
 from harness.studies.events import Proposal, Repeated

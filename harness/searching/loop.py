@@ -1,7 +1,7 @@
 """The search: one coordinator asks the proposer, rejects, hands runs to workers, prunes, confirms, and names a winner.
 
 Workers only train. What has happened is in the study's log at any moment, so a killed search goes on where it was.
-``state`` holds what follows from the log, ``race`` the decisions, ``propose`` the proposals, ``clock`` the time,
+``state`` holds what follows from the log, ``race`` the decisions, ``proposer`` the proposals, ``time_budget`` the time,
 ``conclude`` the end.
 """
 
@@ -16,11 +16,11 @@ from types import FrameType
 
 from harness.data.datasets import dataset
 from harness.searching import race
-from harness.searching.clock import Effort, is_spent
 from harness.searching.external_method import method_of
 from harness.searching.proposer import Proposer
 from harness.searching.state import Search
 from harness.searching.surrogate import kept, observations
+from harness.searching.time_budget import Effort, is_spent
 from harness.studies.candidate import Candidate, standing_front
 from harness.studies.config import WEIGHTS, StudyConfig
 from harness.studies.events import (

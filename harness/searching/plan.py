@@ -19,11 +19,11 @@ from harness.data.datasets import AUTO, Dataset, asked_for, dataset
 from harness.data.training_images import ImageData, load
 from harness.evidence.bounds import ErrorRatio, error_ratio_of
 from harness.searching.augmentation import CHOICES, choose, recipe_for
-from harness.searching.clock import PACES, Effort, step_work
 from harness.searching.optuna_sampler import sampler_name
 from harness.searching.race import rungs
 from harness.searching.request import SearchRequest
 from harness.searching.surrogate import PastTraining, alike, kept, past_trainings, shipped_sha256
+from harness.searching.time_budget import PACES, Effort, step_work
 from harness.studies.candidate import CONFIDENCE, CONFIRM_SEEDS, MOST_SEEDS, needed_share
 from harness.studies.config import StudyConfig, check_config, config_document, read_config
 from harness.system import statistics

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from harness.searching.acquisition import LEAST_CHANCE, UNLIKELY, Aim, Choice, Option
-from harness.searching.clock import TimeLeft
 from harness.searching.optuna_sampler import SURROGATE, Index, Trial
 from harness.searching.surrogate import PRIOR_ERRORS, Observation, Surrogate, row_of
+from harness.searching.time_budget import TimeLeft
 from harness.studies.candidate import Candidate
 from harness.studies.config import StudyConfig
 from harness.studies.events import Event, Proposal, Rejected, Repeated, RunEnded

@@ -16,9 +16,9 @@ import torch.nn.functional as functional
 from harness.data.datasets import DATASETS
 from harness.data.training_images import ImageData
 from harness.interface.logs import log_of
-from harness.searching.clock import Pace, TimeLeft
 from harness.searching.external_method import method_of
 from harness.searching.optuna_sampler import Index, sampler_name
+from harness.searching.time_budget import Pace, TimeLeft
 from harness.studies.events import Confirmed, Proposal, RunEnded, Verified
 from harness.system.errors import ContentError, DeviceError, UsageError
 from harness.system.machine import ignoring_sigint

@@ -12,10 +12,10 @@ import pytest
 
 from harness.searching import proposer
 from harness.searching.acquisition import Aim, Choice, Option
-from harness.searching.clock import PACES, TimeLeft, work
 from harness.searching.optuna_sampler import Index
 from harness.searching.proposer import ALL_ON, Found, Proposer, Switches, _Look, _size_ladder, _violation
 from harness.searching.surrogate import Observation, row_of
+from harness.searching.time_budget import PACES, TimeLeft, work
 from harness.studies.candidate import _TYPICAL_RATIO, Candidate
 from harness.studies.events import Rejected, Repeated
 from harness.training.result import Status
