@@ -35,7 +35,7 @@ from harness.searching.plan import LENGTHS
 from harness.searching.proposer import ALL_ON, Found, Proposer, Switches
 from harness.searching.race import rungs
 from harness.searching.state import Search
-from harness.searching.surrogate import keep, shipped
+from harness.searching.surrogate.past import shipped, write_prior
 from harness.searching.time_budget import Effort, TimeLeft
 from harness.studies.candidate import Candidate
 from harness.studies.config import StudyConfig, open_study
@@ -152,7 +152,7 @@ class Meter(SearchReporter):
 def measured(workers: int, drawn: int, rounds: int, folder: Path) -> dict[str, Any]:
     """Search in an empty folder and return what a training has cost the coordinator."""
     config = default_config()
-    keep(folder, shipped("mnist"))
+    write_prior(folder, shipped("mnist"))
     open_study(folder, config, {})
     effort = Effort(seconds=None, trials=None, workers=workers, device="cpu", limits=Limits(), engine="native")
     with redirect_stderr(io.StringIO()):

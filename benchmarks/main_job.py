@@ -227,7 +227,7 @@ def _processor_seconds() -> float:
 
 def current() -> str:
     """Return the table of what is on file."""
-    from harness.searching.surrogate import shipped
+    from harness.searching.surrogate.past import shipped
 
     searches = json.loads(RESULTS.read_text(encoding="utf-8"))["searches"]
     return table(searches, frozenset(each.architecture.hash for each in shipped("mnist")))

@@ -116,7 +116,7 @@ def search_shown(
     from harness.searching.advice import outcome_of, search_words
     from harness.searching.conclude import conclude
     from harness.searching.loop import opened, run_search
-    from harness.searching.surrogate import keep
+    from harness.searching.surrogate.past import write_prior
     from reports.study_page import write_report
 
     typed = _typed(chosen)
@@ -128,7 +128,7 @@ def search_shown(
     options.say_left_out(plan.left_out)
     with study.owned(plan.folder), _mirrored(plan, chosen.get("storage")) as mirror:
         if not (plan.folder / "config.json").exists():
-            keep(plan.folder, plan.past)
+            write_prior(plan.folder, plan.past)
         fresh = study.open_study(plan.folder, config, plan.origins)
         search = opened(plan.folder, config, plan.effort, plan.source, plan.executor_of)
         search.began -= plan.planned_seconds

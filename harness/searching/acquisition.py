@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from harness.searching.surrogate import SEED_DEVIATION, Row, Surrogate, network_row, training_row
+from harness.searching.surrogate.features import Row, network_row, training_row
+from harness.searching.surrogate.model import SEED_DEVIATION, Surrogate
 from harness.searching.time_budget import CAUTION, TimeLeft, rounds, verifying, work_of
 from harness.studies.candidate import CONFIRM_SEEDS, needed_share
 from harness.system import statistics

@@ -19,7 +19,7 @@ from harness.searching import race
 from harness.searching.external_method import method_of
 from harness.searching.proposer import Proposer
 from harness.searching.state import Search
-from harness.searching.surrogate import kept, observations
+from harness.searching.surrogate.past import observations, read_prior
 from harness.searching.time_budget import Effort, is_spent
 from harness.studies.candidate import Candidate, standing_front
 from harness.studies.config import WEIGHTS, StudyConfig
@@ -80,7 +80,7 @@ def opened(
 ) -> Search:
     """Return a search as the log of its study tells it, its unfinished runs waiting."""
     task = dataset(config.dataset).task
-    past = observations(kept(folder) or (), config.recipe, task)
+    past = observations(read_prior(folder) or (), config.recipe, task)
     space = parse_space(config.space_text, config.space, task)
     theirs = method_of(config, space, effort.workers)
     proposer = theirs or Proposer(space, config, past=past)

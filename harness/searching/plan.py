@@ -22,7 +22,7 @@ from harness.searching.augmentation import CHOICES, choose, recipe_for
 from harness.searching.optuna_sampler import sampler_name
 from harness.searching.race import rungs
 from harness.searching.request import SearchRequest
-from harness.searching.surrogate import PastTraining, alike, kept, past_trainings, shipped_sha256
+from harness.searching.surrogate.past import PastTraining, alike, past_trainings, read_prior, shipped_sha256
 from harness.searching.time_budget import PACES, Effort, step_work
 from harness.studies.candidate import CONFIDENCE, CONFIRM_SEEDS, MOST_SEEDS, needed_share
 from harness.studies.config import StudyConfig, check_config, config_document, read_config
@@ -280,7 +280,7 @@ def make_plan(
         exists = (folder / "config.json").exists()
         networks = read_config(folder).config.known if exists else _known(request, known, space, resolved.budget)
         config = replace(config, known=networks)
-    past = kept(folder)
+    past = read_prior(folder)
     left_out: list[ContentError] = []
     if past is None:
         past, left_out = past_trainings(request.prior, resolved.workspace, data.name, data_hash)

@@ -18,7 +18,8 @@ from typing import Any, Protocol
 
 from harness.searching.acquisition import LEAST_CHANCE, UNLIKELY, Aim, Choice, Option
 from harness.searching.optuna_sampler import SURROGATE, Index, Trial
-from harness.searching.surrogate import PRIOR_ERRORS, Observation, Surrogate, row_of
+from harness.searching.surrogate.features import row_of
+from harness.searching.surrogate.model import PRIOR_ERRORS, Observation, Surrogate
 from harness.searching.time_budget import TimeLeft
 from harness.studies.candidate import Candidate
 from harness.studies.config import StudyConfig

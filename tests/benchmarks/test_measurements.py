@@ -15,7 +15,7 @@ from benchmarks import coordinator, throughput, trainings
 from harness.data.datasets import DATASETS
 from harness.data.training_images import ImageData
 from harness.searching import proposer
-from harness.searching.surrogate import text
+from harness.searching.surrogate.past import csv_of
 from harness.system import files
 from harness.training.recipe import RECIPES, Recipe
 from harness.training.result import PROTOCOL_VERSION, Purpose, Result, Status
@@ -33,7 +33,7 @@ def test_the_committed_prior_is_what_the_files_give():
     made = trainings.collected(found)
     noted = (trainings.PACKAGED / "trainings-mnist.json").read_text(encoding="utf-8")
 
-    assert text(made).encode() == (trainings.PACKAGED / "trainings-mnist.csv").read_bytes()
+    assert csv_of(made).encode() == (trainings.PACKAGED / "trainings-mnist.csv").read_bytes()
     assert files.json_text(trainings.provenance(found, made)) == noted
     assert sum(item.runs for item in made) == sum(told.runs for source in found.values() for told in source.told)
 

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.searching.acquisition import Aim, Choice, Option, _expected_falls
-from harness.searching.surrogate import Observation, Surrogate, row_of, training_row
+from harness.searching.surrogate.features import row_of, training_row
+from harness.searching.surrogate.model import Observation, Surrogate
 from harness.searching.time_budget import Pace, TimeLeft
 from harness.studies.candidate import needed_share
 from harness.training.recipe import Recipe

@@ -21,7 +21,7 @@ from harness.searching import augmentation
 from harness.searching import plan as plan_module
 from harness.searching.plan import SearchPlan, make_plan, plan_document, read_data, resolve, usual_recipe
 from harness.searching.request import SearchRequest
-from harness.searching.surrogate import keep, shipped
+from harness.searching.surrogate.past import shipped, write_prior
 from harness.studies import config as study
 from harness.system.errors import ContentError, DeviceError, UsageError
 from harness.system.files import Workspace
@@ -252,7 +252,7 @@ def test_the_name_of_a_study_is_the_one_it_was_begun_with():
 def test_a_study_goes_on_with_the_trainings_that_it_keeps(tmp_path: Path):
     new = plan(tmp_path, study="mine", dataset="mnist-5k", prior="shipped")
     kept = replace(shipped("mnist")[0], source="kept")
-    keep(new.folder, (kept,))
+    write_prior(new.folder, (kept,))
 
     assert new.past == ()
     assert plan(tmp_path, study="mine", prior="shipped").past == (kept,)

@@ -14,7 +14,8 @@ from harness.searching import proposer
 from harness.searching.acquisition import Aim, Choice, Option
 from harness.searching.optuna_sampler import Index
 from harness.searching.proposer import ALL_ON, Found, Proposer, Switches, _Look, _size_ladder, _violation
-from harness.searching.surrogate import Observation, row_of
+from harness.searching.surrogate.features import row_of
+from harness.searching.surrogate.model import Observation
 from harness.searching.time_budget import PACES, TimeLeft, work
 from harness.studies.candidate import _TYPICAL_RATIO, Candidate
 from harness.studies.events import Rejected, Repeated
