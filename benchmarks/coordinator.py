@@ -31,9 +31,9 @@ from harness.data.datasets import DATASETS
 from harness.evidence.bounds import error_ratio_of
 from harness.interface.session import SearchReporter
 from harness.searching.loop import explore, opened
-from harness.searching.plan import LENGTHS
 from harness.searching.proposer import ALL_ON, Found, Proposer, Switches
 from harness.searching.race import rungs
+from harness.searching.resolve import LENGTHS
 from harness.searching.state import Search
 from harness.searching.surrogate.past import shipped, write_prior
 from harness.searching.time_budget import Effort, TimeLeft

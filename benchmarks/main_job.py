@@ -36,7 +36,7 @@ from harness.commands.search import search
 from harness.data.datasets import DATASETS
 from harness.evidence.bounds import error_ratio_of
 from harness.searching.augmentation import CHOICES
-from harness.searching.plan import usual_space
+from harness.searching.resolve import usual_space
 from harness.system import files
 from harness.system.files import Workspace
 from harness.system.machine import core_count

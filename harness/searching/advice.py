@@ -272,7 +272,7 @@ class Outcome:
         if self.state.of_kind(SessionEnded)[-1].event.reason == "trials":
             more = {"--trials": f"{2 * max(effort.trials or 1, self._ends().total())}"}
             return self._advised("trials", sentences, more, advice)
-        seconds = max(2 * (effort.seconds or 0.0), least_seconds(self.plan.config.dataset))
+        seconds = max(2 * (effort.seconds or 0.0), least_seconds(self.plan.data.train_size))
         while seconds <= self.state.seconds:
             seconds *= 2
         more = {"--time": duration_option(seconds)} if effort.seconds is not None else {}
