@@ -60,7 +60,7 @@ class Option:
         work: of ``time_budget.work_of``.
     """
 
-    found: Draw
+    draw: Draw
     analysis: Analysis
     hash: str
     cost: int

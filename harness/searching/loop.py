@@ -17,6 +17,7 @@ from types import FrameType
 from harness.data.datasets import dataset
 from harness.searching import race
 from harness.searching.external_method import method_of
+from harness.searching.look import Inquiry
 from harness.searching.proposer import Proposer
 from harness.searching.state import Search
 from harness.searching.surrogate.past import observations, read_prior
@@ -189,9 +190,8 @@ def _next_job(search: Search) -> Job | None:
     for turn in range(len(WEIGHTS) if search.config.is_front else 1):
         if turn:
             search.state.turn(len(search.state.candidates) + turn)
-        answer = search.proposer.propose(
-            search.ceiling, search.state.candidates, search.time_left(), search.state.objective
-        )
+        inquiry = Inquiry(search.ceiling, search.state.candidates, search.time_left(), search.state.objective)
+        answer = search.proposer.propose(inquiry)
         for event in answer.passed:
             search.add(event)
         if answer.proposal is not None:
