@@ -22,15 +22,7 @@ from harness.studies.events import Event, Proposal, Rejected, Repeated, RunEnded
 from harness.training.result import Purpose, Result
 from search_spaces.network import Analysis, analyse
 from search_spaces.notation import parse_network
-from search_spaces.space import (
-    Draw,
-    SearchSpace,
-    draw,
-    judge,
-    measured,
-    replay,
-    uniform,
-)
+from search_spaces.space import Draw, SearchSpace, draw, judge, measured, replay, uniform
 
 _LADDER_STEPS = 7
 _LADDER_DRAWS = 300

@@ -26,21 +26,12 @@ from harness.system.user_code import source_sha256
 from harness.training.executor import Limits, Source
 from harness.training.native.native import Choice, choose_engine
 from harness.training.processes import Processes
-from harness.training.recipe import NamedRecipe, check_batch, for_few, named_recipe, recipe_from
+from harness.training.recipe import NamedRecipe, Recipe, check_batch, for_few, named_recipe, recipe_from
 from search_spaces.catalog import space as space_of
 from search_spaces.errors import ShapeError
 from search_spaces.network import Task, analyse
 from search_spaces.notation import with_conditions
-from search_spaces.space import (
-    MOST_EXACT,
-    Condition,
-    Metric,
-    SearchSpace,
-    contradictory,
-    draw,
-    smallest,
-    uniform,
-)
+from search_spaces.space import MOST_EXACT, Condition, Metric, SearchSpace, contradictory, draw, smallest, uniform
 
 # Epochs that the default recipe may have: a large network reaches in a few what a small one needs many for. Each is at
 # most twice the one before, as errors fall by a seventh or so when the length doubles.
@@ -105,9 +96,13 @@ def resolve(request: SearchRequest, workspace: Workspace) -> Resolved:
     usual_recipe = (recipe or named_recipe(CHOICES[0])).recipe
     device = choose_device(request.device)
     folder = None if request.study is None else workspace.study(request.study)
-    minimise = _metrics(request.minimise)
+    minimise = tuple(dict.fromkeys(map(Metric, request.minimise)))
+    if len(minimise) > 2:
+        raise UsageError(f"--minimise {', '.join(minimise)}: allowed are one or two")
     limits = request.limits or ()
-    budget = _budget(request.budget, limits)
+    if clash := contradictory(limits):
+        raise UsageError(f"--limit {', '.join(map(str, clash))}: no network can meet these together")
+    budget = min([request.budget, *_upper_bounds(limits, Metric.PARAMETERS)])
     if minimise != (Metric.PARAMETERS,):
         limits = (Condition(Metric.PARAMETERS, "<=", budget), *limits)
     space = _space(request.space, data.task, limits)
@@ -115,7 +110,6 @@ def resolve(request: SearchRequest, workspace: Workspace) -> Resolved:
     check = typed("spaces", "check", request.space)
     _check_smallest(space, budget, "loosen --limit or raise --budget" if limits else f"see why with '{check}'")
     engine = choose_engine(request.engine, usual_recipe, device, space.op_types)
-    usual_lengths = _lengths(data.train_size) if request.recipe == AUTO else (usual_recipe.epochs,)
     return Resolved(
         request=request,
         workspace=workspace,
@@ -128,7 +122,7 @@ def resolve(request: SearchRequest, workspace: Workspace) -> Resolved:
         budget=budget,
         minimise=minimise,
         ceilings=ceilings,
-        lengths=usual_lengths if request.epochs is None else _own_lengths(request.epochs),
+        lengths=_lengths(request, usual_recipe, data.train_size),
         effort=Effort(
             seconds=request.time,
             trials=request.trials,
@@ -152,20 +146,6 @@ def _recipe(
         raise UsageError("--recipe and --trainer exclude each other: a trainer of one's own is the recipe")
     fields = {"trainer": trainer, "trainer_sha256": source_sha256(trainer, "--trainer")}
     return NamedRecipe(trainer, recipe_from(fields, "--trainer"))
-
-
-def _metrics(names: Sequence[str]) -> tuple[Metric, ...]:
-    metrics = tuple(dict.fromkeys(map(Metric, names)))
-    if len(metrics) > 2:
-        raise UsageError(f"--minimise {', '.join(metrics)}: allowed are one or two")
-    return metrics
-
-
-def _budget(budget: int, limits: Sequence[Condition]) -> int:
-    """Return the most parameters that the budget and the limits allow."""
-    if clash := contradictory(limits):
-        raise UsageError(f"--limit {', '.join(map(str, clash))}: no network can meet these together")
-    return min([budget, *_upper_bounds(limits, Metric.PARAMETERS)])
 
 
 def _upper_bounds(conditions: Sequence[Condition], metric: Metric) -> list[int]:
@@ -224,16 +204,17 @@ def _check_smallest(space: SearchSpace, budget: int, hint: str) -> None:
         )
 
 
-def _lengths(images: int) -> tuple[int, ...]:
+def _lengths(request: SearchRequest, recipe: Recipe, images: int) -> tuple[int, ...]:
+    """Return the epochs that a network may be trained for."""
+    if request.epochs is not None:
+        if not all(1 <= length <= _MOST_EPOCHS for length in request.epochs):
+            raise UsageError(f"--epochs {','.join(map(str, request.epochs))}: each is from 1 to {_MOST_EPOCHS:,}")
+        return tuple(sorted(set(request.epochs)))
+    if request.recipe != AUTO:
+        return (recipe.epochs,)
     # Of few images an epoch has few steps.
     times = min(_MOST_TIMES, max(1, round(_FEW_IMAGES / images)))
     return tuple(times * each for each in LENGTHS)
-
-
-def _own_lengths(epochs: Sequence[int]) -> tuple[int, ...]:
-    if not all(1 <= length <= _MOST_EPOCHS for length in epochs):
-        raise UsageError(f"--epochs {','.join(map(str, epochs))}: each is from 1 to {_MOST_EPOCHS:,}")
-    return tuple(sorted(set(epochs)))
 
 
 def _target(target_pct: float | None, data: Dataset) -> float:

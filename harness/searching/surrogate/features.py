@@ -49,10 +49,15 @@ class _Parts:
         self.uses = kernels(self.ops)
         self.spatial = [op for op in self.uses if op.edges[0] > 1]
         self.full = [op for op in self.uses if isinstance(op, Conv)]
-        self.poolings = [op for op in self.ops if op.role in (Role.MAX_POOLING, Role.MEAN_POOLING) and not op.is_global]
+        self.pools = [op for op in self.ops if op.role in (Role.MAX_POOLING, Role.MEAN_POOLING) and not op.is_global]
         before = zip((None, *self.ops), self.ops, strict=False)
         self.before_norms = [previous for previous, op in before if op.role is Role.NORMALISATION]
         self.maps = _maps(analysis)
+
+    @property
+    def uses_a_kernel(self) -> float:
+        names = {op.tie or index for index, op in enumerate(self.uses)}
+        return len(self.uses) / len(names) if names else 1.0
 
     @property
     def before_head(self) -> _Map:
@@ -91,15 +96,9 @@ _NETWORK_FEATURES: tuple[tuple[Feature, Callable[[_Parts], float]], ...] = (
     (Feature("log2 orientations", 1.0, 1.4), lambda net: math.log2(max((op.poses for op in net.full), default=1))),
     (Feature("share of separable kernels", 0.3, 0.7), lambda net: _share(net.spatial, lambda op: op.is_grouped)),
     (Feature("share of sums", 0.3, 0.6), lambda net: len(net.sums) / len(net.spatial) if net.spatial else 0.0),
-    (
-        Feature("log uses of a kernel", 0.5, 0.75),
-        lambda net: math.log(max(1, len(net.uses)) / max(1, len({op.tie or at for at, op in enumerate(net.uses)}))),
-    ),
+    (Feature("log uses of a kernel", 0.5, 0.75), lambda net: math.log(net.uses_a_kernel)),
     (Feature("strides", 0.5, 0.7), lambda net: float(any(op.stride > 1 for op in net.uses))),
-    (
-        Feature("share of max pooling", 0.5, 0.9),
-        lambda net: _share(net.poolings, lambda op: op.role is Role.MAX_POOLING),
-    ),
+    (Feature("share of max pooling", 0.5, 0.9), lambda net: _share(net.pools, lambda op: op.role is Role.MAX_POOLING)),
     (Feature("share without padding", 0.2, 0.5), lambda net: _share(net.spatial, lambda op: max(op.paddings) == 0)),
     (Feature("dropout", 0.0, 0.07), lambda net: max((op.drop_rate for op in net.ops), default=0.0)),
     (
