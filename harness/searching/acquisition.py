@@ -56,7 +56,7 @@ class Option:
 
     Attributes:
         cost: what it has of the metric that is minimised.
-        row: of ``surrogate.network_row``.
+        row: of ``features.network_row``.
         work: of ``time_budget.work_of``.
     """
 
