@@ -19,7 +19,7 @@ from harness.data.datasets import dataset
 from harness.evidence import leaderboard, record
 from harness.evidence.leaderboard import LeaderboardRow, cost_of, pareto_front, validation_runs
 from harness.evidence.record import Record
-from harness.searching import surrogate
+from harness.searching.surrogate.past import observations, read_prior
 from harness.studies.candidate import NetworkState, costs_of, why_refuted
 from harness.studies.config import StudyConfig, is_owned, read_config
 from harness.studies.events import (
@@ -367,13 +367,14 @@ def read_study(
     config = study.config
     standings = standings or read_standings(workspace)
     by_key = {row.key: row for row in standings.rows}
-    past, known = surrogate.kept(folder), {result.hash for result in study.results}
+    past = read_prior(folder)
+    known = {result.hash for result in study.results}
     measured = [
         _Measured(item, by_key[*item.key, False], inspections_of(item, workspace) if item.hash in known else ())
         for item in standings.records
         if (item.dataset, item.target_pct) == (config.dataset, config.target_pct)
     ]
-    trainings = None if past is None else surrogate.observations(past, config.recipe, dataset(config.dataset).task)
+    trainings = None if past is None else observations(past, config.recipe, dataset(config.dataset).task)
     return StudyFacts(
         study,
         standings,

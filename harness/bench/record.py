@@ -25,7 +25,7 @@ from harness.bench.table import Facts, Machine, Row, Sample, Table
 from harness.data.datasets import dataset, task_of
 from harness.data.training_images import load, split
 from harness.searching import race
-from harness.searching.clock import PACES, Timing, work
+from harness.searching.time_budget import PACES, Timing, work
 from harness.studies.config import check_config, open_study, read_config
 from harness.studies.events import Entry, Proposal, RunEnded
 from harness.studies.log import StudyLog

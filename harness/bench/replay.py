@@ -34,11 +34,11 @@ from harness.bench.table import Machine, Row, Table
 from harness.data.datasets import dataset
 from harness.data.training_images import load
 from harness.searching import race
-from harness.searching.clock import Effort
 from harness.searching.external_method import Problem
 from harness.searching.loop import explore
 from harness.searching.proposer import Proposer, Proposing
 from harness.searching.state import Moment, Search, Watcher
+from harness.searching.time_budget import Effort
 from harness.studies.candidate import Candidate
 from harness.studies.config import StudyConfig
 from harness.studies.events import Confirmed, FailedConfirmation

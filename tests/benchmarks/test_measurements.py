@@ -14,8 +14,8 @@ import torch
 from benchmarks import coordinator, throughput, trainings
 from harness.data.datasets import DATASETS
 from harness.data.training_images import ImageData
-from harness.searching import proposer
-from harness.searching.surrogate import text
+from harness.searching import look
+from harness.searching.surrogate.past import csv_of
 from harness.system import files
 from harness.training.recipe import RECIPES, Recipe
 from harness.training.result import PROTOCOL_VERSION, Purpose, Result, Status
@@ -33,7 +33,7 @@ def test_the_committed_prior_is_what_the_files_give():
     made = trainings.collected(found)
     noted = (trainings.PACKAGED / "trainings-mnist.json").read_text(encoding="utf-8")
 
-    assert text(made).encode() == (trainings.PACKAGED / "trainings-mnist.csv").read_bytes()
+    assert csv_of(made).encode() == (trainings.PACKAGED / "trainings-mnist.csv").read_bytes()
     assert files.json_text(trainings.provenance(found, made)) == noted
     assert sum(item.runs for item in made) == sum(told.runs for source in found.values() for told in source.told)
 
@@ -109,8 +109,8 @@ def test_both_loops_of_the_throughput_train(tmp_path: Path, monkeypatch: pytest.
 
 def test_a_coordinator_is_measured_while_the_model_chooses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(coordinator, "machine", dict)
-    monkeypatch.setattr(proposer, "_AIM_DRAWS", 3)
-    monkeypatch.setattr(proposer, "_MOST_ROUNDS", 1)
+    monkeypatch.setattr(look, "_AIM_DRAWS", 3)
+    monkeypatch.setattr(look, "_MOST_ROUNDS", 1)
 
     found = coordinator.measured(2, 6, 1, tmp_path / "s")
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from harness.searching.surrogate import keep, past_trainings
+from harness.searching.surrogate.past import past_trainings, write_prior
 from harness.studies.config import StudyConfig
 from harness.system.files import Workspace
 from harness.training.recipe import RECIPES
@@ -76,7 +76,7 @@ def run(folder: Path, configured: StudyConfig, trials: int) -> None:
     """Run one session, to which the earlier trainings of the package are given where it asks for them."""
     if configured.prior != "none" and not folder.exists():
         past, _ = past_trainings(configured.prior, Workspace(folder.parent), "mnist", "")
-        keep(folder, past)
+        write_prior(folder, past)
     scripted.run(folder, configured, scripted.effort(trials=trials))
 
 

@@ -41,6 +41,7 @@ def plan(folder: Path, *, lengths: tuple[int, ...] = (), front_of: str = "", **e
     return SearchPlan(
         workspace=place,
         folder=place.study("a-study"),
+        data=dataset("mnist"),
         config=configured,
         effort=spent,
         source=Source("mnist", None),

@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 
 from harness.searching import loop, proposer, race
-from harness.searching.clock import Effort
 from harness.searching.proposer import Proposer
 from harness.searching.state import Search, Watcher
+from harness.searching.time_budget import Effort
 from harness.studies import config as study
 from harness.studies.config import StudyConfig
 from harness.studies.events import Entry, Event, Proposal, RunEnded

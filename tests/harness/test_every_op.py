@@ -18,7 +18,7 @@ from harness.data import training_images as data
 from harness.data.datasets import DATASETS
 from harness.data.training_images import ImageData
 from harness.deployment.onnx import to_onnx
-from harness.searching import surrogate
+from harness.searching.surrogate.features import network_features
 from harness.system.errors import DeviceError
 from harness.training.modules import build
 from harness.training.native.engine import choose_engine
@@ -125,8 +125,7 @@ def test_a_new_op_has_its_bytes_its_memory_and_its_features():
     assert analyse(parse_network("conv3x3(8) bn relu gap linear(10)"), MNIST).ram_bytes == 784 + 8
     # One of the two norms stands behind a rectifier.
     both = parse_network("conv3x3(8) relu chunknorm(4) conv3x3(8) bn relu gap linear(10)")
-    share = [name for name, _, _ in surrogate._NETWORK_FEATURES].index("share of BN behind the rectifier")
-    assert surrogate.features(both, analyse(both, MNIST))[share] == 0.5
+    assert network_features(both, analyse(both, MNIST))["share of BN behind the rectifier"] == 0.5
 
 
 @pytest.mark.usefixtures("chunknorm")

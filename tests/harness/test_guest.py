@@ -26,7 +26,7 @@ import harness
 from harness.evidence.verify import Verdict
 from harness.interface import api
 from harness.interface.estimator import SmallestClassifier
-from harness.searching import loop, plan
+from harness.searching import loop, resolve
 from harness.system.errors import HarnessError, UsageError
 from harness.system.machine import handled, torch_of_caller
 from harness.training.executors import processes
@@ -179,7 +179,7 @@ def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HARNESS_WORKSPACE", str(tmp_path_factory.mktemp("guest")))
         patch.setattr(processes, "_opened", lambda source: _AtOnce())
-        patch.setattr(plan, "_MOST_TIMES", 2)
+        patch.setattr(resolve, "_MOST_TIMES", 2)
         patch.setattr(trials, "default", 1)
         yield
 

@@ -16,9 +16,10 @@ import torch.nn.functional as functional
 from harness.data.datasets import DATASETS
 from harness.data.training_images import ImageData
 from harness.interface.logs import log_of
-from harness.searching.clock import Pace, TimeLeft
 from harness.searching.external_method import method_of
+from harness.searching.look import Inquiry
 from harness.searching.optuna_sampler import Index, sampler_name
+from harness.searching.time_budget import Pace, TimeLeft
 from harness.studies.events import Confirmed, Proposal, RunEnded, Verified
 from harness.system.errors import ContentError, DeviceError, UsageError
 from harness.system.machine import ignoring_sigint
@@ -167,8 +168,8 @@ def test_a_method_is_held_to_lengths_the_falling_limit_and_the_time(
     asker = method_of(configured, parse_space(configured.space_text), 1)
     assert asker is not None
     seconds = TimeLeft(5_000, Pace(1e-3, 0.0), seconds=12.0)  # of which an epoch takes 5
-    assert asker.propose(1000, {}, seconds).proposal.epochs == 2  # type: ignore[union-attr]
-    assert asker.propose(1000, {}, replace(seconds, seconds=1.0)).lacks_time
+    assert asker.propose(Inquiry(1000, {}, seconds)).proposal.epochs == 2  # type: ignore[union-attr]
+    assert asker.propose(Inquiry(1000, {}, replace(seconds, seconds=1.0))).lacks_time
 
 
 def test_a_sampler_of_optunas_is_held_to_lengths_and_the_limit(

@@ -32,8 +32,8 @@ from harness.bench.replay import (
 )
 from harness.bench.table import Table
 from harness.data.training_images import load
-from harness.searching.clock import Effort
 from harness.searching.external_method import Ask, Asker, Problem, Trial
+from harness.searching.time_budget import Effort
 from harness.system.errors import ContentError, HarnessError
 from harness.training.executors.base import Event, Executor, Finished, Source
 from harness.training.executors.base import Limits as RunLimits

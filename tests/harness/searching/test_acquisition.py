@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.searching.acquisition import Aim, Choice, Option, _expected_falls
-from harness.searching.clock import Pace, TimeLeft
-from harness.searching.surrogate import Observation, Surrogate, row_of, training_row
+from harness.searching.surrogate.features import row_of, training_row
+from harness.searching.surrogate.model import Observation, Surrogate
+from harness.searching.time_budget import Pace, TimeLeft
 from harness.studies.candidate import needed_share
 from harness.training.recipe import Recipe
 from search_spaces.network import MNIST
@@ -39,7 +40,7 @@ def options(metric: Metric = Metric.PARAMETERS) -> list[Option]:
 
 def aim(errors: Sequence[float] = (400, 200, 100, 50, 25), **changes: Any) -> Aim:
     """Return an aim at 100 errors below 20,000 parameters, where many runs of ``options`` made such errors."""
-    rows = [row_of(each.found.architecture, MNIST, 8, *TRAINING) for each in options()]
+    rows = [row_of(each.draw.architecture, MNIST, 8, *TRAINING) for each in options()]
     known = [Observation(row, count, 50) for row, count in zip(rows, errors, strict=True)]
     plain = Aim(
         model=Surrogate(known),

@@ -18,10 +18,12 @@ from harness.data.datasets import DATASETS
 from harness.evidence import bounds as offset_module
 from harness.interface.session import planned_search
 from harness.searching import augmentation
-from harness.searching import plan as plan_module
-from harness.searching.plan import SearchPlan, make_plan, plan_document, read_data, resolve, usual_recipe
+from harness.searching import resolve as resolve_module
+from harness.searching.plan import SearchPlan, make_plan, plan_document
 from harness.searching.request import SearchRequest
-from harness.searching.surrogate import keep, shipped
+from harness.searching.resolve import read_data, resolve
+from harness.searching.surrogate.past import shipped, write_prior
+from harness.searching.time_budget import Effort
 from harness.studies import config as study
 from harness.system.errors import ContentError, DeviceError, UsageError
 from harness.system.files import Workspace
@@ -64,10 +66,10 @@ REQUEST = SearchRequest(
 
 
 def plan(root: Path, known: tuple[str, ...] = (), **changes: Any) -> SearchPlan:
-    resolved, images = read_data(resolve(replace(REQUEST, **changes), Workspace(root)))
+    resolved = read_data(resolve(replace(REQUEST, **changes), Workspace(root)))
     names = [field.name for field in fields(SearchRequest)]
     origins = {name: "commandline" if name in changes else "default" for name in names}
-    return make_plan(resolved, usual_recipe(resolved), images.data_hash, origins, known)
+    return make_plan(resolved, origins, known)
 
 
 def test_the_plan_resolves_every_value(tmp_path: Path):
@@ -170,7 +172,7 @@ TOGETHER = (Condition(Metric.MACS, "<=", 5), Condition(Metric.MACS, ">=", 10))
 def test_what_can_be_refused_without_images_is_refused_before_they_are_read(
     dataset: str, changes: dict[str, Any], error: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(plan_module, "load", lambda *arguments: pytest.fail("the data were read"))
+    monkeypatch.setattr(resolve_module, "load", lambda *arguments: pytest.fail("the data were read"))
     if "net" in (text := changes.get("space", "")):
         (tmp_path / "few.space").write_text(text)
         changes = changes | {"space": f"@{tmp_path}/few.space"}
@@ -211,7 +213,7 @@ def test_the_document_is_json_with_the_space_s_size_and_the_share_under_the_budg
     assert json.loads(json.dumps(document, allow_nan=False)) == json.loads(json.dumps(document))
     assert (document["derivations"], document["feasible_share"], document["feasible"]["exact"]) == (4, [0.5, 0.5], True)
     assert (document["stand_seeds"], document["most_seeds"], document["past_trainings"]) == (2, 6, 0)
-    assert document["lengths"] == plan_module.LENGTHS
+    assert document["lengths"] == resolve_module.LENGTHS
     assert document["origins"]["budget"] == "commandline"
     assert document["origins"]["study"] == "default"
 
@@ -252,7 +254,7 @@ def test_the_name_of_a_study_is_the_one_it_was_begun_with():
 def test_a_study_goes_on_with_the_trainings_that_it_keeps(tmp_path: Path):
     new = plan(tmp_path, study="mine", dataset="mnist-5k", prior="shipped")
     kept = replace(shipped("mnist")[0], source="kept")
-    keep(new.folder, (kept,))
+    write_prior(new.folder, (kept,))
 
     assert new.past == ()
     assert plan(tmp_path, study="mine", prior="shipped").past == (kept,)
@@ -334,7 +336,8 @@ def test_an_augmentation_is_chosen_by_a_middling_network_or_the_smallest(
 
     monkeypatch.setattr(augmentation, "run_all", trained)
     data = replace(DATASETS["mnist-5k"], name="mine")
-    augmentation.choose(data, space, 500, Processes(Source("mine", None), Limits()), 1, "torch", Workspace(tmp_path))
+    effort = Effort(seconds=None, trials=None, workers=1, device="cpu", limits=Limits())
+    augmentation.choose(data, space, 500, Processes(Source("mine", None), Limits()), effort, Workspace(tmp_path))
     expected = parse_network("conv3x3(4) gap linear(10)")
     if "1;" not in where:
         rng = random.Random(0)
@@ -349,8 +352,8 @@ def test_the_time_of_choosing_an_augmentation_is_counted_once(tmp_path: Path, mo
         return named_recipe("small-still")
 
     monkeypatch.setenv("HARNESS_WORKSPACE", str(tmp_path))
-    monkeypatch.setattr(plan_module, "recipe_for", lambda *_: None)
-    monkeypatch.setattr(plan_module, "choose", choose)
+    monkeypatch.setattr(resolve_module, "recipe_for", lambda *_: None)
+    monkeypatch.setattr(resolve_module, "choose", choose)
     with planned_search(replace(REQUEST, recipe="auto"), {}) as plan:
         assert (plan.recipe.name, plan.effort.seconds) == ("small-still", REQUEST.time)
         assert plan.planned_seconds > 0.2

@@ -10,12 +10,15 @@ from typing import Any
 
 import pytest
 
+from harness.searching import look as look_module
 from harness.searching import proposer
 from harness.searching.acquisition import Aim, Choice, Option
-from harness.searching.clock import PACES, TimeLeft, work
+from harness.searching.look import Inquiry, Look
 from harness.searching.optuna_sampler import Index
-from harness.searching.proposer import ALL_ON, Found, Proposer, Switches, _Look, _size_ladder, _violation
-from harness.searching.surrogate import Observation, row_of
+from harness.searching.proposer import ALL_ON, Answer, Proposer, Switches, _size_ladder, _violation
+from harness.searching.surrogate.features import row_of
+from harness.searching.surrogate.model import Observation
+from harness.searching.time_budget import PACES, TimeLeft, work
 from harness.studies.candidate import _TYPICAL_RATIO, Candidate
 from harness.studies.events import Rejected, Repeated
 from harness.training.result import Status
@@ -50,7 +53,7 @@ LARGER_IS_BETTER = tuple(
 def few_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """A tenth of the draws and changes that a search looks at; whatever it looks at, it must choose the best of it."""
     for name, number in {"_AIM_DRAWS": 60, "_AIM_LOOKS": 160, "_PARENTS": 3}.items():
-        monkeypatch.setattr(proposer, name, number)
+        monkeypatch.setattr(look_module, name, number)
 
 
 def new(
@@ -71,16 +74,16 @@ def network(trial: int, width: int, errors: int, fresh: Sequence[int] = ()) -> C
     return Candidate(made, made.parameters, replace(run, validation_errors=errors), seeds, threshold_pct=99.0)
 
 
-def proposed(asked: Proposer, *candidates: Candidate, budget: int = 20_000, time_left: TimeLeft = ROOM) -> Found:
-    return asked.propose(budget, {item.proposal.trial: item for item in candidates}, time_left)
+def proposed(asked: Proposer, *candidates: Candidate, budget: int = 20_000, time_left: TimeLeft = ROOM) -> Answer:
+    return asked.propose(Inquiry(budget, {item.proposal.trial: item for item in candidates}, time_left))
 
 
-def take(asked: Proposer, count: int, budget: int = 20_000) -> tuple[dict[int, Candidate], list[Found]]:
+def take(asked: Proposer, count: int, budget: int = 20_000) -> tuple[dict[int, Candidate], list[Answer]]:
     """Propose so often; each network has been trained, with success, before the next is asked for."""
     candidates: dict[int, Candidate] = {}
     answers = []
     for _ in range(count):
-        answers.append(asked.propose(budget, candidates, ROOM))
+        answers.append(asked.propose(Inquiry(budget, candidates, ROOM)))
         if (proposal := answers[-1].proposal) is not None:
             job = scripted.first_job(proposal)
             run = scripted.made_result(job, lambda parameters, seed: 99.5, job.recipe.epochs)
@@ -89,7 +92,7 @@ def take(asked: Proposer, count: int, budget: int = 20_000) -> tuple[dict[int, C
     return candidates, answers
 
 
-def rejections(*answers: Found) -> list[Rejected]:
+def rejections(*answers: Answer) -> list[Rejected]:
     return [item for found in answers for item in found.passed if isinstance(item, Rejected)]
 
 
@@ -215,8 +218,8 @@ def test_networks_and_lengths_that_take_too_long_are_rejected_for_their_multiply
 @pytest.mark.parametrize("sampler", ["surrogate", "random"])
 @pytest.mark.parametrize("listed", [True, False])
 def test_a_search_without_time_for_any_network_says_so(sampler: str, listed: bool, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(proposer, "_MOST_LISTED", 5_000 if listed else 10)
-    monkeypatch.setattr(proposer, "_DRAWS", 50)
+    monkeypatch.setattr(look_module, "_MOST_LISTED", 5_000 if listed else 10)
+    monkeypatch.setattr(look_module, "DRAWS", 50)
 
     asked = new(WIDE, NO_LADDER, sampler=sampler)
     found = proposed(asked, time_left=replace(ROOM, seconds=0.25))
@@ -237,7 +240,7 @@ def test_a_space_that_is_used_up_lacks_no_time(sampler: str):
 
     used_up = proposed(new(FEW, NO_LADDER, sampler=sampler), *candidates.values(), time_left=replace(ROOM, seconds=1e3))
     slow = new(FEW, NO_LADDER, sampler=sampler).propose(
-        20_000, {0: candidates[0], 1: candidates[1]}, replace(ROOM, seconds=0.0)
+        Inquiry(20_000, {0: candidates[0], 1: candidates[1]}, replace(ROOM, seconds=0.0))
     )
 
     assert [(found.proposal, found.lacks_time) for found in (used_up, slow)] == [(None, False), (None, True)]
@@ -277,10 +280,10 @@ def look(
     past: Sequence[Observation] = LARGER_IS_BETTER,
     time_left: TimeLeft = ROOM,
     **changes: Any,
-) -> _Look:
+) -> Look:
     config = scripted.config(space_text=WIDE, **changes)
     known = {item.proposal.trial: item for item in candidates}
-    return _Look(of or parse_space(WIDE, "test"), config, budget, known, past, time_left)
+    return Look(of or parse_space(WIDE, "test"), config, Inquiry(budget, known, time_left), past)
 
 
 def test_the_best_of_the_draws_and_of_their_neighbours_is_taken(monkeypatch: pytest.MonkeyPatch):
@@ -313,7 +316,7 @@ def test_the_latest_networks_are_changed_even_where_none_has_passed(monkeypatch:
         parents.add(parent.architecture.hash)
         raise DrawError("none")
 
-    monkeypatch.setattr(proposer, "mutate", childless)
+    monkeypatch.setattr(look_module, "mutate", childless)
 
     look(Candidate(made, made.parameters, threshold_pct=99.0), of=card, budget=4_000).aimed(random.Random(0))
 
@@ -354,10 +357,10 @@ def test_an_aim_knows_what_stands_and_what_may_come_to():
 
 
 def test_the_model_learns_the_latest_and_a_share_of_all_that_was_known_before(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(proposer, "_MOST_OBSERVATIONS", 5)
+    monkeypatch.setattr(look_module, "_MOST_OBSERVATIONS", 5)
     learned: list[list[float]] = []
     monkeypatch.setattr(
-        proposer, "Surrogate", lambda observations, belief: learned.append([each.errors for each in observations])
+        look_module, "Surrogate", lambda observations, belief: learned.append([each.errors for each in observations])
     )
     past = [replace(LARGER_IS_BETTER[0], errors=float(errors)) for errors in range(8)]
     own = [network(trial, 4 + trial, 100 + trial) for trial in range(7)]
@@ -373,15 +376,15 @@ def test_the_model_learns_the_latest_and_a_share_of_all_that_was_known_before(mo
 
 
 @pytest.fixture
-def looks(monkeypatch: pytest.MonkeyPatch) -> list[_Look]:
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[Look]:
     """Return what is filled with each look that is taken with the model."""
-    seen, aimed = list[_Look](), _Look.aimed
+    seen, aimed = list[Look](), Look.aimed
 
-    def noted(look: _Look, rng: random.Random) -> list[Choice]:
+    def noted(look: Look, rng: random.Random) -> list[Choice]:
         seen.append(look)
         return aimed(look, rng)
 
-    monkeypatch.setattr(_Look, "aimed", noted)
+    monkeypatch.setattr(Look, "aimed", noted)
     return seen
 
 
@@ -407,13 +410,13 @@ def test_with_few_workers_each_proposal_is_the_first_choice_of_a_look_of_its_own
         questions.impose(each.proposal.decisions)
 
 
-def test_what_a_look_has_left_is_passed_over_where_it_is_known_or_takes_too_long(looks: list[_Look]):
+def test_what_a_look_has_left_is_passed_over_where_it_is_known_or_takes_too_long(looks: list[Look]):
     asked = aiming()
     first = proposed(asked, time_left=MANY).proposal
     assert first is not None
     known, slow, good, *_ = asked._ahead
     asked._ahead[1] = replace(slow, option=replace(slow.option, work=1e18))
-    again = scripted.proposal(1, str(known.option.found.architecture))
+    again = scripted.proposal(1, str(known.option.draw.architecture))
     candidates = [
         Candidate(first, first.parameters, threshold_pct=99.0),
         Candidate(replace(again, epochs=known.epochs), again.parameters, threshold_pct=99.0),
@@ -426,7 +429,7 @@ def test_what_a_look_has_left_is_passed_over_where_it_is_known_or_takes_too_long
     assert len(looks) == 1
 
 
-def test_what_a_look_has_left_is_dropped_when_another_network_stands(looks: list[_Look]):
+def test_what_a_look_has_left_is_dropped_when_another_network_stands(looks: list[Look]):
     asked, standing = aiming(), network(0, 90, 40, fresh=(40, 40))
     proposed(asked, time_left=MANY)
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from harness.searching import optuna_sampler, proposer
-from harness.searching.proposer import Found
+from harness.searching import look, optuna_sampler
+from harness.searching.proposer import Answer
 from harness.searching.state import Search
 from harness.studies.candidate import final_order
 from harness.studies.config import StudyConfig
@@ -90,9 +90,9 @@ def test_a_search_killed_at_any_point_ends_as_if_it_had_not_been(
     monkeypatch.setattr(optuna_sampler, "_POPULATION", 4)
     if sampler == "surrogate":
         # So that it draws, and changes what it has drawn; it looks at a tenth, as it is run again and again.
-        monkeypatch.setattr(proposer, "_MOST_LISTED", 1)
+        monkeypatch.setattr(look, "_MOST_LISTED", 1)
         for name, number in {"_AIM_DRAWS": 60, "_AIM_LOOKS": 160, "_PARENTS": 3}.items():
-            monkeypatch.setattr(proposer, name, number)
+            monkeypatch.setattr(look, name, number)
     configured = scripted.config(sampler=sampler)
     expected, points = whole(tmp_path / "whole", trainer, configured)
     assert points > 150
@@ -231,7 +231,7 @@ def test_a_log_cut_after_any_line_gives_the_state_of_that_moment(
 class Nobody:
     """Proposes nothing."""
 
-    def propose(self, *given: object) -> Found:
+    def propose(self, *given: object) -> Answer:
         raise AssertionError
 
     def tell(self, *given: object) -> None:

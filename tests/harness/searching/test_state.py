@@ -12,7 +12,7 @@ from harness.searching import loop, race
 from harness.searching.loop import poll
 from harness.searching.race import next_rung
 from harness.searching.state import Search
-from harness.searching.surrogate import keep, shipped
+from harness.searching.surrogate.past import shipped, write_prior
 from harness.studies.candidate import final_order, nearest_miss
 from harness.studies.events import Entry, Event, Proposal, Repeated, RunEnded
 from harness.training.executors.base import Source
@@ -119,7 +119,7 @@ def test_what_a_search_shows_is_what_all_of_its_networks_say(
 
 def test_a_resumed_study_learns_from_the_trainings_that_it_keeps(trainer: Trainer, tmp_path: Path):
     past = tuple(item for item in shipped("mnist") if item.learning_rate == scripted.RECIPE.learning_rate)[:5]
-    keep(tmp_path, (*past, replace(past[0], learning_rate=0.5)))
+    write_prior(tmp_path, (*past, replace(past[0], learning_rate=0.5)))
 
     with_past, without = (
         loop.opened(folder, scripted.config(), scripted.effort(), Source("mnist", None))

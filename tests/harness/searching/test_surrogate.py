@@ -15,24 +15,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.searching import surrogate
-from harness.searching.surrogate import (
-    _NETWORK_FEATURES,
-    _TRAINING_FEATURES,
-    Observation,
+from harness import searching
+from harness.searching.surrogate.features import FEATURES, Row, network_features, row_of
+from harness.searching.surrogate.model import Observation, Surrogate
+from harness.searching.surrogate.past import (
     PastTraining,
-    Row,
-    Surrogate,
     comparable,
-    features,
-    keep,
-    kept,
+    csv_of,
     observations,
     past_trainings,
-    row_of,
+    read_prior,
     shipped,
     shipped_sha256,
-    text,
+    write_prior,
 )
 from harness.studies.config import open_study
 from harness.system.errors import ContentError
@@ -46,7 +41,7 @@ from tests.harness import logged
 from tests.harness.some_study import CONFIG
 from tests.harness.unrun import Seeds
 
-WIDTH = len(_NETWORK_FEATURES) + len(_TRAINING_FEATURES)
+WIDTH = len(FEATURES)
 CENTRE: Row = (0.0,) * WIDTH
 # Stated again: deviations of level, slope, bend, network and seed, and how far apart rows say little of each other.
 LEVEL, SLOPE, BEND, NETWORK, SEED, REACH = 0.5, 0.045, 0.4, 0.045, 0.08, 4.0
@@ -71,7 +66,7 @@ def some_observations(count: int) -> list[Observation]:
 def before(row: Row) -> float:
     """Return the mean of the logarithm before any training: parameters come first, epochs behind all features."""
     parameters = math.exp(row[0] * 0.55 + 8.0)
-    epochs = math.exp(row[len(_NETWORK_FEATURES)] * 1.0 + 2.3)
+    epochs = math.exp(row[len(FEATURES) - 3] * 1.0 + 2.3)
     return math.log(100 * (parameters / math.exp(8.0)) ** -0.5 * (epochs / math.exp(2.3)) ** -0.3)
 
 
@@ -117,10 +112,9 @@ def test_a_row_is_the_scaled_features_of_the_network_and_of_its_training():
 
     row = row_of(network, MNIST, 20, 32, 0.3)
 
-    scales = (*_NETWORK_FEATURES, *_TRAINING_FEATURES)
-    raw = [value * width + centre for value, (_, centre, width) in zip(row, scales, strict=True)]
-    known = features(network, analyse(network, MNIST))
-    assert raw == pytest.approx([*known, math.log(20), math.log(32), 0.3], abs=1e-12)
+    raw = [value * feature.width + feature.centre for value, feature in zip(row, FEATURES, strict=True)]
+    values = network_features(network, analyse(network, MNIST)).values()
+    assert raw == pytest.approx([*values, math.log(20), math.log(32), 0.3], abs=1e-12)
 
 
 # Features ---------------------------------------------------------------------------------------------------
@@ -211,16 +205,14 @@ BY_HAND: dict[str, dict[str, float]] = {
 def test_the_features_of_a_network_are_those_counted_by_hand(notation: str):
     network = parse_network(notation)
 
-    found = features(network, analyse(network, MNIST))
-
-    assert dict(zip((name for name, _, _ in _NETWORK_FEATURES), found, strict=True)) == pytest.approx(BY_HAND[notation])
+    assert network_features(network, analyse(network, MNIST)) == pytest.approx(BY_HAND[notation])
 
 
 def test_a_series_is_described_by_its_positions():
     """A map of 400 steps is as a square one of 20 rows."""
-    series, names = Task((1, 1, 400), 3), [name for name, _, _ in _NETWORK_FEATURES]
+    series = Task((1, 1, 400), 3)
     network = parse_network("conv1x3(8) conv1x3(5, stride=2) gap linear(3)", series)
-    found = dict(zip(names, features(network, analyse(network, series)), strict=True))
+    found = network_features(network, analyse(network, series))
     assert found["log channels before the head"] == math.log(5)
     assert found["log rows before the head"] == pytest.approx(math.log(200) / 2)
     assert found["log multiply-adds above 14x14"] == pytest.approx(math.log(1 + 8 * 3 * 400 + 5 * 8 * 3 * 200))
@@ -228,12 +220,11 @@ def test_a_series_is_described_by_its_positions():
 
 @given(st.from_type(Architecture))
 def test_every_network_has_finite_features_and_shares_are_shares(network: Architecture):
-    found = features(network, analyse(network, MNIST))
+    found = network_features(network, analyse(network, MNIST))
 
-    names = [name for name, _, _ in _NETWORK_FEATURES]
-    assert all(map(math.isfinite, found))
+    assert all(map(math.isfinite, found.values()))
     # Sums are counted by kernels that are larger than 1x1, of which a sum may have none.
-    shares = [value for name, value in zip(names, found, strict=True) if "share" in name and name != "share of sums"]
+    shares = [value for name, value in found.items() if "share" in name and name != "share of sums"]
     assert all(0 <= share <= 1 for share in shares)
 
 
@@ -252,10 +243,10 @@ ONE = PastTraining(
 
 
 def test_the_trainings_that_ship_are_of_networks_in_canonical_text():
-    content = (Path(surrogate.__file__).parent / "trainings-mnist.csv").read_bytes()
+    content = (Path(searching.__file__).parent / "trainings-mnist.csv").read_bytes()
 
     assert len(shipped("mnist")) > 400
-    assert text(shipped("mnist")).encode() == content
+    assert csv_of(shipped("mnist")).encode() == content
     assert shipped_sha256("mnist") == hashlib.sha256(content).hexdigest()
     assert (shipped("kmnist"), shipped_sha256("kmnist")) == ((), "")
 
@@ -338,31 +329,31 @@ MINE = replace(ONE, epochs=5, source="mine")
 
 def test_what_is_kept_reads_back_as_it_was(tmp_path: Path):
     several = (ONE, replace(ONE, errors=0.1 + 0.2, source='"quoted", =\nodd'), replace(ONE, source="=1"))
-    keep(tmp_path, several)
-    keep(tmp_path / "none", ())
+    write_prior(tmp_path, several)
+    write_prior(tmp_path / "none", ())
 
-    assert kept(tmp_path) == several
-    assert kept(tmp_path / "none") == ()
-    assert kept(tmp_path / "elsewhere") is None
+    assert read_prior(tmp_path) == several
+    assert read_prior(tmp_path / "none") == ()
+    assert read_prior(tmp_path / "elsewhere") is None
 
 
 @pytest.mark.parametrize(
     "content",
     [
         "architecture,errors\n1,2\n",
-        text([ONE]).replace(",8,", ",eight,"),
-        text([ONE]).replace("conv3x3", "conv0x0"),
-        text([ONE]) + '"',
+        csv_of([ONE]).replace(",8,", ",eight,"),
+        csv_of([ONE]).replace("conv3x3", "conv0x0"),
+        csv_of([ONE]) + '"',
         "\udcff",
     ],
 )
 def test_a_damaged_file_is_named_in_one_line(content: str, tmp_path: Path):
-    keep(tmp_path, ())
+    write_prior(tmp_path, ())
     (path,) = tmp_path.iterdir()
     path.write_bytes(content.encode("utf-8", "surrogateescape"))
 
     with pytest.raises(ContentError) as caught:
-        kept(tmp_path)
+        read_prior(tmp_path)
     assert str(path) in caught.value.message
     assert "\n" not in caught.value.message
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from harness.searching.clock import PACES, Pace, Timing, is_spent, work
 from harness.searching.state import Search
+from harness.searching.time_budget import PACES, Pace, Timing, is_spent, work
 from harness.studies.candidate import Candidate
 from harness.studies.events import RunEnded, Verified
 from harness.training.recipe import Recipe
