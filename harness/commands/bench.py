@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from harness.interface import options
+from harness.interface import declarations, options
 from harness.system import files
 from harness.system.errors import UsageError
 from harness.system.terminal import DURATION, say
@@ -44,12 +44,12 @@ def bench() -> None:
 @_option("--space", help="Record NAME from this search space, or @FILE; without it NAME is shown.")
 @_option("--networks", type=click.IntRange(1, 100_000), default=400, help="Most networks to train.")
 @_option("--seeds", type=click.IntRange(1, 1000), default=2, help="Runs of each network.")
-@_option("--near", type=options.PER_CENT, help="More runs of networks near this validation accuracy.")
+@_option("--near", type=declarations.PER_CENT, help="More runs of networks near this validation accuracy.")
 @_option("--within", type=click.FloatRange(0, 100), default=0.1, help="Distance from --near, in points.")
 @_option("--near-seeds", type=click.IntRange(1, 1000), default=4, help="Runs of each network near --near.")
 @_option(
     "--rungs",
-    type=options.EPOCHS,
+    type=declarations.EPOCHS,
     help="Epochs to validate after, such as 1,2,4,8 [default: a search's rungs, one before, the last].",
 )
 @_option("--recipe", default="fast", help="A recipe's name, or @FILE.toml.")
@@ -173,7 +173,9 @@ def _record(name: str, request: TableRequest, only_plan: bool, as_json: bool) ->
 @_option("--ablations", is_flag=True, help="Also run the default with one part changed at a time.")
 @_option("--repeats", type=click.IntRange(1, 100_000), help="Repeats of each method [default: 200; 3 with --live].")
 @_option("--seed", type=click.IntRange(0), default=0, help="Seed of the comparison.")
-@_option("--target", type=options.PER_CENT, help="Validation accuracy [default: a quarter of the table reaches it].")
+@_option(
+    "--target", type=declarations.PER_CENT, help="Validation accuracy [default: a quarter of the table reaches it]."
+)
 @_option("--budget", type=click.IntRange(1), help="Parameter budget [default: the largest network's].")
 @_option("--time", "seconds", type=DURATION, help="Time of a repeat [default: an eighth of the table trained].")
 @_option("--workers", type=click.IntRange(1, 256), default=2, help="Runs side by side.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.interface import options
+from harness.interface import declarations, options
 from harness.system import files, statistics
 from harness.system.errors import DataError, UsageError
 from harness.system.files import Workspace
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.argument("network")
 @click.option(
     "--seed",
-    type=options.number_or("all", "the index of a seed, counted from 0", 0, name="index"),
+    type=declarations.number_or("all", "the index of a seed, counted from 0", 0, name="index"),
     default="0",
     help="Index of a recorded seed, or all.",
 )

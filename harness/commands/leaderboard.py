@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from harness.data import datasets
-from harness.interface import options
+from harness.interface import declarations, options
 from harness.system import files
 from harness.system.errors import ContentError, UsageError, typed
 from harness.system.files import Workspace
@@ -38,7 +38,7 @@ _LEGEND = (
 @click.command(short_help="Show the standings.")
 @options.option("dataset", default=None, help="Only rows on this data set, a name or a path.")
 @click.option("--tier", type=click.Choice(list(_STYLES)), help="Only rows of this tier.")
-@click.option("--target", type=options.PER_CENT, help="Only rows of this target, in per cent.")
+@click.option("--target", type=declarations.PER_CENT, help="Only rows of this target, in per cent.")
 @click.option("--all", "show_all", is_flag=True, help="All rows, grouped by data set and target.")
 @click.option("--limit", type=click.IntRange(1), help="Largest number of rows to show, the best first.")
 @click.option("--publish", metavar="NETWORK", help="Copy its evidence into the clone of the repository.")

@@ -101,6 +101,20 @@ def is_short(argument: str) -> bool:
     return argument in PRESETS or bool(_HASH.fullmatch(argument) or PATTERN.fullmatch(argument))
 
 
+def network_argument(network: object, workspace: Workspace, task: Task) -> NetworkArgument:
+    """Return the network that a person has given: an architecture, or a text that names one.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if isinstance(network, str):
+        return read_network(network, workspace, task)
+    if not isinstance(network, Architecture):
+        allowed = "allowed are its notation, a preset, a hash or a name"
+        raise UsageError(f"network: a value of type {type(network).__name__} is no network; {allowed}")
+    return NetworkArgument(network)
+
+
 def read_network(argument: str, workspace: Workspace, task: Task) -> NetworkArgument:
     """Return the network that an argument names; its ops fit together for the task."""
     if argument == "-":
@@ -145,9 +159,9 @@ def _parsed(text: str, task: Task) -> Architecture:
     return architecture
 
 
-def read_record(network: str, workspace: Workspace, dataset: str = AUTO, recipe: str | None = None) -> Record:
+def read_record(network: object, workspace: Workspace, dataset: str = AUTO, recipe: str | None = None) -> Record:
     """Return the record of a network; of several targets the one with most seeds: a target has no part in weights."""
-    network_hash = read_network(network, workspace, task_of(dataset)).architecture.hash
+    network_hash = network_argument(network, workspace, task_of(dataset)).architecture.hash
     records = [each for each in record.read_all(workspace.records) if each.hash == network_hash]
     fitting = [each for each in records if dataset in (AUTO, each.dataset) and recipe in (None, each.recipe_name)]
     rows = "; ".join(sorted({f"{each.recipe_name} on {each.dataset}" for each in fitting or records}))
@@ -155,7 +169,7 @@ def read_record(network: str, workspace: Workspace, dataset: str = AUTO, recipe:
         others = f" by that recipe or on that data set: {rows}" if records else ""
         arguments = {"--dataset": dataset, "--recipe": recipe}
         words = [word for name, value in arguments.items() if value not in (None, AUTO) for word in (name, str(value))]
-        hint = f"{typed('verify', network, *words)} trains it, which takes minutes, and keeps record and weights"
+        hint = f"{typed('verify', str(network), *words)} trains it, which takes minutes, and keeps record and weights"
         raise ContentError(f"{network_hash} has no record here{others}", hint=hint)
     if len({(each.recipe_hash, each.dataset) for each in fitting}) > 1:
         raise ContentError(f"{network_hash} has several rows: {rows}", hint="choose with --recipe or --dataset")
