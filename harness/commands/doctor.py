@@ -11,7 +11,7 @@ import platform
 import re
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -221,7 +221,12 @@ def doctor(dataset: str, data: Path | None, verbose: bool, as_json: bool) -> int
             error = {"code": code, "kind": _KINDS[code], "message": failure.message}
             document["error"] = error | {"position": None, "hint": failure.hint}
         options.print_json(document)
-        return code
+    else:
+        _print_checks(checks, verbose)
+    return code
+
+
+def _print_checks(checks: Sequence[_Check], verbose: bool) -> None:
     lines: list[tuple[tuple[str, ...], tuple[str, ...]]] = []
     for check in checks:
         if verbose or check.verdict != "ok":
@@ -232,4 +237,3 @@ def doctor(dataset: str, data: Path | None, verbose: bool, as_json: bool) -> int
     good = sum(check.verdict == "ok" for check in checks)
     if not verbose:
         click.echo(f"{'all' if good == len(checks) else 'the rest'} good ({good} checks; -v lists them)")
-    return code

@@ -63,7 +63,6 @@ def toy(
     curves = [rate_curve(START, rate, iterations, target) for rate in rates]
     known = passes(START)
     check = checked_gradients(START) if with_check else {}
-    apart = {source: largest_difference(check, source) for source in check if source != "chain_rule"}
     written = [] if out is None else _write(out)
     if figure is not None:
         from harness.interface.plots import rates_figure, write_figure
@@ -81,20 +80,29 @@ def toy(
     }
     parts = [_network_text(known), _rates_text(curves, target)]
     if check:
-        document["checks"] = {source: check[source] for source in apart}
-        document["checks"] |= {f"{source}_max_difference": most for source, most in apart.items()}
-        parts.append(
-            "Check: chain rule, autograd (float64), central differences\n\n"
-            + "\n".join(
-                f"  {name}  " + "  ".join(f"{check[source][name]:+.15f}" for source in check)
-                for name in gradients(known)
-            )
-            + "".join(f"\n  the largest difference from {source} is {most:.1e}" for source, most in apart.items())
-        )
+        apart = {source: largest_difference(check, source) for source in check if source != "chain_rule"}
+        document["checks"] = _checks(check, apart)
+        parts.append(_check_text(check, apart))
     if written:
         document["files"] = [str(path) for path in written]
         parts.append("\n".join(document["files"]))
     options.answer(as_json, document, "\n\n".join(parts))
+
+
+def _checks(gradients: Mapping[str, Mapping[str, float]], apart: Mapping[str, float]) -> dict[str, Any]:
+    return {source: gradients[source] for source in apart} | {
+        f"{source}_max_difference": most for source, most in apart.items()
+    }
+
+
+def _check_text(gradients: Mapping[str, Mapping[str, float]], apart: Mapping[str, float]) -> str:
+    """Return the gradients of all sources, a line a weight, and how far the others are from the chain rule."""
+    lines = ["Check: chain rule, autograd (float64), central differences", ""]
+    for name in gradients["chain_rule"]:
+        numbers = (f"{values[name]:+.15f}" for values in gradients.values())
+        lines.append("  ".join(["", name, *numbers]))
+    lines += [f"  the largest difference from {source} is {most:.1e}" for source, most in apart.items()]
+    return "\n".join(lines)
 
 
 def _finite(number: float) -> float | None:
