@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from harness.data.datasets import task_of
 from harness.interface import declarations, options
 from harness.system import files
 from harness.system.errors import UsageError
 from harness.system.files import Workspace
+from harness.system.machine import core_count
 from harness.system.terminal import DURATION, say
 
 if TYPE_CHECKING:
@@ -136,7 +138,6 @@ def _show_table(table: Table, as_json: bool, written: Path | None = None) -> int
 def _record(name: str, request: TableRequest, only_plan: bool, as_json: bool) -> int:
     from harness.bench import record as recordings
     from harness.bench.table import write_table
-    from harness.data.datasets import task_of
     from harness.studies import config as study
     from harness.training import ray
     from harness.training.progress import Reporter
@@ -300,7 +301,6 @@ def _replay(
 ) -> tuple[list[Trace], Judged]:
     from harness.bench.comparison import Judged, append_trace
     from harness.bench.replay import run_repeats
-    from harness.system.machine import core_count
     from harness.training.progress import Reporter
 
     with Reporter(design.repeats * len(compared), "repeats") as reporter:

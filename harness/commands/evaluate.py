@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from harness.data import datasets
 from harness.interface import declarations, options
 from harness.system import files, statistics
 from harness.system.errors import DataError, UsageError
@@ -126,13 +127,12 @@ def _own(evidence: Record, indices: list[int], images: Path, workspace: Workspac
     import numpy as np
     import torch
 
-    from harness.data.datasets import dataset
     from harness.data.other_images import own_images
     from harness.evidence.evaluate import probabilities
     from harness.evidence.record import read_recorded
 
     weight_files = [read_recorded(workspace.records, evidence, index) for index in indices]
-    spec = dataset(evidence.dataset)
+    spec = datasets.dataset(evidence.dataset)
     precision = evidence.recipe.precision
     pictures, faults = own_images(images, spec)
     pixels = torch.from_numpy(np.stack([picture.pixels for picture in pictures]))

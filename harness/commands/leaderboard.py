@@ -11,6 +11,7 @@ import click
 from harness.data import datasets
 from harness.interface import declarations, options
 from harness.system import files
+from harness.system.document import document_of
 from harness.system.errors import ContentError, UsageError, typed
 from harness.system.files import Workspace
 from harness.system.terminal import busy, console, show_table
@@ -94,7 +95,6 @@ def leaderboard(
     harness leaderboard --html
     """
     from harness.evidence.leaderboard import survey
-    from harness.system.document import document_of
 
     if dataset is not None:
         datasets.dataset(dataset)

@@ -5,17 +5,28 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from harness.interface import options
+from harness.interface.plots import rates_figure, write_figure
 from harness.system import files
 from harness.system.errors import UsageError
 from harness.system.files import check_writable
-
-if TYPE_CHECKING:
-    from harness.toy.rates import RateCurve
+from harness.toy.backprop import (
+    BACKWARD,
+    EXAMPLE,
+    FORWARD,
+    GRADIENTS,
+    LEARNING_RATES,
+    START,
+    WEIGHTS,
+    gradients,
+    passes,
+    with_numbers,
+)
+from harness.toy.rates import RateCurve, checked_gradients, largest_difference, rate_curve, remarks, shortest
 
 
 @click.command(short_help="Work out backpropagation on a network of eight weights.")
@@ -56,17 +67,12 @@ def toy(
     harness toy --check
     harness toy --out toy
     """
-    from harness.toy.backprop import LEARNING_RATES, START, gradients, passes
-    from harness.toy.rates import checked_gradients, largest_difference, rate_curve, remarks
-
     rates = tuple(dict.fromkeys(learning_rates or LEARNING_RATES))
     curves = [rate_curve(START, rate, iterations, target) for rate in rates]
     known = passes(START)
     check = checked_gradients(START) if with_check else {}
     written = [] if out is None else _write(out)
     if figure is not None:
-        from harness.interface.plots import rates_figure, write_figure
-
         write_figure(rates_figure(curves, target), figure)
         written.append(figure)
     document: dict[str, Any] = {
@@ -116,8 +122,6 @@ def _table(rows: Sequence[Sequence[str]], align: str) -> list[str]:
 
 
 def _network_text(numbers: Mapping[str, float]) -> str:
-    from harness.toy.backprop import BACKWARD, EXAMPLE, FORWARD, GRADIENTS, WEIGHTS, with_numbers
-
     lines = ["The network: 2 inputs, 2 sigmoid hidden units, 2 sigmoid outputs, 8 weights, no biases", ""]
     lines += ["  " + "  ".join(f"{name} {numbers[name]:g}" for name in names) for names in (EXAMPLE, WEIGHTS)]
     for title, formulas in (
@@ -136,8 +140,6 @@ def _network_text(numbers: Mapping[str, float]) -> str:
 
 def _rates_text(curves: Sequence[RateCurve], target: float) -> str:
     """Return the table of learning rates, and below it what is out of the ordinary."""
-    from harness.toy.rates import remarks, shortest
-
     updates = len(curves[0].losses) - 1
     numbers = sorted({*(10**power for power in range(len(str(updates)))), updates})
     rows = [["rate", *(f"after {number:,}" for number in numbers), f"updates to a loss below {shortest(target)}"]]

@@ -13,6 +13,7 @@ from harness.data import datasets
 from harness.interface import declarations, options
 from harness.interface.results import Explanation, Exported, Study, Trained, Trial, Verified
 from harness.system import files
+from harness.system.document import document_of
 from harness.system.errors import UsageError, require
 from harness.system.files import Workspace, check_writable, write_together
 from harness.system.machine import check_may_start
@@ -486,7 +487,6 @@ def leaderboard(dataset: str | Path | Dataset | None = None, target_pct: float |
     import pandas
 
     from harness.evidence.leaderboard import survey
-    from harness.system.document import document_of
 
     rows = survey(files.workspace()).rows
     names = network_names((row.architecture, row.parameters) for row in rows)

@@ -13,8 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from harness.data import datasets
 from harness.system.files import workspace
 from harness.system.terminal import DURATION, Parsed, say
+from search_spaces.catalog import SPACES
+from search_spaces.errors import NotationError
+from search_spaces.notation import parse_conditions
 from search_spaces.space import OBJECTIVES
 
 if TYPE_CHECKING:
@@ -86,9 +90,6 @@ def _accuracy(text: str, whole: int) -> float:
 
 
 def _conditions(text: str) -> tuple[Condition, ...]:
-    from search_spaces.errors import NotationError
-    from search_spaces.notation import parse_conditions
-
     try:
         return parse_conditions(_spelled_out(text))
     except NotationError as error:
@@ -112,8 +113,6 @@ class DatasetType(click.ParamType):  # type: ignore[type-arg]  # generic since c
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the name under which the data are known; what is a path is read and kept."""
-        from harness.data import datasets
-
         if isinstance(value, datasets.Dataset):
             return value.name
         if not isinstance(value, str | os.PathLike):
@@ -241,8 +240,6 @@ def known(name: str) -> Iterable[str]:
     """Return what an option or argument may name."""
     match name:
         case "space":
-            from search_spaces.catalog import SPACES
-
             return ("auto", *SPACES)
         case "sampler":
             from harness.searching.optuna_sampler import SAMPLERS
@@ -255,9 +252,7 @@ def known(name: str) -> Iterable[str]:
         case "engine":
             return ("auto", "native", "torch")
         case "dataset":
-            from harness.data.datasets import DATASETS
-
-            return ("auto", *DATASETS, *(path.name for path in (workspace().runs / ".data").glob("*-*")))
+            return ("auto", *datasets.DATASETS, *(path.name for path in (workspace().runs / ".data").glob("*-*")))
         case "study" | "start_from":
             from harness.interface.lookup import studies
 

@@ -20,11 +20,12 @@ import click
 from harness.interface.declarations import COMPLETED, DECLARED, DatasetType, known
 from harness.system.errors import Interrupted, UsageError
 from harness.system.terminal import Parsed, counted, say, text_of
+from search_spaces.network import Task, analyse
+from search_spaces.notation import parse_network
 
 if TYPE_CHECKING:
     from harness.training.native.native import Choice
     from harness.training.recipe import Recipe
-    from search_spaces.network import Task
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -187,9 +188,6 @@ def say_training(choice: Choice, recipe: Recipe, task: Task, teachers: Path) -> 
     if choice.why:
         say(f"torch trains, not the native engine: {choice.why}")
     if recipe.teacher_recipe is not None:
-        from search_spaces.network import analyse
-        from search_spaces.notation import parse_network
-
         parameters = analyse(parse_network(recipe.teacher, task), task).parameters
         say(
             f"{counted(recipe.teacher_seeds, 'teacher')} of {parameters:,} parameters; a missing one is trained first, "

@@ -15,6 +15,7 @@ from harness.interface.results import Trial, Verified
 from harness.system import files
 from harness.system.errors import UsageError
 from harness.system.files import Workspace, check_writable
+from harness.system.machine import choose_device, worker_count
 from harness.system.terminal import counted, say
 from harness.system.user_code import function_of
 from harness.training.recipe import Recipe, check_batch, check_statistics
@@ -63,7 +64,6 @@ def plan_verification(request: VerifyRequest, workspace: Workspace) -> Plan:
 
     from harness.data.training_images import load
     from harness.evidence.verify import Plan, due_indices
-    from harness.system.machine import choose_device, worker_count
     from harness.training.native.native import choose_engine
 
     device = choose_device(request.device)

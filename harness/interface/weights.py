@@ -13,6 +13,7 @@ from harness.interface.lookup import NetworkArgument, only_row, recipe_of, row_o
 from harness.system import files
 from harness.system.errors import TargetMissed, UsageError
 from harness.system.files import Workspace
+from harness.system.machine import choose_device, torch_of_caller
 from harness.training.recipe import NamedRecipe
 from harness.training.result import Epoch, Purpose, Result, Status, accuracy_pct
 from search_spaces.network import Architecture
@@ -152,7 +153,6 @@ def train_here(job: Job, images: ImageData) -> tuple[Result, Training]:
     """
     import torch
 
-    from harness.system.machine import choose_device, torch_of_caller
     from harness.training.native.native import choose_engine
     from harness.training.progress import Reporter
     from harness.training.run import TrainingData, train_job
