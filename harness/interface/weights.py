@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -87,18 +88,24 @@ def seed_of_network(
     row = only_row(argument, dataset=dataset_named, target_pct=None, recipe_given=recipe is not None)
     named = recipe_of(row, recipe, epochs)
     dataset_meant = (row and row.dataset) or dataset_named
-    # Of several records, for several targets, one that has this seed.
-    fitting = [
-        each for each in records if each.recipe_hash == named.recipe.hash and dataset_meant in (None, each.dataset)
-    ]
-    evidence = max(fitting, key=lambda each: (each.seed(seed) is not None, len(each.seeds)), default=None)
+    evidence = _record_with(seed, records, named.recipe.hash, dataset_meant)
     if evidence is not None and not retrain:
-        kept_seeds = record.kept_indices(workspace.records, evidence)
-        if seed not in kept_seeds:
-            held = f"kept are those of {', '.join(map(str, kept_seeds))}" if kept_seeds else "none are"
-            raise UsageError(f"the weights of seed {seed} are not kept ({held}); --retrain trains it")
+        _check_kept(evidence, seed, workspace)
     recorded = None if evidence is None else evidence.seed(seed)
     return SeedOfNetwork(architecture, named, dataset_meant or dataset, seed, evidence, recorded, retrain)
+
+
+def _record_with(seed: int, records: Sequence[Record], recipe_hash: str, dataset: str | None) -> Record | None:
+    """Return of several records, for several targets, one that has this seed, else the one of most seeds."""
+    fitting = [each for each in records if each.recipe_hash == recipe_hash and dataset in (None, each.dataset)]
+    return max(fitting, key=lambda each: (each.seed(seed) is not None, len(each.seeds)), default=None)
+
+
+def _check_kept(evidence: Record, seed: int, workspace: Workspace) -> None:
+    kept_seeds = record.kept_indices(workspace.records, evidence)
+    if seed not in kept_seeds:
+        held = f"kept are those of {', '.join(map(str, kept_seeds))}" if kept_seeds else "none are"
+        raise UsageError(f"the weights of seed {seed} are not kept ({held}); --retrain trains it")
 
 
 def weights_of(seed: SeedOfNetwork, images: ImageData, workspace: Workspace, *, device: str, engine: str) -> Weights:
