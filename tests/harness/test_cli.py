@@ -54,7 +54,7 @@ def raising(monkeypatch: pytest.MonkeyPatch, error: BaseException | type[BaseExc
     def stop(*arguments: Any) -> None:
         raise error
 
-    monkeypatch.setattr("search_spaces.network.analyse", stop)
+    monkeypatch.setattr("harness.interface.api.analyse", stop)
 
 
 # Errors -----------------------------------------------------------------------------------------------------
