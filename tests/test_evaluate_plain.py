@@ -24,7 +24,7 @@ from harness.training.run import to_safetensors
 from search_spaces.network import analyse
 from search_spaces.notation import parse_network
 from tests.conftest import REPOSITORY
-from tests.harness.test_data import idx
+from tests.factories import idx
 
 PROGRAM = REPOSITORY / "docs" / "examples" / "evaluate_plain.py"
 MNIST = DATASETS["mnist"]

@@ -23,8 +23,8 @@ from harness.evidence import ledger, record
 from harness.evidence.evaluate import probabilities
 from harness.evidence.record import Record, WeightFile, weights_path
 from harness.system.files import Workspace
+from tests.factories import idx
 from tests.harness.commands.conftest import NETWORK, ROW, Trainer
-from tests.harness.test_data import idx
 
 
 def refused(capsys: pytest.CaptureFixture[str], code: int, *arguments: str) -> str:

@@ -40,7 +40,7 @@ from harness.training.result import Purpose, derive_seed
 from harness.training.run import to_safetensors
 from search_spaces.network import MNIST, Architecture, analyse
 from search_spaces.notation import parse_network
-from tests.harness.test_every_op import EVERY_OP
+from tests.harness.training.native.networks import EVERY_OP
 
 # Export -----------------------------------------------------------------------------------------------------------
 

@@ -9,6 +9,12 @@ from torch import Tensor, nn
 
 from harness.training.train import _check_images, _engine_tensors, _flat, _NativeProgram
 
+# Every op with a kernel once, also compared with torch as an ONNX model.
+EVERY_OP = (
+    "conv5x5(4, pad=0, stride=2, bias) bn relu dropout(0.1) dwconv3x3(bias) res(conv1x1(4) relu) dropout2d(0.1) "
+    "maxpool(3) avgpool conv1x1(6) leaky conv3x1(6, groups=2) prelu conv1x3(4) swish bn(unscaled) unshuffle(2) gap "
+    "linear(12) bn relu linear(10)"
+)
 # One kernel at three resolutions, and one with as many groups as channels.
 ACROSS = (
     "conv3x3(4) bn leaky conv3x3(4, tie=a) bn prelu | maxpool | conv3x3(4, tie=a) bn relu "

@@ -27,27 +27,10 @@ from harness.training.recipe import Recipe
 from search_spaces.errors import NotationError, ShapeError
 from search_spaces.network import MNIST, Architecture, analyse
 from search_spaces.notation import parse_network, parse_space
-from search_spaces.ops import (
-    SIGNATURES,
-    Dropout,
-    Dropout2d,
-    Kind,
-    Op,
-    Parameter,
-    Role,
-    Shape,
-    Signature,
-    written,
-)
+from search_spaces.ops import SIGNATURES, Dropout, Dropout2d, Kind, Op, Parameter, Role, Shape, Signature, written
 from search_spaces.space import draw_uniform, enumerate_draws, feasible
-from tests.harness.training.native.networks import NETWORKS
+from tests.harness.training.native.networks import EVERY_OP, NETWORKS
 
-# Also compared with torch as an ONNX model.
-EVERY_OP = (
-    "conv5x5(4, pad=0, stride=2, bias) bn relu dropout(0.1) dwconv3x3(bias) res(conv1x1(4) relu) dropout2d(0.1) "
-    "maxpool(3) avgpool conv1x1(6) leaky conv3x1(6, groups=2) prelu conv1x3(4) swish bn(unscaled) unshuffle(2) gap "
-    "linear(12) bn relu linear(10)"
-)
 GRAMMAR = Path(__file__).resolve().parents[2] / "docs" / "grammar.md"
 
 
