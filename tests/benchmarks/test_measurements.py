@@ -21,8 +21,8 @@ from harness.training.recipe import RECIPES, Recipe
 from harness.training.result import PROTOCOL_VERSION, Purpose, Result, Status
 from harness.training.run import Job
 from search_spaces.notation import parse_network
+from tests.fakes import Seeds
 from tests.harness.training.native.test_native_training import some_images
-from tests.harness.unrun import Seeds
 
 TEXT = "conv3x3(2) | gap | linear(10)"
 

@@ -14,7 +14,7 @@ import pytest
 
 from harness.bench.record import _BANDS, Near, Recording, TableRequest, _choose, _Chosen, _table_of, prepare, record
 from harness.bench.table import Table
-from harness.studies.config import StudyConfig, open_study
+from harness.studies.config import open_study
 from harness.studies.events import Entry, RunEnded
 from harness.studies.log import StudyLog
 from harness.studies.state import StudyState
@@ -29,25 +29,13 @@ from search_spaces.errors import DrawError
 from search_spaces.network import MNIST, analyse
 from search_spaces.notation import parse_network, parse_space
 from search_spaces.space import SearchSpace
+from tests.factories import make_result
+from tests.fakes import InstantExecutor
 from tests.harness.bench.made_up import ENVIRONMENT, FACTS, HASHES, TEXTS
-from tests.harness.desks import Desks
 
 NETWORKS = tuple(map(parse_network, TEXTS))
 COSTS = {network: analyse(network, MNIST) for network in NETWORKS}
-CONFIG = StudyConfig(
-    dataset="mnist",
-    data_hash="d" * 64,
-    budget=100,
-    target_pct=100.0,
-    threshold_pct=100.0,
-    space="few",
-    space_text=FACTS.space,
-    sampler="stratified",
-    recipe=FACTS.recipe,
-    recipe_name="fast-4ep",
-    rungs=FACTS.rungs,
-    seed=0,
-)
+CONFIG = FACTS.config(100, 100.0)
 
 
 def recording(folder: Path, near: Near | None = None) -> Recording:
@@ -66,28 +54,21 @@ def with_runs(folder: Path, runs: Iterable[Result], near: Near | None = None) ->
     return made
 
 
-def some_run(network: int = 0, seed: int = 0, errors: tuple[int, ...] = (50, 40, 30, 20), **changes: Any) -> Result:
-    analysis = analyse(NETWORKS[network], MNIST)
-    whole = Result(
-        architecture=NETWORKS[network],
-        hash=HASHES[network],
-        parameters=analysis.parameters,
-        macs=analysis.macs,
+def some_run(network: int = 0, seed: int = 0, errors: tuple[int, ...] = (50, 40, 30, 20), **fields: Any) -> Result:
+    plain = make_result(
+        TEXTS[network],
+        errors[-1],
         recipe=FACTS.recipe,
         recipe_name="fast-4ep",
-        recipe_hash=FACTS.recipe.hash,
-        dataset="mnist",
         purpose=Purpose.BENCH,
         seed_index=seed,
         seed=derive_seed(HASHES[network], FACTS.recipe.hash, Purpose.BENCH, seed),
-        status=Status.COMPLETE,
         history=tuple(Epoch(epoch, 0.1, 0.1, 1.5 * epoch, wrong) for epoch, wrong in enumerate(errors, start=1)),
-        validation_errors=errors[-1],
         validation_size=1000,
         environment=replace(ENVIRONMENT, commit="c" * 40, dirty=False),
         trial=network,
     )
-    return replace(whole, **changes)
+    return replace(plain, **fields)
 
 
 def test_what_is_near_the_target_is_due_once_all_have_their_first_runs(tmp_path: Path):
@@ -261,7 +242,8 @@ def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
 
 def run_session(trainer: Trainer, folder: Path, near: Near | None = None) -> Table:
     with Reporter(6, "runs") as reporter:
-        return record(recording(folder, near), folder / "teachers", reporter, lambda *given: Desks(trainer.answer))
+        executor = InstantExecutor(trainer.answer)
+        return record(recording(folder, near), folder / "teachers", reporter, lambda *arguments: executor)
 
 
 def test_every_network_is_trained_with_every_seed_and_read_at_every_rung(trainer: Trainer, tmp_path: Path):

@@ -12,30 +12,24 @@ import pytest
 from harness.cli import run
 from harness.evidence import record
 from harness.evidence.leaderboard import refresh
-from harness.evidence.record import Record
 from harness.system.errors import ContentError
 from harness.system.files import Workspace
 from search_spaces.network import MNIST, analyse
 from search_spaces.notation import parse_network
+from tests.factories import make_record, network_of_width
 from tests.outline import checked
-
-NewRecord = Callable[..., Record]
-
-
-def network(width: int) -> str:
-    return f"conv3x3({width}) bn relu | maxpool | conv3x3(8) bn relu | gap | conv1x1(10)"
 
 
 @pytest.fixture
-def board(workspace: Path, new_record: NewRecord) -> Path:
+def board(workspace: Path) -> Path:
     """A workspace with a verified, a measured and a claimed row, and a row on another data set."""
     folder = workspace / "runs" / "records"
-    record.write(folder, new_record([50, 52, 54, 56, 58], network(9)))
-    record.write(folder, new_record([70], network(4), name="mine"))
-    record.write(folder, new_record([300] * 5, network(6), dataset="kmnist", target_pct=95.0))
+    record.write(folder, make_record([50, 52, 54, 56, 58], network_of_width(9)))
+    record.write(folder, make_record([70], network_of_width(4), name="mine"))
+    record.write(folder, make_record([300] * 5, network_of_width(6), dataset="kmnist", target_pct=95.0))
     claim = {
         "name": "theirs\x1b[2J",
-        "architecture": network(3),
+        "architecture": network_of_width(3),
         "test_accuracy_pct": 99.9,
         "metric": "best epoch",
         "runs": 1,
@@ -99,11 +93,9 @@ def test_all_rows_stand_in_groups_with_their_ranks(board: Path, capsys: pytest.C
     assert "97.000 \u00b1 0.000" in found["kmnist (not MNIST), 95 %"][0]
 
 
-def test_without_a_choice_the_smallest_of_each_target_come_first(
-    board: Path, new_record: NewRecord, capsys: pytest.CaptureFixture[str]
-):
+def test_without_a_choice_the_smallest_of_each_target_come_first(board: Path, capsys: pytest.CaptureFixture[str]):
     for width, target in ((10, 99.4), (11, 99.4), (12, 99.0)):
-        record.write(board / "runs" / "records", new_record([50] * 5, network(width), target_pct=target))
+        record.write(board / "runs" / "records", make_record([50] * 5, network_of_width(width), target_pct=target))
 
     assert run(["leaderboard"]) == 0
 
@@ -117,7 +109,7 @@ def test_without_a_choice_the_smallest_of_each_target_come_first(
 
 
 def parameters(width: int) -> int:
-    return analyse(parse_network(network(width)), MNIST).parameters
+    return analyse(parse_network(network_of_width(width)), MNIST).parameters
 
 
 @pytest.mark.parametrize(
@@ -148,7 +140,7 @@ def test_nothing_is_written_unless_asked(board: Path, capsys: pytest.CaptureFixt
 
     assert {path for path in board.rglob("*") if path.is_file()} == before
     # The package is in no clone.
-    assert run(["leaderboard", "--publish", network(9)]) == 2
+    assert run(["leaderboard", "--publish", network_of_width(9)]) == 2
 
 
 def edited(path: Path, old: str, new: str) -> None:
@@ -208,4 +200,4 @@ def test_nothing_is_left_out_of_the_table_that_is_written(damage: Callable[[Path
     with pytest.raises(ContentError):
         refresh(place)
     assert place.leaderboard.read_bytes() == before
-    assert run(["leaderboard", "--publish", network(9)]) == 4
+    assert run(["leaderboard", "--publish", network_of_width(9)]) == 4

@@ -16,10 +16,11 @@ from harness.data import training_images as data
 from harness.data.datasets import DATASETS
 from harness.evidence import ledger, record
 from harness.system.files import Workspace
-from tests.harness import unrun
-from tests.harness.unrun import Seeds
+from tests import verifications
+from tests.fakes import Seeds, without_training
+from tests.verifications import commit_evidence
 
-NETWORK = str(unrun.NETWORK)
+NETWORK = str(verifications.NETWORK)
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def seeds(place: Workspace, monkeypatch: pytest.MonkeyPatch) -> Seeds:
         return SimpleNamespace(dataset=DATASETS["mnist" if name == "auto" else name], train_labels=range(60_000))
 
     monkeypatch.setattr(data, "load", load_other)
-    return unrun.without_training(monkeypatch)
+    return without_training(monkeypatch)
 
 
 def verified(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> dict[str, Any]:
@@ -45,7 +46,7 @@ def verified(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0)
 def declared(place: Workspace, capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
     """Declare a certification, commit it, and return the attempt."""
     attempt: dict[str, Any] = verified(capsys, "--certify", "--declare-only", *arguments)["attempt"]
-    unrun.commit(place)
+    commit_evidence(place)
     return attempt
 
 
@@ -68,7 +69,7 @@ def test_json_has_the_documented_fields(seeds: Seeds, capsys: pytest.CaptureFixt
 
     found = verified(capsys, "--seeds", "6")
 
-    assert (found["architecture"], found["hash"]) == (NETWORK, unrun.NETWORK.hash)
+    assert (found["architecture"], found["hash"]) == (NETWORK, verifications.NETWORK.hash)
     assert found["parameters"] == 36 + 8 + 50
     assert (found["tier"], found["target_pct"], found["passed"], found["attempt"]) == ("verified", 99.4, True, None)
     assert found["test_errors"] == [50, 51, 52, 53, 54, 55]
@@ -143,7 +144,7 @@ def test_a_declaration_says_what_was_declared_and_what_to_do(
 def test_a_hash_brings_its_recipe_its_data_set_and_its_target(seeds: Seeds, capsys: pytest.CaptureFixture[str]):
     verified(capsys, "--recipe", "smoke", "--dataset", "kmnist", "--target", "90", "--seeds", "5", "--name", "mine")
 
-    assert run(["verify", unrun.NETWORK.hash, "--seeds", "6", "--json"]) == 0
+    assert run(["verify", verifications.NETWORK.hash, "--seeds", "6", "--json"]) == 0
 
     found = json.loads(capsys.readouterr().out)
     assert (found["recipe"], found["dataset"], found["target_pct"]) == ("smoke", "kmnist", 90.0)

@@ -40,6 +40,7 @@ from harness.training.result import Purpose, derive_seed
 from harness.training.run import to_safetensors
 from search_spaces.network import MNIST, Architecture, analyse
 from search_spaces.notation import parse_network
+from tests.factories import make_record, make_result
 from tests.harness.training.native.networks import EVERY_OP
 
 # Export -----------------------------------------------------------------------------------------------------------
@@ -172,7 +173,7 @@ def _recorded(spec: Dataset, network: nn.Module, architecture: Architecture, pla
 
 @pytest.mark.parametrize(("numbers", "arranged", "channels", "labels"), KINDS)
 def test_onnx_load_pixels_and_evaluation_say_the_same_classes_of_raw_numbers(
-    numbers: np.ndarray, arranged: np.ndarray, channels: str, labels: list[Any], workspace: Path, new_record: Any
+    numbers: np.ndarray, arranged: np.ndarray, channels: str, labels: list[Any], workspace: Path
 ):
     answers = np.array(labels)[np.arange(140) % len(labels)]
     spec = harness.Data.from_arrays("a", numbers[:100], answers[:100], numbers[100:], answers[100:], channels=channels)
@@ -180,7 +181,7 @@ def test_onnx_load_pixels_and_evaluation_say_the_same_classes_of_raw_numbers(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(2)
         network = build(architecture, spec.task).eval()
-    made = _recorded(spec, network, architecture, Workspace(workspace), new_record([0]))
+    made = _recorded(spec, network, architecture, Workspace(workspace), make_record([0]))
     shares = own.pixels_of(spec, numbers[100:]) / 255
     inputs = (shares - np.reshape(spec.mean, (-1, 1, 1))) / np.reshape(spec.std, (-1, 1, 1))
     due = network(torch.from_numpy(inputs.astype(np.float32))).argmax(1).numpy()
@@ -245,11 +246,9 @@ def test_bytes_may_come_as_any_type_without_axes_of_one_and_have_a_gradient(of_b
         ("bb", {"engine": "native AVX2 0123"}, "made elsewhere"),
     ],
 )
-def test_weights_are_compared_with_the_record(
-    weights: str, changes: dict[str, Any], found: str, new_record: Any, new_result: Any
-):
-    recorded = replace(new_record([60]).seeds[0], weights_sha256="aa")
-    made = new_result(weights_sha256=weights, environment=replace(recorded.environment, **changes))
+def test_weights_are_compared_with_the_record(weights: str, changes: dict[str, Any], found: str):
+    recorded = replace(make_record([60]).seeds[0], weights_sha256="aa")
+    made = make_result(weights_sha256=weights, environment=replace(recorded.environment, **changes))
 
     assert match(made, recorded) == found
     assert match(made, None) == match(made, replace(recorded, weights_sha256=None)) == "not on record"
@@ -291,10 +290,10 @@ def read_through_onnx(model: Path, folder: Path, evidence: Record) -> tuple[tupl
 
 
 def test_a_recorded_seed_is_trained_only_where_that_is_asked_for_and_then_as_its_row_was(
-    small_data: ImageData, workspace: Path, new_record: Any, capsys: pytest.CaptureFixture[str]
+    small_data: ImageData, workspace: Path, capsys: pytest.CaptureFixture[str]
 ):
     recipe = Recipe(epochs=1, batch_size=25)
-    made = new_record([60], NETWORK, recipe=recipe, recipe_name="special")
+    made = make_record([60], NETWORK, recipe=recipe, recipe_name="special")
     record.write(workspace / "runs" / "records", made)
 
     for seed in ("0", "99"):

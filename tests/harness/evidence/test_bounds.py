@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,8 @@ from harness.evidence.ledger import Attempt, Outcome
 from harness.evidence.record import Record
 from harness.system.statistics import lower_bound
 from tests.conftest import REPOSITORY
+from tests.factories import make_record
 
-NewRecord = Callable[..., Record]
 CLOSE = [99.46, 99.40, 99.38, 99.41, 99.42, 99.45]
 
 
@@ -179,11 +179,9 @@ def attempt_at(evidence: Record, **changes: Any) -> Attempt:
 
 
 @pytest.mark.parametrize(("errors", "outcome"), [(55, Outcome.CERTIFIED), (62, Outcome.FAILED)])
-def test_the_outcome_and_the_bound_are_those_of_the_declared_seeds(
-    errors: int, outcome: Outcome, new_record: NewRecord
-):
+def test_the_outcome_and_the_bound_are_those_of_the_declared_seeds(errors: int, outcome: Outcome):
     # Two more seeds that were not declared would change both.
-    evidence = new_record([*(errors + index % 3 for index in range(20)), 500, 500], beacon="1" * 40)
+    evidence = make_record([*(errors + index % 3 for index in range(20)), 500, 500], beacon="1" * 40)
     accuracies = [100 - (errors + index % 3) / 100 for index in range(20)]
     due = stats.ttest_1samp(accuracies, 0, alternative="greater").confidence_interval(0.99).low
 
@@ -193,8 +191,8 @@ def test_the_outcome_and_the_bound_are_those_of_the_declared_seeds(
     assert bound == pytest.approx(due, abs=1e-9)
 
 
-def test_an_attempt_is_open_while_one_of_its_seeds_is_missing(new_record: NewRecord):
-    evidence = new_record([40] * 19)
+def test_an_attempt_is_open_while_one_of_its_seeds_is_missing():
+    evidence = make_record([40] * 19)
 
     assert bounds.ending(attempt_at(evidence), evidence) == (Outcome.OPEN, None)
 
@@ -209,8 +207,8 @@ def test_an_attempt_is_open_while_one_of_its_seeds_is_missing(new_record: NewRec
         ({"rules": 1}, "rules"),
     ],
 )
-def test_an_attempt_that_breaks_the_rules_certifies_nothing(changes: dict[str, Any], field: str, new_record: NewRecord):
-    evidence = new_record([40] * 20, beacon="1" * 40)
+def test_an_attempt_that_breaks_the_rules_certifies_nothing(changes: dict[str, Any], field: str):
+    evidence = make_record([40] * 20, beacon="1" * 40)
     attempt = attempt_at(evidence, outcome=Outcome.CERTIFIED, lower_bound_pct=99.6)
     assert bounds.contradiction(attempt, evidence) is None
 

@@ -15,8 +15,9 @@ from torch import Tensor
 
 from harness.data.datasets import DATASETS
 from harness.evidence.evaluate import Evaluation, evaluated, probabilities
-from harness.evidence.record import Record, SeedRun, WeightFile
+from harness.evidence.record import SeedRun, WeightFile
 from harness.training.recipe import Precision
+from tests.factories import make_record
 
 MNIST = DATASETS["mnist"]
 # Of five images: what is right, and what the network is sure of.
@@ -25,11 +26,11 @@ SURE = torch.tensor([[0.7, 0.2, 0.1], [0.1, 0.6, 0.3], [0.2, 0.5, 0.3], [0.1, 0.
 
 
 @pytest.fixture
-def run(new_record: Callable[..., Record]) -> Callable[..., SeedRun]:
+def run() -> Callable[..., SeedRun]:
     """A recorded seed with these wrong images."""
 
     def made(*wrong: tuple[int, int]) -> SeedRun:
-        return replace(new_record([0]).seeds[0], wrong=wrong, test_errors=len(wrong), test_size=len(LABELS))
+        return replace(make_record([0]).seeds[0], wrong=wrong, test_errors=len(wrong), test_size=len(LABELS))
 
     return made
 

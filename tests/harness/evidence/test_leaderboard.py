@@ -6,7 +6,6 @@ import itertools
 import json
 import math
 import random
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, replace
 from pathlib import Path
@@ -20,7 +19,6 @@ from harness.evidence import bounds, leaderboard, ledger, record
 from harness.evidence.check import faults, publish
 from harness.evidence.leaderboard import SCHEMA_VERSION, LeaderboardRow, Tier, read, read_claims, to_csv
 from harness.evidence.ledger import Outcome
-from harness.evidence.record import Record
 from harness.studies import config as study
 from harness.system import files
 from harness.system.errors import ContentError, UsageError
@@ -28,12 +26,10 @@ from harness.system.files import Workspace
 from harness.training.result import Purpose, Result, Status
 from search_spaces.network import Architecture
 from search_spaces.notation import parse_network
-from tests.harness import logged, unrun
-from tests.harness.conftest import made_record, made_result
-from tests.harness.some_study import CONFIG
+from tests.factories import CONFIG, make_record, make_result, network_of_width
+from tests.study_logs import write_runs
+from tests.verifications import git
 
-NewRecord = Callable[..., Record]
-NewResult = Callable[..., Result]
 CLAIM: dict[str, Any] = {
     "name": "n",
     "architecture": "conv3x3(8) | gap | linear(10)",
@@ -59,8 +55,8 @@ def place(tmp_path: Path) -> Workspace:
 # Tiers, figures and order ----------------------------------------------------------------------------
 
 
-def test_a_row_counts_all_attempts_at_its_target_and_says_how_sure_its_own_was(place: Workspace, new_record: NewRecord):
-    made = new_record([56, 62] * 15)
+def test_a_row_counts_all_attempts_at_its_target_and_says_how_sure_its_own_was(place: Workspace):
+    made = make_record([56, 62] * 15)
     network, recipe, dataset, target, protocol = made.key
     ledger.declare(place.ledger, ("0" * 12, recipe, dataset, target, protocol), 0, 30)
     attempt = ledger.declare(place.ledger, made.key, 0, 30)
@@ -89,17 +85,17 @@ def test_a_row_counts_all_attempts_at_its_target_and_says_how_sure_its_own_was(p
     ],
 )
 def test_the_seeds_that_were_declared_at_once_decide_and_later_ones_do_not_help(
-    errors: list[int], declared: list[range], tier: Tier, place: Workspace, new_record: NewRecord
+    errors: list[int], declared: list[range], tier: Tier, place: Workspace
 ):
-    made = new_record(errors)
+    made = make_record(errors)
     for indices in declared:
         ledger.declare_verification(place.ledger, made.key, indices)
 
     assert leaderboard._tier_of(made, ledger.read(place.ledger)) is tier
 
 
-def test_the_figures_of_a_row_are_those_of_its_seeds(new_record: NewRecord):
-    made = new_record([50, 60, 70])
+def test_the_figures_of_a_row_are_those_of_its_seeds():
+    made = make_record([50, 60, 70])
     diverged = replace(made.seeds[2], status=Status.DIVERGED, best_test_errors=65)
     made = replace(made, seeds=(*made.seeds[:2], diverged))
 
@@ -185,11 +181,11 @@ def test_the_front_equals_that_of_comparing_all_pairs():
     assert all(a.parameters < b.parameters for a, b in itertools.pairwise(front))
 
 
-def test_fresh_seeds_speak_for_a_network_not_the_draw_that_chose_it(new_result: NewResult):
-    chosen = new_result(errors=30)
-    fresh = [new_result(errors=60 + index, purpose=Purpose.CONFIRM, seed_index=index) for index in range(3)]
-    stopped = new_result(errors=500, purpose=Purpose.CONFIRM, seed_index=3, status=Status.PRUNED)
-    diverged = new_result(errors=9_000, purpose=Purpose.CONFIRM, seed_index=4, status=Status.DIVERGED)
+def test_fresh_seeds_speak_for_a_network_not_the_draw_that_chose_it():
+    chosen = make_result(errors=30)
+    fresh = [make_result(errors=60 + index, purpose=Purpose.CONFIRM, seed_index=index) for index in range(3)]
+    stopped = make_result(errors=500, purpose=Purpose.CONFIRM, seed_index=3, status=Status.PRUNED)
+    diverged = make_result(errors=9_000, purpose=Purpose.CONFIRM, seed_index=4, status=Status.DIVERGED)
 
     assert leaderboard.validation_runs([chosen]) == [chosen]
     assert leaderboard.validation_runs([chosen, *fresh]) == fresh
@@ -201,19 +197,15 @@ def test_fresh_seeds_speak_for_a_network_not_the_draw_that_chose_it(new_result: 
 # Sources ---------------------------------------------------------------------------------------------
 
 
-def network(width: int) -> str:
-    return f"conv3x3({width}) bn relu | maxpool | conv3x3(8) bn relu | gap | conv1x1(10)"
-
-
 def add_study(place: Workspace, name: str, results: list[Result]) -> Path:
     folder = place.study(name)
     study.open_study(folder, CONFIG, {})
-    logged.ran(folder, *(replace(item, study=name, trial=number) for number, item in enumerate(results)))
+    write_runs(folder, *(replace(item, study=name, trial=number) for number, item in enumerate(results)))
     return folder
 
 
-def test_a_claim_never_counts_as_reached_and_never_shares_a_row(place: Workspace, new_record: NewRecord):
-    made = new_record([50] * 5)
+def test_a_claim_never_counts_as_reached_and_never_shares_a_row(place: Workspace):
+    made = make_record([50] * 5)
     record.write(place.records, made)
     claim = {
         "name": "n",
@@ -234,25 +226,25 @@ def test_a_claim_never_counts_as_reached_and_never_shares_a_row(place: Workspace
     assert second.mean_test_accuracy_pct == 99.99
 
 
-def test_a_study_gives_its_pareto_front_alone(place: Workspace, new_result: NewResult):
+def test_a_study_gives_its_pareto_front_alone(place: Workspace):
     folder = add_study(
         place,
         "s",
         [
-            new_result(network(4), 90),
-            new_result(network(5), 95),
-            new_result(network(6), 70),
-            new_result(network(7), 70),
-            new_result(network(3), 10, status=Status.PRUNED),
-            new_result(network(2), None, status=Status.CRASHED),
+            make_result(network_of_width(4), 90),
+            make_result(network_of_width(5), 95),
+            make_result(network_of_width(6), 70),
+            make_result(network_of_width(7), 70),
+            make_result(network_of_width(3), 10, status=Status.PRUNED),
+            make_result(network_of_width(2), None, status=Status.CRASHED),
         ],
     )
 
     rows = leaderboard._rows_of_study(folder)
 
     assert [(str(item.architecture), item.validation_accuracy_pct) for item in rows] == [
-        (network(4), 99.1),
-        (network(6), 99.3),
+        (network_of_width(4), 99.1),
+        (network_of_width(6), 99.3),
     ]
     assert {item.tier for item in rows} == {Tier.SEARCHED}
     assert {item.study for item in rows} == {"s"}
@@ -263,35 +255,33 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A repository from which the program runs: a record, the row of a search elsewhere, and nothing else."""
     folder = tmp_path / "clone"
     monkeypatch.setattr(files, "SHIPPED", folder)
-    record.write(folder / "records", made_record([60], network(6)))
-    searched = leaderboard._searched_row([made_result(network(4), 90)], 99.4)
+    record.write(folder / "records", make_record([60], network_of_width(6)))
+    searched = leaderboard._searched_row([make_result(network_of_width(4), 90)], 99.4)
     files.write_text(folder / "leaderboard.csv", leaderboard.to_csv([searched]))
     rows = leaderboard.collect(Workspace(folder))
     files.write_text(folder / "leaderboard.csv", leaderboard.to_csv(rows))
-    unrun.git(Workspace(folder), "init", "--quiet")
+    git(Workspace(folder), "init", "--quiet")
     return committed(folder)
 
 
 def committed(folder: Path) -> Path:
-    unrun.git(Workspace(folder), "add", "--all")
-    unrun.git(Workspace(folder), "commit", "--quiet", "--message", "evidence")
+    git(Workspace(folder), "add", "--all")
+    git(Workspace(folder), "commit", "--quiet", "--message", "evidence")
     return folder
 
 
-def test_what_is_shipped_is_known_in_every_workspace_and_stays_as_it_is(
-    clone: Path, place: Workspace, new_record: NewRecord, new_result: NewResult
-):
+def test_what_is_shipped_is_known_in_every_workspace_and_stays_as_it_is(clone: Path, place: Workspace):
     before = {path: path.read_bytes() for path in clone.rglob("*") if path.is_file()}
-    add_study(place, "s", [new_result(network(5), 80)])
-    record.write(place.records, new_record([70], network(6), first=1))
+    add_study(place, "s", [make_result(network_of_width(5), 80)])
+    record.write(place.records, make_record([70], network_of_width(6), first=1))
 
     rows = leaderboard.refresh(place)
 
     # The own seed joins the shipped one.
     assert {(str(row.architecture), row.tier, row.test_errors_mean) for row in rows} == {
-        (network(6), Tier.MEASURED, 65),
-        (network(5), Tier.SEARCHED, None),
-        (network(4), Tier.SEARCHED, None),
+        (network_of_width(6), Tier.MEASURED, 65),
+        (network_of_width(5), Tier.SEARCHED, None),
+        (network_of_width(4), Tier.SEARCHED, None),
     }
     assert leaderboard.read(place.leaderboard) == rows
     assert {path: path.read_bytes() for path in clone.rglob("*") if path.is_file()} == before
@@ -299,10 +289,10 @@ def test_what_is_shipped_is_known_in_every_workspace_and_stays_as_it_is(
 
 
 def test_a_row_is_published_with_its_evidence_and_all_attempts(
-    clone: Path, place: Workspace, new_record: NewRecord, monkeypatch: pytest.MonkeyPatch
+    clone: Path, place: Workspace, monkeypatch: pytest.MonkeyPatch
 ):
-    mine, other = new_record([50] * 5), new_record([55], network(9))
-    failed = new_record([90] * 20, network(7), beacon="1" * 40)
+    mine, other = make_record([50] * 5), make_record([55], network_of_width(9))
+    failed = make_record([90] * 20, network_of_width(7), beacon="1" * 40)
     for made in (mine, other, failed):
         record.write(place.records, made)
         files.append_line(
@@ -319,7 +309,7 @@ def test_a_row_is_published_with_its_evidence_and_all_attempts(
 
     there = Workspace(clone)
     assert {made.hash for made in record.read_all(there.records)} == {
-        made_record([60], network(6)).hash, mine.hash, failed.hash
+        make_record([60], network_of_width(6)).hash, mine.hash, failed.hash
     }  # fmt: skip
     found = ledger.read(there.ledger)
     assert [[line.hash for line in each] for each in (found.attempts, found.declarations)] == [
@@ -341,15 +331,13 @@ def test_a_row_is_published_with_its_evidence_and_all_attempts(
         publish(place, mine.hash)
 
 
-def test_refreshes_at_once_leave_a_whole_file_and_readers_never_see_half_of_one(
-    place: Workspace, new_record: NewRecord
-):
+def test_refreshes_at_once_leave_a_whole_file_and_readers_never_see_half_of_one(place: Workspace):
     for width in range(3, 9):
-        record.write(place.records, new_record([50], network(width)))
+        record.write(place.records, make_record([50], network_of_width(width)))
     leaderboard.refresh(place)
 
     def refresh(number: int) -> int:
-        record.write(place.records, new_record([60 + number], network(10 + number)))
+        record.write(place.records, make_record([60 + number], network_of_width(10 + number)))
         return len(leaderboard.refresh(place)) if number % 2 else len(leaderboard.read(place.leaderboard))
 
     with ThreadPoolExecutor(4) as pool:
@@ -360,8 +348,8 @@ def test_refreshes_at_once_leave_a_whole_file_and_readers_never_see_half_of_one(
     assert [path.name for path in place.runs.glob("*.csv*")] == ["leaderboard.csv"]
 
 
-def test_a_torn_ledger_costs_a_row_its_certificate_and_no_more(place: Workspace, new_record: NewRecord):
-    made, other = new_record([40] * 30, beacon="1" * 40), new_record([60], network(6))
+def test_a_torn_ledger_costs_a_row_its_certificate_and_no_more(place: Workspace):
+    made, other = make_record([40] * 30, beacon="1" * 40), make_record([60], network_of_width(6))
     record.write(place.records, made)
     record.write(place.records, other)
     ledger.close(
@@ -401,8 +389,8 @@ def test_what_follows_from_a_searched_network_is_computed_again(
 
 
 @pytest.mark.parametrize("left", ["", "another target"])
-def test_seeds_of_an_attempt_that_the_ledger_lacks_are_not_ranked(left: str, place: Workspace, new_record: NewRecord):
-    made = new_record([50, 55])
+def test_seeds_of_an_attempt_that_the_ledger_lacks_are_not_ranked(left: str, place: Workspace):
+    made = make_record([50, 55])
     record.write(place.records, replace(made, seeds=tuple(replace(run, attempt=1) for run in made.seeds)))
     if left:
         ledger.declare(place.ledger, replace(made, target_pct=99.0).key, 0, 20)

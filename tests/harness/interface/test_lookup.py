@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +12,6 @@ import pytest
 
 from harness.evidence import record
 from harness.evidence.leaderboard import refresh
-from harness.evidence.record import Record
 from harness.interface.lookup import KnownRow, NetworkArgument, only_row, read_network, read_study, recipe_of
 from harness.studies import config as study
 from harness.system.errors import ContentError, UsageError
@@ -24,13 +22,15 @@ from search_spaces.catalog import PRESETS, network_name
 from search_spaces.errors import NotationError
 from search_spaces.network import MNIST
 from search_spaces.notation import parse_network
-from tests.harness import logged, scripted, unrun
+from tests import searches
+from tests.factories import make_record, make_result
+from tests.fakes import without_training
+from tests.study_logs import write_runs
+from tests.verifications import make_plan, run_plan
 
 NETWORK = parse_network("conv3x3(8) bn relu | maxpool | conv3x3(8) bn relu | gap | conv1x1(10)")
 OTHER = "conv3x3(9) bn relu | gap | conv1x1(10)"
 ALONE = KnownRow(None, "", None, None)
-NewRecord = Callable[..., Record]
-NewResult = Callable[..., Result]
 
 
 @pytest.fixture
@@ -41,8 +41,8 @@ def place(workspace: Path) -> Workspace:
 def keep_study(place: Workspace, *results: Result, name: str = "a-study") -> None:
     """Leave a study with these runs in the workspace."""
     folder = place.study(name)
-    study.open_study(folder, scripted.config(), {})
-    logged.ran(folder, *results)
+    study.open_study(folder, searches.config(), {})
+    write_runs(folder, *results)
 
 
 # How it is written -------------------------------------------------------------------------------------------
@@ -111,16 +111,16 @@ def test_a_hash_that_is_short_or_unknown_and_an_unknown_name_are_content_errors(
 
 
 @pytest.mark.parametrize("digits", [6, 12])
-def test_a_hash_is_looked_up_in_the_records(digits: int, place: Workspace, new_record: NewRecord):
-    record.write(place.records, new_record([55], name="mine"))
+def test_a_hash_is_looked_up_in_the_records(digits: int, place: Workspace):
+    record.write(place.records, make_record([55], name="mine"))
 
     found = read_network(NETWORK.hash[:digits], place, MNIST)
 
     assert found == NetworkArgument(NETWORK, "mine", (KnownRow(Recipe(), "fast", "mnist", 99.4),))
 
 
-def test_a_network_is_found_by_its_name_too(place: Workspace, new_record: NewRecord):
-    made = new_record([60])
+def test_a_network_is_found_by_its_name_too(place: Workspace):
+    made = make_record([60])
     record.write(place.records, made)
     refresh(place)
     name = network_name(made.architecture, made.parameters)
@@ -133,8 +133,8 @@ def test_a_network_is_found_by_its_name_too(place: Workspace, new_record: NewRec
 
 
 @pytest.mark.parametrize("ranked", [False, True])
-def test_a_hash_of_no_record_is_looked_up_in_the_studies(ranked: bool, place: Workspace, new_result: NewResult):
-    keep_study(place, new_result())
+def test_a_hash_of_no_record_is_looked_up_in_the_studies(ranked: bool, place: Workspace):
+    keep_study(place, make_result())
     if ranked:
         assert NETWORK.hash in {row.hash for row in refresh(place)}
 
@@ -174,13 +174,12 @@ def test_a_row_that_was_trained_elsewhere_brings_the_recipe_that_it_names(
     recipe: Recipe,
     is_known: bool,
     place: Workspace,
-    new_result: NewResult,
     monkeypatch: pytest.MonkeyPatch,
 ):
     if name == "mine":
-        unrun.without_training(monkeypatch)
-        unrun.run(place, unrun.plan(range(1), architecture=parse_network(OTHER), recipe=NamedRecipe("mine", recipe)))
-    keep_study(place, replace(new_result(), recipe=recipe, recipe_name=name, recipe_hash=recipe.hash))
+        without_training(monkeypatch)
+        run_plan(place, make_plan(range(1), architecture=parse_network(OTHER), recipe=NamedRecipe("mine", recipe)))
+    keep_study(place, replace(make_result(), recipe=recipe, recipe_name=name, recipe_hash=recipe.hash))
     refresh(place)
     (place.runs / "a-study" / "config.json").unlink()
 
@@ -189,17 +188,17 @@ def test_a_row_that_was_trained_elsewhere_brings_the_recipe_that_it_names(
     assert rows == (KnownRow(recipe if is_known else None, name, "mnist", None),)
 
 
-def test_an_ambiguous_name_lists_what_it_may_mean(place: Workspace, new_record: NewRecord):
+def test_an_ambiguous_name_lists_what_it_may_mean(place: Workspace):
     texts = ("conv3x3(8) bn relu | gap | linear(10)", "conv3x3(8) bn swish | gap | linear(10)")
     for text in texts:
-        record.write(place.records, new_record([55], text))
+        record.write(place.records, make_record([55], text))
 
     with pytest.raises(ContentError) as caught:
         read_network("plain-178", place, MNIST)
     assert all(parse_network(text).hash in caught.value.message for text in texts)
 
 
-def test_a_study_is_found_by_name_by_path_and_as_the_latest(place: Workspace, new_result: NewResult):
+def test_a_study_is_found_by_name_by_path_and_as_the_latest(place: Workspace):
     with pytest.raises(UsageError):
         read_study(None, place)
     keep_study(place, name="one")

@@ -20,16 +20,17 @@ from harness.studies.state import StudyState
 from harness.system.errors import UsageError
 from harness.system.files import Workspace
 from harness.training.result import Purpose, Result, Status
-from tests.harness import scripted
+from tests import searches
+from tests.factories import make_job_result, make_proposal
 
-PROPOSAL = scripted.proposal(3, "conv3x3(40) relu conv3x3(8) relu gap linear(10)")
-JOB = scripted.first_job(PROPOSAL)
+PROPOSAL = make_proposal(3, "conv3x3(40) relu conv3x3(8) relu gap linear(10)")
+JOB = searches.first_job(PROPOSAL)
 NEAREST = NearestMiss(
     trial=3, hash="0" * 12, parameters=2140, epochs=8, errors=70, runs=1, allowed=69, size=10_000, cost=2140
 )
-CONFIG = scripted.config(dataset="kmnist", target_pct=99.4, threshold_pct=99.3)
+CONFIG = searches.config(dataset="kmnist", target_pct=99.4, threshold_pct=99.3)
 STATE = StudyState(Path("one"), CONFIG)
-EFFORT = scripted.effort(seconds=2700.0, trials=None)
+EFFORT = searches.effort(seconds=2700.0, trials=None)
 
 
 def reporter(*, verbose: bool = False) -> SearchReporter:
@@ -37,7 +38,7 @@ def reporter(*, verbose: bool = False) -> SearchReporter:
 
 
 def validated(errors: int | None, status: Status = Status.COMPLETE, message: str = "", **changes: object) -> Result:
-    plain = scripted.made_result(JOB, lambda parameters, seed: 99.0, 8)
+    plain = make_job_result(JOB, lambda parameters, seed: 99.0, 8)
     size = None if errors is None else 10_000
     result = replace(plain, validation_errors=errors, validation_size=size, status=status, message=message)
     return replace(result, train_seconds=12.4, **changes)  # type: ignore[arg-type]

@@ -14,12 +14,12 @@ from harness.searching import optuna_sampler as sampler
 from harness.searching.optuna_sampler import _POPULATION, SAMPLERS, Index, Trial, _Member, _offspring
 from harness.studies.candidate import Candidate
 from harness.system.errors import UsageError
-from harness.training.result import Purpose, Status
+from harness.training.result import Status
 from search_spaces.catalog import space
 from search_spaces.network import MNIST, analyse
 from search_spaces.notation import parse_space
 from search_spaces.space import Condition, Draw, Metric, SearchSpace, draw, draw_uniform, judge, uniform
-from tests.harness.raced import SIZE, proposal, result
+from tests.factories import SIZE, make_proposal, make_result
 
 CARD = space("card")
 ALL = pytest.mark.parametrize("name", sorted(SAMPLERS))
@@ -29,7 +29,12 @@ def ended(parameters: int, violation_pct: float, status: Status = Status.COMPLET
     """Return a network whose first run ended so far below a threshold of 90 per cent."""
     failed = status not in (Status.COMPLETE, Status.PRUNED)
     errors = None if failed else round(SIZE * (10 + violation_pct) / 100)
-    return Candidate(proposal(), parameters, result(errors, status=status, purpose=Purpose.SEARCH), threshold_pct=90.0)
+    return Candidate(
+        make_proposal(),
+        parameters,
+        make_result(errors=errors, status=status),
+        threshold_pct=90.0,
+    )
 
 
 def tell(index: Index, trial: Trial, found: Draw, number: int, within: SearchSpace = CARD) -> None:
@@ -95,7 +100,7 @@ def test_an_imposed_network_is_entered_as_it_is(name: str):
         (ended(500, 2.5, Status.PRUNED), "nsga2", TrialState.COMPLETE, 500, 2.5),
         (ended(500, 0.0, Status.DIVERGED), "tpe", TrialState.FAIL, None, None),
         (ended(500, 0.0, Status.CRASHED), "nsga2", TrialState.FAIL, None, None),
-        (Candidate(proposal(), 500, threshold_pct=90.0), "tpe", TrialState.FAIL, None, None),
+        (Candidate(make_proposal(), 500, threshold_pct=90.0), "tpe", TrialState.FAIL, None, None),
     ],
 )
 def test_optuna_is_told_the_size_to_minimise_and_the_accuracy_as_a_constraint(

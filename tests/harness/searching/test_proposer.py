@@ -24,13 +24,15 @@ from search_spaces.errors import DrawError
 from search_spaces.network import MNIST, analyse
 from search_spaces.notation import parse_network, parse_space
 from search_spaces.space import Condition, Draw, Metric, SearchSpace
-from tests.harness import scripted
+from tests import searches
+from tests.factories import make_job_result, make_proposal
+from tests.fakes import by_size
 
 FEW = "net = conv3x3({4, 8, 12}) gap linear(10);"  # 86, 162 and 238 parameters
 WIDE = "width = 1..100; net = conv3x3(width) gap linear(10);"  # 10 + 19 a channel
 ROOM = TimeLeft(images=50_000, pace=PACES["native"])
 MANY = replace(ROOM, workers=40)
-TRAINING = (scripted.RECIPE.batch_size, scripted.RECIPE.augmented_share)
+TRAINING = (searches.RECIPE.batch_size, searches.RECIPE.augmented_share)
 NO_LADDER, ASKING = Switches(ladder=False), Switches(ladder=False, aim=False)
 
 
@@ -54,9 +56,9 @@ def few_looks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def new(
-    text: str = scripted.SPACE, switches: Switches = ALL_ON, past: Sequence[Observation] = (), **changes: Any
+    text: str = searches.SPACE, switches: Switches = ALL_ON, past: Sequence[Observation] = (), **changes: Any
 ) -> Proposer:
-    return Proposer(parse_space(text, "test"), scripted.config(space_text=text, **changes), switches, past)
+    return Proposer(parse_space(text, "test"), searches.config(space_text=text, **changes), switches, past)
 
 
 def aiming(text: str = WIDE, **changes: Any) -> Proposer:
@@ -65,8 +67,8 @@ def aiming(text: str = WIDE, **changes: Any) -> Proposer:
 
 def network(trial: int, width: int, errors: int, fresh: Sequence[int] = ()) -> Candidate:
     """Return a network whose runs ended with so many errors; 100 are the threshold."""
-    made = scripted.proposal(trial, f"conv3x3({width}) gap linear(10)")
-    run = scripted.made_result(scripted.first_job(made), scripted.by_size, scripted.RECIPE.epochs)
+    made = make_proposal(trial, f"conv3x3({width}) gap linear(10)")
+    run = make_job_result(searches.first_job(made), by_size, searches.RECIPE.epochs)
     seeds = [replace(run, seed_index=index, validation_errors=count) for index, count in enumerate(fresh)]
     return Candidate(made, made.parameters, replace(run, validation_errors=errors), seeds, threshold_pct=99.0)
 
@@ -82,8 +84,8 @@ def take(asked: Proposer, count: int, budget: int = 20_000) -> tuple[dict[int, C
     for _ in range(count):
         answers.append(asked.propose(budget, candidates, ROOM))
         if (proposal := answers[-1].proposal) is not None:
-            job = scripted.first_job(proposal)
-            run = scripted.made_result(job, lambda parameters, seed: 99.5, job.recipe.epochs)
+            job = searches.first_job(proposal)
+            run = make_job_result(job, lambda parameters, seed: 99.5, job.recipe.epochs)
             candidates[proposal.trial] = Candidate(proposal, proposal.parameters, run, threshold_pct=99.0)
             asked.tell(candidates[proposal.trial])
     return candidates, answers
@@ -98,7 +100,7 @@ def rejections(*answers: Found) -> list[Rejected]:
 
 @pytest.mark.parametrize("name", ["card", "tiny", "posed"])
 def test_the_ladder_spreads_sizes_evenly_in_the_logarithm_those_above_the_middle_first(name: str):
-    steps = _size_ladder(space(name), scripted.config())
+    steps = _size_ladder(space(name), searches.config())
 
     sizes = [analyse(step.architecture, MNIST).parameters for step in steps]
     ratios = [larger / smaller for smaller, larger in itertools.pairwise(sorted(sizes))]
@@ -278,7 +280,7 @@ def look(
     time_left: TimeLeft = ROOM,
     **changes: Any,
 ) -> _Look:
-    config = scripted.config(space_text=WIDE, **changes)
+    config = searches.config(space_text=WIDE, **changes)
     known = {item.proposal.trial: item for item in candidates}
     return _Look(of or parse_space(WIDE, "test"), config, budget, known, past, time_left)
 
@@ -304,7 +306,7 @@ def test_the_best_of_the_draws_and_of_their_neighbours_is_taken(monkeypatch: pyt
 
 def test_the_latest_networks_are_changed_even_where_none_has_passed(monkeypatch: pytest.MonkeyPatch):
     card = space("card")
-    config = scripted.config(space_text=card.text, space="card", sampler="surrogate")
+    config = searches.config(space_text=card.text, space="card", sampler="surrogate")
     made = proposed(Proposer(card, config, past=LARGER_IS_BETTER), budget=4_000).proposal
     assert made is not None
     parents = set[str]()
@@ -413,7 +415,7 @@ def test_what_a_look_has_left_is_passed_over_where_it_is_known_or_takes_too_long
     assert first is not None
     known, slow, good, *_ = asked._ahead
     asked._ahead[1] = replace(slow, option=replace(slow.option, work=1e18))
-    again = scripted.proposal(1, str(known.option.found.architecture))
+    again = make_proposal(1, str(known.option.found.architecture))
     candidates = [
         Candidate(first, first.parameters, threshold_pct=99.0),
         Candidate(replace(again, epochs=known.epochs), again.parameters, threshold_pct=99.0),

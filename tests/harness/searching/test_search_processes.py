@@ -22,7 +22,7 @@ from harness.cli import run
 from harness.studies.log import read_state
 from harness.training.result import Purpose, Result
 from tests.conftest import REPOSITORY
-from tests.harness import logged
+from tests.study_logs import read_lines
 
 pytestmark = pytest.mark.nightly
 SPACE = "net = conv3x3({2, 3, 4}, stride=2) bn relu | maxpool(4) | conv1x1({4, 8}) bn relu | gap | linear(10);"
@@ -76,7 +76,7 @@ class Search:
             time.sleep(0.02)
 
     def events(self, *kinds: str) -> list[dict[str, Any]]:
-        return [event for event in logged.documents(self.folder) if event["event"] in kinds]
+        return [event for event in read_lines(self.folder) if event["event"] in kinds]
 
     def results(self) -> dict[tuple[int | None, str, int], Result]:
         found = read_state(self.folder).results if (self.folder / "config.json").exists() else []

@@ -42,9 +42,9 @@ from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job
 from search_spaces.network import MNIST, Architecture, Task, analyse
 from search_spaces.notation import parse_network
-from tests.harness import logged
-from tests.harness.some_study import CONFIG
-from tests.harness.unrun import Seeds
+from tests.factories import CONFIG
+from tests.fakes import Seeds
+from tests.study_logs import write_runs
 
 WIDTH = len(_NETWORK_FEATURES) + len(_TRAINING_FEATURES)
 CENTRE: Row = (0.0,) * WIDTH
@@ -290,7 +290,7 @@ def run(trial: int, errors: int | None, **changes: Any) -> Result:
 
 def keep_study(folder: Path, *runs: Result, **config: Any) -> None:
     open_study(folder, replace(CONFIG, **{"dataset": "mnist-5k", **config}), {})
-    logged.ran(folder, *runs)
+    write_runs(folder, *runs)
 
 
 def test_whole_runs_of_all_studies_on_the_same_images_are_ones_own(tmp_path: Path):

@@ -28,8 +28,8 @@ from harness.training.recipe import Recipe
 from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job
 from search_spaces.notation import parse_network
-from tests.harness.desks import Desks
-from tests.harness.scripted import made_result
+from tests.factories import make_job_result
+from tests.fakes import InstantExecutor
 
 SOURCE = Source("mnist-5k", None)
 LIMITS = Limits(seconds=120)
@@ -43,7 +43,7 @@ JOB = Job(
 LONG = replace(JOB, recipe=replace(JOB.recipe, epochs=1000))
 
 
-RESULT = made_result(JOB, lambda parameters, seed: 99.0, 2)
+RESULT = make_job_result(JOB, lambda parameters, seed: 99.0, 2)
 
 
 def read(job: Job, repeat: int) -> Reading:
@@ -239,7 +239,7 @@ def test_a_job_that_breaks_is_done_again():
             return Broken(job, Status.CRASHED, "signal 9")
         return Finished(job, replace(RESULT, seed_index=job.seed_index))
 
-    desks = Desks(answer)
+    desks = InstantExecutor(answer)
     found = list(run_all([replace(JOB, seed_index=seed) for seed in range(2)], desks, 9, seen.append))
     assert [finished.result.seed_index for finished in found] == [1, 0]
     assert [type(event) for event in seen if event.job.seed_index == 0] == [Broken, Broken, Finished]
