@@ -8,12 +8,15 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import torch
+from torch.nn import functional
 
 from harness.data.datasets import dataset
 from harness.evidence.record import Found, Record, SeedRun
 from harness.studies.candidate import Candidate
 from harness.studies.config import StudyConfig
 from harness.studies.events import Proposal
+from harness.training.modules import Images
 from harness.training.recipe import Recipe
 from harness.training.result import Environment, Epoch, Purpose, Result, Status, derive_seed
 from harness.training.run import Job, begun
@@ -193,6 +196,21 @@ def make_found(study: str = "elsewhere") -> Found:
         search_seconds=3000.0,
         workers=2,
     )
+
+
+MEAN = 0.13
+DEVIATION = 0.31
+
+
+def make_images(count: int, seed: int = 0) -> Images:
+    """Return random blobs: smooth enough for networks to learn something, without any data set."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(10, (count,), generator=generator)
+    coarse = torch.rand(10, 1, 7, 7, generator=torch.Generator().manual_seed(1))
+    shapes = functional.interpolate(coarse, 28, mode="bilinear")
+    noise = 0.5 * torch.rand(count, 1, 28, 28, generator=generator)
+    pixels = ((0.5 * shapes[labels] + noise) * 255).to(torch.uint8)
+    return Images(pixels, labels, (MEAN,), (DEVIATION,))
 
 
 _IDX_KINDS = {"uint8": "08", "int32": "0c"}

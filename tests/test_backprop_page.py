@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness.toy.backprop import BACKWARD, FORWARD, START, gradients, losses, passes
 from harness.toy.rates import central_differences, rate_curve
+from tests.conftest import REPOSITORY
 
-ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs" / "backprop.md"
+PAGE = REPOSITORY / "docs" / "backprop.md"
 KNOWN = passes(START)
 WIDTH = 1e-5
 

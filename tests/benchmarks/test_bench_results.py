@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness.searching import optuna_sampler as sampler
+from tests.conftest import REPOSITORY
 
-RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
+RESULTS = REPOSITORY / "benchmarks" / "results"
 AIDED = {f"{name}-aided" for name in ("random", "tpe", "nsga2", "evolution")}
 OTHERS = {"random", "tpe", "nsga2", "evolution", "halving"} | AIDED
 

@@ -21,8 +21,8 @@ from harness.training.recipe import RECIPES, Recipe
 from harness.training.result import PROTOCOL_VERSION, Purpose, Result, Status
 from harness.training.run import Job
 from search_spaces.notation import parse_network
+from tests.factories import make_images
 from tests.fakes import Seeds
-from tests.harness.training.native.test_native_training import some_images
 
 TEXT = "conv3x3(2) | gap | linear(10)"
 
@@ -89,7 +89,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.mark.usefixtures("one_thread")
 def test_both_loops_of_the_throughput_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    images, raw = some_images(400), tmp_path / "MNIST" / "raw"
+    images, raw = make_images(400), tmp_path / "MNIST" / "raw"
     raw.mkdir(parents=True)
     for part in ("train", "t10k"):
         sizes = b"".join(size.to_bytes(4, "big") for size in (400, 28, 28))

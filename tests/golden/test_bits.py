@@ -66,7 +66,7 @@ TRAININGS = {
 }
 
 
-def some_images(count: int) -> Images:
+def make_images(count: int) -> Images:
     """Return noise around a bright bar whose place tells the class."""
     source = torch.Generator().manual_seed(1)
     pixels = torch.randint(0, 90, (count, 1, 28, 28), generator=source, dtype=torch.uint8)
@@ -91,7 +91,7 @@ def trained(name: str, engine: str) -> str:
         run = start(
             parse_network(text), recipe, 3, torch.device("cpu"), load() if engine == "native" else None, task=MNIST
         )
-        images = some_images(20 * recipe.batch_size)
+        images = make_images(20 * recipe.batch_size)
         for _ in range(recipe.epochs):
             train_epoch(run, images)
         finish_average(run, images)

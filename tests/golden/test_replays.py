@@ -15,10 +15,10 @@ from click.testing import CliRunner
 
 from harness.bench.methods import _BUILT_IN
 from harness.cli import cli
+from tests.conftest import REPOSITORY
 from tests.golden import rounding
 
 GOLDEN = Path(__file__).with_name("replays.jsonl")
-REPOSITORY = Path(__file__).parents[2]
 SAMPLERS = ("default", "with-evolution", "with-tpe", "with-nsga2", "with-random")
 
 

@@ -16,10 +16,10 @@ from harness.evidence import leaderboard
 from harness.evidence.leaderboard import Tier
 from harness.system import files
 from harness.system.files import Workspace
+from tests.conftest import REPOSITORY
 from tests.verifications import git
 
 GOLDEN = Path(__file__).with_name("standings.json")
-REPOSITORY = Path(__file__).parents[2]
 
 
 def standings(workspace: Path) -> dict[str, Any]:

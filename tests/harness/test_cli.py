@@ -21,8 +21,8 @@ import pytest
 
 from harness import cli
 from harness.cli import run
+from tests.conftest import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[2]
 NETWORK = "conv3x3(4) | gap | linear(10)"
 
 

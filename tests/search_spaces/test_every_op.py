@@ -29,9 +29,10 @@ from search_spaces.network import MNIST, Architecture, analyse
 from search_spaces.notation import parse_network, parse_space
 from search_spaces.ops import SIGNATURES, Dropout, Dropout2d, Kind, Op, Parameter, Role, Shape, Signature, written
 from search_spaces.space import draw_uniform, enumerate_draws, feasible
+from tests.conftest import REPOSITORY
 from tests.harness.training.native.networks import EVERY_OP, NETWORKS
 
-GRAMMAR = Path(__file__).resolve().parents[2] / "docs" / "grammar.md"
+GRAMMAR = REPOSITORY / "docs" / "grammar.md"
 
 
 def test_every_op_that_has_a_kernel_is_compared_with_torch_and_documented():

@@ -24,11 +24,11 @@ from harness.cli import run
 from harness.studies import config as study
 from harness.system.files import Workspace
 from search_spaces.notation import parse_network
+from tests.conftest import REPOSITORY
 from tests.harness.bench import made_up
 from tests.harness.bench.made_up import HASHES, few, run_rows
 from tests.outline import checked
 
-REPOSITORY = Path(__file__).parents[3]
 PATIENCE = 300.0
 SHORT = ("--repeats", "6", "--time", "200s", "--target", "98.3", "--processes", "1")
 

@@ -23,8 +23,7 @@ from harness.system import machine
 from harness.training import crosscheck
 from harness.training import result as environment
 from harness.training.native import native
-
-REPOSITORY = Path(__file__).parents[3]
+from tests.conftest import REPOSITORY
 
 
 @pytest.fixture

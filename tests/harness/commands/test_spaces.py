@@ -14,9 +14,9 @@ import pytest
 from harness.cli import run
 from search_spaces.catalog import space
 from search_spaces.space import by_configurations, replay
+from tests.conftest import REPOSITORY
 
 GOLDEN = Path(__file__).parents[2] / "search_spaces" / "seed_layers.json"
-REPOSITORY = Path(__file__).parents[3]
 
 
 @pytest.fixture(autouse=True)

@@ -15,8 +15,7 @@ import pytest
 from harness.cli import run
 from harness.toy.backprop import LEARNING_RATES, START, losses
 from reports import toy as toy_page
-
-REPOSITORY = Path(__file__).parents[3]
+from tests.conftest import REPOSITORY
 
 
 @pytest.fixture(scope="module", autouse=True)

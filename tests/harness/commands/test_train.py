@@ -20,8 +20,8 @@ from harness.training.recipe import Recipe
 from harness.training.result import Purpose, derive_seed
 from search_spaces.network import MNIST, analyse
 from search_spaces.notation import parse_network
+from tests.conftest import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[3]
 NETWORK = "conv3x3(4) bn relu | maxpool(4) | gap | linear(10)"
 
 

@@ -18,8 +18,8 @@ import harness
 from harness.interface import api
 from harness.system.errors import UsageError
 from search_spaces.errors import NotationError
+from tests.conftest import REPOSITORY
 
-REPOSITORY = Path(__file__).parents[2]
 SPACE = "net = conv3x3({4, 6}) bn relu | maxpool(4) | gap | linear(10)"
 
 
