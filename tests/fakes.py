@@ -261,11 +261,7 @@ class Seeds:
         )
 
     def trained(
-        self,
-        waiting: list[Job],
-        executor: Processes,
-        workers: int,
-        on_event: Callable[[Event], None],
+        self, waiting: list[Job], executor: Processes, workers: int, on_event: Callable[[Event], None]
     ) -> Iterator[Finished]:
         """Stand in for ``run_all``."""
         launched: list[Job] = []

@@ -40,12 +40,12 @@ def test_no_other_sampler_is_shown_to_be_better_than_the_default(name: str):
 
 def better_than_the_default(name: str, when: str) -> dict[str, bool]:
     """The other methods that differ from the default, and whether they are better than it."""
-    found = {}
+    counts = {}
     for pair in document(name)["pairs"]:
         if pair["differs"] and pair["when"] == when and "default" in (pair["first"], pair["second"]):
             other = pair["second"] if pair["first"] == "default" else pair["first"]
-            found[other] = (pair["ratio"] < 1) == (pair["first"] == other)
-    return found
+            counts[other] = (pair["ratio"] < 1) == (pair["first"] == other)
+    return counts
 
 
 @pytest.mark.parametrize(

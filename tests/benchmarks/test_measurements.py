@@ -44,8 +44,8 @@ def test_the_trainings_of_a_search_are_kept_once_whatever_came_of_them(monkeypat
     def run(purpose: Purpose, index: int, errors: int, recipe: Recipe = small) -> Result:
         network = parse_network(TEXT)
         job = Job(architecture=network, recipe=recipe, recipe_name="x", purpose=purpose, seed_index=index)
-        found = replace(Seeds().answer(job, "mnist"), test_errors=None, test_size=None, wrong=())
-        return replace(found, validation_errors=errors, validation_size=10_000)
+        changed = replace(Seeds().answer(job, "mnist"), test_errors=None, test_size=None, wrong=())
+        return replace(changed, validation_errors=errors, validation_size=10_000)
 
     runs = [
         run(Purpose.SEARCH, 0, 60),

@@ -133,8 +133,8 @@ def test_records_speak_for_networks_and_the_best_row_of_each_is_shown(place: Wor
 def test_fields_in_which_the_recipes_differ_are_listed_and_a_single_seed_is_pointed_at(place: Workspace):
     recipe = Recipe(epochs=3, warmup=0.1)
     record.write(place.records, evidence(SMALL, [70]))
-    made = evidence(LARGE, [], recipe=recipe, recipe_hash=recipe.hash)
-    record.write(place.records, replace(made, seeds=tuple(seed_run(LARGE, recipe, n, 50) for n in (0, 1))))
+    measured = evidence(LARGE, [], recipe=recipe, recipe_hash=recipe.hash)
+    record.write(place.records, replace(measured, seeds=tuple(seed_run(LARGE, recipe, n, 50) for n in (0, 1))))
 
     facts = compared(place, SMALL, LARGE)
 
@@ -256,8 +256,8 @@ METHODS = ("random", "default", HOSTILE)
 
 
 def pair(first: str, second: str, ratio: float, corrected_p: float = 1.0, when: str = "at the end") -> dict[str, Any]:
-    found = {"first": first, "second": second, "when": when, "ratio": ratio, "low": ratio / 2, "high": ratio * 2}
-    return found | {"p": corrected_p, "corrected_p": corrected_p, "balance": 0.0, "differs": corrected_p < 0.05}
+    pair = {"first": first, "second": second, "when": when, "ratio": ratio, "low": ratio / 2, "high": ratio * 2}
+    return pair | {"p": corrected_p, "corrected_p": corrected_p, "balance": 0.0, "differs": corrected_p < 0.05}
 
 
 @pytest.fixture

@@ -58,7 +58,7 @@ def document(info: StudyFacts) -> dict[str, Any]:
         return value
 
     step, known, rest = _next_step(info), mistakes_of(info), _caveats(info)
-    found = {
+    counts = {
         "answer": info.answer and [info.answer.hash, info.answer.parameters, info.row and info.row.tier],
         "outcome": headline(info).outcome,
         "next": step and step.command,
@@ -81,7 +81,7 @@ def document(info: StudyFacts) -> dict[str, Any]:
         "progress": history.progress(info),
         "pruning": history.pruning(info),
     }
-    made: dict[str, Any] = json.loads(json.dumps(plain(found)))
+    made: dict[str, Any] = json.loads(json.dumps(plain(counts)))
     return made
 
 
@@ -274,16 +274,16 @@ def test_the_advice_of_the_search_holds_until_another_session_or_a_verification(
 
 
 def test_every_proposal_is_counted_once(realistic_template: Any, realistic_facts: StudyFacts):
-    found = history.accounting(realistic_facts)
+    accounting = history.accounting(realistic_facts)
 
     events = realistic_template.events
     kinds = Counter(event["event"] for event in events)
     ends = [event for event in events if event["event"] == "finished" and event["run"]["purpose"] == "search"]
     whole = [event for event in ends if event["run"]["status"] == "complete"]
-    assert found.proposed == kinds["rejected"] + kinds["repeated"] + kinds["proposed"]
-    assert sum(number for _, number in found.rejections) == kinds["rejected"]
-    assert dict(found.steps) == {
-        "proposed": found.proposed,
+    assert accounting.proposed == kinds["rejected"] + kinds["repeated"] + kinds["proposed"]
+    assert sum(number for _, number in accounting.rejections) == kinds["rejected"]
+    assert dict(accounting.steps) == {
+        "proposed": accounting.proposed,
         "within the limits": kinds["proposed"] + kinds["repeated"],
         "trained": len(ends),
         "not pruned": len(whole),
@@ -303,11 +303,11 @@ def test_rare_reasons_are_summed_up_and_none_is_lost():
     events = [make_entry("rejected", reason=reason) for reason in reasons]
     events.append(make_entry("looked", rejected={"parameters": 50}))
 
-    found = history.accounting(made_of(events))
+    accounting = history.accounting(made_of(events))
 
-    assert found.rejections[0] == ("too many parameters", 50)
-    assert (len(found.rejections), found.rejections[-1][0]) == (12, "20 other reasons")
-    assert sum(number for _, number in found.rejections) == len(reasons) + 50 == found.rejected
+    assert accounting.rejections[0] == ("too many parameters", 50)
+    assert (len(accounting.rejections), accounting.rejections[-1][0]) == (12, "20 other reasons")
+    assert sum(number for _, number in accounting.rejections) == len(reasons) + 50 == accounting.rejected
 
 
 @pytest.mark.parametrize(

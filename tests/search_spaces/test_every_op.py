@@ -124,10 +124,10 @@ def test_the_native_engine_leaves_it_to_torch_and_says_so(
     (workspace / "quick.toml").write_text("batch_size = 16\nepochs = 2\n", encoding="utf-8")
     line = ["train", NETWORK, "--dataset", "mnist-5k", "--recipe", "@quick.toml", "--json", "--engine"]
     assert run([*line, "auto"]) == 0
-    shown = capsys.readouterr()
-    document: dict[str, Any] = json.loads(shown.out)
+    output = capsys.readouterr()
+    document: dict[str, Any] = json.loads(output.out)
     assert (document["status"], document["environment"]["engine"]) == ("complete", "torch")
-    assert "ChunkNorm" in shown.err
+    assert "ChunkNorm" in output.err
     assert run([*line, "native"]) == 6
     # A search trains all its networks on one engine.
     cpu = torch.device("cpu")

@@ -80,8 +80,8 @@ def function(source: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Meth
 
 
 def run(method: Method, repeat: int = 2, limit: float = 20.0) -> Trace:
-    asked = replace(made_up.asked(TABLE, seconds=30.0, workers=1, target_pct=97.0), answer_seconds=limit)
-    return replay(method, asked, _TableReadings(TABLE).read, repeat)
+    comparison = replace(made_up.asked(TABLE, seconds=30.0, workers=1, target_pct=97.0), answer_seconds=limit)
+    return replay(method, comparison, _TableReadings(TABLE).read, repeat)
 
 
 def blamed(method: Method, words: str, limit: float = 20.0) -> None:

@@ -79,9 +79,9 @@ def tables(text: str) -> dict[str, list[list[str]]]:
 def test_all_rows_stand_in_groups_with_their_ranks(board: Path, capsys: pytest.CaptureFixture[str]):
     assert run(["leaderboard", "--all"]) == 0
 
-    found = tables(capsys.readouterr().out)
-    assert list(found) == ["MNIST, 99.4 %", "kmnist (not MNIST), 95 %"]
-    rows = found["MNIST, 99.4 %"]
+    listing = tables(capsys.readouterr().out)
+    assert list(listing) == ["MNIST, 99.4 %", "kmnist (not MNIST), 95 %"]
+    rows = listing["MNIST, 99.4 %"]
     assert [cells[0] for cells in rows] == ["1", "2", "3"]
     assert "99.460 \u00b1 0.032" in rows[0]
     # 99.46 - 3.7469 (t of 0.99 with 4 degrees of freedom) * 0.03162 / sqrt(5)
@@ -90,7 +90,7 @@ def test_all_rows_stand_in_groups_with_their_ranks(board: Path, capsys: pytest.C
     assert rows[1][1].endswith(" mine")
     assert "99.300" in rows[1]
     assert "99.90 c" in rows[2]
-    assert "97.000 \u00b1 0.000" in found["kmnist (not MNIST), 95 %"][0]
+    assert "97.000 \u00b1 0.000" in listing["kmnist (not MNIST), 95 %"][0]
 
 
 def test_without_a_choice_the_smallest_of_each_target_come_first(board: Path, capsys: pytest.CaptureFixture[str]):
@@ -175,10 +175,12 @@ def test_a_damaged_record_is_named_and_left_out(
 
     assert run(["leaderboard", "--all"]) == 0
 
-    shown = capsys.readouterr()
-    found = tables(shown.out)
-    assert {heading: [row[0] for row in rows] for heading, rows in found.items()} == {"MNIST, 99.4 %": ["1", "2", "3"]}
-    [line] = plain(shown.err).splitlines()
+    output = capsys.readouterr()
+    listing = tables(output.out)
+    assert {heading: [row[0] for row in rows] for heading, rows in listing.items()} == {
+        "MNIST, 99.4 %": ["1", "2", "3"]
+    }
+    [line] = plain(output.err).splitlines()
     assert line.startswith("warning: left out: ")
     assert str(path) in line
     source = checked((board / "runs" / "leaderboard.html").read_text(encoding="utf-8"))

@@ -59,16 +59,16 @@ def test_two_studies_are_compared_on_a_page_below_runs(
 
 
 def test_networks_are_given_as_presets_hashes_notations_and_files(workspace: Path, capsys: pytest.CaptureFixture[str]):
-    made = make_record([60], "conv3x3(4) bn relu | gap | linear(10)")
-    record.write(workspace / "runs" / "records", made)
+    evidence = make_record([60], "conv3x3(4) bn relu | gap | linear(10)")
+    record.write(workspace / "runs" / "records", evidence)
     (workspace / "net.txt").write_text("conv3x3(7) bn relu | gap | linear(10)", encoding="utf-8")
 
-    arguments = ["seed4", made.hash[:8], "conv3x3(5) bn relu | gap | linear(10)", "@net.txt"]
+    arguments = ["seed4", evidence.hash[:8], "conv3x3(5) bn relu | gap | linear(10)", "@net.txt"]
     assert run(["report", *arguments, "--json"]) == 0
 
     document = document_of(capsys)
     assert len(set(document["networks"])) == 4
-    assert document["networks"][1] == made.hash
+    assert document["networks"][1] == evidence.hash
     assert Path(document["report"]).parent == workspace / "runs"
     assert Path(document["report"]).exists()
 
@@ -115,11 +115,7 @@ def test_figures_and_tables_lie_beside_the_report(begin: Callable[..., Path], ca
     ("names", "head"), [([], "### "), (["a", "b"], "### Studies side"), (["seed1", "seed4"], "### Net")]
 )
 def test_a_summary_is_printed_and_nothing_is_written(
-    names: list[str],
-    head: str,
-    begin: Callable[..., Path],
-    workspace: Path,
-    capsys: pytest.CaptureFixture[str],
+    names: list[str], head: str, begin: Callable[..., Path], workspace: Path, capsys: pytest.CaptureFixture[str]
 ):
     begin("a", "b")
     before = sorted(workspace.rglob("*"))
@@ -236,9 +232,7 @@ def test_a_damaged_study_is_named_and_stops_nothing(
 
 
 def test_a_damaged_record_is_named_on_every_page_and_stops_none(
-    two_studies: None,
-    workspace: Path,
-    capsys: pytest.CaptureFixture[str],
+    two_studies: None, workspace: Path, capsys: pytest.CaptureFixture[str]
 ):
     record.write(workspace / "runs" / "records", make_record([50] * 5))
     damaged = workspace / "runs" / "records" / "0123456789ab-d0a55561f5cb-mnist-99_4.json"

@@ -171,8 +171,8 @@ def test_too_few_trials_are_doubled_by_a_command_that_goes_on_with_the_same_stud
     # One that is over says the same again, in the terminal and in its report.
     asked = len(trainer.asked)
     assert run([*given]) == 3
-    told = [*words["sentences"], f"this command {words['advice']}:", f"  {words['command']}"]
-    assert capsys.readouterr().out.splitlines()[: len(told)] == told
+    messages = [*words["sentences"], f"this command {words['advice']}:", f"  {words['command']}"]
+    assert capsys.readouterr().out.splitlines()[: len(messages)] == messages
     assert len(trainer.asked) == asked
     step = _next_step(read_study(Path(document["report"]).parent, Workspace(workspace)))
     assert step == _NextStep(words["command"], words["advice"])

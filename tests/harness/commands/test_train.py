@@ -115,9 +115,9 @@ def test_a_run_that_diverges_says_so_and_ends_with_exit_code_3(workspace: Path, 
     assert not (workspace / "new").exists()
     capsys.readouterr()
     assert run(["train", network, "--recipe", "@wild.toml", "--json"]) == 3
-    found = json.loads(capsys.readouterr().out)
-    assert found["status"] == "diverged"
-    assert found["history"][-1]["train_loss"] is None
+    document = json.loads(capsys.readouterr().out)
+    assert document["status"] == "diverged"
+    assert document["history"][-1]["train_loss"] is None
 
 
 @pytest.mark.parametrize(("network", "batch"), [(NETWORK, 141), ("gap bn linear(10)", 1)])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from harness.data.datasets import DATASETS, dataset
-from harness.data.training_images import _training_part, find, import_torchvision
+from harness.data.training_images import find, import_torchvision, load
 
 FILED = [name for name, spec in DATASETS.items() if spec.all_files]
 
@@ -30,7 +30,7 @@ def test_mean_and_deviation_are_those_of_the_training_images(name: str, mnist_fo
     spec = dataset(name)
     if not (mnist_folder / spec.folder).is_dir():
         pytest.skip(f"HARNESS_DATA has no {spec.folder}")
-    counts = np.bincount(_training_part(spec, mnist_folder)[0].ravel(), minlength=256)
+    counts = np.bincount(load(name, mnist_folder).train_images.numpy().ravel(), minlength=256)
     shades = np.arange(256) / 255
     mean = np.average(shades, weights=counts)
     assert spec.mean == pytest.approx((mean,), abs=5e-5)

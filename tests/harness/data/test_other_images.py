@@ -71,12 +71,12 @@ def test_a_folder_of_two_files_is_read_and_its_digest_is_of_the_content(packed: 
     name = pair(tmp_path / "a", digits(7), labels.astype(kind), packed=packed)
     (tmp_path / "a" / "README").write_text("images")
 
-    found = labelled_images(name, MNIST, None)
+    images = labelled_images(name, MNIST, None)
 
-    assert found.name == "a"
-    assert np.array_equal(found.pixels[:, 0].numpy(), digits(7))
-    assert found.labels.tolist() == list(range(3, 10))
-    assert found.sha256 == hashlib.sha256(digits(7).tobytes() + labels.astype("<i8").tobytes()).hexdigest()
+    assert images.name == "a"
+    assert np.array_equal(images.pixels[:, 0].numpy(), digits(7))
+    assert images.labels.tolist() == list(range(3, 10))
+    assert images.sha256 == hashlib.sha256(digits(7).tobytes() + labels.astype("<i8").tobytes()).hexdigest()
 
 
 GREY = np.zeros((3, 28, 28), np.uint8)
@@ -176,9 +176,9 @@ def box(pixels: np.ndarray) -> tuple[int, int]:
 
 @pytest.mark.parametrize(("grey", "done"), [(like_mnist(), ""), (255 - like_mnist(), "turned to white on black")])
 def test_a_picture_as_mnist_has_it_is_left_alone_or_turned(grey: np.ndarray, done: str, tmp_path: Path):
-    found = one(saved(tmp_path / "a.png", grey))
-    assert np.array_equal(found.pixels, like_mnist())
-    assert (found.pixels.dtype, found.done, found.path) == (np.uint8, done, tmp_path / "a.png")
+    picture = one(saved(tmp_path / "a.png", grey))
+    assert np.array_equal(picture.pixels, like_mnist())
+    assert (picture.pixels.dtype, picture.done, picture.path) == (np.uint8, done, tmp_path / "a.png")
 
 
 @pytest.mark.parametrize(("ink", "paper"), [(30, 215), (240, 20)])

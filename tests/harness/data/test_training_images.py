@@ -19,12 +19,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.data import training_images
-from harness.data.datasets import dataset
 from harness.data.testset import read_test_set
 from harness.data.training_images import (
     MissingData,
     _stratified_choice,
-    _training_part,
     fetch,
     find,
     import_torchvision,
@@ -122,9 +120,8 @@ def test_torchvision_is_imported_whether_or_not_it_was_built_for_this_torch():
 
 def parts() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
     """Images and labels that are trained on, and those of the test part."""
-    spec = dataset("mnist-5k")
-    images, labels, _ = _training_part(spec, None)
-    return (images, labels), locked_arrays(spec, None)
+    data = load("mnist-5k")
+    return (data.train_images.numpy(), data.train_labels.numpy()), locked_arrays(data.dataset, None)
 
 
 def rows(part: tuple[np.ndarray, np.ndarray]) -> list[bytes]:

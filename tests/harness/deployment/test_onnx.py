@@ -159,16 +159,16 @@ KINDS = [
 def _recorded(spec: Dataset, network: nn.Module, architecture: Architecture, place: Workspace, blank: Record) -> Record:
     # A record without training: the weights are as they were drawn.
     analysis, hash_ = analyse(architecture, spec.task), architecture.hash
-    made = replace(blank, architecture=architecture, hash=hash_, dataset=spec.name, macs=analysis.macs)
-    path = record.weights_path(place.records, made, 0)
+    entry_record = replace(blank, architecture=architecture, hash=hash_, dataset=spec.name, macs=analysis.macs)
+    path = record.weights_path(place.records, entry_record, 0)
     path.parent.mkdir(parents=True)
-    about = {"recipe": made.recipe_name, "recipe_hash": made.recipe_hash, "dataset": spec.name}
+    about = {"recipe": entry_record.recipe_name, "recipe_hash": entry_record.recipe_hash, "dataset": spec.name}
     path.write_bytes(to_safetensors(network, {"architecture": str(architecture), **about}))
     facts: dict[str, Any] = {"weights_sha256": record.read_weights(path).sha256, "test_size": spec.test_size}
-    seed = replace(made.seeds[0], **facts, seed=derive_seed(hash_, made.recipe_hash, Purpose.VERIFY, 0))
-    made = replace(made, parameters=analysis.parameters, seeds=(seed,))
-    record.write(place.records, made)
-    return made
+    seed = replace(entry_record.seeds[0], **facts, seed=derive_seed(hash_, entry_record.recipe_hash, Purpose.VERIFY, 0))
+    entry_record = replace(entry_record, parameters=analysis.parameters, seeds=(seed,))
+    record.write(place.records, entry_record)
+    return entry_record
 
 
 @pytest.mark.parametrize(("numbers", "arranged", "channels", "labels"), KINDS)
@@ -248,10 +248,10 @@ def test_bytes_may_come_as_any_type_without_axes_of_one_and_have_a_gradient(of_b
 )
 def test_weights_are_compared_with_the_record(weights: str, changes: dict[str, Any], found: str):
     recorded = replace(make_record([60]).seeds[0], weights_sha256="aa")
-    made = make_result(weights_sha256=weights, environment=replace(recorded.environment, **changes))
+    result = make_result(weights_sha256=weights, environment=replace(recorded.environment, **changes))
 
-    assert match(made, recorded) == found
-    assert match(made, None) == match(made, replace(recorded, weights_sha256=None)) == "not on record"
+    assert match(result, recorded) == found
+    assert match(result, None) == match(result, replace(recorded, weights_sha256=None)) == "not on record"
 
 
 @pytest.mark.parametrize("engine", ["torch", "native"])
@@ -266,12 +266,14 @@ def test_a_recorded_seed_gives_the_recorded_weights_bit_for_bit_without_a_read_o
     [evidence] = record.read_all(place.records)
     reads = place.test_log.read_text(encoding="utf-8")
 
-    found = exported(capsys, evidence.hash[:8], "--seed", "1", "--onnx", "net.onnx", "--safetensors", "net.safetensors")
+    document = exported(
+        capsys, evidence.hash[:8], "--seed", "1", "--onnx", "net.onnx", "--safetensors", "net.safetensors"
+    )
 
-    assert found["match"] == "identical"
-    assert found["weights_sha256"] == found["recorded_weights_sha256"] == evidence.seeds[1].weights_sha256
-    assert found["engine"].startswith(engine)
-    assert (found["recipe"], found["dataset"], found["seed"]) == ("smoke", "mnist-5k", evidence.seeds[1].seed)
+    assert document["match"] == "identical"
+    assert document["weights_sha256"] == document["recorded_weights_sha256"] == evidence.seeds[1].weights_sha256
+    assert document["engine"].startswith(engine)
+    assert (document["recipe"], document["dataset"], document["seed"]) == ("smoke", "mnist-5k", evidence.seeds[1].seed)
     assert place.test_log.read_text(encoding="utf-8") == reads
     # Through onnxruntime the file makes the very mistakes that are on record; it is this test that reads the test set.
     images = read_through_onnx(workspace / "net.onnx", workspace, evidence)
@@ -283,8 +285,8 @@ def read_through_onnx(model: Path, folder: Path, evidence: Record) -> tuple[tupl
     from harness.data.testset import read_test_set
 
     pixels, labels = read_test_set(load(evidence.dataset), purpose="a test", log=folder / "another.log")
-    said = InferenceSession(model, providers=["CPUExecutionProvider"]).run(["logits"], {"pixels": pixels.numpy()})[0]
-    classes = said.argmax(1)
+    text = InferenceSession(model, providers=["CPUExecutionProvider"]).run(["logits"], {"pixels": pixels.numpy()})[0]
+    classes = text.argmax(1)
     wrong = np.flatnonzero(classes != labels.numpy())
     return tuple((int(index), int(classes[index])) for index in wrong)
 
@@ -293,14 +295,14 @@ def test_a_recorded_seed_is_trained_only_where_that_is_asked_for_and_then_as_its
     small_data: ImageData, workspace: Path, capsys: pytest.CaptureFixture[str]
 ):
     recipe = Recipe(epochs=1, batch_size=25)
-    made = make_record([60], NETWORK, recipe=recipe, recipe_name="special")
-    record.write(workspace / "runs" / "records", made)
+    evidence = make_record([60], NETWORK, recipe=recipe, recipe_name="special")
+    record.write(workspace / "runs" / "records", evidence)
 
     for seed in ("0", "99"):
         assert run(["export", NETWORK, "--seed", seed, "--safetensors", "a"]) == 2
     assert not (workspace / "a").exists()
     by_notation = exported(capsys, NETWORK, "--retrain", "--safetensors", "a")
-    by_hash = exported(capsys, made.hash, "--retrain", "--safetensors", "b")
+    by_hash = exported(capsys, evidence.hash, "--retrain", "--safetensors", "b")
 
     assert by_notation["recipe_hash"] == recipe.hash
     assert (workspace / "a").read_bytes() == (workspace / "b").read_bytes()
@@ -310,9 +312,9 @@ def test_a_recorded_seed_is_trained_only_where_that_is_asked_for_and_then_as_its
 def test_a_network_without_a_row_is_trained_with_the_named_recipe(
     small_data: ImageData, workspace: Path, capsys: pytest.CaptureFixture[str]
 ):
-    found = exported(capsys, NETWORK, "--recipe", "@quick.toml", "--seed", "3", "--onnx", "x/net.onnx")
+    document = exported(capsys, NETWORK, "--recipe", "@quick.toml", "--seed", "3", "--onnx", "x/net.onnx")
 
-    assert (found["trained"], found["match"]) == (True, "not on record")
+    assert (document["trained"], document["match"]) == (True, "not on record")
     onnx.checker.check_model(onnx.load(workspace / "x/net.onnx"))
     assert not (workspace / "runs" / "records").exists()
 
@@ -322,10 +324,10 @@ def test_without_the_extra_safetensors_are_written_that_others_can_read_and_onnx
 ):
     monkeypatch.setattr(errors, "find_spec", lambda name: None)
 
-    found = exported(capsys, NETWORK, "--recipe", "@quick.toml", "--safetensors", "new/net.safetensors")
+    document = exported(capsys, NETWORK, "--recipe", "@quick.toml", "--safetensors", "new/net.safetensors")
 
     assert (
         sum(value.size for name, value in load_file("new/net.safetensors").items() if "running" not in name)
-        == (found["parameters"])
+        == (document["parameters"])
     )
     assert run(["export", NETWORK, "--recipe", "@quick.toml", "--onnx", "net"]) == 6

@@ -34,10 +34,10 @@ CLOSE = [99.46, 99.40, 99.38, 99.41, 99.42, 99.45]
 
 def matrix(wrong: list[list[int]], images: int) -> np.ndarray:
     """One row a seed, one column an image, 1 where the seed is wrong."""
-    found = np.zeros((len(wrong), images))
+    matrix = np.zeros((len(wrong), images))
     for seed, missed in enumerate(wrong):
-        found[seed, missed] = 1
-    return found
+        matrix[seed, missed] = 1
+    return matrix
 
 
 def squares(found: np.ndarray) -> tuple[float, float, float]:
@@ -354,10 +354,10 @@ def test_the_threshold_allows_for_errors_in_proportion(
     (tmp_path / "error-ratios.json").write_text(json.dumps({"mnist": known}))
     monkeypatch.setattr(bounds, "files", lambda package: tmp_path)
 
-    found = error_ratio_of(DATASETS["mnist"], target)
+    ratio = error_ratio_of(DATASETS["mnist"], target)
 
-    assert found.threshold_pct(target) == pytest.approx(threshold, abs=1e-5)
-    assert (found.network_deviation, found.images_deviation) == (0.06, None)
+    assert ratio.threshold_pct(target) == pytest.approx(threshold, abs=1e-5)
+    assert (ratio.network_deviation, ratio.images_deviation) == (0.06, None)
     # Where none was measured the margin is one standard error of the images that validate.
     unknown, share = replace(DATASETS["kmnist"], validation_size=100, folds=5), 1 - target / 100
     margin = 100 * min(math.sqrt(share * (1 - share) / 500), share / 2)

@@ -108,8 +108,8 @@ def test_whatever_is_changed_the_check_names_its_file(seed: int, way: str, place
     if way != "edited":
         commit_evidence(place, "2026-11-20T10:00:00+00:00")
 
-    said = faults(place, "HEAD~1" if way == "anchored" else None)
-    assert any(path.name in fault for fault in said) is ((path, way) != (place.leaderboard, "gone")), after[:2000]
+    messages = faults(place, "HEAD~1" if way == "anchored" else None)
+    assert any(path.name in fault for fault in messages) is ((path, way) != (place.leaderboard, "gone")), after[:2000]
 
 
 def test_what_a_merge_has_dropped_is_remembered(place: Workspace):
@@ -152,9 +152,9 @@ def with_entry(which: Callable[[dict[str, Any]], bool], **changes: Any) -> Calla
 
     def change(place: Workspace) -> None:
         lines = [json.loads(line) for line in place.ledger.read_text(encoding="utf-8").splitlines()]
-        made = [entry | changes if which(entry) else entry for entry in lines]
-        assert made != lines
-        place.ledger.write_text("".join(json.dumps(entry) + "\n" for entry in made), encoding="utf-8")
+        rows = [entry | changes if which(entry) else entry for entry in lines]
+        assert rows != lines
+        place.ledger.write_text("".join(json.dumps(entry) + "\n" for entry in rows), encoding="utf-8")
 
     return change
 
@@ -263,7 +263,7 @@ def test_a_failed_attempt_that_the_ledger_calls_certified_is_not_ranked(place: W
     with_entry(is_end, lower_bound_pct=bound)(place)
 
     assert outcome is Outcome.FAILED
-    assert leaderboard._tier_of(evidence, ledger.read(place.ledger)) is not Tier.CERTIFIED
+    assert leaderboard.row_of_record(evidence, ledger.read(place.ledger)).tier is not Tier.CERTIFIED
     assert [row.target_pct for row in leaderboard.survey(place).rows] == [99.0]
     before = place.leaderboard.read_bytes()
     with pytest.raises(ContentError):

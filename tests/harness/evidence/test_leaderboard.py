@@ -56,16 +56,16 @@ def place(tmp_path: Path) -> Workspace:
 
 
 def test_a_row_counts_all_attempts_at_its_target_and_says_how_sure_its_own_was(place: Workspace):
-    made = make_record([56, 62] * 15)
-    network, recipe, dataset, target, protocol = made.key
+    evidence = make_record([56, 62] * 15)
+    network, recipe, dataset, target, protocol = evidence.key
     ledger.declare(place.ledger, ("0" * 12, recipe, dataset, target, protocol), 0, 30)
-    attempt = ledger.declare(place.ledger, made.key, 0, 30)
+    attempt = ledger.declare(place.ledger, evidence.key, 0, 30)
     ledger.declare(place.ledger, (network, recipe, dataset, 99.5, protocol), 30, 30)
     ledger.declare(place.ledger, (network, recipe, "kmnist", target, protocol), 60, 30)
 
-    before = leaderboard.row_of_record(made, ledger.read(place.ledger))
+    before = leaderboard.row_of_record(evidence, ledger.read(place.ledger))
     ledger.close(place.ledger, attempt, outcome=Outcome.CERTIFIED, lower_bound_pct=99.4)
-    after = leaderboard.row_of_record(made, ledger.read(place.ledger))
+    after = leaderboard.row_of_record(evidence, ledger.read(place.ledger))
 
     assert (before.attempts, before.confidence) == (2, None)
     assert (after.attempts, after.confidence) == (2, 0.992)
@@ -87,11 +87,11 @@ def test_a_row_counts_all_attempts_at_its_target_and_says_how_sure_its_own_was(p
 def test_the_seeds_that_were_declared_at_once_decide_and_later_ones_do_not_help(
     errors: list[int], declared: list[range], tier: Tier, place: Workspace
 ):
-    made = make_record(errors)
+    evidence = make_record(errors)
     for indices in declared:
-        ledger.declare_verification(place.ledger, made.key, indices)
+        ledger.declare_verification(place.ledger, evidence.key, indices)
 
-    assert leaderboard._tier_of(made, ledger.read(place.ledger)) is tier
+    assert leaderboard.row_of_record(evidence, ledger.read(place.ledger)).tier is tier
 
 
 def test_the_figures_of_a_row_are_those_of_its_seeds():
@@ -205,11 +205,11 @@ def add_study(place: Workspace, name: str, results: list[Result]) -> Path:
 
 
 def test_a_claim_never_counts_as_reached_and_never_shares_a_row(place: Workspace):
-    made = make_record([50] * 5)
-    record.write(place.records, made)
+    evidence = make_record([50] * 5)
+    record.write(place.records, evidence)
     claim = {
         "name": "n",
-        "architecture": str(made.architecture),
+        "architecture": str(evidence.architecture),
         "test_accuracy_pct": 99.99,
         "metric": "best epoch",
         "runs": 1,
@@ -227,7 +227,7 @@ def test_a_claim_never_counts_as_reached_and_never_shares_a_row(place: Workspace
 
 
 def test_a_study_gives_its_pareto_front_alone(place: Workspace):
-    folder = add_study(
+    add_study(
         place,
         "s",
         [
@@ -240,7 +240,7 @@ def test_a_study_gives_its_pareto_front_alone(place: Workspace):
         ],
     )
 
-    rows = leaderboard._rows_of_study(folder)
+    rows = leaderboard.collect(place)
 
     assert [(str(item.architecture), item.validation_accuracy_pct) for item in rows] == [
         (network_of_width(4), 99.1),
@@ -311,8 +311,8 @@ def test_a_row_is_published_with_its_evidence_and_all_attempts(
     assert {made.hash for made in record.read_all(there.records)} == {
         make_record([60], network_of_width(6)).hash, mine.hash, failed.hash
     }  # fmt: skip
-    found = ledger.read(there.ledger)
-    assert [[line.hash for line in each] for each in (found.attempts, found.declarations)] == [
+    entries = ledger.read(there.ledger)
+    assert [[line.hash for line in each] for each in (entries.attempts, entries.declarations)] == [
         [failed.hash],
         [mine.hash],
     ]
@@ -362,10 +362,10 @@ def test_a_torn_ledger_costs_a_row_its_certificate_and_no_more(place: Workspace)
     assert leaderboard.survey(place).rows[0].tier is Tier.CERTIFIED
     place.ledger.write_bytes(place.ledger.read_bytes()[:-50])
 
-    found = leaderboard.survey(place)
+    survey = leaderboard.survey(place)
 
-    assert [(row.hash, row.tier) for row in found.rows] == [(made.hash, Tier.VERIFIED), (other.hash, Tier.MEASURED)]
-    [damage] = found.damage
+    assert [(row.hash, row.tier) for row in survey.rows] == [(made.hash, Tier.VERIFIED), (other.hash, Tier.MEASURED)]
+    [damage] = survey.damage
     assert f"{place.ledger}, line 2: " in damage.message
     with pytest.raises(ContentError):
         leaderboard.refresh(place)
@@ -390,20 +390,20 @@ def test_what_follows_from_a_searched_network_is_computed_again(
 
 @pytest.mark.parametrize("left", ["", "another target"])
 def test_seeds_of_an_attempt_that_the_ledger_lacks_are_not_ranked(left: str, place: Workspace):
-    made = make_record([50, 55])
-    record.write(place.records, replace(made, seeds=tuple(replace(run, attempt=1) for run in made.seeds)))
+    evidence = make_record([50, 55])
+    record.write(place.records, replace(evidence, seeds=tuple(replace(run, attempt=1) for run in evidence.seeds)))
     if left:
-        ledger.declare(place.ledger, replace(made, target_pct=99.0).key, 0, 20)
+        ledger.declare(place.ledger, replace(evidence, target_pct=99.0).key, 0, 20)
 
-    found = leaderboard.survey(place)
+    survey = leaderboard.survey(place)
 
-    assert [*found.rows, *found.records] == []
-    assert "attempt 1: lacking" in found.damage[0].message
+    assert [*survey.rows, *survey.records] == []
+    assert "attempt 1: lacking" in survey.damage[0].message
     with pytest.raises(ContentError):
         leaderboard.collect(place)
 
     place.ledger.unlink(missing_ok=True)
-    ledger.declare(place.ledger, made.key, 0, 20)
+    ledger.declare(place.ledger, evidence.key, 0, 20)
     assert len(leaderboard.survey(place).rows) == 1
 
 
@@ -534,6 +534,6 @@ def test_the_committed_claims_are_those_of_the_documents(seed_documents: dict[st
     stated = {
         network["name"]: network["claim"]["test_acc"] for network in seed_documents["networks"] if network["claim"]
     }
-    found = read_claims(Path(__file__).parents[3] / "records" / "claims.json")
+    claims = read_claims(Path(__file__).parents[3] / "records" / "claims.json")
 
-    assert {item.name: item.mean_test_accuracy_pct for item in found if item.name.startswith("seed")} == stated
+    assert {item.name: item.mean_test_accuracy_pct for item in claims if item.name.startswith("seed")} == stated

@@ -27,11 +27,11 @@ from tests.factories import make_found, make_record, make_result
 
 
 def test_a_record_is_read_as_it_was_written(tmp_path: Path):
-    made = make_record([55, 60], name="a 'name', \u05d0", found=make_found(), assumed=("momentum",))
+    evidence = make_record([55, 60], name="a 'name', \u05d0", found=make_found(), assumed=("momentum",))
 
-    record.write(tmp_path, made)
+    record.write(tmp_path, evidence)
 
-    assert record.read_all(tmp_path) == [made]
+    assert record.read_all(tmp_path) == [evidence]
 
 
 def test_a_seed_stays_as_it_was_first_measured(tmp_path: Path):
@@ -164,15 +164,15 @@ def keep(folder: Path, evidence: Record, index: int, content: bytes | None = Non
 def test_what_is_read_is_torch_s_state_with_a_tied_kernel_once(evidence: Record, tmp_path: Path):
     network = learned(3)
 
-    found = read_weights(keep(tmp_path, evidence, 3))
+    weights = read_weights(keep(tmp_path, evidence, 3))
 
     state = {name: value for name, value in network.state_dict().items() if value.is_floating_point()}
-    assert found.state == tuple(state)
-    assert found.tied == {"ops.5.ops.0.weight": "ops.3.weight"}
-    assert found.kept.keys() == state.keys() - found.tied.keys()
-    assert all(np.array_equal(value, state[name].numpy()) for name, value in found.kept.items())
-    assert found.about == {"architecture": NETWORK}
-    assert found.sha256 == digest(network)
+    assert weights.state == tuple(state)
+    assert weights.tied == {"ops.5.ops.0.weight": "ops.3.weight"}
+    assert weights.kept.keys() == state.keys() - weights.tied.keys()
+    assert all(np.array_equal(value, state[name].numpy()) for name, value in weights.kept.items())
+    assert weights.about == {"architecture": NETWORK}
+    assert weights.sha256 == digest(network)
 
 
 @pytest.mark.parametrize(

@@ -69,8 +69,7 @@ def test_a_network_is_read_from_everywhere(
 
 
 @pytest.mark.parametrize(
-    ("text", "is_told"),
-    [("relu", 0), ("leaky", 0), ("LeakyReLU(0.01)", 0), ("leakyrelu # (0.01)", 1)],
+    ("text", "is_told"), [("relu", 0), ("leaky", 0), ("LeakyReLU(0.01)", 0), ("leakyrelu # (0.01)", 1)]
 )
 def test_a_slope_that_is_another_one_elsewhere_is_told_and_a_bom_is_no_op(
     text: str, is_told: int, place: Workspace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -114,19 +113,19 @@ def test_a_hash_that_is_short_or_unknown_and_an_unknown_name_are_content_errors(
 def test_a_hash_is_looked_up_in_the_records(digits: int, place: Workspace):
     record.write(place.records, make_record([55], name="mine"))
 
-    found = read_network(NETWORK.hash[:digits], place, MNIST)
+    argument = read_network(NETWORK.hash[:digits], place, MNIST)
 
-    assert found == NetworkArgument(NETWORK, "mine", (KnownRow(Recipe(), "fast", "mnist", 99.4),))
+    assert argument == NetworkArgument(NETWORK, "mine", (KnownRow(Recipe(), "fast", "mnist", 99.4),))
 
 
 def test_a_network_is_found_by_its_name_too(place: Workspace):
-    made = make_record([60])
-    record.write(place.records, made)
+    evidence = make_record([60])
+    record.write(place.records, evidence)
     refresh(place)
-    name = network_name(made.architecture, made.parameters)
+    name = network_name(evidence.architecture, evidence.parameters)
 
-    for given in (name, f"{name}-{made.hash[:4]}"):
-        assert read_network(given, place, MNIST).architecture.hash == made.hash
+    for given in (name, f"{name}-{evidence.hash[:4]}"):
+        assert read_network(given, place, MNIST).architecture.hash == evidence.hash
     with pytest.raises(ContentError) as caught:
         read_network(f"{name}9", place, MNIST)
     assert caught.value.hint == f"did you mean {name!r}?"
@@ -138,9 +137,9 @@ def test_a_hash_of_no_record_is_looked_up_in_the_studies(ranked: bool, place: Wo
     if ranked:
         assert NETWORK.hash in {row.hash for row in refresh(place)}
 
-    found = read_network(NETWORK.hash, place, MNIST)
+    argument = read_network(NETWORK.hash, place, MNIST)
 
-    assert (found.architecture, found.rows) == (NETWORK, (KnownRow(Recipe(), "fast", "mnist", None),))
+    assert (argument.architecture, argument.rows) == (NETWORK, (KnownRow(Recipe(), "fast", "mnist", None),))
 
 
 def test_a_hash_of_a_claim_names_the_network_alone(place: Workspace):
@@ -150,9 +149,9 @@ def test_a_hash_of_a_claim_names_the_network_alone(place: Workspace):
     (place.records / "claims.json").write_text(json.dumps([claim]), encoding="utf-8")
     refresh(place)
 
-    found = read_network(parse_network(OTHER).hash, place, MNIST)
+    argument = read_network(parse_network(OTHER).hash, place, MNIST)
 
-    assert (found.architecture, found.rows) == (parse_network(OTHER), (ALONE,))
+    assert (argument.architecture, argument.rows) == (parse_network(OTHER), (ALONE,))
 
 
 MINE = Recipe(epochs=3, momentum=0.5)
@@ -170,11 +169,7 @@ SMALL = RECIPES["small"].recipe
     ],
 )
 def test_a_row_that_was_trained_elsewhere_brings_the_recipe_that_it_names(
-    name: str,
-    recipe: Recipe,
-    is_known: bool,
-    place: Workspace,
-    monkeypatch: pytest.MonkeyPatch,
+    name: str, recipe: Recipe, is_known: bool, place: Workspace, monkeypatch: pytest.MonkeyPatch
 ):
     if name == "mine":
         without_training(monkeypatch)

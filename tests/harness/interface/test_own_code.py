@@ -146,8 +146,8 @@ def test_a_method_of_the_bench_says_alone_which_network_is_next(
         sampler=sampler_name(f"{there}:narrower"), space_text="net = conv3x3(1..9) gap linear(10);"
     )
     for trials in (1, 3):  # it goes on from what was tried
-        found = searches.run(tmp_path / "study", configured, searches.effort(trials=trials))
-    proposed = [str(each.proposal.architecture) for each in found.state.candidates.values()]
+        search = searches.run(tmp_path / "study", configured, searches.effort(trials=trials))
+    proposed = [str(each.proposal.architecture) for each in search.state.candidates.values()]
     assert proposed == [f"conv3x3({width}) gap linear(10)" for width in (8, 7, 6)]
     with pytest.raises(ContentError, match=r"narrower failed: TypeError: it answered int") as raised:
         searches.run(tmp_path / "study", configured, searches.effort(trials=4))

@@ -10,9 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from harness.interface.session import (
-    SearchReporter,
-)
+from harness.interface.session import SearchReporter
 from harness.searching.state import Moment
 from harness.studies.candidate import Candidate, NearestMiss
 from harness.studies.events import Confirmed, FailedConfirmation
@@ -81,9 +79,9 @@ def test_in_a_notebook_progress_is_a_bar_of_tqdm(monkeypatch: pytest.MonkeyPatch
     with reporter() as shown:
         monkeypatch.setattr(StudyState, "nearest", NEAREST)
         shown.tick(Moment(300.0, STATE, None, [JOB]))
-    told = capsys.readouterr()
-    assert "300.0/2700.0" in told.err
-    assert "5:00  nearest: 2,140 parameters, 70 errors" in told.out + told.err
+    output = capsys.readouterr()
+    assert "300.0/2700.0" in output.err
+    assert "5:00  nearest: 2,140 parameters, 70 errors" in output.out + output.err
 
 
 # The report ------------------------------------------------------------------------------------------------

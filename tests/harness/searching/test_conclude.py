@@ -485,10 +485,7 @@ def verdict_of(record: Record, **changes: Any) -> Verdict:
     ],
 )
 def test_a_winner_that_missed_its_verification(
-    errors: list[int],
-    contradicted: bool,
-    arguments: tuple[str, ...],
-    end: Callable[..., Outcome],
+    errors: list[int], contradicted: bool, arguments: tuple[str, ...], end: Callable[..., Outcome]
 ):
     record = make_record(errors)
 
@@ -516,9 +513,9 @@ def test_smaller_networks_that_passed_once_wait_for_more_time(tmp_path: Path, mo
     plan = replace(searches.plan(tmp_path), folder=tmp_path)
     verdict = verdict_of(make_record([50, 52, 54, 50, 51], "conv3x3(12) gap linear(10)"))
 
-    found = outcome_of(plan, search, verdict, {})
+    outcome = outcome_of(plan, search, verdict, {})
 
-    assert found.waiting is None
-    assert found.nearest is not None
-    assert found.nearest.trial in (2, 4)
-    assert words(found).why == "time"
+    assert outcome.waiting is None
+    assert outcome.nearest is not None
+    assert outcome.nearest.trial in (2, 4)
+    assert words(outcome).why == "time"

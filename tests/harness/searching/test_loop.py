@@ -102,13 +102,13 @@ def test_one_lucky_run_lowers_no_budget(trainer: Trainer, tmp_path: Path):
         network = parse_network(f"conv3x3({width}) gap linear(10)")
         seeds_of_search[derive_seed(network.hash, searches.RECIPE_HASH, Purpose.SEARCH, 0, 0)] = width
     trainer.accuracy_pct = lucky_once
-    found = searches.run(tmp_path, searches.config(space_text=FEW), searches.effort())
+    search = searches.run(tmp_path, searches.config(space_text=FEW), searches.effort())
 
-    assert all(candidate.passed_first for candidate in found.state.candidates.values())
+    assert all(candidate.passed_first for candidate in search.state.candidates.values())
     assert searches.events(tmp_path, "standing", "winner") == []
     assert {event["trial"] for event in searches.events(tmp_path, "refuted")} == {0, 1, 2}
     # Two fresh seeds that agree are enough to give a network up.
-    assert [len(candidate.fresh) for candidate in found.state.candidates.values()] == [2, 2, 2]
+    assert [len(candidate.fresh) for candidate in search.state.candidates.values()] == [2, 2, 2]
 
 
 def test_a_network_that_stood_and_falls_gives_the_budget_back(trainer: Trainer, tmp_path: Path):
@@ -129,14 +129,14 @@ def test_a_network_that_stood_and_falls_gives_the_budget_back(trainer: Trainer, 
 def test_a_repeated_proposal_becomes_a_further_seed_of_a_network_that_missed(trainer: Trainer, tmp_path: Path):
     trainer.accuracy_pct = always(98.93)
 
-    found = searches.run(tmp_path, searches.config(space_text=FEW, sampler="random"), searches.effort(workers=3))
+    search = searches.run(tmp_path, searches.config(space_text=FEW, sampler="random"), searches.effort(workers=3))
 
-    repeats = {trial: 0 for trial in found.state.candidates}
+    repeats = {trial: 0 for trial in search.state.candidates}
     for event in searches.events(tmp_path, "repeated"):
         repeats[event["trial"]] += 1
     assert sum(repeats.values()) > 0
-    assert {trial: candidate.repeats for trial, candidate in found.state.candidates.items()} == repeats
-    for trial, candidate in found.state.candidates.items():
+    assert {trial: candidate.repeats for trial, candidate in search.state.candidates.items()} == repeats
+    for trial, candidate in search.state.candidates.items():
         # One seed refutes it; two more may have been in flight.
         assert min(repeats[trial], 1) <= len(candidate.fresh) <= min(repeats[trial], 3)
     seeds = [(job.trial, job.purpose, job.seed_index) for job in trainer.asked if job.until_epoch is None]
@@ -148,18 +148,18 @@ def test_a_repeated_proposal_becomes_a_further_seed_of_a_network_that_missed(tra
 
 @pytest.mark.parametrize("workers", [1, 2, 5])
 def test_no_more_networks_are_begun_than_allowed(workers: int, trainer: Trainer, tmp_path: Path):
-    found = searches.run(tmp_path, searches.config(), searches.effort(trials=4, workers=workers))
+    search = searches.run(tmp_path, searches.config(), searches.effort(trials=4, workers=workers))
 
-    assert len(searches.events(tmp_path, "proposed")) == len(found.state.candidates) == 4
-    assert all(candidate.first for candidate in found.state.candidates.values())
-    assert found.reason == "trials"
+    assert len(searches.events(tmp_path, "proposed")) == len(search.state.candidates) == 4
+    assert all(candidate.first for candidate in search.state.candidates.values())
+    assert search.reason == "trials"
 
 
 def test_networks_that_there_is_no_time_for_end_a_search_for_lack_of_time(trainer: Trainer, tmp_path: Path):
     # A training is thought to take 74 s, until one was measured.
-    found = searches.run(tmp_path, searches.config(space_text=FEW), searches.effort(seconds=100.0, trials=None))
+    search = searches.run(tmp_path, searches.config(space_text=FEW), searches.effort(seconds=100.0, trials=None))
 
-    assert found.state.candidates == {}
+    assert search.state.candidates == {}
     assert searches.events(tmp_path, "ended")[-1]["reason"] == "time"
 
 
@@ -180,10 +180,10 @@ def test_time_counts_over_all_sessions(trainer: Trainer, tmp_path: Path):
     searches.run(tmp_path, searches.config(), searches.effort(trials=2))
     write_event(tmp_path, "rung", 100.0)
 
-    found = searches.run(tmp_path, searches.config(), searches.effort(trials=5, seconds=100.5))
+    search = searches.run(tmp_path, searches.config(), searches.effort(trials=5, seconds=100.5))
 
-    assert found.before == 100.0
-    assert found.left < 0.5
+    assert search.before == 100.0
+    assert search.left < 0.5
 
 
 def test_a_finished_search_is_left_as_it_is(trainer: Trainer, tmp_path: Path):
@@ -191,9 +191,9 @@ def test_a_finished_search_is_left_as_it_is(trainer: Trainer, tmp_path: Path):
     log = (tmp_path / "log.jsonl").read_bytes()
     asked = len(trainer.asked)
 
-    found = searches.run(tmp_path, searches.config(), searches.effort(trials=5))
+    search = searches.run(tmp_path, searches.config(), searches.effort(trials=5))
 
-    assert found.finished
+    assert search.finished
     assert (tmp_path / "log.jsonl").read_bytes() == log
     assert len(trainer.asked) == asked
 
@@ -283,30 +283,30 @@ def test_a_run_that_cannot_reach_the_threshold_is_pruned_at_the_first_rung(train
     # 98.8 %: 120 errors at the end, 347 after 2 of 8 epochs; 0.3 of these are 104, and 100 are allowed.
     trainer.accuracy_pct = constant(98.8)
 
-    found = searches.run(tmp_path, searches.config(space_text=FEW), searches.effort(trials=1))
+    search = searches.run(tmp_path, searches.config(space_text=FEW), searches.effort(trials=1))
 
     (rung,) = searches.events(tmp_path, "rung")
     assert (rung["epoch"], rung["validation_errors"], rung["pruned"], rung["exempt"]) == (2, 347, True, False)
     assert (rung["ratio"], rung["predicted_pct"]) == (0.3, pytest.approx(100 - 1.041))
-    first = found.state.candidates[0].first
+    first = search.state.candidates[0].first
     assert first is not None
     assert (first.status, len(first.history)) == (Status.PRUNED, 2)
     assert all(figure in first.message for figure in ("epoch 2", "98.9590 %", "99.0000 %"))
-    assert states(found) == ["PRUNED"]
-    assert searches.proposer_of(found).index.study.trials[0].constraints == {"accuracy": pytest.approx(2.47)}
+    assert states(search) == ["PRUNED"]
+    assert searches.proposer_of(search).index.study.trials[0].constraints == {"accuracy": pytest.approx(2.47)}
 
 
 def test_a_run_that_still_can_goes_on_to_the_next_rung_and_the_end(trainer: Trainer, tmp_path: Path):
     # 98.95 %: 105 errors, 304 at the first rung (0.3 of them: 91), 174 at the second (0.55 of them: 96).
     trainer.accuracy_pct = constant(98.95)
 
-    found = searches.run(tmp_path, searches.config(space_text=FEW), searches.effort(trials=1))
+    search = searches.run(tmp_path, searches.config(space_text=FEW), searches.effort(trials=1))
 
     assert [(job.until_epoch, job.spent_seconds) for job in trainer.asked] == [(2, 0.0), (4, 2.0), (None, 4.0)]
     assert [event["pruned"] for event in searches.events(tmp_path, "rung")] == [False, False]
-    assert found.state.candidates[0].first is not None
-    assert found.state.candidates[0].first.status is Status.COMPLETE
-    assert states(found) == ["COMPLETE"]
+    assert search.state.candidates[0].first is not None
+    assert search.state.candidates[0].first.status is Status.COMPLETE
+    assert states(search) == ["COMPLETE"]
 
 
 def test_an_exempt_network_goes_to_its_end_and_says_so(
@@ -315,15 +315,15 @@ def test_an_exempt_network_goes_to_its_end_and_says_so(
     trainer.accuracy_pct = constant(98.0)
     monkeypatch.setattr(race, "_EXEMPT_SHARE", 1)
 
-    found = searches.run(tmp_path, searches.config(space_text=FEW), searches.effort(trials=1))
+    search = searches.run(tmp_path, searches.config(space_text=FEW), searches.effort(trials=1))
 
     rungs = searches.events(tmp_path, "rung")
     assert [(event["epoch"], event["pruned"], event["exempt"]) for event in rungs] == [
         (2, False, True),
         (4, False, True),
     ]
-    assert found.state.candidates[0].first is not None
-    assert found.state.candidates[0].first.status is Status.COMPLETE
+    assert search.state.candidates[0].first is not None
+    assert search.state.candidates[0].first.status is Status.COMPLETE
 
 
 def test_after_eight_runs_to_the_end_the_study_prunes_by_its_own_ratio(
@@ -333,9 +333,9 @@ def test_after_eight_runs_to_the_end_the_study_prunes_by_its_own_ratio(
     # 104 errors at the end, 301 at the rung: the prior of 0.3 hopes for 90, the study's own 0.3455 for 104.
     trainer.accuracy_pct = constant(98.96)
 
-    found = searches.run(tmp_path, searches.config(sampler="random", rungs=(2,)), searches.effort(trials=12))
+    search = searches.run(tmp_path, searches.config(sampler="random", rungs=(2,)), searches.effort(trials=12))
 
-    ends = [found.state.candidates[trial].first for trial in range(12)]
+    ends = [search.state.candidates[trial].first for trial in range(12)]
     assert [end.status for end in ends if end] == [Status.COMPLETE] * 8 + [Status.PRUNED] * 4
 
 
@@ -346,19 +346,19 @@ def test_after_eight_runs_to_the_end_the_study_prunes_by_its_own_ratio(
 def test_a_failed_first_run_is_an_outcome_and_the_search_goes_on(status: Status, trainer: Trainer, tmp_path: Path):
     trainer.special = lambda job: broken(job, status) if job.trial == 1 else None
 
-    found = searches.run(tmp_path, searches.config(), searches.effort(trials=6))
+    search = searches.run(tmp_path, searches.config(), searches.effort(trials=6))
 
-    failed = found.state.candidates[1].first
+    failed = search.state.candidates[1].first
     assert failed is not None
     assert failed.status is status
     assert failed.message == ("" if status is Status.DIVERGED else f"it was {status}")
-    others = [candidate.first for trial, candidate in found.state.candidates.items() if trial != 1]
+    others = [candidate.first for trial, candidate in search.state.candidates.items() if trial != 1]
     assert len(others) == 5
     assert all(first and first.status in (Status.COMPLETE, Status.PRUNED) for first in others)
-    assert searches.proposer_of(found).index.study.trials[1].state is TrialState.FAIL
-    assert found.state.candidates[1].fresh == []
-    asked = [job for job in trainer.asked if job.trial == 1]
-    assert len(asked) == (2 if status is Status.CRASHED else 1)
+    assert searches.proposer_of(search).index.study.trials[1].state is TrialState.FAIL
+    assert search.state.candidates[1].fresh == []
+    jobs = [job for job in trainer.asked if job.trial == 1]
+    assert len(jobs) == (2 if status is Status.CRASHED else 1)
     assert [result for result in searches.results(tmp_path) if result.trial == 1] == [failed]
 
 
@@ -369,11 +369,11 @@ def test_a_run_whose_worker_crashed_once_is_run_again_from_its_rung(trainer: Tra
         Broken(job, Status.CRASHED, "signal 9") if job.until_epoch == 4 and next(crashes, False) else None
     )
 
-    found = searches.run(tmp_path, searches.config(space_text=FEW), searches.effort(trials=1))
+    search = searches.run(tmp_path, searches.config(space_text=FEW), searches.effort(trials=1))
 
     assert [job.until_epoch for job in trainer.asked][:4] == [2, 4, 4, None]
-    assert found.state.candidates[0].first is not None
-    assert found.state.candidates[0].first.status is Status.COMPLETE
+    assert search.state.candidates[0].first is not None
+    assert search.state.candidates[0].first.status is Status.COMPLETE
 
 
 @pytest.mark.parametrize("status", FAILURES)
@@ -383,10 +383,10 @@ def test_a_failed_fresh_seed_counts_against_a_network(status: Status, trainer: T
         broken(job, status) if job.purpose is Purpose.CONFIRM and job.seed_index == 1 else None
     )
 
-    found = searches.run(tmp_path, searches.config(space_text=FEW), searches.effort())
+    search = searches.run(tmp_path, searches.config(space_text=FEW), searches.effort())
 
     assert searches.events(tmp_path, "winner") == []
-    for candidate in found.state.candidates.values():
+    for candidate in search.state.candidates.values():
         assert [run.status for run in candidate.fresh][1] is status
         assert not candidate.is_confirmed
 
@@ -519,22 +519,17 @@ SPACE = "net = <conv3x3({8, 12, 16}) / conv3x3({16, 24}, stride=2)> bn relu gap 
     ("minimise", "most", "parameters"), [(Metric.PARAMETERS, None, 178), (Metric.MACS, 200_000, 346)]
 )
 def test_the_answer_has_the_fewest_of_what_is_minimised(
-    sampler: str,
-    minimise: Metric,
-    most: int | None,
-    parameters: int,
-    trainer: Trainer,
-    tmp_path: Path,
+    sampler: str, minimise: Metric, most: int | None, parameters: int, trainer: Trainer, tmp_path: Path
 ):
     trainer.accuracy_pct = lambda parameters, seed: 99.6
     configured = searches.config(space_text=SPACE, sampler=sampler, minimise=minimise, most=most)
 
-    found = searches.run(tmp_path, configured, searches.effort(trials=30))
+    search = searches.run(tmp_path, configured, searches.effort(trials=30))
 
-    standing = found.state.standing
+    standing = search.state.standing
     assert standing is not None
     assert standing.proposal.parameters == parameters
-    costs = {candidate.proposal.hash: candidate.cost for candidate in found.state.candidates.values()}
+    costs = {candidate.proposal.hash: candidate.cost for candidate in search.state.candidates.values()}
     limits = [event["budget"] for event in searches.events(tmp_path, "standing")]
     assert limits == sorted(limits, reverse=True)
     assert limits[-1] == costs[standing.proposal.hash] - 1
@@ -565,5 +560,5 @@ def test_a_search_that_was_stopped_goes_on_as_if_it_had_not_been(sampler: str, t
         for found in (whole, parts)
     ]
     assert values[0] == values[1]
-    told = [event for event in searches.events(tmp_path / "parts", "rejected") if event["violation"] is not None]
-    assert bool(told) is (sampler in ("tpe", "nsga2", "random"))
+    lines = [event for event in searches.events(tmp_path / "parts", "rejected") if event["violation"] is not None]
+    assert bool(lines) is (sampler in ("tpe", "nsga2", "random"))

@@ -262,18 +262,18 @@ def test_the_ratio_is_the_prior_until_eight_runs_of_this_length_went_to_the_end(
 def test_the_ratio_is_that_of_the_luckiest_tenth_in_any_order():
     runs = [full_run(100, errors) for errors in range(30, 50)]
 
-    found = [reached(ratios(each)).ratio for each in (runs, runs[::-1], runs[:9], runs[:10])]
+    medians = [reached(ratios(each)).ratio for each in (runs, runs[::-1], runs[:9], runs[:10])]
 
-    assert found == [0.32, 0.32, 0.30, 0.31]
+    assert medians == [0.32, 0.32, 0.30, 0.31]
 
 
 @pytest.mark.parametrize(
     ("epochs", "shares"), [(5, (0.4, 0.6)), (8, (0.25, 0.5)), (15, (0.25, 0.5)), (30, (0.25, 0.5))]
 )
 def test_the_prior_of_a_rung_is_that_of_the_nearest_share_of_the_epochs(epochs: int, shares: tuple[float, ...]):
-    found = [reached({}, epoch=rung, epochs=epochs).ratio for rung in race.rungs(epochs)]
+    rung_ratios = [reached({}, epoch=rung, epochs=epochs).ratio for rung in race.rungs(epochs)]
 
-    assert found == [race._PRIOR_RATIO[share] for share in shares]
+    assert rung_ratios == [race._PRIOR_RATIO[share] for share in shares]
 
 
 @given(st.integers(0, 2000), st.sampled_from([30, 55, 32, 90]), st.sampled_from([99.0, 99.4, 97.25]))
@@ -291,10 +291,10 @@ def test_every_tenth_network_is_spared_by_its_hash_unless_another_rule_decides()
     run = make_result(errors=5_000, history=full_run(5_000, 1).history[:4])
     runs = [replace(run, hash=f"{number:012x}") for number in range(1000)]
 
-    found = [race.at_rung(each, {}, 99.0) for each in runs]
+    decisions = [race.at_rung(each, {}, 99.0) for each in runs]
 
-    assert [number for number, each in enumerate(found) if each.exempt] == [*range(0, 1000, 10)]
-    assert all(each.pruned is not each.exempt for each in found)
+    assert [number for number, each in enumerate(decisions) if each.exempt] == [*range(0, 1000, 10)]
+    assert all(each.pruned is not each.exempt for each in decisions)
     assert race.at_rung(runs[0], {}, 99.0, lambda run: True).pruned
     assert not race.at_rung(runs[1], {}, 99.0, lambda run: False).pruned
 

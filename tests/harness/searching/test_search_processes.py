@@ -93,15 +93,15 @@ class Search:
 
 def members(group: int) -> list[str]:
     """Return the processes of a group that are not dead."""
-    found = []
+    rows = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             state, _, process_group = (folder / "stat").read_text().rpartition(")")[2].split()[:3]
         except (OSError, ValueError):
             continue
         if int(process_group) == group and state not in "ZX":
-            found.append(folder.name)
-    return found
+            rows.append(folder.name)
+    return rows
 
 
 def gone(group: int, seconds: float = 30.0) -> bool:
@@ -200,11 +200,11 @@ def test_a_second_coordinator_is_refused_and_an_interrupt_ends_the_first_in_orde
     monkeypatch.setenv("HARNESS_WORKSPACE", str(stopped.place / "work"))
     assert run([*stopped.arguments, "--json"]) == 2
 
-    shown = capsys.readouterr()
+    output = capsys.readouterr()
     message = f"another process is working in {stopped.folder}; wait for it or stop it"
     error = {"code": 2, "kind": "usage", "message": message, "position": None, "hint": None}
-    assert json.loads(shown.out)["error"] == error
-    assert "Traceback" not in shown.err
+    assert json.loads(output.out)["error"] == error
+    assert "Traceback" not in output.err
     assert (stopped.folder / "config.json").read_bytes() == before
     assert len(stopped.events("session")) == 1
     assert process.poll() is None

@@ -137,7 +137,7 @@ def test_what_a_kill_left_half_written_is_cleared_away_and_checkpoints_of_what_h
 
 
 def test_rejections_are_those_of_proposals_and_of_what_was_only_looked_at(folder: Path):
-    made = StudyState(folder, CONFIG)
+    state = StudyState(folder, CONFIG)
     for word, values in (
         ("rejected", {"reason": "parameters"}),
         ("looked", {"rejected": {"parameters": 3, "macs": 2}}),
@@ -145,9 +145,9 @@ def test_rejections_are_those_of_proposals_and_of_what_was_only_looked_at(folder
         ("rejected", {}),
         ("looked", {"rejected": {"macs": 1}}),
     ):
-        made.apply(make_entry(word, **values))
+        state.apply(make_entry(word, **values))
 
-    assert made.rejected == {"parameters": 4, "macs": 3, "no reason given": 1}
+    assert state.rejected == {"parameters": 4, "macs": 3, "no reason given": 1}
 
 
 def test_a_study_of_an_older_program_is_read_and_not_gone_on_with(folder: Path):
@@ -160,9 +160,9 @@ def test_a_study_of_an_older_program_is_read_and_not_gone_on_with(folder: Path):
         path = folder / "results" / f"trial-00000-{run.purpose}-{run.seed_index}.json"
         files.write_json(path, document_of(run) | {"recipe": recipe_document(run.recipe)})
 
-    found = read_state(folder)
+    state = read_state(folder)
 
-    assert ({*found.results}, found.seconds) == ({*runs}, 8.0)
+    assert ({*state.results}, state.seconds) == ({*runs}, 8.0)
     with pytest.raises(ContentError):
         study.open_study(folder, CONFIG, {})
 

@@ -333,9 +333,9 @@ def begun(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     """Return the one line with which a command is refused as a wrong use."""
     assert run(list(arguments)) == 2
-    shown = capsys.readouterr()
-    assert shown.out == ""
-    return shown.err
+    output = capsys.readouterr()
+    assert output.out == ""
+    return output.err
 
 
 def test_a_server_that_does_not_answer_is_not_waited_for(
@@ -376,9 +376,9 @@ def test_a_password_is_kept_in_no_log_and_shown_in_no_command(
     run([*SEARCH, "--storage", url])
 
     assert begun == [["harness", "search", "--storage=postgresql://ann:***@host/name"]]
-    shown = capsys.readouterr()
-    assert "password=***" in shown.out
-    assert "secret" not in shown.out + shown.err
+    output = capsys.readouterr()
+    assert "password=***" in output.out
+    assert "secret" not in output.out + output.err
 
 
 class SimpleContext:

@@ -39,16 +39,16 @@ def torch_losses(start: dict[str, float], learning_rate: float, updates: int) ->
     inputs = torch.tensor([start["i1"], start["i2"]], dtype=torch.float64)
     targets = torch.tensor([start["t1"], start["t2"]], dtype=torch.float64)
     optimizer = torch.optim.SGD([hidden, output], lr=learning_rate)
-    found = []
+    rows = []
     for _ in range(updates + 1):
         optimizer.zero_grad()
         loss = 0.5 * torch.nn.functional.mse_loss(
             torch.sigmoid(output @ torch.sigmoid(hidden @ inputs)), targets, reduction="sum"
         )
-        found.append(loss.item())
+        rows.append(loss.item())
         loss.backward()  # type: ignore[no-untyped-call]  # as torch ships it
         optimizer.step()
-    return found
+    return rows
 
 
 def test_the_network_and_its_first_figures_are_those_of_the_documents(seed_documents: dict[str, Any]):
@@ -67,9 +67,9 @@ def test_the_network_and_its_first_figures_are_those_of_the_documents(seed_docum
 
 @pytest.mark.parametrize("learning_rate", LEARNING_RATES)
 def test_a_curve_of_a_thousand_updates_is_that_of_torch(learning_rate: float):
-    found = losses(START, learning_rate, 1_000)
+    curve = losses(START, learning_rate, 1_000)
 
-    assert found == pytest.approx(torch_losses(START, learning_rate, 1_000), rel=0, abs=1e-9)
+    assert curve == pytest.approx(torch_losses(START, learning_rate, 1_000), rel=0, abs=1e-9)
 
 
 @settings(max_examples=30)
@@ -88,9 +88,9 @@ def test_the_sigmoid_neither_overflows_nor_leaves_its_range(x: float):
 
 
 def test_a_rate_beyond_all_measure_overflows_and_raises_nothing():
-    found = losses(START | {"w5": 1e308, "t1": 1e200}, 1e308, 5)
+    curve = losses(START | {"w5": 1e308, "t1": 1e200}, 1e308, 5)
 
-    assert not all(map(math.isfinite, found))
+    assert not all(map(math.isfinite, curve))
 
 
 def test_every_quantity_is_shown_by_the_formula_that_gives_it():

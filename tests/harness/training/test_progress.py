@@ -23,6 +23,6 @@ def test_in_a_notebook_progress_is_that_of_tqdm(monkeypatch: pytest.MonkeyPatch,
     with Reporter(7_000, "steps") as reporter:
         reporter.advance(1_000)
         reporter.say("epoch 1/7")
-    shown = capsys.readouterr()
-    assert "1000/7000" in shown.err
-    assert "epoch 1/7" in shown.out + shown.err
+    output = capsys.readouterr()
+    assert "1000/7000" in output.err
+    assert "epoch 1/7" in output.out + output.err

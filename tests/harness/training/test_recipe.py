@@ -172,10 +172,7 @@ def test_the_hashes_of_committed_records_stay():
         ({"distill_weight": 0.6}, "teacher"),
         ({"distill_temperature": 2.0}, "teacher"),
         (
-            {
-                "teacher": "gap linear(10)",
-                "teacher_recipe": {"teacher": "gap linear(10)", "teacher_recipe": {}},
-            },
+            {"teacher": "gap linear(10)", "teacher_recipe": {"teacher": "gap linear(10)", "teacher_recipe": {}}},
             "students",
         ),
         ({"average_statistics": "recomputed", "average_decay": 0.0}, "average_decay"),
