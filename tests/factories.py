@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from harness.data.datasets import dataset
+from harness.data.datasets import DATASETS, dataset
+from harness.data.training_images import ImageData
 from harness.evidence.record import Found, Record, SeedRun
 from harness.studies.candidate import Candidate
 from harness.studies.config import StudyConfig
@@ -198,6 +199,12 @@ def make_found(study: str = "elsewhere") -> Found:
     )
 
 
+def make_claim(network: str, test_accuracy_pct: float, name: str = "theirs") -> dict[str, Any]:
+    """Return a claim of ``claims.json``: what someone has published of a network."""
+    claim = {"name": name, "architecture": network, "test_accuracy_pct": test_accuracy_pct, "metric": "best epoch"}
+    return claim | {"runs": 1, "epochs": 20, "recipe": "a recipe with a long name", "source": "someone"}
+
+
 MEAN = 0.13
 DEVIATION = 0.31
 
@@ -211,6 +218,14 @@ def make_images(count: int, seed: int = 0) -> Images:
     noise = 0.5 * torch.rand(count, 1, 28, 28, generator=generator)
     pixels = ((0.5 * shapes[labels] + noise) * 255).to(torch.uint8)
     return Images(pixels, labels, (MEAN,), (DEVIATION,))
+
+
+def make_data(train_size: int = 80) -> ImageData:
+    """Return a data set of random images: so many to train on, and twenty to validate on."""
+    count = train_size + 20
+    pixels = torch.randint(0, 256, (count, 1, 28, 28), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    spec = replace(DATASETS["mnist-5k"], name="toy", train_size=train_size, validation_size=20, test_size=30)
+    return ImageData(spec, pixels, torch.arange(count) % 10, data_hash="abc", source="memory", folder=None)
 
 
 _IDX_KINDS = {"uint8": "08", "int32": "0c"}

@@ -14,7 +14,7 @@ PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
     "product lines": 28_014,
-    "test lines": 28_010,
+    "test lines": 27_976,
     "benchmark lines": 2_436,
     "public names": 880,
     "files": 551,

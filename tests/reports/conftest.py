@@ -282,12 +282,6 @@ def drawn(image: int) -> bytes:
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Workspace:
-    """An empty workspace."""
-    return Workspace(tmp_path)
-
-
-@pytest.fixture
 def new_study(place: Workspace) -> Callable[..., SyntheticStudy]:
     """Begin a study in the workspace: a session is entered, nothing is proposed."""
     return lambda **values: SyntheticStudy(place, **values).begin()

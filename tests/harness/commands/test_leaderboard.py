@@ -16,7 +16,7 @@ from harness.system.errors import ContentError
 from harness.system.files import Workspace
 from search_spaces.network import MNIST, analyse
 from search_spaces.notation import parse_network
-from tests.factories import make_record, network_of_width
+from tests.factories import make_claim, make_record, network_of_width
 from tests.outline import checked
 
 
@@ -27,16 +27,7 @@ def board(workspace: Path) -> Path:
     record.write(folder, make_record([50, 52, 54, 56, 58], network_of_width(9)))
     record.write(folder, make_record([70], network_of_width(4), name="mine"))
     record.write(folder, make_record([300] * 5, network_of_width(6), dataset="kmnist", target_pct=95.0))
-    claim = {
-        "name": "theirs\x1b[2J",
-        "architecture": network_of_width(3),
-        "test_accuracy_pct": 99.9,
-        "metric": "best epoch",
-        "runs": 1,
-        "epochs": 20,
-        "recipe": "a recipe with a long name",
-        "source": "someone",
-    }
+    claim = make_claim(network_of_width(3), 99.9, "theirs\x1b[2J")
     (folder / "claims.json").write_text(json.dumps([claim]), encoding="utf-8")
     return workspace
 

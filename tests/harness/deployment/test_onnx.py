@@ -40,7 +40,7 @@ from harness.training.result import Purpose, derive_seed
 from harness.training.run import to_safetensors
 from search_spaces.network import MNIST, Architecture, analyse
 from search_spaces.notation import parse_network
-from tests.factories import make_record, make_result
+from tests.factories import make_data, make_record, make_result
 from tests.harness.training.native.networks import EVERY_OP
 
 # Export -----------------------------------------------------------------------------------------------------------
@@ -52,10 +52,7 @@ NETWORK = "conv3x3(4) bn relu maxpool(4) | conv3x3(4, tie=a) bn relu conv3x3(4, 
 @pytest.fixture
 def small_data(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> ImageData:
     """A hundred images to train on, whatever they are asked for by, and a recipe of two epochs on them."""
-    source = torch.Generator().manual_seed(1)
-    pixels = torch.randint(0, 256, (100, 1, 28, 28), generator=source, dtype=torch.uint8)
-    spec = replace(DATASETS["mnist-5k"], name="toy", train_size=80, validation_size=20, test_size=30)
-    whole = ImageData(spec, pixels, torch.arange(100) % 10, data_hash="abc", source="memory", folder=None)
+    whole = make_data()
     monkeypatch.setattr(data, "load", lambda name, folder: whole)
     (workspace / "quick.toml").write_text("batch_size = 16\nepochs = 2\n", encoding="utf-8")
     return whole

@@ -26,7 +26,7 @@ from harness.system.files import Workspace
 from harness.training.result import Purpose, Result, Status
 from search_spaces.network import Architecture
 from search_spaces.notation import parse_network
-from tests.factories import CONFIG, make_record, make_result, network_of_width
+from tests.factories import CONFIG, make_claim, make_record, make_result, network_of_width
 from tests.study_logs import write_runs
 from tests.verifications import git
 
@@ -45,11 +45,6 @@ CLAIM: dict[str, Any] = {
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "leaderboard.csv"
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Workspace:
-    return Workspace(tmp_path)
 
 
 # Tiers, figures and order ----------------------------------------------------------------------------
@@ -207,16 +202,7 @@ def add_study(place: Workspace, name: str, results: list[Result]) -> Path:
 def test_a_claim_never_counts_as_reached_and_never_shares_a_row(place: Workspace):
     evidence = make_record([50] * 5)
     record.write(place.records, evidence)
-    claim = {
-        "name": "n",
-        "architecture": str(evidence.architecture),
-        "test_accuracy_pct": 99.99,
-        "metric": "best epoch",
-        "runs": 1,
-        "epochs": 20,
-        "recipe": "its own",
-        "source": "someone",
-    }
+    claim = make_claim(str(evidence.architecture), 99.99)
     (place.records / "claims.json").write_text(json.dumps([claim]), encoding="utf-8")
 
     first, second = leaderboard.collect(place)

@@ -37,11 +37,6 @@ CERTIFY = make_plan(certify=True)
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Workspace:
-    return Workspace(tmp_path)
-
-
-@pytest.fixture
 def seeds(monkeypatch: pytest.MonkeyPatch) -> Seeds:
     return without_training(monkeypatch)
 

@@ -6,7 +6,6 @@ import io
 import json
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -31,11 +30,6 @@ from tests.verifications import make_plan, run_plan
 NETWORK = parse_network("conv3x3(8) bn relu | maxpool | conv3x3(8) bn relu | gap | conv1x1(10)")
 OTHER = "conv3x3(9) bn relu | gap | conv1x1(10)"
 ALONE = KnownRow(None, "", None, None)
-
-
-@pytest.fixture
-def place(workspace: Path) -> Workspace:
-    return Workspace(workspace)
 
 
 def keep_study(place: Workspace, *results: Result, name: str = "a-study") -> None:

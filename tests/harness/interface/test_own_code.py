@@ -13,8 +13,6 @@ import pytest
 import torch
 import torch.nn.functional as functional
 
-from harness.data.datasets import DATASETS
-from harness.data.training_images import ImageData
 from harness.interface.logs import log_of
 from harness.searching.clock import Pace, TimeLeft
 from harness.searching.external_method import method_of
@@ -34,7 +32,7 @@ from harness.training.train import start
 from search_spaces.catalog import space
 from search_spaces.notation import parse_network, parse_space
 from tests import searches
-from tests.factories import make_job_result, make_proposal
+from tests.factories import make_data, make_job_result, make_proposal
 from tests.fakes import without_processes
 
 CODE = """
@@ -99,9 +97,7 @@ def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def loaded() -> TrainingData:
-    spec = replace(DATASETS["mnist-5k"], name="toy", train_size=80, validation_size=20, test_size=30)
-    pixels = torch.randint(0, 256, (100, 1, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
-    return TrainingData(ImageData(spec, pixels, torch.arange(100) % 10, data_hash="abc", source="memory", folder=None))
+    return TrainingData(make_data())
 
 
 def job(trainer: str, **changes: object) -> Job:
