@@ -13,8 +13,8 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
-    "product lines": 28_123,
-    "test lines": 28_531,
+    "product lines": 28_014,
+    "test lines": 27_976,
     "benchmark lines": 2_436,
     "public names": 880,
     "files": 551,

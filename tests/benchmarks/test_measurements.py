@@ -21,8 +21,8 @@ from harness.training.recipe import RECIPES, Recipe
 from harness.training.result import PROTOCOL_VERSION, Purpose, Result, Status
 from harness.training.run import Job
 from search_spaces.notation import parse_network
-from tests.harness.training.native.test_native_training import some_images
-from tests.harness.unrun import Seeds
+from tests.factories import make_images
+from tests.fakes import Seeds
 
 TEXT = "conv3x3(2) | gap | linear(10)"
 
@@ -44,8 +44,8 @@ def test_the_trainings_of_a_search_are_kept_once_whatever_came_of_them(monkeypat
     def run(purpose: Purpose, index: int, errors: int, recipe: Recipe = small) -> Result:
         network = parse_network(TEXT)
         job = Job(architecture=network, recipe=recipe, recipe_name="x", purpose=purpose, seed_index=index)
-        found = replace(Seeds().answer(job, "mnist"), test_errors=None, test_size=None, wrong=())
-        return replace(found, validation_errors=errors, validation_size=10_000)
+        changed = replace(Seeds().answer(job, "mnist"), test_errors=None, test_size=None, wrong=())
+        return replace(changed, validation_errors=errors, validation_size=10_000)
 
     runs = [
         run(Purpose.SEARCH, 0, 60),
@@ -89,7 +89,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.mark.usefixtures("one_thread")
 def test_both_loops_of_the_throughput_train(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    images, raw = some_images(400), tmp_path / "MNIST" / "raw"
+    images, raw = make_images(400), tmp_path / "MNIST" / "raw"
     raw.mkdir(parents=True)
     for part in ("train", "t10k"):
         sizes = b"".join(size.to_bytes(4, "big") for size in (400, 28, 28))

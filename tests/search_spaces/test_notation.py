@@ -416,10 +416,10 @@ def test_a_draw_has_at_most_a_thousand_parts():
 
 def test_the_number_of_classes_is_the_task_s():
     for task in (MNIST, Task((3, 32, 32), 7)):
-        found = parse_space("let outputs = classes; net = conv1x1(classes) gap linear(outputs)", task=task)
-        (drawn,) = enumerate_draws(found)
+        space = parse_space("let outputs = classes; net = conv1x1(classes) gap linear(outputs)", task=task)
+        (drawn,) = enumerate_draws(space)
         assert str(drawn.architecture).count(f"({task.classes})") == 2
-        assert judge(found, drawn.architecture).accepted
+        assert judge(space, drawn.architecture).accepted
 
 
 @pytest.mark.parametrize(

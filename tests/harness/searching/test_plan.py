@@ -73,19 +73,19 @@ def plan(root: Path, known: tuple[str, ...] = (), **changes: Any) -> SearchPlan:
 
 
 def test_the_plan_resolves_every_value(tmp_path: Path):
-    made = plan(tmp_path)
+    search_plan = plan(tmp_path)
 
     assert plan(tmp_path, epochs=(20, 5, 20)).config.lengths == (5, 20)
-    assert made.config == study.StudyConfig(
+    assert search_plan.config == study.StudyConfig(
         dataset="mnist-5k",
-        data_hash=made.config.data_hash,
+        data_hash=search_plan.config.data_hash,
         budget=20_000,
-        target_pct=made.config.target_pct,
-        threshold_pct=made.config.target_pct,
+        target_pct=search_plan.config.target_pct,
+        threshold_pct=search_plan.config.target_pct,
         space="card",
-        space_text=made.space.text,
+        space_text=search_plan.space.text,
         sampler="surrogate",
-        recipe=made.recipe.recipe,
+        recipe=search_plan.recipe.recipe,
         recipe_name="fast",
         rungs=(4, 8),
         seed=0,
@@ -93,12 +93,12 @@ def test_the_plan_resolves_every_value(tmp_path: Path):
         prior="none",
         prior_sha256="",
     )
-    assert (made.past, made.left_out) == ((), ())
-    assert len(made.config.data_hash) == 64
-    assert made.config.target_pct > 90
-    assert (made.effort.workers, made.effort.device, made.effort.seconds) == (2, "cpu", 2700.0)
-    assert (made.effort.limits.seconds, made.effort.limits.memory_mb) == (1800.0, 4096)
-    assert made.source.dataset == "mnist-5k"
+    assert (search_plan.past, search_plan.left_out) == ((), ())
+    assert len(search_plan.config.data_hash) == 64
+    assert search_plan.config.target_pct > 90
+    assert (search_plan.effort.workers, search_plan.effort.device, search_plan.effort.seconds) == (2, "cpu", 2700.0)
+    assert (search_plan.effort.limits.seconds, search_plan.effort.limits.memory_mb) == (1800.0, 4096)
+    assert search_plan.source.dataset == "mnist-5k"
 
 
 def test_the_threshold_is_the_target_and_the_offset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -253,41 +253,41 @@ def test_the_name_of_a_study_is_the_one_it_was_begun_with():
 
 def test_a_study_goes_on_with_the_trainings_that_it_keeps(tmp_path: Path):
     new = plan(tmp_path, study="mine", dataset="mnist-5k", prior="shipped")
-    kept = replace(shipped("mnist")[0], source="kept")
-    write_prior(new.folder, (kept,))
+    training = replace(shipped("mnist")[0], source="kept")
+    write_prior(new.folder, (training,))
 
     assert new.past == ()
-    assert plan(tmp_path, study="mine", prior="shipped").past == (kept,)
-    assert plan(tmp_path, study="mine", prior="own").past == (kept,)
+    assert plan(tmp_path, study="mine", prior="shipped").past == (training,)
+    assert plan(tmp_path, study="mine", prior="own").past == (training,)
 
 
 def test_a_limit_is_a_condition_of_the_space_that_the_study_keeps(tmp_path: Path):
     limits = (Condition(Metric.MACS, "<=", 700_000),)
-    made = plan(tmp_path, limits=limits)
+    search_plan = plan(tmp_path, limits=limits)
 
-    assert parse_space(made.config.space_text).conditions[-1:] == limits
-    assert made.config.ceiling == 20_000
-    assert made.folder.name != plan(tmp_path).folder.name
+    assert parse_space(search_plan.config.space_text).conditions[-1:] == limits
+    assert search_plan.config.ceiling == 20_000
+    assert search_plan.folder.name != plan(tmp_path).folder.name
 
 
 def test_what_is_minimised_begins_at_the_least_limit_of_it(tmp_path: Path):
     limits = (Condition(Metric.MACS, "<=", 700_000), Condition(Metric.MACS, "<", 600_000))
-    made = plan(tmp_path, minimise=("macs",), limits=limits)
+    search_plan = plan(tmp_path, minimise=("macs",), limits=limits)
 
-    assert (made.config.minimise, made.config.ceiling) == (Metric.MACS, 599_999)
+    assert (search_plan.config.minimise, search_plan.config.ceiling) == (Metric.MACS, 599_999)
     # The budget goes on holding.
-    assert Condition(Metric.PARAMETERS, "<=", 20_000) in made.space.conditions
+    assert Condition(Metric.PARAMETERS, "<=", 20_000) in search_plan.space.conditions
 
 
 def test_networks_that_a_search_is_to_begin_with_must_suit_it_and_are_kept(tmp_path: Path):
     whole = "conv3x3(8) relu | maxpool(4) | conv3x3(8) relu conv3x3({}) | gap | linear({})"
     inside, large, strange = whole.format(8, 10), whole.format(900, 10), whole.format(8, 7)
-    made = plan(tmp_path, start_from="leaderboard", known=(large, strange, inside))
-    assert made.config.known == (inside,)
+    search_plan = plan(tmp_path, start_from="leaderboard", known=(large, strange, inside))
+    assert search_plan.config.known == (inside,)
 
-    study.open_study(made.folder, made.config, {})
+    study.open_study(search_plan.folder, search_plan.config, {})
     again = plan(tmp_path, start_from="leaderboard", known=(inside, whole.format(9, 10)))
-    assert (again.folder, again.config) == (made.folder, made.config)
+    assert (again.folder, again.config) == (search_plan.folder, search_plan.config)
 
     with pytest.raises(UsageError, match="suits 1x28x28"):
         plan(tmp_path, start_from="leaderboard", known=(strange,), budget=19_000)
@@ -296,17 +296,17 @@ def test_networks_that_a_search_is_to_begin_with_must_suit_it_and_are_kept(tmp_p
 def test_a_trainer_of_ones_own_is_the_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "its_trainer.py").write_text("def train(*given): ...")
-    made = plan(tmp_path, recipe="auto", trainer="its_trainer:train")
-    assert (made.config.recipe.trainer, made.config.recipe_of(8)[1]) == ("its_trainer:train", "its_trainer:train-8ep")
-    assert made.config.recipe.trainer_sha256 == hashlib.sha256(b"def train(*given): ...").hexdigest()
+    search_plan = plan(tmp_path, recipe="auto", trainer="its_trainer:train")
+    assert (search_plan.config.recipe.trainer, search_plan.config.recipe_of(8)[1]) == (
+        "its_trainer:train",
+        "its_trainer:train-8ep",
+    )
+    assert search_plan.config.recipe.trainer_sha256 == hashlib.sha256(b"def train(*given): ...").hexdigest()
     # What begins anew is not paid for twice, and the pace is not the native engine's.
     assert (
-        made.config.rungs,
+        search_plan.config.rungs,
         plan(tmp_path, recipe="auto", trainer="its_trainer:train", engine="auto").effort.engine,
-    ) == (
-        (),
-        "torch",
-    )
+    ) == ((), "torch")
     with pytest.raises(UsageError, match="exclude"):
         plan(tmp_path, trainer="its_trainer:train")
     with pytest.raises(UsageError, match="none"):

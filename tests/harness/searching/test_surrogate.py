@@ -37,9 +37,9 @@ from harness.training.result import Purpose, Result, Status
 from harness.training.run import Job
 from search_spaces.network import MNIST, Architecture, Task, analyse
 from search_spaces.notation import parse_network
-from tests.harness import logged
-from tests.harness.some_study import CONFIG
-from tests.harness.unrun import Seeds
+from tests.factories import CONFIG
+from tests.fakes import Seeds
+from tests.study_logs import write_runs
 
 WIDTH = len(FEATURES)
 CENTRE: Row = (0.0,) * WIDTH
@@ -92,11 +92,11 @@ def conditioned(observations: Sequence[Observation], row: Row) -> tuple[float, f
 @pytest.mark.parametrize("count", [0, 1, 2, 30])
 def test_mean_and_deviation_are_those_of_the_conditioned_normal_distribution(count: int):
     known = some_observations(count)
-    asked = [*some_rows(4, seed=9), *(item.row for item in known[:1]), CENTRE]
+    queries = [*some_rows(4, seed=9), *(item.row for item in known[:1]), CENTRE]
 
-    means, deviations = Surrogate(known).predict(asked)
+    means, deviations = Surrogate(known).predict(queries)
 
-    expected = [conditioned(known, row) for row in asked]
+    expected = [conditioned(known, row) for row in queries]
     assert means.tolist() == pytest.approx([mean for mean, _ in expected])
     assert deviations.tolist() == pytest.approx([deviation for _, deviation in expected])
 
@@ -212,19 +212,19 @@ def test_a_series_is_described_by_its_positions():
     """A map of 400 steps is as a square one of 20 rows."""
     series = Task((1, 1, 400), 3)
     network = parse_network("conv1x3(8) conv1x3(5, stride=2) gap linear(3)", series)
-    found = network_features(network, analyse(network, series))
-    assert found["log channels before the head"] == math.log(5)
-    assert found["log rows before the head"] == pytest.approx(math.log(200) / 2)
-    assert found["log multiply-adds above 14x14"] == pytest.approx(math.log(1 + 8 * 3 * 400 + 5 * 8 * 3 * 200))
+    fields = network_features(network, analyse(network, series))
+    assert fields["log channels before the head"] == math.log(5)
+    assert fields["log rows before the head"] == pytest.approx(math.log(200) / 2)
+    assert fields["log multiply-adds above 14x14"] == pytest.approx(math.log(1 + 8 * 3 * 400 + 5 * 8 * 3 * 200))
 
 
 @given(st.from_type(Architecture))
 def test_every_network_has_finite_features_and_shares_are_shares(network: Architecture):
-    found = network_features(network, analyse(network, MNIST))
+    fields = network_features(network, analyse(network, MNIST))
 
-    assert all(map(math.isfinite, found.values()))
+    assert all(map(math.isfinite, fields.values()))
     # Sums are counted by kernels that are larger than 1x1, of which a sum may have none.
-    shares = [value for name, value in found.items() if "share" in name and name != "share of sums"]
+    shares = [value for name, value in fields.items() if "share" in name and name != "share of sums"]
     assert all(0 <= share <= 1 for share in shares)
 
 
@@ -274,14 +274,14 @@ TEXT = "conv3x3(4) bn relu gap linear(10)"
 def run(trial: int, errors: int | None, **changes: Any) -> Result:
     recipe = changes.pop("recipe", Recipe())
     job = Job(architecture=parse_network(TEXT), recipe=recipe, recipe_name="fast", purpose=Purpose.SEARCH, seed_index=0)
-    made = Seeds().answer(job, "mnist")
-    plain = replace(made, test_errors=None, test_size=None, wrong=(), trial=trial, study="first")
+    result = Seeds().answer(job, "mnist")
+    plain = replace(result, test_errors=None, test_size=None, wrong=(), trial=trial, study="first")
     return replace(plain, **{"validation_errors": errors, "validation_size": 10_000, **changes})
 
 
 def keep_study(folder: Path, *runs: Result, **config: Any) -> None:
     open_study(folder, replace(CONFIG, **{"dataset": "mnist-5k", **config}), {})
-    logged.ran(folder, *runs)
+    write_runs(folder, *runs)
 
 
 def test_whole_runs_of_all_studies_on_the_same_images_are_ones_own(tmp_path: Path):

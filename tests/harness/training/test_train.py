@@ -33,8 +33,8 @@ from harness.training.train import (
 )
 from search_spaces.network import MNIST, analyse
 from search_spaces.notation import parse_network
+from tests.factories import make_images
 from tests.harness.training.native.networks import ACROSS
-from tests.harness.training.native.test_native_training import some_images
 
 CPU = torch.device("cpu")
 NETWORK = parse_network(
@@ -349,7 +349,7 @@ def test_a_kernel_is_counted_once_by_us_and_by_every_library():
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_both_engines_train_one_kernel_to_the_same_weights(recipe: Recipe):
     # Two steps: before rounding has grown.
-    images = some_images(64)
+    images = make_images(64)
 
     def begun(engine: Engine | None = None) -> Training:
         return start(ACROSS_NETWORK, recipe, 3, CPU, engine, task=MNIST)

@@ -89,10 +89,7 @@ def test_other_images_are_read_as_the_data_set_was_and_classes_are_known_by_name
     flat = as_folder(tmp_path / "flat", more.astype(np.uint16) * 16, others)
     on = [
         labelled_images(str(place), spec, None)
-        for place in (
-            flat,
-            as_npz(tmp_path / "on.npz", X=more.astype(float) * 16, y=others),
-        )
+        for place in (flat, as_npz(tmp_path / "on.npz", X=more.astype(float) * 16, y=others))
     ]
     pictured, _ = own_images(flat / "ox", spec)
 

@@ -30,8 +30,8 @@ from harness.training.native.instruction import _HEADER, _header
 from harness.training.native.instruction import program as flat
 from harness.training.recipe import Recipe
 from search_spaces.network import MNIST, Architecture, analyse
-
-REPOSITORY = Path(__file__).resolve().parents[4]
+from tests.conftest import REPOSITORY
+from tests.harness.training.native.networks import IN_PAIRS, NETWORKS, POSED, TILED
 
 
 @pytest.fixture
@@ -204,9 +204,6 @@ print("clean")
 
 @pytest.mark.slow  # four minutes; after a change of the engine's C++
 def test_the_engine_is_clean_under_the_sanitizers():
-    from tests.harness.training.native.networks import NETWORKS, POSED
-    from tests.harness.training.native.test_native_tiles import IN_PAIRS, TILED
-
     compiler = engine_module.compiler()
     library = subprocess.run(
         [*compiler, "-print-file-name=libasan.so"], capture_output=True, text=True, check=True

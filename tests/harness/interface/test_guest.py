@@ -30,7 +30,8 @@ from harness.searching import loop, resolve
 from harness.system.errors import HarnessError, UsageError
 from harness.system.machine import handled, torch_of_caller
 from harness.training.executors import processes
-from tests.harness import scripted
+from tests import searches
+from tests.fakes import without_processes
 
 NETWORK = "conv3x3(4) bn relu | maxpool(4) | gap | linear(10)"
 
@@ -58,11 +59,11 @@ def test_signals_are_handled_in_the_main_thread_alone_and_given_back():
 
 
 def test_a_search_works_in_a_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    scripted.without_processes(monkeypatch)
+    without_processes(monkeypatch)
 
-    _in_a_thread(lambda: scripted.run(tmp_path, scripted.config(), scripted.effort()))
+    _in_a_thread(lambda: searches.run(tmp_path, searches.config(), searches.effort()))
 
-    assert scripted.events(tmp_path, "winner")
+    assert searches.events(tmp_path, "winner")
 
 
 def test_torch_is_given_back_as_it_was(workspace: Path):
