@@ -14,10 +14,10 @@ PACKAGES = ("search_spaces", "harness", "reports")
 MACHINE_PATH = re.compile(r"\.\./shared|(?<![\w.~-])/(?:work|farm|root|tmp|home|Users|opt|mnt)/\w")
 LIMITS = {
     "product lines": 28_014,
-    "test lines": 28_531,
+    "test lines": 27_976,
     "benchmark lines": 2_436,
     "public names": 880,
-    "files": 546,
+    "files": 551,
 }
 
 

@@ -8,21 +8,22 @@ import pytest
 
 from harness.searching import loop
 from harness.searching.state import Search
-from harness.training.executor import Source
-from tests.harness import scripted
-from tests.harness.scripted import Trainer
+from harness.training.executors.base import Source
+from tests import searches
+from tests.factories import make_proposal
+from tests.fakes import Trainer, without_processes
 
-PROPOSAL = scripted.proposal(0, "conv3x3(4) gap linear(10)")
+PROPOSAL = make_proposal(0, "conv3x3(4) gap linear(10)")
 FEW = "net = conv3x3({4, 8, 12}) gap linear(10);"
 
 
 @pytest.fixture
 def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
-    return scripted.without_processes(monkeypatch)
+    return without_processes(monkeypatch)
 
 
 @pytest.fixture
 def opened(tmp_path: Path, trainer: Trainer) -> Search:
-    found = loop.opened(tmp_path, scripted.config(space_text=FEW), scripted.effort(), Source("mnist", None))
-    scripted.apply(found, PROPOSAL)
+    found = loop.opened(tmp_path, searches.config(space_text=FEW), searches.effort(), Source("mnist", None))
+    searches.apply(found, PROPOSAL)
     return found
