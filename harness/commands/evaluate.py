@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 @click.option("--on", "other", help="Other labelled images: qmnist-50k, or the path of data of one part.")
 @click.option("--images", type=click.Path(path_type=Path), help="Your own pictures: a file or a folder.")
 @click.option("--recipe", help="The recipe's name, where the network has several rows.")
+@click.option("--c", "in_c", is_flag=True, help="Compile a network of integers and compare all logits.")
 @options.some("dataset", "data")
 def evaluate(
     network: str,
@@ -39,6 +40,7 @@ def evaluate(
     other: str | None,
     images: Path | None,
     recipe: str | None,
+    in_c: bool,
     dataset: str,
     data: Path | None,
     as_json: bool,
@@ -51,7 +53,8 @@ def evaluate(
 
     --images classifies your own pictures; digits for a network of MNIST are made white on black, 28x28 and centred. The
     confidence that it prints is the network's own, and nearly always high. --on evaluates on other labelled images, in
-    any form that --dataset takes, and declares that in runs/records/ledger.jsonl beforehand.
+    any form that --dataset takes, and declares that in runs/records/ledger.jsonl beforehand. --c compiles a network of
+    integers with the C compiler here and compares all logits of the test images with those of the reference.
     docs/examples/evaluate_plain.py checks a record without this program.
 
     \b
@@ -60,8 +63,10 @@ def evaluate(
     harness evaluate eab8ff --on qmnist-50k --seed all
     harness evaluate eab8ff --images my-digits/
     """
-    if other is not None and images is not None:
-        raise UsageError("--on is for labelled images, --images for pictures without labels: give one of them")
+    if sum((other is not None, images is not None, in_c)) > 1:
+        raise UsageError(
+            "--on is for labelled images, --images for pictures without labels, --c for C: give one of them"
+        )
     from harness.evidence.evaluate import bounds_of, evaluate_seeds
     from harness.evidence.record import kept_indices
     from harness.interface.lookup import read_record
@@ -69,6 +74,8 @@ def evaluate(
     workspace = files.workspace()
     evidence = read_record(network, workspace, dataset, recipe)
     indices = [seed] if seed is not None else kept_indices(workspace.records, evidence) or [0]
+    if in_c:
+        return _in_c(evidence, indices, workspace, data, as_json)
     if images is not None:
         return _own(evidence, indices, images, workspace, as_json)
     with busy(f"evaluating {counted(len(indices), 'seed')}"):
@@ -121,6 +128,25 @@ def _seed_line(seed: Evaluation) -> str:
     if seed.repeated:
         line += "; weights of a repeat, with other last bits"
     return line
+
+
+def _in_c(evidence: Record, indices: list[int], workspace: Workspace, data: Path | None, as_json: bool) -> int:
+    """Compile each seed and compare the logits of the test images with those of the reference."""
+    from harness.deployment.c_folder import compare_seed
+
+    comparisons = []
+    for index in indices:
+        with busy(f"comparing seed {index}"):
+            comparisons.append(compare_seed(evidence, index, workspace, data))
+    lines = [
+        f"seed {item.index}: {item.logits - item.differing:,} of {item.logits:,} logits of {item.compiler} equal, "
+        f"{item.errors:,} errors in {item.images:,} images"
+        for item in comparisons
+    ]
+    document = {"hash": evidence.hash, "dataset": evidence.dataset, "seeds": [asdict(item) for item in comparisons]}
+    options.answer(as_json, document, "\n".join(lines))
+    is_equal = all(not item.differing and item.errors == item.recorded_errors for item in comparisons)
+    return 0 if is_equal else 3
 
 
 def _own(evidence: Record, indices: list[int], images: Path, workspace: Workspace, as_json: bool) -> int:

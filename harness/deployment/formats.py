@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.deployment.c_folder import c_files
 from harness.deployment.network import Files, TrainedNetwork
 from harness.deployment.onnx import ONNX_LIBRARIES, onnx_files
 from harness.training.run import to_safetensors
@@ -25,6 +26,7 @@ class Format:
 
 # By the name of the option, which takes the path.
 FORMATS = {
+    "c": Format(c_files),
     "onnx": Format(onnx_files, ONNX_LIBRARIES),
     "safetensors": Format(_safetensors_files),
 }

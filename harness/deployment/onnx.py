@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from harness.data.datasets import Dataset
 from harness.deployment.network import Files, TrainedNetwork
 from harness.deployment.pixels import OfPixels, by_channel
+from harness.system.errors import UsageError
+from harness.training.integer import MAP_SCALES
 
 # What --onnx needs beyond the program's own requirements.
 ONNX_LIBRARIES = ("onnx", "onnxruntime", "onnxscript")
@@ -29,6 +31,8 @@ _OPSET = 18
 
 def onnx_files(network: TrainedNetwork, path: Path) -> Files:
     """Return the file of a network, checked on training images; raises as ``to_onnx`` does."""
+    if MAP_SCALES in network.model.state_dict():
+        raise UsageError("--onnx: the answers on record are those of integers, which --c writes and ONNX has not")
     images = network.images
     content, check = to_onnx(network.model, images.dataset, images.train_images[:_CHECKED_IMAGES], network.about)
     return Files({path: content}, {"check": check})

@@ -146,6 +146,7 @@ def export(
     network: str | Architecture,
     onnx: str | Path | None = None,
     safetensors: str | Path | None = None,
+    c: str | Path | None = None,
     *,
     seed: int = 0,
     recipe: str | None = None,
@@ -156,11 +157,12 @@ def export(
     data: str | Path | None = None,
     retrain: bool = False,
 ) -> Exported:
-    """Write a trained network as ONNX or safetensors: the kept weights of a recorded seed, or a network of no record.
+    """Write a trained network as ONNX, safetensors or C: the kept weights of a recorded seed, or those of no record.
 
     The ONNX model takes the raw numbers of the data set, (batch, channels, rows, columns), bytes as uint8 and others as
     float64; it is compared with torch before it is written. Both files name the classes in their order, and say how
-    numbers become what the network takes. A network without a record is trained on all training images.
+    numbers become what the network takes. The C is a folder: the network in integers, compared on training images with
+    the reference where there is a compiler. A network without a record is trained on all training images.
 
     Args:
         network: as ``explain`` takes it.
@@ -175,7 +177,7 @@ def export(
     >>> made.facts["files"][0]["format"]
     'safetensors'
     """
-    targets = _export_targets({"onnx": onnx, "safetensors": safetensors})
+    targets = _export_targets({"onnx": onnx, "safetensors": safetensors, "c": c})
     from harness.interface.lookup import network_argument
     from harness.interface.weights import seed_of_network, weights_of
 
@@ -199,13 +201,17 @@ def export(
 
 def _export_targets(paths: Mapping[str, str | Path | None]) -> dict[str, Path]:
     """Return the files to write by their formats."""
+    from harness.deployment.c_library import check_folder
+
     targets = {name: Path(path) for name, path in paths.items() if path is not None}
     if not targets:
-        raise UsageError("nothing to export: give --onnx FILE, --safetensors FILE, or both")
+        raise UsageError("nothing to export: give --onnx FILE, --safetensors FILE or --c FOLDER")
     if len({path.absolute() for path in targets.values()}) < len(targets):
-        raise UsageError("--onnx and --safetensors name the same file")
+        raise UsageError("two options name the same file")
     for name, path in targets.items():
-        if path.is_dir():
+        if name == "c":
+            check_folder(path)
+        elif path.is_dir():
             raise UsageError(f"--{name} {path} is a folder; name a file in it")
         check_writable(path.parent, make=False)
     return targets

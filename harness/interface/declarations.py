@@ -229,6 +229,7 @@ DECLARED: dict[str, dict[str, Any]] = {
     },
     "classes": {"type": click.IntRange(2), "help": "Classes to tell apart [default: 10]."},
     "torch": {"help": "Count with torch, torchsummary and fvcore too."},
+    "c": {"type": FILE, "help": "Write the network in integers there, as a folder of C."},
     "onnx": {"type": FILE, "help": "Write an ONNX model there."},
     "safetensors": {"type": FILE, "help": "Write the weights there."},
     "out": {"type": FILE, "help": "Write the weights there, as safetensors."},

@@ -183,13 +183,27 @@ class Exported(Answer):
         ]
         for file in self.facts["files"]:
             line = "{file}: {format}, {size_bytes:,} bytes".format(**file)
-            if check := file.get("check"):
+            if file["format"] == "c":
+                line += f"; {c_words(file)}"
+            elif check := file.get("check"):
                 line += (
                     f"; onnxruntime and torch on {check['images']:,} training images: logits differ by at most "
                     f"{check['largest_difference']:.1g} of the largest, classes on {check['classes_differ']}"
                 )
             lines.append(line)
         return "\n".join(lines)
+
+
+def c_words(file: Mapping[str, Any]) -> str:
+    """Return what was found of a folder of C, for people."""
+    check = file["check"]
+    words = "{constant_bytes:,} bytes of constants, an arena of {arena_bytes:,}".format(**file)
+    words += f"; on {check['images']:,} training images {check['integer_errors']:,} errors"
+    if "float_errors" in check:
+        words += f" (in floating point {check['float_errors']:,})"
+    if check["compiler"] is None:
+        return f"{words}; no C compiler is here to compare with"
+    return f"{words}; all {check['logits']:,} logits equal by {check['compiler']}"
 
 
 @dataclass(frozen=True, slots=True)

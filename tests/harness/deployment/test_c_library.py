@@ -19,7 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.data.datasets import DATASETS, Dataset
 from harness.deployment.c_library import Library, c_name, c_text, check_folder, files_of
-from harness.deployment.compiled import compile_runner, compiler, run_logits, write_files
+from harness.deployment.compiled import compile_runner, run_logits, write_files
 from harness.system.errors import ContentError, UsageError
 from harness.training.integer import IntegerNetwork, integer_logits, integer_network, map_scales
 from harness.training.modules import Images, build, normalised
@@ -85,7 +85,7 @@ def c_logits(
     folder: Path, integers: IntegerNetwork, task: Task, pixels: npt.NDArray[np.uint8], *flags: str
 ) -> npt.NDArray[np.int32]:
     write_files(library_of(integers, task, pixels), folder)
-    program = compile_runner(folder, "net", compiler(), flags or ("-O2",))
+    program = compile_runner(folder, "net", "cc", flags or ("-O2",))
     return run_logits(program, pixels, task.classes)
 
 

@@ -1,0 +1,162 @@
+"""A trained network as a folder of C: its integers, the errors that they make, and a check by the compiler here."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from harness.data.datasets import dataset
+from harness.data.testset import read_test_set
+from harness.data.training_images import load
+from harness.deployment.c_library import EXAMPLES, Library, c_name, files_of
+from harness.deployment.compiled import compile_runner, find_compiler, run_logits, write_files
+from harness.deployment.network import Files, TrainedNetwork
+from harness.evidence.evaluate import network_of
+from harness.evidence.record import Record, read_recorded
+from harness.system.errors import ContentError, DeviceError, HarnessError, typed
+from harness.system.files import Workspace
+from harness.training.integer import MAP_SCALES, integer_logits, integers_of, map_scales
+from harness.training.modules import Images, normalised
+from search_spaces.deployment import integer_plan
+from search_spaces.network import analyse
+
+# So many training images show what the integers cost, and that C and the reference agree.
+_CHECKED_IMAGES = 10_000
+_BATCH = 500
+# Of what a network says of itself, the manifest has these.
+_FACTS = ("architecture", "hash", "recipe", "recipe_hash", "dataset", "seed_index", "seed", "weights_sha256", "engine")
+
+
+def c_files(network: TrainedNetwork, path: Path) -> Files:
+    """Return the files of a folder of C, checked on training images.
+
+    A network that was trained to end with integers is written with these; another one is quantised now, with ranges
+    from training images.
+
+    Raises:
+        ContentError: an op has no integer form, or a number does not fit.
+        HarnessError: the compiled network gives other logits than the reference; a fault of this program.
+    """
+    images = network.images
+    spec = images.dataset
+    pixels = images.train_images[:_CHECKED_IMAGES]
+    labels = torch.as_tensor(images.train_labels)[:_CHECKED_IMAGES]
+    ends_with_integers = MAP_SCALES in network.model.state_dict()
+    check: dict[str, Any] = {"images": len(pixels), "quantised": "in training" if ends_with_integers else "afterwards"}
+    if not ends_with_integers:
+        everything = Images(images.train_images, torch.as_tensor(images.train_labels).long(), spec.mean, spec.std)
+        plan = integer_plan(network.architecture.ops, spec.task.input_shape)
+        scales = map_scales(network.model, plan, everything)
+        check["float_errors"] = _float_errors(network, pixels, labels)
+        network.model.register_buffer(MAP_SCALES, scales)
+    integers = integers_of(network.model, network.architecture, spec)
+    logits = integer_logits(integers, pixels.numpy())
+    check["integer_errors"] = int((logits.argmax(1) != labels.numpy()).sum())
+    analysis = analyse(network.architecture, spec.task)
+    library = Library(
+        name=c_name(path.name),
+        title=f"A network of {analysis.parameters:,} parameters for {spec.title}",
+        origin=f"{network.about['hash']}, recipe {network.about['recipe']}, seed {network.about['seed_index']}.",
+        network=integers,
+        dataset=spec,
+        examples=pixels[:EXAMPLES].numpy(),
+        facts={name: network.about[name] for name in _FACTS} | {"data_sha256": images.data_hash, "check": check},
+    )
+    check |= _compiled_check(library, pixels.numpy(), logits)
+    contents = {path / name: text.encode("utf-8") for name, text in files_of(library).items()}
+    sizes = {"constant_bytes": integers.plan.constant_bytes, "arena_bytes": integers.plan.arena_bytes}
+    return Files(contents, {**sizes, "check": check})
+
+
+def _float_errors(network: TrainedNetwork, pixels: torch.Tensor, labels: torch.Tensor) -> int:
+    spec = network.images.dataset
+    errors = 0
+    parts = zip(torch.split(pixels, _BATCH), torch.split(labels, _BATCH), strict=True)
+    with torch.inference_mode():
+        for part, truth in parts:
+            classes = network.model(normalised(part.float() / 255, spec.mean, spec.std)).argmax(1)
+            errors += int((classes != truth).sum())
+    return errors
+
+
+def _compiled_check(
+    library: Library, pixels: npt.NDArray[np.uint8], logits: npt.NDArray[np.int32]
+) -> dict[str, str | int | None]:
+    """Return which compiler of this machine has shown that the C gives these logits; None where there is none."""
+    command = find_compiler()
+    if command is None:
+        return {"compiler": None}
+    differing = count_differing(library, pixels, logits, command)
+    if differing:
+        raise HarnessError(
+            f"{differing:,} logits of the C differ from the reference", hint="please report this network"
+        )
+    return {"compiler": command, "logits": logits.size}
+
+
+def count_differing(
+    library: Library, pixels: npt.NDArray[np.uint8], logits: npt.NDArray[np.int32], command: str
+) -> int:
+    """Return how many logits of the compiled network are others than these, int32 (n, classes)."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_files(library, Path(folder))
+        program = compile_runner(Path(folder), library.name, command)
+        return int((run_logits(program, pixels, library.dataset.classes) != logits).sum())
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The logits of the C beside those of the reference, on the test images of a recorded seed.
+
+    Attributes:
+        differing: logits that are others.
+        errors: of the C; ``recorded_errors`` are those of the record.
+    """
+
+    index: int
+    images: int
+    logits: int
+    differing: int
+    errors: int
+    recorded_errors: int | None
+    compiler: str
+
+
+def compare_seed(evidence: Record, index: int, workspace: Workspace, folder: Path | None) -> Comparison:
+    """Compile the integers of a recorded seed and compare all logits of the test images; the read is logged.
+
+    Raises:
+        ContentError: the record is not one of integers, or its weights are not kept.
+        DeviceError: there is no C compiler here.
+    """
+    if evidence.recipe.precision != "int8":
+        raise ContentError(
+            f"{evidence.hash} with recipe {evidence.recipe_name} is no network of integers",
+            hint=f"'{typed('export', evidence.hash, '--c', 'FOLDER')}' makes integers of it and says what they cost",
+        )
+    command = find_compiler()
+    if command is None:
+        raise DeviceError("no C compiler is installed")
+    spec = dataset(evidence.dataset)
+    weights = read_recorded(workspace.records, evidence, index)
+    integers = integers_of(network_of(weights, spec.task), evidence.architecture, spec)
+    purpose = f"evaluate {evidence.hash} {evidence.recipe_name} seed {index} in C"
+    pixels, labels = read_test_set(load(evidence.dataset, folder), purpose=purpose, log=workspace.test_log)
+    logits = integer_logits(integers, pixels.numpy())
+    library = Library("network", "A network", "", integers, spec, pixels[:1].numpy(), {})
+    run = evidence.seed(index)
+    return Comparison(
+        index=index,
+        images=len(labels),
+        logits=logits.size,
+        differing=count_differing(library, pixels.numpy(), logits, command),
+        errors=int((logits.argmax(1) != labels.numpy()).sum()),
+        recorded_errors=None if run is None else run.test_errors,
+        compiler=command,
+    )
