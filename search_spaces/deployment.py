@@ -113,9 +113,8 @@ class Step:
 
     @property
     def constant_bytes(self) -> int:
-        """Bytes of its constants but for the weights."""
-        slope = isinstance(self.rectifier, LeakyReLU | PReLU)
-        return NUMBER_BYTES * (self.multipliers + self.shifts + (1 if slope else 0)) + self.other_bytes
+        """Bytes of its constants but for the weights; single numbers, as a slope, are part of the code."""
+        return NUMBER_BYTES * (self.multipliers + self.shifts) + self.other_bytes
 
     @property
     def may_overwrite(self) -> tuple[int, ...]:
@@ -150,7 +149,7 @@ class IntegerPlan:
 
     @property
     def constant_bytes(self) -> int:
-        """Bytes of all constants: an int8 a weight, and 16 bits a multiplier, a shift and a slope."""
+        """Bytes of all constants: an int8 a weight, and 16 bits a multiplier and a shift."""
         weights = sum(math.prod(kernel.shape) for kernel in self.kernels)
         return weights + sum(step.constant_bytes for step in self.steps)
 

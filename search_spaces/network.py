@@ -22,6 +22,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Any, cast
 
+from search_spaces.deployment import IntegerPlan, integer_plan
 from search_spaces.errors import SearchSpaceError, ShapeError
 from search_spaces.ops import (
     BatchNorm,
@@ -184,23 +185,18 @@ class Analysis:
     receptive_field: int
 
     @property
-    def weight_bytes(self) -> int:
-        """Bytes of constants that an integer deployment ships.
+    def _integer_plan(self) -> IntegerPlan:
+        return integer_plan((layer.op for layer in self.layers), self.task.input_shape)
 
-        An int8 a weight, a shared kernel once; an int32 bias and multiplier for every channel that a convolution or
-        linear layer writes, at every use, into which a BN right behind it is folded; as much for each channel of any
-        other BN, and an int32 for each parameter of other ops.
-        """
-        return _constants(tuple(layer.op for layer in self.layers), self.task.input_shape, set())
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of the constants of its integer form, as ``harness export --c`` writes them."""
+        return self._integer_plan.constant_bytes
 
     @property
     def ram_bytes(self) -> int:
-        """Bytes of the int8 maps that are live at once, at most, while one image is computed; the image is one of them.
-
-        What computes each value from the one in its place does so there, unless a residual sum still needs the map; a
-        pooling is done while the convolution before it writes. A network is a chain, so there is one order only.
-        """
-        return _peak(tuple(layer.op for layer in self.layers), self.task.input_shape, 0, False)
+        """Bytes of the memory for maps that its integer form works in; the image and the stack are not in it."""
+        return self._integer_plan.arena_bytes
 
     @property
     def latency_us(self) -> int:
@@ -236,64 +232,6 @@ class Analysis:
         if not any(kernel.is_grouped for kernel in kernels([layer.op for layer in self.layers])):
             return 0
         return sum(op.cost(before)[1] for op, before in self._ops if isinstance(op, Kernel) and op.is_grouped)
-
-
-def _constants(ops: tuple[Op, ...], shape: Shape, tied: set[str]) -> int:
-    # ``tied`` holds the ties whose kernel is counted already, and is added to.
-    total = 0
-    follows_weights = False
-    for op in ops:
-        before = shape
-        shape = op.shape(before)
-        if isinstance(op, Residual):
-            total += _constants(op.ops, before, tied)
-        elif not (op.is_folded and follows_weights):
-            total += op.constants(before)
-        if isinstance(op, Kernel) and op.tie is not None:
-            total -= math.prod(op.kernel(before) or ()) if op.tie in tied else 0
-            tied.add(op.tie)
-        if not op.is_folded:
-            follows_weights = op.has_weights
-    return total
-
-
-def _peak(ops: tuple[Op, ...], shape: Shape, others: int, needed: bool) -> int:
-    # ``others`` are the bytes of live maps beside the current one; ``needed`` says that a sum reads the current one
-    # later.
-    peak = others + math.prod(shape)
-    index = 0
-    while index < len(ops):
-        op = ops[index]
-        index += 1
-        before = shape
-        shape = op.shape(before)
-        bytes_read = math.prod(before)
-        if op.role is Role.DROPOUT:
-            continue
-        if isinstance(op, Residual):
-            peak = max(peak, _peak(op.ops, before, others, True))
-        elif op.works_in_place and not needed:
-            continue
-        else:
-            ahead = index
-            while isinstance(op, Kernel) and ahead < len(ops) and _is_pointwise(ops[ahead]):
-                ahead += 1
-            if isinstance(op, Kernel) and ahead < len(ops) and _pools(ops[ahead]):
-                shape = ops[ahead].shape(shape)
-                index = ahead + 1
-            peak = max(peak, others + bytes_read + math.prod(shape))
-        if needed:
-            others += bytes_read
-        needed = False
-    return peak
-
-
-def _is_pointwise(op: Op) -> bool:
-    return op.works_in_place and not op.needs_whole_map
-
-
-def _pools(op: Op) -> bool:
-    return not (op.works_in_place or op.has_weights or isinstance(op, Residual))
 
 
 def analyse(network: Architecture | tuple[Op, ...], task: Task, budget: int | None = None) -> Analysis:

@@ -9,7 +9,6 @@ Padded maps and windows follow ``floor((size + 2 * padding - kernel) / stride) +
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
@@ -100,10 +99,6 @@ class Op:
 
     __slots__ = ()
     role: ClassVar[Role] = Role.ACTIVATION
-    # An integer deployment computes the op within the convolution or linear layer right before it.
-    is_folded: ClassVar[bool] = False
-    # It reads its whole map before it writes a value, though it may write in place.
-    needs_whole_map: ClassVar[bool] = False
     # It takes in a whole map at once.
     is_global: ClassVar[bool] = False
     # The class of ``torch.nn`` that is given the op's fields, where that is all there is to its module.
@@ -153,15 +148,8 @@ class Op:
         return 0.0
 
     def constants(self, before: Shape) -> int:
-        """Return the bytes of constants that an integer deployment ships for the op where it is not folded.
-
-        An op with weights has an int8 for each, and an int32 bias and multiplier for each channel that it writes; any
-        other op has an int32 for each parameter.
-        """
-        if not self.has_weights:
-            return 4 * self.cost(before)[0]
-        channels = self.shape(before)[0]
-        return math.prod(self.kernel(before) or (channels, *before)) + 8 * channels
+        """Return the bytes of constants that stand for an op without an integer form: 32 bits a parameter."""
+        return 4 * self.cost(before)[0]
 
     def module(self, before: Shape) -> nn.Module:
         """Return the op's torch module; torch is imported within this method only."""

@@ -31,7 +31,6 @@ class BatchNorm(Op):
     """
 
     role: ClassVar[Role] = Role.NORMALISATION
-    is_folded: ClassVar[bool] = True
     unscaled: bool = False
     poses: int = 1
     shared: bool = False
@@ -48,9 +47,6 @@ class BatchNorm(Op):
 
     def statistics(self, before: Shape) -> int:
         return 2 * (before[0] // self.poses if self.shared else before[0])
-
-    def constants(self, before: Shape) -> int:
-        return 8 * before[0]  # an int32 factor and an int32 shift a channel
 
     def module(self, before: Shape) -> nn.Module:
         from torch import nn
@@ -113,7 +109,6 @@ class Dropout(Op):
     """Zeroes single values with probability ``p`` in training."""
 
     role: ClassVar[Role] = Role.DROPOUT
-    is_folded: ClassVar[bool] = True
     p: float
 
     @property
@@ -132,7 +127,6 @@ class Dropout2d(Op):
     """Zeroes whole channels with probability ``p`` in training."""
 
     role: ClassVar[Role] = Role.DROPOUT
-    is_folded: ClassVar[bool] = True
     p: float
 
     @property

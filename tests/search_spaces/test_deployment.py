@@ -34,8 +34,8 @@ def plan_of(text: str, shape: tuple[int, int, int] = MNIST.input_shape) -> Integ
         ("conv3x3(8) relu | conv1x1(4) | gap linear(10)", 72 + 2 + 32 + 2 + 40 + 20, 8 * 784),
         # A sum is a part of the convolution before it, and lies where its map lay.
         ("conv3x3(4) relu res(conv3x3(4) bn) relu | gap linear(10)", 36 + 2 + 144 + 16 + 40 + 20, 2 * 4 * 784),
-        # A rectifier with a slope has one number more.
-        ("conv3x3(4) prelu | gap linear(10)", 36 + 2 + 2 + 40 + 20, 4 * 784),
+        # A slope is a number of the code.
+        ("conv3x3(4) prelu | gap linear(10)", 36 + 2 + 40 + 20, 4 * 784),
         ("linear(10)", 7840 + 20, 0),
     ],
 )  # fmt: skip

@@ -80,8 +80,10 @@ def test_the_document_of_a_network_counted_by_hand(capsys: pytest.CaptureFixture
         "stored_numbers": 36 + (144 + 8) + 7850 + 8,
         "macs": 36 * 784 + 144 * 784 + 7840,
         "receptive_field": 6,
-        "weight_bytes": 36 + 4 * 8 + 144 + 4 * 8 + 7840 + 10 * 8,
-        "ram_bytes": 2 * 4 * 784,
+        # 16 bits a multiplier and a shift: one multiplier of the first convolution, pairs of the second, ten shifts.
+        "weight_bytes": 36 + 2 + 144 + 4 * 4 + 7840 + 10 * 2,
+        # The pooling is done while the sum is written.
+        "ram_bytes": 4 * 784 + 4 * 14 * 14,
         "latency_us": document["latency_us"],
         "layers": [dict(zip(keys, layer, strict=True)) for layer in layers],
     }

@@ -24,7 +24,7 @@ from harness.system.errors import ContentError, UsageError
 from harness.training.integer import IntegerNetwork, integer_logits, integer_network, map_scales
 from harness.training.modules import Images, build, normalised
 from search_spaces.deployment import integer_plan
-from search_spaces.network import MNIST, Architecture, Task
+from search_spaces.network import MNIST, Architecture, Task, analyse
 from search_spaces.notation import parse_network
 
 NETWORKS = [
@@ -89,6 +89,14 @@ def c_logits(
     return run_logits(program, pixels, task.classes)
 
 
+def constants_in(path: Path, command: str) -> int:
+    """Return the bytes of the constants in an object file, as the compiler laid them out."""
+    symbols = subprocess.run([command, "-S", "--defined-only", path], capture_output=True, text=True, check=True)
+    rows = [line.split() for line in symbols.stdout.splitlines()]
+    names = ("kernel_", "multipliers_", "shifts_")
+    return sum(int(row[1], 16) for row in rows if len(row) == 4 and row[-1].startswith(names))
+
+
 @pytest.mark.parametrize("text", NETWORKS)
 def test_the_logits_of_the_c_are_those_of_the_reference_under_sanitizers(text: str, tmp_path: Path):
     _, images, integers = trained(parse_network(text), MNIST)
@@ -119,7 +127,12 @@ def test_any_network_gives_the_logits_of_the_reference(tmp_path: Path, architect
     _, images, integers = trained(architecture, MNIST, seed)
     pixels = images.pixels.numpy()[:8]
 
-    assert np.array_equal(c_logits(tmp_path, integers, MNIST, pixels), integer_logits(integers, pixels))
+    logits = c_logits(tmp_path, integers, MNIST, pixels, "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover")
+
+    assert np.array_equal(logits, integer_logits(integers, pixels))
+    # Without optimisation, which makes a single multiplier a part of the code.
+    subprocess.run(["cc", "-O0", "-Isrc", "-c", "src/net.c", "-o", "net.o"], cwd=tmp_path, check=True)
+    assert constants_in(tmp_path / "net.o", "nm") == analyse(architecture, MNIST).weight_bytes
 
 
 @pytest.mark.parametrize("text", [*NETWORKS[:4], NETWORKS[7]])
@@ -161,7 +174,7 @@ def test_constants_in_the_object_file_are_those_of_the_plan(name: str, tmp_path:
         "avr-gcc": ["-mmcu=atmega328p"],
         "riscv64-unknown-elf-gcc": ["-march=rv32imc", "-mabi=ilp32"],
     }
-    words = [name, *chips[name], "-Os", "-ffreestanding", "-std=c99", "-Isrc", "-c", "src/net.c", "-o", "net.o"]
+    words = [name, *chips[name], "-O0", "-ffreestanding", "-std=c99", "-Isrc", "-c", "src/net.c", "-o", "net.o"]
     subprocess.run(words, cwd=tmp_path, check=True)
 
     symbols = subprocess.run(
