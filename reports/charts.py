@@ -168,7 +168,7 @@ def networks_rows(info: StudyFacts) -> list[dict[str, Any]]:
     """Return the data set ``networks`` of a study's page: a row a network, for charts, filter and files alike."""
     front = {network.hash for network in front_of(info.networks)}
     ends = history.first_ends(info)
-    counts_macs = info.config.minimise is Metric.MACS
+    counts_macs = info.config.minimised[0] is Metric.MACS
     rows = []
     for number, network in enumerate(info.networks):
         row = network.row
@@ -229,7 +229,7 @@ def accuracy_over_cost(info: StudyFacts, rows: Sequence[Row] | None = None) -> A
     """Return the networks of a study: what it minimises against accuracy, with target, threshold and budget."""
     rows = networks_rows(info) if rows is None else rows
     config = info.config
-    unit = OBJECTIVES[config.minimise]
+    unit = OBJECTIVES[config.minimised[0]]
     known = {network.hash for network in info.networks}
     goal = (config.dataset, config.target_pct)
     others = {
@@ -237,14 +237,14 @@ def accuracy_over_cost(info: StudyFacts, rows: Sequence[Row] | None = None) -> A
         for row in info.standings.rows
         if row.reached and (row.dataset, row.target_pct) == goal and row.hash not in known
     }
-    best = sorted(others.values(), key=lambda row: cost_of(row, config.minimise))[:3]
+    best = sorted(others.values(), key=lambda row: cost_of(row, config.minimised[0]))[:3]
     own = [(number, network.label, network.row) for number, network in enumerate(info.networks)]
     foreign = [(None, network_name(row.architecture, row.parameters) or row.hash[:DIGITS], row) for row in best]
     tested = [
         {
             "n": number,
             "network": label,
-            "cost": cost_of(row, config.minimise),
+            "cost": cost_of(row, config.minimised[0]),
             "test_pct": round(mean, 4),
             "errors": _errors_pct(mean),
             "low": _errors_pct(mean - (row.std_test_accuracy_pct or 0)),
@@ -269,9 +269,9 @@ def accuracy_over_cost(info: StudyFacts, rows: Sequence[Row] | None = None) -> A
         layers.append(line.mark_rule(**_DASHED))
         text = line.mark_text(align="left", dx=4, dy=-7 if level == max(levels) else 10, color=TEXT, fontSize=11)
         labels.append(text.encode(x=alt.value(0), text="words:N"))
-    bound = f"{'budget' if config.minimise is Metric.PARAMETERS else 'at most'} {config.ceiling:,}"
-    if config.ceiling <= 1.3 * max(row["cost"] for row in points):
-        line = _over([{"cost": config.ceiling}]).mark_rule(strokeDash=[2, 3], color=PURPLE)
+    bound = f"{'budget' if config.minimised[0] is Metric.PARAMETERS else 'at most'} {config.ceilings[0]:,}"
+    if config.ceilings[0] <= 1.3 * max(row["cost"] for row in points):
+        line = _over([{"cost": config.ceilings[0]}]).mark_rule(strokeDash=[2, 3], color=PURPLE)
         layers.append(line.encode(x=x, tooltip=alt.value(bound)))
     networks = _over("networks").transform_filter("isValid(datum.errors)").encode(x=x, y=y)
     front = networks.transform_filter("datum.shown == 'on the Pareto front'")
@@ -328,7 +328,7 @@ def _search_over_time(info: StudyFacts, rows: Sequence[Row]) -> Any:
     ended = sum(row["ended"] is not None for row in rows)
     if not ended:
         return None
-    unit = OBJECTIVES[info.config.minimise]
+    unit = OBJECTIVES[info.config.minimised[0]]
     decisions = info.study.decisions
     steps = history.budget_steps(info)
     tries = [
@@ -522,7 +522,7 @@ def seeds_side_by_side(sides: Sequence[Any]) -> Any:
 
 def studies_charts(infos: Sequence[StudyFacts]) -> dict[str, Any]:
     """Return the Pareto fronts of several studies and how their budgets fell; none where no axis can show them all."""
-    if len({info.config.minimise for info in infos}) > 1:
+    if len({info.config.minimised[0] for info in infos}) > 1:
         return {}
     domain = alt.Scale(domain=[info.name for info in infos])
     colour = alt.Color("study:N", scale=domain)
@@ -534,7 +534,7 @@ def studies_charts(infos: Sequence[StudyFacts]) -> dict[str, Any]:
         for network in front_of(info.networks)
     ]
     if rows:
-        x = _log_axis(alt.X, "cost", OBJECTIVES[infos[0].config.minimise])
+        x = _log_axis(alt.X, "cost", OBJECTIVES[infos[0].config.minimised[0]])
         y = _accuracy_axis("validation accuracy, %")
         points = _over({**row, "errors": _errors_pct(row["accuracy"])} for row in rows).encode(x=x, y=y, color=colour)
         thresholds = sorted({info.config.threshold_pct for info in infos})

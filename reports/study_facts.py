@@ -10,7 +10,7 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -21,7 +21,7 @@ from harness.evidence.leaderboard import LeaderboardRow, cost_of, pareto_front, 
 from harness.evidence.record import Record
 from harness.searching import surrogate
 from harness.studies.candidate import NetworkState, costs_of, why_refuted
-from harness.studies.config import StudyConfig, is_owned, read_config
+from harness.studies.config import StudyConfig, is_owned, read_config, settings_of
 from harness.studies.events import (
     Proposal,
     RungReached,
@@ -328,7 +328,7 @@ class StudyFacts:
         ]
         reached = [item for item in evidence if item.row.reached]
         last = chosen[-1] if chosen else None
-        best = min(reached, key=lambda item: (cost_of(item.row, self.config.minimise), item.row.rank), default=None)
+        best = min(reached, key=lambda item: (cost_of(item.row, self.config.minimised[0]), item.row.rank), default=None)
         if best is None and last is not None:
             own = [item for item in evidence if item.row.hash == last.hash]
             best = min(own, key=lambda item: item.row.rank, default=None)
@@ -399,7 +399,7 @@ def shown(value: object) -> str:
 def settings(info: StudyFacts) -> list[tuple[str, str]]:
     """Return the configuration of a study, each value with where it came from."""
     config = info.config
-    values = asdict(config)
+    values = settings_of(config)
     del values["recipe"], values["space_text"], values["known"]
     for name in ("start_from", "sampler_sha256"):
         if not values[name]:

@@ -248,7 +248,7 @@ class SearchReporter(Reporter, Watcher):
         if at.standing is not None:
             best = f"confirmed {size_text(at.standing.proposal.parameters, at.standing.costs, config.minimised)}"
         else:
-            best = f"nearest {'none yet' if near is None else miss_text(near, config.minimise)}"
+            best = f"nearest {'none yet' if near is None else miss_text(near, config.minimised[0])}"
         trained = f"{at.state.trained:,}" + ("" if effort.trials is None else f" of {effort.trials:,}")
         running = sum(job is not None for job in at.jobs)
         words = f"{best}; {trained} trained, {at.state.rejected.total():,} rejected; {running} running"
@@ -261,7 +261,7 @@ class SearchReporter(Reporter, Watcher):
             self._stated, is_news = at.elapsed, False
             self.say(words)
         if is_news and near is not None:
-            self.say(f"nearest: {miss_text(near, config.minimise)}")
+            self.say(f"nearest: {miss_text(near, config.minimised[0])}")
         self.tell_listeners()
         self._write_report()
 

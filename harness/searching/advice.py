@@ -86,8 +86,8 @@ class Outcome:
         return {
             "study": self.plan.folder.name,
             "budget": config.budget,
-            "minimise": config.minimise,
-            "most": config.ceiling,
+            "minimise": config.minimised[0],
+            "most": config.ceilings[0],
             **({"second": config.minimised[1], "front": self._front()} if config.is_front else {}),
             "target_pct": config.target_pct,
             "threshold_pct": config.threshold_pct,
@@ -183,7 +183,7 @@ class Outcome:
         config = self.plan.config
         seconds = self.plan.effort.seconds
         elapsed = self.state.seconds
-        near = () if self.nearest is None else (f"nearest: {miss_text(self.nearest, config.minimise)}",)
+        near = () if self.nearest is None else (f"nearest: {miss_text(self.nearest, config.minimised[0])}",)
         if (waiting := self.waiting) is not None:
             sentence = (
                 f"{waiting.parameters:,} parameters are confirmed on validation (hash {waiting.hash}), but not verified"
@@ -209,7 +209,7 @@ class Outcome:
         # In the second half of the time only what can still be trained, confirmed and verified is proposed.
         if ending.reason != "exhausted" or (seconds is not None and elapsed > seconds / 2):
             return self._more_effort((sentence, *near), _SAME)
-        if (self.nearest is None or 2 * self.nearest.cost > config.ceiling) and (changes := self._larger()):
+        if (self.nearest is None or 2 * self.nearest.cost > config.ceilings[0]) and (changes := self._larger()):
             return self._advised("space", (sentence, *near), changes, "looks among larger networks")
         if self.nearest is None:
             check = ("spaces", "check", self.typed_options.get("--space", config.space))
@@ -231,8 +231,8 @@ class Outcome:
 
     def _larger(self) -> dict[str, str]:
         """Return the limits that larger networks of the space keep; none where the space itself has no such network."""
-        metric = self.plan.config.minimise
-        ceiling = self.plan.config.ceiling
+        metric = self.plan.config.minimised[0]
+        ceiling = self.plan.config.ceilings[0]
         space = self.plan.space
         limits = parse_conditions(self.typed_options["--limit"]) if "--limit" in self.typed_options else ()
 
@@ -308,7 +308,7 @@ def outcome_of(plan: SearchPlan, search: Search, verdict: Verdict | None, typed_
     nearest = waiting = None
     last = search.state.entries[-1].event
     if verdict is not None and verdict.passed:
-        cost = cost_of(verdict.row, plan.config.minimise)
+        cost = cost_of(verdict.row, plan.config.minimised[0])
         cheaper = [each for each in search.state.contenders.values() if each.costs[0] < cost]
         if plan.config.is_front:
             cheaper = standing_front(search.state.contenders.values())

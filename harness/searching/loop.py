@@ -21,8 +21,9 @@ from harness.searching.external_method import method_of
 from harness.searching.proposer import Proposer
 from harness.searching.state import Search
 from harness.searching.surrogate import kept, observations
+from harness.searching.turn import WEIGHTS, turn_of
 from harness.studies.candidate import Candidate, standing_front
-from harness.studies.config import WEIGHTS, StudyConfig
+from harness.studies.config import StudyConfig
 from harness.studies.events import (
     Confirmed,
     FailedConfirmation,
@@ -154,7 +155,6 @@ def choose(search: Search) -> WinnerChosen | None:
     open_ = sorted(filter(is_open, search.state.candidates.values()), key=lambda each: each.order)
     if search.config.is_front:
         # Of a front each network, and then the one that is named.
-        search.state.turn(0)
         front = standing_front(open_)
         open_ = sorted(front, key=lambda each: (each.proposal.trial in search.state.verdicts, each.order))
     if not open_:
@@ -186,11 +186,11 @@ def _next_job(search: Search) -> Job | None:
         return search.job(candidate, Purpose.CONFIRM, search.free_index(candidate))
     if explored:
         return None
-    for turn in range(len(WEIGHTS) if search.config.is_front else 1):
-        if turn:
-            search.state.turn(len(search.state.candidates) + turn)
+    for number in range(len(WEIGHTS) if search.config.is_front else 1):
+        if number:
+            search.turn = turn_of(search.config, len(search.state.candidates) + number)
         answer = search.proposer.propose(
-            search.ceiling, search.state.candidates, search.time_left(), search.state.objective
+            search.ceiling, search.state.candidates, search.time_left(), search.turn.objective
         )
         for event in answer.passed:
             search.add(event)
@@ -212,7 +212,7 @@ def _confirmable(search: Search, *, explored: bool) -> Candidate | None:
     flying = Counter(job.trial or 0 for job in search.at_work if job.purpose is Purpose.CONFIRM)
 
     def most_worth(candidates: list[Candidate]) -> Candidate | None:
-        return race.next_to_confirm(candidates, search.state.highest, flying, search.run_seconds)
+        return race.next_to_confirm(candidates, search.turn, flying, search.run_seconds)
 
     # One that is still in its first training wants no fresh seeds yet.
     candidates = [each for each in search.state.contenders.values() if each.first is not None]

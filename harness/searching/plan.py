@@ -25,7 +25,7 @@ from harness.searching.race import rungs
 from harness.searching.request import SearchRequest
 from harness.searching.surrogate import PastTraining, alike, kept, past_trainings, shipped_sha256
 from harness.studies.candidate import CONFIDENCE, CONFIRM_SEEDS, MOST_SEEDS, needed_share
-from harness.studies.config import StudyConfig, check_config, config_document, read_config
+from harness.studies.config import StudyConfig, StudyObjective, check_config, config_document, read_config
 from harness.system import statistics
 from harness.system.errors import ContentError, DeviceError, UsageError, typed
 from harness.system.files import Workspace
@@ -244,9 +244,9 @@ def make_plan(
     space = resolved.space
     target_pct = _check_target(request.target_pct, data)
     offset = error_ratio_of(data, target_pct)
-    metrics = resolved.minimise
-    has_ceiling = metrics[0] is not Metric.PARAMETERS
-    is_front = len(metrics) > 1
+    objectives = tuple(map(StudyObjective, resolved.minimise, resolved.ceilings))
+    if objectives[0].metric is Metric.PARAMETERS:
+        objectives = (StudyObjective(Metric.PARAMETERS), *objectives[1:])
     config = StudyConfig(
         dataset=data.name,
         data_hash=data_hash,
@@ -265,10 +265,7 @@ def make_plan(
         lengths=resolved.lengths,
         prior=request.prior,
         prior_sha256="" if request.prior == "none" else shipped_sha256(data.name),
-        minimise=metrics[0],
-        most=resolved.ceilings[0] if has_ceiling else None,
-        second=metrics[1] if is_front else None,
-        second_most=resolved.ceilings[1] if is_front else None,
+        objectives=objectives,
         start_from=request.start_from or "",
     )
     # No other configuration has this name.

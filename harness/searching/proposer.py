@@ -20,7 +20,8 @@ from harness.searching.acquisition import LEAST_CHANCE, UNLIKELY, Aim, Choice, O
 from harness.searching.clock import TimeLeft
 from harness.searching.optuna_sampler import SURROGATE, Index, Trial
 from harness.searching.surrogate import PRIOR_ERRORS, Observation, Surrogate, row_of
-from harness.studies.candidate import Candidate
+from harness.searching.turn import turn_of
+from harness.studies.candidate import Candidate, combined_cost, objective_of
 from harness.studies.config import StudyConfig
 from harness.studies.events import Event, Proposal, Rejected, Repeated, RunEnded
 from harness.training.result import Purpose, Result, Status
@@ -232,9 +233,9 @@ class _Look:
             confirmed = candidate.is_confirmed
             stands = stands or confirmed
             if candidate.first is None:
-                open_.append((candidate.cost, candidate.proposal.chance or 0.0))
+                open_.append((combined_cost(candidate.costs, self.objective), candidate.proposal.chance or 0.0))
             elif candidate.passed_first and not confirmed and not candidate.is_refuted:
-                open_.append((candidate.cost, candidate.chance_to_stand))
+                open_.append((combined_cost(candidate.costs, self.objective), candidate.chance_to_stand))
         allowed = (100 - config.threshold_pct) * 100
         return Aim(
             model=Surrogate(learned, PRIOR_ERRORS if self.past else _PRIOR_ERROR_FACTOR * max(1.0, allowed)),
@@ -287,7 +288,8 @@ class _Look:
         worths = [0.0]
         # Besides the options: the smallest that passed, and the latest.
         candidates = [self.candidates[trial] for trial in sorted(self.candidates)]
-        passed = sorted((each for each in candidates if each.passed_first), key=lambda each: each.order)
+        passed = [candidate for candidate in candidates if candidate.passed_first]
+        passed.sort(key=lambda candidate: combined_cost(candidate.costs, self.objective))
         proposals = {each.proposal.hash: each.proposal for each in (*passed[:_PARENTS], *candidates[-_PARENTS:])}
         proposed = [Draw(each.architecture, each.decisions) for each in proposals.values()]
         while len(worths) <= _MOST_ROUNDS and (
@@ -410,7 +412,7 @@ class Proposer:
                 case Rejected(origin="sampler", violation=float(violation)) if event.parameters is not None:
                     again, trial = imposed(event.indices)
                     analysis = analyse(again.architecture, self.space.task)
-                    self.index.reject(trial, measured(analysis, self.config.objective(0)[0]), violation)
+                    self.index.reject(trial, measured(analysis, objective_of(self.config)), violation)
                 case Repeated(trial=known) if known not in self.running:
                     self.index.tell(imposed(event.indices)[1], candidates[known])
                 case Rejected(origin="sampler") | Repeated():
@@ -516,11 +518,11 @@ def _size_ladder(space: SearchSpace, config: StudyConfig) -> list[Draw]:
     rng, accepted = random.Random(config.seed), 0
     sized: dict[int, Draw] = {}
     known = (Draw(parse_network(text, space.task), ()) for text in config.known)
-    objective, ceiling = config.objective(0)
+    first = turn_of(config, 0)
     for network in known if config.known else (draw(space, uniform(rng)) for _ in range(_DRAWS)):
-        judgement = judge(space, network.architecture, ceiling, objective)
+        judgement = judge(space, network.architecture, first.ceiling, first.objective)
         if judgement.analysis is not None and judgement.accepted:
-            sized.setdefault(measured(judgement.analysis, objective), network)
+            sized.setdefault(measured(judgement.analysis, first.objective), network)
             accepted += 1
         if accepted == _LADDER_DRAWS:
             break

@@ -25,9 +25,10 @@ from harness.searching.clock import (
     rounds,
 )
 from harness.searching.proposer import ALL_ON, Proposing, Switches
-from harness.studies.candidate import CONFIRM_SEEDS, Candidate, final_order, standing_front
+from harness.searching.turn import turn_of
+from harness.studies.candidate import CONFIRM_SEEDS, Candidate, combined_cost, final_order, standing_front
 from harness.studies.config import StudyConfig
-from harness.studies.events import Confirmed, Entry, Event, FailedConfirmation, RunEnded
+from harness.studies.events import Confirmed, Entry, Event, FailedConfirmation, Proposal, RunEnded
 from harness.studies.log import StudyLog
 from harness.studies.state import StudyState
 from harness.system import statistics
@@ -77,6 +78,7 @@ class Search:
         switches: which parts of the search are at work.
         watcher: sees the search go on.
         timing: what its runs have taken.
+        turn: what the next network is to have little of.
         waiting: jobs that go on at a rung or are run again; ``broken`` counts the workers that broke at a run, and
             ``crashed`` runs in a row that crashed for good.
         exhausted: why no further network is found; empty while there may be one; ``lacks_time`` if there might be one
@@ -120,6 +122,7 @@ class Search:
         self.before = 0.0
         data = dataset(config.dataset)
         self.timing = clock.Timing(data.train_size, clock.PACES[effort.engine].taught(config.recipe, data.task))
+        self.turn = turn_of(config, 0)
         self.waiting: list[Job] = []
         self.broken: Counter[tuple[int | None, Purpose, int]] = Counter()
         self.crashed = 0
@@ -133,6 +136,7 @@ class Search:
         """Take in the log to go on with it; time counts from here."""
         if self.log is not None:
             self.log.take_up(self.state)
+        self.turn = turn_of(self.config, len(self.state.candidates))
         for entry in self.state.of_kind(RunEnded):
             self._time(entry.event.run)
         self.began = self.executor.now()
@@ -147,8 +151,10 @@ class Search:
         self.take(entry)
 
     def take(self, entry: Entry[Event]) -> None:
-        """Apply an event that is in the log, and learn from a run how long runs take."""
+        """Apply an event that is in the log, and learn from a run how long runs take; a proposal ends a turn."""
         self.state.apply(entry)
+        if isinstance(entry.event, Proposal):
+            self.turn = turn_of(self.config, len(self.state.candidates))
         if isinstance(entry.event, RunEnded):
             self._time(entry.event.run)
 
@@ -169,9 +175,12 @@ class Search:
 
     @property
     def ceiling(self) -> int:
-        """The most that the next network may cost."""
-        standing = self.state.standing if self.switches.falling_budget else None
-        return self.state.highest if standing is None else min(self.state.highest, standing.cost - 1)
+        """The most that the next network may cost in this turn."""
+        if not self.switches.falling_budget:
+            return self.turn.ceiling
+        standing = standing_front(self.state.contenders.values())
+        costs = [combined_cost(candidate.costs, self.turn.objective) for candidate in standing]
+        return min([self.turn.ceiling, *(cost - 1 for cost in costs)])
 
     # Jobs -----------------------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from harness.studies.events import Proposal
 from harness.system import statistics
 from harness.training.result import Result, Status, accuracy_pct
 from search_spaces.network import analyse
-from search_spaces.space import Metric, measured, size_text
+from search_spaces.space import Metric, Objective, Weighted, measured, size_text
 
 # Fresh seeds that a network has before it may stand, and with which it is given up.
 CONFIRM_SEEDS = 2
@@ -65,7 +65,7 @@ class Candidate:
     """A proposed network and the runs it has had.
 
     Attributes:
-        cost: what it has of the metric that is minimised; of two, by their weight of the moment.
+        cost: what it has of the metric that is minimised; of two, their geometric mean.
         costs: what it has of each.
         first: its run in the search, None until that has ended; ``fresh`` are those on fresh seeds, in their order.
         repeats: how often it was proposed again.
@@ -203,6 +203,19 @@ class Candidate:
             "validation_accuracy_pct": statistics.mean(self.fresh_pct),
             "validation_seeds": len(self.fresh),
         }
+
+
+def objective_of(config: StudyConfig, weight: float = 0.5) -> Objective:
+    """Return what a study has as little of as possible: its metric, or both with a weight of the first."""
+    if not config.is_front:
+        return config.minimised[0]
+    first, second = config.minimised
+    return Weighted((first, second), weight)
+
+
+def combined_cost(costs: tuple[int, ...], objective: Objective) -> int:
+    """Return what the costs of a network, or ceilings, come to by the objective of their study."""
+    return objective.of(costs) if isinstance(objective, Weighted) else costs[0]
 
 
 def costs_of(proposal: Proposal, config: StudyConfig) -> tuple[int, ...]:

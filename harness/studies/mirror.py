@@ -169,7 +169,7 @@ def _study(url: str | RDBStorage, name: str, config: StudyConfig) -> optuna.Stud
     study = optuna.create_study(study_name=name, storage=url, directions=["minimize"] * 2, load_if_exists=True)
     attributes, trials = study.user_attrs, study.get_trials(deepcopy=False)
     if not attributes and not trials:
-        study.set_metric_names(["validation error (%)", OBJECTIVES[config.minimise]])
+        study.set_metric_names(["validation error (%)", OBJECTIVES[config.minimised[0]]])
     if other := [key for key, value in wanted.items() if attributes.get(key, None if trials else value) != value]:
         _close(study)
         difference = f"{other[0]}: {attributes.get(other[0])!r} there, {wanted[other[0]]!r} here"
@@ -213,7 +213,7 @@ def _trial(run: Result, ended_utc: str, proposal: events.Proposal, began_utc: st
     from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
     from optuna.trial import TrialState, create_trial
 
-    cost = measured(analyse(proposal.architecture, dataset(config.dataset).task), config.minimise)
+    cost = measured(analyse(proposal.architecture, dataset(config.dataset).task), config.minimised[0])
     size, errors = run.validation_size or 1, run.validation_errors
     is_whole = errors is not None and run.status in (Status.COMPLETE, Status.PRUNED)
     state = TrialState[run.status.name] if is_whole else TrialState.FAIL
@@ -233,7 +233,7 @@ def _trial(run: Result, ended_utc: str, proposal: events.Proposal, began_utc: st
             "network": str(proposal.architecture),
             "hash": proposal.hash,
             "parameters": proposal.parameters,
-            OBJECTIVES[config.minimise]: cost,
+            OBJECTIVES[config.minimised[0]]: cost,
             "epochs": run.recipe.epochs,
             "proposed by": proposal.origin,
             "chance": proposal.chance,

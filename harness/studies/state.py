@@ -15,9 +15,11 @@ from harness.studies.candidate import (
     Candidate,
     NearestMiss,
     NetworkState,
+    combined_cost,
     costs_of,
     final_order,
     nearest_miss,
+    objective_of,
 )
 from harness.studies.config import StudyConfig
 from harness.studies.events import (
@@ -34,7 +36,6 @@ from harness.studies.events import (
     WinnerChosen,
 )
 from harness.training.result import Purpose, Result, Status
-from search_spaces.space import Weighted
 
 _E = TypeVar("_E", bound=Event)
 # Errors at the end per error at a rung, of the runs that went to their end, the least first; by length and rung.
@@ -83,7 +84,6 @@ class StudyState:
         decisions: what fresh seeds have decided, oldest first; ``last_decisions`` has the last one on each network
             by its hash, and one winner at most.
         verdicts: what came of each winner that was verified, by trial, in the order of the winners.
-        objective: what the next network is to have as little of as possible; ``highest`` is the most of it.
     """
 
     def __init__(
@@ -112,7 +112,6 @@ class StudyState:
         self.decisions: list[Decision] = []
         self.last_decisions: dict[str, Decision] = {}
         self.verdicts: dict[int, Verified] = {}
-        self.objective, self.highest = config.objective(0)
         self._confirm_seeds = confirm_seeds
         self._counts_repeats = counts_repeats
         self._winner: int | None = None
@@ -161,13 +160,12 @@ class StudyState:
         costs = costs_of(proposal, self.config)
         candidate = Candidate(
             proposal,
-            costs[0],
+            combined_cost(costs, objective_of(self.config)),
             confirm_seeds=self._confirm_seeds,
             threshold_pct=self.config.threshold_pct,
             costs=costs,
         )
         self.candidates[proposal.trial] = candidate
-        self.turn(len(self.candidates))
         self._sort(candidate)
 
     def _end_run(self, candidate: Candidate, run: Result) -> None:
@@ -192,16 +190,16 @@ class StudyState:
         previous = self.last_decisions.get(event.hash)
         had_stood = previous is not None and previous.state is NetworkState.CONFIRMED
         last = self.decisions[-1] if self.decisions else None
-        limit = self.config.ceiling if last is None else last.limit
+        limit = self.config.ceilings[0] if last is None else last.limit
         if isinstance(event, Confirmed):
             limit = event.budget or limit
             if last is not None and last.state is NetworkState.REFUTED and elapsed - last.elapsed < _AT_ONCE_SECONDS:
                 # Another network has taken the place of the fallen one, so the limit was never that of the study.
-                before = self.decisions[-2].limit if len(self.decisions) > 1 else self.config.ceiling
+                before = self.decisions[-2].limit if len(self.decisions) > 1 else self.config.ceilings[0]
                 self.decisions[-1] = last._replace(limit=before)
                 limit = event.budget or before
         elif event.hash == self._lowest:
-            limit = self.config.ceiling
+            limit = self.config.ceilings[0]
         cost = event.parameters if candidate is None else candidate.costs[0]
         seeds = event.validation_seeds or 0
         decision = Decision(elapsed, event.hash, event.trial, cost, state, seeds, had_stood, limit)
@@ -216,7 +214,7 @@ class StudyState:
         for key, decision in self.last_decisions.items():
             if decision.state is NetworkState.WINNER:
                 self.last_decisions[key] = decision._replace(state=NetworkState.CONFIRMED)
-        limit = self.decisions[-1].limit if self.decisions else self.config.ceiling
+        limit = self.decisions[-1].limit if self.decisions else self.config.ceilings[0]
         seeds = event.validation_seeds or 0
         self.last_decisions[event.hash] = Decision(
             elapsed, event.hash, event.trial, event.parameters, NetworkState.WINNER, seeds, False, limit
@@ -231,14 +229,6 @@ class StudyState:
 
     def _stand(self) -> None:
         self.standing = next(iter(final_order(self.contenders.values())), None)
-
-    def turn(self, number: int) -> None:
-        """Look at all networks by the objective of a turn."""
-        self.objective, self.highest = self.config.objective(number)
-        if isinstance(self.objective, Weighted):
-            for candidate in self.candidates.values():
-                candidate.cost = self.objective.of(candidate.costs)
-            self._stand()
 
     def _learn_ratios(self, run: Result) -> None:
         if run.status is not Status.COMPLETE or run.validation_errors is None:

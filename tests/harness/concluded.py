@@ -9,6 +9,7 @@ from harness.data.datasets import dataset
 from harness.evidence.bounds import error_ratio_of
 from harness.searching.plan import SearchPlan
 from harness.searching.state import Search
+from harness.studies.config import StudyObjective
 from harness.system.files import Workspace
 from harness.training.executor import Source
 from harness.training.native.native import Choice
@@ -34,9 +35,12 @@ def searched(folder: Path, **asked: Any) -> tuple[SearchPlan, Search]:
 
 def plan(folder: Path, *, lengths: tuple[int, ...] = (), front_of: str = "", **effort: object) -> SearchPlan:
     """Return the plan of that search, or of one for a Pareto front in another space."""
-    second = (Metric.MACS, 200_000) if front_of else (None, None)
-    text, costs = front_of or SPACE, {"second": second[0], "second_most": second[1]}
-    configured, spent = scripted.config(space_text=text, lengths=lengths, **costs), scripted.effort(**effort)
+    text = front_of or SPACE
+    objectives = [StudyObjective(Metric.PARAMETERS), StudyObjective(Metric.MACS, 200_000)]
+    configured = scripted.config(
+        space_text=text, lengths=lengths, objectives=tuple(objectives if front_of else objectives[:1])
+    )
+    spent = scripted.effort(**effort)
     place = Workspace(folder)
     return SearchPlan(
         workspace=place,

@@ -14,6 +14,7 @@ from harness.searching import loop, race
 from harness.searching.loop import poll
 from harness.searching.state import Search
 from harness.studies.candidate import _LEAST_CHANCE, Candidate
+from harness.studies.config import StudyObjective
 from harness.studies.events import Verified
 from harness.system.errors import DataError, HarnessError
 from harness.training import modules
@@ -513,18 +514,18 @@ SPACE = "net = <conv3x3({8, 12, 16}) / conv3x3({16, 24}, stride=2)> bn relu gap 
 
 @pytest.mark.parametrize("sampler", ["surrogate", "evolution", "tpe", "random"])
 @pytest.mark.parametrize(
-    ("minimise", "most", "parameters"), [(Metric.PARAMETERS, None, 178), (Metric.MACS, 200_000, 346)]
+    ("objective", "parameters"),
+    [(StudyObjective(Metric.PARAMETERS), 178), (StudyObjective(Metric.MACS, 200_000), 346)],
 )
 def test_the_answer_has_the_fewest_of_what_is_minimised(
     sampler: str,
-    minimise: Metric,
-    most: int | None,
+    objective: StudyObjective,
     parameters: int,
     trainer: Trainer,
     tmp_path: Path,
 ):
     trainer.accuracy_pct = lambda parameters, seed: 99.6
-    configured = scripted.config(space_text=SPACE, sampler=sampler, minimise=minimise, most=most)
+    configured = scripted.config(space_text=SPACE, sampler=sampler, objectives=(objective,))
 
     found = scripted.run(tmp_path, configured, scripted.effort(trials=30))
 
@@ -543,8 +544,7 @@ def test_a_search_that_was_stopped_goes_on_as_if_it_had_not_been(sampler: str, t
     configured = scripted.config(
         space_text="width = 1..100; net = conv3x3(width, stride={1, 2}) bn relu conv3x3(40) gap linear(10);",
         sampler=sampler,
-        minimise=Metric.MACS,
-        most=4_000_000,
+        objectives=(StudyObjective(Metric.MACS, 4_000_000),),
     )
     whole = scripted.run(tmp_path / "whole", configured, scripted.effort(trials=20))
     for trials in (9, 12, 20):

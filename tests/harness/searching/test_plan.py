@@ -264,7 +264,7 @@ def test_a_limit_is_a_condition_of_the_space_that_the_study_keeps(tmp_path: Path
     made = plan(tmp_path, limits=limits)
 
     assert parse_space(made.config.space_text).conditions[-1:] == limits
-    assert made.config.ceiling == 20_000
+    assert made.config.ceilings[0] == 20_000
     assert made.folder.name != plan(tmp_path).folder.name
 
 
@@ -272,7 +272,7 @@ def test_what_is_minimised_begins_at_the_least_limit_of_it(tmp_path: Path):
     limits = (Condition(Metric.MACS, "<=", 700_000), Condition(Metric.MACS, "<", 600_000))
     made = plan(tmp_path, minimise=("macs",), limits=limits)
 
-    assert (made.config.minimise, made.config.ceiling) == (Metric.MACS, 599_999)
+    assert made.config.objectives == (study.StudyObjective(Metric.MACS, 599_999),)
     # The budget goes on holding.
     assert Condition(Metric.PARAMETERS, "<=", 20_000) in made.space.conditions
 

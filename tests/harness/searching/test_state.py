@@ -13,10 +13,12 @@ from harness.searching.loop import poll
 from harness.searching.race import next_rung
 from harness.searching.state import Search
 from harness.searching.surrogate import keep, shipped
+from harness.searching.turn import Turn
 from harness.studies.candidate import final_order, nearest_miss
 from harness.studies.events import Entry, Event, Proposal, Repeated, RunEnded
 from harness.training.executor import Source
 from harness.training.result import Purpose
+from search_spaces.space import Metric
 from tests.harness import raced, scripted
 from tests.harness.scripted import Made, Trainer
 from tests.harness.searching.conftest import PROPOSAL
@@ -71,6 +73,7 @@ def test_no_answer_of_a_race_changes_when_it_is_asked_of_the_contenders_alone(
 ):
     rng, opened = random.Random(seed), scripted.opened(tmp_path, [])
     known = opened.state.candidates
+    turn = Turn(Metric.PARAMETERS, 5_000)
 
     def event() -> Event:
         if not known or rng.random() < 0.4:
@@ -90,7 +93,7 @@ def test_no_answer_of_a_race_changes_when_it_is_asked_of_the_contenders_alone(
 
         assert final_order(some) == final_order(every)
         assert opened.state.standing is next(iter(final_order(every)), None)
-        assert race.next_to_confirm(some, 5_000, {}) is race.next_to_confirm(every, 5_000, {})
+        assert race.next_to_confirm(some, turn, {}) is race.next_to_confirm(every, turn, {})
     assert len(opened.state.contenders) < len(known)
 
 
