@@ -125,7 +125,7 @@ def _remark(decision: Decision) -> str:
     """Return why a network was given up; empty where it was not."""
     if decision.state is not NetworkState.REFUTED:
         return ""
-    why = why_refuted(decision.fresh_seeds, stood=decision.had_stood)
+    why = why_refuted(decision.fresh_seeds, was_confirmed=decision.was_confirmed)
     return f"({plural(decision.fresh_seeds, 'fresh seed')}; {why})"
 
 
@@ -168,7 +168,7 @@ def _network(
         trial=proposal.trial,
         trials=frozenset({proposal.trial, *(run.trial for run in results)}),
         origin=proposal.origin,
-        state=decision.state if decision else state,
+        state=study.network_states[proposal.hash] if decision else state,
         validation_accuracies_pct=accuracies,
         accuracy_pct=mean,
         errors=None if mean is None or size is None else (100 - mean) / 100 * size,

@@ -148,23 +148,23 @@ def choose(search: Search) -> WinnerChosen | None:
     """
     may_look = race.may_look(search.state)
 
-    def is_open(candidate: Candidate) -> bool:
+    def is_eligible(candidate: Candidate) -> bool:
         verdict = search.state.verdicts.get(candidate.proposal.trial)
         return candidate.is_confirmed and may_look if verdict is None else verdict.passed is not False
 
-    open_ = sorted(filter(is_open, search.state.candidates.values()), key=lambda each: each.order)
+    choices = sorted(filter(is_eligible, search.state.candidates.values()), key=lambda each: each.order)
     if search.config.is_front:
         # Of a front each network, and then the one that is named.
-        front = standing_front(open_)
-        open_ = sorted(front, key=lambda each: (each.proposal.trial in search.state.verdicts, each.order))
-    if not open_:
+        front = standing_front(choices)
+        choices = sorted(front, key=lambda each: (each.proposal.trial in search.state.verdicts, each.order))
+    if not choices:
         return None
     in_time = (
         each
-        for each in open_
+        for each in choices
         if each.proposal.trial in search.state.verdicts or search.least_verify_seconds(each) <= search.left
     )
-    winner = WinnerChosen(**next(in_time, open_[0]).on_fresh_seeds)
+    winner = WinnerChosen(**next(in_time, choices[0]).on_fresh_seeds)
     search.add(winner)
     return winner
 
@@ -255,8 +255,8 @@ def _ended(search: Search, job: Job, result: Result) -> None:
     if job.purpose is Purpose.SEARCH:
         search.proposer.tell(candidate)
     decided: Confirmed | FailedConfirmation | None = None
-    has_fallen = job.trial in search.state.stood and not candidate.is_confirmed
-    if has_fallen or (was_open and candidate.is_refuted):
+    is_revoked = job.trial in search.state.confirmations and not candidate.is_confirmed
+    if is_revoked or (was_open and candidate.is_refuted):
         decided = FailedConfirmation(**candidate.on_fresh_seeds)
         search.add(decided)
     noted = _note_standing(search)
@@ -273,7 +273,7 @@ def _note_standing(search: Search) -> Confirmed | None:
         standing = standing_front(search.state.contenders.values())
     noted = None
     for candidate in standing:
-        if candidate.proposal.trial not in search.state.stood:
+        if candidate.proposal.trial not in search.state.confirmations:
             budget = None if search.config.is_front else candidate.cost - 1
             noted = Confirmed(**candidate.on_fresh_seeds, budget=budget)
             search.add(noted)

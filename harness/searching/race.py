@@ -102,7 +102,7 @@ def next_to_confirm(
         worth = candidate.chance_to_stand * math.log(below / cost) / (lacking * max(1e-9, seconds(candidate)))
         return (-worth, cost, candidate.proposal.trial)
 
-    open_ = [
+    choices = [
         each
         for each in candidates
         # What costs little to ask comes first: there may be thousands.
@@ -111,7 +111,7 @@ def next_to_confirm(
         and not each.is_confirmed
         and not each.is_refuted
     ]
-    return min(open_, key=order, default=None)
+    return min(choices, key=order, default=None)
 
 
 def may_look(state: StudyState) -> bool:

@@ -12,9 +12,11 @@ from typing import NamedTuple, TypeVar, cast
 
 from harness.studies.candidate import (
     CONFIRM_SEEDS,
+    TRANSITIONS,
     Candidate,
     NearestMiss,
     NetworkState,
+    Step,
     combined_cost,
     costs_of,
     final_order,
@@ -40,8 +42,7 @@ from harness.training.result import Purpose, Result, Status
 _E = TypeVar("_E", bound=Event)
 # Errors at the end per error at a rung, of the runs that went to their end, the least first; by length and rung.
 Ratios = dict[tuple[int, int], list[float]]
-
-
+_FIRST_RUN_STEPS = {Status.COMPLETE: Step.COMPLETED, Status.PRUNED: Step.PRUNED}
 # A network that falls and another one that takes its place are noted within this time.
 _AT_ONCE_SECONDS = 1.0
 
@@ -50,7 +51,7 @@ class Decision(NamedTuple):
     """What fresh seeds have decided about a network.
 
     Attributes:
-        had_stood: it was confirmed before.
+        was_confirmed: it was confirmed before.
         limit: the most that the next network may cost from then on.
     """
 
@@ -60,7 +61,7 @@ class Decision(NamedTuple):
     cost: int
     state: NetworkState
     fresh_seeds: int
-    had_stood: bool
+    was_confirmed: bool
     limit: int
 
 
@@ -77,12 +78,14 @@ class StudyState:
         ended: the runs that have ended, by trial, purpose and seed.
         trained: first runs that have ended with an accuracy.
         ratios: errors at the end per error at a rung, of its runs that went to their end.
-        contenders: candidates that are not settled and have not missed on test. Each event asks about these alone: of
-            thousands of networks nearly all are settled.
+        contenders: candidates that are contenders and have not missed on test. Each event asks about these alone: of
+            thousands of networks nearly all are none.
         standing: the network of the lowest cost that stands.
-        stood: the trial that was last noted as the confirmed one and has not fallen since; all of them with two costs.
+        confirmations: the trial that the log named last as the confirmed one, unless that was taken back; all of them
+            with two costs.
         decisions: what fresh seeds have decided, oldest first; ``last_decisions`` has the last one on each network
-            by its hash, and one winner at most.
+            by its hash.
+        network_states: how far each network got, by its hash; one is the winner at most.
         verdicts: what came of each winner that was verified, by trial, in the order of the winners.
     """
 
@@ -108,9 +111,10 @@ class StudyState:
         self.ratios: Ratios = {}
         self.contenders: dict[int, Candidate] = {}
         self.standing: Candidate | None = None
-        self.stood: list[int] = []
+        self.confirmations: list[int] = []
         self.decisions: list[Decision] = []
         self.last_decisions: dict[str, Decision] = {}
+        self.network_states: dict[str, NetworkState] = {}
         self.verdicts: dict[int, Verified] = {}
         self._confirm_seeds = confirm_seeds
         self._counts_repeats = counts_repeats
@@ -130,25 +134,17 @@ class StudyState:
             case Proposal():
                 self._propose(event)
             case Repeated():
-                self.repeated += 1
-                if event.trial in self.candidates:
-                    candidate = self.candidates[event.trial]
-                    candidate.repeats += 1 if self._counts_repeats else 0
-                    self._sort(candidate)
+                self._repeat(event)
             case RunEnded(run=run) if run.trial is not None:
                 self.ended[run.trial, run.purpose, run.seed_index] = cast("Entry[RunEnded]", entry)
                 if run.trial in self.candidates:
                     self._end_run(self.candidates[run.trial], run)
             case Confirmed():
-                others = self.stood if self.config.is_front else []
-                self.stood = [*others, event.trial]
-                self._decide(entry.elapsed, event, NetworkState.CONFIRMED)
+                self._confirm(entry.elapsed, event)
             case FailedConfirmation():
-                self.stood = [trial for trial in self.stood if trial != event.trial]
-                self._decide(entry.elapsed, event, NetworkState.REFUTED)
+                self._refute(entry.elapsed, event)
             case WinnerChosen():
-                self._winner = event.trial
-                self._win(entry.elapsed, event)
+                self._choose(entry.elapsed, event)
             case Verified() if self._winner is not None:
                 self.verdicts[self._winner] = event
                 self._drop_missed()
@@ -168,9 +164,17 @@ class StudyState:
         self.candidates[proposal.trial] = candidate
         self._sort(candidate)
 
+    def _repeat(self, event: Repeated) -> None:
+        self.repeated += 1
+        if event.trial in self.candidates:
+            candidate = self.candidates[event.trial]
+            candidate.repeats += 1 if self._counts_repeats else 0
+            self._sort(candidate)
+
     def _end_run(self, candidate: Candidate, run: Result) -> None:
         if run.purpose is Purpose.SEARCH:
             candidate.first = run
+            self._step(candidate.proposal.hash, _FIRST_RUN_STEPS.get(run.status, Step.FAILED))
             self.trained += 1 if run.validation_errors is not None else 0
         elif run.purpose is Purpose.CONFIRM:
             candidate.fresh = sorted([*candidate.fresh, run], key=lambda other: other.seed_index)
@@ -179,50 +183,81 @@ class StudyState:
 
     def _sort(self, candidate: Candidate) -> None:
         trial = candidate.proposal.trial
-        if candidate.is_settled or trial in self.missed:
-            self.contenders.pop(trial, None)
-        else:
+        if candidate.is_contender and trial not in self.missed:
             self.contenders[trial] = candidate
+        else:
+            self.contenders.pop(trial, None)
         self._stand()
 
-    def _decide(self, elapsed: float, event: Confirmed | FailedConfirmation, state: NetworkState) -> None:
-        candidate = self.candidates.get(event.trial)
-        previous = self.last_decisions.get(event.hash)
-        had_stood = previous is not None and previous.state is NetworkState.CONFIRMED
-        last = self.decisions[-1] if self.decisions else None
-        limit = self.config.ceilings[0] if last is None else last.limit
-        if isinstance(event, Confirmed):
-            limit = event.budget or limit
-            if last is not None and last.state is NetworkState.REFUTED and elapsed - last.elapsed < _AT_ONCE_SECONDS:
-                # Another network has taken the place of the fallen one, so the limit was never that of the study.
-                before = self.decisions[-2].limit if len(self.decisions) > 1 else self.config.ceilings[0]
-                self.decisions[-1] = last._replace(limit=before)
-                limit = event.budget or before
-        elif event.hash == self._lowest:
+    def _step(self, network_hash: str, step: Step) -> NetworkState:
+        """Take a network to its next state, and return the one that it was in."""
+        state = self.network_states.get(network_hash, NetworkState.UNFINISHED)
+        self.network_states[network_hash] = TRANSITIONS.get((state, step), state)
+        return state
+
+    def _confirm(self, elapsed: float, event: Confirmed) -> None:
+        others = self.confirmations if self.config.is_front else []
+        self.confirmations = [*others, event.trial]
+        self._lowest = event.hash
+        limit = self._limit_to_replace(elapsed)
+        self._decide(elapsed, event, Step.CONFIRMED, event.budget or limit)
+
+    def _refute(self, elapsed: float, event: FailedConfirmation) -> None:
+        self.confirmations = [trial for trial in self.confirmations if trial != event.trial]
+        limit = self._limit
+        if event.hash == self._lowest:
+            self._lowest = ""
             limit = self.config.ceilings[0]
-        cost = event.parameters if candidate is None else candidate.costs[0]
-        seeds = event.validation_seeds or 0
-        decision = Decision(elapsed, event.hash, event.trial, cost, state, seeds, had_stood, limit)
+        self._decide(elapsed, event, Step.REFUTED, limit)
+
+    @property
+    def _limit(self) -> int:
+        return self.decisions[-1].limit if self.decisions else self.config.ceilings[0]
+
+    def _limit_to_replace(self, elapsed: float) -> int:
+        last = self.decisions[-1] if self.decisions else None
+        if last is None or last.state is not NetworkState.REFUTED or elapsed - last.elapsed >= _AT_ONCE_SECONDS:
+            return self._limit
+        # Another network takes the place of the one that fell, so the limit was never that of the study.
+        del self.decisions[-1]
+        self.decisions.append(last._replace(limit=self._limit))
+        return self._limit
+
+    def _decide(self, elapsed: float, event: Confirmed | FailedConfirmation, step: Step, limit: int) -> None:
+        candidate = self.candidates.get(event.trial)
+        was_confirmed = self._step(event.hash, step) is NetworkState.CONFIRMED
+        decision = Decision(
+            elapsed=elapsed,
+            hash=event.hash,
+            trial=event.trial,
+            cost=event.parameters if candidate is None else candidate.costs[0],
+            state=self.network_states[event.hash],
+            fresh_seeds=event.validation_seeds or 0,
+            was_confirmed=was_confirmed,
+            limit=limit,
+        )
         self.decisions.append(decision)
         self.last_decisions[event.hash] = decision
-        if state is NetworkState.CONFIRMED:
-            self._lowest = event.hash
-        elif event.hash == self._lowest:
-            self._lowest = ""
 
-    def _win(self, elapsed: float, event: WinnerChosen) -> None:
-        for key, decision in self.last_decisions.items():
-            if decision.state is NetworkState.WINNER:
-                self.last_decisions[key] = decision._replace(state=NetworkState.CONFIRMED)
-        limit = self.decisions[-1].limit if self.decisions else self.config.ceilings[0]
-        seeds = event.validation_seeds or 0
+    def _choose(self, elapsed: float, event: WinnerChosen) -> None:
+        self._winner = event.trial
+        for network_hash in self.network_states:
+            self._step(network_hash, Step.REPLACED)
+        self._step(event.hash, Step.CHOSEN)
         self.last_decisions[event.hash] = Decision(
-            elapsed, event.hash, event.trial, event.parameters, NetworkState.WINNER, seeds, False, limit
+            elapsed=elapsed,
+            hash=event.hash,
+            trial=event.trial,
+            cost=event.parameters,
+            state=NetworkState.WINNER,
+            fresh_seeds=event.validation_seeds or 0,
+            was_confirmed=False,
+            limit=self._limit,
         )
 
     def _drop_missed(self) -> None:
         missed = self.missed
-        self.stood = [trial for trial in self.stood if trial not in missed]
+        self.confirmations = [trial for trial in self.confirmations if trial not in missed]
         for trial in missed & self.contenders.keys():
             del self.contenders[trial]
         self._stand()

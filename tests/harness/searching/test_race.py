@@ -120,20 +120,20 @@ def test_a_network_is_refuted_when_its_chance_to_stand_is_below_a_quarter():
 
 
 @pytest.mark.parametrize(
-    ("network", "is_settled"),
+    ("network", "is_contender"),
     [
-        (candidate(first=None), False),  # in training
-        (candidate(first=120), True),  # missed
-        (candidate(first=80), False),  # passed: fresh seeds are wanted
-        (candidate(80, first=80), False),  # another one is wanted
-        (candidate(80, 80, first=80), False),  # stands
-        (candidate(150, first=80), True),  # refuted
-        (candidate(94, 97, 94, 97, 95, first=88), False),  # in doubt
-        (candidate(92, 97, 99, 96, 95, 98, first=80), True),  # six seeds, and does not stand
+        (candidate(first=None), True),  # in training
+        (candidate(first=120), False),  # missed
+        (candidate(first=80), True),  # passed: fresh seeds are wanted
+        (candidate(80, first=80), True),  # another one is wanted
+        (candidate(80, 80, first=80), True),  # stands
+        (candidate(150, first=80), False),  # refuted
+        (candidate(94, 97, 94, 97, 95, first=88), True),  # in doubt
+        (candidate(92, 97, 99, 96, 95, 98, first=80), False),  # six seeds, and does not stand
     ],
 )
-def test_a_network_is_settled_when_it_neither_stands_nor_is_to_have_a_run(network: Candidate, is_settled: bool):
-    assert network.is_settled is is_settled
+def test_a_network_is_contender_when_it_neither_stands_nor_is_to_have_a_run(network: Candidate, is_contender: bool):
+    assert network.is_contender is is_contender
 
 
 # Expected errors --------------------------------------------------------------------------------------------

@@ -173,7 +173,7 @@ def test_a_kill_leaves_no_half_written_file_for_long(trainer: Trainer, tmp_path:
     assert [path.name for path in (*tmp_path.glob("*/.*"), *tmp_path.glob(".*")) if path.name != ".lock"] == []
 
 
-FACTS = ("ended", "rejected", "repeated", "verdicts", "stood")
+FACTS = ("ended", "rejected", "repeated", "verdicts", "confirmations")
 
 
 def known(search: Search) -> dict[str, Any]:
@@ -188,7 +188,7 @@ def known(search: Search) -> dict[str, Any]:
         "confirmed": [each.proposal.trial for each in final_order([*search.state.candidates.values()])],
         **{
             name: copy.deepcopy(getattr(search.state, name))
-            for name in ("ended", "rejected", "repeated", "verdicts", "stood")
+            for name in ("ended", "rejected", "repeated", "verdicts", "confirmations")
         },
     }
 
