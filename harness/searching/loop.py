@@ -9,21 +9,20 @@ from __future__ import annotations
 
 import signal
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from pathlib import Path
 from types import FrameType
 
 from harness.data.datasets import dataset
 from harness.searching import race
-from harness.searching.clock import Effort, is_spent
+from harness.searching.clock import Effort
 from harness.searching.external_method import method_of
 from harness.searching.proposer import Proposer
-from harness.searching.state import Search
+from harness.searching.state import Observer, Search
 from harness.searching.surrogate import kept, observations
 from harness.searching.turn import WEIGHTS, turn_of
 from harness.studies.candidate import Candidate, standing_front
-from harness.studies.config import StudyConfig
 from harness.studies.events import (
     Confirmed,
     FailedConfirmation,
@@ -33,7 +32,9 @@ from harness.studies.events import (
     SessionEnded,
     WinnerChosen,
 )
+from harness.studies.log import StudyLog
 from harness.studies.mirror import write_database
+from harness.studies.state import StudyState
 from harness.system.errors import HarnessError
 from harness.system.machine import handled
 from harness.training.executor import Broken, ExecutorOf, Finished, Source
@@ -54,7 +55,7 @@ def run_search(search: Search, command: list[str]) -> None:
     A search that has come to its end with no less effort is left as it is.
     """
     if search.finished:
-        search.watcher.tick(search.moment())
+        search.tick()
         return
     effort = search.effort
     search.add(
@@ -65,7 +66,7 @@ def run_search(search: Search, command: list[str]) -> None:
             search.executor.start(effort.workers)
             explore(search)
             # There may have been nothing to explore: then nothing has been shown yet.
-            search.watcher.tick(search.moment())
+            search.tick()
             if not search.interrupted:
                 choose(search)
         finally:
@@ -77,24 +78,34 @@ def run_search(search: Search, command: list[str]) -> None:
 
 
 def opened(
-    folder: Path, config: StudyConfig, effort: Effort, source: Source, executor_of: ExecutorOf = Processes
+    state: StudyState,
+    effort: Effort,
+    source: Source,
+    executor_of: ExecutorOf = Processes,
+    *,
+    observers: Sequence[Observer] = (),
+    planned_seconds: float = 0.0,
 ) -> Search:
-    """Return a search as the log of its study tells it, its unfinished runs waiting."""
+    """Return a search that goes on with a study, which is taken up from its log, and whose folder is owned."""
+    config = state.config
     task = dataset(config.dataset).task
-    past = observations(kept(folder) or (), config.recipe, task)
+    past = observations(kept(state.folder) or (), config.recipe, task)
     space = parse_space(config.space_text, config.space, task)
-    theirs = method_of(config, space, effort.workers)
-    proposer = theirs or Proposer(space, config, past=past)
-    executor = executor_of(source, effort.limits)
-    search = Search(config, effort, executor, proposer, folder=folder).take_up()
+    method = method_of(config, space, effort.workers)
+    proposer = method or Proposer(space, config, past=past)
     if isinstance(proposer, Proposer):
-        proposer.retell((entry.event for entry in search.state.entries), search.state.candidates)
-    search.finished = is_spent(effort, search.state.entries) or not race.may_look(search.state)
+        proposer.retell((entry.event for entry in state.entries), state.candidates)
+    search = Search(
+        state,
+        effort,
+        executor_of(source, effort.limits),
+        proposer,
+        log=StudyLog(state.folder),
+        observers=observers,
+        planned_seconds=planned_seconds,
+    )
     # A kill may have come between a run and what it decided.
     _note_standing(search)
-    search.waiting = [
-        search.job(each, Purpose.SEARCH, 0) for each in search.state.candidates.values() if each.first is None
-    ]
     return search
 
 
@@ -137,7 +148,7 @@ def poll(search: Search, seconds: float = _POLL_SECONDS) -> None:
                 else:
                     result = begun(job, dataset(search.config.dataset))
                     _ended(search, job, replace(result, status=status, message=message))
-    search.watcher.tick(search.moment())
+    search.tick()
 
 
 def choose(search: Search) -> WinnerChosen | None:
@@ -254,30 +265,23 @@ def _ended(search: Search, job: Job, result: Result) -> None:
     search.crashed = search.crashed + 1 if result.status is Status.CRASHED else 0
     if job.purpose is Purpose.SEARCH:
         search.proposer.tell(candidate)
-    decided: Confirmed | FailedConfirmation | None = None
     is_revoked = job.trial in search.state.confirmations and not candidate.is_confirmed
     if is_revoked or (was_open and candidate.is_refuted):
-        decided = FailedConfirmation(**candidate.on_fresh_seeds)
-        search.add(decided)
-    noted = _note_standing(search)
-    is_noted = noted is not None and noted.trial == job.trial
-    search.watcher.ended(candidate, result, noted if is_noted else decided)
+        search.add(FailedConfirmation(**candidate.on_fresh_seeds))
+    _note_standing(search)
     if search.crashed == _MOST_CRASHES:
         raise HarnessError(f"{_MOST_CRASHES} runs in a row crashed, the last one with: {result.message}")
 
 
-def _note_standing(search: Search) -> Confirmed | None:
+def _note_standing(search: Search) -> None:
     """Note the network that stands, where another one was noted last or none; of a front all that are new."""
     standing = [] if search.state.standing is None else [search.state.standing]
     if search.config.is_front:
         standing = standing_front(search.state.contenders.values())
-    noted = None
     for candidate in standing:
         if candidate.proposal.trial not in search.state.confirmations:
             budget = None if search.config.is_front else candidate.cost - 1
-            noted = Confirmed(**candidate.on_fresh_seeds, budget=budget)
-            search.add(noted)
-    return noted
+            search.add(Confirmed(**candidate.on_fresh_seeds, budget=budget))
 
 
 def _signals(search: Search) -> AbstractContextManager[None]:

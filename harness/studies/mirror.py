@@ -72,7 +72,10 @@ def _without_password(error: Exception, url: str) -> str:
 
 
 class Mirror:
-    """Keeps a database up to date with ``entries``, which grow as a study goes on; use it as a context manager."""
+    """Keeps a database up to date with ``entries``, which grow as a study goes on; use it as a context manager.
+
+    It looks on at a search, whose entries it takes from there.
+    """
 
     def __init__(self, name: str, config: StudyConfig, url: str, say: Callable[[str], None]) -> None:
         """Wait until a thread has opened the database; UsageError where URL, driver, server or study are wrong."""
@@ -103,6 +106,14 @@ class Mirror:
         elif not self.finish() and self._refused is None:
             again = typed("report", self._name, "--storage", "URL")
             self.say(f"the database of --storage lacks some runs; {again!r} adds them")
+
+    def on_entry(self, state: StudyState, entry: events.Entry[events.Event]) -> None:
+        """Take the entries of the study."""
+        self.entries = state.entries
+
+    def on_tick(self, moment: Any) -> None:
+        """Take the entries of the study; a search that has come to its end before has no new ones."""
+        self.entries = moment.state.entries
 
     def finish(self, seconds: float | None = _END_SECONDS) -> bool:
         """Write all that is left within so many seconds, None for no end; return whether all is written."""

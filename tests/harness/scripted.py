@@ -20,11 +20,12 @@ import pytest
 from harness.searching import loop, proposer, race
 from harness.searching.clock import Effort
 from harness.searching.proposer import Proposer
-from harness.searching.state import Search, Watcher
+from harness.searching.state import Observer, Search
 from harness.studies import config as study
 from harness.studies.config import StudyConfig
 from harness.studies.events import Entry, Event, Proposal, RunEnded
-from harness.studies.log import read_state
+from harness.studies.log import StudyLog, read_state
+from harness.studies.state import StudyState
 from harness.system import files
 from harness.training.executor import Event as WorkerEvent
 from harness.training.executor import Finished, Limits, Source
@@ -250,11 +251,16 @@ def effort(**changes: object) -> Effort:
     return replace(plain, **changes)  # type: ignore[arg-type]
 
 
-def run(folder: Path, configured: StudyConfig, spent: Effort, watcher: Watcher | None = None) -> Search:
-    """Run one session of a search, which nobody watches where no watcher is given."""
+def taken_up(folder: Path, configured: StudyConfig, spent: Effort, *observers: Observer) -> Search:
+    """Return a search that goes on with the study in a folder, which may be new."""
+    state = StudyLog(folder).take_up(StudyState(folder, configured))
+    return loop.opened(state, spent, Source("mnist", None), observers=observers)
+
+
+def run(folder: Path, configured: StudyConfig, spent: Effort, *observers: Observer) -> Search:
+    """Run one session of a search."""
     study.open_study(folder, configured, {})
-    search = loop.opened(folder, configured, spent, Source("mnist", None))
-    search.watcher = watcher or Watcher()
+    search = taken_up(folder, configured, spent, *observers)
     loop.run_search(search, ["harness"])
     return search
 
@@ -275,7 +281,7 @@ class Made:
 def opened(folder: Path, networks: Sequence[Made], *, sampler: str = "tpe", **spent: object) -> Search:
     """Return a search in progress, its workers idle and these networks its trials from 0 on, of which no log tells."""
     configured = config(space_text=ONE_CONVOLUTION, sampler=sampler)
-    search = loop.opened(folder, configured, effort(**spent), Source("mnist", None))
+    search = taken_up(folder, configured, effort(**spent))
     search.executor.start(search.effort.workers)
     for trial, made in enumerate(networks):
         apply(search, proposal(trial, f"conv3x3({made.width}) gap linear(10)"))

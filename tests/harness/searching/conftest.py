@@ -6,9 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.searching import loop
 from harness.searching.state import Search
-from harness.training.executor import Source
 from tests.harness import scripted
 from tests.harness.scripted import Trainer
 
@@ -23,6 +21,6 @@ def trainer(monkeypatch: pytest.MonkeyPatch) -> Trainer:
 
 @pytest.fixture
 def opened(tmp_path: Path, trainer: Trainer) -> Search:
-    found = loop.opened(tmp_path, scripted.config(space_text=FEW), scripted.effort(), Source("mnist", None))
+    found = scripted.taken_up(tmp_path, scripted.config(space_text=FEW), scripted.effort())
     scripted.apply(found, PROPOSAL)
     return found

@@ -18,7 +18,7 @@ from harness.studies.config import StudyObjective
 from harness.studies.events import Verified
 from harness.system.errors import DataError, HarnessError
 from harness.training import modules
-from harness.training.executor import Broken, Event, Finished, Source
+from harness.training.executor import Broken, Event, Finished
 from harness.training.result import Purpose, Status, derive_seed
 from harness.training.run import Job
 from search_spaces.network import MNIST
@@ -503,7 +503,7 @@ def test_what_has_missed_stands_nowhere_and_two_looks_are_all(missed: int, train
     assert opened.ceiling == standing.cost - 1
     assert race.may_look(opened.state) is (missed < 2)
     assert (chosen and chosen.trial) == (smallest_first[1] if missed < 2 else None)
-    resumed = loop.opened(tmp_path, opened.config, opened.effort, Source("mnist", None))
+    resumed = scripted.taken_up(tmp_path, opened.config, opened.effort)
     assert resumed.finished is (missed == 2)
 
 

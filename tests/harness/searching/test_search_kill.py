@@ -18,7 +18,8 @@ from harness.searching.state import Search
 from harness.studies.candidate import final_order
 from harness.studies.config import StudyConfig
 from harness.studies.events import Event
-from harness.studies.log import read_state
+from harness.studies.log import StudyLog, read_state
+from harness.studies.state import StudyState
 from harness.system.errors import ContentError
 from harness.training.executor import Limits, Source
 from harness.training.processes import Processes
@@ -218,7 +219,9 @@ def test_a_log_cut_after_any_line_gives_the_state_of_that_moment(
         # With half of the next line, which the kill has torn.
         torn = lines[count][: len(lines[count]) // 2] if count < len(lines) else ""
         (cut / "log.jsonl").write_text("".join(lines[:count]) + torn)
-        found = Search(configured, spent, Processes(Source("mnist", None), Limits()), Nobody(), folder=cut).take_up()
+        log = StudyLog(cut)
+        state_there = log.take_up(StudyState(cut, configured))
+        found = Search(state_there, spent, Processes(Source("mnist", None), Limits()), Nobody(), log=log)
         assert (cut / "log.jsonl").read_text() == "".join(lines[:count])
         state = known(found)
         # Entries hold the times of the log, rounded.

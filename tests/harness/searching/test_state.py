@@ -16,7 +16,6 @@ from harness.searching.surrogate import keep, shipped
 from harness.searching.turn import Turn
 from harness.studies.candidate import final_order, nearest_miss
 from harness.studies.events import Entry, Event, Proposal, Repeated, RunEnded
-from harness.training.executor import Source
 from harness.training.result import Purpose
 from search_spaces.space import Metric
 from tests.harness import raced, scripted
@@ -125,8 +124,7 @@ def test_a_resumed_study_learns_from_the_trainings_that_it_keeps(trainer: Traine
     keep(tmp_path, (*past, replace(past[0], learning_rate=0.5)))
 
     with_past, without = (
-        loop.opened(folder, scripted.config(), scripted.effort(), Source("mnist", None))
-        for folder in (tmp_path, tmp_path / "new")
+        scripted.taken_up(folder, scripted.config(), scripted.effort()) for folder in (tmp_path, tmp_path / "new")
     )
 
     assert len(scripted.proposer_of(with_past).past) == 5
@@ -141,7 +139,7 @@ def test_a_kill_between_a_run_and_what_it_decided_leaves_that_to_the_next_sessio
     last = max(number for number, line in enumerate(lines) if '"standing"' in line)
     (tmp_path / "log.jsonl").write_text("".join(lines[:last]))
 
-    loop.opened(tmp_path, scripted.config(), scripted.effort(), Source("mnist", None))
+    scripted.taken_up(tmp_path, scripted.config(), scripted.effort())
 
     assert (tmp_path / "log.jsonl").read_text().splitlines()[-1].partition('"utc"')[2].partition(",")[2] == lines[
         last
