@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from urllib.parse import unquote
 
 from harness.data.datasets import dataset
@@ -190,34 +190,53 @@ def _study(url: str | RDBStorage, name: str, config: StudyConfig) -> optuna.Stud
     return study
 
 
-def _push(study: optuna.Study, entries: Sequence[events.Entry[events.Event]], config: StudyConfig) -> None:
-    proposed: dict[int, tuple[events.Proposal, str]] = {}
-    first: dict[int, tuple[Result, str]] = {}
-    # Of the whole study; errors on fresh seeds too, as Optuna changes no trial that has ended.
-    facts: dict[str, Any] = {}
+class _History(NamedTuple):
+    """What of a study a database shows.
+
+    Attributes:
+        proposals: by trial, each with the time of its proposal.
+        first_runs: those that have ended, by trial, each with the time of its end.
+        facts: of the whole study; errors on fresh seeds too, as Optuna changes no trial that has ended.
+    """
+
+    proposals: dict[int, tuple[events.Proposal, str]]
+    first_runs: dict[int, tuple[Result, str]]
+    facts: dict[str, Any]
+
+
+def _history_of(entries: Sequence[events.Entry[events.Event]]) -> _History:
+    history = _History({}, {}, {})
     for entry in entries:
         match event := entry.event:
             case events.Proposal():
-                proposed[event.trial] = event, entry.utc
+                history.proposals[event.trial] = event, entry.utc
             case events.RunEnded(run=Result(trial=int(trial), purpose=Purpose.SEARCH)):
-                first[trial] = event.run, entry.utc
+                history.first_runs[trial] = event.run, entry.utc
             case events.RunEnded(run=Result(trial=int(trial), validation_errors=int(errors))):
-                facts.setdefault(f"trial {trial}: errors on fresh seeds", {})[str(event.run.seed_index)] = errors
+                errors_by_seed = history.facts.setdefault(f"trial {trial}: errors on fresh seeds", {})
+                errors_by_seed[str(event.run.seed_index)] = errors
             case events.Confirmed() | events.WinnerChosen() | events.Verified():
-                facts[type(event).__name__] = document_of(event)
-            case events.SessionBegan() | events.SessionEnded():
-                facts["search"] = "running" if isinstance(event, events.SessionBegan) else f"ended: {event.reason}"
+                history.facts[type(event).__name__] = document_of(event)
+            case events.SessionBegan():
+                history.facts["search"] = "running"
+            case events.SessionEnded():
+                history.facts["search"] = f"ended: {event.reason}"
             case _:
                 pass
+    return history
+
+
+def _push(study: optuna.Study, entries: Sequence[events.Entry[events.Event]], config: StudyConfig) -> None:
+    history = _history_of(entries)
     mirrored = {each.user_attrs["trial"]: each.user_attrs["hash"] for each in study.get_trials(deepcopy=False)}
-    known = {trial: proposal.hash for trial, (proposal, _) in proposed.items()}
+    known = {trial: proposal.hash for trial, (proposal, _) in history.proposals.items()}
     if entries and not mirrored.items() <= known.items():
         raise UsageError(f"the database of --storage holds other trials of {study.study_name!r}", hint=_RENAME)
-    for trial in [trial for trial in first if trial not in mirrored]:
-        study.add_trial(_trial(*first[trial], *proposed[trial], config))
+    for trial in [trial for trial in history.first_runs if trial not in mirrored]:
+        study.add_trial(_trial(*history.first_runs[trial], *history.proposals[trial], config))
     attributes = study.user_attrs
-    for name in [name for name, value in facts.items() if attributes.get(name) != value]:
-        study.set_user_attr(name, facts[name])
+    for name in [name for name, value in history.facts.items() if attributes.get(name) != value]:
+        study.set_user_attr(name, history.facts[name])
 
 
 def _trial(run: Result, ended_utc: str, proposal: events.Proposal, began_utc: str, config: StudyConfig) -> FrozenTrial:
