@@ -310,7 +310,9 @@ class SearchReporter(Reporter):
                     if candidate.is_refuted:
                         self._say_refuted(candidate)
             case Confirmed() if event.trial == self._trial:
-                self._say_confirmed(state.candidates[event.trial], event.budget)
+                candidate = state.candidates[event.trial]
+                limit = "" if event.budget is None else f"; budget now {event.budget:,}"
+                self.say(f"confirmed: {self._size(candidate)}, {_fresh_text(candidate)}{limit}", "green")
             case FailedConfirmation():
                 self._say_refuted(state.candidates[event.trial])
             case _:
@@ -328,10 +330,6 @@ class SearchReporter(Reporter):
         outcome = ", ".join(filter(None, (reached, run.message)))
         network = f"trial {run.trial} ({self._size(candidate)}, {kind})"
         self.say(f"{network}: {run.status}, {outcome}, {run.train_seconds:.0f} s")
-
-    def _say_confirmed(self, candidate: Candidate, budget: int | None) -> None:
-        limit = "" if budget is None else f"; budget now {budget:,}"
-        self.say(f"confirmed: {self._size(candidate)}, {_fresh_text(candidate)}{limit}", "green")
 
     def _say_refuted(self, candidate: Candidate) -> None:
         trial = candidate.proposal.trial

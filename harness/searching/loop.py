@@ -93,8 +93,6 @@ def opened(
     space = parse_space(config.space_text, config.space, task)
     method = method_of(config, space, effort.workers)
     proposer = method or Proposer(space, config, past=past)
-    if isinstance(proposer, Proposer):
-        proposer.retell((entry.event for entry in state.entries), state.candidates)
     search = Search(
         state,
         effort,
@@ -104,6 +102,8 @@ def opened(
         observers=observers,
         planned_seconds=planned_seconds,
     )
+    if isinstance(proposer, Proposer):
+        proposer.retell((entry.event for entry in state.entries), state.candidates)
     # A kill may have come between a run and what it decided.
     _note_standing(search)
     return search

@@ -56,7 +56,7 @@ class Moment:
 
 
 class Observer(Protocol):
-    """Looks on at a search, and decides nothing."""
+    """Looks on at a search."""
 
     def on_entry(self, state: StudyState, entry: Entry[Event]) -> None:
         """See what has just happened; the state has it already."""

@@ -189,18 +189,16 @@ class StudyState:
             self.contenders.pop(trial, None)
         self._stand()
 
-    def _step(self, network_hash: str, step: Step) -> NetworkState:
-        """Take a network to its next state, and return the one that it was in."""
+    def _step(self, network_hash: str, step: Step) -> None:
         state = self.network_states.get(network_hash, NetworkState.UNFINISHED)
         self.network_states[network_hash] = TRANSITIONS.get((state, step), state)
-        return state
 
     def _confirm(self, elapsed: float, event: Confirmed) -> None:
         others = self.confirmations if self.config.is_front else []
         self.confirmations = [*others, event.trial]
         self._lowest = event.hash
         limit = self._limit_to_replace(elapsed)
-        self._decide(elapsed, event, Step.CONFIRMED, event.budget or limit)
+        self.decisions.append(self._decide(elapsed, event, Step.CONFIRMED, event.budget or limit))
 
     def _refute(self, elapsed: float, event: FailedConfirmation) -> None:
         self.confirmations = [trial for trial in self.confirmations if trial != event.trial]
@@ -208,7 +206,13 @@ class StudyState:
         if event.hash == self._lowest:
             self._lowest = ""
             limit = self.config.ceilings[0]
-        self._decide(elapsed, event, Step.REFUTED, limit)
+        self.decisions.append(self._decide(elapsed, event, Step.REFUTED, limit))
+
+    def _choose(self, elapsed: float, event: WinnerChosen) -> None:
+        self._winner = event.trial
+        for network_hash in self.network_states.keys() - {event.hash}:
+            self._step(network_hash, Step.REPLACED)
+        self._decide(elapsed, event, Step.CHOSEN, self._limit)
 
     @property
     def _limit(self) -> int:
@@ -223,37 +227,18 @@ class StudyState:
         self.decisions.append(last._replace(limit=self._limit))
         return self._limit
 
-    def _decide(self, elapsed: float, event: Confirmed | FailedConfirmation, step: Step, limit: int) -> None:
+    def _decide(
+        self, elapsed: float, event: Confirmed | FailedConfirmation | WinnerChosen, step: Step, limit: int
+    ) -> Decision:
         candidate = self.candidates.get(event.trial)
-        was_confirmed = self._step(event.hash, step) is NetworkState.CONFIRMED
-        decision = Decision(
-            elapsed=elapsed,
-            hash=event.hash,
-            trial=event.trial,
-            cost=event.parameters if candidate is None else candidate.costs[0],
-            state=self.network_states[event.hash],
-            fresh_seeds=event.validation_seeds or 0,
-            was_confirmed=was_confirmed,
-            limit=limit,
-        )
-        self.decisions.append(decision)
+        cost = event.parameters if candidate is None else candidate.costs[0]
+        was_confirmed = self.network_states.get(event.hash) is NetworkState.CONFIRMED
+        self._step(event.hash, step)
+        state = self.network_states[event.hash]
+        seeds = event.validation_seeds or 0
+        decision = Decision(elapsed, event.hash, event.trial, cost, state, seeds, was_confirmed, limit)
         self.last_decisions[event.hash] = decision
-
-    def _choose(self, elapsed: float, event: WinnerChosen) -> None:
-        self._winner = event.trial
-        for network_hash in self.network_states:
-            self._step(network_hash, Step.REPLACED)
-        self._step(event.hash, Step.CHOSEN)
-        self.last_decisions[event.hash] = Decision(
-            elapsed=elapsed,
-            hash=event.hash,
-            trial=event.trial,
-            cost=event.parameters,
-            state=NetworkState.WINNER,
-            fresh_seeds=event.validation_seeds or 0,
-            was_confirmed=False,
-            limit=self._limit,
-        )
+        return decision
 
     def _drop_missed(self) -> None:
         missed = self.missed
